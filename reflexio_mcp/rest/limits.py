@@ -1,0 +1,39 @@
+"""Limits and formats of the Reflexio API, measured against `reflexio-ai` 0.2.32.
+
+One table for whoever validates, explains or documents them.
+"""
+
+import re
+from typing import Final
+
+MAX_BODY_BYTES: Final = 10 * 1024 * 1024
+"""A larger request body is cut with a connection reset and no response, so it is never sent."""
+
+MAX_INTERACTIONS: Final = 1000
+MAX_CONTENT_CHARS: Final = 1_000_000
+MAX_ROLE_CHARS: Final = 1000
+MAX_ACTION_DESCRIPTION_CHARS: Final = 10_000
+MAX_IMAGE_URL_CHARS: Final = 2048
+MAX_IMAGE_BASE64_CHARS: Final = 15_000_000
+MAX_AGENT_VERSION_CHARS: Final = 1000
+MAX_RETRIEVED_LEARNINGS: Final = 1000
+MAX_DELETE_IDS: Final = 10_000
+"""How many ids one `delete_requests_by_ids` call takes."""
+
+MAX_TOP_K: Final = 2**63 - 1
+
+SOURCE_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,127}")
+"""What `source` must match in full, unless it is empty."""
+
+DEFAULT_AGENT_VERSION: Final = "agent-v0"
+"""What an empty `agent_version` is stored as."""
+
+PUBLISHES_PER_MINUTE: Final = 60
+PUBLISH_WAIT_SECONDS: Final = 240
+"""How long the server holds a publish that waits for extraction."""
+
+REFUSED_AGENT_WORDS: Final = ("bot", "crawler", "spider", "scraper", "curl", "wget")
+"""A User-Agent that is empty or contains one of these gets 403 on every route but `/health`."""
+
+CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "100.100.100.200", "fd00:ec2::254")
+"""Image URLs on these hosts are refused by the server (422)."""

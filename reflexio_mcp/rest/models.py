@@ -1,0 +1,253 @@
+"""Request and response bodies of the REST API.
+
+Models that are sent forbid unknown fields; models that are read ignore them, because a newer server may
+say more. Building the validators is deferred to the first use, to keep the start of a stdio server short.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from reflexio_mcp.rest import limits
+
+__all__ = [
+    "Citation",
+    "DeleteReply",
+    "HealthReply",
+    "Interaction",
+    "Learning",
+    "LearningStatus",
+    "PublishBody",
+    "PublishReply",
+    "RequestPage",
+    "RequestQuery",
+    "RequestWithInteractions",
+    "RetrievedLearning",
+    "SessionGroup",
+    "StoredInteraction",
+    "StoredRequest",
+    "ToolUse",
+    "UserPlaybook",
+    "UserProfile",
+    "VersionReply",
+    "WhoAmI",
+]
+
+UserAction = Literal["click", "scroll", "type", "none"]
+LearningState = Literal["pending", "processing", "done", "failed", "not_tracked", "deferred"]
+
+
+class Sent(BaseModel):
+    """Base of what is sent: a field the API does not know is a mistake of ours."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True, str_strip_whitespace=False)
+
+
+class Read(BaseModel):
+    """Base of what is read: unknown fields are ignored, missing ones have the API's default."""
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
+
+
+class ToolUse(Sent):
+    """One tool call inside an interaction."""
+
+    tool_name: Annotated[str, Field(min_length=1)]
+    tool_data: dict[str, Any] = Field(default_factory=dict[str, Any])
+    status: str = ""
+
+
+class Citation(Sent):
+    """A learning that an answer cited."""
+
+    kind: Literal["playbook", "profile", "user_playbook", "agent_playbook"]
+    real_id: str
+    tag: str = ""
+    title: str = ""
+
+
+class RetrievedLearning(Sent):
+    """A learning that was retrieved for an answer."""
+
+    kind: str
+    learning_id: str
+
+
+class Interaction(Sent):
+    """One turn to publish. At least one of its content fields must say something."""
+
+    role: Annotated[str, Field(max_length=limits.MAX_ROLE_CHARS)] = "User"
+    content: Annotated[str, Field(max_length=limits.MAX_CONTENT_CHARS)] = ""
+    created_at: int | SkipJsonSchema[None] = None
+    user_action: UserAction = "none"
+    user_action_description: Annotated[str, Field(max_length=limits.MAX_ACTION_DESCRIPTION_CHARS)] = ""
+    interacted_image_url: Annotated[str, Field(max_length=limits.MAX_IMAGE_URL_CHARS)] = ""
+    image_encoding: Annotated[str, Field(max_length=limits.MAX_IMAGE_BASE64_CHARS)] = ""
+    shadow_content: Annotated[str, Field(max_length=limits.MAX_CONTENT_CHARS)] = ""
+    expert_content: Annotated[str, Field(max_length=limits.MAX_CONTENT_CHARS)] = ""
+    tools_used: list[ToolUse] = Field(default_factory=list[ToolUse])
+    citations: list[Citation] = Field(default_factory=list[Citation])
+    retrieved_learnings: list[RetrievedLearning] = Field(default_factory=list[RetrievedLearning])
+
+
+class PublishBody(Sent):
+    """Body of `POST /api/publish_interaction`. Defaults are left out on the wire."""
+
+    user_id: str
+    session_id: str
+    request_id: str
+    """Minted here when the caller gives none, so that a lost reply can be repeated safely."""
+    interaction_data_list: list[Interaction]
+    source: str = ""
+    agent_version: str = ""
+    skip_aggregation: bool = False
+    force_extraction: bool = False
+    evaluation_only: bool = False
+    session_finished: bool = False
+    override_learning_stall: bool = False
+    retrieval_experiment_id: str | None = None
+    retrieval_experiment_arm: str | None = None
+
+
+class PublishReply(Read):
+    """What a publish answered."""
+
+    success: bool = True
+    message: str = ""
+    warnings: list[str] = Field(default_factory=list[str])
+    request_id: str = ""
+    storage_type: str = ""
+    storage_label: str = ""
+    profiles_added: int | None = None
+    playbooks_added: int | None = None
+    learning_status: str = ""
+    learning_reason: str | None = None
+    already_stored: bool = False
+    """Set by the client: a repeat of a publish whose first reply was lost; it had arrived."""
+
+
+class StoredInteraction(Read):
+    """One stored turn as the API returns it (images, citations and embeddings do not come back)."""
+
+    interaction_id: int
+    user_id: str = ""
+    request_id: str = ""
+    created_at: int = 0
+    role: str = "User"
+    content: str = ""
+    user_action: str = "none"
+    user_action_description: str = ""
+    interacted_image_url: str = ""
+    shadow_content: str = ""
+    expert_content: str = ""
+    tools_used: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    retrieved_learnings: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+
+
+class StoredRequest(Read):
+    """A stored request without its interactions. `created_at` is the arrival time, epoch seconds."""
+
+    request_id: str
+    user_id: str = ""
+    created_at: int = 0
+    source: str = ""
+    agent_version: str = ""
+    session_id: str = ""
+    evaluation_only: bool = False
+    retrieval_experiment_id: str | None = None
+    retrieval_experiment_arm: str | None = None
+
+
+class RequestWithInteractions(Read):
+    request: StoredRequest
+    interactions: list[StoredInteraction] = Field(default_factory=list[StoredInteraction])
+
+
+class SessionGroup(Read):
+    session_id: str
+    requests: list[RequestWithInteractions] = Field(default_factory=list[RequestWithInteractions])
+
+
+class RequestQuery(Sent):
+    """Body of `POST /api/get_requests`. `None` is left out on the wire.
+
+    `start_time` and `end_time` are epoch seconds, both inclusive at one-second grain; the client sends them as
+    ISO 8601 with an offset, because the server fails on a mix. `top_k` and `offset` count sessions.
+    """
+
+    user_id: str | None = None
+    request_id: str | None = None
+    session_id: str | None = None
+    source: str | None = None
+    start_time: int | None = None
+    end_time: int | None = None
+    top_k: int = 30
+    offset: int = 0
+
+
+class RequestPage(Read):
+    """Sessions, newest matching request first; inside a session newest first. There is no total."""
+
+    success: bool = True
+    sessions: list[SessionGroup] = Field(default_factory=list[SessionGroup])
+    has_more: bool = False
+    msg: str = ""
+    server_time: float | None = None
+    """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
+
+
+class DeleteReply(Read):
+    """What a delete answered. Counts are `None` where the route gives none. Never proof: re-read to know."""
+
+    success: bool = True
+    message: str = ""
+    deleted_count: int | None = None
+    deleted_requests_count: int | None = None
+
+
+class LearningStatus(Read):
+    status: str = "not_tracked"
+    reason: str | None = None
+
+
+class UserProfile(Read):
+    """A profile learned about a user; `generated_from_request_id` names the request it came from."""
+
+    profile_id: str
+    user_id: str = ""
+    generated_from_request_id: str = ""
+
+
+class UserPlaybook(Read):
+    """A playbook learned from a user's requests."""
+
+    user_playbook_id: int | str
+    user_id: str | None = None
+    request_id: str = ""
+
+
+class Learning(Read):
+    """One thing learned, in the form deletion needs: what it is, its id and the request it came from."""
+
+    kind: Literal["profile", "user_playbook"]
+    learning_id: str
+    request_id: str
+
+
+class WhoAmI(Read):
+    success: bool = True
+    org_id: str = ""
+    storage_type: str = ""
+    storage_label: str = ""
+    storage_configured: bool = True
+
+
+class HealthReply(Read):
+    status: str = ""
+
+
+class VersionReply(Read):
+    server_version: str = ""
+    api_version: str = ""
+    min_client_version: str = ""
