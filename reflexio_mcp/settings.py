@@ -1,0 +1,258 @@
+"""Configuration: one table of options, read from the environment and the command line.
+
+Each option has a variable and, unless it is a secret, a flag of the same name. The table is also what the
+README, the registry entry and the bundle manifest are generated from.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+__all__ = ["OPTIONS", "ConfigurationError", "Option", "Settings", "load"]
+
+HOSTED_URL: Final = "https://www.reflexio.ai"
+
+Confirm = Literal["auto", "ask", "preview", "off"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class ConfigurationError(ValueError):
+    """A value that stops the start. Its text is one sentence naming the flag and the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the operator decided. Immutable; made by `load`.
+
+    `timeout` and `wait_timeout` are seconds, `confirm_above` and `delete_cap` count requests (the cap per hour,
+    0 is none), `recovery_days` is days (0 keeps no copies).
+    """
+
+    url: str = ""
+    api_key: str = ""
+    user_id: str = ""
+    store: str = ""
+    read_only: bool = False
+    tools: tuple[str, ...] = ()
+    confirm: Confirm = "auto"
+    confirm_above: int = 25
+    delete_cap: int = 1000
+    source: str = ""
+    agent_version: str = ""
+    timeout: float = 30.0
+    wait_timeout: float = 45.0
+    mask: bool = False
+    audit_log: str = ""
+    recovery_days: int = 0
+    log_level: LogLevel = "INFO"
+    host: str = "127.0.0.1"
+    port: int = 8765
+    auth_token: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded store is the backend: neither a URL nor a key is set."""
+        return not self.url and not self.api_key
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is. Empty for the embedded store."""
+        return "" if self.embedded else (self.url or HOSTED_URL)
+
+    def __repr__(self) -> str:
+        secret = {option.name for option in OPTIONS if option.secret}
+        shown = (
+            f"{field.name}={'***' if field.name in secret and getattr(self, field.name) else getattr(self, field.name)!r}"
+            for field in fields(self)
+        )
+        return f"Settings({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row of the table.
+
+    `name` is the field of `Settings`, `env` the variable, `parse` turns its text into the value (raising
+    `ValueError` with what is accepted), `accepts` says in words what that is, `group` sorts the documentation.
+    """
+
+    name: str
+    env: str
+    parse: Callable[[str], Any]
+    accepts: str
+    help: str
+    group: Literal["reflexio", "behaviour", "http"] = "behaviour"
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The flag of the same name; empty for a secret, which never comes from argv."""
+        return "" if self.secret else "--" + self.name.replace("_", "-")
+
+    @property
+    def is_switch(self) -> bool:
+        return self.parse is _switch
+
+
+_ON = {"1", "true", "yes", "on"}
+_OFF = {"", "0", "false", "no", "off"}
+
+
+def _switch(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in _ON:
+        return True
+    if lowered in _OFF:
+        return False
+    raise ValueError
+
+
+def _text(text: str) -> str:
+    return text.strip()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
+
+
+def _url(text: str) -> str:
+    url = text.strip().rstrip("/")
+    if url and not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
+        raise ValueError
+    return url
+
+
+def _one_of(*words: str, upper: bool = False) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        word = text.strip().upper() if upper else text.strip().lower()
+        if word not in words:
+            raise ValueError
+        return word
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text.strip())
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = float(text.strip())
+        if not low <= number <= high:  # also refuses nan
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _source(text: str) -> str:
+    from reflexio_mcp.rest.limits import SOURCE_PATTERN
+
+    source = text.strip()
+    if source and not SOURCE_PATTERN.fullmatch(source):
+        raise ValueError
+    return source
+
+
+def _path(text: str) -> str:
+    text = text.strip()
+    return text if text in ("", ":memory:") else str(Path(text).expanduser())
+
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option("url", "REFLEXIO_URL", _url, "an http or https URL without credentials",
+           "Where Reflexio is. Unset with a key: the hosted service; unset without one: the embedded store.",
+           "reflexio"),
+    Option("api_key", "REFLEXIO_API_KEY", _text, "a Reflexio API key",
+           "The key, sent as a bearer token. The open-source server ignores it.", "reflexio", secret=True),
+    Option("user_id", "REFLEXIO_USER_ID", _text, "a user id",
+           "Belong to this user: everything else is invisible and untouchable.", "reflexio"),
+    Option("store", "REFLEXIO_MCP_STORE", _path, "a file path or :memory:",
+           "File of the embedded store, or :memory:. Default: in the user's data folder."),
+    Option("read_only", "REFLEXIO_MCP_READ_ONLY", _switch, "1 or 0",
+           "Offer the read-only tools alone."),
+    Option("tools", "REFLEXIO_MCP_TOOLS", _words, "tool names, comma-separated",
+           "Offer these tools only; what is not offered cannot be called."),
+    Option("confirm", "REFLEXIO_MCP_CONFIRM", _one_of("auto", "ask", "preview", "off"),
+           "auto, ask, preview or off",
+           "Who agrees to a deletion: auto asks the person where the client can show a form and else needs the "
+           "plan's code; ask asks or refuses; preview needs the code; off acts at once."),
+    Option("confirm_above", "REFLEXIO_MCP_CONFIRM_ABOVE", _whole(0, 10_000), "a whole number from 0 to 10000",
+           "Above this many requests the person types the number instead of a yes."),
+    Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _whole(0, 10_000_000), "a whole number; 0 is no cap",
+           "Requests that may be deleted in an hour."),
+    Option("source", "REFLEXIO_MCP_SOURCE", _source,
+           "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
+           "Source of what is published without one."),
+    Option("agent_version", "REFLEXIO_MCP_AGENT_VERSION", _text, "a version text",
+           "Agent version of what is published without one."),
+    Option("timeout", "REFLEXIO_MCP_TIMEOUT", _seconds(1, 600), "seconds from 1 to 600",
+           "Seconds one ordinary call to Reflexio may take, retries included."),
+    Option("wait_timeout", "REFLEXIO_MCP_WAIT_TIMEOUT", _seconds(1, 240), "seconds from 1 to 240",
+           "Seconds a publish with wait_for_response waits for extraction; most clients give up at 60."),
+    Option("mask", "REFLEXIO_MCP_MASK", _switch, "1 or 0",
+           "Never show stored content: sizes and fingerprints instead."),
+    Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
+           "Append one JSON line per destructive call to this file."),
+    Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",
+           "Keep a local copy of what is deleted for this many days, for restore_requests."),
+    Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
+           "DEBUG, INFO, WARNING or ERROR", "How much goes to stderr."),
+    Option("host", "REFLEXIO_MCP_HOST", _text, "an address to bind", "Address the HTTP server binds.", "http"),
+    Option("port", "REFLEXIO_MCP_PORT", _whole(0, 65535), "a port number", "Port of the HTTP server.", "http"),
+    Option("auth_token", "REFLEXIO_MCP_AUTH_TOKEN", _words, "bearer tokens, comma-separated",
+           "Tokens that HTTP callers must bring; several for rotation. None: one is made and kept in a file.",
+           "http", secret=True),
+    Option("allowed_hosts", "REFLEXIO_MCP_ALLOWED_HOSTS", _words, "host names, comma-separated; name:* for any port",
+           "Host headers that are answered besides loopback.", "http"),
+    Option("allowed_origins", "REFLEXIO_MCP_ALLOWED_ORIGINS", _words, "origins, comma-separated",
+           "Browser origins that are answered besides loopback.", "http"),
+)  # fmt: skip
+
+
+def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration.
+
+    Args:
+        env: the environment (`os.environ` when `None`).
+        flags: option name to text, as the command line gave it; wins over the environment.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigurationError: one sentence naming the flag and the variable, and what is accepted.
+    """
+    env = os.environ if env is None else env
+    flags = flags or {}
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        text = flags.get(option.name)
+        if text is None:
+            text = env.get(option.env)
+        # An empty variable is how clients write "not set": ${VAR} that expands to nothing.
+        if text is None or (not text.strip() and not option.is_switch):
+            continue
+        try:
+            values[option.name] = option.parse(text)
+        except ValueError:
+            raise ConfigurationError(_refusal(option, text)) from None
+    return Settings(**cast("dict[str, Any]", values))
+
+
+def _refusal(option: Option, text: str) -> str:
+    name = f"{option.flag} / {option.env}" if option.flag else option.env
+    got = "" if option.secret else f", not {text.strip()[:60]!r}"
+    return f"{name} takes {option.accepts}{got}."

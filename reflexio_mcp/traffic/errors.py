@@ -1,0 +1,34 @@
+"""What this room refuses, as sentences a model can act on.
+
+    TrafficError
+    ├── InvalidInput   an argument that cannot be used; nothing was sent
+    ├── NotStored      nothing with that id is visible to this caller
+    └── Unfinished     stopped half-way; says what is done and what is not
+"""
+
+__all__ = ["InvalidInput", "NotStored", "TrafficError", "Unfinished"]
+
+
+class TrafficError(Exception):
+    """Base. The text is complete: what happened, whether anything changed, what to do next."""
+
+
+class InvalidInput(TrafficError):
+    """An argument cannot be used.
+
+    Args:
+        field: the argument, as the caller wrote it.
+        problem: what it accepts, or what is wrong, without the value itself.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
+class NotStored(TrafficError):
+    """Nothing with that id is visible to this caller."""
+
+
+class Unfinished(TrafficError):
+    """An act stopped half-way."""

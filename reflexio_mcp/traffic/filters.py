@@ -1,0 +1,143 @@
+"""One filter for lists, audits and deletions."""
+
+import time
+from dataclasses import dataclass
+
+from reflexio_mcp.rest.limits import SOURCE_PATTERN
+from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.times import iso, parse_time
+
+__all__ = ["TrafficFilter", "make_filter"]
+
+SOURCE_ACCEPTS = (
+    "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficFilter:
+    """Which requests. Empty strings and `None` do not filter; times are epoch seconds, both inclusive.
+
+    The API filters by all but `agent_version` and `contains`, which are looked at here while paging.
+    """
+
+    user_id: str = ""
+    session_id: str = ""
+    source: str = ""
+    agent_version: str = ""
+    start: int | None = None
+    end: int | None = None
+    contains: str = ""
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether something must be filtered here that the API cannot."""
+        return bool(self.agent_version or self.contains)
+
+    @property
+    def names_something(self) -> bool:
+        """Whether it narrows by user, session, source, agent version or time."""
+        return bool(self.user_id or self.session_id or self.source or self.agent_version) or (
+            self.start is not None or self.end is not None
+        )
+
+    def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
+        """The API's part of the filter; `end`, when given, replaces the filter's own."""
+        return RequestQuery(
+            user_id=self.user_id or None,
+            session_id=self.session_id or None,
+            source=self.source or None,
+            start_time=self.start,
+            end_time=self.end if end is None else end,
+            top_k=top_k,
+            offset=offset,
+        )
+
+    def matches(self, item: RequestWithInteractions) -> bool:
+        """Whether a stored request passes the whole filter, the API's part included."""
+        return self.matches_request(item.request) and (
+            not self.contains or _contains(item, self.contains.casefold())
+        )
+
+    def matches_request(self, request: StoredRequest) -> bool:
+        """The part of `matches` that needs no interactions."""
+        return (
+            (not self.user_id or request.user_id == self.user_id)
+            and (not self.session_id or request.session_id == self.session_id)
+            and (not self.source or request.source == self.source)
+            and (not self.agent_version or request.agent_version == self.agent_version)
+            and (self.start is None or request.created_at >= self.start)
+            and (self.end is None or request.created_at <= self.end)
+        )
+
+    def describe(self) -> str:
+        """The filter in words, for a plan or an empty result."""
+        parts = [
+            f"{name} {value}"
+            for name, value in (
+                ("user", self.user_id),
+                ("session", self.session_id),
+                ("source", self.source),
+                ("agent version", self.agent_version),
+            )
+            if value
+        ]
+        if self.start is not None:
+            parts.append(f"from {iso(self.start)}")
+        if self.end is not None:
+            parts.append(f"until {iso(self.end)}")
+        if self.contains:
+            parts.append(f"containing “{self.contains}”")
+        return ", ".join(parts) or "no filter"
+
+
+def _contains(item: RequestWithInteractions, needle: str) -> bool:
+    for turn in item.interactions:
+        texts = (turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content)
+        if any(needle in text.casefold() for text in texts if text):
+            return True
+    return False
+
+
+def make_filter(
+    reach: Reach,
+    *,
+    user_id: str = "",
+    session_id: str = "",
+    source: str = "",
+    agent_version: str = "",
+    start_time: str = "",
+    end_time: str = "",
+    contains: str = "",
+    now: float | None = None,
+) -> TrafficFilter:
+    """Check the arguments of a list, audit or delete and make the filter.
+
+    Args:
+        reach: whose user wins over `user_id`.
+        start_time, end_time: ISO 8601 or an age; both inclusive.
+        contains: text looked for in contents, case-insensitive.
+        now: the present in epoch seconds (the clock when `None`).
+
+    Raises:
+        InvalidInput: one sentence naming the argument and what it accepts.
+    """
+    now = time.time() if now is None else now
+    source = source.strip()
+    if source and not SOURCE_PATTERN.fullmatch(source):
+        raise InvalidInput("source", SOURCE_ACCEPTS)
+    start = parse_time("start_time", start_time, now=now) if start_time.strip() else None
+    end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
+    if start is not None and end is not None and end < start:
+        raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
+    return TrafficFilter(
+        user_id=reach.user(user_id.strip()),
+        session_id=session_id.strip(),
+        source=source,
+        agent_version=agent_version.strip(),
+        start=start,
+        end=end,
+        contains=contains.strip(),
+    )
