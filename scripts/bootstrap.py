@@ -1,0 +1,184 @@
+"""Set up a virtual environment for this checkout, with the standard library alone.
+
+`demo.py`, `test.py` and `check.py` call `ensure` and run in what it returns. The environment holds exactly
+what the lock file in `requirements/` names, and this checkout in editable form; it is used again for as long
+as the lock file, `pyproject.toml` and the interpreter stay the same.
+
+Works where `ensurepip` is missing (Debian's `python3` without `python3-venv`): pip installs into an
+environment from outside it.
+"""
+
+from __future__ import annotations  # an older Python must get as far as `require_python`
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+MINIMUM = (3, 11)
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
+
+# Each lock contains the ones before it, so a fuller environment serves a smaller need.
+LOCKS = ("run", "test", "dev")
+
+
+class SetupError(Exception):
+    """Set-up cannot go on; the text says what to do."""
+
+
+def require_python() -> None:
+    """Leave with one sentence where the interpreter is older than the package allows."""
+    if sys.version_info[:2] < MINIMUM:
+        wanted = "{}.{}".format(*MINIMUM)
+        sys.exit(
+            f"Python {wanted} or newer is needed, this is {_version()}: try python{wanted} {sys.argv[0]}"
+        )
+
+
+def main(lock: str, *arguments: str) -> None:
+    """Run the environment's Python with `arguments` and the command line's, then leave with its exit code."""
+    require_python()
+    try:
+        python = ensure(lock)
+    except SetupError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(run([python, *arguments, *sys.argv[1:]]))
+
+
+def ensure(lock: str = "run", folder: str = ".venv") -> Path:
+    """Return the interpreter of an environment that holds `lock`, made or brought up to date where needed.
+
+    Args:
+        lock: one of `LOCKS`.
+        folder: the environment's folder inside the checkout.
+
+    Raises:
+        SetupError: no environment could be made; the text says why and what to do.
+    """
+    home = ROOT / folder
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    stamp = home / "installed.json"
+    kept = _read(stamp)
+    same_python = kept.get("python") == _python_identity() and _runs(python)
+    if same_python:
+        for enough in LOCKS[LOCKS.index(lock) :]:
+            if kept.get("digest") == _digest(enough):
+                return python
+    _say(f"Setting up {folder} with Python {_version()} (once, under a minute) ...")
+    stamp.unlink(missing_ok=True)
+    if not same_python:
+        _create(home)
+    install = _installer(python)
+    _run(
+        [*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")],
+        "installing the locked packages",
+    )
+    _run([*install, "--no-deps", "-e", str(ROOT)], "installing this checkout")
+    stamp.write_text(json.dumps({"python": _python_identity(), "digest": _digest(lock)}), encoding="utf-8")
+    _say(f"{folder} is ready.")
+    return python
+
+
+def run(command: list[str | Path], *, env: dict[str, str] | None = None) -> int:
+    """Run a command in the checkout's top folder and return its exit code; Ctrl-C goes to the command."""
+    with subprocess.Popen([str(part) for part in command], cwd=ROOT, env=env) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # the terminal sent it to the command as well, which ends in its own way
+
+
+def _version() -> str:
+    return "{}.{}.{}".format(*sys.version_info[:3])
+
+
+def _python_identity() -> str:
+    return f"{sys.implementation.cache_tag} {getattr(sys, '_base_executable', sys.executable)}"
+
+
+def _digest(lock: str) -> str:
+    digest = hashlib.sha256(str(ROOT).encode())
+    for path in (ROOT / "pyproject.toml", REQUIREMENTS / f"{lock}.txt"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(stamp: Path) -> dict[str, str]:
+    try:
+        return json.loads(stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _runs(python: Path) -> bool:
+    try:
+        return subprocess.run([str(python), "-c", ""], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _create(home: Path) -> None:
+    try:
+        import venv
+
+        shutil.rmtree(home, ignore_errors=True)
+        venv.EnvBuilder(symlinks=os.name != "nt", with_pip=False).create(home)
+    except (ImportError, OSError, subprocess.SubprocessError) as error:
+        raise SetupError(f"no virtual environment could be made in {home}: {error}") from error
+
+
+def _installer(python: Path) -> list[str]:
+    """The first of the ways to install into `python` that this machine has, as the head of a command."""
+    quiet = ["install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    into = ["--python", str(python)]
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", *into, *quiet]
+    if importlib.util.find_spec("ensurepip"):
+        bundled = subprocess.run([str(python), "-m", "ensurepip"], capture_output=True, check=False)
+        if bundled.returncode == 0:
+            return [str(python), "-m", "pip", *quiet]
+    for name in ("pip3", "pip"):
+        found = shutil.which(name)
+        if found:
+            return [found, *into, *quiet]
+    found = shutil.which("uv")
+    if found:
+        return [found, "pip", "install", "--quiet", *into]
+    raise SetupError(
+        "no pip was found for this Python: install it (Debian and Ubuntu: apt install python3-pip;"
+        " elsewhere: python -m ensurepip) and run this again"
+    )
+
+
+def _run(command: list[str], what: str) -> None:
+    # Settings of another Python or environment must not reach this one.
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+    }
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise SetupError(f"{what} failed (exit code {done.returncode}):\n{done.stdout.strip()}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
