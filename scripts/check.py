@@ -5,21 +5,19 @@ import time
 
 import bootstrap
 
-CHECKS = {
-    "lint": ["ruff", "check", "."],
-    "format": ["ruff", "format", "--check", "."],
-    "types": ["pyright"],
-    "lock files": ["scripts/lock.py", "--check"],
-}
-
 
 def main() -> int:
     python = bootstrap.ensure("dev", folder=".venv-dev")
+    checks = {
+        "lint": ["-m", "ruff", "check", "."],
+        "format": ["-m", "ruff", "format", "--check", "."],
+        "types": ["-m", "pyright", "--pythonpath", python],
+        "lock files": ["scripts/lock.py", "--check"],
+    }
     failed: list[str] = []
-    for name, command in CHECKS.items():
+    for name, command in checks.items():
         begun = time.monotonic()
-        head = [python] if command[0].endswith(".py") else [python, "-m"]
-        code = bootstrap.run([*head, *command])
+        code = bootstrap.run([python, *command])
         print(f"{name}: {'ok' if code == 0 else 'FAILED'} ({time.monotonic() - begun:.1f} s)", flush=True)
         if code:
             failed.append(name)

@@ -1,0 +1,1 @@
+"""What a host sees on the wire: real processes, raw lines, the official schemas."""
