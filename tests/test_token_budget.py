@@ -1,0 +1,39 @@
+"""The tool list is paid for in every conversation: it has to stay small, and findable by everyday words."""
+
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from benchmarks.counting import LIST_BUDGET, SEEN_BUDGET, count, per_tool
+from tests.support.stdio import environment, open_session
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def tools(tmp_path: Path) -> list[dict[str, Any]]:
+    async with open_session("2026-07-28", env=environment(tmp_path)) as session:
+        return await session.list_tools()
+
+
+async def test_the_whole_tool_list_stays_within_its_budget(tools: list[dict[str, Any]]) -> None:
+    assert count({"tools": tools}) <= LIST_BUDGET
+
+
+async def test_what_a_model_is_given_of_a_tool_stays_within_its_budget(tools: list[dict[str, Any]]) -> None:
+    costs = per_tool(tools)
+    assert mean(tool.seen for tool in costs) <= SEEN_BUDGET, costs
+
+
+async def test_tools_are_found_by_the_words_people_use(tools: list[dict[str, Any]]) -> None:
+    said = " ".join(tool["name"] + " " + tool["description"] for tool in tools).lower()
+    missing = [word for word in ("forget", "remember", "clean up", "conversation") if word not in said]
+    assert not missing
+
+
+def test_a_text_is_counted_as_the_encoding_does() -> None:
+    # Known values of cl100k_base.
+    assert count("hello world") == 2
+    assert count("antidisestablishmentarianism") == 6
