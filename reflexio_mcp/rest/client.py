@@ -1,14 +1,30 @@
-"""The one HTTP client: auth, user agent, timeouts, retries and size guards stand here and nowhere else."""
+"""The one client of the API: every call in the contract, typed. How a call is sent stands in `transport`."""
 
+import time
+from collections.abc import Awaitable, Callable
+from random import random
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
+import reflexio_mcp
+from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.address import check_api_key, check_base_url, check_user_agent
+from reflexio_mcp.rest.bodies import encode, iso_time, parsed, validated
+from reflexio_mcp.rest.errors import (
+    AlreadyExists,
+    BodyTooLarge,
+    ConnectionLost,
+    NotSent,
+    NotTheApi,
+    ReflexioError,
+)
 from reflexio_mcp.rest.models import (
     DeleteReply,
     HealthReply,
     LearningStatus,
     PublishBody,
     PublishReply,
+    Read,
     RequestPage,
     RequestQuery,
     UserPlaybook,
@@ -16,17 +32,41 @@ from reflexio_mcp.rest.models import (
     VersionReply,
     WhoAmI,
 )
+from reflexio_mcp.rest.repeats import is_stored_as_sent
+from reflexio_mcp.rest.replies import Answer, Call
+
+if TYPE_CHECKING:
+    from reflexio_mcp.rest.transport import Sender
+
+__all__ = ["ReflexioClient"]
+
+ReadT = TypeVar("ReadT", bound=Read)
+
+HEALTH_SECONDS: Final = 5.0
+"""The most a call of `/health` may take: who asks wants to know now."""
+
+EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
+"""A learning that is no longer current holds what was learned just the same."""
 
 
 class ReflexioClient:
-    """Async client over one connection pool.
+    """Async client over one connection pool, which is opened by the first call.
+
+    Every method raises an error of `reflexio_mcp.rest.errors`, and nothing else but cancellation.
 
     Args:
         base_url: where the API is, path prefix kept, trailing slash dropped.
         api_key: sent as a bearer token when given.
         user_agent: checked against the server's list when given.
-        timeout: seconds one ordinary call may take, retries included.
-        transport: an `httpx` transport instead of the network (the embedded store, or a test's faults).
+        timeout: seconds one ordinary call may take, repeats and waits included.
+        transport: an `httpx` transport instead of the network (the embedded store, or a test's faults), or a
+            function that makes one at the first call.
+        sleep: waits that many seconds between tries.
+        clock: monotonic seconds.
+        jitter: a number from 0 to 1 that spreads the waits of several clients.
+
+    Raises:
+        BadAddress: the URL, the key or the User-Agent cannot work.
     """
 
     def __init__(
@@ -37,8 +77,26 @@ class ReflexioClient:
         user_agent: str | None = None,
         timeout: float = 30.0,
         transport: Any = None,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random,
     ) -> None:
-        raise NotImplementedError
+        self._base_url = check_base_url(base_url)
+        self._api_key = check_api_key(api_key)
+        default_agent = f"reflexio-mcp/{reflexio_mcp.__version__}"
+        self._user_agent = check_user_agent(default_agent if user_agent is None else user_agent)
+        self._timeout = timeout
+        self._transport = transport
+        self._sleep = sleep
+        self._clock = clock
+        self._jitter = jitter
+        self._sender: Sender | None = None
+        self._closed = False
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is, without a trailing slash."""
+        return self._base_url
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,48 +107,227 @@ class ReflexioClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        raise NotImplementedError
+        """Close the pool. Later calls raise `NotSent`; closing again does nothing."""
+        self._closed = True
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            await sender.aclose()
 
     async def publish(
         self, body: PublishBody, *, minted: bool, wait: bool = False, timeout: float | None = None
     ) -> PublishReply:
-        """Store one request. `minted` says that `request_id` was made here and not by the caller."""
-        raise NotImplementedError
+        """Store one request, at most once however often its reply is lost.
+
+        Args:
+            body: what to store, with its `request_id`.
+            minted: the `request_id` was made here for this content, and not chosen by the caller.
+            wait: let the server answer only when extraction has covered the request, or given up on it.
+            timeout: seconds the call may take. The default is the client's, plus what the server waits.
+
+        Returns:
+            The reply. With `already_stored`, when an earlier try had arrived, the rest of it is empty.
+
+        Raises:
+            AlreadyExists: the caller's `request_id` holds something else, and nothing was stored.
+            ConnectionLost: the reply was lost, and what the `request_id` holds could not be read back.
+        """
+        if timeout is None:
+            timeout = self._timeout + (limits.PUBLISH_WAIT_SECONDS if wait else 0)
+        call = Call(
+            "POST",
+            "/api/publish_interaction",
+            "publish",
+            timeout,
+            content=encode(body.model_dump(exclude_defaults=True)),
+            params={"wait_for_response": "true"} if wait else {},
+            required=("success",),
+        )
+        try:
+            answer = await self._send(call)
+        except AlreadyExists as error:
+            taken = error
+        else:
+            reply = parsed(PublishReply, answer, call, already_stored=False)
+            reply.request_id = reply.request_id or body.request_id
+            return reply
+        if minted or (taken.effect == "unknown" and await self._holds(body, taken)):
+            reply = PublishReply(request_id=body.request_id, already_stored=True)
+            reply.correlation_id = taken.correlation_id
+            return reply
+        raise AlreadyExists(status=taken.status, correlation_id=taken.correlation_id, effect="none")
+
+    async def _holds(self, body: PublishBody, taken: AlreadyExists) -> bool:
+        """Whether the caller's `request_id`, found taken after a lost reply, holds what was to be stored."""
+        try:
+            page = await self.get_requests(RequestQuery(request_id=body.request_id))
+        except ReflexioError:
+            page = RequestPage()
+        found = [item for group in page.sessions for item in group.requests]
+        if not found:
+            detail = "this request_id is taken, but whether by this request could not be read back"
+            raise ConnectionLost(detail, correlation_id=taken.correlation_id)
+        return is_stored_as_sent(body, found[0])
 
     async def get_requests(self, query: RequestQuery) -> RequestPage:
-        raise NotImplementedError
+        """Read one page of sessions with their matching requests.
+
+        When `start_time` equals `end_time` the page may be empty and still say `has_more`: the server takes
+        no such period, so one second more is asked for and dropped here.
+
+        Raises:
+            NotSent: `end_time` is before `start_time`, or a number is out of the server's range.
+        """
+        if query.top_k < 1 or query.offset < 0:
+            raise NotSent("top_k must be at least 1, and offset at least 0")
+        sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time"})
+        # Beyond 64 bits the server fails, and it adds one to see whether there is more.
+        sent["top_k"] = min(query.top_k, limits.MAX_TOP_K // 2)
+        sent["offset"] = min(query.offset, limits.MAX_TOP_K // 2)
+        start, end = query.start_time, query.end_time
+        if start is not None:
+            sent["start_time"] = iso_time(start)
+        if end is not None:
+            if start is not None and end < start:
+                raise NotSent("end_time must not be before start_time")
+            sent["end_time"] = iso_time(end + 1 if end == start else end)
+        call = Call(
+            "POST",
+            "/api/get_requests",
+            "read",
+            self._timeout,
+            content=encode(sent),
+            required=("success", "sessions"),
+        )
+        answer = await self._send(call)
+        page = parsed(RequestPage, answer, call, server_time=answer.server_time)
+        if start is not None and start == end:
+            for group in page.sessions:
+                group.requests = [item for item in group.requests if item.request.created_at <= start]
+            page.sessions = [group for group in page.sessions if group.requests]
+        return page
 
     async def delete_request(self, request_id: str) -> DeleteReply:
-        raise NotImplementedError
+        """Delete one request. The server says success for an unknown id too."""
+        return await self._delete("/api/delete_request", {"request_id": request_id})
 
     async def delete_session(self, session_id: str) -> DeleteReply:
-        raise NotImplementedError
+        """Delete the requests of every user in a session."""
+        return await self._delete("/api/delete_session", {"session_id": session_id})
 
     async def delete_requests_by_ids(self, request_ids: list[str]) -> DeleteReply:
-        raise NotImplementedError
+        """Delete up to 10,000 requests. Unknown ids are skipped."""
+        return await self._delete_ids("/api/delete_requests_by_ids", "request_ids", request_ids)
 
     async def learning_status(self, request_id: str) -> LearningStatus:
-        raise NotImplementedError
+        """Ask whether learning has covered a request.
+
+        Raises:
+            NotFound: no such request.
+        """
+        call = Call(
+            "GET",
+            "/api/learning_status",
+            "read",
+            self._timeout,
+            params={"request_id": request_id},
+            required=("status",),
+            by_id=True,
+        )
+        return parsed(LearningStatus, await self._send(call), call)
 
     async def get_profiles(self, user_id: str, *, top_k: int) -> list[UserProfile]:
-        raise NotImplementedError
+        """Read a user's profiles of every status, last modified first.
+
+        The server leaves out those whose time to live is over.
+        """
+        sent = {"user_id": user_id, "top_k": min(top_k, limits.MAX_TOP_K), "status_filter": EVERY_STATUS}
+        return await self._list("/api/get_profiles", sent, "user_profiles", UserProfile)
 
     async def get_user_playbooks(
         self, user_id: str, *, request_id: str | None = None, limit: int
     ) -> list[UserPlaybook]:
-        raise NotImplementedError
+        """Read a user's playbooks of every status, newest first."""
+        sent: dict[str, Any] = {
+            "user_id": user_id,
+            "limit": min(limit, limits.MAX_TOP_K),
+            "status_filter": EVERY_STATUS,
+        }
+        if request_id is not None:
+            sent["request_id"] = request_id
+        return await self._list("/api/get_user_playbooks", sent, "user_playbooks", UserPlaybook)
 
     async def delete_profiles(self, profile_ids: list[str]) -> DeleteReply:
-        raise NotImplementedError
+        """Delete up to 10,000 profiles. Unknown ids are skipped."""
+        return await self._delete_ids("/api/delete_profiles_by_ids", "profile_ids", profile_ids)
 
     async def delete_user_playbooks(self, user_playbook_ids: list[str]) -> DeleteReply:
-        raise NotImplementedError
+        """Delete up to 10,000 user playbooks. Their ids are numbers; unknown ones are skipped.
+
+        Raises:
+            NotSent: an id is not a number.
+        """
+        if not all(text.isascii() and text.isdigit() for text in user_playbook_ids):
+            raise NotSent("the id of a user playbook is a number")
+        numbers = [int(text) for text in user_playbook_ids]
+        return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
 
     async def whoami(self) -> WhoAmI:
-        raise NotImplementedError
+        """Ask whose data the key reaches and where it is stored."""
+        call = Call("GET", "/api/whoami", "read", self._timeout, required=("success", "org_id"))
+        return parsed(WhoAmI, await self._send(call), call)
 
     async def health(self) -> HealthReply:
-        raise NotImplementedError
+        """Ask whether the server runs; the key is not checked."""
+        call = Call("GET", "/health", "read", min(HEALTH_SECONDS, self._timeout), required=("status",))
+        return parsed(HealthReply, await self._send(call), call)
 
     async def version(self) -> VersionReply:
-        raise NotImplementedError
+        """Ask for the server's version."""
+        call = Call("GET", "/meta/version", "read", self._timeout, required=("server_version",))
+        return parsed(VersionReply, await self._send(call), call)
+
+    async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> DeleteReply:
+        if not 1 <= len(ids) <= limits.MAX_DELETE_IDS:
+            raise NotSent(f"{name} takes 1 to {limits.MAX_DELETE_IDS} ids, and {len(ids)} were given")
+        return await self._delete(route, {name: ids})
+
+    async def _delete(self, route: str, sent: dict[str, Any]) -> DeleteReply:
+        call = Call("DELETE", route, "delete", self._timeout, content=encode(sent), required=("success",))
+        answer = await self._send(call)
+        reply = parsed(DeleteReply, answer, call, repeated=answer.repeated)
+        if reply.repeated:
+            reply.deleted_count = reply.deleted_requests_count = None
+        return reply
+
+    async def _list(self, route: str, sent: dict[str, Any], name: str, model: type[ReadT]) -> list[ReadT]:
+        call = Call("POST", route, "read", self._timeout, content=encode(sent), required=("success", name))
+        answer = await self._send(call)
+        items: object = answer.data[name]
+        if not isinstance(items, list):
+            detail = f"{call.route} answered with other JSON at {name}"
+            raise NotTheApi(detail, correlation_id=answer.correlation_id)
+        return [validated(model, item, answer, call, at=name) for item in cast("list[object]", items)]
+
+    async def _send(self, call: Call) -> Answer:
+        if self._closed:
+            raise NotSent("the client is closed")
+        if call.content is not None and len(call.content) > limits.MAX_BODY_BYTES:
+            size, most = len(call.content) / 2**20, limits.MAX_BODY_BYTES // 2**20
+            raise BodyTooLarge(f"{size:.1f} MiB as sent, the limit is {most} MiB")
+        if self._sender is None:
+            self._sender = self._open()
+        return await self._sender.send(call)
+
+    def _open(self) -> "Sender":
+        import anyio
+
+        from reflexio_mcp.rest.transport import Pace, Sender
+
+        transport = self._transport() if callable(self._transport) else self._transport
+        return Sender(
+            self._base_url,
+            api_key=self._api_key,
+            user_agent=self._user_agent,
+            transport=transport,
+            pace=Pace(self._sleep or anyio.sleep, self._clock, self._jitter),
+        )

@@ -4,9 +4,9 @@ Models that are sent forbid unknown fields; models that are read ignore them, be
 say more. Building the validators is deferred to the first use, to keep the start of a stdio server short.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.rest import limits
@@ -45,9 +45,24 @@ class Sent(BaseModel):
 
 
 class Read(BaseModel):
-    """Base of what is read: unknown fields are ignored, missing ones have the API's default."""
+    """Base of what is read: unknown fields are ignored, missing and null ones have the API's default."""
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_missing(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        fields = cast("dict[str, Any]", data)
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Reply(Read):
+    """Base of a whole reply."""
+
+    correlation_id: str | None = Field(default=None, exclude=True)
+    """Set by the client from the reply's `x-correlation-id` header, which the server's log has too."""
 
 
 class ToolUse(Sent):
@@ -110,7 +125,7 @@ class PublishBody(Sent):
     retrieval_experiment_arm: str | None = None
 
 
-class PublishReply(Read):
+class PublishReply(Reply):
     """What a publish answered."""
 
     success: bool = True
@@ -172,8 +187,8 @@ class SessionGroup(Read):
 class RequestQuery(Sent):
     """Body of `POST /api/get_requests`. `None` is left out on the wire.
 
-    `start_time` and `end_time` are epoch seconds, both inclusive at one-second grain; the client sends them as
-    ISO 8601 with an offset, because the server fails on a mix. `top_k` and `offset` count sessions.
+    `start_time` and `end_time` are epoch seconds, both inclusive at one-second grain; the client sends them
+    as ISO 8601 with an offset, because the server fails on a mix. `top_k` and `offset` count sessions.
     """
 
     user_id: str | None = None
@@ -186,7 +201,7 @@ class RequestQuery(Sent):
     offset: int = 0
 
 
-class RequestPage(Read):
+class RequestPage(Reply):
     """Sessions, newest matching request first; inside a session newest first. There is no total."""
 
     success: bool = True
@@ -197,16 +212,18 @@ class RequestPage(Read):
     """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
 
 
-class DeleteReply(Read):
+class DeleteReply(Reply):
     """What a delete answered. Counts are `None` where the route gives none. Never proof: re-read to know."""
 
     success: bool = True
     message: str = ""
     deleted_count: int | None = None
     deleted_requests_count: int | None = None
+    repeated: bool = False
+    """Set by the client: the reply to an earlier try was lost, so the counts of this one are left out."""
 
 
-class LearningStatus(Read):
+class LearningStatus(Reply):
     status: str = "not_tracked"
     reason: str | None = None
 
@@ -217,14 +234,27 @@ class UserProfile(Read):
     profile_id: str
     user_id: str = ""
     generated_from_request_id: str = ""
+    content: str = ""
+    last_modified_timestamp: int = 0
+    source: str = ""
+    source_interaction_ids: list[int] = Field(default_factory=list[int])
+    status: str | None = None
+    """`None` for a current one; else `pending`, `archived`, `merged`, `superseded` or `expired`."""
 
 
 class UserPlaybook(Read):
     """A playbook learned from a user's requests."""
 
-    user_playbook_id: int | str
+    user_playbook_id: int
     user_id: str | None = None
     request_id: str = ""
+    content: str = ""
+    trigger: str = ""
+    rationale: str = ""
+    created_at: int = 0
+    source: str = ""
+    source_interaction_ids: list[int] = Field(default_factory=list[int])
+    status: str | None = None
 
 
 class Learning(Read):
@@ -235,7 +265,7 @@ class Learning(Read):
     request_id: str
 
 
-class WhoAmI(Read):
+class WhoAmI(Reply):
     success: bool = True
     org_id: str = ""
     storage_type: str = ""
@@ -243,11 +273,11 @@ class WhoAmI(Read):
     storage_configured: bool = True
 
 
-class HealthReply(Read):
+class HealthReply(Reply):
     status: str = ""
 
 
-class VersionReply(Read):
+class VersionReply(Reply):
     server_version: str = ""
     api_version: str = ""
     min_client_version: str = ""

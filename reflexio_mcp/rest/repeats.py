@@ -1,0 +1,44 @@
+"""Whether what is stored is what was sent: the question after a publish whose reply was lost."""
+
+from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions, StoredInteraction
+
+_COMPARED = (
+    "role",
+    "content",
+    "user_action",
+    "user_action_description",
+    "interacted_image_url",
+    "shadow_content",
+    "expert_content",
+)
+
+
+def is_stored_as_sent(body: PublishBody, stored: RequestWithInteractions) -> bool:
+    """Compare everything that the API gives back; embedded images and citations it keeps to itself."""
+    request = stored.request
+    sent_labels = (
+        body.user_id.strip(),
+        body.session_id.strip(),
+        body.source,
+        body.agent_version or limits.DEFAULT_AGENT_VERSION,
+        body.evaluation_only,
+    )
+    stored_labels = (
+        request.user_id,
+        request.session_id,
+        request.source,
+        request.agent_version,
+        request.evaluation_only,
+    )
+    sent = [_words(turn) for turn in body.interaction_data_list if _says_something(turn)]
+    return sent_labels == stored_labels and sent == [_words(turn) for turn in stored.interactions]
+
+
+def _words(turn: Interaction | StoredInteraction) -> list[str]:
+    return [getattr(turn, name).strip() for name in _COMPARED]
+
+
+def _says_something(turn: Interaction) -> bool:
+    """The server drops a turn that holds nothing but its role and its time."""
+    return bool(turn.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))

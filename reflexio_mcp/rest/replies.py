@@ -1,0 +1,276 @@
+"""What an answer of the server means: its data, or one error of the tree with text that is safe to show."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, cast
+from urllib.parse import urlsplit
+
+from reflexio_mcp.rest.errors import (
+    AlreadyExists,
+    InvalidBody,
+    NotAuthorized,
+    NotFound,
+    NotTheApi,
+    OperationFailed,
+    RateLimited,
+    ReflexioError,
+    Refused,
+    ServerFault,
+)
+from reflexio_mcp.rest.models import (
+    Citation,
+    Interaction,
+    PublishBody,
+    RequestQuery,
+    RetrievedLearning,
+    ToolUse,
+)
+
+JsonObject: TypeAlias = dict[str, Any]
+
+LONGEST_LINE: Final = 200
+"""Characters of a server's text that are shown; the rest is cut."""
+
+_MOST_FIELDS: Final = 3
+_CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN: Final = re.compile(r"request_id .* already exists", re.DOTALL)
+_LIMIT: Final = re.compile(r"\bper (\d{1,4} )?(second|minute|hour|day)\b")
+_UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_INTERNAL: Final = re.compile(
+    r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w+://"
+)
+"""What betrays a trace, a path or an address in a line of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the API, ready to be sent any number of times.
+
+    Args:
+        route: path below the base URL, starting with `/`.
+        kind: decides what is repeated: a 500 only for a `read`.
+        content: the encoded JSON body.
+        timeout: seconds the whole call may take, repeats and waits included.
+        required: keys without which a 2xx is not this API's answer.
+        by_id: a 404 means that the id is unknown, and not that the route is.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    route: str
+    kind: Literal["read", "publish", "delete"]
+    timeout: float
+    content: bytes | None = None
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    required: tuple[str, ...] = ()
+    by_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply that is this API's JSON and does not say `success: false`."""
+
+    data: JsonObject
+    correlation_id: str | None
+    server_time: float | None
+    repeated: bool = False
+    """An earlier try of the same call may have taken effect, its answer was lost."""
+
+
+def read_answer(
+    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes
+) -> Answer | ReflexioError:
+    """Judge one complete HTTP reply.
+
+    Args:
+        url: what was called, without its query.
+        headers: a case-insensitive mapping.
+
+    Returns:
+        The answer, or the error to raise when the call is not repeated.
+    """
+    correlation_id = _correlation_id(headers)
+    data = _json_object(content)
+    if 200 <= status < 300:
+        if data is None:
+            return NotTheApi(
+                f"{url} answered {status} without JSON", status=status, correlation_id=correlation_id
+            )
+        if data.get("success") is False:
+            return _failed_operation(call, data, status, correlation_id)
+        missing = [name for name in call.required if data.get(name) is None]
+        if missing:
+            detail = f"{url} answered {status} with JSON that lacks {', '.join(missing)}"
+            return NotTheApi(detail, status=status, correlation_id=correlation_id)
+        return Answer(data, correlation_id, http_time(headers.get("date", "")))
+    if status < 400:
+        detail = f"{url} answered {status}{_redirect_target(headers)}"
+        return NotTheApi(detail, status=status, correlation_id=correlation_id, effect="none")
+    return _refusal(call, url, status, headers, data, correlation_id)
+
+
+def _refusal(
+    call: Call,
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    data: JsonObject | None,
+    correlation_id: str | None,
+) -> ReflexioError:
+    said = data.get("detail") if data else None
+    if status == 422:
+        return InvalidBody(_invalid_fields(said), status=status, correlation_id=correlation_id)
+    if status in {401, 403}:
+        about_agent = isinstance(said, str) and "user agent" in said.lower()
+        detail = f"{status}, it does not accept the User-Agent" if about_agent else f"{status}"
+        return NotAuthorized(detail, status=status, correlation_id=correlation_id)
+    if status == 404 and call.by_id and isinstance(said, str) and said != "Not Found":
+        return NotFound(status=status, correlation_id=correlation_id)
+    if status in {404, 405}:
+        detail = f"{url} answered {status}"
+        return NotTheApi(detail, status=status, correlation_id=correlation_id, effect="none")
+    if status == 429:
+        wait = retry_after(headers)
+        if wait is None:
+            wait = _implied_wait(data.get("error") if data else None)
+        return RateLimited("429", retry_after=wait, status=status, correlation_id=correlation_id)
+    if status >= 500:
+        reason = (
+            cast("JsonObject", said).get("reason") if isinstance(said, dict) else (data or {}).get("reason")
+        )
+        known = isinstance(reason, str) and _REASON.fullmatch(reason)
+        detail = f"{status}, {reason}" if known else f"{status}"
+        return ServerFault(detail, status=status, correlation_id=correlation_id)
+    return Refused(f"{status}", status=status, correlation_id=correlation_id)
+
+
+def _failed_operation(
+    call: Call, data: JsonObject, status: int, correlation_id: str | None
+) -> AlreadyExists | OperationFailed:
+    message = data.get("message") or data.get("msg")
+    text = message if isinstance(message, str) else ""
+    if call.kind == "publish" and _TAKEN.fullmatch(text.strip()):
+        return AlreadyExists(status=status, correlation_id=correlation_id)
+    return OperationFailed(safe_line(text, call.content), status=status, correlation_id=correlation_id)
+
+
+def safe_line(text: str, sent: bytes | None = None) -> str:
+    """Return the first line of a server's text, or nothing when it betrays internals or echoes what was sent.
+
+    Args:
+        sent: the JSON body of the call; its text values of six or more characters must not come back.
+    """
+    lines = text.strip().splitlines()
+    line = "".join(character if character.isprintable() else " " for character in lines[0]) if lines else ""
+    if _INTERNAL.search(line) or any(value in line for value in _texts(sent)):
+        return ""
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+
+
+def _texts(sent: bytes | None) -> Iterator[str]:
+    pending: list[Any] = [_json_object(sent)] if sent else []
+    while pending:
+        value: Any = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(cast("JsonObject", value).values())
+        elif isinstance(value, list):
+            pending.extend(cast("list[Any]", value))
+        elif isinstance(value, str) and len(value.strip()) >= 6:
+            yield value.strip()
+
+
+def _invalid_fields(said: object) -> str:
+    """Name the fields of a 422 and what they accept; the `input` beside them echoes the payload."""
+    if not isinstance(said, list):
+        return "422"
+    problems = [cast("JsonObject", item) for item in cast("list[Any]", said) if isinstance(item, dict)]
+    shown = [f"{_field(problem.get('loc'))}: {_message(problem)}" for problem in problems[:_MOST_FIELDS]]
+    if len(problems) > _MOST_FIELDS:
+        shown.append(f"{len(problems) - _MOST_FIELDS} more")
+    return "; ".join(shown) or "422"
+
+
+def _field(location: object) -> str:
+    parts = cast("list[Any]", location) if isinstance(location, list) else []
+    named = [str(part) for part in parts if isinstance(part, int) or part in _FIELD_NAMES]
+    return ".".join(named) or "body"
+
+
+def _message(problem: JsonObject) -> str:
+    message, echoed = problem.get("msg"), problem.get("input")
+    if not isinstance(message, str):
+        return "not accepted"
+    if isinstance(echoed, str) and len(echoed.strip()) >= 3 and echoed.strip() in message:
+        return "not accepted"
+    return (
+        safe_line(message.removeprefix("Value error, "), json.dumps({"input": echoed}).encode())
+        or "not accepted"
+    )
+
+
+_FIELD_NAMES: Final = frozenset(
+    name
+    for model in (PublishBody, Interaction, ToolUse, Citation, RetrievedLearning, RequestQuery)
+    for name in model.model_fields
+) | {"request_ids", "profile_ids", "user_playbook_ids", "limit"}
+"""The names that this client sends: anything else in a location may be a key of the caller's own data."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a `Retry-After` header asks for, in either of its forms."""
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}", text):
+        return float(text)
+    until, now = http_time(text), http_time(headers.get("date", ""))
+    if until is None:
+        return None
+    now = time.time() if now is None else now
+    return max(0.0, until - now)
+
+
+def _implied_wait(said: object) -> float | None:
+    """Return the length in seconds of the window in a text such as `60 per 1 minute`."""
+    found = _LIMIT.search(said) if isinstance(said, str) else None
+    return float(int(found[1] or 1) * _UNIT_SECONDS[found[2]]) if found else None
+
+
+def http_time(text: str) -> float | None:
+    """Return an HTTP date as epoch seconds, or `None` when it is none."""
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _correlation_id(headers: Mapping[str, str]) -> str | None:
+    text = headers.get("x-correlation-id", "")
+    return text if _CORRELATION_ID.fullmatch(text) else None
+
+
+def _redirect_target(headers: Mapping[str, str]) -> str:
+    """Name where a redirect leads by its origin alone: the rest may hold anything."""
+    try:
+        parts = urlsplit(headers.get("location", ""))
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    return (
+        f", a redirect to {parts.scheme}://{host}"
+        if parts.scheme and re.fullmatch(r"[\w.-]{1,253}", host)
+        else ""
+    )
+
+
+def _json_object(content: bytes) -> JsonObject | None:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return cast("JsonObject", value) if isinstance(value, dict) else None
