@@ -1,0 +1,100 @@
+"""What can go wrong with the store file, in words that name no path and end in what to do.
+
+StoreError
+├── StoreBusy     another process holds the file; nothing was changed, the same call can be repeated
+└── StoreFailed   repeating will not help; nothing was changed
+"""
+
+import sqlite3
+
+
+class StoreError(Exception):
+    """Base of the tree. `reason` is a stable word for programs, the text one line for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StoreBusy(StoreError):
+    """Another process kept the file locked for longer than this one waits."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "store_busy",
+            "The store is in use by another process; nothing was changed. Try again in a few seconds.",
+        )
+
+
+class StoreFailed(StoreError):
+    """The file cannot be used as it is."""
+
+
+NOT_A_STORE = StoreFailed(
+    "not_a_store",
+    "The store file is a database of another program and was left alone. Name another file in REFLEXIO_MCP_STORE.",
+)
+
+
+def newer_schema(found: int, known: int) -> StoreFailed:
+    return StoreFailed(
+        "newer_schema",
+        f"The store file was written by a newer reflexio-mcp (schema {found}, this version knows {known})."
+        " Upgrade reflexio-mcp, or name another file in REFLEXIO_MCP_STORE.",
+    )
+
+
+_BY_CODE = {
+    sqlite3.SQLITE_FULL: (
+        "disk_full",
+        "The disk is full; nothing was changed. Free some space and try again.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "read_only",
+        "The store file cannot be written; nothing was changed. Check its permissions, or name another file in"
+        " REFLEXIO_MCP_STORE.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot_open",
+        "The store file cannot be opened. Check that its folder exists and can be written, or name another file in"
+        " REFLEXIO_MCP_STORE.",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "not_a_database",
+        "The store file is not a database and was left alone. Name another file in REFLEXIO_MCP_STORE.",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "corrupt",
+        "The store file is damaged. Move it away to start with an empty store, or restore it from a backup.",
+    ),
+    sqlite3.SQLITE_TOOBIG: (
+        "too_large",
+        "A value is larger than the store can hold; nothing was changed. Shorten it.",
+    ),
+}
+
+_BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether the call failed only because somebody else holds the file (extended codes included)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY_CODES
+
+
+def store_error(error: sqlite3.Error | OSError | OverflowError) -> StoreError:
+    """Translate what SQLite or the file system raised. The original text may hold a path and is dropped."""
+    if isinstance(error, OverflowError):
+        return StoreFailed(
+            "out_of_range", "A number is larger than 64 bits; nothing was changed. Use a smaller one."
+        )
+    if isinstance(error, OSError):
+        return StoreFailed(*_BY_CODE[sqlite3.SQLITE_CANTOPEN])
+    if is_busy(error):
+        return StoreBusy()
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return StoreFailed(
+        *_BY_CODE.get(
+            code, ("store_failed", "The store file could not be used; nothing was changed. Check the disk.")
+        )
+    )

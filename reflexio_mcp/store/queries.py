@@ -1,0 +1,273 @@
+"""What is asked of the file, in plain functions over a connection from `Database`."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.store.bodies import GetRequests, Publish
+
+DEFAULT_PAGE: Final = 100
+"""Sessions on a page when `top_k` is null."""
+
+MAX_VARIABLES: Final = 500
+"""Values bound in one statement; older SQLite builds take 999 at most."""
+
+_REQUEST_COLUMNS = (
+    "arrival, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only"
+)
+_INTERACTION_COLUMNS = (
+    "request, interaction_id, created_at, role, content, user_action, user_action_description,"
+    " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
+)
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The filters of `get_requests` as SQL: the condition, its values, and the index that serves it."""
+
+    condition: str
+    values: tuple[str | int, ...]
+    index: str
+
+    @classmethod
+    def of(cls, query: GetRequests) -> "Filter":
+        terms: list[str] = []
+        values: list[str | int] = []
+        # The API takes an empty id for no filter, but an empty source for requests without one.
+        for column, value in (
+            ("user_id", query.user_id or None),
+            ("request_id", query.request_id or None),
+            ("session_id", query.session_id or None),
+            ("source", query.source),
+        ):
+            if value is not None:
+                terms.append(f"{column} = ?")
+                values.append(value)
+        if query.start_time is not None:
+            terms.append("created_at >= ?")
+            values.append(int(query.start_time.timestamp()))
+        if query.end_time is not None:
+            terms.append("created_at <= ?")
+            values.append(int(query.end_time.timestamp()))
+        return cls(" AND ".join(terms) or "1", tuple(values), cls._index(query))
+
+    @staticmethod
+    def _index(query: GetRequests) -> str:
+        if query.request_id:
+            return ""  # its unique index; SQLite needs no advice
+        if query.session_id:
+            return "INDEXED BY requests_by_session"
+        if query.user_id:
+            by = "user" if query.source is None else "user_and_source"
+        else:
+            by = "time" if query.source is None else "source"
+        return f"INDEXED BY requests_by_{by}"
+
+
+def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arrived: int) -> bool:
+    """Add one request with its interactions. False, and nothing added, when the id is taken."""
+    added = connection.execute(
+        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, evaluation_only)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+        (
+            request_id,
+            publish.session_id,
+            publish.user_id,
+            arrived,
+            publish.source,
+            publish.agent_version or DEFAULT_AGENT_VERSION,
+            publish.evaluation_only,
+        ),
+    )
+    if not added.rowcount:
+        return False
+    connection.executemany(
+        "INSERT INTO interactions (request, created_at, role, content, user_action, user_action_description,"
+        " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings, citations,"
+        " image_encoding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                added.lastrowid,
+                one.epoch_second(arrived),
+                one.role,
+                one.content,
+                one.user_action,
+                one.user_action_description,
+                one.interacted_image_url,
+                one.shadow_content,
+                one.expert_content,
+                _json_list(one.tools_used),
+                _json_list(one.retrieved_learnings),
+                _json_list(one.citations),
+                one.image_encoding,
+            )
+            for one in publish.interaction_data_list
+            if one.says_something()
+        ],
+    )
+    return True
+
+
+def exists(connection: sqlite3.Connection, request_id: str) -> bool:
+    return (
+        connection.execute("SELECT 1 FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+        is not None
+    )
+
+
+def evaluation_only(connection: sqlite3.Connection, request_id: str) -> bool | None:
+    """Whether the request is for evaluation only; `None` when there is no such request."""
+    row = connection.execute(
+        "SELECT evaluation_only FROM requests WHERE request_id = ?", (request_id,)
+    ).fetchone()
+    return None if row is None else bool(row[0])
+
+
+def sessions(connection: sqlite3.Connection, query: GetRequests) -> list[Json]:
+    """One page of sessions with their matching requests, in the API's order."""
+    found = Filter.of(query)
+    page = _page(connection, found, query.top_k or DEFAULT_PAGE, query.offset or 0)
+    requests = _requests(connection, found, page)
+    interactions = _interactions(connection, [arrival for arrival, _ in requests])
+    groups: dict[str, list[Json]] = {session_id: [] for session_id in page}
+    for arrival, request in requests:
+        turns = interactions.get(arrival, [])
+        for turn in turns:
+            turn["user_id"] = request["user_id"]
+            turn["request_id"] = request["request_id"]
+        groups[request["session_id"]].append({"request": request, "interactions": turns})
+    return [{"session_id": session_id, "requests": group} for session_id, group in groups.items()]
+
+
+def _page(connection: sqlite3.Connection, found: Filter, size: int, offset: int) -> list[str]:
+    """The page's session ids: newest matching request first, then id descending.
+
+    A walk down an index that is in this order already. It stops with the page's last session, and each row it
+    passes belongs to a session of this page or of one before, so it never costs more than the reply does.
+    """
+    if size > 2**63 - 1 or offset > 2**63 - 1:
+        raise OverflowError
+    rows = connection.execute(
+        f"SELECT session_id FROM requests {found.index} WHERE {found.condition}"  # noqa: S608
+        " ORDER BY created_at DESC, session_id DESC",
+        found.values,
+    )
+    order: dict[str, None] = {}
+    for (session_id,) in rows:
+        if session_id not in order:
+            order[session_id] = None
+            if len(order) == offset + size:
+                break
+    rows.close()
+    return list(islice(order, offset, None))
+
+
+def _requests(connection: sqlite3.Connection, found: Filter, page: list[str]) -> list[tuple[int, Json]]:
+    """All matching requests of these sessions, newest first inside each."""
+    index = "INDEXED BY requests_by_session" if found.index else ""
+    result: list[tuple[int, Json]] = []
+    for some in _portions(page):
+        rows = connection.execute(
+            f"SELECT {_REQUEST_COLUMNS} FROM requests {index} WHERE session_id IN ({_marks(some)})"  # noqa: S608
+            f" AND {found.condition} ORDER BY created_at DESC, arrival DESC",
+            (*some, *found.values),
+        )
+        result.extend(
+            (
+                row[0],
+                {
+                    "request_id": row[1],
+                    "user_id": row[2],
+                    "created_at": row[3],
+                    "source": row[4],
+                    "agent_version": row[5],
+                    "session_id": row[6],
+                    "evaluation_only": bool(row[7]),
+                },
+            )
+            for row in rows
+        )
+    return result
+
+
+def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[int, list[Json]]:
+    """The interactions of these requests, oldest first inside each."""
+    result: dict[int, list[Json]] = {}
+    for some in _portions(arrivals):
+        rows = connection.execute(
+            f"SELECT {_INTERACTION_COLUMNS} FROM interactions WHERE request IN ({_marks(some)})",  # noqa: S608
+            some,
+        )
+        for row in rows:
+            result.setdefault(row[0], []).append(
+                {
+                    "interaction_id": row[1],
+                    "user_id": "",
+                    "request_id": "",
+                    "created_at": row[2],
+                    "role": row[3],
+                    "content": row[4],
+                    "user_action": row[5],
+                    "user_action_description": row[6],
+                    "interacted_image_url": row[7],
+                    "shadow_content": row[8],
+                    "expert_content": row[9],
+                    "tools_used": json.loads(row[10]) if row[10] else [],
+                    "retrieved_learnings": json.loads(row[11]) if row[11] else [],
+                }
+            )
+    for turns in result.values():
+        turns.sort(key=_turn_order)
+    return result
+
+
+def _turn_order(turn: Json) -> tuple[int, int]:
+    return turn["created_at"], turn["interaction_id"]
+
+
+def delete_requests(connection: sqlite3.Connection, request_ids: Sequence[str]) -> int:
+    """Delete these requests and their interactions. Unknown ids are passed over. Returns how many went."""
+    return sum(
+        connection.execute(
+            f"DELETE FROM requests WHERE request_id IN ({_marks(some)})",  # noqa: S608
+            some,
+        ).rowcount
+        for some in _portions(request_ids)
+    )
+
+
+def delete_session(connection: sqlite3.Connection, session_id: str) -> int:
+    """Delete every user's requests in the session. Returns how many went."""
+    return connection.execute("DELETE FROM requests WHERE session_id = ?", (session_id,)).rowcount
+
+
+def delete_interaction(connection: sqlite3.Connection, user_id: str, interaction_id: int) -> int:
+    """Delete one interaction if it is this user's. Its request stays, even when it was the last one."""
+    return connection.execute(
+        "DELETE FROM interactions WHERE interaction_id = ?"
+        " AND EXISTS (SELECT 1 FROM requests WHERE arrival = request AND user_id = ?)",
+        (interaction_id, user_id),
+    ).rowcount
+
+
+def _json_list(items: Sequence[Any]) -> str:
+    """JSON text for storage; nothing at all for an empty list, as most are."""
+    if not items:
+        return ""
+    return json.dumps([item.model_dump() for item in items], ensure_ascii=False, separators=(",", ":"))
+
+
+def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), MAX_VARIABLES):
+        yield items[start : start + MAX_VARIABLES]
+
+
+def _marks(items: Sequence[object]) -> str:
+    return ",".join("?" * len(items))
