@@ -35,5 +35,5 @@ PUBLISH_WAIT_SECONDS: Final = 240
 REFUSED_AGENT_WORDS: Final = ("bot", "crawler", "spider", "scraper", "curl", "wget")
 """A User-Agent that is empty or contains one of these gets 403 on every route but `/health`."""
 
-CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "100.100.100.200", "fd00:ec2::254")
+CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "fd00:ec2::254")
 """Image URLs on these hosts are refused by the server (422)."""
