@@ -122,7 +122,8 @@ class StdioSession:
         """Write one line as it is, well-formed or not."""
         data = line.encode() if isinstance(line, str) else line
         assert self.process.stdin
-        await self.process.stdin.send(data + b"\n")
+        with anyio.fail_after(WAIT):
+            await self.process.stdin.send(data + b"\n")
 
     async def send(self, method: str, params: Mapping[str, Any] | None = None) -> int:
         """Send a request and return its id; `reply` awaits the answer."""

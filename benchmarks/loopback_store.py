@@ -1,0 +1,14 @@
+"""The embedded store behind a real HTTP server on a free loopback port, which it prints first."""
+
+import socket
+import sys
+
+import uvicorn
+
+from reflexio_mcp.store.app import create_app
+
+if __name__ == "__main__":
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    config = uvicorn.Config(create_app(sys.argv[1]), lifespan="off", log_level="error", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,186 @@
+"""The server as a process: how it ends, what it survives, who else may use its store."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.support.stdio import MODERN, REVISIONS, Revision, ServerEndedError, environment, open_session
+
+pytestmark = pytest.mark.anyio
+
+
+def turn(number: int, session_id: str = "s") -> dict[str, Any]:
+    """The arguments of one small publish."""
+    return {
+        "user_id": "u",
+        "session_id": session_id,
+        "interactions": [{"role": "User", "content": f"turn {number}"}],
+        "request_id": f"{session_id}-{number}",
+    }
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """An environment whose store is one file, with deletions that act at once."""
+    return environment(
+        tmp_path, REFLEXIO_MCP_STORE=str(tmp_path / "store.sqlite3"), REFLEXIO_MCP_CONFIRM="off"
+    )
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_end_of_input_ends_the_process_with_exit_code_0(
+    revision: Revision, env: dict[str, str]
+) -> None:
+    async with open_session(revision, env=env) as session:
+        await session.call("publish_interaction", turn(1))
+        assert await session.end_input() == 0
+        assert "Traceback" not in session.stderr()
+
+
+async def test_end_of_input_before_any_message_ends_it_with_exit_code_0(env: dict[str, str]) -> None:
+    async with open_session("2025-11-25", env=env, handshake=False) as session:
+        assert await session.end_input() == 0
+        assert "Traceback" not in session.stderr()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_ctrl_c_ends_the_process_promptly_and_without_a_traceback(
+    revision: Revision, env: dict[str, str]
+) -> None:
+    async with open_session(revision, env=env) as session:
+        await session.interrupt(timeout=5)
+        assert "Traceback" not in session.stderr()
+
+
+@pytest.mark.parametrize("ending", ["end_input", "interrupt"])
+async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
+    ending: str, env: dict[str, str]
+) -> None:
+    if ending == "interrupt" and sys.platform == "win32":
+        pytest.skip("Windows has no SIGINT for another process")
+    async with open_session(MODERN, env=env) as session:
+        for number in range(40):
+            await session.call("publish_interaction", turn(number))
+        await session.call("delete_session", {"session_id": "s", "wait_for_response": False})
+        await getattr(session, ending)()
+    async with open_session(MODERN, env=env) as session:
+        listed = await session.call("list_requests", {"session_id": "s"})
+        assert "s-0" not in str(listed)
+        assert "s-39" not in str(listed)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("line", [b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}'])
+async def test_a_broken_line_does_not_end_the_session(
+    revision: Revision, line: bytes, env: dict[str, str]
+) -> None:
+    async with open_session(revision, env=env) as session:
+        await session.send_line(line)
+        assert not (await session.call("get_status")).get("isError")
+        assert await session.end_input() == 0
+
+
+async def test_an_unknown_method_is_an_error_and_the_session_lives_on(env: dict[str, str]) -> None:
+    async with open_session("2025-11-25", env=env) as session:
+        await session.send_line('{"jsonrpc":"2.0","method":"notifications/unheard_of"}')
+        await session.send_line(
+            '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}'
+        )
+        assert not (await session.call("get_status")).get("isError")
+
+
+STRAY = """
+import os, pathlib, subprocess, sys, threading, time
+
+def talk():
+    while not pathlib.Path("talk").exists():
+        time.sleep(0.005)
+    print("stray text from a print", flush=True)
+    sys.stdout.write("stray text from a write\\n")
+    sys.stdout.flush()
+    os.write(1, b"stray bytes from a library in C\\n")
+    subprocess.run([sys.executable, "-S", "-c", "print('stray text from a child')"], check=True)
+    pathlib.Path("talked").touch()
+
+if "reflexio_mcp" in " ".join(sys.orig_argv):
+    threading.Thread(target=talk, daemon=True).start()
+"""
+
+
+async def test_stray_prints_while_tools_run_stay_off_the_wire(tmp_path: Path, env: dict[str, str]) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "sitecustomize.py").write_text(STRAY, encoding="utf-8")
+    async with open_session(MODERN, env=env | {"PYTHONPATH": str(library)}) as session:
+        await session.call("publish_interaction", turn(0))
+        (tmp_path / "talk").touch()
+        number = 0
+        with anyio.fail_after(20):
+            while not (tmp_path / "talked").exists():
+                number += 1
+                await session.call("publish_interaction", turn(number))
+        # Each message since has been parsed and checked: none was torn or strange.
+        assert await session.end_input() == 0
+        logged = session.stderr()
+    for kind in ("from a print", "from a write", "in C", "from a child"):
+        assert kind in logged
+
+
+async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str]) -> None:
+    async with open_session("2025-06-18", env=env) as first, open_session(MODERN, env=env) as second:
+        await first.call("publish_interaction", turn(0, "early"))
+        seen = await second.call("get_request", {"request_id": "early-0"})
+        assert not seen.get("isError"), seen
+
+        async def publish_all(session: Any, session_id: str) -> None:
+            for number in range(25):
+                result = await session.call("publish_interaction", turn(number, session_id))
+                assert not result.get("isError"), result
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(publish_all, first, "one")
+            tasks.start_soon(publish_all, second, "two")
+        for session in (first, second):
+            for request_id in ("one-0", "one-24", "two-0", "two-24"):
+                found = await session.call("get_request", {"request_id": request_id})
+                assert not found.get("isError"), found
+        await second.call("delete_session", {"session_id": "one"})
+        gone = await first.call("get_request", {"request_id": "one-3"})
+        assert gone.get("isError"), gone
+
+
+async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env: dict[str, str]) -> None:
+    in_flight = 300
+    acknowledged: list[str] = []
+    async with open_session(MODERN, env=env) as session:
+        sent = {
+            await session.send(
+                "tools/call", {"name": "publish_interaction", "arguments": turn(number)}
+            ): number
+            for number in range(in_flight)
+        }
+        waiting = iter(sent)
+        while len(acknowledged) < 40:
+            request_id = next(waiting)
+            result = await session.reply(request_id)
+            assert not result.get("isError"), result
+            acknowledged.append(turn(sent[request_id])["request_id"])
+        session.process.kill()
+        # What the pipe still held was acknowledged as well.
+        for request_id in waiting:
+            try:
+                await session.reply(request_id)
+            except ServerEndedError:
+                break
+            acknowledged.append(turn(sent[request_id])["request_id"])
+        assert await session.exit_code() == (1 if os.name == "nt" else -9)
+    assert 40 <= len(acknowledged) < in_flight, "the kill has to come in the middle"
+    async with open_session(MODERN, env=env) as session:
+        for request_id in acknowledged:
+            found = await session.call("get_request", {"request_id": request_id})
+            assert not found.get("isError"), f"{request_id} was acknowledged and is gone"
