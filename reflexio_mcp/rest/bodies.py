@@ -40,5 +40,5 @@ def validated(model: type[ReadT], data: object, answer: Answer, call: Call, at: 
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in (at, *problem["loc"]) if part != "") or "the top"
-    detail = f"{call.route} answered with other JSON at {place}"
+    detail = f"{answer.url} answered with other JSON at {place}"
     raise NotTheApi(detail, correlation_id=answer.correlation_id)

@@ -304,7 +304,7 @@ class ReflexioClient:
         answer = await self._send(call)
         items: object = answer.data[name]
         if not isinstance(items, list):
-            detail = f"{call.route} answered with other JSON at {name}"
+            detail = f"{answer.url} answered with other JSON at {name}"
             raise NotTheApi(detail, correlation_id=answer.correlation_id)
         return [validated(model, item, answer, call, at=name) for item in cast("list[object]", items)]
 

@@ -73,6 +73,7 @@ class Call:
 class Answer:
     """A reply that is this API's JSON and does not say `success: false`."""
 
+    url: str
     data: JsonObject
     correlation_id: str | None
     server_time: float | None
@@ -105,7 +106,7 @@ def read_answer(
         if missing:
             detail = f"{url} answered {status} with JSON that lacks {', '.join(missing)}"
             return NotTheApi(detail, status=status, correlation_id=correlation_id)
-        return Answer(data, correlation_id, http_time(headers.get("date", "")))
+        return Answer(url, data, correlation_id, http_time(headers.get("date", "")))
     if status < 400:
         detail = f"{url} answered {status}{_redirect_target(headers)}"
         return NotTheApi(detail, status=status, correlation_id=correlation_id, effect="none")
