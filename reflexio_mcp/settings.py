@@ -66,9 +66,9 @@ class Settings:
 
     def __repr__(self) -> str:
         secret = {option.name for option in OPTIONS if option.secret}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         shown = (
-            f"{field.name}={'***' if field.name in secret and getattr(self, field.name) else getattr(self, field.name)!r}"
-            for field in fields(self)
+            f"{name}={'***' if name in secret and value else repr(value)}" for name, value in values.items()
         )
         return f"Settings({', '.join(shown)})"
 

@@ -1,9 +1,9 @@
 """What this room refuses, as sentences a model can act on.
 
-    TrafficError
-    ├── InvalidInput   an argument that cannot be used; nothing was sent
-    ├── NotStored      nothing with that id is visible to this caller
-    └── Unfinished     stopped half-way; says what is done and what is not
+TrafficError
+├── InvalidInput   an argument that cannot be used; nothing was sent
+├── NotStored      nothing with that id is visible to this caller
+└── Unfinished     stopped half-way; says what is done and what is not
 """
 
 __all__ = ["InvalidInput", "NotStored", "TrafficError", "Unfinished"]

@@ -1,0 +1,46 @@
+"""Which Reflexio: the one at a URL, or the embedded store in this process."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["default_store", "open_client"]
+
+EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
+"""Never resolved: the transport of the embedded store answers it in process."""
+
+
+def default_store() -> Path:
+    """The embedded store's file in the user's data folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "store.db"
+
+
+def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:
+    """A client of the configured backend. Nothing is opened before its first call.
+
+    Args:
+        settings: the configuration.
+        api_key: a key to use instead of the configured one.
+
+    Raises:
+        BadAddress: the URL or the key cannot work.
+    """
+    if not settings.embedded:
+        key = settings.api_key if api_key is None else api_key
+        return ReflexioClient(settings.base_url, api_key=key or None, timeout=settings.timeout)
+
+    def transport() -> "httpx.AsyncBaseTransport":
+        import httpx
+
+        from reflexio_mcp.store.app import create_app
+
+        return httpx.ASGITransport(app=create_app(settings.store or str(default_store())))
+
+    return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=transport)

@@ -1,0 +1,173 @@
+"""Pages of sessions and of requests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
+from reflexio_mcp.render.words import (
+    BUDGET,
+    NAME_CHARS,
+    NOTICE,
+    Facts,
+    Rendered,
+    clip,
+    counted,
+    dense,
+    fence,
+    indented,
+    joined,
+    visible,
+)
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.listing import Page, SessionRow
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["RequestRoom", "SessionRoom", "page_of_requests", "page_of_sessions"]
+
+
+def session_facts(row: SessionRow) -> Facts:
+    return dense(
+        {
+            "session_id": visible(row.session_id),
+            "users": [visible(user) for user in row.users],
+            "requests": row.requests,
+            "interactions": row.interactions,
+            "first": iso(row.first),
+            "last": iso(row.last),
+            "sources": row.sources,
+            "agent_versions": [clip(version, NAME_CHARS) for version in row.agent_versions],
+            "evaluation_only": row.evaluation_only or None,
+            "first_words": visible(row.first_words),
+        }
+    )
+
+
+def session_text(facts: Mapping[str, Any]) -> str:
+    head = joined(
+        (
+            facts["session_id"],
+            "user " + ", ".join(facts.get("users", ["?"])),
+            f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}",
+            facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}",
+            "source " + ", ".join(facts["sources"]) if "sources" in facts else "",
+            "agent " + ", ".join(facts["agent_versions"]) if "agent_versions" in facts else "",
+            f"evaluation-only {facts['evaluation_only']:,}" if "evaluation_only" in facts else "",
+        )
+    )
+    return f"{head}\n  “{facts['first_words']}”" if "first_words" in facts else head
+
+
+class _Room:
+    """Counts characters of text and keeps what was rendered, so that nothing is rendered twice."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self.clear()
+
+    def clear(self) -> None:
+        self.facts: list[Facts] = []
+        self.texts: list[str] = []
+        self._used = 0
+
+    def fits(self, facts: Facts, text: str) -> bool:
+        if self.texts and self._used + len(text) + 1 > self._budget:
+            return False
+        self._used += len(text) + 1
+        self.facts.append(facts)
+        self.texts.append(text)
+        return True
+
+
+class SessionRoom(_Room):
+    """Room for session rows within a budget of characters."""
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        super().__init__(budget)
+
+    def take(self, row: SessionRow, /) -> bool:
+        facts = session_facts(row)
+        return self.fits(facts, session_text(facts))
+
+
+class RequestRoom(_Room):
+    """Room for requests; `full` brings their interactions, cut to what the budget holds."""
+
+    def __init__(self, *, full: bool, budget: int = BUDGET) -> None:
+        super().__init__(budget)
+        self._full = full
+
+    def take(self, row: RequestWithInteractions, /) -> bool:
+        facts = request_facts(row, full=self._full)
+        text = request_text(facts)
+        if len(text) > self._budget:
+            facts = _shortened(facts, self._budget)
+            text = request_text(facts)
+        return self.fits(facts, text)
+
+
+def _shortened(facts: Facts, budget: int) -> Facts:
+    """A request too long for one answer: its first interactions, and how many there are in all."""
+    kept: list[Facts] = []
+    used = len(request_head(facts))
+    for turn in facts.get("interactions", []):
+        used += len(turn_text(turn)) + 4
+        if kept and used > budget:
+            break
+        kept.append(turn)
+    left = len(facts.get("interactions", [])) - len(kept)
+    return {**facts, "interactions": kept, **({"interactions_left_out": left} if left else {})}
+
+
+def _more(page: Page[Any]) -> tuple[list[str], Facts]:
+    lines: list[str] = []
+    facts: Facts = {}
+    if page.looked_at is not None:
+        back = f", back to {iso(page.looked_back_to)}" if page.looked_back_to is not None else ""
+        lines.append(f"Looked through {counted(page.looked_at, 'request')}{back}.")
+        facts["looked_at"] = page.looked_at
+        if page.looked_back_to is not None:
+            facts["looked_back_to"] = iso(page.looked_back_to)
+    if page.rest_of_session:
+        lines.append(f"{page.rest_of_session:,} more in the last session.")
+        facts["rest_of_session"] = page.rest_of_session
+    if page.cursor:
+        lines.append(f"More follow: call again with cursor={page.cursor}")
+        facts["cursor"] = page.cursor
+    return lines, facts
+
+
+def page_of_sessions(room: SessionRoom, page: Page[SessionRow], described: str) -> Rendered:
+    """A page of `list_sessions`."""
+    more, more_facts = _more(page)
+    returned = len(page.rows)
+    head = (
+        f"{counted(returned, 'session')}, newest first." if returned else f"No session matches ({described})."
+    )
+    body = [fence("\n".join(room.texts))] if returned else []
+    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": room.facts, **more_facts}
+    return Rendered("\n".join([head, *body, *more]), structured)
+
+
+def page_of_requests(room: RequestRoom, page: Page[RequestWithInteractions], described: str) -> Rendered:
+    """A page of `list_requests`, grouped by session."""
+    more, more_facts = _more(page)
+    returned = len(page.rows)
+    groups: list[Facts] = []
+    lines: list[str] = []
+    for item, facts, text in zip(page.rows, room.facts, room.texts, strict=True):
+        session = visible(item.request.session_id)
+        if not groups or groups[-1]["session_id"] != session:
+            groups.append({"session_id": session, "requests": []})
+            lines.append(f"session {session}")
+        groups[-1]["requests"].append(facts)
+        if left := facts.get("interactions_left_out"):
+            text += f"\n  … {counted(left, 'more interaction')}: see get_request"
+        lines.append(indented(text))
+    head = (
+        f"{counted(returned, 'request')} in {counted(len(groups), 'session')}, newest first."
+        if returned
+        else f"No request matches ({described})."
+    )
+    body = [fence("\n".join(lines))] if returned else []
+    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
+    return Rendered("\n".join([head, *body, *more]), structured)

@@ -1,0 +1,52 @@
+"""What became of a publish."""
+
+from reflexio_mcp.render.words import Facts, Rendered, clip, counted, dense, visible
+from reflexio_mcp.traffic.publishing import Published
+
+__all__ = ["published"]
+
+WARNING_CHARS = 300
+
+_LEARNING = {
+    "done": "learned from",
+    "deferred": "learning comes later",
+    "still_learning": "still learning",
+    "failed": "but learning from it failed",
+    "not_tracked": "learning is not tracked by this store",
+}
+
+
+def published(done: Published) -> Rendered:
+    """A publish: what is stored under which id, and where its learning stands."""
+    state = "already_stored" if done.already_stored else "stored"
+    facts: Facts = dense(
+        {
+            "status": state,
+            "request_id": visible(done.request_id),
+            "session_id": visible(done.session_id),
+            "user_id": visible(done.user_id),
+            "interactions": done.interactions,
+            "learning_status": done.learning_status,
+            "learning_reason": visible(done.learning_reason),
+            "profiles_added": done.profiles_added,
+            "playbooks_added": done.playbooks_added,
+            "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings],
+        }
+    )
+    where = f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}"
+    lead = "Stored" if not done.already_stored else "Stored already by an earlier try of this call"
+    lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
+    learning = _LEARNING.get(done.learning_status, done.learning_status)
+    if learning:
+        added = [
+            counted(number, noun)
+            for number, noun in ((done.profiles_added, "profile"), (done.playbooks_added, "playbook"))
+            if number
+        ]
+        reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
+        lines.append(f"Stored, {learning}{reason}.{' Added ' + ' and '.join(added) + '.' if added else ''}")
+    lines += [f"Warning: {warning}" for warning in facts.get("warnings", [])]
+    if done.learning_status == "still_learning":
+        facts["next"] = "See how the learning went with get_request."
+        lines.append(facts["next"])
+    return Rendered("\n".join(lines), facts)

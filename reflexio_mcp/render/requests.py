@@ -1,0 +1,95 @@
+"""One stored request, in brief or with its interactions."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from reflexio_mcp.render.words import NAME_CHARS, Facts, clip, counted, dense, indented, joined, visible
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.traffic.listing import first_words
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["EXCERPT_CHARS", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]
+
+EXCERPT_CHARS: Final = 400
+"""Characters of one content in `detail="full"`."""
+
+
+def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
+    """One interaction; contents cut to `chars`, `content` from `offset` on."""
+    rest = turn.content[offset:]
+    return dense(
+        {
+            "role": clip(turn.role, NAME_CHARS),
+            "content": visible(rest[:chars]),
+            "content_chars": len(turn.content) if offset or len(rest) > chars else None,
+            "content_from": offset or None,
+            "user_action": turn.user_action if turn.user_action != "none" else "",
+            "user_action_description": clip(turn.user_action_description, chars),
+            "interacted_image_url": clip(turn.interacted_image_url, chars),
+            "shadow_content": clip(turn.shadow_content, chars),
+            "expert_content": clip(turn.expert_content, chars),
+            "tools_used": [clip(_json(used), chars) for used in turn.tools_used],
+            "retrieved_learnings": [clip(_json(used), chars) for used in turn.retrieved_learnings],
+        }
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def turn_text(facts: Mapping[str, Any]) -> str:
+    content = facts.get("content", "")
+    if "content_chars" in facts:
+        content += f"… [{facts['content_chars']:,} characters"
+        content += f", from {facts['content_from']:,}]" if "content_from" in facts else "]"
+    lines = [f"{facts.get('role', 'User')}: {content}".rstrip()]
+    for key, value in facts.items():
+        if key not in ("role", "content", "content_chars", "content_from"):
+            lines += [f"  {key}: {one}" for one in (value if isinstance(value, list) else [value])]
+    return "\n".join(lines)
+
+
+def request_facts(item: RequestWithInteractions, *, full: bool, chars: int = EXCERPT_CHARS) -> Facts:
+    """One request; `full` brings its interactions, else only its first words."""
+    request = item.request
+    return dense(
+        {
+            "request_id": visible(request.request_id),
+            "user_id": visible(request.user_id),
+            "created_at": iso(request.created_at),
+            "source": visible(request.source),
+            "agent_version": clip(request.agent_version, NAME_CHARS),
+            "evaluation_only": request.evaluation_only,
+            "retrieval_experiment_id": clip(request.retrieval_experiment_id or "", NAME_CHARS),
+            "retrieval_experiment_arm": clip(request.retrieval_experiment_arm or "", NAME_CHARS),
+            "interaction_count": len(item.interactions),
+            "first_words": "" if full else visible(first_words(item)),
+            "interactions": [turn_facts(turn, chars) for turn in item.interactions] if full else [],
+        }
+    )
+
+
+def request_head(facts: Mapping[str, Any]) -> str:
+    return joined(
+        (
+            facts["request_id"],
+            f"user {facts['user_id']}" if "user_id" in facts else "",
+            facts["created_at"],
+            f"source {facts['source']}" if "source" in facts else "",
+            f"agent {facts['agent_version']}" if "agent_version" in facts else "",
+            "evaluation only" if "evaluation_only" in facts else "",
+            f"experiment {facts['retrieval_experiment_id']}" if "retrieval_experiment_id" in facts else "",
+            f"arm {facts['retrieval_experiment_arm']}" if "retrieval_experiment_arm" in facts else "",
+            counted(facts.get("interaction_count", 0), "interaction"),
+        )
+    )
+
+
+def request_text(facts: Mapping[str, Any]) -> str:
+    lines = [request_head(facts)]
+    if "first_words" in facts:
+        lines.append(f"  “{facts['first_words']}”")
+    lines += [indented(turn_text(turn)) for turn in facts.get("interactions", [])]
+    return "\n".join(lines)

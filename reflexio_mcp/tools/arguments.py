@@ -1,0 +1,32 @@
+"""Arguments as clients really send them, before they reach a tool."""
+
+from typing import Any
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+
+__all__ = ["checked"]
+
+
+def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, Any]:
+    """The arguments without nulls, every one of them known, and the scope's user filled in.
+
+    Args:
+        tool: the tool they are for.
+        arguments: as they came.
+        user_id: the configured user, or empty.
+
+    Raises:
+        ToolError: an argument the tool does not have; nothing was done.
+    """
+    accepted: dict[str, Any] = tool.parameters["properties"]
+    if unknown := sorted(set(arguments).difference(accepted)):
+        names = ", ".join(repr(name[:60]) for name in unknown[:5])
+        fixed = " user_id is fixed by the configuration." if "user_id" in unknown and user_id else ""
+        takes = ", ".join(accepted) or "no arguments"
+        raise ToolError(f"{tool.name} has no argument {names}; nothing was done.{fixed} It takes {takes}.")
+    # Some clients spell "not given" as null.
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if user_id and "user_id" in tool.fn_metadata.arg_model.model_fields:
+        given["user_id"] = user_id
+    return given

@@ -1,0 +1,38 @@
+"""Which tools there are, and which of them are offered."""
+
+from mcp.server.mcpserver.tools import Tool
+
+from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.tools import deleting, listing, publishing, status
+from reflexio_mcp.tools.specs import ToolSpec, build
+
+__all__ = ["CATALOG", "offered"]
+
+CATALOG: tuple[ToolSpec, ...] = (
+    *publishing.SPECS,
+    *listing.SPECS,
+    *deleting.SPECS,
+    *status.SPECS,
+)
+"""Every tool, in the order in which they are listed."""
+
+
+def offered(settings: Settings) -> list[Tool]:
+    """The tools this configuration offers; what is not offered cannot be called.
+
+    Raises:
+        ConfigurationError: a name that is not a tool's.
+    """
+    names = [spec.name for spec in CATALOG]
+    if unknown := sorted(set(settings.tools).difference(names)):
+        raise ConfigurationError(
+            f"--tools / REFLEXIO_MCP_TOOLS names {', '.join(unknown)[:100]!r}; the tools are {', '.join(names)}."
+        )
+    chosen = [
+        spec
+        for spec in CATALOG
+        if (not settings.tools or spec.name in settings.tools) and (spec.read_only or not settings.read_only)
+    ]
+    # A value that the operator fixed leaves every schema.
+    without = frozenset({"user_id"}) if settings.user_id else frozenset[str]()
+    return [build(spec, without=without) for spec in chosen]

@@ -1,0 +1,91 @@
+"""What a tool finds around it: the caller's reach, the operator's decisions, the promises still running."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent
+
+from reflexio_mcp.render.words import Rendered
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic.codes import CodeMaker
+from reflexio_mcp.traffic.plans import Progress
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.scheduling import Schedule
+
+__all__ = ["App", "Call", "Doors", "answer", "app_of", "reach_of", "reporter"]
+
+
+class Doors(Protocol):
+    """How a call finds its caller: one reach for all of them, or each its own."""
+
+    def reach(self, headers: Any) -> Reach:
+        """The reach of a call with these HTTP headers (`None` on stdio)."""
+        ...
+
+    def codes(self, reach: Reach) -> CodeMaker:
+        """The plan codes of a reach."""
+        ...
+
+
+@dataclass
+class App:
+    """The lifespan's context.
+
+    Args:
+        settings: the operator's decisions.
+        doors: from a call to its caller.
+        schedule: promised work, shared by every connection.
+        tasks: where promised work of this connection runs; it is waited for before the lifespan ends.
+        where: the backend's address or file, in words.
+        plans_seen: the ids behind recent plan codes, to name what is missing when a set has changed.
+    """
+
+    settings: Settings
+    doors: Doors
+    schedule: Schedule
+    tasks: TaskGroup
+    where: str = ""
+    plans_seen: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+Call: TypeAlias = Context[App, Any]
+
+
+def app_of(call: Call) -> App:
+    return call.request_context.lifespan_context
+
+
+def reach_of(call: Call) -> Reach:
+    """The reach of whoever made this call."""
+    return app_of(call).doors.reach(call.headers)
+
+
+def answer(result: Rendered) -> CallToolResult:
+    """A result in both forms."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=result.text)], structured_content=dict(result.structured)
+    )
+
+
+def reporter(call: Call, *, every: float = 5.0) -> Progress:
+    """Progress for a long call, at most one message in `every` seconds, numbers always growing.
+
+    Returns:
+        A function to tell of what is being done, how far it is and how much there is in all.
+    """
+    last = anyio.current_time()
+    sent = 0
+
+    async def report(what: str, done: int, total: int | None) -> None:
+        nonlocal last, sent
+        if anyio.current_time() - last < every:
+            return
+        last = anyio.current_time()
+        sent += 1
+        of = f" of {total:,}" if total is not None else ""
+        await call.report_progress(sent, None, f"{what} {done:,}{of} requests")
+
+    return report

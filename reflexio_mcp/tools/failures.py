@@ -1,0 +1,87 @@
+"""Failures as one or two sentences: what happened, whether anything changed, what to do next."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from reflexio_mcp.rest.errors import Action, ReflexioError, explain
+from reflexio_mcp.traffic.errors import TrafficError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["describe", "invalid_arguments"]
+
+UNEXPECTED = (
+    "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
+    "Look at what is stored before you repeat it, and see the server's log."
+)
+
+
+def describe(error: BaseException, action: Action = "write") -> str:
+    """Any failure in words that are safe to show.
+
+    Args:
+        error: what was raised.
+        action: whether the call could have changed anything.
+    """
+    if isinstance(error, ReflexioError):
+        return explain(error, action)
+    if isinstance(error, TrafficError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        return invalid_arguments(error)
+    if isinstance(error, TimeoutError):
+        return "The call took too long and was ended; look at what is stored before you repeat it."
+    return UNEXPECTED
+
+
+def invalid_arguments(error: ValidationError) -> str:
+    """The first thing wrong with the arguments, naming the field and what it accepts, never its value."""
+    problems = error.errors(include_url=False, include_context=True, include_input=False)
+    first = _sentence(problems[0])
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{first}{more} Nothing was sent."
+
+
+def _sentence(problem: "ErrorDetails") -> str:
+    name = _field(problem["loc"])
+    context: dict[str, Any] = problem.get("ctx", {})
+    match problem["type"]:
+        case "missing":
+            return f"{name} is required."
+        case "extra_forbidden":
+            return f"{name} is not a field here."
+        case "literal_error":
+            return f"{name} must be {context['expected']}."
+        case "string_too_long":
+            return f"{name} takes {context['max_length']:,} characters at most."
+        case "string_too_short":
+            return f"{name} must not be empty."
+        case "string_type":
+            return f"{name} must be a string."
+        case "list_type":
+            return f"{name} must be a list."
+        case "bool_type" | "bool_parsing":
+            return f"{name} must be true or false."
+        case "int_type" | "int_parsing" | "int_from_float" | "int_parsing_size":
+            return f"{name} must be a whole number."
+        case "greater_than_equal":
+            return f"{name} must be {context['ge']} or more."
+        case "less_than_equal":
+            return f"{name} must be {context['le']:,} or less."
+        case "too_long":
+            return f"{name} takes {context['max_length']:,} at most."
+        case "too_short":
+            return f"{name} takes {context['min_length']:,} at least."
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"{name} must be an object."
+        case _:
+            return f"{name}: {problem['msg']}."
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    name = ""
+    for part in location:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+    return name[:120]

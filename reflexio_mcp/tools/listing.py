@@ -1,0 +1,128 @@
+"""Reading traffic: lists, and one request."""
+
+from mcp.types import CallToolResult
+
+from reflexio_mcp.render.inspection import inspected
+from reflexio_mcp.render.lists import RequestRoom, SessionRoom, page_of_requests, page_of_sessions
+from reflexio_mcp.tools.context import Call, answer, reach_of
+from reflexio_mcp.tools.parameters import (
+    AgentVersion,
+    Contains,
+    Cursor,
+    Detail,
+    EndTime,
+    Limit,
+    SessionId,
+    Source,
+    StartTime,
+    UserId,
+)
+from reflexio_mcp.tools.specs import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.cursors import open_cursor
+from reflexio_mcp.traffic.filters import make_filter
+from reflexio_mcp.traffic.inspecting import get_request as get_one
+from reflexio_mcp.traffic.listing import list_requests as list_page_of_requests
+from reflexio_mcp.traffic.listing import list_sessions as list_page_of_sessions
+
+__all__ = ["SPECS"]
+
+
+async def list_sessions(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    limit: Limit = 20,
+    cursor: Cursor = "",
+) -> CallToolResult:
+    reach = reach_of(call)
+    asked = make_filter(
+        reach,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+    )
+    after = open_cursor(reach, cursor, "sessions", asked) if cursor else None
+    wanted = after.filter if after else asked
+    room = SessionRoom()
+    page = await list_page_of_sessions(reach, wanted, limit=limit, room=room, asked=asked, after=after)
+    return answer(page_of_sessions(room, page, wanted.describe()))
+
+
+async def list_requests(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    detail: Detail = "summary",
+    limit: Limit = 20,
+    cursor: Cursor = "",
+) -> CallToolResult:
+    reach = reach_of(call)
+    asked = make_filter(
+        reach,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+    )
+    after = open_cursor(reach, cursor, "requests", asked) if cursor else None
+    wanted = after.filter if after else asked
+    room = RequestRoom(full=detail == "full")
+    page = await list_page_of_requests(reach, wanted, limit=limit, room=room, asked=asked, after=after)
+    return answer(page_of_requests(room, page, wanted.describe()))
+
+
+async def get_request(call: Call, request_id: str, cursor: Cursor = "") -> CallToolResult:
+    item, learning = await get_one(reach_of(call), request_id)
+    return answer(inspected(item, learning, cursor))
+
+
+_PAGE = {"notice": STRING, "returned": INTEGER, "sessions": OBJECTS, "cursor": STRING}
+
+SPECS = (
+    ToolSpec(
+        list_sessions,
+        "List sessions",
+        "See remembered conversations: one row a session with user, counts, times, sources, first words.",
+        obj("notice returned sessions", **_PAGE),
+        read_only=True,
+    ),
+    ToolSpec(
+        list_requests,
+        "List requests",
+        "See what was sent to memory: stored requests grouped by session, newest first.",
+        obj("notice returned sessions", **_PAGE),
+        read_only=True,
+    ),
+    ToolSpec(
+        get_request,
+        "Get a request",
+        "Read one stored request with its interactions and the state of its learning.",
+        obj(
+            "notice request_id interactions",
+            notice=STRING,
+            session_id=STRING,
+            request_id=STRING,
+            interactions=OBJECTS,
+            learning_status=STRING,
+            cursor=STRING,
+        ),
+        read_only=True,
+    ),
+)

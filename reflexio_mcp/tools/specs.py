@@ -1,0 +1,123 @@
+"""How a tool is declared, and how its published schema is kept small."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+
+__all__ = ["ToolSpec", "array", "build", "obj", "prune"]
+
+Schema = dict[str, Any]
+
+STRING: Final[Schema] = {"type": "string"}
+INTEGER: Final[Schema] = {"type": "integer"}
+OBJECT: Final[Schema] = {"type": "object"}
+STRINGS: Final[Schema] = {"type": "array", "items": {"type": "string"}}
+OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
+
+
+def obj(required: str, /, **properties: Schema) -> Schema:
+    """An object schema; `required` names keys, blank-separated."""
+    return {"type": "object", "properties": properties, "required": required.split()}
+
+
+def array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One tool: what the catalogue needs to offer it.
+
+    Args:
+        fn: the function; its name is the tool's and its parameters the schema.
+        description: what the model reads; short, with the words a person would use.
+        output: schema of the structured content.
+        destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
+    """
+
+    fn: Callable[..., Any]
+    title: str
+    description: str
+    output: Schema
+    read_only: bool = False
+    destructive: bool = False
+    idempotent: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.fn.__name__
+
+
+def build(spec: ToolSpec, *, without: frozenset[str] = frozenset()) -> Tool:
+    """The tool as the SDK takes it.
+
+    Args:
+        spec: its declaration.
+        without: parameters that the operator fixed and that leave the schema.
+    """
+    tool = Tool.from_function(
+        spec.fn,
+        title=spec.title,
+        description=spec.description,
+        annotations=ToolAnnotations(
+            read_only_hint=spec.read_only,
+            destructive_hint=spec.destructive,
+            idempotent_hint=spec.idempotent,
+            open_world_hint=False,
+        ),
+        structured_output=False,
+    )
+    tool.parameters = _published(tool.parameters, without)
+    tool.fn_metadata.output_schema = spec.output
+    return tool
+
+
+def _published(schema: Schema, without: frozenset[str]) -> Schema:
+    definitions: Schema = schema.get("$defs", {})
+    small = cast("Schema", prune(_inlined(schema, definitions)))
+    properties = {name: value for name, value in small["properties"].items() if name not in without}
+    published: Schema = {"type": "object", "properties": properties}
+    if required := [name for name in small.get("required", []) if name not in without]:
+        published["required"] = required
+    return published | {"additionalProperties": False}
+
+
+def _inlined(node: Any, definitions: Schema) -> Any:
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    branch = cast("Schema", node)
+    if reference := branch.get("$ref"):
+        return _inlined(definitions[str(reference).rsplit("/", 1)[-1]], definitions) | {"description": ""}
+    return {key: _inlined(value, definitions) for key, value in branch.items() if key != "$defs"}
+
+
+_SAYS_LITTLE: Final = frozenset(
+    {"title", "maxLength", "minLength", "maxItems", "minItems", "additionalProperties"}
+)
+"""Keywords whose tokens are paid on every listing and whose breach is answered by a sentence anyway."""
+
+
+def prune(node: Any, *, names: bool = False) -> Any:
+    """A schema without generated titles, empty defaults and the keywords of `_SAYS_LITTLE`.
+
+    Args:
+        node: a schema, or a part of one.
+        names: `node` maps property names, which are never dropped.
+    """
+    if isinstance(node, list):
+        return [prune(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    kept: Schema = {}
+    for key, value in cast("Schema", node).items():
+        if not names:
+            empty = key in ("default", "description") and value in ("", [], {}, None, False)
+            if key in _SAYS_LITTLE or empty:
+                continue
+        kept[key] = prune(value, names=key == "properties" and not names)
+    return kept

@@ -1,0 +1,112 @@
+"""How the server stands."""
+
+from mcp.types import CallToolResult
+
+from reflexio_mcp import __version__
+from reflexio_mcp.render.deletions import receipt_facts
+from reflexio_mcp.render.words import Facts, Rendered, dense, visible
+from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.tools.context import App, Call, answer, app_of, reach_of
+from reflexio_mcp.tools.failures import describe
+from reflexio_mcp.tools.specs import OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.scheduling import Job
+
+__all__ = ["SPECS"]
+
+
+async def get_status(call: Call) -> CallToolResult:
+    app, reach = app_of(call), reach_of(call)
+    facts: Facts = {
+        "version": __version__,
+        "backend": await _backend(app, reach),
+        "scope": visible(reach.user_id) or "every user",
+        "policy": _policy(app.settings),
+        "limits": {
+            "call_seconds": app.settings.timeout,
+            "publish_wait_seconds": app.settings.wait_timeout,
+            "interactions_per_publish": limits.MAX_INTERACTIONS,
+            "ids_per_deletion": limits.MAX_DELETE_IDS,
+        },
+        "deletions": [_job(job) for job in app.schedule.jobs(reach.user_id)],
+    }
+    return answer(Rendered("\n".join(_lines(facts)), facts))
+
+
+async def _backend(app: App, reach: Reach) -> Facts:
+    kind = "embedded store" if app.settings.embedded else "Reflexio"
+    facts: Facts = {"kind": kind, "where": app.where}
+    try:
+        identity = await reach.client.whoami()
+    except ReflexioError as error:
+        return facts | {"reachable": False, "problem": describe(error, "read")}
+    named = dense({"organization": visible(identity.org_id), "storage": visible(identity.storage_type)})
+    return facts | {"reachable": True} | named
+
+
+def _policy(settings: Settings) -> Facts:
+    return dense(
+        {
+            "confirm": settings.confirm,
+            "read_only": settings.read_only,
+            "deletions_per_hour": settings.delete_cap or "no cap",
+            "masked": settings.mask,
+            "audit_log": bool(settings.audit_log),
+            "recovery_days": settings.recovery_days,
+        }
+    )
+
+
+def _job(job: Job) -> Facts:
+    facts: Facts = {"number": job.number, "what": visible(job.what), "state": job.state}
+    if job.failure:
+        facts["failure"] = job.failure
+    if job.receipt is not None:
+        facts["receipt"] = receipt_facts(job.receipt)
+    return facts
+
+
+def _lines(facts: Facts) -> list[str]:
+    backend = facts["backend"]
+    state = "reachable" if backend["reachable"] else f"NOT reachable: {backend['problem']}"
+    who = f", organization {backend['organization']}" if "organization" in backend else ""
+    storage = f", storage {backend['storage']}" if "storage" in backend else ""
+    lines = [
+        f"reflexio-mcp {facts['version']}",
+        f"backend: {backend['kind']} at {backend['where']}{who}{storage}; {state}",
+        f"scope: {facts['scope']}",
+    ]
+    lines += [
+        f"{group}: " + ", ".join(f"{key} {value}" for key, value in facts[group].items())
+        for group in ("policy", "limits")
+    ]
+    for job in facts["deletions"]:
+        line = f"deletion {job['number']} ({job['what']}): {job['state']}"
+        if "failure" in job:
+            line += f": {job['failure']}"
+        if "receipt" in job:
+            counts = ", ".join(f"{outcome} {count:,}" for outcome, count in job["receipt"]["counts"].items())
+            line += f": {counts or 'nothing was there'}"
+        lines.append(line)
+    return lines
+
+
+SPECS = (
+    ToolSpec(
+        get_status,
+        "Status",
+        "Where memory is stored, whether it answers, whose it is, the deletion policy, deletions still running.",
+        obj(
+            "version backend scope",
+            version=STRING,
+            backend=OBJECT,
+            scope=STRING,
+            policy=OBJECT,
+            limits=OBJECT,
+            deletions=OBJECTS,
+        ),
+        read_only=True,
+    ),
+)

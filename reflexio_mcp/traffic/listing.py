@@ -1,0 +1,191 @@
+"""Lists of sessions and of requests, a page at a time."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.cursors import Cursor, Listing
+from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.walking import Stretch, Walk
+
+__all__ = ["Page", "Room", "SessionRow", "first_words", "list_requests", "list_sessions"]
+
+LOOK_LIMIT: Final = 10_000
+"""How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Room(Protocol[T_contra]):
+    """How much of a list fits into one answer."""
+
+    def take(self, row: T_contra, /) -> bool:
+        """Make room for a row; `False` when it does not fit. The first row always fits."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was taken: the list starts again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One session as far as it matches the filter. Times are epoch seconds."""
+
+    session_id: str
+    users: list[str]
+    requests: int
+    interactions: int
+    first: int
+    last: int
+    sources: list[str]
+    agent_versions: list[str]
+    evaluation_only: int
+    first_words: str
+
+
+@dataclass
+class Page(Generic[T]):
+    """Rows of a list, and where it goes on.
+
+    `cursor` is `None` at the end. `looked_at` counts the requests read for it and `looked_back_to` is the oldest
+    second among them, both set where the filter had to be applied here. `rest_of_session` is how many requests
+    of the last session are still to come.
+    """
+
+    rows: list[T]
+    cursor: str | None = None
+    looked_at: int | None = None
+    looked_back_to: int | None = None
+    rest_of_session: int = 0
+
+
+def first_words(item: RequestWithInteractions, chars: int = 80) -> str:
+    """The first thing said in a request, in one line of at most `chars` characters."""
+    for turn in item.interactions:
+        for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
+            # A slice first: a stored text may have a million characters.
+            if words := " ".join(text[: chars * 8].split()):
+                return words if len(words) <= chars else words[: chars - 1] + "…"
+    return ""
+
+
+def _row(stretch: Stretch, matching: list[RequestWithInteractions]) -> SessionRow:
+    requests = [item.request for item in matching]
+    return SessionRow(
+        session_id=stretch.session_id,
+        users=_by_frequency(request.user_id for request in requests),
+        requests=len(requests),
+        interactions=sum(len(item.interactions) for item in matching),
+        first=requests[-1].created_at,
+        last=requests[0].created_at,
+        sources=_by_frequency(request.source for request in requests if request.source),
+        agent_versions=_by_frequency(request.agent_version for request in requests if request.agent_version),
+        evaluation_only=sum(request.evaluation_only for request in requests),
+        first_words=first_words(matching[-1]),
+    )
+
+
+def _by_frequency(values: Iterable[str]) -> list[str]:
+    return [value for value, _ in Counter(values).most_common()]
+
+
+async def list_sessions(
+    reach: Reach,
+    wanted: TrafficFilter,
+    *,
+    limit: int,
+    room: Room[SessionRow],
+    asked: TrafficFilter | None = None,
+    after: Cursor | None = None,
+) -> Page[SessionRow]:
+    """One row a session, newest first.
+
+    Args:
+        wanted: the filter (that of `after` when going on).
+        limit: rows at the most.
+        room: what fits into the answer; ends the page early.
+        asked: the filter as the caller gave it, to be bound into the cursor.
+        after: where the page before stopped.
+    """
+
+    def rows(stretch: Stretch, matching: list[RequestWithInteractions]) -> list[tuple[SessionRow, None]]:
+        return [(_row(stretch, matching), None)]
+
+    walk = Walk(reach, wanted, after=after, batch=_batch(wanted, limit))
+    return await _fill(walk, "sessions", wanted, asked or wanted, limit, room, rows)
+
+
+async def list_requests(
+    reach: Reach,
+    wanted: TrafficFilter,
+    *,
+    limit: int,
+    room: Room[RequestWithInteractions],
+    asked: TrafficFilter | None = None,
+    after: Cursor | None = None,
+) -> Page[RequestWithInteractions]:
+    """Requests grouped by session, newest session first and newest request first in it.
+
+    Arguments as in `list_sessions`; `limit` counts requests.
+    """
+
+    def rows(
+        stretch: Stretch, matching: list[RequestWithInteractions]
+    ) -> list[tuple[RequestWithInteractions, RequestWithInteractions]]:
+        return [(item, item) for item in matching]
+
+    walk = Walk(reach, wanted, after=after, batch=_batch(wanted, limit))
+    return await _fill(walk, "requests", wanted, asked or wanted, limit, room, rows)
+
+
+def _batch(wanted: TrafficFilter, limit: int) -> int:
+    # What is filtered here needs more sessions than it shows.
+    return max(50, limit) if wanted.looks_inside else limit
+
+
+async def _fill(
+    walk: Walk,
+    listing: Listing,
+    wanted: TrafficFilter,
+    asked: TrafficFilter,
+    limit: int,
+    room: Room[T],
+    rows: Callable[[Stretch, list[RequestWithInteractions]], list[tuple[T, RequestWithInteractions | None]]],
+) -> Page[T]:
+    while True:
+        room.clear()
+        page: Page[T] = Page([])
+        stop: Cursor | None = None
+        place: Cursor | None = None
+        oldest: int | None = None
+        async for stretch in walk.stretches():
+            oldest = min(oldest or stretch.newest, stretch.requests[-1].request.created_at)
+            matching = [item for item in stretch.requests if wanted.matches(item)]
+            produced = rows(stretch, matching) if matching else []
+            for index, (row, last) in enumerate(produced):
+                if len(page.rows) == limit or not room.take(row):
+                    stop = place
+                    page.rest_of_session = len(produced) - index if index else 0
+                    break
+                page.rows.append(row)
+                # Behind the last request of a session the place is behind the whole session.
+                place = walk.cursor(listing, stretch, last if index + 1 < len(produced) else None)
+            if stop:
+                break
+            place = walk.cursor(listing, stretch, None)
+            if wanted.looks_inside and walk.requests_seen >= LOOK_LIMIT:
+                stop = place
+                break
+        if stop and not walk.settled:
+            await walk.settle()
+            continue
+        if stop:
+            page.cursor = stop.encode(asked)
+        if wanted.looks_inside:
+            page.looked_at, page.looked_back_to = walk.requests_seen, oldest
+        return page

@@ -1,0 +1,192 @@
+"""Storing one request, repeatably, and waiting for what is learned from it."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+
+from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.errors import OutcomeUnknown, ReflexioError
+from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.filters import SOURCE_ACCEPTS
+from reflexio_mcp.traffic.inspecting import find_request, learning_of, require_id
+from reflexio_mcp.traffic.reach import Reach
+
+__all__ = ["Published", "check", "publish"]
+
+BEAT_SECONDS: Final = 10.0
+"""Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
+
+Beat = Callable[[float], Awaitable[None]]
+"""Told the seconds waited so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a publish.
+
+    `learning_status` is the service's word (`deferred`, `done`, `failed`, `not_tracked`, …) or `still_learning`
+    when the wait ended first. `stored` counts the interactions that hold something.
+    """
+
+    request_id: str
+    user_id: str
+    session_id: str
+    interactions: int
+    learning_status: str
+    learning_reason: str = ""
+    warnings: tuple[str, ...] = ()
+    profiles_added: int | None = None
+    playbooks_added: int | None = None
+    already_stored: bool = False
+
+
+def check(interactions: Sequence[Interaction], *, source: str, agent_version: str) -> None:
+    """Find what the API would refuse, before anything is sent.
+
+    Raises:
+        InvalidInput: one sentence naming the field and what it accepts.
+    """
+    if not 1 <= len(interactions) <= limits.MAX_INTERACTIONS:
+        raise InvalidInput("interactions", f"takes 1 to {limits.MAX_INTERACTIONS:,} turns.")
+    for index, turn in enumerate(interactions):
+        _check_turn(f"interactions[{index}]", turn)
+    learnings = sum(len(turn.retrieved_learnings) for turn in interactions)
+    if learnings > limits.MAX_RETRIEVED_LEARNINGS:
+        raise InvalidInput(
+            "interactions",
+            f"carry {learnings:,} retrieved_learnings; {limits.MAX_RETRIEVED_LEARNINGS:,} at most.",
+        )
+    if source and not limits.SOURCE_PATTERN.fullmatch(source):
+        raise InvalidInput("source", SOURCE_ACCEPTS)
+    if len(agent_version) > limits.MAX_AGENT_VERSION_CHARS:
+        raise InvalidInput("agent_version", f"takes {limits.MAX_AGENT_VERSION_CHARS:,} characters at most.")
+
+
+def _check_turn(name: str, turn: Interaction) -> None:
+    if turn.image_encoding and turn.interacted_image_url:
+        raise InvalidInput(name, "takes image_encoding or interacted_image_url, not both.")
+    if turn.user_action != "none" and not turn.user_action_description.strip():
+        raise InvalidInput(f"{name}.user_action_description", f"must say what the {turn.user_action} was.")
+    if turn.interacted_image_url:
+        host = urlsplit(turn.interacted_image_url).hostname or ""
+        if host.lower() in limits.CLOUD_METADATA_HOSTS:
+            raise InvalidInput(f"{name}.interacted_image_url", "must not point at a cloud metadata service.")
+    texts = (turn.content, turn.shadow_content, turn.expert_content, turn.user_action_description)
+    has_something = any(text.strip() for text in texts) or (
+        turn.image_encoding or turn.interacted_image_url or turn.tools_used
+    )
+    if not has_something:
+        raise InvalidInput(name, "is empty; give content, an action, an image or tools_used.")
+
+
+async def publish(
+    reach: Reach,
+    *,
+    user_id: str,
+    session_id: str,
+    interactions: Sequence[Interaction],
+    source: str = "",
+    agent_version: str = "",
+    wait: bool = False,
+    wait_seconds: float = 45.0,
+    skip_aggregation: bool = False,
+    force_extraction: bool = False,
+    evaluation_only: bool = False,
+    request_id: str = "",
+    beat: Beat | None = None,
+) -> Published:
+    """Store one request of a session.
+
+    The request id is minted here when none is given, so that a lost reply can be repeated without storing
+    anything twice.
+
+    Args:
+        wait: hold on until extraction has covered it, `wait_seconds` at most.
+        beat: called every 10 s while waiting.
+
+    Raises:
+        InvalidInput: something the API would refuse; nothing was sent.
+        ReflexioError: as the client raises it.
+    """
+    user = require_id("user_id", reach.user(user_id.strip()))
+    session = require_id("session_id", session_id)
+    source, agent_version = source.strip(), agent_version.strip()
+    check(interactions, source=source, agent_version=agent_version)
+    if evaluation_only and force_extraction:
+        raise InvalidInput(
+            "force_extraction", "cannot go with evaluation_only: such traffic teaches nothing."
+        )
+    chosen = request_id.strip()
+    if request_id and not chosen:
+        raise InvalidInput("request_id", "must not be blank; leave it out to have one made.")
+    body = PublishBody(
+        user_id=user,
+        session_id=session,
+        request_id=chosen or str(uuid.uuid4()),
+        interaction_data_list=list(interactions),
+        source=source,
+        agent_version=agent_version,
+        skip_aggregation=skip_aggregation,
+        force_extraction=force_extraction,
+        evaluation_only=evaluation_only,
+    )
+    minted = not chosen
+    if not wait:
+        return _published(body, await reach.client.publish(body, minted=minted))
+    return await _publish_and_wait(reach, body, minted, wait_seconds, beat)
+
+
+async def _publish_and_wait(
+    reach: Reach, body: PublishBody, minted: bool, seconds: float, beat: Beat | None
+) -> Published:
+    reply: PublishReply | None = None
+    failure: ReflexioError | None = None
+    async with anyio.create_task_group() as tasks:
+        if beat:
+            tasks.start_soon(_beat_until_cancelled, beat)
+        with anyio.move_on_after(seconds):
+            try:
+                reply = await reach.client.publish(body, minted=minted, wait=True, timeout=seconds)
+            except ReflexioError as error:
+                # Kept for outside: the task group would wrap it.
+                failure = error
+        tasks.cancel_scope.cancel()
+    if reply is not None:
+        return _published(body, reply)
+    if failure is not None and not isinstance(failure, OutcomeUnknown):
+        raise failure
+    # The wait ended first. The service stores before it learns, but only a look tells.
+    if await find_request(reach, body.request_id) is None:
+        raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
+    status = await learning_of(reach, body.request_id)
+    learned = status.status if status and status.status in ("done", "failed") else "still_learning"
+    return _published(
+        body, PublishReply(learning_status=learned, learning_reason=status.reason if status else None)
+    )
+
+
+async def _beat_until_cancelled(beat: Beat) -> None:
+    started = anyio.current_time()
+    while True:
+        await beat(anyio.current_time() - started)
+        await anyio.sleep(BEAT_SECONDS)
+
+
+def _published(body: PublishBody, reply: PublishReply) -> Published:
+    return Published(
+        request_id=body.request_id,
+        user_id=body.user_id,
+        session_id=body.session_id,
+        interactions=len(body.interaction_data_list),
+        learning_status=reply.learning_status,
+        learning_reason=reply.learning_reason or "",
+        warnings=tuple(reply.warnings),
+        profiles_added=reply.profiles_added,
+        playbooks_added=reply.playbooks_added,
+        already_stored=reply.already_stored,
+    )

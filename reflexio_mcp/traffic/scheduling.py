@@ -1,0 +1,85 @@
+"""Work that was promised and goes on after its call has returned."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.traffic.deletion import Receipt
+from reflexio_mcp.traffic.errors import TrafficError
+
+__all__ = ["Job", "Schedule"]
+
+REMEMBERED: Final = 50
+"""Finished jobs whose receipts can still be asked for."""
+
+
+@dataclass
+class Job:
+    """One scheduled deletion. `owner` is the scope it belongs to; only that scope sees it."""
+
+    number: int
+    what: str
+    owner: str
+    state: Literal["running", "done", "failed"] = "running"
+    receipt: Receipt | None = None
+    failure: str = ""
+
+
+class Schedule:
+    """Runs promised work to its end, also when the server is stopping.
+
+    Args:
+        describe: turns an error into a sentence without secrets.
+    """
+
+    def __init__(self, describe: Callable[[Exception], str]) -> None:
+        self._describe = describe
+        self._jobs: deque[Job] = deque()
+        self._count = 0
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def start(self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[Receipt]]) -> Job:
+        """Promise `work` and return at once. `tasks` must wait for its tasks before the process exits."""
+        self._count += 1
+        job = Job(self._count, what, owner)
+        self._jobs.append(job)
+        while len(self._jobs) > REMEMBERED and self._jobs[0].state != "running":
+            self._jobs.popleft()
+        if self._idle.is_set():
+            self._idle = anyio.Event()
+        tasks.start_soon(self._run, job, work)
+        return job
+
+    def jobs(self, owner: str) -> list[Job]:
+        """The jobs of one scope, the newest first."""
+        return [job for job in reversed(self._jobs) if job.owner == owner]
+
+    @property
+    def running(self) -> int:
+        """How many are not finished, whoever they belong to."""
+        return sum(job.state == "running" for job in self._jobs)
+
+    async def drain(self) -> None:
+        """Wait until nothing is running."""
+        await self._idle.wait()
+
+    async def _run(self, job: Job, work: Callable[[], Awaitable[Receipt]]) -> None:
+        # Shielded: a promise outlives the call, the connection and the signal to stop.
+        with anyio.CancelScope(shield=True):
+            try:
+                job.receipt = await work()
+                job.state = "done"
+            except (ReflexioError, TrafficError, OSError) as error:
+                job.state, job.failure = "failed", self._describe(error)
+            except Exception as error:
+                job.state, job.failure = "failed", self._describe(error)
+                raise
+            finally:
+                if not self.running:
+                    self._idle.set()
