@@ -205,7 +205,9 @@ class _Stage:
         """Call a tool that must find nothing."""
         result = await self._shown(tool, arguments)
         said = _text(result)
-        self._screen.check(bool(result.is_error) and "not found" in said.lower(), "it is not found any more")
+        self._screen.check(
+            bool(result.is_error) and said.startswith("No request"), "it is not there any more"
+        )
 
     async def delete(self, tool: str, expected: set[str], **arguments: Any) -> None:
         """Delete in two calls, and hold the plan and the receipt to `expected`."""
@@ -226,7 +228,7 @@ class _Stage:
         return (await self._client.call_tool(tool, arguments)).structured_content or {}
 
     async def _shown(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
-        self._screen.show("->", f"{tool} {_words(arguments)}")
+        self._screen.show("->", f"{tool}  {_words(arguments)}")
         result = await self._client.call_tool(tool, arguments)
         self._screen.show("<-", _text(result))
         return result

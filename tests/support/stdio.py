@@ -202,10 +202,14 @@ class StdioSession:
             declared.validate(result["structuredContent"])
         return result
 
-    async def end_input(self, *, timeout: float = WAIT) -> int:
-        """Close the server's stdin, read what it still says, and return its exit code."""
+    async def close_input(self) -> None:
+        """Close the server's stdin without waiting for what follows."""
         assert self.process.stdin
         await self.process.stdin.aclose()
+
+    async def end_input(self, *, timeout: float = WAIT) -> int:
+        """Close the server's stdin, read what it still says, and return its exit code."""
+        await self.close_input()
         return await self.exit_code(timeout=timeout)
 
     async def interrupt(self, *, timeout: float = WAIT) -> int:

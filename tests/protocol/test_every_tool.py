@@ -1,0 +1,156 @@
+"""Every tool over a real process in every revision: each reply held to that revision's official schema, each
+structured content to the tool's own output schema."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSession, environment, open_session
+
+pytestmark = pytest.mark.anyio
+
+TURNS = [
+    {"role": "User", "content": "I cannot eat peanuts.", "user_action": "none"},
+    {"role": "Assistant", "content": "Noted.", "tools_used": [{"tool_name": "note", "tool_data": {"n": 1}}]},
+]
+
+
+def publish(request_id: str, session_id: str) -> dict[str, Any]:
+    return {
+        "user_id": "ann",
+        "session_id": session_id,
+        "interactions": TURNS,
+        "source": "wire-test",
+        "request_id": request_id,
+    }
+
+
+def facts(result: dict[str, Any]) -> dict[str, Any]:
+    """The structured content of a call that worked."""
+    assert not result.get("isError"), result
+    return result["structuredContent"]
+
+
+async def delete(session: StdioSession, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Plan, then act with the plan's code, and return the receipt."""
+    plan = facts(await session.call(tool, arguments))
+    assert plan["deleted"] == 0
+    return facts(await session.call(tool, {**arguments, "confirm": plan["confirm"]}))
+
+
+async def drive(session: StdioSession) -> set[str]:
+    """Call each tool with arguments that work, and return the names of those called."""
+    called: set[str] = set()
+    offered = {tool["name"] for tool in await session.list_tools()}
+
+    async def call(tool: str, **arguments: Any) -> dict[str, Any]:
+        called.add(tool)
+        return facts(await session.call(tool, arguments))
+
+    for request_id, session_id in (("r1", "trip"), ("r2", "trip"), ("r3", "work"), ("r4", "work")):
+        stored = await call("publish_interaction", **publish(request_id, session_id))
+        assert stored["request_id"] == request_id
+    assert (await call("list_sessions"))["returned"] == 2
+    assert (await call("list_requests", session_id="trip", detail="full"))["returned"] == 2
+    assert len((await call("get_request", request_id="r1"))["interactions"]) == 2
+    await call("get_status")
+    called |= {"delete_request", "delete_session"}
+    assert (await delete(session, "delete_request", {"request_id": "r1"}))["outcomes"] == {"deleted": ["r1"]}
+    assert (await delete(session, "delete_session", {"session_id": "trip"}))["outcomes"] == {
+        "deleted": ["r2"]
+    }
+    if "delete_requests" in offered:
+        called.add("delete_requests")
+        receipt = await delete(session, "delete_requests", {"request_ids": ["r3"]})
+        assert receipt["outcomes"] == {"deleted": ["r3"]}
+    if "audit_traffic" in offered:
+        await call("audit_traffic")
+    if "explore_traffic" in offered:
+        await call("explore_traffic")
+    if "restore_requests" in offered:
+        called.add("restore_requests")
+        await session.call("restore_requests", {})
+    assert (await session.call("get_request", {"request_id": "r1"}))["isError"]
+    assert called == offered, f"this test has to learn to call {offered - called}"
+    return called
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_every_tool_answers_by_the_official_schema_and_its_own(
+    revision: Revision, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_CONFIRM="preview")
+    async with open_session(revision, env=env) as session:
+        assert await drive(session)
+        assert await session.end_input() == 0
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize(
+    ("tool", "arguments", "named"),
+    [
+        ("publish_interaction", {"user_id": "ann", "session_id": "s", "interactions": []}, "interactions"),
+        ("publish_interaction", {**publish("r", "s"), "source": "Not A Source"}, "source"),
+        ("publish_interaction", {**publish("r", "s"), "session": "s"}, "session"),
+        ("list_requests", {"start_time": "yesterdayish"}, "start_time"),
+        ("get_request", {}, "request_id"),
+        ("get_request", {"request_id": "no-such-id"}, "no-such-id"),
+        ("delete_request", {"request_id": " "}, "request_id"),
+    ],
+)
+async def test_a_wrong_call_is_a_tool_error_that_names_what_is_wrong(
+    revision: Revision, tool: str, arguments: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
+        result = await session.call(tool, arguments)
+        assert result["isError"]
+        said = result["content"][0]["text"]
+        assert named in said
+        assert "Traceback" not in said
+        assert "pydantic" not in said
+        assert "structuredContent" not in result
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_an_unknown_tool_is_refused_in_words_or_by_the_protocol(
+    revision: Revision, tmp_path: Path
+) -> None:
+    async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
+        try:
+            result = await session.request("tools/call", {"name": "drop_everything", "arguments": {}})
+        except RpcError as error:
+            said = error.message
+        else:
+            assert result["isError"]
+            said = result["content"][0]["text"]
+        assert "drop_everything" in said
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_the_opening_says_who_this_is_and_what_it_is_for(revision: Revision, tmp_path: Path) -> None:
+    from reflexio_mcp import __version__
+
+    async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
+        if revision == MODERN:
+            server = session.opening["_meta"]["io.modelcontextprotocol/serverInfo"]
+        else:
+            server = session.opening["serverInfo"]
+        assert (server["name"], server["version"]) == ("reflexio-mcp", __version__)
+        assert "tools" in session.opening["capabilities"]
+        assert session.opening["instructions"]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
+    revision: Revision, tmp_path: Path
+) -> None:
+    lists: list[list[dict[str, Any]]] = []
+    for _ in range(2):
+        async with open_session(revision, env=environment(tmp_path)) as session:
+            lists.append(await session.list_tools())
+    assert lists[0] == lists[1]
+    hints = {tool["name"]: tool["annotations"] for tool in lists[0]}
+    for name, hint in hints.items():
+        assert hint["destructiveHint"] is name.startswith("delete_"), name
+        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore_")), name
