@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -79,7 +79,7 @@ class Runtime:
         )
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
+    async def hold(self) -> AsyncGenerator[None]:
         """Keep the client open; the last one to leave closes it."""
         self._users += 1
         try:
@@ -141,7 +141,7 @@ def _failed(text: str) -> CallToolResult:
 
 
 @asynccontextmanager
-async def _lifespan(server: MCPServer[App]) -> AsyncIterator[App]:
+async def _lifespan(server: MCPServer[App]) -> AsyncGenerator[App]:
     assert isinstance(server, ReflexioServer)
     runtime = server.runtime
     async with runtime.hold(), anyio.create_task_group() as tasks:

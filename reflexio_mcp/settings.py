@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 __all__ = ["OPTIONS", "ConfigurationError", "Option", "Settings", "load"]
 
@@ -249,7 +249,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
             values[option.name] = option.parse(text)
         except ValueError:
             raise ConfigurationError(_refusal(option, text)) from None
-    return Settings(**cast("dict[str, Any]", values))
+    return Settings(**values)
 
 
 def _refusal(option: Option, text: str) -> str:

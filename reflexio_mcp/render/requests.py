@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from reflexio_mcp.render.words import NAME_CHARS, Facts, clip, counted, dense, indented, joined, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -47,7 +47,8 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     lines = [f"{facts.get('role', 'User')}: {content}".rstrip()]
     for key, value in facts.items():
         if key not in ("role", "content", "content_chars", "content_from"):
-            lines += [f"  {key}: {one}" for one in (value if isinstance(value, list) else [value])]
+            many = cast("list[object]", value) if isinstance(value, list) else [cast("object", value)]
+            lines += [f"  {key}: {one}" for one in many]
     return "\n".join(lines)
 
 

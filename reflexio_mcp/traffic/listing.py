@@ -1,7 +1,7 @@
 """Lists of sessions and of requests, a page at a time."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -155,7 +155,9 @@ async def _fill(
     asked: TrafficFilter,
     limit: int,
     room: Room[T],
-    rows: Callable[[Stretch, list[RequestWithInteractions]], list[tuple[T, RequestWithInteractions | None]]],
+    rows: Callable[
+        [Stretch, list[RequestWithInteractions]], Sequence[tuple[T, RequestWithInteractions | None]]
+    ],
 ) -> Page[T]:
     while True:
         room.clear()
