@@ -355,7 +355,6 @@ async def test_no_delete_takes_a_failure_for_success(fault: Fault, caplog: pytes
             client.delete_session(PAYLOAD),
             client.delete_requests_by_ids([PAYLOAD]),
             client.delete_profiles([PAYLOAD]),
-            client.delete_user_playbooks(["1"]),
         ]
         for delete in deletes:
             with pytest.raises(fault.kind) as caught:
