@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
             from reflexio_mcp.demo import run_demo
 
-            return anyio.run(lambda: run_demo(live=arguments.live))
+            return anyio.run(lambda: run_demo(live=arguments.live, settings=settings))
         case "tools":
             from reflexio_mcp.tools.catalog import offered
 
