@@ -109,10 +109,10 @@ async def _show(client: Client, screen: "_Screen", *, live: bool) -> None:
     # On a real memory the demo's sentences must not be learned from.
     flags = {"evaluation_only": True} if live else {}
     stage = _Stage(client, screen)
+    stored: list[str] = []
 
     try:
         screen.step("Publish three requests in two sessions")
-        stored: list[str] = []
         for session_id, source, said in (
             (trip, chat, "I am flying to Lisbon in May and I cannot eat peanuts."),
             (trip, notes, "Trip notes: aisle seat, vegetarian meal, hotel near the river."),
@@ -164,7 +164,8 @@ async def _show(client: Client, screen: "_Screen", *, live: bool) -> None:
         facts = await stage.call("list_requests", session_id=work)
         screen.check(_ids(facts) == {third}, "the other session is as it was")
     except BaseException:
-        await _tidy(stage, screen, (trip, work))
+        if stored:
+            await _tidy(stage, screen, (trip, work))
         raise
     if live:
         screen.step("Leave nothing behind")
