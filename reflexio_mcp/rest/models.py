@@ -55,6 +55,8 @@ class Read(BaseModel):
         if not isinstance(data, dict):
             return data
         fields = cast("dict[str, Any]", data)
+        if None not in fields.values():
+            return fields
         return {name: value for name, value in fields.items() if value is not None}
 
 
