@@ -19,8 +19,6 @@ ReflexioError
     └── ServerFault      5xx
 """
 
-# ruff: noqa: N818 - the names say what happened, as the tree above reads
-
 from typing import Final, Literal, NamedTuple
 
 __all__ = [
