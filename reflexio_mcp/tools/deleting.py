@@ -78,7 +78,7 @@ SPECS = (
     ToolSpec(
         delete_session,
         "Delete a session",
-        "Forget a conversation: every stored request of a session. Shows what would go first.",
+        "Forget or clean up a conversation: every stored request of a session. Shows what would go first.",
         _OUTCOME,
         destructive=True,
     ),
