@@ -41,6 +41,12 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
 
         from reflexio_mcp.store.app import create_app
 
-        return httpx.ASGITransport(app=create_app(settings.store or str(default_store())))
+        store = create_app(settings.store or str(default_store()))
+
+        class EmbeddedTransport(httpx.ASGITransport):
+            async def aclose(self) -> None:
+                await store.aclose()
+
+        return EmbeddedTransport(app=store)
 
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=transport)

@@ -7,12 +7,10 @@ __all__ = ["published"]
 
 WARNING_CHARS = 300
 
-_LEARNING = {
-    "done": "learned from",
-    "deferred": "learning comes later",
-    "still_learning": "still learning",
-    "failed": "but learning from it failed",
-    "not_tracked": "learning is not tracked by this store",
+_MEANS = {
+    "deferred": "it is learned from later",
+    "still_learning": "stored, still learning",
+    "not_tracked": "this store does not learn",
 }
 
 
@@ -36,15 +34,18 @@ def published(done: Published) -> Rendered:
     where = f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}"
     lead = "Stored" if not done.already_stored else "Stored already by an earlier try of this call"
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
-    learning = _LEARNING.get(done.learning_status, done.learning_status)
-    if learning:
+    if done.learning_status:
+        reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
+        means = f": {_MEANS[done.learning_status]}" if done.learning_status in _MEANS else ""
         added = [
             counted(number, noun)
             for number, noun in ((done.profiles_added, "profile"), (done.playbooks_added, "playbook"))
             if number
         ]
-        reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
-        lines.append(f"Stored, {learning}{reason}.{' Added ' + ' and '.join(added) + '.' if added else ''}")
+        lines.append(
+            f"Learning {done.learning_status}{reason}{means}."
+            + (f" Added {', '.join(added)}." if added else "")
+        )
     lines += [f"Warning: {warning}" for warning in facts.get("warnings", [])]
     if done.learning_status == "still_learning":
         facts["next"] = "See how the learning went with get_request."

@@ -171,8 +171,8 @@ class ReflexioClient:
     async def get_requests(self, query: RequestQuery) -> RequestPage:
         """Read one page of sessions with their matching requests.
 
-        When `start_time` equals `end_time` the page may be empty and still say `has_more`: the server takes
-        no such period, so one second more is asked for and dropped here.
+        The server takes no period of a single second, so the second before is asked for too and dropped here.
+        It comes behind the wanted one in the server's order, which therefore stays true.
 
         Raises:
             NotSent: `end_time` is before `start_time`, or a number is out of the server's range.
@@ -184,12 +184,13 @@ class ReflexioClient:
         sent["top_k"] = min(query.top_k, limits.MAX_TOP_K // 2)
         sent["offset"] = min(query.offset, limits.MAX_TOP_K // 2)
         start, end = query.start_time, query.end_time
-        if start is not None:
-            sent["start_time"] = iso_time(start)
+        single = start is not None and start == end
+        if start is not None and not (single and start == 0):
+            sent["start_time"] = iso_time(start - 1 if single else start)
         if end is not None:
             if start is not None and end < start:
                 raise NotSent("end_time must not be before start_time")
-            sent["end_time"] = iso_time(end + 1 if end == start else end)
+            sent["end_time"] = iso_time(end)
         call = Call(
             "POST",
             "/api/get_requests",
@@ -200,10 +201,12 @@ class ReflexioClient:
         )
         answer = await self._send(call)
         page = parsed(RequestPage, answer, call, server_time=answer.server_time)
-        if start is not None and start == end:
+        if single:
             for group in page.sessions:
-                group.requests = [item for item in group.requests if item.request.created_at <= start]
-            page.sessions = [group for group in page.sessions if group.requests]
+                group.requests = [item for item in group.requests if item.request.created_at == start]
+            wanted = [group for group in page.sessions if group.requests]
+            page.has_more = page.has_more and len(wanted) == len(page.sessions)
+            page.sessions = wanted
         return page
 
     async def delete_request(self, request_id: str) -> DeleteReply:

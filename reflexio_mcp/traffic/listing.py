@@ -168,7 +168,7 @@ async def _fill(
         async for stretch in walk.stretches():
             oldest = min(oldest or stretch.newest, stretch.requests[-1].request.created_at)
             matching = [item for item in stretch.requests if wanted.matches(item)]
-            produced = rows(stretch, matching) if matching else []
+            produced = rows(stretch, matching) if matching else ()
             for index, (row, last) in enumerate(produced):
                 if len(page.rows) == limit or not room.take(row):
                     stop = place

@@ -256,18 +256,20 @@ async def test_a_period_of_one_second_is_asked_for_wider_and_cut_here() -> None:
         "success": True,
         "has_more": True,
         "sessions": [
-            {"session_id": "a", "requests": [stored("late", 101), stored("in time", 100)]},
-            {"session_id": "b", "requests": [stored("too late", 101)]},
+            {"session_id": "a", "requests": [stored("in time", 100), stored("early", 99)]},
+            {"session_id": "b", "requests": [stored("too early", 99)]},
         ],
     }
     recorder = Recorder(page)
     async with client_over(recorder) as client:
         result = await client.get_requests(RequestQuery(start_time=100, end_time=100))
-    assert recorder.sent["end_time"] == "1970-01-01T00:01:41+00:00"
+    assert recorder.sent["start_time"] == "1970-01-01T00:01:39+00:00"
+    assert recorder.sent["end_time"] == "1970-01-01T00:01:40+00:00"
     assert [
         (group.session_id, [item.request.request_id for item in group.requests]) for group in result.sessions
     ] == [("a", ["in time"])]
-    assert result.has_more
+    # What follows in the server's order is earlier still.
+    assert not result.has_more
 
 
 @pytest.mark.parametrize(

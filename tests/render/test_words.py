@@ -1,0 +1,63 @@
+"""The fence and the characters that hide."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reflexio_mcp.render.words import clip, fence, visible
+
+HIDING = {
+    "right-to-left override": "\u202e",
+    "isolate": "\u2066",
+    "zero-width space": "\u200b",
+    "byte order mark": "\ufeff",
+    "tag letter": "\U000e0041",
+    "variation selector supplement": "\U000e0100",
+    "escape": "\x1b",
+    "carriage return": "\r",
+    "null": "\x00",
+    "next line": "\x85",
+    "line separator": "\u2028",
+    "lone surrogate": "\ud800",
+    "soft hyphen": "\xad",
+    "hangul filler": "\u3164",
+}
+
+
+@pytest.mark.parametrize("character", HIDING.values(), ids=HIDING)
+def test_a_character_that_hides_is_written_as_an_escape(character: str) -> None:
+    shown = visible(f"a{character}b")
+    assert character not in shown
+    assert re.fullmatch(r"a\\[uU][0-9a-f]{4,8}b", shown)
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "tab\tand\nline", "é ü 漢字 עברית", "👩‍👩‍👧 क्‍ष", "\\u202e as six letters"]
+)
+def test_ordinary_text_of_any_script_is_left_alone(text: str) -> None:
+    assert visible(text) == text
+
+
+@given(st.text(max_size=300))
+def test_what_is_shown_never_holds_a_control_character_but_tab_and_newline(text: str) -> None:
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", visible(text))
+
+
+def test_a_cut_text_says_its_true_length() -> None:
+    assert clip("x" * 2_500, 10) == "xxxxxxxxxx… [2,500 characters]"
+    assert clip("short", 10) == "short"
+
+
+def test_the_mark_of_a_fence_is_another_one_on_every_call() -> None:
+    marks = {re.findall(r"<<end ([0-9a-f]{8})>>", fence("words"))[0] for _ in range(50)}
+    assert len(marks) == 50
+
+
+@given(st.text(alphabet="<>end stored0123456789abcdef:\n", max_size=200))
+def test_stored_text_cannot_close_its_fence(body: str) -> None:
+    fenced = fence(body)
+    mark = fenced.split(":", 1)[0].removeprefix("<<stored text ")
+    assert fenced.endswith(f"\n<<end {mark}>>")
+    assert fenced.count(mark) == 2

@@ -1,0 +1,80 @@
+"""Configuration: what is read, what wins, and what stops the start."""
+
+import pytest
+
+from reflexio_mcp.cli import main
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
+
+
+def test_nothing_configured_is_the_embedded_store() -> None:
+    assert load({}).embedded
+    assert load({}) == Settings()
+
+
+def test_a_key_alone_means_the_hosted_service() -> None:
+    settings = load({"REFLEXIO_API_KEY": "k"})
+    assert not settings.embedded
+    assert settings.base_url == "https://www.reflexio.ai"
+
+
+def test_a_url_keeps_its_path_and_loses_its_slash() -> None:
+    assert (
+        load({"REFLEXIO_URL": "http://localhost:8061/reflexio/"}).base_url == "http://localhost:8061/reflexio"
+    )
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert load({option.env: " " for option in OPTIONS if not option.is_switch}) == Settings()
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert load({"REFLEXIO_MCP_CONFIRM": "off"}, {"confirm": "ask"}).confirm == "ask"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("REFLEXIO_URL", "localhost:8061"),
+        ("REFLEXIO_URL", "https://user:secret@example.com"),
+        ("REFLEXIO_URL", "ftp://example.com"),
+        ("REFLEXIO_MCP_CONFIRM", "never"),
+        ("REFLEXIO_MCP_READ_ONLY", "maybe"),
+        ("REFLEXIO_MCP_TIMEOUT", "nan"),
+        ("REFLEXIO_MCP_TIMEOUT", "0"),
+        ("REFLEXIO_MCP_PORT", "70000"),
+        ("REFLEXIO_MCP_SOURCE", "My Source"),
+        ("REFLEXIO_MCP_RECOVERY_DAYS", "-1"),
+        ("REFLEXIO_MCP_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_naming_the_flag_and_the_variable(variable: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({variable: value})
+    text = str(caught.value)
+    assert variable in text
+    assert "--" in text
+    assert text.count("\n") == 0
+    assert text.endswith(".")
+
+
+def test_a_wrong_value_stops_the_start_with_exit_code_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_TOOLS", "list_requests,erase_all")
+    assert main(["tools"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "erase_all" in said.err
+    assert "list_requests" in said.err
+
+
+def test_secrets_have_no_flag_and_never_show_in_a_representation() -> None:
+    settings = load({"REFLEXIO_API_KEY": "canary-key", "REFLEXIO_MCP_AUTH_TOKEN": "canary-token"})
+    assert "canary" not in repr(settings)
+    assert all(not option.flag for option in OPTIONS if option.secret)
+
+
+def test_a_wrong_secret_is_not_repeated() -> None:
+    # A key with a line break cannot be a header.
+    settings = load({"REFLEXIO_API_KEY": "canary\nkey"})
+    assert "canary" not in repr(settings)

@@ -1,0 +1,270 @@
+"""The main job through the tools, in both protocol eras."""
+
+from typing import Any
+
+import anyio
+import jsonschema
+import pytest
+from mcp.client.client import Client
+from mcp.types import CallToolResult
+
+from tests.support.embedded import START, Clock
+from tests.support.facts import missing_from_structure, missing_from_text, text_of
+from tests.tools.conftest import Connect
+
+pytestmark = pytest.mark.anyio
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    """Call a tool; a success must carry the same facts in both forms and keep to its output schema."""
+    with anyio.fail_after(20):
+        result = await client.call_tool(tool, arguments)
+    if result.is_error:
+        assert result.structured_content is None
+        return result
+    assert missing_from_text(result) == []
+    assert missing_from_structure(result) == []
+    schemas = {one.name: one.output_schema for one in (await client.list_tools()).tools}
+    schema = schemas[tool]
+    assert schema is not None
+    jsonschema.validate(result.structured_content, schema)
+    return result
+
+
+def facts(result: CallToolResult) -> dict[str, Any]:
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+async def publish(
+    client: Client, request_id: str, session: str = "s1", text: str = "hello", **more: Any
+) -> None:
+    turns = [{"content": text}, {"role": "Assistant", "content": "noted"}]
+    stored = await call(
+        client,
+        "publish_interaction",
+        **{"user_id": "ada", "session_id": session, "interactions": turns, "request_id": request_id, **more},
+    )
+    assert facts(stored)["status"] == "stored"
+
+
+async def test_published_requests_are_listed_inspected_and_gone_after_a_confirmed_deletion(
+    connect: Connect, clock: Clock
+) -> None:
+    async with connect() as client:
+        for index, session in enumerate(["s1", "s1", "s2"]):
+            clock.now = START + index
+            await publish(client, f"r{index}", session, f"words {index}", source="ide")
+        clock.now = START + 60
+
+        sessions = facts(await call(client, "list_sessions"))["sessions"]
+        assert [(row["session_id"], row["requests"], row["interactions"]) for row in sessions] == [
+            ("s2", 1, 2),
+            ("s1", 2, 4),
+        ]
+        listed = facts(await call(client, "list_requests", session_id="s1"))
+        assert [one["request_id"] for one in listed["sessions"][0]["requests"]] == ["r1", "r0"]
+        one = facts(await call(client, "get_request", request_id="r1"))
+        assert [turn["content"] for turn in one["interactions"]] == ["words 1", "noted"]
+        assert one["learning_status"] == "not_tracked"
+
+        plan = facts(await call(client, "delete_request", request_id="r1"))
+        assert (plan["status"], plan["deleted"], plan["plan"]["requests"]) == ("planned", 0, 1)
+        assert facts(await call(client, "get_request", request_id="r1"))["request_id"] == "r1"
+        done = facts(await call(client, "delete_request", request_id="r1", confirm=plan["confirm"]))
+        assert (done["status"], done["outcomes"]) == ("complete", {"deleted": ["r1"]})
+        assert (await call(client, "get_request", request_id="r1")).is_error
+
+        plan = facts(await call(client, "delete_session", session_id="s1"))
+        done = facts(await call(client, "delete_session", session_id="s1", confirm=plan["confirm"]))
+        assert done["outcomes"] == {"deleted": ["r0"]}
+        left = facts(await call(client, "list_sessions"))["sessions"]
+        assert [row["session_id"] for row in left] == ["s2"]
+
+
+async def test_filters_by_time_source_version_and_words_find_what_they_name(
+    connect: Connect, clock: Clock
+) -> None:
+    async with connect() as client:
+        for index, source in enumerate(["ide", "cli:1", "ide"]):
+            clock.now = START + 3600 * index
+            await publish(
+                client, f"r{index}", source=source, agent_version=f"v{index}", text=f"Fruit {index}"
+            )
+
+        async def ids(**filters: Any) -> list[str]:
+            found = facts(await call(client, "list_requests", **filters))
+            return [one["request_id"] for group in found["sessions"] for one in group["requests"]]
+
+        assert await ids(source="ide") == ["r2", "r0"]
+        assert await ids(agent_version="v1") == ["r1"]
+        assert await ids(contains="fRUIT 2") == ["r2"]
+        assert await ids(start_time="2026-09-21T13:53:20Z", end_time="2026-09-21T14:30:00+00:00") == ["r0"]
+        assert await ids(user_id="nobody") == []
+
+
+async def test_an_unknown_id_is_not_found_and_deletes_nothing(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="off") as client:
+        await publish(client, "r1")
+        for tool, arguments in (
+            ("delete_request", {"request_id": "other"}),
+            ("delete_session", {"session_id": "other"}),
+        ):
+            result = await call(client, tool, **arguments)
+            assert "not found, nothing was deleted" in text_of(result)
+            assert facts(result)["deleted"] == 0
+        assert facts(await call(client, "list_sessions"))["returned"] == 1
+
+
+async def test_deletion_acts_at_once_where_the_operator_switched_confirmation_off(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="off") as client:
+        await publish(client, "r1")
+        done = facts(await call(client, "delete_request", request_id="r1"))
+        assert done["outcomes"] == {"deleted": ["r1"]}
+
+
+async def test_a_code_for_another_set_deletes_nothing_and_shows_the_set_as_it_is(
+    connect: Connect, clock: Clock
+) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="preview") as client:
+        await publish(client, "r1")
+        plan = facts(await call(client, "delete_session", session_id="s1"))
+        clock.now += 5
+        await publish(client, "r2")
+        again = facts(await call(client, "delete_session", session_id="s1", confirm=plan["confirm"]))
+        assert again["deleted"] == 0
+        assert again["plan"]["requests"] == 2
+        assert facts(await call(client, "list_requests"))["returned"] == 2
+
+
+async def test_a_scheduled_deletion_is_done_and_its_receipt_is_in_the_status(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="off") as client:
+        await publish(client, "r1")
+        promised = facts(await call(client, "delete_request", request_id="r1", wait_for_response=False))
+        assert promised["status"] == "scheduled"
+        with anyio.fail_after(5):
+            while True:
+                jobs = facts(await client.call_tool("get_status", {}))["deletions"]
+                if jobs[0]["state"] != "running":
+                    break
+                await anyio.lowlevel.checkpoint()
+        assert jobs[0]["receipt"]["outcomes"] == {"deleted": ["r1"]}
+        assert (await call(client, "get_request", request_id="r1")).is_error
+
+
+async def test_publishing_the_same_id_again_stores_nothing_twice_and_says_so(connect: Connect) -> None:
+    async with connect() as client:
+        await publish(client, "r1")
+        again = await call(
+            client,
+            "publish_interaction",
+            user_id="ada",
+            session_id="s1",
+            interactions=[{"content": "something else"}],
+            request_id="r1",
+        )
+        assert again.is_error
+        assert "request_id" in text_of(again)
+        assert "Nothing was changed" in text_of(again)
+        assert facts(await call(client, "list_requests"))["returned"] == 1
+
+
+async def test_every_field_of_an_interaction_can_be_published_and_read_back(connect: Connect) -> None:
+    turn = {
+        "role": "Buyer",
+        "content": "look",
+        "created_at": START,
+        "user_action": "click",
+        "user_action_description": "pressed buy",
+        "interacted_image_url": "https://example.com/cart.png",
+        "shadow_content": "shadow words",
+        "expert_content": "expert words",
+        "tools_used": [{"tool_name": "cart", "tool_data": {"item": 3}, "status": "ok"}],
+        "citations": [{"kind": "profile", "real_id": "p1"}],
+        "retrieved_learnings": [{"kind": "profile", "learning_id": "p1"}],
+    }
+    image = {"role": "User", "image_encoding": "aGVsbG8="}
+    async with connect() as client:
+        await publish(client, "r1", interactions=[turn, image])
+        shown = facts(await call(client, "get_request", request_id="r1"))["interactions"]
+        for key in ("role", "content", "user_action", "user_action_description", "interacted_image_url"):
+            assert shown[0][key] == turn[key]
+        assert (shown[0]["shadow_content"], shown[0]["expert_content"]) == ("shadow words", "expert words")
+        assert '"item":3' in shown[0]["tools_used"][0]
+        assert "p1" in shown[0]["retrieved_learnings"][0]
+
+
+async def test_long_content_is_cut_with_its_true_length_and_can_be_read_to_its_end(connect: Connect) -> None:
+    long = "".join(f"{index:05}," for index in range(5000))
+    async with connect() as client:
+        await publish(client, "r1", interactions=[{"content": long}, {"content": "second"}])
+        listed = await call(client, "list_requests", detail="full")
+        assert "[30,000 characters]" in text_of(listed)
+        read, cursor, answers = "", "", 0
+        while answers < 20:
+            result = await call(
+                client, "get_request", request_id="r1", **({"cursor": cursor} if cursor else {})
+            )
+            assert len(text_of(result)) < 9_000
+            answers += 1
+            for turn in facts(result)["interactions"]:
+                read += turn["content"]
+            if not (cursor := facts(result).get("cursor", "")):
+                break
+        assert read == long + "second"
+
+
+async def test_answers_keep_to_the_budget_however_much_is_stored(connect: Connect, clock: Clock) -> None:
+    async with connect() as client:
+        for index in range(30):
+            clock.now = START + index
+            turns = [{"content": "x" * 5_000} for _ in range(12)]
+            await publish(client, f"r{index}", session=f"s{index}", interactions=turns)
+        clock.now += 60
+        for tool, arguments in (
+            ("list_requests", {"detail": "full", "limit": 100}),
+            ("list_requests", {"limit": 100}),
+            ("list_sessions", {"limit": 100}),
+            ("get_request", {"request_id": "r3"}),
+            ("delete_session", {"session_id": "s3"}),
+        ):
+            result = await call(client, tool, **arguments)
+            assert len(text_of(result)) <= 9_000, tool
+            assert len(str(facts(result))) <= 14_000, tool
+
+
+async def test_a_scoped_server_shows_and_takes_its_own_users_traffic_only(
+    connect: Connect, clock: Clock
+) -> None:
+    async with connect() as everybody:
+        await publish(everybody, "mine", "shared")
+        await publish(everybody, "theirs", "shared", user_id="ben")
+        clock.now += 60
+        async with connect(REFLEXIO_USER_ID="ada", REFLEXIO_MCP_CONFIRM="off") as scoped:
+            for tool in (await scoped.list_tools()).tools:
+                assert "user_id" not in tool.input_schema["properties"], tool.name
+            assert (await call(scoped, "get_request", request_id="theirs")).is_error
+            listed = facts(await call(scoped, "list_requests"))
+            assert [one["request_id"] for one in listed["sessions"][0]["requests"]] == ["mine"]
+            assert "not found" in text_of(await call(scoped, "delete_request", request_id="theirs"))
+            refused = await call(scoped, "list_requests", user_id="ben")
+            assert refused.is_error
+            assert "fixed by the configuration" in text_of(refused)
+            stored = await call(
+                scoped, "publish_interaction", session_id="x", interactions=[{"content": "a"}]
+            )
+            assert facts(stored)["user_id"] == "ada"
+            gone = facts(await call(scoped, "delete_session", session_id="shared"))
+            assert gone["outcomes"] == {"deleted": ["mine"]}
+        left = facts(await call(everybody, "list_requests", session_id="shared"))
+        assert [one["request_id"] for one in left["sessions"][0]["requests"]] == ["theirs"]
+
+
+async def test_a_read_only_server_offers_and_runs_reading_tools_alone(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_READ_ONLY="1") as client:
+        tools = (await client.list_tools()).tools
+        assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
+        refused = await call(client, "delete_request", request_id="r1")
+        assert refused.is_error
+        assert "There is no tool 'delete_request'" in text_of(refused)

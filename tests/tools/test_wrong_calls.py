@@ -1,0 +1,115 @@
+"""Wrong calls: one clear sentence each, naming the field and what it accepts, and nothing is sent."""
+
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import load
+from tests.support.facts import text_of
+
+pytestmark = pytest.mark.anyio
+
+GOOD: dict[str, Any] = {"user_id": "ada", "session_id": "s1", "interactions": [{"content": "x"}]}
+BOTH_IMAGES = {"image_encoding": "aGVsbG8=", "interacted_image_url": "https://example.com/a.png"}
+
+WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("list_requests", {"sorce": "ide"}, ["no argument 'sorce'", "source", "nothing was done"]),
+    ("list_requests", {"start_time": "yesterday"}, ["start_time", "ISO 8601", "7d"]),
+    ("list_requests", {"end_time": "0000-00-00"}, ["end_time", "ISO 8601"]),
+    ("list_requests", {"start_time": "1d", "end_time": "2d"}, ["end_time", "before start_time"]),
+    ("list_requests", {"source": "My IDE"}, ["source", "lower-case"]),
+    ("list_requests", {"limit": 0}, ["limit", "1 or more"]),
+    ("list_requests", {"limit": 1000}, ["limit", "100 or less"]),
+    ("list_requests", {"limit": "many"}, ["limit", "whole number"]),
+    ("list_requests", {"detail": "everything"}, ["detail", "'summary'", "'full'"]),
+    ("list_requests", {"cursor": "eJwDAAAAAAE"}, ["cursor", "start again without it"]),
+    ("list_sessions", {"cursor": "no cursor"}, ["cursor", "start again without it"]),
+    ("get_request", {}, ["request_id is required"]),
+    ("get_request", {"request_id": "  "}, ["request_id", "blank"]),
+    ("get_request", {"request_id": ["r1"]}, ["request_id", "string"]),
+    ("delete_request", {"request_id": ""}, ["request_id", "blank"]),
+    ("delete_session", {"session_id": " "}, ["session_id", "blank"]),
+    ("publish_interaction", {**GOOD, "user_id": " "}, ["user_id", "blank"]),
+    ("publish_interaction", {**GOOD, "session_id": ""}, ["session_id", "blank"]),
+    ("publish_interaction", {**GOOD, "request_id": " "}, ["request_id", "blank"]),
+    ("publish_interaction", {**GOOD, "source": "Ä"}, ["source", "lower-case"]),
+    ("publish_interaction", {**GOOD, "agent_version": "v" * 1001}, ["agent_version", "1,000"]),
+    ("publish_interaction", {**GOOD, "interactions": []}, ["interactions", "1 to 1,000"]),
+    ("publish_interaction", {**GOOD, "interactions": "words"}, ["interactions", "list"]),
+    ("publish_interaction", {**GOOD, "interactions": [{}]}, ["interactions[0]", "empty"]),
+    ("publish_interaction", {**GOOD, "interactions": [{"content": " \n"}]}, ["interactions[0]", "empty"]),
+    ("publish_interaction", {**GOOD, "interactions": [{"text": "x"}]}, ["interactions[0].text"]),
+    ("publish_interaction", {**GOOD, "interactions": [BOTH_IMAGES]}, ["interactions[0]", "not both"]),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": "x", "user_action": "hover"}]},
+        ["interactions[0].user_action", "'click'"],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": "x", "user_action": "click"}]},
+        ["interactions[0].user_action_description"],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"interacted_image_url": "http://169.254.169.254/latest"}]},
+        ["interacted_image_url", "metadata"],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"tools_used": [{"tool_data": {}}]}]},
+        ["interactions[0].tools_used[0].tool_name is required"],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "evaluation_only": True, "force_extraction": True},
+        ["force_extraction"],
+    ),
+    ("publish_interaction", {**GOOD, "interactions": [{"content": "x" * 1_000_001}]}, ["1,000,000"]),
+    ("forget_everything", {}, ["There is no tool 'forget_everything'", "delete_session"]),
+]
+
+
+class NothingSent(ReflexioClient):
+    """Fails the test at any attempt to reach the API."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("publish", "get_requests", "delete_request", "delete_session", "delete_requests_by_ids"):
+            raise AssertionError(f"{name} was called")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"), WRONG, ids=[f"{tool}-{'-'.join(said)[:40]}" for tool, _, said in WRONG]
+)
+@pytest.mark.parametrize("era", ["2026-07-28", "legacy"])
+async def test_a_wrong_call_is_answered_by_a_sentence_before_anything_is_sent(
+    tool: str, arguments: dict[str, Any], said: list[str], era: str
+) -> None:
+    server = build_server(load({}), client=NothingSent("http://127.0.0.1:9"))
+    async with Client(server, mode=era) as client:
+        result = await client.call_tool(tool, arguments)
+    text = text_of(result)
+    assert result.is_error
+    assert result.structured_content is None
+    for words in said:
+        assert words in text
+    assert len(text) <= 400
+    assert "pydantic" not in text
+    assert "Error executing tool" not in text
+    assert "xxxx" not in text
+    assert text.endswith(".")
+
+
+async def test_arguments_that_clients_spell_as_null_or_as_json_text_are_understood() -> None:
+    async with Client(build_server(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+        stored = await client.call_tool(
+            "publish_interaction",
+            {**GOOD, "interactions": '[{"content": "as text"}]', "source": None, "request_id": "r1"},
+        )
+        assert not stored.is_error
+        listed = await client.call_tool("list_requests", {"user_id": None, "contains": "[1]", "limit": "5"})
+        assert not listed.is_error

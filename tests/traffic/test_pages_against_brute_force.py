@@ -1,0 +1,311 @@
+"""Every filter and every page against a plain reading of the same data, with arrivals between the pages."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.cursors import open_cursor
+from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.reach import Reach
+from tests.support.embedded import START, Embedded, embedded
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stored request as the model of the test knows it."""
+
+    request_id: str
+    user: str
+    session: str
+    source: str
+    version: str
+    text: str
+    at: int
+
+
+class Unlimited:
+    """Room for everything."""
+
+    def take(self, row: Any, /) -> bool:
+        return True
+
+    def clear(self) -> None:
+        pass
+
+
+class Narrow:
+    """Room for a few rows."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.taken = rows, 0
+
+    def take(self, row: Any, /) -> bool:
+        self.taken += 1
+        return self.taken <= self.rows
+
+    def clear(self) -> None:
+        self.taken = 0
+
+
+rows = st.builds(
+    Row,
+    request_id=st.just(""),
+    user=st.sampled_from(["ada", "ben"]),
+    session=st.sampled_from(["s1", "s2", "s3", "é"]),
+    source=st.sampled_from(["", "ide", "cli:1"]),
+    version=st.sampled_from(["agent-v0", "v2"]),
+    text=st.sampled_from(["apples", "Pears and apples", "nothing"]),
+    at=st.integers(START, START + 12),
+)
+filters = st.builds(
+    TrafficFilter,
+    user_id=st.sampled_from(["", "", "ada"]),
+    session_id=st.sampled_from(["", "", "s2"]),
+    source=st.sampled_from(["", "", "ide"]),
+    agent_version=st.sampled_from(["", "", "v2"]),
+    start=st.none() | st.integers(START, START + 12),
+    end=st.none() | st.integers(START, START + 14),
+    contains=st.sampled_from(["", "", "APPLES"]),
+).filter(lambda one: one.start is None or one.end is None or one.start <= one.end)
+
+
+def brute_force(stored: list[Row], wanted: TrafficFilter) -> list[tuple[str, list[str]]]:
+    """Sessions and the request ids in them, in the order the API promises."""
+    by_api = [
+        row
+        for row in stored
+        if (not wanted.user_id or row.user == wanted.user_id)
+        and (not wanted.session_id or row.session == wanted.session_id)
+        and (not wanted.source or row.source == wanted.source)
+        and (wanted.start is None or row.at >= wanted.start)
+        and (wanted.end is None or row.at <= wanted.end)
+    ]
+    newest = {row.session: max(r.at for r in by_api if r.session == row.session) for row in by_api}
+    result: list[tuple[str, list[str]]] = []
+    for session, _ in sorted(newest.items(), key=lambda item: (item[1], item[0]), reverse=True):
+        inside = sorted(
+            (row for row in by_api if row.session == session),
+            key=lambda row: (row.at, row.request_id),
+            reverse=True,
+        )
+        ids = [
+            row.request_id
+            for row in inside
+            if (not wanted.agent_version or row.version == wanted.agent_version)
+            and (not wanted.contains or wanted.contains.casefold() in row.text.casefold())
+        ]
+        if ids:
+            result.append((session, ids))
+    return result
+
+
+async def store(place: Embedded, row: Row) -> None:
+    place.clock.now = row.at
+    await place.put(
+        row.request_id,
+        user=row.user,
+        session=row.session,
+        source=row.source,
+        version=row.version,
+        text=row.text,
+    )
+
+
+async def pages_of_requests(
+    place: Embedded, wanted: TrafficFilter, limit: int, room: int, arrivals: list[Row]
+) -> list[tuple[str, list[str]]]:
+    found: list[tuple[str, list[str]]] = []
+    after = None
+    for _ in range(200):
+        page = await list_requests(
+            place.reach, after.filter if after else wanted, limit=limit, room=Narrow(room), after=after
+        )
+        for item in page.rows:
+            if not found or found[-1][0] != item.request.session_id:
+                found.append((item.request.session_id, []))
+            found[-1][1].append(item.request.request_id)
+        if page.cursor is None:
+            return found
+        after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+        if arrivals:
+            place.clock.now += 1
+            await store(place, replace(arrivals.pop(), at=int(place.clock.now)))
+    raise AssertionError("the pages never end")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    data=st.lists(rows, max_size=22),
+    later=st.lists(rows, max_size=6),
+    wanted=filters,
+    limit=st.integers(1, 7),
+    room=st.integers(1, 5),
+)
+def test_pages_of_requests_are_the_brute_force_reading_whatever_arrives(
+    data: list[Row], later: list[Row], wanted: TrafficFilter, limit: int, room: int
+) -> None:
+    stored = [replace(row, request_id=f"r{index:03}") for index, row in enumerate(data)]
+    arrivals = [replace(row, request_id=f"later{index}") for index, row in enumerate(later)]
+
+    async def compare() -> None:
+        async with embedded() as place:
+            for row in stored:
+                await store(place, row)
+            place.clock.now = START + 60
+            found = await pages_of_requests(place, wanted, limit, room, arrivals)
+            assert found == brute_force(stored, wanted)
+
+    asyncio.run(compare())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    data=st.lists(rows, max_size=22),
+    later=st.lists(rows, max_size=4),
+    wanted=filters,
+    limit=st.integers(1, 3),
+)
+def test_pages_of_sessions_are_the_brute_force_reading_whatever_arrives(
+    data: list[Row], later: list[Row], wanted: TrafficFilter, limit: int
+) -> None:
+    stored = [replace(row, request_id=f"r{index:03}") for index, row in enumerate(data)]
+    arrivals = [replace(row, request_id=f"later{index}") for index, row in enumerate(later)]
+
+    async def compare() -> None:
+        async with embedded() as place:
+            for row in stored:
+                await store(place, row)
+            place.clock.now = START + 60
+            found: list[tuple[str, int]] = []
+            after = None
+            while True:
+                page = await list_sessions(
+                    place.reach, after.filter if after else wanted, limit=limit, room=Unlimited(), after=after
+                )
+                found += [(row.session_id, row.requests) for row in page.rows]
+                if page.cursor is None:
+                    break
+                after = open_cursor(place.reach, page.cursor, "sessions", TrafficFilter())
+                if arrivals:
+                    place.clock.now += 1
+                    await store(place, replace(arrivals.pop(), at=int(place.clock.now)))
+            assert found == [(session, len(ids)) for session, ids in brute_force(stored, wanted)]
+
+    asyncio.run(compare())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: int) -> None:
+    async with embedded() as place:
+        for index in range(12):
+            place.clock.now = START + index
+            await place.put(f"r{index:02}", session=f"s{index:02}")
+        place.clock.now = START + 60
+        seen: list[str] = []
+        gone: list[str] = []
+        after = None
+        while True:
+            page = await list_requests(
+                place.reach, TrafficFilter(), limit=limit, room=Unlimited(), after=after
+            )
+            seen += [item.request.request_id for item in page.rows]
+            if page.cursor is None:
+                break
+            after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+            # The newest that was already shown goes: every later session moves one place forward.
+            gone.append(seen[len(gone)])
+            await place.client.delete_request(gone[-1])
+        assert seen == [f"r{index:02}" for index in reversed(range(12))]
+
+
+@pytest.mark.anyio
+async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with embedded() as place:
+        for index in range(4):
+            await place.put(f"r{index}", session=f"s{index}")
+        waited: list[float] = []
+
+        async def arrive_meanwhile(seconds: float) -> None:
+            # What a second publisher does in the very second the list froze.
+            if not waited:
+                await place.put("late", session="s0")
+            waited.append(seconds)
+            place.clock.now += seconds
+
+        monkeypatch.setattr("reflexio_mcp.traffic.walking.anyio.sleep", arrive_meanwhile)
+        seen: list[str] = []
+        after = None
+        while True:
+            page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Unlimited(), after=after)
+            seen += [item.request.request_id for item in page.rows]
+            if page.cursor is None:
+                break
+            after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+        assert sorted(seen) == ["late", "r0", "r1", "r2", "r3"]
+        assert sum(waited) <= 3
+
+
+@pytest.mark.anyio
+async def test_a_huge_session_is_cut_inside() -> None:
+    async with embedded() as place:
+        for index in range(30):
+            place.clock.now = START + index // 3
+            await place.put(f"r{index:02}", session="one")
+        place.clock.now = START + 60
+        seen: list[str] = []
+        rests: list[int] = []
+        after = None
+        while True:
+            page = await list_requests(place.reach, TrafficFilter(), limit=7, room=Unlimited(), after=after)
+            seen += [item.request.request_id for item in page.rows]
+            rests.append(page.rest_of_session)
+            if page.cursor is None:
+                break
+            after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+        assert seen == [f"r{index:02}" for index in reversed(range(30))]
+        assert rests == [23, 16, 9, 2, 0]
+
+
+@pytest.mark.anyio
+async def test_a_scope_hides_everybody_else_on_every_page() -> None:
+    async with embedded() as place:
+        for index in range(10):
+            place.clock.now = START + index
+            await place.put(f"r{index}", user="ada" if index % 2 else "ben", session="shared")
+        place.clock.now = START + 60
+        reach = Reach(place.client, "ada")
+        seen: list[RequestWithInteractions] = []
+        after = None
+        while True:
+            page = await list_requests(
+                reach, TrafficFilter(user_id="ada"), limit=2, room=Unlimited(), after=after
+            )
+            seen += page.rows
+            if page.cursor is None:
+                break
+            after = open_cursor(reach, page.cursor, "requests", TrafficFilter(user_id="ada"))
+        assert [item.request.request_id for item in seen] == ["r9", "r7", "r5", "r3", "r1"]
+
+
+@pytest.mark.anyio
+async def test_one_single_second_is_paged_in_order_although_the_api_takes_no_such_period() -> None:
+    async with embedded() as place:
+        for second in (START - 1, START, START + 1):
+            place.clock.now = second
+            for session in ("a", "m", "z"):
+                # Later traffic gives the sessions another order than the wanted second has.
+                if (session, second) != ("z", START + 1):
+                    await place.put(f"{session}{second - START}", session=session)
+        place.clock.now = START + 60
+        wanted = TrafficFilter(start=START, end=START)
+        found = await pages_of_requests(place, wanted, limit=1, room=5, arrivals=[])
+        assert found == [("z", ["z0"]), ("m", ["m0"]), ("a", ["a0"])]
