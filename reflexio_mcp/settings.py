@@ -17,6 +17,11 @@ HOSTED_URL: Final = "https://www.reflexio.ai"
 
 Confirm = Literal["auto", "ask", "preview", "off"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Tenancy = Literal["off", "header"]
+Sessions = Literal["auto", "keep", "none"]
+
+STATE_KEY_BYTES: Final = 32
+"""The least a state key may hold: the SDK derives an AES-256 key from it."""
 
 
 class ConfigurationError(ValueError):
@@ -28,7 +33,9 @@ class Settings:
     """Everything the operator decided. Immutable; made by `load`.
 
     `timeout` and `wait_timeout` are seconds, `confirm_above` and `delete_cap` count requests (the cap per hour,
-    0 is none), `recovery_days` is days (0 keeps no copies).
+    0 is none), `recovery_days` is days (0 keeps no copies). Of the HTTP server, `max_in_flight` counts calls of
+    one caller, `max_callers` clients of the API kept open; `session_idle`, `slow_client` and `stop_timeout` are
+    seconds.
     """
 
     url: str = ""
@@ -53,11 +60,26 @@ class Settings:
     auth_token: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    unsafe_no_auth: bool = False
+    tenancy: Tenancy = "off"
+    state_keys: tuple[str, ...] = ()
+    sessions: Sessions = "auto"
+    max_in_flight: int = 64
+    max_callers: int = 256
+    max_sessions: int = 1000
+    session_idle: float = 1800.0
+    slow_client: float = 15.0
+    stop_timeout: float = 10.0
 
     @property
     def embedded(self) -> bool:
-        """Whether the embedded store is the backend: neither a URL nor a key is set."""
-        return not self.url and not self.api_key
+        """Whether the embedded store is the backend: neither a URL nor a key is set, and callers bring none."""
+        return not self.url and not self.api_key and self.tenancy == "off"
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether `/mcp` keeps a session for a client of 2025, which then has to come back to this process."""
+        return self.sessions == "keep" or (self.sessions == "auto" and not self.state_keys)
 
     @property
     def base_url(self) -> str:
@@ -118,6 +140,13 @@ def _text(text: str) -> str:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
+
+
+def _state_keys(text: str) -> tuple[str, ...]:
+    keys = _words(text)
+    if any(len(key.encode()) < STATE_KEY_BYTES for key in keys):
+        raise ValueError
+    return keys
 
 
 def _url(text: str) -> str:
@@ -219,6 +248,30 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Host headers that are answered besides loopback.", "http"),
     Option("allowed_origins", "REFLEXIO_MCP_ALLOWED_ORIGINS", _words, "origins, comma-separated",
            "Browser origins that are answered besides loopback.", "http"),
+    Option("unsafe_no_auth", "REFLEXIO_MCP_UNSAFE_NO_AUTH", _switch, "1 or 0",
+           "Answer callers without a bearer token. Only behind something that checks who they are.", "http"),
+    Option("tenancy", "REFLEXIO_MCP_TENANCY", _one_of("off", "header"), "off or header",
+           "Who the callers are: off serves all of them with the configured key; with header each brings its own in "
+           "X-Reflexio-API-Key and may name its user in X-Reflexio-User-Id.", "http"),
+    Option("state_keys", "REFLEXIO_MCP_STATE_KEYS", _state_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, "
+           "comma-separated",
+           "Secrets that replicas share, the newest first: they seal what one replica begins and another finishes.",
+           "http", secret=True),
+    Option("sessions", "REFLEXIO_MCP_SESSIONS", _one_of("auto", "keep", "none"), "auto, keep or none",
+           "Sessions at /mcp for clients of 2025: keep lets them show forms and ties them to one process; none lets "
+           "any replica answer, and they confirm with the plan's code; auto is none where state keys are set.", "http"),
+    Option("max_in_flight", "REFLEXIO_MCP_MAX_IN_FLIGHT", _whole(1, 10_000), "a whole number from 1 to 10000",
+           "Calls of one caller that run at the same time; the next one is told to try again.", "http"),
+    Option("max_callers", "REFLEXIO_MCP_MAX_CALLERS", _whole(1, 10_000), "a whole number from 1 to 10000",
+           "Callers' keys whose connections to Reflexio are kept open.", "http"),
+    Option("max_sessions", "REFLEXIO_MCP_MAX_SESSIONS", _whole(1, 100_000), "a whole number from 1 to 100000",
+           "Sessions at /mcp, and streams at /sse, that are open at the same time.", "http"),
+    Option("session_idle", "REFLEXIO_MCP_SESSION_IDLE", _seconds(1, 604_800), "seconds from 1 to 604800",
+           "Seconds without a request after which a session at /mcp is closed.", "http"),
+    Option("slow_client", "REFLEXIO_MCP_SLOW_CLIENT", _seconds(0.1, 600), "seconds from 0.1 to 600",
+           "Seconds a client may take to send the head of a request, and again its body.", "http"),
+    Option("stop_timeout", "REFLEXIO_MCP_STOP_TIMEOUT", _seconds(0.1, 600), "seconds from 0.1 to 600",
+           "Seconds calls may go on after SIGTERM; then they are told to try again.", "http"),
 )  # fmt: skip
 
 
