@@ -1,0 +1,124 @@
+"""What a model reads when the service fails under a tool, and that nothing is given away or claimed."""
+
+import logging
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import load
+from reflexio_mcp.store.app import create_app
+from tests.rest.helpers import KEY, PAYLOAD, FakeTime, client_over
+from tests.rest.test_faults import FAULTS, Fault
+from tests.support.facts import text_of
+
+pytestmark = pytest.mark.anyio
+
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    (
+        "publish_interaction",
+        {"user_id": "ada", "session_id": "s", "interactions": [{"content": PAYLOAD}]},
+    ),
+    ("list_sessions", {}),
+    ("list_requests", {"contains": PAYLOAD}),
+    ("get_request", {"request_id": "r1"}),
+    ("delete_request", {"request_id": "r1"}),
+    ("delete_session", {"session_id": "s"}),
+]
+
+
+def safe(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    for place in (text, caplog.text):
+        for secret in (KEY, "canary/reflexio", "Traceback", 'File "', "<html"):
+            assert secret not in place
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize(("tool", "arguments"), CALLS, ids=[tool for tool, _ in CALLS])
+async def test_a_failure_is_a_sentence_about_what_happened_what_changed_and_what_to_do(
+    fault: Fault, tool: str, arguments: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "reflexio_mcp")
+
+    def reply(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(fault.status, content=fault.content, headers=fault.headers)
+
+    rest = client_over(reply)
+    async with Client(build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
+        with anyio.fail_after(10):
+            result = await client.call_tool(tool, arguments)
+    text = text_of(result)
+    assert result.is_error
+    assert result.structured_content is None
+    assert len(text) <= 500
+    assert text.endswith(".")
+    assert "\n" not in text
+    if tool == "publish_interaction":
+        assert ("Nothing was changed" in text) == (fault.effect == "none")
+        assert ("not known" in text) == (fault.effect == "unknown")
+        # Elsewhere the fault's words are the service's own: nothing that was sent holds them.
+        assert PAYLOAD not in text
+    safe(text, caplog)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+async def test_the_status_says_that_the_service_is_not_reachable_and_why(
+    fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    rest = client_over(lambda _: httpx.Response(fault.status, content=fault.content, headers=fault.headers))
+    async with Client(build_server(load({}), client=rest)) as client:
+        result = await client.call_tool("get_status", {})
+    assert not result.is_error
+    assert result.structured_content is not None
+    if fault.name != "JSON of another shape":
+        assert result.structured_content["backend"]["reachable"] is False
+        assert result.structured_content["backend"]["problem"] in text_of(result)
+    safe(text_of(result), caplog)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
+    fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = create_app(":memory:")
+    inner = httpx.ASGITransport(app=store)
+
+    async def reply(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(fault.status, content=fault.content, headers=fault.headers)
+        return await inner.handle_async_request(request)
+
+    time = FakeTime()
+    rest = ReflexioClient(
+        "http://store", api_key=KEY, transport=httpx.MockTransport(reply), sleep=time.sleep, clock=time.clock
+    )
+    async with Client(build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
+        turns = [{"content": "words"}]
+        await client.call_tool(
+            "publish_interaction",
+            {"user_id": "ada", "session_id": "s", "interactions": turns, "request_id": "r1"},
+        )
+        result = await client.call_tool("delete_request", {"request_id": "r1"})
+    said = result.structured_content
+    assert said is not None
+    assert said["deleted"] == 0
+    assert said["status"] == "incomplete"
+    assert said["outcomes"].keys() <= {"still_present", "not_allowed"}
+    if fault.name != "JSON of another shape":
+        assert said["failure"] in text_of(result)
+    assert said["next"] in text_of(result)
+    safe(text_of(result), caplog)
+
+
+async def test_no_connection_is_said_with_the_setting_to_look_at() -> None:
+    rest = ReflexioClient("http://127.0.0.1:9", timeout=1.0)
+    async with Client(build_server(load({"REFLEXIO_URL": "http://127.0.0.1:9"}), client=rest)) as client:
+        result = await client.call_tool("list_sessions", {})
+    assert result.is_error
+    assert "could not be reached" in text_of(result)
+    assert "REFLEXIO_URL" in text_of(result)
+    await rest.aclose()

@@ -1,0 +1,97 @@
+"""Publishing with `wait_for_response`: signs of life, a bound, and an honest end."""
+
+from typing import Any
+
+import anyio
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import PublishBody, PublishReply
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import load
+from reflexio_mcp.store.app import create_app
+from reflexio_mcp.traffic import publishing
+from tests.support.embedded import Embedded, embedded
+from tests.support.facts import text_of
+
+pytestmark = pytest.mark.anyio
+
+ARGUMENTS = {
+    "user_id": "ada",
+    "session_id": "s",
+    "interactions": [{"content": "words"}],
+    "request_id": "r1",
+    "wait_for_response": True,
+}
+
+
+class SlowToLearn(ReflexioClient):
+    """Stores at once and then holds the reply, as the service does while it extracts."""
+
+    def __init__(self, place: Embedded, *, stores: bool = True) -> None:
+        super().__init__("http://unused")
+        self._place, self._stores = place, stores
+
+    async def publish(
+        self, body: PublishBody, *, minted: bool, wait: bool = False, timeout: float | None = None
+    ) -> PublishReply:
+        if self._stores:
+            await self._place.client.publish(body, minted=minted)
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def get_requests(self, query: Any) -> Any:
+        return await self._place.client.get_requests(query)
+
+    async def learning_status(self, request_id: str) -> Any:
+        return await self._place.client.learning_status(request_id)
+
+
+async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still_learning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publishing, "BEAT_SECONDS", 0.05)
+    beats: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        beats.append(progress)
+
+    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
+    async with embedded() as place, Client(build_server(settings, client=SlowToLearn(place))) as client:
+        with anyio.fail_after(10):
+            result = await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
+    assert not result.is_error
+    assert result.structured_content is not None
+    assert result.structured_content["learning_status"] == "still_learning"
+    assert "stored, still learning" in text_of(result)
+    assert "r1" in text_of(result)
+    assert len(beats) >= 5
+    assert beats == sorted(beats)
+
+
+async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_it() -> None:
+    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
+    async with embedded() as place:
+        rest = SlowToLearn(place, stores=False)
+        async with Client(build_server(settings, client=rest)) as client:
+            with anyio.fail_after(10):
+                result = await client.call_tool("publish_interaction", ARGUMENTS)
+    assert result.is_error
+    assert "not known" in text_of(result)
+
+
+def test_the_defaults_beat_at_least_every_fifteen_seconds_and_end_below_sixty() -> None:
+    assert publishing.BEAT_SECONDS <= 15
+    assert load({}).wait_timeout < 60
+
+
+async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None:
+    store = create_app(":memory:")
+    async with embedded() as place:
+        await place.put("r1")
+        async with Client(build_server(load({}), client=place.client)) as client:
+            result = await client.call_tool("publish_interaction", ARGUMENTS)
+    await store.aclose()
+    assert result.is_error
+    assert "a different request with this request_id is already stored" in text_of(result).lower()
