@@ -17,6 +17,7 @@ __all__ = [
     "NOTICE",
     "Facts",
     "Rendered",
+    "as_stored",
     "clip",
     "counted",
     "dense",
@@ -52,6 +53,20 @@ def visible(text: str) -> str:
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+_ESCAPED = re.compile(r"\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
+
+
+def as_stored(text: str) -> str:
+    """An id as `visible` showed it, turned back into the id as it is stored."""
+
+    def back(match: re.Match[str]) -> str:
+        code = int(match[0][2:], 16)
+        hidden = code <= 0x10FFFF and _INVISIBLE.fullmatch(chr(code))
+        return chr(code) if hidden else match[0]
+
+    return _ESCAPED.sub(back, text)
 
 
 def clip(text: str, chars: int) -> str:

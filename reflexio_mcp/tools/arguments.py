@@ -1,11 +1,15 @@
 """Arguments as clients really send them, before they reach a tool."""
 
-from typing import Any
+from typing import Any, Final, cast
 
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 
+from reflexio_mcp.render.words import as_stored
+
 __all__ = ["checked"]
+
+IDS: Final = ("user_id", "session_id", "request_id", "request_ids")
 
 
 def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, Any]:
@@ -27,6 +31,18 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
         raise ToolError(f"{tool.name} has no argument {names}; nothing was done.{fixed} It takes {takes}.")
     # Some clients spell "not given" as null.
     given = {name: value for name, value in arguments.items() if value is not None}
+    if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
+        given |= {name: _ids_as_stored(given[name]) for name in IDS if name in given}
     if user_id and "user_id" in tool.fn_metadata.arg_model.model_fields:
         given["user_id"] = user_id
     return given
+
+
+def _ids_as_stored(value: Any) -> Any:
+    # What a result showed as an escape must find the id it stands for: else an id with a hidden character
+    # could be seen and never be deleted.
+    if isinstance(value, str):
+        return as_stored(value)
+    if isinstance(value, list):
+        return [_ids_as_stored(one) for one in cast("list[Any]", value)]
+    return value

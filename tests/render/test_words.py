@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexio_mcp.render.words import clip, fence, visible
+from reflexio_mcp.render.words import as_stored, clip, fence, visible
 
 HIDING = {
     "right-to-left override": "\u202e",
@@ -61,3 +61,12 @@ def test_stored_text_cannot_close_its_fence(body: str) -> None:
     mark = fenced.split(":", 1)[0].removeprefix("<<stored text ")
     assert fenced.endswith(f"\n<<end {mark}>>")
     assert fenced.count(mark) == 2
+
+
+@given(st.text(max_size=60).filter(lambda text: "\\" not in text))
+def test_what_was_made_visible_can_be_turned_back(text: str) -> None:
+    assert as_stored(visible(text)) == text
+
+
+def test_an_escape_of_an_ordinary_character_is_left_as_it_is() -> None:
+    assert as_stored("\\u0041 \\u12 \\U00110000 \\Uffffffff") == "\\u0041 \\u12 \\U00110000 \\Uffffffff"

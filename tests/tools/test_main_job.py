@@ -268,3 +268,15 @@ async def test_a_read_only_server_offers_and_runs_reading_tools_alone(connect: C
         refused = await call(client, "delete_request", request_id="r1")
         assert refused.is_error
         assert "There is no tool 'delete_request'" in text_of(refused)
+
+
+async def test_an_id_with_a_hidden_character_is_found_and_forgotten_as_it_was_shown(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="off") as client:
+        await publish(client, "r\u202e1", "s\u200b")
+        [group] = facts(await call(client, "list_requests"))["sessions"]
+        assert group["session_id"] == "s\\u200b"
+        shown = group["requests"][0]["request_id"]
+        assert shown == "r\\u202e1"
+        assert facts(await call(client, "get_request", request_id=shown))["request_id"] == shown
+        done = facts(await call(client, "delete_session", session_id=group["session_id"]))
+        assert done["outcomes"] == {"deleted": [shown]}
