@@ -9,6 +9,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from reflexio_mcp.rest.correlation import note
 from reflexio_mcp.rest.errors import (
     BadAddress,
     ConnectionLost,
@@ -142,6 +143,7 @@ class Sender:
             outcome.error.detail = ""
             outcome.error.args = ("",)
         found = outcome if isinstance(outcome, Answer) else outcome.error
+        note(found.correlation_id)
         log.debug(
             "%s %s -> %s in %.0f ms (attempt %d, correlation id %s)",
             call.method,

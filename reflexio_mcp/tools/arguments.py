@@ -18,7 +18,8 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     Args:
         tool: the tool they are for.
         arguments: as they came.
-        user_id: the configured user, or empty.
+        user_id: the scope's user, or empty. It is filled in where the caller named nobody; whoever else it named is
+            refused further down, where the scope is.
 
     Raises:
         ToolError: an argument the tool does not have; nothing was done.
@@ -33,7 +34,7 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     given = {name: value for name, value in arguments.items() if value is not None}
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _ids_as_stored(given[name]) for name in IDS if name in given}
-    if user_id and "user_id" in tool.fn_metadata.arg_model.model_fields:
+    if user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
         given["user_id"] = user_id
     return given
 

@@ -46,7 +46,7 @@ async def _delete(call: Call, plan: Plan, confirm: str, wait: bool) -> CallToolR
     if not verdict.act:
         return answer(planned(plan, lead=verdict.lead, code=verdict.code, following=verdict.following))
     if not wait:
-        job = app.schedule.start(app.tasks, plan.what, reach.user_id, lambda: execute(reach, plan))
+        job = app.schedule.start(app.tasks, plan.what, reach.owner, lambda: execute(reach, plan))
         following = f"The receipt will be in get_status as deletion {job.number}."
         rendered = planned(plan, lead="Scheduled, not yet done. This will go:", following=following)
         return answer(Rendered(rendered.text, {**rendered.structured, "status": "scheduled"}))

@@ -30,7 +30,7 @@ async def get_status(call: Call) -> CallToolResult:
             "interactions_per_publish": limits.MAX_INTERACTIONS,
             "ids_per_deletion": limits.MAX_DELETE_IDS,
         },
-        "deletions": [_job(job) for job in app.schedule.jobs(reach.user_id)],
+        "deletions": [_job(job) for job in app.schedule.jobs(reach.owner)],
     }
     return answer(Rendered("\n".join(_lines(facts)), facts))
 

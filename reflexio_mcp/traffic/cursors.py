@@ -41,10 +41,15 @@ class Cursor:
     created_at: int = 0
     request_id: str = ""
 
-    def encode(self, asked: TrafficFilter) -> str:
-        """As text for the caller; `asked` is the filter as the first call gave it."""
+    def encode(self, asked: TrafficFilter, caller: str = "") -> str:
+        """As text for the caller.
+
+        Args:
+            asked: the filter as the first call gave it.
+            caller: the `Reach.caller` who may go on with it.
+        """
         place = [self.frozen, self.offset, self.newest, self.session_id, self.created_at, self.request_id]
-        data = [_VERSION, self.listing[0], _digest(asked), list(astuple(self.filter)), place]
+        data = [_VERSION, self.listing[0], _digest(asked), list(astuple(self.filter)), place, caller]
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
         packed = zlib.compress(raw, 9)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
@@ -66,7 +71,7 @@ def open_cursor(reach: Reach, text: str, listing: Listing, asked: TrafficFilter)
         asked: the filter of this call; either the one of the first call or one that names nothing.
 
     Raises:
-        InvalidInput: not a cursor of this server, of another list, or of another filter.
+        InvalidInput: not a cursor of this server, of another list, another caller, or another filter.
     """
     spoiled = InvalidInput("cursor", "is not one that this list gave; start again without it.")
     if len(text) > _MAX_CURSOR_CHARS:
@@ -75,8 +80,8 @@ def open_cursor(reach: Reach, text: str, listing: Listing, asked: TrafficFilter)
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         inflate = zlib.decompressobj()
         raw = inflate.decompress(packed, 200_000)
-        version, kind, digest, filtered, place = json.loads(raw)
-        if version != _VERSION or kind != listing[0] or not _well_formed(filtered, place):
+        version, kind, digest, filtered, place, caller = json.loads(raw)
+        if (version, kind, caller) != (_VERSION, listing[0], reach.caller) or not _well_formed(filtered, place):
             raise spoiled
         cursor = Cursor(listing, TrafficFilter(*filtered), *place)
     except (ValueError, TypeError, binascii.Error, zlib.error, RecursionError):

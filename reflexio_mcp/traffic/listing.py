@@ -187,7 +187,7 @@ async def _fill(
             await walk.settle()
             continue
         if stop:
-            page.cursor = stop.encode(asked)
+            page.cursor = stop.encode(asked, walk.caller)
         if wanted.looks_inside:
             page.looked_at, page.looked_back_to = walk.requests_seen, oldest
         return page

@@ -13,10 +13,21 @@ class Reach:
     """A client and the user it is confined to; an empty `user_id` is everybody.
 
     Every function of this room takes one, so that no read and no act can be written without its scope.
+
+    Args:
+        client: reaches what its key reaches.
+        user_id: the user, or empty.
+        caller: stands for the key where callers bring their own; empty where all share one.
     """
 
     client: ReflexioClient
     user_id: str = ""
+    caller: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose jobs, codes and caps these are: the key's stand-in and the user."""
+        return f"{self.caller}/{self.user_id}"
 
     def user(self, asked: str) -> str:
         """The user a call is about.

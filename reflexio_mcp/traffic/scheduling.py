@@ -20,7 +20,7 @@ REMEMBERED: Final = 50
 
 @dataclass
 class Job:
-    """One scheduled deletion. `owner` is the scope it belongs to; only that scope sees it."""
+    """One scheduled deletion. `owner` is the `Reach.owner` it belongs to; nobody else sees it."""
 
     number: int
     what: str
@@ -57,8 +57,12 @@ class Schedule:
         return job
 
     def jobs(self, owner: str) -> list[Job]:
-        """The jobs of one scope, the newest first."""
+        """The jobs of one owner, the newest first."""
         return [job for job in reversed(self._jobs) if job.owner == owner]
+
+    def running_for(self, caller: str) -> bool:
+        """Whether a job of this caller, whichever its user, is not finished."""
+        return any(job.state == "running" and job.owner.partition("/")[0] == caller for job in self._jobs)
 
     @property
     def running(self) -> int:

@@ -67,6 +67,11 @@ class Walk:
         self.sessions_seen = 0
 
     @property
+    def caller(self) -> str:
+        """Whose walk this is, as `Reach.caller`."""
+        return self._reach.caller
+
+    @property
     def settled(self) -> bool:
         """Whether no request can arrive any more inside the frozen range, so that a cursor may be given."""
         return (

@@ -1,0 +1,180 @@
+"""Who is calling, and a client of the API for each of them.
+
+Without tenancy there is one caller: the operator's key and user. With `REFLEXIO_MCP_TENANCY=header` each HTTP
+request brings its own. A request's headers may narrow what the operator fixed; nothing widens it.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.settings import Settings
+
+__all__ = ["KEY_HEADER", "USER_HEADER", "Caller", "CallerRefused", "ClientPool", "PoolFull", "read_caller"]
+
+KEY_HEADER: Final = b"x-reflexio-api-key"
+USER_HEADER: Final = b"x-reflexio-user-id"
+_MOST_CHARS: Final = 1000
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class CallerRefused(Exception):
+    """A request whose headers name no caller, or one outside what the operator fixed.
+
+    Args:
+        reason: one word for the log.
+        text: a sentence for the caller; repeats nothing of what was sent.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+class PoolFull(Exception):
+    """Every client of the pool is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One caller.
+
+    Args:
+        api_key: the Reflexio key its calls are made with.
+        user_id: the user it is confined to; empty is everybody the key reaches.
+        key_id: stands for the key where it must not appear; empty where all callers share one.
+        name: stands for the caller as a whole: in logs, in limits, as the owner of sessions.
+    """
+
+    api_key: str = field(default="", repr=False)
+    user_id: str = ""
+    key_id: str = ""
+    name: str = "local"
+
+
+def read_caller(headers: Headers, settings: Settings, *, secret: bytes, token: str = "") -> Caller:
+    """The caller that a request's headers name.
+
+    Args:
+        headers: as the ASGI scope has them, duplicates included.
+        settings: what the operator fixed.
+        secret: makes the stand-ins for keys, so that they cannot be guessed at.
+        token: the bearer token of the request, already checked.
+
+    Raises:
+        CallerRefused: no caller, an ambiguous one, or one outside what the operator fixed.
+    """
+    key, user = _single(headers, KEY_HEADER), _single(headers, USER_HEADER)
+    if settings.tenancy == "off":
+        if key or user:
+            raise CallerRefused(
+                "tenancy_off",
+                "This server serves one configured identity; leave X-Reflexio-API-Key and X-Reflexio-User-Id out.",
+            )
+        return Caller(settings.api_key, settings.user_id, "", _stand_in(secret, "caller", token))
+    if not key:
+        raise CallerRefused("no_key", "Each request must bring a Reflexio key in X-Reflexio-API-Key.")
+    if settings.api_key and not hmac.compare_digest(settings.api_key.encode(), key.encode()):
+        raise CallerRefused("other_key", "X-Reflexio-API-Key is not the key this server is configured for.")
+    if settings.user_id and user and user != settings.user_id:
+        raise CallerRefused("other_user", "X-Reflexio-User-Id is not the user this server is configured for.")
+    user = user or settings.user_id
+    key_id = _stand_in(secret, "key", settings.base_url, key)
+    return Caller(key, user, key_id, _stand_in(secret, "caller", token, key_id, user))
+
+
+def _single(headers: Headers, name: bytes) -> str:
+    """The value of a header that may be there once, in plain text. A comma may be a proxy's way to fold two."""
+    values = [value for key, value in headers if key == name]
+    title = name.decode().replace("reflexio", "Reflexio").replace("api-key", "API-Key").replace("user-id", "User-Id")
+    title = title.replace("x-", "X-", 1)
+    if len(values) > 1:
+        raise CallerRefused("duplicate_header", f"{title} may be sent once.")
+    value = values[0].decode("latin-1").strip() if values else ""
+    if values and not value:
+        raise CallerRefused("blank_header", f"{title} is blank.")
+    if len(value) > _MOST_CHARS or "," in value or not (value.isascii() and value.isprintable()):
+        raise CallerRefused("odd_header", f"{title} takes printable ASCII without commas, {_MOST_CHARS} at most.")
+    return value
+
+
+def _stand_in(secret: bytes, purpose: str, *parts: str) -> str:
+    digest = hmac.new(secret, digestmod=hashlib.sha256)
+    for part in (purpose, *parts):
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()[:16]
+
+
+@dataclass
+class _Kept:
+    client: ReflexioClient
+    leases: int = 0
+
+
+class ClientPool:
+    """At most so many clients, one for each key; the one unused for longest makes room.
+
+    Args:
+        open_client: makes the client of a key.
+        most: clients that are open at the same time.
+        promised: whether work of this `key_id` goes on outside any call, so that its client must stay.
+    """
+
+    def __init__(
+        self, open_client: Callable[[str], ReflexioClient], most: int, promised: Callable[[str], bool]
+    ) -> None:
+        self._open = open_client
+        self._most = most
+        self._promised = promised
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @asynccontextmanager
+    async def lease(self, caller: Caller) -> AsyncGenerator[ReflexioClient]:
+        """The caller's client, open for as long as this context is.
+
+        Raises:
+            PoolFull: no room, and nobody to make it.
+            BadAddress: the key cannot be a header.
+        """
+        kept = self._kept.get(caller.key_id)
+        spare: ReflexioClient | None = None
+        if kept is None:
+            kept = _Kept(self._open(caller.api_key))
+            if len(self._kept) >= self._most:
+                spare = self._make_room()
+            self._kept[caller.key_id] = kept
+        self._kept.move_to_end(caller.key_id)
+        kept.leases += 1
+        try:
+            if spare is not None:
+                with anyio.CancelScope(shield=True):
+                    await spare.aclose()
+            yield kept.client
+        finally:
+            kept.leases -= 1
+
+    def _make_room(self) -> ReflexioClient:
+        for key_id, kept in self._kept.items():
+            if not kept.leases and not self._promised(key_id):
+                del self._kept[key_id]
+                return kept.client
+        raise PoolFull
+
+    async def aclose(self) -> None:
+        """Close every client."""
+        while self._kept:
+            _, kept = self._kept.popitem()
+            await kept.client.aclose()
