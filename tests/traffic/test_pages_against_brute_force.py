@@ -16,6 +16,10 @@ from reflexio_mcp.traffic.reach import Reach
 from tests.support.embedded import START, Embedded, embedded
 
 
+MOST_PAGES = 200
+"""No list here has as many: a cursor that never ends fails the comparison instead of hanging."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One stored request as the model of the test knows it."""
@@ -122,7 +126,7 @@ async def pages_of_requests(
 ) -> list[tuple[str, list[str]]]:
     found: list[tuple[str, list[str]]] = []
     after = None
-    for _ in range(200):
+    for _ in range(MOST_PAGES):
         page = await list_requests(
             place.reach, after.filter if after else wanted, limit=limit, room=Narrow(room), after=after
         )
@@ -184,7 +188,7 @@ def test_pages_of_sessions_are_the_brute_force_reading_whatever_arrives(
             place.clock.now = START + 60
             found: list[tuple[str, int]] = []
             after = None
-            while True:
+            for _ in range(MOST_PAGES):
                 page = await list_sessions(
                     place.reach, after.filter if after else wanted, limit=limit, room=Unlimited(), after=after
                 )
@@ -211,7 +215,7 @@ async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: i
         seen: list[str] = []
         gone: list[str] = []
         after = None
-        while True:
+        for _ in range(MOST_PAGES):
             page = await list_requests(
                 place.reach, TrafficFilter(), limit=limit, room=Unlimited(), after=after
             )
@@ -244,7 +248,7 @@ async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
         monkeypatch.setattr("reflexio_mcp.traffic.walking.anyio.sleep", arrive_meanwhile)
         seen: list[str] = []
         after = None
-        while True:
+        for _ in range(MOST_PAGES):
             page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Unlimited(), after=after)
             seen += [item.request.request_id for item in page.rows]
             if page.cursor is None:
@@ -264,7 +268,7 @@ async def test_a_huge_session_is_cut_inside() -> None:
         seen: list[str] = []
         rests: list[int] = []
         after = None
-        while True:
+        for _ in range(MOST_PAGES):
             page = await list_requests(place.reach, TrafficFilter(), limit=7, room=Unlimited(), after=after)
             seen += [item.request.request_id for item in page.rows]
             rests.append(page.rest_of_session)
@@ -285,7 +289,7 @@ async def test_a_scope_hides_everybody_else_on_every_page() -> None:
         reach = Reach(place.client, "ada")
         seen: list[RequestWithInteractions] = []
         after = None
-        while True:
+        for _ in range(MOST_PAGES):
             page = await list_requests(
                 reach, TrafficFilter(user_id="ada"), limit=2, room=Unlimited(), after=after
             )
