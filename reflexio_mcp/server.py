@@ -10,12 +10,14 @@ from typing import Any, Final
 import anyio
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult, TextContent
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
 from reflexio_mcp.backend import default_store, open_client
+from reflexio_mcp.mending import MendedStream
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.settings import Settings
@@ -98,6 +100,11 @@ class ReflexioServer(MCPServer[App]):
     def __init__(self, runtime: Runtime, **options: Any) -> None:
         self.runtime = runtime
         super().__init__(NAME, version=__version__, instructions=INSTRUCTIONS, lifespan=_lifespan, **options)
+
+    async def run_stdio_async(self) -> None:
+        async with stdio_server() as (incoming, outgoing):
+            low = self._lowlevel_server
+            await low.run(MendedStream(incoming), outgoing, low.create_initialization_options())
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None

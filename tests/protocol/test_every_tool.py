@@ -86,30 +86,31 @@ async def test_every_tool_answers_by_the_official_schema_and_its_own(
         assert await session.end_input() == 0
 
 
+WRONG_CALLS: list[tuple[str, dict[str, Any], str]] = [
+    ("publish_interaction", {"user_id": "ann", "session_id": "s", "interactions": []}, "interactions"),
+    ("publish_interaction", {**publish("r", "s"), "source": "Not A Source"}, "source"),
+    ("publish_interaction", {**publish("r", "s"), "session": "s"}, "session"),
+    ("list_requests", {"start_time": "yesterdayish"}, "start_time"),
+    ("get_request", {}, "request_id"),
+    ("get_request", {"request_id": "no-such-id"}, "no-such-id"),
+    ("delete_request", {"request_id": " "}, "request_id"),
+]
+"""A tool, arguments that it must refuse, and what the refusal has to name."""
+
+
 @pytest.mark.parametrize("revision", REVISIONS)
-@pytest.mark.parametrize(
-    ("tool", "arguments", "named"),
-    [
-        ("publish_interaction", {"user_id": "ann", "session_id": "s", "interactions": []}, "interactions"),
-        ("publish_interaction", {**publish("r", "s"), "source": "Not A Source"}, "source"),
-        ("publish_interaction", {**publish("r", "s"), "session": "s"}, "session"),
-        ("list_requests", {"start_time": "yesterdayish"}, "start_time"),
-        ("get_request", {}, "request_id"),
-        ("get_request", {"request_id": "no-such-id"}, "no-such-id"),
-        ("delete_request", {"request_id": " "}, "request_id"),
-    ],
-)
 async def test_a_wrong_call_is_a_tool_error_that_names_what_is_wrong(
-    revision: Revision, tool: str, arguments: dict[str, Any], named: str, tmp_path: Path
+    revision: Revision, tmp_path: Path
 ) -> None:
     async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
-        result = await session.call(tool, arguments)
-        assert result["isError"]
-        said = result["content"][0]["text"]
-        assert named in said
-        assert "Traceback" not in said
-        assert "pydantic" not in said
-        assert "structuredContent" not in result
+        for tool, arguments, named in WRONG_CALLS:
+            result = await session.call(tool, arguments)
+            assert result["isError"], (tool, arguments)
+            said = result["content"][0]["text"]
+            assert named in said, (tool, arguments)
+            assert "Traceback" not in said
+            assert "pydantic" not in said
+            assert "structuredContent" not in result
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

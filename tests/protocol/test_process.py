@@ -25,6 +25,11 @@ def turn(number: int, session_id: str = "s") -> dict[str, Any]:
     }
 
 
+def params(session_id: str, number: int = 0) -> dict[str, Any]:
+    """The parameters of a `tools/call` that publishes it."""
+    return {"name": "publish_interaction", "arguments": turn(number, session_id)}
+
+
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     """An environment whose store is one file, with deletions that act at once."""
@@ -88,14 +93,44 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-@pytest.mark.parametrize("line", [b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}'])
-async def test_a_broken_line_does_not_end_the_session(
-    revision: Revision, line: bytes, env: dict[str, str]
+async def test_a_broken_line_does_not_end_the_session(revision: Revision, env: dict[str, str]) -> None:
+    async with open_session(revision, env=env) as session:
+        for line in (b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}', b'{"id":7}'):
+            await session.send_line(line)
+            assert not (await session.call("get_status")).get("isError"), line
+        assert await session.end_input() == 0
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the_call(
+    revision: Revision, env: dict[str, str]
 ) -> None:
     async with open_session(revision, env=env) as session:
-        await session.send_line(line)
-        assert not (await session.call("get_status")).get("isError")
-        assert await session.end_input() == 0
+        for number, content in enumerate(
+            ("cut \ud83d", "\ude00 cut", "\ud83d\ude00 whole, and \\ud83d spelled out")
+        ):
+            arguments = turn(number) | {"interactions": [{"content": content}]}
+            assert not (await session.call("publish_interaction", arguments)).get("isError")
+        stored = [await session.call("get_request", {"request_id": f"s-{number}"}) for number in range(3)]
+        contents = [one["structuredContent"]["interactions"][0]["content"] for one in stored]
+        assert contents == ["cut \ufffd", "\ufffd cut", "\U0001f600 whole, and \\ud83d spelled out"]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(
+    revision: Revision, env: dict[str, str]
+) -> None:
+    async with open_session(revision, env=env) as session:
+        turns = [{"content": "x", "image_encoding": "A" * 11_000_000}]
+        refused = await session.call("publish_interaction", turn(0) | {"interactions": turns})
+        assert refused["isError"]
+        assert "10 MiB" in refused["content"][0]["text"]
+        turns = [{"content": "word " * 199_999} for _ in range(5)]
+        assert not (await session.call("publish_interaction", turn(1) | {"interactions": turns})).get(
+            "isError"
+        )
+        shown = await session.call("get_request", {"request_id": "s-1"})
+        assert len(shown["content"][0]["text"]) < 10_000
 
 
 async def test_an_unknown_method_is_an_error_and_the_session_lives_on(env: dict[str, str]) -> None:
@@ -165,6 +200,18 @@ async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str
         await second.call("delete_session", {"session_id": "one"})
         gone = await first.call("get_request", {"request_id": "one-3"})
         assert gone.get("isError"), gone
+
+
+async def test_two_processes_may_be_the_first_to_use_a_store_at_once(env: dict[str, str]) -> None:
+    async with open_session("2025-06-18", env=env) as first, open_session(MODERN, env=env) as second:
+        calls = [
+            (one, await one.send("tools/call", params(name))) for one, name in ((first, "a"), (second, "b"))
+        ]
+        for session, request_id in calls:
+            result = await session.reply(request_id)
+            assert not result.get("isError"), result
+        listed = await first.call("list_sessions")
+        assert listed["structuredContent"]["returned"] == 2
 
 
 async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env: dict[str, str]) -> None:
