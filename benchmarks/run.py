@@ -1,7 +1,6 @@
-"""Print each figure beside its target: `.venv/bin/python benchmarks/run.py [NAME ...]`.
+"""Print each figure beside its target: `python3 scripts/bench.py [NAME ...]`.
 
 Ratios within one run, so that the machine matters little. `--strict` exits 1 where a target is not met.
-Needs the environment of `scripts/test.py`.
 """
 
 import argparse
