@@ -13,6 +13,7 @@ from reflexio_mcp.traffic.cursors import open_cursor
 from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.walking import Walk
 from tests.support.embedded import START, Embedded, embedded
 
 
@@ -205,7 +206,7 @@ def test_pages_of_sessions_are_the_brute_force_reading_whatever_arrives(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
 async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: int) -> None:
     async with embedded() as place:
         for index in range(12):
@@ -223,9 +224,10 @@ async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: i
             if page.cursor is None:
                 break
             after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
-            # The newest that was already shown goes: every later session moves one place forward.
-            gone.append(seen[len(gone)])
-            await place.client.delete_request(gone[-1])
+            # All that was shown but the last goes: every later session moves forward.
+            for request_id in seen[len(gone) : -1]:
+                gone.append(request_id)
+                await place.client.delete_request(request_id)
         assert seen == [f"r{index:02}" for index in reversed(range(12))]
 
 
@@ -249,7 +251,7 @@ async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
         seen: list[str] = []
         after = None
         for _ in range(MOST_PAGES):
-            page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Unlimited(), after=after)
+            page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Narrow(2), after=after)
             seen += [item.request.request_id for item in page.rows]
             if page.cursor is None:
                 break
@@ -313,3 +315,20 @@ async def test_one_single_second_is_paged_in_order_although_the_api_takes_no_suc
         wanted = TrafficFilter(start=START, end=START)
         found = await pages_of_requests(place, wanted, limit=1, room=5, arrivals=[])
         assert found == [("z", ["z0"]), ("m", ["m0"]), ("a", ["a0"])]
+
+
+@pytest.mark.anyio
+async def test_a_deletion_in_the_middle_of_a_walk_skips_nothing_that_is_still_there() -> None:
+    async with embedded() as place:
+        for index in range(12):
+            place.clock.now = START + index
+            await place.put(f"r{index:02}", session=f"s{index:02}")
+        place.clock.now = START + 60
+        walk = Walk(place.reach, TrafficFilter(), batch=3)
+        seen: list[str] = []
+        async for stretch in walk.stretches():
+            seen.append(stretch.session_id)
+            if len(seen) in (4, 7):
+                for shown in seen[len(seen) - 4 : len(seen) - 1]:
+                    await place.client.delete_session(shown)
+        assert seen == [f"s{index:02}" for index in reversed(range(12))]
