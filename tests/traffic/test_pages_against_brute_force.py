@@ -16,7 +16,6 @@ from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.walking import Walk
 from tests.support.embedded import START, Embedded, embedded
 
-
 MOST_PAGES = 200
 """No list here has as many: a cursor that never ends fails the comparison instead of hanging."""
 
