@@ -9,24 +9,27 @@ The file is opened by the first call that needs it: no lifespan is run in proces
 """
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers, QueryParams
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES, REFUSED_AGENT_WORDS
+from reflexio_mcp.store.checking import Answer, Call
 from reflexio_mcp.store.database import MAX_READERS, Database
 from reflexio_mcp.store.errors import StoreBusy
-from reflexio_mcp.store.routes import ROUTES, Answer, Call, Json, unavailable
+from reflexio_mcp.store.routes import ROUTES, WRITING, Route, compact, unavailable
 
 __all__ = ["EmbeddedStore", "create_app"]
+
+logger = logging.getLogger(__name__)
 
 OPEN_TO_ANY_AGENT: Final = ("/health",)
 
@@ -42,23 +45,25 @@ class EmbeddedStore:
     def __init__(self, path: str, *, clock: Callable[[], float] = time.time) -> None:
         self._database = Database(path)
         self._clock = clock
-        self._threads: anyio.CapacityLimiter | None = None
+        self._read_threads: anyio.CapacityLimiter | None = None
+        self._write_threads: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the store answers HTTP only, not {scope['type']}")
-        status, body, extra = await self._answer(scope, receive)
-        response = Response(
-            body,
-            status,
-            media_type="application/json",
-            headers={
-                "date": formatdate(self._clock(), usegmt=True),
-                "x-correlation-id": uuid.uuid4().hex[:8],
-                **extra,
-            },
-        )
-        await response(scope, receive, send)
+        status, parts = await self._answer(scope, receive)
+        headers = [
+            (b"date", formatdate(self._clock(), usegmt=True).encode()),
+            (b"content-type", b"text/plain; charset=utf-8" if status == 500 else b"application/json"),
+            (b"content-length", str(sum(map(len, parts))).encode()),
+            (b"x-correlation-id", uuid.uuid4().hex[:8].encode()),
+        ]
+        if status == 405:
+            headers.append((b"allow", ROUTES[scope["path"]][0].encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def aclose(self) -> None:
         """Close the file, in a worker thread."""
@@ -68,19 +73,19 @@ class EmbeddedStore:
         """Close the file. No call may be running; later calls fail. Closing twice is fine."""
         self._database.close()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes, dict[str, str]]:
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, list[bytes]]:
         headers = Headers(scope=scope)
         path: str = scope["path"]
         if path not in OPEN_TO_ANY_AGENT and (refusal := _agent_refusal(headers.get("user-agent", ""))):
-            return 403, _encoded({"detail": refusal}), {}
+            return _refused(403, refusal)
         if path not in ROUTES:
-            return 404, _encoded({"detail": "Not Found"}), {}
+            return _refused(404, "Not Found")
         method, route = ROUTES[path]
         if scope["method"] != method:
-            return 405, _encoded({"detail": "Method Not Allowed"}), {"allow": method}
+            return _refused(405, "Method Not Allowed")
         raw = await _read(receive)
         if raw is None:
-            return 413, _encoded({"detail": "Request body too large"}), {}
+            return _refused(413, "Request body too large")
         call = Call(
             store=self._database,
             now=int(self._clock()),
@@ -88,11 +93,16 @@ class EmbeddedStore:
             content_type=headers.get("content-type", ""),
             raw=raw,
         )
-        if self._threads is None:
-            # One thread more than readers, so that a write waiting for the file does not hold up the reads.
-            self._threads = anyio.CapacityLimiter(MAX_READERS + 1)
-        status, body = await anyio.to_thread.run_sync(_run, route, call, limiter=self._threads)
-        return status, body, {}
+        return await anyio.to_thread.run_sync(_run, route, call, limiter=self._threads_for(route))
+
+    def _threads_for(self, route: Route) -> anyio.CapacityLimiter:
+        # Made on first use, which is inside an event loop. Writers queue for one thread, since they queue for the
+        # file anyway, and so never take the readers' threads.
+        if route in WRITING:
+            self._write_threads = self._write_threads or anyio.CapacityLimiter(1)
+            return self._write_threads
+        self._read_threads = self._read_threads or anyio.CapacityLimiter(MAX_READERS)
+        return self._read_threads
 
 
 def create_app(path: str, *, clock: Callable[[], float] = time.time) -> EmbeddedStore:
@@ -100,28 +110,24 @@ def create_app(path: str, *, clock: Callable[[], float] = time.time) -> Embedded
     return EmbeddedStore(path, clock=clock)
 
 
-def _run(route: Callable[[Call], Json], call: Call) -> tuple[int, bytes]:
+def _run(route: Route, call: Call) -> tuple[int, list[bytes]]:
     try:
-        return 200, _encoded(route(call))
-    except StoreBusy as error:
-        answer = unavailable(error)
-    except Answer as early:
-        answer = early
-    return answer.status, _encoded(answer.body)
+        try:
+            body = route(call)
+            return 200, body if isinstance(body, list) else [compact(body).encode()]
+        except StoreBusy as error:
+            answer = unavailable(error)
+        except Answer as early:
+            answer = early
+        # A refusal repeats what was sent, which need not be valid Unicode: hence the ASCII of `dumps`.
+        return answer.status, [json.dumps(answer.body).encode()]
+    except Exception as error:  # noqa: BLE001 - a fault here answers like a server's, it does not end the client
+        logger.error("%s failed: %s", route.__name__, type(error).__name__)
+        return 500, [b"Internal Server Error"]
 
 
-def _encoded(body: Json) -> bytes:
-    return json.dumps(
-        body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_unencodable
-    ).encode(
-        # A refusal repeats what was sent, which need not be valid Unicode.
-        "utf-8",
-        "replace",
-    )
-
-
-def _unencodable(value: Any) -> str:
-    return type(value).__name__
+def _refused(status: int, detail: str) -> tuple[int, list[bytes]]:
+    return status, [compact({"detail": detail}).encode()]
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -3,7 +3,9 @@
 These are the server's side of the contract. What the client sends is stricter and lives in `rest.models`.
 """
 
+import contextlib
 import ipaddress
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -52,12 +54,19 @@ def _image_url(value: str) -> str:
     if parts.scheme not in ("http", "https", "data"):
         raise ValueError(f"Image URL scheme must be http, https, or data, got '{parts.scheme}'")
     host = (parts.hostname or "").lower()
-    try:
+    with contextlib.suppress(ValueError):
         host = str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
     if parts.scheme != "data" and host in limits.CLOUD_METADATA_HOSTS:
         raise ValueError(f"URL must not target cloud metadata: {host}")
+    return value
+
+
+def _encodable(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what JSON can spell but nobody can read back: infinite numbers, half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError("must hold finite numbers and valid Unicode only") from error
     return value
 
 
@@ -75,7 +84,7 @@ class Body(BaseModel):
 
 class ToolUse(Body):
     tool_name: str
-    tool_data: dict[str, Any] = Field(default_factory=dict[str, Any])
+    tool_data: Annotated[dict[str, Any], AfterValidator(_encodable)] = Field(default_factory=dict[str, Any])
     status: Annotated[str, BeforeValidator(_short_text)] = ""
 
 
@@ -128,7 +137,7 @@ class Interaction(Body):
         return None
 
     def epoch_second(self, arrived: int) -> int:
-        """When the turn happened: what was sent, moved into the range the API keeps, else the arrival time."""
+        """What was sent, moved into the range the API keeps; the arrival time when nothing was."""
         if "created_at" not in self.model_fields_set:
             return arrived
         return min(max(self.created_at, 0), LAST_EPOCH_SECOND)

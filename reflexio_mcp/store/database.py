@@ -1,24 +1,22 @@
 """The SQLite file: how it is opened, shared between threads and processes, and kept free of what was deleted.
 
-Everything here blocks and runs in worker threads. One connection writes, a few read; each reading call sees one
-moment of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a killed
-process and a power loss.
+Everything here blocks and runs in worker threads. One connection writes, a few read; each reading call sees
+one moment of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a
+killed process and a power loss.
 
-Deleted content is overwritten with zeros (`secure_delete`) and the write-ahead log, which still holds it, is
-emptied after each deletion. Somebody else who is reading at that moment can delay this: then it is tried again
-until it works, and at the latest when the file is next opened or closed.
+What happens to deleted content is told in `upkeep`.
 """
 
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from reflexio_mcp.store import schema
+from reflexio_mcp.store import schema, upkeep
 from reflexio_mcp.store.errors import StoreError, is_busy, store_error
 
 IN_MEMORY: Final = ":memory:"
@@ -30,13 +28,6 @@ CACHE_KIBIBYTES: Final = 2000
 """Page cache a connection may grow to."""
 
 WAL_LIMIT_BYTES: Final = 8 * 1024 * 1024
-
-PURGE_PATIENCE_SECONDS: Final = 1.0
-"""How long a deletion waits for readers before the log is emptied behind its back."""
-
-PURGE_TRY_MILLISECONDS: Final = 100
-PURGE_RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Pauses between later attempts; the last repeats."""
 
 _create_lock = threading.Lock()
 
@@ -57,12 +48,14 @@ class Database:
         self._read_slots = threading.BoundedSemaphore(MAX_READERS)
         self._writer: sqlite3.Connection | None = None
         self._idle_readers: list[sqlite3.Connection] = []
-        self._purge_timer: threading.Timer | None = None
-        self._purge_attempt = 0
+        self._upkeep = upkeep.Alarm(self._keep_up)
+        self._log_is_clean = True
+        self._scrub_not_before = 0.0
+        self._failures = 0
         self._closed = False
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """A connection that sees one moment of the store.
 
         Raises:
@@ -86,7 +79,7 @@ class Database:
                     self._idle_readers.append(connection)
 
     @contextmanager
-    def writing(self, *, deletes: bool = False) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection, None, None]:
         """A connection inside a write transaction: committed and on the disk when the block ends, rolled back
         when it raises.
 
@@ -103,29 +96,37 @@ class Database:
             before = connection.total_changes
             try:
                 yield connection
+                deleted = deletes and connection.total_changes != before
+                if deleted:
+                    upkeep.count_deletion(connection)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if deletes and connection.total_changes != before and self._path != IN_MEMORY:
-                self._purge_log(connection)
+            if deleted and self._path != IN_MEMORY:
+                self._log_is_clean = upkeep.empty_log_soon(connection)
+                self._upkeep.set(upkeep.SCRUB_DELAY_SECONDS)
 
     def close(self) -> None:
-        """Close all connections. Deleted content that still awaits its purge is purged now, if nobody prevents it.
+        """Finish the upkeep that is due, if nobody prevents it, and close all connections.
 
         No call may be running. Closing twice is fine.
         """
-        with self._open_lock:
+        self._upkeep.stop()
+        with self._write_lock, self._open_lock:
             self._closed = True
-            self._stop_purge_timer()
             writer, self._writer = self._writer, None
             readers, self._idle_readers = self._idle_readers, []
-        for connection in readers:
-            connection.close()
-        if writer is not None:
-            if self._path != IN_MEMORY:
-                _empty_log(writer, self._busy_seconds)
-            writer.close()
+            for connection in readers:
+                connection.close()
+            if writer is None:
+                return
+            with closing(writer), suppress(sqlite3.Error):
+                if self._path == IN_MEMORY:
+                    return
+                if upkeep.scrub_is_due(writer) and upkeep.file_bytes(writer) <= upkeep.CLOSING_SCRUB_BYTES:
+                    upkeep.scrub(writer)
+                upkeep.empty_log_soon(writer)
 
     def _opened(self) -> sqlite3.Connection:
         if self._writer is not None:
@@ -148,8 +149,10 @@ class Database:
             if version < schema.SCHEMA_VERSION:
                 schema.migrate(connection)
             if self._path != IN_MEMORY:
-                # What a process that was killed left in the log, deleted content included.
-                _empty_log(connection, 0)
+                # What a process that was killed left behind, deleted content included.
+                upkeep.empty_log(connection, 0)
+                if upkeep.scrub_is_due(connection):
+                    self._upkeep.set(upkeep.OPENING_DELAY_SECONDS)
         except BaseException:
             connection.close()
             raise
@@ -186,55 +189,37 @@ class Database:
             else:
                 return
 
-    def _purge_log(self, connection: sqlite3.Connection) -> None:
-        """Empty the log now, or see to it that it is emptied later. Holds the write lock."""
-        self._stop_purge_timer()
-        deadline = time.monotonic() + PURGE_PATIENCE_SECONDS
-        while not _empty_log(connection, PURGE_TRY_MILLISECONDS / 1000):
-            if time.monotonic() > deadline:
-                self._purge_attempt = 0
-                self._purge_later()
-                return
-            # Between attempts readers and other processes get their turn.
-            time.sleep(0.02)
-
-    def _purge_later(self) -> None:
-        pause = PURGE_RETRY_SECONDS[min(self._purge_attempt, len(PURGE_RETRY_SECONDS) - 1)]
-        self._purge_attempt += 1
-        self._purge_timer = threading.Timer(pause, self._purge_again)
-        self._purge_timer.daemon = True
-        self._purge_timer.start()
-
-    def _purge_again(self) -> None:
-        with self._write_lock, self._open_lock:
-            if self._writer is not None and not self._closed:
-                if not _empty_log(self._writer, PURGE_TRY_MILLISECONDS / 1000):
-                    self._purge_later()
-
-    def _stop_purge_timer(self) -> None:
-        if self._purge_timer is not None:
-            self._purge_timer.cancel()
-            self._purge_timer = None
-
-
-def _empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
-    """Move the write-ahead log into the file and cut it to nothing. False when somebody is still using it."""
-    (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {int(wait_seconds * 1000)}")
-    try:
-        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except sqlite3.Error:
-        # The commit before it stands; a log that could not be emptied is emptied later.
-        return False
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {usual}")
-    return not busy
+    def _keep_up(self) -> float | None:
+        """One round of upkeep. Returns the seconds until the next, or `None` when nothing is left to do."""
+        wait = 0.0
+        done = False
+        with self._write_lock, self._open_lock, suppress(sqlite3.Error):
+            if self._writer is None or self._closed:
+                return None
+            wait = self._scrub_not_before - time.monotonic()
+            if wait <= 0 and upkeep.scrub_is_due(self._writer):
+                begun = time.monotonic()
+                if upkeep.scrub(self._writer):
+                    ended = time.monotonic()
+                    self._scrub_not_before = ended + (ended - begun) / upkeep.SCRUB_SHARE
+                self._log_is_clean = False
+            if not self._log_is_clean:
+                self._log_is_clean = upkeep.empty_log(self._writer, upkeep.TRY_SECONDS)
+            done = self._log_is_clean and not upkeep.scrub_is_due(self._writer)
+        if done:
+            self._failures = 0
+            return None
+        if wait > 0 and self._log_is_clean:
+            return wait
+        self._failures += 1
+        return min(upkeep.RETRY_SECONDS * 2 ** (self._failures - 1), upkeep.MAX_RETRY_SECONDS)
 
 
 def _create_private_file(path: Path) -> None:
     """Make the file (0600) and its folder (0700) before SQLite would with wider permissions.
 
-    Never opens a file that exists: closing that descriptor would drop the locks SQLite holds on it in this process.
+    Never opens a file that exists: closing that descriptor would drop the locks SQLite holds on it in this
+    process.
     """
     with _create_lock:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -246,7 +231,7 @@ def _create_private_file(path: Path) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None, None, None]:
     try:
         yield
     except StoreError:

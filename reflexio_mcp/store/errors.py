@@ -33,7 +33,8 @@ class StoreFailed(StoreError):
 
 NOT_A_STORE = StoreFailed(
     "not_a_store",
-    "The store file is a database of another program and was left alone. Name another file in REFLEXIO_MCP_STORE.",
+    "The store file is a database of another program and was left alone."
+    " Name another file in REFLEXIO_MCP_STORE.",
 )
 
 
@@ -52,13 +53,11 @@ _BY_CODE = {
     ),
     sqlite3.SQLITE_READONLY: (
         "read_only",
-        "The store file cannot be written; nothing was changed. Check its permissions, or name another file in"
-        " REFLEXIO_MCP_STORE.",
+        "The store file cannot be written; nothing was changed. Check its permissions.",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot_open",
-        "The store file cannot be opened. Check that its folder exists and can be written, or name another file in"
-        " REFLEXIO_MCP_STORE.",
+        "The store file cannot be opened. Check that its folder exists and can be written.",
     ),
     sqlite3.SQLITE_NOTADB: (
         "not_a_database",
@@ -66,13 +65,14 @@ _BY_CODE = {
     ),
     sqlite3.SQLITE_CORRUPT: (
         "corrupt",
-        "The store file is damaged. Move it away to start with an empty store, or restore it from a backup.",
+        "The store file is damaged. Restore it from a backup, or move it away to start with an empty store.",
     ),
     sqlite3.SQLITE_TOOBIG: (
         "too_large",
         "A value is larger than the store can hold; nothing was changed. Shorten it.",
     ),
 }
+_OTHER = ("store_failed", "The store file could not be used; nothing was changed. Check the disk.")
 
 _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -93,8 +93,4 @@ def store_error(error: sqlite3.Error | OSError | OverflowError) -> StoreError:
     if is_busy(error):
         return StoreBusy()
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return StoreFailed(
-        *_BY_CODE.get(
-            code, ("store_failed", "The store file could not be used; nothing was changed. Check the disk.")
-        )
-    )
+    return StoreFailed(*_BY_CODE.get(code, _OTHER))

@@ -24,7 +24,11 @@ _INTERACTION_COLUMNS = (
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
 
+ARRIVAL: Final = 0
+SESSION_ID: Final = 6
+
 Json = dict[str, Any]
+RequestRow = tuple[int, str, str, int, str, str, str, int]
 T = TypeVar("T")
 
 
@@ -74,8 +78,8 @@ class Filter:
 def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arrived: int) -> bool:
     """Add one request with its interactions. False, and nothing added, when the id is taken."""
     added = connection.execute(
-        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, evaluation_only)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version,"
+        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
         (
             request_id,
             publish.session_id,
@@ -115,14 +119,7 @@ def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arr
     return True
 
 
-def exists(connection: sqlite3.Connection, request_id: str) -> bool:
-    return (
-        connection.execute("SELECT 1 FROM requests WHERE request_id = ?", (request_id,)).fetchone()
-        is not None
-    )
-
-
-def evaluation_only(connection: sqlite3.Connection, request_id: str) -> bool | None:
+def is_evaluation_only(connection: sqlite3.Connection, request_id: str) -> bool | None:
     """Whether the request is for evaluation only; `None` when there is no such request."""
     row = connection.execute(
         "SELECT evaluation_only FROM requests WHERE request_id = ?", (request_id,)
@@ -130,20 +127,35 @@ def evaluation_only(connection: sqlite3.Connection, request_id: str) -> bool | N
     return None if row is None else bool(row[0])
 
 
-def sessions(connection: sqlite3.Connection, query: GetRequests) -> list[Json]:
-    """One page of sessions with their matching requests, in the API's order."""
+def sessions(connection: sqlite3.Connection, query: GetRequests) -> Iterator[tuple[str, list[Json]]]:
+    """One page of sessions in the API's order, each with its matching requests, newest first.
+
+    A large session comes in several parts, one after the other, so that it is never in memory as a whole.
+    """
     found = Filter.of(query)
     page = _page(connection, found, query.top_k or DEFAULT_PAGE, query.offset or 0)
-    requests = _requests(connection, found, page)
-    interactions = _interactions(connection, [arrival for arrival, _ in requests])
-    groups: dict[str, list[Json]] = {session_id: [] for session_id in page}
-    for arrival, request in requests:
-        turns = interactions.get(arrival, [])
-        for turn in turns:
-            turn["user_id"] = request["user_id"]
-            turn["request_id"] = request["request_id"]
-        groups[request["session_id"]].append({"request": request, "interactions": turns})
-    return [{"session_id": session_id, "requests": group} for session_id, group in groups.items()]
+    groups: dict[str, list[RequestRow]] = {session_id: [] for session_id in page}
+    for row in _requests(connection, found, page):
+        groups[row[SESSION_ID]].append(row)
+    for some in _whole_groups(groups):
+        interactions = _interactions(connection, [row[ARRIVAL] for _, rows in some for row in rows])
+        for session_id, rows in some:
+            yield session_id, [_with_interactions(row, interactions.get(row[ARRIVAL], [])) for row in rows]
+
+
+def _whole_groups(groups: dict[str, list[RequestRow]]) -> Iterator[list[tuple[str, list[RequestRow]]]]:
+    """Sessions in portions of at most `MAX_VARIABLES` requests; a session that is larger is cut."""
+    portion: list[tuple[str, list[RequestRow]]] = []
+    size = 0
+    for session_id, rows in groups.items():
+        for some in _portions(rows):
+            if size + len(some) > MAX_VARIABLES:
+                yield portion
+                portion, size = [], 0
+            portion.append((session_id, list(some)))
+            size += len(some)
+    if portion:
+        yield portion
 
 
 def _page(connection: sqlite3.Connection, found: Filter, size: int, offset: int) -> list[str]:
@@ -169,32 +181,32 @@ def _page(connection: sqlite3.Connection, found: Filter, size: int, offset: int)
     return list(islice(order, offset, None))
 
 
-def _requests(connection: sqlite3.Connection, found: Filter, page: list[str]) -> list[tuple[int, Json]]:
+def _requests(connection: sqlite3.Connection, found: Filter, page: list[str]) -> Iterator[RequestRow]:
     """All matching requests of these sessions, newest first inside each."""
     index = "INDEXED BY requests_by_session" if found.index else ""
-    result: list[tuple[int, Json]] = []
     for some in _portions(page):
-        rows = connection.execute(
+        yield from connection.execute(
             f"SELECT {_REQUEST_COLUMNS} FROM requests {index} WHERE session_id IN ({_marks(some)})"  # noqa: S608
             f" AND {found.condition} ORDER BY created_at DESC, arrival DESC",
             (*some, *found.values),
         )
-        result.extend(
-            (
-                row[0],
-                {
-                    "request_id": row[1],
-                    "user_id": row[2],
-                    "created_at": row[3],
-                    "source": row[4],
-                    "agent_version": row[5],
-                    "session_id": row[6],
-                    "evaluation_only": bool(row[7]),
-                },
-            )
-            for row in rows
-        )
-    return result
+
+
+def _with_interactions(row: RequestRow, turns: list[Json]) -> Json:
+    _, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only = row
+    for turn in turns:
+        turn["user_id"] = user_id
+        turn["request_id"] = request_id
+    request = {
+        "request_id": request_id,
+        "user_id": user_id,
+        "created_at": created_at,
+        "source": source,
+        "agent_version": agent_version,
+        "session_id": session_id,
+        "evaluation_only": bool(evaluation_only),
+    }
+    return {"request": request, "interactions": turns}
 
 
 def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[int, list[Json]]:

@@ -39,6 +39,11 @@ CREATE TABLE interactions (
     citations TEXT NOT NULL,
     image_encoding TEXT NOT NULL
 );
+CREATE TABLE upkeep (
+    deletions INTEGER NOT NULL,
+    scrubbed INTEGER NOT NULL
+);
+INSERT INTO upkeep VALUES (0, 0);
 CREATE INDEX interactions_by_request ON interactions (request);
 CREATE INDEX requests_by_session ON requests (session_id, created_at);
 CREATE INDEX requests_by_time ON requests (created_at, session_id);
