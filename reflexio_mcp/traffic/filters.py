@@ -1,12 +1,14 @@
 """One filter for lists, audits and deletions."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.searching import check_search, search
 from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = ["TrafficFilter", "make_filter"]
@@ -55,14 +57,20 @@ class TrafficFilter:
             offset=offset,
         )
 
+    def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
+        """Those of one session's requests (newest first) that pass the whole filter, the API's part included.
+
+        What `contains` looks for may need the whole session: a copy is one only beside its original.
+        """
+        picked = [item for item in items if self.matches_request(item.request)]
+        return list(search(self.contains)(picked)) if self.contains else picked
+
     def matches(self, item: RequestWithInteractions) -> bool:
-        """Whether a stored request passes the whole filter, the API's part included."""
-        return self.matches_request(item.request) and (
-            not self.contains or _contains(item, self.contains.casefold())
-        )
+        """Whether one request passes, looked at without the rest of its session."""
+        return bool(self.pick([item]))
 
     def matches_request(self, request: StoredRequest) -> bool:
-        """The part of `matches` that needs no interactions."""
+        """The part of `pick` that needs no interactions."""
         return (
             (not self.user_id or request.user_id == self.user_id)
             and (not self.session_id or request.session_id == self.session_id)
@@ -93,14 +101,6 @@ class TrafficFilter:
         return ", ".join(parts) or "no filter"
 
 
-def _contains(item: RequestWithInteractions, needle: str) -> bool:
-    for turn in item.interactions:
-        texts = (turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content)
-        if any(needle in text.casefold() for text in texts if text):
-            return True
-    return False
-
-
 def make_filter(
     reach: Reach,
     *,
@@ -118,7 +118,7 @@ def make_filter(
     Args:
         reach: whose user wins over `user_id`.
         start_time, end_time: ISO 8601 or an age; both inclusive.
-        contains: text looked for in contents, case-insensitive.
+        contains: words in any case, or what `searching` knows besides: a fingerprint, a rule, a size.
         now: the present in epoch seconds (the clock when `None`).
 
     Raises:
@@ -132,6 +132,7 @@ def make_filter(
     end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
     if start is not None and end is not None and end < start:
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
+    check_search(contains.strip())
     return TrafficFilter(
         user_id=reach.user(user_id.strip()),
         session_id=session_id.strip(),

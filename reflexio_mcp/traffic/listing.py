@@ -167,7 +167,7 @@ async def _fill(
         oldest: int | None = None
         async for stretch in walk.stretches():
             oldest = min(oldest or stretch.newest, stretch.requests[-1].request.created_at)
-            matching = [item for item in stretch.requests if wanted.matches(item)]
+            matching = wanted.pick(stretch.requests)
             produced = rows(stretch, matching) if matching else ()
             for index, (row, last) in enumerate(produced):
                 if len(page.rows) == limit or not room.take(row):

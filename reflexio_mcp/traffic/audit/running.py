@@ -1,0 +1,172 @@
+"""One pass over a filter's traffic: what it holds, and what is wrong with it."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import anyio.lowlevel
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.audit import secrets
+from reflexio_mcp.traffic.audit.contents import NearlyEmpty, Planted
+from reflexio_mcp.traffic.audit.duplicates import Duplicates
+from reflexio_mcp.traffic.audit.findings import Finding, Found, NotRun
+from reflexio_mcp.traffic.audit.following import Offer, next_call
+from reflexio_mcp.traffic.audit.learning import LearningChecks
+from reflexio_mcp.traffic.audit.overview import DAY, Overview
+from reflexio_mcp.traffic.audit.sessions import (
+    SessionSeen,
+    SharedSessions,
+    SplitConversations,
+    TemporarySessions,
+)
+from reflexio_mcp.traffic.audit.sources import TestTraffic, Unversioned, VolatileSources
+from reflexio_mcp.traffic.audit.table import RULES
+from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.fingerprints import content_chars
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.walking import Walk
+
+__all__ = ["DEFAULT_SECONDS", "Audit", "run_audit"]
+
+DEFAULT_SECONDS: Final = 7 * DAY
+
+SESSIONS_AT_ONCE: Final = 100
+"""Sessions read at a time: what is held in memory besides the counters."""
+
+CHARS_A_TURN: Final = 60_000
+"""Characters looked at before others have their turn: some milliseconds, so that a cancellation is heard at once."""
+
+REQUESTS_A_TURN: Final = 100
+
+Progress = Callable[[str, int, int | None], Awaitable[None]]
+
+
+class Detector(Protocol):
+    """One rule or two at work: sees each request, then each session, keeps what is found."""
+
+    @property
+    def founds(self) -> list[Found]: ...
+
+    def request(self, item: RequestWithInteractions) -> None: ...
+
+    def session(self, seen: SessionSeen) -> Iterator[None]:
+        """Look at a whole session; yields where it may be interrupted."""
+        ...
+
+    def finish(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Args:
+        filter: what was looked at, its times resolved and its end frozen.
+        overview: the numbers.
+        findings: the gravest first.
+        not_run: rules that could not be applied.
+    """
+
+    filter: TrafficFilter
+    overview: Overview
+    findings: tuple[Finding, ...]
+    not_run: tuple[NotRun, ...]
+
+
+async def run_audit(
+    reach: Reach,
+    wanted: TrafficFilter,
+    *,
+    offer: Offer,
+    progress: Progress | None = None,
+    now: float | None = None,
+) -> Audit:
+    """Audit everything a filter selects, in one pass and bounded memory.
+
+    Args:
+        wanted: the filter; without a start it begins 7 days ago.
+        offer: the tools that following calls may name.
+        progress: told how many requests were looked at.
+        now: the present, epoch seconds (the clock when `None`).
+    """
+    moment = int(time.time() if now is None else now)
+    if wanted.start is None:
+        wanted = replace(wanted, start=max(0, (wanted.end or moment) - DEFAULT_SECONDS))
+    overview = Overview()
+    learning = LearningChecks(moment)
+    detectors: list[Detector] = [
+        TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), TemporarySessions(moment),
+        SplitConversations(), NearlyEmpty(), Planted(), Duplicates(),
+    ]  # fmt: skip
+    not_run: list[NotRun] = []
+    if secrets.available():
+        detectors.append(secrets.Secrets())
+    else:
+        not_run.append(NotRun("probable-secret", secrets.MISSING))
+    if wanted.user_id:
+        not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
+    await _pass(reach, wanted, overview, learning, detectors, progress)
+    if progress:
+        await progress("checked the learning of", 0, None)
+    if learning.candidates and (reason := await learning.ask(reach, overview)):
+        not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
+    founds = {found.rule.id: found for one in detectors for found in one.founds}
+    founds |= {found.rule.id: found for found in learning.founds}
+    frozen = replace(wanted, end=overview.last if overview.requests else wanted.end)
+    findings = [
+        _finding(founds[one.id], frozen, offer, reach)
+        for one in RULES
+        if one.id in founds and founds[one.id].count
+    ]
+    return Audit(frozen, overview, tuple(findings), tuple(not_run))
+
+
+async def _pass(
+    reach: Reach,
+    wanted: TrafficFilter,
+    overview: Overview,
+    learning: LearningChecks,
+    detectors: list[Detector],
+    progress: Progress | None,
+) -> None:
+    walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE)
+    chars_left, requests_left = CHARS_A_TURN, REQUESTS_A_TURN
+    async for stretch in walk.stretches():
+        matching = wanted.pick(stretch.requests)
+        if not matching:
+            continue
+        overview.sessions += 1
+        for item in matching:
+            chars = content_chars(item)
+            overview.add(item, chars)
+            learning.request(item)
+            for detector in detectors:
+                detector.request(item)
+            chars_left -= chars
+            requests_left -= 1
+            if chars_left <= 0 or requests_left <= 0:
+                chars_left, requests_left = CHARS_A_TURN, REQUESTS_A_TURN
+                await anyio.lowlevel.checkpoint()
+                if progress:
+                    await progress("looked at", overview.requests, None)
+        seen = SessionSeen(stretch.session_id, matching)
+        for detector in detectors:
+            for _ in detector.session(seen):
+                await anyio.lowlevel.checkpoint()
+    for detector in detectors:
+        detector.finish()
+
+
+def _finding(found: Found, wanted: TrafficFilter, offer: Offer, reach: Reach) -> Finding:
+    return Finding(
+        rule=found.rule,
+        count=found.count,
+        subjects=tuple(found.subjects),
+        examples=tuple(found.examples),
+        notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
+        next=next_call(found, wanted, offer, reach),
+        start=found.start,
+        end=found.end,
+    )

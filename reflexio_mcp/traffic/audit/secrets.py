@@ -1,0 +1,182 @@
+"""`probable-secret`: the detectors of `detect-secrets`, used offline.
+
+The package comes with the extra `audit` and is imported when the first text is looked at. Its plugins are called
+one by one: the scanner around them would verify what it finds with the services concerned, over the network.
+"""
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable, Iterable, Iterator
+from math import log2
+from typing import Any, Final, Protocol, cast
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.audit.findings import Found
+from reflexio_mcp.traffic.audit.sessions import SessionSeen
+from reflexio_mcp.traffic.audit.table import rule
+from reflexio_mcp.traffic.fingerprints import texts_of
+
+__all__ = ["MISSING", "Secrets", "available", "secret_kinds"]
+
+MISSING: Final = (
+    "needs the package detect-secrets; install reflexio-mcp[audit] (pip install 'reflexio-mcp[audit]')"
+)
+
+SECRET_CHARS: Final = 8
+"""Shortest value that a keyword hit may have; shorter ones are words and examples."""
+
+SECRET_ENTROPY: Final = 2.8
+"""Bits a character of a value found by its keyword: words stay below it, random text above."""
+
+SCANNED_CHARS: Final = 200_000
+"""Of one text, so that a single huge one cannot hold up the audit."""
+
+LINE_CHARS: Final = 600
+"""Keyword patterns look at one line, and at no longer one: they were written for code."""
+
+_PLUGINS: Final = (
+    ("artifactory", "ArtifactoryDetector"),
+    ("aws", "AWSKeyDetector"),
+    ("azure_storage_key", "AzureStorageKeyDetector"),
+    ("basic_auth", "BasicAuthDetector"),
+    ("cloudant", "CloudantDetector"),
+    ("discord", "DiscordBotTokenDetector"),
+    ("github_token", "GitHubTokenDetector"),
+    ("gitlab_token", "GitLabTokenDetector"),
+    ("ibm_cloud_iam", "IbmCloudIamDetector"),
+    ("ibm_cos_hmac", "IbmCosHmacDetector"),
+    ("jwt", "JwtTokenDetector"),
+    ("mailchimp", "MailchimpDetector"),
+    ("npm", "NpmDetector"),
+    ("openai", "OpenAIDetector"),
+    ("private_key", "PrivateKeyDetector"),
+    ("pypi_token", "PypiTokenDetector"),
+    ("sendgrid", "SendGridDetector"),
+    ("slack", "SlackDetector"),
+    ("softlayer", "SoftlayerDetector"),
+    ("square_oauth", "SquareOAuthDetector"),
+    ("stripe", "StripeDetector"),
+    ("telegram_token", "TelegramBotTokenDetector"),
+    ("twilio", "TwilioKeyDetector"),
+)
+"""Everything but the entropy plugins and public addresses, which mostly find what is no secret."""
+
+_GATE = re.compile(r"[\w+/=.:\-]{13,}|PRIVATE KEY|PuTTY-User-Key|://[^\s/]{0,100}@")
+_KEYWORD = re.compile(
+    r"(?i)(?:passw|pwd|secret|_?key|db_?pass|contrase)\w{0,20}[\"'\]]{0,2}\s{0,3}(?::=|[:=])"
+)
+_PLACEHOLDER = re.compile(
+    r"(?i)example|sample|placeholder|changeme|change[-_]me|your[-_ ]|my[-_]?(?:password|secret|token|key)|dummy|"
+    r"redacted|masked|xxxx|\*\*\*|\.\.\.|<[^>]*>|\$\{|\{\{|%\(|todo|fixme|(?:^|[_-])(?:password|passwd|secret)\d{0,3}$|"
+    r"^(?:pass|password|passwd|pw|secret|user|token|admin|root|postgres|test|guest|key)\d{0,4}$"
+)
+_CODE = re.compile(r"[()\[\]{}]|^[\w.]+\.[a-z_]+$|^/|^[a-z]+://|^(?:os|env|self|process|config)\.|\s")
+
+
+_PRIVATE_KEY: Final = "Private Key"
+_BASIC_AUTH: Final = "Basic Auth Credentials"
+
+
+class _Plugin(Protocol):
+    secret_type: str
+
+    def analyze_string(self, string: str, **options: Any) -> Iterable[str]: ...
+
+
+Scanner = Callable[[str], str]
+_scanner: list[Scanner] = []
+
+
+def available() -> bool:
+    """Whether the detector is installed; does not import it."""
+    return importlib.util.find_spec("detect_secrets") is not None
+
+
+def secret_kinds(text: str) -> str:
+    """What kind of secret a text seems to hold; empty for none.
+
+    Raises:
+        ImportError: the detector is not installed.
+    """
+    text = text[:SCANNED_CHARS]
+    if not _GATE.search(text) and not _KEYWORD.search(text):
+        return ""
+    if not _scanner:
+        _scanner.append(_load())
+    return _scanner[0](text)
+
+
+def _load() -> Scanner:
+    def module(name: str) -> Any:
+        return importlib.import_module(f"detect_secrets.{name}")
+
+    plugins = [cast("_Plugin", getattr(module(f"plugins.{name}"), kind)()) for name, kind in _PLUGINS]
+    keyword_module = module("plugins.keyword")
+    keyword = cast("_Plugin", keyword_module.KeywordDetector())
+    config_patterns = keyword_module.CONFIG_DENYLIST_REGEX_TO_GROUP
+    heuristics = module("filters.heuristic")
+    doubts: list[Callable[[str], bool]] = [
+        heuristics.is_sequential_string,
+        heuristics.is_templated_secret,
+        heuristics.is_potential_uuid,
+    ]
+
+    def is_real(value: str) -> bool:
+        return not _PLACEHOLDER.search(value) and not any(doubt(value) for doubt in doubts)
+
+    def scan(text: str) -> str:
+        if _GATE.search(text):
+            for plugin in plugins:
+                for value in plugin.analyze_string(text):
+                    if plugin.secret_type == _PRIVATE_KEY or (
+                        is_real(value) and _is_mixed(value, plugin.secret_type)
+                    ):
+                        return plugin.secret_type
+        if _KEYWORD.search(text):
+            for line in text.splitlines():
+                if not _KEYWORD.search(line) or len(line) > LINE_CHARS:
+                    continue
+                values = [
+                    *keyword.analyze_string(line),
+                    *keyword.analyze_string(line, denylist_regex_to_group=config_patterns),
+                ]
+                if any(_looks_secret(value.strip(" ,;.")) and is_real(value) for value in values):
+                    return "Password or key beside its name"
+        return ""
+
+    return scan
+
+
+def _is_mixed(value: str, kind: str) -> bool:
+    if kind == _BASIC_AUTH:
+        return len(value) >= 4
+    return len(value) < 12 or (any(map(str.isdigit, value)) and any(map(str.isalpha, value)))
+
+
+def _looks_secret(value: str) -> bool:
+    if len(value) < SECRET_CHARS or len(value) > 200 or _CODE.search(value):
+        return False
+    if not (any(map(str.isdigit, value)) and any(map(str.isalpha, value))):
+        return False
+    counts = [value.count(letter) for letter in set(value)]
+    return -sum(count / len(value) * log2(count / len(value)) for count in counts) >= SECRET_ENTROPY
+
+
+class Secrets:
+    """`probable-secret`."""
+
+    def __init__(self) -> None:
+        self.founds = [Found(rule("probable-secret"))]
+
+    def request(self, item: RequestWithInteractions) -> None:
+        for turn in item.interactions:
+            for text in texts_of(turn):
+                if text and (kind := secret_kinds(text)):
+                    self.founds[0].add(item.request.request_id, item, note=kind)
+                    return
+
+    def session(self, seen: SessionSeen) -> Iterator[None]:
+        return iter(())
+
+    def finish(self) -> None: ...

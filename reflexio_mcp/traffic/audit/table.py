@@ -1,0 +1,171 @@
+"""Every rule of an audit, declared once: the findings, the filter `rule:ID` and the documentation follow it."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["RULES", "Remedy", "Rule", "Severity", "Unit", "rule"]
+
+Severity = Literal["high", "medium", "low"]
+Unit = Literal["request", "session", "source", "period"]
+Remedy = Literal["delete", "look"]
+"""What the next call does: plan a deletion of what was found, or show it without content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Args:
+        id: its name, also in `contains=rule:ID` where it `selects`.
+        unit: what it counts.
+        remedy: what the next call is.
+        finds: what it finds, in a few words.
+        why: one sentence: why it matters.
+        advice: what to send differently next time.
+        method: how it decides, with its thresholds; for the documentation.
+        selects: whether the requests of one session show it, so that a filter can select them.
+    """
+
+    id: str
+    severity: Severity
+    unit: Unit
+    remedy: Remedy
+    finds: str
+    why: str
+    advice: str
+    method: str
+    selects: bool = False
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "probable-secret", "high", "request", "delete",
+        "keys, tokens, passwords or private keys in stored text",
+        "What is stored comes back in later prompts, so a key in it keeps leaking until it is deleted and replaced.",
+        "Strip credentials before publishing, and replace those found.",
+        "The detectors of `detect-secrets`, without its entropy plugins and without its network checks; a keyword "
+        "hit must also look like a secret (SECRET_CHARS, letters and digits) and no hit may be a placeholder.",
+        selects=True,
+    ),
+    Rule(
+        "planted-instructions", "high", "request", "delete",
+        "text that seems written to command an assistant that reads it later",
+        "Whoever recalls this text hands it to a model, which may follow it.",
+        "Publish what was said, not pages and tool results from outside.",
+        "Two different signals (override, address, authority, act, secrecy, hidden text) within NEAR_CHARS of each "
+        "other, not inside text that discusses such attacks.",
+        selects=True,
+    ),
+    Rule(
+        "shared-session", "medium", "session", "look",
+        "one session with several users",
+        "Learning takes a session for one person's conversation, so users who share one are mixed up, and "
+        "deleting the session takes everybody's part.",
+        "Begin a session id of its own for every user.",
+        "Two or more user ids in one session.",
+        selects=True,
+    ),
+    Rule(
+        "test-traffic", "medium", "request", "delete",
+        "test, demo, staging or shadow traffic that is not evaluation_only",
+        "It teaches production what was only tried out.",
+        "Publish it with evaluation_only=true.",
+        "A whole word of the source, session id, user id or agent version says so, in a place where it names the "
+        "traffic (`checkout-test`, `staging`) and not a subject (`test-prep`, `ab-test`).",
+        selects=True,
+    ),
+    Rule(
+        "duplicate", "medium", "request", "delete",
+        "requests that repeat another one of their session word for word",
+        "A conversation that is published twice counts twice in what is learned.",
+        "Repeat a failed publish with the same request_id, and publish each turn once.",
+        "The same roles and texts in one session: at least DUPLICATE_CHARS characters, or any text repeated within "
+        "RETRY_SECONDS. The first of them is not counted.",
+        selects=True,
+    ),
+    Rule(
+        "near-duplicate", "medium", "request", "delete",
+        "requests that nearly repeat another one of their session",
+        "Nearly the same text twice counts nearly twice in what is learned.",
+        "Publish a turn once, when it is complete, and only what is new in it.",
+        "At least NEAR_CHARS_LEAST characters, stored within NEAR_SECONDS of each other: equal but for case, blanks, "
+        "punctuation, times and uuids, or one is the beginning of the other, or few small words differ "
+        "(similarity NEAR_SIMILARITY or more over runs of three words).",
+        selects=True,
+    ),
+    Rule(
+        "split-conversation", "medium", "request", "look",
+        "a new session id for nearly every turn of one conversation",
+        "Learning sees single turns without their context and learns little from them.",
+        "Keep one session_id for the whole conversation.",
+        "SPLIT_TURNS or more sessions in a row of one user, source and agent version with a single turn each, none "
+        "more than SPLIT_GAP_SECONDS after the one before, and most of them about the same words.",
+    ),
+    Rule(
+        "learning-failed", "medium", "request", "look",
+        "requests whose learning failed",
+        "Nothing was learned from them and nothing will be unless they are sent again.",
+        "See the reason with get_request; publish again with force_extraction=true once its cause is gone.",
+        "The service says `failed`. LEARNING_CHECKS requests of the period are asked about, evenly spread.",
+    ),
+    Rule(
+        "learning-unfinished", "medium", "request", "look",
+        "requests whose learning never finished",
+        "Learning that stands still this long usually waits for a model that does not answer.",
+        "Check the service's extraction model; see the state with get_request.",
+        "The service says `pending` or `processing` more than LEARNING_OVERDUE_SECONDS after the request. As many "
+        "are asked about as for `learning-failed`.",
+    ),
+    Rule(
+        "volatile-source", "low", "source", "look",
+        "sources that carry timestamps or ids",
+        "A source that is new every time cannot be filtered by, compared or cleaned up.",
+        "Send one constant source for one integration; ids belong in session_id or request_id.",
+        "VOLATILE_SOURCES or more sources that are the same but for a date, an epoch time, a uuid, a hexadecimal id "
+        "or a number of six digits or more.",
+    ),
+    Rule(
+        "many-sources", "low", "period", "look",
+        "too many distinct sources",
+        "Nobody can tell this many sources apart, so filters by source stop helping.",
+        "Send the integration's name as source and put variants into agent_version.",
+        "More than MANY_SOURCES sources, those of `volatile-source` counted as one.",
+    ),
+    Rule(
+        "unversioned", "low", "source", "look",
+        "traffic that cannot be told apart by agent version",
+        "When an answer gets worse nobody can see which version of the agent it came from.",
+        "Publish with agent_version, or set REFLEXIO_MCP_AGENT_VERSION.",
+        "UNVERSIONED_REQUESTS or more requests of a source, UNVERSIONED_SHARE of them or more with no version "
+        "(`agent-v0`, which an empty one is stored as).",
+    ),
+    Rule(
+        "temporary-session", "low", "session", "delete",
+        "temporary sessions long over",
+        "What was meant to be thrown away is still recalled.",
+        "Delete a scratch session when it is over, or publish it with evaluation_only=true.",
+        "A whole word of the session id says so (`tmp`, `temp`, `scratch`, `throwaway`, ...) and its last request "
+        "is older than TEMPORARY_OVER_SECONDS.",
+        selects=True,
+    ),
+    Rule(
+        "nearly-empty", "low", "request", "delete",
+        "requests with almost no content",
+        "Nothing can be learned from them and they hide what matters in lists.",
+        "Publish a turn together with its answer.",
+        "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
+        "and no action, image or tool.",
+        selects=True,
+    ),
+)  # fmt: skip
+
+_BY_ID: Final = {one.id: one for one in RULES}
+
+
+def rule(rule_id: str) -> Rule:
+    """The rule with that id.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return _BY_ID[rule_id]

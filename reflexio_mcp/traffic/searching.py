@@ -1,0 +1,67 @@
+"""What `contains` looks for: words, or what a content is known by without being shown.
+
+`fingerprint:0a1b2c3d4e` the content with that fingerprint · `rule:duplicate` what an audit's rule finds ·
+`size>5000`, `size<10` characters of content. Anything else is words, found in any case.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.fingerprints import FINGERPRINT, content_chars, fingerprint, texts_of
+
+__all__ = ["check_search", "search"]
+
+Items = Sequence[RequestWithInteractions]
+Pick = Callable[[Items], Items]
+"""Picks from requests of one session, newest first."""
+
+_SIZE: Final = re.compile(r"size\s*([<>])\s*(\d{1,9})")
+
+
+def check_search(text: str) -> None:
+    """Find what cannot be looked for, before anything is read.
+
+    Raises:
+        InvalidInput: an unknown rule, one whose detector is not installed, or no fingerprint.
+    """
+    kind, _, value = text.partition(":")
+    if kind == "fingerprint" and not FINGERPRINT.fullmatch(value) and " " not in text:
+        raise InvalidInput("contains", "takes fingerprint: with 10 hexadecimal digits, as lists show it.")
+    if kind == "rule" and " " not in text:
+        from reflexio_mcp.traffic.audit import secrets
+        from reflexio_mcp.traffic.audit.selecting import SELECTORS
+
+        if value not in SELECTORS:
+            raise InvalidInput("contains", f"takes rule: with one of {', '.join(SELECTORS)}.")
+        if value == "probable-secret" and not secrets.available():
+            raise InvalidInput("contains", f"rule:{value} {secrets.MISSING}.")
+
+
+@functools.lru_cache(maxsize=64)
+def search(text: str) -> Pick:
+    """What picks the requests that a `contains` means."""
+    kind, _, value = text.partition(":")
+    if kind == "fingerprint" and FINGERPRINT.fullmatch(value):
+        return _each(lambda item: fingerprint(item) == value)
+    if kind == "rule":
+        from reflexio_mcp.traffic.audit.selecting import SELECTORS
+
+        if value in SELECTORS:
+            return SELECTORS[value]
+    if match := _SIZE.fullmatch(text):
+        bound, larger = int(match[2]), match[1] == ">"
+        return _each(lambda item: content_chars(item) > bound if larger else content_chars(item) < bound)
+    needle = text.casefold()
+    return _each(lambda item: _says(item, needle))
+
+
+def _each(found: Callable[[RequestWithInteractions], bool]) -> Pick:
+    return lambda items: [item for item in items if found(item)]
+
+
+def _says(item: RequestWithInteractions, needle: str) -> bool:
+    return any(needle in text.casefold() for turn in item.interactions for text in texts_of(turn) if text)
