@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from reflexio_mcp import __version__
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
@@ -46,7 +47,33 @@ def parser() -> argparse.ArgumentParser:
         "--live", action="store_true", help="on the configured Reflexio instead of a throw-away store"
     )
     commands.add_parser("tools", parents=[common], help="list the tools this configuration offers")
+    _add_setup_commands(commands, common)
     return top
+
+
+def _add_setup_commands(commands: Any, common: argparse.ArgumentParser) -> None:
+    install = commands.add_parser(
+        "install", parents=[common], help="put this server into a client's configuration"
+    )
+    uninstall = commands.add_parser("uninstall", help="take it out again")
+    for command in (install, uninstall):
+        command.add_argument("client", nargs="?", default="", metavar="CLIENT", help="for example cursor")
+        command.add_argument("--name", default="reflexio", help="name of the entry (default reflexio)")
+        command.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
+    install.add_argument("--print", dest="show", action="store_true", help="print the entry, write nothing")
+    install.add_argument(
+        "--create", action="store_true", help="write the file even where no client was found"
+    )
+    install.add_argument(
+        "--with-key", action="store_true", help="refer to REFLEXIO_API_KEY even though it is not set here"
+    )
+    doctor = commands.add_parser(
+        "doctor", parents=[common], help="say what is wrong with this set-up and what to do about it"
+    )
+    doctor.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    doctor.add_argument(
+        "--write", action="store_true", help="also publish, list and delete in a throw-away session"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         option.name: getattr(arguments, option.name) for option in OPTIONS if hasattr(arguments, option.name)
     }
     try:
+        if arguments.command in ("install", "uninstall", "doctor"):
+            return _set_up(arguments, flags)
         settings = load(flags=flags)
         _log_to_stderr(settings)
         return _run(arguments, settings)
@@ -68,6 +97,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _set_up(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
+    # These read the configuration themselves: a wrong one is what doctor is for.
+    if arguments.command == "doctor":
+        from reflexio_mcp.doctor.command import run_doctor
+
+        return run_doctor(flags, write=arguments.write, as_json=arguments.as_json)
+    from reflexio_mcp.install.command import Request, run_install, run_uninstall
+
+    if arguments.command == "uninstall":
+        return run_uninstall(Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run))
+    return run_install(
+        Request(
+            arguments.client,
+            flags,
+            name=arguments.name,
+            dry_run=arguments.dry_run,
+            show=arguments.show,
+            create=arguments.create,
+            with_key=arguments.with_key,
+        )
+    )
 
 
 def _log_to_stderr(settings: Settings) -> None:

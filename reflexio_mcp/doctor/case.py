@@ -1,0 +1,44 @@
+"""What the checks look at."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reflexio_mcp.doctor.report import Report
+from reflexio_mcp.install.layout import Layout
+from reflexio_mcp.settings import OPTIONS, Settings
+
+__all__ = ["Case", "default_port"]
+
+
+@dataclass(slots=True)
+class Case:
+    """One set-up under examination.
+
+    Args:
+        flags: option name to text, as the command line gave it.
+        env: the environment.
+        layout: where the clients' files are.
+        write: publishing and deleting is allowed.
+        seconds: how long one call or one start may take.
+        report: what has been found so far; its secrets are known from the start.
+        settings: set by the first check.
+    """
+
+    flags: Mapping[str, str] = field(default_factory=dict[str, str])
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    layout: Layout = field(default_factory=Layout.here)
+    write: bool = False
+    seconds: float = 8.0
+    start_seconds: float = 30.0
+    report: Report = field(default_factory=Report)
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        for option in OPTIONS:
+            if option.secret and (text := self.env.get(option.env, "").strip()):
+                self.report.secrets |= {text, *text.replace(",", " ").split()}
+
+
+def default_port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80

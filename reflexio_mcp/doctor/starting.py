@@ -1,0 +1,121 @@
+"""Starting what a client would start, and waiting for its first answer."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+
+__all__ = ["Start", "start"]
+
+_HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "reflexio-mcp-doctor", "version": "1"},
+    },
+}
+
+# What every system needs to run anything; a client started from a dock has little more.
+_POOR_PATH = os.defpath if os.name == "nt" else "/usr/bin:/bin"
+_KEPT = (
+    "HOME",
+    "USERPROFILE",
+    "SYSTEMROOT",
+    "SYSTEMDRIVE",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "TEMP",
+    "TMP",
+    "PATHEXT",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a start went: `problem` is empty when the server answered, else `missing`, `ended` or `silent`."""
+
+    problem: str = ""
+    said: str = ""
+
+
+async def start(
+    command: Sequence[str], env: Mapping[str, str], base: Mapping[str, str], seconds: float
+) -> Start:
+    """Start a server as a client with a poor PATH would, say hello and end it.
+
+    Args:
+        command: program and arguments.
+        env: the entry's variables.
+        base: the environment that the variables in `_KEPT` are taken from.
+        seconds: the longest wait for the answer.
+    """
+    variables = {name: base[name] for name in _KEPT if name in base}
+    variables |= {"PATH": _POOR_PATH, "PYTHONDONTWRITEBYTECODE": "1"} | dict(env)
+    try:
+        process = await anyio.open_process(
+            list(command),
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        return Start("missing", error.strerror or "")
+    heard: dict[str, str] = {}
+    try:
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_collect, process.stderr, heard)
+                heard["answer"] = await _ask(process)
+                tasks.cancel_scope.cancel()
+            if not heard["answer"]:
+                await process.wait()
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.aclose()
+    if heard.get("answer") == "yes":
+        return Start()
+    said = heard.get("stderr", "").strip().splitlines()
+    last = said[-1][:300] if said else ""
+    if "answer" not in heard:
+        return Start("silent", last)
+    return Start("ended", last or f"exit code {process.returncode}")
+
+
+async def _ask(process: anyio.abc.Process) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    buffer = b""
+    try:
+        await process.stdin.send(json.dumps(_HELLO).encode() + b"\n")
+        while True:
+            buffer += await process.stdout.receive()
+            for line in buffer.splitlines():
+                if b'"serverInfo"' in line and line.rstrip().endswith(b"}"):
+                    return "yes"
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        # Its last words may still be on their way.
+        with anyio.move_on_after(1):
+            await process.wait()
+        return ""
+
+
+async def _collect(stream: anyio.abc.ByteReceiveStream | None, heard: dict[str, str]) -> None:
+    if stream is None:
+        return
+    try:
+        while True:
+            heard["stderr"] = (heard.get("stderr", "") + (await stream.receive()).decode("utf-8", "replace"))[
+                -4000:
+            ]
+    except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+        return

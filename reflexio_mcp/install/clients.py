@@ -1,0 +1,194 @@
+"""The clients, as one table. `install`, `doctor` and the documentation are all made from it.
+
+Paths and keys follow each client's own documentation; where a client reads an entry differently from what
+it documents, the note beside it says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from reflexio_mcp.install.layout import Layout
+
+__all__ = ["CLIENTS", "KEY", "PROMPT_ID", "Client", "find_client"]
+
+KEY: Final = "REFLEXIO_API_KEY"
+PROMPT_ID: Final = "reflexio-api-key"
+"""Id of the question that VS Code asks for the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client.
+
+    Args:
+        name: what is typed after `install`.
+        title: what people call it.
+        format: of its file.
+        section: names on the way to the table of servers.
+        paths: its files on a machine, best first: the first that exists is used, else the first whose folder
+            does.
+        fixed: what every entry holds besides the command.
+        key: how it takes the key: `reference` in the entry's `env`, `forward` by naming the variable,
+            `inherit` from its own environment, `prompt` by asking, `file` in the file alone.
+        reference: what stands for the key in the entry.
+        restart: what makes it read the file again.
+        note: what a person should know about the key, one sentence.
+    """
+
+    name: str
+    title: str
+    paths: Callable[[Layout], list[Path]]
+    restart: str
+    note: str
+    section: tuple[str, ...] = ("mcpServers",)
+    format: Literal["json", "toml"] = "json"
+    fixed: tuple[tuple[str, Any], ...] = ()
+    key: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
+    reference: str = ""
+
+
+def _claude_desktop(layout: Layout) -> list[Path]:
+    found = [layout.config / "Claude" / "claude_desktop_config.json"]
+    if layout.system == "windows":
+        # The packaged app never reads the file in %APPDATA%: Windows gives it a folder of its own.
+        packages = layout.local / "Packages"
+        inside = Path("LocalCache") / "Roaming" / "Claude"
+        packaged = sorted(packages.glob("Claude_*")) if packages.is_dir() else []
+        found = [package / inside / "claude_desktop_config.json" for package in packaged] + found
+    return found
+
+
+def _claude_code(layout: Layout) -> list[Path]:
+    return [layout.folder("CLAUDE_CONFIG_DIR", layout.home) / ".claude.json"]
+
+
+def _cursor(layout: Layout) -> list[Path]:
+    return [layout.home / ".cursor" / "mcp.json"]
+
+
+def _vscode(layout: Layout) -> list[Path]:
+    return [layout.config / "Code" / "User" / "mcp.json"]
+
+
+def _windsurf(layout: Layout) -> list[Path]:
+    return [layout.home / ".codeium" / "windsurf" / "mcp_config.json"]
+
+
+def _zed(layout: Layout) -> list[Path]:
+    if layout.system == "windows":
+        return [layout.config / "Zed" / "settings.json"]
+    if layout.system == "macos":
+        return [layout.home / ".config" / "zed" / "settings.json"]
+    return [layout.config / "zed" / "settings.json"]
+
+
+def _codex(layout: Layout) -> list[Path]:
+    return [layout.folder("CODEX_HOME", layout.home / ".codex") / "config.toml"]
+
+
+def _gemini(layout: Layout) -> list[Path]:
+    return [layout.home / ".gemini" / "settings.json"]
+
+
+def _cline(layout: Layout) -> list[Path]:
+    settings = Path("settings") / "cline_mcp_settings.json"
+    extension = layout.config / "Code" / "User" / "globalStorage" / "saoudrizwan.claude-dev"
+    # One place for its editor extension and its command line since 2026; before that, the extension's own.
+    return [layout.home / ".cline" / "data" / settings, extension / settings]
+
+
+CLIENTS: Final[tuple[Client, ...]] = (
+    Client(
+        "claude-desktop",
+        "Claude Desktop",
+        _claude_desktop,
+        restart="Quit Claude Desktop completely and start it again.",
+        note="Claude Desktop passes nothing of your environment on, so the key stands in the file, readable by "
+        "you alone; the .mcpb bundle keeps it in the system's key store instead.",
+        key="file",
+    ),
+    Client(
+        "claude-code",
+        "Claude Code",
+        _claude_code,
+        restart="Start a new session of claude.",
+        note="The file holds a reference; export REFLEXIO_API_KEY where you start claude.",
+        fixed=(("type", "stdio"),),
+        # With a default, because an unset variable would otherwise arrive as its own name.
+        reference="${REFLEXIO_API_KEY:-}",
+    ),
+    Client(
+        "cursor",
+        "Cursor",
+        _cursor,
+        restart="Restart Cursor, or switch the server off and on under Settings, Tools & MCP.",
+        note="The file holds a reference; set REFLEXIO_API_KEY where Cursor is started.",
+        reference="${env:REFLEXIO_API_KEY}",
+    ),
+    Client(
+        "vscode",
+        "VS Code",
+        _vscode,
+        restart="Run MCP: List Servers in VS Code and start reflexio.",
+        note="VS Code asks for the key once and keeps it in its secret storage.",
+        section=("servers",),
+        fixed=(("type", "stdio"),),
+        key="prompt",
+        reference=f"${{input:{PROMPT_ID}}}",
+    ),
+    Client(
+        "windsurf",
+        "Windsurf",
+        _windsurf,
+        restart="Press refresh in Cascade's list of MCP servers, or restart Windsurf.",
+        note="The file holds a reference; set REFLEXIO_API_KEY where Windsurf is started.",
+        reference="${env:REFLEXIO_API_KEY}",
+    ),
+    Client(
+        "zed",
+        "Zed",
+        _zed,
+        restart="Zed reads the file again by itself.",
+        note="Zed gives the server its own environment: set REFLEXIO_API_KEY where Zed is started.",
+        section=("context_servers",),
+        fixed=(("source", "custom"),),
+        key="inherit",
+    ),
+    Client(
+        "codex",
+        "Codex CLI",
+        _codex,
+        restart="Start a new session of codex.",
+        note="The file names the variable; export REFLEXIO_API_KEY where you start codex.",
+        section=("mcp_servers",),
+        format="toml",
+        key="forward",
+    ),
+    Client(
+        "gemini",
+        "Gemini CLI",
+        _gemini,
+        restart="Start a new session of gemini.",
+        note="The file holds a reference; export REFLEXIO_API_KEY where you start gemini.",
+        reference="$REFLEXIO_API_KEY",
+    ),
+    Client(
+        "cline",
+        "Cline",
+        _cline,
+        restart="Cline reads the file again by itself.",
+        note="The file holds a reference; set REFLEXIO_API_KEY where the editor is started.",
+        reference="${env:REFLEXIO_API_KEY}",
+    ),
+)
+
+
+def find_client(name: str) -> Client | None:
+    """The client of a name, as people may write it."""
+    wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
+    wanted = {"vs-code": "vscode", "code": "vscode", "codex-cli": "codex", "gemini-cli": "gemini"}.get(
+        wanted, wanted
+    )
+    return next((client for client in CLIENTS if client.name == wanted), None)

@@ -1,0 +1,168 @@
+"""What an entry says, and the client's file with it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from reflexio_mcp.install import jsonedit, tomledit
+from reflexio_mcp.install.clients import KEY, PROMPT_ID, Client
+from reflexio_mcp.install.errors import MalformedError
+from reflexio_mcp.install.launch import Launch
+
+__all__ = ["NAME", "PROMPT", "Wish", "entry", "present", "with_entry", "without_entry"]
+
+NAME: Final = "reflexio"
+
+PROMPT: Final[dict[str, Any]] = {
+    "type": "promptString",
+    "id": PROMPT_ID,
+    "description": "Reflexio API key",
+    "password": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be installed.
+
+    Args:
+        launch: the command.
+        env: variables for the server, the key not among them.
+        with_key: the server needs the key.
+        key: the key itself, for a client that can take it from its file alone.
+        name: of the entry.
+    """
+
+    launch: Launch
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    with_key: bool = False
+    key: str = field(default="", repr=False)
+    name: str = NAME
+
+
+def entry(client: Client, wish: Wish) -> dict[str, Any]:
+    """The entry as the client takes it."""
+    made: dict[str, Any] = dict(client.fixed)
+    made |= {"command": wish.launch.command, "args": list(wish.launch.args)}
+    env = dict(wish.env)
+    if wish.with_key:
+        match client.key:
+            case "reference" | "prompt":
+                env[KEY] = client.reference
+            case "file":
+                env[KEY] = wish.key
+            case "forward":
+                made["env_vars"] = [KEY]
+            case "inherit":
+                pass
+    if env:
+        made["env"] = env
+    return made
+
+
+def present(client: Client, text: str, name: str = NAME) -> dict[str, Any] | None:
+    """The entry that a file has, or `None`.
+
+    Raises:
+        MalformedError: the file is not what it should be.
+    """
+    module = tomledit if client.format == "toml" else jsonedit
+    found = module.get_value(text, (*client.section, name))
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def with_entry(client: Client, text: str, wish: Wish) -> str:
+    """The file's text with the entry in it: what a person added to an older one stays.
+
+    Raises:
+        MalformedError: the file is not what it should be, or could not be edited safely.
+    """
+    set_value = tomledit.set_value if client.format == "toml" else jsonedit.set_value
+    path = (*client.section, wish.name)
+    wanted, old = entry(client, wish), present(client, text, wish.name)
+    changed = text
+    if old is None:
+        changed = set_value(changed, path, wanted)
+    else:
+        for key, value in wanted.items():
+            if key == "env" and isinstance(old.get("env"), dict):
+                for variable, setting in value.items():
+                    changed = set_value(changed, (*path, "env", variable), setting)
+            else:
+                changed = set_value(changed, (*path, key), value)
+    if client.key == "prompt" and wish.with_key:
+        inputs = jsonedit.get_value(changed, ("inputs",))
+        known = cast("list[Any]", inputs) if isinstance(inputs, list) else []
+        if not any(isinstance(one, dict) and cast("Any", one).get("id") == PROMPT_ID for one in known):
+            changed = jsonedit.append_item(changed, ("inputs",), PROMPT)
+    _nothing_else(client, text, changed, wish.name, expected={**(old or {}), **wanted})
+    return changed
+
+
+def without_entry(client: Client, text: str, name: str = NAME) -> str:
+    """The file's text without the entry; the same text when it has none.
+
+    Raises:
+        MalformedError: as in `with_entry`.
+    """
+    if present(client, text, name) is None:
+        return text
+    path = (*client.section, name)
+    if client.format == "toml":
+        changed = tomledit.remove_value(text, path)
+    else:
+        changed = jsonedit.remove_value(text, path)
+        if client.key == "prompt" and client.reference not in changed:
+            changed = jsonedit.remove_item(changed, ("inputs",), "id", PROMPT_ID)
+    _nothing_else(client, text, changed, name, expected=None)
+    return changed
+
+
+def _nothing_else(
+    client: Client, before: str, after: str, name: str, *, expected: dict[str, Any] | None
+) -> None:
+    """Read both texts with another parser, and refuse an edit that changed what is not ours."""
+    read = _read_toml if client.format == "toml" else _read_json
+    old, new = read(before), read(after)
+    found = _take(new, client, name)
+    _take(old, client, name)
+    merged = dict(expected) if expected is not None else None
+    if merged is not None and found is not None and isinstance(found.get("env"), dict):
+        merged["env"] = found["env"]
+    if old != new or found != merged:
+        raise MalformedError("it could not be changed without touching something else")
+
+
+def _take(document: dict[str, Any], client: Client, name: str) -> dict[str, Any] | None:
+    """Remove from a document what an installation may change, and return the entry."""
+    owner: Any = document
+    for key in client.section:
+        owner = owner.get(key, {})
+    found = owner.pop(name, None)
+    if not owner:
+        document.pop(client.section[0], None)
+    if client.key == "prompt" and isinstance(document.get("inputs"), list):
+        document["inputs"] = [one for one in document["inputs"] if one.get("id") != PROMPT_ID]
+        if not document["inputs"]:
+            del document["inputs"]
+    return found
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    import jsonc  # pyright: ignore[reportMissingTypeStubs]
+
+    text = text.lstrip("\ufeff")
+    loads = cast("Callable[[str], Any]", jsonc.loads)
+    try:
+        return loads(text)
+    except ValueError:
+        if not text.strip():
+            return {}
+        # Comments alone are a file that says nothing yet.
+        return loads(text + "{}")
+
+
+def _read_toml(text: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(text)

@@ -1,0 +1,74 @@
+"""The command that a client runs: absolute, because a client started from a dock has almost no PATH."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflexio_mcp.install.errors import InstallError
+
+__all__ = ["Launch", "find_launch"]
+
+COMMAND = "reflexio-mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A program and what it is given."""
+
+    command: str
+    args: tuple[str, ...] = ()
+
+
+def find_launch(
+    *,
+    python: str = sys.executable,
+    prefix: str = sys.prefix,
+    env: Mapping[str, str] | None = None,
+) -> Launch:
+    """How to start this installation from anywhere.
+
+    Args:
+        python: the interpreter that runs now.
+        prefix: its environment.
+        env: where `PATH`, `UV` and the caches are named; the process's own when `None`.
+
+    Raises:
+        InstallError: this copy lives in a cache that is thrown away, and what made it is not found.
+    """
+    env = os.environ if env is None else env
+    runner = _throw_away(Path(prefix), env)
+    if runner:
+        found = _tool(runner, env)
+        if not found:
+            raise InstallError(
+                f"This copy runs from {runner}'s cache and {runner} was not found. "
+                f"Install it to stay, for example with `uv tool install {COMMAND}`, and run this again."
+            )
+        return Launch(found, (COMMAND,) if runner == "uvx" else ("run", COMMAND))
+    script = Path(python).parent / (COMMAND + (".exe" if os.name == "nt" else ""))
+    if script.is_file():
+        return Launch(str(script))
+    # -P: a file named like one of ours in the client's working folder is not imported.
+    return Launch(python, ("-P", "-m", "reflexio_mcp"))
+
+
+def _throw_away(prefix: Path, env: Mapping[str, str]) -> str:
+    """What made a throw-away environment: `uvx`, `pipx` or nothing."""
+    cache = env.get("UV_CACHE_DIR", "")
+    parts = prefix.parts
+    if (cache and Path(cache) in prefix.parents) or any(
+        part.startswith(("archive-v", "environments-v", "builds-v")) for part in parts
+    ):
+        return "uvx"
+    return "pipx" if "pipx" in parts and ".cache" in parts else ""
+
+
+def _tool(name: str, env: Mapping[str, str]) -> str:
+    beside = Path(env["UV"]).with_name("uvx.exe" if os.name == "nt" else "uvx") if env.get("UV") else None
+    if name == "uvx" and beside is not None and beside.is_file():
+        return str(beside)
+    found = shutil.which(name, path=env.get("PATH"))
+    return str(Path(found).absolute()) if found else ""

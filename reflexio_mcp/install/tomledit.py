@@ -1,0 +1,92 @@
+"""Edits of TOML that keep comments and layout, with `tomlkit`."""
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any, cast
+
+from reflexio_mcp.install.errors import MalformedError
+
+__all__ = ["get_value", "remove_value", "set_value"]
+
+
+def get_value(text: str, path: Sequence[str]) -> Any:
+    """The value at a path of names as Python objects; `None` when it is not there.
+
+    Raises:
+        MalformedError: the text is not TOML, or something on the path is not a table.
+    """
+    node: Any = _parsed(text)
+    for key in path:
+        node = _table(node, key).get(key)
+        if node is None:
+            return None
+    return node.unwrap() if hasattr(node, "unwrap") else node
+
+
+def set_value(text: str, path: Sequence[str], value: Any) -> str:
+    """The text with the value at a path set; tables that are missing on the way are made."""
+    import tomlkit
+
+    document = _parsed(text)
+    node: Any = document
+    for depth, key in enumerate(path[:-1]):
+        owner = _table(node, key)
+        if key not in owner:
+            # Only the innermost table needs a header of its own.
+            owner[key] = tomlkit.table(is_super_table=depth < len(path) - 1)
+        node = owner[key]
+    owner = _table(node, path[-1])
+    present = owner.get(path[-1])
+    if present is not None and (present.unwrap() if hasattr(present, "unwrap") else present) == value:
+        return text
+    owner[path[-1]] = _table_of(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+    return _dumped(text, document)
+
+
+def remove_value(text: str, path: Sequence[str]) -> str:
+    """The text without what is at a path; the same text when it is not there."""
+    document = _parsed(text)
+    node: Any = document
+    for key in path[:-1]:
+        node = _table(node, key).get(key)
+        if node is None:
+            return text
+    if path[-1] not in _table(node, path[-1]):
+        return text
+    del node[path[-1]]
+    return _dumped(text, document)
+
+
+def _parsed(text: str) -> Any:
+    import tomlkit
+    from tomlkit.exceptions import ParseError
+
+    try:
+        return tomlkit.parse(text)
+    except ParseError as error:
+        raise MalformedError(f"line {error.line}, column {error.col + 1}: this is not TOML") from None
+    except ValueError:
+        raise MalformedError("this is not TOML") from None
+
+
+def _table(node: Any, key: str) -> MutableMapping[str, Any]:
+    if not isinstance(node, MutableMapping):
+        raise MalformedError(f"what should hold {key!r} is not a table")
+    return cast("MutableMapping[str, Any]", node)
+
+
+def _table_of(value: dict[str, Any]) -> Any:
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, inner in value.items():
+        table[key] = _table_of(cast("dict[str, Any]", inner)) if isinstance(inner, dict) else inner
+    return table
+
+
+def _dumped(before: str, document: Any) -> str:
+    import tomlkit
+
+    text = tomlkit.dumps(document)
+    if "\r\n" in before:
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
+    return text
