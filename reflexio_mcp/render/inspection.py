@@ -4,7 +4,17 @@ import re
 from typing import Final
 
 from reflexio_mcp.render.requests import request_facts, request_head, turn_facts, turn_text
-from reflexio_mcp.render.words import BUDGET, NOTICE, Facts, Rendered, fence, indented, visible
+from reflexio_mcp.render.words import (
+    BUDGET,
+    NOTICE,
+    Facts,
+    Rendered,
+    beginning,
+    fence,
+    indented,
+    shown_id,
+    visible,
+)
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput
 
@@ -44,13 +54,14 @@ def inspected(
     facts = request_facts(item, full=False)
     facts.pop("first_words", None)
     head = request_head(facts)
-    session = visible(item.request.session_id)
+    session = shown_id(item.request.session_id)
     room = budget - len(head) - len(session)
     shown: list[Facts] = []
     lines: list[str] = []
     following = ""
     while index < len(turns):
-        turn = turn_facts(turns[index], max(room, 200), offset)
+        most = max(room, 200)
+        turn = turn_facts(turns[index], most, offset)
         # The content may take all the room; what stands beside it has its own, smaller bound.
         beside = turn_facts(turns[index], SIDE_CHARS)
         turn |= {key: value for key, value in beside.items() if not key.startswith("content")}
@@ -61,7 +72,7 @@ def inspected(
         shown.append(turn)
         lines.append(indented(text))
         room -= len(text)
-        end = offset + max(room + len(text), 200)
+        end = offset + beginning(turns[index].content, most, offset)[1]
         if len(turns[index].content) > end:
             following = f"{index}.{end}"
             break

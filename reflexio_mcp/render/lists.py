@@ -7,6 +7,7 @@ from reflexio_mcp.render.requests import request_facts, request_head, request_te
 from reflexio_mcp.render.words import (
     BUDGET,
     NAME_CHARS,
+    NAMES,
     NOTICE,
     Facts,
     Rendered,
@@ -16,6 +17,7 @@ from reflexio_mcp.render.words import (
     fence,
     indented,
     joined,
+    shown_id,
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -28,14 +30,17 @@ __all__ = ["RequestRoom", "SessionRoom", "page_of_requests", "page_of_sessions"]
 def session_facts(row: SessionRow) -> Facts:
     return dense(
         {
-            "session_id": visible(row.session_id),
-            "users": [visible(user) for user in row.users],
+            "session_id": shown_id(row.session_id),
+            "users": [shown_id(user) for user in row.users[:NAMES]],
+            "more_users": max(0, len(row.users) - NAMES) or None,
             "requests": row.requests,
             "interactions": row.interactions,
             "first": iso(row.first),
             "last": iso(row.last),
-            "sources": row.sources,
-            "agent_versions": [clip(version, NAME_CHARS) for version in row.agent_versions],
+            "sources": [clip(source, NAME_CHARS) for source in row.sources[:NAMES]],
+            "more_sources": max(0, len(row.sources) - NAMES) or None,
+            "agent_versions": [clip(version, NAME_CHARS) for version in row.agent_versions[:NAMES]],
+            "more_agent_versions": max(0, len(row.agent_versions) - NAMES) or None,
             "evaluation_only": row.evaluation_only or None,
             "first_words": visible(row.first_words),
         }
@@ -46,15 +51,22 @@ def session_text(facts: Mapping[str, Any]) -> str:
     head = joined(
         (
             facts["session_id"],
-            "user " + ", ".join(facts.get("users", ["?"])),
+            _named("user", facts, "users"),
             f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}",
             facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}",
-            "source " + ", ".join(facts["sources"]) if "sources" in facts else "",
-            "agent " + ", ".join(facts["agent_versions"]) if "agent_versions" in facts else "",
+            _named("source", facts, "sources"),
+            _named("agent", facts, "agent_versions"),
             f"evaluation-only {facts['evaluation_only']:,}" if "evaluation_only" in facts else "",
         )
     )
     return f"{head}\n  “{facts['first_words']}”" if "first_words" in facts else head
+
+
+def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
+    if key not in facts:
+        return ""
+    more = f" and {facts[f'more_{key}']:,} more" if f"more_{key}" in facts else ""
+    return f"{noun} {', '.join(facts[key])}{more}"
 
 
 class _Room:
@@ -141,7 +153,9 @@ def page_of_sessions(room: SessionRoom, page: Page[SessionRow], described: str) 
     more, more_facts = _more(page)
     returned = len(page.rows)
     head = (
-        f"{counted(returned, 'session')}, newest first." if returned else f"No session matches ({described})."
+        f"{counted(returned, 'session')}, newest first."
+        if returned
+        else f"No session matches ({clip(described, NAME_CHARS)})."
     )
     body = [fence("\n".join(room.texts))] if returned else []
     structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": room.facts, **more_facts}
@@ -155,7 +169,7 @@ def page_of_requests(room: RequestRoom, page: Page[RequestWithInteractions], des
     groups: list[Facts] = []
     lines: list[str] = []
     for item, facts, text in zip(page.rows, room.facts, room.texts, strict=True):
-        session = visible(item.request.session_id)
+        session = shown_id(item.request.session_id)
         if not groups or groups[-1]["session_id"] != session:
             groups.append({"session_id": session, "requests": []})
             lines.append(f"session {session}")
@@ -166,7 +180,7 @@ def page_of_requests(room: RequestRoom, page: Page[RequestWithInteractions], des
     head = (
         f"{counted(returned, 'request')} in {counted(len(groups), 'session')}, newest first."
         if returned
-        else f"No request matches ({described})."
+        else f"No request matches ({clip(described, NAME_CHARS)})."
     )
     body = [fence("\n".join(lines))] if returned else []
     structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}

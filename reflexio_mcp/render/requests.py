@@ -4,7 +4,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from reflexio_mcp.render.words import NAME_CHARS, Facts, clip, counted, dense, indented, joined, visible
+from reflexio_mcp.render.words import (
+    NAME_CHARS,
+    Facts,
+    beginning,
+    clip,
+    counted,
+    dense,
+    indented,
+    joined,
+    shown_id,
+    visible,
+)
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.listing import first_words
 from reflexio_mcp.traffic.times import iso
@@ -17,12 +28,12 @@ EXCERPT_CHARS: Final = 400
 
 def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
     """One interaction; contents cut to `chars`, `content` from `offset` on."""
-    rest = turn.content[offset:]
+    shown, used = beginning(turn.content, chars, offset)
     return dense(
         {
             "role": clip(turn.role, NAME_CHARS),
-            "content": visible(rest[:chars]),
-            "content_chars": len(turn.content) if offset or len(rest) > chars else None,
+            "content": shown,
+            "content_chars": len(turn.content) if used < len(turn.content) else None,
             "content_from": offset or None,
             "user_action": turn.user_action if turn.user_action != "none" else "",
             "user_action_description": clip(turn.user_action_description, chars),
@@ -57,10 +68,10 @@ def request_facts(item: RequestWithInteractions, *, full: bool, chars: int = EXC
     request = item.request
     return dense(
         {
-            "request_id": visible(request.request_id),
-            "user_id": visible(request.user_id),
+            "request_id": shown_id(request.request_id),
+            "user_id": shown_id(request.user_id),
             "created_at": iso(request.created_at),
-            "source": visible(request.source),
+            "source": clip(request.source, NAME_CHARS),
             "agent_version": clip(request.agent_version, NAME_CHARS),
             "evaluation_only": request.evaluation_only,
             "retrieval_experiment_id": clip(request.retrieval_experiment_id or "", NAME_CHARS),

@@ -280,3 +280,35 @@ async def test_an_id_with_a_hidden_character_is_found_and_forgotten_as_it_was_sh
         assert facts(await call(client, "get_request", request_id=shown))["request_id"] == shown
         done = facts(await call(client, "delete_session", session_id=group["session_id"]))
         assert done["outcomes"] == {"deleted": [shown]}
+
+
+async def test_no_stored_text_can_blow_an_answer_up(connect: Connect, clock: Clock) -> None:
+    async with connect() as client:
+        hidden = "\u202e" * 20_000
+        await publish(client, "hidden", "s1", hidden)
+        await publish(client, "i" * 50_000, "d" * 50_000, user_id="u" * 50_000, agent_version="v" * 1_000)
+        for index in range(40):
+            await publish(client, f"r{index}", "many", source=f"source-{index}", user_id=f"user-{index}")
+        clock.now += 60
+        for tool, arguments in (
+            ("list_sessions", {}),
+            ("list_requests", {"detail": "full"}),
+            ("list_requests", {"source": "none", "contains": "x" * 5_000}),
+            ("get_request", {"request_id": "hidden"}),
+            ("delete_session", {"session_id": "many"}),
+            ("delete_session", {"session_id": "d" * 50_000}),
+            ("get_request", {"request_id": "unknown" * 5_000}),
+            ("delete_request", {"request_id": "unknown" * 5_000}),
+        ):
+            result = await call(client, tool, **arguments)
+            assert len(text_of(result)) <= 10_000, tool
+
+        read, cursor = "", ""
+        for _ in range(40):
+            part = await call(
+                client, "get_request", request_id="hidden", **({"cursor": cursor} if cursor else {})
+            )
+            read += facts(part)["interactions"][0]["content"]
+            if not (cursor := facts(part).get("cursor", "")):
+                break
+        assert read.startswith("\\u202e" * 20_000)
