@@ -23,6 +23,7 @@ from wire import OURS, WireProcess
 from reflexio_mcp.store.app import create_app
 
 ROUNDS = 200
+WARM_UP = 10
 TARGET_MS = 2.0
 
 
@@ -86,16 +87,25 @@ async def _compare(
 
 
 async def _figure(what: str, tool: Callable[[], Any], rest: Callable[[], Awaitable[None]]) -> Figure:
-    through, direct = [], []
-    for round_number in range(ROUNDS + 10):
+    through: list[float] = []
+    direct: list[float] = []
+
+    async def timed_tool() -> None:
         begun = time.perf_counter()
         tool()
-        between = time.perf_counter()
+        through.append((time.perf_counter() - begun) * 1000)
+
+    async def timed_rest() -> None:
+        begun = time.perf_counter()
         await rest()
-        ended = time.perf_counter()
-        if round_number >= 10:
-            through.append((between - begun) * 1000)
-            direct.append((ended - between) * 1000)
+        direct.append((time.perf_counter() - begun) * 1000)
+
+    for round_number in range(WARM_UP + ROUNDS):
+        # Whoever goes second finds the file's log as the first left it, so they take turns.
+        first, second = (timed_tool, timed_rest) if round_number % 2 else (timed_rest, timed_tool)
+        await first()
+        await second()
+    del through[:WARM_UP], direct[:WARM_UP]
     return Figure(
         f"added by a tool call: {what}",
         median(through) - median(direct),
