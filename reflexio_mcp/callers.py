@@ -95,7 +95,12 @@ def read_caller(headers: Headers, settings: Settings, *, secret: bytes, token: s
 def _single(headers: Headers, name: bytes) -> str:
     """The value of a header that may be there once, in plain text. A comma may be a proxy's way to fold two."""
     values = [value for key, value in headers if key == name]
-    title = name.decode().replace("reflexio", "Reflexio").replace("api-key", "API-Key").replace("user-id", "User-Id")
+    title = (
+        name.decode()
+        .replace("reflexio", "Reflexio")
+        .replace("api-key", "API-Key")
+        .replace("user-id", "User-Id")
+    )
     title = title.replace("x-", "X-", 1)
     if len(values) > 1:
         raise CallerRefused("duplicate_header", f"{title} may be sent once.")
@@ -103,7 +108,9 @@ def _single(headers: Headers, name: bytes) -> str:
     if values and not value:
         raise CallerRefused("blank_header", f"{title} is blank.")
     if len(value) > _MOST_CHARS or "," in value or not (value.isascii() and value.isprintable()):
-        raise CallerRefused("odd_header", f"{title} takes printable ASCII without commas, {_MOST_CHARS} at most.")
+        raise CallerRefused(
+            "odd_header", f"{title} takes printable ASCII without commas, {_MOST_CHARS} at most."
+        )
     return value
 
 

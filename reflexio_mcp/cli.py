@@ -124,11 +124,13 @@ def _set_up(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
 
 def _log_to_stderr(settings: Settings) -> None:
     # Before the SDK does: it would add a handler of its own to an unconfigured root.
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    from reflexio_mcp.observing import Lines
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines(traces=settings.log_level == "DEBUG"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
     if settings.log_level != "DEBUG":
-        for chatty in ("mcp", "httpx", "httpcore"):
+        for chatty in ("mcp", "httpx", "httpcore", "uvicorn"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
@@ -152,7 +154,13 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _serve(transport: str, settings: Settings) -> int:
     if transport == "stdio":
+        if settings.tenancy != "off":
+            raise ConfigurationError(
+                "--tenancy / REFLEXIO_MCP_TENANCY header is for --transport http: on stdio there are no headers."
+            )
         from reflexio_mcp.stdio import serve
 
         return serve(settings)
-    raise ConfigurationError(f"--transport {transport} is not available yet; use stdio.")
+    from reflexio_mcp.http import serve as serve_http
+
+    return serve_http(settings)

@@ -1,0 +1,280 @@
+"""The ASGI app: paths, and the way of a request from the guard to the SDK's transports."""
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import INVALID_REQUEST
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reflexio_mcp.calls import CALLER
+from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
+from reflexio_mcp.http.guard import Guard, Refusal
+from reflexio_mcp.http.tokens import Tokens, bearer_tokens
+from reflexio_mcp.observing import event
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.limits import MAX_BODY_BYTES
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import Settings
+
+__all__ = ["MCP_PATH", "HttpApp", "create_app"]
+
+MCP_PATH: Final = "/mcp"
+SSE_PATH: Final = "/sse"
+MESSAGES_PATH: Final = "/messages/"
+
+MOST_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
+"""What the API takes, and the envelope around it."""
+
+READY_SECONDS: Final = 2.0
+"""How long an answer of `/ready` is given again: whoever asks cannot make the backend work."""
+
+PROBE_SECONDS: Final = 5.0
+LAST_WORDS_SECONDS: Final = 1.0
+
+_Headers = Sequence[tuple[bytes, bytes]]
+
+_CORS: Final = (
+    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (
+        b"access-control-allow-headers",
+        (
+            b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, "
+            b"mcp-name, traceparent, tracestate, x-reflexio-api-key, x-reflexio-user-id"
+        ),
+    ),
+    (b"access-control-max-age", b"600"),
+)
+
+logger = logging.getLogger("reflexio_mcp.http")
+
+
+class HttpApp:
+    """One server for clients of both protocol eras.
+
+    Args:
+        settings: the configuration.
+        tokens: the bearer tokens that are accepted.
+        client: used instead of the configured backend.
+
+    Raises:
+        ConfigurationError: a configuration that would leave the server open, or that cannot work.
+    """
+
+    def __init__(self, settings: Settings, tokens: Tokens, *, client: ReflexioClient | None = None) -> None:
+        self.settings = settings
+        self.server = build_server(settings, client=client)
+        self._runtime = self.server.runtime
+        self._guard = Guard(settings, tokens, self._runtime.secret)
+        armed = TransportSecuritySettings(
+            enable_dns_rebinding_protection=True,
+            allowed_hosts=self._guard.hosts,
+            allowed_origins=self._guard.origins,
+        )
+        self.server.streamable_http_app(
+            streamable_http_path=MCP_PATH,
+            stateless_http=not settings.keeps_sessions,
+            max_request_body_size=MOST_BYTES,
+            session_idle_timeout=settings.session_idle,
+            max_sessions=settings.max_sessions,
+            transport_security=armed,
+        )
+        self._mcp: ASGIApp = self.server.session_manager.handle_request
+        self._sse: ASGIApp = self.server.sse_app(
+            sse_path=SSE_PATH,
+            message_path=MESSAGES_PATH,
+            max_request_body_size=MOST_BYTES,
+            transport_security=armed,
+        )
+        self._exchanges = Exchanges()
+        self._streams = 0
+        self.stopping = False
+        self._ready = False
+        self._asked_at = -READY_SECONDS
+        self._asking = anyio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """What has to be entered before the first request, and left after the last."""
+        async with self._runtime.open(), self.server.session_manager.run():
+            yield
+
+    async def drain(self, seconds: float) -> None:
+        """Let running calls finish, then end what is left, and wait for the deletions that were promised.
+
+        Args:
+            seconds: how long calls may go on; then they are told to try again.
+        """
+        self.stopping = True
+        gate = self.server.gate
+        gate.refuse_new()
+        with anyio.move_on_after(seconds):
+            await gate.wait_idle()
+        gate.end_running()
+        await gate.wait_idle()  # a deletion that has begun goes on to its receipt
+        with anyio.move_on_after(LAST_WORDS_SECONDS):
+            await self._exchanges.wait_answered()
+            await anyio.sleep(LAST_WORDS_SECONDS / 20)  # answers on their way to a stream at /sse
+        self._exchanges.end_all()
+        await self._runtime.schedule.drain()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        path: str = scope["path"]
+        if path == "/health":
+            await _text(send, 200, "ok")
+            return
+        if path == "/ready":
+            ready = await self._is_ready()
+            await _text(send, 200 if ready else 503, "ready" if ready else "not ready")
+            return
+        try:
+            await self._answer(path, scope, receive, send)
+        except Refusal as refused:
+            self._log_refusal(scope, refused, began)
+            await _refuse(send, refused)
+
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path not in (MCP_PATH, SSE_PATH) and path != MESSAGES_PATH:
+            raise Refusal(404, "path", f"There is nothing here; this server speaks MCP at {MCP_PATH}.")
+        origin = self._guard.check_place(scope)
+        method: str = scope["method"]
+        if origin and method == "OPTIONS":
+            await _respond(send, 204, b"", [*_CORS, *_shared_with(origin)])
+            return
+        caller = self._guard.admit(scope)
+        scope[CALLER] = caller
+        scope["user"] = _user(caller.name)
+        if self.stopping and not _belongs_to_session(path, scope):
+            raise Refusal(503, "stopping", "This server is stopping; try again.", [(b"retry-after", b"1")])
+        if method == "POST":
+            receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
+
+        def decorate(message: Message) -> None:
+            message["headers"] = [*message.get("headers", ()), *_shared_with(origin)]
+
+        exchange = Exchange(send, standing=method == "GET", decorate=decorate if origin else None)
+        try:
+            if path == SSE_PATH and method == "GET":
+                await self._stream(exchange, scope, receive)
+            else:
+                await self._exchanges.run(
+                    exchange, self._mcp if path == MCP_PATH else self._sse, scope, receive
+                )
+        except Refusal:
+            raise
+        except Exception as error:  # noqa: BLE001 - the message may hold what the caller sent
+            logger.error("%s %s failed: %s", method, path, type(error).__name__)
+            await exchange.finish()
+
+    async def _stream(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        if self._streams >= self.settings.max_sessions:
+            raise Refusal(
+                503, "sessions", "Too many sessions are open; try again later.", [(b"retry-after", b"10")]
+            )
+        self._streams += 1
+        try:
+            await self._exchanges.run(exchange, self._sse, scope, receive)
+        finally:
+            self._streams -= 1
+
+    async def _is_ready(self) -> bool:
+        if self.stopping:
+            return False
+        async with self._asking:
+            if time.monotonic() - self._asked_at >= READY_SECONDS:
+                self._ready = False
+                with anyio.move_on_after(PROBE_SECONDS):
+                    try:
+                        await self._runtime.probe()
+                        self._ready = True
+                    except ReflexioError as error:
+                        logger.warning("the backend is not ready: %s", type(error).__name__)
+                self._asked_at = time.monotonic()
+            return self._ready
+
+    def _log_refusal(self, scope: Scope, refused: Refusal, began: float) -> None:
+        peer = scope.get("client")
+        event(
+            "refused",
+            logging.WARNING,
+            reason=refused.reason,
+            status=refused.status,
+            method=scope["method"][:10],
+            path=scope["path"] if refused.status != 404 else "",
+            peer=peer[0] if peer else "",
+            ms=round((time.perf_counter() - began) * 1000, 1),
+        )
+
+
+def create_app(settings: Settings) -> HttpApp:
+    """The app for an ASGI server of one's own; it needs the ASGI lifespan.
+
+    Raises:
+        ConfigurationError: a configuration that would leave the server open, or that cannot work.
+    """
+    tokens, _ = bearer_tokens(settings)
+    return HttpApp(settings, tokens)
+
+
+def _user(name: str) -> object:
+    # The SDK gives a session to the credential that opened it, and to no other.
+    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+    from mcp.server.auth.provider import AccessToken
+
+    return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[]))
+
+
+def _belongs_to_session(path: str, scope: Scope) -> bool:
+    return path == MESSAGES_PATH or (
+        scope["method"] != "GET" and any(name == b"mcp-session-id" for name, _ in scope["headers"])
+    )
+
+
+def _shared_with(origin: str) -> _Headers:
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version"),
+        (b"vary", b"Origin"),
+    )
+
+
+async def _text(send: Send, status: int, text: str) -> None:
+    await _respond(
+        send, status, text.encode(), [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
+    )
+
+
+async def _refuse(send: Send, refused: Refusal) -> None:
+    error = {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": refused.text}}
+    # The body may be unread, and is not going to be.
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refused.headers]
+    await _respond(send, refused.status, json.dumps(error).encode(), headers)
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: _Headers) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    sent = [*headers, length] if status != 204 else list(headers)
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

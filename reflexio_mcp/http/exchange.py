@@ -1,0 +1,147 @@
+"""One request and its response: read whole, answered once, ended when either side goes away."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reflexio_mcp.calls import GONE, Gone
+from reflexio_mcp.http.guard import Refusal
+
+__all__ = ["Exchange", "Exchanges", "read_body"]
+
+_FAREWELL_SECONDS: Final = 1.0
+"""Longest try to say a last word to a client that may not be reading."""
+
+
+async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> Receive:
+    """Read the whole body now, so that nobody waits for it later.
+
+    Args:
+        most: bytes that are taken.
+        seconds: how long it may take to arrive.
+
+    Returns:
+        A `receive` that gives the body at once, and then what the connection gives.
+
+    Raises:
+        Refusal: too large, or too slow.
+    """
+    too_large = Refusal(413, "body_too_large", f"The body is larger than {most // 2**20} MiB.")
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if declared.isdigit() and int(declared) > most:
+        raise too_large
+    body = bytearray()
+    messages: deque[Message] = deque()
+    with anyio.move_on_after(seconds) as limit:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                messages.append(message)
+                break
+            body += message.get("body", b"")
+            if len(body) > most:
+                raise too_large
+            if not message.get("more_body", False):
+                messages.append({"type": "http.request", "body": bytes(body), "more_body": False})
+                break
+    if limit.cancelled_caught:
+        raise Refusal(408, "slow_body", "The body did not arrive in time; nothing was done.")
+
+    async def replay() -> Message:
+        return messages.popleft() if messages else await receive()
+
+    return replay
+
+
+class Exchange:
+    """One request that is being answered.
+
+    Args:
+        send: of the connection.
+        standing: whether its answer goes on for as long as the client likes.
+        decorate: changes the response's first message.
+    """
+
+    def __init__(
+        self, send: Send, *, standing: bool = False, decorate: Callable[[Message], None] | None = None
+    ) -> None:
+        self.scope = anyio.CancelScope()
+        self.gone = Gone()
+        self.standing = standing
+        self._send = send
+        self._decorate = decorate
+        self.started = False
+        self.complete = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; whatever comes after the end of the response is dropped."""
+        if self.complete or (message["type"] == "http.response.start" and self.started):
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            if self._decorate:
+                self._decorate(message)
+        elif not message.get("more_body", False):
+            self.complete = True
+        await self._send(message)
+
+    def listening(self, receive: Receive) -> Receive:
+        """`receive`, noticing when the other side goes away."""
+
+        async def listen() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" and not self.complete:
+                self.gone.leave()
+            return message
+
+        return listen
+
+    async def finish(self) -> None:
+        """End the response in good order, wherever it stands."""
+        with suppress(OSError), anyio.move_on_after(_FAREWELL_SECONDS, shield=True):
+            if not self.started:
+                headers = [(b"retry-after", b"1"), (b"content-length", b"0"), (b"connection", b"close")]
+                await self.send({"type": "http.response.start", "status": 503, "headers": headers})
+            if not self.complete:
+                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Exchanges:
+    """The requests that are being answered, so that a stopping server can wait for them and end them."""
+
+    def __init__(self) -> None:
+        self._open: set[Exchange] = set()
+        self._changed = anyio.Event()
+
+    async def run(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        """Let `app` answer."""
+        scope[GONE] = exchange.gone
+        async with self._listed(exchange):
+            with exchange.scope:
+                await app(scope, exchange.listening(receive), exchange.send)
+            if exchange.scope.cancelled_caught:
+                await exchange.finish()
+
+    @asynccontextmanager
+    async def _listed(self, exchange: Exchange) -> AsyncGenerator[None]:
+        self._open.add(exchange)
+        try:
+            yield
+        finally:
+            self._open.discard(exchange)
+            self._changed.set()
+
+    async def wait_answered(self) -> None:
+        """Wait until only standing answers are open."""
+        while any(not exchange.standing for exchange in self._open):
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    def end_all(self) -> None:
+        """End what is open, streams included."""
+        for exchange in self._open:
+            exchange.scope.cancel()

@@ -1,0 +1,194 @@
+"""Who may ask at all: Host, Origin, bearer token, and headers that say one thing only.
+
+Everything is decided from the head of the request, before its body is read.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from reflexio_mcp.callers import KEY_HEADER, USER_HEADER, Caller, CallerRefused, read_caller
+from reflexio_mcp.http.tokens import Tokens
+from reflexio_mcp.settings import ConfigurationError, Settings
+
+__all__ = ["Guard", "Refusal", "is_loopback"]
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+
+_ONCE: Final = frozenset(
+    {
+        b"authorization",
+        b"host",
+        b"origin",
+        b"content-type",
+        b"content-length",
+        b"mcp-session-id",
+        KEY_HEADER,
+        USER_HEADER,
+    }
+)
+"""Headers that decide who is asking and for what: two of them, and two readers may take different ones."""
+
+_TOKEN_PARAMETERS: Final = frozenset(
+    {"token", "access_token", "auth_token", "bearer", "authorization", "api_key"}
+)
+
+
+class Refusal(Exception):
+    """A request that is not answered.
+
+    Args:
+        status: of the HTTP response.
+        reason: one word for the log.
+        text: a sentence for the caller; repeats nothing of what was sent.
+        headers: further ones of the response.
+    """
+
+    def __init__(
+        self, status: int, reason: str, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reason = reason
+        self.text = text
+        self.headers = headers
+
+
+class Guard:
+    """Decides about requests.
+
+    Args:
+        settings: what the operator allows.
+        tokens: the bearer tokens that are accepted.
+        secret: for the stand-ins of callers.
+
+    Raises:
+        ConfigurationError: what is allowed is not what can be allowed.
+    """
+
+    def __init__(self, settings: Settings, tokens: Tokens, secret: bytes) -> None:
+        if not is_loopback(settings.host) and not settings.allowed_hosts:
+            raise ConfigurationError(
+                f"--host / REFLEXIO_MCP_HOST {settings.host[:60]!r} can be reached from elsewhere: name the hosts that "
+                "clients use with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
+            )
+        for option, values in (("hosts", settings.allowed_hosts), ("origins", settings.allowed_origins)):
+            if any(
+                value.partition(":")[0] in ("*", "") or value.count("*") > value.endswith(":*")
+                for value in values
+            ):
+                raise ConfigurationError(
+                    f"--allowed-{option} / REFLEXIO_MCP_ALLOWED_{option.upper()} takes whole names; only a port may "
+                    "be left open, as in name:*."
+                )
+        self._settings = settings
+        self._tokens = tokens
+        self._secret = secret
+        self.hosts = _with_ports([*LOOPBACK, *settings.allowed_hosts])
+        loopback = [f"{scheme}://{host}" for scheme in ("http", "https") for host in LOOPBACK]
+        self.origins = [*_with_ports(loopback), *(origin.lower() for origin in settings.allowed_origins)]
+
+    def admit(self, scope: Scope) -> Caller:
+        """The caller of a request.
+
+        Raises:
+            Refusal: the request is not answered.
+        """
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        counts = Counter(name for name, _ in headers if name in _ONCE)
+        if any(count > 1 for count in counts.values()):
+            raise Refusal(400, "duplicate_header", "A header that decides about the request was sent twice.")
+        query: bytes = scope["query_string"]
+        if query and (self._tokens.are_in(query) or _names_a_token(query)):
+            raise Refusal(
+                400,
+                "token_in_query",
+                "Tokens do not belong in the address: send Authorization: Bearer TOKEN.",
+            )
+        token = self._token(headers)
+        try:
+            return read_caller(headers, self._settings, secret=self._secret, token=token)
+        except CallerRefused as refused:
+            raise Refusal(403, refused.reason, refused.text) from None
+
+    def check_place(self, scope: Scope) -> str:
+        """Check Host and Origin, which keep other people's web pages out.
+
+        Returns:
+            The Origin, empty where there is none.
+
+        Raises:
+            Refusal: a host or an origin that is not allowed.
+        """
+        hosts = _values(scope, b"host")
+        if len(hosts) != 1 or not _allowed(hosts[0], self.hosts):
+            raise Refusal(421, "host", "This server does not answer to that Host; see --allowed-hosts.")
+        origins = _values(scope, b"origin")
+        if not origins:
+            return ""
+        if len(origins) != 1 or not _allowed(origins[0], self.origins):
+            raise Refusal(403, "origin", "This Origin is not allowed here; see --allowed-origins.")
+        return origins[0]
+
+    def _token(self, headers: list[tuple[bytes, bytes]]) -> str:
+        if not self._tokens:
+            return ""
+        value = next((value for name, value in headers if name == b"authorization"), b"")
+        scheme, _, given = value.partition(b" ")
+        if scheme.lower() != b"bearer" or not self._tokens.check(given.strip()):
+            raise Refusal(
+                401,
+                "token" if value else "no_token",
+                "A bearer token is required: send Authorization: Bearer TOKEN.",
+                [(b"www-authenticate", b"Bearer")],
+            )
+        return given.strip().decode("latin-1")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what binds this address can be reached from this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _with_ports(names: Sequence[str]) -> list[str]:
+    # A name without a port stands for every port of it: what is public there is up to the proxy.
+    return [
+        form
+        for name in names
+        for form in ([name.lower()] if _has_port(name) else [name.lower(), f"{name.lower()}:*"])
+    ]
+
+
+def _has_port(name: str) -> bool:
+    return ":" in name.rpartition("]")[2].rpartition("//")[2]
+
+
+def _allowed(value: str, patterns: Sequence[str]) -> bool:
+    value = value.lower()
+    for pattern in patterns:
+        if value == pattern:
+            return True
+        if pattern.endswith(":*") and value.startswith(pattern[:-1]) and value[len(pattern) - 1 :].isdigit():
+            return True
+    return False
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]
+
+
+def _names_a_token(query: bytes) -> bool:
+    names = {
+        name.lower()
+        for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+    }
+    return bool(names & _TOKEN_PARAMETERS)

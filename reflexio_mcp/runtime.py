@@ -1,0 +1,175 @@
+"""What outlives one connection: clients, promised work, the keys that replicas share."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+import anyio
+from mcp.server.mcpserver.exceptions import ToolError
+
+from reflexio_mcp.backend import default_store, open_client, recovery_folder
+from reflexio_mcp.callers import Caller, ClientPool
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.tools.context import App
+from reflexio_mcp.tools.failures import describe
+from reflexio_mcp.traffic.acting import Safeguards
+from reflexio_mcp.traffic.codes import CodeMaker
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.scheduling import Schedule
+
+__all__ = ["Runtime"]
+
+_PUBLIC_SECRET: Final = b"reflexio-mcp"
+"""Without state keys every process makes the same stand-ins: a cursor goes on anywhere, and the key stays unknown."""
+
+_current: ContextVar[Reach | None] = ContextVar("reflexio_mcp_reach", default=None)
+
+
+class Runtime:
+    """What outlives one connection.
+
+    A server enters it with each lifespan; a transport that serves several connections opens it above them.
+
+    Args:
+        settings: the configuration.
+        client: used instead of the configured backend, and never closed here.
+    """
+
+    def __init__(self, settings: Settings, client: ReflexioClient | None = None) -> None:
+        self.settings = settings
+        self.schedule = Schedule(describe)
+        self._given = client
+        self._client = client
+        self._probe: ReflexioClient | None = None
+        self._users = 0
+        self._shared: App | None = None
+        self._pool = ClientPool(
+            lambda key: open_client(settings, api_key=key), settings.max_callers, self.schedule.running_for
+        )
+        self.secret = settings.state_keys[0].encode() if settings.state_keys else _PUBLIC_SECRET
+        # Without a key that other processes share, codes hold for this process alone.
+        self.safeguards = Safeguards.of(
+            cap=settings.delete_cap,
+            recovery_folder=recovery_folder(settings),
+            recovery_days=settings.recovery_days,
+            audit_log=settings.audit_log,
+        )
+        self._code_key = (settings.state_keys or (settings.api_key,))[0].encode() or secrets.token_bytes(32)
+
+    @property
+    def client(self) -> ReflexioClient:
+        """The client of the configured key."""
+        if self._client is None:
+            self._client = open_client(self.settings)
+        return self._client
+
+    @property
+    def where(self) -> str:
+        """The backend's address or file."""
+        if self.settings.embedded:
+            return self.settings.store or str(default_store())
+        return self.settings.base_url
+
+    def local_caller(self) -> Caller | None:
+        """Whoever is at the other end of a pipe; nobody where callers have to say who they are."""
+        return Caller(user_id=self.settings.user_id) if self.settings.tenancy == "off" else None
+
+    @asynccontextmanager
+    async def calling(self, caller: Caller) -> AsyncGenerator[None]:
+        """Make `caller` the one whose client and user everything inside this context works with.
+
+        Raises:
+            PoolFull: no client can be opened now.
+            BadAddress: the caller's key cannot be used.
+        """
+        if self.settings.tenancy == "off":
+            yield
+            return
+        async with self._pool.lease(caller) as client:
+            token = _current.set(Reach(client, caller.user_id, caller.key_id))
+            try:
+                yield
+            finally:
+                _current.reset(token)
+
+    def reach(self, headers: Any = None) -> Reach:
+        """The reach of the call that is being answered.
+
+        Args:
+            headers: not looked at: who is calling was decided where the request came in.
+
+        Raises:
+            ToolError: callers bring their own keys, and this is not inside anybody's call.
+        """
+        if self.settings.tenancy == "off":
+            return Reach(self.client, self.settings.user_id)
+        if (reach := _current.get()) is None:
+            raise ToolError(
+                "This call came without a Reflexio key; nothing was done. Send X-Reflexio-API-Key."
+            )
+        return reach
+
+    def codes(self, reach: Reach) -> CodeMaker:
+        """The plan codes of a reach; they fit nobody else's."""
+        scope = f"{self.where}\0{reach.owner}"
+        return CodeMaker(self._code_key, hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest())
+
+    async def probe(self) -> None:
+        """Ask the backend whether it runs, with nobody's key.
+
+        Raises:
+            ReflexioError: it does not, or cannot be reached.
+        """
+        if self.settings.tenancy == "off":
+            await self.client.health()
+            return
+        if self._probe is None:
+            self._probe = open_client(self.settings, api_key="")
+        await self._probe.health()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[App]:
+        """One lifespan for every connection. Leaving it waits for promised deletions and closes the clients."""
+        async with self.hold(), anyio.create_task_group() as tasks:
+            self._shared = self._app(tasks)
+            try:
+                yield self._shared
+            finally:
+                self._shared = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[App]:
+        """The lifespan of one connection: the shared one where there is one."""
+        if self._shared is not None:
+            yield self._shared
+            return
+        async with self.hold(), anyio.create_task_group() as tasks:
+            yield self._app(tasks)
+
+    def _app(self, tasks: anyio.abc.TaskGroup) -> App:
+        return App(self.settings, self, self.schedule, tasks, where=self.where)
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncGenerator[None]:
+        """Keep the clients open; the last one to leave closes them."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                with anyio.CancelScope(shield=True):
+                    await self._close()
+
+    async def _close(self) -> None:
+        mine = [self._probe] if self._given is not None else [self._probe, self._client]
+        self._probe = None
+        self._client = self._given
+        for client in mine:
+            if client is not None:
+                await client.aclose()
+        await self._pool.aclose()
