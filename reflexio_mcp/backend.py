@@ -9,7 +9,7 @@ from reflexio_mcp.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["default_store", "open_client"]
+__all__ = ["default_store", "open_client", "recovery_folder"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the transport of the embedded store answers it in process."""
@@ -20,6 +20,13 @@ def default_store() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "store.db"
+
+
+def recovery_folder(settings: Settings) -> Path:
+    """Where the recovery copies of deletions are kept."""
+    if settings.recovery_dir:
+        return Path(settings.recovery_dir)
+    return default_store().parent / "recovery"
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:

@@ -54,7 +54,7 @@ class Runtime:
         # Without a key that other processes share, codes hold for this process alone.
         self.safeguards = Safeguards.of(
             cap=settings.delete_cap,
-            recovery_folder=recovery_folder(settings),
+            recovery_folder=lambda: recovery_folder(settings),
             recovery_days=settings.recovery_days,
             audit_log=settings.audit_log,
         )

@@ -54,6 +54,7 @@ class Settings:
     mask: bool = False
     audit_log: str = ""
     recovery_days: int = 0
+    recovery_dir: str = ""
     log_level: LogLevel = "INFO"
     host: str = "127.0.0.1"
     port: int = 8765
@@ -237,6 +238,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Append one JSON line per destructive call to this file."),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",
            "Keep a local copy of what is deleted for this many days, for restore_requests."),
+    Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
+           "Folder of the recovery copies. Default: in the user's data folder."),
     Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
            "DEBUG, INFO, WARNING or ERROR", "How much goes to stderr."),
     Option("host", "REFLEXIO_MCP_HOST", _text, "an address to bind", "Address the HTTP server binds.", "http"),

@@ -1,5 +1,6 @@
 """Plans and receipts."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from reflexio_mcp.render.words import (
@@ -12,14 +13,17 @@ from reflexio_mcp.render.words import (
     dense,
     fence,
     joined,
+    shown_id,
     visible,
 )
 from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.traffic.codes import Changes
 from reflexio_mcp.traffic.deletion import Outcome, Receipt
+from reflexio_mcp.traffic.learnings import Learned
 from reflexio_mcp.traffic.plans import Doomed, Plan
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["plan_facts", "plan_lines", "planned", "receipt", "receipt_facts"]
+__all__ = ["named_ids", "plan_facts", "plan_lines", "planned", "receipt", "receipt_facts", "survivors"]
 
 NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
@@ -27,8 +31,13 @@ NAMED: Final = 10
 EXAMPLES: Final = 5
 """Requests a plan shows the first words of."""
 
-LISTED: Final = 100
-"""Ids a receipt names for each outcome; the rest is counted."""
+LISTED: Final = 60
+"""Ids an answer names for each outcome; the rest is counted."""
+
+IDS_CHARS: Final = 2_600
+"""Characters that the ids of one outcome may take."""
+
+AGENT_PLAYBOOKS: Final = "Agent playbooks are made from many users' traffic and are never deleted here."
 
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
@@ -36,22 +45,53 @@ def _top(counts: list[tuple[str, int]]) -> Facts:
     return named | ({"(others)": sum(count for _, count in counts[NAMED:])} if len(counts) > NAMED else {})
 
 
-def _example(item: Doomed) -> Facts:
+def named_ids(ids: Sequence[str]) -> list[str]:
+    """The first ids of a set, as many as an answer has room for; one at least."""
+    named: list[str] = []
+    room = IDS_CHARS
+    for one in ids[:LISTED]:
+        shown = shown_id(one)
+        room -= len(shown) + 2
+        if named and room < 0:
+            break
+        named.append(shown)
+    return named
+
+
+def _example(item: Doomed, masked: bool) -> Facts:
     return dense(
         {
-            "request_id": visible(item.request_id),
+            "request_id": shown_id(item.request_id),
             "created_at": iso(item.created_at),
-            "first_words": visible(item.first_words),
+            "first_words": "" if masked else visible(item.first_words),
         }
     )
 
 
-def plan_facts(plan: Plan) -> Facts:
+def _learned(learned: Learned | None) -> Facts | None:
+    if learned is None:
+        return None
+    return dense(
+        {
+            "profiles": len(learned.profiles),
+            "user_playbooks": len(learned.playbooks),
+            "users_not_counted": learned.users_left_out or None,
+        }
+    )
+
+
+def _missing(plan: Plan) -> Facts:
+    named = named_ids(plan.not_found)
+    return {
+        "not_found": named,
+        "not_found_count": len(plan.not_found) if len(plan.not_found) > len(named) else None,
+    }
+
+
+def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     """What a plan would take, as facts."""
     if not plan.doomed:
-        return dense({"requests": 0, "not_found": [visible(one) for one in plan.not_found[:LISTED]]}) | {
-            "requests": 0
-        }
+        return {"requests": 0, **dense(_missing(plan))}
     return dense(
         {
             "requests": len(plan.doomed),
@@ -61,9 +101,11 @@ def plan_facts(plan: Plan) -> Facts:
             "users": _top(plan.count_by("user_id")),
             "sessions": _top(plan.count_by("session_id")),
             "sources": _top(plan.count_by("source")),
-            "examples": [_example(item) for item in plan.doomed[:EXAMPLES]],
-            "not_found": [visible(one) for one in plan.not_found[:LISTED]],
-            "not_found_count": len(plan.not_found) if len(plan.not_found) > LISTED else None,
+            "learned": _learned(plan.learned),
+            "include_learnings": plan.include_learnings,
+            "erase": plan.erase,
+            "examples": [_example(item, masked) for item in plan.doomed[:EXAMPLES]],
+            **_missing(plan),
         }
     )
 
@@ -85,65 +127,172 @@ def plan_lines(facts: Facts) -> list[str]:
     return lines
 
 
-def _missing(facts: Facts) -> list[str]:
-    if "not_found" not in facts:
-        return []
-    count = facts.get("not_found_count", len(facts["not_found"]))
-    return [f"Not found ({count:,}): {', '.join(facts['not_found'][:NAMED])}{' …' if count > NAMED else ''}"]
+def _named(name: str, ids: list[str], count: int) -> str:
+    return f"{name} ({count:,}): {', '.join(ids)}{' …' if count > len(ids) else ''}"
 
 
-def planned(plan: Plan, *, lead: str, code: str = "", following: str = "") -> Rendered:
+def _count_of(learned: Learned) -> str:
+    count = (
+        f"{counted(len(learned.profiles), 'profile')} and {counted(len(learned.playbooks), 'user playbook')}"
+    )
+    more = f" (those of {learned.users_left_out:,} more users were not counted)"
+    return count + (more if learned.users_left_out else "")
+
+
+def survivors(plan: Plan) -> str:
+    """What would be left of the set, in a sentence or two."""
+    if plan.learned is None:
+        return f"What was learned from it could not be read, and stays. {AGENT_PLAYBOOKS}"
+    if not plan.learned.count and not plan.learned.users_left_out:
+        return f"No profile or user playbook was learned from it. {AGENT_PLAYBOOKS}"
+    if plan.include_learnings:
+        return f"{_count_of(plan.learned)} learned from it go too. {AGENT_PLAYBOOKS}"
+    return f"{_count_of(plan.learned)} learned from it stay; include_learnings=true removes them too. {AGENT_PLAYBOOKS}"
+
+
+def planned(
+    plan: Plan,
+    *,
+    lead: str,
+    status: str = "planned",
+    code: str = "",
+    following: str = "",
+    changes: Changes | None = None,
+    masked: bool = False,
+) -> Rendered:
     """A plan that was not carried out.
 
     Args:
         lead: first sentence: that nothing was deleted, and why.
+        status: the same in one word.
         code: what a second call brings as `confirm`.
         following: last sentence: what to do.
+        changes: what is different from the set that an earlier code was for.
+        masked: leave stored words out.
     """
-    facts = plan_facts(plan)
-    structured: Facts = {"notice": NOTICE, "status": "planned", "deleted": 0, "plan": facts}
+    facts = plan_facts(plan, masked=masked)
+    structured: Facts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
+    body = plan_lines(facts) if plan.doomed else []
+    if "not_found" in facts:
+        count = facts.get("not_found_count", len(facts["not_found"]))
+        body.append(_named("not found", facts["not_found"], count))
+    text = [lead]
+    if changes is not None and changes.code is not None:
+        structured["changed"] = _change_facts(changes, plan)
+        text.append(_change_words(structured["changed"]))
+    if body:
+        text.append(fence("\n".join(body)))
+    if plan.doomed:
+        structured["survives"] = survivors(plan)
+        text.append(structured["survives"])
     if code:
         structured["confirm"] = code
     structured["next"] = following
-    body = [fence("\n".join(plan_lines(facts)))] if plan.doomed else []
-    return Rendered("\n".join([lead, *body, *_missing(facts), following]), structured)
+    return Rendered("\n".join([*text, following]), structured)
+
+
+def _change_facts(changes: Changes, plan: Plan) -> Facts:
+    assert changes.code is not None
+    facts: Facts = {"code_of": iso(changes.code.made_at), "code_for_requests": changes.code.count}
+    if changes.known:
+        return facts | {
+            "added_count": len(changes.added),
+            "removed_count": len(changes.removed),
+            "added": named_ids(changes.added),
+            "removed": named_ids(changes.removed),
+        }
+    # The earlier set is not known here: count what can have come since.
+    since = sum(item.created_at > changes.code.made_at for item in plan.doomed)
+    return facts | {"now_requests": len(plan.doomed), "arrived_since": since}
+
+
+def _change_words(facts: Facts) -> str:
+    head = f"The code is of {facts['code_of']} and for {counted(facts['code_for_requests'], 'request')}."
+    if "added_count" not in facts:
+        return (
+            f"{head} Now there are {facts['now_requests']:,}, {facts['arrived_since']:,} of them arrived since; "
+            "which others differ is not known here."
+        )
+    lines = [
+        _named(name, facts[name], facts[f"{name}_count"]) for name in ("added", "removed") if facts[name]
+    ]
+    return f"{head}\n{fence(chr(10).join(lines))}" if lines else head
 
 
 def receipt_facts(done: Receipt) -> Facts:
     """A receipt as facts: what became of each id, counted and named."""
     outcomes: tuple[Outcome, ...] = ("deleted", "still_present", "not_allowed", "unknown", "not_found")
-    counts = {outcome: done.count(outcome) for outcome in outcomes if done.count(outcome)}
+    counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in outcomes if done.count(outcome)}
     facts: Facts = {
         "status": "complete" if done.complete else "incomplete",
         "deleted": done.count("deleted"),
         "counts": counts,
-        "outcomes": {outcome: [visible(one) for one in done.ids(outcome)[:LISTED]] for outcome in counts},
+        "outcomes": {outcome: named_ids(done.ids(outcome)) for outcome in counts},
     }
+    facts |= dense(
+        {
+            "deleted_by_others": done.by_others or None,
+            "learned_deleted": _learned(done.learned_gone) if done.plan.include_learnings else None,
+            "learned_left": _learned(done.learned_left),
+            "copy_id": done.copy_id,
+            "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
+            "copies_changed": done.forgotten or None,
+            "problems": list(done.problems),
+        }
+    )
     if done.failure is not None:
         facts["failure"] = explain(done.failure)
     return facts
 
 
-def receipt(done: Receipt, *, survives: str) -> Rendered:
-    """What a deletion did.
-
-    Args:
-        survives: what the deletion left behind, as a sentence.
-    """
+def receipt(done: Receipt) -> Rendered:
+    """What a deletion did."""
     facts = receipt_facts(done)
     counts = facts["counts"]
-    lines = [
-        f"{outcome}: {', '.join(named[:NAMED])}{f' … {counts[outcome]:,} in all' if counts[outcome] > NAMED else ''}"
-        for outcome, named in facts["outcomes"].items()
-    ]
     head = (
         f"Deleted {facts['deleted']:,} of {counted(len(done.plan.ids), 'request')}, checked by reading again."
     )
-    text = [head, fence("\n".join(lines)), survives]
+    lines = [
+        _named(outcome.replace("_", " "), named, counts[outcome])
+        for outcome, named in facts["outcomes"].items()
+    ]
+    text = [head, fence("\n".join(lines))]
+    if done.by_others:
+        text.append(
+            f"{done.by_others:,} of them had been deleted by somebody else in the meantime; "
+            "the service does not say which."
+        )
+    survives = _survives(done)
     structured: Facts = {"notice": NOTICE, **facts, "survives": survives}
+    text.append(survives)
+    if done.copy_id:
+        text.append(
+            f"Until {facts['copy_kept_until']} it can be put back: restore_requests with copy_id={done.copy_id}"
+        )
+    if done.forgotten:
+        text.append(f"Taken out of {done.forgotten:,} older recovery copies too.")
+    text += done.problems
     if "failure" in facts:
         text.append(f"It stopped: {facts['failure']}")
     if not done.complete:
         structured["next"] = "Call the same deletion again to finish; what is gone stays gone."
         text.append(structured["next"])
     return Rendered("\n".join(text), structured)
+
+
+def _survives(done: Receipt) -> str:
+    if not done.plan.include_learnings:
+        left = done.learned_left
+        if left is None:
+            return f"What was learned from it could not be read, and stays. {AGENT_PLAYBOOKS}"
+        if not left.count and not left.users_left_out:
+            return f"No profile or user playbook was learned from it. {AGENT_PLAYBOOKS}"
+        return f"{_count_of(left)} learned from it stay. {AGENT_PLAYBOOKS}"
+    gone = (
+        f"{_count_of(done.learned_gone or Learned())} learned from it were deleted, checked by reading again"
+    )
+    if done.learned_left is None:
+        return f"{gone}; whether any are left could not be read. {AGENT_PLAYBOOKS}"
+    if done.learned_left.count:
+        return f"{gone}; {_count_of(done.learned_left)} are still there. {AGENT_PLAYBOOKS}"
+    return f"{gone}. {AGENT_PLAYBOOKS}"

@@ -3,7 +3,7 @@
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.tools import deleting, listing, publishing, status
+from reflexio_mcp.tools import deleting, listing, publishing, restoring, status
 from reflexio_mcp.tools.specs import ToolSpec, build
 
 __all__ = ["CATALOG", "offered"]
@@ -12,6 +12,7 @@ CATALOG: tuple[ToolSpec, ...] = (
     *publishing.SPECS,
     *listing.SPECS,
     *deleting.SPECS,
+    *restoring.SPECS,
     *status.SPECS,
 )
 """Every tool, in the order in which they are listed."""
@@ -31,8 +32,18 @@ def offered(settings: Settings) -> list[Tool]:
     chosen = [
         spec
         for spec in CATALOG
-        if (not settings.tools or spec.name in settings.tools) and (spec.read_only or not settings.read_only)
+        if (not settings.tools or spec.name in settings.tools)
+        and (spec.read_only or not settings.read_only)
+        and (settings.recovery_days or spec.name != "restore_requests")
     ]
-    # A value that the operator fixed leaves every schema.
-    without = frozenset({"user_id"}) if settings.user_id else frozenset[str]()
+    # What the operator fixed, or what means nothing here, leaves every schema.
+    without = frozenset(
+        name
+        for name, gone in (
+            ("user_id", bool(settings.user_id)),
+            ("erase", not settings.recovery_days),
+            ("include_learnings", settings.embedded),
+        )
+        if gone
+    )
     return [build(spec, without=without) for spec in chosen]

@@ -1,6 +1,6 @@
 """What a tool finds around it: the caller's reach, the operator's decisions, the promises still running."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import anyio
@@ -10,6 +10,7 @@ from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.render.words import Rendered
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic.acting import Safeguards
 from reflexio_mcp.traffic.codes import CodeMaker
 from reflexio_mcp.traffic.plans import Progress
 from reflexio_mcp.traffic.reach import Reach
@@ -29,6 +30,11 @@ class Doors(Protocol):
         """The plan codes of a reach."""
         ...
 
+    @property
+    def safeguards(self) -> Safeguards:
+        """What stands around every deletion of this process."""
+        ...
+
 
 @dataclass
 class App:
@@ -40,7 +46,6 @@ class App:
         schedule: promised work, shared by every connection.
         tasks: where promised work of this connection runs; it is waited for before the lifespan ends.
         where: the backend's address or file, in words.
-        plans_seen: the ids behind recent plan codes, to name what is missing when a set has changed.
     """
 
     settings: Settings
@@ -48,7 +53,6 @@ class App:
     schedule: Schedule
     tasks: TaskGroup
     where: str = ""
-    plans_seen: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 Call: TypeAlias = Context[App, Any]

@@ -1,57 +1,240 @@
 """Taking traffic back: plan, consent, act, receipt."""
 
-from mcp.types import CallToolResult
+from dataclasses import replace
+from typing import Annotated
 
-from reflexio_mcp.confirmation import weigh
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.types import CallToolResult
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from reflexio_mcp.confirmation import Reply, Verdict
 from reflexio_mcp.render.deletions import planned, receipt
 from reflexio_mcp.render.words import Rendered, visible
-from reflexio_mcp.tools.context import Call, answer, app_of, reach_of, reporter
-from reflexio_mcp.tools.parameters import Confirm, SessionId, UserId, WaitForReceipt
-from reflexio_mcp.tools.specs import INTEGER, OBJECT, STRING, ToolSpec, obj
-from reflexio_mcp.traffic.deletion import execute
+from reflexio_mcp.tools.consenting import Prepared, ask, prepare, verdict_of
+from reflexio_mcp.tools.context import Call, answer, app_of, reach_of
+from reflexio_mcp.tools.parameters import (
+    AgentVersion,
+    Confirm,
+    Contains,
+    EndTime,
+    Erase,
+    IncludeLearnings,
+    SessionId,
+    Source,
+    StartTime,
+    UserId,
+    WaitForReceipt,
+)
+from reflexio_mcp.tools.specs import INTEGER, OBJECT, STRING, STRINGS, ToolSpec, obj
+from reflexio_mcp.traffic.acting import Agreed, carry_out
+from reflexio_mcp.traffic.codes import changes_between, read_code
+from reflexio_mcp.traffic.deletion import Receipt
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.filters import make_filter
 from reflexio_mcp.traffic.inspecting import require_id
-from reflexio_mcp.traffic.plans import Plan, plan_ids, plan_session
+from reflexio_mcp.traffic.plans import Plan, Progress, plan_filter, plan_ids, plan_session
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.scheduling import Job
 
 __all__ = ["SPECS"]
 
-SURVIVES = "Profiles and playbooks already learned from it stay."
+RequestIds = Annotated[list[str] | SkipJsonSchema[None], Field(description="up to 10,000; or use the filter")]
+Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
+
+NAMES_NOTHING = (
+    "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; "
+    "nothing was deleted. everything=true deletes all there is."
+)
+
+
+async def prepare_request(
+    call: Call, request_id: str, confirm: str, include_learnings: bool, erase: bool
+) -> Prepared:
+    wanted = require_id("request_id", request_id)
+
+    async def look_up(reach: Reach, progress: Progress) -> Plan:
+        return await plan_ids(reach, [wanted], what=f"request {wanted}", progress=progress)
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
+
+
+async def ask_request(
+    call: Call, prepared: Annotated[Prepared, Resolve(prepare_request)]
+) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
 
 
 async def delete_request(
-    call: Call, request_id: str, confirm: Confirm = "", wait_for_response: WaitForReceipt = True
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_request)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_request)],
+    request_id: str,
+    confirm: Confirm = "",
+    include_learnings: IncludeLearnings = False,
+    erase: Erase = False,
+    wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
-    request_id = require_id("request_id", request_id)
-    plan = await plan_ids(reach_of(call), [request_id], what=f"request {request_id}")
-    return await _delete(call, plan, confirm, wait_for_response)
+    return await _finish(call, "delete_request", prepared, consent, wait_for_response)
+
+
+async def prepare_session(
+    call: Call, session_id: str, user_id: str, confirm: str, include_learnings: bool, erase: bool
+) -> Prepared:
+    async def look_up(reach: Reach, progress: Progress) -> Plan:
+        return await plan_session(reach, session_id, user_id, progress=progress)
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
+
+
+async def ask_session(
+    call: Call, prepared: Annotated[Prepared, Resolve(prepare_session)]
+) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
 
 
 async def delete_session(
     call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_session)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_session)],
     session_id: SessionId,
     user_id: UserId = "",
     confirm: Confirm = "",
+    include_learnings: IncludeLearnings = False,
+    erase: Erase = False,
     wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
-    plan = await plan_session(reach_of(call), session_id, user_id)
-    return await _delete(call, plan, confirm, wait_for_response)
+    return await _finish(call, "delete_session", prepared, consent, wait_for_response)
 
 
-async def _delete(call: Call, plan: Plan, confirm: str, wait: bool) -> CallToolResult:
-    app, reach = app_of(call), reach_of(call)
+async def prepare_set(
+    call: Call,
+    request_ids: list[str] | None,
+    user_id: str,
+    session_id: str,
+    source: str,
+    agent_version: str,
+    start_time: str,
+    end_time: str,
+    contains: str,
+    everything: bool,
+    confirm: str,
+    include_learnings: bool,
+    erase: bool,
+) -> Prepared:
+    fixed = reach_of(call).user_id
+    # The scope's own user is no choice of the caller's: it alone does not narrow anything.
+    chosen = ("" if fixed else user_id, session_id, source, agent_version, start_time, end_time)
+    named = any(text.strip() for text in chosen)
+    if request_ids is not None and (named or contains.strip() or everything):
+        raise InvalidInput("request_ids", "cannot go with a filter; give one of them. Nothing was deleted.")
+    if request_ids is None and not named and not everything:
+        raise InvalidInput("delete_requests" if fixed else "The filter", NAMES_NOTHING)
+
+    async def look_up(reach: Reach, progress: Progress) -> Plan:
+        if request_ids is not None:
+            return await plan_ids(reach, request_ids, progress=progress)
+        wanted = make_filter(
+            reach,
+            user_id=user_id,
+            session_id=session_id,
+            source=source,
+            agent_version=agent_version,
+            start_time=start_time,
+            end_time=end_time,
+            contains=contains,
+        )
+        return replace(await plan_filter(reach, wanted, progress=progress), everything=everything)
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
+
+
+async def ask_set(call: Call, prepared: Annotated[Prepared, Resolve(prepare_set)]) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
+
+
+async def delete_requests(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_set)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_set)],
+    request_ids: RequestIds = None,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    everything: Everything = False,
+    confirm: Confirm = "",
+    include_learnings: IncludeLearnings = False,
+    erase: Erase = False,
+    wait_for_response: WaitForReceipt = True,
+) -> CallToolResult:
+    return await _finish(call, "delete_requests", prepared, consent, wait_for_response)
+
+
+async def _finish(
+    call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
+) -> CallToolResult:
+    app, reach, plan = app_of(call), reach_of(call), prepared.plan
+    masked = app.settings.mask
     if not plan.doomed:
-        lead = f"{visible(plan.what)[:300]}: not found, nothing was deleted."
-        rendered = planned(plan, lead=lead[0].upper() + lead[1:], following="Find ids with list_requests.")
-        return answer(Rendered(rendered.text, {**rendered.structured, "status": "not_found"}))
-    verdict = weigh(app.settings, app.doors.codes(reach), plan, confirm)
+        return answer(_nothing_there(call, prepared))
+    verdict = verdict_of(prepared, consent)
     if not verdict.act:
-        return answer(planned(plan, lead=verdict.lead, code=verdict.code, following=verdict.following))
-    if not wait:
-        job = app.schedule.start(app.tasks, plan.what, reach.owner, lambda: execute(reach, plan))
-        following = f"The receipt will be in get_status as deletion {job.number}."
-        rendered = planned(plan, lead="Scheduled, not yet done. This will go:", following=following)
-        return answer(Rendered(rendered.text, {**rendered.structured, "status": "scheduled"}))
-    done = await execute(reach, plan, progress=reporter(call))
-    return answer(receipt(done, survives=SURVIVES))
+        shown = planned(
+            plan,
+            lead=verdict.lead,
+            status=verdict.status,
+            code=verdict.code,
+            following=verdict.following,
+            changes=verdict.changes,
+            masked=masked,
+        )
+        return answer(shown)
+    guards = app.doors.safeguards
+    owner = app.doors.codes(reach).scope
+    agreed = Agreed(tool, _client_of(call), verdict.mode, owner, reach.user_id)
+    if wait:
+        async with prepared.beats.steady("deleting"):
+            done = await carry_out(reach, plan, agreed, guards, progress=prepared.beats)
+        return answer(receipt(done))
+
+    async def work() -> Receipt:
+        return await carry_out(reach, plan, agreed, guards)
+
+    job: Job = app.schedule.start(app.tasks, plan.what, reach.owner, work)
+    following = f"The receipt will be in get_status as deletion {job.number}."
+    lead = "Scheduled, not yet done. This will go:"
+    return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=masked))
+
+
+def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
+    app, reach, plan = app_of(call), reach_of(call), prepared.plan
+    scope = app.doors.codes(reach).scope
+    guards = app.doors.safeguards
+    lead = f"{visible(plan.what)[:300]}: not found, nothing was deleted."
+    following = "Find ids with list_requests."
+    changes = None
+    # A code that fitted a set of which nothing is left.
+    if before := guards.seen.recall(scope, prepared.confirm):
+        changes = changes_between(before, {}, read_code(prepared.confirm))
+    if guards.copies.days and (held := guards.copies.holding(scope, plan.not_found)):
+        names = ", ".join(copy.copy_id for copy in held[:5])
+        following = f"A recovery copy still holds it until its days are over (copy_id={names}). {following}"
+    return planned(
+        plan, lead=lead[0].upper() + lead[1:], status="not_found", following=following, changes=changes
+    )
+
+
+def _client_of(call: Call) -> str:
+    opened = call.session.client_params
+    if opened is None:
+        return "unnamed"
+    info = opened.client_info
+    return visible(f"{info.name} {info.version}")[:200]
 
 
 _OUTCOME = obj(
@@ -61,8 +244,15 @@ _OUTCOME = obj(
     deleted=INTEGER,
     plan=OBJECT,
     confirm=STRING,
+    changed=OBJECT,
     counts=OBJECT,
     outcomes=OBJECT,
+    deleted_by_others=INTEGER,
+    learned_deleted=OBJECT,
+    learned_left=OBJECT,
+    copy_id=STRING,
+    problems=STRINGS,
+    failure=STRING,
     survives=STRING,
     next=STRING,
 )
@@ -78,7 +268,14 @@ SPECS = (
     ToolSpec(
         delete_session,
         "Delete a session",
-        "Forget or clean up a conversation: every stored request of a session. Shows what would go first.",
+        "Forget a conversation: every stored request of a session. Shows what would go first.",
+        _OUTCOME,
+        destructive=True,
+    ),
+    ToolSpec(
+        delete_requests,
+        "Delete many requests",
+        "Clean up: forget a set of stored requests, by ids or by filter. Shows what would go first.",
         _OUTCOME,
         destructive=True,
     ),

@@ -11,6 +11,8 @@ __all__ = [
     "Cursor",
     "Detail",
     "EndTime",
+    "Erase",
+    "IncludeLearnings",
     "Limit",
     "SessionId",
     "Source",
@@ -30,4 +32,6 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(description="from the page before")]
 Detail = Literal["summary", "full"]
 Confirm = Annotated[str, Field(description="code from this call's plan")]
+IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
+Erase = Annotated[bool, Field(description="keep no recovery copy")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]

@@ -1,18 +1,23 @@
 """Plan codes: what a second call brings to say "this set, as I saw it".
 
-A code is bound to the exact set of ids, the caller's scope and the moment of the plan by a key that stored text
-cannot know, so that a code written into a conversation by somebody else never fits. No state is kept: whoever
-has the key can check it.
+A code is bound to the exact set of ids (each with a mark that tells it from a later request of that id), the
+caller's scope and the moment of the plan by a key that stored text cannot know, so that a code written into a
+conversation by somebody else never fits. No state is kept: whoever has the key can check it.
 """
 
 import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["CodeMaker", "PlanCode", "read_code"]
+__all__ = ["Changes", "CodeMaker", "PlanCode", "PlansSeen", "changes_between", "read_code"]
+
+MARKS_KEPT: Final = 100_000
+"""Ids that `PlansSeen` remembers over all its plans; the newest plan is kept whatever its size."""
 
 _CODE = re.compile(r"(\d{1,7})-([0-9a-z]{1,8})-([A-Z2-7]{16})")
 
@@ -24,6 +29,24 @@ class PlanCode:
     count: int
     made_at: int
     seal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is different between the set a code was made for and the set as it is.
+
+    Args:
+        code: the code that was brought.
+        added, removed: the ids, where this process still knows the earlier set.
+        known: whether it does.
+        flags: what the code was given for, when only that is different (`none` for neither option).
+    """
+
+    code: PlanCode | None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    known: bool = False
+    flags: str = ""
 
 
 class CodeMaker:
@@ -38,29 +61,66 @@ class CodeMaker:
         self._key = hashlib.sha256(b"reflexio-mcp plan code\0" + key).digest()
         self._scope = scope
 
-    def make(self, request_ids: Iterable[str], *, flags: str, now: float) -> str:
+    @property
+    def scope(self) -> str:
+        """Who the codes are for: a digest that differs between backends and users."""
+        return self._scope
+
+    def make(self, marks: Mapping[str, str], *, flags: str, now: float) -> str:
         """The code for a set.
 
         Args:
-            request_ids: in any order.
+            marks: each request id with its mark.
             flags: what else the person saw and must not change (such as `learnings`).
             now: epoch seconds.
         """
-        ids = sorted(request_ids)
         made_at = int(now)
-        return f"{len(ids)}-{_base36(made_at)}-{self._seal(ids, flags, made_at)}"
+        return f"{len(marks)}-{_base36(made_at)}-{self._seal(marks, flags, made_at)}"
 
-    def fits(self, code: PlanCode, request_ids: Iterable[str], *, flags: str) -> bool:
+    def fits(self, code: PlanCode, marks: Mapping[str, str], *, flags: str) -> bool:
         """Whether the code was made for exactly this set. Compares in constant time."""
-        ids = sorted(request_ids)
-        return hmac.compare_digest(code.seal, self._seal(ids, flags, code.made_at))
+        return hmac.compare_digest(code.seal, self._seal(marks, flags, code.made_at))
 
-    def _seal(self, ids: list[str], flags: str, made_at: int) -> str:
+    def _seal(self, marks: Mapping[str, str], flags: str, made_at: int) -> str:
         digest = hmac.new(self._key, digestmod=hashlib.sha256)
-        for part in (self._scope, flags, str(made_at), *ids):
+        entries = (part for entry in sorted(marks.items()) for part in entry)
+        for part in (self._scope, flags, str(made_at), *entries):
             raw = part.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(8, "big") + raw)
         return base64.b32encode(digest.digest()[:10]).decode()
+
+
+class PlansSeen:
+    """The sets behind the codes this process gave out lately, to name what has changed since.
+
+    Only a help: a code is checked without it, and another process that has the key accepts it too.
+    """
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
+        self._marks = 0
+
+    def remember(self, owner: str, code: str, marks: Mapping[str, str]) -> None:
+        """Keep the set of a code. `owner` is the scope it was made in; no other can ask for it."""
+        self._plans[owner, code] = dict(marks)
+        self._marks += len(marks)
+        while self._marks > MARKS_KEPT and len(self._plans) > 1:
+            _, dropped = self._plans.popitem(last=False)
+            self._marks -= len(dropped)
+
+    def recall(self, owner: str, code: str) -> Mapping[str, str] | None:
+        """The set of a code, or `None` when it is not remembered."""
+        return self._plans.get((owner, code.strip()))
+
+
+def changes_between(before: Mapping[str, str], after: Mapping[str, str], given: PlanCode | None) -> Changes:
+    """What was added and removed; a request that took the id of another counts as both."""
+    return Changes(
+        given,
+        added=tuple(one for one, mark in after.items() if before.get(one) != mark),
+        removed=tuple(one for one, mark in before.items() if after.get(one) != mark),
+        known=True,
+    )
 
 
 def read_code(text: str) -> PlanCode | None:

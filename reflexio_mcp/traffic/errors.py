@@ -3,10 +3,12 @@
 TrafficError
 ├── InvalidInput   an argument that cannot be used; nothing was sent
 ├── NotStored      nothing with that id is visible to this caller
+├── CapReached     more deletions than an hour may have; nothing was deleted
+├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
 └── Unfinished     stopped half-way; says what is done and what is not
 """
 
-__all__ = ["InvalidInput", "NotStored", "TrafficError", "Unfinished"]
+__all__ = ["CapReached", "InvalidInput", "NotRecorded", "NotStored", "TrafficError", "Unfinished"]
 
 
 class TrafficError(Exception):
@@ -28,6 +30,14 @@ class InvalidInput(TrafficError):
 
 class NotStored(TrafficError):
     """Nothing with that id is visible to this caller."""
+
+
+class CapReached(TrafficError):
+    """More deletions than an hour may have; nothing was deleted."""
+
+
+class NotRecorded(TrafficError):
+    """A record that has to stand before a deletion could not be written; nothing was deleted."""
 
 
 class Unfinished(TrafficError):

@@ -1,30 +1,36 @@
 """What a deletion would take, looked up and not guessed."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-import anyio
-
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filters import TrafficFilter
-from reflexio_mcp.traffic.inspecting import find_request, require_id
+from reflexio_mcp.traffic.inspecting import require_id
+from reflexio_mcp.traffic.learnings import Learned, find_learned
 from reflexio_mcp.traffic.listing import first_words
+from reflexio_mcp.traffic.locating import SESSIONS_AT_ONCE, Progress, read_set
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.walking import Walk
 
-__all__ = ["Doomed", "Plan", "find_present", "plan_filter", "plan_ids", "plan_session", "read_matching"]
+__all__ = [
+    "Doomed",
+    "Plan",
+    "Progress",
+    "plan_filter",
+    "plan_ids",
+    "plan_session",
+    "read_matching",
+    "with_learned",
+]
 
-LOOKUPS_AT_ONCE: Final = 8
-"""Single look-ups in flight: enough to hide a network's latency, few enough for a small server."""
-
-SESSIONS_AT_ONCE: Final = 100
-
-Progress = Callable[[str, int, int | None], Awaitable[None]]
-"""Told what is being done, how far it is and how much there is in all (`None` when that is not known)."""
+USERS_COUNTED: Final = 50
+"""Users whose learnings a plan counts when they are not to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,20 @@ class Plan:
         doomed: the requests, newest first.
         not_found: ids that were asked for and that this caller cannot see.
         wanted: the filter that selects the set, when it was not given by ids.
+        everything: the caller asked for all there is.
+        include_learnings: what was learned from the set goes too.
+        erase: no recovery copy is kept.
+        learned: what was learned from the set; `None` when that could not be read.
     """
 
     what: str
     doomed: tuple[Doomed, ...]
     not_found: tuple[str, ...] = ()
     wanted: TrafficFilter | None = None
+    everything: bool = False
+    include_learnings: bool = False
+    erase: bool = False
+    learned: Learned | None = None
     ids: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,10 +87,57 @@ class Plan:
     def last(self) -> int:
         return max(item.created_at for item in self.doomed)
 
+    @property
+    def users(self) -> int:
+        """How many users lose something."""
+        return len({item.user_id for item in self.doomed})
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Each id with what tells the request apart from a later one that took its id."""
+        return {item.request_id: f"{item.created_at}/{item.interactions}" for item in self.doomed}
+
+    @property
+    def flags(self) -> str:
+        """What else was agreed to and must not change."""
+        chosen = (("learnings", self.include_learnings), ("erase", self.erase))
+        return ",".join(name for name, given in chosen if given)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the set and its flags, to tell two plans of the same size apart."""
+        parts = [self.flags, *sorted(f"{one}\0{mark}" for one, mark in self.marks.items())]
+        digest = hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{digest[:4]}-{digest[4:8]}-{digest[8:12]}-{digest[12:16]}".upper()
+
+    @property
+    def ids_by_user(self) -> dict[str, list[str]]:
+        by_user: defaultdict[str, list[str]] = defaultdict(list)
+        for item in self.doomed:
+            by_user[item.user_id].append(item.request_id)
+        return by_user
+
+    @property
+    def places(self) -> list[TrafficFilter]:
+        """The filters that select the set and as little else as can be told: by time, or by session."""
+        bounded = replace(
+            self.wanted or TrafficFilter(), start=self.first, end=self.last, agent_version="", contains=""
+        )
+        spans: dict[str, tuple[int, int]] = {}
+        for item in self.doomed:
+            low, high = spans.get(item.session_id, (item.created_at, item.created_at))
+            spans[item.session_id] = (min(low, item.created_at), max(high, item.created_at))
+        # A set given by ids tells nothing about what else lies in its time; its sessions do.
+        if self.wanted is None and len(spans) * SESSIONS_AT_ONCE <= len(self.doomed):
+            return [TrafficFilter(session_id=one, start=low, end=high) for one, (low, high) in spans.items()]
+        if self.users == 1:
+            bounded = replace(bounded, user_id=self.doomed[0].user_id)
+        return [bounded]
+
     def count_by(self, name: str) -> list[tuple[str, int]]:
         """How many requests a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
         counts: Counter[str] = Counter(getattr(item, name) for item in self.doomed)
-        return counts.most_common()
+        return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
 def _doomed(item: RequestWithInteractions) -> Doomed:
@@ -110,23 +171,48 @@ async def plan_ids(
     """
     ids = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids))
     if not 1 <= len(ids) <= MAX_DELETE_IDS:
-        raise InvalidInput("request_ids", f"takes 1 to {MAX_DELETE_IDS:,} ids.")
-    found = await _look_up(reach, ids, progress)
+        raise InvalidInput("request_ids", f"takes 1 to {MAX_DELETE_IDS:,} ids; nothing was deleted.")
+    found: dict[str, Doomed] = {}
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        found.update((item.request.request_id, _doomed(item)) for item in items)
+
+    await read_set(reach, ids, take, progress=progress)
     missing = [one for one in ids if one not in found]
     return _plan(what or f"{len(ids):,} request ids", list(found.values()), missing)
 
 
-async def plan_session(reach: Reach, session_id: str, user_id: str = "") -> Plan:
+async def plan_session(
+    reach: Reach, session_id: str, user_id: str = "", *, progress: Progress | None = None
+) -> Plan:
     """Look up a session: everybody's requests in it, or one user's."""
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=reach.user(user_id.strip()))
-    return _plan(f"session {session_id}", await read_matching(reach, wanted), wanted=wanted)
+    found = await read_matching(reach, wanted, progress=progress)
+    return _plan(f"session {session_id}", found, wanted=wanted)
 
 
 async def plan_filter(reach: Reach, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
     """Look up everything a filter selects."""
     found = await read_matching(reach, wanted, progress=progress)
     return _plan(f"every request with {wanted.describe()}", found, wanted=wanted)
+
+
+async def with_learned(reach: Reach, plan: Plan) -> Plan:
+    """The plan with what was learned from its requests.
+
+    Raises:
+        ReflexioError: it could not be read, and is to be removed too.
+    """
+    if not plan.doomed:
+        return plan
+    most = None if plan.include_learnings else USERS_COUNTED
+    try:
+        return replace(plan, learned=await find_learned(reach, plan.ids_by_user, most_users=most))
+    except ReflexioError:
+        if plan.include_learnings:
+            raise
+        return plan
 
 
 async def read_matching(
@@ -136,48 +222,7 @@ async def read_matching(
     walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE)
     found: list[Doomed] = []
     async for stretch in walk.stretches():
-        found += [_doomed(item) for item in stretch.requests if wanted.matches(item)]
+        found += [_doomed(item) for item in wanted.pick(stretch.requests)]
         if progress:
             await progress("looked up", walk.requests_seen, None)
     return found
-
-
-async def _look_up(reach: Reach, ids: Sequence[str], progress: Progress | None) -> dict[str, Doomed]:
-    found: dict[str, Doomed] = {}
-    limiter = anyio.CapacityLimiter(LOOKUPS_AT_ONCE)
-    errors: list[Exception] = []
-    done = 0
-
-    async def look(request_id: str) -> None:
-        nonlocal done
-        async with limiter:
-            if errors:
-                return
-            try:
-                item = await find_request(reach, request_id)
-            except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
-                errors.append(error)
-                return
-            if item:
-                found[request_id] = _doomed(item)
-            done += 1
-            if progress:
-                await progress("looked up", done, len(ids))
-
-    async with anyio.create_task_group() as tasks:
-        for request_id in ids:
-            tasks.start_soon(look, request_id)
-    if errors:
-        raise errors[0]
-    return found
-
-
-async def find_present(reach: Reach, plan: Plan, *, progress: Progress | None = None) -> set[str]:
-    """Read again: which of the plan's requests are (still) stored.
-
-    A set that came from a filter is read with that filter, one that came from ids by id, whichever asks for less.
-    """
-    if plan.wanted is not None and len(plan.ids) > LOOKUPS_AT_ONCE:
-        present = {item.request_id for item in await read_matching(reach, plan.wanted, progress=progress)}
-        return present.intersection(plan.ids)
-    return set(await _look_up(reach, plan.ids, progress))

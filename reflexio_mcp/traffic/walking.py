@@ -6,7 +6,7 @@ offset alone, and can stop and go on inside a session.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,7 +101,7 @@ class Walk:
             last.request.request_id if last else "",
         )
 
-    async def stretches(self) -> AsyncIterator[Stretch]:
+    async def stretches(self) -> AsyncGenerator[Stretch]:
         """Yield what is left of each session, in the API's order: newest first, then by id downwards."""
         self.requests_seen = self.sessions_seen = 0
         offset, page = await self._start()

@@ -15,7 +15,7 @@ from reflexio_mcp.tools.catalog import CATALOG, offered
 FOLDER = Path(__file__).parent / "snapshots"
 
 # Everything that can be offered is offered.
-EVERYTHING = Settings(recovery_days=1)
+EVERYTHING = Settings(recovery_days=1, url="https://reflexio.example")
 
 
 def published() -> dict[str, str]:

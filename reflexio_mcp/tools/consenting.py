@@ -1,0 +1,95 @@
+"""From a call to a verdict: plan, weigh, and ask the person where one can be asked.
+
+The resolvers of one call share one `Prepared`, so what was asked about is what is deleted. Where the question travels
+in the result (2026-07-28 on), the repeated call plans anew; its question carries the fingerprint of the set, and an
+answer to a question that reads differently is not taken.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
+from mcp.server.mcpserver.resolve import Elicit
+
+from reflexio_mcp.confirmation import (
+    MULTI_ROUND,
+    Question,
+    Reply,
+    Verdict,
+    ask_now,
+    can_ask,
+    settle,
+    weigh,
+)
+from reflexio_mcp.render.consent import question_text
+from reflexio_mcp.tools.context import Call, app_of, reach_of
+from reflexio_mcp.tools.progress import Beats
+from reflexio_mcp.traffic.plans import Plan, Progress, with_learned
+from reflexio_mcp.traffic.reach import Reach
+
+__all__ = ["Prepared", "ask", "prepare", "verdict_of"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, and what is known before anybody is asked. `first` is `None` when there is nothing to delete."""
+
+    plan: Plan
+    first: Verdict | Question | None
+    confirm: str
+    beats: Beats
+
+
+async def prepare(
+    call: Call,
+    look_up: Callable[[Reach, Progress], Awaitable[Plan]],
+    *,
+    confirm: str,
+    include_learnings: bool,
+    erase: bool,
+) -> Prepared:
+    """Plan a deletion and weigh it.
+
+    Args:
+        look_up: finds the set.
+        confirm, include_learnings, erase: as the call brought them.
+
+    Raises:
+        CapReached: the set is larger than what may go now.
+    """
+    app, reach = app_of(call), reach_of(call)
+    guards, codes = app.doors.safeguards, app.doors.codes(reach)
+    beats = Beats(call)
+    async with beats.steady("looking up"):
+        plan = await look_up(reach, beats)
+        plan = replace(plan, include_learnings=include_learnings, erase=erase)
+        plan = await with_learned(reach, plan)
+    if not plan.doomed:
+        return Prepared(plan, None, confirm, beats)
+    guards.cap.check(codes.scope, len(plan.ids))
+    first = weigh(app.settings, codes, guards.seen, plan, confirm, askable=can_ask(call))
+    return Prepared(plan, first, confirm, beats)
+
+
+async def ask(call: Call, prepared: Prepared) -> Verdict | Elicit[Reply]:
+    """The verdict, or the question that has to be answered first."""
+    first = prepared.first
+    if not isinstance(first, Question):
+        return first or Verdict(False, "preview")
+    settings = app_of(call).settings
+    message = question_text(
+        prepared.plan, number=first.number, kept_days=settings.recovery_days, masked=settings.mask
+    )
+    if (call.protocol_version or "") >= MULTI_ROUND:
+        return Elicit(message, first.form)
+    async with prepared.beats.steady("waiting for the person's answer"):
+        return await ask_now(call, message, first)
+
+
+def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
+    """What was decided, whichever way the answer came."""
+    given: object = consent.data if isinstance(consent, AcceptedElicitation) else None
+    if isinstance(given, Verdict):
+        return given
+    assert isinstance(prepared.first, Question)
+    return settle(prepared.first, consent)

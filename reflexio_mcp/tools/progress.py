@@ -1,0 +1,63 @@
+"""Signs of life of a long call."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+
+from reflexio_mcp.tools.context import Call
+
+__all__ = ["Beats"]
+
+EVERY_SECONDS: Final = 5.0
+"""Between two messages while something happens."""
+
+SILENCE_SECONDS: Final = 10.0
+"""The longest silence while one call to the service takes its time."""
+
+
+class Beats:
+    """Progress of one call, numbers always growing over all its stages."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._sent = 0
+        self._last = anyio.current_time()
+        self._words = "working"
+
+    async def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Note how far it is, and say so when the last message is old enough."""
+        self._words = f"{what} {done:,}{f' of {total:,}' if total is not None else ''} requests"
+        if anyio.current_time() - self._last >= EVERY_SECONDS:
+            await self._send()
+
+    @asynccontextmanager
+    async def steady(self, words: str = "working") -> AsyncGenerator["Beats"]:
+        """Also beat while nothing is noted. An exception of the body leaves as it was raised.
+
+        Args:
+            words: what is being done, until something is noted.
+        """
+        self._words = words
+        failure: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_beating)
+            try:
+                yield self
+            except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await anyio.sleep(1)
+            if anyio.current_time() - self._last >= SILENCE_SECONDS:
+                await self._send()
+
+    async def _send(self) -> None:
+        self._last = anyio.current_time()
+        self._sent += 1
+        await self._call.report_progress(self._sent, None, self._words)
