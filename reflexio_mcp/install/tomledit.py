@@ -25,6 +25,7 @@ def get_value(text: str, path: Sequence[str]) -> Any:
 def set_value(text: str, path: Sequence[str], value: Any) -> str:
     """The text with the value at a path set; tables that are missing on the way are made."""
     import tomlkit
+    import tomlkit.items
 
     document = _parsed(text)
     node: Any = document
@@ -38,7 +39,9 @@ def set_value(text: str, path: Sequence[str], value: Any) -> str:
     present = owner.get(path[-1])
     if present is not None and (present.unwrap() if hasattr(present, "unwrap") else present) == value:
         return text
-    owner[path[-1]] = _table_of(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+    inline = isinstance(owner, tomlkit.items.InlineTable)
+    made = _table_of(cast("dict[str, Any]", value), inline=inline) if isinstance(value, dict) else value
+    owner[path[-1]] = made
     return _dumped(text, document)
 
 
@@ -74,12 +77,13 @@ def _table(node: Any, key: str) -> MutableMapping[str, Any]:
     return cast("MutableMapping[str, Any]", node)
 
 
-def _table_of(value: dict[str, Any]) -> Any:
+def _table_of(value: dict[str, Any], *, inline: bool) -> Any:
     import tomlkit
 
-    table = tomlkit.table()
+    table: Any = tomlkit.inline_table() if inline else tomlkit.table()
     for key, inner in value.items():
-        table[key] = _table_of(cast("dict[str, Any]", inner)) if isinstance(inner, dict) else inner
+        nested = isinstance(inner, dict)
+        table[key] = _table_of(cast("dict[str, Any]", inner), inline=inline) if nested else inner
     return table
 
 

@@ -1,0 +1,68 @@
+"""The command that is written starts from anywhere."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reflexio_mcp.install.errors import InstallError
+from reflexio_mcp.install.launch import Launch, find_launch
+
+
+def executable(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_installed_command_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    script = executable(tmp_path / "bin" / "reflexio-mcp")
+    assert find_launch(python=str(tmp_path / "bin/python"), prefix=str(tmp_path), env={}) == Launch(
+        str(script)
+    )
+
+
+def test_without_a_command_the_interpreter_runs_the_module(tmp_path: Path) -> None:
+    python = str(tmp_path / "bin/python")
+    assert find_launch(python=python, prefix=str(tmp_path), env={}) == Launch(
+        python, ("-P", "-m", "reflexio_mcp")
+    )
+
+
+@pytest.mark.parametrize("cache", [".cache/uv/archive-v0/x1", ".cache/uv/environments-v2/x1", "elsewhere/x1"])
+def test_from_uvx_the_runner_is_written_and_not_its_cache(cache: str, tmp_path: Path) -> None:
+    executable(tmp_path / cache / "bin" / "reflexio-mcp")
+    uvx = executable(tmp_path / "tools" / "uvx")
+    env = {"PATH": str(uvx.parent), "UV_CACHE_DIR": str(tmp_path / "elsewhere")}
+    found = find_launch(python=str(tmp_path / cache / "bin/python"), prefix=str(tmp_path / cache), env=env)
+    assert found == Launch(str(uvx), ("reflexio-mcp",))
+
+
+def test_the_uvx_beside_the_uv_that_runs_us_comes_first(tmp_path: Path) -> None:
+    uvx = executable(tmp_path / "own" / "uvx")
+    env = {"PATH": "", "UV": str(tmp_path / "own" / "uv")}
+    assert find_launch(prefix=str(tmp_path / "uv/archive-v0/x"), env=env).command == str(uvx)
+
+
+def test_a_throw_away_copy_whose_runner_is_gone_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InstallError, match="uv tool install reflexio-mcp"):
+        find_launch(prefix=str(tmp_path / "uv/archive-v0/x"), env={"PATH": ""})
+
+
+def test_what_is_written_starts_with_a_poor_path(tmp_path: Path) -> None:
+    launch = find_launch()
+    done = subprocess.run(
+        [launch.command, *launch.args, "--version"],
+        env={"PATH": os.defpath, "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("reflexio-mcp "), done.stderr
+    assert Path(launch.command).is_absolute()
+    assert sys.executable
