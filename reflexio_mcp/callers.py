@@ -61,13 +61,12 @@ class Caller:
     name: str = "local"
 
 
-def read_caller(headers: Headers, settings: Settings, *, secret: bytes, token: str = "") -> Caller:
+def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Caller:
     """The caller that a request's headers name.
 
     Args:
         headers: as the ASGI scope has them, duplicates included.
         settings: what the operator fixed.
-        secret: makes the stand-ins for keys, so that they cannot be guessed at.
         token: the bearer token of the request, already checked.
 
     Raises:
@@ -80,7 +79,7 @@ def read_caller(headers: Headers, settings: Settings, *, secret: bytes, token: s
                 "tenancy_off",
                 "This server serves one configured identity; leave X-Reflexio-API-Key and X-Reflexio-User-Id out.",
             )
-        return Caller(settings.api_key, settings.user_id, "", _stand_in(secret, "caller", token))
+        return Caller(settings.api_key, settings.user_id, "", _stand_in("caller", token))
     if not key:
         raise CallerRefused("no_key", "Each request must bring a Reflexio key in X-Reflexio-API-Key.")
     if settings.api_key and not hmac.compare_digest(settings.api_key.encode(), key.encode()):
@@ -88,8 +87,8 @@ def read_caller(headers: Headers, settings: Settings, *, secret: bytes, token: s
     if settings.user_id and user and user != settings.user_id:
         raise CallerRefused("other_user", "X-Reflexio-User-Id is not the user this server is configured for.")
     user = user or settings.user_id
-    key_id = _stand_in(secret, "key", settings.base_url, key)
-    return Caller(key, user, key_id, _stand_in(secret, "caller", token, key_id, user))
+    key_id = _stand_in("key", settings.base_url, key)
+    return Caller(key, user, key_id, _stand_in("caller", token, key_id, user))
 
 
 def _single(headers: Headers, name: bytes) -> str:
@@ -114,8 +113,9 @@ def _single(headers: Headers, name: bytes) -> str:
     return value
 
 
-def _stand_in(secret: bytes, purpose: str, *parts: str) -> str:
-    digest = hmac.new(secret, digestmod=hashlib.sha256)
+def _stand_in(purpose: str, *parts: str) -> str:
+    # The same in every process and after every change of the state keys: it owns cursors and recovery copies.
+    digest = hashlib.sha256(b"reflexio-mcp")
     for part in (purpose, *parts):
         raw = part.encode("utf-8", "surrogatepass")
         digest.update(len(raw).to_bytes(8, "big") + raw)

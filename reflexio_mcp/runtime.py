@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any
 
 import anyio
 from mcp.server.mcpserver.exceptions import ToolError
@@ -22,10 +22,6 @@ from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.scheduling import Schedule
 
 __all__ = ["Runtime"]
-
-_PUBLIC_SECRET: Final = b"reflexio-mcp"
-"""Without state keys every process makes the same stand-ins: a cursor goes on anywhere, and the key stays unknown."""
-
 _current: ContextVar[Reach | None] = ContextVar("reflexio_mcp_reach", default=None)
 
 
@@ -50,14 +46,13 @@ class Runtime:
         self._pool = ClientPool(
             lambda key: open_client(settings, api_key=key), settings.max_callers, self.schedule.running_for
         )
-        self.secret = settings.state_keys[0].encode() if settings.state_keys else _PUBLIC_SECRET
-        # Without a key that other processes share, codes hold for this process alone.
         self.safeguards = Safeguards.of(
             cap=settings.delete_cap,
             recovery_folder=lambda: recovery_folder(settings),
             recovery_days=settings.recovery_days,
             audit_log=settings.audit_log,
         )
+        # Without a key that other processes share, codes hold for this process alone.
         self._code_key = (settings.state_keys or (settings.api_key,))[0].encode() or secrets.token_bytes(32)
 
     @property

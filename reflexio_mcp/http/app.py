@@ -71,7 +71,7 @@ class HttpApp:
         self.settings = settings
         self.server = build_server(settings, client=client)
         self._runtime = self.server.runtime
-        self._guard = Guard(settings, tokens, self._runtime.secret)
+        self._guard = Guard(settings, tokens)
         armed = TransportSecuritySettings(
             enable_dns_rebinding_protection=True,
             allowed_hosts=self._guard.hosts,

@@ -64,13 +64,12 @@ class Guard:
     Args:
         settings: what the operator allows.
         tokens: the bearer tokens that are accepted.
-        secret: for the stand-ins of callers.
 
     Raises:
         ConfigurationError: what is allowed is not what can be allowed.
     """
 
-    def __init__(self, settings: Settings, tokens: Tokens, secret: bytes) -> None:
+    def __init__(self, settings: Settings, tokens: Tokens) -> None:
         if not is_loopback(settings.host) and not settings.allowed_hosts:
             raise ConfigurationError(
                 f"--host / REFLEXIO_MCP_HOST {settings.host[:60]!r} can be reached from elsewhere: name the hosts that "
@@ -87,7 +86,6 @@ class Guard:
                 )
         self._settings = settings
         self._tokens = tokens
-        self._secret = secret
         self.hosts = _with_ports([*LOOPBACK, *settings.allowed_hosts])
         loopback = [f"{scheme}://{host}" for scheme in ("http", "https") for host in LOOPBACK]
         self.origins = [*_with_ports(loopback), *(origin.lower() for origin in settings.allowed_origins)]
@@ -111,7 +109,7 @@ class Guard:
             )
         token = self._token(headers)
         try:
-            return read_caller(headers, self._settings, secret=self._secret, token=token)
+            return read_caller(headers, self._settings, token=token)
         except CallerRefused as refused:
             raise Refusal(403, refused.reason, refused.text) from None
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
+import anyio
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.types import CallToolResult
@@ -198,8 +199,12 @@ async def _finish(
     owner = app.doors.codes(reach).scope
     agreed = Agreed(tool, _client_of(call), verdict.mode, owner, reach.user_id)
     if wait:
-        async with prepared.beats.steady("deleting"):
-            done = await carry_out(reach, plan, agreed, guards, progress=prepared.beats)
+        # Begun is begun: a caller that goes away, or a server that stops, leaves no half of it.
+        done: Receipt | None = None
+        with anyio.CancelScope(shield=True):
+            async with prepared.beats.steady("deleting"):
+                done = await carry_out(reach, plan, agreed, guards, progress=prepared.beats)
+        assert done is not None
         return answer(receipt(done))
 
     async def work() -> Receipt:

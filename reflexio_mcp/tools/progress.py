@@ -16,6 +16,9 @@ EVERY_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 10.0
 """The longest silence while one call to the service takes its time."""
 
+SEND_SECONDS: Final = 1.0
+"""How long one message may take to be taken."""
+
 
 class Beats:
     """Progress of one call, numbers always growing over all its stages."""
@@ -25,6 +28,7 @@ class Beats:
         self._sent = 0
         self._last = anyio.current_time()
         self._words = "working"
+        self._nobody_reads = False
 
     async def __call__(self, what: str, done: int, total: int | None) -> None:
         """Note how far it is, and say so when the last message is old enough."""
@@ -59,5 +63,10 @@ class Beats:
 
     async def _send(self) -> None:
         self._last = anyio.current_time()
+        if self._nobody_reads:
+            return
         self._sent += 1
-        await self._call.report_progress(self._sent, None, self._words)
+        # The stream of a caller that has gone away takes nothing and refuses nothing.
+        with anyio.move_on_after(SEND_SECONDS) as limit:
+            await self._call.report_progress(self._sent, None, self._words)
+        self._nobody_reads = limit.cancelled_caught
