@@ -1,0 +1,243 @@
+"""A backend that learns, can be interfered with and can fail; a person who answers forms; a server between them."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from mcp.client.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.server import ReflexioServer, build_server
+from reflexio_mcp.settings import load
+from reflexio_mcp.store.app import EmbeddedStore, create_app
+from tests.support.embedded import Clock
+
+URL = "http://reflexio.test"
+BY_IDS = "/api/delete_requests_by_ids"
+READ = "/api/get_requests"
+
+Hook = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Backend:
+    """The embedded store on the wire, with learnings of its own and hooks around its routes.
+
+    Args:
+        store: answers what is not answered here.
+        profiles, playbooks: id to (user, request id).
+        before: called once, in order, before a route is answered.
+        failing: route to the status it answers with, after so many calls that worked.
+        calls: how often each route was called.
+    """
+
+    store: EmbeddedStore
+    profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
+    playbooks: dict[int, tuple[str, str]] = field(default_factory=dict)
+    before: dict[str, list[Hook]] = field(default_factory=dict)
+    failing: dict[str, tuple[int, int]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path: str = scope["path"]
+        self.calls[path] += 1
+        if hooks := self.before.get(path):
+            await hooks.pop(0)()
+        if path in self.failing:
+            left, status = self.failing[path]
+            if not left:
+                return await _reply(send, {"detail": "refused for this test"}, status)
+            self.failing[path] = (left - 1, status)
+        handler = getattr(self, path.removeprefix("/api/"), None)
+        if handler is None:
+            return await self.store(scope, receive, send)
+        return await _reply(send, {"success": True, **handler(json.loads(await _body(receive)))})
+
+    def get_profiles(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "user_profiles": [
+                {"profile_id": one, "user_id": user, "generated_from_request_id": request_id}
+                for one, (user, request_id) in self.profiles.items()
+                if user == asked["user_id"]
+            ]
+        }
+
+    def get_user_playbooks(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "user_playbooks": [
+                {"user_playbook_id": one, "user_id": user, "request_id": request_id}
+                for one, (user, request_id) in self.playbooks.items()
+                if user == asked["user_id"] and asked.get("request_id", request_id) == request_id
+            ]
+        }
+
+    def delete_profiles_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"deleted_count": sum(self.profiles.pop(one, None) is not None for one in asked["profile_ids"])}
+
+    def delete_user_playbooks_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
+        gone = [self.playbooks.pop(one, None) for one in asked["user_playbook_ids"]]
+        return {"deleted_count": sum(one is not None for one in gone)}
+
+
+async def _body(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _reply(send: Any, facts: dict[str, Any], status: int = 200) -> None:
+    body = json.dumps(facts).encode()
+    headers = [(b"content-type", b"application/json"), (b"x-correlation-id", b"c0ffee")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@dataclass
+class Person:
+    """Answers the forms that are shown.
+
+    Args:
+        answers: called with each form's message; returns the content to send off, or `decline` or `cancel`.
+        seen: the messages, in order.
+    """
+
+    answers: Callable[[str], dict[str, Any] | str]
+    seen: list[str] = field(default_factory=list)
+    schemas: list[dict[str, Any]] = field(default_factory=list)
+
+    async def __call__(self, context: Any, params: ElicitRequestParams) -> ElicitResult:
+        assert isinstance(params, ElicitRequestFormParams)
+        self.seen.append(params.message)
+        self.schemas.append(dict(params.requested_schema))
+        answer = self.answers(params.message)
+        if answer == "decline":
+            return ElicitResult(action="decline")
+        if answer == "cancel":
+            return ElicitResult(action="cancel")
+        if answer == "broken":
+            raise MCPError(-32603, "this host cannot show forms after all")
+        assert isinstance(answer, dict)
+        return ElicitResult(action="accept", content=answer)
+
+
+def agreeing() -> Person:
+    """Somebody who says yes, and types the number where one is asked for."""
+
+    def answer(message: str) -> dict[str, Any]:
+        marker = "type the number of requests: "
+        if marker in message:
+            return {"requests": int(message.split(marker)[1].split()[0])}
+        return {"delete": True}
+
+    return Person(answer)
+
+
+class World:
+    """A backend with traffic, and servers that reach it. Other clients of it stand for other processes."""
+
+    def __init__(self, path: str, folder: Path) -> None:
+        self.clock = Clock()
+        self.store = create_app(path, clock=self.clock)
+        self.backend = Backend(self.store)
+        self.folder = folder
+        self.rest = self.client()
+        self._numbers = 0
+
+    def client(self) -> ReflexioClient:
+        return ReflexioClient(URL, transport=httpx.ASGITransport(app=self.backend))
+
+    def server(self, **env: str) -> ReflexioServer:
+        """A server of this backend. Variables are given without their prefix."""
+        variables = {"REFLEXIO_URL": URL, "REFLEXIO_MCP_RECOVERY_DIR": str(self.folder / "copies")}
+        variables |= {
+            name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value for name, value in env.items()
+        }
+        return build_server(load(variables), client=self.rest)
+
+    @asynccontextmanager
+    async def connect(
+        self, era: str = "2026-07-28", person: Person | None = None, server: ReflexioServer | None = None, **env: str
+    ) -> AsyncGenerator["Caller"]:
+        """A client in one protocol era; one with a `person` declares forms."""
+        server = server or self.server(**env)
+        async with Client(server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
+            yield Caller(client)
+
+    async def put(
+        self, request_id: str, *, user: str = "ada", session: str = "s", text: str = "words", **fields: Any
+    ) -> None:
+        """Store a request, a second after the one before."""
+        self.clock.now += 1
+        body = PublishBody(
+            user_id=user,
+            session_id=session,
+            request_id=request_id,
+            interaction_data_list=[Interaction(content=text)],
+            **fields,
+        )
+        await self.rest.publish(body, minted=False)
+
+    async def ids(self, **query: Any) -> set[str]:
+        """What is stored now."""
+        found: set[str] = set()
+        while True:
+            page = await self.rest.get_requests(RequestQuery(top_k=500, offset=len(found), **query))
+            found |= {item.request.request_id for group in page.sessions for item in group.requests}
+            if not page.has_more:
+                return found
+            assert len(page.sessions) == len(found), "this helper pages only one request a session"
+
+    async def close(self) -> None:
+        await self.rest.aclose()
+        await self.store.aclose()
+
+
+@dataclass
+class Caller:
+    """Calls tools and returns what a model would read."""
+
+    client: Client
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The structured content of a call that is no error."""
+        result = await self.result(tool, **arguments)
+        assert not result.is_error, text_of(result)
+        assert result.structured_content is not None
+        return result.structured_content
+
+    async def refused(self, tool: str, **arguments: Any) -> str:
+        """The text of a call that is an error."""
+        result = await self.result(tool, **arguments)
+        assert result.is_error, text_of(result)
+        return text_of(result)
+
+    async def result(self, tool: str, **arguments: Any) -> CallToolResult:
+        result = await self.client.call_tool(tool, arguments)
+        assert isinstance(result, CallToolResult)
+        return result
+
+    async def confirmed(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Plan, then act with the plan's code."""
+        plan = await self.call(tool, **arguments)
+        return await self.call(tool, **arguments, confirm=plan["confirm"])
+
+
+def text_of(result: CallToolResult) -> str:
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+@contextmanager
+def lines_of(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """The entries of an audit log."""
+    yield [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
