@@ -10,7 +10,7 @@ from reflexio_mcp.traffic.audit.sessions import SessionSeen
 from reflexio_mcp.traffic.audit.table import rule
 from reflexio_mcp.traffic.fingerprints import texts_of
 
-__all__ = ["NearlyEmpty", "Planted", "is_nearly_empty", "planted_signals"]
+__all__ = ["NearlyEmpty", "Planted", "is_nearly_empty", "planted_kinds", "planted_signals"]
 
 LEAST_CHARS: Final = 4
 """`ok`, `yes` and `?` stay below it, `help` does not."""
@@ -73,17 +73,17 @@ _SIGNALS: Final = {
         r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,30}"
         r"\b(?:previous|prior|above|earlier|preceding|system|existing|original|your|all)\b[^.\n]{0,25}"
         r"\b(?:instructions?|prompts?|rules|guidelines|directives|safeguards)\b"
-        r"|\bnew (?:system )?instructions? *:|\byour (?:new|real|true) (?:task|instructions?|goal|objective)\b",
+        r"|(?<!\bour )(?<!\bmy )(?<!\bthe )\bnew (?:system )?instructions? *:|\byour (?:new|real|true) (?:task|instructions?|goal|objective)\b",
         re.IGNORECASE,
     ),
     "address": re.compile(
-        rf"\b(?:attention|note|message|notice|instructions?|memo|important)\b[^.\n]{{0,12}}\b(?:to|for)\b "
+        rf"\b(?:attention|note|message|notice|instructions?|memo|important|p\.?s\.?)[^.\n]{{0,12}}\b(?:to|for)\b "
         rf"(?:the |any |all |every )?{_ASSISTANT}\b"
         rf"|\bif you(?:'re| are) (?:an? |the )?{_ASSISTANT}\b"
-        rf"|\b(?:dear|hey|hello|attention,?) {_ASSISTANT}\b[^.\n]{{0,30}}[:,!]"
+        rf"|\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
         rf"|\b{_ASSISTANT} (?:that|who|which|when(?:ever)? (?:it|you)) "
         r"(?:reads?|process(?:es)?|sees?|summari[sz]es?|recalls?)\b"
-        rf"|\b(?:any|every) {_ASSISTANT} reading this\b"
+        rf"|\b(?:any|every) {_ASSISTANT} reading this\b|\b(?:the |any |all )?{_ASSISTANT} must\b"
         r"|\bwhen(?:ever)? you (?:next )?(?:recall|read|retrieve|summari[sz]e) this "
         r"(?:memory|message|text|entry|note)\b"
         r"|\byou are now (?:in )?(?:an? )?(?:dan\b|unrestricted|unfiltered|jailbroken|developer mode|root|admin)",
@@ -92,12 +92,13 @@ _SIGNALS: Final = {
     "authority": re.compile(
         r"<\|?(?:im_start|start_header_id)\|?>\s*system|</?system(?:[ _-]?(?:prompt|message))?>"
         r"|\[/?(?:system|inst)\]|<<sys>>|<<end [0-9a-f]{4,}>>"
-        r"|^\s*(?:#+\s*)?system(?: (?:message|prompt|override|notice|note))? *:|\bsystem override\b"
+        r"|^\s*(?:#+\s*)?system (?:message|prompt|override|notice|note) *:|\bsystem override\b"
         r"|\b(?:admin(?:istrator)?|developer|operator|root)[ -](?:override|mode enabled|command) *[:!]",
         re.IGNORECASE | re.MULTILINE,
     ),
     "act": re.compile(
-        r"\b(?:call|invoke|run|execute|use) (?:the )?`?[a-z]+_[a-z_]+`?"
+        r"\b(?:call|invoke|run|execute|use) (?:the )?`?(?:delete|send|publish|transfer|update|create|restore|pay|post"
+        r"|write|remove|forward|grant|list|get)_[a-z_]+`?"
         r"|\b(?:delete|erase|wipe|purge|drop) (?:all|every|everything|the (?:whole|entire))\b[^.\n]{0,40}"
         rf"|\b(?:send|forward|post|upload|e-?mail|exfiltrate|leak|transmit|append|submit)\b[^.\n]{{0,60}}{_OUT}"
         r"|\b(?:reveal|print|output|disclose|repeat|share|send|include)\b[^.\n]{0,40}\b(?:system prompt"
@@ -118,6 +119,12 @@ _SIGNALS: Final = {
         re.IGNORECASE,
     ),
 }
+
+_STRANGE: Final = frozenset({"override", "address", "authority", "hidden"})
+"""Kinds of which one must be there: people do tell their assistant to act, and to do it silently."""
+
+_OWN_ROLES: Final = frozenset({"system", "developer"})
+"""Prompts of the integration itself: commanding an assistant is what they are for."""
 
 _QUICK = re.compile(
     r"instruct|prompt|system|ignore|disregard|assistant|\bai\b|llm|\bagent|do not|don't|without|override|"
@@ -154,7 +161,7 @@ def planted_signals(text: str) -> frozenset[str]:
             if later - place > NEAR_CHARS:
                 break
             kinds.add(other)
-        if len(kinds) >= 2:
+        if len(kinds) >= 2 and kinds & _STRANGE:
             around = text[max(0, place - NEAR_CHARS) : place + 2 * NEAR_CHARS]
             if not _DISCUSSED.search(around):
                 return frozenset(kinds)
@@ -172,6 +179,16 @@ def _quoted(text: str, match: "re.Match[str]") -> bool:
     return start > 0 and text[start - 1] in _OPENING
 
 
+def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
+    """The signals in the first text of a request that seems planted; none for an ordinary one."""
+    for turn in item.interactions:
+        if turn.role.lower() not in _OWN_ROLES:
+            for text in texts_of(turn):
+                if text and (kinds := planted_signals(text)):
+                    return kinds
+    return frozenset()
+
+
 class Planted:
     """`planted-instructions`."""
 
@@ -179,11 +196,8 @@ class Planted:
         self.founds = [Found(rule("planted-instructions"))]
 
     def request(self, item: RequestWithInteractions) -> None:
-        for turn in item.interactions:
-            for text in texts_of(turn):
-                if text and (kinds := planted_signals(text)):
-                    self.founds[0].add(item.request.request_id, item, note=" + ".join(sorted(kinds)))
-                    return
+        if kinds := planted_kinds(item):
+            self.founds[0].add(item.request.request_id, item, note=" + ".join(sorted(kinds)))
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         return iter(())

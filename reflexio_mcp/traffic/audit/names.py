@@ -35,7 +35,7 @@ def words_of(name: str) -> list[str]:
 
 
 _TRY_OUT: Final = _set(
-    "staging sandbox shadow e2e loadtest smoketest selftest unittest autotest pytest canarytest preprod qa "
+    "staging sandbox shadow e2e loadtest smoketest selftest unittest autotest pytest canarytest preprod uat "
     "perftest stresstest testrun testsuite testuser testbed dryrun"
 )
 """Words that name traffic wherever they stand."""
@@ -45,7 +45,7 @@ _SHORT: Final = _set("test tests testing demo demos stage dummy smoke")
 
 _SUBJECTS_BEFORE: Final = _set(
     "ab b blood split speed hearing driving eye allergy covid stress user usability patch personality iq "
-    "penetration pen drug dna litmus taste pregnancy rapid center centre main on off back second"
+    "code python js penetration pen drug dna litmus taste pregnancy rapid center centre main on off back second"
 )
 """`ab-test`, `blood-test`, `speed-test`: a subject or a production experiment."""
 
@@ -74,9 +74,10 @@ def says_test(name: str) -> bool:
 
 
 def _closes(words: list[str], index: int) -> bool:
-    """Whether a word ends the name, but for a number, an id or a word that confirms it."""
-    after = words[index + 1] if index + 1 < len(words) else ""
-    return not after or after in _CONFIRMS_AFTER or any(letter.isdigit() for letter in after)
+    """Whether nothing follows a word but numbers, ids and words that confirm it."""
+    return all(
+        after in _CONFIRMS_AFTER or any(letter.isdigit() for letter in after) for after in words[index + 1 :]
+    )
 
 
 _SAYS_TEST_CACHE: dict[str, bool] = {}

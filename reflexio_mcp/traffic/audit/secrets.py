@@ -141,7 +141,8 @@ def _load() -> Scanner:
                     *keyword.analyze_string(line),
                     *keyword.analyze_string(line, denylist_regex_to_group=config_patterns),
                 ]
-                if any(_looks_secret(value.strip(" ,;.")) and is_real(value) for value in values):
+                words = [value.split()[0].strip(",;.") for value in values if value.strip()]
+                if any(_looks_secret(word) and is_real(word) for word in words):
                     return "Password or key beside its name"
         return ""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.audit.contents import is_nearly_empty, planted_signals
+from reflexio_mcp.traffic.audit.contents import is_nearly_empty, planted_kinds
 from reflexio_mcp.traffic.audit.duplicates import Duplicates
 from reflexio_mcp.traffic.audit.names import is_temporary, test_name
 from reflexio_mcp.traffic.audit.secrets import secret_kinds
@@ -58,7 +58,7 @@ def _temporary(items: Items) -> Items:
 
 SELECTORS: Final[dict[str, Callable[[Items], Items]]] = {
     "probable-secret": _in_a_text(secret_kinds),
-    "planted-instructions": _in_a_text(planted_signals),
+    "planted-instructions": _each(lambda item: bool(planted_kinds(item))),
     "shared-session": _shared,
     "test-traffic": _each(lambda item: bool(test_name(item.request))),
     "duplicate": _copies(0),

@@ -2,13 +2,13 @@
 
 import re
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.audit.findings import Found
+from reflexio_mcp.traffic.audit.findings import Example, Found, example
 from reflexio_mcp.traffic.audit.names import is_temporary
 from reflexio_mcp.traffic.audit.table import rule
 
@@ -28,6 +28,9 @@ SPLIT_INTERACTIONS: Final = 2
 
 SPLIT_CONTINUITY: Final = 0.6
 """Share of neighbouring turns that speak about the same words; unrelated questions seldom do."""
+
+TEMPLATE_SHARE: Final = 0.5
+"""Turns that begin with the same words: from here on it is a tool at work and not a conversation."""
 
 KEYS_KEPT: Final = 5_000
 """Users whose run of sessions is followed at the same time; the longest unseen is closed first."""
@@ -113,15 +116,28 @@ def _topic(item: RequestWithInteractions) -> frozenset[int]:
     return frozenset(words - _COMMON)
 
 
+def _beginning(item: RequestWithInteractions) -> str:
+    return " ".join(item.interactions[0].content[:80].lower().split()[:2])
+
+
 @dataclass
 class _Run:
     """Sessions in a row of one caller, from the newest back."""
 
     oldest: int
     topic: frozenset[int]
-    items: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
+    waiting: list[Example] = field(default_factory=list[Example])
     turns: int = 1
     continued: int = 0
+    beginnings: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def is_split(self) -> bool:
+        return (
+            self.turns >= SPLIT_TURNS
+            and self.continued >= SPLIT_CONTINUITY * (self.turns - 1)
+            and max(self.beginnings.values()) < TEMPLATE_SHARE * self.turns
+        )
 
 
 class SplitConversations:
@@ -161,20 +177,22 @@ class SplitConversations:
 
     def _keep(self, run: _Run, item: RequestWithInteractions) -> None:
         # Until it is long enough its turns wait here; from then on they are counted as they come.
-        run.items.append(item)
-        if len(run.items) > 4 * SPLIT_TURNS and self._is_split(run):
-            self._count(run)
-
-    def _is_split(self, run: _Run) -> bool:
-        return run.turns >= SPLIT_TURNS and run.continued >= SPLIT_CONTINUITY * (run.turns - 1)
+        run.waiting.append(example(item))
+        if len(run.beginnings) < WORDS_KEPT:
+            run.beginnings[_beginning(item)] += 1
+        if len(run.waiting) > 4 * SPLIT_TURNS:
+            if run.is_split:
+                self._count(run)
+            else:
+                run.waiting.clear()
 
     def _count(self, run: _Run) -> None:
-        for item in run.items:
-            self.founds[0].add(item.request.request_id, item)
-        run.items.clear()
+        for one in run.waiting:
+            self.founds[0].note_example(one)
+        run.waiting.clear()
 
     def _close(self, run: _Run) -> None:
-        if self._is_split(run):
+        if run.is_split:
             self._count(run)
 
     def finish(self) -> None:

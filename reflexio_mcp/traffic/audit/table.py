@@ -53,7 +53,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "Whoever recalls this text hands it to a model, which may follow it.",
         "Publish what was said, not pages and tool results from outside.",
         "Two different signals (override, address, authority, act, secrecy, hidden text) within NEAR_CHARS of each "
-        "other, not inside text that discusses such attacks.",
+        "other, one of them strange in anybody's mouth (not act or secrecy), not quoted, not in text that discusses "
+        "such attacks and not in a turn of the role System or Developer.",
         selects=True,
     ),
     Rule(
@@ -99,7 +100,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "Learning sees single turns without their context and learns little from them.",
         "Keep one session_id for the whole conversation.",
         "SPLIT_TURNS or more sessions in a row of one user, source and agent version with a single turn each, none "
-        "more than SPLIT_GAP_SECONDS after the one before, and most of them about the same words.",
+        "more than SPLIT_GAP_SECONDS after the one before, most of them about the same words (SPLIT_CONTINUITY) and "
+        "not all begun with the same words, as jobs from a template are (TEMPLATE_SHARE).",
     ),
     Rule(
         "learning-failed", "medium", "request", "look",
