@@ -18,7 +18,7 @@ from reflexio_mcp.http.wire import MOST_CONNECTIONS, MOST_HEAD_BYTES, bounded
 from reflexio_mcp.observing import event
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["serve"]
+__all__ = ["serve", "uvicorn_server"]
 
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for deletions that have begun or were promised, after calls had their time."""
@@ -52,7 +52,8 @@ def serve(settings: Settings) -> int:
     return anyio.run(_serve, settings, app, listener)
 
 
-async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
+def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
+    """The server that `serve` runs: with this project's limits, and signals left to others."""
     config = uvicorn.Config(
         app,
         http=bounded(settings.slow_client),
@@ -67,11 +68,15 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         backlog=BACKLOG,
     )
+    return (uvicorn.Server if sys.platform == "win32" else _Server)(config)
+
+
+async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
+    server = uvicorn_server(settings, app)
     if sys.platform == "win32":
         async with app.running():
-            await uvicorn.Server(config).serve(sockets=[listener])
+            await server.serve(sockets=[listener])
         return 0
-    server = _Server(config)
     code = 0
 
     async def watch(received: AsyncIterator[signal.Signals]) -> None:
