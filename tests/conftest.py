@@ -1,12 +1,17 @@
 """Fixtures shared by all tests."""
 
-from collections.abc import AsyncIterator
+import itertools
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from reflexio_mcp.store.app import EmbeddedStore, create_app
+from scripts import reflexio_server
 
 
 @pytest.fixture
@@ -31,3 +36,54 @@ async def store_client(store_app: EmbeddedStore) -> AsyncIterator[httpx.AsyncCli
         headers={"user-agent": "reflexio-mcp-tests/0"},
     ) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def reflexio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Reflexio server: `REFLEXIO_TEST_URL`, else one that is started for this run.
+
+    Without either the test is skipped, unless `REFLEXIO_LIVE=1` asks for it: then the server is installed when it
+    is missing, and a server that cannot be had is a failure.
+    """
+    if url := os.environ.get("REFLEXIO_TEST_URL"):
+        yield url.rstrip("/")
+        return
+    wanted = os.environ.get("REFLEXIO_LIVE") == "1"
+    if not wanted and reflexio_server.installed() is None:
+        pytest.skip(
+            "no Reflexio server: run python3 scripts/reflexio_server.py install, or set REFLEXIO_TEST_URL"
+        )
+    try:
+        python = reflexio_server.install()
+        port = reflexio_server.free_port()
+        process = reflexio_server.start(port, tmp_path_factory.mktemp("reflexio-home"), python)
+    except reflexio_server.ServerError as error:
+        if wanted:
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(f"the Reflexio server did not start: {error}")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        reflexio_server.stop(process)
+
+
+_loopback_hosts = itertools.count(random.randrange(1 << 20))
+
+
+@pytest.fixture
+def live_transport() -> Callable[[], httpx.AsyncHTTPTransport]:
+    """Makes transports to the real server, each from a loopback address of its own.
+
+    The server allows 60 publishes a minute for one address. Where the system has just one loopback address (not
+    Linux), all share its allowance.
+    """
+
+    def transport() -> httpx.AsyncHTTPTransport:
+        if sys.platform != "linux":
+            return httpx.AsyncHTTPTransport()
+        host = next(_loopback_hosts)
+        return httpx.AsyncHTTPTransport(
+            local_address=f"127.{1 + (host >> 16) % 254}.{host >> 8 & 255}.{1 + host % 254}"
+        )
+
+    return transport
