@@ -57,7 +57,13 @@ def _add_setup_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     uninstall = commands.add_parser("uninstall", help="take it out again")
     for command in (install, uninstall):
-        command.add_argument("client", nargs="?", default="", metavar="CLIENT", help="for example cursor")
+        command.add_argument(
+            "client",
+            nargs="?",
+            default="",
+            metavar="CLIENT",
+            help="the client, for example cursor; without one they are named",
+        )
         command.add_argument("--name", default="reflexio", help="name of the entry (default reflexio)")
         command.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
     install.add_argument("--print", dest="show", action="store_true", help="print the entry, write nothing")

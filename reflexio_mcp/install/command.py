@@ -200,7 +200,7 @@ def _wish(request: Request, env: Mapping[str, str], launch: Launch | None) -> Wi
 
 def _lasting(name: str, text: str) -> str:
     """A path that means the same from any folder."""
-    if name in ("store", "audit_log") and text != ":memory:":
+    if name in ("store", "audit_log", "recovery_dir") and text != ":memory:":
         return str(Path(text).expanduser().absolute())
     return text
 

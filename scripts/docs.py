@@ -1,0 +1,273 @@
+"""Write what the documents say about the code, or prove with `--check` that they still agree with it.
+
+Between `<!-- generated: NAME -->` and `<!-- end -->` stands what `BLOCKS` makes; `server.json` and the bundle's
+manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.py` after `python3 scripts/test.py`.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import published
+from bootstrap import ROOT
+
+from benchmarks.counting import count, per_tool
+from reflexio_mcp.install.clients import CLIENTS
+from reflexio_mcp.install.command import snippet
+from reflexio_mcp.install.entry import Wish
+from reflexio_mcp.install.launch import Launch
+from reflexio_mcp.install.layout import Layout, System
+from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import OPTIONS, Settings
+
+DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+LAUNCH = Launch("uvx", ("reflexio-mcp",))
+HOSTED = {"REFLEXIO_USER_ID": "your-user-id"}
+
+_VOLATILE = (
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "ID"),
+    (re.compile(r"\bdemo-[0-9a-f]{8}"), "demo-TAG"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"(<<(?:stored text|end) )[0-9a-f]+"), r"\1MARK"),
+    (re.compile(r"confirm=\S+"), "confirm=CODE"),
+)
+
+
+def options() -> str:
+    """The option table."""
+    rows = ["| Variable | Flag | What it does | Default |", "|---|---|---|---|"]
+    for option in OPTIONS:
+        flag = f"`{option.flag}`" if option.flag else "none: never on a command line"
+        default = published.default_of(option)
+        accepts = option.accepts if default and not option.is_switch else ""
+        note = f"`{default}`" if default else ""
+        if accepts and accepts not in option.help:
+            note += f" ({accepts})"
+        rows.append(f"| `{option.env}` | {flag} | {option.help} | {note} |")
+    return "\n".join(rows) + "\n"
+
+
+@cache
+def listed() -> tuple[dict[str, object], ...]:
+    """The tools as `tools/list` gives them."""
+    tools = asyncio.run(build_server(Settings(store=":memory:")).list_tools())
+    return tuple(tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools)
+
+
+def tools() -> str:
+    """The tool table with what each costs in a model's context."""
+    rows = ["| Tool | What it does | Changes | Tokens |", "|---|---|---|---:|"]
+    costs = {cost.name: cost for cost in per_tool(listed())}
+    for tool in listed():
+        hints = tool["annotations"]
+        assert isinstance(hints, dict)
+        changes = "nothing" if hints["readOnlyHint"] else "deletes" if hints["destructiveHint"] else "adds"
+        rows.append(
+            f"| `{tool['name']}` | {tool['description']} | {changes} | {costs[str(tool['name'])].seen} |"
+        )
+    seen = sum(cost.seen for cost in costs.values())
+    whole = count({"tools": list(listed())})
+    rows.append(f"| **{len(costs)} tools** | | | **{seen}** |")
+    return (
+        "\n".join(rows)
+        + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
+        f"conversation; the whole `tools/list` answer has {whole:,}.\n"
+    )
+
+
+def clients() -> str:
+    """A folded block per client."""
+    blocks: list[str] = []
+    for client in CLIENTS:
+        kind = "toml" if client.format == "toml" else "json"
+        secret = "your-api-key" if client.key == "file" else ""
+        local = snippet(client, Wish(LAUNCH))
+        hosted = snippet(client, Wish(LAUNCH, HOSTED, with_key=True, key=secret))
+        blocks += [
+            f"<details><summary>{client.title}</summary>",
+            "",
+            "```bash",
+            f"reflexio-mcp install {client.name}",
+            "```",
+            "",
+            f"Or by hand, in {_places(client.name)}:",
+            "",
+            f"```{kind}",
+            local.rstrip(),
+            "```",
+            "",
+            "With the hosted Reflexio:",
+            "",
+            f"```{kind}",
+            hosted.rstrip(),
+            "```",
+            "",
+            f"{client.note} {client.restart}",
+            "",
+            "</details>",
+        ]
+    return "\n".join(blocks) + "\n"
+
+
+def _places(name: str) -> str:
+    client = next(client for client in CLIENTS if client.name == name)
+    systems: tuple[tuple[System, str], ...] = (("linux", "Linux"), ("macos", "macOS"), ("windows", "Windows"))
+    found: dict[str, list[str]] = {}
+    for system, title in systems:
+        home = Path("/home/you")
+        path = client.paths(Layout(system, home))[0].relative_to(home).as_posix()
+        if system == "windows":
+            path = path.replace("AppData/Roaming", "%APPDATA%")
+            shown = path.replace("/", "\\") if path.startswith("%") else f"~/{path}"
+        else:
+            shown = f"~/{path}"
+        found.setdefault(shown, []).append(title)
+    if len(found) == 1:
+        return f"`{next(iter(found))}`"
+    return ", ".join(f"`{shown}` ({' and '.join(titles)})" for shown, titles in found.items())
+
+
+def messages() -> str:
+    """Every message about Reflexio that a model or a person can read, with what it asks for."""
+    rows = ["| Message begins with | What it then asks for |", "|---|---|"]
+    kinds = [ReflexioError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    for kind in kinds:
+        happened, _, asked = explain(kind(), "read").partition(". ")
+        rows.append(f"| `{happened}` | {asked} |")
+    return "\n".join(dict.fromkeys(rows)) + "\n"
+
+
+@cache
+def demo() -> str:
+    """What the demo prints."""
+    with tempfile.TemporaryDirectory() as home:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO")}
+        done = subprocess.run(
+            [sys.executable, "-m", "reflexio_mcp", "demo"],
+            cwd=ROOT,
+            env={**kept, "HOME": home, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=True,
+        )
+    return done.stdout.strip() + "\n"
+
+
+def demo_steps() -> str:
+    """The demo's heart: a deletion from plan to receipt."""
+    part = re.search(r"^6\. .*?(?=^7\. )", demo(), re.DOTALL | re.MULTILINE)
+    assert part, "the demo has no sixth step"
+    return f"```text\n{part.group().strip()}\n```\n"
+
+
+def demo_output() -> str:
+    """All of it."""
+    return f"```text\n{demo()}```\n"
+
+
+def usage() -> str:
+    """The command line's own help."""
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+    said: list[str] = []
+    for command in ("install", "uninstall", "doctor"):
+        done = subprocess.run(
+            [sys.executable, "-m", "reflexio_mcp", command, "--help"],
+            cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=True,
+        )  # fmt: skip
+        own = [line for line in done.stdout.split("\n\n") if line.startswith(("positional", "options"))]
+        known = {option.flag for option in OPTIONS if option.flag} | {"--transport"}
+        rows: list[str] = []
+        for entry in re.split(r"\n(?=  \S)", "\n".join(own)):
+            words = " ".join(entry.removesuffix("options:").split()).removesuffix(" options:")
+            first = words.split(" ")[0].rstrip(",")
+            if first in known or not words.startswith(("--", "CLIENT")):
+                continue
+            name, _, text = re.sub(r"^(--[\w-]+(?: [A-Z]+)?|CLIENT) ", r"\1\0", words).partition("\0")
+            rows.append(f"| `{name}` | {text} |")
+        said += [f"`reflexio-mcp {command}`", "", "| | |", "|---|---|", *rows, ""]
+    return "\n".join(said)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "options": options,
+    "tools": tools,
+    "clients": clients,
+    "messages": messages,
+    "demo-steps": demo_steps,
+    "demo": demo_output,
+    "usage": usage,
+}
+
+FILES: dict[str, Callable[[], str]] = {
+    "server.json": lambda: published.as_text(published.server_json()),
+    "packaging/mcpb/manifest.json": lambda: published.as_text(published.bundle_manifest()),
+}
+
+
+def steady(text: str) -> str:
+    """A text without what differs from run to run."""
+    for pattern, instead in _VOLATILE:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def renewed(text: str) -> str:
+    """A document with every block as the code has it now; a block that says the same keeps its words."""
+
+    def block(match: re.Match[str]) -> str:
+        made = BLOCKS[match.group(2)]()
+        kept = match.group(3) if steady(match.group(3)) == steady(made) else made
+        return match.group(1) + kept + match.group(4)
+
+    return BLOCK.sub(block, text)
+
+
+def stale() -> dict[Path, str]:
+    """The files that no longer agree with the code, with what they should be."""
+    wanted = {ROOT / name: make() for name, make in FILES.items()}
+    wanted |= {
+        ROOT / name: renewed((ROOT / name).read_text(encoding="utf-8"))
+        for name in DOCUMENTS
+        if (ROOT / name).exists()
+    }
+    return {
+        path: text
+        for path, text in wanted.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, exit 1 where something is out of date"
+    )
+    check = parser.parse_args().check
+    found = stale()
+    for path, text in found.items():
+        name = path.relative_to(ROOT)
+        if check:
+            print(f"{name} does not follow from the code: run scripts/docs.py", file=sys.stderr)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"{name} is up to date again")
+    return 1 if check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""What is published about this package besides the package: made here from its own tables, and nowhere else.
+
+`scripts/docs.py` writes what these functions return; `scripts/release_check.py` holds everything to it.
+"""
+
+import json
+import tomllib
+from typing import Any
+
+from bootstrap import ROOT
+
+from reflexio_mcp import __version__
+from reflexio_mcp.settings import OPTIONS, Option, Settings
+from reflexio_mcp.tools.catalog import offered
+
+SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
+PYPI_NAME = "reflexio-mcp"
+
+# What a person who clicks a bundle together is asked; everything else keeps its default.
+BUNDLE_OPTIONS = ("url", "api_key", "user_id", "read_only", "confirm")
+
+
+def project() -> dict[str, Any]:
+    """The `[project]` table of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def repository() -> str:
+    """Where the source is."""
+    return project()["urls"]["Repository"]
+
+
+def registry_name() -> str:
+    """The name in the MCP registry: whoever owns the repository owns this namespace."""
+    owner, name = repository().rstrip("/").split("/")[-2:]
+    return f"io.github.{owner}/{name}"
+
+
+def server_json() -> dict[str, Any]:
+    """The registry's entry."""
+    return {
+        "$schema": SCHEMA,
+        "name": registry_name(),
+        "title": "Reflexio memory",
+        "description": "See, audit and safely take back what your assistant has sent to Reflexio, its memory.",
+        "version": __version__,
+        "repository": {"url": repository(), "source": "github"},
+        "websiteUrl": repository() + "#readme",
+        "packages": [
+            {
+                "registryType": "pypi",
+                "identifier": PYPI_NAME,
+                "version": __version__,
+                "runtimeHint": "uvx",
+                "transport": {"type": "stdio"},
+                "environmentVariables": [_variable(option) for option in OPTIONS if option.group != "http"],
+            }
+        ],
+    }
+
+
+def _variable(option: Option) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": option.env, "description": option.help, "isRequired": False}
+    made["isSecret"] = option.secret
+    if option.is_switch:
+        made["format"] = "boolean"
+    default = default_of(option)
+    if default and not option.is_switch:
+        made["default"] = default
+    if choices := choices_of(option):
+        made["choices"] = choices
+    if option.name in ("store", "audit_log", "recovery_dir"):
+        made["format"] = "filepath"
+    return made
+
+
+def default_of(option: Option) -> str:
+    """The default as it would be typed; empty when there is none."""
+    value = getattr(Settings(), option.name)
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return "" if value in ("", ()) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def choices_of(option: Option) -> list[str]:
+    """The words that an option takes, where there are few."""
+    words = option.accepts.replace(" or ", ", ").split(", ")
+    return words if len(words) > 2 and all(word.isalpha() for word in words) else []
+
+
+def bundle_manifest() -> dict[str, Any]:
+    """The manifest of the bundle for Claude Desktop."""
+    chosen = [option for option in OPTIONS if option.name in BUNDLE_OPTIONS]
+    described = project()
+    return {
+        "manifest_version": "0.4",
+        "name": PYPI_NAME,
+        "display_name": "Reflexio memory",
+        "version": __version__,
+        "description": described["description"],
+        "author": {"name": described["authors"][0]["name"], "url": repository()},
+        "repository": {"type": "git", "url": repository()},
+        "homepage": repository(),
+        "documentation": repository() + "#readme",
+        "license": described["license"],
+        "keywords": described["keywords"],
+        "server": {
+            "type": "uv",
+            "entry_point": "reflexio_mcp/__main__.py",
+            "mcp_config": {
+                "command": "uv",
+                "args": [
+                    *("run", "--no-project", "--python", described["requires-python"]),
+                    *("--with-requirements", "${__dirname}/requirements.txt", "python", "-m", "reflexio_mcp"),
+                ],
+                "env": {
+                    "PYTHONPATH": "${__dirname}",
+                    **{option.env: f"${{user_config.{option.name}}}" for option in chosen},
+                },
+            },
+        },
+        "tools": [{"name": tool.name, "description": tool.description} for tool in offered(Settings())],
+        "user_config": {option.name: _asked(option) for option in chosen},
+        "compatibility": {
+            "platforms": ["darwin", "win32", "linux"],
+            "runtimes": {"python": described["requires-python"]},
+        },
+    }
+
+
+def _asked(option: Option) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "type": "boolean" if option.is_switch else "string",
+        "title": option.name.replace("_", " ").capitalize().replace("Url", "URL").replace("Api", "API"),
+        "description": option.help,
+        "required": False,
+        # Without a default an empty field would reach the server as the text of its placeholder.
+        "default": False if option.is_switch else default_of(option),
+    }
+    if option.secret:
+        asked["sensitive"] = True
+    return asked
+
+
+def as_text(value: Any) -> str:
+    """JSON as it is kept in the repository."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
