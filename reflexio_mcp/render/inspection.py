@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from reflexio_mcp.render.masking import masked_turn, masked_turn_text
 from reflexio_mcp.render.requests import request_facts, request_head, turn_facts, turn_text
 from reflexio_mcp.render.words import (
     BUDGET,
@@ -36,7 +37,12 @@ def _place(text: str, turns: int) -> tuple[int, int]:
 
 
 def inspected(
-    item: RequestWithInteractions, learning: LearningStatus | None, cursor: str = "", budget: int = BUDGET
+    item: RequestWithInteractions,
+    learning: LearningStatus | None,
+    cursor: str = "",
+    budget: int = BUDGET,
+    *,
+    masked: bool = False,
 ) -> Rendered:
     """A request with its interactions and the state of its learning.
 
@@ -45,13 +51,14 @@ def inspected(
         learning: where its learning stands, if the service knows.
         cursor: the interaction to start with and the character of its content, as `3` or `3.8000`.
         budget: characters of text at the most.
+        masked: who spoke and how much instead of what was said.
 
     Raises:
         InvalidInput: the cursor does not belong to this request.
     """
     turns = item.interactions
     index, offset = _place(cursor, len(turns))
-    facts = request_facts(item, full=False)
+    facts = request_facts(item, full=False, masked=masked)
     facts.pop("first_words", None)
     head = request_head(facts)
     session = shown_id(item.request.session_id)
@@ -60,6 +67,17 @@ def inspected(
     lines: list[str] = []
     following = ""
     while index < len(turns):
+        if masked:
+            turn = masked_turn(turns[index])
+            text = masked_turn_text(turn)
+            if shown and len(text) > room:
+                following = str(index)
+                break
+            shown.append(turn)
+            lines.append(indented(text))
+            room -= len(text) + 40
+            index += 1
+            continue
         most = max(room, 200)
         turn = turn_facts(turns[index], most, offset)
         # The content may take all the room; what stands beside it has its own, smaller bound.

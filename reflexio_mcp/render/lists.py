@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
 from reflexio_mcp.render.words import (
     BUDGET,
@@ -21,13 +22,16 @@ from reflexio_mcp.render.words import (
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.fingerprints import fingerprint
 from reflexio_mcp.traffic.listing import Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["RequestRoom", "SessionRoom", "page_of_requests", "page_of_sessions"]
 
 
-def session_facts(row: SessionRow) -> Facts:
+def session_facts(row: SessionRow, *, masked: bool = False) -> Facts:
+    versions = [as_name(one) for one in row.agent_versions] if masked else row.agent_versions
+    opening = row.opening if masked else None
     return dense(
         {
             "session_id": shown_id(row.session_id),
@@ -39,10 +43,12 @@ def session_facts(row: SessionRow) -> Facts:
             "last": iso(row.last),
             "sources": [clip(source, NAME_CHARS) for source in row.sources[:NAMES]],
             "more_sources": max(0, len(row.sources) - NAMES) or None,
-            "agent_versions": [clip(version, NAME_CHARS) for version in row.agent_versions[:NAMES]],
+            "agent_versions": [clip(version, NAME_CHARS) for version in versions[:NAMES]],
             "more_agent_versions": max(0, len(row.agent_versions) - NAMES) or None,
             "evaluation_only": row.evaluation_only or None,
-            "first_words": visible(row.first_words),
+            "first_words": "" if masked else visible(row.first_words),
+            "chars": row.chars if masked else None,
+            "fingerprint": fingerprint(opening) if opening else "",
         }
     )
 
@@ -59,6 +65,8 @@ def session_text(facts: Mapping[str, Any]) -> str:
             f"evaluation-only {facts['evaluation_only']:,}" if "evaluation_only" in facts else "",
         )
     )
+    if "fingerprint" in facts:
+        return f"{head} · {counted(facts.get('chars', 0), 'character')}, first fingerprint {facts['fingerprint']}"
     return f"{head}\n  “{facts['first_words']}”" if "first_words" in facts else head
 
 
@@ -93,23 +101,25 @@ class _Room:
 class SessionRoom(_Room):
     """Room for session rows within a budget of characters."""
 
-    def __init__(self, budget: int = BUDGET) -> None:
+    def __init__(self, budget: int = BUDGET, *, masked: bool = False) -> None:
         super().__init__(budget)
+        self._masked = masked
 
     def take(self, row: SessionRow, /) -> bool:
-        facts = session_facts(row)
+        facts = session_facts(row, masked=self._masked)
         return self.fits(facts, session_text(facts))
 
 
 class RequestRoom(_Room):
-    """Room for requests; `full` brings their interactions, cut to what the budget holds."""
+    """Room for requests; `full` brings their interactions, cut to what the budget holds, `masked` no content."""
 
-    def __init__(self, *, full: bool, budget: int = BUDGET) -> None:
+    def __init__(self, *, full: bool, masked: bool = False, budget: int = BUDGET) -> None:
         super().__init__(budget)
         self._full = full
+        self._masked = masked
 
     def take(self, row: RequestWithInteractions, /) -> bool:
-        facts = request_facts(row, full=self._full)
+        facts = request_facts(row, full=self._full, masked=self._masked)
         text = request_text(facts)
         if len(text) > self._budget:
             facts = _shortened(facts, self._budget)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from reflexio_mcp.render.masking import as_name, masked_request, masked_words
 from reflexio_mcp.render.words import (
     NAME_CHARS,
     Facts,
@@ -63,23 +64,34 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def request_facts(item: RequestWithInteractions, *, full: bool, chars: int = EXCERPT_CHARS) -> Facts:
-    """One request; `full` brings its interactions, else only its first words."""
+def request_facts(
+    item: RequestWithInteractions, *, full: bool, chars: int = EXCERPT_CHARS, masked: bool = False
+) -> Facts:
+    """One request; `full` brings its interactions, else only its first words; `masked` neither, but a fingerprint."""
     request = item.request
+    if masked:
+        experiment = (request.retrieval_experiment_id or "", request.retrieval_experiment_arm or "")
+        version, named = as_name(request.agent_version), [as_name(one) if one else "" for one in experiment]
+    else:
+        version = request.agent_version
+        named = [request.retrieval_experiment_id or "", request.retrieval_experiment_arm or ""]
     return dense(
         {
             "request_id": shown_id(request.request_id),
             "user_id": shown_id(request.user_id),
             "created_at": iso(request.created_at),
             "source": clip(request.source, NAME_CHARS),
-            "agent_version": clip(request.agent_version, NAME_CHARS),
+            "agent_version": clip(version, NAME_CHARS),
             "evaluation_only": request.evaluation_only,
-            "retrieval_experiment_id": clip(request.retrieval_experiment_id or "", NAME_CHARS),
-            "retrieval_experiment_arm": clip(request.retrieval_experiment_arm or "", NAME_CHARS),
+            "retrieval_experiment_id": clip(named[0], NAME_CHARS),
+            "retrieval_experiment_arm": clip(named[1], NAME_CHARS),
             "interaction_count": len(item.interactions),
-            "first_words": "" if full else visible(first_words(item)),
-            "interactions": [turn_facts(turn, chars) for turn in item.interactions] if full else [],
+            "first_words": "" if full or masked else visible(first_words(item)),
+            "interactions": [turn_facts(turn, chars) for turn in item.interactions]
+            if full and not masked
+            else [],
         }
+        | (masked_request(item) if masked else {})
     )
 
 
@@ -95,6 +107,8 @@ def request_head(facts: Mapping[str, Any]) -> str:
             f"experiment {facts['retrieval_experiment_id']}" if "retrieval_experiment_id" in facts else "",
             f"arm {facts['retrieval_experiment_arm']}" if "retrieval_experiment_arm" in facts else "",
             counted(facts.get("interaction_count", 0), "interaction"),
+            f"roles {', '.join(facts['roles'])}" if "roles" in facts else "",
+            masked_words(dict(facts)),
         )
     )
 

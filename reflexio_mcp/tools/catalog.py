@@ -3,19 +3,35 @@
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.tools import deleting, listing, publishing, restoring, status
+from reflexio_mcp.tools import auditing, deleting, listing, publishing, restoring, status
 from reflexio_mcp.tools.specs import ToolSpec, build
 
-__all__ = ["CATALOG", "offered"]
+__all__ = ["CATALOG", "offered", "offered_names"]
 
 CATALOG: tuple[ToolSpec, ...] = (
     *publishing.SPECS,
     *listing.SPECS,
+    *auditing.SPECS,
     *deleting.SPECS,
     *restoring.SPECS,
     *status.SPECS,
 )
 """Every tool, in the order in which they are listed."""
+
+
+def _chosen(settings: Settings) -> list[ToolSpec]:
+    return [
+        spec
+        for spec in CATALOG
+        if (not settings.tools or spec.name in settings.tools)
+        and (spec.read_only or not settings.read_only)
+        and (settings.recovery_days or spec.name != "restore_requests")
+    ]
+
+
+def offered_names(settings: Settings) -> frozenset[str]:
+    """The names of the tools this configuration offers."""
+    return frozenset(spec.name for spec in _chosen(settings))
 
 
 def offered(settings: Settings) -> list[Tool]:
@@ -29,13 +45,7 @@ def offered(settings: Settings) -> list[Tool]:
         raise ConfigurationError(
             f"--tools / REFLEXIO_MCP_TOOLS names {', '.join(unknown)[:100]!r}; the tools are {', '.join(names)}."
         )
-    chosen = [
-        spec
-        for spec in CATALOG
-        if (not settings.tools or spec.name in settings.tools)
-        and (spec.read_only or not settings.read_only)
-        and (settings.recovery_days or spec.name != "restore_requests")
-    ]
+    chosen = _chosen(settings)
     # What the operator fixed, or what means nothing here, leaves every schema.
     without = frozenset(
         name

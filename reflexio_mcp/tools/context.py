@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.plans import Progress
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.scheduling import Schedule
 
-__all__ = ["App", "Call", "Doors", "answer", "app_of", "reach_of", "reporter"]
+__all__ = ["App", "Call", "Doors", "answer", "app_of", "hides", "reach_of", "reporter"]
 
 
 class Doors(Protocol):
@@ -65,6 +65,11 @@ def app_of(call: Call) -> App:
 def reach_of(call: Call) -> Reach:
     """The reach of whoever made this call."""
     return app_of(call).doors.reach(call.headers)
+
+
+def hides(call: Call, detail: str = "") -> bool:
+    """Whether this call must not show stored content: it asks not to, or the operator decided so for all."""
+    return detail == "masked" or app_of(call).settings.mask
 
 
 def answer(result: Rendered) -> CallToolResult:

@@ -14,7 +14,7 @@ from reflexio_mcp.confirmation import Reply, Verdict
 from reflexio_mcp.render.deletions import planned, receipt
 from reflexio_mcp.render.words import Rendered, visible
 from reflexio_mcp.tools.consenting import Prepared, ask, prepare, verdict_of
-from reflexio_mcp.tools.context import Call, answer, app_of, reach_of
+from reflexio_mcp.tools.context import Call, answer, app_of, hides, reach_of
 from reflexio_mcp.tools.parameters import (
     AgentVersion,
     Confirm,
@@ -38,6 +38,7 @@ from reflexio_mcp.traffic.inspecting import require_id
 from reflexio_mcp.traffic.plans import Plan, Progress, plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.scheduling import Job
+from reflexio_mcp.traffic.searching import is_blind
 
 __all__ = ["SPECS"]
 
@@ -180,7 +181,8 @@ async def _finish(
     call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
 ) -> CallToolResult:
     app, reach, plan = app_of(call), reach_of(call), prepared.plan
-    masked = app.settings.mask
+    # What was found without being read is planned without being shown.
+    masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
     if not plan.doomed:
         return answer(_nothing_there(call, prepared))
     verdict = verdict_of(prepared, consent)

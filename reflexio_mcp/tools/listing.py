@@ -1,10 +1,13 @@
 """Reading traffic: lists, and one request."""
 
+from typing import Annotated, Literal
+
 from mcp.types import CallToolResult
+from pydantic import Field
 
 from reflexio_mcp.render.inspection import inspected
 from reflexio_mcp.render.lists import RequestRoom, SessionRoom, page_of_requests, page_of_sessions
-from reflexio_mcp.tools.context import Call, answer, reach_of
+from reflexio_mcp.tools.context import Call, answer, hides, reach_of
 from reflexio_mcp.tools.parameters import (
     AgentVersion,
     Contains,
@@ -36,6 +39,7 @@ async def list_sessions(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Contains = "",
+    detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
     limit: Limit = 20,
     cursor: Cursor = "",
 ) -> CallToolResult:
@@ -52,7 +56,7 @@ async def list_sessions(
     )
     after = open_cursor(reach, cursor, "sessions", asked) if cursor else None
     wanted = after.filter if after else asked
-    room = SessionRoom()
+    room = SessionRoom(masked=hides(call, detail))
     page = await list_page_of_sessions(reach, wanted, limit=limit, room=room, asked=asked, after=after)
     return answer(page_of_sessions(room, page, wanted.describe()))
 
@@ -83,14 +87,19 @@ async def list_requests(
     )
     after = open_cursor(reach, cursor, "requests", asked) if cursor else None
     wanted = after.filter if after else asked
-    room = RequestRoom(full=detail == "full")
+    room = RequestRoom(full=detail == "full", masked=hides(call, detail))
     page = await list_page_of_requests(reach, wanted, limit=limit, room=room, asked=asked, after=after)
     return answer(page_of_requests(room, page, wanted.describe()))
 
 
-async def get_request(call: Call, request_id: str, cursor: Cursor = "") -> CallToolResult:
+async def get_request(
+    call: Call,
+    request_id: str,
+    detail: Annotated[Literal["full", "masked"], Field()] = "full",
+    cursor: Cursor = "",
+) -> CallToolResult:
     item, learning = await get_one(reach_of(call), request_id)
-    return answer(inspected(item, learning, cursor))
+    return answer(inspected(item, learning, cursor, masked=hides(call, detail)))
 
 
 _PAGE = {"notice": STRING, "returned": INTEGER, "sessions": OBJECTS, "cursor": STRING}

@@ -8,6 +8,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.cursors import Cursor, Listing
 from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.fingerprints import content_chars
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.walking import Stretch, Walk
 
@@ -34,7 +35,7 @@ class Room(Protocol[T_contra]):
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """One session as far as it matches the filter. Times are epoch seconds."""
+    """One session as far as it matches the filter. Times are epoch seconds, `opening` is its oldest request."""
 
     session_id: str
     users: list[str]
@@ -46,6 +47,8 @@ class SessionRow:
     agent_versions: list[str]
     evaluation_only: int
     first_words: str
+    chars: int = 0
+    opening: RequestWithInteractions | None = None
 
 
 @dataclass
@@ -87,6 +90,8 @@ def _row(stretch: Stretch, matching: list[RequestWithInteractions]) -> SessionRo
         agent_versions=_by_frequency(request.agent_version for request in requests if request.agent_version),
         evaluation_only=sum(request.evaluation_only for request in requests),
         first_words=first_words(matching[-1]),
+        chars=sum(content_chars(item) for item in matching),
+        opening=matching[-1],
     )
 
 

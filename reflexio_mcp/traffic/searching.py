@@ -13,7 +13,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.fingerprints import FINGERPRINT, content_chars, fingerprint, texts_of
 
-__all__ = ["check_search", "search"]
+__all__ = ["check_search", "is_blind", "search"]
 
 Items = Sequence[RequestWithInteractions]
 Pick = Callable[[Items], Items]
@@ -57,6 +57,16 @@ def search(text: str) -> Pick:
         return _each(lambda item: content_chars(item) > bound if larger else content_chars(item) < bound)
     needle = text.casefold()
     return _each(lambda item: _says(item, needle))
+
+
+def is_blind(text: str) -> bool:
+    """Whether a search knows what it looks for by something else than its words, so that they need not be shown."""
+    kind, _, value = text.partition(":")
+    return bool(
+        _SIZE.fullmatch(text)
+        or (kind == "rule" and " " not in text)
+        or (kind == "fingerprint" and FINGERPRINT.fullmatch(value))
+    )
 
 
 def _each(found: Callable[[RequestWithInteractions], bool]) -> Pick:

@@ -73,7 +73,8 @@ _SIGNALS: Final = {
         r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,30}"
         r"\b(?:previous|prior|above|earlier|preceding|system|existing|original|your|all)\b[^.\n]{0,25}"
         r"\b(?:instructions?|prompts?|rules|guidelines|directives|safeguards)\b"
-        r"|(?<!\bour )(?<!\bmy )(?<!\bthe )\bnew (?:system )?instructions? *:|\byour (?:new|real|true) (?:task|instructions?|goal|objective)\b",
+        r"|(?<!\bour )(?<!\bmy )(?<!\bthe )\bnew (?:system )?instructions? *:"
+        r"|\byour (?:new|real|true) (?:task|instructions?|goal|objective)\b",
         re.IGNORECASE,
     ),
     "address": re.compile(

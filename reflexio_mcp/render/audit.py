@@ -1,0 +1,253 @@
+"""An audit: the numbers of a period, and findings that can be acted on. Never a stored content."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from reflexio_mcp.render.masking import as_name
+from reflexio_mcp.render.words import (
+    BUDGET,
+    NAME_CHARS,
+    NOTICE,
+    Facts,
+    Rendered,
+    clip,
+    counted,
+    dense,
+    fence,
+    joined,
+    shown_id,
+    visible,
+)
+from reflexio_mcp.traffic.audit import Audit, Finding
+from reflexio_mcp.traffic.audit.findings import Example
+from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["audited"]
+
+TOP: Final = 10
+BARS: Final = 31
+"""Bars of the line of days: a month; longer periods have several days a bar."""
+
+NAME_SHOWN: Final = 60
+
+SUBJECTS: Final = 5
+
+_LEVELS: Final = ((5, TOP, SUBJECTS), (3, TOP, SUBJECTS), (2, 6, 3), (1, 4, 2))
+"""Examples a finding, names a count and names of a finding: less of each where the answer would be too long."""
+
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+
+def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
+    """An audit in both forms; fewer examples and names first, then fewer findings, until it fits."""
+    rendered = Rendered("", {})
+    for examples, top, subjects in _LEVELS:
+        rendered = _render(audit, examples, top, subjects, len(audit.findings))
+        if len(rendered.text) <= budget:
+            return rendered
+    for shown in range(len(audit.findings) - 1, -1, -1):
+        rendered = _render(audit, 1, 3, 1, shown)
+        if len(rendered.text) <= budget:
+            break
+    return rendered
+
+
+def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) -> Rendered:
+    overview = audit.overview
+    if not overview.requests:
+        text = f"Nothing to audit ({visible(audit.filter.describe())}). Try an earlier start_time."
+        return Rendered(text, {"notice": NOTICE, "requests": 0, "findings": [], "next": text})
+    facts = _overview_facts(overview, top)
+    facts["findings"] = [_finding_facts(one, examples, subjects) for one in audit.findings[:shown]]
+    if left := len(audit.findings) - shown:
+        facts["findings_left_out"] = left
+    if audit.not_run:
+        facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
+    gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
+    count = len(audit.findings)
+    head = (
+        f"Audit of {counted(overview.requests, 'request')}, {iso(overview.first)} to {iso(overview.last)}: "
+        + (f"{counted(count, 'finding')}, first {gravest}." if count else "nothing found.")
+    )
+    lines = _overview_lines(facts)
+    for one in facts["findings"]:
+        lines += _finding_lines(one)
+    after = [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
+    if left:
+        after.append(f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user.")
+    return Rendered("\n".join([head, fence("\n".join(lines)), *after]), {"notice": NOTICE, **facts})
+
+
+def _overview_facts(overview: Overview, top: int) -> Facts:
+    facts: Facts = {
+        "from": iso(overview.first),
+        "to": iso(overview.last),
+        "requests": overview.requests,
+        "interactions": overview.interactions,
+        "sessions": overview.sessions,
+        "users": overview.users.distinct,
+        "evaluation_only": overview.evaluation_only,
+        "evaluation_only_share": round(overview.evaluation_only / overview.requests, 3),
+        "per_day": _days(overview),
+        "by_source": _top(overview.sources, top, str),
+        "by_agent_version": _top(overview.agent_versions, top, as_name),
+        "by_user": _top(overview.users, top, str),
+    }
+    if overview.learning_checked and overview.learning_tracked:
+        facts["learning"] = {
+            "asked_about": overview.learning_checked,
+            "pending": overview.learning_pending,
+            "failed": overview.learning_failed,
+        }
+    return facts
+
+
+def _top(tally: Tally, top: int, named: Any) -> Facts:
+    most = tally.counts.most_common(top)
+    counts = {clip(named(name), NAME_SHOWN) or "(none)": count for name, count in most}
+    facts: Facts = {"top": counts}
+    others = tally.distinct - len(most)
+    if others or tally.beyond:
+        facts["others"] = others
+        facts["others_requests"] = tally.counts.total() - sum(count for _, count in most) + tally.beyond
+    return facts
+
+
+def _days(overview: Overview) -> Facts:
+    first, last = overview.first // DAY, overview.last // DAY
+    width = -(-(last - first + 1) // BARS)
+    bars = [0] * ((last - first) // width + 1)
+    for day, count in overview.days.items():
+        bars[(day - first) // width] += count
+    most = max(bars)
+    line = "".join(_BLOCKS[-(-count * (len(_BLOCKS) - 1) // most)] if count else " " for count in bars)
+    return {
+        "first_day": datetime.fromtimestamp(first * DAY, UTC).strftime("%Y-%m-%d"),
+        "days_a_bar": width,
+        "line": line,
+        "requests": bars,
+    }
+
+
+def _overview_lines(facts: Facts) -> list[str]:
+    days = facts["per_day"]
+    bar = "per day" if days["days_a_bar"] == 1 else f"per {days['days_a_bar']} days"
+    numbers = ", ".join(f"{count:,}" for count in days["requests"])
+    share = f"{facts['evaluation_only']:,} ({facts['evaluation_only_share']:.1%})"
+    lines = [
+        joined(
+            (
+                counted(facts["requests"], "request"),
+                counted(facts["interactions"], "interaction"),
+                counted(facts["sessions"], "session"),
+                counted(facts["users"], "user"),
+                f"evaluation-only {share}",
+            )
+        ),
+        f"{bar} from {days['first_day']}: {days['line']} ({numbers})",
+    ]
+    for key, noun in (("by_source", "sources"), ("by_agent_version", "agent versions"), ("by_user", "users")):
+        counts = facts[key]
+        named = [f"{name} ({count:,})" for name, count in counts["top"].items()]
+        if "others" in counts:
+            named.append(f"{counts['others']:,} others ({counts['others_requests']:,})")
+        lines.append(f"{noun}: {', '.join(named)}")
+    if learning := facts.get("learning"):
+        lines.append(
+            f"learning: {learning['asked_about']:,} asked about, {learning['pending']:,} pending, "
+            f"{learning['failed']:,} failed"
+        )
+    return lines
+
+
+def _finding_facts(finding: Finding, examples: int, subjects: int) -> Facts:
+    rule = finding.rule
+    following: Facts | None = None
+    if finding.next is not None:
+        following = {
+            "tool": finding.next.tool,
+            "arguments": {name: _argument(value) for name, value in finding.next.arguments.items()},
+            "selects": finding.next.selects,
+        }
+    return dense(
+        {
+            "id": rule.id,
+            "severity": rule.severity,
+            "count": finding.count,
+            "unit": rule.unit,
+            "finds": rule.finds,
+            "notes": [visible(clip(note, NAME_CHARS)) for note in finding.notes],
+            "why": rule.why,
+            "advice": rule.advice,
+            "which": _which(finding, subjects),
+            "next": following,
+            "examples": [_example_facts(one) for one in finding.examples[:examples]],
+        }
+    )
+
+
+def _which(finding: Finding, subjects: int) -> list[str]:
+    # Requests are named by the examples.
+    if finding.rule.unit not in ("session", "source"):
+        return []
+    return [shown_id(one) or "(none)" for one in finding.subjects[:subjects]]
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    return [visible(str(one)) for one in value]
+
+
+def _example_facts(one: Example) -> Facts:
+    return dense(
+        {
+            "request_id": shown_id(one.request_id),
+            "session_id": shown_id(one.session_id),
+            "created_at": iso(one.created_at),
+            "source": one.source,
+            "interactions": one.interactions,
+            "fingerprint": one.fingerprint,
+        }
+    ) | {"chars": one.chars}
+
+
+def _finding_lines(facts: Facts) -> list[str]:
+    unit = "" if facts["unit"] == "period" else f" {counted(facts['count'], facts['unit'])}:"
+    notes = f" ({', '.join(facts['notes'])})" if "notes" in facts else ""
+    lines = [
+        f"[{facts['severity']}] {facts['id']}:{unit} {facts['finds']}{notes}. {facts['why']} {facts['advice']}"
+    ]
+    if "which" in facts:
+        lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{_more(facts)}")
+    if following := facts.get("next"):
+        arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
+        covers = "" if following["selects"] == facts["count"] else f" (for {following['selects']:,} of them)"
+        lines.append(f"  next: {following['tool']} {arguments}{covers}")
+    lines += [f"  e.g. {line}" for line in _example_lines(facts.get("examples", []))]
+    return lines
+
+
+def _more(facts: Facts) -> str:
+    left = facts["count"] - len(facts["which"])
+    return f" and {left:,} more" if left else ""
+
+
+def _example_lines(examples: Iterable[Facts]) -> list[str]:
+    return [
+        joined(
+            (
+                one["request_id"],
+                f"session {one['session_id']}",
+                one["created_at"],
+                f"source {one['source']}" if "source" in one else "",
+                counted(one.get("interactions", 0), "interaction"),
+                counted(one["chars"], "character"),
+                f"fingerprint {one['fingerprint']}",
+            )
+        )
+        for one in examples
+    ]
