@@ -1,6 +1,7 @@
 """The demo is the first thing people run: it shows the main job, and it must not claim what did not happen."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from mcp import StdioServerParameters
 
 from reflexio_mcp import demo
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import RequestQuery
 from reflexio_mcp.settings import Settings
 from tests.support.stdio import environment
 
@@ -81,3 +84,19 @@ async def test_a_live_demo_against_nothing_says_that_it_could_not_be_reached() -
     settings = Settings(url="http://127.0.0.1:9", timeout=1)
     assert await demo.run_demo(live=True, settings=settings, out=screen) == 1
     assert "could not be reached" in screen.getvalue()
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("user_id", ["", "demo-belongs-to"])
+async def test_the_live_demo_does_the_main_job_on_a_real_server_and_leaves_nothing(
+    user_id: str, reflexio_url: str
+) -> None:
+    screen = io.StringIO()
+    settings = Settings(url=reflexio_url, user_id=user_id)
+    assert await demo.run_demo(live=True, settings=settings, out=screen) == 0, screen.getvalue()
+    assert "All 9 steps did what they said." in screen.getvalue()
+    session_ids = set(re.findall(r"session_id=(demo-\S+)", screen.getvalue()))
+    assert len(session_ids) == 2
+    async with ReflexioClient(reflexio_url) as client:
+        for session_id in session_ids:
+            assert (await client.get_requests(RequestQuery(session_id=session_id))).sessions == []
