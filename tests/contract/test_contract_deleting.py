@@ -1,0 +1,125 @@
+"""The deletes, and what was learned from what is deleted."""
+
+from typing import Any
+
+import pytest
+
+from reflexio_mcp.rest import limits
+from tests.contract.calls import Api, fields_of, fresh
+
+pytestmark = pytest.mark.anyio
+
+DELETED = {"success": True, "message": "Deleted successfully"}
+
+
+async def test_a_request_goes_with_its_interactions_and_nothing_else(api: Api) -> None:
+    gone, kept = [(await api.publish())["request_id"] for _ in range(2)]
+    assert await api.delete("delete_request", request_id=gone) == DELETED
+    assert await api.stored(gone, kept) == [False, True]
+    status = await api.client.get("/api/learning_status", params={"request_id": gone})
+    assert status.status_code == 404
+
+
+async def test_deleting_an_unknown_request_is_a_success_too(api: Api) -> None:
+    assert await api.delete("delete_request", request_id=fresh()) == DELETED
+
+
+async def test_the_id_of_a_request_to_delete_is_stripped(api: Api) -> None:
+    gone = (await api.publish())["request_id"]
+    await api.delete("delete_request", request_id=f" {gone}\n")
+    assert await api.stored(gone) == [False]
+
+
+async def test_a_session_goes_for_every_user_in_it(api: Api) -> None:
+    other_user, other_session = fresh("user"), fresh("session")
+    await api.publish()
+    await api.publish(user_id=other_user)
+    kept = (await api.publish(session_id=other_session))["request_id"]
+    assert await api.delete("delete_session", session_id=api.session) == {
+        "success": True,
+        "message": "Deleted 2 item(s)",
+        "deleted_requests_count": 2,
+    }
+    assert await api.ids(user_id=None, session_id=api.session) == []
+    assert await api.stored(kept) == [True]
+
+
+async def test_deleting_an_unknown_session_deletes_nothing_with_success(api: Api) -> None:
+    assert await api.delete("delete_session", session_id=fresh()) == {
+        "success": True,
+        "message": "Deleted 0 item(s)",
+        "deleted_requests_count": 0,
+    }
+
+
+async def test_a_set_of_ids_goes_and_unknown_ones_are_passed_over(api: Api) -> None:
+    gone = [(await api.publish())["request_id"] for _ in range(2)]
+    kept = (await api.publish())["request_id"]
+    reply = await api.delete("delete_requests_by_ids", request_ids=[fresh(), *gone, gone[0], "", f" {kept}"])
+    assert reply == {"success": True, "deleted_count": 2, "message": "Deleted 2 item(s)"}
+    assert await api.stored(*gone, kept) == [False, False, True]
+
+
+async def test_a_set_of_10_000_ids_is_taken_and_more_is_422(api: Api) -> None:
+    mine = (await api.publish())["request_id"]
+    most = [*(f"none-{number}" for number in range(limits.MAX_DELETE_IDS - 1)), mine]
+    assert (await api.delete("delete_requests_by_ids", request_ids=most))["deleted_count"] == 1
+    reply = await api.try_delete("delete_requests_by_ids", request_ids=[*most, "one more"])
+    assert fields_of(reply) == [["body", "request_ids"]]
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "where"),
+    [
+        ("delete_request", {"request_id": " "}, ["request_id"]),
+        ("delete_session", {"session_id": ""}, ["session_id"]),
+        ("delete_requests_by_ids", {"request_ids": []}, ["request_ids"]),
+        ("delete_requests_by_ids", {"request_ids": [1]}, ["request_ids", 0]),
+        ("delete_interaction", {"user_id": "u", "interaction_id": 0}, ["interaction_id"]),
+        ("delete_interaction", {"user_id": " ", "interaction_id": 1}, ["user_id"]),
+        ("delete_profiles_by_ids", {"profile_ids": []}, ["profile_ids"]),
+        ("delete_user_playbooks_by_ids", {"user_playbook_ids": ["a"]}, ["user_playbook_ids", 0]),
+    ],
+)
+async def test_a_delete_that_names_nothing_usable_is_422(
+    api: Api, route: str, body: dict[str, Any], where: list[Any]
+) -> None:
+    assert fields_of(await api.try_delete(route, **body)) == [["body", *where]]
+
+
+async def test_an_interaction_goes_only_for_its_user_and_its_request_stays(api: Api) -> None:
+    mine = (await api.publish())["request_id"]
+    interaction = (await api.request(mine))["interactions"][0]["interaction_id"]
+    stranger = await api.delete("delete_interaction", user_id=fresh("user"), interaction_id=interaction)
+    assert stranger == DELETED
+    assert len((await api.request(mine))["interactions"]) == 1
+    assert await api.delete("delete_interaction", user_id=api.user, interaction_id=interaction) == DELETED
+    assert (await api.request(mine))["interactions"] == []
+    assert await api.delete("delete_interaction", user_id=api.user, interaction_id=interaction) == DELETED
+
+
+async def test_an_interaction_id_is_never_given_twice(api: Api) -> None:
+    first = (await api.request((await api.publish())["request_id"]))["interactions"][0]["interaction_id"]
+    await api.delete("delete_session", session_id=api.session)
+    second = (await api.request((await api.publish())["request_id"]))["interactions"][0]["interaction_id"]
+    assert second > first
+
+
+async def test_nothing_learned_is_an_empty_list(api: Api) -> None:
+    profiles = await api.client.post("/api/get_profiles", json={"user_id": api.user, "top_k": 5})
+    assert profiles.json() == {"success": True, "user_profiles": [], "msg": "Found 0 profile(s)"}
+    playbooks = await api.client.post("/api/get_user_playbooks", json={"user_id": api.user, "limit": 5})
+    assert playbooks.json() == {"success": True, "user_playbooks": [], "msg": "Found 0 user playbook(s)"}
+
+
+async def test_deleting_unknown_learnings_deletes_nothing_with_success(api: Api) -> None:
+    nothing = {"success": True, "deleted_count": 0, "message": "Deleted 0 item(s)"}
+    assert await api.delete("delete_profiles_by_ids", profile_ids=[fresh()]) == nothing
+    assert await api.delete("delete_user_playbooks_by_ids", user_playbook_ids=[999_999_999]) == nothing
+
+
+async def test_learnings_are_asked_for_with_a_user_and_a_number(api: Api) -> None:
+    reply = await api.client.post("/api/get_profiles", json={"user_id": " ", "top_k": 0})
+    assert sorted(fields_of(reply)) == [["body", "top_k"], ["body", "user_id"]]
+    reply = await api.client.post("/api/get_user_playbooks", json={"limit": 0})
+    assert fields_of(reply) == [["body", "limit"]]
