@@ -50,7 +50,7 @@ class Served:
         assert self.log
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    async def terminate(self, number: int = signal.SIGTERM, *, timeout: float = WAIT) -> int:
+    async def terminate(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = WAIT) -> int:
         """Send a signal and return the exit code."""
         assert self.process
         self.process.send_signal(number)
@@ -67,8 +67,14 @@ async def serving(
     app = HttpApp(settings, Tokens(tokens), client=client)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     server = uvicorn_server(settings, app)
+    over = anyio.Event()
+
+    async def run() -> None:
+        await server.serve([listener])
+        over.set()
+
     async with app.running(), anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, [listener])
+        tasks.start_soon(run)
         with anyio.fail_after(WAIT):
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await anyio.sleep(0.01)
@@ -78,6 +84,7 @@ async def serving(
             with anyio.CancelScope(shield=True), anyio.fail_after(WAIT):
                 await app.drain(0.1)
                 server.should_exit = True
+                await over.wait()
 
 
 def free_port() -> int:

@@ -1,0 +1,93 @@
+"""A Reflexio that keeps each key's traffic apart, as the hosted one does: an embedded store for every key."""
+
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from reflexio_mcp.store.app import EmbeddedStore, create_app
+
+
+@dataclass
+class TenantBackend:
+    """What `tenant_backend` yields.
+
+    Args:
+        url: where it listens.
+        calls: how often each key was brought; empty for none.
+        headers: of the last call.
+        held: while set, a call is received and not answered before `release`.
+    """
+
+    url: str = ""
+    calls: Counter[str] = field(default_factory=Counter[str])
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    stores: dict[str, EmbeddedStore] = field(default_factory=dict[str, EmbeddedStore])
+    held: str = ""
+    holding: int = 0
+    ended: int = 0
+    release: anyio.Event = field(default_factory=anyio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        key = self.headers.get("authorization", "").removeprefix("Bearer ")
+        self.calls[key] += 1
+        if not key and scope["path"] != "/health":
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body", "body": b'{"detail":"no key"}'})
+            return
+        if self.held and scope["path"].endswith(self.held):
+            await self._hold(receive)
+        store = self.stores.setdefault(key, create_app(":memory:"))
+        await store(scope, receive, send)
+
+    async def _hold(self, receive: Receive) -> None:
+        self.holding += 1
+
+        async def until_gone(over: anyio.CancelScope) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.ended += 1
+            self.release.set()
+            over.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            if self.held != "/api/delete_requests_by_ids":  # its body is still wanted
+                tasks.start_soon(until_gone, tasks.cancel_scope)
+            await self.release.wait()
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def tenant_backend() -> AsyncIterator[TenantBackend]:
+    """Serve one on a free port of 127.0.0.1."""
+    backend = TenantBackend()
+    listener = socket.create_server(("127.0.0.1", 0))
+    backend.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = uvicorn.Config(backend, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    over = anyio.Event()
+
+    async def run() -> None:
+        await server._serve([listener])
+        over.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        with anyio.fail_after(30):
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await anyio.sleep(0.01)
+        try:
+            yield backend
+        finally:
+            backend.release.set()
+            server.should_exit = True
+            with anyio.CancelScope(shield=True), anyio.fail_after(30):
+                await over.wait()
+    for store in backend.stores.values():
+        store.close()
