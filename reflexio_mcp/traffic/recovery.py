@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.errors import NotRecorded
 
-__all__ = ["Copies", "Copy", "CopyWriter", "ids_in", "read_backwards"]
+__all__ = ["Copies", "Copy", "CopyWriter", "contents", "read_at"]
 
 DAY: Final = 86_400
 HALF_WRITTEN_SECONDS: Final = 3_600
@@ -190,27 +190,28 @@ class Copies:
         return len(changed)
 
 
-def read_backwards(copy: Copy) -> Iterator[RequestWithInteractions]:
-    """The requests of a copy, the oldest first, one in memory at a time.
+def contents(copy: Copy) -> dict[str, int]:
+    """The request ids of a copy, the oldest request first, each with its place in the file.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: a line is not what was written.
     """
-    starts: list[int] = []
+    found: list[tuple[int, str, int]] = []
+    place = 0
     with copy.path.open("rb") as file:
-        place = 0
         for line in file:
-            starts.append(place)
+            request = json.loads(line)["request"]
+            found.append((int(request["created_at"]), str(request["request_id"]), place))
             place += len(line)
-        for start in reversed(starts):
-            file.seek(start)
-            yield RequestWithInteractions.model_validate_json(file.readline())
+    return {request_id: start for _, request_id, start in sorted(found)}
 
 
-def ids_in(copy: Copy) -> list[str]:
-    """The request ids of a copy, in the order of the file."""
-    return [_id_of(item) for item in _lines(copy.path)]
+def read_at(copy: Copy, start: int) -> RequestWithInteractions:
+    """The request at a place in a copy."""
+    with copy.path.open("rb") as file:
+        file.seek(start)
+        return RequestWithInteractions.model_validate_json(file.readline())
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -21,12 +21,14 @@ from reflexio_mcp.rest.models import (
 from reflexio_mcp.traffic.errors import NotStored
 from reflexio_mcp.traffic.locating import Progress, read_set
 from reflexio_mcp.traffic.reach import Reach
-from reflexio_mcp.traffic.recovery import Copies, Copy, ids_in, read_backwards
+from reflexio_mcp.traffic.recovery import Copies, Copy, contents, read_at
 
 __all__ = ["Became", "Restored", "restore"]
 
 Became = Literal["restored", "already_there", "not_restorable", "not_in_copy", "left"]
 """What became of one id. `left` means that the call ended before its turn; a repeat goes on there."""
+
+UNREADABLE = "The recovery copy cannot be read; nothing was restored. See the server's log."
 
 
 @dataclass
@@ -79,24 +81,25 @@ async def restore(
     copy = copies.find(owner, copy_id.strip())
     if copy is None:
         raise NotStored("No recovery copy has this copy_id. List the copies with restore_requests alone.")
-    held = await anyio.to_thread.run_sync(ids_in, copy)
-    chosen = list(dict.fromkeys(one.strip() for one in request_ids)) or held
-    inside = set(held)
-    done = Restored(copy, {one: "left" if one in inside else "not_in_copy" for one in chosen})
-    wanted = [one for one in chosen if one in inside]
+    try:
+        held = await anyio.to_thread.run_sync(contents, copy)
+    except (OSError, ValueError, KeyError) as error:
+        raise NotStored(UNREADABLE) from error
+    chosen = list(dict.fromkeys(one.strip() for one in request_ids)) or list(held)
+    done = Restored(copy, {one: "left" if one in held else "not_in_copy" for one in chosen})
+    wanted = [one for one in held if one in done.outcomes]
 
     async def there(items: list[RequestWithInteractions]) -> None:
         done.outcomes.update((item.request.request_id, "already_there") for item in items)
 
     await read_set(reach, wanted, there, progress=progress)
-    missing = set(done.ids("left"))
     until = clock() + seconds
-    for item in read_backwards(copy):
-        if not missing or clock() >= until:
+    for one in wanted:
+        if clock() >= until:
             break
-        if item.request.request_id not in missing:
+        if done.outcomes[one] != "left":
             continue
-        missing.discard(item.request.request_id)
+        item = await anyio.to_thread.run_sync(read_at, copy, held[one])
         try:
             await _publish(reach, item, evaluation_only, done)
         except RateLimited as error:
@@ -106,7 +109,7 @@ async def restore(
             done.failure = error
             break
         if progress:
-            await progress("restored", len(chosen) - len(missing), len(chosen))
+            await progress("restored", len(chosen) - len(done.ids("left")), len(chosen))
     return done
 
 

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,9 @@ class Backend:
         }
 
     def delete_profiles_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"deleted_count": sum(self.profiles.pop(one, None) is not None for one in asked["profile_ids"])}
+        return {
+            "deleted_count": sum(self.profiles.pop(one, None) is not None for one in asked["profile_ids"])
+        }
 
     def delete_user_playbooks_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
         gone = [self.playbooks.pop(one, None) for one in asked["user_playbook_ids"]]
@@ -152,24 +154,33 @@ class World:
         self.backend = Backend(self.store)
         self.folder = folder
         self.rest = self.client()
-        self._numbers = 0
 
-    def client(self) -> ReflexioClient:
-        return ReflexioClient(URL, transport=httpx.ASGITransport(app=self.backend))
+    def client(self, timeout: float = 30.0) -> ReflexioClient:
+        return ReflexioClient(URL, transport=httpx.ASGITransport(app=self.backend), timeout=timeout)
 
     def server(self, **env: str) -> ReflexioServer:
         """A server of this backend. Variables are given without their prefix."""
         variables = {"REFLEXIO_URL": URL, "REFLEXIO_MCP_RECOVERY_DIR": str(self.folder / "copies")}
         variables |= {
-            name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value for name, value in env.items()
+            name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value
+            for name, value in env.items()
         }
         return build_server(load(variables), client=self.rest)
 
     @asynccontextmanager
     async def connect(
-        self, era: str = "2026-07-28", person: Person | None = None, server: ReflexioServer | None = None, **env: str
+        self,
+        era: str = "2026-07-28",
+        person: Any = None,
+        server: Any = None,
+        **env: str,
     ) -> AsyncGenerator["Caller"]:
-        """A client in one protocol era; one with a `person` declares forms."""
+        """A client in one protocol era.
+
+        Args:
+            person: answers forms, as `Person` does; a client without one declares none.
+            server: an existing server; else a new one is made with the variables of `env`.
+        """
         server = server or self.server(**env)
         async with Client(server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
             yield Caller(client)
@@ -235,9 +246,3 @@ class Caller:
 
 def text_of(result: CallToolResult) -> str:
     return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-
-
-@contextmanager
-def lines_of(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The entries of an audit log."""
-    yield [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -120,7 +120,9 @@ async def test_the_person_reads_what_would_go_in_words(world: World, era: str) -
     assert len(message) < 2_000
 
 
-async def test_stored_words_are_left_out_of_the_question_where_they_are_masked(world: World, era: str) -> None:
+async def test_stored_words_are_left_out_of_the_question_where_they_are_masked(
+    world: World, era: str
+) -> None:
     await world.put("r1", text="a secret")
     person = Person(lambda _: "decline")
     async with world.connect(era, person, MASK="1") as caller:
@@ -152,7 +154,9 @@ async def test_a_wrong_number_deletes_nothing_and_says_which_was_right(world: Wo
 
 
 @pytest.mark.parametrize("content", [{}, {"delete": "perhaps"}, {"other": 1}])
-async def test_an_answer_that_is_none_deletes_nothing(world: World, era: str, content: dict[str, Any]) -> None:
+async def test_an_answer_that_is_none_deletes_nothing(
+    world: World, era: str, content: dict[str, Any]
+) -> None:
     await world.put("r1")
     async with world.connect(era, Person(lambda _: content)) as caller:
         result = await caller.result("delete_request", request_id="r1")
@@ -187,7 +191,7 @@ async def test_a_yes_to_one_set_is_not_a_yes_to_another(world: World) -> None:
             await world.put("r2")
         return await show(context, params)
 
-    async with world.connect("2026-07-28", meanwhile) as caller:  # type: ignore[arg-type]
+    async with world.connect("2026-07-28", meanwhile) as caller:
         facts = await caller.call("delete_session", session_id="s")
     assert len(asked) == 2
     assert "1 request" in asked[0]
@@ -206,7 +210,7 @@ async def test_a_request_that_took_over_an_id_is_not_what_was_agreed_to(world: W
         asked.append(params.message)
         return await Person(lambda _: "decline" if len(asked) > 1 else {"delete": True})(context, params)
 
-    async with world.connect("2026-07-28", swapped) as caller:  # type: ignore[arg-type]
+    async with world.connect("2026-07-28", swapped) as caller:
         facts = await caller.call("delete_request", request_id="r1")
     assert facts["status"] == "declined"
     assert len(asked) == 2
@@ -221,7 +225,7 @@ async def test_what_arrives_while_the_person_thinks_stays(world: World) -> None:
         await world.put("r2")
         return await agreeing()(context, params)
 
-    async with world.connect("legacy", slow) as caller:  # type: ignore[arg-type]
+    async with world.connect("legacy", slow) as caller:
         facts = await caller.call("delete_session", session_id="s")
     assert facts["outcomes"] == {"deleted": ["r1"]}
     assert await world.ids(session_id="s") == {"r2"}

@@ -1,0 +1,189 @@
+"""Recovery copies: written before the act, private, pruned, and put back with the original ids."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reflexio_mcp.rest.models import RequestQuery
+from reflexio_mcp.traffic.recovery import DAY
+from tests.deletion.support import BY_IDS, World, text_of
+
+pytestmark = pytest.mark.anyio
+
+ON: dict[str, str] = {"CONFIRM": "off", "RECOVERY_DAYS": "7"}
+
+
+def copies(world: World) -> list[Path]:
+    folder = world.folder / "copies"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+async def stored(world: World, request_id: str) -> dict[str, Any]:
+    page = await world.rest.get_requests(RequestQuery(request_id=request_id))
+    [item] = page.sessions[0].requests
+    facts = item.model_dump()
+    facts["request"].pop("created_at")
+    for turn in facts["interactions"]:
+        turn.pop("interaction_id")
+        turn.pop("created_at")
+    return facts
+
+
+async def test_what_was_deleted_comes_back_as_it_was(world: World, era: str) -> None:
+    await world.put("r1", text="I like short answers \u202e \U0001f600", source="ide", agent_version="v2")
+    await world.put("r2", evaluation_only=True)
+    before = [await stored(world, one) for one in ("r1", "r2")]
+    async with world.connect(era, **ON) as caller:
+        receipt = await caller.result("delete_session", session_id="s")
+        assert receipt.structured_content
+        copy_id = receipt.structured_content["copy_id"]
+        assert f"copy_id={copy_id}" in text_of(receipt)
+        assert not await world.ids()
+        listed = await caller.call("restore_requests")
+        assert [(one["copy_id"], one["requests"]) for one in listed["copies"]] == [(copy_id, 2)]
+        result = await caller.result("restore_requests", copy_id=copy_id)
+    facts = result.structured_content
+    assert facts
+    assert facts["outcomes"] == {"restored": ["r1", "r2"]} or facts["outcomes"] == {"restored": ["r1", "r2"]}
+    assert [await stored(world, one) for one in ("r1", "r2")] == before
+    assert "arrival times" in text_of(result)
+    assert "base64" in text_of(result)
+    assert "learned from again" in text_of(result)
+
+
+async def test_what_is_there_is_never_overwritten_and_a_repeat_goes_on(world: World, era: str) -> None:
+    await world.put("r1", text="old")
+    await world.put("r2")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        await world.put("r1", text="new")
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+        assert facts["outcomes"] == {"already_there": ["r1"], "restored": ["r2"]}
+        again = await caller.call("restore_requests", copy_id=copy_id)
+    assert again["counts"] == {"already_there": 2}
+    assert (await stored(world, "r1"))["interactions"][0]["content"] == "new"
+
+
+async def test_some_of_a_copy_can_be_restored_for_evaluation_only(world: World, era: str) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        result = await caller.result(
+            "restore_requests", copy_id=copy_id, request_ids=["r1", "never"], evaluation_only=True
+        )
+    assert result.structured_content
+    assert result.structured_content["outcomes"] == {"restored": ["r1"], "not_in_copy": ["never"]}
+    assert "learned from again" not in text_of(result)
+    assert (await stored(world, "r1"))["request"]["evaluation_only"] is True
+    assert await world.ids() == {"r1"}
+
+
+async def test_a_copy_is_private_and_complete_before_anything_goes(world: World, era: str) -> None:
+    await world.put("r1", text="private words")
+    seen: list[str] = []
+
+    async def look() -> None:
+        for path in copies(world):
+            seen.append(path.read_text(encoding="utf-8"))
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+    world.backend.before[BY_IDS] = [look]
+    async with world.connect(era, **ON) as caller:
+        await caller.call("delete_request", request_id="r1")
+    assert len(seen) == 1
+    assert "private words" in seen[0]
+
+
+async def test_when_the_copy_cannot_be_written_nothing_is_deleted(world: World, era: str) -> None:
+    await world.put("r1")
+    (world.folder / "copies").write_text("a file where the folder should be", encoding="utf-8")
+    async with world.connect(era, **ON) as caller:
+        said = await caller.refused("delete_request", request_id="r1")
+        assert said.startswith("Nothing was deleted: its recovery copy cannot be written")
+        assert str(world.folder) not in said
+        assert await world.ids() == {"r1"}
+        assert (await caller.call("delete_request", request_id="r1", erase=True))["deleted"] == 1
+
+
+async def test_erase_keeps_no_copy_and_takes_older_ones_along(world: World, era: str) -> None:
+    await world.put("r1", text="words to erase")
+    await world.put("r2")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        await caller.call("restore_requests", copy_id=copy_id)
+        facts = await caller.call("delete_request", request_id="r1", erase=True)
+        assert "copy_id" not in facts
+        assert facts["copies_changed"] == 1
+        assert not any("words to erase" in path.read_text(encoding="utf-8") for path in copies(world))
+        rest = await caller.call("restore_requests", copy_id=copy_id)
+    assert rest["counts"] == {"already_there": 1}
+
+
+async def test_an_erased_request_that_only_a_copy_still_holds_is_not_hidden(world: World, era: str) -> None:
+    await world.put("r1")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+        facts = await caller.call("delete_request", request_id="r1", erase=True)
+    assert facts["status"] == "not_found"
+    assert copy_id in facts["next"]
+
+
+async def test_a_copy_belongs_to_the_scope_it_was_made_in(world: World, era: str) -> None:
+    await world.put("r1", user="ada")
+    async with world.connect(era, **ON, REFLEXIO_USER_ID="ada") as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+    for other in ({"REFLEXIO_USER_ID": "bob"}, {}):
+        async with world.connect(era, **ON, **other) as caller:
+            assert (await caller.call("restore_requests"))["copies"] == []
+            assert "No recovery copy" in await caller.refused("restore_requests", copy_id=copy_id)
+    assert not await world.ids()
+
+
+async def test_copies_go_when_their_days_are_over(world: World, era: str) -> None:
+    await world.put("r1")
+    server = world.server(**ON)
+    async with world.connect(era, server=server) as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+        kept = server.runtime.safeguards.copies
+        [copy] = kept.of(next(iter([server.runtime.codes(server.runtime.reach()).scope])))
+        kept._clock = lambda: copy.made_at + 7 * DAY - 1  # pyright: ignore[reportPrivateUsage]
+        assert len((await caller.call("restore_requests"))["copies"]) == 1
+        kept._clock = lambda: copy.made_at + 7 * DAY  # pyright: ignore[reportPrivateUsage]
+        assert (await caller.call("restore_requests"))["copies"] == []
+        assert "No recovery copy" in await caller.refused("restore_requests", copy_id=copy_id)
+    assert not copies(world)
+
+
+async def test_nothing_deleted_means_no_copy(world: World, era: str) -> None:
+    await world.put("r1")
+    world.backend.failing[BY_IDS] = (0, 403)
+    async with world.connect(era, **ON) as caller:
+        facts = await caller.call("delete_request", request_id="r1")
+    assert facts["outcomes"] == {"not_allowed": ["r1"]}
+    assert not copies(world)
+
+
+async def test_a_rate_limit_ends_a_restore_with_what_is_left(world: World, era: str) -> None:
+    for number in range(3):
+        await world.put(f"r{number}")
+    world.rest = world.client(timeout=1)
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        world.backend.failing["/api/publish_interaction"] = (1, 429)
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+        assert facts["outcomes"] == {"restored": ["r0"], "left": ["r1", "r2"]}
+        assert facts["status"] == "incomplete"
+        assert "Call again" in facts["next"]
+        world.backend.failing.clear()
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"already_there": ["r0"], "restored": ["r1", "r2"]}
+
+
+@pytest.mark.parametrize("copy_id", ["../../etc/passwd", "x" * 5000, "%2e%2e", "*"])
+async def test_a_copy_id_is_no_path(world: World, era: str, copy_id: str) -> None:
+    async with world.connect(era, **ON) as caller:
+        assert "No recovery copy" in await caller.refused("restore_requests", copy_id=copy_id)
