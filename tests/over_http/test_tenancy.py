@@ -37,7 +37,8 @@ def tenants(backend: TenantBackend, **more: Any) -> Settings:
         "confirm": "preview",
         "state_keys": STATE_KEYS,
     }
-    return Settings(**(options | {"sessions": "keep"} | more))
+    options = options | {"sessions": "keep"} | more
+    return Settings(**options)
 
 
 def bring(key: str, user: str = "") -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 
@@ -42,25 +42,29 @@ class TenantBackend:
             await send({"type": "http.response.body", "body": b'{"detail":"no key"}'})
             return
         if self.held and scope["path"].endswith(self.held):
-            await self._hold(receive)
+            receive = await self._hold(receive)
         store = self.stores.setdefault(key, create_app(":memory:"))
         await store(scope, receive, send)
 
-    async def _hold(self, receive: Receive) -> None:
+    async def _hold(self, receive: Receive) -> Receive:
         self.holding += 1
+        taken: list[Message] = []
 
-        async def until_gone(over: anyio.CancelScope) -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+        async def until_gone() -> None:
+            while not taken or taken[-1]["type"] != "http.disconnect":
+                taken.append(await receive())
             self.ended += 1
             self.release.set()
-            over.cancel()
 
         async with anyio.create_task_group() as tasks:
-            if self.held != "/api/delete_requests_by_ids":  # its body is still wanted
-                tasks.start_soon(until_gone, tasks.cancel_scope)
+            tasks.start_soon(until_gone)
             await self.release.wait()
             tasks.cancel_scope.cancel()
+
+        async def replay() -> Message:
+            return taken.pop(0) if taken else await receive()
+
+        return replay
 
 
 @asynccontextmanager
