@@ -41,6 +41,9 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"(<<(?:stored text|end) )[0-9a-f]+"), r"\1MARK"),
     (re.compile(r"confirm=\S+"), "confirm=CODE"),
+    # Requests of one second have no order: which is named first is chance.
+    (re.compile(r"“[^”]*”"), "“WORDS”"),
+    (re.compile(r"demo-TAG\.notes, demo-TAG\.chat"), "demo-TAG.chat, demo-TAG.notes"),
 )
 
 
@@ -60,8 +63,9 @@ def options() -> str:
 
 @cache
 def listed() -> tuple[dict[str, object], ...]:
-    """The tools as `tools/list` gives them."""
-    tools = asyncio.run(build_server(Settings(store=":memory:")).list_tools())
+    """The tools as `tools/list` gives them where all are offered with every parameter."""
+    everything = Settings(url="http://localhost:8061", recovery_days=7)
+    tools = asyncio.run(build_server(everything).list_tools())
     return tuple(tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools)
 
 
@@ -82,7 +86,8 @@ def tools() -> str:
     return (
         "\n".join(rows)
         + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
-        f"conversation; the whole `tools/list` answer has {whole:,}.\n"
+        f"conversation; the whole `tools/list` answer has {whole:,}. `restore_requests` is offered where "
+        "`REFLEXIO_MCP_RECOVERY_DAYS` is set.\n"
     )
 
 
@@ -219,10 +224,10 @@ FILES: dict[str, Callable[[], str]] = {
 
 
 def steady(text: str) -> str:
-    """A text without what differs from run to run."""
+    """A text without what differs from run to run, the order of its lines included where it is printed output."""
     for pattern, instead in _VOLATILE:
         text = pattern.sub(instead, text)
-    return text
+    return "\n".join(sorted(text.splitlines())) if text.startswith("```text") else text
 
 
 def renewed(text: str) -> str:

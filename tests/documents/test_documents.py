@@ -1,0 +1,180 @@
+"""What the documents show is so: every block is executed or parsed, every link leads somewhere."""
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from reflexio_mcp import settings as settings_module
+from reflexio_mcp.backend import open_client
+from reflexio_mcp.cli import parser
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import OPTIONS, Settings, load
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+ELSEWHERE = ("pip install reflexio-mcp", "uv tool install reflexio-mcp", "uvx reflexio-mcp", "export ")
+"""Beginnings of shell lines that are not this project's to check."""
+
+
+def blocks(language: str) -> list[Any]:
+    return list(_blocks(language))
+
+
+def _blocks(language: str) -> Iterator[Any]:
+    for document in DOCUMENTS:
+        for number, match in enumerate(FENCE.finditer(document.read_text(encoding="utf-8"))):
+            if match.group(2) == language:
+                name = f"{document.name}-{number}"
+                yield pytest.param(document, match.group(3).strip(), match.group(4), id=name)
+
+
+def test_every_block_is_of_a_kind_that_is_checked() -> None:
+    kinds = {
+        match.group(2) for path in DOCUMENTS for match in FENCE.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert kinds <= {"json", "toml", "bash", "text", "jsonc", "nginx", "ini", "yaml", "caddyfile", "python"}
+
+
+@pytest.mark.parametrize(("document", "note", "text"), blocks("json"))
+def test_json_is_json_and_its_variables_are_ours(document: Path, note: str, text: str) -> None:
+    shown = json.loads(text)
+    for section in ("mcpServers", "servers", "context_servers"):
+        for entry in shown.get(section, {}).values() if isinstance(shown, dict) else ():
+            _check_entry(entry)
+
+
+@pytest.mark.parametrize(("document", "note", "text"), blocks("toml"))
+def test_toml_is_toml_and_its_variables_are_ours(document: Path, note: str, text: str) -> None:
+    for entry in tomllib.loads(text).get("mcp_servers", {}).values():
+        _check_entry(entry)
+        assert set(entry.get("env_vars", [])) <= {option.env for option in OPTIONS}
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    if "command" in entry:
+        command = [entry["command"], *entry.get("args", [])]
+        assert command[-1].startswith("reflexio-mcp") or command[0].endswith("reflexio-mcp"), command
+    env = entry.get("env", {})
+    assert set(env) <= {option.env for option in OPTIONS}
+    load(env)
+
+
+@pytest.mark.parametrize(("document", "note", "text"), blocks("bash"))
+def test_each_command_is_one_that_works(document: Path, note: str, text: str) -> None:
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        variables = [words.pop(0) for _ in range(len(words)) if words and re.match(r"[A-Z_]+=", words[0])]
+        for assignment in variables:
+            name, _, value = assignment.partition("=")
+            if name.startswith("REFLEXIO_"):
+                load({name: value} if "$" not in value else {})
+                assert name in {option.env for option in OPTIONS}
+        if not words or line.strip().startswith(ELSEWHERE):
+            continue
+        if words[0] == "reflexio-mcp":
+            arguments = parser().parse_args(words[1:])
+            load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})
+        elif words[0] == "python3":
+            assert (ROOT / words[1]).is_file(), line
+        else:
+            assert document.name == "http.md", f"{line!r} is checked by nothing"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_inside_leads_to_a_file(document: Path) -> None:
+    text = FENCE.sub("", document.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_variable_that_is_named_exists(document: Path) -> None:
+    known = {option.env for option in OPTIONS} | {"REFLEXIO_MCP_COMMAND"}
+    named = set(re.findall(r"REFLEXIO_[A-Z_]+[A-Z]", document.read_text(encoding="utf-8")))
+    assert named <= known
+
+
+def test_the_options_of_the_readme_are_all_there_are() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [option.env for option in OPTIONS if f"| `{option.env}` |" not in text] == []
+    assert settings_module.OPTIONS is OPTIONS
+
+
+def test_each_problem_that_doctor_names_is_explained() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
+    sources = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "reflexio_mcp" / "doctor").glob("*.py")
+    )
+    named = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources)) - {"reflexio-mcp-doctor", "replace"}
+    named |= {f"{word}-not-writable" for word in ("store", "audit-log")}
+    named -= {"utf-8", "your-api-key", "audit-log"}
+    assert named - explained == set()
+    assert explained - named <= {"unreachable", "redirected"}  # one word each
+
+
+def test_the_readme_says_what_it_is_in_two_sentences() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = text.split("# reflexio-mcp\n\n")[1].split("\n\n")[0]
+    assert len(re.findall(r"\.(?:\s|$)", first)) == 2
+
+
+# --- the recipes, run ---
+
+RECIPES = ROOT / "docs" / "recipes.md"
+
+
+def recipe_calls() -> list[dict[str, Any]]:
+    text = RECIPES.read_text(encoding="utf-8")
+    return [json.loads(match.group(4)) for match in FENCE.finditer(text) if match.group(3).strip() == "call"]
+
+
+async def fill(where: Settings) -> None:
+    async with open_client(where) as client:
+        for request_id, session_id, source, version, said in (
+            ("test-1", "e2e-1", "ci.e2e", "2.3", "lorem ipsum test test"),
+            ("test-2", "e2e-2", "ci.e2e", "2.3", "lorem ipsum test test"),
+            ("trip-1", "trip", "chat", "2.3", "I am flying to Lisbon in May."),
+            ("deploy-1", "work", "chat", "2.4", "Send the report on Fridays."),
+        ):
+            turn = Interaction(content=said)
+            body = PublishBody(
+                user_id="ada", session_id=session_id, request_id=request_id,
+                interaction_data_list=[turn], source=source, agent_version=version,
+            )  # fmt: skip
+            await client.publish(body, minted=False)
+
+
+@pytest.mark.anyio
+async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
+    where = Settings(store=str(tmp_path / "store.db"), confirm="preview")
+    await fill(where)
+    code = ""
+    deleted = 0
+    async with Client(build_server(where)) as client:
+        for call in recipe_calls():
+            arguments = {**call["arguments"]}
+            if arguments.get("confirm") == "CODE":
+                assert code, "no plan came before this call"
+                arguments["confirm"] = code
+            result = await client.call_tool(call["tool"], arguments)
+            facts = result.structured_content
+            assert not result.is_error, (call, result.content)
+            assert facts is not None
+            code = facts.get("confirm", "")
+            deleted += facts.get("deleted", 0)
+        left = await client.call_tool("list_requests", {})
+    assert left.structured_content is not None
+    ids = [one["request_id"] for group in left.structured_content["sessions"] for one in group["requests"]]
+    # Two of the test run, the trip, the evaluation.
+    assert (ids, deleted) == (["deploy-1"], 4)
