@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES, REFUSED_AGENT_WORDS
 from reflexio_mcp.store.checking import Answer, Call
-from reflexio_mcp.store.database import MAX_READERS, Database
+from reflexio_mcp.store.database import BUSY_SECONDS, MAX_READERS, Database
 from reflexio_mcp.store.errors import StoreBusy
 from reflexio_mcp.store.routes import ROUTES, WRITING, Route, compact, unavailable
 
@@ -40,10 +40,13 @@ class EmbeddedStore:
     Args:
         path: the file, or `:memory:` to keep nothing.
         clock: seconds since the epoch; gives requests their arrival time and replies their `Date`.
+        busy_seconds: how long a call waits for another process that holds the file.
     """
 
-    def __init__(self, path: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(path)
+    def __init__(
+        self, path: str, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
         self._read_threads: anyio.CapacityLimiter | None = None
         self._write_threads: anyio.CapacityLimiter | None = None
@@ -66,8 +69,9 @@ class EmbeddedStore:
         await send({"type": "http.response.body", "body": b""})
 
     async def aclose(self) -> None:
-        """Close the file, in a worker thread."""
-        await anyio.to_thread.run_sync(self.close)
+        """Close the file, in a worker thread. Runs to its end even when the caller is cancelled."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.close)
 
     def close(self) -> None:
         """Close the file. No call may be running; later calls fail. Closing twice is fine."""

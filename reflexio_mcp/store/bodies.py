@@ -62,11 +62,11 @@ def _image_url(value: str) -> str:
 
 
 def _encodable(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuses what JSON can spell but nobody can read back: infinite numbers, half a surrogate pair."""
+    """Refuses what JSON can spell but not give back: numbers beyond a float, and nesting without end."""
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError) as error:
-        raise ValueError("must hold finite numbers and valid Unicode only") from error
+        raise ValueError("must hold finite numbers only, and not be nested too deeply") from error
     return value
 
 

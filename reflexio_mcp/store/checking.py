@@ -1,6 +1,7 @@
 """From a raw call to a checked body, and the refusals on the way, in the form the API gives them."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -18,6 +19,7 @@ MAX_FIELD_CHARS: Final = 64
 MAX_NAMED_POSITIONS: Final = 10
 
 _flag = TypeAdapter(bool)
+_escaped_surrogate = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,13 @@ def parsed(call: Call) -> Any:
     if "json" not in call.content_type:
         return call.raw.decode("utf-8", "replace")
     try:
-        # As Python's parser does, the API takes NaN; it then fails on reading it back. Here it never gets in.
-        return json.loads(call.raw, parse_constant=_refuse_constant)
+        # The API takes NaN and half a surrogate pair, and then fails on reading them back. Here they never get in.
+        sent = json.loads(call.raw, parse_constant=_refuse_constant)
+        if _escaped_surrogate.search(call.raw):
+            json.dumps(sent, ensure_ascii=False).encode()
+        return sent
+    except UnicodeEncodeError as error:
+        raise invalid([_json_error(0, "Half of a surrogate pair")]) from error
     except UnicodeDecodeError as error:
         raise Answer(400, {"detail": "There was an error parsing the body"}) from error
     except json.JSONDecodeError as error:

@@ -1,0 +1,102 @@
+"""Other processes on a store, for tests. Run as `python -m tests.store.processes ROLE FILE ...`.
+
+* `publish FILE PREFIX COUNT`: opens the store when told to on stdin, publishes COUNT requests and prints each id
+  once it was answered.
+* `hold FILE`: reads from the store, keeps that one moment of it open, and prints `holding`, until stdin ends.
+* `idle FILE`: opens the store, lets go and prints `idle`, until stdin ends.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import httpx
+
+from reflexio_mcp.store.app import create_app
+from reflexio_mcp.store.database import Database
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Start one of the roles; what it prints is in `stdout`, line by line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.store.processes", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line the process prints; empty when it ended."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def finish(process: subprocess.Popen[str]) -> list[str]:
+    """Close its stdin, wait for its end, and return the lines it still printed."""
+    rest, _ = process.communicate(timeout=60)
+    return rest.splitlines()
+
+
+def kill(process: subprocess.Popen[str]) -> list[str]:
+    """End the process as `kill -9` does, and return the whole lines it still printed."""
+    process.kill()
+    rest, _ = process.communicate(timeout=60)
+    return rest.splitlines(keepends=True)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+async def _publish(path: str, prefix: str, count: int) -> None:
+    _say("ready")
+    sys.stdin.readline()
+    store = create_app(path)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=store),
+        base_url="http://store",
+        headers={"user-agent": "reflexio-mcp-tests/0"},
+    ) as client:
+        for number in range(count):
+            request_id = f"{prefix}-{number}"
+            reply = await client.post(
+                "/api/publish_interaction",
+                json={
+                    "user_id": prefix,
+                    "session_id": f"session-{number % 7}",
+                    "request_id": request_id,
+                    "interaction_data_list": [{"content": f"content of {request_id}"}],
+                },
+            )
+            assert reply.json()["success"], reply.text
+            _say(request_id)
+    await store.aclose()
+
+
+def main(role: str, path: str, *rest: str) -> None:
+    if role == "publish":
+        prefix, count = rest
+        anyio.run(_publish, path, prefix, int(count))
+        return
+    database = Database(path)
+    if role == "hold":
+        with database.reading() as connection:
+            connection.execute("SELECT count(*) FROM requests").fetchone()
+            _say("holding")
+            sys.stdin.read()
+    else:
+        with database.reading():
+            pass
+        _say("idle")
+        sys.stdin.read()
+    database.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
