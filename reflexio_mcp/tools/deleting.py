@@ -29,6 +29,7 @@ from reflexio_mcp.tools.parameters import (
     WaitForReceipt,
 )
 from reflexio_mcp.tools.specs import INTEGER, OBJECT, STRING, STRINGS, ToolSpec, obj
+from reflexio_mcp.tools.watching import Changed
 from reflexio_mcp.traffic.acting import Agreed, carry_out
 from reflexio_mcp.traffic.codes import changes_between, read_code
 from reflexio_mcp.traffic.deletion import Receipt
@@ -207,10 +208,13 @@ async def _finish(
             async with prepared.beats.steady("deleting"):
                 done = await carry_out(reach, plan, agreed, guards, progress=prepared.beats)
         assert done is not None
+        app.watchers.tell(reach, _gone(done))
         return answer(receipt(done))
 
     async def work() -> Receipt:
-        return await carry_out(reach, plan, agreed, guards)
+        done = await carry_out(reach, plan, agreed, guards)
+        app.watchers.tell(reach, _gone(done))
+        return done
 
     job: Job = app.schedule.start(app.tasks, plan.what, reach.owner, work)
     following = f"The receipt will be in get_status as deletion {job.number}."
@@ -218,11 +222,21 @@ async def _finish(
     return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=masked))
 
 
+def _gone(done: Receipt) -> list[Changed]:
+    deleted = set(done.ids("deleted"))
+    return [
+        Changed(item.session_id, item.request_id, item.user_id)
+        for item in done.plan.doomed
+        if item.request_id in deleted
+    ]
+
+
 def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
     app, reach, plan = app_of(call), reach_of(call), prepared.plan
     scope = app.doors.codes(reach).scope
     guards = app.doors.safeguards
-    lead = f"{visible(plan.what)[:300]}: not found, nothing was deleted."
+    what = " ".join(visible(plan.what).split())
+    lead = f"{what[:200]}: not found, nothing was deleted."
     following = "Find ids with list_requests."
     changes = None
     # A code that fitted a set of which nothing is left.
