@@ -1,5 +1,8 @@
 """Which Reflexio: the one at a URL, or the embedded store in this process."""
 
+import contextlib
+import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +12,7 @@ from reflexio_mcp.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["default_store", "open_client", "recovery_folder"]
+__all__ = ["default_store", "local_key", "open_client", "recovery_folder"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the transport of the embedded store answers it in process."""
@@ -27,6 +30,26 @@ def recovery_folder(settings: Settings) -> Path:
     if settings.recovery_dir:
         return Path(settings.recovery_dir)
     return default_store().parent / "recovery"
+
+
+def local_key(settings: Settings) -> bytes:
+    """A secret of this machine's user, beside the embedded store; made when it is first needed.
+
+    It keys fingerprints where nothing else is shared. Where no file can be kept it holds for this process alone.
+    """
+    if settings.store == ":memory:":
+        return secrets.token_bytes(32)
+    path = (Path(settings.store).parent if settings.store else default_store().parent) / "fingerprint.key"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+        key = path.read_bytes()
+    except OSError:
+        return secrets.token_bytes(32)
+    return key if len(key) == 32 else secrets.token_bytes(32)
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:

@@ -5,23 +5,29 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.mcpserver.exceptions import ToolError
 
-from reflexio_mcp.backend import default_store, open_client, recovery_folder
+from reflexio_mcp.backend import default_store, local_key, open_client, recovery_folder
 from reflexio_mcp.callers import Caller, ClientPool
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.context import App
 from reflexio_mcp.tools.failures import describe
+from reflexio_mcp.tools.watching import Watchers
 from reflexio_mcp.traffic.acting import Safeguards
 from reflexio_mcp.traffic.codes import CodeMaker
+from reflexio_mcp.traffic.fingerprints import use_key
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.scheduling import Schedule
 
+if TYPE_CHECKING:
+    from reflexio_mcp.completions import Completer
+
 __all__ = ["Runtime"]
+
 _current: ContextVar[Reach | None] = ContextVar("reflexio_mcp_reach", default=None)
 
 
@@ -43,6 +49,9 @@ class Runtime:
         self._probe: ReflexioClient | None = None
         self._users = 0
         self._shared: App | None = None
+        self.watchers = Watchers()
+        self._completer: Completer | None = None
+        use_key(self._fingerprint_key)
         self._pool = ClientPool(
             lambda key: open_client(settings, api_key=key), settings.max_callers, self.schedule.running_for
         )
@@ -146,7 +155,19 @@ class Runtime:
             yield self._app(tasks)
 
     def _app(self, tasks: anyio.abc.TaskGroup) -> App:
-        return App(self.settings, self, self.schedule, tasks, where=self.where)
+        return App(self.settings, self, self.schedule, tasks, where=self.where, watchers=self.watchers)
+
+    def completer(self) -> "Completer":
+        """What answers completions, for every caller."""
+        if self._completer is None:
+            from reflexio_mcp.completions import Completer
+
+            self._completer = Completer()
+        return self._completer
+
+    def _fingerprint_key(self) -> bytes:
+        shared = (*self.settings.state_keys, self.settings.api_key)[0]
+        return shared.encode() if shared else local_key(self.settings)
 
     @asynccontextmanager
     async def hold(self) -> AsyncGenerator[None]:

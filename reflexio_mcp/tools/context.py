@@ -1,6 +1,6 @@
 """What a tool finds around it: the caller's reach, the operator's decisions, the promises still running."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import anyio
@@ -10,6 +10,7 @@ from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.render.words import Rendered
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.tools.watching import Watchers
 from reflexio_mcp.traffic.acting import Safeguards
 from reflexio_mcp.traffic.codes import CodeMaker
 from reflexio_mcp.traffic.plans import Progress
@@ -46,6 +47,7 @@ class App:
         schedule: promised work, shared by every connection.
         tasks: where promised work of this connection runs; it is waited for before the lifespan ends.
         where: the backend's address or file, in words.
+        watchers: who is told when a session or request changes.
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class App:
     schedule: Schedule
     tasks: TaskGroup
     where: str = ""
+    watchers: Watchers = field(default_factory=Watchers)
 
 
 Call: TypeAlias = Context[App, Any]

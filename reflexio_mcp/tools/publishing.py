@@ -10,6 +10,7 @@ from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.tools.context import Call, answer, app_of, reach_of
 from reflexio_mcp.tools.parameters import AgentVersion, SessionId, Source, UserId
 from reflexio_mcp.tools.specs import INTEGER, STRING, STRINGS, ToolSpec, obj
+from reflexio_mcp.tools.watching import Changed
 from reflexio_mcp.traffic.publishing import publish
 
 __all__ = ["SPECS"]
@@ -48,6 +49,7 @@ async def publish_interaction(
         request_id=request_id,
         beat=beat,
     )
+    app_of(call).watchers.tell(reach_of(call), [Changed(done.session_id, done.request_id, done.user_id)])
     return answer(published(done))
 
 
