@@ -144,7 +144,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _state_keys(text: str) -> tuple[str, ...]:
-    keys = _words(text)
+    keys = tuple(key for part in text.split(",") if (key := part.strip()))
     if any(len(key.encode()) < STATE_KEY_BYTES for key in keys):
         raise ValueError
     return keys

@@ -1,0 +1,129 @@
+"""Any replica answers: what one begins, another goes on with."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from mcp.types import ElicitRequestParams, ElicitResult
+
+from tests.over_http.test_attacks import AUTHORIZED
+from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
+from tests.support.serving import Served, connected, modern_call, turns
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="the processes are ended by SIGTERM"),
+]
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[list[Served]]:
+    async with replicas(tmp_path, 2, REFLEXIO_MCP_CONFIRM="auto") as two:
+        yield two
+
+
+async def post(
+    served: Served, name: str, arguments: dict[str, Any], *, forms: bool = False, **params: Any
+) -> dict[str, Any]:
+    given, body = modern_call(name, arguments)
+    if forms:
+        key = "io.modelcontextprotocol/clientCapabilities"
+        body["params"]["_meta"][key] = {"elicitation": {"form": {}}}
+    body["params"] |= params
+    async with httpx.AsyncClient(timeout=20) as client:
+        reply = await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=body)
+    answer = reply.json()
+    assert "result" in answer, answer
+    return answer["result"]
+
+
+async def fill(served: Served, number: int = 3) -> None:
+    for index in range(number):
+        given = {
+            "user_id": "u",
+            "session_id": f"s{index}",
+            "request_id": f"r{index}",
+            "interactions": turns("x"),
+        }
+        assert not (await post(served, "publish_interaction", given)).get("isError")
+
+
+async def test_a_cursor_goes_on_at_another_replica(two: list[Served]) -> None:
+    first, second = two
+    await fill(first)
+    page = (await post(first, "list_sessions", {"limit": 2}))["structuredContent"]
+    rest = (await post(second, "list_sessions", {"limit": 2, "cursor": page["cursor"]}))["structuredContent"]
+    assert page["returned"] + rest["returned"] == 3
+
+
+async def test_a_deletion_is_confirmed_at_another_replica_by_its_code(two: list[Served]) -> None:
+    first, second = two
+    await fill(first)
+    plan = (await post(first, "delete_session", {"session_id": "s1"}))["structuredContent"]
+    done = await post(second, "delete_session", {"session_id": "s1", "confirm": plan["confirm"]})
+    assert done["structuredContent"]["deleted"] == 1
+
+
+async def test_a_form_that_one_replica_showed_is_answered_at_another(two: list[Served]) -> None:
+    first, second = two
+    await fill(first)
+    asked = await post(first, "delete_session", {"session_id": "s1"}, forms=True)
+    assert asked["resultType"] == "input_required"
+    ((name, question),) = asked["inputRequests"].items()
+    content = dict.fromkeys(question["params"]["requestedSchema"]["properties"], True)
+    answers = {name: {"action": "accept", "content": content}}
+    done = await post(
+        second,
+        "delete_session",
+        {"session_id": "s1"},
+        forms=True,
+        requestState=asked["requestState"],
+        inputResponses=answers,
+    )
+    assert done["structuredContent"]["deleted"] == 1
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    "way", [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}], ids=["2026", "2025", "sse"]
+)
+async def test_the_main_job_works_behind_nginx_as_the_example_has_it(
+    two: list[Served], tmp_path: Path, way: dict[str, Any]
+) -> None:
+    async def agree(_context: Any, params: ElicitRequestParams) -> ElicitResult:
+        properties = getattr(params, "requested_schema", {})["properties"]
+        return ElicitResult(action="accept", content=dict.fromkeys(properties, True))
+
+    headers = AUTHORIZED | {"host": HOST}
+    async with (
+        behind_nginx(tmp_path, two) as url,
+        connected(url, headers, elicitation_callback=agree, **way) as client,
+    ):
+        for number in range(4):
+            given = {
+                "user_id": "u",
+                "session_id": "s",
+                "request_id": f"r{number}",
+                "interactions": turns("x"),
+            }
+            assert not (await client.call_tool("publish_interaction", given)).is_error
+        for number in range(4):
+            assert not (await client.call_tool("get_request", {"request_id": f"r{number}"})).is_error
+        result = await client.call_tool("delete_session", {"session_id": "s"})
+        assert result.structured_content
+        if not result.structured_content.get("deleted"):
+            code = result.structured_content["confirm"]
+            result = await client.call_tool("delete_session", {"session_id": "s", "confirm": code})
+        assert result.structured_content
+        assert result.structured_content["deleted"] == 4
+    calls = [[line for line in one.stderr().splitlines() if '"event":"call"' in line] for one in two]
+    if "sse" in way:
+        assert not all(calls), "a session at /sse stays with one replica"
+    else:
+        assert all(calls), "requests at /mcp go to every replica"
+    assert all(json.loads(line)["outcome"] in ("ok", "input_required") for lines in calls for line in lines)

@@ -1,0 +1,100 @@
+"""Several server processes over one store, and nginx in front of them as `examples/nginx.conf` has it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+
+from tests.support.serving import WAIT, Served, free_port, serving_process
+
+NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "nginx.conf"
+HOST = "mcp.example.com"
+PORTS = ("8765", "8766", "8767")
+STATE_KEY = "a state key that the replicas of these tests share"
+
+
+@asynccontextmanager
+async def replicas(home: Path, number: int, **variables: str) -> AsyncIterator[list[Served]]:
+    """So many processes over one embedded store, sharing their state keys."""
+    shared = {"REFLEXIO_MCP_STORE": str(home / "store.db"), "REFLEXIO_MCP_STATE_KEYS": STATE_KEY}
+    async with AsyncExitStack() as stack:
+        started: dict[int, Served] = {}
+
+        async def start(index: int) -> None:
+            started[index] = await stack.enter_async_context(
+                replica(home, index, port=0, **(shared | variables))
+            )
+
+        for index in range(number):
+            await start(index)
+        yield [started[index] for index in range(number)]
+
+
+@asynccontextmanager
+async def replica(home: Path, index: int, *, port: int = 0, **variables: str) -> AsyncIterator[Served]:
+    """One of them."""
+    options = {"REFLEXIO_MCP_ALLOWED_HOSTS": HOST, "REFLEXIO_MCP_STORE": str(home / "store.db")}
+    options |= {"REFLEXIO_MCP_STATE_KEYS": STATE_KEY} | variables
+    async with serving_process(home, port=port, name=f"replica-{index}", **options) as served:
+        yield served
+
+
+@asynccontextmanager
+async def behind_nginx(home: Path, behind: list[Served]) -> AsyncIterator[str]:
+    """nginx with the example's configuration, its addresses replaced. Yields its URL."""
+    assert NGINX
+    port = free_port()
+    text = EXAMPLE.read_text(encoding="utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    # Fewer replicas than in the example: the last of them stands in for the rest.
+    for index, written in enumerate(PORTS):
+        chosen = behind[min(index, len(behind) - 1)].port
+        if index < len(behind):
+            text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{chosen}")
+        else:
+            text = text.replace(f"        server 127.0.0.1:{written};\n", "")
+    folder = home / "nginx"
+    folder.mkdir()
+    own = "".join(
+        f"    {kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    text = text.replace("http {\n", f"http {{\n    access_log off;\n{own}", 1)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(text, encoding="utf-8")
+    user = "user root; " if os.name != "nt" and os.getuid() == 0 else ""
+    globally = f"daemon off; {user}pid {folder}/nginx.pid; error_log {folder}/error.log;"
+    command = [
+        NGINX,
+        "-p",
+        str(folder),
+        "-e",
+        str(folder / "error.log"),
+        "-c",
+        str(configuration),
+        "-g",
+        globally,
+    ]
+    process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(headers={"host": HOST}) as client:
+            with anyio.fail_after(WAIT):
+                while True:
+                    try:
+                        if (await client.get(f"{url}/ready")).status_code == 200:
+                            break
+                    except httpx.TransportError:
+                        assert process.returncode is None, (folder / "error.log").read_text(encoding="utf-8")
+                    await anyio.sleep(0.05)
+        yield url
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.terminate()
+            await process.aclose()
