@@ -41,11 +41,16 @@ def local_key(settings: Settings) -> bytes:
         return secrets.token_bytes(32)
     path = (Path(settings.store).parent if settings.store else default_store().parent) / "fingerprint.key"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{secrets.token_hex(4)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(32))
+            # Whole or not at all, and the first of several processes wins.
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
         key = path.read_bytes()
     except OSError:
         return secrets.token_bytes(32)
