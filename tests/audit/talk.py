@@ -15,17 +15,22 @@ class Turn:
     image: bool = False
 
 
-NAMES = (
+def _words(text: str, by: str | None = None) -> list[str]:
+    return text.split(by)
+
+
+NAMES = _words(
     "Anna Boris Chidi Dana Emre Farid Greta Hana Ivo Jun Kemal Lena Mateo Noor Olga Priya Quinn Rosa Sven Tariq "
     "Uma Viktor Wanda Ximena Yusuf Zoe"
-).split()
-CITIES = (
-    "Lisbon Oslo Kyoto Nairobi Quito Gdansk Leeds Turin Perth Calgary Pune Accra Malmo Porto Graz".split()
 )
-THINGS = (
+CITIES = _words(
+    "Lisbon Oslo Kyoto Nairobi Quito Gdansk Leeds Turin Perth Calgary Pune Accra Malmo Porto Graz"
+)
+THINGS = _words(
     "invoice,kettle,bicycle,tax return,router,greenhouse,violin,contract,dishwasher,passport,spreadsheet,tent,"
-    "cookbook,thermostat,telescope,printer,mortgage,podcast,aquarium,staircase"
-).split(",")
+    "cookbook,thermostat,telescope,printer,mortgage,podcast,aquarium,staircase",
+    ",",
+)
 
 _ASKS = (
     "How do I repair the {thing} that stopped after {n} days?",

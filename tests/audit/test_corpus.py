@@ -1,0 +1,38 @@
+"""Findings have to be right before they have to be many: precision and recall over labelled traffic."""
+
+import pytest
+
+from reflexio_mcp.traffic.audit import RULES
+from reflexio_mcp.traffic.audit.selecting import SELECTORS
+from tests.audit.corpus import make_corpus
+from tests.audit.measuring import Measured
+
+LEAST_PRECISION = 0.95
+LEAST_RECALL = 0.9
+LEAST_FAULTS = 6
+
+
+def test_the_corpus_has_several_hundred_sessions_and_faults_of_every_rule(measured: Measured) -> None:
+    assert measured.sessions >= 500
+    few = {
+        name: score for name, score in measured.scores.items() if score.right + score.missed < LEAST_FAULTS
+    }
+    assert not few
+
+
+@pytest.mark.parametrize("rule_id", [rule.id for rule in RULES])
+def test_a_rule_finds_what_it_should_and_hardly_anything_else(measured: Measured, rule_id: str) -> None:
+    score = measured.scores[rule_id]
+    assert score.precision >= LEAST_PRECISION, score.names
+    assert score.recall >= LEAST_RECALL, score.names
+
+
+def test_the_call_a_finding_gives_selects_exactly_what_it_found(measured: Measured) -> None:
+    assert not measured.disagreements
+    assert set(measured.selected) == set(SELECTORS)
+
+
+def test_the_same_seed_makes_the_same_traffic_and_the_same_truth() -> None:
+    one, two = make_corpus(2_000_000_000, 8), make_corpus(2_000_000_000, 8)
+    assert [made.rows for made in one] == [made.rows for made in two]
+    assert [made.truth for made in one] == [made.truth for made in two]
