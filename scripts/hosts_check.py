@@ -170,46 +170,39 @@ def _codex_tools(machine: Machine, program: Path) -> dict[str, list[str]]:
 
 def inspector(machine: Machine, url: str) -> list[str]:
     """The whole job through the Inspector's command line, over stdio, /mcp and /sse."""
-    program = machine.bin / "mcp-inspector"
+    # Every call is a process of its own over stdio, so the plan's code is made with a key that they share.
+    variables = {
+        "REFLEXIO_MCP_STORE": str(machine.home / "inspector.db"),
+        "REFLEXIO_MCP_CONFIRM": "preview",
+        "REFLEXIO_MCP_STATE_KEYS": "a-key-of-this-check-that-is-long-enough",
+    }
+    passed = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
     header = ["--header", f"Authorization: Bearer {TOKEN}"]
     ways = {
-        "stdio": [str(machine.command)],
+        "stdio": [str(machine.command), *passed],
         "/mcp": ["--server-url", url + "/mcp", "--transport", "http", *header],
         "/sse": ["--server-url", url + "/sse", "--transport", "sse", *header],
     }
-    machine.env |= {
-        "REFLEXIO_MCP_STORE": str(machine.home / "inspector.db"),
-        "REFLEXIO_MCP_CONFIRM": "preview",
-    }
-    lines: list[str] = []
-    for name, way in ways.items():
+    return [f"{name}: {_whole_job(machine, name, way)}" for name, way in ways.items()]
 
-        def ask(way: list[str], *what: str) -> str:
-            passed = [
-                "-e",
-                f"REFLEXIO_MCP_STORE={machine.env['REFLEXIO_MCP_STORE']}",
-                "-e",
-                "REFLEXIO_MCP_CONFIRM=preview",
-            ]
-            stdio = passed if "--server-url" not in way else []
-            return machine.run(program, "--cli", *way, *stdio, "--format", "json", *what)
 
-        def call(way: list[str], tool: str, arguments: dict[str, Any]) -> str:
-            return ask(
-                way, "--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)
-            )
-
-        machine.expect(ask(way, "--method", "tools/list"), r"delete_session")
-        session = f"inspector-{name.strip('/')}"
-        turns = [{"role": "User", "content": "I cannot eat peanuts."}]
-        call(way, "publish_interaction", {"user_id": "ada", "session_id": session, "interactions": turns})
-        plan = call(way, "delete_session", {"session_id": session})
-        code = machine.expect(plan, r"1-[a-z0-9]+-[A-Z0-9]+")
-        receipt = call(way, "delete_session", {"session_id": session, "confirm": code})
-        lines.append(
-            f"{name}: tools listed, published, planned, " + machine.expect(receipt, r"Deleted 1 of 1 request")
+def _whole_job(machine: Machine, name: str, way: list[str]) -> str:
+    def ask(*what: str) -> str:
+        return machine.run(
+            machine.bin / "mcp-inspector", "--cli", *way, "--format", "json", "--method", *what
         )
-    return lines
+
+    def call(tool: str, arguments: dict[str, Any]) -> str:
+        return ask("tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
+
+    machine.expect(ask("tools/list"), r"delete_session")
+    session = f"inspector-{name.strip('/')}"
+    turns = [{"role": "User", "content": "I cannot eat peanuts."}]
+    call("publish_interaction", {"user_id": "ada", "session_id": session, "interactions": turns})
+    plan = call("delete_session", {"session_id": session})
+    code = machine.expect(plan, r"1-[a-z0-9]+-[A-Z0-9]+")
+    receipt = call("delete_session", {"session_id": session, "confirm": code})
+    return "tools listed, published, planned, " + machine.expect(receipt, r"Deleted 1 of 1 request")
 
 
 CHECKS: tuple[Callable[[Machine, str], list[str]], ...] = (claude_code, gemini, codex, inspector)
