@@ -83,6 +83,22 @@ class WireProcess:
             raise RuntimeError(f"{tool}: {result['content'][0]['text']}")
         return result
 
+    def call_watched(self, tool: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+        """Call a tool that reports progress; its result, and the longest time without a sign of life in seconds."""
+        self._next_id += 1
+        params = {"name": tool, "arguments": dict(arguments), "_meta": {"progressToken": self._next_id}}
+        self._write({"jsonrpc": "2.0", "id": self._next_id, "method": "tools/call", "params": params})
+        assert self._process.stdout
+        longest, last = 0.0, time.perf_counter()
+        while True:
+            line = self._process.stdout.readline()
+            if not line:
+                raise RuntimeError("the server ended; its log is in stderr.txt of its home folder")
+            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+            message = json.loads(line)
+            if message.get("id") == self._next_id:
+                return message["result"], longest
+
     def peak_memory(self) -> float:
         """Peak resident memory in MB. Linux only.
 

@@ -20,16 +20,13 @@ from reflexio_mcp.rest.errors import explain
 from reflexio_mcp.traffic.codes import Changes
 from reflexio_mcp.traffic.deletion import Outcome, Receipt
 from reflexio_mcp.traffic.learnings import Learned
-from reflexio_mcp.traffic.plans import Doomed, Plan
+from reflexio_mcp.traffic.plans import WORDS_SHOWN, Doomed, Plan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["named_ids", "plan_facts", "plan_lines", "planned", "receipt", "receipt_facts", "survivors"]
 
 NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
-
-EXAMPLES: Final = 5
-"""Requests a plan shows the first words of."""
 
 LISTED: Final = 60
 """Ids an answer names for each outcome; the rest is counted."""
@@ -104,7 +101,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "learned": _learned(plan.learned),
             "include_learnings": plan.include_learnings,
             "erase": plan.erase,
-            "examples": [_example(item, masked) for item in plan.doomed[:EXAMPLES]],
+            "examples": [_example(item, masked) for item in plan.doomed[:WORDS_SHOWN]],
             **_missing(plan),
         }
     )

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from reflexio_mcp.rest.errors import ReflexioError
@@ -14,11 +15,12 @@ from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.inspecting import require_id
 from reflexio_mcp.traffic.learnings import Learned, find_learned
 from reflexio_mcp.traffic.listing import first_words
-from reflexio_mcp.traffic.locating import SESSIONS_AT_ONCE, Progress, read_set
+from reflexio_mcp.traffic.locating import MOST_SESSIONS_AT_ONCE, SESSIONS_AT_ONCE, Progress, read_set
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.walking import Walk
 
 __all__ = [
+    "WORDS_SHOWN",
     "Doomed",
     "Plan",
     "Progress",
@@ -31,6 +33,9 @@ __all__ = [
 
 USERS_COUNTED: Final = 50
 """Users whose learnings a plan counts when they are not to be removed."""
+
+WORDS_SHOWN: Final = 5
+"""Requests whose first words a plan can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Plan:
         """How many users lose something."""
         return len({item.user_id for item in self.doomed})
 
-    @property
+    @cached_property
     def marks(self) -> dict[str, str]:
         """Each id with what tells the request apart from a later one that took its id."""
         return {item.request_id: f"{item.created_at}/{item.interactions}" for item in self.doomed}
@@ -110,14 +115,14 @@ class Plan:
         digest = hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         return f"{digest[:4]}-{digest[4:8]}-{digest[8:12]}-{digest[12:16]}".upper()
 
-    @property
+    @cached_property
     def ids_by_user(self) -> dict[str, list[str]]:
         by_user: defaultdict[str, list[str]] = defaultdict(list)
         for item in self.doomed:
             by_user[item.user_id].append(item.request_id)
         return by_user
 
-    @property
+    @cached_property
     def places(self) -> list[TrafficFilter]:
         """The filters that select the set and as little else as can be told: by time, or by session."""
         bounded = replace(
@@ -140,7 +145,7 @@ class Plan:
         return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def _doomed(item: RequestWithInteractions) -> Doomed:
+def _doomed(item: RequestWithInteractions, *, words: bool = True) -> Doomed:
     request = item.request
     return Doomed(
         request_id=request.request_id,
@@ -150,7 +155,7 @@ def _doomed(item: RequestWithInteractions) -> Doomed:
         agent_version=request.agent_version,
         created_at=request.created_at,
         interactions=len(item.interactions),
-        first_words=first_words(item),
+        first_words=first_words(item) if words else "",
     )
 
 
@@ -219,10 +224,15 @@ async def read_matching(
     reach: Reach, wanted: TrafficFilter, *, progress: Progress | None = None
 ) -> list[Doomed]:
     """Everything a filter selects, contents dropped as they are read."""
-    walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE)
+    walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE, most=MOST_SESSIONS_AT_ONCE)
     found: list[Doomed] = []
+    sessions = 0
     async for stretch in walk.stretches():
-        found += [_doomed(item) for item in wanted.pick(stretch.requests)]
+        matching = wanted.pick(stretch.requests)
+        # The newest requests are in the first sessions, and no other's words are ever shown.
+        shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
+        sessions += bool(matching)
+        found += [_doomed(item, words=index < shown) for index, item in enumerate(matching)]
         if progress:
             await progress("looked up", walk.requests_seen, None)
     return found

@@ -27,6 +27,10 @@ MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait, in seconds, for the newest second to close; a server whose clock runs ahead is not waited for."""
 
 
+SMALL_PAGE_CHARS: Final = 500_000
+"""A page with less content than this may be followed by one of twice as many sessions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """What a walk still has to show of one session: its requests newest first, then by id.
@@ -52,15 +56,23 @@ class Walk:
         wanted: the filter.
         after: where an earlier page stopped.
         batch: sessions asked for at a time.
+        most: sessions asked for at a time where the pages so far turned out to be small.
     """
 
     def __init__(
-        self, reach: Reach, wanted: TrafficFilter, *, after: Cursor | None = None, batch: int = 30
+        self,
+        reach: Reach,
+        wanted: TrafficFilter,
+        *,
+        after: Cursor | None = None,
+        batch: int = 30,
+        most: int = 0,
     ) -> None:
         self._reach = reach
         self._filter = wanted
         self._after = after
         self._batch = batch
+        self._most = most
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self.requests_seen = 0
@@ -121,6 +133,8 @@ class Walk:
                     yield Stretch(group.session_id, newest, offset + index, left)
             if not page.has_more or not page.sessions:
                 return
+            if self._batch < self._most and _content_chars(page) < SMALL_PAGE_CHARS:
+                self._batch = min(2 * self._batch, self._most)
             # One session of overlap shows whether the pages have shifted meanwhile.
             last = page.sessions[-1].session_id
             following = offset + len(page.sessions) - 1
@@ -182,6 +196,12 @@ class Walk:
             shown = (after.created_at, after.request_id)
             return [item for item in requests if (item.request.created_at, item.request.request_id) < shown]
         return requests if (newest, session_id) < (after.newest, after.session_id) else []
+
+
+def _content_chars(page: RequestPage) -> int:
+    return sum(
+        len(turn.content) for group in page.sessions for item in group.requests for turn in item.interactions
+    )
 
 
 def _key(group: SessionGroup) -> tuple[int, str]:

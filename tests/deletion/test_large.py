@@ -125,7 +125,7 @@ async def test_a_process_killed_in_the_middle_leaves_an_open_entry_and_a_repeat_
                 session.process.kill()
                 await session.process.wait()
 
-            world.backend.before[BY_IDS] = [nothing, nothing, nothing, killed]
+            world.backend.before[BY_IDS] = [nothing, killed]
             await session.send("tools/call", {"name": "delete_requests", "arguments": wanted})
             await session.exit_code()
         [begin] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -133,7 +133,7 @@ async def test_a_process_killed_in_the_middle_leaves_an_open_entry_and_a_repeat_
         assert len(begin["request_ids"]) == 5_000
         # The batch that was on its way may have arrived, the others have not.
         left = await count(tmp_path)
-        assert left in (3_000, 3_500)
+        assert left in (1_000, 3_000)
         async with open_session("2025-11-25", env=env) as session:
             result = await session.call("delete_requests", wanted)
         assert result["structuredContent"]["counts"] == {"deleted": left}
