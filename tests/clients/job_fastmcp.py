@@ -1,0 +1,32 @@
+"""The main job with FastMCP's client: `job_fastmcp.py http|sse URL TOKEN`."""
+
+import asyncio
+import sys
+
+from fastmcp import Client
+from fastmcp.client.transports import SSETransport, StreamableHttpTransport
+
+
+async def main(way, url, token):
+    transport = (SSETransport if way == "sse" else StreamableHttpTransport)(
+        url, headers={"Authorization": f"Bearer {token}"}
+    )
+    async with Client(transport) as client:
+
+        async def call(name, **arguments):
+            return (await client.call_tool(name, arguments)).structured_content
+
+        names = [tool.name for tool in await client.list_tools()]
+        assert "publish_interaction" in names, names
+        turns = [{"role": "User", "content": "hello"}]
+        stored = await call("publish_interaction", user_id="u", session_id=way, interactions=turns)
+        listed = await call("list_requests", session_id=way)
+        assert listed["returned"] == 1, listed
+        assert "hello" in str(await call("get_request", request_id=stored["request_id"]))
+        plan = await call("delete_session", session_id=way)
+        done = await call("delete_session", session_id=way, confirm=plan["confirm"])
+        assert done["deleted"] == 1, done
+    sys.stdout.write("job done\n")
+
+
+asyncio.run(main(*sys.argv[1:]))
