@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import bootstrap
@@ -39,18 +39,17 @@ class Disagreement(Exception):
     """Two things that should agree do not."""
 
 
-def run(command: Sequence[str | Path], *, bare: bool = False, **environment: str) -> str:
+def run(command: Sequence[str | Path], *, bare: bool = False) -> str:
     """Run a command away from the checkout and return its output.
 
     Args:
         command: program and arguments.
         bare: in an empty home, with nothing of this machine's configuration.
-        environment: further variables.
     """
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [str(part) for part in command],
-            cwd=home, env={**_environment(home, bare=bare), **environment}, stdin=subprocess.DEVNULL,
+            cwd=home, env=_environment(home, bare=bare), stdin=subprocess.DEVNULL,
             capture_output=True, encoding="utf-8", errors="replace", timeout=300, check=False,
         )  # fmt: skip
     if done.returncode:
@@ -65,7 +64,9 @@ def version() -> str:
     return text.split('__version__ = "')[1].split('"')[0]
 
 
-def tools_of(command: Sequence[str | Path], *, bare: bool = False, **environment: str) -> set[str]:
+def tools_of(
+    command: Sequence[str | Path], environment: Mapping[str, str], *, bare: bool = False
+) -> set[str]:
     """Start a server, ask for its tools as a client does, and end it."""
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     with tempfile.TemporaryDirectory() as home:
@@ -197,7 +198,7 @@ def check_archives(python: Path) -> None:
                 run([command, "--version"], bare=True).strip(),
                 f"reflexio-mcp {version()}",
             )
-            seen.append(tools_of([command], bare=True, REFLEXIO_MCP_STORE=":memory:"))
+            seen.append(tools_of([command], {"REFLEXIO_MCP_STORE": ":memory:"}, bare=True))
             run([command, "demo"], bare=True)
     _agree("tools of wheel and source archive", seen[0], seen[1])
     manifest = json.loads((ROOT / "packaging" / "mcpb" / "manifest.json").read_text(encoding="utf-8"))
@@ -227,7 +228,7 @@ def check_bundle(python: Path) -> None:
         uv = run([python, "-c", "import uv; print(uv.find_uv_bin())"]).strip()
         env = {name: filled(value) for name, value in config["env"].items()}
         env |= {"REFLEXIO_MCP_STORE": ":memory:", "UV_PYTHON_DOWNLOADS": "never"}
-        served = tools_of([uv, *(filled(arg) for arg in config["args"])], **env)
+        served = tools_of([uv, *(filled(arg) for arg in config["args"])], env)
         _agree("tools of the bundle", served, {tool["name"] for tool in manifest["tools"]})
 
 

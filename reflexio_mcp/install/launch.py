@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,21 @@ def find_launch(
                 f"Install it to stay, for example with `uv tool install {COMMAND}`, and run this again."
             )
         return Launch(found, (COMMAND,) if runner == "uvx" else ("run", COMMAND))
-    script = Path(python).parent / (COMMAND + (".exe" if os.name == "nt" else ""))
-    if script.is_file():
-        return Launch(str(script))
+    for folder in _script_folders(python):
+        script = folder / (COMMAND + (".exe" if os.name == "nt" else ""))
+        if script.is_file():
+            return Launch(str(script))
     # -P: a file named like one of ours in the client's working folder is not imported.
     return Launch(python, ("-P", "-m", "reflexio_mcp"))
+
+
+def _script_folders(python: str) -> list[Path]:
+    """Where this interpreter's commands are: beside it, except for one that serves the whole system."""
+    folders = [Path(python).parent]
+    if python == sys.executable:
+        folders.append(Path(sysconfig.get_path("scripts")))
+        folders.append(Path(sysconfig.get_path("scripts", f"{os.name}_user")))
+    return folders
 
 
 def _throw_away(prefix: Path, env: Mapping[str, str]) -> str:
