@@ -14,10 +14,12 @@ with the marker `python_version < "3"`.
 from __future__ import annotations  # an older Python must get as far as a clear message
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -124,6 +126,7 @@ def start(port: int, home: Path, python: Path | None = None) -> subprocess.Popen
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         _wait_until_ready(process, port, log)
@@ -134,7 +137,7 @@ def start(port: int, home: Path, python: Path | None = None) -> subprocess.Popen
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and wait until it has ended."""
+    """End the server and wait until it has ended, with the workers it forks for model calls."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -142,6 +145,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
+    if os.name != "nt":
+        # Workers that wait for a model outlive it; they are alone in the session that was made for it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -261,6 +268,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="reflexio-server-") as scratch:
             home = options.home or Path(scratch)
             home.mkdir(parents=True, exist_ok=True)
+            signal.signal(
+                signal.SIGTERM, lambda *_: sys.exit(143)
+            )  # so that the server does not outlive this
             process = start(options.port, home, python)
             print(f"http://127.0.0.1:{options.port}", flush=True)
             try:
