@@ -49,12 +49,13 @@ async def requests_of(client: Client, **wanted: str) -> int:
 async def test_audit_my_memory_ends_with_nothing_left_to_find(connect: Connect, unique: str) -> None:
     async with connect(REFLEXIO_USER_ID=unique, REFLEXIO_MCP_CONFIRM="preview") as client:
         scope = {"source": "ide", "agent_version": "1"}
-        long_turn = ("Please keep this in mind: the kettle is in the left cupboard, behind the tea.", "Noted.")
+        long_turn = (
+            "Please keep this in mind: the kettle is in the left cupboard, behind the tea.",
+            "Noted.",
+        )
         for text in (long_turn, long_turn, ("?",)):
             turns = [{"content": part} for part in text]
-            await call(
-                client, "publish_interaction", session_id=f"s-{unique}", interactions=turns, **scope
-            )
+            await call(client, "publish_interaction", session_id=f"s-{unique}", interactions=turns, **scope)
         text = await prompt_text(client, "audit_my_memory")
         (audit,) = await follow(client, text)
         findings = facts(audit)["findings"]

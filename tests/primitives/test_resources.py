@@ -1,0 +1,89 @@
+"""Resources: the same facts as the tools, behind an address."""
+
+from urllib.parse import quote
+
+import pytest
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+
+from reflexio_mcp.guide import FIELDS
+from reflexio_mcp.render.words import BUDGET
+from reflexio_mcp.rest import limits
+from reflexio_mcp.traffic.audit import RULES
+from tests.primitives.conftest import Connect, call, publish, resource_text
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_every_resource_is_listed(connect: Connect) -> None:
+    async with connect() as client:
+        assert [str(one.uri) for one in (await client.list_resources()).resources] == [
+            "reflexio://status",
+            "reflexio://guide",
+        ]
+        templates = (await client.list_resource_templates()).resource_templates
+        assert [one.uri_template for one in templates] == [
+            "reflexio://sessions/{session_id}",
+            "reflexio://requests/{request_id}",
+        ]
+
+
+async def test_the_status_says_what_the_tool_says(connect: Connect) -> None:
+    async with connect() as client:
+        text = await resource_text(client, "reflexio://status")
+        assert "reachable" in text
+        assert "scope: every user" in text
+
+
+async def test_the_guide_names_every_argument_limit_and_rule(connect: Connect) -> None:
+    async with connect() as client:
+        text = await resource_text(client, "reflexio://guide")
+        (tool,) = [one for one in (await client.list_tools()).tools if one.name == "publish_interaction"]
+    assert {field.name for field in FIELDS} == set(tool.input_schema["properties"])
+    for field in FIELDS:
+        assert f"\n{field.name} (" in text
+    assert limits.SOURCE_PATTERN.pattern in text
+    for number in (limits.MAX_INTERACTIONS, limits.MAX_CONTENT_CHARS, limits.MAX_AGENT_VERSION_CHARS):
+        assert f"{number:,}" in text
+    assert all(rule.id in text for rule in RULES)
+    assert len(text) <= BUDGET
+
+
+async def test_a_session_and_a_request_are_read_by_their_address(connect: Connect, unique: str) -> None:
+    session = f"Über/{unique} #1"
+    async with connect() as client:
+        request = await publish(client, f"ada-{unique}", session, "the kettle leaks", "tighten it")
+        by_session = await resource_text(client, f"reflexio://sessions/{quote(session, safe='')}")
+        by_request = await resource_text(client, f"reflexio://requests/{request}")
+    for text in (by_session, by_request):
+        assert "the kettle leaks" in text
+        assert request in text
+
+
+async def test_what_is_missing_or_somebody_elses_is_not_found(connect: Connect, unique: str) -> None:
+    async with connect() as everybody:
+        request = await publish(everybody, f"bob-{unique}", f"s-{unique}", "private words", "yes")
+    async with connect(REFLEXIO_USER_ID=f"ada-{unique}") as client:
+        for uri in (
+            f"reflexio://requests/{request}",
+            f"reflexio://sessions/s-{unique}",
+            f"reflexio://requests/none-{unique}",
+            "reflexio://nothing",
+            "file:///etc/passwd",
+        ):
+            with pytest.raises(MCPError) as failure:
+                await client.read_resource(uri)
+            assert failure.value.error.code == INVALID_PARAMS
+            assert "private words" not in failure.value.error.message
+
+
+async def test_a_long_session_is_cut_and_says_how_to_go_on(connect: Connect, unique: str) -> None:
+    async with connect() as client:
+        for index in range(24):
+            await publish(client, f"ada-{unique}", f"long-{unique}", f"{index} " + "words " * 400)
+        text = await resource_text(client, f"reflexio://sessions/long-{unique}")
+        assert len(text) <= BUDGET + 2_000
+        assert "list_requests" in text.splitlines()[-1]
+        cursor = text.split("cursor=")[1].split()[0]
+        rest = await call(client, "list_requests", session_id=f"long-{unique}", detail="full", cursor=cursor)
+        assert not rest.is_error

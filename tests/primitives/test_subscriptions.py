@@ -1,0 +1,115 @@
+"""Whoever watches a session or a request hears when this server changes it, and nobody else does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import mcp.types
+import pytest
+from mcp.client.client import Client
+from mcp.client.subscriptions import ResourceUpdated
+from mcp.shared.exceptions import MCPError
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import load
+from reflexio_mcp.tools.watching import Changed, Scope, ScopedBus, Watchers
+from reflexio_mcp.traffic.reach import Reach
+from tests.primitives.conftest import call, connecting, publish
+
+pytestmark = [
+    pytest.mark.anyio,
+    # The SDK's client says so to authors of new clients; old ones go on doing it.
+    pytest.mark.filterwarnings("ignore:resources/(un)?subscribe is removed"),
+]
+
+Backend = Callable[[], ReflexioClient]
+
+
+async def delete(client: Client, request: str, **more: Any) -> None:
+    await call(client, "delete_request", request_id=request, **more)
+
+
+async def test_a_client_of_2026_hears_on_its_stream_what_it_asked_for(backend: Backend, unique: str) -> None:
+    async with connecting(backend, "2026-07-28")(REFLEXIO_MCP_CONFIRM="off") as client:
+        request = await publish(client, f"ada-{unique}", f"s/{unique}", "one", "two")
+        session_uri, request_uri = f"reflexio://sessions/s%2F{unique}", f"reflexio://requests/{request}"
+        with anyio.fail_after(10):
+            async with client.listen(resource_subscriptions=[session_uri, request_uri]) as stream:
+                await publish(client, f"ada-{unique}", f"other-{unique}", "not watched", "no")
+                await publish(client, f"ada-{unique}", f"s/{unique}", "three", "four")
+                assert await anext(stream) == ResourceUpdated(session_uri)
+                await delete(client, request)
+                assert {await anext(stream), await anext(stream)} == {
+                    ResourceUpdated(session_uri),
+                    ResourceUpdated(request_uri),
+                }
+
+
+async def test_a_client_of_2025_hears_until_it_unsubscribes(backend: Backend, unique: str) -> None:
+    heard: list[str] = []
+    news = anyio.Event()
+
+    async def handler(message: Any) -> None:
+        nonlocal news
+        if isinstance(message, mcp.types.ResourceUpdatedNotification):
+            heard.append(str(message.params.uri))
+            news.set()
+
+    options = {"message_handler": handler}
+    async with connecting(backend, "legacy")(options=options, REFLEXIO_MCP_CONFIRM="off") as client:
+        session = f"reflexio://sessions/s-{unique}"
+        await client.subscribe_resource(session)
+        await client.subscribe_resource(session)  # again is once
+        request = await publish(client, f"ada-{unique}", f"s-{unique}", "one", "two")
+        with anyio.fail_after(10):
+            await news.wait()
+        assert heard == [session]
+        news = anyio.Event()
+        await client.subscribe_resource(f"reflexio://requests/{request}")
+        await client.unsubscribe_resource(session)
+        await delete(client, request)
+        with anyio.fail_after(10):
+            await news.wait()
+        assert heard == [session, f"reflexio://requests/{request}"]
+
+
+async def test_a_scheduled_deletion_is_told_when_it_is_done(backend: Backend, unique: str) -> None:
+    async with connecting(backend, "2026-07-28")(REFLEXIO_MCP_CONFIRM="off") as client:
+        request = await publish(client, f"ada-{unique}", f"s-{unique}", "one", "two")
+        with anyio.fail_after(10):
+            async with client.listen(resource_subscriptions=[f"reflexio://requests/{request}"]) as stream:
+                await delete(client, request, wait_for_response=False)
+                assert await anext(stream) == ResourceUpdated(f"reflexio://requests/{request}")
+
+
+async def test_only_sessions_and_requests_can_be_watched_by_a_client_of_2025(backend: Backend) -> None:
+    async with connecting(backend, "legacy")() as client:
+        with pytest.raises(MCPError, match="can be watched"):
+            await client.subscribe_resource("reflexio://guide")
+
+
+async def test_nobody_hears_of_another_key_or_another_user() -> None:
+    watchers = Watchers()
+    heard: dict[str, list[str]] = {"own": [], "everybody": [], "other user": [], "other key": []}
+    for who, scope in (
+        ("own", Scope("key", "ada")),
+        ("everybody", Scope("key", "")),
+        ("other user", Scope("key", "bob")),
+        ("other key", Scope("another", "ada")),
+    ):
+        mine = heard[who]
+        ScopedBus(watchers, scope).subscribe(lambda event, mine=mine: mine.append(event.uri))  # type: ignore[union-attr]
+    watchers.tell(Reach(None, "", "key"), [Changed("s", "r", "ada")])  # type: ignore[arg-type]
+    assert heard["own"] == heard["everybody"] == ["reflexio://sessions/s", "reflexio://requests/r"]
+    assert heard["other user"] == heard["other key"] == []
+
+
+async def test_a_subscription_ends_with_its_connection(backend: Backend) -> None:
+    rest = backend()
+    server = build_server(load({}), client=rest)
+    async with Client(server, mode="legacy") as client:
+        await client.subscribe_resource("reflexio://sessions/s")
+        assert len(server.runtime.watchers) == 1
+    await rest.aclose()
+    assert len(server.runtime.watchers) == 0
