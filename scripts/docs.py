@@ -21,6 +21,7 @@ import published
 from bootstrap import ROOT
 
 from benchmarks.counting import count, per_tool
+from reflexio_mcp.doctor.checks import CHECKS
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import Wish
@@ -155,6 +156,12 @@ def messages() -> str:
     return "\n".join(dict.fromkeys(rows)) + "\n"
 
 
+def checks() -> str:
+    """What doctor looks at."""
+    rows = ["| Check | Looks at |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {check.name} | {check.looks_at} |" for check in CHECKS)]) + "\n"
+
+
 @cache
 def demo() -> str:
     """What the demo prints."""
@@ -212,6 +219,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tools": tools,
     "clients": clients,
     "messages": messages,
+    "checks": checks,
     "demo-steps": demo_steps,
     "demo": demo_output,
     "usage": usage,

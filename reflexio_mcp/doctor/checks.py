@@ -46,7 +46,12 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("clock", "whether the clocks agree", api.check_clock, (*_THERE, "api", "identity")),
     Check("rate", "how much of the publishing limit is used", api.check_rate, (*_THERE, "api", "identity")),
     Check("store", "the embedded store's file and who can read it", store.check_store, ("configuration",)),
-    Check("audit log", "whether it can be written", store.check_written_files, ("configuration",)),
+    Check(
+        "written files",
+        "audit log and recovery folder: can they be written",
+        store.check_written_files,
+        ("configuration",),
+    ),
     Check("clients", "who has this server configured, and whether it starts", clients.check_clients),
     Check(
         "writing",

@@ -115,8 +115,15 @@ def _not_writable(path: Path, word: str, variable: str) -> Finding | None:
 
 
 async def check_written_files(case: Case) -> list[Finding]:
-    """The audit log, where one is wanted."""
-    if not case.settings.audit_log:
-        return [skipped("no audit log is wanted")]
-    blocked = _not_writable(Path(case.settings.audit_log), "audit-log", "REFLEXIO_MCP_AUDIT_LOG")
-    return [blocked or ok(f"{case.settings.audit_log} can be written")]
+    """The audit log and the recovery copies, where they are wanted."""
+    settings = case.settings
+    found: list[Finding] = []
+    for wanted, word, variable in (
+        (settings.audit_log, "audit-log", "REFLEXIO_MCP_AUDIT_LOG"),
+        (settings.recovery_dir if settings.recovery_days else "", "recovery", "REFLEXIO_MCP_RECOVERY_DIR"),
+    ):
+        if wanted:
+            # A recovery folder is judged by a file that would be made in it.
+            path = Path(wanted) / "copy" if word == "recovery" else Path(wanted)
+            found.append(_not_writable(path, word, variable) or ok(f"{wanted} can be written"))
+    return found or [skipped("neither an audit log nor a recovery folder is named")]

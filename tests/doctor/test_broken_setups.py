@@ -330,8 +330,11 @@ async def test_a_folder_that_is_a_file_is_recognised(machine: SetUp) -> None:
     machine.env |= {
         "REFLEXIO_MCP_STORE": str(machine.home / "file" / "x.db"),
         "REFLEXIO_MCP_AUDIT_LOG": str(machine.home / "file" / "log"),
+        "REFLEXIO_MCP_RECOVERY_DIR": str(machine.home / "file"),
+        "REFLEXIO_MCP_RECOVERY_DAYS": "7",
     }
-    assert problems(await machine.examined()) == {"store-not-writable", "audit-log-not-writable"}
+    found = problems(await machine.examined())
+    assert found == {"store-not-writable", "audit-log-not-writable", "recovery-not-writable"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are another thing there")

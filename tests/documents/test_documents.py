@@ -117,7 +117,7 @@ def test_each_problem_that_doctor_names_is_explained() -> None:
         path.read_text(encoding="utf-8") for path in (ROOT / "reflexio_mcp" / "doctor").glob("*.py")
     )
     named = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources)) - {"reflexio-mcp-doctor", "replace"}
-    named |= {f"{word}-not-writable" for word in ("store", "audit-log")}
+    named |= {f"{word}-not-writable" for word in ("store", "audit-log", "recovery")}
     named -= {"utf-8", "your-api-key", "audit-log"}
     assert named - explained == set()
     assert explained - named <= {"unreachable", "redirected"}  # one word each
