@@ -1,0 +1,68 @@
+"""What the registry and Claude Desktop are told about this package."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from reflexio_mcp import __version__
+from reflexio_mcp.settings import OPTIONS
+
+ROOT = Path(__file__).parent.parent.parent
+ENTRY: dict[str, Any] = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
+MANIFEST: dict[str, Any] = json.loads((ROOT / "packaging/mcpb/manifest.json").read_text(encoding="utf-8"))
+
+
+def test_the_registry_entry_is_valid() -> None:
+    schema = json.loads((Path(__file__).parent / "server-2025-12-11.json").read_text(encoding="utf-8"))
+    jsonschema.Draft7Validator(schema, format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER).validate(
+        ENTRY
+    )
+    assert ENTRY["$schema"] == schema["$id"]
+
+
+def test_the_registry_entry_names_every_variable_of_a_local_server_and_which_are_secret() -> None:
+    (package,) = ENTRY["packages"]
+    told = {one["name"]: one["isSecret"] for one in package["environmentVariables"]}
+    assert told == {option.env: option.secret for option in OPTIONS if option.group != "http"}
+    assert told["REFLEXIO_API_KEY"]
+
+
+def test_there_is_one_version() -> None:
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "version" in described["dynamic"]
+    assert {ENTRY["version"], ENTRY["packages"][0]["version"], MANIFEST["version"]} == {__version__}
+
+
+def test_the_readme_has_the_marker_that_proves_whose_package_it_is() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"mcp-name: (\S+)", text) == [ENTRY["name"]]
+
+
+def test_the_bundle_asks_for_the_key_as_a_secret_and_passes_it_on() -> None:
+    assert MANIFEST["user_config"]["api_key"]["sensitive"] is True
+    env = MANIFEST["server"]["mcp_config"]["env"]
+    assert env["REFLEXIO_API_KEY"] == "${user_config.api_key}"
+    secret = {option.name for option in OPTIONS if option.secret}
+    asked = MANIFEST["user_config"]
+    assert {name for name, field in asked.items() if field.get("sensitive")} == secret & set(asked)
+
+
+def test_a_bundle_in_which_nothing_was_filled_in_starts() -> None:
+    # An optional field without a default would reach the server as the text of its placeholder.
+    from reflexio_mcp.settings import Settings, load
+
+    asked = MANIFEST["user_config"]
+    env = MANIFEST["server"]["mcp_config"]["env"]
+    filled = {
+        name: re.sub(r"\$\{user_config\.(\w+)\}", lambda m: _typed(asked[m[1]]["default"]), text)
+        for name, text in env.items()
+    }
+    assert load(filled) == Settings()
+
+
+def _typed(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
