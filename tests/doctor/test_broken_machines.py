@@ -1,0 +1,208 @@
+"""Broken set-ups of a machine, each recognised by name, with what to do and without a secret."""
+
+import json
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reflexio_mcp.doctor.checks import CHECKS
+from tests.doctor.support import KEY, SetUp, problems
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_new_machine_is_well(machine: SetUp) -> None:
+    report = await machine.examined(write=True)
+    assert (problems(report), problems(report, "warning"), report.exit_code) == (set(), set(), 0)
+    assert {finding.check for finding in report.findings} == {check.name for check in CHECKS}
+
+
+async def test_the_hosted_service_without_a_key_is_recognised(machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_URL": "https://www.reflexio.ai"}
+    assert "key-missing" in problems(await machine.examined(seconds=0.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("configuration-invalid", {"REFLEXIO_URL": "localhost:8061"}),
+        ("configuration-invalid", {"REFLEXIO_MCP_CONFIRM": "maybe"}),
+        ("configuration-invalid", {"REFLEXIO_MCP_TOOLS": "list_sesions"}),
+        ("placeholder-not-expanded", {"REFLEXIO_API_KEY": "${env:REFLEXIO_API_KEY}"}),
+        ("placeholder-not-expanded", {"REFLEXIO_API_KEY": "$REFLEXIO_API_KEY"}),
+        ("placeholder-not-expanded", {"REFLEXIO_USER_ID": "${user_config.user_id}"}),
+        ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f'"{KEY}"'}),
+        ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}),
+        ("key-is-an-example", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": "your-api-key"}),
+    ],
+)
+async def test_a_wrong_value_is_recognised(name: str, variables: dict[str, str], machine: SetUp) -> None:
+    machine.env |= variables
+    assert name in problems(await machine.examined())
+
+
+async def test_a_misspelt_variable_is_warned_of_with_the_right_one(machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_MCP_READONLY": "1"}
+    report = await machine.examined()
+    assert problems(report, "warning") == {"unknown-variable"}
+    assert any("REFLEXIO_MCP_READ_ONLY" in finding.do for finding in report.findings)
+
+
+async def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_URL": "http://reflexio.invalid", "REFLEXIO_API_KEY": KEY}
+    assert "key-sent-in-clear" in problems(await machine.examined(), "warning")
+
+
+def other_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+        connection.commit()
+
+
+def newer_store(path: Path) -> None:
+    from reflexio_mcp.store.schema import APPLICATION_ID, SCHEMA_VERSION
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE requests (x)")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.commit()
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to be looked at as one" * 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("store-not-a-store", other_database),
+        ("store-not-a-store", garbage),
+        ("store-newer", newer_store),
+        ("store-not-writable", Path.mkdir),
+    ],
+)
+async def test_a_file_that_cannot_be_the_store_is_recognised(name: str, make: Any, machine: SetUp) -> None:
+    path = machine.home / "x.db"
+    make(path)
+    machine.env |= {"REFLEXIO_MCP_STORE": str(path)}
+    assert problems(await machine.examined()) == {name}
+
+
+async def test_a_folder_that_is_a_file_is_recognised(machine: SetUp) -> None:
+    (machine.home / "file").write_text("", encoding="utf-8")
+    machine.env |= {
+        "REFLEXIO_MCP_STORE": str(machine.home / "file" / "x.db"),
+        "REFLEXIO_MCP_AUDIT_LOG": str(machine.home / "file" / "log"),
+        "REFLEXIO_MCP_RECOVERY_DIR": str(machine.home / "file"),
+        "REFLEXIO_MCP_RECOVERY_DAYS": "7",
+    }
+    found = problems(await machine.examined())
+    assert found == {"store-not-writable", "audit-log-not-writable", "recovery-not-writable"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are another thing there")
+async def test_a_store_that_others_can_read_is_warned_of(machine: SetUp) -> None:
+    path = machine.home / "x.db"
+    machine.env |= {"REFLEXIO_MCP_STORE": str(path)}
+    assert (await machine.examined(write=True)).exit_code == 0
+    path.chmod(0o644)
+    report = await machine.examined()
+    assert problems(report, "warning") == {"store-readable-by-others"}
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("client-command-missing", {"command": "/nowhere/reflexio-mcp"}),
+        ("client-command-missing", {"command": "reflexio-mcp-that-is-not-on-a-poor-path"}),
+        ("client-start-fails", {"command": sys.executable, "args": ["-c", "raise SystemExit('no module')"]}),
+        (
+            "client-start-fails",
+            {
+                "command": sys.executable,
+                "args": ["-m", "reflexio_mcp"],
+                "env": {"REFLEXIO_MCP_CONFIRM": "perhaps"},
+            },
+        ),
+        ("client-entry-incomplete", {"args": []}),
+    ],
+)
+async def test_a_client_that_cannot_start_the_server_is_recognised(
+    name: str, entry: dict[str, Any], machine: SetUp
+) -> None:
+    machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    assert problems(report) == {name}
+    assert any("install cursor" in finding.do for finding in report.findings)
+
+
+async def test_a_client_that_is_set_up_right_is_started_and_answers(machine: SetUp) -> None:
+    entry = {
+        "command": sys.executable,
+        "args": ["-m", "reflexio_mcp"],
+        "env": {"REFLEXIO_MCP_STORE": ":memory:"},
+    }
+    machine.client(".codeium/windsurf/mcp_config.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    assert report.exit_code == 0
+    assert any("Windsurf, reflexio: starts and answers" in finding.what for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "text"),
+    [
+        ("client-file-malformed", ".gemini/settings.json", '{"mcpServers": {'),
+        ("client-file-malformed", ".codex/config.toml", "[mcp_servers"),
+        (
+            "client-key-in-file",
+            ".cursor/mcp.json",
+            json.dumps(
+                {
+                    "mcpServers": {
+                        "reflexio": {
+                            "command": sys.executable,
+                            "args": ["-m", "reflexio_mcp"],
+                            "env": {"REFLEXIO_API_KEY": KEY},
+                        }
+                    }
+                }
+            ),
+        ),
+        (
+            "client-key-not-set",
+            ".cursor/mcp.json",
+            json.dumps(
+                {
+                    "mcpServers": {
+                        "reflexio": {
+                            "command": sys.executable,
+                            "args": ["-m", "reflexio_mcp"],
+                            "env": {"REFLEXIO_API_KEY": "${env:REFLEXIO_API_KEY}"},
+                        }
+                    }
+                }
+            ),
+        ),
+    ],
+)
+async def test_a_doubtful_client_file_is_warned_of(name: str, path: str, text: str, machine: SetUp) -> None:
+    machine.client(path, text)
+    report = await machine.examined()
+    assert (problems(report), problems(report, "warning")) == (set(), {name})
+
+
+async def test_every_value_is_shown_with_its_source_and_no_secret(machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": KEY}
+    machine.flags |= {"timeout": "5"}
+    report = await machine.examined()
+    assert [(value.option, value.value, value.source) for value in report.values] == [
+        ("url", "http://127.0.0.1:1", "REFLEXIO_URL"),
+        ("api_key", "(set)", "REFLEXIO_API_KEY"),
+        ("timeout", "5", "--timeout"),
+    ]
+    assert json.loads(report.as_json())["configuration"][1]["value"] == "(set)"
