@@ -71,7 +71,8 @@ async def stocked(made: Deployment, folder: Path) -> AsyncGenerator[ReflexioClie
     try:
         for row in made.rows:
             await publish_row(client, row)
-        set_times(path, {row.request_id: row.created_at for row in made.rows})
+        if made.rows:
+            set_times(path, {row.request_id: row.created_at for row in made.rows})
         yield client
     finally:
         await client.aclose()

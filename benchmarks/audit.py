@@ -1,0 +1,92 @@
+"""An audit of 100,000 requests in the embedded store, against reading the same rows with the bare client."""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from figures import Figure
+from filling import fill
+
+REQUESTS = 100_000
+RATIO = 3.0
+"""Reading is most of the work: a look at each row may cost twice as much again."""
+
+MEGABYTES = 60.0
+"""Peak above that of a process that has read the rows and kept none."""
+
+
+def measure() -> list[Figure]:
+    """Each pass in a process of its own, so that its peak is its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store.db"
+        fill(store, REQUESTS)
+        read, audited = (_in_a_process(what, store) for what in ("read", "audit"))
+    return [
+        Figure(
+            f"audit of {REQUESTS:,} requests over reading them",
+            audited["seconds"] / read["seconds"],
+            RATIO,
+            "x",
+            f"{audited['seconds']:.1f} s / {read['seconds']:.1f} s, {audited['requests']:,} looked at",
+        ),
+        Figure(
+            "peak memory of that audit above reading",
+            audited["megabytes"] - read["megabytes"],
+            MEGABYTES,
+            "MB",
+            f"{audited['megabytes']:.0f} MB - {read['megabytes']:.0f} MB",
+        ),
+    ]
+
+
+def _in_a_process(what: str, store: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, __file__, what, str(store)], capture_output=True, text=True, check=True, timeout=900
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+async def _pass(what: str, store: str) -> int:
+    import httpx
+
+    from reflexio_mcp.rest.client import ReflexioClient
+    from reflexio_mcp.rest.models import RequestQuery
+    from reflexio_mcp.store.app import create_app
+    from reflexio_mcp.traffic.audit import run_audit
+    from reflexio_mcp.traffic.audit.following import Offer
+    from reflexio_mcp.traffic.filters import TrafficFilter
+    from reflexio_mcp.traffic.reach import Reach
+
+    app = create_app(store)
+    client = ReflexioClient(
+        "http://store.invalid", timeout=600, transport=lambda: httpx.ASGITransport(app=app)
+    )
+    try:
+        if what == "audit":
+            everything = TrafficFilter(start=0)
+            return (await run_audit(Reach(client), everything, offer=Offer(frozenset()))).overview.requests
+        seen = offset = 0
+        while True:
+            page = await client.get_requests(RequestQuery(top_k=101, offset=offset))
+            seen += sum(len(group.requests) for group in page.sessions)
+            offset += len(page.sessions)
+            if not page.has_more:
+                return seen
+    finally:
+        await client.aclose()
+        await app.aclose()
+
+
+if __name__ == "__main__":
+    begun = time.perf_counter()
+    count = asyncio.run(_pass(sys.argv[1], sys.argv[2]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 if sys.platform != "darwin" else 1024**2
+    )
+    print(json.dumps({"seconds": time.perf_counter() - begun, "requests": count, "megabytes": peak}))

@@ -1,0 +1,76 @@
+"""`docs/audit-rules.md`, from the table of rules and the constants they name."""
+
+import ast
+import re
+from pathlib import Path
+
+import reflexio_mcp.traffic.audit
+from reflexio_mcp.traffic.audit import RULES
+
+ROOM = Path(reflexio_mcp.traffic.audit.__file__).parent
+PAGE = Path(__file__).parents[2] / "docs" / "audit-rules.md"
+_NAMED = re.compile(r"\b[A-Z][A-Z]+(?:_[A-Z]+)+\b")
+
+
+def constants() -> dict[str, tuple[str, str]]:
+    """Every named constant of the audit with its value as written and the reason that stands below it."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted(ROOM.glob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for node, below in zip(body, [*body[1:], None], strict=True):
+            if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+                continue
+            reason = ""
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                reason = " ".join(str(below.value.value).split())
+            if isinstance(node.value, ast.Constant | ast.BinOp):
+                found[node.target.id] = (ast.unparse(node.value), reason)
+    return found
+
+
+def named_in(text: str) -> list[str]:
+    known = constants()
+    return [name for name in dict.fromkeys(_NAMED.findall(text)) if name in known]
+
+
+def page() -> str:
+    """The page as it should stand in `docs/`."""
+    known = constants()
+    lines = [
+        "# What `audit_traffic` looks for",
+        "",
+        "Generated from `reflexio_mcp/traffic/audit/table.py`; a test keeps it so. Precision comes before recall: a",
+        "rule that is not sure says nothing. The labelled corpus in `tests/audit` measures both, and every test run",
+        "prints the table.",
+        "",
+        "Findings show ids, times, sizes and a fingerprint, never content. A rule marked *filter* can be used as",
+        '`contains="rule:ID"` in every list and in `delete_requests`: it selects exactly what the finding counts, and',
+        "the plan leaves stored words out. `contains` takes `fingerprint:…` (10 digits, as lists show them),",
+        "`size>N` and `size<N` as well. Anything else is words.",
+        "",
+        "A fingerprint is the beginning of an HMAC-SHA-256 over roles and contents. Its key comes from",
+        "`REFLEXIO_MCP_STATE_KEYS`, else from the API key, else from a file `fingerprint.key` of this machine's user:",
+        "it is the same for everybody who shares that, and nobody else can try out what it stands for.",
+        "",
+        "| rule | severity | counts | filter |",
+        "|---|---|---|---|",
+        *(
+            f"| `{one.id}` | {one.severity} | {one.unit}s | {'yes' if one.selects else 'no'} |"
+            for one in RULES
+        ),
+    ]
+    for one in RULES:
+        lines += [
+            "",
+            f"## {one.id}",
+            "",
+            f"Finds {one.finds}. {one.why}",
+            "",
+            f"Instead: {one.advice}",
+            "",
+            one.method,
+        ]
+        if names := named_in(one.method):
+            lines += ["", "| threshold | value | why |", "|---|---|---|"]
+            lines += [f"| `{name}` | {known[name][0]} | {known[name][1]} |" for name in names]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,207 @@
+"""`audit_traffic` as a client sees it: small, complete in both forms, with calls that work, and no content."""
+
+import json
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.render.words import BUDGET
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server import build_server
+from reflexio_mcp.settings import load
+from reflexio_mcp.traffic.audit import RULES, run_audit, secrets
+from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.reach import Reach
+from tests.audit.corpus import FAULTS, Deployment, Maker
+from tests.audit.measuring import EVERY_TOOL
+from tests.audit.stocking import stocked
+from tests.audit.talk import Turn
+from tests.primitives.conftest import call, facts, text_of
+
+pytestmark = pytest.mark.anyio
+
+
+def everything_wrong() -> Deployment:
+    """A deployment with every fault at once."""
+    make = Maker(4711, int(time.time()))
+    make.ordinary()
+    for fault in FAULTS:
+        fault(make)
+    return make.finish()
+
+
+@asynccontextmanager
+async def connected(made: Deployment, folder: Path, **env: str) -> AsyncGenerator[Client]:
+    async with stocked(made, folder) as rest, Client(build_server(load(env), client=rest)) as client:
+        yield client
+
+
+@pytest.fixture
+def made() -> Deployment:
+    return everything_wrong()
+
+
+async def test_both_forms_tell_the_same_and_fit(made: Deployment, tmp_path: Path) -> None:
+    async with connected(made, tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    text, said = text_of(result), facts(result)
+    assert len(text) <= BUDGET
+    found = {one["id"] for one in said["findings"]}
+    assert len(found) >= len(RULES) - 3
+    assert said["requests"] == len(made.rows)
+    assert said["sessions"] == made.sessions
+    assert sum(said["per_day"]["requests"]) == said["requests"]
+    for key in ("by_source", "by_agent_version", "by_user"):
+        shown = sum(said[key]["top"].values())
+        assert shown + said[key].get("others_requests", 0) == said["requests"]
+        assert len(said[key]["top"]) <= 10
+    for one in said["findings"]:
+        assert f"[{one['severity']}] {one['id']}:" in text
+        assert one["why"] in text
+        assert one["advice"] in text
+        assert len(one.get("examples", [])) <= 5
+        assert all(example["fingerprint"] in text for example in one.get("examples", []))
+        if following := one.get("next"):
+            arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
+            assert f"next: {following['tool']} {arguments}" in text
+
+
+async def test_no_stored_word_is_in_an_audit(made: Deployment, tmp_path: Path) -> None:
+    async with connected(made, tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    said = text_of(result) + json.dumps(result.structured_content, ensure_ascii=False)
+    contents = {turn.content for row in made.rows for turn in row.turns if len(turn.content) > 25}
+    assert contents
+    assert not [content for content in contents if content[:25] in said]
+
+
+async def test_the_calls_of_the_findings_leave_nothing_that_could_be_deleted(
+    made: Deployment, tmp_path: Path
+) -> None:
+    async with connected(made, tmp_path, REFLEXIO_MCP_CONFIRM="preview") as client:
+        for one in facts(await call(client, "audit_traffic"))["findings"]:
+            following = one.get("next")
+            if not following:
+                continue
+            result = await call(client, following["tool"], **following["arguments"])
+            if following["tool"] != "delete_requests":
+                continue
+            if one["unit"] == "request" and "plan" in facts(result):
+                # What an earlier finding took with it is gone already.
+                assert facts(result)["plan"]["requests"] <= following["selects"] == one["count"]
+            if code := facts(result).get("confirm"):
+                receipt = await call(client, following["tool"], **following["arguments"], confirm=code)
+                assert facts(receipt)["status"] == "complete"
+        left = {one["id"] for one in facts(await call(client, "audit_traffic"))["findings"]}
+    assert not left & {one.id for one in RULES if one.remedy == "delete"}
+
+
+async def test_a_read_only_server_names_calls_that_look(made: Deployment, tmp_path: Path) -> None:
+    async with connected(made, tmp_path, REFLEXIO_MCP_READ_ONLY="1") as client:
+        findings = facts(await call(client, "audit_traffic"))["findings"]
+        tools = {one["next"]["tool"] for one in findings if "next" in one}
+        assert tools <= {"list_requests", "list_sessions", "get_request"}
+        for one in findings:
+            if "next" in one:
+                await call(client, one["next"]["tool"], **one["next"]["arguments"])
+
+
+async def test_inside_a_scope_only_its_user_is_counted(made: Deployment, tmp_path: Path) -> None:
+    user = made.rows[0].user_id
+    async with connected(made, tmp_path, REFLEXIO_USER_ID=user) as client:
+        said = facts(await call(client, "audit_traffic"))
+        assert said["by_user"]["top"] == {user: said["requests"]}
+        assert said["requests"] == sum(row.user_id == user for row in made.rows)
+        assert "shared-session" in {one["id"] for one in said["not_run"]}
+        assert all("user_id" not in one["next"]["arguments"] for one in said["findings"] if "next" in one)
+
+
+async def test_a_missing_detector_is_said_with_how_to_get_it(
+    made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "available", lambda: False)
+    async with connected(made, tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        assert "probable-secret" not in {one["id"] for one in facts(result)["findings"]}
+        assert "reflexio-mcp[audit]" in text_of(result)
+        refused = await client.call_tool("list_requests", {"contains": "rule:probable-secret"})
+        assert refused.is_error
+        assert "reflexio-mcp[audit]" in text_of(refused)
+
+
+async def test_an_empty_period_says_so(tmp_path: Path) -> None:
+    async with connected(Deployment(1, int(time.time())), tmp_path) as client:
+        result = await call(client, "audit_traffic", start_time="1h")
+    assert facts(result)["requests"] == 0
+    assert "Nothing to audit" in text_of(result)
+
+
+async def test_very_many_and_very_long_names_still_fit(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for fault in FAULTS:
+        fault(make)
+    for index in range(60):
+        long = f"{index}-" + "ü" * 400
+        make.put([Turn("User", ".")], f"tmp-{long}", f"u{long}", make.when(5, 30 * 3600), agent_version=long)
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    assert len(text_of(result)) <= BUDGET
+    assert facts(result)["findings"]
+
+
+class Endless(httpx.AsyncBaseTransport):
+    """Pages without end, each as long as the last, none kept: 5 sessions of 4 requests."""
+
+    def __init__(self) -> None:
+        self.pages = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        self.pages += 1
+        offset: int = asked.get("offset", 0)
+        now = int(time.time())
+        sessions: list[dict[str, Any]] = []
+        for session in range(offset, offset + asked["top_k"]):
+            requests = [
+                {
+                    "request": {
+                        "request_id": f"r{session}-{one}", "user_id": "ada", "session_id": f"s{session}",
+                        "created_at": now - session * 10 - one, "source": "ide", "agent_version": "1",
+                    },
+                    "interactions": [{"interaction_id": 1, "role": "User", "content": f"words {session} {one}"}],
+                }
+                for one in range(4)
+            ]  # fmt: skip
+            sessions.append({"session_id": f"s{session}", "requests": requests})
+        return httpx.Response(
+            200, json={"success": True, "sessions": sessions, "has_more": True}, request=request
+        )
+
+
+async def test_cancelling_ends_an_audit_at_once_and_progress_was_told() -> None:
+    endless = Endless()
+    rest = ReflexioClient("http://store.invalid", transport=lambda: endless)
+    told: list[int] = []
+    scope = anyio.CancelScope()
+
+    async def progress(what: str, done: int, total: int | None) -> None:
+        told.append(done)
+        if done >= 3_000:
+            scope.cancel()
+
+    with anyio.fail_after(30), scope:
+        await run_audit(Reach(rest), TrafficFilter(), offer=EVERY_TOOL, progress=progress)
+    pages = endless.pages
+    await anyio.lowlevel.checkpoint()
+    await rest.aclose()
+    assert scope.cancelled_caught
+    assert told == sorted(told)
+    assert told[-1] < 4_000
+    assert endless.pages == pages
