@@ -3,8 +3,9 @@
 import contextlib
 import os
 import secrets
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
@@ -79,6 +80,32 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
         store = create_app(settings.store or str(default_store()))
 
         class EmbeddedTransport(httpx.ASGITransport):
+            # The base class finds out anew at each call which event loop it runs on, which costs more than the
+            # store's answer; nothing here depends on it.
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                body = await request.aread()
+                asked: dict[str, Any] = {
+                    "type": "http",
+                    "method": request.method,
+                    "path": request.url.path,
+                    "query_string": request.url.query,
+                    "headers": [(name.lower(), value) for name, value in request.headers.raw],
+                }
+                status, headers, parts = 500, list[tuple[bytes, bytes]](), list[bytes]()
+
+                async def receive() -> dict[str, Any]:
+                    return {"type": "http.request", "body": body, "more_body": False}
+
+                async def send(message: MutableMapping[str, Any]) -> None:
+                    nonlocal status, headers
+                    if message["type"] == "http.response.start":
+                        status, headers = message["status"], message["headers"]
+                    else:
+                        parts.append(message.get("body", b""))
+
+                await store(asked, receive, send)
+                return httpx.Response(status, headers=headers, content=b"".join(parts), request=request)
+
             async def aclose(self) -> None:
                 await store.aclose()
 
