@@ -1,5 +1,6 @@
 """What outlives one connection: clients, promised work, the keys that replicas share."""
 
+import gc
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator
@@ -26,9 +27,19 @@ from reflexio_mcp.traffic.scheduling import Schedule
 if TYPE_CHECKING:
     from reflexio_mcp.completions import Completer
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "calm_collector"]
 
 _current: ContextVar[Reach | None] = ContextVar("reflexio_mcp_reach", default=None)
+
+
+def calm_collector() -> None:
+    """Spare the garbage collector the modules, which stay, for a process that serves.
+
+    Reading a page of traffic makes thousands of objects, each a reason to look through all of them again: two thirds
+    of the time it takes, measured.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 class Runtime:

@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 
+from reflexio_mcp.runtime import calm_collector
 from reflexio_mcp.server import build_server
 from reflexio_mcp.settings import Settings
 
@@ -26,6 +27,7 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     server = build_server(settings)
+    calm_collector()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server.runtime.schedule.drain)
         await server.run_stdio_async()

@@ -6,18 +6,20 @@ offset alone, and can stop and go on inside a session.
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
 
-from reflexio_mcp.rest.models import RequestPage, RequestWithInteractions, SessionGroup
+from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions, SessionGroup
 from reflexio_mcp.traffic.cursors import Cursor, Listing
 from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.reach import Reach
 
 __all__ = ["Stretch", "Walk"]
+
+Fetch = Callable[[RequestQuery], Awaitable[RequestPage]]
 
 SETTLE_SECONDS: Final = 1
 """A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
@@ -28,7 +30,7 @@ MAX_SETTLE_WAIT: Final = 3.0
 
 
 SMALL_PAGE_CHARS: Final = 500_000
-"""A page with less content than this may be followed by one of twice as many sessions."""
+"""After a first page with less content than this the others may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Walk:
         wanted: the filter.
         after: where an earlier page stopped.
         batch: sessions asked for at a time.
-        most: sessions asked for at a time where the pages so far turned out to be small.
+        most: sessions asked for at a time where the first page turned out to be small.
+        fetch: fetches a page (the client when `None`).
     """
 
     def __init__(
@@ -67,12 +70,14 @@ class Walk:
         after: Cursor | None = None,
         batch: int = 30,
         most: int = 0,
+        fetch: Fetch | None = None,
     ) -> None:
         self._reach = reach
         self._filter = wanted
         self._after = after
         self._batch = batch
         self._most = most
+        self._fetch = fetch or reach.client.get_requests
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self.requests_seen = 0
@@ -133,8 +138,8 @@ class Walk:
                     yield Stretch(group.session_id, newest, offset + index, left)
             if not page.has_more or not page.sessions:
                 return
-            if self._batch < self._most and _content_chars(page) < SMALL_PAGE_CHARS:
-                self._batch = min(2 * self._batch, self._most)
+            if offset == 0 and _content_chars(page) < SMALL_PAGE_CHARS:
+                self._batch = max(self._batch, self._most)
             # One session of overlap shows whether the pages have shifted meanwhile.
             last = page.sessions[-1].session_id
             following = offset + len(page.sessions) - 1
@@ -168,7 +173,7 @@ class Walk:
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-        return await self._reach.client.get_requests(query)
+        return await self._fetch(query)
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.
