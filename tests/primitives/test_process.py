@@ -1,0 +1,95 @@
+"""A real process in three revisions: every message held to the official schema."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSession, environment, open_session
+
+pytestmark = pytest.mark.anyio
+
+
+async def publish(session: StdioSession, name: str) -> dict[str, Any]:
+    arguments = {
+        "user_id": "ada",
+        "session_id": "s1",
+        "request_id": name,
+        "interactions": [{"content": "hello"}],
+    }
+    return await session.call("publish_interaction", arguments)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_every_primitive_answers_as_its_schema_says(tmp_path: Path, revision: Revision) -> None:
+    async with open_session(revision, env=environment(tmp_path)) as session:
+        await publish(session, "r1")
+        resources = (await session.request("resources/list"))["resources"]
+        templates = (await session.request("resources/templates/list"))["resourceTemplates"]
+        prompts = (await session.request("prompts/list"))["prompts"]
+        assert (len(resources), len(templates), len(prompts)) == (2, 2, 6)
+        for uri in [one["uri"] for one in resources] + ["reflexio://sessions/s1", "reflexio://requests/r1"]:
+            (content,) = (await session.request("resources/read", {"uri": uri}))["contents"]
+            assert content["text"]
+            assert content["uri"] == uri
+        for prompt in prompts:
+            values = {
+                "session_id": "s1",
+                "source": "ide",
+                "user_id": "ada",
+                "start_time": "7d",
+                "end_time": "1h",
+            }
+            given = {one["name"]: values[one["name"]] for one in prompt.get("arguments", [])}
+            got = await session.request("prompts/get", {"name": prompt["name"], "arguments": given})
+            assert got["messages"][0]["content"]["text"]
+        asked = {
+            "ref": {"type": "ref/prompt", "name": "forget_conversation"},
+            "argument": {"name": "session_id", "value": "s"},
+        }
+        assert (await session.request("completion/complete", asked))["completion"]["values"] == ["s1"]
+        audit = await session.call("audit_traffic")
+        assert audit["structuredContent"]["requests"] == 1
+        with pytest.raises(RpcError) as missing:
+            await session.request("resources/read", {"uri": "reflexio://requests/none"})
+        assert missing.value.code in (-32602, -32002)
+
+
+async def heard(session: StdioSession) -> dict[str, Any]:
+    """The next notification that a resource has changed; made to come by asking for something harmless."""
+    with anyio.fail_after(30):
+        while True:
+            for one in session.notifications:
+                if one["method"] == "notifications/resources/updated":
+                    session.notifications.remove(one)
+                    return one
+            await session.request("prompts/list")
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_who_watches_hears_of_a_publish_and_of_a_deletion(tmp_path: Path, revision: Revision) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_CONFIRM="off")
+    async with open_session(revision, env=env) as session:
+        await publish(session, "r1")
+        uri = "reflexio://sessions/s1"
+        if revision == MODERN:
+            await session.send("subscriptions/listen", {"notifications": {"resourceSubscriptions": [uri]}})
+        else:
+            await session.request("resources/subscribe", {"uri": uri})
+        await publish(session, "r2")
+        assert (await heard(session))["params"]["uri"] == uri
+        await session.call("delete_request", {"request_id": "r1"})
+        assert (await heard(session))["params"]["uri"] == uri
+        if revision != MODERN:
+            await session.request("resources/unsubscribe", {"uri": uri})
+
+
+async def test_fingerprints_are_the_same_in_two_processes_of_one_user(tmp_path: Path) -> None:
+    marks: set[str] = set()
+    for _ in range(2):
+        async with open_session(MODERN, env=environment(tmp_path)) as session:
+            await publish(session, "r1")
+            listed = await session.call("get_request", {"request_id": "r1", "detail": "masked"})
+            marks.add(listed["structuredContent"]["fingerprint"])
+    assert len(marks) == 1
