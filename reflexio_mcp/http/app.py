@@ -1,5 +1,6 @@
 """The ASGI app: paths, and the way of a request from the guard to the SDK's transports."""
 
+import functools
 import json
 import logging
 import time
@@ -8,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import INVALID_REQUEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -238,11 +241,9 @@ def create_app(settings: Settings) -> HttpApp:
     return HttpApp(settings, tokens)
 
 
-def _user(name: str) -> object:
+@functools.lru_cache(maxsize=4096)
+def _user(name: str) -> AuthenticatedUser:
     # The SDK gives a session to the credential that opened it, and to no other.
-    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-    from mcp.server.auth.provider import AccessToken
-
     return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[]))
 
 
