@@ -32,6 +32,12 @@ WAL_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _create_lock = threading.Lock()
 
 
+class Connection(sqlite3.Connection):
+    """A connection on which a reader can leave what the next reading may use."""
+
+    memory: object = None
+
+
 class Database:
     """One store file. Opens on first use; a failed opening is tried again on the next use.
 
@@ -46,8 +52,8 @@ class Database:
         self._open_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._read_slots = threading.BoundedSemaphore(MAX_READERS)
-        self._writer: sqlite3.Connection | None = None
-        self._idle_readers: list[sqlite3.Connection] = []
+        self._writer: Connection | None = None
+        self._idle_readers: list[Connection] = []
         self._upkeep = upkeep.Alarm(self._keep_up)
         self._log_is_clean = True
         self._scrub_not_before = 0.0
@@ -55,7 +61,7 @@ class Database:
         self._closed = False
 
     @contextmanager
-    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+    def reading(self) -> Generator[Connection, None, None]:
         """A connection that sees one moment of the store.
 
         Raises:
@@ -79,7 +85,7 @@ class Database:
                     self._idle_readers.append(connection)
 
     @contextmanager
-    def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection, None, None]:
+    def writing(self, *, deletes: bool = False) -> Generator[Connection, None, None]:
         """A connection inside a write transaction: committed and on the disk when the block ends, rolled back
         when it raises.
 
@@ -128,7 +134,7 @@ class Database:
                     upkeep.scrub(writer)
                 upkeep.empty_log_soon(writer)
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> Connection:
         if self._writer is not None:
             return self._writer
         with self._open_lock:
@@ -138,7 +144,7 @@ class Database:
                 self._writer = self._open()
             return self._writer
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Connection:
         if self._path != IN_MEMORY:
             _create_private_file(Path(self._path))
         connection = self._connect()
@@ -158,9 +164,13 @@ class Database:
             raise
         return connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+            self._path,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
         )
         for pragma in (
             "synchronous = FULL",

@@ -3,15 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.store.bodies import GetRequests, Publish
-
-DEFAULT_PAGE: Final = 100
-"""Sessions on a page when `top_k` is null."""
+from reflexio_mcp.store.database import Connection
+from reflexio_mcp.store.pages import Filter, page_of
 
 MAX_VARIABLES: Final = 500
 """Values bound in one statement; older SQLite builds take 999 at most."""
@@ -30,49 +27,6 @@ SESSION_ID: Final = 6
 Json = dict[str, Any]
 RequestRow = tuple[int, str, str, int, str, str, str, int]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Filter:
-    """The filters of `get_requests` as SQL: the condition, its values, and the index that serves it."""
-
-    condition: str
-    values: tuple[str | int, ...]
-    index: str
-
-    @classmethod
-    def of(cls, query: GetRequests) -> "Filter":
-        terms: list[str] = []
-        values: list[str | int] = []
-        # The API takes an empty id for no filter, but an empty source for requests without one.
-        for column, value in (
-            ("user_id", query.user_id or None),
-            ("request_id", query.request_id or None),
-            ("session_id", query.session_id or None),
-            ("source", query.source),
-        ):
-            if value is not None:
-                terms.append(f"{column} = ?")
-                values.append(value)
-        if query.start_time is not None:
-            terms.append("created_at >= ?")
-            values.append(int(query.start_time.timestamp()))
-        if query.end_time is not None:
-            terms.append("created_at <= ?")
-            values.append(int(query.end_time.timestamp()))
-        return cls(" AND ".join(terms) or "1", tuple(values), cls._index(query))
-
-    @staticmethod
-    def _index(query: GetRequests) -> str:
-        if query.request_id:
-            return ""  # its unique index; SQLite needs no advice
-        if query.session_id:
-            return "INDEXED BY requests_by_session"
-        if query.user_id:
-            by = "user" if query.source is None else "user_and_source"
-        else:
-            by = "time" if query.source is None else "source"
-        return f"INDEXED BY requests_by_{by}"
 
 
 def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arrived: int) -> bool:
@@ -127,13 +81,13 @@ def is_evaluation_only(connection: sqlite3.Connection, request_id: str) -> bool 
     return None if row is None else bool(row[0])
 
 
-def sessions(connection: sqlite3.Connection, query: GetRequests) -> Iterator[tuple[str, list[Json]]]:
+def sessions(connection: Connection, query: GetRequests) -> Iterator[tuple[str, list[Json]]]:
     """One page of sessions in the API's order, each with its matching requests, newest first.
 
     A large session comes in several parts, one after the other, so that it is never in memory as a whole.
     """
     found = Filter.of(query)
-    page = _page(connection, found, query.top_k or DEFAULT_PAGE, query.offset or 0)
+    page = page_of(connection, found, query)
     groups: dict[str, list[RequestRow]] = {session_id: [] for session_id in page}
     for row in _requests(connection, found, page):
         groups[row[SESSION_ID]].append(row)
@@ -156,29 +110,6 @@ def _whole_groups(groups: dict[str, list[RequestRow]]) -> Iterator[list[tuple[st
             size += len(some)
     if portion:
         yield portion
-
-
-def _page(connection: sqlite3.Connection, found: Filter, size: int, offset: int) -> list[str]:
-    """The page's session ids: newest matching request first, then id descending.
-
-    A walk down an index that is in this order already. It stops with the page's last session, and each row it
-    passes belongs to a session of this page or of one before, so it never costs more than the reply does.
-    """
-    if size > 2**63 - 1 or offset > 2**63 - 1:
-        raise OverflowError
-    rows = connection.execute(
-        f"SELECT session_id FROM requests {found.index} WHERE {found.condition}"  # noqa: S608
-        " ORDER BY created_at DESC, session_id DESC",
-        found.values,
-    )
-    order: dict[str, None] = {}
-    for (session_id,) in rows:
-        if session_id not in order:
-            order[session_id] = None
-            if len(order) == offset + size:
-                break
-    rows.close()
-    return list(islice(order, offset, None))
 
 
 def _requests(connection: sqlite3.Connection, found: Filter, page: list[str]) -> Iterator[RequestRow]:

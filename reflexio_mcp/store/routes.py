@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reflexio_mcp import __version__
-from reflexio_mcp.store import bodies, queries
+from reflexio_mcp.store import bodies, pages, queries
 from reflexio_mcp.store.checking import (
     Answer,
     Call,
@@ -97,7 +97,7 @@ def get_requests(call: Call) -> list[bytes]:
     except StoreFailed as error:
         return [compact({"success": False, "sessions": [], "has_more": False, "msg": error.message}).encode()]
     # A full page counts as "more", even when it was the last one. So does the API.
-    has_more = sessions >= (body.top_k or queries.DEFAULT_PAGE)
+    has_more = sessions >= (body.top_k or pages.DEFAULT_PAGE)
     closing = "]}" if parts else ""
     message = f"Found {requests} request(s) in {sessions} session(s)"
     parts.insert(0, b'{"success":true,"sessions":[')

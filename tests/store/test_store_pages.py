@@ -1,7 +1,8 @@
 """`get_requests` against a plain reading of the same data, and what a page costs."""
 
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.filling import fill
 from reflexio_mcp.store import queries
 from reflexio_mcp.store.bodies import GetRequests, Publish
-from reflexio_mcp.store.database import IN_MEMORY, Database
+from reflexio_mcp.store.database import IN_MEMORY, Connection, Database
 
 BASE = 1_800_000_000
 
@@ -28,16 +29,13 @@ class Row:
     second: int
 
 
-def rows() -> st.SearchStrategy[list[Row]]:
-    return st.lists(
-        st.builds(
-            Row,
-            user=st.sampled_from(["ann", "bob", "ann "]),
-            session=st.sampled_from(["s1", "s2", "s10", "S1", "ß", "a", "z"]),
-            source=st.sampled_from(["", "chat", "ide"]),
-            second=st.integers(0, 6),
-        ),
-        max_size=40,
+def row() -> st.SearchStrategy[Row]:
+    return st.builds(
+        Row,
+        user=st.sampled_from(["ann", "bob", "ann "]),
+        session=st.sampled_from(["s1", "s2", "s10", "S1", "ß", "a", "z"]),
+        source=st.sampled_from(["", "chat", "ide"]),
+        second=st.integers(0, 6),
     )
 
 
@@ -55,12 +53,13 @@ def filters() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def plainly(data: list[Row], query: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def plainly(data: Sequence[Row | None], query: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """The contract's rules, word by word, over a list."""
     matching = [
         (number, row)
         for number, row in enumerate(data)
-        if (not query.get("user_id") or row.user == query["user_id"])
+        if row
+        and (not query.get("user_id") or row.user == query["user_id"])
         and (not query.get("session_id") or row.session == query["session_id"])
         and (not query.get("request_id") or f"r{number}" == query["request_id"])
         and ("source" not in query or row.source == query["source"])
@@ -86,32 +85,78 @@ def plainly(data: list[Row], query: dict[str, Any]) -> list[tuple[str, list[str]
     ]
 
 
-def stored(connection: sqlite3.Connection, query: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def publish_of(row: Row) -> Publish:
+    publish = Publish.model_validate(
+        {
+            "user_id": row.user,
+            "session_id": row.session,
+            "source": row.source,
+            "interaction_data_list": [{"content": "x"}],
+        }
+    )
+    publish.user_id = row.user  # with the space that a publish would strip: filters must not
+    return publish
+
+
+def stored(connection: Connection, query: dict[str, Any]) -> list[tuple[str, list[str]]]:
     found = queries.sessions(connection, GetRequests.model_validate(query))
     return [(session, [one["request"]["request_id"] for one in group]) for session, group in found]
 
 
 @settings(max_examples=300, deadline=None)
-@given(rows(), st.lists(filters(), min_size=1, max_size=8))
+@given(st.lists(row(), max_size=40), st.lists(filters(), min_size=1, max_size=8))
 def test_every_filter_and_page_agrees_with_a_plain_reading(
     data: list[Row], asked: list[dict[str, Any]]
 ) -> None:
     database = Database(IN_MEMORY)
     with database.writing() as connection:
         for number, row in enumerate(data):
-            body = {
-                "user_id": row.user,
-                "session_id": row.session,
-                "source": row.source,
-                "interaction_data_list": [{"content": f"c{number}"}],
-            }
-            publish = Publish.model_validate(body)
-            publish.user_id = row.user  # with the space that a publish would strip: filters must not
-            assert queries.store(connection, publish, f"r{number}", BASE + row.second)
+            assert queries.store(connection, publish_of(row), f"r{number}", BASE + row.second)
     with database.reading() as connection:
         for query in asked:
             assert stored(connection, query) == plainly(data, query)
     database.close()
+
+
+def changes() -> st.SearchStrategy[list[Row | str | dict[str, Any]]]:
+    """Publishes (a row), deletions of a session (its id) and questions, in any order."""
+    deletion = st.sampled_from(["s1", "s10", "z"])
+    # Few questions, so that each is asked again and again, a page further or not.
+    question = st.builds(
+        lambda bounds, offset: {"top_k": 2, "offset": offset, **bounds},
+        st.sampled_from([{}, {}, {"user_id": "ann"}, {"end_time": BASE + 4}]),
+        st.integers(0, 3),
+    )
+    return st.lists(row() | row() | deletion | question | question | question, min_size=8, max_size=25)
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+@settings(max_examples=100, deadline=None)
+@given(asked=changes())
+def test_pages_agree_with_a_plain_reading_while_others_publish_and_delete(
+    place: str, asked: list[Row | str | dict[str, Any]]
+) -> None:
+    """What a reader remembers of its last page must not outlive a change by anybody."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = IN_MEMORY if place == "memory" else str(Path(folder) / "store.db")
+        mine = Database(path)
+        other = mine if place == "memory" else Database(path)
+        data: list[Row | None] = []
+        for number, step in enumerate(asked):
+            writer = (mine, other)[number % 2]
+            if isinstance(step, Row):
+                with writer.writing() as connection:
+                    queries.store(connection, publish_of(step), f"r{len(data)}", BASE + step.second)
+                data.append(step)
+            elif isinstance(step, str):
+                with writer.writing() as connection:
+                    queries.delete_session(connection, step)
+                data = [None if row and row.session == step else row for row in data]
+            else:
+                with mine.reading() as connection:
+                    assert stored(connection, step) == plainly(data, step)
+        other.close()
+        mine.close()
 
 
 def test_a_session_of_thousands_comes_whole_with_every_interaction(tmp_path: Path) -> None:
@@ -204,7 +249,24 @@ def test_a_huge_session_that_is_not_on_the_page_costs_nothing(tmp_path: Path) ->
     assert work(path, {"top_k": 20}) < 100
 
 
-def test_pages_deep_in_the_list_cost_no_more_than_a_walk_there(stores: dict[int, Path]) -> None:
+def test_walking_all_pages_costs_hardly_more_than_one_page_of_everything(stores: dict[int, Path]) -> None:
+    everything = work(stores[100_000], {"top_k": 20_001, "end_time": datetime(2100, 1, 1, tzinfo=UTC)})
+    database = Database(str(stores[100_000]))
+    total, offset = 0, 0
+    while True:
+        query = GetRequests(top_k=200, offset=offset, end_time=datetime(2100, 1, 1, tzinfo=UTC))
+        with database.reading() as connection, counting(connection) as steps:
+            found = {session for session, _ in queries.sessions(connection, query)}
+        total += steps[0]
+        if not found:
+            break
+        offset += len(found)
+    database.close()
+    assert offset == 20_000
+    assert total <= 1.5 * everything
+
+
+def test_a_deep_page_without_the_pages_before_it_costs_a_walk_there(stores: dict[int, Path]) -> None:
     first = work(stores[100_000], {"top_k": 20, "offset": 1000})
     deep = work(stores[100_000], {"top_k": 20, "offset": 10_000})
     assert deep <= 12 * first

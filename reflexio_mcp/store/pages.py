@@ -1,0 +1,135 @@
+"""Which sessions stand on a page: newest matching request first, then id descending.
+
+The API pages by an offset that counts sessions. A page is found by a walk down an index that is in this order
+already: it stops with the page's last session, and each row it passes belongs to a session of this page or of one
+before. What was walked is remembered on the connection, so that the next page goes on from there, for as long as
+nobody writes.
+"""
+
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Final
+
+from reflexio_mcp.store.bodies import GetRequests
+from reflexio_mcp.store.database import Connection
+
+DEFAULT_PAGE: Final = 100
+"""Sessions on a page when `top_k` is null."""
+
+MAX_INTEGER: Final = 2**63 - 1
+MAX_REMEMBERED: Final = 100_000
+"""Sessions of a walk that are remembered, some 100 bytes each."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The filters of `get_requests` as SQL: the condition, its values, and the index that serves it.
+
+    The upper time bound stands apart, because a walk that goes on starts lower than it.
+    """
+
+    lower: str
+    lower_values: tuple[str | int, ...]
+    end: int | None
+    index: str
+
+    @property
+    def condition(self) -> str:
+        return self.lower if self.end is None else f"{self.lower} AND created_at <= ?"
+
+    @property
+    def values(self) -> tuple[str | int, ...]:
+        return self.lower_values if self.end is None else (*self.lower_values, self.end)
+
+    @classmethod
+    def of(cls, query: GetRequests) -> "Filter":
+        terms: list[str] = []
+        values: list[str | int] = []
+        # The API takes an empty id for no filter, but an empty source for requests without one.
+        for column, value in (
+            ("user_id", query.user_id or None),
+            ("request_id", query.request_id or None),
+            ("session_id", query.session_id or None),
+            ("source", query.source),
+        ):
+            if value is not None:
+                terms.append(f"{column} = ?")
+                values.append(value)
+        if query.start_time is not None:
+            terms.append("created_at >= ?")
+            values.append(int(query.start_time.timestamp()))
+        end = None if query.end_time is None else int(query.end_time.timestamp())
+        return cls(" AND ".join(terms) or "1", tuple(values), end, cls._index(query))
+
+    @staticmethod
+    def _index(query: GetRequests) -> str:
+        if query.request_id:
+            return ""  # its unique index; SQLite needs no advice
+        if query.session_id:
+            return "INDEXED BY requests_by_session"
+        if query.user_id:
+            by = "user" if query.source is None else "user_and_source"
+        else:
+            by = "time" if query.source is None else "source"
+        return f"INDEXED BY requests_by_{by}"
+
+
+@dataclass
+class Walk:
+    """How far down the sessions of a filter a connection has been."""
+
+    found: Filter
+    version: tuple[int, int]
+    order: list[str] = field(default_factory=list[str])
+    seen: set[str] = field(default_factory=set[str])
+    place: tuple[int, str] | None = None
+    ended: bool = False
+
+    def reach(self, connection: sqlite3.Connection, sessions: int) -> None:
+        """Go on until so many sessions have been seen, or there are no more."""
+        if self.ended or len(self.order) >= sessions:
+            return
+        condition, values = self.found.condition, self.found.values
+        if self.place is not None:
+            condition = f"{self.found.lower} AND (created_at, session_id) <= (?, ?)"
+            values = (*self.found.lower_values, *self.place)
+        rows = connection.execute(
+            f"SELECT created_at, session_id FROM requests {self.found.index} WHERE {condition}"  # noqa: S608
+            " ORDER BY created_at DESC, session_id DESC",
+            values,
+        )
+        for place in rows:
+            session_id = place[1]
+            if session_id not in self.seen:
+                self.seen.add(session_id)
+                self.order.append(session_id)
+                if len(self.order) >= sessions:
+                    self.place = place
+                    break
+        else:
+            self.ended = True
+        rows.close()
+
+
+def page_of(connection: Connection, found: Filter, query: GetRequests) -> list[str]:
+    """The ids of the page's sessions, in order.
+
+    Raises:
+        OverflowError: a number that SQLite could not hold.
+    """
+    size, offset = query.top_k or DEFAULT_PAGE, query.offset or 0
+    if size > MAX_INTEGER or offset > MAX_INTEGER:
+        raise OverflowError
+    version = _version(connection)
+    walk = connection.memory
+    if not isinstance(walk, Walk) or walk.found != found or walk.version != version:
+        walk = Walk(found, version)
+    walk.reach(connection, offset + size)
+    connection.memory = walk if len(walk.order) <= MAX_REMEMBERED else None
+    return walk.order[offset : offset + size]
+
+
+def _version(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Changes with every write: the first number with those of others, the second with this connection's."""
+    (others,) = connection.execute("PRAGMA data_version").fetchone()
+    return others, connection.total_changes
