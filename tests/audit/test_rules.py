@@ -1,6 +1,7 @@
 """The edges of single rules, and what they cost."""
 
 import random
+import time
 
 import pytest
 
@@ -10,6 +11,9 @@ from reflexio_mcp.traffic.audit.contents import is_nearly_empty, planted_signals
 from reflexio_mcp.traffic.audit.names import is_temporary, says_test, shape_of_source
 from reflexio_mcp.traffic.audit.sessions import SessionSeen
 from tests.audit.talk import Speaker
+
+SECONDS_FOR_THE_WORST = 8.0
+"""Of processor time on a busy machine; without the guards it is minutes to days."""
 
 
 def request(number: int, text: str, *, at: int = 0, role: str = "User") -> RequestWithInteractions:
@@ -163,3 +167,32 @@ def test_looking_for_secrets_asks_no_service(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert secrets.secret_kinds("use ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "eyJ",
+        "sk-",
+        "//",
+        "://a:",
+        "key          ",
+        "clkey  ",
+        "\n",
+        " ",
+        "password: ",
+        "a ",
+        "<!--",
+        "ignore all ",
+        "\u200b",
+    ],
+)
+def test_text_made_to_be_slow_is_not(piece: str) -> None:
+    hostile = piece * (200_000 // len(piece))
+    begun = time.process_time()
+    secrets.secret_kinds(f"{hostile} _authToken= password: x")
+    planted_signals(f"system {hostile} prompt")
+    items = [request(index, hostile[: 20_000 + index], at=index) for index in range(4)]
+    copies(*items)
+    is_nearly_empty(items[0])
+    assert time.process_time() - begun < SECONDS_FOR_THE_WORST

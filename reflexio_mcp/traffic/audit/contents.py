@@ -93,7 +93,7 @@ _SIGNALS: Final = {
     "authority": re.compile(
         r"<\|?(?:im_start|start_header_id)\|?>\s*system|</?system(?:[ _-]?(?:prompt|message))?>"
         r"|\[/?(?:system|inst)\]|<<sys>>|<<end [0-9a-f]{4,}>>"
-        r"|^\s*(?:#+\s*)?system (?:message|prompt|override|notice|note) *:|\bsystem override\b"
+        r"|^[ \t]{0,20}(?:#{1,6}[ \t]{0,4})?system (?:message|prompt|override|notice|note) *:|\bsystem override\b"
         r"|\b(?:admin(?:istrator)?|developer|operator|root)[ -](?:override|mode enabled|command) *[:!]",
         re.IGNORECASE | re.MULTILINE,
     ),

@@ -9,9 +9,9 @@ the number of texts and not with its square, whatever is stored.
 import hashlib
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -44,6 +44,7 @@ BEGINNING_SHARE: Final = 0.6
 """A text that is cut off has at least this much of the whole one."""
 
 CHARS_COMPARED: Final = 8_000
+WORDS_COMPARED: Final = 3_000
 BINS: Final = 16
 REMEMBERED: Final = 6
 """Texts a pair of bins remembers."""
@@ -165,6 +166,7 @@ def _read(item: RequestWithInteractions) -> _Text:
         for text in texts_of(turn):
             if text:
                 words += _WORD.findall(_MOMENT.sub(" ", text[:CHARS_COMPARED]))
+    del words[WORDS_COMPARED:]
     lowered = [word.lower() for word in words]
     runs = frozenset(
         zlib.crc32(" ".join(lowered[start : start + 3]).encode("utf-8", "surrogatepass"))
@@ -191,11 +193,9 @@ def _same(older: _Text, newer: _Text) -> bool:
 
 
 def _differs_little(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    changed: list[str] = []
-    matcher = SequenceMatcher(a=ours, b=theirs, autojunk=False)
-    for kind, start, end, other_start, other_end in matcher.get_opcodes():
-        if kind != "equal":
-            changed += [*ours[start:end], *theirs[other_start:other_end]]
+    # Their order was compared by the runs; what is left is which words are there more often.
+    one, two = Counter(ours), Counter(theirs)
+    changed = [*(one - two).elements(), *(two - one).elements()]
     small = [
         word
         for word in changed

@@ -48,7 +48,6 @@ _PLUGINS: Final = (
     ("ibm_cos_hmac", "IbmCosHmacDetector"),
     ("jwt", "JwtTokenDetector"),
     ("mailchimp", "MailchimpDetector"),
-    ("npm", "NpmDetector"),
     ("openai", "OpenAIDetector"),
     ("private_key", "PrivateKeyDetector"),
     ("pypi_token", "PypiTokenDetector"),
@@ -61,6 +60,14 @@ _PLUGINS: Final = (
     ("twilio", "TwilioKeyDetector"),
 )
 """Everything but the entropy plugins and public addresses, which mostly find what is no secret."""
+
+RUN_CHARS: Final = 1_000
+"""A run of letters and digits longer than this is data (an image, an archive) and no secret."""
+
+# What makes some of the detectors' patterns take quadratic time or worse, while it can be part of no secret.
+_DATA = re.compile(rf"[\w+/=\-]{{{RUN_CHARS},}}")
+_BLANKS = re.compile(r"[^\S\n]{4,}")
+_NPM_HINT: Final = "_authToken"
 
 _GATE = re.compile(r"[\w+/=.:\-]{13,}|PRIVATE KEY|PuTTY-User-Key|://[^\s/]{0,100}@")
 _KEYWORD = re.compile(
@@ -112,6 +119,7 @@ def _load() -> Scanner:
         return importlib.import_module(f"detect_secrets.{name}")
 
     plugins = [cast("_Plugin", getattr(module(f"plugins.{name}"), kind)()) for name, kind in _PLUGINS]
+    npm = cast("_Plugin", module("plugins.npm").NpmDetector())
     keyword_module = module("plugins.keyword")
     keyword = cast("_Plugin", keyword_module.KeywordDetector())
     config_patterns = keyword_module.CONFIG_DENYLIST_REGEX_TO_GROUP
@@ -126,7 +134,14 @@ def _load() -> Scanner:
         return not _PLACEHOLDER.search(value) and not any(doubt(value) for doubt in doubts)
 
     def scan(text: str) -> str:
+        text = _BLANKS.sub("   ", _DATA.sub(" ", text))
+        lines = [line for line in text.splitlines() if len(line) <= LINE_CHARS]
         if _GATE.search(text):
+            # This one looks from every double slash to the end of its line.
+            if _NPM_HINT in text and any(
+                _NPM_HINT in line and any(npm.analyze_string(line)) for line in lines
+            ):
+                return npm.secret_type
             for plugin in plugins:
                 for value in plugin.analyze_string(text):
                     if plugin.secret_type == _PRIVATE_KEY or (
@@ -134,8 +149,8 @@ def _load() -> Scanner:
                     ):
                         return plugin.secret_type
         if _KEYWORD.search(text):
-            for line in text.splitlines():
-                if not _KEYWORD.search(line) or len(line) > LINE_CHARS:
+            for line in lines:
+                if not _KEYWORD.search(line):
                     continue
                 values = [
                     *keyword.analyze_string(line),
