@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -122,7 +123,9 @@ def gemini(machine: Machine, url: str) -> list[str]:
 
 
 def codex(machine: Machine, url: str) -> list[str]:
-    """Install, `codex mcp get`, and the app server's own list of the tools that it got."""
+    """Install, `codex mcp get`, and through its app server the tools that it got and the whole job."""
+    # Where the client shows no form, the plan's code is the way.
+    machine.env["REFLEXIO_MCP_CONFIRM"] = "preview"
     machine.install("codex")
     program = machine.bin / "codex"
     config = machine.home / ".codex" / "config.toml"
@@ -130,42 +133,57 @@ def codex(machine: Machine, url: str) -> list[str]:
     config.write_text(config.read_text(encoding="utf-8") + remote, encoding="utf-8")
     machine.env["HOSTS_CHECK_TOKEN"] = TOKEN
     lines = [machine.expect(machine.run(program, "mcp", "get", "reflexio"), r"enabled: true")]
-    tools = _codex_tools(machine, program)
-    for name in ("reflexio", "over-mcp"):
-        if "delete_request" not in tools.get(name, []):
-            raise Failed(f"codex has no tools from {name}: {tools}")
-        lines.append(f"{name}: {len(tools[name])} tools")
+    with _app_server(machine, program) as ask:
+        listed = ask("mcpServerStatus/list", {})["data"]
+        thread = ask("thread/start", {"cwd": str(machine.work)})["thread"]["id"]
+        for server in ("reflexio", "over-mcp"):
+            tools = next(one["tools"] for one in listed if one["name"] == server)
+
+            def call(tool: str, arguments: dict[str, Any], server: str = server) -> str:
+                asked = {"threadId": thread, "server": server, "tool": tool, "arguments": arguments}
+                return json.dumps(ask("mcpServer/tool/call", asked))
+
+            lines.append(f"{server}: {len(tools)} tools, {_whole_job(machine, f'codex-{server}', call)}")
     return lines
 
 
-def _codex_tools(machine: Machine, program: Path) -> dict[str, list[str]]:
+@contextmanager
+def _app_server(machine: Machine, program: Path) -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
+    """Codex's app server; yields a function that asks it something."""
     with subprocess.Popen(
         [str(program), "app-server"], cwd=machine.work, env=machine.env,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
     ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            client = {"clientInfo": {"name": "hosts-check", "version": "1"}}
-            for message in (
-                {"id": 1, "method": "initialize", "params": client},
-                {"method": "initialized"},
-                {"id": 2, "method": "mcpServerStatus/list", "params": {}},
-            ):
-                process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-            deadline = time.monotonic() + SECONDS
-            for line in process.stdout:
+        to, answers = process.stdin, process.stdout
+        assert to is not None
+        assert answers is not None
+        giving_up = threading.Timer(SECONDS, process.kill)
+        giving_up.start()
+        numbers = iter(range(1, 1000))
+
+        def send(message: dict[str, Any]) -> None:
+            to.write(json.dumps(message) + "\n")
+            to.flush()
+
+        def ask(method: str, params: dict[str, Any]) -> dict[str, Any]:
+            number = next(numbers)
+            send({"id": number, "method": method, "params": params})
+            for line in answers:
                 reply: dict[str, Any] = json.loads(line)
-                if reply.get("id") == 2:
+                if reply.get("id") == number and "method" not in reply:
                     if "error" in reply:
-                        raise Failed(f"codex: {reply['error']}")
-                    return {one["name"]: sorted(one["tools"]) for one in reply["result"]["data"]}
-                if time.monotonic() > deadline:
-                    break
+                        raise Failed(f"codex, {method}: {reply['error']}")
+                    return reply["result"]
+            raise Failed(f"codex did not answer {method}")
+
+        try:
+            client = {"name": "hosts-check", "version": "1"}
+            ask("initialize", {"clientInfo": client, "capabilities": {"experimentalApi": True}})
+            send({"method": "initialized"})
+            yield ask
         finally:
+            giving_up.cancel()
             process.kill()
-    raise Failed("codex did not answer")
 
 
 def inspector(machine: Machine, url: str) -> list[str]:
@@ -183,26 +201,34 @@ def inspector(machine: Machine, url: str) -> list[str]:
         "/mcp": ["--server-url", url + "/mcp", "--transport", "http", *header],
         "/sse": ["--server-url", url + "/sse", "--transport", "sse", *header],
     }
-    return [f"{name}: {_whole_job(machine, name, way)}" for name, way in ways.items()]
+    lines: list[str] = []
+    for name, way in ways.items():
+
+        def ask(*what: str, way: list[str] = way) -> str:
+            return machine.run(
+                machine.bin / "mcp-inspector", "--cli", *way, "--format", "json", "--method", *what
+            )
+
+        def call(tool: str, arguments: dict[str, Any], ask: Callable[..., str] = ask) -> str:
+            return ask("tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
+
+        machine.expect(ask("tools/list"), r"delete_session")
+        done = _whole_job(machine, f"inspector-{name.strip('/')}", call)
+        lines.append(f"{name}: tools listed, {done}")
+    return lines
 
 
-def _whole_job(machine: Machine, name: str, way: list[str]) -> str:
-    def ask(*what: str) -> str:
-        return machine.run(
-            machine.bin / "mcp-inspector", "--cli", *way, "--format", "json", "--method", *what
-        )
-
-    def call(tool: str, arguments: dict[str, Any]) -> str:
-        return ask("tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
-
-    machine.expect(ask("tools/list"), r"delete_session")
-    session = f"inspector-{name.strip('/')}"
+def _whole_job(machine: Machine, session: str, call: Callable[[str, dict[str, Any]], str]) -> str:
+    """Publish, list, plan a deletion, do it with the plan's code, and see that it is gone."""
     turns = [{"role": "User", "content": "I cannot eat peanuts."}]
     call("publish_interaction", {"user_id": "ada", "session_id": session, "interactions": turns})
+    machine.expect(call("list_requests", {"session_id": session}), r"1 request in 1 session")
     plan = call("delete_session", {"session_id": session})
-    code = machine.expect(plan, r"1-[a-z0-9]+-[A-Z0-9]+")
+    code = machine.expect(plan, r"confirm=1-[\w-]+").removeprefix("confirm=")
     receipt = call("delete_session", {"session_id": session, "confirm": code})
-    return "tools listed, published, planned, " + machine.expect(receipt, r"Deleted 1 of 1 request")
+    deleted = machine.expect(receipt, r"Deleted 1 of 1 request")
+    machine.expect(call("list_requests", {"session_id": session}), r"No request matches")
+    return f"published, listed, planned, {deleted}, gone"
 
 
 CHECKS: tuple[Callable[[Machine, str], list[str]], ...] = (claude_code, gemini, codex, inspector)
