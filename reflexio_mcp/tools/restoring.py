@@ -11,6 +11,7 @@ from reflexio_mcp.render.restoring import copies_listed, restored
 from reflexio_mcp.tools.context import Call, answer, app_of, reach_of
 from reflexio_mcp.tools.progress import Beats
 from reflexio_mcp.tools.specs import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.tools.watching import Changed
 from reflexio_mcp.traffic.restoring import restore
 
 __all__ = ["SPECS"]
@@ -39,6 +40,7 @@ async def restore_requests(
             seconds=app.settings.wait_timeout,
             progress=beats,
         )
+    app.watchers.tell(reach, [Changed(one.session_id, one.request_id, one.user_id) for one in done.stored])
     return answer(restored(done, evaluation_only=evaluation_only))
 
 

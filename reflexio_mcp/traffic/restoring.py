@@ -16,6 +16,7 @@ from reflexio_mcp.rest.models import (
     RequestWithInteractions,
     RetrievedLearning,
     StoredInteraction,
+    StoredRequest,
     ToolUse,
 )
 from reflexio_mcp.traffic.errors import NotStored
@@ -41,6 +42,7 @@ class Restored:
         turns_lost: interactions that the API did not give out in a form that can be stored again.
         waiting: seconds until the service takes more, when its rate limit ended the call.
         failure: what else stopped it half-way.
+        stored: the requests that were put back.
     """
 
     copy: Copy
@@ -48,6 +50,7 @@ class Restored:
     turns_lost: int = 0
     waiting: float | None = None
     failure: ReflexioError | None = None
+    stored: list[StoredRequest] = field(default_factory=list[StoredRequest])
 
     def ids(self, became: Became) -> list[str]:
         return [one for one, what in self.outcomes.items() if what == became]
@@ -141,6 +144,7 @@ async def _publish(
         done.outcomes[request.request_id] = "left"
         raise
     done.outcomes[request.request_id] = "restored"
+    done.stored.append(request)
     done.turns_lost += len(item.interactions) - len(turns)
 
 

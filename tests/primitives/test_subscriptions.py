@@ -1,6 +1,7 @@
 """Whoever watches a session or a request hears when this server changes it, and nobody else does."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ from reflexio_mcp.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.watching import Changed, Scope, ScopedBus, Watchers
 from reflexio_mcp.traffic.reach import Reach
-from tests.primitives.conftest import call, connecting, publish
+from tests.primitives.conftest import call, connecting, facts, publish
 
 pytestmark = [
     pytest.mark.anyio,
@@ -80,6 +81,23 @@ async def test_a_scheduled_deletion_is_told_when_it_is_done(backend: Backend, un
         with anyio.fail_after(10):
             async with client.listen(resource_subscriptions=[f"reflexio://requests/{request}"]) as stream:
                 await delete(client, request, wait_for_response=False)
+                assert await anext(stream) == ResourceUpdated(f"reflexio://requests/{request}")
+
+
+async def test_a_restored_request_is_told_to_who_watches_it(
+    backend: Backend, unique: str, tmp_path: Path
+) -> None:
+    env = {
+        "REFLEXIO_MCP_CONFIRM": "off",
+        "REFLEXIO_MCP_RECOVERY_DAYS": "1",
+        "REFLEXIO_MCP_RECOVERY_DIR": str(tmp_path),
+    }
+    async with connecting(backend, "2026-07-28")(**env) as client:
+        request = await publish(client, f"ada-{unique}", f"s-{unique}", "one", "two")
+        receipt = facts(await call(client, "delete_request", request_id=request))
+        with anyio.fail_after(10):
+            async with client.listen(resource_subscriptions=[f"reflexio://requests/{request}"]) as stream:
+                await call(client, "restore_requests", copy_id=receipt["copy_id"])
                 assert await anext(stream) == ResourceUpdated(f"reflexio://requests/{request}")
 
 
