@@ -42,10 +42,9 @@ def _top(counts: list[tuple[str, int]]) -> Facts:
     return named | ({"(others)": sum(count for _, count in counts[NAMED:])} if len(counts) > NAMED else {})
 
 
-def named_ids(ids: Sequence[str]) -> list[str]:
-    """The first ids of a set, as many as an answer has room for; one at least."""
+def named_ids(ids: Sequence[str], room: int = IDS_CHARS) -> list[str]:
+    """The first ids of a set, as many as fit into `room` characters; one at least."""
     named: list[str] = []
-    room = IDS_CHARS
     for one in ids[:LISTED]:
         shown = shown_id(one)
         room -= len(shown) + 2
@@ -70,8 +69,8 @@ def _learned(learned: Learned | None) -> Facts | None:
         return None
     return dense(
         {
-            "profiles": len(learned.profiles),
-            "user_playbooks": len(learned.playbooks),
+            "profiles": len(learned.profiles) or None,
+            "user_playbooks": len(learned.playbooks) or None,
             "users_not_counted": learned.users_left_out or None,
         }
     )
@@ -216,15 +215,15 @@ def _change_words(facts: Facts) -> str:
     return f"{head}\n{fence(chr(10).join(lines))}" if lines else head
 
 
-def receipt_facts(done: Receipt) -> Facts:
-    """A receipt as facts: what became of each id, counted and named."""
+def receipt_facts(done: Receipt, room: int = IDS_CHARS) -> Facts:
+    """A receipt as facts: what became of each id, counted, and named as far as `room` characters each allow."""
     outcomes: tuple[Outcome, ...] = ("deleted", "still_present", "not_allowed", "unknown", "not_found")
     counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in outcomes if done.count(outcome)}
     facts: Facts = {
         "status": "complete" if done.complete else "incomplete",
         "deleted": done.count("deleted"),
         "counts": counts,
-        "outcomes": {outcome: named_ids(done.ids(outcome)) for outcome in counts},
+        "outcomes": {outcome: named_ids(done.ids(outcome), room) for outcome in counts},
     }
     facts |= dense(
         {

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import anyio
+import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.types import CallToolResult
@@ -185,7 +186,7 @@ async def _finish(
     # What was found without being read is planned without being shown.
     masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
     if not plan.doomed:
-        return answer(_nothing_there(call, prepared))
+        return answer(await _nothing_there(call, prepared))
     verdict = verdict_of(prepared, consent)
     if not verdict.act:
         shown = planned(
@@ -231,7 +232,7 @@ def _gone(done: Receipt) -> list[Changed]:
     ]
 
 
-def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
+async def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
     app, reach, plan = app_of(call), reach_of(call), prepared.plan
     scope = app.doors.codes(reach).scope
     guards = app.doors.safeguards
@@ -242,9 +243,12 @@ def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
     # A code that fitted a set of which nothing is left.
     if before := guards.seen.recall(scope, prepared.confirm):
         changes = changes_between(before, {}, read_code(prepared.confirm))
-    if guards.copies.days and (held := guards.copies.holding(scope, plan.not_found)):
-        names = ", ".join(copy.copy_id for copy in held[:5])
-        following = f"A recovery copy still holds it until its days are over (copy_id={names}). {following}"
+    if guards.copies.days and plan.not_found:
+        held = await anyio.to_thread.run_sync(guards.copies.holding, scope, plan.not_found)
+        if names := ", ".join(copy.copy_id for copy in held[:5]):
+            following = (
+                f"A recovery copy still holds it until its days are over (copy_id={names}). {following}"
+            )
     return planned(
         plan, lead=lead[0].upper() + lead[1:], status="not_found", following=following, changes=changes
     )

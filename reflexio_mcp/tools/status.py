@@ -30,7 +30,9 @@ async def get_status(call: Call) -> CallToolResult:
             "interactions_per_publish": limits.MAX_INTERACTIONS,
             "ids_per_deletion": limits.MAX_DELETE_IDS,
         },
-        "deletions": [_job(job) for job in app.schedule.jobs(reach.owner)],
+        "deletions": [
+            _job(job, newest=index == 0) for index, job in enumerate(app.schedule.jobs(reach.owner))
+        ],
     }
     return answer(Rendered("\n".join(_lines(facts)), facts))
 
@@ -54,17 +56,18 @@ def _policy(settings: Settings) -> Facts:
             "deletions_per_hour": settings.delete_cap or "no cap",
             "masked": settings.mask,
             "audit_log": bool(settings.audit_log),
-            "recovery_days": settings.recovery_days,
+            "recovery_days": settings.recovery_days or None,
         }
     )
 
 
-def _job(job: Job) -> Facts:
+def _job(job: Job, *, newest: bool) -> Facts:
     facts: Facts = {"number": job.number, "what": visible(job.what), "state": job.state}
     if job.failure:
         facts["failure"] = job.failure
     if job.receipt is not None:
-        facts["receipt"] = receipt_facts(job.receipt)
+        # All of them together have to stay an answer; the newest has room for its ids.
+        facts["receipt"] = receipt_facts(job.receipt, room=2_600 if newest else 200)
     return facts
 
 

@@ -82,8 +82,8 @@ async def test_a_call_that_hangs_still_shows_that_it_lives(
 
     enough = anyio.Event()
 
-    async def progress(number: float, total: float | None, message: str | None) -> None:
-        beats.append((number, message))
+    async def noted(progress: float, total: float | None, message: str | None) -> None:
+        beats.append((progress, message))
         if len(beats) == 2:
             enough.set()
 
@@ -94,7 +94,7 @@ async def test_a_call_that_hangs_still_shows_that_it_lives(
     world.backend.before[BY_IDS] = [hangs]
     async with world.connect(CONFIRM="off") as caller:
         result = await caller.client.call_tool(
-            "delete_request", {"request_id": "r1"}, progress_callback=progress
+            "delete_request", {"request_id": "r1"}, progress_callback=noted
         )
     assert not result.is_error
     numbers = [number for number, _ in beats]
