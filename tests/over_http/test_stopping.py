@@ -56,6 +56,28 @@ async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path
         assert "Traceback" not in served.stderr()
 
 
+@pytest.mark.filterwarnings("ignore:resources/subscribe")
+@pytest.mark.parametrize("way", [{"mode": "legacy"}, {"sse": True}], ids=["2025", "sse"])
+async def test_a_client_that_watches_a_resource_does_not_hold_the_process(
+    tmp_path: Path, way: dict[str, Any]
+) -> None:
+    async with serving_process(tmp_path) as served, anyio.create_task_group() as tasks:
+        watching = anyio.Event()
+
+        async def watch() -> None:
+            async with connected(served.url, served.headers, **way) as client:
+                await client.session.subscribe_resource("reflexio://sessions/s")
+                watching.set()
+                await anyio.sleep_forever()
+
+        tasks.start_soon(watch)
+        with anyio.fail_after(20):
+            await watching.wait()
+        assert await served.terminate(timeout=8) == 0
+        assert "Traceback" not in served.stderr()
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
     tmp_path: Path, number: signal.Signals
