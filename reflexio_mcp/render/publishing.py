@@ -1,6 +1,6 @@
 """What became of a publish."""
 
-from reflexio_mcp.render.words import Facts, Rendered, clip, counted, dense, visible
+from reflexio_mcp.render.words import Facts, Rendered, clip, counted, dense, shown_id, visible
 from reflexio_mcp.traffic.publishing import Published
 
 __all__ = ["published"]
@@ -20,14 +20,14 @@ def published(done: Published) -> Rendered:
     facts: Facts = dense(
         {
             "status": state,
-            "request_id": visible(done.request_id),
-            "session_id": visible(done.session_id),
-            "user_id": visible(done.user_id),
+            "request_id": shown_id(done.request_id),
+            "session_id": shown_id(done.session_id),
+            "user_id": shown_id(done.user_id),
             "interactions": done.interactions,
             "learning_status": done.learning_status,
             "learning_reason": visible(done.learning_reason),
-            "profiles_added": done.profiles_added,
-            "playbooks_added": done.playbooks_added,
+            "profiles_added": done.profiles_added or None,
+            "playbooks_added": done.playbooks_added or None,
             "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings],
         }
     )

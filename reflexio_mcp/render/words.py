@@ -65,16 +65,21 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-_ESCAPED = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
+_ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))")
+_ID_PARTS = re.compile(rf"(\\*)({_INVISIBLE.pattern}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})")
+"""Backslashes, and what they stand before: a character that will be an escape, or what looks like the rest of one."""
 
 
 def as_stored(text: str) -> str:
-    """An id as `visible` showed it, turned back into the id as it is stored."""
+    """An id as `shown_id` showed it, turned back into the id as it is stored."""
 
     def back(match: re.Match[str]) -> str:
-        code = int(match[1] or match[2], 16)
+        slashes, code = match[1], int(match[2] or match[3], 16)
+        kept = "\\" * (len(slashes) // 2)
+        if len(slashes) % 2 == 0:
+            return kept + match[0][len(slashes) :]
         hidden = code <= 0x10FFFF and _INVISIBLE.fullmatch(chr(code))
-        return chr(code) if hidden else match[0]
+        return kept + chr(code) if hidden else match[0]
 
     return _ESCAPED.sub(back, text)
 
@@ -107,8 +112,16 @@ def clip(text: str, chars: int) -> str:
 
 
 def shown_id(text: str) -> str:
-    """An id, whole unless it is no id any more but a text in disguise."""
-    return clip(text, ID_CHARS)
+    """An id that `as_stored` turns back, whole unless it is no id any more but a text in disguise.
+
+    Backslashes before an escape, or before what only looks like one, are doubled: no two ids look the same.
+    """
+    shown = _ID_PARTS.sub(_id_part, text[: ID_CHARS + 1])
+    return shown if len(text) <= ID_CHARS else clip(text, ID_CHARS)
+
+
+def _id_part(match: re.Match[str]) -> str:
+    return 2 * match[1] + visible(match[2])
 
 
 def fence(body: str) -> str:
@@ -128,8 +141,12 @@ class Rendered:
 
 
 def dense(facts: Mapping[str, Any]) -> Facts:
-    """The facts without what says nothing: `None`, empty text, empty lists, `False`."""
-    return {key: value for key, value in facts.items() if value not in (None, "", [], {}, (), False)}
+    """The facts without what says nothing: `None`, empty text, empty lists, `False`. A count of 0 is a fact."""
+    return {
+        key: value
+        for key, value in facts.items()
+        if value is not None and value is not False and value not in ("", [], {}, ())
+    }
 
 
 def joined(parts: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import binascii
 import json
 import zlib
 from dataclasses import astuple, dataclass, replace
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filters import TrafficFilter
@@ -14,6 +14,9 @@ from reflexio_mcp.traffic.reach import Reach
 __all__ = ["Cursor", "Listing", "open_cursor"]
 
 Listing = Literal["sessions", "requests"]
+
+YEAR_10000: Final = 253_402_300_800
+"""No second of a calendar that Python can write, and far more than any offset, is larger."""
 
 _VERSION = 1
 _MAX_CURSOR_CHARS = 20_000
@@ -81,7 +84,9 @@ def open_cursor(reach: Reach, text: str, listing: Listing, asked: TrafficFilter)
         inflate = zlib.decompressobj()
         raw = inflate.decompress(packed, 200_000)
         version, kind, digest, filtered, place, caller = json.loads(raw)
-        if (version, kind, caller) != (_VERSION, listing[0], reach.caller) or not _well_formed(filtered, place):
+        if (version, kind, caller) != (_VERSION, listing[0], reach.caller) or not _well_formed(
+            filtered, place
+        ):
             raise spoiled
         cursor = Cursor(listing, TrafficFilter(*filtered), *place)
     except (ValueError, TypeError, binascii.Error, zlib.error, RecursionError):
@@ -113,4 +118,4 @@ def _well_formed(filtered: object, place: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < YEAR_10000

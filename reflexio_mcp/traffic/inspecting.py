@@ -48,7 +48,9 @@ async def get_request(reach: Reach, request_id: str) -> tuple[RequestWithInterac
     request_id = require_id("request_id", request_id)
     item = await find_request(reach, request_id)
     if item is None:
-        raise NotStored(f"No request {request_id[:80]!r} is stored{_whose(reach)}. Find ids with list_requests.")
+        raise NotStored(
+            f"No request {request_id[:80]!r} is stored{_whose(reach)}. Find ids with list_requests."
+        )
     return item, await learning_of(reach, request_id)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import anyio
 
+from reflexio_mcp.rest.errors import NotTheApi
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions, SessionGroup
 from reflexio_mcp.traffic.cursors import Cursor, Listing
 from reflexio_mcp.traffic.filters import TrafficFilter
@@ -24,6 +25,9 @@ Fetch = Callable[[RequestQuery], Awaitable[RequestPage]]
 SETTLE_SECONDS: Final = 1
 """A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
 stores it a little later."""
+
+IDLE_PAGES: Final = 3
+"""Pages without a session that was not met before, beyond those that lead back to where the walk was."""
 
 MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait, in seconds, for the newest second to close; a server whose clock runs ahead is not waited for."""
@@ -123,7 +127,15 @@ class Walk:
         self.requests_seen = self.sessions_seen = 0
         offset, page = await self._start()
         seen: set[str] = set()
+        met: set[str] = set()
+        idle = 0
         while True:
+            # Going back over known ground takes pages that bring nothing new, but never more than there are.
+            known = len(met)
+            met.update(group.session_id for group in page.sessions)
+            idle = 0 if len(met) > known else idle + 1
+            if idle > known // self._batch + IDLE_PAGES:
+                raise NotTheApi("its pages repeat themselves instead of going on")
             for index, group in enumerate(page.sessions):
                 requests = self._visible(group)
                 # A deletion during the walk pulls later sessions forward: step back over what was yielded.
@@ -155,20 +167,21 @@ class Walk:
             return 0, page
         key = (self._after.newest, self._after.session_id)
         offset = self._after.offset
+        step = self._batch
         while True:
             page = await self._page(offset)
             if offset == 0 or (page.sessions and _key(page.sessions[0]) >= key):
                 return offset, page
-            offset = max(0, offset - self._batch)
+            # Twice as far each time: a place that many deletions have moved, or that was made up, is left soon.
+            offset, step = max(0, offset - step), step * 2
 
     async def _follow(self, offset: int, last: str) -> tuple[int, RequestPage]:
         page = await self._page(offset)
+        step = self._batch
         while offset > 0 and not any(group.session_id == last for group in page.sessions):
             # The overlap is gone: something before it was deleted. Go back until known ground, or the start.
-            offset = max(0, offset - self._batch)
+            offset, step = max(0, offset - step), step * 2
             page = await self._page(offset)
-            if offset == 0:
-                break
         return offset, page
 
     async def _page(self, offset: int) -> RequestPage:

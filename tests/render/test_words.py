@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexio_mcp.render.words import as_stored, clip, fence, visible
+from reflexio_mcp.render.words import as_stored, clip, fence, shown_id, visible
 
 HIDING = {
     "right-to-left override": "\u202e",
@@ -63,9 +63,23 @@ def test_stored_text_cannot_close_its_fence(body: str) -> None:
     assert fenced.count(mark) == 2
 
 
-@given(st.text(max_size=60).filter(lambda text: "\\" not in text))
-def test_what_was_made_visible_can_be_turned_back(text: str) -> None:
-    assert as_stored(visible(text)) == text
+ids = st.text(max_size=60) | st.text(alphabet="\\u200bU0041\u200b\u202ex", max_size=40)
+
+
+@given(ids)
+def test_an_id_is_found_by_what_was_shown_of_it_whatever_it_holds(text: str) -> None:
+    assert as_stored(shown_id(text)) == text
+    assert not re.search(r"[\u200b\u202e]", shown_id(text))
+
+
+@given(ids, ids)
+def test_no_two_ids_look_the_same(one: str, other: str) -> None:
+    assert (shown_id(one) == shown_id(other)) == (one == other)
+
+
+def test_an_ordinary_id_is_shown_as_it_is() -> None:
+    for text in ("r1", "C:\\users\\me", "a/b?c=%20", "\\u00zz"):
+        assert shown_id(text) == text
 
 
 def test_an_escape_of_an_ordinary_character_is_left_as_it_is() -> None:

@@ -11,7 +11,7 @@ from mcp.client.client import Client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server import build_server
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.store.app import EmbeddedStore, create_app
 from tests.support.embedded import Clock
 
 ERAS = ("2026-07-28", "legacy")
@@ -31,9 +31,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def connect(era: str, clock: Clock) -> Connect:
+def store(clock: Clock) -> EmbeddedStore:
+    return create_app(":memory:", clock=clock)
+
+
+@pytest.fixture
+def connect(era: str, store: EmbeddedStore) -> Connect:
     """Connects to a server over a store in memory; keyword arguments are environment variables."""
-    store = create_app(":memory:", clock=clock)
 
     @asynccontextmanager
     async def connecting(

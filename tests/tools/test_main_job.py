@@ -3,11 +3,13 @@
 from typing import Any
 
 import anyio
+import httpx
 import jsonschema
 import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
+from reflexio_mcp.store.app import EmbeddedStore
 from tests.support.embedded import START, Clock
 from tests.support.facts import missing_from_structure, missing_from_text, text_of
 from tests.tools.conftest import Connect
@@ -312,3 +314,26 @@ async def test_no_stored_text_can_blow_an_answer_up(connect: Connect, clock: Clo
             if not (cursor := facts(part).get("cursor", "")):
                 break
         assert read.startswith("\\u202e" * 20_000)
+
+
+async def test_a_request_that_lost_its_interactions_is_listed_read_and_deleted_like_any_other(
+    connect: Connect, store: EmbeddedStore
+) -> None:
+    raw = httpx.AsyncClient(transport=httpx.ASGITransport(app=store), base_url="http://store")
+    async with connect() as client, raw:
+        await publish(client, "hollow")
+        page = (await raw.post("/api/get_requests", json={})).json()
+        for turn in page["sessions"][0]["requests"][0]["interactions"]:
+            # What another client of the service may do.
+            gone = {"user_id": "ada", "interaction_id": turn["interaction_id"]}
+            await raw.request("DELETE", "/api/delete_interaction", json=gone)
+        [row] = facts(await call(client, "list_sessions"))["sessions"]
+        assert (row["requests"], row["interactions"]) == (1, 0)
+        for detail in ("summary", "full", "masked"):
+            listed = facts(await call(client, "list_requests", detail=detail))
+            assert listed["sessions"][0]["requests"][0]["interaction_count"] == 0
+        assert facts(await call(client, "get_request", request_id="hollow"))["interactions"] == []
+        plan = facts(await call(client, "delete_session", session_id="s1"))
+        assert plan["plan"]["interactions"] == 0
+        done = facts(await call(client, "delete_session", session_id="s1", confirm=plan["confirm"]))
+        assert done["outcomes"] == {"deleted": ["hollow"]}

@@ -4,11 +4,20 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.errors import NotTheApi
+from reflexio_mcp.rest.models import (
+    RequestPage,
+    RequestQuery,
+    RequestWithInteractions,
+    SessionGroup,
+    StoredRequest,
+)
 from reflexio_mcp.traffic.cursors import open_cursor
 from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.listing import list_requests, list_sessions
@@ -331,3 +340,41 @@ async def test_a_deletion_in_the_middle_of_a_walk_skips_nothing_that_is_still_th
                 for shown in seen[len(seen) - 4 : len(seen) - 1]:
                     await place.client.delete_session(shown)
         assert seen == [f"s{index:02}" for index in reversed(range(12))]
+
+
+@pytest.mark.anyio
+async def test_a_made_up_offset_costs_a_few_calls_and_shows_the_same() -> None:
+    async with embedded() as place:
+        for index in range(6):
+            place.clock.now = START + index
+            await place.put(f"r{index}", session=f"s{index}")
+        place.clock.now = START + 60
+        page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Unlimited())
+        assert page.cursor
+        honest = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+        with anyio.fail_after(5):
+            found = await list_requests(
+                place.reach,
+                honest.filter,
+                limit=9,
+                room=Unlimited(),
+                after=replace(honest, offset=2**37),
+            )
+        assert [item.request.request_id for item in found.rows] == ["r3", "r2", "r1", "r0"]
+
+
+class Stuck(ReflexioClient):
+    """A service that knows no offsets and always has more."""
+
+    async def get_requests(self, query: RequestQuery) -> RequestPage:
+        request = StoredRequest(request_id="r1", user_id="ada", session_id="s1", created_at=START)
+        group = SessionGroup(session_id="s1", requests=[RequestWithInteractions(request=request)])
+        return RequestPage(sessions=[group], has_more=True, server_time=START + 60)
+
+
+@pytest.mark.anyio
+async def test_pages_that_never_go_on_are_an_error_and_no_endless_loop() -> None:
+    reach = Reach(Stuck("http://127.0.0.1:9"))
+    with anyio.fail_after(5), pytest.raises(NotTheApi):
+        async for _ in Walk(reach, TrafficFilter()).stretches():
+            pass
