@@ -172,18 +172,22 @@ class Database:
             check_same_thread=False,
             factory=Connection,
         )
-        for pragma in (
-            "synchronous = FULL",
-            "fullfsync = ON",
-            "secure_delete = ON",
-            "foreign_keys = ON",
-            "trusted_schema = OFF",
-            # A sorter that spills would leave content in a temporary file.
-            "temp_store = MEMORY",
-            f"cache_size = -{CACHE_KIBIBYTES}",
-            f"journal_size_limit = {WAL_LIMIT_BYTES}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in (
+                "synchronous = FULL",
+                "fullfsync = ON",
+                "secure_delete = ON",
+                "foreign_keys = ON",
+                "trusted_schema = OFF",
+                # A sorter that spills would leave content in a temporary file.
+                "temp_store = MEMORY",
+                f"cache_size = -{CACHE_KIBIBYTES}",
+                f"journal_size_limit = {WAL_LIMIT_BYTES}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
