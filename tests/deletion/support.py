@@ -19,6 +19,7 @@ from reflexio_mcp.server import ReflexioServer, build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 from tests.support.embedded import Clock
+from tests.support.facts import missing_from_text
 
 URL = "http://reflexio.test"
 BY_IDS = "/api/delete_requests_by_ids"
@@ -236,6 +237,9 @@ class Caller:
     async def result(self, tool: str, **arguments: Any) -> CallToolResult:
         result = await self.client.call_tool(tool, arguments)
         assert isinstance(result, CallToolResult)
+        if result.structured_content is not None and tool.startswith(("delete_", "restore_")):
+            # Hosts show a model the one or the other.
+            assert not missing_from_text(result)
         return result
 
     async def confirmed(self, tool: str, **arguments: Any) -> dict[str, Any]:

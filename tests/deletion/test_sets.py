@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.deletion.support import BY_IDS, READ, World, agreeing, text_of
@@ -319,3 +320,30 @@ async def test_a_set_of_ids_is_looked_up_and_read_again_in_few_calls(
     assert facts["counts"] == {"deleted": 200, "not_found": 1}
     assert world.backend.calls[READ] - before < 40
     assert await world.ids() == {"keep"}
+
+
+async def test_the_receipt_of_a_call_that_was_cancelled_is_in_the_status(world: World) -> None:
+    await world.put("r1")
+    server = world.server(CONFIRM="off")
+    deleting = anyio.Event()
+    over = anyio.Event()
+    jobs: list[dict[str, Any]] = []
+
+    async def reached() -> None:
+        deleting.set()
+        with anyio.fail_after(10):
+            await over.wait()
+
+    world.backend.before[BY_IDS] = [reached]
+    async with world.connect("legacy", server=server) as caller, anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: caller.result("delete_request", request_id="r1"))
+        with anyio.fail_after(10):
+            await deleting.wait()
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True), anyio.fail_after(10):
+            await anyio.wait_all_tasks_blocked()  # the cancellation has reached the server
+            over.set()
+            while not jobs:
+                jobs = (await caller.call("get_status"))["deletions"]
+    assert jobs[0]["receipt"]["outcomes"] == {"deleted": ["r1"]}
+    assert not await world.ids()
