@@ -203,8 +203,8 @@ _SENTENCES: Final[dict[type[ReflexioError], _Sentence]] = {
         "Reflexio does not know this id", "check the id, for example by listing the requests"
     ),
     AlreadyExists: _Sentence(
-        "a different request with this request_id is already stored",
-        "choose another request_id, or leave it out",
+        "a request with this request_id is already stored",
+        "if it is the one you meant to store, all is done; else choose another request_id, or leave it out",
     ),
     RateLimited: _Sentence("Reflexio's rate limit is reached", "try again later"),
     OperationFailed: _Sentence(

@@ -5,10 +5,10 @@ TrafficError
 ├── NotStored      nothing with that id is visible to this caller
 ├── CapReached     more deletions than an hour may have; nothing was deleted
 ├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
-└── Unfinished     stopped half-way; says what is done and what is not
+└── OutcomeUnclear a publish whose answer was lost; says how to repeat it
 """
 
-__all__ = ["CapReached", "InvalidInput", "NotRecorded", "NotStored", "TrafficError", "Unfinished"]
+__all__ = ["CapReached", "InvalidInput", "NotRecorded", "NotStored", "OutcomeUnclear", "TrafficError"]
 
 
 class TrafficError(Exception):
@@ -40,5 +40,5 @@ class NotRecorded(TrafficError):
     """A record that has to stand before a deletion could not be written; nothing was deleted."""
 
 
-class Unfinished(TrafficError):
-    """An act stopped half-way."""
+class OutcomeUnclear(TrafficError):
+    """A publish whose answer was lost and that could not be looked up; it may be stored."""

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,9 +10,9 @@ from urllib.parse import urlsplit
 import anyio
 
 from reflexio_mcp.rest import limits
-from reflexio_mcp.rest.errors import OutcomeUnknown, ReflexioError
+from reflexio_mcp.rest.errors import OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
-from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.errors import InvalidInput, OutcomeUnclear
 from reflexio_mcp.traffic.filters import SOURCE_ACCEPTS
 from reflexio_mcp.traffic.inspecting import find_request, learning_of, require_id
 from reflexio_mcp.traffic.reach import Reach
@@ -20,6 +21,14 @@ __all__ = ["Published", "check", "publish"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
+
+LOOK_SECONDS: Final = 8.0
+"""For looking whether a publish has arrived whose answer did not; with the longest default wait still below 60 s."""
+
+REPEAT: Final = (
+    "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
+    "“already stored” then means that it had arrived."
+)
 
 Beat = Callable[[float], Awaitable[None]]
 """Told the seconds waited so far."""
@@ -111,7 +120,8 @@ async def publish(
 
     Raises:
         InvalidInput: something the API would refuse; nothing was sent.
-        ReflexioError: as the client raises it.
+        OutcomeUnclear: whether it is stored is not known; names the request id to repeat it with.
+        ReflexioError: as the client raises it; nothing was stored.
     """
     user = require_id("user_id", reach.user(user_id.strip()))
     session = require_id("session_id", session_id)
@@ -136,38 +146,50 @@ async def publish(
         evaluation_only=evaluation_only,
     )
     minted = not chosen
-    if not wait:
-        return _published(body, await reach.client.publish(body, minted=minted))
-    return await _publish_and_wait(reach, body, minted, wait_seconds, beat)
-
-
-async def _publish_and_wait(
-    reach: Reach, body: PublishBody, minted: bool, seconds: float, beat: Beat | None
-) -> Published:
-    reply: PublishReply | None = None
     failure: ReflexioError | None = None
+    done: Published | None = None
     async with anyio.create_task_group() as tasks:
-        if beat:
+        if beat and wait:
             tasks.start_soon(_beat_until_cancelled, beat)
-        with anyio.move_on_after(seconds):
-            try:
-                reply = await reach.client.publish(body, minted=minted, wait=True, timeout=seconds)
-            except ReflexioError as error:
-                # Kept for outside: the task group would wrap it.
-                failure = error
+        try:
+            done = await _publish(reach, body, minted, wait_seconds if wait else None)
+        except ReflexioError as error:
+            # Kept for outside: the task group would wrap it.
+            failure = error
         tasks.cancel_scope.cancel()
-    if reply is not None:
-        return _published(body, reply)
-    if failure is not None and not isinstance(failure, OutcomeUnknown):
-        raise failure
-    # The wait ended first. The service stores before it learns, but only a look tells.
-    if await find_request(reach, body.request_id) is None:
-        raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
-    status = await learning_of(reach, body.request_id)
-    learned = status.status if status and status.status in ("done", "failed") else "still_learning"
-    return _published(
-        body, PublishReply(learning_status=learned, learning_reason=status.reason if status else None)
-    )
+    if done is not None:
+        return done
+    assert failure is not None
+    if failure.effect == "unknown":
+        raise OutcomeUnclear(f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}") from failure
+    raise failure
+
+
+async def _publish(reach: Reach, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:
+    wait = wait_seconds is not None
+    failure: ReflexioError | None = None
+    with anyio.move_on_after(wait_seconds):
+        try:
+            reply = await reach.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
+            return _published(body, reply)
+        except ReflexioError as error:
+            if error.effect == "none":
+                raise
+            failure = error
+    # The wait ended first, or the answer was lost. The service stores before it learns, but only a look tells.
+    with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
+        if await find_request(reach, body.request_id) is not None:
+            return _published(body, await _learned(reach, body.request_id))
+    raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
+
+
+async def _learned(reach: Reach, request_id: str) -> PublishReply:
+    status = await learning_of(reach, request_id)
+    if status is None or status.status in ("pending", "processing"):
+        return PublishReply(
+            learning_status="still_learning", learning_reason=status.reason if status else None
+        )
+    return PublishReply(learning_status=status.status, learning_reason=status.reason)
 
 
 async def _beat_until_cancelled(beat: Beat) -> None:

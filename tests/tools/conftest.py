@@ -1,6 +1,6 @@
 """A server in memory, spoken to in either protocol era."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -31,8 +31,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(clock: Clock) -> EmbeddedStore:
-    return create_app(":memory:", clock=clock)
+def store(clock: Clock) -> Iterator[EmbeddedStore]:
+    app = create_app(":memory:", clock=clock)
+    yield app
+    app.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Publishing with `wait_for_response`: signs of life, a bound, and an honest end."""
 
+import re
 from typing import Any
 
 import anyio
@@ -7,7 +8,8 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.models import PublishBody, PublishReply
+from reflexio_mcp.rest.errors import ConnectionLost
+from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
 from reflexio_mcp.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
@@ -44,8 +46,8 @@ class SlowToLearn(ReflexioClient):
     async def get_requests(self, query: Any) -> Any:
         return await self._place.client.get_requests(query)
 
-    async def learning_status(self, request_id: str) -> Any:
-        return await self._place.client.learning_status(request_id)
+    async def learning_status(self, request_id: str) -> LearningStatus:
+        return LearningStatus(status="processing")
 
 
 async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still_learning(
@@ -79,11 +81,63 @@ async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_
                 result = await client.call_tool("publish_interaction", ARGUMENTS)
     assert result.is_error
     assert "not known" in text_of(result)
+    assert "request_id=r1" in text_of(result)
+
+
+class LostAnswers(ReflexioClient):
+    """Stores what it is given and loses every answer."""
+
+    def __init__(self, place: Embedded, *, readable: bool) -> None:
+        super().__init__("http://unused")
+        self._place, self._readable = place, readable
+
+    async def publish(
+        self, body: PublishBody, *, minted: bool, wait: bool = False, timeout: float | None = None
+    ) -> PublishReply:
+        await self._place.client.publish(body, minted=minted)
+        raise ConnectionLost
+
+    async def get_requests(self, query: Any) -> Any:
+        if not self._readable:
+            raise ConnectionLost
+        return await self._place.client.get_requests(query)
+
+    async def learning_status(self, request_id: str) -> Any:
+        return await self._place.client.learning_status(request_id)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_a_lost_answer_is_looked_up_before_anything_is_said(wait: bool) -> None:
+    async with (
+        embedded() as place,
+        Client(build_server(load({}), client=LostAnswers(place, readable=True))) as client,
+    ):
+        result = await client.call_tool(
+            "publish_interaction", {**ARGUMENTS, "request_id": "", "wait_for_response": wait}
+        )
+    assert not result.is_error
+    assert result.structured_content is not None
+    assert result.structured_content["status"] == "stored"
+
+
+async def test_a_lost_answer_that_cannot_be_looked_up_names_the_minted_id_to_repeat_with() -> None:
+    arguments = {name: value for name, value in ARGUMENTS.items() if name != "request_id"}
+    async with embedded() as place:
+        async with Client(build_server(load({}), client=LostAnswers(place, readable=False))) as client:
+            result = await client.call_tool("publish_interaction", arguments)
+        assert result.is_error
+        [minted] = re.findall(r"request_id=([0-9a-f-]{36}) ", text_of(result))
+        async with Client(build_server(load({}), client=place.client)) as client:
+            again = await client.call_tool("publish_interaction", {**arguments, "request_id": minted})
+            listed = await client.call_tool("list_requests", {})
+    assert "already stored" in text_of(again)
+    assert listed.structured_content is not None
+    assert listed.structured_content["returned"] == 1
 
 
 def test_the_defaults_beat_at_least_every_fifteen_seconds_and_end_below_sixty() -> None:
     assert publishing.BEAT_SECONDS <= 15
-    assert load({}).wait_timeout < 60
+    assert load({}).wait_timeout + publishing.LOOK_SECONDS < 60
 
 
 async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None:
@@ -94,4 +148,4 @@ async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None
             result = await client.call_tool("publish_interaction", ARGUMENTS)
     await store.aclose()
     assert result.is_error
-    assert "a different request with this request_id is already stored" in text_of(result).lower()
+    assert "a request with this request_id is already stored" in text_of(result).lower()
