@@ -48,31 +48,31 @@ async def ask(
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 
+NOT_ENOUGH: list[dict[str, str]] = [
+    {},
+    {"authorization": "Bearer wrong"},
+    {"authorization": f"Bearer {TOKEN}x"},
+    {"authorization": f"Bearer {TOKEN[:-1]}"},
+    {"authorization": f"Basic {TOKEN}"},
+    {"authorization": TOKEN},
+    {"authorization": "Bearer"},
+]
+
+
 @pytest.mark.parametrize("path", ["/mcp", "/sse", "/messages/?session_id=00000000000000000000000000000000"])
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"authorization": "Bearer wrong"},
-        {"authorization": f"Bearer {TOKEN}x"},
-        {"authorization": f"Bearer {TOKEN[:-1]}"},
-        {"authorization": f"Basic {TOKEN}"},
-        {"authorization": TOKEN},
-        {"authorization": "Bearer"},
-    ],
-)
 async def test_no_token_or_a_wrong_one_is_refused_everywhere(
-    served: Served, path: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+    served: Served, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for method in ("GET", "POST", "DELETE"):
-        async with httpx.AsyncClient(timeout=10) as client:
-            reply = await client.request(method, f"{served.url}{path}", headers=headers)
-        assert reply.status_code == 401
-        assert reply.headers["www-authenticate"] == "Bearer"
-        assert "tools" not in reply.text
+    async with httpx.AsyncClient(timeout=10) as client:
+        for headers in NOT_ENOUGH:
+            for method in ("GET", "POST", "DELETE"):
+                reply = await client.request(method, f"{served.url}{path}", headers=headers)
+                assert reply.status_code == 401, headers
+                assert reply.headers["www-authenticate"] == "Bearer"
+                assert "tools" not in reply.text
     refused = events(caplog, "refused")
-    assert len(refused) == 3
-    assert {line["reason"] for line in refused} <= {"token", "no_token"}
+    assert len(refused) == 3 * len(NOT_ENOUGH)
+    assert {line["reason"] for line in refused} == {"token", "no_token"}
     assert TOKEN not in caplog.text
 
 
@@ -90,38 +90,38 @@ async def test_a_token_in_the_address_is_refused_and_not_logged(
     assert "guess" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "evil.example:8765",
-        "localhost.evil.example",
-        "127.0.0.1.evil.example:80",
-        "",
-        "127.0.0.1:x",
-    ],
-)
-@pytest.mark.parametrize("path", ["/mcp", "/sse"])
-async def test_a_host_of_somebody_elses_is_refused(served: Served, host: str, path: str) -> None:
-    reply = await ask(served, AUTHORIZED | {"host": host}, path=path)
-    assert reply.status_code == 421
+HOSTS = [
+    "evil.example",
+    "evil.example:8765",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example:80",
+    "",
+    "127.0.0.1:x",
+]
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "https://evil.example",
-        "null",
-        "http://localhost.evil.example",
-        "http://127.0.0.1@evil.example",
-        "file://",
-    ],
-)
-@pytest.mark.parametrize("path", ["/mcp", "/sse"])
-async def test_a_web_page_of_somebody_elses_is_refused(served: Served, origin: str, path: str) -> None:
-    reply = await ask(served, AUTHORIZED | {"origin": origin}, path=path)
-    assert reply.status_code == 403
-    assert "access-control-allow-origin" not in reply.headers
+async def test_a_host_of_somebody_elses_is_refused(served: Served) -> None:
+    for path in ("/mcp", "/sse"):
+        for host in HOSTS:
+            reply = await ask(served, AUTHORIZED | {"host": host}, path=path)
+            assert reply.status_code == 421, host
+
+
+ORIGINS = [
+    "https://evil.example",
+    "null",
+    "http://localhost.evil.example",
+    "http://127.0.0.1@evil.example",
+    "file://",
+]
+
+
+async def test_a_web_page_of_somebody_elses_is_refused(served: Served) -> None:
+    for path in ("/mcp", "/sse"):
+        for origin in ORIGINS:
+            reply = await ask(served, AUTHORIZED | {"origin": origin}, path=path)
+            assert reply.status_code == 403, origin
+            assert "access-control-allow-origin" not in reply.headers
 
 
 async def test_an_allowed_web_page_is_answered_with_the_headers_its_browser_wants() -> None:
