@@ -158,15 +158,19 @@ def _more(page: Page[Any]) -> tuple[list[str], Facts]:
     return lines, facts
 
 
+def _none(noun: str, page: Page[Any], described: str) -> str:
+    asked = clip(described, NAME_CHARS)
+    if page.cursor:
+        # Not an all-clear: the search stopped before the end.
+        return f"No {noun} matches ({asked}) among those looked through so far."
+    return f"No {noun} matches ({asked})."
+
+
 def page_of_sessions(room: SessionRoom, page: Page[SessionRow], described: str) -> Rendered:
     """A page of `list_sessions`."""
     more, more_facts = _more(page)
     returned = len(page.rows)
-    head = (
-        f"{counted(returned, 'session')}, newest first."
-        if returned
-        else f"No session matches ({clip(described, NAME_CHARS)})."
-    )
+    head = f"{counted(returned, 'session')}, newest first." if returned else _none("session", page, described)
     body = [fence("\n".join(room.texts))] if returned else []
     structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": room.facts, **more_facts}
     return Rendered("\n".join([head, *body, *more]), structured)
@@ -190,7 +194,7 @@ def page_of_requests(room: RequestRoom, page: Page[RequestWithInteractions], des
     head = (
         f"{counted(returned, 'request')} in {counted(len(groups), 'session')}, newest first."
         if returned
-        else f"No request matches ({clip(described, NAME_CHARS)})."
+        else _none("request", page, described)
     )
     body = [fence("\n".join(lines))] if returned else []
     structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}

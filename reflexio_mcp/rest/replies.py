@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
+    Effect,
     InvalidBody,
     NotAuthorized,
     NotFound,
@@ -155,7 +156,10 @@ def _failed_operation(
     text = message if isinstance(message, str) else ""
     if call.kind == "publish" and _TAKEN.fullmatch(text.strip()):
         return AlreadyExists(status=status, correlation_id=correlation_id)
-    return OperationFailed(safe_line(text, call.content), status=status, correlation_id=correlation_id)
+    # The embedded store says when nothing was changed; elsewhere a failed operation may have stopped half-way.
+    effect: Effect | None = "none" if data.get("changed") is False else None
+    line = safe_line(text, call.content)
+    return OperationFailed(line, status=status, correlation_id=correlation_id, effect=effect)
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:

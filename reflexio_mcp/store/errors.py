@@ -49,11 +49,11 @@ def newer_schema(found: int, known: int) -> StoreFailed:
 _BY_CODE = {
     sqlite3.SQLITE_FULL: (
         "disk_full",
-        "The disk is full; nothing was changed. Free some space and try again.",
+        "The disk is full. Free some space and try again.",
     ),
     sqlite3.SQLITE_READONLY: (
         "read_only",
-        "The store file cannot be written; nothing was changed. Check its permissions.",
+        "The store file cannot be written. Check its permissions.",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot_open",
@@ -69,10 +69,10 @@ _BY_CODE = {
     ),
     sqlite3.SQLITE_TOOBIG: (
         "too_large",
-        "A value is larger than the store can hold; nothing was changed. Shorten it.",
+        "A value is larger than the store can hold. Shorten it.",
     ),
 }
-_OTHER = ("store_failed", "The store file could not be used; nothing was changed. Check the disk.")
+_OTHER = ("store_failed", "The store file could not be used. Check the disk.")
 
 _BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -85,9 +85,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 def store_error(error: sqlite3.Error | OSError | OverflowError) -> StoreError:
     """Translate what SQLite or the file system raised. The original text may hold a path and is dropped."""
     if isinstance(error, OverflowError):
-        return StoreFailed(
-            "out_of_range", "A number is larger than 64 bits; nothing was changed. Use a smaller one."
-        )
+        return StoreFailed("out_of_range", "A number is larger than 64 bits. Use a smaller one.")
     if isinstance(error, OSError):
         return StoreFailed(*_BY_CODE[sqlite3.SQLITE_CANTOPEN])
     if is_busy(error):

@@ -45,7 +45,7 @@ def publish_interaction(call: Call) -> Json:
         with call.store.writing() as connection:
             stored = queries.store(connection, body, request_id, call.now)
     except StoreFailed as error:
-        return _not_published(error.message)
+        return {**_not_published(error.message), **_unchanged(error)}
     if not stored:
         return _not_published(f"request_id {request_id!r} already exists")
     return {
@@ -105,13 +105,18 @@ def get_requests(call: Call) -> list[bytes]:
     return parts
 
 
+def _unchanged(error: StoreFailed) -> Json:
+    # `changed` is this store's own word: what failed here was rolled back, which a server cannot promise.
+    return {"success": False, "changed": False, "message": error.message}
+
+
 def delete_request(call: Call) -> Json:
     body = body_of(bodies.DeleteRequest, call)
     try:
         with call.store.writing(deletes=True) as connection:
             queries.delete_requests(connection, [body.request_id])
     except StoreFailed as error:
-        return {"success": False, "message": error.message}
+        return _unchanged(error)
     return {"success": True, "message": "Deleted successfully"}
 
 
@@ -121,7 +126,7 @@ def delete_session(call: Call) -> Json:
         with call.store.writing(deletes=True) as connection:
             deleted = queries.delete_session(connection, body.session_id)
     except StoreFailed as error:
-        return {"success": False, "message": error.message, "deleted_requests_count": 0}
+        return {**_unchanged(error), "deleted_requests_count": 0}
     return {"success": True, "message": f"Deleted {deleted} item(s)", "deleted_requests_count": deleted}
 
 
@@ -131,7 +136,7 @@ def delete_requests_by_ids(call: Call) -> Json:
         with call.store.writing(deletes=True) as connection:
             deleted = queries.delete_requests(connection, body.request_ids)
     except StoreFailed as error:
-        return {"success": False, "deleted_count": 0, "message": error.message}
+        return {**_unchanged(error), "deleted_count": 0}
     return _deleted(deleted)
 
 
@@ -141,7 +146,7 @@ def delete_interaction(call: Call) -> Json:
         with call.store.writing(deletes=True) as connection:
             queries.delete_interaction(connection, body.user_id, body.interaction_id)
     except StoreFailed as error:
-        return {"success": False, "message": error.message}
+        return _unchanged(error)
     return {"success": True, "message": "Deleted successfully"}
 
 

@@ -22,6 +22,7 @@ from reflexio_mcp.confirmation import (
     weigh,
 )
 from reflexio_mcp.render.consent import question_text
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.tools.context import Call, app_of, reach_of
 from reflexio_mcp.tools.progress import Beats
 from reflexio_mcp.traffic.plans import Plan, Progress, with_learned
@@ -61,9 +62,14 @@ async def prepare(
     guards, codes = app.doors.safeguards, app.doors.codes(reach)
     beats = Beats(call)
     async with beats.steady("looking up"):
-        plan = await look_up(reach, beats)
-        plan = replace(plan, include_learnings=include_learnings, erase=erase)
-        plan = await with_learned(reach, plan)
+        try:
+            plan = await look_up(reach, beats)
+            plan = replace(plan, include_learnings=include_learnings, erase=erase)
+            plan = await with_learned(reach, plan)
+        except ReflexioError as error:
+            # Only reads so far, whatever this class of failure says of a write.
+            error.effect = "none"
+            raise
     if not plan.doomed:
         return Prepared(plan, None, confirm, beats)
     guards.cap.check(codes.scope, len(plan.ids))

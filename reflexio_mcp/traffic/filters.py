@@ -8,7 +8,7 @@ from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reach import Reach
-from reflexio_mcp.traffic.searching import check_search, search
+from reflexio_mcp.traffic.searching import check_search, described, search
 from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = ["TrafficFilter", "make_filter"]
@@ -97,7 +97,7 @@ class TrafficFilter:
         if self.end is not None:
             parts.append(f"until {iso(self.end)}")
         if self.contains:
-            parts.append(f"containing “{self.contains}”")
+            parts.append(f"containing {described(self.contains)}")
         return ", ".join(parts) or "no filter"
 
 

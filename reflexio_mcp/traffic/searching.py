@@ -1,19 +1,20 @@
 """What `contains` looks for: words, or what a content is known by without being shown.
 
 `fingerprint:0a1b2c3d4e` the content with that fingerprint · `rule:duplicate` what an audit's rule finds ·
-`size>5000`, `size<10` characters of content. Anything else is words, found in any case.
+`size>5000`, `size<10` characters of content. Anything else is words, found in any case: in contents, in what tools
+were given, in image addresses. In quotes it is words whatever it looks like: `"size>5"`.
 """
 
 import functools
 import re
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, cast
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.fingerprints import FINGERPRINT, content_chars, fingerprint, texts_of
 
-__all__ = ["check_search", "is_blind", "search"]
+__all__ = ["check_search", "described", "is_blind", "search"]
 
 Items = Sequence[RequestWithInteractions]
 Pick = Callable[[Items], Items]
@@ -44,6 +45,8 @@ def check_search(text: str) -> None:
 @functools.lru_cache(maxsize=64)
 def search(text: str) -> Pick:
     """What picks the requests that a `contains` means."""
+    if (quoted := _quoted(text)) is not None:
+        return _each(lambda item: _says(item, quoted))
     kind, _, value = text.partition(":")
     if kind == "fingerprint" and FINGERPRINT.fullmatch(value):
         return _each(lambda item: fingerprint(item) == value)
@@ -59,6 +62,13 @@ def search(text: str) -> Pick:
     return _each(lambda item: _says(item, needle))
 
 
+def described(text: str) -> str:
+    """A `contains` in words."""
+    if _quoted(text) is None and (match := _SIZE.fullmatch(text)):
+        return f"{'more' if match[1] == '>' else 'fewer'} than {int(match[2]):,} characters"
+    return f"“{text}”"
+
+
 def is_blind(text: str) -> bool:
     """Whether a search knows what it looks for by something else than its words, so that they need not be shown."""
     kind, _, value = text.partition(":")
@@ -69,9 +79,38 @@ def is_blind(text: str) -> bool:
     )
 
 
+def _quoted(text: str) -> str | None:
+    inside = text[1:-1]
+    looks_special = inside.startswith(("fingerprint:", "rule:")) or _SIZE.fullmatch(inside)
+    return inside.casefold() if text[:1] == text[-1:] == '"' and looks_special else None
+
+
 def _each(found: Callable[[RequestWithInteractions], bool]) -> Pick:
     return lambda items: [item for item in items if found(item)]
 
 
 def _says(item: RequestWithInteractions, needle: str) -> bool:
-    return any(needle in text.casefold() for turn in item.interactions for text in texts_of(turn) if text)
+    return any(needle in text.casefold() for turn in item.interactions for text in _words_of(turn) if text)
+
+
+def _words_of(turn: StoredInteraction) -> Iterator[str]:
+    yield from texts_of(turn)
+    yield turn.interacted_image_url
+    for used in (*turn.tools_used, *turn.retrieved_learnings):
+        yield from _strings(used)
+
+
+def _strings(value: object) -> Iterator[str]:
+    # A stack of its own: what a tool was given may be nested deeper than Python calls.
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left.extend(cast("dict[object, object]", one).keys())
+            left.extend(cast("dict[object, object]", one).values())
+        elif isinstance(one, list):
+            left.extend(cast("list[object]", one))
+        elif one is not None:
+            yield str(one)

@@ -251,7 +251,8 @@ async def test_a_full_disk_refuses_the_publish_and_keeps_the_rest(
     refused = await publish(store, request_id="large", interaction_data_list=[{"content": "x" * 200_000}])
     assert refused == {
         "success": False,
-        "message": "The disk is full; nothing was changed. Free some space and try again.",
+        "changed": False,
+        "message": "The disk is full. Free some space and try again.",
         "warnings": [],
     }
     async with client_of(store) as client:

@@ -337,3 +337,28 @@ async def test_a_request_that_lost_its_interactions_is_listed_read_and_deleted_l
         assert plan["plan"]["interactions"] == 0
         done = facts(await call(client, "delete_session", session_id="s1", confirm=plan["confirm"]))
         assert done["outcomes"] == {"deleted": ["hollow"]}
+
+
+async def test_contains_looks_into_everything_that_get_request_would_show(connect: Connect) -> None:
+    turn = {
+        "content": "look",
+        "interacted_image_url": "https://example.com/cart.png",
+        "tools_used": [{"tool_name": "login", "tool_data": {"deep": [{"password": "Hunter2"}]}}],
+    }
+    async with connect() as client:
+        await publish(client, "r1", interactions=[turn])
+        for words in ("hunter2", "LOGIN", "cart.png", "password"):
+            assert facts(await call(client, "list_requests", contains=words))["returned"] == 1, words
+        assert facts(await call(client, "list_requests", contains="hunter3"))["returned"] == 0
+
+
+async def test_words_that_look_like_an_operator_can_be_looked_for_in_quotes(connect: Connect) -> None:
+    async with connect() as client:
+        await publish(client, "r1", text="if size>5 then rule:be")
+        await publish(client, "r2", text="another text, long enough")
+        sized = await call(client, "list_requests", contains="size>5")
+        assert facts(sized)["returned"] == 2
+        for quoted in ('"size>5"', '"rule:be"'):
+            assert facts(await call(client, "list_requests", contains=quoted))["returned"] == 1, quoted
+        nothing = text_of(await call(client, "list_requests", contains="size>500"))
+        assert "containing more than 500 characters" in nothing
