@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -34,13 +34,15 @@ def unique() -> str:
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.live)])
 def backend(
     request: pytest.FixtureRequest, live_transport: Callable[[], httpx.AsyncHTTPTransport]
-) -> Callable[[], ReflexioClient]:
+) -> Iterator[Callable[[], ReflexioClient]]:
     """Makes clients of one store."""
     if request.param == "real":
         url: str = request.getfixturevalue("reflexio_url")
-        return lambda: ReflexioClient(url, transport=live_transport)
+        yield lambda: ReflexioClient(url, transport=live_transport)
+        return
     store = create_app(":memory:")
-    return lambda: ReflexioClient("http://store", transport=lambda: httpx.ASGITransport(app=store))
+    yield lambda: ReflexioClient("http://store", transport=lambda: httpx.ASGITransport(app=store))
+    store.close()
 
 
 def connecting(make_client: Callable[[], ReflexioClient], era: str) -> Connect:
