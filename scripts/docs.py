@@ -40,6 +40,7 @@ _VOLATILE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\bdemo-[0-9a-f]{8}"), "demo-TAG"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"TIME to TIME"), "TIME"),
     (re.compile(r"(<<(?:stored text|end) )[0-9a-f]+"), r"\1MARK"),
     (re.compile(r"confirm=\S+"), "confirm=CODE"),
     # Requests of one second have no order: which is named first is chance.
