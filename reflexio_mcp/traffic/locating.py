@@ -17,15 +17,12 @@ from reflexio_mcp.traffic.inspecting import find_request
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.walking import Walk
 
-__all__ = ["FEW", "MOST_SESSIONS_AT_ONCE", "SESSIONS_AT_ONCE", "Progress", "Take", "read_set"]
+__all__ = ["FEW", "SESSIONS_AT_ONCE", "Progress", "Take", "read_set"]
 
 LOOKUPS_AT_ONCE: Final = 8
 """Single look-ups in flight: enough to hide a network's latency, few enough for a small server."""
 
 SESSIONS_AT_ONCE: Final = 100
-
-MOST_SESSIONS_AT_ONCE: Final = 400
-"""Sessions asked for at a time where they hold little: each page costs the server a look at the whole set."""
 
 FEW: Final = 24
 """Up to here a set is looked up one by one without further thought."""
@@ -89,7 +86,7 @@ class _Search:
         """Read some places; whether all of them were read to their end."""
         budget = 4 * len(self.left) + SPARE_ROWS
         for where in places:
-            walk = Walk(self._reach, where, batch=SESSIONS_AT_ONCE, most=MOST_SESSIONS_AT_ONCE)
+            walk = Walk(self._reach, where, batch=SESSIONS_AT_ONCE)
             seen = 0
             async with aclosing(walk.stretches()) as stretches:
                 async for stretch in stretches:

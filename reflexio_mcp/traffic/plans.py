@@ -15,8 +15,7 @@ from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.inspecting import require_id
 from reflexio_mcp.traffic.learnings import Learned, find_learned
 from reflexio_mcp.traffic.listing import first_words
-from reflexio_mcp.traffic.locating import MOST_SESSIONS_AT_ONCE, SESSIONS_AT_ONCE, Progress, read_set
-from reflexio_mcp.traffic.prefetching import prefetching
+from reflexio_mcp.traffic.locating import SESSIONS_AT_ONCE, Progress, read_set
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.walking import Walk
 
@@ -227,14 +226,13 @@ async def read_matching(
     """Everything a filter selects, contents dropped as they are read."""
     found: list[Doomed] = []
     sessions = 0
-    async with prefetching(reach.client) as fetch:
-        walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE, most=MOST_SESSIONS_AT_ONCE, fetch=fetch)
-        async for stretch in walk.stretches():
-            matching = wanted.pick(stretch.requests)
-            # The newest requests are in the first sessions, and no other's words are ever shown.
-            shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
-            sessions += bool(matching)
-            found += [_doomed(item, words=index < shown) for index, item in enumerate(matching)]
-            if progress:
-                await progress("looked up", walk.requests_seen, None)
+    walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE)
+    async for stretch in walk.stretches():
+        matching = wanted.pick(stretch.requests)
+        # The newest requests are in the first sessions, and no other's words are ever shown.
+        shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
+        sessions += bool(matching)
+        found += [_doomed(item, words=index < shown) for index, item in enumerate(matching)]
+        if progress:
+            await progress("looked up", walk.requests_seen, None)
     return found

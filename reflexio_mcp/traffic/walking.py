@@ -6,21 +6,19 @@ offset alone, and can stop and go on inside a session.
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
 
 from reflexio_mcp.rest.errors import NotTheApi
-from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions, SessionGroup
+from reflexio_mcp.rest.models import RequestPage, RequestWithInteractions, SessionGroup
 from reflexio_mcp.traffic.cursors import Cursor, Listing
 from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.reach import Reach
 
 __all__ = ["Stretch", "Walk"]
-
-Fetch = Callable[[RequestQuery], Awaitable[RequestPage]]
 
 SETTLE_SECONDS: Final = 1
 """A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
@@ -31,10 +29,6 @@ IDLE_PAGES: Final = 3
 
 MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait, in seconds, for the newest second to close; a server whose clock runs ahead is not waited for."""
-
-
-SMALL_PAGE_CHARS: Final = 500_000
-"""After a first page with less content than this the others may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +56,15 @@ class Walk:
         wanted: the filter.
         after: where an earlier page stopped.
         batch: sessions asked for at a time.
-        most: sessions asked for at a time where the first page turned out to be small.
-        fetch: fetches a page (the client when `None`).
     """
 
     def __init__(
-        self,
-        reach: Reach,
-        wanted: TrafficFilter,
-        *,
-        after: Cursor | None = None,
-        batch: int = 30,
-        most: int = 0,
-        fetch: Fetch | None = None,
+        self, reach: Reach, wanted: TrafficFilter, *, after: Cursor | None = None, batch: int = 30
     ) -> None:
         self._reach = reach
         self._filter = wanted
         self._after = after
         self._batch = batch
-        self._most = most
-        self._fetch = fetch or reach.client.get_requests
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self.requests_seen = 0
@@ -150,8 +133,6 @@ class Walk:
                     yield Stretch(group.session_id, newest, offset + index, left)
             if not page.has_more or not page.sessions:
                 return
-            if offset == 0 and _content_chars(page) < SMALL_PAGE_CHARS:
-                self._batch = max(self._batch, self._most)
             # One session of overlap shows whether the pages have shifted meanwhile.
             last = page.sessions[-1].session_id
             following = offset + len(page.sessions) - 1
@@ -186,7 +167,7 @@ class Walk:
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-        return await self._fetch(query)
+        return await self._reach.client.get_requests(query)
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.
@@ -214,12 +195,6 @@ class Walk:
             shown = (after.created_at, after.request_id)
             return [item for item in requests if (item.request.created_at, item.request.request_id) < shown]
         return requests if (newest, session_id) < (after.newest, after.session_id) else []
-
-
-def _content_chars(page: RequestPage) -> int:
-    return sum(
-        len(turn.content) for group in page.sessions for item in group.requests for turn in item.interactions
-    )
 
 
 def _key(group: SessionGroup) -> tuple[int, str]:
