@@ -135,8 +135,11 @@ def _log_to_stderr(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(traces=settings.log_level == "DEBUG"))
     logging.basicConfig(level=settings.log_level, handlers=[handler])
+    # These two print headers and whole addresses, which can hold what a server echoes, whatever is asked of us.
+    for indiscreet in ("httpx", "httpcore"):
+        logging.getLogger(indiscreet).setLevel(logging.WARNING)
     if settings.log_level != "DEBUG":
-        for chatty in ("mcp", "httpx", "httpcore", "uvicorn"):
+        for chatty in ("mcp", "uvicorn"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -2,7 +2,7 @@
 
 from mcp.types import CallToolResult
 
-from reflexio_mcp.tools.context import Call, answer, app_of, reach_of, reporter
+from reflexio_mcp.tools.context import Call, answer, app_of, reach_of
 from reflexio_mcp.tools.parameters import (
     AgentVersion,
     Contains,
@@ -12,6 +12,7 @@ from reflexio_mcp.tools.parameters import (
     StartTime,
     UserId,
 )
+from reflexio_mcp.tools.progress import Beats
 from reflexio_mcp.tools.specs import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
 from reflexio_mcp.traffic.filters import make_filter
 
@@ -45,7 +46,8 @@ async def audit_traffic(
         contains=contains,
     )
     offer = Offer(offered_names(app_of(call).settings), takes_user=not reach.user_id)
-    found = await run_audit(reach, wanted, offer=offer, progress=reporter(call))
+    async with Beats(call).steady("reading") as beats:
+        found = await run_audit(reach, wanted, offer=offer, progress=beats)
     return answer(audited(found))
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-import anyio
 from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
@@ -13,11 +12,10 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.watching import Watchers
 from reflexio_mcp.traffic.acting import Safeguards
 from reflexio_mcp.traffic.codes import CodeMaker
-from reflexio_mcp.traffic.plans import Progress
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.scheduling import Schedule
 
-__all__ = ["App", "Call", "Doors", "answer", "app_of", "hides", "reach_of", "reporter"]
+__all__ = ["App", "Call", "Doors", "answer", "app_of", "hides", "reach_of"]
 
 
 class Doors(Protocol):
@@ -80,24 +78,3 @@ def answer(result: Rendered) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=result.text)], structured_content=dict(result.structured)
     )
-
-
-def reporter(call: Call, *, every: float = 5.0) -> Progress:
-    """Progress for a long call, at most one message in `every` seconds, numbers always growing.
-
-    Returns:
-        A function to tell of what is being done, how far it is and how much there is in all.
-    """
-    last = anyio.current_time()
-    sent = 0
-
-    async def report(what: str, done: int, total: int | None) -> None:
-        nonlocal last, sent
-        if anyio.current_time() - last < every:
-            return
-        last = anyio.current_time()
-        sent += 1
-        of = f" of {total:,}" if total is not None else ""
-        await call.report_progress(sent, None, f"{what} {done:,}{of} requests")
-
-    return report

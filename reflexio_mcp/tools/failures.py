@@ -1,5 +1,6 @@
 """Failures as one or two sentences: what happened, whether anything changed, what to do next."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = ["describe", "invalid_arguments"]
+
+_BRANCH = re.compile(r"(list|dict|tuple)\[.*\]|int|str|float|bool")
+"""How pydantic names the branch of a union in a location; no field of ours is called so."""
 
 UNEXPECTED = (
     "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
@@ -38,7 +42,12 @@ def describe(error: BaseException, action: Action = "write") -> str:
 
 def invalid_arguments(error: ValidationError) -> str:
     """The first thing wrong with the arguments, naming the field and what it accepts, never its value."""
-    problems = error.errors(include_url=False, include_context=True, include_input=False)
+    # A value that may also be left out is a union to pydantic: its other branch only says that it is not null.
+    problems = [
+        one
+        for one in error.errors(include_url=False, include_context=True, include_input=False)
+        if one["type"] != "none_required"
+    ]
     first = _sentence(problems[0])
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{first}{more} Nothing was sent."
@@ -83,5 +92,7 @@ def _sentence(problem: "ErrorDetails") -> str:
 def _field(location: tuple[int | str, ...]) -> str:
     name = ""
     for part in location:
+        if isinstance(part, str) and _BRANCH.fullmatch(part):
+            continue
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
     return name[:120]

@@ -20,6 +20,7 @@ from reflexio_mcp.tools.parameters import (
     StartTime,
     UserId,
 )
+from reflexio_mcp.tools.progress import Beats
 from reflexio_mcp.tools.specs import INTEGER, OBJECTS, STRING, ToolSpec, obj
 from reflexio_mcp.traffic.cursors import open_cursor
 from reflexio_mcp.traffic.filters import make_filter
@@ -57,7 +58,8 @@ async def list_sessions(
     after = open_cursor(reach, cursor, "sessions", asked) if cursor else None
     wanted = after.filter if after else asked
     room = SessionRoom(masked=hides(call, detail))
-    page = await list_page_of_sessions(reach, wanted, limit=limit, room=room, asked=asked, after=after)
+    async with Beats(call).steady("looking through"):
+        page = await list_page_of_sessions(reach, wanted, limit=limit, room=room, asked=asked, after=after)
     return answer(page_of_sessions(room, page, wanted.describe()))
 
 
@@ -88,7 +90,8 @@ async def list_requests(
     after = open_cursor(reach, cursor, "requests", asked) if cursor else None
     wanted = after.filter if after else asked
     room = RequestRoom(full=detail == "full", masked=hides(call, detail))
-    page = await list_page_of_requests(reach, wanted, limit=limit, room=room, asked=asked, after=after)
+    async with Beats(call).steady("looking through"):
+        page = await list_page_of_requests(reach, wanted, limit=limit, room=room, asked=asked, after=after)
     return answer(page_of_requests(room, page, wanted.describe()))
 
 

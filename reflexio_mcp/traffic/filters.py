@@ -38,13 +38,6 @@ class TrafficFilter:
         """Whether something must be filtered here that the API cannot."""
         return bool(self.agent_version or self.contains)
 
-    @property
-    def names_something(self) -> bool:
-        """Whether it narrows by user, session, source, agent version or time."""
-        return bool(self.user_id or self.session_id or self.source or self.agent_version) or (
-            self.start is not None or self.end is not None
-        )
-
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """The API's part of the filter; `end`, when given, replaces the filter's own."""
         return RequestQuery(

@@ -1,7 +1,7 @@
 """Points in time as people and models write them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -12,7 +12,6 @@ ACCEPTED: Final = "ISO 8601 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m
 
 _AGE = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
@@ -35,7 +34,7 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        if end and _DATE.fullmatch(text):
+        if end and _is_date(text):
             moment += timedelta(days=1, seconds=-1)
         seconds = int(moment.timestamp())
     except (ValueError, OverflowError):
@@ -43,6 +42,14 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
     if seconds < 0:
         raise InvalidInput(field, f"must be {ACCEPTED}, not before 1970.")
     return seconds
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def iso(seconds: float) -> str:

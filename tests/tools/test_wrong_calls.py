@@ -69,6 +69,13 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ["force_extraction"],
     ),
     ("publish_interaction", {**GOOD, "interactions": [{"content": "x" * 1_000_001}]}, ["1,000,000"]),
+    ("delete_requests", {"request_ids": "r1"}, ["request_ids must be a list. Nothing"]),
+    ("delete_requests", {"request_ids": [1]}, ["request_ids[0] must be a string. Nothing"]),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": "x", "created_at": "now"}]},
+        ["interactions[0].created_at must be a whole number. Nothing"],
+    ),
     ("forget_everything", {}, ["There is no tool 'forget_everything'", "delete_session"]),
 ]
 
