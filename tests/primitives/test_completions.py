@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from mcp.client.client import Client
@@ -34,7 +35,7 @@ async def warm(client: Client) -> None:
     """Type until a look is through: a busy server is not waited for at the first key stroke."""
     with anyio.fail_after(20):
         while not await completed(client, SESSION, "session_id"):
-            await anyio.sleep(0.05)
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_values_come_from_recent_traffic_newest_first_and_by_their_beginning(
