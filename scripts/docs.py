@@ -27,6 +27,8 @@ from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import Wish
 from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.layout import Layout, System
+from reflexio_mcp.prompts import PROMPTS
+from reflexio_mcp.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server import build_server
 from reflexio_mcp.settings import OPTIONS, Settings
@@ -215,8 +217,27 @@ def usage() -> str:
     return "\n".join(said)
 
 
+def prompts() -> str:
+    """The prompts with their arguments."""
+    rows = ["| Prompt | Arguments | What it does |", "|---|---|---|"]
+    for prompt in PROMPTS:
+        arguments = ", ".join(f"`{one.name}`" for one in prompt.arguments)
+        rows.append(f"| `{prompt.name}` | {arguments} | {prompt.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def resources() -> str:
+    """The resources and their templates."""
+    rows = ["| Resource | What it is |", "|---|---|"]
+    rows += [f"| `{one.uri}` | {one.description} |" for one in RESOURCES]
+    rows += [f"| `{one.uri_template}` | {one.description} |" for one in TEMPLATES]
+    return "\n".join(rows) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "options": options,
+    "prompts": prompts,
+    "resources": resources,
     "tools": tools,
     "clients": clients,
     "messages": messages,
