@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -67,7 +67,11 @@ class Sender:
             headers["authorization"] = f"Bearer {api_key}"
         self._base_url = base_url
         self._api_key = api_key
-        self._http = httpx.AsyncClient(transport=transport, headers=headers, follow_redirects=False)
+        self._http: httpx.AsyncClient | _InProcess
+        if isinstance(transport, httpx.ASGITransport):
+            self._http = _InProcess(transport, headers)
+        else:
+            self._http = httpx.AsyncClient(transport=transport, headers=headers, follow_redirects=False)
         self._pace = pace
 
     async def aclose(self) -> None:
@@ -88,7 +92,7 @@ class Sender:
             attempt += 1
             outcome = await self._try(call, deadline - self._pace.clock(), attempt)
             if isinstance(outcome, Answer):
-                return replace(outcome, repeated=earlier_unknown)
+                return replace(outcome, repeated=True) if earlier_unknown else outcome
             error = outcome.error
             now = self._pace.clock()
             if isinstance(error, RateLimited):
@@ -166,6 +170,46 @@ class Sender:
         if isinstance(error, httpx.TimeoutException):
             return _Failure(TimedOut())
         return _Failure(ConnectionLost(), repeatable=True)
+
+
+class _InProcess:
+    """Calls of an app in this process, as `httpx.AsyncClient` would make them.
+
+    Proxies, cookies, redirects and credentials in the URL mean nothing there, and looking for them takes longer than
+    the embedded store takes to answer.
+    """
+
+    def __init__(self, transport: httpx.ASGITransport, headers: Mapping[str, str]) -> None:
+        self._transport = transport
+        self._headers = dict(headers)
+        self._urls: dict[str, httpx.URL] = {}
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+    ) -> httpx.Response:
+        # One entry a route.
+        parsed = self._urls.get(url) or self._urls.setdefault(url, httpx.URL(url))
+        request = httpx.Request(
+            method,
+            parsed,
+            params=params,
+            headers={**self._headers, **headers},
+            content=content,
+            extensions={"timeout": timeout.as_dict()},
+        )
+        response = await self._transport.handle_async_request(request)
+        await response.aread()
+        return response
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 def _why_unreachable(error: httpx.HTTPError) -> tuple[str, bool]:
