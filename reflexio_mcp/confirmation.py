@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, Field
 
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.traffic.codes import Changes, CodeMaker, PlanCode, PlansSeen, changes_between, read_code
+from reflexio_mcp.traffic.codes import Changes, CodeMaker, PlanCode, PlansSeen, changes_between
 from reflexio_mcp.traffic.plans import Plan
 
 __all__ = ["Question", "Reply", "Verdict", "ask_now", "can_ask", "settle", "weigh"]
@@ -112,7 +112,7 @@ def weigh(
         mode = "ask"
     fits = False
     if confirm.strip():
-        given = read_code(confirm)
+        given = codes.read(confirm)
         fits = given is not None and codes.fits(given, plan.marks, flags=plan.flags)
         if not fits:
             changes = _changes(codes, seen, plan, confirm, given)
@@ -122,8 +122,8 @@ def weigh(
     if mode == "preview":
         return Verdict(True, mode) if fits else _shown(codes, seen, plan, mode, "planned", now)
     if askable:
-        typed = len(plan.ids) > settings.confirm_above or plan.users > 1 or plan.everything
-        return Question(len(plan.ids) if typed else None)
+        typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
+        return Question(len(plan.goes) if typed else None)
     return Verdict(
         False,
         mode,
@@ -145,7 +145,7 @@ def _shown(
     lead = "Nothing is deleted yet. This would go:"
     if changes is not None:
         why = (
-            "confirm is not a code of this server"
+            "confirm is not a code that was given out here"
             if changes.code is None
             else f"confirm was given for other options ({changes.flags})"
             if changes.flags

@@ -3,20 +3,22 @@
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
 import anyio
 
 from reflexio_mcp.runtime import calm_collector
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server import ReflexioServer, build_server
 from reflexio_mcp.settings import Settings
 
 __all__ = ["serve"]
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for promised deletions after a signal; at the end of input there is no bound."""
+"""Longest wait for deletions that have begun or were promised, after a signal; at the end of input there is none."""
+
+LAST_WORDS_SECONDS: Final = 1.0
+"""Longest wait for the answers of calls that are through."""
 
 
 def serve(settings: Settings) -> int:
@@ -29,17 +31,30 @@ async def _serve(settings: Settings) -> None:
     server = build_server(settings)
     calm_collector()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_stop_on_signal, server.runtime.schedule.drain)
+        tasks.start_soon(_stop_on_signal, server)
         await server.run_stdio_async()
         tasks.cancel_scope.cancel()
 
 
-async def _stop_on_signal(drain: Callable[[], Awaitable[None]]) -> None:
+async def _stop_on_signal(server: ReflexioServer) -> None:
     signals = [signal.SIGINT] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM]
     with suppress(NotImplementedError), anyio.open_signal_receiver(*signals) as received:
         async for number in received:
-            with anyio.move_on_after(DRAIN_SECONDS):
-                await drain()
+            await _finish(server)
             # The reader is blocked on standard input, so an ordinary exit would wait for the client.
             sys.stderr.flush()
             os._exit(130 if number == signal.SIGINT else 0)
+
+
+async def _finish(server: ReflexioServer) -> None:
+    """Let deletions that have begun come to their end, and their calls to an answer; begin nothing any more."""
+    schedule = server.runtime.schedule
+    server.gate.refuse_new()
+    schedule.close()
+    if not schedule.running:
+        return
+    with anyio.move_on_after(DRAIN_SECONDS):
+        await schedule.drain()
+    with anyio.move_on_after(LAST_WORDS_SECONDS):
+        await server.gate.wait_idle()
+        await anyio.sleep(LAST_WORDS_SECONDS / 10)  # answers on their way to standard output

@@ -40,12 +40,14 @@ def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: boo
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
     span = iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
     all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
-    size = f"{counted(len(plan.ids), 'request')} ({counted(plan.interactions, 'interaction')})"
+    size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
     lines = [f"Delete {all_of_it}{size} {whose}, from {span}?"]
     if len(users) > 1:
         lines.append(f"Users: {_names(users)}")
     lines.append(f"Sessions: {_names(plan.count_by('session_id'))}")
-    words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.doomed if item.first_words]
+    if plan.kept:
+        lines.append(f"Only in recovery copies: {len(plan.kept):,}; they go from there.")
+    words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
     if words and not masked:
         lines.append(f"They begin (stored text): {', '.join(words[:WORDS_SHOWN])}")
     lines.append(_learned(plan))

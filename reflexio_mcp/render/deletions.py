@@ -16,9 +16,9 @@ from reflexio_mcp.render.words import (
     shown_id,
     visible,
 )
-from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
 from reflexio_mcp.traffic.codes import Changes
-from reflexio_mcp.traffic.deletion import Outcome, Receipt
+from reflexio_mcp.traffic.deletion import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.learnings import Learned
 from reflexio_mcp.traffic.plans import WORDS_SHOWN, Doomed, Plan
 from reflexio_mcp.traffic.times import iso
@@ -86,11 +86,12 @@ def _missing(plan: Plan) -> Facts:
 
 def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     """What a plan would take, as facts."""
-    if not plan.doomed:
+    if not plan.goes:
         return {"requests": 0, **dense(_missing(plan))}
     return dense(
         {
-            "requests": len(plan.doomed),
+            "requests": len(plan.goes),
+            "only_in_copies": len(plan.kept) or None,
             "interactions": plan.interactions,
             "first": iso(plan.first),
             "last": iso(plan.last),
@@ -100,7 +101,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "learned": _learned(plan.learned),
             "include_learnings": plan.include_learnings,
             "erase": plan.erase,
-            "examples": [_example(item, masked) for item in plan.doomed[:WORDS_SHOWN]],
+            "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
             **_missing(plan),
         }
     )
@@ -112,6 +113,8 @@ def plan_lines(facts: Facts) -> list[str]:
     lines = [
         f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
     ]
+    if "only_in_copies" in facts:
+        lines.append(f"only in recovery copies: {facts['only_in_copies']:,}; they go from there")
     lines += [
         f"{key}: " + ", ".join(f"{name} ({count:,})" for name, count in facts[key].items())
         for key in ("users", "sessions", "sources")
@@ -168,7 +171,7 @@ def planned(
     """
     facts = plan_facts(plan, masked=masked)
     structured: Facts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
-    body = plan_lines(facts) if plan.doomed else []
+    body = plan_lines(facts) if plan.goes else []
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
         body.append(_named("not found", facts["not_found"], count))
@@ -178,7 +181,7 @@ def planned(
         text.append(_change_words(structured["changed"]))
     if body:
         text.append(fence("\n".join(body)))
-    if plan.doomed:
+    if plan.goes:
         structured["survives"] = survivors(plan)
         text.append(structured["survives"])
     if code:
@@ -198,8 +201,8 @@ def _change_facts(changes: Changes, plan: Plan) -> Facts:
             "removed": named_ids(changes.removed),
         }
     # The earlier set is not known here: count what can have come since.
-    since = sum(item.created_at > changes.code.made_at for item in plan.doomed)
-    return facts | {"now_requests": len(plan.doomed), "arrived_since": since}
+    since = sum(item.created_at > changes.code.made_at for item in plan.goes)
+    return facts | {"now_requests": len(plan.goes), "arrived_since": since}
 
 
 def _change_words(facts: Facts) -> str:
@@ -215,10 +218,10 @@ def _change_words(facts: Facts) -> str:
     return f"{head}\n{fence(chr(10).join(lines))}" if lines else head
 
 
-def receipt_facts(done: Receipt, room: int = IDS_CHARS) -> Facts:
-    """A receipt as facts: what became of each id, counted, and named as far as `room` characters each allow."""
-    outcomes: tuple[Outcome, ...] = ("deleted", "still_present", "not_allowed", "unknown", "not_found")
-    counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in outcomes if done.count(outcome)}
+def receipt_facts(done: Receipt) -> Facts:
+    """A receipt as facts: what became of each id, counted, and named as far as there is room."""
+    counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in OUTCOMES if done.count(outcome)}
+    room = min(IDS_CHARS, 2 * IDS_CHARS // max(1, len(counts)))
     facts: Facts = {
         "status": "complete" if done.complete else "incomplete",
         "deleted": done.count("deleted"),
@@ -237,7 +240,8 @@ def receipt_facts(done: Receipt, room: int = IDS_CHARS) -> Facts:
         }
     )
     if done.failure is not None:
-        facts["failure"] = explain(done.failure)
+        # What took effect was read again; only where that failed is there nothing else to say.
+        facts["failure"] = explain(done.failure, "write" if done.count("unknown") else "read")
     return facts
 
 
@@ -245,14 +249,11 @@ def receipt(done: Receipt) -> Rendered:
     """What a deletion did."""
     facts = receipt_facts(done)
     counts = facts["counts"]
-    head = (
-        f"Deleted {facts['deleted']:,} of {counted(len(done.plan.ids), 'request')}, checked by reading again."
-    )
     lines = [
         _named(outcome.replace("_", " "), named, counts[outcome])
         for outcome, named in facts["outcomes"].items()
     ]
-    text = [head, fence("\n".join(lines))]
+    text = [_head(done), fence("\n".join(lines))]
     if done.by_others:
         text.append(
             f"{done.by_others:,} of them had been deleted by somebody else in the meantime; "
@@ -271,9 +272,43 @@ def receipt(done: Receipt) -> Rendered:
     if "failure" in facts:
         text.append(f"It stopped: {facts['failure']}")
     if not done.complete:
-        structured["next"] = "Call the same deletion again to finish; what is gone stays gone."
+        structured["next"] = _next(done)
         text.append(structured["next"])
     return Rendered("\n".join(text), structured)
+
+
+def _head(done: Receipt) -> str:
+    number, unknown = done.count("deleted"), done.count("unknown")
+    head = f"Deleted {number:,} of {counted(len(done.plan.goes), 'request')}"
+    if unknown and not number:
+        head = f"Whether any of {counted(unknown, 'request')} was deleted is not known: reading again failed."
+    elif unknown:
+        head += f"; of {unknown:,} it is not known, because reading again failed."
+    else:
+        head += ", checked by reading again."
+    if erased := done.count("erased_from_copies"):
+        head += f" {erased:,} that only recovery copies held are erased from them."
+    return head
+
+
+def _next(done: Receipt) -> str:
+    """What to do about what is left, by why it is left."""
+    steps: list[str] = []
+    if done.count("changed"):
+        steps.append(
+            "What is stored now under the changed ids is not what was agreed to and was left alone: look at it, "
+            "and delete it only if it shall go too."
+        )
+    if isinstance(done.failure, NotAuthorized):
+        steps.append("A repeat changes nothing until the operator sets a key that may delete them.")
+    elif isinstance(done.failure, RateLimited):
+        wait = max(1, round(done.failure.retry_after or 60))
+        steps.append(f"Call the same deletion again in {wait} s to finish; what is gone stays gone.")
+    elif done.count("unknown"):
+        steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
+    elif done.failure is not None or done.count("still_present") or not steps:
+        steps.append("Call the same deletion again to finish; what is gone stays gone.")
+    return " ".join(steps)
 
 
 def _survives(done: Receipt) -> str:

@@ -5,9 +5,11 @@ in the result (2026-07-28 on), the repeated call plans anew; its question carrie
 answer to a question that reads differently is not taken.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+import anyio.to_thread
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit
 
@@ -23,22 +25,33 @@ from reflexio_mcp.confirmation import (
 )
 from reflexio_mcp.render.consent import question_text
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.tools.context import Call, app_of, reach_of
 from reflexio_mcp.tools.progress import Beats
 from reflexio_mcp.traffic.plans import Plan, Progress, with_learned
 from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.recovery import Copies
 
 __all__ = ["Prepared", "ask", "prepare", "verdict_of"]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, and what is known before anybody is asked. `first` is `None` when there is nothing to delete."""
+    """A plan, and what is known before anybody is asked.
+
+    Args:
+        plan: what would go.
+        first: the verdict or the question; `None` when there is nothing to delete.
+        confirm: as the call brought it.
+        beats: the call's signs of life.
+        read_at: when the reading behind the plan began, monotonic seconds.
+    """
 
     plan: Plan
     first: Verdict | Question | None
     confirm: str
     beats: Beats
+    read_at: float
 
 
 async def prepare(
@@ -61,20 +74,39 @@ async def prepare(
     app, reach = app_of(call), reach_of(call)
     guards, codes = app.doors.safeguards, app.doors.codes(reach)
     beats = Beats(call)
+    read_at = time.monotonic()
     async with beats.steady("looking up"):
         try:
             plan = await look_up(reach, beats)
             plan = replace(plan, include_learnings=include_learnings, erase=erase)
+            plan = await _with_kept(reach, plan, guards.copies, codes.scope)
             plan = await with_learned(reach, plan)
         except ReflexioError as error:
             # Only reads so far, whatever this class of failure says of a write.
             error.effect = "none"
             raise
-    if not plan.doomed:
-        return Prepared(plan, None, confirm, beats)
-    guards.cap.check(codes.scope, len(plan.ids))
+    if not plan.goes:
+        return Prepared(plan, None, confirm, beats, read_at)
+    guards.cap.check(codes.scope, len(plan.goes))
     first = weigh(app.settings, codes, guards.seen, plan, confirm, askable=can_ask(call))
-    return Prepared(plan, first, confirm, beats)
+    return Prepared(plan, first, confirm, beats, read_at)
+
+
+async def _with_kept(reach: Reach, plan: Plan, copies: Copies, owner: str) -> Plan:
+    """The plan with what only recovery copies still hold of the set, where it is to be erased there too."""
+    if not plan.erase or not copies.days:
+        return plan
+    missing, stored, wanted = set(plan.not_found), set(plan.ids), plan.wanted
+
+    def matches(item: RequestWithInteractions) -> bool:
+        request = item.request
+        if request.request_id in stored or not reach.covers(request.user_id):
+            return False
+        return wanted.matches(item) if wanted else request.request_id in missing
+
+    kept = (await anyio.to_thread.run_sync(copies.holding, owner, matches)).items
+    held = {item.request_id for item in kept}
+    return replace(plan, kept=kept, not_found=tuple(one for one in plan.not_found if one not in held))
 
 
 async def ask(call: Call, prepared: Prepared) -> Verdict | Elicit[Reply]:

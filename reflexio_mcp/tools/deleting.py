@@ -12,11 +12,11 @@ from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.confirmation import Reply, Verdict
+from reflexio_mcp.confirmation import MULTI_ROUND, Reply, Verdict
 from reflexio_mcp.render.deletions import planned, receipt
 from reflexio_mcp.render.words import Rendered, visible
 from reflexio_mcp.tools.consenting import Prepared, ask, prepare, verdict_of
-from reflexio_mcp.tools.context import Call, answer, app_of, hides, reach_of
+from reflexio_mcp.tools.context import App, Call, answer, app_of, hides, reach_of
 from reflexio_mcp.tools.parameters import (
     AgentVersion,
     Confirm,
@@ -150,7 +150,9 @@ async def prepare_set(
             end_time=end_time,
             contains=contains,
         )
-        return replace(await plan_filter(reach, wanted, progress=progress), everything=everything)
+        plan = await plan_filter(reach, wanted, progress=progress)
+        # Beside a filter it adds nothing: what is narrower is meant.
+        return replace(plan, everything=everything and not named and not wanted.contains)
 
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
 
@@ -186,7 +188,7 @@ async def _finish(
     app, reach, plan = app_of(call), reach_of(call), prepared.plan
     # What was found without being read is planned without being shown.
     masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
-    if not plan.doomed:
+    if not plan.goes:
         return answer(await _nothing_there(call, prepared))
     verdict = verdict_of(prepared, consent)
     if not verdict.act:
@@ -203,28 +205,35 @@ async def _finish(
     guards = app.doors.safeguards
     owner = app.doors.codes(reach).scope
     agreed = Agreed(tool, _client_of(call), verdict.mode, owner, reach.user_id)
-    if wait:
-        # Begun is begun: a caller that goes away, or a server that stops, leaves no half of it.
-        done: Receipt | None = None
-        with anyio.CancelScope(shield=True):
-            async with prepared.beats.steady("deleting"):
-                done = await carry_out(reach, plan, agreed, guards, progress=prepared.beats)
-        assert done is not None
-        if anyio.current_effective_deadline() == -math.inf:
-            # Nobody will read this answer any more.
-            app.schedule.keep(plan.what, reach.owner, done)
-        app.watchers.tell(reach, _gone(done))
-        return answer(receipt(done))
+    # A person who was asked over the open connection had all the time in the world.
+    asked = verdict.mode == "ask" and (call.protocol_version or "") < MULTI_ROUND
+    read_at = None if asked else prepared.read_at
 
     async def work() -> Receipt:
-        done = await carry_out(reach, plan, agreed, guards)
+        progress = prepared.beats if wait else None
+        done = await carry_out(reach, plan, agreed, guards, read_at=read_at, progress=progress)
         app.watchers.tell(reach, _gone(done))
         return done
 
     job: Job = app.schedule.start(app.tasks, plan.what, reach.owner, work)
+    if wait:
+        return await _waited(app, job, prepared)
     following = f"The receipt will be in get_status as deletion {job.number}."
     lead = "Scheduled, not yet done. This will go:"
     return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=masked))
+
+
+async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
+    # Begun is begun: where the caller goes away or the server stops, the job goes on, and this waits for it.
+    with anyio.CancelScope(shield=True):
+        async with prepared.beats.steady("deleting"):
+            await job.finished.wait()
+    if anyio.current_effective_deadline() > -math.inf:
+        app.schedule.answered(job)
+    # Else nobody will read this answer any more: what came of it stays in the status.
+    if job.receipt is None:
+        raise job.error or TimeoutError
+    return answer(receipt(job.receipt))
 
 
 def _gone(done: Receipt) -> list[Changed]:
@@ -248,10 +257,16 @@ async def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
     if before := guards.seen.recall(scope, prepared.confirm):
         changes = changes_between(before, {}, read_code(prepared.confirm))
     if guards.copies.days and plan.not_found:
-        held = await anyio.to_thread.run_sync(guards.copies.holding, scope, plan.not_found)
-        if names := ", ".join(copy.copy_id for copy in held[:5]):
+        held = await anyio.to_thread.run_sync(guards.copies.holding_ids, scope, plan.not_found)
+        if names := ", ".join(copy.copy_id for copy in held.copies[:5]):
             following = (
-                f"A recovery copy still holds it until its days are over (copy_id={names}). {following}"
+                f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "
+                "erase=true to remove it from there, or put it back with restore_requests."
+            )
+        elif held.unreadable:
+            names = ", ".join(copy.copy_id for copy in held.unreadable[:5])
+            following = (
+                f"A recovery copy that cannot be read may still hold it (copy_id={names}). {following}"
             )
     return planned(
         plan, lead=lead[0].upper() + lead[1:], status="not_found", following=following, changes=changes

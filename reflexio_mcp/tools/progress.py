@@ -1,5 +1,6 @@
 """Signs of life of a long call."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -19,6 +20,8 @@ SILENCE_SECONDS: Final = 10.0
 SEND_SECONDS: Final = 1.0
 """How long one message may take to be taken."""
 
+logger = logging.getLogger("reflexio_mcp")
+
 
 class Beats:
     """Progress of one call, numbers always growing over all its stages."""
@@ -28,7 +31,7 @@ class Beats:
         self._sent = 0
         self._last = anyio.current_time()
         self._words = "working"
-        self._nobody_reads = False
+        self._nobody_reads = not _is_read(call)
 
     async def __call__(self, what: str, done: int, total: int | None) -> None:
         """Note how far it is, and say so when the last message is old enough."""
@@ -44,6 +47,9 @@ class Beats:
             words: what is being done, until something is noted.
         """
         self._words = words
+        if self._nobody_reads:
+            yield self
+            return
         failure: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_beating)
@@ -66,7 +72,17 @@ class Beats:
         if self._nobody_reads:
             return
         self._sent += 1
-        # The stream of a caller that has gone away takes nothing and refuses nothing.
+        # The stream of a caller that has gone away takes nothing, or breaks: the work goes on without it.
         with anyio.move_on_after(SEND_SECONDS) as limit:
-            await self._call.report_progress(self._sent, None, self._words)
-        self._nobody_reads = limit.cancelled_caught
+            try:
+                await self._call.report_progress(self._sent, None, self._words)
+            except Exception as error:  # noqa: BLE001 - whatever a closed transport raises
+                logger.debug("progress could not be sent: %s", type(error).__name__)
+                self._nobody_reads = True
+        self._nobody_reads = self._nobody_reads or limit.cancelled_caught
+
+
+def _is_read(call: Call) -> bool:
+    """Whether the caller asked for progress; in memory it does so by a callback, which the request does not show."""
+    context = call.request_context
+    return context.request is None or "progress_token" in (context.meta or {})

@@ -3,16 +3,15 @@
 from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.deletions import receipt_facts
-from reflexio_mcp.render.words import Facts, Rendered, dense, visible
+from reflexio_mcp.render.jobs import jobs_shown
+from reflexio_mcp.render.words import BUDGET, Facts, Rendered, dense, visible
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.context import App, Call, answer, app_of, reach_of
 from reflexio_mcp.tools.failures import describe
-from reflexio_mcp.tools.specs import OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.tools.specs import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
 from reflexio_mcp.traffic.reach import Reach
-from reflexio_mcp.traffic.scheduling import Job
 
 __all__ = ["SPECS"]
 
@@ -30,11 +29,10 @@ async def get_status(call: Call) -> CallToolResult:
             "interactions_per_publish": limits.MAX_INTERACTIONS,
             "ids_per_deletion": limits.MAX_DELETE_IDS,
         },
-        "deletions": [
-            _job(job, newest=index == 0) for index, job in enumerate(app.schedule.jobs(reach.owner))
-        ],
     }
-    return answer(Rendered("\n".join(_lines(facts)), facts))
+    lines = _lines(facts)
+    told = jobs_shown(app.schedule.jobs(reach.owner), BUDGET - len("\n".join(lines)))
+    return answer(Rendered("\n".join([*lines, *told.lines]), facts | told.facts))
 
 
 async def _backend(app: App, reach: Reach) -> Facts:
@@ -61,16 +59,6 @@ def _policy(settings: Settings) -> Facts:
     )
 
 
-def _job(job: Job, *, newest: bool) -> Facts:
-    facts: Facts = {"number": job.number, "what": visible(job.what), "state": job.state}
-    if job.failure:
-        facts["failure"] = job.failure
-    if job.receipt is not None:
-        # All of them together have to stay an answer; the newest has room for its ids.
-        facts["receipt"] = receipt_facts(job.receipt, room=2_600 if newest else 200)
-    return facts
-
-
 def _lines(facts: Facts) -> list[str]:
     backend = facts["backend"]
     state = "reachable" if backend["reachable"] else f"NOT reachable: {backend['problem']}"
@@ -85,14 +73,6 @@ def _lines(facts: Facts) -> list[str]:
         f"{group}: " + ", ".join(f"{key} {value}" for key, value in facts[group].items())
         for group in ("policy", "limits")
     ]
-    for job in facts["deletions"]:
-        line = f"deletion {job['number']} ({job['what']}): {job['state']}"
-        if "failure" in job:
-            line += f": {job['failure']}"
-        if "receipt" in job:
-            counts = ", ".join(f"{outcome} {count:,}" for outcome, count in job["receipt"]["counts"].items())
-            line += f": {counts or 'nothing was there'}"
-        lines.append(line)
     return lines
 
 
@@ -109,6 +89,7 @@ SPECS = (
             policy=OBJECT,
             limits=OBJECT,
             deletions=OBJECTS,
+            deletions_left_out=INTEGER,
         ),
         read_only=True,
     ),

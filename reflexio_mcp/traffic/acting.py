@@ -1,6 +1,7 @@
 """A deletion with everything around it: the hourly cap, the recovery copy, the audit log, the receipt."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,19 +13,23 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.cap import HourlyCap
 from reflexio_mcp.traffic.codes import PlansSeen
-from reflexio_mcp.traffic.deletion import Receipt, execute
+from reflexio_mcp.traffic.deletion import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.journal import Journal
-from reflexio_mcp.traffic.locating import Progress, read_set
+from reflexio_mcp.traffic.locating import Progress
 from reflexio_mcp.traffic.plans import Plan
 from reflexio_mcp.traffic.reach import Reach
-from reflexio_mcp.traffic.recovery import Copies, CopyWriter
+from reflexio_mcp.traffic.recovery import Copies, Copy, CopyWriter
+from reflexio_mcp.traffic.rereading import Reread, read_again
 
 __all__ = ["Agreed", "Safeguards", "carry_out"]
 
 NOT_CLOSED: Final = "The audit log could not be written any more; its entry for this deletion stays open."
 NOT_FORGOTTEN: Final = (
-    "An older recovery copy that holds some of these could not be changed; they are still in it."
+    "{what} could not be read or changed (copy_id={names}); whether some of these are still in there is not known. "
+    "Ask the operator to look at the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them."
 )
+NAMED: Final = 5
+"""Recovery copies a sentence names."""
 
 
 @dataclass
@@ -72,21 +77,31 @@ class Agreed:
 
 
 async def carry_out(
-    reach: Reach, plan: Plan, agreed: Agreed, safeguards: Safeguards, *, progress: Progress | None = None
+    reach: Reach,
+    plan: Plan,
+    agreed: Agreed,
+    safeguards: Safeguards,
+    *,
+    read_at: float | None = None,
+    progress: Progress | None = None,
 ) -> Receipt:
     """Delete what a plan names, as far as the safeguards let it.
 
+    Args:
+        read_at: when the reading behind the plan began, monotonic seconds; `None` when somebody else had time
+            since, so that it has to be made again.
+
     Raises:
         CapReached, NotRecorded: nothing was deleted.
-        ReflexioError: the contents could not be read for their copy; nothing was deleted.
+        ReflexioError: what is there could not be read again; nothing was deleted.
     """
-    number = len(plan.ids)
+    number = len(plan.goes)
     safeguards.cap.take(agreed.owner, number)
     deleted = 0
     try:
-        receipt = await _recorded(reach, plan, agreed, safeguards, progress)
+        receipt = await _recorded(reach, plan, agreed, safeguards, read_at, progress)
         # What may have gone counts as gone.
-        deleted = receipt.count("deleted") + receipt.count("unknown")
+        deleted = receipt.count("deleted", "erased_from_copies", "unknown")
     except BaseException as error:
         if not isinstance(error, Exception):
             deleted = number
@@ -97,12 +112,20 @@ async def carry_out(
 
 
 async def _recorded(
-    reach: Reach, plan: Plan, agreed: Agreed, safeguards: Safeguards, progress: Progress | None
+    reach: Reach,
+    plan: Plan,
+    agreed: Agreed,
+    safeguards: Safeguards,
+    read_at: float | None,
+    progress: Progress | None,
 ) -> Receipt:
     copies = safeguards.copies
     await anyio.to_thread.run_sync(copies.prune)
-    keep = copies.days > 0 and not plan.erase
-    writer = await _copied(reach, plan, agreed.owner, copies, progress) if keep else None
+    writer: CopyWriter | None = None
+    found = Reread()
+    if copies.days > 0 and not plan.erase:
+        read_at = time.monotonic()
+        writer, found = await _copied(reach, plan, agreed.owner, copies, progress)
     journal = safeguards.journal
     try:
         opening = _opening(plan, agreed, writer)
@@ -114,53 +137,81 @@ async def _recorded(
     outcome, facts = "interrupted", dict[str, Any]()
     problems: list[str] = []
     try:
-        receipt = await execute(reach, plan, only=writer.ids if writer else None, progress=progress)
+        receipt = await execute(
+            reach,
+            plan,
+            only=writer.ids if writer else None,
+            changed=found.changed,
+            read_at=read_at,
+            progress=progress,
+        )
+        if plan.erase:
+            receipt = await _erased(receipt, agreed.owner, copies)
         outcome, facts = _closing(receipt)
+    except ReflexioError as error:
+        if writer:
+            copies.remove(agreed.owner, writer.copy_id)
+        outcome, facts = "nothing_deleted", {"failure": type(error).__name__}
+        raise
     finally:
         # Also when the call is cancelled: what follows is local and short.
         if entry and not entry.close(outcome, **facts):
             problems.append(NOT_CLOSED)
-    return await _kept(replace(receipt, problems=tuple(problems)), agreed.owner, copies, writer)
+    receipt = replace(receipt, problems=(*receipt.problems, *problems))
+    return await _kept(receipt, agreed.owner, copies, writer) if writer else receipt
 
 
 async def _copied(
     reach: Reach, plan: Plan, owner: str, copies: Copies, progress: Progress | None
-) -> CopyWriter:
+) -> tuple[CopyWriter, Reread]:
     writer = await anyio.to_thread.run_sync(copies.begin, owner)
-    marks = plan.marks
 
-    async def take(items: list[RequestWithInteractions]) -> None:
-        # A request that has taken a planned one's id is not what was agreed to.
-        same = [
-            one for one in items
-            if f"{one.request.created_at}/{len(one.interactions)}" == marks[one.request.request_id]
-        ]  # fmt: skip
-        await anyio.to_thread.run_sync(writer.add, same)
+    async def keep(items: list[RequestWithInteractions]) -> None:
+        await anyio.to_thread.run_sync(writer.add, items)
 
     try:
-        await read_set(reach, plan.ids, take, places=plan.places, progress=progress)
+        found = await read_again(reach, plan, keep=keep, progress=progress)
         await anyio.to_thread.run_sync(writer.finish)
-    except BaseException:
+    except BaseException as error:
         writer.discard()
+        if isinstance(error, ReflexioError):
+            # A read, whatever this class of failure says of a write.
+            error.effect = "none"
         raise
-    return writer
+    return writer, found
 
 
-async def _kept(receipt: Receipt, owner: str, copies: Copies, writer: CopyWriter | None) -> Receipt:
-    if writer is not None:
-        if not receipt.count("deleted") + receipt.count("unknown"):
-            await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
-        elif copy := copies.find(owner, writer.copy_id):
-            return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until)
-        return receipt
-    if receipt.plan.erase:
-        try:
-            gone = [*receipt.ids("deleted"), *receipt.ids("not_found")]
-            changed = await anyio.to_thread.run_sync(copies.forget, owner, gone)
-        except (OSError, ValueError):
-            return replace(receipt, problems=(*receipt.problems, NOT_FORGOTTEN))
-        return replace(receipt, forgotten=changed)
+async def _kept(receipt: Receipt, owner: str, copies: Copies, writer: CopyWriter) -> Receipt:
+    gone = {one for one in writer.ids if receipt.outcomes.get(one) in ("deleted", "unknown", "changed")}
+    if not gone:
+        await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
+    elif copy := copies.find(owner, writer.copy_id):
+        return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until)
     return receipt
+
+
+async def _erased(receipt: Receipt, owner: str, copies: Copies) -> Receipt:
+    """Take what is gone, and what only copies hold, out of the copies."""
+    kept = [item.request_id for item in receipt.plan.kept]
+    if receipt.failure is not None:
+        # What was learned from them may still have to be found by them.
+        receipt = replace(receipt, outcomes={**receipt.outcomes, **dict.fromkeys(kept, "still_present")})
+        kept = []
+    gone = [one for outcome in ("deleted", "not_found", "changed") for one in receipt.ids(outcome)]
+    if not kept and not gone:
+        return receipt
+    changed, failed = await anyio.to_thread.run_sync(copies.forget, owner, [*kept, *gone])
+    outcomes = {**receipt.outcomes, **dict.fromkeys(kept, "erased_from_copies")}
+    if failed and kept:
+        held = await anyio.to_thread.run_sync(copies.holding_ids, owner, kept)
+        outcomes.update((item.request_id, "still_present") for item in held.items)
+    problems = (*receipt.problems, _not_forgotten(failed)) if failed else receipt.problems
+    return replace(receipt, outcomes=outcomes, forgotten=changed, problems=problems)
+
+
+def _not_forgotten(failed: Sequence[Copy]) -> str:
+    what = "1 recovery copy" if len(failed) == 1 else f"{len(failed):,} recovery copies"
+    return NOT_FORGOTTEN.format(what=what, names=", ".join(copy.copy_id for copy in failed[:NAMED]))
 
 
 def _opening(plan: Plan, agreed: Agreed, writer: CopyWriter | None) -> Mapping[str, Any]:
@@ -170,6 +221,8 @@ def _opening(plan: Plan, agreed: Agreed, writer: CopyWriter | None) -> Mapping[s
         "consent": agreed.consent,
         "request_ids": list(plan.ids),
     }
+    if plan.kept:
+        facts["only_in_copies"] = [item.request_id for item in plan.kept]
     if agreed.user_id:
         facts["user_id"] = agreed.user_id
     if plan.include_learnings and plan.learned:
@@ -181,14 +234,11 @@ def _opening(plan: Plan, agreed: Agreed, writer: CopyWriter | None) -> Mapping[s
 
 
 def _closing(receipt: Receipt) -> tuple[str, dict[str, Any]]:
-    counts = {
-        outcome: receipt.count(outcome)
-        for outcome in ("deleted", "not_found", "not_allowed", "still_present", "unknown")
-    }
+    counts = {outcome: receipt.count(outcome) for outcome in OUTCOMES}
     facts: dict[str, Any] = {"counts": {outcome: count for outcome, count in counts.items() if count}}
     if receipt.by_others:
         facts["deleted_by_others"] = receipt.by_others
-    for outcome in ("not_allowed", "still_present", "unknown"):
+    for outcome in ("not_allowed", "still_present", "changed", "unknown"):
         if ids := receipt.ids(outcome):
             facts[outcome] = ids
     if receipt.learned_gone and receipt.learned_gone.count:

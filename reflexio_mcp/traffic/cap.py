@@ -42,8 +42,9 @@ class HourlyCap:
         room = self.room(owner)
         if room is None or number <= room:
             return
+        what = "1 request" if number == 1 else f"{number:,} requests"
         lead = (
-            f"Nothing was deleted: this would delete {number:,} requests, and {self.limit:,} an hour are allowed "
+            f"Nothing was deleted: this would delete {what}, and {self.limit:,} an hour are allowed "
             f"({room:,} left now)."
         )
         if number > self.limit:

@@ -2,7 +2,8 @@
 
 A code is bound to the exact set of ids (each with a mark that tells it from a later request of that id), the
 caller's scope and the moment of the plan by a key that stored text cannot know, so that a code written into a
-conversation by somebody else never fits. No state is kept: whoever has the key can check it.
+conversation by somebody else never fits. What it says of itself, its moment and number, has a seal of its own: it
+can be believed also when the set is another one by now. No state is kept: whoever has the key can check both.
 """
 
 import base64
@@ -19,12 +20,15 @@ __all__ = ["Changes", "CodeMaker", "PlanCode", "PlansSeen", "changes_between", "
 MARKS_KEPT: Final = 100_000
 """Ids that `PlansSeen` remembers over all its plans; the newest plan is kept whatever its size."""
 
-_CODE = re.compile(r"(\d{1,7})-([0-9a-z]{1,8})-([A-Z2-7]{16})")
+_SET_CHARS: Final = 16
+"""Characters of a code's seal that are for the set; the rest are for the code itself."""
+
+_CODE = re.compile(r"(\d{1,7})-([0-9a-z]{1,8})-([A-Z2-7]{24})")
 
 
 @dataclass(frozen=True, slots=True)
 class PlanCode:
-    """A code taken apart: how many requests it was for, when it was made (epoch seconds), and its seal."""
+    """A code taken apart: how many requests it says it is for, when it was made (epoch seconds), and its seals."""
 
     count: int
     made_at: int
@@ -36,7 +40,7 @@ class Changes:
     """What is different between the set a code was made for and the set as it is.
 
     Args:
-        code: the code that was brought.
+        code: the code that was brought; `None` when nobody here made it.
         added, removed: the ids, where this process still knows the earlier set.
         known: whether it does.
         flags: what the code was given for, when only that is different (`none` for neither option).
@@ -75,19 +79,34 @@ class CodeMaker:
             now: epoch seconds.
         """
         made_at = int(now)
-        return f"{len(marks)}-{_base36(made_at)}-{self._seal(marks, flags, made_at)}"
+        seals = self._seal(marks, flags, made_at) + self._own_seal(len(marks), made_at)
+        return f"{len(marks)}-{_base36(made_at)}-{seals}"
+
+    def read(self, text: str) -> PlanCode | None:
+        """Take a code apart; `None` when it was not made with this key for this scope."""
+        code = read_code(text)
+        if code is None:
+            return None
+        own = self._own_seal(code.count, code.made_at)
+        return code if hmac.compare_digest(code.seal[_SET_CHARS:], own) else None
 
     def fits(self, code: PlanCode, marks: Mapping[str, str], *, flags: str) -> bool:
         """Whether the code was made for exactly this set. Compares in constant time."""
-        return hmac.compare_digest(code.seal, self._seal(marks, flags, code.made_at))
+        return hmac.compare_digest(code.seal[:_SET_CHARS], self._seal(marks, flags, code.made_at))
 
     def _seal(self, marks: Mapping[str, str], flags: str, made_at: int) -> str:
-        digest = hmac.new(self._key, digestmod=hashlib.sha256)
         entries = (part for entry in sorted(marks.items()) for part in entry)
-        for part in (self._scope, flags, str(made_at), *entries):
+        return base64.b32encode(self._digest("set", flags, str(made_at), *entries)[:10]).decode()
+
+    def _own_seal(self, count: int, made_at: int) -> str:
+        return base64.b32encode(self._digest("code", str(count), str(made_at))[:5]).decode()
+
+    def _digest(self, *parts: str) -> bytes:
+        digest = hmac.new(self._key, digestmod=hashlib.sha256)
+        for part in (self._scope, *parts):
             raw = part.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(8, "big") + raw)
-        return base64.b32encode(digest.digest()[:10]).decode()
+        return digest.digest()
 
 
 class PlansSeen:
@@ -102,6 +121,8 @@ class PlansSeen:
 
     def remember(self, owner: str, code: str, marks: Mapping[str, str]) -> None:
         """Keep the set of a code. `owner` is the scope it was made in; no other can ask for it."""
+        if again := self._plans.pop((owner, code), None):
+            self._marks -= len(again)
         self._plans[owner, code] = dict(marks)
         self._marks += len(marks)
         while self._marks > MARKS_KEPT and len(self._plans) > 1:
@@ -124,7 +145,7 @@ def changes_between(before: Mapping[str, str], after: Mapping[str, str], given: 
 
 
 def read_code(text: str) -> PlanCode | None:
-    """Take a code apart; `None` when it does not have the form of one."""
+    """Take a code apart without looking at its seals; `None` when it does not have the form of one."""
     if not (match := _CODE.fullmatch(text.strip())):
         return None
     return PlanCode(int(match[1]), int(match[2], 36), match[3])

@@ -1,25 +1,43 @@
 """Acting on a plan, and the receipt that says what came of it."""
 
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
-from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
+from reflexio_mcp.rest.models import DeleteReply
 from reflexio_mcp.traffic.learnings import Learned, delete_learned, find_learned
-from reflexio_mcp.traffic.locating import Progress, read_set
+from reflexio_mcp.traffic.locating import Progress
 from reflexio_mcp.traffic.plans import Plan
 from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.rereading import read_again
 
-__all__ = ["Outcome", "Receipt", "execute"]
+__all__ = ["OUTCOMES", "Outcome", "Receipt", "execute"]
 
 BATCH: Final = 2_000
 """Ids in one call: few enough for a call's time limit, enough to cost no time themselves."""
 
-Outcome = Literal["deleted", "not_found", "not_allowed", "still_present", "unknown"]
-"""What became of one id. `unknown` is said only where the re-read itself failed."""
+FRESH_SECONDS: Final = 5.0
+"""A reading that began longer ago is made again before anything is deleted on its word."""
+
+Outcome = Literal[
+    "deleted", "erased_from_copies", "still_present", "not_allowed", "changed", "unknown", "not_found"
+]
+"""What became of one id. `changed` is an id that another request has taken since the plan: that one is left alone.
+`unknown` is said only where the re-read itself failed."""
+
+OUTCOMES: Final[tuple[Outcome, ...]] = (
+    "deleted",
+    "erased_from_copies",
+    "still_present",
+    "not_allowed",
+    "changed",
+    "unknown",
+    "not_found",
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +70,8 @@ class Receipt:
     forgotten: int = 0
     problems: tuple[str, ...] = ()
 
-    def count(self, outcome: Outcome) -> int:
-        return self._counts[outcome]
+    def count(self, *outcomes: Outcome) -> int:
+        return sum(self._counts[one] for one in outcomes)
 
     @cached_property
     def _counts(self) -> Counter[Outcome]:
@@ -65,42 +83,57 @@ class Receipt:
     @property
     def complete(self) -> bool:
         """Whether everything planned is gone."""
-        left = self.count("still_present") + self.count("not_allowed") + self.count("unknown")
+        left = self.count("still_present", "not_allowed", "changed", "unknown")
         learned = self.plan.include_learnings and (self.learned_left is None or self.learned_left.count > 0)
         return self.failure is None and left == 0 and not learned
 
 
 async def execute(
-    reach: Reach, plan: Plan, *, only: Collection[str] | None = None, progress: Progress | None = None
+    reach: Reach,
+    plan: Plan,
+    *,
+    only: Collection[str] | None = None,
+    changed: Collection[str] = (),
+    read_at: float | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Receipt:
     """Delete exactly the planned requests and read again what is there.
 
     Always by id: a call for a whole session would also take what has arrived since the plan, and everybody
-    else's requests in it. Learnings go first: once its requests are gone, they could not be found any more.
+    else's requests in it. An id may have been taken by another request since, so nothing is deleted on the word
+    of a reading that is not fresh. Learnings go first: once its requests are gone, they could not be found any more.
 
     Args:
         plan: the set; those it did not find stay `not_found`.
         only: the planned ids that may go (all when `None`); the others were seen to be gone already.
+        changed: the planned ids that were seen to be another request's.
+        read_at: when the reading that found them began, by `clock`; `None` when somebody else had time since.
         progress: told after every batch.
+        clock: monotonic seconds.
 
     Returns:
         The receipt. A failure of the service half-way does not raise: it is in the receipt, with what is gone
         and what is not.
+
+    Raises:
+        ReflexioError: what is there could not be read again; nothing was deleted.
     """
     ids = [one for one in plan.ids if only is None or one in only]
-    act = _Act(reach, plan)
+    act = _Act(reach, plan, changed)
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     if plan.include_learnings:
         await act.delete_learnings()
-    for start in range(0, len(ids), BATCH):
+    for number, batch in enumerate(batches):
         if act.failure:
             break
-        await act.delete(ids[start : start + BATCH])
+        if read_at is None or clock() - read_at > FRESH_SECONDS:
+            batch = await act.still_same(batch)
+        if batch:
+            await act.delete(batch)
         if progress:
-            await progress("deleted", min(start + BATCH, len(ids)), len(ids))
+            await progress("deleted", min((number + 1) * BATCH, len(ids)), len(ids))
     outcomes = await act.outcomes(ids, progress)
-    for one in plan.ids:
-        outcomes.setdefault(one, "not_found")
-    outcomes.update(dict.fromkeys(plan.not_found, "not_found"))
     if plan.include_learnings and act.failure is None:
         # What was still being learned when the requests went.
         await act.delete_learnings(late=True)
@@ -116,17 +149,41 @@ async def execute(
 
 
 class _Act:
-    def __init__(self, reach: Reach, plan: Plan) -> None:
+    def __init__(self, reach: Reach, plan: Plan, changed: Collection[str]) -> None:
         self._reach = reach
         self._plan = plan
+        self._changed = set(changed)
         self._gone_before: set[str] = set()
+        self._sent: set[str] = set()
+        self._begun = False
         self.failure: ReflexioError | None = None
         self.by_others = 0
         self.learned_gone: Learned | None = None
         self.learned_left: Learned | None = None if plan.include_learnings else plan.learned
         self.correlation_ids: list[str] = []
 
+    async def still_same(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that are still what was planned.
+
+        Raises:
+            ReflexioError: it could not be read, and nothing was deleted so far.
+        """
+        try:
+            found = await read_again(self._reach, self._plan.part(set(ids)))
+        except ReflexioError as error:
+            if not self._begun:
+                # A read so far, whatever this class of failure says of a write.
+                error.effect = "none"
+                raise
+            self.failure = error
+            return []
+        self._changed |= found.changed
+        self._gone_before.update(one for one in ids if one not in found.same and one not in found.changed)
+        return [one for one in ids if one in found.same]
+
     async def delete(self, ids: list[str]) -> None:
+        self._begun = True
+        self._sent.update(ids)
         try:
             reply = await self._reach.client.delete_requests_by_ids(ids)
         except ReflexioError as error:
@@ -141,42 +198,50 @@ class _Act:
             self.correlation_ids.append(reply.correlation_id)
         if reply.deleted_count is None:
             return
-        missing = len(ids) - reply.deleted_count
-        if reply.deleted_count == 0:
+        count = min(max(reply.deleted_count, 0), len(ids))
+        if count == 0:
             # Every one of them was gone before, so none of them is ours.
             self._gone_before.update(ids)
-        elif missing > 0:
-            self.by_others += missing
+        else:
+            self.by_others += len(ids) - count
 
     async def outcomes(self, ids: list[str], progress: Progress | None) -> dict[str, Outcome]:
-        if not ids:
-            return {}
-        present: set[str] = set()
-
-        async def take(items: list[RequestWithInteractions]) -> None:
-            present.update(item.request.request_id for item in items)
-
+        """What became of each planned id, in the plan's order, those not found last."""
+        left: Outcome = "not_allowed" if isinstance(self.failure, NotAuthorized) else "still_present"
+        became: dict[str, Outcome] = dict.fromkeys(self._plan.ids, "not_found")
         try:
-            await read_set(self._reach, ids, take, places=self._plan.places, progress=progress)
+            found = await read_again(self._reach, self._plan.part(set(ids)), progress=progress)
+            self._changed |= found.changed
+            for one in ids:
+                if one in found.same:
+                    became[one] = left
+                elif one in self._sent and one not in self._gone_before:
+                    became[one] = "deleted"
         except ReflexioError as error:
             self.failure = self.failure or error
-            return dict.fromkeys(ids, "unknown")
-        refused = isinstance(self.failure, NotAuthorized)
-        left: Outcome = "not_allowed" if refused else "still_present"
-        outcomes: dict[str, Outcome] = {}
-        for one in ids:
-            outcomes[one] = left if one in present else "not_found" if one in self._gone_before else "deleted"
-        return outcomes
+            became.update((one, "unknown") for one in ids if one not in self._gone_before)
+        became.update((one, "changed") for one in self._plan.ids if one in self._changed)
+        became.update(dict.fromkeys(self._plan.not_found, "not_found"))
+        return became
+
+    def _ids_by_user(self) -> dict[str, list[str]]:
+        """Whose learnings these are: what was learned from a request that took an id is not among them."""
+        by_user = {
+            user: [one for one in ids if one not in self._changed]
+            for user, ids in self._plan.ids_by_user.items()
+        }
+        return {user: ids for user, ids in by_user.items() if ids}
 
     async def delete_learnings(self, *, late: bool = False) -> None:
         planned = self._plan.learned or Learned()
         try:
             if late:
-                planned = await find_learned(self._reach, self._plan.ids_by_user)
+                planned = await find_learned(self._reach, self._ids_by_user())
             self.learned_left = planned
             if planned.count:
+                self._begun = True
                 await delete_learned(self._reach, planned)
-                self.learned_left = await find_learned(self._reach, self._plan.ids_by_user)
+                self.learned_left = await find_learned(self._reach, self._ids_by_user())
         except ReflexioError as error:
             self.failure = error
             self.learned_left = None

@@ -5,10 +5,19 @@ TrafficError
 ├── NotStored      nothing with that id is visible to this caller
 ├── CapReached     more deletions than an hour may have; nothing was deleted
 ├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
+├── Stopping       the server is about to end; nothing was deleted
 └── OutcomeUnclear a publish whose answer was lost; says how to repeat it
 """
 
-__all__ = ["CapReached", "InvalidInput", "NotRecorded", "NotStored", "OutcomeUnclear", "TrafficError"]
+__all__ = [
+    "CapReached",
+    "InvalidInput",
+    "NotRecorded",
+    "NotStored",
+    "OutcomeUnclear",
+    "Stopping",
+    "TrafficError",
+]
 
 
 class TrafficError(Exception):
@@ -38,6 +47,10 @@ class CapReached(TrafficError):
 
 class NotRecorded(TrafficError):
     """A record that has to stand before a deletion could not be written; nothing was deleted."""
+
+
+class Stopping(TrafficError):
+    """The server is about to end; nothing was deleted."""
 
 
 class OutcomeUnclear(TrafficError):

@@ -40,10 +40,6 @@ class Learned:
     def count(self) -> int:
         return len(self.profiles) + len(self.playbooks)
 
-    def within(self, other: "Learned") -> "Learned":
-        """What of this is in `other` too."""
-        return Learned(self.profiles & other.profiles, self.playbooks & other.playbooks)
-
     def joined(self, other: "Learned") -> "Learned":
         """This and `other` together."""
         return Learned(self.profiles | other.profiles, self.playbooks | other.playbooks)

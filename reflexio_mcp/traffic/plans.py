@@ -1,8 +1,9 @@
 """What a deletion would take, looked up and not guessed."""
 
 import hashlib
+import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -24,6 +25,8 @@ __all__ = [
     "Doomed",
     "Plan",
     "Progress",
+    "doomed",
+    "mark_of",
     "plan_filter",
     "plan_ids",
     "plan_session",
@@ -51,6 +54,21 @@ class Doomed:
     interactions: int
     first_words: str
 
+    @property
+    def mark(self) -> str:
+        """What tells the request apart from another one that took its id, as `mark_of`."""
+        return _mark(self.created_at, self.interactions, self.user_id, self.session_id)
+
+
+def mark_of(item: RequestWithInteractions) -> str:
+    """What tells a stored request apart from another one that took its id."""
+    request = item.request
+    return _mark(request.created_at, len(item.interactions), request.user_id, request.session_id)
+
+
+def _mark(created_at: int, interactions: int, user_id: str, session_id: str) -> str:
+    return json.dumps([created_at, interactions, user_id, session_id])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,7 +76,8 @@ class Plan:
 
     Args:
         what: the target in words.
-        doomed: the requests, newest first.
+        doomed: the stored requests, newest first.
+        kept: requests that are stored no more and that only recovery copies hold, from which they go.
         not_found: ids that were asked for and that this caller cannot see.
         wanted: the filter that selects the set, when it was not given by ids.
         everything: the caller asked for all there is.
@@ -69,6 +88,7 @@ class Plan:
 
     what: str
     doomed: tuple[Doomed, ...]
+    kept: tuple[Doomed, ...] = ()
     not_found: tuple[str, ...] = ()
     wanted: TrafficFilter | None = None
     everything: bool = False
@@ -81,26 +101,33 @@ class Plan:
         object.__setattr__(self, "ids", tuple(item.request_id for item in self.doomed))
 
     @property
+    def goes(self) -> tuple[Doomed, ...]:
+        """All that would go, stored or only kept."""
+        return (*self.doomed, *self.kept)
+
+    @property
     def interactions(self) -> int:
-        return sum(item.interactions for item in self.doomed)
+        return sum(item.interactions for item in self.goes)
 
     @property
     def first(self) -> int:
-        return min(item.created_at for item in self.doomed)
+        return min(item.created_at for item in self.goes)
 
     @property
     def last(self) -> int:
-        return max(item.created_at for item in self.doomed)
+        return max(item.created_at for item in self.goes)
 
     @property
     def users(self) -> int:
         """How many users lose something."""
-        return len({item.user_id for item in self.doomed})
+        return len({item.user_id for item in self.goes})
 
     @cached_property
     def marks(self) -> dict[str, str]:
-        """Each id with what tells the request apart from a later one that took its id."""
-        return {item.request_id: f"{item.created_at}/{item.interactions}" for item in self.doomed}
+        """Each id with what tells the request apart from another one that took its id."""
+        return {item.request_id: item.mark for item in self.doomed} | {
+            item.request_id: f"kept {item.mark}" for item in self.kept
+        }
 
     @property
     def flags(self) -> str:
@@ -118,15 +145,16 @@ class Plan:
     @cached_property
     def ids_by_user(self) -> dict[str, list[str]]:
         by_user: defaultdict[str, list[str]] = defaultdict(list)
-        for item in self.doomed:
+        for item in self.goes:
             by_user[item.user_id].append(item.request_id)
         return by_user
 
     @cached_property
     def places(self) -> list[TrafficFilter]:
         """The filters that select the set and as little else as can be told: by time, or by session."""
+        times = [item.created_at for item in self.doomed]
         bounded = replace(
-            self.wanted or TrafficFilter(), start=self.first, end=self.last, agent_version="", contains=""
+            self.wanted or TrafficFilter(), start=min(times), end=max(times), agent_version="", contains=""
         )
         spans: dict[str, tuple[int, int]] = {}
         for item in self.doomed:
@@ -135,17 +163,24 @@ class Plan:
         # A set given by ids tells nothing about what else lies in its time; its sessions do.
         if self.wanted is None and len(spans) * SESSIONS_AT_ONCE <= len(self.doomed):
             return [TrafficFilter(session_id=one, start=low, end=high) for one, (low, high) in spans.items()]
-        if self.users == 1:
+        if all(item.user_id == self.doomed[0].user_id for item in self.doomed):
             bounded = replace(bounded, user_id=self.doomed[0].user_id)
         return [bounded]
 
+    def part(self, ids: Collection[str]) -> "Plan":
+        """The plan of some of its stored requests."""
+        return replace(
+            self, doomed=tuple(item for item in self.doomed if item.request_id in ids), kept=(), not_found=()
+        )
+
     def count_by(self, name: str) -> list[tuple[str, int]]:
         """How many requests a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
-        counts: Counter[str] = Counter(getattr(item, name) for item in self.doomed)
+        counts: Counter[str] = Counter(getattr(item, name) for item in self.goes)
         return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def _doomed(item: RequestWithInteractions, *, words: bool = True) -> Doomed:
+def doomed(item: RequestWithInteractions, *, words: bool = True) -> Doomed:
+    """What a plan keeps of a request; without its first words where they are not `words` to show."""
     request = item.request
     return Doomed(
         request_id=request.request_id,
@@ -163,7 +198,7 @@ def _plan(
     what: str, found: Sequence[Doomed], not_found: Sequence[str] = (), wanted: TrafficFilter | None = None
 ) -> Plan:
     ordered = sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True)
-    return Plan(what, tuple(ordered), tuple(not_found), wanted)
+    return Plan(what, tuple(ordered), not_found=tuple(not_found), wanted=wanted)
 
 
 async def plan_ids(
@@ -180,7 +215,7 @@ async def plan_ids(
     found: dict[str, Doomed] = {}
 
     async def take(items: list[RequestWithInteractions]) -> None:
-        found.update((item.request.request_id, _doomed(item)) for item in items)
+        found.update((item.request.request_id, doomed(item)) for item in items)
 
     await read_set(reach, ids, take, progress=progress)
     missing = [one for one in ids if one not in found]
@@ -209,7 +244,7 @@ async def with_learned(reach: Reach, plan: Plan) -> Plan:
     Raises:
         ReflexioError: it could not be read, and is to be removed too.
     """
-    if not plan.doomed:
+    if not plan.goes:
         return plan
     most = None if plan.include_learnings else USERS_COUNTED
     try:
@@ -232,7 +267,7 @@ async def read_matching(
         # The newest requests are in the first sessions, and no other's words are ever shown.
         shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
         sessions += bool(matching)
-        found += [_doomed(item, words=index < shown) for index, item in enumerate(matching)]
+        found += [doomed(item, words=index < shown) for index, item in enumerate(matching)]
         if progress:
             await progress("looked up", walk.requests_seen, None)
     return found

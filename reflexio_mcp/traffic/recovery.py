@@ -2,7 +2,8 @@
 
 One file a deletion, readable by its owner alone, complete on the disk before anything is deleted. A copy belongs
 to the scope (backend and user) it was made in; no other scope sees it. The file's name carries when it was made
-and until when it is kept, so that it goes on time also after the setting has changed.
+and until when it is kept, so that it goes on time also after the setting has changed. What stands in a file is
+believed only when it is this user's own regular file and every line of it is what was written.
 """
 
 import contextlib
@@ -11,17 +12,19 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import BinaryIO, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.errors import NotRecorded
+from reflexio_mcp.traffic.plans import Doomed, doomed
 
-__all__ = ["Copies", "Copy", "CopyWriter", "contents", "read_at"]
+__all__ = ["Copies", "Copy", "CopyWriter", "Held", "contents", "read_at"]
 
 DAY: Final = 86_400
 HALF_WRITTEN_SECONDS: Final = 3_600
@@ -44,6 +47,21 @@ class Copy:
     kept_until: int
     requests: int
     path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What was found in recovery copies.
+
+    Args:
+        items: the requests, the newest copy's first, each id once.
+        copies: the copies that hold one of them.
+        unreadable: copies that could not be read, so that nobody knows what they hold.
+    """
+
+    items: tuple[Doomed, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    unreadable: tuple[Copy, ...] = ()
 
 
 class CopyWriter:
@@ -160,34 +178,59 @@ class Copies:
     def remove(self, owner: str, copy_id: str) -> None:
         """Remove one copy."""
         if copy := self.find(owner, copy_id):
-            copy.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                copy.path.unlink(missing_ok=True)
 
-    def holding(self, owner: str, request_ids: Collection[str]) -> list[Copy]:
-        """The copies of a scope that hold one of these requests."""
+    def holding_ids(self, owner: str, request_ids: Collection[str]) -> Held:
+        """What the copies of a scope hold of these requests."""
         wanted = set(request_ids)
-        return [copy for copy in self.of(owner) if any(_id_of(item) in wanted for item in _lines(copy.path))]
+        return self.holding(owner, lambda item: item.request.request_id in wanted)
 
-    def forget(self, owner: str, request_ids: Collection[str]) -> int:
-        """Take requests out of every copy of a scope; returns from how many copies.
+    def holding(self, owner: str, matches: Callable[[RequestWithInteractions], bool]) -> Held:
+        """What the copies of a scope hold of the requests that match."""
+        items: dict[str, Doomed] = {}
+        copies: list[Copy] = []
+        unreadable: list[Copy] = []
+        for copy in self.of(owner):
+            try:
+                found = [doomed(item) for item in _items(copy.path) if matches(item)]
+            except (OSError, ValueError):
+                unreadable.append(copy)
+                continue
+            if found:
+                copies.append(copy)
+            for item in found:
+                items.setdefault(item.request_id, item)
+        return Held(tuple(items.values()), tuple(copies), tuple(unreadable))
 
-        Raises:
-            OSError: a copy could not be written anew; it is as it was.
+    def forget(self, owner: str, request_ids: Collection[str]) -> tuple[int, list[Copy]]:
+        """Take requests out of every copy of a scope.
+
+        Returns:
+            How many copies were changed, and those that could not be read or written anew: they are as they were.
         """
         gone = set(request_ids)
-        changed = self.holding(owner, gone)
-        for copy in changed:
-            name = copy.path.name.removesuffix(".jsonl").rpartition("-")[0]
-            writer = CopyWriter(self._folder, name, copy.copy_id)
+        changed, failed = 0, list[Copy]()
+        for copy in self.of(owner):
             try:
-                for item in _lines(copy.path):
-                    if _id_of(item) not in gone:
-                        writer.add([RequestWithInteractions.model_validate(item)])
-                if writer.ids:
-                    writer.finish()
+                if any(item.request.request_id in gone for item in _items(copy.path)):
+                    self._write_anew(copy, gone)
+                    changed += 1
+            except (OSError, ValueError, NotRecorded):
+                failed.append(copy)
+        return changed, failed
+
+    def _write_anew(self, copy: Copy, gone: Collection[str]) -> None:
+        name = copy.path.name.removesuffix(".jsonl").rpartition("-")[0]
+        writer = CopyWriter(self._folder, name, copy.copy_id)
+        try:
+            for item in _items(copy.path):
+                if item.request.request_id not in gone:
+                    writer.add([item])
+            if not writer.ids or writer.finish() != copy.path:
                 copy.path.unlink(missing_ok=True)
-            finally:
-                writer.discard()
-        return len(changed)
+        finally:
+            writer.discard()
 
 
 def contents(copy: Copy) -> dict[str, int]:
@@ -199,29 +242,40 @@ def contents(copy: Copy) -> dict[str, int]:
     """
     found: list[tuple[int, str, int]] = []
     place = 0
-    with copy.path.open("rb") as file:
+    with _opened(copy.path) as file:
         for line in file:
-            request = json.loads(line)["request"]
-            found.append((int(request["created_at"]), str(request["request_id"]), place))
+            request = RequestWithInteractions.model_validate_json(line).request
+            found.append((request.created_at, request.request_id, place))
             place += len(line)
     return {request_id: start for _, request_id, start in sorted(found)}
 
 
 def read_at(copy: Copy, start: int) -> RequestWithInteractions:
-    """The request at a place in a copy."""
-    with copy.path.open("rb") as file:
+    """The request at a place in a copy.
+
+    Raises:
+        OSError, ValueError: it cannot be read any more.
+    """
+    with _opened(copy.path) as file:
         file.seek(start)
         return RequestWithInteractions.model_validate_json(file.readline())
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+def _items(path: Path) -> Iterator[RequestWithInteractions]:
+    with _opened(path) as file:
         for line in file:
-            yield cast("dict[str, Any]", json.loads(line))
+            yield RequestWithInteractions.model_validate_json(line)
 
 
-def _id_of(item: dict[str, Any]) -> str:
-    return str(item["request"]["request_id"])
+def _opened(path: Path) -> BinaryIO:
+    # Neither a link to elsewhere nor a pipe that would be waited for.
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.open(path, os.O_RDONLY | careful)
+    about = os.fstat(file)
+    if not stat.S_ISREG(about.st_mode) or (os.name != "nt" and about.st_uid != os.geteuid()):
+        os.close(file)
+        raise PermissionError(1, "not a file of this user")
+    return os.fdopen(file, "rb")
 
 
 def _label(owner: str) -> str:

@@ -86,7 +86,7 @@ async def restore(
         raise NotStored("No recovery copy has this copy_id. List the copies with restore_requests alone.")
     try:
         held = await anyio.to_thread.run_sync(contents, copy)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise NotStored(UNREADABLE) from error
     chosen = list(dict.fromkeys(one.strip() for one in request_ids)) or list(held)
     done = Restored(copy, {one: "left" if one in held else "not_in_copy" for one in chosen})
@@ -102,7 +102,11 @@ async def restore(
             break
         if done.outcomes[one] != "left":
             continue
-        item = await anyio.to_thread.run_sync(read_at, copy, held[one])
+        try:
+            item = await anyio.to_thread.run_sync(read_at, copy, held[one])
+        except (OSError, ValueError):
+            done.outcomes[one] = "not_restorable"
+            continue
         try:
             await _publish(reach, item, evaluation_only, done)
         except RateLimited as error:

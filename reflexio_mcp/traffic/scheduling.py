@@ -1,8 +1,9 @@
-"""Work that was promised and goes on after its call has returned."""
+"""Deletions that have begun or were promised: they go on to their end, whatever becomes of the call."""
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import anyio
@@ -10,17 +11,21 @@ from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.deletion import Receipt
-from reflexio_mcp.traffic.errors import TrafficError
+from reflexio_mcp.traffic.errors import Stopping, TrafficError
 
 __all__ = ["Job", "Schedule"]
 
 REMEMBERED: Final = 50
 """Finished jobs whose receipts can still be asked for."""
 
+STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
-@dataclass
+logger = logging.getLogger("reflexio_mcp")
+
+
+@dataclass(eq=False)
 class Job:
-    """One scheduled deletion. `owner` is the `Reach.owner` it belongs to; nobody else sees it."""
+    """One deletion. `owner` is the `Reach.owner` it belongs to; nobody else sees it."""
 
     number: int
     what: str
@@ -28,6 +33,8 @@ class Job:
     state: Literal["running", "done", "failed"] = "running"
     receipt: Receipt | None = None
     failure: str = ""
+    error: Exception | None = None
+    finished: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Schedule:
@@ -41,11 +48,18 @@ class Schedule:
         self._describe = describe
         self._jobs: deque[Job] = deque()
         self._count = 0
+        self._closed = False
         self._idle = anyio.Event()
         self._idle.set()
 
     def start(self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[Receipt]]) -> Job:
-        """Promise `work` and return at once. `tasks` must wait for its tasks before the process exits."""
+        """Begin `work` and return at once. `tasks` must wait for its tasks before the process exits.
+
+        Raises:
+            Stopping: nothing may begin any more.
+        """
+        if self._closed:
+            raise Stopping(STOPPING)
         self._count += 1
         job = Job(self._count, what, owner)
         self._jobs.append(job)
@@ -56,10 +70,14 @@ class Schedule:
         tasks.start_soon(self._run, job, work)
         return job
 
-    def keep(self, what: str, owner: str, receipt: Receipt) -> None:
-        """Keep the receipt of work whose caller went away before it was through."""
-        self._count += 1
-        self._jobs.append(Job(self._count, what, owner, "done", receipt))
+    def answered(self, job: Job) -> None:
+        """Forget a job whose caller has been told what came of it."""
+        if job in self._jobs:
+            self._jobs.remove(job)
+
+    def close(self) -> None:
+        """Begin nothing any more; what has begun goes on."""
+        self._closed = True
 
     def jobs(self, owner: str) -> list[Job]:
         """The jobs of one owner, the newest first."""
@@ -79,16 +97,16 @@ class Schedule:
         await self._idle.wait()
 
     async def _run(self, job: Job, work: Callable[[], Awaitable[Receipt]]) -> None:
-        # Shielded: a promise outlives the call, the connection and the signal to stop.
+        # Shielded: a deletion outlives the call, the connection and the signal to stop.
         with anyio.CancelScope(shield=True):
             try:
                 job.receipt = await work()
                 job.state = "done"
-            except (ReflexioError, TrafficError, OSError) as error:
-                job.state, job.failure = "failed", self._describe(error)
-            except Exception as error:
-                job.state, job.failure = "failed", self._describe(error)
-                raise
+            except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
+                job.state, job.failure, job.error = "failed", self._describe(error), error
+                if not isinstance(error, ReflexioError | TrafficError):
+                    logger.error("deletion %d failed: %s", job.number, type(error).__name__)
             finally:
+                job.finished.set()
                 if not self.running:
                     self._idle.set()
