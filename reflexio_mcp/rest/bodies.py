@@ -13,9 +13,12 @@ from reflexio_mcp.rest.replies import Answer, Call
 ReadT = TypeVar("ReadT", bound=Read)
 
 
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def encode(body: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _json.encode(body).encode()
     except UnicodeEncodeError:
         raise NotSent("a text holds half of a surrogate pair, which is no character") from None
     except (ValueError, TypeError, RecursionError):

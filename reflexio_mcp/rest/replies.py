@@ -1,5 +1,6 @@
 """What an answer of the server means: its data, or one error of the tree with text that is safe to show."""
 
+import functools
 import json
 import re
 import time
@@ -242,6 +243,7 @@ def _implied_wait(said: object) -> float | None:
     return float(int(found[1] or 1) * _UNIT_SECONDS[found[2]]) if found else None
 
 
+@functools.lru_cache(maxsize=8)  # the answers of one second bear the same date
 def http_time(text: str) -> float | None:
     """Return an HTTP date as epoch seconds, or `None` when it is none."""
     from datetime import UTC

@@ -17,6 +17,10 @@ class StoreError(Exception):
         self.message = message
 
 
+class WouldWait(Exception):
+    """Reading at once is not possible; a worker thread may wait for it. Never answered."""
+
+
 class StoreBusy(StoreError):
     """Another process kept the file locked for longer than this one waits."""
 

@@ -66,7 +66,7 @@ def learning_status(call: Call) -> Json:
             [{"type": "missing", "loc": ["query", "request_id"], "msg": "Field required", "input": None}]
         )
     try:
-        with call.store.reading() as connection:
+        with call.reading(short=True) as connection:
             evaluation_only = queries.is_evaluation_only(connection, call.query["request_id"])
     except StoreFailed as error:
         raise unavailable(error) from error
@@ -83,7 +83,7 @@ def get_requests(call: Call) -> list[bytes]:
     sessions = requests = 0
     last: str | None = None
     try:
-        with call.store.reading() as connection:
+        with call.reading(short=bool(body.request_id)) as connection:
             for session_id, group in queries.sessions(connection, body):
                 text = ",".join(compact(one) for one in group)
                 if session_id == last:
@@ -173,7 +173,7 @@ def delete_user_playbooks_by_ids(call: Call) -> Json:
 def whoami(call: Call) -> Json:
     message = ""
     try:
-        with call.store.reading():
+        with call.reading(short=True):
             pass
     except StoreFailed as error:
         message = error.message
@@ -188,7 +188,7 @@ def whoami(call: Call) -> Json:
 
 def health(call: Call) -> Json:
     try:
-        with call.store.reading():
+        with call.reading(short=True):
             return {"status": "healthy"}
     except StoreError as error:
         raise Answer(503, {"status": "unhealthy"}) from error
@@ -225,9 +225,12 @@ WRITING: Final = (
 )
 
 
+_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def compact(value: Any) -> str:
     """JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _json.encode(value)
 
 
 def unavailable(error: StoreError) -> Answer:
