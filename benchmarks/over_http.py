@@ -34,7 +34,7 @@ _META = {
 
 
 def measure() -> list[Figure]:
-    """A read and a publish."""
+    """Three reads and a publish."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         bare = [sys.executable, str(Path(__file__).parent / "bare_http_server.py")]
@@ -76,7 +76,9 @@ async def _compare(bare: str, ours: str) -> list[Figure]:
     await _load(ours, "publish_interaction", seen, 1)
     jobs: dict[str, tuple[str, str, Mapping[str, Any]]] = {
         "bare": (bare, "echo", {"text": "hello"}),
+        "get_status": (ours, "get_status", {}),
         "get_request": (ours, "get_request", {"request_id": "seen"}),
+        "list_requests": (ours, "list_requests", {"session_id": "seen"}),
         "publish_interaction": (ours, "publish_interaction", stored),
     }
     rates: dict[str, list[float]] = {name: [] for name in jobs}
