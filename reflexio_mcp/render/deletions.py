@@ -267,7 +267,8 @@ def receipt(done: Receipt) -> Rendered:
             f"Until {facts['copy_kept_until']} it can be put back: restore_requests with copy_id={done.copy_id}"
         )
     if done.forgotten:
-        text.append(f"Taken out of {done.forgotten:,} older recovery copies too.")
+        copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
+        text.append(f"Taken out of {copies}.")
     text += done.problems
     if "failure" in facts:
         text.append(f"It stopped: {facts['failure']}")
@@ -278,15 +279,17 @@ def receipt(done: Receipt) -> Rendered:
 
 
 def _head(done: Receipt) -> str:
-    number, unknown = done.count("deleted"), done.count("unknown")
-    head = f"Deleted {number:,} of {counted(len(done.plan.goes), 'request')}"
+    number, unknown, erased = (done.count(one) for one in ("deleted", "unknown", "erased_from_copies"))
+    if not done.plan.doomed:
+        return f"Erased {counted(erased, 'request')} of {len(done.plan.kept):,} that only recovery copies held."
+    head = f"Deleted {number:,} of {counted(len(done.plan.doomed), 'request')}"
     if unknown and not number:
         head = f"Whether any of {counted(unknown, 'request')} was deleted is not known: reading again failed."
     elif unknown:
         head += f"; of {unknown:,} it is not known, because reading again failed."
     else:
         head += ", checked by reading again."
-    if erased := done.count("erased_from_copies"):
+    if erased:
         head += f" {erased:,} that only recovery copies held are erased from them."
     return head
 
