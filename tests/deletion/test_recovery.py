@@ -123,15 +123,6 @@ async def test_erase_keeps_no_copy_and_takes_older_ones_along(world: World, era:
     assert rest["counts"] == {"already_there": 1}
 
 
-async def test_an_erased_request_that_only_a_copy_still_holds_is_not_hidden(world: World, era: str) -> None:
-    await world.put("r1")
-    async with world.connect(era, **ON) as caller:
-        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
-        facts = await caller.call("delete_request", request_id="r1", erase=True)
-    assert facts["status"] == "not_found"
-    assert copy_id in facts["next"]
-
-
 async def test_a_copy_belongs_to_the_scope_it_was_made_in(world: World, era: str) -> None:
     await world.put("r1", user="ada")
     async with world.connect(era, **ON, REFLEXIO_USER_ID="ada") as caller:

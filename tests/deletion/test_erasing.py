@@ -1,0 +1,214 @@
+"""`erase`: nothing of a request is left in recovery copies, also when a copy is all that is left, or is broken."""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deletion.support import BY_IDS, Person, World, agreeing, text_of
+
+pytestmark = pytest.mark.anyio
+
+ON: dict[str, str] = {"CONFIRM": "off", "RECOVERY_DAYS": "7"}
+
+
+def copies(world: World) -> list[Path]:
+    return sorted((world.folder / "copies").iterdir())
+
+
+async def only_in_copies(world: World, era: str) -> str:
+    """r1 and r2 of ada deleted with a copy; returns its id."""
+    await world.put("r1", text="words to erase", source="ide")
+    await world.put("r2", text="other words")
+    async with world.connect(era, **ON) as caller:
+        return (await caller.call("delete_session", session_id="s"))["copy_id"]
+
+
+async def test_what_only_a_copy_holds_is_shown_agreed_to_and_erased(world: World, era: str) -> None:
+    await only_in_copies(world, era)
+    wanted: dict[str, Any] = {"request_ids": ["r1", "nope"], "erase": True}
+    async with world.connect(era, CONFIRM="preview", RECOVERY_DAYS="7") as caller:
+        result = await caller.result("delete_requests", **wanted)
+        plan = result.structured_content
+        assert plan
+        assert plan["status"] == "planned"
+        assert plan["plan"]["only_in_copies"] == 1
+        assert plan["plan"]["not_found"] == ["nope"]
+        assert "only in recovery copies: 1" in text_of(result)
+        assert "words to erase" in "".join(one.read_text(encoding="utf-8") for one in copies(world))
+        done = await caller.result("delete_requests", **wanted, confirm=plan["confirm"])
+    facts = done.structured_content
+    assert facts
+    assert facts["outcomes"] == {"erased_from_copies": ["r1"], "not_found": ["nope"]}
+    assert facts["status"] == "complete"
+    assert facts["deleted"] == 0
+    assert text_of(done).startswith("Erased 1 request")
+    [copy] = copies(world)
+    assert "words to erase" not in copy.read_text(encoding="utf-8")
+    assert "other words" in copy.read_text(encoding="utf-8")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert world.backend.calls[BY_IDS] == 1
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+async def test_a_person_is_asked_before_a_copy_is_erased(world: World, era: str, agrees: bool) -> None:
+    await only_in_copies(world, era)
+    person = agreeing() if agrees else Person(lambda _: "decline")
+    async with world.connect(era, person, RECOVERY_DAYS="7") as caller:
+        facts = await caller.call("delete_request", request_id="r1", erase=True)
+    assert "Only in recovery copies: 1" in person.seen[0]
+    assert "cannot be undone" in person.seen[0]
+    assert facts["status"] == ("complete" if agrees else "declined")
+    held = "words to erase" in copies(world)[0].read_text(encoding="utf-8")
+    assert held is not agrees
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("delete_session", {"session_id": "s"}), ("delete_requests", {"user_id": "ada"})],
+)
+async def test_a_filter_finds_what_only_copies_hold_beside_what_is_stored(
+    world: World, era: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    await only_in_copies(world, era)
+    await world.put("r3")
+    await world.put("theirs", user="bob", session="t")
+    async with world.connect(era, **ON) as caller:
+        await caller.call("delete_request", request_id="theirs")
+        facts = await caller.call(tool, **arguments, erase=True)
+    assert facts["outcomes"] == {"deleted": ["r3"], "erased_from_copies": ["r2", "r1"]}
+    left = "".join(one.read_text(encoding="utf-8") for one in copies(world))
+    assert "theirs" in left
+    assert '"r1"' not in left
+
+
+async def test_without_erase_the_way_to_erase_it_is_said(world: World, era: str) -> None:
+    copy_id = await only_in_copies(world, era)
+    async with world.connect(era, **ON) as caller:
+        facts = await caller.call("delete_request", request_id="r1")
+    assert facts["status"] == "not_found"
+    assert f"copy_id={copy_id}" in facts["next"]
+    assert "erase=true" in facts["next"]
+    assert len(copies(world)) == 1
+
+
+async def test_a_deletion_that_failed_leaves_the_copies_for_a_repeat(world: World, era: str) -> None:
+    await only_in_copies(world, era)
+    await world.put("r3")
+    world.backend.failing[BY_IDS] = (0, 403)
+    async with world.connect(era, **ON) as caller:
+        facts = await caller.call("delete_session", session_id="s", erase=True)
+        assert facts["outcomes"] == {"still_present": ["r2", "r1"], "not_allowed": ["r3"]}
+        world.backend.failing.clear()
+        facts = await caller.call("delete_session", session_id="s", erase=True)
+    assert facts["outcomes"] == {"deleted": ["r3"], "erased_from_copies": ["r2", "r1"]}
+
+
+async def test_erasing_counts_towards_the_cap(world: World, era: str) -> None:
+    await only_in_copies(world, era)
+    async with world.connect(era, **ON, DELETE_CAP="1") as caller:
+        assert "2 requests" in await caller.refused("delete_session", session_id="s", erase=True)
+        assert (await caller.call("delete_request", request_id="r1", erase=True))["status"] == "complete"
+        assert "1 request, and 1 an hour" in await caller.refused(
+            "delete_request", request_id="r2", erase=True
+        )
+
+
+def _as_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _as_link(path: Path) -> None:
+    moved = path.with_name("elsewhere")
+    path.rename(moved)
+    path.symlink_to(moved)
+
+
+def _append(text: str) -> Callable[[Path], None]:
+    def act(path: Path) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    return act
+
+
+BROKEN: dict[str, Callable[[Path], None]] = {
+    "another object": _append('{"x":1}\n'),
+    "a list": _append("[]\n"),
+    "a number": _append("7\n"),
+    "nulls": _append('{"request": null, "interactions": null}\n'),
+    "no JSON": lambda path: path.write_bytes(b"\xff\xfe\x00 not JSON"),
+    "truncated": lambda path: os.truncate(path, path.stat().st_size - 20),
+    "a directory": _as_directory,
+    "a link": _as_link,
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)) and None,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_copy_that_cannot_be_read_is_said_and_ends_nothing(
+    world: World, era: str, how: str, wait: bool
+) -> None:
+    copy_id = await only_in_copies(world, era)
+    BROKEN[how](copies(world)[0])
+    await world.put("r3")
+    server = world.server(**ON)
+    async with world.connect(era, server=server) as caller:
+        facts = await caller.call("delete_request", request_id="r3", erase=True, wait_for_response=wait)
+        if not wait:
+            await server.runtime.schedule.drain()
+            facts = (await caller.call("get_status"))["deletions"][0]["receipt"]
+        assert facts["outcomes"] == {"deleted": ["r3"]}
+        assert copy_id in facts["problems"][0]
+        # The others are none the worse for it.
+        missing = await caller.call("delete_request", request_id="r1", erase=True)
+        assert missing["status"] == "not_found"
+        assert f"cannot be read may still hold it (copy_id={copy_id})" in missing["next"]
+        assert "cannot be read" in await caller.refused("restore_requests", copy_id=copy_id)
+    assert not await world.ids()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no owners of this kind")
+async def test_a_copy_that_somebody_else_put_there_is_not_believed(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_id = await only_in_copies(world, era)
+    async with world.connect(era, **ON) as caller:
+        monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+        assert "cannot be read" in await caller.refused("restore_requests", copy_id=copy_id)
+    assert not await world.ids()
+
+
+async def test_a_copy_that_cannot_be_written_anew_stays_as_it_is(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_id = await only_in_copies(world, era)
+    before = copies(world)[0].read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world.connect(era, **ON) as caller:
+        monkeypatch.setattr(os, "fsync", full)
+        facts = await caller.call("delete_request", request_id="r1", erase=True)
+    assert facts["outcomes"] == {"still_present": ["r1"]}
+    assert facts["status"] == "incomplete"
+    assert copy_id in facts["problems"][0]
+    assert [one.read_bytes() for one in copies(world)] == [before]
+
+
+async def test_the_audit_log_says_what_was_erased_from_copies(world: World, era: str) -> None:
+    await only_in_copies(world, era)
+    log = world.folder / "log.jsonl"
+    async with world.connect(era, **ON, AUDIT_LOG=str(log)) as caller:
+        await caller.call("delete_request", request_id="r1", erase=True)
+    begin, end = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
+    assert begin["only_in_copies"] == ["r1"]
+    assert end["counts"] == {"erased_from_copies": 1}
