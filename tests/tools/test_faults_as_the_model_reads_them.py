@@ -106,6 +106,7 @@ async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
             {"user_id": "ada", "session_id": "s", "interactions": turns, "request_id": "r1"},
         )
         result = await client.call_tool("delete_request", {"request_id": "r1"})
+    await store.aclose()
     said = result.structured_content
     assert said is not None
     assert said["deleted"] == 0
