@@ -1,6 +1,7 @@
 """Stored content that orders the assistant about: it stays inside the fence, and no code it carries works."""
 
 import itertools
+import json
 import re
 import time
 from typing import Any
@@ -81,8 +82,9 @@ async def test_a_code_read_in_stored_words_fits_nothing(world: World, era: str) 
         real = (await caller.call("delete_request", request_id="r1"))["confirm"]
         count, made_at, seal = real.split("-")
         forged = [
-            forger.make({"r1": f"{int(world.clock.now)}/1"}, flags="", now=time.time()),
-            f"{count}-{made_at}-{'A' * 16}",
+            forger.make({"r1": json.dumps([int(world.clock.now), 1, "ada", "s"])}, flags="", now=time.time()),
+            f"{count}-{made_at}-{'A' * 24}",
+            f"{count}-{made_at}-{'A' * 16}{seal[16:]}",
             f"{count}-{made_at}-{seal[:-1]}{'A' if seal[-1] != 'A' else 'B'}",
             f"{count}-{made_at}a-{seal}",
             f"9-{made_at}-{seal[::-1]}",
@@ -121,4 +123,4 @@ def test_marks_cannot_be_shifted_between_ids() -> None:
         {},
     ]
     made = {codes.make(one, flags=flags, now=1) for one, flags in itertools.product(sets, ("", "erase"))}
-    assert len({code.rpartition("-")[2] for code in made}) == len(sets) * 2
+    assert len({code.rpartition("-")[2][:16] for code in made}) == len(sets) * 2

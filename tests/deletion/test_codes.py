@@ -1,0 +1,58 @@
+"""Plan codes: what one says of itself is believed only when it was made here."""
+
+import pytest
+
+from reflexio_mcp.traffic.codes import MARKS_KEPT, CodeMaker, PlansSeen
+from tests.deletion.support import World, text_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    "forged",
+    ["1-0-AAAAAAAAAAAAAAAAAAAAAAAA", "7-tp1618-RHIVI3CO2P7LOR4YRHIVI3CO", "1-abc-AAAAAAAAAAAAAAAA", "yes"],
+)
+async def test_a_forged_code_is_not_described(world: World, era: str, forged: str) -> None:
+    await world.put("r1")
+    async with world.connect(era) as caller:
+        result = await caller.result("delete_request", request_id="r1", confirm=forged)
+    facts = result.structured_content
+    assert facts
+    assert facts["status"] == "changed"
+    assert "changed" not in facts
+    assert "The code is of" not in text_of(result)
+    assert "1970" not in text_of(result)
+    assert text_of(result).startswith("Nothing was deleted: confirm is not a code that was given out here.")
+
+
+async def test_the_number_and_moment_of_a_real_code_cannot_be_altered(world: World, era: str) -> None:
+    await world.put("r1")
+    async with world.connect(era, REFLEXIO_API_KEY="key") as caller:
+        count, made_at, seals = (await caller.call("delete_request", request_id="r1"))["confirm"].split("-")
+    await world.put("r1b")
+    async with world.connect(era, REFLEXIO_API_KEY="key") as caller:
+        for altered in (f"9-{made_at}-{seals}", f"{count}-{made_at}0-{seals}"):
+            facts = await caller.call("delete_request", request_id="r1", confirm=altered)
+            assert "changed" not in facts
+        facts = await caller.call(
+            "delete_requests", request_ids=["r1", "r1b"], confirm=f"{count}-{made_at}-{seals}"
+        )
+    assert facts["changed"]["code_for_requests"] == 1
+
+
+def test_a_code_that_is_made_again_counts_once() -> None:
+    seen = PlansSeen()
+    big = dict.fromkeys(map(str, range(MARKS_KEPT // 2)), "mark")
+    for _ in range(10):
+        seen.remember("me", "big", big)
+    seen.remember("me", "small", {"a": "mark"})
+    assert seen.recall("me", "big") == big
+    assert seen.recall("me", "small") == {"a": "mark"}
+
+
+def test_a_code_is_one_of_its_key_and_scope_alone() -> None:
+    codes = CodeMaker(b"key", "scope")
+    made = codes.make({"r": "mark"}, flags="", now=1)
+    assert codes.read(made) is not None
+    assert CodeMaker(b"key", "other").read(made) is None
+    assert CodeMaker(b"other", "scope").read(made) is None

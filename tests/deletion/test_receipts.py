@@ -1,0 +1,156 @@
+"""Receipts that do not contradict themselves, in answers and in the status."""
+
+import json
+from typing import Any
+
+import pytest
+from mcp.types import CallToolResult
+
+from reflexio_mcp.render.words import BUDGET
+from tests.deletion.support import BY_IDS, READ, Person, World, text_of
+from tests.support.facts import missing_from_text
+
+pytestmark = pytest.mark.anyio
+
+
+async def three(world: World) -> None:
+    for number in range(3):
+        await world.put(f"r{number}")
+
+
+async def test_nothing_is_called_checked_where_reading_again_failed(world: World, era: str) -> None:
+    await three(world)
+
+    async def blind() -> None:
+        world.backend.failing[READ] = (0, 403)
+
+    world.backend.before[BY_IDS] = [blind]
+    async with world.connect(era, CONFIRM="off") as caller:
+        result = await caller.result("delete_session", session_id="s")
+    said = text_of(result)
+    assert result.structured_content
+    assert result.structured_content["counts"] == {"unknown": 3}
+    assert "checked by reading again" not in said
+    assert "Deleted 0 of 3" not in said
+    assert said.startswith("Whether any of 3 requests was deleted is not known")
+
+
+@pytest.mark.parametrize("status", [403, 500, 422])
+async def test_what_is_still_there_is_not_called_unknown(world: World, era: str, status: int) -> None:
+    await three(world)
+    world.backend.failing[BY_IDS] = (0, status)
+    async with world.connect(era, CONFIRM="off") as caller:
+        result = await caller.result("delete_session", session_id="s")
+    said = text_of(result)
+    assert "checked by reading again" in said
+    assert "not known" not in said
+    assert "It stopped: Reflexio" in said
+    # A key that may not delete may not do so the second time either.
+    assert ("Call the same deletion again" in said) is (status != 403)
+    assert ("sets a key that may delete them" in said) is (status == 403)
+
+
+@pytest.mark.parametrize(("claimed", "outcome", "others"), [(-5, "not_found", 0), (99, "deleted", 0)])
+async def test_a_count_that_cannot_be_is_no_count_of_anybody(
+    world: World, era: str, claimed: int, outcome: str, others: int
+) -> None:
+    await three(world)
+
+    other = world.client()
+
+    async def gone() -> None:
+        await other.delete_session("s")
+
+    async with world.connect(era, CONFIRM="off") as caller:
+        world.backend.before[BY_IDS] = [gone]
+        world.backend.delete_requests_by_ids = lambda asked: {"deleted_count": claimed}  # type: ignore[attr-defined]
+        facts = await caller.call("delete_session", session_id="s")
+    assert facts["counts"] == {outcome: 3}
+    assert facts.get("deleted_by_others", 0) == others
+    await other.aclose()
+
+
+async def test_everything_beside_a_filter_is_the_filter(world: World, era: str) -> None:
+    await world.put("r1", session="few", text="a needle")
+    await world.put("r2", session="many")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        await caller.call("delete_requests", session_id="few", everything=True)
+        await caller.call("delete_requests", contains="needle", everything=True)
+        await caller.call("delete_requests", everything=True)
+    assert ["EVERYTHING" in one for one in person.seen] == [False, False, True]
+
+
+async def test_the_status_has_the_newest_receipts_whole_in_both_forms(world: World, era: str) -> None:
+    await three(world)
+    server = world.server(CONFIRM="off", RECOVERY_DAYS="7")
+    async with world.connect(era, server=server) as caller:
+        await caller.call("delete_session", session_id="s", wait_for_response=False)
+        await server.runtime.schedule.drain()
+        world.backend.failing[BY_IDS] = (0, 403)
+        await world.put("r9", session="t")
+        await caller.call("delete_session", session_id="t", wait_for_response=False)
+        await server.runtime.schedule.drain()
+        result = await caller.result("get_status")
+        newest, older = told(result)["deletions"]
+        copies = (await caller.call("restore_requests"))["copies"]
+    assert newest["receipt"]["outcomes"] == {"not_allowed": ["r9"]}
+    assert newest["receipt"]["failure"]
+    assert newest["receipt"]["next"]
+    assert older["receipt"]["outcomes"] == {"deleted": ["r2", "r1", "r0"]}
+    assert older["receipt"]["copy_id"] == copies[0]["copy_id"]
+    assert older["receipt"]["survives"]
+
+
+def told(result: CallToolResult) -> dict[str, Any]:
+    """The structured form, of which the text says everything, both within the budget."""
+    assert result.structured_content
+    assert not missing_from_text(result)
+    assert len(text_of(result)) <= BUDGET
+    assert len(json.dumps(result.structured_content, ensure_ascii=False)) <= BUDGET + 1_000
+    return result.structured_content
+
+
+async def test_a_status_of_many_deletions_stays_an_answer_and_counts_what_it_leaves_out(
+    world: World, era: str
+) -> None:
+    server = world.server(CONFIRM="off")
+    async with world.connect(era, server=server) as caller:
+        for number in range(60):
+            session = f"{number} {'long ' * 60}"
+            for turn in range(2):
+                await world.put(f"{'x' * 200}-{number}-{turn}", session=session)
+            await caller.call("delete_session", session_id=session, wait_for_response=False)
+            await server.runtime.schedule.drain()
+        facts = told(await caller.result("get_status"))
+    shown = facts["deletions"]
+    assert [job["number"] for job in shown] == list(range(60, 60 - len(shown), -1))
+    assert facts["deletions_left_out"] == 50 - len(shown)
+    assert len(shown) > 5
+    assert len(shown[0]["receipt"]["outcomes"]["deleted"]) == 2
+    assert all(job["receipt"]["counts"] == {"deleted": 2} for job in shown)
+    assert all(len(job["what"]) < 300 for job in shown)
+
+
+async def test_a_job_that_breaks_in_a_way_nobody_thought_of_ends_neither_the_server_nor_its_neighbours(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.put("r1")
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise KeyError("a bug")
+
+    server = world.server(CONFIRM="off")
+    async with world.connect(era, server=server) as caller:
+        with monkeypatch.context() as patch:
+            patch.setattr("reflexio_mcp.tools.deleting.carry_out", broken)
+            await caller.call("delete_request", request_id="r1", wait_for_response=False)
+            await server.runtime.schedule.drain()
+            said = await caller.refused("delete_request", request_id="r1")
+        assert "whether it took effect is not known" in said
+        [job] = (await caller.call("get_status"))["deletions"]
+        assert job["state"] == "failed"
+        assert "whether it took effect is not known" in job["failure"]
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+    assert "deletion 1 failed: KeyError" in caplog.text
+    assert "a bug" not in caplog.text
