@@ -281,7 +281,9 @@ def receipt(done: Receipt) -> Rendered:
 def _head(done: Receipt) -> str:
     number, unknown, erased = (done.count(one) for one in ("deleted", "unknown", "erased_from_copies"))
     if not done.plan.doomed:
-        return f"Erased {counted(erased, 'request')} of {len(done.plan.kept):,} that only recovery copies held."
+        return (
+            f"Erased {counted(erased, 'request')} of {len(done.plan.kept):,} that only recovery copies held."
+        )
     head = f"Deleted {number:,} of {counted(len(done.plan.doomed), 'request')}"
     if unknown and not number:
         head = f"Whether any of {counted(unknown, 'request')} was deleted is not known: reading again failed."

@@ -241,8 +241,21 @@ class Deletions(RuleBasedStateMachine):
         assert set(second.get("outcomes", {}).get("deleted", [])) == doomed - gone
         for one in doomed:
             del self.stored[one]
+        # Erased is erased also where only a copy held it any more.
+        kept = {
+            one
+            for scope, held in self.copies.values()
+            for one, known in held.items()
+            if not scope and known.source == source
+        } - doomed
+        erased = {
+            one
+            for facts in (first, second)
+            for one in facts.get("outcomes", {}).get("erased_from_copies", [])
+        }
+        assert erased == kept
         self.copies = {
-            copy_id: (scope, {one: known for one, known in held.items() if scope or one not in doomed})
+            copy_id: (scope, {one: known for one, known in held.items() if scope or known.source != source})
             for copy_id, (scope, held) in self.copies.items()
         }
 
@@ -322,6 +335,35 @@ class Deletions(RuleBasedStateMachine):
             }
 
         assert self.run(read()) == self.stored
+
+
+@pytest.mark.parametrize("era", ["2026-07-28", "legacy"])
+@pytest.mark.parametrize("what", ["nothing", "added", "removed", "another under the id", "gone"])
+def test_a_code_is_repeated_after_the_set_has_changed(era: str, what: str) -> None:
+    """The rules above in the order that finds most, on every run."""
+    machine = Deletions()
+    try:
+        machine.start()
+        for source in ("ide", "chat"):
+            machine.publish("ada", "s1", source)
+        planned = machine.plan("s1", "", era)
+        if what == "added":
+            machine.publish("bob", "s1", "")
+        elif what == "removed":
+            machine.somebody_deletes("r1")
+        elif what == "another under the id":
+            machine.somebody_deletes("r1")
+            machine.count = 0
+            machine.publish("ada", "s1", "ide")
+        elif what == "gone":
+            machine.somebody_deletes("r1")
+            machine.somebody_deletes("r2")
+        before = dict(machine.stored)
+        machine.act_on_an_old_plan(planned, era)
+        assert machine.stored == ({} if what == "nothing" else before)
+        machine.the_store_holds_what_the_model_holds()
+    finally:
+        machine.teardown()
 
 
 TestDeletions = Deletions.TestCase
