@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from typing import Any, Final
 
 import h11
@@ -27,6 +28,11 @@ def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Pro
         _waiting: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
+            # asyncio does so only where a socket names its protocol, which those of `socket.create_server` do not. A
+            # response goes out in two pieces, and the second would wait for the client's delayed acknowledgement.
+            connection = transport.get_extra_info("socket")
+            if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().connection_made(transport)
             if len(self.connections) > most:
                 event("refused", logging.WARNING, reason="connections")
