@@ -172,7 +172,7 @@ async def _fill(
         oldest: int | None = None
         async for stretch in walk.stretches():
             oldest = min(oldest or stretch.newest, stretch.requests[-1].request.created_at)
-            matching = wanted.pick(stretch.requests)
+            matching = await wanted.pick_in_turns(stretch.requests)
             produced = rows(stretch, matching) if matching else ()
             for index, (row, last) in enumerate(produced):
                 if len(page.rows) == limit or not room.take(row):

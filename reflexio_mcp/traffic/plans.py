@@ -263,7 +263,7 @@ async def read_matching(
     sessions = 0
     walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE)
     async for stretch in walk.stretches():
-        matching = wanted.pick(stretch.requests)
+        matching = await wanted.pick_in_turns(stretch.requests)
         # The newest requests are in the first sessions, and no other's words are ever shown.
         shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
         sessions += bool(matching)

@@ -68,7 +68,7 @@ def test_names_of_subjects_and_experiments_are_no_trials(name: str) -> None:
 
 
 def test_scratch_sessions_are_told_from_words_that_hold_the_letters() -> None:
-    assert all(map(is_temporary, ("tmp-1", "temp_session_9", "alice-scratch", "tmp")))
+    assert all(map(is_temporary, ("tmp-1", "temp_session_9", "alice-tmp", "tmp", "scratch-12")))
     assert not any(map(is_temporary, ("template-1", "temperature-2", "room-temp-sensor", "attempt-3")))
 
 

@@ -1,7 +1,8 @@
 """Rules about content: almost none of it, and text that was planted for an assistant."""
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -9,6 +10,7 @@ from reflexio_mcp.traffic.audit.findings import Found
 from reflexio_mcp.traffic.audit.sessions import SessionSeen
 from reflexio_mcp.traffic.audit.table import rule
 from reflexio_mcp.traffic.fingerprints import texts_of
+from reflexio_mcp.traffic.steps import Pace
 
 __all__ = ["NearlyEmpty", "Planted", "is_nearly_empty", "planted_kinds", "planted_signals"]
 
@@ -25,8 +27,11 @@ _NO_BLANKS = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\
 
 
 def is_nearly_empty(item: RequestWithInteractions) -> bool:
-    """Whether a request says next to nothing."""
+    """Whether a request says next to nothing; a question with an answer says something, however short."""
     letters = 0
+    roles = {turn.role.lower() for turn in item.interactions}
+    if len(roles) > 1:
+        return False
     for turn in item.interactions:
         texts = texts_of(turn)
         if turn.tools_used or turn.interacted_image_url or turn.user_action != "none":
@@ -36,6 +41,8 @@ def is_nearly_empty(item: RequestWithInteractions) -> bool:
             return False
         for text in texts:
             for letter in text[:1_000]:
+                if unicodedata.category(letter) == "So":
+                    return False  # an emoji is a feeling, and an answer
                 if letter.isalnum():
                     letters += 2 if _NO_BLANKS.match(letter) else 1
                     if letters >= LEAST_CHARS:
@@ -49,9 +56,10 @@ class NearlyEmpty:
     def __init__(self) -> None:
         self.founds = [Found(rule("nearly-empty"))]
 
-    def request(self, item: RequestWithInteractions) -> None:
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
         if is_nearly_empty(item):
             self.founds[0].add(item.request.request_id, item)
+        return iter(())
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         return iter(())
@@ -180,13 +188,16 @@ def _quoted(text: str, match: "re.Match[str]") -> bool:
     return start > 0 and text[start - 1] in _OPENING
 
 
-def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
-    """The signals in the first text of a request that seems planted; none for an ordinary one."""
+def planted_kinds(item: RequestWithInteractions) -> Generator[None, None, frozenset[str]]:
+    """The signals in the first text of a request that seems planted, in steps; none for an ordinary one."""
+    pace = Pace()
     for turn in item.interactions:
         if turn.role.lower() not in _OWN_ROLES:
             for text in texts_of(turn):
                 if text and (kinds := planted_signals(text)):
                     return kinds
+                if pace.due(len(text)):
+                    yield
     return frozenset()
 
 
@@ -196,8 +207,8 @@ class Planted:
     def __init__(self) -> None:
         self.founds = [Found(rule("planted-instructions"))]
 
-    def request(self, item: RequestWithInteractions) -> None:
-        if kinds := planted_kinds(item):
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        if kinds := (yield from planted_kinds(item)):
             self.founds[0].add(item.request.request_id, item, note=" + ".join(sorted(kinds)))
 
     def session(self, seen: SessionSeen) -> Iterator[None]:

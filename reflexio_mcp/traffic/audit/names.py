@@ -1,5 +1,6 @@
 """What names give away: sources, session ids, user ids, agent versions."""
 
+import functools
 import re
 from typing import Final
 
@@ -10,6 +11,7 @@ __all__ = [
     "VOLATILE_SOURCES",
     "is_temporary",
     "says_test",
+    "says_test_session",
     "shape_of_source",
     "test_name",
     "words_of",
@@ -21,6 +23,9 @@ VOLATILE_SOURCES: Final = 3
 MANY_SOURCES: Final = 40
 """Names a person can still tell apart in a list; big installations were seen with some twenty."""
 
+NAME_READ: Final = 200
+"""Characters of a name that are looked at: what it says about itself it says at once."""
+
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
@@ -30,8 +35,8 @@ _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name, lower-case: `myApp-test_2` is `my app test 2`."""
-    return [word.lower() for word in _SEPARATORS.split(name) if word]
+    """The words of a name's beginning, lower-case: `myApp-test_2` is `my app test 2`."""
+    return [word.lower() for word in _SEPARATORS.split(name[:NAME_READ]) if word]
 
 
 _TRY_OUT: Final = _set(
@@ -56,8 +61,52 @@ _CONFIRMS_AFTER: Final = _set(
 """`test-user`, `demo-account`: the word after still says that it is a trial."""
 
 
+_ALONE: Final = _set(
+    "test tests demo dummy staging sandbox e2e loadtest smoketest selftest unittest autotest pytest canarytest "
+    "preprod uat perftest stresstest testrun testsuite testbed dryrun"
+)
+"""A session id of nothing else and an id: `test-12`, `e2e`. Beside other words they may be its subject."""
+
+_RUNS: Final = _set("testrun loadtest smoketest selftest autotest perftest stresstest dryrun")
+"""At the end of a session id, before its number: `nightly-testrun-7`."""
+
+_KINDS: Final = _set("smoke load integration regression perf api ci qa e2e canary auto automated agent bot")
+"""`smoke-test-12`: a numbered run of a test of software; `blood-test-2` is a conversation about one."""
+
+_SESSION_WORDS: Final = _set(
+    "session sessions run runs chat conversation thread suite case user client bot agent"
+)
+
+
+def says_test_session(session_id: str) -> bool:
+    """Whether a session id says that its session is a trial; a conversation about tests is none.
+
+    Many clients make the id from what is talked about (`fix-failing-tests`, `ielts-test`), so only forms that
+    name a run count: `test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.
+    """
+    words = words_of(session_id)
+    if not words:
+        return False
+    stems = [word if word == "e2e" else word.rstrip("0123456789") for word in words]
+    ids = [_is_id(word) for word in words]
+    if stems[0] in _ALONE and all(
+        is_id or word in _SESSION_WORDS for word, is_id in zip(words[1:], ids[1:], strict=True)
+    ):
+        return True
+    named = len(words)
+    while named > 1 and ids[named - 1] and stems[named - 1] not in _RUNS:
+        named -= 1
+    if stems[named - 1] in _RUNS:
+        return True
+    return named == 2 < len(words) and words[0] in _KINDS and words[1] == "test"
+
+
+def _is_id(word: str) -> bool:
+    return any(letter.isdigit() for letter in word) and word != "e2e"
+
+
 def says_test(name: str) -> bool:
-    """Whether a name says that its traffic is a test, demo, staging or shadow."""
+    """Whether the name of a source, user or version says that its traffic is a test, demo, staging or shadow."""
     words = words_of(name)
     for index, word in enumerate(words):
         stem = word.rstrip("0123456789")
@@ -80,16 +129,9 @@ def _closes(words: list[str], index: int) -> bool:
     )
 
 
-_SAYS_TEST_CACHE: dict[str, bool] = {}
-_CACHE_SIZE: Final = 4096
-
-
-def _says_test(name: str) -> bool:
-    if (known := _SAYS_TEST_CACHE.get(name)) is None:
-        if len(_SAYS_TEST_CACHE) >= _CACHE_SIZE:
-            _SAYS_TEST_CACHE.clear()
-        known = _SAYS_TEST_CACHE[name] = says_test(name)
-    return known
+@functools.lru_cache(maxsize=4096)
+def _says_test(name: str, is_session: bool) -> bool:
+    return says_test_session(name) if is_session else says_test(name)
 
 
 def test_name(request: StoredRequest) -> str:
@@ -100,27 +142,31 @@ def test_name(request: StoredRequest) -> str:
     if request.evaluation_only:
         return ""
     for name in ("source", "session_id", "user_id", "agent_version"):
-        if _says_test(getattr(request, name)):
+        if _says_test(getattr(request, name)[:NAME_READ], name == "session_id"):
             return name
     return ""
 
 
-_TEMPORARY: Final = _set("tmp temp temporary scratch scratchpad throwaway ephemeral disposable")
+_TEMPORARY: Final = _set("tmp throwaway ephemeral scratchpad")
+"""Words that say it at either end of a session id."""
+
+_TEMPORARY_FIRST: Final = _set("temp temporary scratch disposable")
+"""At its beginning only: `outdoor-temp` is a temperature, `bread-from-scratch` a recipe."""
+
+_TEMPORARY_NAMED: Final = _set("session chat conversation thread run test user pad file")
 
 
 def is_temporary(session_id: str) -> bool:
     """Whether a session id says that its session is meant to be thrown away.
 
-    A scratch word counts at either end, before an id, or before `session` and its like: `temp-chat-1` and
-    `alice-scratch` do, `room-temp-sensor` does not.
+    A scratch word counts before nothing but ids, `session` and its like: `temp-chat-1` and `alice-tmp` do,
+    `room-temp-sensor` and `cpu-temp-42` do not.
     """
     words = words_of(session_id)
-    named = ("session", "chat", "conversation", "thread", "run", "test", "user", "pad", "file")
     for index, word in enumerate(words):
-        if word in _TEMPORARY or (len(word) > 4 and word.rstrip("0123456789") in _TEMPORARY):
-            after = words[index + 1] if index + 1 < len(words) else ""
-            if not after or after in named or any(letter.isdigit() for letter in after):
-                return True
+        stem = word.rstrip("0123456789")
+        if stem in _TEMPORARY or (index == 0 and stem in _TEMPORARY_FIRST):
+            return all(after in _TEMPORARY_NAMED or _is_id(after) for after in words[index + 1 :])
     return False
 
 

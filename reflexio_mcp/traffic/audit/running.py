@@ -26,6 +26,7 @@ from reflexio_mcp.traffic.audit.table import RULES
 from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.fingerprints import content_chars
 from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.steps import Pace
 from reflexio_mcp.traffic.walking import Walk
 
 __all__ = ["DEFAULT_SECONDS", "Audit", "run_audit"]
@@ -34,9 +35,6 @@ DEFAULT_SECONDS: Final = 7 * DAY
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions read at a time: what is held in memory besides the counters."""
-
-CHARS_A_TURN: Final = 60_000
-"""Characters looked at before others have their turn: some milliseconds, so that a cancellation is heard at once."""
 
 REQUESTS_A_TURN: Final = 100
 
@@ -49,10 +47,12 @@ class Detector(Protocol):
     @property
     def founds(self) -> list[Found]: ...
 
-    def request(self, item: RequestWithInteractions) -> None: ...
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        """Look at a request; yields where it may be interrupted."""
+        ...
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
-        """Look at a whole session; yields where it may be interrupted."""
+        """Look at a whole session; yields as well."""
         ...
 
     def finish(self) -> None: ...
@@ -132,9 +132,9 @@ async def _pass(
     progress: Progress | None,
 ) -> None:
     walk = Walk(reach, wanted, batch=SESSIONS_AT_ONCE)
-    chars_left, requests_left = CHARS_A_TURN, REQUESTS_A_TURN
+    pace, requests_left = Pace(), REQUESTS_A_TURN
     async for stretch in walk.stretches():
-        matching = wanted.pick(stretch.requests)
+        matching = await wanted.pick_in_turns(stretch.requests)
         if not matching:
             continue
         overview.sessions += 1
@@ -143,11 +143,11 @@ async def _pass(
             overview.add(item, chars)
             learning.request(item)
             for detector in detectors:
-                detector.request(item)
-            chars_left -= chars
+                for _ in detector.request(item):
+                    await anyio.lowlevel.checkpoint()
             requests_left -= 1
-            if chars_left <= 0 or requests_left <= 0:
-                chars_left, requests_left = CHARS_A_TURN, REQUESTS_A_TURN
+            if pace.due(chars) or requests_left <= 0:
+                requests_left = REQUESTS_A_TURN
                 await anyio.lowlevel.checkpoint()
                 if progress:
                     await progress("looked at", overview.requests, None)

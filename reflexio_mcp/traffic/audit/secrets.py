@@ -7,7 +7,7 @@ one by one: the scanner around them would verify what it finds with the services
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from math import log2
 from typing import Any, Final, Protocol, cast
 
@@ -16,8 +16,9 @@ from reflexio_mcp.traffic.audit.findings import Found
 from reflexio_mcp.traffic.audit.sessions import SessionSeen
 from reflexio_mcp.traffic.audit.table import rule
 from reflexio_mcp.traffic.fingerprints import texts_of
+from reflexio_mcp.traffic.steps import Pace
 
-__all__ = ["MISSING", "Secrets", "available", "secret_kinds"]
+__all__ = ["MISSING", "Secrets", "available", "secret_in", "secret_kinds"]
 
 MISSING: Final = (
     "needs the package detect-secrets; install reflexio-mcp[audit] (pip install 'reflexio-mcp[audit]')"
@@ -179,18 +180,27 @@ def _looks_secret(value: str) -> bool:
     return -sum(count / len(value) * log2(count / len(value)) for count in counts) >= SECRET_ENTROPY
 
 
+def secret_in(item: RequestWithInteractions) -> Generator[None, None, str]:
+    """What kind of secret a request's texts seem to hold, in steps; empty for none."""
+    pace = Pace()
+    for turn in item.interactions:
+        for text in texts_of(turn):
+            if text and (kind := secret_kinds(text)):
+                return kind
+            if pace.due(len(text)):
+                yield
+    return ""
+
+
 class Secrets:
     """`probable-secret`."""
 
     def __init__(self) -> None:
         self.founds = [Found(rule("probable-secret"))]
 
-    def request(self, item: RequestWithInteractions) -> None:
-        for turn in item.interactions:
-            for text in texts_of(turn):
-                if text and (kind := secret_kinds(text)):
-                    self.founds[0].add(item.request.request_id, item, note=kind)
-                    return
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        if kind := (yield from secret_in(item)):
+            self.founds[0].add(item.request.request_id, item, note=kind)
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         return iter(())

@@ -75,7 +75,8 @@ class SharedSessions:
     def __init__(self) -> None:
         self.founds = [Found(rule("shared-session"))]
 
-    def request(self, item: RequestWithInteractions) -> None: ...
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         first = seen.requests[0].request.user_id
@@ -94,7 +95,8 @@ class TemporarySessions:
         self.founds = [Found(rule("temporary-session"))]
         self._over = now - TEMPORARY_OVER_SECONDS
 
-    def request(self, item: RequestWithInteractions) -> None: ...
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         last = seen.requests[0]
@@ -147,7 +149,8 @@ class SplitConversations:
         self.founds = [Found(rule("split-conversation"))]
         self._runs: OrderedDict[tuple[str, str, str], _Run] = OrderedDict()
 
-    def request(self, item: RequestWithInteractions) -> None: ...
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         item = seen.requests[0]

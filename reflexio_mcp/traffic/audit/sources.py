@@ -30,9 +30,10 @@ class TestTraffic:
     def __init__(self) -> None:
         self.founds = [Found(rule("test-traffic"))]
 
-    def request(self, item: RequestWithInteractions) -> None:
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
         if field := test_name(item.request):
             self.founds[0].add(item.request.request_id, item, note=f"by {field}")
+        return iter(())
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         return iter(())
@@ -48,12 +49,12 @@ class VolatileSources:
         self._shapes: dict[str, dict[str, Example]] = {}
         self._shape_of: dict[str, str] = {}
 
-    def request(self, item: RequestWithInteractions) -> None:
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
         source = item.request.source
-        if not source or source in self._shape_of or len(self._shape_of) >= SOURCES_KEPT:
-            return
-        shape = self._shape_of[source] = shape_of_source(source)
-        self._shapes.setdefault(shape, {})[source] = example(item)
+        if source and source not in self._shape_of and len(self._shape_of) < SOURCES_KEPT:
+            shape = self._shape_of[source] = shape_of_source(source)
+            self._shapes.setdefault(shape, {})[source] = example(item)
+        return iter(())
 
     def session(self, seen: SessionSeen) -> Iterator[None]:
         return iter(())
@@ -89,7 +90,11 @@ class Unversioned:
         self._counts: dict[str, list[int]] = {}
         self._examples: dict[str, list[Example]] = {}
 
-    def request(self, item: RequestWithInteractions) -> None:
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        self._count(item)
+        return iter(())
+
+    def _count(self, item: RequestWithInteractions) -> None:
         request = item.request
         counts = self._counts.get(request.source)
         if counts is None:
