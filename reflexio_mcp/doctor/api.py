@@ -51,11 +51,18 @@ def problem(case: Case, error: ReflexioError) -> Finding:
             "A web site answers there, not the API."
             if redirected
             else "Something else answers at that address.",
-            "Set REFLEXIO_URL to the API's own address: scheme, host and port, without a page's path.",
+            case.advice(
+                "Set REFLEXIO_URL to the API's own address: scheme, host and port, without a page's path."
+            ),
         )
     for kind, name, why, do in (
         (BadAddress, "address-invalid", "No call can be sent to it.", "Correct REFLEXIO_URL."),
-        (Unreachable, "unreachable", "No connection was made.", "Start the server, or correct REFLEXIO_URL."),
+        (
+            Unreachable,
+            "unreachable",
+            "No connection was made.",
+            case.advice("Start the server, or correct REFLEXIO_URL."),
+        ),
         (TimedOut, "no-answer-in-time", "It is overloaded, or hangs.", "Look at the server, then try again."),
         (
             ConnectionLost,
@@ -154,10 +161,13 @@ async def check_version(case: Case) -> list[Finding]:
         return [note("the server does not tell its version", "version-unknown")]
     except ReflexioError as error:
         return [problem(case, error)]
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", said)
-    if not found:
-        return [note("the server's version is not a number", "version-unknown")]
-    version = tuple(int(part) for part in found.groups())
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)(.*)", said)
+    # A server that is not installed from a release says 0.0.0-dev, and so does the released one.
+    if not found or "dev" in found.group(4) or said.startswith("0.0.0"):
+        return [
+            note(f"the server says {_short(said)} for its version, which is no release", "version-unknown")
+        ]
+    version = tuple(int(part) for part in found.groups()[:3])
     known = ".".join(map(str, KNOWN_VERSION))
     if version < KNOWN_VERSION:
         return [
@@ -171,6 +181,11 @@ async def check_version(case: Case) -> list[Finding]:
     if version[:2] > KNOWN_VERSION[:2]:
         return [note(f"the server has version {said}, newer than {known}, which this was measured against")]
     return [ok(f"the server has version {said}")]
+
+
+def _short(said: str) -> str:
+    """What a server says, fit for one line."""
+    return repr(said[:40]) if said.isprintable() and said else "nothing"
 
 
 async def check_clock(case: Case) -> list[Finding]:

@@ -3,12 +3,18 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from reflexio_mcp.doctor.report import Report
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.settings import OPTIONS, Settings
 
 __all__ = ["Case", "default_port"]
+
+_HOSTED: Final = (
+    "Check this machine's network, VPN and proxy. REFLEXIO_URL is not set, which means the hosted service; set it "
+    "for a server of your own."
+)
 
 
 @dataclass(slots=True)
@@ -37,7 +43,13 @@ class Case:
     def __post_init__(self) -> None:
         for option in OPTIONS:
             if option.secret and (text := self.env.get(option.env, "").strip()):
-                self.report.secrets |= {text, *text.replace(",", " ").split()}
+                words = (word.strip("\"'") for word in text.replace(",", " ").split())
+                # The scheme of a header that was pasted whole is not part of the secret.
+                self.report.secrets |= {text, *(word for word in words if word.lower() != "bearer")}
+
+    def advice(self, do: str) -> str:
+        """What to do about the address: `do`, unless it is the hosted service's because none was given."""
+        return do if self.settings.url else _HOSTED
 
 
 def default_port(scheme: str) -> int:

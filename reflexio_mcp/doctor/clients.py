@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.configuration import misspelt
+from reflexio_mcp.doctor.naming import meant
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, warning
 from reflexio_mcp.doctor.starting import start
 from reflexio_mcp.install import jsonedit, tomledit
@@ -83,7 +85,9 @@ async def _entry(case: Case, client: Client, where: str, entry: Mapping[str, Any
     for name in cast("list[Any]", forwarded) if isinstance(forwarded, list) else []:
         if isinstance(name, str) and name in case.env:
             env[name] = case.env[name]
-    found: list[Finding] = []
+    found = [
+        misspelt(name, right, f"{where}: ") for name in sorted(env) if (right := meant(name)) is not None
+    ]
     if unset and client.key != "prompt":
         found.append(
             warning(

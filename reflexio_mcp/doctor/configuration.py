@@ -1,14 +1,14 @@
 """The configuration itself: can it be read, where does each value come from, is it what was meant."""
 
-import difflib
 import re
 from typing import Final
 
 from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.naming import meant
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, load
 
-__all__ = ["check_configuration", "check_key"]
+__all__ = ["check_configuration", "check_key", "misspelt"]
 
 _PLACEHOLDER: Final = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%")
 _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
@@ -64,21 +64,25 @@ def _backend(case: Case) -> str:
 
 
 def _misspelt(case: Case) -> list[Finding]:
-    known = [option.env for option in OPTIONS]
-    found: list[Finding] = []
-    for variable in sorted(case.env):
-        if not variable.startswith(("REFLEXIO_MCP_", "REFLEXIO_API", "REFLEXIO_UR")) or variable in known:
-            continue
-        near = difflib.get_close_matches(variable, known, 1)
-        found.append(
-            warning(
-                "unknown-variable",
-                f"{variable} is set, and nothing reads it",
-                "It is misspelt, or belongs to another version.",
-                f"Use {near[0]}, or remove it." if near else "Remove it.",
-            )
-        )
-    return found
+    return [misspelt(name, right, "") for name in sorted(case.env) if (right := meant(name)) is not None]
+
+
+def misspelt(variable: str, right: str, where: str) -> Finding:
+    """A variable that nothing reads.
+
+    Args:
+        variable: its name.
+        right: the name that was probably meant, or nothing.
+        where: whose entry it stands in, followed by a colon; empty for the environment.
+    """
+    return warning(
+        "unknown-variable",
+        f"{where}{variable} is set, and nothing reads it",
+        f"{right} was probably meant, and has no effect like this."
+        if right
+        else "It is misspelt, or belongs to another version.",
+        f"Name it {right}, or remove it." if right else "Remove it.",
+    )
 
 
 async def check_key(case: Case) -> list[Finding]:

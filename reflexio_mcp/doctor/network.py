@@ -95,8 +95,12 @@ async def check_dns(case: Case) -> list[Finding]:
             failure(
                 "host-unknown",
                 f"the name {host} is not known",
-                "It is misspelt in REFLEXIO_URL, or this machine has no name service now.",
-                f"Open {case.settings.base_url} in a browser on this machine and correct REFLEXIO_URL.",
+                "It is misspelt in REFLEXIO_URL, or this machine has no name service now."
+                if case.settings.url
+                else "This machine has no name service now, or its network does not let it out.",
+                case.advice(
+                    f"Open {case.settings.base_url} in a browser on this machine and correct REFLEXIO_URL."
+                ),
             )
         ]
     addresses = sorted({str(one[4][0]) for one in found})
@@ -119,9 +123,11 @@ async def check_connection(case: Case) -> list[Finding]:
             "connection-refused" if refused else "connection-times-out",
             f"{host}:{port}: {problem}",
             "Nothing listens on that port." if refused else "A firewall drops it, or the machine is off.",
-            "Start the Reflexio server, or correct the port in REFLEXIO_URL."
-            if refused
-            else "Check the address in REFLEXIO_URL, the VPN and the firewall.",
+            case.advice(
+                "Start the Reflexio server, or correct the port in REFLEXIO_URL."
+                if refused
+                else "Check the address in REFLEXIO_URL, the VPN and the firewall."
+            ),
         )
     ]
 
@@ -150,7 +156,7 @@ async def check_tls(case: Case) -> list[Finding]:
                 if plain
                 else f"{host}:{port} broke the TLS handshake off",
                 "What listens there is a plain http server." if plain else "Something on the way ends it.",
-                "Write http:// in REFLEXIO_URL, or use the port that has TLS."
+                case.advice("Write http:// in REFLEXIO_URL, or use the port that has TLS.")
                 if plain
                 else "Check for a proxy or a firewall that inspects TLS.",
             )

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.doctor.checks import CHECKS
+from reflexio_mcp.doctor.naming import meant
+from reflexio_mcp.settings import OPTIONS
 from tests.doctor.support import KEY, SetUp, problems
 
 pytestmark = pytest.mark.anyio
@@ -45,11 +47,73 @@ async def test_a_wrong_value_is_recognised(name: str, variables: dict[str, str],
     assert name in problems(await machine.examined())
 
 
-async def test_a_misspelt_variable_is_warned_of_with_the_right_one(machine: SetUp) -> None:
-    machine.env |= {"REFLEXIO_MCP_READONLY": "1"}
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("REFLEXIO_USER", "REFLEXIO_USER_ID"),
+        ("REFLEXIO_MCP_USER", "REFLEXIO_USER_ID"),
+        ("REFLEXO_USER_ID", "REFLEXIO_USER_ID"),
+        ("reflexio_user_id", "REFLEXIO_USER_ID"),
+        ("REFLEXIO_KEY", "REFLEXIO_API_KEY"),
+        ("REFLEXIO_BASE_URL", "REFLEXIO_URL"),
+        ("REFLEXIO_MCP_READONLY", "REFLEXIO_MCP_READ_ONLY"),
+        ("REFLEXIO_READ_ONLY", "REFLEXIO_MCP_READ_ONLY"),
+        ("REFLEXIO_MCP_CONFIRMS", "REFLEXIO_MCP_CONFIRM"),
+    ],
+)
+async def test_a_misspelt_variable_is_warned_of_with_the_right_one(
+    wrong: str, right: str, machine: SetUp
+) -> None:
+    machine.env |= {wrong: "1"}
     report = await machine.examined()
     assert problems(report, "warning") == {"unknown-variable"}
-    assert any("REFLEXIO_MCP_READ_ONLY" in finding.do for finding in report.findings)
+    (found,) = [finding for finding in report.findings if finding.name == "unknown-variable"]
+    assert found.what.startswith(f"{wrong} is set")
+    assert f"Name it {right}," in found.do
+
+
+def test_one_slip_in_any_of_our_variables_is_led_back_to_it() -> None:
+    for option in OPTIONS:
+        for wrong in (option.env[:-1], option.env.replace("_", "", 1), option.env + "S", option.env.lower()):
+            assert meant(wrong) == option.env, wrong
+
+
+async def test_variables_of_others_are_not_complained_about(machine: SetUp) -> None:
+    for name in ("REFLEXIO_STORAGE", "REFLEXIO_LOG_LEVEL", "REFLEXIO_AGENT_VERSION", "REFLEXIO_DIR", "USER"):
+        machine.env |= {name: "1"}
+    assert problems(await machine.examined(), "warning") == set()
+
+
+async def test_a_misspelt_variable_in_a_clients_entry_is_warned_of(machine: SetUp) -> None:
+    entry = {
+        "command": sys.executable,
+        "args": ["-m", "reflexio_mcp"],
+        "env": {"REFLEXIO_MCP_STORE": ":memory:", "REFLEXIO_USER": "me"},
+    }
+    machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    assert problems(report, "warning") == {"unknown-variable"}
+    assert "Cursor, reflexio: REFLEXIO_USER is set" in report.as_text()
+
+
+async def test_a_pasted_header_is_named_without_hiding_the_word_that_is_wrong(machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}
+    shown = (await machine.examined()).as_text()
+    assert "the word Bearer" in shown
+    assert "without Bearer" in shown
+
+
+async def test_an_address_that_nobody_gave_is_not_blamed(
+    machine: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(*_: Any, **__: Any) -> Any:
+        raise OSError("name or service not known")
+
+    monkeypatch.setattr("anyio.getaddrinfo", unknown)
+    machine.env |= {"REFLEXIO_API_KEY": KEY}
+    (found,) = [one for one in (await machine.examined()).findings if one.name == "host-unknown"]
+    assert "misspelt" not in found.why
+    assert "REFLEXIO_URL is not set" in found.do
 
 
 async def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: SetUp) -> None:

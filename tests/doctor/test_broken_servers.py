@@ -110,6 +110,21 @@ async def test_a_broken_server_is_recognised(name: str, server: Any, machine: Se
     assert report.exit_code == 2
 
 
+@pytest.mark.parametrize("said", ["0.0.0-dev", "0.0.0", "0.0.0.dev4", "0.2.31.dev1", "1.0.0-dev", "", "main"])
+async def test_a_server_that_names_no_release_is_not_called_old(said: str, machine: SetUp) -> None:
+    with api({"GET /meta/version": (200, {"server_version": said})}) as url:
+        machine.env |= {"REFLEXIO_URL": url}
+        report = await machine.examined()
+    assert (problems(report, "warning"), report.exit_code) == (set(), 0)
+    assert problems(report, "note") >= {"version-unknown"}
+
+
+async def test_the_real_server_is_well(machine: SetUp, reflexio_url: str) -> None:
+    machine.env |= {"REFLEXIO_URL": reflexio_url}
+    report = await machine.examined(seconds=20)
+    assert (problems(report), problems(report, "warning") - {"rate-nearly-used"}) == (set(), set())
+
+
 async def test_a_silent_server_is_recognised(machine: SetUp) -> None:
     with raw(lambda connection: time.sleep(3) if connection.recv(10) else None) as url:
         machine.env |= {"REFLEXIO_URL": url}
