@@ -129,6 +129,19 @@ def _as_link(path: Path) -> None:
     path.symlink_to(moved)
 
 
+def _as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _as_bytes(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00 not JSON")
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 20)
+
+
 def _append(text: str) -> Callable[[Path], None]:
     def act(path: Path) -> None:
         with path.open("a", encoding="utf-8") as file:
@@ -142,11 +155,11 @@ BROKEN: dict[str, Callable[[Path], None]] = {
     "a list": _append("[]\n"),
     "a number": _append("7\n"),
     "nulls": _append('{"request": null, "interactions": null}\n'),
-    "no JSON": lambda path: path.write_bytes(b"\xff\xfe\x00 not JSON"),
-    "truncated": lambda path: os.truncate(path, path.stat().st_size - 20),
+    "no JSON": _as_bytes,
+    "truncated": _cut,
     "a directory": _as_directory,
     "a link": _as_link,
-    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)) and None,
+    "a pipe": _as_pipe,
 }
 
 

@@ -146,6 +146,8 @@ async def test_a_stopping_shared_server_gives_the_receipt_of_a_deletion_that_out
         async with serving_process(tmp_path, **variables) as running, httpx.AsyncClient(timeout=20) as client:
             given, body = modern_call(CALL["name"], CALL["arguments"])
             replies: list[httpx.Response] = []
+            process = running.process
+            assert process
 
             async def call() -> None:
                 replies.append(await client.post(f"{running.url}/mcp", headers=given | AUTHORIZED, json=body))
@@ -154,14 +156,13 @@ async def test_a_stopping_shared_server_gives_the_receipt_of_a_deletion_that_out
                 tasks.start_soon(call)
                 with anyio.fail_after(20):
                     await backend.deleting.wait()
-                assert running.process
-                running.process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM)
                 await until(lambda: "stopping" in running.stderr())
                 await anyio.sleep(0.5)  # beyond the bound for calls
                 backend.release.set()
             result = replies[0].json()["result"]
             assert result["structuredContent"]["counts"] == {"deleted": 3}
             with anyio.fail_after(20):
-                assert await running.process.wait() == 0
+                assert await process.wait() == 0
             assert "Traceback" not in running.stderr()
         assert not await backend.world.ids()
