@@ -1,6 +1,7 @@
 """Prompts: six tasks, each a short text with the calls it takes, their arguments filled in."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -197,6 +198,17 @@ def get(call: Call, name: str, arguments: Mapping[str, str] | None) -> GetPrompt
     )
 
 
+def _check_window(given: Mapping[str, str]) -> None:
+    now = time.time()
+    times = {
+        name: parse_time(name, given[name], now=now, end=name == "end_time")
+        for name in ("start_time", "end_time")
+        if name in given
+    }
+    if len(times) == 2 and times["end_time"] < times["start_time"]:
+        raise InvalidInput("end_time", "must not be before start_time; give the earlier one as start_time.")
+
+
 def _checked(prompt: TaskPrompt, arguments: Mapping[str, str], user_id: str) -> dict[str, str]:
     accepted = {one.name: one for one in _arguments(prompt, bool(user_id))}
     if unknown := sorted(set(arguments).difference(accepted)):
@@ -210,10 +222,9 @@ def _checked(prompt: TaskPrompt, arguments: Mapping[str, str], user_id: str) -> 
     for name, value in given.items():
         if len(value) > VALUE_CHARS:
             raise InvalidInput(name, f"takes {VALUE_CHARS} characters at most.")
-        if name.endswith("_time"):
-            parse_time(name, value, now=0)
         if name == "source" and not SOURCE_PATTERN.fullmatch(value):
             raise InvalidInput(name, "must be lower-case letters, digits and ._:- (128 characters at most).")
         given[name] = visible(value).replace("\n", "\\n")
+    _check_window(given)
     # Inside a scope the user is in no schema, and calls leave it out.
     return {"user_id": "", **given}

@@ -105,7 +105,7 @@ class Runtime:
             yield
             return
         async with self._pool.lease(caller) as client:
-            token = _current.set(Reach(client, caller.user_id, caller.key_id))
+            token = _current.set(Reach(client, caller.user_id, caller.key_id, masked=self.settings.mask))
             try:
                 yield
             finally:
@@ -121,7 +121,7 @@ class Runtime:
             ToolError: callers bring their own keys, and this is not inside anybody's call.
         """
         if self.settings.tenancy == "off":
-            return Reach(self.client, self.settings.user_id)
+            return Reach(self.client, self.settings.user_id, masked=self.settings.mask)
         if (reach := _current.get()) is None:
             raise ToolError(
                 "This call came without a Reflexio key; nothing was done. Send X-Reflexio-API-Key."

@@ -107,8 +107,10 @@ def _overview_facts(overview: Overview, top: int) -> Facts:
 
 def _top(tally: Tally, top: int, named: Any) -> Facts:
     most = tally.counts.most_common(top)
-    counts = {clip(named(name), NAME_SHOWN) or "(none)": count for name, count in most}
-    facts: Facts = {"top": counts}
+    # A list: names that look alike when they are clipped are still counted apart.
+    facts: Facts = {
+        "top": [{"name": clip(named(name), NAME_SHOWN) or "(none)", "count": count} for name, count in most]
+    }
     others = tally.distinct - len(most)
     if others or tally.beyond:
         facts["others"] = others
@@ -151,7 +153,7 @@ def _overview_lines(facts: Facts) -> list[str]:
     ]
     for key, noun in (("by_source", "sources"), ("by_agent_version", "agent versions"), ("by_user", "users")):
         counts = facts[key]
-        named = [f"{name} ({count:,})" for name, count in counts["top"].items()]
+        named = [f"{one['name']} ({one['count']:,})" for one in counts["top"]]
         if "others" in counts:
             named.append(f"{counts['others']:,} others ({counts['others_requests']:,})")
         lines.append(f"{noun}: {', '.join(named)}")

@@ -1,6 +1,9 @@
 """From traffic to findings. The rules are imported when the first audit runs."""
 
+from typing import Annotated
+
 from mcp.types import CallToolResult
+from pydantic import Field
 
 from reflexio_mcp.tools.context import Call, answer, app_of, reach_of
 from reflexio_mcp.tools.parameters import (
@@ -9,7 +12,6 @@ from reflexio_mcp.tools.parameters import (
     EndTime,
     SessionId,
     Source,
-    StartTime,
     UserId,
 )
 from reflexio_mcp.tools.progress import Beats
@@ -25,7 +27,7 @@ async def audit_traffic(
     session_id: SessionId = "",
     source: Source = "",
     agent_version: AgentVersion = "",
-    start_time: StartTime = "7d",
+    start_time: Annotated[str, Field(description="as in lists; 7 days before end_time if empty")] = "",
     end_time: EndTime = "",
     contains: Contains = "",
 ) -> CallToolResult:

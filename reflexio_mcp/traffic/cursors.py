@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filters import TrafficFilter
 from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.searching import check_search
 
 __all__ = ["Cursor", "Listing", "open_cursor"]
 
@@ -89,6 +90,10 @@ def open_cursor(reach: Reach, text: str, listing: Listing, asked: TrafficFilter)
         ):
             raise spoiled
         cursor = Cursor(listing, TrafficFilter(*filtered), *place)
+        # Whoever made it up could look for anything.
+        check_search(cursor.filter.contains, masked=reach.masked)
+    except InvalidInput:
+        raise spoiled from None
     except (ValueError, TypeError, binascii.Error, zlib.error, RecursionError):
         raise spoiled from None
     if asked != TrafficFilter(user_id=reach.user_id) and digest != _digest(asked):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio.lowlevel
 
@@ -14,7 +14,7 @@ from reflexio_mcp.traffic.searching import check_search, described, search
 from reflexio_mcp.traffic.steps import at_once, in_turns
 from reflexio_mcp.traffic.times import iso, parse_time
 
-__all__ = ["TrafficFilter", "make_filter"]
+__all__ = ["PART_OF_SESSIONS", "TrafficFilter", "is_part_of_sessions", "make_filter"]
 
 SOURCE_ACCEPTS = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
@@ -109,6 +109,16 @@ class TrafficFilter:
         return ", ".join(parts) or "no filter"
 
 
+PART_OF_SESSIONS = (
+    "whether a session is over shows only in all of it, without source, agent_version, contains and end_time"
+)
+
+
+def is_part_of_sessions(wanted: TrafficFilter) -> bool:
+    """Whether a filter may leave out the newest requests of a session that it selects from."""
+    return bool(wanted.source or wanted.agent_version or wanted.contains or wanted.end is not None)
+
+
 def make_filter(
     reach: Reach,
     *,
@@ -140,8 +150,8 @@ def make_filter(
     end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
     if start is not None and end is not None and end < start:
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
-    check_search(contains.strip())
-    return TrafficFilter(
+    check_search(contains.strip(), masked=reach.masked)
+    made = TrafficFilter(
         user_id=reach.user(user_id.strip()),
         session_id=session_id.strip(),
         source=source,
@@ -150,3 +160,8 @@ def make_filter(
         end=end,
         contains=contains.strip(),
     )
+    if made.contains == "rule:temporary-session" and is_part_of_sessions(replace(made, contains="")):
+        raise InvalidInput(
+            "contains", f"rule:temporary-session does not go with these filters: {PART_OF_SESSIONS}."
+        )
+    return made

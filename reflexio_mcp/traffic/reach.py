@@ -18,11 +18,13 @@ class Reach:
         client: reaches what its key reaches.
         user_id: the user, or empty.
         caller: stands for the key where callers bring their own; empty where all share one.
+        masked: what is stored is not shown, and must not be found out by searching for words.
     """
 
     client: ReflexioClient
     user_id: str = ""
     caller: str = ""
+    masked: bool = False
 
     @property
     def owner(self) -> str:

@@ -24,12 +24,23 @@ Pick = Callable[[Items], Generator[None, None, Items]]
 _SIZE: Final = re.compile(r"size\s*([<>])\s*(\d{1,9})")
 
 
-def check_search(text: str) -> None:
+BLIND_ONLY: Final = (
+    "takes only rule:…, fingerprint:…, size>N or size<N here: this server hides what is stored, and words that are "
+    "found would tell it."
+)
+
+
+def check_search(text: str, *, masked: bool = False) -> None:
     """Find what cannot be looked for, before anything is read.
 
+    Args:
+        masked: the caller must not learn what is stored, so that words must not be tried out either.
+
     Raises:
-        InvalidInput: an unknown rule, one whose detector is not installed, or no fingerprint.
+        InvalidInput: an unknown rule, one whose detector is not installed, no fingerprint, or words under the mask.
     """
+    if masked and text and not is_blind(text):
+        raise InvalidInput("contains", BLIND_ONLY)
     kind, _, value = text.partition(":")
     if kind == "fingerprint" and not FINGERPRINT.fullmatch(value) and " " not in text:
         raise InvalidInput("contains", "takes fingerprint: with 10 hexadecimal digits, as lists show it.")

@@ -46,7 +46,7 @@ def page() -> str:
         "Findings show ids, times, sizes and a fingerprint, never content. A rule marked *filter* can be used as",
         '`contains="rule:ID"` in every list and in `delete_requests`: it selects exactly what the finding counts, and',
         "the plan leaves stored words out. `contains` takes `fingerprint:…` (10 digits, as lists show them),",
-        "`size>N` and `size<N` as well. Anything else is words.",
+        "`size>N` and `size<N` as well. Anything else is words, which a server with `REFLEXIO_MCP_MASK=1` refuses.",
         "",
         "A fingerprint is the beginning of an HMAC-SHA-256 over roles and contents. Its key comes from",
         "`REFLEXIO_MCP_STATE_KEYS`, else from the API key, else from a file `fingerprint.key` of this machine's user:",

@@ -59,7 +59,7 @@ async def test_both_forms_tell_the_same_and_fit(made: Deployment, tmp_path: Path
     assert said["sessions"] == made.sessions
     assert sum(said["per_day"]["requests"]) == said["requests"]
     for key in ("by_source", "by_agent_version", "by_user"):
-        shown = sum(said[key]["top"].values())
+        shown = sum(one["count"] for one in said[key]["top"])
         assert shown + said[key].get("others_requests", 0) == said["requests"]
         assert len(said[key]["top"]) <= 10
     for one in said["findings"]:
@@ -117,7 +117,7 @@ async def test_inside_a_scope_only_its_user_is_counted(made: Deployment, tmp_pat
     user = made.rows[0].user_id
     async with connected(made, tmp_path, REFLEXIO_USER_ID=user) as client:
         said = facts(await call(client, "audit_traffic"))
-        assert said["by_user"]["top"] == {user: said["requests"]}
+        assert said["by_user"]["top"] == [{"name": user, "count": said["requests"]}]
         assert said["requests"] == sum(row.user_id == user for row in made.rows)
         assert "shared-session" in {one["id"] for one in said["not_run"]}
         assert all("user_id" not in one["next"]["arguments"] for one in said["findings"] if "next" in one)

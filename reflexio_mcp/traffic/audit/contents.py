@@ -92,7 +92,7 @@ _SIGNALS: Final = {
         rf"|\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
         rf"|\b{_ASSISTANT} (?:that|who|which|when(?:ever)? (?:it|you)) "
         r"(?:reads?|process(?:es)?|sees?|summari[sz]es?|recalls?)\b"
-        rf"|\b(?:any|every) {_ASSISTANT} reading this\b|\b(?:the |any |all )?{_ASSISTANT} must\b"
+        rf"|\b(?:any|every) {_ASSISTANT} reading this\b|(?:^|[.:;!>] *)(?:the |any |all ){_ASSISTANT} must\b"
         r"|\bwhen(?:ever)? you (?:next )?(?:recall|read|retrieve|summari[sz]e) this "
         r"(?:memory|message|text|entry|note)\b"
         r"|\byou are now (?:in )?(?:an? )?(?:dan\b|unrestricted|unfiltered|jailbroken|developer mode|root|admin)",
@@ -148,7 +148,22 @@ _DISCUSSED = re.compile(
     r"classif)\w* [^.\n]{0,40}(?:instructions|prompts?|attacks?)",
     re.IGNORECASE,
 )
-"""Words of people who talk about such attacks; who carries one out does not name it."""
+"""Words of people who talk about such attacks, when they stand before one; who carries one out does not name it,
+unless to deny it."""
+
+_DENIED = re.compile(r"\b(?:no|not|never|isn'?t|aren'?t|nor|without|hardly)\b[^.\n]{0,16}$", re.IGNORECASE)
+
+_WRITING = re.compile(
+    r"\b(?:write|draft|improve|review|rewrite|rephrase|create|edit|fix|shorten|lengthen|translate|test|polish)\b"
+    r"[^.\n]{0,40}\b(?:prompts?|instructions for (?:my|our|the|a|an))\b",
+    re.IGNORECASE,
+)
+"""People who ask for a prompt: what follows is its text."""
+
+_REFUSED = re.compile(
+    r"\b(?:never|not|don't|doesn't|won't|cannot|can't|may no)\W+(?:\w+\W+){0,2}$", re.IGNORECASE
+)
+"""Before an act: who forbids it does not ask for it."""
 
 
 def planted_signals(text: str) -> frozenset[str]:
@@ -159,7 +174,7 @@ def planted_signals(text: str) -> frozenset[str]:
     hits: list[tuple[int, str]] = []
     for kind, pattern in _SIGNALS.items():
         for match in pattern.finditer(text):
-            if not _quoted(text, match):
+            if not _quoted(text, match) and not (kind == "act" and _refused(text, match)):
                 hits.append((match.start(), kind))
             if len(hits) > 200:
                 break
@@ -170,14 +185,23 @@ def planted_signals(text: str) -> frozenset[str]:
             if later - place > NEAR_CHARS:
                 break
             kinds.add(other)
-        if len(kinds) >= 2 and kinds & _STRANGE:
-            around = text[max(0, place - NEAR_CHARS) : place + 2 * NEAR_CHARS]
-            if not _DISCUSSED.search(around):
-                return frozenset(kinds)
+        if len(kinds) >= 2 and kinds & _STRANGE and not _excused(text[max(0, place - NEAR_CHARS) : place]):
+            return frozenset(kinds)
     return frozenset()
 
 
 _OPENING = "\"'`\u201c\u2018\u00ab"
+
+
+def _excused(before: str) -> bool:
+    """Whether what stands before the signals says that they are talked about, or belong to a prompt to be written."""
+    if _WRITING.search(before):
+        return True
+    return any(not _DENIED.search(before, 0, match.start()) for match in _DISCUSSED.finditer(before))
+
+
+def _refused(text: str, match: "re.Match[str]") -> bool:
+    return bool(_REFUSED.search(text[max(0, match.start() - 40) : match.start()]))
 
 
 def _quoted(text: str, match: "re.Match[str]") -> bool:

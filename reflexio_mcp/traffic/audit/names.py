@@ -115,6 +115,8 @@ def says_test(name: str) -> bool:
             if word in ("shadow", "sandbox") and not _closes(words, index):
                 continue
             return True
+        if word == "qa" and words[index + 1 :][:1] in (["env"], ["environment"]):
+            return True
         if stem in _SHORT and _closes(words, index):
             before = words[index - 1] if index else ""
             if before not in _SUBJECTS_BEFORE:

@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.audit.sessions import (
 )
 from reflexio_mcp.traffic.audit.sources import TestTraffic, Unversioned, VolatileSources
 from reflexio_mcp.traffic.audit.table import RULES
-from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
 from reflexio_mcp.traffic.fingerprints import content_chars
 from reflexio_mcp.traffic.reach import Reach
 from reflexio_mcp.traffic.steps import Pace
@@ -97,14 +97,18 @@ async def run_audit(
     overview = Overview()
     learning = LearningChecks(moment)
     detectors: list[Detector] = [
-        TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), TemporarySessions(moment),
-        SplitConversations(), NearlyEmpty(), Planted(), Duplicates(),
+        TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), SplitConversations(),
+        NearlyEmpty(), Planted(), Duplicates(),
     ]  # fmt: skip
     not_run: list[NotRun] = []
     if secrets.available():
         detectors.append(secrets.Secrets())
     else:
         not_run.append(NotRun("probable-secret", secrets.MISSING))
+    if is_part_of_sessions(wanted):
+        not_run.append(NotRun("temporary-session", PART_OF_SESSIONS))
+    else:
+        detectors.append(TemporarySessions(moment))
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
     await _pass(reach, wanted, overview, learning, detectors, progress)
@@ -116,9 +120,7 @@ async def run_audit(
     founds |= {found.rule.id: found for found in learning.founds}
     frozen = replace(wanted, end=overview.last if overview.requests else wanted.end)
     findings = [
-        _finding(founds[one.id], frozen, offer, reach)
-        for one in RULES
-        if one.id in founds and founds[one.id].count
+        _finding(founds[one.id], frozen, offer) for one in RULES if one.id in founds and founds[one.id].count
     ]
     return Audit(frozen, overview, tuple(findings), tuple(not_run))
 
@@ -159,14 +161,14 @@ async def _pass(
         detector.finish()
 
 
-def _finding(found: Found, wanted: TrafficFilter, offer: Offer, reach: Reach) -> Finding:
+def _finding(found: Found, wanted: TrafficFilter, offer: Offer) -> Finding:
     return Finding(
         rule=found.rule,
         count=found.count,
         subjects=tuple(found.subjects),
         examples=tuple(found.examples),
         notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
-        next=next_call(found, wanted, offer, reach),
+        next=next_call(found, wanted, offer),
         start=found.start,
         end=found.end,
     )

@@ -70,6 +70,47 @@ _DATA = re.compile(rf"[\w+/=\-]{{{RUN_CHARS},}}")
 _BLANKS = re.compile(r"[^\S\n]{4,}")
 _NPM_HINT: Final = "_authToken"
 
+_BEARER: Final = "Bearer token"
+
+_VENDORS: Final = (
+    ("Anthropic key", r"sk-ant-[a-z]{2,6}\d\d-[\w-]{32,}"),
+    ("OpenAI key", r"sk-(?:proj|svcacct|admin)-[\w-]{32,}"),
+    ("Google API key", r"AIza[\w-]{35}"),
+    ("Google client secret", r"GOCSPX-[\w-]{28}"),
+    ("Hugging Face token", r"hf_[A-Za-z0-9]{34}"),
+    ("GitHub token", r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
+    ("npm token", r"npm_[A-Za-z0-9]{36}"),
+    ("Groq key", r"gsk_[A-Za-z0-9]{52}"),
+    ("xAI key", r"xai-[A-Za-z0-9]{80}"),
+    ("Replicate token", r"r8_[A-Za-z0-9]{37}"),
+    ("DigitalOcean token", r"do[por]_v1_[0-9a-f]{64}"),
+    ("Shopify token", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
+    ("Databricks token", r"dapi[0-9a-f]{32}"),
+    ("Linear key", r"lin_api_[A-Za-z0-9]{40}"),
+    (_BEARER, r"[Bb]earer +[\w.~+/-]{32,200}=*"),
+)
+"""Keys that begin with a prefix of their vendor's own, with the length and letters it documents; those that the
+detectors of the package do not know."""
+
+_VENDOR = re.compile(
+    "|".join(rf"(?<![\w-])(?P<v{place}>{one})(?![\w-])" for place, (_, one) in enumerate(_VENDORS))
+)
+
+VENDOR_ENTROPY: Final = 3.5
+"""Bits a character of a key with a prefix: placeholders (`xxxx`, `your_key_here`) stay below it."""
+
+_TOLD = re.compile(
+    r"(?i)\b(?:password|passphrase|passcode|passwort|contraseña|mot de passe|pwd|secret key|api[ -]?key|access key)\b"
+    r"[^.\n:=]{0,30}?(?:\b(?:is|was|ist|es|est)\b:?|[:=]) *[\"'`]?([^\s\"'`]{8,64})"
+)
+"""As people say it: `my password is ...`."""
+
+_NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
+"""Words and years with separators: `prod/db-main-2024` is what something is called."""
+
+_MEASURE = re.compile(r"\d+[a-z]+|[a-z]+\d{1,2}|[a-z]+\d[a-z]+")
+"""Lower-case words with a number at them (`3600seconds`, `step2`); told in a sentence it is no secret."""
+
 _GATE = re.compile(r"[\w+/=.:\-]{13,}|PRIVATE KEY|PuTTY-User-Key|://[^\s/]{0,100}@")
 _KEYWORD = re.compile(
     r"(?i)(?:passw|pwd|secret|_?key|db_?pass|contrase)\w{0,20}[\"'\]]{0,2}\s{0,3}(?::=|[:=])"
@@ -83,6 +124,7 @@ _CODE = re.compile(r"[()\[\]{}]|^[\w.]+\.[a-z_]+$|^/|^[a-z]+://|^(?:os|env|self|
 
 
 _PRIVATE_KEY: Final = "Private Key"
+_BESIDE: Final = "Password or key beside its name"
 _BASIC_AUTH: Final = "Basic Auth Credentials"
 
 
@@ -108,7 +150,7 @@ def secret_kinds(text: str) -> str:
         ImportError: the detector is not installed.
     """
     text = text[:SCANNED_CHARS]
-    if not _GATE.search(text) and not _KEYWORD.search(text):
+    if not _GATE.search(text) and not _KEYWORD.search(text) and not _TOLD.search(text):
         return ""
     if not _scanner:
         _scanner.append(_load())
@@ -143,6 +185,11 @@ def _load() -> Scanner:
                 _NPM_HINT in line and any(npm.analyze_string(line)) for line in lines
             ):
                 return npm.secret_type
+            for match in _VENDOR.finditer(text):
+                kind, value = _VENDORS[int((match.lastgroup or "v0")[1:])][0], match[0].split()[-1]
+                named = kind == _BEARER and _NAMELIKE.fullmatch(value)
+                if _entropy(value) >= VENDOR_ENTROPY and not named and is_real(value):
+                    return kind
             for plugin in plugins:
                 for value in plugin.analyze_string(text):
                     if plugin.secret_type == _PRIVATE_KEY or (
@@ -159,7 +206,11 @@ def _load() -> Scanner:
                 ]
                 words = [value.split()[0].strip(",;.") for value in values if value.strip()]
                 if any(_looks_secret(word) and is_real(word) for word in words):
-                    return "Password or key beside its name"
+                    return _BESIDE
+        for match in _TOLD.finditer(text):
+            word = match[1].rstrip(".,;:!?)")
+            if not _MEASURE.fullmatch(word) and _looks_secret(word) and is_real(word):
+                return _BESIDE
         return ""
 
     return scan
@@ -172,12 +223,16 @@ def _is_mixed(value: str, kind: str) -> bool:
 
 
 def _looks_secret(value: str) -> bool:
-    if len(value) < SECRET_CHARS or len(value) > 200 or _CODE.search(value):
+    if len(value) < SECRET_CHARS or len(value) > 200 or _CODE.search(value) or _NAMELIKE.fullmatch(value):
         return False
     if not (any(map(str.isdigit, value)) and any(map(str.isalpha, value))):
         return False
+    return _entropy(value) >= SECRET_ENTROPY
+
+
+def _entropy(value: str) -> float:
     counts = [value.count(letter) for letter in set(value)]
-    return -sum(count / len(value) * log2(count / len(value)) for count in counts) >= SECRET_ENTROPY
+    return -sum(count / len(value) * log2(count / len(value)) for count in counts)
 
 
 def secret_in(item: RequestWithInteractions) -> Generator[None, None, str]:

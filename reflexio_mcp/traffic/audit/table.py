@@ -43,8 +43,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "keys, tokens, passwords or private keys in stored text",
         "What is stored comes back in later prompts, so a key in it keeps leaking until it is deleted and replaced.",
         "Strip credentials before publishing, and replace those found.",
-        "The detectors of `detect-secrets`, without its entropy plugins and without its network checks; a keyword "
-        "hit must also look like a secret (SECRET_CHARS, letters and digits) and no hit may be a placeholder.",
+        "The detectors of `detect-secrets`, without its entropy plugins and without its network checks; keys that "
+        "begin with a prefix of their vendor's own, with its length and letters (Anthropic, OpenAI, Google, Hugging "
+        "Face, GitHub, npm, Groq, xAI, Replicate, DigitalOcean, Shopify, Databricks, Linear) and bearer tokens, both "
+        "with VENDOR_ENTROPY; and passwords told in a sentence (`my password is …`). A keyword or a sentence must "
+        "come with a value that looks like a secret (SECRET_CHARS, SECRET_ENTROPY, letters and digits, not words and "
+        "years with separators), and no hit may be a placeholder.",
         selects=True,
     ),
     Rule(
@@ -53,8 +57,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "Whoever recalls this text hands it to a model, which may follow it.",
         "Publish what was said, not pages and tool results from outside.",
         "Two different signals (override, address, authority, act, secrecy, hidden text) within NEAR_CHARS of each "
-        "other, one of them strange in anybody's mouth (not act or secrecy), not quoted, not in text that discusses "
-        "such attacks and not in a turn of the role System or Developer.",
+        "other, one of them strange in anybody's mouth (not act or secrecy), not quoted, no act that is forbidden, not "
+        "behind words that discuss such attacks (unless they deny one) or ask for a prompt to be written, and not in a "
+        "turn of the role System or Developer.",
         selects=True,
     ),
     Rule(
@@ -71,8 +76,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "test, demo, staging or shadow traffic that is not evaluation_only",
         "It teaches production what was only tried out.",
         "Publish it with evaluation_only=true.",
-        "A whole word of the source, session id, user id or agent version says so, in a place where it names the "
-        "traffic (`checkout-test`, `staging`) and not a subject (`test-prep`, `ab-test`).",
+        "A whole word in the first NAME_READ characters of the source, user id or agent version says so, in a place "
+        "where it names the traffic (`checkout-test`, `staging`) and not a subject (`test-prep`, `ab-test`). Session "
+        "ids are often made from what is talked about (`fix-failing-tests`), so only forms that name a run count: "
+        "`test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.",
         selects=True,
     ),
     Rule(
@@ -80,8 +87,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "requests that repeat another one of their session word for word",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
-        "The same roles and texts in one session: at least DUPLICATE_CHARS characters, or any text repeated within "
-        "RETRY_SECONDS. The first of them is not counted.",
+        "The same roles and texts in one session within DUPLICATE_SECONDS: at least DUPLICATE_CHARS characters, or any "
+        "text repeated within RETRY_SECONDS with nothing else stored between. The first of them is not counted.",
         selects=True,
     ),
     Rule(
@@ -91,7 +98,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish a turn once, when it is complete, and only what is new in it.",
         "At least NEAR_CHARS_LEAST characters, stored within NEAR_SECONDS of each other: equal but for case, blanks, "
         "punctuation, times and uuids, or one is the beginning of the other, or few small words differ "
-        "(similarity NEAR_SIMILARITY or more over runs of three words).",
+        "(similarity NEAR_SIMILARITY or more over runs of three words). Compared with the last TEXTS_KEPT texts.",
         selects=True,
     ),
     Rule(
@@ -146,8 +153,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "temporary sessions long over",
         "What was meant to be thrown away is still recalled.",
         "Delete a scratch session when it is over, or publish it with evaluation_only=true.",
-        "A whole word of the session id says so (`tmp`, `temp`, `scratch`, `throwaway`, ...) and its last request "
-        "is older than TEMPORARY_OVER_SECONDS.",
+        "A word of the session id says so (`tmp` and `throwaway` at either end, `temp` and `scratch` at its beginning) "
+        "and its last request is older than TEMPORARY_OVER_SECONDS. Not looked for with a filter that may leave out a "
+        "session's last requests: source, agent_version, contains, end_time.",
         selects=True,
     ),
     Rule(
@@ -156,7 +164,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Nothing can be learned from them and they hide what matters in lists.",
         "Publish a turn together with its answer.",
         "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
-        "and no action, image or tool.",
+        "no answer, emoji, action, image or tool.",
         selects=True,
     ),
 )  # fmt: skip
