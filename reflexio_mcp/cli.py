@@ -71,6 +71,11 @@ def _add_setup_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "--create", action="store_true", help="write the file even where no client was found"
     )
     install.add_argument(
+        "--replace",
+        action="store_true",
+        help="write the entry anew, whatever has its name: another server, or settings of an earlier install",
+    )
+    install.add_argument(
         "--with-key", action="store_true", help="refer to REFLEXIO_API_KEY even though it is not set here"
     )
     doctor = commands.add_parser(
@@ -124,6 +129,7 @@ def _set_up(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
             show=arguments.show,
             create=arguments.create,
             with_key=arguments.with_key,
+            replace=arguments.replace,
         )
     )
 

@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, find_client
-from reflexio_mcp.install.entry import NAME, PROMPT, Wish, entry, with_entry, without_entry
-from reflexio_mcp.install.errors import InstallError, MalformedError, NotFoundError
-from reflexio_mcp.install.files import Original, difference, read, replace
+from reflexio_mcp.install.entry import NAME, PROMPT, Wish, entry, present, with_entry, without_entry
+from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
+from reflexio_mcp.install.files import Original, copies, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
+from reflexio_mcp.install.ownership import foreign, kept
+from reflexio_mcp.install.shown import difference
 from reflexio_mcp.settings import OPTIONS, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
@@ -31,6 +33,7 @@ class Request:
         show: print the entry and write nothing.
         create: write the file even where the client was not found.
         with_key: refer to the key even though it is not set here.
+        replace: write the entry anew, whatever has its name.
     """
 
     client: str = ""
@@ -40,6 +43,7 @@ class Request:
     show: bool = False
     create: bool = False
     with_key: bool = False
+    replace: bool = False
 
 
 def run_install(
@@ -75,16 +79,29 @@ def run_install(
             return 0
         found = find_file(client, layout or Layout.here(), create=request.create)
         original = read(found)
-        changed = _guarded(original, lambda text: with_entry(client, text, wish))
+        changed = _guarded(
+            original,
+            lambda text: with_entry(client, text, wish),
+            f"{client.title} has another {wish.name}, {{}}, and it was left alone: choose another name with --name, "
+            f"or add --replace to put this one in its place ({found}).",
+        )
+        old = present(client, original.text, wish.name)
+        stays = "" if wish.replace else _kept(kept(old, entry(client, wish)))
         if changed == original.text:
-            screen.write(f"{client.title} already has {wish.name}, just so: {found}\n")
+            how = ":" if stays else ", just so:"
+            screen.write(f"{client.title} already has {wish.name}{how} {found}\n{stays}")
             return 0
         if request.dry_run:
-            screen.write(difference(original, changed, wish.key) + "\nNothing was written (--dry-run).\n")
+            shown = difference(
+                original, changed, ours=_texts(client, wish, old), secrets=_keys(wish.key, old)
+            )
+            screen.write(f"{shown}\n{stays}Nothing was written (--dry-run).\n")
             return 0
-        in_file = bool(wish.key) and client.key == "file"
+        in_file = wish.with_key and client.key == "file"
         backup = replace(original, changed, private=in_file)
-        screen.write(_done(client, wish, found, backup))
+        screen.write(_done(client, wish, found, backup, new=old is None) + stays)
+        screen.write(_left_behind(original.path, _keys("", old)))
+        screen.write(f"Next: {client.restart}\n")
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
@@ -107,15 +124,23 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
             original = read(path)
             if original.data is None:
                 continue
-            changed = _guarded(original, lambda text: without_entry(client, text, request.name))
+            changed = _guarded(
+                original,
+                lambda text: without_entry(client, text, request.name),
+                f"{client.title} has another {request.name}, {{}}, which install did not write, and it was left "
+                f"alone: take it out of {path} by hand if you mean it.",
+            )
             if changed == original.text:
                 continue
             removed += 1
+            old = present(client, original.text, request.name)
             if request.dry_run:
-                screen.write(difference(original, changed) + "\nNothing was written (--dry-run).\n")
+                shown = difference(original, changed, ours=_texts(client, None, old), secrets=_keys("", old))
+                screen.write(shown + "\nNothing was written (--dry-run).\n")
                 continue
             backup = replace(original, changed)
-            screen.write(f"Removed {request.name} from {path}\nBefore it was: {backup}\n{client.restart}\n")
+            screen.write(f"Removed {request.name} from {path}\nBefore it was: {backup}\n")
+            screen.write(_left_behind(original.path, _keys("", old)) + f"Next: {client.restart}\n")
         if not removed:
             screen.write(f"{client.title} has no {request.name}: nothing to remove.\n")
     except InstallError as error:
@@ -187,7 +212,8 @@ def _wish(request: Request, env: Mapping[str, str], launch: Launch | None) -> Wi
         if option.group == "http" or option.secret:
             continue
         text = flags.get(option.name, env.get(option.env, "")).strip()
-        if text and text != "0":
+        # Off is what a switch is without its variable; the nought of a number is a choice.
+        if text and not (option.is_switch and not option.parse(text)):
             wanted[option.env] = _lasting(option.name, text)
     return Wish(
         launch or find_launch(env=env),
@@ -195,6 +221,7 @@ def _wish(request: Request, env: Mapping[str, str], launch: Launch | None) -> Wi
         with_key=request.with_key or bool(settings.api_key),
         key=settings.api_key or "your-api-key",
         name=request.name,
+        replace=request.replace,
     )
 
 
@@ -205,17 +232,53 @@ def _lasting(name: str, text: str) -> str:
     return text
 
 
-def _guarded(original: Original, edit: Callable[[str], str]) -> str:
+def _guarded(original: Original, edit: Callable[[str], str], taken: str) -> str:
     try:
         return edit(original.text)
+    except ForeignError as error:
+        raise InstallError(taken.format(error)) from None
     except MalformedError as error:
         raise InstallError(
             f"{original.path} was left alone, because {error}. Correct it and run this again."
         ) from None
 
 
-def _done(client: Client, wish: Wish, path: Path, backup: Path | None) -> str:
-    lines = [f"Added {wish.name} to {client.title}: {path}"]
+def _kept(settings: list[str]) -> str:
+    """What is said about settings of an earlier installation that are still there."""
+    if not settings:
+        return ""
+    return f"Kept from before: {', '.join(settings)}. To drop what stays, add --replace.\n"
+
+
+def _texts(client: Client, wish: Wish | None, old: object) -> list[object]:
+    """What may be shown of a file: the names on the way and what is, or was, the entry of ours."""
+    shown: list[object] = [*client.section, PROMPT, "inputs"]
+    if wish is not None:
+        shown += [wish.name, entry(client, wish)]
+    return shown if foreign(client, old) else [*shown, old]
+
+
+def _keys(key: str, old: object) -> set[str]:
+    """The key and that of an older entry, where they are the keys themselves and no reference."""
+    env = cast("dict[str, Any]", old).get("env") if isinstance(old, dict) else None
+    before = cast("dict[str, Any]", env).get(KEY) if isinstance(env, dict) else None
+    return {one for one in (key, before) if isinstance(one, str) and one and not one.startswith("$")}
+
+
+def _left_behind(path: Path, keys: set[str]) -> str:
+    """One sentence for the copies in which a key still stands."""
+    found = [copy for copy in copies(path) if any(key.encode() in copy.read_bytes() for key in keys)]
+    if not found:
+        return ""
+    which = "that copy" if len(found) == 1 else f"{len(found)} copies like it"
+    return (
+        f"The key still stands in {which}: delete {'it' if len(found) == 1 else 'them'} when all is well.\n"
+    )
+
+
+def _done(client: Client, wish: Wish, path: Path, backup: Path | None, *, new: bool) -> str:
+    did = "Added" if new else "Replaced" if wish.replace else "Updated"
+    lines = [f"{did} {wish.name} {'to' if new else 'in'} {client.title}: {path}"]
     if backup:
         lines.append(f"Before it was: {backup}")
     lines.append(f"It runs: {' '.join([wish.launch.command, *wish.launch.args])}")
@@ -223,5 +286,4 @@ def _done(client: Client, wish: Wish, path: Path, backup: Path | None) -> str:
         lines.append(f"Key: {client.note}")
         if client.key == "file" and wish.key == "your-api-key":
             lines.append(f"{KEY} is not set here: replace your-api-key in the file by the key.")
-    lines.append(f"Next: {client.restart}")
     return "\n".join(lines) + "\n"

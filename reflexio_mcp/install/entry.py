@@ -6,8 +6,9 @@ from typing import Any, Final, cast
 
 from reflexio_mcp.install import jsonedit, tomledit
 from reflexio_mcp.install.clients import KEY, PROMPT_ID, Client
-from reflexio_mcp.install.errors import MalformedError
+from reflexio_mcp.install.errors import ForeignError, MalformedError
 from reflexio_mcp.install.launch import Launch
+from reflexio_mcp.install.ownership import added_arguments, foreign
 
 __all__ = ["NAME", "PROMPT", "Wish", "entry", "present", "with_entry", "without_entry"]
 
@@ -31,6 +32,7 @@ class Wish:
         with_key: the server needs the key.
         key: the key itself, for a client that can take it from its file alone.
         name: of the entry.
+        replace: write the entry anew, whatever has its name.
     """
 
     launch: Launch
@@ -38,6 +40,7 @@ class Wish:
     with_key: bool = False
     key: str = field(default="", repr=False)
     name: str = NAME
+    replace: bool = False
 
 
 def entry(client: Client, wish: Wish) -> dict[str, Any]:
@@ -60,30 +63,34 @@ def entry(client: Client, wish: Wish) -> dict[str, Any]:
     return made
 
 
-def present(client: Client, text: str, name: str = NAME) -> dict[str, Any] | None:
-    """The entry that a file has, or `None`.
+def present(client: Client, text: str, name: str = NAME) -> object:
+    """What a file has under the entry's name, or `None`.
 
     Raises:
         MalformedError: the file is not what it should be.
     """
     module = tomledit if client.format == "toml" else jsonedit
-    found = module.get_value(text, (*client.section, name))
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+    return module.get_value(text, (*client.section, name))
 
 
 def with_entry(client: Client, text: str, wish: Wish) -> str:
-    """The file's text with the entry in it: what a person added to an older one stays.
+    """The file's text with the entry in it: what a person added to an older one of ours stays.
 
     Raises:
+        ForeignError: the name is taken by something that is not ours, and `wish.replace` is not set.
         MalformedError: the file is not what it should be, or could not be edited safely.
     """
     set_value = tomledit.set_value if client.format == "toml" else jsonedit.set_value
     path = (*client.section, wish.name)
-    wanted, old = entry(client, wish), present(client, text, wish.name)
+    wanted, found = entry(client, wish), present(client, text, wish.name)
+    if not wish.replace and (why := foreign(client, found)):
+        raise ForeignError(why)
+    old = cast("dict[str, Any]", found) if isinstance(found, dict) and not wish.replace else None
     changed = text
     if old is None:
         changed = set_value(changed, path, wanted)
     else:
+        wanted["args"] += added_arguments(old)
         for key, value in wanted.items():
             if key == "env" and isinstance(old.get("env"), dict):
                 for variable, setting in value.items():
@@ -95,7 +102,10 @@ def with_entry(client: Client, text: str, wish: Wish) -> str:
         known = cast("list[Any]", inputs) if isinstance(inputs, list) else []
         if not any(isinstance(one, dict) and cast("Any", one).get("id") == PROMPT_ID for one in known):
             changed = jsonedit.append_item(changed, ("inputs",), PROMPT)
-    _nothing_else(client, text, changed, wish.name, expected={**(old or {}), **wanted})
+    expected = {**(old or {}), **wanted}
+    if old and isinstance(old.get("env"), dict):
+        expected["env"] = {**old["env"], **wanted.get("env", {})}
+    _nothing_else(client, text, changed, wish.name, expected=expected)
     return changed
 
 
@@ -103,10 +113,14 @@ def without_entry(client: Client, text: str, name: str = NAME) -> str:
     """The file's text without the entry; the same text when it has none.
 
     Raises:
+        ForeignError: what has the name is not ours.
         MalformedError: as in `with_entry`.
     """
-    if present(client, text, name) is None:
+    found = present(client, text, name)
+    if found is None:
         return text
+    if why := foreign(client, found):
+        raise ForeignError(why)
     path = (*client.section, name)
     if client.format == "toml":
         changed = tomledit.remove_value(text, path)
@@ -126,10 +140,7 @@ def _nothing_else(
     old, new = read(before), read(after)
     found = _take(new, client, name)
     _take(old, client, name)
-    merged = dict(expected) if expected is not None else None
-    if merged is not None and found is not None and isinstance(found.get("env"), dict):
-        merged["env"] = found["env"]
-    if old != new or found != merged:
+    if old != new or found != expected:
         raise MalformedError("it could not be changed without touching something else")
 
 
@@ -165,4 +176,4 @@ def _read_json(text: str) -> dict[str, Any]:
 def _read_toml(text: str) -> dict[str, Any]:
     import tomllib
 
-    return tomllib.loads(text)
+    return tomllib.loads(text.lstrip("\ufeff"))

@@ -1,23 +1,17 @@
 """Reading and replacing a person's file: whole or not at all, with a copy of what was there."""
 
-import difflib
+import glob
 import os
-import re
 import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from reflexio_mcp.install.errors import InstallError, MalformedError
 
-__all__ = ["Original", "difference", "read", "replace"]
-
-_SECRET: Final = re.compile(
-    r'(?i)((?:key|token|secret|password|authorization|credential)[\w-]*["\']?\s*[:=]\s*)(["\'])(?!\$)[^"\']+\2'
-)
+__all__ = ["Original", "copies", "read", "replace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +98,6 @@ def _free_name(path: Path) -> Path:
     raise InstallError(f"{path.parent} is full of copies. Remove old ones and run this again.")
 
 
-def difference(original: Original, text: str, secret: str = "") -> str:
-    """What would change, as a unified difference in which no secret can be read."""
-    before, after = original.text.splitlines(), text.splitlines()
-    name = str(original.path)
-    lines = "\n".join(difflib.unified_diff(before, after, name, name, n=2, lineterm=""))
-    lines = _SECRET.sub(r"\1\2***\2", lines)
-    return lines.replace(secret, "***") if secret else lines
+def copies(path: Path) -> list[Path]:
+    """The copies that were kept of a file, oldest first."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.*.bak"))

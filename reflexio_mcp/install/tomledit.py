@@ -1,11 +1,14 @@
 """Edits of TOML that keep comments and layout, with `tomlkit`."""
 
 from collections.abc import MutableMapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from reflexio_mcp.install.errors import MalformedError
 
 __all__ = ["get_value", "remove_value", "set_value"]
+
+_MARK: Final = "\ufeff"
+"""Editors on Windows put it before the text; it stays there."""
 
 
 def get_value(text: str, path: Sequence[str]) -> Any:
@@ -64,7 +67,7 @@ def _parsed(text: str) -> Any:
     from tomlkit.exceptions import ParseError
 
     try:
-        return tomlkit.parse(text)
+        return tomlkit.parse(text.removeprefix(_MARK))
     except ParseError as error:
         raise MalformedError(f"line {error.line}, column {error.col + 1}: this is not TOML") from None
     except ValueError:
@@ -93,4 +96,4 @@ def _dumped(before: str, document: Any) -> str:
     text = tomlkit.dumps(document)
     if "\r\n" in before:
         text = text.replace("\r\n", "\n").replace("\n", "\r\n")
-    return text
+    return _MARK + text if before.startswith(_MARK) else text

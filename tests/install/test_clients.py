@@ -61,6 +61,15 @@ def test_windows_line_ends_stay_windows_line_ends(home: Home) -> None:
     assert home.text == old
 
 
+def test_a_byte_order_mark_stays_where_it_is(home: Home) -> None:
+    old = "\ufeff" + home.text
+    home.write(old)
+    assert home.install()[0] == 0
+    assert home.text.startswith("\ufeff")
+    assert home.uninstall()[0] == 0
+    assert home.text == old
+
+
 def test_a_second_time_changes_nothing(home: Home) -> None:
     home.install({"REFLEXIO_API_KEY": KEY})
     first = home.text
@@ -89,7 +98,8 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(home: Home) -> None:
 def test_what_a_person_added_to_the_entry_survives_a_new_install(tmp_path: Path) -> None:
     home = Home(tmp_path, "linux", "cline")
     home.write(
-        '{"mcpServers": {\n  "reflexio": {\n    "command": "old", // mine\n    "autoApprove": ["list_sessions"],\n'
+        '{"mcpServers": {\n  "reflexio": {\n    "command": "/old/reflexio-mcp", // mine\n'
+        '    "autoApprove": ["list_sessions"],\n'
         '    "env": {"REFLEXIO_MCP_READ_ONLY": "1"}\n  }\n}}\n'
     )
     home.install({"REFLEXIO_URL": "http://localhost:9000"})

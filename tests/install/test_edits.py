@@ -112,6 +112,7 @@ def test_a_byte_order_mark_stays() -> None:
     "text",
     [
         "",
+        "\ufeff# c\r\n[mcp_servers.a]\r\ncommand = 'x'\r\n",
         "a = 1\n",
         "a = 1",
         "[mcp_servers]\n",
@@ -125,12 +126,13 @@ def test_a_toml_table_goes_in_and_out(text: str) -> None:
     import tomllib
 
     path = ("mcp_servers", "reflexio")
-    before = tomllib.loads(text)
+    before = tomllib.loads(text.lstrip("\ufeff"))
     with_entry = tomledit.set_value(text, path, ENTRY)
     expected = json.loads(json.dumps(before))
     expected.setdefault("mcp_servers", {})["reflexio"] = ENTRY
-    assert tomllib.loads(with_entry) == expected
+    assert tomllib.loads(with_entry.lstrip("\ufeff")) == expected
+    assert with_entry.startswith("\ufeff") == text.startswith("\ufeff")
     assert tomledit.set_value(with_entry, path, ENTRY) == with_entry
     del expected["mcp_servers"]["reflexio"]
-    without = tomllib.loads(tomledit.remove_value(with_entry, path))
+    without = tomllib.loads(tomledit.remove_value(with_entry, path).lstrip("\ufeff"))
     assert {**without, "mcp_servers": without.get("mcp_servers", {})} == expected

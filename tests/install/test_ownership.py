@@ -1,0 +1,179 @@
+"""What is already there under our name: somebody else's is not touched, our own is brought up to date and said so."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.install.samples import SAMPLES
+from tests.install.support import KEY, LAUNCH, Home, client_of, entries
+
+FOREIGN: list[dict[str, Any]] = [
+    {"url": "https://other.example/mcp", "headers": {"Authorization": "Bearer abc"}},
+    {"serverUrl": "https://other.example/mcp"},
+    {"httpUrl": "https://other.example/mcp"},
+    {"type": "sse", "command": "/x/reflexio-mcp"},
+    {"command": "node", "args": ["/home/jo/reflexio-mcp/index.js"]},
+    {"command": "npx", "args": ["-y", "reflexio-mcp"]},
+    {"command": "/usr/bin/other-server", "env": {"X": "1"}},
+    {"command": ["reflexio-mcp"]},
+]
+
+OURS: list[tuple[str, list[str]]] = [
+    ("/old/bin/reflexio-mcp", []),
+    ("C:\\Tools\\reflexio-mcp.exe", []),
+    ("uvx", ["reflexio-mcp"]),
+    ("uvx", ["--python", "3.13", "reflexio-mcp@0.1.0"]),
+    ("uvx", ["--from", "git+https://github.com/reflexio-mcp/reflexio-mcp", "reflexio-mcp"]),
+    ("pipx", ["run", "reflexio-mcp[audit]"]),
+    ("/usr/bin/python3", ["-P", "-m", "reflexio_mcp"]),
+    ("docker", ["run", "-i", "--rm", "example/reflexio-mcp:0.1"]),
+]
+
+
+def holding(folder: Path, client: str, entry: object) -> Home:
+    home = Home(folder, "linux", client)
+    whole: Any = {"reflexio": entry}
+    for key in reversed(client_of(client).section):
+        whole = {key: whole}
+    home.write(json.dumps(whole, indent=2))
+    return home
+
+
+@pytest.mark.parametrize("entry", [*FOREIGN, 5, "text", []])
+def test_another_server_of_the_same_name_is_left_alone_until_asked_for(
+    entry: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = holding(tmp_path, "cursor", entry)
+    before = home.text
+    assert home.install()[0] == 1
+    said = capsys.readouterr().err
+    assert (home.text, home.backups) == (before, [])
+    assert "Cursor has another reflexio" in said
+    assert "--name" in said
+    assert "--replace" in said
+    assert "abc" not in said
+
+    assert home.install(name="memory")[0] == 0
+    assert home.data["mcpServers"]["reflexio"] == entry
+
+    code, said = home.install(replace=True)
+    assert code == 0
+    assert said.startswith("Replaced reflexio in Cursor")
+    assert home.data["mcpServers"]["reflexio"] == {"command": LAUNCH.command, "args": []}
+
+
+@pytest.mark.parametrize("entry", FOREIGN)
+def test_another_server_of_the_same_name_is_not_taken_out(
+    entry: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = holding(tmp_path, "gemini", entry)
+    before = home.text
+    assert home.uninstall()[0] == 1
+    assert (home.text, home.backups) == (before, [])
+    assert "by hand" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("client", "other"),
+    [("vscode", {"type": "http", "url": "https://x.example"}), ("zed", {"source": "extension"})],
+)
+def test_what_each_client_calls_a_server_of_another_kind_is_known(
+    client: str, other: dict[str, Any], tmp_path: Path
+) -> None:
+    home = holding(tmp_path, client, other)
+    before = home.text
+    assert home.install()[0] == 1
+    assert home.text == before
+
+
+def test_another_server_in_toml_is_replaced_whole_when_asked_for(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "codex")
+    home.write('# mine\n[mcp_servers.reflexio]\nurl = "https://x.example"\n\n[tail]\nq = 2\n')
+    assert home.install()[0] == 1
+    assert home.install(replace=True)[0] == 0
+    assert home.data == {
+        "mcp_servers": {"reflexio": {"command": LAUNCH.command, "args": []}},
+        "tail": {"q": 2},
+    }
+    assert home.text.startswith("# mine\n")
+
+
+@pytest.mark.parametrize(("command", "args"), OURS)
+def test_an_older_entry_of_ours_is_brought_up_to_date(command: str, args: list[str], tmp_path: Path) -> None:
+    home = holding(tmp_path, "cursor", {"command": command, "args": args, "disabled": True})
+    code, said = home.install()
+    assert code == 0
+    assert said.startswith("Updated reflexio in Cursor")
+    assert home.data["mcpServers"]["reflexio"] == {
+        "command": LAUNCH.command,
+        "args": [],
+        "disabled": True,
+    }
+
+
+def test_an_entry_that_says_nothing_yet_is_filled_in(tmp_path: Path) -> None:
+    for entry in ({}, {"args": []}, {"env": {}}):
+        home = holding(tmp_path, "cursor", entry)
+        assert home.install()[0] == 0
+        assert home.data["mcpServers"]["reflexio"]["command"] == LAUNCH.command
+
+
+@pytest.mark.parametrize("client", ["cursor", "codex", "claude-desktop"])
+def test_settings_that_stay_from_an_earlier_install_are_named_and_can_be_dropped(
+    client: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path, "linux", client)
+    home.write(SAMPLES[client])
+    home.install({"REFLEXIO_URL": "http://127.0.0.1:8061", "REFLEXIO_API_KEY": KEY})
+    before = home.text
+    code, said = home.install()
+    assert (code, home.text) == (0, before)
+    assert "just so" not in said
+    assert "REFLEXIO_URL=http://127.0.0.1:8061" in said
+    assert "REFLEXIO_API_KEY" in said
+    assert "--replace" in said
+    assert KEY not in said
+
+    code, said = home.install({"REFLEXIO_USER_ID": "ada"}, replace=True)
+    assert code == 0
+    assert "Kept" not in said
+    made = entries(client_of(client), home.data)["reflexio"]
+    assert made["env"] == {"REFLEXIO_USER_ID": "ada"}
+    assert "env_vars" not in made
+
+
+def test_arguments_that_a_person_gave_the_server_stay_and_are_named(tmp_path: Path) -> None:
+    home = holding(tmp_path, "cursor", {"command": "uvx", "args": ["reflexio-mcp", "--read-only"]})
+    _, said = home.install()
+    assert home.data["mcpServers"]["reflexio"]["args"] == ["--read-only"]
+    assert "Kept from before: --read-only." in said
+    home.install()
+    assert home.data["mcpServers"]["reflexio"]["args"] == ["--read-only"]
+
+
+def test_a_nought_is_written_and_a_switch_that_is_off_is_not(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.install(
+        {"REFLEXIO_MCP_READ_ONLY": "0", "REFLEXIO_MCP_MASK": "false"},
+        flags={"delete_cap": "0", "confirm_above": "0"},
+    )
+    assert home.data["mcpServers"]["reflexio"]["env"] == {
+        "REFLEXIO_MCP_DELETE_CAP": "0",
+        "REFLEXIO_MCP_CONFIRM_ABOVE": "0",
+    }
+
+
+def test_a_key_that_is_left_in_a_copy_is_said_to_be_there(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "claude-desktop")
+    home.write(SAMPLES["claude-desktop"])
+    assert "still stands" not in home.install({"REFLEXIO_API_KEY": KEY})[1]
+    _, said = home.uninstall()
+    assert "The key still stands in that copy: delete it" in said
+    assert KEY not in said
+    assert KEY not in home.text
+
+    other = Home(tmp_path, "linux", "cursor")
+    other.install({"REFLEXIO_API_KEY": KEY})
+    assert "still stands" not in other.uninstall()[1]
