@@ -104,7 +104,8 @@ async def _with_kept(reach: Reach, plan: Plan, copies: Copies, owner: str) -> Pl
             return False
         return wanted.matches(item) if wanted else request.request_id in missing
 
-    kept = (await anyio.to_thread.run_sync(copies.holding, owner, matches)).items
+    found = (await anyio.to_thread.run_sync(copies.holding, owner, matches)).items
+    kept = tuple(sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True))
     held = {item.request_id for item in kept}
     return replace(plan, kept=kept, not_found=tuple(one for one in plan.not_found if one not in held))
 
