@@ -10,10 +10,26 @@ import time
 import traceback
 from typing import Any, Final
 
-__all__ = ["EVENTS", "Lines", "event"]
+__all__ = ["EVENTS", "Lines", "event", "keep_discreet"]
 
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 """Where the structured lines go, as INFO for what went well and WARNING for what was refused."""
+
+
+_INDISCREET: Final = (
+    "mcp.server.sse",
+    "mcp.server.streamable_http",
+    "mcp.server.streamable_http_manager",
+    "mcp.server.transport_security",
+    "uvicorn.error",
+)
+"""Loggers that repeat what was sent: session ids, Host headers, at DEBUG whole bodies."""
+
+
+def keep_discreet() -> None:
+    """Keep what was sent to an HTTP server out of its log, at every level; a refusal has its own line."""
+    for name in _INDISCREET:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class Lines(logging.Formatter):

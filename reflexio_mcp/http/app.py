@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Final
 
 import anyio
@@ -19,7 +20,7 @@ from reflexio_mcp.calls import CALLER
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
-from reflexio_mcp.observing import event
+from reflexio_mcp.observing import event, keep_discreet
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES
@@ -31,6 +32,14 @@ __all__ = ["MCP_PATH", "HttpApp", "create_app"]
 MCP_PATH: Final = "/mcp"
 SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
+HEALTH_PATH: Final = "/health"
+READY_PATH: Final = "/ready"
+
+_METHODS: Final = {
+    MCP_PATH: ("GET", "POST", "DELETE"),
+    SSE_PATH: ("GET",),
+    MESSAGES_PATH: ("POST",),
+}
 
 MOST_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """What the API takes, and the envelope around it."""
@@ -40,6 +49,9 @@ READY_SECONDS: Final = 2.0
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 1.0
+
+_KNOWN_PATHS: Final = frozenset({*_METHODS, HEALTH_PATH, READY_PATH})
+_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _Headers = Sequence[tuple[bytes, bytes]]
 
@@ -75,25 +87,23 @@ class HttpApp:
         self.server = build_server(settings, client=client)
         self._runtime = self.server.runtime
         self._guard = Guard(settings, tokens)
-        armed = TransportSecuritySettings(
-            enable_dns_rebinding_protection=True,
-            allowed_hosts=self._guard.hosts,
-            allowed_origins=self._guard.origins,
-        )
+        # The guard has seen every request before the SDK does; a second check would log the Host that was sent.
+        guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        keep_discreet()
         self.server.streamable_http_app(
             streamable_http_path=MCP_PATH,
             stateless_http=not settings.keeps_sessions,
             max_request_body_size=MOST_BYTES,
             session_idle_timeout=settings.session_idle,
             max_sessions=settings.max_sessions,
-            transport_security=armed,
+            transport_security=guarded,
         )
         self._mcp: ASGIApp = self.server.session_manager.handle_request
         self._sse: ASGIApp = self.server.sse_app(
             sse_path=SSE_PATH,
             message_path=MESSAGES_PATH,
             max_request_body_size=MOST_BYTES,
-            transport_security=armed,
+            transport_security=guarded,
         )
         self._exchanges = Exchanges()
         self._streams = 0
@@ -144,21 +154,25 @@ class HttpApp:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        path: str = scope["path"]
-        if path == "/health":
-            await _text(send, 200, "ok")
-            return
-        if path == "/ready":
-            ready = await self._is_ready()
-            await _text(send, 200 if ready else 503, "ready" if ready else "not ready")
-            return
         try:
-            await self._answer(path, scope, receive, send)
+            await self._answer(scope["path"], scope, receive, send)
         except Refusal as refused:
-            self._log_refusal(scope, refused, began)
+            _log_refusal(scope, refused.status, refused.reason, began)
             await _refuse(send, refused)
+        except Exception as error:  # noqa: BLE001 - the message may hold what the caller sent
+            logger.error("a request failed: %s", type(error).__name__)
+            await _refuse(send, Refusal(500, "failed", "This server failed; try again."))
 
     async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self._guard.check_form(scope)
+        if path in (HEALTH_PATH, READY_PATH):
+            self._guard.check_method(scope, ("GET", "HEAD"))
+            if path == HEALTH_PATH:
+                await _text(send, 200, "ok")
+            else:
+                ready = await self._is_ready()
+                await _text(send, 200 if ready else 503, "ready" if ready else "not ready")
+            return
         if path not in (MCP_PATH, SSE_PATH) and path != MESSAGES_PATH:
             raise Refusal(404, "path", f"There is nothing here; this server speaks MCP at {MCP_PATH}.")
         origin = self._guard.check_place(scope)
@@ -167,38 +181,47 @@ class HttpApp:
             await _respond(send, 204, b"", [*_CORS, *_shared_with(origin)])
             return
         caller = self._guard.admit(scope)
+        self._guard.check_method(scope, _METHODS[path])
         scope[CALLER] = caller
         scope["user"] = _user(caller.name)
         if self.stopping and not _belongs_to_session(path, scope):
             raise Refusal(503, "stopping", "This server is stopping; try again.", [(b"retry-after", b"1")])
-        if method == "POST":
-            receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
+        app = self._mcp if path == MCP_PATH else self._sse
 
-        def decorate(message: Message) -> None:
-            message["headers"] = [*message.get("headers", ()), *_shared_with(origin)]
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if method == "POST":
+                receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
+            await app(scope, receive, send)
 
-        exchange = Exchange(send, standing=method == "GET", decorate=decorate if origin else None)
+        began = time.perf_counter()
+
+        def started(message: Message) -> None:
+            if message["status"] >= 400:
+                reason = HTTPStatus(message["status"]).phrase.lower().replace(" ", "_")
+                _log_refusal(scope, message["status"], reason, began)
+            if origin:
+                message["headers"] = [*message.get("headers", ()), *_shared_with(origin)]
+
+        exchange = Exchange(send, standing=method == "GET", started=started)
         try:
-            if path == SSE_PATH and method == "GET":
-                await self._stream(exchange, scope, receive)
+            if path == SSE_PATH:
+                await self._stream(exchange, answer, scope, receive)
             else:
-                await self._exchanges.run(
-                    exchange, self._mcp if path == MCP_PATH else self._sse, scope, receive
-                )
+                await self._exchanges.run(exchange, answer, scope, receive)
         except Refusal:
             raise
         except Exception as error:  # noqa: BLE001 - the message may hold what the caller sent
             logger.error("%s %s failed: %s", method, path, type(error).__name__)
             await exchange.finish()
 
-    async def _stream(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+    async def _stream(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         if self._streams >= self.settings.max_sessions:
             raise Refusal(
                 503, "sessions", "Too many sessions are open; try again later.", [(b"retry-after", b"10")]
             )
         self._streams += 1
         try:
-            await self._exchanges.run(exchange, self._sse, scope, receive)
+            await self._exchanges.run(exchange, app, scope, receive)
         finally:
             self._streams -= 1
 
@@ -217,19 +240,6 @@ class HttpApp:
                 self._asked_at = time.monotonic()
             return self._ready
 
-    def _log_refusal(self, scope: Scope, refused: Refusal, began: float) -> None:
-        peer = scope.get("client")
-        event(
-            "refused",
-            logging.WARNING,
-            reason=refused.reason,
-            status=refused.status,
-            method=scope["method"][:10],
-            path=scope["path"] if refused.status != 404 else "",
-            peer=peer[0] if peer else "",
-            ms=round((time.perf_counter() - began) * 1000, 1),
-        )
-
 
 def create_app(settings: Settings) -> HttpApp:
     """The app for an ASGI server of one's own; it needs the ASGI lifespan.
@@ -245,6 +255,20 @@ def create_app(settings: Settings) -> HttpApp:
 def _user(name: str) -> AuthenticatedUser:
     # The SDK gives a session to the credential that opened it, and to no other.
     return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[]))
+
+
+def _log_refusal(scope: Scope, status: int, reason: str, began: float) -> None:
+    peer = scope.get("client")
+    event(
+        "refused",
+        logging.WARNING,
+        reason=reason,
+        status=status,
+        method=scope["method"] if scope["method"] in _KNOWN_METHODS else "",
+        path=scope["path"] if scope["path"] in _KNOWN_PATHS else "",
+        peer=peer[0] if peer else "",
+        ms=round((time.perf_counter() - began) * 1000, 1),
+    )
 
 
 def _belongs_to_session(path: str, scope: Scope) -> bool:

@@ -63,17 +63,17 @@ class Exchange:
     Args:
         send: of the connection.
         standing: whether its answer goes on for as long as the client likes.
-        decorate: changes the response's first message.
+        started: sees, and may change, the response's first message.
     """
 
     def __init__(
-        self, send: Send, *, standing: bool = False, decorate: Callable[[Message], None] | None = None
+        self, send: Send, *, standing: bool = False, started: Callable[[Message], None] | None = None
     ) -> None:
         self.scope = anyio.CancelScope()
         self.gone = Gone()
         self.standing = standing
         self._send = send
-        self._decorate = decorate
+        self._on_start = started
         self.started = False
         self.complete = False
 
@@ -83,8 +83,8 @@ class Exchange:
             return
         if message["type"] == "http.response.start":
             self.started = True
-            if self._decorate:
-                self._decorate(message)
+            if self._on_start:
+                self._on_start(message)
         elif not message.get("more_body", False):
             self.complete = True
         await self._send(message)

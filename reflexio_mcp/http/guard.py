@@ -4,10 +4,11 @@ Everything is decided from the head of the request, before its body is read.
 """
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Scope
 
@@ -15,7 +16,9 @@ from reflexio_mcp.callers import KEY_HEADER, USER_HEADER, Caller, CallerRefused,
 from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["Guard", "Refusal", "is_loopback"]
+__all__ = ["MOST_HEAD_BYTES", "Guard", "Refusal", "is_loopback"]
+
+MOST_HEAD_BYTES: Final = 32 * 1024
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -36,6 +39,12 @@ _ONCE: Final = frozenset(
 _TOKEN_PARAMETERS: Final = frozenset(
     {"token", "access_token", "auth_token", "bearer", "authorization", "api_key"}
 )
+
+
+_MOST_PARAMETERS: Final = 100
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_HOST: Final = re.compile(r"[^/\s@?#]+")
 
 
 class Refusal(Exception):
@@ -76,6 +85,11 @@ class Guard:
                 "clients use with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
             )
         for option, values in (("hosts", settings.allowed_hosts), ("origins", settings.allowed_origins)):
+            if not all(_HOST.fullmatch(one) if option == "hosts" else _is_origin(one) for one in values):
+                form = "mcp.example or mcp.example:8443" if option == "hosts" else "https://app.example"
+                raise ConfigurationError(
+                    f"--allowed-{option} / REFLEXIO_MCP_ALLOWED_{option.upper()} takes {option} as in {form}."
+                )
             if any(
                 value.partition(":")[0] in ("*", "") or value.count("*") > value.endswith(":*")
                 for value in values
@@ -86,9 +100,39 @@ class Guard:
                 )
         self._settings = settings
         self._tokens = tokens
-        self.hosts = _with_ports([*LOOPBACK, *settings.allowed_hosts])
-        loopback = [f"{scheme}://{host}" for scheme in ("http", "https") for host in LOOPBACK]
+        bound = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+        here = [*LOOPBACK, *([bound.lower()] if is_loopback(settings.host) else [])]
+        self.hosts = _with_ports([*here, *settings.allowed_hosts])
+        loopback = [f"{scheme}://{host}" for scheme in ("http", "https") for host in here]
         self.origins = [*_with_ports(loopback), *(origin.lower() for origin in settings.allowed_origins)]
+
+    def check_form(self, scope: Scope) -> None:
+        """Check what every request has, also one that needs no token.
+
+        Raises:
+            Refusal: the head is too long, or says in two ways where the body ends.
+        """
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        names = {name for name, _ in headers}
+        if b"transfer-encoding" in names and b"content-length" in names:
+            raise Refusal(400, "two_lengths", "A body has a length or is chunked, not both.")
+        long = sum(len(name) + len(value) + 4 for name, value in headers)
+        if long + len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_HEAD_BYTES:
+            raise Refusal(431, "long_head", f"The head of a request may have {MOST_HEAD_BYTES // 1024} KiB.")
+
+    def check_method(self, scope: Scope, allowed: Sequence[str]) -> None:
+        """Check that a path has this method.
+
+        Raises:
+            Refusal: it has not.
+        """
+        if scope["method"] not in allowed:
+            raise Refusal(
+                405,
+                "method",
+                f"This address takes {' and '.join(allowed)} alone.",
+                [(b"allow", ", ".join(allowed).encode())],
+            )
 
     def admit(self, scope: Scope) -> Caller:
         """The caller of a request.
@@ -101,7 +145,11 @@ class Guard:
         if any(count > 1 for count in counts.values()):
             raise Refusal(400, "duplicate_header", "A header that decides about the request was sent twice.")
         query: bytes = scope["query_string"]
-        if query and (self._tokens.are_in(query) or _names_a_token(query)):
+        if query and (
+            self._tokens.are_in(query)
+            or self._tokens.are_in(unquote_to_bytes(query))
+            or _names_a_token(query)
+        ):
             raise Refusal(
                 400,
                 "token_in_query",
@@ -157,6 +205,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_origin(text: str) -> bool:
+    scheme, _, host = text.partition("://")
+    return bool(_SCHEME.fullmatch(scheme) and _HOST.fullmatch(host))
+
+
 def _with_ports(names: Sequence[str]) -> list[str]:
     # A name without a port stands for every port of it: what is public there is up to the proxy.
     return [
@@ -185,8 +238,8 @@ def _values(scope: Scope, name: bytes) -> list[str]:
 
 
 def _names_a_token(query: bytes) -> bool:
-    names = {
-        name.lower()
-        for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
-    }
-    return bool(names & _TOKEN_PARAMETERS)
+    try:
+        fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise Refusal(400, "query", "The address has too many parameters.") from None
+    return any(name.lower() in _TOKEN_PARAMETERS for name, _ in fields)

@@ -13,8 +13,9 @@ import anyio
 import uvicorn
 
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
+from reflexio_mcp.http.guard import MOST_HEAD_BYTES
 from reflexio_mcp.http.tokens import bearer_tokens
-from reflexio_mcp.http.wire import MOST_CONNECTIONS, MOST_HEAD_BYTES, bounded
+from reflexio_mcp.http.wire import MOST_CONNECTIONS, bounded
 from reflexio_mcp.observing import event
 from reflexio_mcp.runtime import calm_collector
 from reflexio_mcp.settings import ConfigurationError, Settings

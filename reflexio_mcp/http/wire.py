@@ -10,22 +10,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reflexio_mcp.observing import event
 
-__all__ = ["MOST_CONNECTIONS", "MOST_HEAD_BYTES", "bounded"]
+__all__ = ["MOST_CONNECTIONS", "bounded"]
 
 MOST_CONNECTIONS: Final = 4096
-MOST_HEAD_BYTES: Final = 32 * 1024
 
 
 def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Protocol]:
     """A protocol class for uvicorn, which by itself would wait for the head of a request for ever.
 
     Args:
-        head_seconds: how long a connection may take to send one, from its opening or its first byte.
+        head_seconds: how long a connection may take to send one, from its opening or its first byte; and how long it
+            may go on with a body after its answer.
         most: connections that are open at the same time; the next one is closed.
     """
 
     class Bounded(H11Protocol):
         _waiting: asyncio.TimerHandle | None = None
+        _emptying: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             # asyncio does so only where a socket names its protocol, which those of `socket.create_server` do not. A
@@ -35,7 +36,7 @@ def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Pro
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().connection_made(transport)
             if len(self.connections) > most:
-                event("refused", logging.WARNING, reason="connections")
+                self._refuse("connections")
                 transport.abort()
                 return
             self._wait()
@@ -48,23 +49,54 @@ def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Pro
                     self._wait()
             else:
                 self._stop_waiting()
+            if self._emptying is not None and not self._has_unread_body():
+                self._stop_emptying()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            # Every further byte of it would end uvicorn's keep-alive limit, and nobody else waits for it any more.
+            if self._has_unread_body() and not self.transport.is_closing():
+                self._stop_emptying()
+                self._emptying = self.loop.call_later(head_seconds, self._give_up, "unread_body")
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._stop_emptying()
             super().connection_lost(exc)
 
+        def send_400_response(self, msg: str) -> None:
+            self._refuse("not_http", status=400)
+            try:
+                super().send_400_response(msg)
+            except h11.LocalProtocolError:  # in the middle of an answer, or after it
+                self.transport.abort()
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """What asks for another protocol is answered in this one."""
+
+        def _has_unread_body(self) -> bool:
+            return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
+
+        def _refuse(self, reason: str, **facts: int) -> None:
+            peer = self.client
+            event("refused", logging.WARNING, reason=reason, peer=peer[0] if peer else "", **facts)
+
         def _wait(self) -> None:
-            self._waiting = self.loop.call_later(head_seconds, self._give_up)
+            self._waiting = self.loop.call_later(head_seconds, self._give_up, "slow_head")
 
         def _stop_waiting(self) -> None:
             if self._waiting is not None:
                 self._waiting.cancel()
                 self._waiting = None
 
-        def _give_up(self) -> None:
-            self._waiting = None
-            peer = self.client
-            event("refused", logging.WARNING, reason="slow_head", peer=peer[0] if peer else "")
+        def _stop_emptying(self) -> None:
+            if self._emptying is not None:
+                self._emptying.cancel()
+                self._emptying = None
+
+        def _give_up(self, reason: str) -> None:
+            self._waiting = self._emptying = None
+            self._refuse(reason)
             self.transport.abort()
 
     return Bounded
