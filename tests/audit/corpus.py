@@ -653,6 +653,9 @@ def make_corpus(now: int, deployments: int = DEPLOYMENTS) -> list[Deployment]:
         make = Maker(seed, now)
         count = make.rng.randint(2, 4) if seed % 7 else 0
         faults = dict.fromkeys(FAULTS[(seed * 5 + index * 7) % len(FAULTS)] for index in range(count))
+        if seed % 15 == 3:
+            # Seldom by the draw above, since it does not go with `unlearned`.
+            faults = {many: None, shared: None}
         if unlearned in faults:
             # An audit asks about the learning of a sample: here all traffic fits into it.
             for large in (many, unversioned):

@@ -7,17 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reflexio_mcp.traffic.audit import RULES, Audit, run_audit
+from reflexio_mcp.traffic.audit.findings import Next
 from reflexio_mcp.traffic.audit.following import Offer
 from reflexio_mcp.traffic.audit.learning import LEARNING_CHECKS
 from reflexio_mcp.traffic.audit.selecting import SELECTORS
 from reflexio_mcp.traffic.filters import TrafficFilter, make_filter
-from reflexio_mcp.traffic.plans import read_matching
+from reflexio_mcp.traffic.plans import Doomed, plan_ids, plan_session, read_matching
 from reflexio_mcp.traffic.reach import Reach
 from tests.audit.corpus import Deployment, make_corpus
 from tests.audit.stocking import stocked
 
 EVERY_TOOL = Offer(
     frozenset({"delete_requests", "list_requests", "list_sessions", "get_request", "delete_session"})
+)
+
+FEW_TOOLS = (
+    ("get_request",),
+    ("delete_session",),
+    ("delete_request",),
+    ("list_sessions",),
+    ("list_requests", "list_sessions", "get_request"),
 )
 
 
@@ -48,8 +57,10 @@ class Measured:
     scores: dict[str, Score] = field(default_factory=lambda: {rule.id: Score() for rule in RULES})
     selected: Counter[str] = field(default_factory=Counter[str])
     """Requests that a rule's filter selected, for rules that have one."""
+    executed: int = 0
+    """Next calls that were made."""
     disagreements: list[str] = field(default_factory=list[str])
-    """Where a finding's filter selects something else than the finding counts."""
+    """Where a next call selects something else than it says."""
 
     def table(self) -> list[str]:
         rows = [f"{'rule':22} {'faults':>7} {'precision':>10} {'recall':>8}"]
@@ -94,16 +105,47 @@ def _score(measured: Measured, made: Deployment, audit: Audit) -> None:
 
 async def _select(measured: Measured, made: Deployment, reach: Reach, audit: Audit) -> None:
     for finding in audit.findings:
-        if finding.rule.id not in SELECTORS:
+        if finding.rule.id in SELECTORS:
+            assert finding.next is not None
+            measured.selected[finding.rule.id] += len(await executed(reach, finding.next))
+    await _agree(measured, made, reach, audit, "every tool")
+    if made.seed % 3 == 0:
+        for tools in FEW_TOOLS:
+            few = await run_audit(reach, TrafficFilter(), offer=Offer(frozenset(tools)))
+            await _agree(measured, made, reach, few, "+".join(tools))
+        for narrow in (TrafficFilter(contains="size>30"), TrafficFilter(user_id=made.rows[0].user_id)):
+            found = await run_audit(reach, narrow, offer=EVERY_TOOL)
+            await _agree(measured, made, reach, found, narrow.describe())
+
+
+async def _agree(measured: Measured, made: Deployment, reach: Reach, audit: Audit, how: str) -> None:
+    """Make every next call and compare what it selects with what it says."""
+    for finding in audit.findings:
+        if finding.next is None:
             continue
-        assert finding.next is not None
-        arguments = {name: value for name, value in finding.next.arguments.items() if name != "detail"}
-        doomed = await read_matching(reach, make_filter(reach, **arguments))
-        unit = (
-            {item.session_id for item in doomed}
-            if finding.rule.unit == "session"
-            else {item.request_id for item in doomed}
-        )
-        measured.selected[finding.rule.id] += len(doomed)
-        if unit != set(finding.subjects):
-            measured.disagreements.append(f"{made.seed} {finding.rule.id}")
+        measured.executed += 1
+        doomed = await executed(reach, finding.next)
+        units = {
+            "request": {item.request_id for item in doomed},
+            "session": {item.session_id for item in doomed},
+            "source": {item.source for item in doomed},
+            "period": {""} if doomed else set[str](),
+        }[finding.rule.unit]
+        whole = finding.next.selects == finding.count
+        right = units == set(finding.subjects) if whole else units < set(finding.subjects)
+        if len(units) != finding.next.selects or not right:
+            measured.disagreements.append(f"{made.seed} {finding.rule.id} ({how}): {finding.next}")
+
+
+async def executed(reach: Reach, following: Next) -> list[Doomed]:
+    """What a next call selects."""
+    given = {name: value for name, value in following.arguments.items() if name != "detail"}
+    match following.tool:
+        case "get_request" | "delete_request":
+            return list((await plan_ids(reach, [given["request_id"]])).doomed)
+        case "delete_session":
+            return list((await plan_session(reach, **given)).doomed)
+        case "delete_requests" if "request_ids" in given:
+            return list((await plan_ids(reach, given["request_ids"])).doomed)
+        case _:
+            return await read_matching(reach, make_filter(reach, **given))

@@ -27,8 +27,11 @@ def test_a_rule_finds_what_it_should_and_hardly_anything_else(measured: Measured
     assert score.recall >= LEAST_RECALL, score.names
 
 
-def test_the_call_a_finding_gives_selects_exactly_what_it_found(measured: Measured) -> None:
+def test_the_call_a_finding_gives_selects_exactly_what_it_says_with_whatever_tools_there_are(
+    measured: Measured,
+) -> None:
     assert not measured.disagreements
+    assert measured.executed > 500
     assert set(measured.selected) == set(SELECTORS)
 
 

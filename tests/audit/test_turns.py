@@ -1,0 +1,89 @@
+"""A single request of megabytes: others are served while it is looked at, and a cancellation ends it at once."""
+
+import time
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.audit import run_audit, secrets
+from reflexio_mcp.traffic.audit.selecting import SELECTORS
+from reflexio_mcp.traffic.filters import TrafficFilter
+from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.steps import CHARS_A_TURN
+from tests.audit.corpus import Maker
+from tests.audit.measuring import EVERY_TOOL
+from tests.audit.stocking import stocked
+from tests.audit.talk import Turn
+
+pytestmark = pytest.mark.anyio
+
+TEXT = "the plan for the garden " * 300
+TURNS = 200
+SHARE = len(TEXT) * TURNS // CHARS_A_TURN
+"""Turns that others get while all of it is looked at once."""
+
+
+def large() -> RequestWithInteractions:
+    turns = [StoredInteraction(interaction_id=index, role="User", content=TEXT) for index in range(TURNS)]
+    stored = StoredRequest(request_id="r", user_id="ada", session_id="tmp-1", created_at=1)
+    return RequestWithInteractions(request=stored, interactions=turns)
+
+
+class Others:
+    """Whoever else is waiting for a turn."""
+
+    turns = 0
+
+    async def wait(self) -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            self.turns += 1
+
+
+READING = set(SELECTORS) - {"shared-session", "temporary-session"}
+"""Rules that look at more than names; of those the ones that read every text to its end:"""
+READ_WHOLE = ("probable-secret", "planted-instructions")
+
+
+@pytest.mark.parametrize("search", [*(f"rule:{rule}" for rule in sorted(READING)), "size>5", "no such words"])
+async def test_a_search_in_one_large_request_lets_others_have_their_turn(search: str) -> None:
+    others = Others()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(others.wait)
+        await TrafficFilter(contains=search).pick_in_turns([large(), large()])
+        tasks.cancel_scope.cancel()
+    least = SHARE if search.removeprefix("rule:") in READ_WHOLE else 1
+    assert others.turns >= least
+
+
+async def test_an_audit_of_one_large_request_lets_others_have_their_turn_and_is_cancelled_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+    real = secrets.secret_kinds
+    scope = anyio.CancelScope()
+
+    def counting(text: str) -> str:
+        nonlocal looked
+        looked += 1
+        if looked == 20:
+            scope.cancel()
+        return real(text)
+
+    make = Maker(1, int(time.time()))
+    make.put([Turn("User", TEXT) for _ in range(TURNS)], "s", "ada", make.when(), "ide")
+    others = Others()
+    async with stocked(make.finish(), tmp_path) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(others.wait)
+            await run_audit(Reach(client), TrafficFilter(), offer=EVERY_TOOL)
+            tasks.cancel_scope.cancel()
+        assert others.turns >= 2 * SHARE
+        monkeypatch.setattr(secrets, "secret_kinds", counting)
+        with scope:
+            await run_audit(Reach(client), TrafficFilter(), offer=EVERY_TOOL)
+    assert scope.cancelled_caught
+    assert looked < 20 + 2 + CHARS_A_TURN // len(TEXT)
