@@ -1,8 +1,9 @@
 """Prove that everything that would be published agrees: `python3 scripts/release_check.py`.
 
 Builds wheel, source archive and bundle into `dist/`; installs the first two alone and runs them; starts what the bundle
-says; holds version, registry entry, README marker, changelog and tables to the code. `--write` writes what is made from
-the code.
+says; unpacks the source archive, collects all of its tests and runs a part of them; holds version, registry entry,
+README marker, changelog and tables to the code. `--write` writes what is made from the code. `--release` is for the day
+itself: this version must have its dated entry in the changelog.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import bootstrap
 import bundle
+import changelog
 from bootstrap import ROOT, SetupError
 
 DIST = ROOT / "dist"
@@ -32,6 +35,13 @@ HELLO = {
         "clientInfo": {"name": "release-check", "version": "1"},
     },
 }
+QUICK = (
+    "tests/test_settings.py",
+    "tests/test_scripts.py",
+    "tests/test_architecture.py",
+    "tests/install",
+    "tests/packaging",
+)
 LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}
 
 
@@ -39,17 +49,18 @@ class Disagreement(Exception):
     """Two things that should agree do not."""
 
 
-def run(command: Sequence[str | Path], *, bare: bool = False) -> str:
+def run(command: Sequence[str | Path], *, bare: bool = False, cwd: Path | None = None) -> str:
     """Run a command away from the checkout and return its output.
 
     Args:
         command: program and arguments.
         bare: in an empty home, with nothing of this machine's configuration.
+        cwd: where; an empty folder when `None`.
     """
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [str(part) for part in command],
-            cwd=home, env=_environment(home, bare=bare), stdin=subprocess.DEVNULL,
+            cwd=cwd or home, env=_environment(home, bare=bare), stdin=subprocess.DEVNULL,
             capture_output=True, encoding="utf-8", errors="replace", timeout=300, check=False,
         )  # fmt: skip
     if done.returncode:
@@ -140,13 +151,10 @@ Draft7Validator(schema, format_checker=Draft7Validator.FORMAT_CHECKER).validate(
 
 
 def check_changelog(python: Path) -> None:
-    """The changelog has a heading for what is not released, or for this version."""
+    """This version has its entry in the changelog, or what is not released yet will be it."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    headings = re.findall(r"^## \[([^\]]+)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
-    if not headings or headings[0][0] not in ("Unreleased", version()):
-        raise Disagreement(f"the changelog begins with {headings[:1]}, not with Unreleased or {version()}")
-    undated = [name for name, date in headings if name != "Unreleased" and not date]
-    _agree("changelog headings without a date", undated, [])
+    if wrong := changelog.problem(text, version(), release="--release" in sys.argv):
+        raise Disagreement(f"CHANGELOG.md: {wrong}")
 
 
 def check_archives(python: Path) -> None:
@@ -205,6 +213,25 @@ def check_archives(python: Path) -> None:
     _agree("tools of the bundle's manifest", {tool["name"] for tool in manifest["tools"]}, seen[0])
 
 
+def check_source(python: Path) -> None:
+    """The source archive holds what git keeps, and its own tests are found and run in it."""
+    archive = DIST / f"reflexio_mcp-{version()}.tar.gz"
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+        inside = Path(folder) / f"reflexio_mcp-{version()}"
+        files = {path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file()}
+        if (ROOT / ".git").exists():
+            listing = ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"]
+            kept = {name for name in run(listing).splitlines() if (ROOT / name).is_file()}
+            kept = {name for name in kept if not name.startswith(".ci/")}
+            _agree("files that the source archive lacks or adds", files ^ kept, {"PKG-INFO"})
+        where = run([python, "-c", "import reflexio_mcp; print(reflexio_mcp.__file__)"], cwd=inside)
+        _agree("the package under test", Path(where.strip()).resolve().parents[1], inside.resolve())
+        run([python, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"], cwd=inside)
+        run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *QUICK], cwd=inside)
+
+
 def check_bundle(python: Path) -> None:
     """The official tool takes the bundle, its key is sensitive, and what it says starts."""
     path = bundle.build(version(), DIST)
@@ -242,6 +269,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     check_registry,
     check_changelog,
     check_archives,
+    check_source,
     check_bundle,
 )
 
@@ -249,6 +277,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write what is made from the code, and stop")
+    parser.add_argument("--release", action="store_true", help="this version is about to be published")
     write = parser.parse_args().write
     failed = False
     try:
