@@ -1,13 +1,15 @@
 """Finding, planning and deleting without anybody reading: no surface shows a stored word when it is masked."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult, PromptReference
 
-from tests.primitives.conftest import Connect, call, facts, resource_text, text_of
+from tests.primitives.conftest import Connect, call, facts, publish, resource_text, text_of
+from tests.primitives.test_prompts import follow, prompt_text
 
 pytestmark = pytest.mark.anyio
 
@@ -153,3 +155,53 @@ async def test_a_search_that_cannot_be_meant_is_refused_with_what_can(
         result = await client.call_tool("list_requests", {"contains": contains})
     assert result.is_error
     assert says_what in text_of(result)
+
+
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests", "audit_traffic", "delete_requests"])
+async def test_under_the_mask_words_cannot_be_tried_out(connect: Connect, unique: str, tool: str) -> None:
+    async with connect() as client:
+        await store_private(client, unique, f"r-{unique}")
+        # Made without the mask, for a list that is nowhere near its end.
+        for index in range(2):
+            await publish(client, f"ada-{unique}", f"s{index}-{unique}", f"{WORD} {index}", "noted")
+        words = {"user_id": f"ada-{unique}", "contains": WORD}
+        page = facts(await call(client, "list_requests", **words, limit=1))
+    async with connect(REFLEXIO_MCP_MASK="1", REFLEXIO_MCP_CONFIRM="preview") as client:
+        for text in (WORD, WORD.upper(), "zan", f'"rule:{WORD}"', f"rule:{WORD} x", "size>5 or so"):
+            result = await client.call_tool(tool, {"user_id": f"ada-{unique}", "contains": text})
+            assert result.is_error
+            assert "hides what is stored" in text_of(result)
+        assert not (await client.call_tool(tool, {"user_id": f"ada-{unique}", "contains": "size>5"})).is_error
+        forged = await client.call_tool("list_requests", {"cursor": page["cursor"]})
+        assert forged.is_error
+    async with connect() as client:
+        assert not (await client.call_tool("list_requests", {"cursor": page["cursor"]})).is_error
+
+
+async def test_under_the_mask_prompts_and_what_they_lead_to_show_no_stored_word(
+    connect: Connect, unique: str
+) -> None:
+    async with connect(REFLEXIO_MCP_MASK="1", REFLEXIO_MCP_CONFIRM="off") as client:
+        await store_private(client, unique, f"r-{unique}")
+        values = {
+            "session_id": f"s-{unique}", "source": "ide", "user_id": f"ada-{unique}",
+            "start_time": "7d", "end_time": "0s",
+        }  # fmt: skip
+        for prompt in (await client.list_prompts()).prompts:
+            given = {one.name: values[one.name] for one in prompt.arguments or []}
+            text = await prompt_text(client, prompt.name, **given)
+            assert WORD not in text
+            assert not any(says(result) for result in await follow(client, text))
+
+
+async def test_under_the_mask_restoring_shows_no_stored_word(
+    connect: Connect, unique: str, tmp_path: Path
+) -> None:
+    env = {"REFLEXIO_MCP_MASK": "1", "REFLEXIO_MCP_CONFIRM": "off", "REFLEXIO_MCP_RECOVERY_DAYS": "2"}
+    async with connect(**env, REFLEXIO_MCP_RECOVERY_DIR=str(tmp_path / "copies")) as client:
+        await store_private(client, unique, f"r-{unique}")
+        receipt = await call(client, "delete_session", session_id=f"s-{unique}")
+        restored = await call(client, "restore_requests", copy_id=facts(receipt)["copy_id"])
+        listed = await call(client, "list_requests", user_id=f"ada-{unique}")
+        assert facts(listed)["returned"] == 1
+        assert not any(says(result) for result in (receipt, restored, listed))

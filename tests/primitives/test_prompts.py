@@ -164,6 +164,12 @@ async def test_an_erasure_inside_a_scope_needs_no_user_and_takes_that_user_only(
         ("forget_conversation", {"session_id": "s", "user": "x"}, "it takes session_id"),
         ("forget_conversation", {"session_id": "s" * 600}, "512 characters"),
         ("investigate_time_window", {"start_time": "soon"}, "ISO 8601"),
+        (
+            "investigate_time_window",
+            {"start_time": "2026-01-15T09:00:00Z", "end_time": "2026-01-14T09:00:00Z"},
+            "must not be before start_time",
+        ),
+        ("investigate_time_window", {"start_time": "1h", "end_time": "2d"}, "must not be before start_time"),
         ("clean_up_test_run", {}, "must name the test run"),
         ("clean_up_test_run", {"source": "A B"}, "lower-case"),
     ],
