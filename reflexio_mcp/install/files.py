@@ -40,7 +40,10 @@ def read(path: Path) -> Original:
     Raises:
         InstallError: it cannot be read.
     """
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError):  # a RuntimeError before Python 3.13
+        raise InstallError(f"{path} is a link that leads to itself. Nothing was changed.") from None
     try:
         return Original(real, real.read_bytes())
     except FileNotFoundError:

@@ -59,7 +59,14 @@ def remove_value(text: str, path: Sequence[str]) -> str:
     if path[-1] not in _table(node, path[-1]):
         return text
     del node[path[-1]]
-    return _dumped(text, document)
+    changed = _dumped(text, document)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    # The blank line that led to the last table leads to nothing any more.
+    return (
+        changed.removesuffix(newline)
+        if changed.endswith(newline * 2) and text.startswith(changed)
+        else changed
+    )
 
 
 def _parsed(text: str) -> Any:

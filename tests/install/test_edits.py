@@ -136,3 +136,10 @@ def test_a_toml_table_goes_in_and_out(text: str) -> None:
     del expected["mcp_servers"]["reflexio"]
     without = tomllib.loads(tomledit.remove_value(with_entry, path).lstrip("\ufeff"))
     assert {**without, "mcp_servers": without.get("mcp_servers", {})} == expected
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_last_toml_table_goes_without_a_trace(newline: str) -> None:
+    text = newline.join(["[mcp_servers.a]", 'command = "x"', ""])
+    path = ("mcp_servers", "reflexio")
+    assert tomledit.remove_value(tomledit.set_value(text, path, ENTRY), path) == text

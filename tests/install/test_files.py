@@ -122,6 +122,13 @@ def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
     assert "reflexio" in real.read_text(encoding="utf-8")
 
 
+def test_a_link_that_leads_to_itself_is_said_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.path.symlink_to(home.path.name)
+    assert home.install()[0] == 1
+    assert str(home.path) in capsys.readouterr().err
+
+
 def test_the_rights_of_the_file_stay(tmp_path: Path) -> None:
     home = Home(tmp_path, "linux", "gemini")
     home.write("{}")
