@@ -310,5 +310,6 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
 
 def _refusal(option: Option, text: str) -> str:
     name = f"{option.flag} / {option.env}" if option.flag else option.env
-    got = "" if option.secret else f", not {text.strip()[:60]!r}"
+    shown = re.sub(r"//[^/\s]*@", "//***@", text.strip())  # a URL's credentials
+    got = "" if option.secret else f", not {shown[:60]!r}"
     return f"{name} takes {option.accepts}{got}."

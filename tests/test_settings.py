@@ -78,3 +78,10 @@ def test_a_wrong_secret_is_not_repeated() -> None:
     # A key with a line break cannot be a header.
     settings = load({"REFLEXIO_API_KEY": "canary\nkey"})
     assert "canary" not in repr(settings)
+
+
+def test_a_url_with_credentials_is_refused_without_repeating_them() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load({"REFLEXIO_URL": "http://jo:p4ssw0rd@127.0.0.1:8061"})
+    assert "p4ssw0rd" not in str(refused.value)
+    assert "without credentials" in str(refused.value)

@@ -1,6 +1,7 @@
 """What the checks look at."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,6 +42,9 @@ class Case:
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
+        # Credentials do not belong in the address, which is refused for them; it is shown all the same.
+        for text in (self.flags.get("url", ""), self.env.get("REFLEXIO_URL", "")):
+            self.report.secrets |= set(re.findall(r"//([^/\s]+)@", text))
         for option in OPTIONS:
             if option.secret and (text := self.env.get(option.env, "").strip()):
                 words = (word.strip("\"'") for word in text.replace(",", " ").split())

@@ -103,6 +103,11 @@ async def test_a_pasted_header_is_named_without_hiding_the_word_that_is_wrong(ma
     assert "without Bearer" in shown
 
 
+async def test_credentials_in_an_address_are_refused_and_not_shown(machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_URL": f"http://jo:{KEY}@127.0.0.1:1"}
+    assert problems(await machine.examined()) == {"configuration-invalid"}
+
+
 async def test_an_address_that_nobody_gave_is_not_blamed(
     machine: SetUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
