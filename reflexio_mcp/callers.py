@@ -17,11 +17,21 @@ import anyio
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 
-__all__ = ["KEY_HEADER", "USER_HEADER", "Caller", "CallerRefused", "ClientPool", "PoolFull", "read_caller"]
+__all__ = [
+    "KEY_HEADER",
+    "USER_HEADER",
+    "Caller",
+    "CallerRefused",
+    "ClientPool",
+    "PoolFull",
+    "read_caller",
+    "share_of",
+]
 
 KEY_HEADER: Final = b"x-reflexio-api-key"
 USER_HEADER: Final = b"x-reflexio-user-id"
 _MOST_CHARS: Final = 1000
+_SHARES: Final = 4
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -52,13 +62,15 @@ class Caller:
         api_key: the Reflexio key its calls are made with.
         user_id: the user it is confined to; empty is everybody the key reaches.
         key_id: stands for the key where it must not appear; empty where all callers share one.
-        name: stands for the caller as a whole: in logs, in limits, as the owner of sessions.
+        name: stands for the caller as a whole: in logs, as the owner of sessions.
+        account: stands for token and key alone: in limits, which naming another user must not escape.
     """
 
     api_key: str = field(default="", repr=False)
     user_id: str = ""
     key_id: str = ""
     name: str = "local"
+    account: str = "local"
 
 
 def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Caller:
@@ -79,7 +91,8 @@ def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Cal
                 "tenancy_off",
                 "This server serves one configured identity; leave X-Reflexio-API-Key and X-Reflexio-User-Id out.",
             )
-        return Caller(settings.api_key, settings.user_id, "", _stand_in("caller", token))
+        name = _stand_in("caller", token)
+        return Caller(settings.api_key, settings.user_id, "", name, name)
     if not key:
         raise CallerRefused("no_key", "Each request must bring a Reflexio key in X-Reflexio-API-Key.")
     if settings.api_key and not hmac.compare_digest(settings.api_key.encode(), key.encode()):
@@ -88,7 +101,14 @@ def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Cal
         raise CallerRefused("other_user", "X-Reflexio-User-Id is not the user this server is configured for.")
     user = user or settings.user_id
     key_id = _stand_in("key", settings.base_url, key)
-    return Caller(key, user, key_id, _stand_in("caller", token, key_id, user))
+    name, account = _stand_in("caller", token, key_id, user), _stand_in("account", token, key_id)
+    return Caller(key, user, key_id, name, account)
+
+
+def share_of(settings: Settings) -> int:
+    """How many sessions, and how many streams, one account may have open: where there are many, none has all."""
+    most = settings.max_sessions
+    return most if settings.tenancy == "off" else max(1, most // _SHARES)
 
 
 def _single(headers: Headers, name: bytes) -> str:
@@ -110,6 +130,8 @@ def _single(headers: Headers, name: bytes) -> str:
         raise CallerRefused(
             "odd_header", f"{title} takes printable ASCII without commas, {_MOST_CHARS} at most."
         )
+    if name == KEY_HEADER and " " in value:
+        raise CallerRefused("odd_header", f"{title} is not a Reflexio key: it has a blank in it.")
     return value
 
 
@@ -159,9 +181,9 @@ class ClientPool:
         kept = self._kept.get(caller.key_id)
         spare: ReflexioClient | None = None
         if kept is None:
+            leaving = self._unused() if len(self._kept) >= self._most else None
             kept = _Kept(self._open(caller.api_key))
-            if len(self._kept) >= self._most:
-                spare = self._make_room()
+            spare = self._kept.pop(leaving).client if leaving is not None else None
             self._kept[caller.key_id] = kept
         self._kept.move_to_end(caller.key_id)
         kept.leases += 1
@@ -173,11 +195,10 @@ class ClientPool:
         finally:
             kept.leases -= 1
 
-    def _make_room(self) -> ReflexioClient:
+    def _unused(self) -> str:
         for key_id, kept in self._kept.items():
             if not kept.leases and not self._promised(key_id):
-                del self._kept[key_id]
-                return kept.client
+                return key_id
         raise PoolFull
 
     async def aclose(self) -> None:

@@ -5,6 +5,7 @@ client and nobody else's.
 """
 
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
@@ -18,11 +19,12 @@ from mcp.types import INTERNAL_ERROR, INVALID_REQUEST
 from opentelemetry import trace
 from pydantic import BaseModel
 
-from reflexio_mcp.callers import Caller, PoolFull
+from reflexio_mcp.callers import Caller, PoolFull, share_of
 from reflexio_mcp.observing import event
 from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.tools.failures import describe
+from reflexio_mcp.traffic.journal import named_call
 
 if TYPE_CHECKING:
     from reflexio_mcp.server import ReflexioServer
@@ -38,9 +40,12 @@ GONE: Final = "reflexio_mcp.gone"
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """Methods that reach Reflexio: counted, limited, logged, waited for at the end."""
 
+LISTEN: Final = "subscriptions/listen"
+
 BUSY: Final = (
     "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
 )
+LISTENING: Final = "Too many subscription streams are open; end one first, then try again."
 FULL: Final = "Busy: every connection to Reflexio is in use; nothing was done. Try again in a moment."
 STOPPING: Final = "This server is stopping; nothing was done. Try again in a moment."
 STOPPED: Final = (
@@ -82,7 +87,10 @@ class Gate:
         self._server = server
         self._runtime = server.runtime
         self._most = server.runtime.settings.max_in_flight
+        self._most_streams = server.runtime.settings.max_sessions
+        self._share = share_of(server.runtime.settings)
         self._running: Counter[str] = Counter()
+        self._listening: Counter[str] = Counter()
         self._scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._ended = False
@@ -90,6 +98,8 @@ class Gate:
         self._idle.set()
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.request_id is not None and ctx.method == LISTEN:
+            return await self._listen(ctx, call_next)
         if ctx.request_id is None or ctx.method not in WORK:
             return await call_next(ctx)
         caller = caller_of(ctx) or self._runtime.local_caller()
@@ -98,12 +108,13 @@ class Gate:
         # One caller alone at the end of a pipe limits itself.
         shared = _scope(ctx) is not None
         outcome, began = "cancelled", time.perf_counter()
-        with correlation_ids() as ids:
+        call_id = secrets.token_hex(8)
+        with correlation_ids() as ids, named_call(caller.name, call_id):
             try:
                 if self._stopping:
                     outcome = "stopping"
                     return _refused(ctx, STOPPING)
-                if shared and self._running[caller.name] >= self._most:
+                if shared and self._running[caller.account] >= self._most:
                     outcome = "busy"
                     return _refused(ctx, BUSY.format(most=self._most))
                 async with self._counted(caller):
@@ -116,7 +127,7 @@ class Gate:
                 outcome = "failed"
                 raise
             finally:
-                self._log(ctx, caller, outcome, began, ids)
+                self._log(ctx, caller, outcome, began, ids, call_id)
 
     async def _run(
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext, caller: Caller
@@ -146,15 +157,31 @@ class Gate:
     async def _counted(self, caller: Caller) -> AsyncGenerator[None]:
         if not self._running:
             self._idle = anyio.Event()
-        self._running[caller.name] += 1
+        self._running[caller.account] += 1
         try:
             yield
         finally:
-            self._running[caller.name] -= 1
-            if not self._running[caller.name]:
-                del self._running[caller.name]
+            self._running[caller.account] -= 1
+            if not self._running[caller.account]:
+                del self._running[caller.account]
             if not self._running:
                 self._idle.set()
+
+    async def _listen(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        caller = caller_of(ctx)
+        if caller is None:
+            return await call_next(ctx)
+        open_ = self._listening
+        if open_[caller.account] >= self._share or open_.total() >= self._most_streams:
+            event("refused", logging.WARNING, reason="streams", caller=caller.name)
+            raise MCPError(INVALID_REQUEST, LISTENING)
+        open_[caller.account] += 1
+        try:
+            return await call_next(ctx)
+        finally:
+            open_[caller.account] -= 1
+            if not open_[caller.account]:
+                del open_[caller.account]
 
     def refuse_new(self) -> None:
         """Answer every further call with "try again"."""
@@ -171,7 +198,13 @@ class Gate:
         await self._idle.wait()
 
     def _log(
-        self, ctx: ServerRequestContext[Any, Any], caller: Caller, outcome: str, began: float, ids: list[str]
+        self,
+        ctx: ServerRequestContext[Any, Any],
+        caller: Caller,
+        outcome: str,
+        began: float,
+        ids: list[str],
+        call_id: str,
     ) -> None:
         name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
         span = trace.get_current_span().get_span_context()
@@ -185,6 +218,7 @@ class Gate:
             ms=round((time.perf_counter() - began) * 1000, 1),
             correlation_id=ids[-1][:64] if ids else "",
             rest_calls=len(ids) or "",
+            call_id=call_id,
             caller=caller.name,
             trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
         )

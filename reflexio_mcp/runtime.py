@@ -73,7 +73,8 @@ class Runtime:
             audit_log=settings.audit_log,
         )
         # Without a key that other processes share, codes hold for this process alone.
-        self._code_key = (settings.state_keys or (settings.api_key,))[0].encode() or secrets.token_bytes(32)
+        shared = [key.encode() for key in settings.state_keys or (settings.api_key,) if key]
+        self._code_keys = shared or [secrets.token_bytes(32)]
 
     @property
     def client(self) -> ReflexioClient:
@@ -131,7 +132,8 @@ class Runtime:
     def codes(self, reach: Reach) -> CodeMaker:
         """The plan codes of a reach; they fit nobody else's."""
         scope = f"{self.where}\0{reach.owner}"
-        return CodeMaker(self._code_key, hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest())
+        digest = hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest()
+        return CodeMaker(self._code_keys[0], digest, *self._code_keys[1:])
 
     async def probe(self) -> None:
         """Ask the backend whether it runs, with nobody's key.

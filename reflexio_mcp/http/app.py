@@ -4,10 +4,11 @@ import functools
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -16,6 +17,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import INVALID_REQUEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reflexio_mcp.callers import Caller, share_of
 from reflexio_mcp.calls import CALLER
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard, Refusal
@@ -106,7 +108,8 @@ class HttpApp:
             transport_security=guarded,
         )
         self._exchanges = Exchanges()
-        self._streams = 0
+        self._streams: Counter[str] = Counter()
+        self._share = share_of(settings)
         self.stopping = False
         self._ready = False
         self._asked_at = -READY_SECONDS
@@ -183,9 +186,11 @@ class HttpApp:
         caller = self._guard.admit(scope)
         self._guard.check_method(scope, _METHODS[path])
         scope[CALLER] = caller
-        scope["user"] = _user(caller.name)
+        scope["user"] = _user(caller.name, caller.account)
         if self.stopping and not _belongs_to_session(path, scope):
             raise Refusal(503, "stopping", "This server is stopping; try again.", [(b"retry-after", b"1")])
+        if path == MCP_PATH and method == "POST" and self.settings.keeps_sessions:
+            self._check_share(caller, scope)
         app = self._mcp if path == MCP_PATH else self._sse
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,15 +220,24 @@ class HttpApp:
             await exchange.finish()
 
     async def _stream(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive) -> None:
-        if self._streams >= self.settings.max_sessions:
-            raise Refusal(
-                503, "sessions", "Too many sessions are open; try again later.", [(b"retry-after", b"10")]
-            )
-        self._streams += 1
+        account = scope[CALLER].account
+        if self._streams[account] >= self._share or self._streams.total() >= self.settings.max_sessions:
+            raise _too_many()
+        self._streams[account] += 1
         try:
             await self._exchanges.run(exchange, app, scope, receive)
         finally:
-            self._streams -= 1
+            self._streams[account] -= 1
+            if not self._streams[account]:
+                del self._streams[account]
+
+    def _check_share(self, caller: Caller, scope: Scope) -> None:
+        # Only an opening request of 2025 has neither; the SDK counts sessions, but not whose they are.
+        if any(name in (b"mcp-session-id", b"mcp-method") for name, _ in scope["headers"]):
+            return
+        owners: Mapping[str, Any] = getattr(self.server.session_manager, "_session_owners", {})
+        if sum(one["subject"] == caller.account for one in owners.values()) >= self._share:
+            raise _too_many()
 
     async def _is_ready(self) -> bool:
         if self.stopping:
@@ -252,9 +266,9 @@ def create_app(settings: Settings) -> HttpApp:
 
 
 @functools.lru_cache(maxsize=4096)
-def _user(name: str) -> AuthenticatedUser:
+def _user(name: str, account: str) -> AuthenticatedUser:
     # The SDK gives a session to the credential that opened it, and to no other.
-    return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[]))
+    return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[], subject=account))
 
 
 def _log_refusal(scope: Scope, status: int, reason: str, began: float) -> None:
@@ -275,6 +289,10 @@ def _belongs_to_session(path: str, scope: Scope) -> bool:
     return path == MESSAGES_PATH or (
         scope["method"] != "GET" and any(name == b"mcp-session-id" for name, _ in scope["headers"])
     )
+
+
+def _too_many() -> Refusal:
+    return Refusal(503, "sessions", "Too many sessions are open; try again later.", [(b"retry-after", b"10")])
 
 
 def _shared_with(origin: str) -> _Headers:

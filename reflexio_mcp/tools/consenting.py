@@ -87,7 +87,7 @@ async def prepare(
             raise
     if not plan.goes:
         return Prepared(plan, None, confirm, beats, read_at)
-    guards.cap.check(codes.scope, len(plan.goes))
+    guards.cap.check(reach.caller, len(plan.goes))
     first = weigh(app.settings, codes, guards.seen, plan, confirm, askable=can_ask(call))
     return Prepared(plan, first, confirm, beats, read_at)
 

@@ -99,6 +99,7 @@ class Watchers:
     def __init__(self) -> None:
         self._hearing: dict[object, tuple[Scope, Hear]] = {}
         self._standing: dict[tuple[object, str], Callable[[], None]] = {}
+        self._connections: set[object] = set()
 
     def __len__(self) -> int:
         return len(self._hearing)
@@ -147,12 +148,20 @@ class Watchers:
                 tasks.start_soon(_send, session, uri)
 
         self._standing[key] = self.add(scope, hear)
-        connection.exit_stack.callback(self.leave, connection, uri)
+        if connection not in self._connections:
+            # Once: subscribing and leaving again and again must not pile up work for the connection's end.
+            self._connections.add(connection)
+            connection.exit_stack.callback(self._leave_all, connection)
 
     def leave(self, connection: Any, uri: str) -> None:
         """End a connection's subscription; nothing happens where there is none."""
         if end := self._standing.pop((connection, uri), None):
             end()
+
+    def _leave_all(self, connection: Any) -> None:
+        self._connections.discard(connection)
+        for one, uri in [key for key in self._standing if key[0] is connection]:
+            self.leave(one, uri)
 
     def tell(self, reach: Reach, changes: Iterable[Changed]) -> None:
         """Tell who may know: the same key, and the same user or everybody."""

@@ -96,7 +96,8 @@ async def carry_out(
         ReflexioError: what is there could not be read again; nothing was deleted.
     """
     number = len(plan.goes)
-    safeguards.cap.take(agreed.owner, number)
+    # By the key: naming another user must not make more room.
+    safeguards.cap.take(reach.caller, number)
     deleted = 0
     try:
         receipt = await _recorded(reach, plan, agreed, safeguards, read_at, progress)
@@ -107,7 +108,7 @@ async def carry_out(
             deleted = number
         raise
     finally:
-        safeguards.cap.give_back(agreed.owner, number - deleted)
+        safeguards.cap.give_back(reach.caller, number - deleted)
     return receipt
 
 

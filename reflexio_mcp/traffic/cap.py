@@ -1,7 +1,7 @@
 """How many requests may be deleted in an hour, so that a runaway loop stops early."""
 
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +13,7 @@ WINDOW_SECONDS: Final = 3600.0
 
 
 class HourlyCap:
-    """Counts requests deleted in the last hour, for each scope, in this process.
+    """Counts requests deleted in the last hour, for each key, in this process.
 
     The count is kept in memory: it starts anew with the process, and two processes each have their own.
 
@@ -25,7 +25,7 @@ class HourlyCap:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self._clock = clock
-        self._taken: defaultdict[str, deque[tuple[float, int]]] = defaultdict(deque)
+        self._taken: dict[str, deque[tuple[float, int]]] = {}
 
     def room(self, owner: str) -> int | None:
         """How many more may go now; `None` when there is no cap."""
@@ -62,11 +62,13 @@ class HourlyCap:
         """
         self.check(owner, number)
         if self.limit and number:
-            self._taken[owner].append((self._clock(), number))
+            for other in list(self._taken):
+                self._current(other)
+            self._taken.setdefault(owner, deque()).append((self._clock(), number))
 
     def give_back(self, owner: str, number: int) -> None:
         """Uncount what was taken last and did not go after all."""
-        taken = self._taken[owner]
+        taken = self._taken.get(owner, deque())
         while number > 0 and taken:
             at, last = taken.pop()
             if last > number:
@@ -74,9 +76,11 @@ class HourlyCap:
             number -= last
 
     def _current(self, owner: str) -> deque[tuple[float, int]]:
-        taken = self._taken[owner]
+        taken = self._taken.get(owner, deque())
         while taken and taken[0][0] <= self._clock() - WINDOW_SECONDS:
             taken.popleft()
+        if not taken:
+            self._taken.pop(owner, None)
         return taken
 
     def _wait(self, owner: str, needed: int) -> float:

@@ -59,10 +59,11 @@ class CodeMaker:
     Args:
         key: secret bytes; every process that shall accept the others' codes has the same.
         scope: what the codes are bound to besides the set (backend, user).
+        others: further keys whose codes are accepted too, while keys are being changed.
     """
 
-    def __init__(self, key: bytes, scope: str) -> None:
-        self._key = hashlib.sha256(b"reflexio-mcp plan code\0" + key).digest()
+    def __init__(self, key: bytes, scope: str, *others: bytes) -> None:
+        self._keys = [hashlib.sha256(b"reflexio-mcp plan code\0" + one).digest() for one in (key, *others)]
         self._scope = scope
 
     @property
@@ -79,30 +80,40 @@ class CodeMaker:
             now: epoch seconds.
         """
         made_at = int(now)
-        seals = self._seal(marks, flags, made_at) + self._own_seal(len(marks), made_at)
+        key = self._keys[0]
+        seals = self._seal(key, marks, flags, made_at) + self._own_seal(key, len(marks), made_at)
         return f"{len(marks)}-{_base36(made_at)}-{seals}"
 
     def read(self, text: str) -> PlanCode | None:
-        """Take a code apart; `None` when it was not made with this key for this scope."""
+        """Take a code apart; `None` when it was made with none of the keys for this scope."""
         code = read_code(text)
         if code is None:
             return None
-        own = self._own_seal(code.count, code.made_at)
-        return code if hmac.compare_digest(code.seal[_SET_CHARS:], own) else None
+        return code if self._key_of(code) is not None else None
 
     def fits(self, code: PlanCode, marks: Mapping[str, str], *, flags: str) -> bool:
         """Whether the code was made for exactly this set. Compares in constant time."""
-        return hmac.compare_digest(code.seal[:_SET_CHARS], self._seal(marks, flags, code.made_at))
+        key = self._key_of(code)
+        if key is None:
+            return False
+        return hmac.compare_digest(code.seal[:_SET_CHARS], self._seal(key, marks, flags, code.made_at))
 
-    def _seal(self, marks: Mapping[str, str], flags: str, made_at: int) -> str:
+    def _key_of(self, code: PlanCode) -> bytes | None:
+        made_with = None
+        for key in self._keys:
+            if hmac.compare_digest(code.seal[_SET_CHARS:], self._own_seal(key, code.count, code.made_at)):
+                made_with = key
+        return made_with
+
+    def _seal(self, key: bytes, marks: Mapping[str, str], flags: str, made_at: int) -> str:
         entries = (part for entry in sorted(marks.items()) for part in entry)
-        return base64.b32encode(self._digest("set", flags, str(made_at), *entries)[:10]).decode()
+        return base64.b32encode(self._digest(key, "set", flags, str(made_at), *entries)[:10]).decode()
 
-    def _own_seal(self, count: int, made_at: int) -> str:
-        return base64.b32encode(self._digest("code", str(count), str(made_at))[:5]).decode()
+    def _own_seal(self, key: bytes, count: int, made_at: int) -> str:
+        return base64.b32encode(self._digest(key, "code", str(count), str(made_at))[:5]).decode()
 
-    def _digest(self, *parts: str) -> bytes:
-        digest = hmac.new(self._key, digestmod=hashlib.sha256)
+    def _digest(self, key: bytes, *parts: str) -> bytes:
+        digest = hmac.new(key, digestmod=hashlib.sha256)
         for part in (self._scope, *parts):
             raw = part.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(8, "big") + raw)

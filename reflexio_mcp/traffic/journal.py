@@ -10,18 +10,38 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from reflexio_mcp.traffic.errors import NotRecorded
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["Entry", "Journal", "named_call"]
 
 REFUSAL = (
     "Nothing was deleted: the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written ({why}). "
     "Ask the operator to make room or correct the file's permissions, then try again."
 )
+
+
+_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_audited_call", default=None)
+
+
+@contextmanager
+def named_call(caller: str, call_id: str) -> Generator[None]:
+    """Name the call that every entry opened inside this context, tasks started in it included, came from.
+
+    Args:
+        caller: stands for who called.
+        call_id: as the call's own line in the log has it.
+    """
+    token = _call.set({"caller": caller, "call_id": call_id})
+    try:
+        yield
+    finally:
+        _call.reset(token)
 
 
 class Entry:
@@ -64,7 +84,7 @@ class Journal:
         """
         correlation_id = secrets.token_hex(8)
         try:
-            self.append({"event": "begin", "correlation_id": correlation_id, **facts})
+            self.append({"event": "begin", "correlation_id": correlation_id, **(_call.get() or {}), **facts})
         except OSError as error:
             raise NotRecorded(REFUSAL.format(why=error.strerror or "an input/output error")) from error
         return Entry(self, correlation_id)

@@ -1,9 +1,11 @@
 """Deletions that have begun or were promised: they go on to their end, whatever becomes of the call."""
 
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Literal
 
 import anyio
@@ -16,7 +18,10 @@ from reflexio_mcp.traffic.errors import Stopping, TrafficError
 __all__ = ["Job", "Schedule"]
 
 REMEMBERED: Final = 50
-"""Finished jobs whose receipts can still be asked for."""
+"""Finished jobs of one owner whose receipts can still be asked for."""
+
+MOST_REMEMBERED: Final = 1000
+"""Those of all owners; beyond it whoever has the most loses the oldest, so that nobody can crowd out another."""
 
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
@@ -25,7 +30,7 @@ logger = logging.getLogger("reflexio_mcp")
 
 @dataclass(eq=False)
 class Job:
-    """One deletion. `owner` is the `Reach.owner` it belongs to; nobody else sees it."""
+    """One deletion. `owner` is the `Reach.owner` it belongs to; nobody else sees it, and its number counts its own."""
 
     number: int
     what: str
@@ -35,6 +40,7 @@ class Job:
     failure: str = ""
     error: Exception | None = None
     finished: anyio.Event = field(default_factory=anyio.Event)
+    began: float = field(default_factory=time.monotonic)
 
 
 class Schedule:
@@ -46,8 +52,7 @@ class Schedule:
 
     def __init__(self, describe: Callable[[Exception], str]) -> None:
         self._describe = describe
-        self._jobs: deque[Job] = deque()
-        self._count = 0
+        self._jobs: dict[str, deque[Job]] = {}
         self._closed = False
         self._idle = anyio.Event()
         self._idle.set()
@@ -60,11 +65,13 @@ class Schedule:
         """
         if self._closed:
             raise Stopping(STOPPING)
-        self._count += 1
-        job = Job(self._count, what, owner)
-        self._jobs.append(job)
-        while len(self._jobs) > REMEMBERED and self._jobs[0].state != "running":
-            self._jobs.popleft()
+        own = self._jobs.setdefault(owner, deque())
+        job = Job(own[-1].number + 1 if own else 1, what, owner)
+        own.append(job)
+        while len(own) > REMEMBERED and own[0].state != "running":
+            own.popleft()
+        if sum(map(len, self._jobs.values())) > MOST_REMEMBERED:
+            self._forget_one()
         if self._idle.is_set():
             self._idle = anyio.Event()
         tasks.start_soon(self._run, job, work)
@@ -72,8 +79,11 @@ class Schedule:
 
     def answered(self, job: Job) -> None:
         """Forget a job whose caller has been told what came of it."""
-        if job in self._jobs:
-            self._jobs.remove(job)
+        own = self._jobs.get(job.owner, deque())
+        if job in own:
+            own.remove(job)
+        if not own:
+            self._jobs.pop(job.owner, None)
 
     def close(self) -> None:
         """Begin nothing any more; what has begun goes on."""
@@ -81,16 +91,27 @@ class Schedule:
 
     def jobs(self, owner: str) -> list[Job]:
         """The jobs of one owner, the newest first."""
-        return [job for job in reversed(self._jobs) if job.owner == owner]
+        return list(reversed(self._jobs.get(owner, ())))
 
     def running_for(self, caller: str) -> bool:
         """Whether a job of this caller, whichever its user, is not finished."""
-        return any(job.state == "running" and job.owner.partition("/")[0] == caller for job in self._jobs)
+        return any(job.state == "running" and _caller(job.owner) == caller for job in self._all())
 
     @property
     def running(self) -> int:
         """How many are not finished, whoever they belong to."""
-        return sum(job.state == "running" for job in self._jobs)
+        return sum(job.state == "running" for job in self._all())
+
+    def _all(self) -> Iterator[Job]:
+        return chain.from_iterable(self._jobs.values())
+
+    def _forget_one(self) -> None:
+        # By the key: whoever names many users has no more than who names one.
+        finished = [job for job in self._all() if job.state != "running"]
+        if not finished:
+            return
+        most = Counter(_caller(job.owner) for job in finished).most_common(1)[0][0]
+        self.answered(min((job for job in finished if _caller(job.owner) == most), key=lambda job: job.began))
 
     async def drain(self) -> None:
         """Wait until nothing is running."""
@@ -110,3 +131,7 @@ class Schedule:
                 job.finished.set()
                 if not self.running:
                     self._idle.set()
+
+
+def _caller(owner: str) -> str:
+    return owner.partition("/")[0]
