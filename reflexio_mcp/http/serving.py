@@ -1,5 +1,7 @@
 """Running the app in this process, and stopping it so that nobody is left without an answer."""
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -7,14 +9,14 @@ import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import uvicorn
 
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
-from reflexio_mcp.http.tokens import bearer_tokens
+from reflexio_mcp.http.tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.wire import MOST_CONNECTIONS, bounded
 from reflexio_mcp.observing import event
 from reflexio_mcp.runtime import calm_collector
@@ -30,6 +32,11 @@ KEEP_ALIVE_SECONDS: Final = 65
 
 CLOSE_SECONDS: Final = 2
 BACKLOG: Final = 2048
+
+SPARE_DESCRIPTORS: Final = 128
+"""Files of a process that are not connections to clients: the store's, those to Reflexio, the log."""
+
+ACCEPT_LOG_SECONDS: Final = 10.0
 
 SWITCH_SECONDS: Final = 0.0005
 """How soon a thread of the embedded store gets its turn beside the event loop: Python's own 5 ms add up in a call."""
@@ -50,6 +57,11 @@ def serve(settings: Settings) -> int:
         ConfigurationError: a configuration that would leave the server open, or that cannot work.
     """
     tokens, kept_in = bearer_tokens(settings)
+    if any(len(token) < SHORT_TOKEN for token in settings.auth_token):
+        sys.stderr.write(
+            f"reflexio-mcp: a token of REFLEXIO_MCP_AUTH_TOKEN has less than {SHORT_TOKEN} characters and may be "
+            "guessed; make a longer one\n"
+        )
     app = HttpApp(settings, tokens)
     calm_collector()
     listener = _listen(settings)
@@ -61,9 +73,10 @@ def serve(settings: Settings) -> int:
 
 def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
     """The server that `serve` runs: with this project's limits, and signals left to others."""
+    most = _most_connections()
     config = uvicorn.Config(
         app,
-        http=bounded(settings.slow_client),
+        http=bounded(settings.slow_client, most=most),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -73,13 +86,15 @@ def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
-        backlog=BACKLOG,
+        # So many are accepted in one go, before the first of them can be counted.
+        backlog=min(BACKLOG, most // 2),
     )
     return (uvicorn.Server if sys.platform == "win32" else _Server)(config)
 
 
 async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
     server = uvicorn_server(settings, app)
+    _calm_accepting(asyncio.get_running_loop())
     if sys.platform == "win32":
         async with app.running():
             await server.serve(sockets=[listener])
@@ -146,6 +161,35 @@ def _allow_connections() -> None:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def _most_connections() -> int:
+    """How many connections there may be, so that files are left for everything else."""
+    if sys.platform == "win32":
+        return MOST_CONNECTIONS
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else _connections_within(soft)
+
+
+def _connections_within(descriptors: int) -> int:
+    return max(16, min(MOST_CONNECTIONS, descriptors - SPARE_DESCRIPTORS))
+
+
+def _calm_accepting(loop: asyncio.AbstractEventLoop) -> None:
+    """Say seldom, and in one line, that no connection can be accepted; asyncio would at each try, with its place."""
+    said = -ACCEPT_LOG_SECONDS
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal said
+        if not str(context.get("message", "")).startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif loop.time() - said >= ACCEPT_LOG_SECONDS:
+            said = loop.time()
+            event("refused", logging.WARNING, reason="descriptors")
+
+    loop.set_exception_handler(handle)
 
 
 def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None) -> None:

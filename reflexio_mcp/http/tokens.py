@@ -4,13 +4,18 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["Tokens", "bearer_tokens", "token_file"]
+__all__ = ["SHORT_TOKEN", "Tokens", "bearer_tokens", "token_file"]
+
+SHORT_TOKEN: Final = 16
+"""Characters below which a token can be guessed."""
 
 _MADE_BYTES: Final = 32
 
@@ -69,6 +74,28 @@ def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
 
 def _kept(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(path):
+        return _read_or_made(path)
+
+
+@contextmanager
+def _alone(path: Path) -> Generator[None]:
+    """One process at a time: else one throws away the token that another has just made and goes on with."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    # The folder itself: no further file that would have to be kept private.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _read_or_made(path: Path) -> str:
     for _ in range(3):
         if token := _read(path):
             return token
@@ -89,12 +116,14 @@ def _kept(path: Path) -> str:
 def _read(path: Path) -> str:
     """The token in the file; a file that others could read, or that is none of ours, is thrown away."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        # Without waiting: a named pipe would have the start wait for whoever writes into it.
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, os.O_RDONLY | flags)
     except FileNotFoundError:
         return ""
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         found = os.fstat(file.fileno())
-        token = file.read(1000).strip()
+        token = file.read(1000).strip() if stat.S_ISREG(found.st_mode) else ""
     private = os.name == "nt" or (not stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.getuid())
     if private and stat.S_ISREG(found.st_mode) and len(token) >= _MADE_BYTES:
         return token

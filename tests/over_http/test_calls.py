@@ -181,7 +181,9 @@ async def test_a_call_leaves_one_line_with_what_it_takes_to_follow_it(
         await post(served, "get_request", {"request_id": "none"})
         await post(served, "canary_tool", {})
     good, missing, unknown = events(caplog, "call")
-    assert good.keys() == {"time", "event", "tool", "outcome", "ms", "correlation_id", "rest_calls", "caller"}
+    known = {"time", "event", "tool", "outcome", "ms", "correlation_id", "rest_calls", "call_id", "caller"}
+    assert good.keys() == known
+    assert len({good["call_id"], missing["call_id"], unknown["call_id"]}) == 3
     assert (good["tool"], good["outcome"]) == ("list_sessions", "ok")
     assert (missing["tool"], missing["outcome"]) == ("get_request", "error")
     assert (unknown["tool"], unknown["outcome"]) == ("unknown", "error")

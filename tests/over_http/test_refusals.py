@@ -1,14 +1,17 @@
 """Requests of an odd form: each is answered once, closed when it has to be, and leaves a line without what it held."""
 
 import logging
+import math
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import anyio.abc
 import httpx
 import pytest
 
+from reflexio_mcp.http import serving as serving_module
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.over_http.test_attacks import AUTHORIZED, ask, events
@@ -222,3 +225,29 @@ async def _until_listed(served: Served) -> None:
     with anyio.fail_after(5):
         while not served.app._exchanges._open:  # noqa: ASYNC110 - nothing tells when a head has been read
             await anyio.sleep(0.01)
+
+
+async def test_readiness_is_refused_when_the_embedded_stores_file_is_destroyed(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    async with serving(Settings(store=str(store))) as served, httpx.AsyncClient(timeout=10) as client:
+        assert served.app
+        assert (await client.get(f"{served.url}/ready")).status_code == 200
+        for path in tmp_path.iterdir():  # noqa: ASYNC240 - a test's own folder
+            path.write_bytes(b"garbage" * 5000)
+        served.app._asked_at = -math.inf  # its answer is kept for a moment
+        assert (await client.get(f"{served.url}/ready")).status_code == 503
+
+
+def test_a_token_that_may_be_guessed_is_said_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serving_module, "_listen", lambda settings: None)
+    for name in ("_allow_connections", "_announce", "calm_collector"):
+        monkeypatch.setattr(serving_module, name, lambda *given: None)
+    monkeypatch.setattr(serving_module.sys, "setswitchinterval", lambda seconds: None)
+    monkeypatch.setattr(serving_module.anyio, "run", lambda *given: 0)
+    for token, warned in (("canary", True), ("a-token-of-good-length", False)):
+        assert serving_module.serve(Settings(store=":memory:", auth_token=(token,))) == 0
+        said = capsys.readouterr().err
+        assert ("REFLEXIO_MCP_AUTH_TOKEN" in said) is warned
+        assert "canary" not in said

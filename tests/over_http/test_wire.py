@@ -2,15 +2,19 @@
 
 import asyncio
 import socket
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.serving import uvicorn_server
+from reflexio_mcp.http.serving import _calm_accepting, uvicorn_server
 from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.settings import Settings
-from tests.support.serving import TOKEN
+from tests.support.serving import TOKEN, modern_call, serving_process
 
 pytestmark = pytest.mark.anyio
 
@@ -28,3 +32,47 @@ async def test_no_answer_waits_for_the_acknowledgement_of_its_first_half() -> No
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         server.should_exit = True
         await serving
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+async def test_few_descriptors_leave_some_for_the_work_and_the_log_quiet(tmp_path: Path) -> None:
+    import resource
+
+    descriptors = 200
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < descriptors:
+        pytest.skip("fewer files than that are allowed here already")
+    start = (
+        "import resource, runpy, sys; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); "
+        "sys.argv[0] = 'reflexio_mcp'; runpy.run_module('reflexio_mcp', run_name='__main__')"
+    )
+    async with serving_process(tmp_path, start=start) as served, AsyncExitStack() as stack:
+        for _ in range(260):
+            await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
+        await stack.aclose()
+        headers, body = modern_call("list_requests", {})
+        async with httpx.AsyncClient(timeout=10) as client:
+            reply = await client.post(f"{served.url}/mcp", headers=headers | served.headers, json=body)
+        assert not reply.json()["result"].get("isError")
+        assert await served.terminate() == 0
+        assert "Traceback" not in served.stderr()
+        assert " ERROR " not in served.stderr()
+
+
+async def test_accepting_that_fails_is_said_once_and_without_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    _calm_accepting(loop)
+    try:
+        for _ in range(100):
+            failed = {"message": "socket.accept() out of system resource", "exception": OSError(24, "canary")}
+            loop.call_exception_handler(failed)
+        assert len(caplog.records) == 1
+        assert "canary" not in caplog.text
+        loop.call_exception_handler({"message": "something else"})
+        assert "something else" in caplog.text
+    finally:
+        loop.set_exception_handler(before)

@@ -96,9 +96,14 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def serving_process(
-    home: Path, *arguments: str, port: int = 0, name: str = "server", **variables: str
+    home: Path,
+    *arguments: str,
+    port: int = 0,
+    name: str = "server",
+    start: str = "",
+    **variables: str,
 ) -> AsyncIterator[Served]:
-    """The server as a process; killed at the end if it is still there."""
+    """The server as a process; killed at the end if it is still there. `start` is Python that starts it otherwise."""
     home.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test's own folder
     port = port or free_port()
     env = (
@@ -109,8 +114,7 @@ async def serving_process(
     log = home / f"{name}-{port}.log"
     command = [
         sys.executable,
-        "-m",
-        "reflexio_mcp",
+        *(("-c", start) if start else ("-m", "reflexio_mcp")),
         "serve",
         "--transport",
         "http",
