@@ -27,7 +27,7 @@ async def audit_traffic(
     session_id: SessionId = "",
     source: Source = "",
     agent_version: AgentVersion = "",
-    start_time: Annotated[str, Field(description="as in lists; 7 days before end_time if empty")] = "",
+    start_time: Annotated[str, Field(description="ISO 8601 or age; if empty, a week before end_time")] = "",
     end_time: EndTime = "",
     contains: Contains = "",
 ) -> CallToolResult:
