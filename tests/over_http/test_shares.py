@@ -2,11 +2,11 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -160,7 +160,7 @@ async def _listen(served: Served, stack: AsyncExitStack, key: str, number: int) 
     reply = await stack.enter_async_context(
         client.stream("POST", f"{served.url}/mcp", headers=headers, json=body)
     )
-    parts = reply.aiter_text()
+    parts = cast("AsyncGenerator[str, None]", reply.aiter_text())
     stack.push_async_callback(parts.aclose)  # a part that is no longer held would close the stream
     return "acknowledged" in await anext(parts)
 
