@@ -2,6 +2,10 @@
 
     python3 scripts/reflexio_server.py install
     python3 scripts/reflexio_server.py run --port 8061
+    python3 scripts/reflexio_server.py run --port 8061 --model http://127.0.0.1:8292/v1
+
+Without `--model` it learns nothing, because no language model can be reached. With the address of an
+OpenAI-compatible endpoint it learns from what is published.
 
 It lives in an environment of its own, never in the project's: `.cache/reflexio-server`, or the folder that
 `REFLEXIO_SERVER_CACHE` names. Needs Python 3.12 or newer somewhere on the machine, found by itself, and some
@@ -101,13 +105,14 @@ def find_interpreter() -> str:
     )
 
 
-def start(port: int, home: Path, python: Path | None = None) -> subprocess.Popen[bytes]:
+def start(port: int, home: Path, python: Path | None = None, *, model: str = "") -> subprocess.Popen[bytes]:
     """Start the server on 127.0.0.1 with its data in `home`, and return when it answers.
 
     Args:
         port: where it listens.
         home: an existing folder for its database and its log; empty for a fresh server.
         python: the interpreter `install` returned.
+        model: the OpenAI-compatible endpoint it learns with; it learns nothing when this is empty.
 
     Raises:
         ServerError: it is not installed, ended at once, or did not answer within 90 s.
@@ -122,7 +127,7 @@ def start(port: int, home: Path, python: Path | None = None) -> subprocess.Popen
         process = subprocess.Popen(
             [str(python), "-m", "reflexio.server", "--host", "127.0.0.1", "--port", str(port)],
             cwd=home,
-            env=_environment(python, home),
+            env=_environment(python, home) | (_learning(model, home) if model else {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -169,6 +174,22 @@ def _environment(python: Path, home: Path) -> dict[str, str]:
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "TIKTOKEN_CACHE_DIR": str(tokenizers),
         **({"SYSTEMROOT": os.environ["SYSTEMROOT"]} if os.name == "nt" else {}),
+    }
+
+
+def _learning(model: str, home: Path) -> dict[str, str]:
+    # A model call runs in a forked child, where a garbage collection can wait for a lock that nobody holds any more:
+    # one call in twenty then hangs until its time is over.
+    site = home / "site"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(
+        "import gc, os\nos.register_at_fork(after_in_child=gc.disable)\n", encoding="utf-8"
+    )
+    return {
+        "OPENAI_API_BASE": model,
+        "PYTHONPATH": str(site),
+        "REFLEXIO_GENERATION_TIMEOUT_SECONDS": "60",
+        "REFLEXIO_DURABLE_LEARNING_POLL_SECONDS": "0.2",
     }
 
 
@@ -258,6 +279,9 @@ def main() -> int:
     commands.add_parser("install", help="install it, unless it is there")
     run = commands.add_parser("run", help="run it until Ctrl-C")
     run.add_argument("--port", type=int, default=8061)
+    run.add_argument(
+        "--model", default="", help="OpenAI-compatible endpoint to learn with, such as http://…/v1"
+    )
     run.add_argument("--home", type=Path, help="keep its data here instead of in a throw-away folder")
     options = parser.parse_args()
     try:
@@ -271,7 +295,7 @@ def main() -> int:
             signal.signal(
                 signal.SIGTERM, lambda *_: sys.exit(143)
             )  # so that the server does not outlive this
-            process = start(options.port, home, python)
+            process = start(options.port, home, python, model=options.model)
             print(f"http://127.0.0.1:{options.port}", flush=True)
             try:
                 return process.wait()

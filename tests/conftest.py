@@ -4,7 +4,8 @@ import itertools
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,8 @@ import pytest
 
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 from scripts import reflexio_server
+from tests.support.real_learning import LearningReflexio
+from tests.support.scripted_model import ScriptedModel
 
 
 @pytest.fixture
@@ -48,6 +51,21 @@ def reflexio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("REFLEXIO_TEST_URL"):
         yield url.rstrip("/")
         return
+    home = tmp_path_factory.mktemp("reflexio-home")
+    with _real_server(home) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def learning_reflexio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LearningReflexio]:
+    """A real Reflexio server of this run that learns, by the rules of a scripted model. Skipped as `reflexio_url`."""
+    home = tmp_path_factory.mktemp("reflexio-learning-home")
+    with ScriptedModel() as model, _real_server(home, model.url) as url:
+        yield LearningReflexio(url, model, home)
+
+
+@contextmanager
+def _real_server(home: Path, model: str = "") -> Generator[str]:
     wanted = os.environ.get("REFLEXIO_LIVE") == "1"
     if not wanted and reflexio_server.installed() is None:
         pytest.skip(
@@ -56,7 +74,7 @@ def reflexio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         python = reflexio_server.install()
         port = reflexio_server.free_port()
-        process = reflexio_server.start(port, tmp_path_factory.mktemp("reflexio-home"), python)
+        process = reflexio_server.start(port, home, python, model=model)
     except reflexio_server.ServerError as error:
         if wanted:
             pytest.fail(str(error), pytrace=False)
