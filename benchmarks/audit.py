@@ -58,10 +58,10 @@ async def _pass(what: str, store: str) -> int:
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.rest.models import RequestQuery
     from reflexio_mcp.store.app import create_app
-    from reflexio_mcp.traffic.audit import run_audit
-    from reflexio_mcp.traffic.audit.following import Offer
-    from reflexio_mcp.traffic.filters import TrafficFilter
-    from reflexio_mcp.traffic.reach import Reach
+    from reflexio_mcp.traffic.audit.next_call import Offer
+    from reflexio_mcp.traffic.audit.run import run_audit
+    from reflexio_mcp.traffic.reading.filters import TrafficFilter
+    from reflexio_mcp.traffic.scope import Scope
 
     app = create_app(store)
     client = ReflexioClient(
@@ -70,7 +70,7 @@ async def _pass(what: str, store: str) -> int:
     try:
         if what == "audit":
             everything = TrafficFilter(start=0)
-            return (await run_audit(Reach(client), everything, offer=Offer(frozenset()))).overview.requests
+            return (await run_audit(Scope(client), everything, offer=Offer(frozenset()))).overview.requests
         seen = offset = 0
         while True:
             page = await client.get_requests(RequestQuery(top_k=101, offset=offset))

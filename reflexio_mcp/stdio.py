@@ -8,8 +8,8 @@ from typing import Final
 
 import anyio
 
-from reflexio_mcp.runtime import calm_collector
-from reflexio_mcp.server import ReflexioServer, build_server
+from reflexio_mcp.server.runtime import calm_collector
+from reflexio_mcp.server.server import ReflexioServer, build_server
 from reflexio_mcp.settings import Settings
 
 __all__ = ["serve"]
@@ -49,12 +49,12 @@ async def _stop_on_signal(server: ReflexioServer) -> None:
 async def _finish(server: ReflexioServer) -> None:
     """Let deletions that have begun come to their end, and their calls to an answer; begin nothing any more."""
     schedule = server.runtime.schedule
-    server.gate.refuse_new()
+    server.limiter.refuse_new()
     schedule.close()
     if not schedule.running:
         return
     with anyio.move_on_after(DRAIN_SECONDS):
         await schedule.drain()
     with anyio.move_on_after(LAST_WORDS_SECONDS):
-        await server.gate.wait_idle()
+        await server.limiter.wait_idle()
         await anyio.sleep(LAST_WORDS_SECONDS / 10)  # answers on their way to standard output

@@ -27,10 +27,10 @@ from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import Wish
 from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.layout import Layout, System
-from reflexio_mcp.prompts import PROMPTS
-from reflexio_mcp.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.rest.errors import ReflexioError, explain
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.prompts import PROMPTS
+from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import OPTIONS, Settings
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))

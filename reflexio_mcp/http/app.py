@@ -17,8 +17,6 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import INVALID_REQUEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reflexio_mcp.callers import Caller, share_of
-from reflexio_mcp.calls import CALLER
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
@@ -26,7 +24,9 @@ from reflexio_mcp.observing import event, keep_discreet
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.callers import Caller, share_of
+from reflexio_mcp.server.middleware import CALLER
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import Settings
 
 __all__ = ["MCP_PATH", "HttpApp", "create_app"]
@@ -136,12 +136,12 @@ class HttpApp:
             seconds: how long calls may go on; then they are told to try again.
         """
         self.stopping = True
-        gate = self.server.gate
-        gate.refuse_new()
+        limiter = self.server.limiter
+        limiter.refuse_new()
         with anyio.move_on_after(seconds):
-            await gate.wait_idle()
-        gate.end_running()
-        await gate.wait_idle()  # a deletion that has begun goes on to its receipt
+            await limiter.wait_idle()
+        limiter.end_running()
+        await limiter.wait_idle()  # a deletion that has begun goes on to its receipt
         with anyio.move_on_after(LAST_WORDS_SECONDS):
             await self._exchanges.wait_answered()
             await anyio.sleep(LAST_WORDS_SECONDS / 20)  # answers on their way to a stream at /sse

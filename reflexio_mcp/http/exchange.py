@@ -8,8 +8,8 @@ from typing import Final
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reflexio_mcp.calls import GONE, Gone
 from reflexio_mcp.http.guard import Refusal
+from reflexio_mcp.server.middleware import DISCONNECT, Disconnect
 
 __all__ = ["Exchange", "Exchanges", "read_body"]
 
@@ -70,7 +70,7 @@ class Exchange:
         self, send: Send, *, standing: bool = False, started: Callable[[Message], None] | None = None
     ) -> None:
         self.scope = anyio.CancelScope()
-        self.gone = Gone()
+        self.disconnect = Disconnect()
         self.standing = standing
         self._send = send
         self._on_start = started
@@ -95,7 +95,7 @@ class Exchange:
         async def listen() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect" and not self.complete:
-                self.gone.leave()
+                self.disconnect.leave()
             return message
 
         return listen
@@ -119,7 +119,7 @@ class Exchanges:
 
     async def run(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         """Let `app` answer."""
-        scope[GONE] = exchange.gone
+        scope[DISCONNECT] = exchange.disconnect
         async with self._listed(exchange):
             with exchange.scope:
                 await app(scope, exchange.listening(receive), exchange.send)

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Scope
 
-from reflexio_mcp.callers import KEY_HEADER, USER_HEADER, Caller, CallerRefused, read_caller
 from reflexio_mcp.http.tokens import Tokens
+from reflexio_mcp.server.callers import KEY_HEADER, USER_HEADER, Caller, CallerRefused, read_caller
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 __all__ = ["MOST_HEAD_BYTES", "Guard", "Refusal", "is_loopback"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.words import (
+from reflexio_mcp.render.text import (
     BUDGET,
     NAME_CHARS,
     NOTICE,
@@ -20,9 +20,10 @@ from reflexio_mcp.render.words import (
     shown_id,
     visible,
 )
-from reflexio_mcp.traffic.audit import Audit, Finding
-from reflexio_mcp.traffic.audit.findings import Example
+from reflexio_mcp.traffic.audit.findings import Finding
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
+from reflexio_mcp.traffic.audit.run import Audit
+from reflexio_mcp.traffic.rules.found import Example
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["audited"]

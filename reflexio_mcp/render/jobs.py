@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from reflexio_mcp.render.deletions import receipt
-from reflexio_mcp.render.words import NAME_CHARS, Facts, clip
-from reflexio_mcp.traffic.scheduling import Job
+from reflexio_mcp.render.deletion import receipt
+from reflexio_mcp.render.text import NAME_CHARS, Facts, clip
+from reflexio_mcp.state.jobs import Job
 
 __all__ = ["Told", "jobs_shown"]
 

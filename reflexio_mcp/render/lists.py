@@ -5,7 +5,7 @@ from typing import Any
 
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
-from reflexio_mcp.render.words import (
+from reflexio_mcp.render.text import (
     BUDGET,
     NAME_CHARS,
     NAMES,
@@ -22,11 +22,11 @@ from reflexio_mcp.render.words import (
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.fingerprints import fingerprint
-from reflexio_mcp.traffic.listing import Page, SessionRow
+from reflexio_mcp.traffic.content import fingerprint
+from reflexio_mcp.traffic.reading.listing import Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["RequestRoom", "SessionRoom", "page_of_requests", "page_of_sessions"]
+__all__ = ["RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessions"]
 
 
 def session_facts(row: SessionRow, *, masked: bool = False) -> Facts:
@@ -98,7 +98,7 @@ class _Room:
         return True
 
 
-class SessionRoom(_Room):
+class SessionBudget(_Room):
     """Room for session rows within a budget of characters."""
 
     def __init__(self, budget: int = BUDGET, *, masked: bool = False) -> None:
@@ -110,7 +110,7 @@ class SessionRoom(_Room):
         return self.fits(facts, session_text(facts))
 
 
-class RequestRoom(_Room):
+class RequestBudget(_Room):
     """Room for requests; `full` brings their interactions, cut to what the budget holds, `masked` no content."""
 
     def __init__(self, *, full: bool, masked: bool = False, budget: int = BUDGET) -> None:
@@ -166,23 +166,23 @@ def _none(noun: str, page: Page[Any], described: str) -> str:
     return f"No {noun} matches ({asked})."
 
 
-def page_of_sessions(room: SessionRoom, page: Page[SessionRow], described: str) -> Rendered:
+def page_of_sessions(budget: SessionBudget, page: Page[SessionRow], described: str) -> Rendered:
     """A page of `list_sessions`."""
     more, more_facts = _more(page)
     returned = len(page.rows)
     head = f"{counted(returned, 'session')}, newest first." if returned else _none("session", page, described)
-    body = [fence("\n".join(room.texts))] if returned else []
-    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": room.facts, **more_facts}
+    body = [fence("\n".join(budget.texts))] if returned else []
+    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
     return Rendered("\n".join([head, *body, *more]), structured)
 
 
-def page_of_requests(room: RequestRoom, page: Page[RequestWithInteractions], described: str) -> Rendered:
+def page_of_requests(budget: RequestBudget, page: Page[RequestWithInteractions], described: str) -> Rendered:
     """A page of `list_requests`, grouped by session."""
     more, more_facts = _more(page)
     returned = len(page.rows)
     groups: list[Facts] = []
     lines: list[str] = []
-    for item, facts, text in zip(page.rows, room.facts, room.texts, strict=True):
+    for item, facts, text in zip(page.rows, budget.facts, budget.texts, strict=True):
         session = shown_id(item.request.session_id)
         if not groups or groups[-1]["session_id"] != session:
             groups.append({"session_id": session, "requests": []})

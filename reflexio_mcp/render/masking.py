@@ -8,9 +8,9 @@ import re
 from collections import Counter
 from typing import Final
 
-from reflexio_mcp.render.words import Facts, counted, visible
+from reflexio_mcp.render.text import Facts, counted, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.fingerprints import content_chars, fingerprint, texts_of
+from reflexio_mcp.traffic.content import content_chars, fingerprint, texts_of
 
 __all__ = ["as_name", "masked_request", "masked_turn", "masked_turn_text", "masked_words"]
 

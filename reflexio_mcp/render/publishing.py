@@ -1,6 +1,6 @@
 """What became of a publish."""
 
-from reflexio_mcp.render.words import Facts, Rendered, clip, counted, dense, shown_id, visible
+from reflexio_mcp.render.text import Facts, Rendered, clip, counted, dense, shown_id, visible
 from reflexio_mcp.traffic.publishing import Published
 
 __all__ = ["published"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from reflexio_mcp.render.masking import as_name, masked_request, masked_words
-from reflexio_mcp.render.words import (
+from reflexio_mcp.render.text import (
     NAME_CHARS,
     Facts,
     beginning,
@@ -18,7 +18,7 @@ from reflexio_mcp.render.words import (
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.listing import first_words
+from reflexio_mcp.traffic.content import first_words
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["EXCERPT_CHARS", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from reflexio_mcp.render.deletions import named_ids
-from reflexio_mcp.render.words import Facts, Rendered, counted, dense
+from reflexio_mcp.render.deletion import named_ids
+from reflexio_mcp.render.text import Facts, Rendered, counted, dense
 from reflexio_mcp.rest.errors import explain
-from reflexio_mcp.traffic.recovery import Copy
-from reflexio_mcp.traffic.restoring import Became, Restored
+from reflexio_mcp.state.recovery_copies import Copy
+from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["copies_listed", "restored"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 import reflexio_mcp
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.address import check_api_key, check_base_url, check_user_agent
-from reflexio_mcp.rest.bodies import encode, iso_time, parsed, validated
+from reflexio_mcp.rest.codec import encode, iso_time, parsed, validated
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
     BodyTooLarge,
@@ -18,6 +18,7 @@ from reflexio_mcp.rest.errors import (
     NotTheApi,
     ReflexioError,
 )
+from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import (
     DeleteReply,
     HealthReply,
@@ -32,8 +33,7 @@ from reflexio_mcp.rest.models import (
     VersionReply,
     WhoAmI,
 )
-from reflexio_mcp.rest.repeats import is_stored_as_sent
-from reflexio_mcp.rest.replies import Answer, Call
+from reflexio_mcp.rest.responses import Answer, Call
 
 if TYPE_CHECKING:
     from reflexio_mcp.rest.transport import Sender

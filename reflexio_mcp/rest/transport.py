@@ -19,7 +19,7 @@ from reflexio_mcp.rest.errors import (
     TimedOut,
     Unreachable,
 )
-from reflexio_mcp.rest.replies import Answer, Call, read_answer, retry_after
+from reflexio_mcp.rest.responses import Answer, Call, read_answer, retry_after
 
 log = logging.getLogger("reflexio_mcp.rest")
 

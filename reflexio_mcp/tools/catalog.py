@@ -3,17 +3,17 @@
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.tools import auditing, deleting, listing, publishing, restoring, status
-from reflexio_mcp.tools.specs import ToolSpec, build
+from reflexio_mcp.toolkit.spec import ToolSpec, build
+from reflexio_mcp.tools import audit, delete, publish, read, restore, status
 
 __all__ = ["CATALOG", "offered", "offered_names"]
 
 CATALOG: tuple[ToolSpec, ...] = (
-    *publishing.SPECS,
-    *listing.SPECS,
-    *auditing.SPECS,
-    *deleting.SPECS,
-    *restoring.SPECS,
+    *publish.SPECS,
+    *read.SPECS,
+    *audit.SPECS,
+    *delete.SPECS,
+    *restore.SPECS,
     *status.SPECS,
 )
 """Every tool, in the order in which they are listed."""

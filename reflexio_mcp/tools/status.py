@@ -4,24 +4,24 @@ from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
 from reflexio_mcp.render.jobs import jobs_shown
-from reflexio_mcp.render.words import BUDGET, Facts, Rendered, dense, visible
+from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, visible
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.tools.context import App, Call, answer, app_of, reach_of
-from reflexio_mcp.tools.failures import describe
-from reflexio_mcp.tools.specs import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.errors import describe
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
 
 
 async def get_status(call: Call) -> CallToolResult:
-    app, reach = app_of(call), reach_of(call)
+    app, scope = app_of(call), scope_of(call)
     facts: Facts = {
         "version": __version__,
-        "backend": await _backend(app, reach),
-        "scope": visible(reach.user_id) or "every user",
+        "backend": await _backend(app, scope),
+        "scope": visible(scope.user_id) or "every user",
         "policy": _policy(app.settings),
         "limits": {
             "call_seconds": app.settings.timeout,
@@ -31,15 +31,15 @@ async def get_status(call: Call) -> CallToolResult:
         },
     }
     lines = _lines(facts)
-    told = jobs_shown(app.schedule.jobs(reach.owner), BUDGET - len("\n".join(lines)))
+    told = jobs_shown(app.schedule.jobs(scope.owner), BUDGET - len("\n".join(lines)))
     return answer(Rendered("\n".join([*lines, *told.lines]), facts | told.facts))
 
 
-async def _backend(app: App, reach: Reach) -> Facts:
+async def _backend(app: App, scope: Scope) -> Facts:
     kind = "embedded store" if app.settings.embedded else "Reflexio"
     facts: Facts = {"kind": kind, "where": app.where}
     try:
-        identity = await reach.client.whoami()
+        identity = await scope.client.whoami()
     except ReflexioError as error:
         return facts | {"reachable": False, "problem": describe(error, "read")}
     named = dense({"organization": visible(identity.org_id), "storage": visible(identity.storage_type)})

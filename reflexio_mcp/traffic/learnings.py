@@ -12,7 +12,7 @@ import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Learned", "delete_learned", "find_learned"]
 
@@ -50,7 +50,7 @@ class Learned:
 
 
 async def find_learned(
-    reach: Reach, ids_by_user: Mapping[str, Collection[str]], *, most_users: int | None = None
+    scope: Scope, ids_by_user: Mapping[str, Collection[str]], *, most_users: int | None = None
 ) -> Learned:
     """Read which profiles and user playbooks came from a set of requests.
 
@@ -75,8 +75,8 @@ async def find_learned(
             if failures:
                 return
             try:
-                of_user = await reach.client.get_profiles(user_id, top_k=EVERY_ONE)
-                written = await reach.client.get_user_playbooks(user_id, request_id=only, limit=EVERY_ONE)
+                of_user = await scope.client.get_profiles(user_id, top_k=EVERY_ONE)
+                written = await scope.client.get_user_playbooks(user_id, request_id=only, limit=EVERY_ONE)
             except ReflexioError as error:
                 # Kept for outside: the task group would wrap it.
                 failures.append(error)
@@ -92,15 +92,15 @@ async def find_learned(
     return Learned(frozenset(profiles), frozenset(playbooks), len(users) - len(chosen))
 
 
-async def delete_learned(reach: Reach, learned: Learned) -> None:
+async def delete_learned(scope: Scope, learned: Learned) -> None:
     """Delete learnings by id. Whether they are gone only a new `find_learned` tells.
 
     Raises:
         ReflexioError: as the client raises it.
     """
     calls: tuple[tuple[Callable[[list[str]], Any], frozenset[str]], ...] = (
-        (reach.client.delete_profiles, learned.profiles),
-        (reach.client.delete_user_playbooks, learned.playbooks),
+        (scope.client.delete_profiles, learned.profiles),
+        (scope.client.delete_user_playbooks, learned.playbooks),
     )
     for delete, ids in calls:
         ordered = sorted(ids)

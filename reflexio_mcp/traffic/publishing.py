@@ -13,9 +13,9 @@ from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
 from reflexio_mcp.traffic.errors import InvalidInput, OutcomeUnclear
-from reflexio_mcp.traffic.filters import SOURCE_ACCEPTS
-from reflexio_mcp.traffic.inspecting import find_request, learning_of, require_id
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
+from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Published", "check", "publish"]
 
@@ -94,7 +94,7 @@ def _check_turn(name: str, turn: Interaction) -> None:
 
 
 async def publish(
-    reach: Reach,
+    scope: Scope,
     *,
     user_id: str,
     session_id: str,
@@ -123,7 +123,7 @@ async def publish(
         OutcomeUnclear: whether it is stored is not known; names the request id to repeat it with.
         ReflexioError: as the client raises it; nothing was stored.
     """
-    user = require_id("user_id", reach.user(user_id.strip()))
+    user = require_id("user_id", scope.user(user_id.strip()))
     session = require_id("session_id", session_id)
     source, agent_version = source.strip(), agent_version.strip()
     check(interactions, source=source, agent_version=agent_version)
@@ -152,7 +152,7 @@ async def publish(
         if beat and wait:
             tasks.start_soon(_beat_until_cancelled, beat)
         try:
-            done = await _publish(reach, body, minted, wait_seconds if wait else None)
+            done = await _publish(scope, body, minted, wait_seconds if wait else None)
         except ReflexioError as error:
             # Kept for outside: the task group would wrap it.
             failure = error
@@ -165,12 +165,12 @@ async def publish(
     raise failure
 
 
-async def _publish(reach: Reach, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:
+async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:
     wait = wait_seconds is not None
     failure: ReflexioError | None = None
     with anyio.move_on_after(wait_seconds):
         try:
-            reply = await reach.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
+            reply = await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
             return _published(body, reply)
         except ReflexioError as error:
             if error.effect == "none":
@@ -178,13 +178,13 @@ async def _publish(reach: Reach, body: PublishBody, minted: bool, wait_seconds: 
             failure = error
     # The wait ended first, or the answer was lost. The service stores before it learns, but only a look tells.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
-        if await find_request(reach, body.request_id) is not None:
-            return _published(body, await _learned(reach, body.request_id))
+        if await find_request(scope, body.request_id) is not None:
+            return _published(body, await _learned(scope, body.request_id))
     raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
 
 
-async def _learned(reach: Reach, request_id: str) -> PublishReply:
-    status = await learning_of(reach, request_id)
+async def _learned(scope: Scope, request_id: str) -> PublishReply:
+    status = await learning_of(scope, request_id)
     if status is None or status.status in ("pending", "processing"):
         return PublishReply(
             learning_status="still_learning", learning_reason=status.reason if status else None

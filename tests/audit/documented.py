@@ -4,10 +4,10 @@ import ast
 import re
 from pathlib import Path
 
-import reflexio_mcp.traffic.audit
-from reflexio_mcp.traffic.audit import RULES
+import reflexio_mcp.traffic
+from reflexio_mcp.traffic.rules.table import RULES
 
-ROOM = Path(reflexio_mcp.traffic.audit.__file__).parent
+ROOMS = [Path(reflexio_mcp.traffic.__file__).parent / room for room in ("rules", "audit")]
 PAGE = Path(__file__).parents[2] / "docs" / "audit-rules.md"
 _NAMED = re.compile(r"\b[A-Z][A-Z]+(?:_[A-Z]+)+\b")
 
@@ -15,7 +15,7 @@ _NAMED = re.compile(r"\b[A-Z][A-Z]+(?:_[A-Z]+)+\b")
 def constants() -> dict[str, tuple[str, str]]:
     """Every named constant of the audit with its value as written and the reason that stands below it."""
     found: dict[str, tuple[str, str]] = {}
-    for path in sorted(ROOM.glob("*.py")):
+    for path in sorted(path for room in ROOMS for path in room.glob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         for node, below in zip(body, [*body[1:], None], strict=True):
             if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
@@ -39,7 +39,7 @@ def page() -> str:
     lines = [
         "# What `audit_traffic` looks for",
         "",
-        "Generated from `reflexio_mcp/traffic/audit/table.py`; a test keeps it so. Precision comes before recall: a",
+        "Generated from `reflexio_mcp/traffic/rules/table.py`; a test keeps it so. Precision comes before recall: a",
         "rule that is not sure says nothing. The labelled corpus in `tests/audit` measures both, and every test run",
         "prints the table.",
         "",

@@ -6,14 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reflexio_mcp.traffic.audit import RULES, Audit, run_audit
 from reflexio_mcp.traffic.audit.findings import Next
-from reflexio_mcp.traffic.audit.following import Offer
 from reflexio_mcp.traffic.audit.learning import LEARNING_CHECKS
-from reflexio_mcp.traffic.audit.selecting import SELECTORS
-from reflexio_mcp.traffic.filters import TrafficFilter, make_filter
-from reflexio_mcp.traffic.plans import Doomed, plan_ids, plan_session, read_matching
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.audit.next_call import Offer
+from reflexio_mcp.traffic.audit.run import Audit, run_audit
+from reflexio_mcp.traffic.deletion.plan import PlannedRequest, plan_ids, plan_session, read_matching
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.scope import Scope
 from tests.audit.corpus import Deployment, make_corpus
 from tests.audit.stocking import stocked
 
@@ -77,12 +78,12 @@ async def measure() -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         for made in make_corpus(int(time.time())):
             async with stocked(made, Path(folder)) as client:
-                reach = Reach(client)
+                scope = Scope(client)
                 begun = time.perf_counter()
-                audit = await run_audit(reach, TrafficFilter(), offer=EVERY_TOOL)
+                audit = await run_audit(scope, TrafficFilter(), offer=EVERY_TOOL)
                 measured.seconds += time.perf_counter() - begun
                 _score(measured, made, audit)
-                await _select(measured, made, reach, audit)
+                await _select(measured, made, scope, audit)
     return measured
 
 
@@ -103,28 +104,28 @@ def _score(measured: Measured, made: Deployment, audit: Audit) -> None:
         score.names += [f"deployment {made.seed}: missed {one!r}" for one in sorted(expected - got)]
 
 
-async def _select(measured: Measured, made: Deployment, reach: Reach, audit: Audit) -> None:
+async def _select(measured: Measured, made: Deployment, scope: Scope, audit: Audit) -> None:
     for finding in audit.findings:
         if finding.rule.id in SELECTORS:
             assert finding.next is not None
-            measured.selected[finding.rule.id] += len(await executed(reach, finding.next))
-    await _agree(measured, made, reach, audit, "every tool")
+            measured.selected[finding.rule.id] += len(await executed(scope, finding.next))
+    await _agree(measured, made, scope, audit, "every tool")
     if made.seed % 3 == 0:
         for tools in FEW_TOOLS:
-            few = await run_audit(reach, TrafficFilter(), offer=Offer(frozenset(tools)))
-            await _agree(measured, made, reach, few, "+".join(tools))
+            few = await run_audit(scope, TrafficFilter(), offer=Offer(frozenset(tools)))
+            await _agree(measured, made, scope, few, "+".join(tools))
         for narrow in (TrafficFilter(contains="size>30"), TrafficFilter(user_id=made.rows[0].user_id)):
-            found = await run_audit(reach, narrow, offer=EVERY_TOOL)
-            await _agree(measured, made, reach, found, narrow.describe())
+            found = await run_audit(scope, narrow, offer=EVERY_TOOL)
+            await _agree(measured, made, scope, found, narrow.describe())
 
 
-async def _agree(measured: Measured, made: Deployment, reach: Reach, audit: Audit, how: str) -> None:
+async def _agree(measured: Measured, made: Deployment, scope: Scope, audit: Audit, how: str) -> None:
     """Make every next call and compare what it selects with what it says."""
     for finding in audit.findings:
         if finding.next is None:
             continue
         measured.executed += 1
-        doomed = await executed(reach, finding.next)
+        doomed = await executed(scope, finding.next)
         units = {
             "request": {item.request_id for item in doomed},
             "session": {item.session_id for item in doomed},
@@ -137,15 +138,15 @@ async def _agree(measured: Measured, made: Deployment, reach: Reach, audit: Audi
             measured.disagreements.append(f"{made.seed} {finding.rule.id} ({how}): {finding.next}")
 
 
-async def executed(reach: Reach, following: Next) -> list[Doomed]:
+async def executed(scope: Scope, following: Next) -> list[PlannedRequest]:
     """What a next call selects."""
     given = {name: value for name, value in following.arguments.items() if name != "detail"}
     match following.tool:
         case "get_request" | "delete_request":
-            return list((await plan_ids(reach, [given["request_id"]])).doomed)
+            return list((await plan_ids(scope, [given["request_id"]])).requests)
         case "delete_session":
-            return list((await plan_session(reach, **given)).doomed)
+            return list((await plan_session(scope, **given)).requests)
         case "delete_requests" if "request_ids" in given:
-            return list((await plan_ids(reach, given["request_ids"])).doomed)
+            return list((await plan_ids(scope, given["request_ids"])).requests)
         case _:
-            return await read_matching(reach, make_filter(reach, **given))
+            return await read_matching(scope, make_filter(scope, **given))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reflexio_mcp.traffic.audit import RULES
-from reflexio_mcp.traffic.audit.selecting import SELECTORS
+from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.rules.table import RULES
 from tests.audit.corpus import make_corpus
 from tests.audit.measuring import Measured
 

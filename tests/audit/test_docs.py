@@ -2,7 +2,7 @@
 
 import os
 
-from reflexio_mcp.traffic.audit import RULES
+from reflexio_mcp.traffic.rules.table import RULES
 from tests.audit.documented import PAGE, constants, named_in, page
 
 

@@ -7,10 +7,10 @@ import tracemalloc
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
-from reflexio_mcp.traffic.audit import duplicates, secrets
-from reflexio_mcp.traffic.audit.contents import is_nearly_empty, planted_signals
-from reflexio_mcp.traffic.audit.names import is_temporary, says_test, says_test_session, shape_of_source
-from reflexio_mcp.traffic.audit.sessions import SessionSeen
+from reflexio_mcp.traffic.rules import duplicates, secrets
+from reflexio_mcp.traffic.rules.content import is_nearly_empty, planted_signals
+from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
+from reflexio_mcp.traffic.rules.sessions import SessionSeen
 from tests.audit.talk import Speaker
 
 SECONDS_FOR_THE_WORST = 8.0

@@ -12,13 +12,15 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.render.words import BUDGET
+from reflexio_mcp.render.text import BUDGET
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
-from reflexio_mcp.traffic.audit import RULES, run_audit, secrets
-from reflexio_mcp.traffic.filters import TrafficFilter
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.audit.run import run_audit
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.rules import secrets
+from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.scope import Scope
 from tests.audit.corpus import FAULTS, Deployment, Maker
 from tests.audit.measuring import EVERY_TOOL
 from tests.audit.stocking import stocked
@@ -203,7 +205,7 @@ async def test_cancelling_ends_an_audit_at_once_and_progress_was_told() -> None:
             scope.cancel()
 
     with anyio.fail_after(30), scope:
-        await run_audit(Reach(rest), TrafficFilter(), offer=EVERY_TOOL, progress=progress)
+        await run_audit(Scope(rest), TrafficFilter(), offer=EVERY_TOOL, progress=progress)
     pages = endless.pages
     await anyio.lowlevel.checkpoint()
     await rest.aclose()

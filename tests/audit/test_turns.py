@@ -8,10 +8,11 @@ import anyio.lowlevel
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
-from reflexio_mcp.traffic.audit import run_audit, secrets
-from reflexio_mcp.traffic.audit.selecting import SELECTORS
-from reflexio_mcp.traffic.filters import TrafficFilter
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.audit.run import run_audit
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.rules import secrets
+from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.steps import CHARS_A_TURN
 from tests.audit.corpus import Maker
 from tests.audit.measuring import EVERY_TOOL
@@ -79,11 +80,11 @@ async def test_an_audit_of_one_large_request_lets_others_have_their_turn_and_is_
     async with stocked(make.finish(), tmp_path) as client:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(others.wait)
-            await run_audit(Reach(client), TrafficFilter(), offer=EVERY_TOOL)
+            await run_audit(Scope(client), TrafficFilter(), offer=EVERY_TOOL)
             tasks.cancel_scope.cancel()
         assert others.turns >= 2 * SHARE
         monkeypatch.setattr(secrets, "secret_kinds", counting)
         with scope:
-            await run_audit(Reach(client), TrafficFilter(), offer=EVERY_TOOL)
+            await run_audit(Scope(client), TrafficFilter(), offer=EVERY_TOOL)
     assert scope.cancelled_caught
     assert looked < 20 + 2 + CHARS_A_TURN // len(TEXT)

@@ -15,7 +15,7 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
-from reflexio_mcp.server import ReflexioServer, build_server
+from reflexio_mcp.server.server import ReflexioServer, build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 from tests.support.embedded import Clock

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reflexio_mcp.traffic.codes import MARKS_KEPT, CodeMaker, PlansSeen
+from reflexio_mcp.traffic.deletion.plan_codes import MARKS_KEPT, CodeMaker, PlansSeen
 from tests.deletion.support import World, text_of
 
 pytestmark = pytest.mark.anyio

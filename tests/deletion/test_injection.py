@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.traffic.codes import CodeMaker
+from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from tests.deletion.support import BY_IDS, Person, World, text_of
 
 pytestmark = pytest.mark.anyio

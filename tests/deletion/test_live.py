@@ -10,7 +10,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
 from tests.deletion.support import Caller, agreeing
 from tests.support.learnings import add_playbook, add_profile

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 
 from reflexio_mcp.rest.models import RequestQuery
-from reflexio_mcp.server import ReflexioServer
-from reflexio_mcp.traffic import deletion
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, World, agreeing
 
 T = TypeVar("T")
@@ -123,9 +123,9 @@ class Deletions(RuleBasedStateMachine):
             if (not scope or known.user == scope) and matches(one, known)
         }
 
-    def meanwhile(self, what: str, doomed: set[str]) -> set[str]:
+    def meanwhile(self, what: str, chosen: set[str]) -> set[str]:
         """Arrange what another process does just before the act; returns what it takes away."""
-        gone = {"delete one": {min(doomed)}, "delete all": set(doomed)}.get(what, set[str]())
+        gone = {"delete one": {min(chosen)}, "delete all": set(chosen)}.get(what, set[str]())
 
         async def act() -> None:
             if what == "publish":
@@ -147,11 +147,11 @@ class Deletions(RuleBasedStateMachine):
         scope: str,
         way: str,
         era: str,
-        doomed: set[str],
+        chosen: set[str],
         what: str,
     ) -> None:
-        missing = set(arguments.get("request_ids", [arguments.get("request_id")])) - doomed - {None}
-        lost = self.meanwhile(what, doomed) if doomed else set[str]()
+        missing = set(arguments.get("request_ids", [arguments.get("request_id")])) - chosen - {None}
+        lost = self.meanwhile(what, chosen) if chosen else set[str]()
         before = dict(self.stored)
 
         async def called() -> dict[str, Any]:
@@ -166,45 +166,45 @@ class Deletions(RuleBasedStateMachine):
 
         facts = self.run(called())
         self.world.backend.before.clear()
-        if not doomed:
+        if not chosen:
             assert facts["status"] == "not_found"
             assert facts["deleted"] == 0
             return
         outcomes = {name: set(ids) for name, ids in facts["outcomes"].items()}
         assert facts["counts"] == {name: len(ids) for name, ids in outcomes.items()}
-        assert sum(facts["counts"].values()) == len(doomed | missing)
+        assert sum(facts["counts"].values()) == len(chosen | missing)
         # The copy is read just before the act, and what it finds gone is not ours.
-        assert set.union(*outcomes.values()) == doomed | missing
+        assert set.union(*outcomes.values()) == chosen | missing
         assert not outcomes.keys() & {"still_present", "not_allowed", "unknown"}
         mine = outcomes.get("deleted", set())
-        assert outcomes.get("not_found", set()) == (doomed | missing) - mine
+        assert outcomes.get("not_found", set()) == (chosen | missing) - mine
         # Others' deletions are named one by one where the whole batch was theirs, else counted.
-        if lost == doomed:
+        if lost == chosen:
             assert not mine
         else:
-            assert mine == doomed
+            assert mine == chosen
             assert facts.get("deleted_by_others", 0) == len(lost)
         for one in mine:
             self.stored.pop(one, None)
         if copy_id := facts.get("copy_id"):
-            self.copies[copy_id] = (scope, {one: before[one] for one in doomed})
+            self.copies[copy_id] = (scope, {one: before[one] for one in chosen})
         else:
             assert not mine
 
     @rule(request_id=ids, scope=SCOPES, way=WAYS, era=ERAS, what=INTERFERENCE)
     def delete_request(self, request_id: str, scope: str, way: str, era: str, what: str) -> None:
-        doomed = self.visible(scope, lambda one, _: one == request_id)
-        self.delete("delete_request", {"request_id": request_id}, scope, way, era, doomed, what)
+        chosen = self.visible(scope, lambda one, _: one == request_id)
+        self.delete("delete_request", {"request_id": request_id}, scope, way, era, chosen, what)
 
     @rule(session=st.sampled_from(SESSIONS), scope=SCOPES, way=WAYS, era=ERAS, what=INTERFERENCE)
     def delete_session(self, session: str, scope: str, way: str, era: str, what: str) -> None:
-        doomed = self.visible(scope, lambda _, known: known.session == session)
-        self.delete("delete_session", {"session_id": session}, scope, way, era, doomed, what)
+        chosen = self.visible(scope, lambda _, known: known.session == session)
+        self.delete("delete_session", {"session_id": session}, scope, way, era, chosen, what)
 
     @rule(source=st.sampled_from(SOURCES[1:]), scope=SCOPES, way=WAYS, era=ERAS, what=INTERFERENCE)
     def delete_by_filter(self, source: str, scope: str, way: str, era: str, what: str) -> None:
-        doomed = self.visible(scope, lambda _, known: known.source == source)
-        self.delete("delete_requests", {"source": source}, scope, way, era, doomed, what)
+        chosen = self.visible(scope, lambda _, known: known.source == source)
+        self.delete("delete_requests", {"source": source}, scope, way, era, chosen, what)
 
     @rule(
         wanted=st.lists(ids, min_size=1, max_size=4, unique=True),
@@ -215,13 +215,13 @@ class Deletions(RuleBasedStateMachine):
     )
     def delete_by_ids(self, wanted: list[str], scope: str, way: str, era: str, what: str) -> None:
         asked = [*wanted, "never-stored"]
-        doomed = self.visible(scope, lambda one, _: one in asked)
-        self.delete("delete_requests", {"request_ids": asked}, scope, way, era, doomed, what)
+        chosen = self.visible(scope, lambda one, _: one in asked)
+        self.delete("delete_requests", {"request_ids": asked}, scope, way, era, chosen, what)
 
     @rule(source=st.sampled_from(SOURCES[1:]), era=ERAS, worked=st.integers(0, 2))
     def fail_half_way_and_finish(self, source: str, era: str, worked: int) -> None:
-        doomed = self.visible("", lambda _, known: known.source == source)
-        if not doomed:
+        chosen = self.visible("", lambda _, known: known.source == source)
+        if not chosen:
             return
         self.world.backend.failing[BY_IDS] = (worked, 403)
 
@@ -233,13 +233,13 @@ class Deletions(RuleBasedStateMachine):
 
         # Two ids a batch, so that few requests have a half-way.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(deletion, "BATCH", 2)
+            patch.setattr(execute, "BATCH", 2)
             first, second = self.run(called())
         gone = set(first["outcomes"].get("deleted", []))
-        assert len(gone) == min(worked * 2, len(doomed))
-        assert set(first["outcomes"].get("not_allowed", [])) == doomed - gone
-        assert set(second.get("outcomes", {}).get("deleted", [])) == doomed - gone
-        for one in doomed:
+        assert len(gone) == min(worked * 2, len(chosen))
+        assert set(first["outcomes"].get("not_allowed", [])) == chosen - gone
+        assert set(second.get("outcomes", {}).get("deleted", [])) == chosen - gone
+        for one in chosen:
             del self.stored[one]
         # Erased is erased also where only a copy held it any more.
         kept = {
@@ -247,7 +247,7 @@ class Deletions(RuleBasedStateMachine):
             for scope, held in self.copies.values()
             for one, known in held.items()
             if not scope and known.source == source
-        } - doomed
+        } - chosen
         erased = {
             one
             for facts in (first, second)
@@ -268,11 +268,11 @@ class Deletions(RuleBasedStateMachine):
                 return await caller.call("delete_session", session_id=session)
 
         facts = self.run(called())
-        doomed = frozenset(self.visible(scope, lambda _, known: known.session == session))
-        assert facts["plan"]["requests"] == len(doomed)
-        if not doomed:
+        chosen = frozenset(self.visible(scope, lambda _, known: known.session == session))
+        assert facts["plan"]["requests"] == len(chosen)
+        if not chosen:
             return multiple()
-        return {"session_id": session}, facts["confirm"], scope, doomed
+        return {"session_id": session}, facts["confirm"], scope, chosen
 
     @rule(planned=consumes(codes), era=ERAS)
     def act_on_an_old_plan(self, planned: tuple[dict[str, Any], str, str, frozenset[str]], era: str) -> None:

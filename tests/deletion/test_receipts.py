@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
-from reflexio_mcp.render.words import BUDGET
+from reflexio_mcp.render.text import BUDGET
 from tests.deletion.support import BY_IDS, READ, Person, World, text_of
 from tests.support.facts import missing_from_text
 
@@ -143,7 +143,7 @@ async def test_a_job_that_breaks_in_a_way_nobody_thought_of_ends_neither_the_ser
     server = world.server(CONFIRM="off")
     async with world.connect(era, server=server) as caller:
         with monkeypatch.context() as patch:
-            patch.setattr("reflexio_mcp.tools.deleting.carry_out", broken)
+            patch.setattr("reflexio_mcp.tools.delete.carry_out", broken)
             await caller.call("delete_request", request_id="r1", wait_for_response=False)
             await server.runtime.schedule.drain()
             said = await caller.refused("delete_request", request_id="r1")

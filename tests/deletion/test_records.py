@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.traffic.cap import HourlyCap
+from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.traffic.errors import CapReached
 from tests.deletion.support import BY_IDS, World, agreeing
 

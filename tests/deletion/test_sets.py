@@ -256,7 +256,7 @@ async def test_an_id_that_is_stored_again_before_the_re_read_is_still_present(wo
 async def test_a_failure_half_way_says_exactly_what_is_gone_and_a_repeat_finishes(
     world: World, era: str, monkeypatch: pytest.MonkeyPatch, status: int, outcome: str
 ) -> None:
-    monkeypatch.setattr("reflexio_mcp.traffic.deletion.BATCH", 2)
+    monkeypatch.setattr("reflexio_mcp.traffic.deletion.execute.BATCH", 2)
     for number in range(5):
         await world.put(f"r{number}")
     world.backend.failing[BY_IDS] = (1, status)

@@ -98,7 +98,7 @@ async def test_the_rest_of_a_large_set_goes(world: World) -> None:
 async def test_a_reading_that_is_old_is_made_again_whoever_agreed(
     world: World, era: str, monkeypatch: pytest.MonkeyPatch, wait: bool
 ) -> None:
-    monkeypatch.setattr("reflexio_mcp.traffic.deletion.FRESH_SECONDS", -1)
+    monkeypatch.setattr("reflexio_mcp.traffic.deletion.execute.FRESH_SECONDS", -1)
     await world.put("r1")
     world.backend.before[READ] = [nothing, swap(world, "r1", user="bob")]
     server = world.server(CONFIRM="off")
@@ -114,8 +114,8 @@ async def test_a_reading_that_is_old_is_made_again_whoever_agreed(
 async def test_each_batch_is_read_again_when_its_turn_comes_late(
     world: World, era: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reflexio_mcp.traffic.deletion.FRESH_SECONDS", -1)
-    monkeypatch.setattr("reflexio_mcp.traffic.deletion.BATCH", 2)
+    monkeypatch.setattr("reflexio_mcp.traffic.deletion.execute.FRESH_SECONDS", -1)
+    monkeypatch.setattr("reflexio_mcp.traffic.deletion.execute.BATCH", 2)
     for number in range(4):
         await world.put(f"r{number}")
     # The newest go first, so r0 is in the second batch.

@@ -15,7 +15,7 @@ from reflexio_mcp import settings as settings_module
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import parser
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import OPTIONS, Settings, load
 
 ROOT = Path(__file__).parent.parent.parent

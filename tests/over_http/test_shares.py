@@ -12,13 +12,13 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.callers import Caller, ClientPool, PoolFull, read_caller, share_of
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.callers import Caller, ClientPool, PoolFull, read_caller, share_of
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.tools.watching import Scope, Watchers
-from reflexio_mcp.traffic import scheduling
-from reflexio_mcp.traffic.cap import HourlyCap
-from reflexio_mcp.traffic.scheduling import Schedule
+from reflexio_mcp.state import jobs
+from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.jobs import Schedule
+from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
 from tests.over_http.test_attacks import ask, events
 from tests.over_http.test_tenancy import as_caller, bring, publish, refused, tenants
 from tests.support.serving import Served, connected, modern_call, serving
@@ -48,13 +48,13 @@ def test_naming_a_user_is_another_caller_and_the_same_account() -> None:
 async def test_naming_other_users_lets_nobody_run_more_calls(backend: TenantBackend) -> None:
     async with serving(tenants(backend, max_in_flight=2)) as served:
         assert served.app
-        gate = served.app.server.gate
+        limiter = served.app.server.limiter
         account = read_caller(
             [(name.encode(), value.encode()) for name, value in bring("key-a").items()],
             served.app.settings,
             token=bring("key-a")["authorization"].removeprefix("Bearer "),
         ).account
-        gate._running[account] = 2
+        limiter._running[account] = 2
         try:
             for user in ("", "ann", "bob"):
                 async with as_caller(served, "key-a", user) as client:
@@ -62,7 +62,7 @@ async def test_naming_other_users_lets_nobody_run_more_calls(backend: TenantBack
             async with as_caller(served, "key-b") as other:
                 assert not (await other.call_tool("list_requests", {})).is_error
         finally:
-            del gate._running[account]
+            del limiter._running[account]
 
 
 async def test_naming_a_user_makes_no_more_room_under_the_hourly_cap(backend: TenantBackend) -> None:
@@ -107,11 +107,11 @@ async def _schedule(schedule: Schedule, owner: str, times: int) -> None:
 
 
 async def test_one_tenants_receipts_do_not_push_out_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "MOST_REMEMBERED", 120)
+    monkeypatch.setattr(jobs, "MOST_REMEMBERED", 120)
     schedule = Schedule(str)
     await _schedule(schedule, "victim/", 1)
     await _schedule(schedule, "loud/", 60)
-    assert len(schedule.jobs("loud/")) == scheduling.REMEMBERED
+    assert len(schedule.jobs("loud/")) == jobs.REMEMBERED
     for number in range(200):
         await _schedule(schedule, f"loud/user-{number}", 1)
     assert [job.number for job in schedule.jobs("victim/")] == [1]
@@ -233,18 +233,18 @@ async def test_a_full_pool_opens_no_client_it_would_not_close() -> None:
 
 
 async def test_subscribing_again_and_again_leaves_nothing_behind() -> None:
-    watchers = Watchers()
+    subscriptions = Subscriptions()
     pushed: list[tuple[Any, ...]] = []
     connection = Connection(lambda *what: pushed.append(what))
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
-            watchers.stand(connection, Scope("", ""), "reflexio://sessions/s", None, tasks)
-            watchers.leave(connection, "reflexio://sessions/s")
-        watchers.stand(connection, Scope("", ""), "reflexio://sessions/t", None, tasks)
+            subscriptions.stand(connection, Subscriber("", ""), "reflexio://sessions/s", None, tasks)
+            subscriptions.leave(connection, "reflexio://sessions/s")
+        subscriptions.stand(connection, Subscriber("", ""), "reflexio://sessions/t", None, tasks)
     assert len(pushed) == 1
     leave, *given = pushed[0]
     leave(*given)
-    assert len(watchers) == 0
+    assert len(subscriptions) == 0
 
 
 class Connection:

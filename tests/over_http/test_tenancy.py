@@ -10,8 +10,8 @@ import httpx
 import pytest
 from mcp.client import Client
 
-from reflexio_mcp.callers import Caller, ClientPool, PoolFull
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.callers import Caller, ClientPool, PoolFull
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.over_http.test_attacks import ask, events
 from tests.support.serving import TOKEN, Served, connected, modern_call, serving, turns

@@ -13,7 +13,7 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 

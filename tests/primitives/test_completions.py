@@ -11,8 +11,8 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from reflexio_mcp.completions import WAIT_SECONDS
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.completions import WAIT_SECONDS
 from reflexio_mcp.store.app import create_app
 from tests.primitives.conftest import Connect, connecting, publish
 

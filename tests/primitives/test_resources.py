@@ -6,10 +6,10 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
-from reflexio_mcp.guide import FIELDS
-from reflexio_mcp.render.words import BUDGET
+from reflexio_mcp.render.text import BUDGET
 from reflexio_mcp.rest import limits
-from reflexio_mcp.traffic.audit import RULES
+from reflexio_mcp.server.guide import FIELDS
+from reflexio_mcp.traffic.rules.table import RULES
 from tests.primitives.conftest import Connect, call, publish, resource_text
 
 pytestmark = pytest.mark.anyio

@@ -12,10 +12,10 @@ from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
-from reflexio_mcp.tools.watching import Changed, Scope, ScopedBus, Watchers
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.toolkit.subscriptions import Changed, ScopedBus, Subscriber, Subscriptions
+from reflexio_mcp.traffic.scope import Scope
 from tests.primitives.conftest import call, connecting, facts, publish
 
 pytestmark = [
@@ -108,17 +108,17 @@ async def test_only_sessions_and_requests_can_be_watched_by_a_client_of_2025(bac
 
 
 async def test_nobody_hears_of_another_key_or_another_user() -> None:
-    watchers = Watchers()
+    subscriptions = Subscriptions()
     heard: dict[str, list[str]] = {"own": [], "everybody": [], "other user": [], "other key": []}
     for who, scope in (
-        ("own", Scope("key", "ada")),
-        ("everybody", Scope("key", "")),
-        ("other user", Scope("key", "bob")),
-        ("other key", Scope("another", "ada")),
+        ("own", Subscriber("key", "ada")),
+        ("everybody", Subscriber("key", "")),
+        ("other user", Subscriber("key", "bob")),
+        ("other key", Subscriber("another", "ada")),
     ):
         mine = heard[who]
-        ScopedBus(watchers, scope).subscribe(lambda event, mine=mine: mine.append(event.uri))  # type: ignore[union-attr]
-    watchers.tell(Reach(None, "", "key"), [Changed("s", "r", "ada")])  # type: ignore[arg-type]
+        ScopedBus(subscriptions, scope).subscribe(lambda event, mine=mine: mine.append(event.uri))  # type: ignore[union-attr]
+    subscriptions.tell(Scope(None, "", "key"), [Changed("s", "r", "ada")])  # type: ignore[arg-type]
     assert heard["own"] == heard["everybody"] == ["reflexio://sessions/s", "reflexio://requests/r"]
     assert heard["other user"] == heard["other key"] == []
 
@@ -128,6 +128,6 @@ async def test_a_subscription_ends_with_its_connection(backend: Backend) -> None
     server = build_server(load({}), client=rest)
     async with Client(server, mode="legacy") as client:
         await client.subscribe_resource("reflexio://sessions/s")
-        assert len(server.runtime.watchers) == 1
+        assert len(server.runtime.subscriptions) == 1
     await rest.aclose()
-    assert len(server.runtime.watchers) == 0
+    assert len(server.runtime.subscriptions) == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexio_mcp.render.words import as_stored, clip, fence, shown_id, visible
+from reflexio_mcp.render.text import as_stored, clip, fence, shown_id, visible
 
 HIDING = {
     "right-to-left override": "\u202e",

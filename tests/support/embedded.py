@@ -9,7 +9,7 @@ import httpx
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.store.app import create_app
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.scope import Scope
 
 START = 1_790_000_000
 """Where the clock stands first, epoch seconds."""
@@ -33,8 +33,8 @@ class Embedded:
     clock: Clock = field(default_factory=Clock)
 
     @property
-    def reach(self) -> Reach:
-        return Reach(self.client)
+    def scope(self) -> Scope:
+        return Scope(self.client)
 
     async def put(
         self,

@@ -9,7 +9,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 from tests.rest.helpers import KEY, PAYLOAD, FakeTime, client_over

@@ -10,7 +10,7 @@ from mcp.client.client import Client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ConnectionLost
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
-from reflexio_mcp.server import build_server
+from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic import publishing
@@ -54,10 +54,10 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(publishing, "BEAT_SECONDS", 0.05)
-    beats: list[float] = []
+    reporter: list[float] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        beats.append(progress)
+        reporter.append(progress)
 
     settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
     async with embedded() as place, Client(build_server(settings, client=SlowToLearn(place))) as client:
@@ -68,8 +68,8 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
     assert result.structured_content["learning_status"] == "still_learning"
     assert "stored, still learning" in text_of(result)
     assert "r1" in text_of(result)
-    assert len(beats) >= 5
-    assert beats == sorted(beats)
+    assert len(reporter) >= 5
+    assert reporter == sorted(reporter)
 
 
 async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_it() -> None:

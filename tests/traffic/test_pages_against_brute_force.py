@@ -18,11 +18,11 @@ from reflexio_mcp.rest.models import (
     SessionGroup,
     StoredRequest,
 )
-from reflexio_mcp.traffic.cursors import open_cursor
-from reflexio_mcp.traffic.filters import TrafficFilter
-from reflexio_mcp.traffic.listing import list_requests, list_sessions
-from reflexio_mcp.traffic.reach import Reach
-from reflexio_mcp.traffic.walking import Walk
+from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import START, Embedded, embedded
 
 MOST_PAGES = 200
@@ -131,13 +131,13 @@ async def store(place: Embedded, row: Row) -> None:
 
 
 async def pages_of_requests(
-    place: Embedded, wanted: TrafficFilter, limit: int, room: int, arrivals: list[Row]
+    place: Embedded, wanted: TrafficFilter, limit: int, budget: int, arrivals: list[Row]
 ) -> list[tuple[str, list[str]]]:
     found: list[tuple[str, list[str]]] = []
     after = None
     for _ in range(MOST_PAGES):
         page = await list_requests(
-            place.reach, after.filter if after else wanted, limit=limit, room=Narrow(room), after=after
+            place.scope, after.filter if after else wanted, limit=limit, budget=Narrow(budget), after=after
         )
         for item in page.rows:
             if not found or found[-1][0] != item.request.session_id:
@@ -145,7 +145,7 @@ async def pages_of_requests(
             found[-1][1].append(item.request.request_id)
         if page.cursor is None:
             return found
-        after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+        after = open_cursor(place.scope, page.cursor, "requests", TrafficFilter())
         if arrivals:
             place.clock.now += 1
             await store(place, replace(arrivals.pop(), at=int(place.clock.now)))
@@ -158,10 +158,10 @@ async def pages_of_requests(
     later=st.lists(rows, max_size=6),
     wanted=filters,
     limit=st.integers(1, 7),
-    room=st.integers(1, 5),
+    budget=st.integers(1, 5),
 )
 def test_pages_of_requests_are_the_brute_force_reading_whatever_arrives(
-    data: list[Row], later: list[Row], wanted: TrafficFilter, limit: int, room: int
+    data: list[Row], later: list[Row], wanted: TrafficFilter, limit: int, budget: int
 ) -> None:
     stored = [replace(row, request_id=f"r{index:03}") for index, row in enumerate(data)]
     arrivals = [replace(row, request_id=f"later{index}") for index, row in enumerate(later)]
@@ -171,7 +171,7 @@ def test_pages_of_requests_are_the_brute_force_reading_whatever_arrives(
             for row in stored:
                 await store(place, row)
             place.clock.now = START + 60
-            found = await pages_of_requests(place, wanted, limit, room, arrivals)
+            found = await pages_of_requests(place, wanted, limit, budget, arrivals)
             assert found == brute_force(stored, wanted)
 
     asyncio.run(compare())
@@ -199,12 +199,16 @@ def test_pages_of_sessions_are_the_brute_force_reading_whatever_arrives(
             after = None
             for _ in range(MOST_PAGES):
                 page = await list_sessions(
-                    place.reach, after.filter if after else wanted, limit=limit, room=Unlimited(), after=after
+                    place.scope,
+                    after.filter if after else wanted,
+                    limit=limit,
+                    budget=Unlimited(),
+                    after=after,
                 )
                 found += [(row.session_id, row.requests) for row in page.rows]
                 if page.cursor is None:
                     break
-                after = open_cursor(place.reach, page.cursor, "sessions", TrafficFilter())
+                after = open_cursor(place.scope, page.cursor, "sessions", TrafficFilter())
                 if arrivals:
                     place.clock.now += 1
                     await store(place, replace(arrivals.pop(), at=int(place.clock.now)))
@@ -226,12 +230,12 @@ async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: i
         after = None
         for _ in range(MOST_PAGES):
             page = await list_requests(
-                place.reach, TrafficFilter(), limit=limit, room=Unlimited(), after=after
+                place.scope, TrafficFilter(), limit=limit, budget=Unlimited(), after=after
             )
             seen += [item.request.request_id for item in page.rows]
             if page.cursor is None:
                 break
-            after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+            after = open_cursor(place.scope, page.cursor, "requests", TrafficFilter())
             # All that was shown but the last goes: every later session moves forward.
             for request_id in seen[len(gone) : -1]:
                 gone.append(request_id)
@@ -255,15 +259,15 @@ async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
             waited.append(seconds)
             place.clock.now += seconds
 
-        monkeypatch.setattr("reflexio_mcp.traffic.walking.anyio.sleep", arrive_meanwhile)
+        monkeypatch.setattr("reflexio_mcp.traffic.reading.paging.anyio.sleep", arrive_meanwhile)
         seen: list[str] = []
         after = None
         for _ in range(MOST_PAGES):
-            page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Narrow(2), after=after)
+            page = await list_requests(place.scope, TrafficFilter(), limit=2, budget=Narrow(2), after=after)
             seen += [item.request.request_id for item in page.rows]
             if page.cursor is None:
                 break
-            after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+            after = open_cursor(place.scope, page.cursor, "requests", TrafficFilter())
         assert sorted(seen) == ["late", "r0", "r1", "r2", "r3"]
         assert sum(waited) <= 3
 
@@ -279,12 +283,12 @@ async def test_a_huge_session_is_cut_inside() -> None:
         rests: list[int] = []
         after = None
         for _ in range(MOST_PAGES):
-            page = await list_requests(place.reach, TrafficFilter(), limit=7, room=Unlimited(), after=after)
+            page = await list_requests(place.scope, TrafficFilter(), limit=7, budget=Unlimited(), after=after)
             seen += [item.request.request_id for item in page.rows]
             rests.append(page.rest_of_session)
             if page.cursor is None:
                 break
-            after = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+            after = open_cursor(place.scope, page.cursor, "requests", TrafficFilter())
         assert seen == [f"r{index:02}" for index in reversed(range(30))]
         assert rests == [23, 16, 9, 2, 0]
 
@@ -296,17 +300,17 @@ async def test_a_scope_hides_everybody_else_on_every_page() -> None:
             place.clock.now = START + index
             await place.put(f"r{index}", user="ada" if index % 2 else "ben", session="shared")
         place.clock.now = START + 60
-        reach = Reach(place.client, "ada")
+        scope = Scope(place.client, "ada")
         seen: list[RequestWithInteractions] = []
         after = None
         for _ in range(MOST_PAGES):
             page = await list_requests(
-                reach, TrafficFilter(user_id="ada"), limit=2, room=Unlimited(), after=after
+                scope, TrafficFilter(user_id="ada"), limit=2, budget=Unlimited(), after=after
             )
             seen += page.rows
             if page.cursor is None:
                 break
-            after = open_cursor(reach, page.cursor, "requests", TrafficFilter(user_id="ada"))
+            after = open_cursor(scope, page.cursor, "requests", TrafficFilter(user_id="ada"))
         assert [item.request.request_id for item in seen] == ["r9", "r7", "r5", "r3", "r1"]
 
 
@@ -321,7 +325,7 @@ async def test_one_single_second_is_paged_in_order_although_the_api_takes_no_suc
                     await place.put(f"{session}{second - START}", session=session)
         place.clock.now = START + 60
         wanted = TrafficFilter(start=START, end=START)
-        found = await pages_of_requests(place, wanted, limit=1, room=5, arrivals=[])
+        found = await pages_of_requests(place, wanted, limit=1, budget=5, arrivals=[])
         assert found == [("z", ["z0"]), ("m", ["m0"]), ("a", ["a0"])]
 
 
@@ -332,10 +336,10 @@ async def test_a_deletion_in_the_middle_of_a_walk_skips_nothing_that_is_still_th
             place.clock.now = START + index
             await place.put(f"r{index:02}", session=f"s{index:02}")
         place.clock.now = START + 60
-        walk = Walk(place.reach, TrafficFilter(), batch=3)
+        pager = SessionPager(place.scope, TrafficFilter(), batch=3)
         seen: list[str] = []
-        async for stretch in walk.stretches():
-            seen.append(stretch.session_id)
+        async for session_slice in pager.slices():
+            seen.append(session_slice.session_id)
             if len(seen) in (4, 7):
                 for shown in seen[len(seen) - 4 : len(seen) - 1]:
                     await place.client.delete_session(shown)
@@ -349,15 +353,15 @@ async def test_a_made_up_offset_costs_a_few_calls_and_shows_the_same() -> None:
             place.clock.now = START + index
             await place.put(f"r{index}", session=f"s{index}")
         place.clock.now = START + 60
-        page = await list_requests(place.reach, TrafficFilter(), limit=2, room=Unlimited())
+        page = await list_requests(place.scope, TrafficFilter(), limit=2, budget=Unlimited())
         assert page.cursor
-        honest = open_cursor(place.reach, page.cursor, "requests", TrafficFilter())
+        honest = open_cursor(place.scope, page.cursor, "requests", TrafficFilter())
         with anyio.fail_after(5):
             found = await list_requests(
-                place.reach,
+                place.scope,
                 honest.filter,
                 limit=9,
-                room=Unlimited(),
+                budget=Unlimited(),
                 after=replace(honest, offset=2**37),
             )
         assert [item.request.request_id for item in found.rows] == ["r3", "r2", "r1", "r0"]
@@ -374,7 +378,7 @@ class Stuck(ReflexioClient):
 
 @pytest.mark.anyio
 async def test_pages_that_never_go_on_are_an_error_and_no_endless_loop() -> None:
-    reach = Reach(Stuck("http://127.0.0.1:9"))
+    scope = Scope(Stuck("http://127.0.0.1:9"))
     with anyio.fail_after(5), pytest.raises(NotTheApi):
-        async for _ in Walk(reach, TrafficFilter()).stretches():
+        async for _ in SessionPager(scope, TrafficFilter()).slices():
             pass

@@ -1,36 +1,13 @@
-"""What an audit gives back, and the bounded memory it is gathered in."""
+"""What an audit gives back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.audit.table import Rule
-from reflexio_mcp.traffic.fingerprints import content_chars, fingerprint
+from reflexio_mcp.traffic.rules.found import Example
+from reflexio_mcp.traffic.rules.table import Rule
 
-__all__ = ["EXAMPLES", "Example", "Finding", "Found", "Next", "NotRun", "example"]
-
-EXAMPLES: Final = 5
-"""Requests a finding shows: enough to judge it by, few enough to read."""
-
-SUBJECTS_KEPT: Final = 500
-"""Ids or names a finding remembers; what is beyond is counted and found by the next audit."""
-
-NOTES_KEPT: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One request without its content. `created_at` is epoch seconds."""
-
-    request_id: str
-    session_id: str
-    user_id: str
-    source: str
-    created_at: int
-    interactions: int
-    chars: int
-    fingerprint: str
+__all__ = ["Finding", "Next", "NotRun"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,56 +55,3 @@ class NotRun:
 
     rule_id: str
     reason: str
-
-
-def example(item: RequestWithInteractions) -> Example:
-    request = item.request
-    return Example(
-        request_id=request.request_id,
-        session_id=request.session_id,
-        user_id=request.user_id,
-        source=request.source,
-        created_at=request.created_at,
-        interactions=len(item.interactions),
-        chars=content_chars(item),
-        fingerprint=fingerprint(item),
-    )
-
-
-@dataclass
-class Found:
-    """Gathers what one rule finds, in bounded memory."""
-
-    rule: Rule
-    count: int = 0
-    subjects: list[str] = field(default_factory=list[str])
-    examples: list[Example] = field(default_factory=list[Example])
-    notes: dict[str, int] = field(default_factory=dict[str, int])
-    start: int = 2**62
-    end: int = 0
-    kept: int = SUBJECTS_KEPT
-
-    def add(self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "") -> None:
-        """Count one unit; `item` is a request of it."""
-        self.count += 1
-        if len(self.subjects) < self.kept:
-            self.subjects.append(subject)
-        if item is not None:
-            if len(self.examples) < EXAMPLES:
-                self.examples.append(example(item))
-            self.span(item.request.created_at)
-        if note and (note in self.notes or len(self.notes) < NOTES_KEPT):
-            self.notes[note] = self.notes.get(note, 0) + 1
-
-    def span(self, created_at: int) -> None:
-        self.start = min(self.start, created_at)
-        self.end = max(self.end, created_at)
-
-    def note_example(self, one: Example) -> None:
-        """Count one request of which only this is left."""
-        self.count += 1
-        if len(self.subjects) < self.kept:
-            self.subjects.append(one.request_id)
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(one)
-        self.span(one.created_at)

@@ -7,11 +7,11 @@ import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.audit.findings import Example, Found, example
 from reflexio_mcp.traffic.audit.overview import Overview
-from reflexio_mcp.traffic.audit.table import rule
-from reflexio_mcp.traffic.inspecting import learning_of
-from reflexio_mcp.traffic.reach import Reach
+from reflexio_mcp.traffic.reading.lookup import learning_of
+from reflexio_mcp.traffic.rules.found import Example, Found, example
+from reflexio_mcp.traffic.rules.table import rule
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["LEARNING_CHECKS", "LearningChecks"]
 
@@ -49,7 +49,7 @@ class LearningChecks:
         elif (place := self._random.randrange(self.candidates)) < LEARNING_CHECKS:
             self._sample[place] = example(item)
 
-    async def ask(self, reach: Reach, overview: Overview) -> str:
+    async def ask(self, scope: Scope, overview: Overview) -> str:
         """Ask about the sample.
 
         Returns:
@@ -65,7 +65,7 @@ class LearningChecks:
                 if failure or (untracked >= NOT_TRACKED and untracked == overview.learning_checked):
                     return
                 try:
-                    status = await learning_of(reach, one.request_id)
+                    status = await learning_of(scope, one.request_id)
                 except ReflexioError as error:
                     failure = error
                     return

@@ -1,0 +1,334 @@
+"""Plans and receipts."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from reflexio_mcp.render.text import (
+    NAME_CHARS,
+    NOTICE,
+    Facts,
+    Rendered,
+    clip,
+    counted,
+    dense,
+    fence,
+    joined,
+    shown_id,
+    visible,
+)
+from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
+from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
+from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
+from reflexio_mcp.traffic.deletion.plan_codes import Changes
+from reflexio_mcp.traffic.learnings import Learned
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["named_ids", "plan_facts", "plan_lines", "planned", "receipt", "receipt_facts", "survivors"]
+
+NAMED: Final = 10
+"""Users, sessions and sources a plan names one by one."""
+
+LISTED: Final = 60
+"""Ids an answer names for each outcome; the rest is counted."""
+
+IDS_CHARS: Final = 2_600
+"""Characters that the ids of one outcome may take."""
+
+AGENT_PLAYBOOKS: Final = "Agent playbooks are made from many users' traffic and are never deleted here."
+
+
+def _top(counts: list[tuple[str, int]]) -> Facts:
+    named = {clip(name, NAME_CHARS) or "(none)": count for name, count in counts[:NAMED]}
+    return named | ({"(others)": sum(count for _, count in counts[NAMED:])} if len(counts) > NAMED else {})
+
+
+def named_ids(ids: Sequence[str], room: int = IDS_CHARS) -> list[str]:
+    """The first ids of a set, as many as fit into `room` characters; one at least."""
+    named: list[str] = []
+    for one in ids[:LISTED]:
+        shown = shown_id(one)
+        room -= len(shown) + 2
+        if named and room < 0:
+            break
+        named.append(shown)
+    return named
+
+
+def _example(item: PlannedRequest, masked: bool) -> Facts:
+    return dense(
+        {
+            "request_id": shown_id(item.request_id),
+            "created_at": iso(item.created_at),
+            "first_words": "" if masked else visible(item.first_words),
+        }
+    )
+
+
+def _learned(learned: Learned | None) -> Facts | None:
+    if learned is None:
+        return None
+    return dense(
+        {
+            "profiles": len(learned.profiles) or None,
+            "user_playbooks": len(learned.playbooks) or None,
+            "users_not_counted": learned.users_left_out or None,
+        }
+    )
+
+
+def _missing(plan: Plan) -> Facts:
+    named = named_ids(plan.not_found)
+    return {
+        "not_found": named,
+        "not_found_count": len(plan.not_found) if len(plan.not_found) > len(named) else None,
+    }
+
+
+def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
+    """What a plan would take, as facts."""
+    if not plan.goes:
+        return {"requests": 0, **dense(_missing(plan))}
+    return dense(
+        {
+            "requests": len(plan.goes),
+            "only_in_copies": len(plan.kept) or None,
+            "interactions": plan.interactions,
+            "first": iso(plan.first),
+            "last": iso(plan.last),
+            "users": _top(plan.count_by("user_id")),
+            "sessions": _top(plan.count_by("session_id")),
+            "sources": _top(plan.count_by("source")),
+            "learned": _learned(plan.learned),
+            "include_learnings": plan.include_learnings,
+            "erase": plan.erase,
+            "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
+            **_missing(plan),
+        }
+    )
+
+
+def plan_lines(facts: Facts) -> list[str]:
+    """The same facts as lines; those with stored words belong inside a fence."""
+    span = facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}"
+    lines = [
+        f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
+    ]
+    if "only_in_copies" in facts:
+        lines.append(f"only in recovery copies: {facts['only_in_copies']:,}; they go from there")
+    lines += [
+        f"{key}: " + ", ".join(f"{name} ({count:,})" for name, count in facts[key].items())
+        for key in ("users", "sessions", "sources")
+        if key in facts
+    ]
+    for example in facts.get("examples", []):
+        words = f"“{example['first_words']}”" if "first_words" in example else ""
+        lines.append("  " + joined((example["request_id"], example["created_at"], words)))
+    return lines
+
+
+def _named(name: str, ids: list[str], count: int) -> str:
+    return f"{name} ({count:,}): {', '.join(ids)}{' …' if count > len(ids) else ''}"
+
+
+def _count_of(learned: Learned) -> str:
+    count = (
+        f"{counted(len(learned.profiles), 'profile')} and {counted(len(learned.playbooks), 'user playbook')}"
+    )
+    more = f" (those of {learned.users_left_out:,} more users were not counted)"
+    return count + (more if learned.users_left_out else "")
+
+
+def survivors(plan: Plan) -> str:
+    """What would be left of the set, in a sentence or two."""
+    if plan.learned is None:
+        return f"What was learned from it could not be read, and stays. {AGENT_PLAYBOOKS}"
+    if not plan.learned.count and not plan.learned.users_left_out:
+        return f"No profile or user playbook was learned from it. {AGENT_PLAYBOOKS}"
+    if plan.include_learnings:
+        return f"{_count_of(plan.learned)} learned from it go too. {AGENT_PLAYBOOKS}"
+    return f"{_count_of(plan.learned)} learned from it stay; include_learnings=true removes them too. {AGENT_PLAYBOOKS}"
+
+
+def planned(
+    plan: Plan,
+    *,
+    lead: str,
+    status: str = "planned",
+    code: str = "",
+    following: str = "",
+    changes: Changes | None = None,
+    masked: bool = False,
+) -> Rendered:
+    """A plan that was not carried out.
+
+    Args:
+        lead: first sentence: that nothing was deleted, and why.
+        status: the same in one word.
+        code: what a second call brings as `confirm`.
+        following: last sentence: what to do.
+        changes: what is different from the set that an earlier code was for.
+        masked: leave stored words out.
+    """
+    facts = plan_facts(plan, masked=masked)
+    structured: Facts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
+    body = plan_lines(facts) if plan.goes else []
+    if "not_found" in facts:
+        count = facts.get("not_found_count", len(facts["not_found"]))
+        body.append(_named("not found", facts["not_found"], count))
+    text = [lead]
+    if changes is not None and changes.code is not None:
+        structured["changed"] = _change_facts(changes, plan)
+        text.append(_change_words(structured["changed"]))
+    if body:
+        text.append(fence("\n".join(body)))
+    if plan.goes:
+        structured["survives"] = survivors(plan)
+        text.append(structured["survives"])
+    if code:
+        structured["confirm"] = code
+    structured["next"] = following
+    return Rendered("\n".join([*text, following]), structured)
+
+
+def _change_facts(changes: Changes, plan: Plan) -> Facts:
+    assert changes.code is not None
+    facts: Facts = {"code_of": iso(changes.code.made_at), "code_for_requests": changes.code.count}
+    if changes.known:
+        return facts | {
+            "added_count": len(changes.added),
+            "removed_count": len(changes.removed),
+            "added": named_ids(changes.added),
+            "removed": named_ids(changes.removed),
+        }
+    # The earlier set is not known here: count what can have come since.
+    since = sum(item.created_at > changes.code.made_at for item in plan.goes)
+    return facts | {"now_requests": len(plan.goes), "arrived_since": since}
+
+
+def _change_words(facts: Facts) -> str:
+    head = f"The code is of {facts['code_of']} and for {counted(facts['code_for_requests'], 'request')}."
+    if "added_count" not in facts:
+        return (
+            f"{head} Now there are {facts['now_requests']:,}, {facts['arrived_since']:,} of them arrived since; "
+            "which others differ is not known here."
+        )
+    lines = [
+        _named(name, facts[name], facts[f"{name}_count"]) for name in ("added", "removed") if facts[name]
+    ]
+    return f"{head}\n{fence(chr(10).join(lines))}" if lines else head
+
+
+def receipt_facts(done: Receipt) -> Facts:
+    """A receipt as facts: what became of each id, counted, and named as far as there is room."""
+    counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in OUTCOMES if done.count(outcome)}
+    room = min(IDS_CHARS, 2 * IDS_CHARS // max(1, len(counts)))
+    facts: Facts = {
+        "status": "complete" if done.complete else "incomplete",
+        "deleted": done.count("deleted"),
+        "counts": counts,
+        "outcomes": {outcome: named_ids(done.ids(outcome), room) for outcome in counts},
+    }
+    facts |= dense(
+        {
+            "deleted_by_others": done.by_others or None,
+            "learned_deleted": _learned(done.learned_gone) if done.plan.include_learnings else None,
+            "learned_left": _learned(done.learned_left),
+            "copy_id": done.copy_id,
+            "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
+            "copies_changed": done.forgotten or None,
+            "problems": list(done.problems),
+        }
+    )
+    if done.failure is not None:
+        # What took effect was read again; only where that failed is there nothing else to say.
+        facts["failure"] = explain(done.failure, "write" if done.count("unknown") else "read")
+    return facts
+
+
+def receipt(done: Receipt) -> Rendered:
+    """What a deletion did."""
+    facts = receipt_facts(done)
+    counts = facts["counts"]
+    lines = [
+        _named(outcome.replace("_", " "), named, counts[outcome])
+        for outcome, named in facts["outcomes"].items()
+    ]
+    text = [_head(done), fence("\n".join(lines))]
+    if done.by_others:
+        text.append(
+            f"{done.by_others:,} of them had been deleted by somebody else in the meantime; "
+            "the service does not say which."
+        )
+    survives = _survives(done)
+    structured: Facts = {"notice": NOTICE, **facts, "survives": survives}
+    text.append(survives)
+    if done.copy_id:
+        text.append(
+            f"Until {facts['copy_kept_until']} it can be put back: restore_requests with copy_id={done.copy_id}"
+        )
+    if done.forgotten:
+        copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
+        text.append(f"Taken out of {copies}.")
+    text += done.problems
+    if "failure" in facts:
+        text.append(f"It stopped: {facts['failure']}")
+    if not done.complete:
+        structured["next"] = _next(done)
+        text.append(structured["next"])
+    return Rendered("\n".join(text), structured)
+
+
+def _head(done: Receipt) -> str:
+    number, unknown, erased = (done.count(one) for one in ("deleted", "unknown", "erased_from_copies"))
+    if not done.plan.requests:
+        return (
+            f"Erased {counted(erased, 'request')} of {len(done.plan.kept):,} that only recovery copies held."
+        )
+    head = f"Deleted {number:,} of {counted(len(done.plan.requests), 'request')}"
+    if unknown and not number:
+        head = f"Whether any of {counted(unknown, 'request')} was deleted is not known: reading again failed."
+    elif unknown:
+        head += f"; of {unknown:,} it is not known, because reading again failed."
+    else:
+        head += ", checked by reading again."
+    if erased:
+        head += f" {erased:,} that only recovery copies held are erased from them."
+    return head
+
+
+def _next(done: Receipt) -> str:
+    """What to do about what is left, by why it is left."""
+    steps: list[str] = []
+    if done.count("changed"):
+        steps.append(
+            "What is stored now under the changed ids is not what was agreed to and was left alone: look at it, "
+            "and delete it only if it shall go too."
+        )
+    if isinstance(done.failure, NotAuthorized):
+        steps.append("A repeat changes nothing until the operator sets a key that may delete them.")
+    elif isinstance(done.failure, RateLimited):
+        wait = max(1, round(done.failure.retry_after or 60))
+        steps.append(f"Call the same deletion again in {wait} s to finish; what is gone stays gone.")
+    elif done.count("unknown"):
+        steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
+    elif done.failure is not None or done.count("still_present") or not steps:
+        steps.append("Call the same deletion again to finish; what is gone stays gone.")
+    return " ".join(steps)
+
+
+def _survives(done: Receipt) -> str:
+    if not done.plan.include_learnings:
+        left = done.learned_left
+        if left is None:
+            return f"What was learned from it could not be read, and stays. {AGENT_PLAYBOOKS}"
+        if not left.count and not left.users_left_out:
+            return f"No profile or user playbook was learned from it. {AGENT_PLAYBOOKS}"
+        return f"{_count_of(left)} learned from it stay. {AGENT_PLAYBOOKS}"
+    gone = (
+        f"{_count_of(done.learned_gone or Learned())} learned from it were deleted, checked by reading again"
+    )
+    if done.learned_left is None:
+        return f"{gone}; whether any are left could not be read. {AGENT_PLAYBOOKS}"
+    if done.learned_left.count:
+        return f"{gone}; {_count_of(done.learned_left)} are still there. {AGENT_PLAYBOOKS}"
+    return f"{gone}. {AGENT_PLAYBOOKS}"

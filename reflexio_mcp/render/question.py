@@ -1,0 +1,72 @@
+"""The question a person is asked before something is deleted."""
+
+from typing import Final
+
+from reflexio_mcp.render.text import counted, visible
+from reflexio_mcp.traffic.deletion.plan import Plan
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["question_text"]
+
+NAMED: Final = 5
+NAME_CHARS: Final = 60
+WORDS_SHOWN: Final = 3
+WORDS_CHARS: Final = 80
+
+
+def _short(text: str, chars: int) -> str:
+    # One line, nothing hidden, and no closing quote of its own that would let it go on as our words.
+    flat = visible(" ".join(text[: chars * 4].split())).replace("”", "'").replace("“", "'")
+    return flat if len(flat) <= chars else flat[: chars - 1] + "…"
+
+
+def _names(counts: list[tuple[str, int]]) -> str:
+    named = [f"“{_short(name, NAME_CHARS)}” ({count:,})" for name, count in counts[:NAMED]]
+    if len(counts) > NAMED:
+        named.append(f"{len(counts) - NAMED:,} more")
+    return ", ".join(named)
+
+
+def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: bool = False) -> str:
+    """The question, from the plan alone, so that the same set always asks the same.
+
+    Args:
+        plan: what would go.
+        number: what has to be typed, or `None` for a yes.
+        kept_days: for how long a recovery copy is kept; 0 for none.
+        masked: leave stored words out.
+    """
+    users = plan.count_by("user_id")
+    whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
+    span = iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
+    all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
+    size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
+    lines = [f"Delete {all_of_it}{size} {whose}, from {span}?"]
+    if len(users) > 1:
+        lines.append(f"Users: {_names(users)}")
+    lines.append(f"Sessions: {_names(plan.count_by('session_id'))}")
+    if plan.kept:
+        lines.append(f"Only in recovery copies: {len(plan.kept):,}; they go from there.")
+    words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
+    if words and not masked:
+        lines.append(f"They begin (stored text): {', '.join(words[:WORDS_SHOWN])}")
+    lines.append(_learned(plan))
+    lines.append(
+        f"A recovery copy is kept on this machine for {counted(kept_days, 'day')}."
+        if kept_days and not plan.erase
+        else "This cannot be undone."
+    )
+    if number is not None:
+        lines.append(f"To delete, type the number of requests: {number}")
+    lines.append(f"Set {plan.fingerprint}")
+    return "\n".join(line for line in lines if line)
+
+
+def _learned(plan: Plan) -> str:
+    if plan.learned is None or not plan.learned.count:
+        return "What was learned from them goes too." if plan.include_learnings else ""
+    count = (
+        f"{counted(len(plan.learned.profiles), 'profile')} and "
+        f"{counted(len(plan.learned.playbooks), 'user playbook')} learned from them"
+    )
+    return f"{count} go too." if plan.include_learnings else f"{count} stay."

@@ -1,0 +1,110 @@
+"""One request in full, a part at a time where it is long."""
+
+import re
+from typing import Final
+
+from reflexio_mcp.render.masking import masked_turn, masked_turn_text
+from reflexio_mcp.render.requests import request_facts, request_head, turn_facts, turn_text
+from reflexio_mcp.render.text import (
+    BUDGET,
+    NOTICE,
+    Facts,
+    Rendered,
+    beginning,
+    fence,
+    indented,
+    shown_id,
+    visible,
+)
+from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
+from reflexio_mcp.traffic.errors import InvalidInput
+
+__all__ = ["inspected"]
+
+SIDE_CHARS: Final = 2_000
+"""Characters of what stands beside the content: descriptions, tool data, expert and shadow content."""
+
+_PLACE = re.compile(r"(\d{1,4})(?:\.(\d{1,7}))?")
+
+
+def _place(text: str, turns: int) -> tuple[int, int]:
+    if not text:
+        return 0, 0
+    match = _PLACE.fullmatch(text)
+    if not match or int(match[1]) >= max(turns, 1):
+        raise InvalidInput("cursor", "is not one that this request gave; start again without it.")
+    return int(match[1]), int(match[2] or 0)
+
+
+def inspected(
+    item: RequestWithInteractions,
+    learning: LearningStatus | None,
+    cursor: str = "",
+    budget: int = BUDGET,
+    *,
+    masked: bool = False,
+) -> Rendered:
+    """A request with its interactions and the state of its learning.
+
+    Args:
+        item: the request.
+        learning: where its learning stands, if the service knows.
+        cursor: the interaction to start with and the character of its content, as `3` or `3.8000`.
+        budget: characters of text at the most.
+        masked: who spoke and how much instead of what was said.
+
+    Raises:
+        InvalidInput: the cursor does not belong to this request.
+    """
+    turns = item.interactions
+    index, offset = _place(cursor, len(turns))
+    facts = request_facts(item, full=False, masked=masked)
+    facts.pop("first_words", None)
+    head = request_head(facts)
+    session = shown_id(item.request.session_id)
+    room = budget - len(head) - len(session)
+    shown: list[Facts] = []
+    lines: list[str] = []
+    following = ""
+    while index < len(turns):
+        if masked:
+            turn = masked_turn(turns[index])
+            text = masked_turn_text(turn)
+            if shown and len(text) > room:
+                following = str(index)
+                break
+            shown.append(turn)
+            lines.append(indented(text))
+            room -= len(text) + 40
+            index += 1
+            continue
+        most = max(room, 200)
+        turn = turn_facts(turns[index], most, offset)
+        # The content may take all the room; what stands beside it has its own, smaller bound.
+        beside = turn_facts(turns[index], SIDE_CHARS)
+        turn |= {key: value for key, value in beside.items() if not key.startswith("content")}
+        text = turn_text(turn)
+        if shown and len(text) > room:
+            following = str(index)
+            break
+        shown.append(turn)
+        lines.append(indented(text))
+        room -= len(text)
+        end = offset + beginning(turns[index].content, most, offset)[1]
+        if len(turns[index].content) > end:
+            following = f"{index}.{end}"
+            break
+        index, offset = index + 1, 0
+    state = learning.status if learning else "unknown"
+    reason = f" ({learning.reason})" if learning and learning.reason else ""
+    structured: Facts = {"notice": NOTICE, "session_id": session, **facts, "learning_status": state}
+    if learning and learning.reason:
+        structured["learning_reason"] = visible(learning.reason)
+    structured["interactions"] = shown
+    text = "\n".join(
+        [fence("\n".join([f"session {session}", head, *lines])), f"Learning: {state}{visible(reason)}."]
+    )
+    if following:
+        structured["cursor"] = following
+        text += f"\nMore of it follows: call again with cursor={following}"
+    return Rendered(text, structured)

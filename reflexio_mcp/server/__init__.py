@@ -1,0 +1,1 @@
+"""The MCP server: wiring, middleware, callers, resources, prompts and completions."""

@@ -1,0 +1,253 @@
+"""Around every call, whichever transport it came by: who makes it, how many at once, how it ended.
+
+A piece of SDK middleware. HTTP leaves in the request's scope who is calling; the call then runs with that caller's
+client and nobody else's.
+"""
+
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import INTERNAL_ERROR, INVALID_REQUEST
+from opentelemetry import trace
+from pydantic import BaseModel
+
+from reflexio_mcp.observing import event
+from reflexio_mcp.rest.correlation import correlation_ids
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.server.callers import Caller, PoolFull, share_of
+from reflexio_mcp.state.audit_log import named_call
+from reflexio_mcp.toolkit.errors import describe
+
+if TYPE_CHECKING:
+    from reflexio_mcp.server.server import ReflexioServer
+
+__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of"]
+
+CALLER: Final = "reflexio_mcp.caller"
+"""Key of the `Caller` in an ASGI scope."""
+
+DISCONNECT: Final = "reflexio_mcp.disconnect"
+"""Key of the `Disconnect` in an ASGI scope."""
+
+WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
+"""Methods that reach Reflexio: counted, limited, logged, waited for at the end."""
+
+LISTEN: Final = "subscriptions/listen"
+
+BUSY: Final = (
+    "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
+)
+LISTENING: Final = "Too many subscription streams are open; end one first, then try again."
+FULL: Final = "Busy: every connection to Reflexio is in use; nothing was done. Try again in a moment."
+STOPPING: Final = "This server is stopping; nothing was done. Try again in a moment."
+STOPPED: Final = (
+    "This server was stopped before the call was through; whether it took effect is not known. "
+    "Look at what is stored, then try again."
+)
+
+
+class Disconnect:
+    """The HTTP request that a call came with, and what ends when its sender goes away."""
+
+    def __init__(self) -> None:
+        self._over = False
+        self._scopes: set[anyio.CancelScope] = set()
+
+    def leave(self) -> None:
+        """The sender is gone."""
+        self._over = True
+        for scope in self._scopes:
+            scope.cancel()
+
+    def add(self, scope: anyio.CancelScope) -> None:
+        self._scopes.add(scope)
+        if self._over:
+            scope.cancel()
+
+    def discard(self, scope: anyio.CancelScope) -> None:
+        self._scopes.discard(scope)
+
+
+class CallLimiter:
+    """Lets calls in, and knows which are running.
+
+    Args:
+        server: whose calls they are.
+    """
+
+    def __init__(self, server: "ReflexioServer") -> None:
+        self._server = server
+        self._runtime = server.runtime
+        self._most = server.runtime.settings.max_in_flight
+        self._most_streams = server.runtime.settings.max_sessions
+        self._share = share_of(server.runtime.settings)
+        self._running: Counter[str] = Counter()
+        self._listening: Counter[str] = Counter()
+        self._scopes: set[anyio.CancelScope] = set()
+        self._stopping = False
+        self._ended = False
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.request_id is not None and ctx.method == LISTEN:
+            return await self._listen(ctx, call_next)
+        if ctx.request_id is None or ctx.method not in WORK:
+            return await call_next(ctx)
+        caller = caller_of(ctx) or self._runtime.local_caller()
+        if caller is None:
+            raise MCPError(INVALID_REQUEST, "This call names no caller; nothing was done.")
+        # One caller alone at the end of a pipe limits itself.
+        shared = _scope(ctx) is not None
+        outcome, began = "cancelled", time.perf_counter()
+        call_id = secrets.token_hex(8)
+        with correlation_ids() as ids, named_call(caller.name, call_id):
+            try:
+                if self._stopping:
+                    outcome = "stopping"
+                    return _refused(ctx, STOPPING)
+                if shared and self._running[caller.account] >= self._most:
+                    outcome = "busy"
+                    return _refused(ctx, BUSY.format(most=self._most))
+                async with self._counted(caller):
+                    outcome, result = await self._run(ctx, call_next, caller)
+                return result
+            except MCPError:
+                outcome = "refused"
+                raise
+            except Exception:
+                outcome = "failed"
+                raise
+            finally:
+                self._log(ctx, caller, outcome, began, ids, call_id)
+
+    async def _run(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext, caller: Caller
+    ) -> tuple[str, HandlerResult]:
+        scope = anyio.CancelScope()
+        disconnect = cast("Disconnect | None", (_scope(ctx) or {}).get(DISCONNECT))
+        self._scopes.add(scope)
+        if disconnect is not None:
+            disconnect.add(scope)
+        try:
+            with scope:
+                try:
+                    async with self._runtime.calling(caller):
+                        result = await call_next(ctx)
+                except PoolFull:
+                    return "busy", _refused(ctx, FULL)
+                except ReflexioError as error:  # the caller's key cannot be used at all
+                    return "refused", _refused(ctx, describe(error, "read"))
+                return _outcome(result), result
+            return ("stopped" if self._ended else "gone"), _refused(ctx, STOPPED)
+        finally:
+            self._scopes.discard(scope)
+            if disconnect is not None:
+                disconnect.discard(scope)
+
+    @asynccontextmanager
+    async def _counted(self, caller: Caller) -> AsyncGenerator[None]:
+        if not self._running:
+            self._idle = anyio.Event()
+        self._running[caller.account] += 1
+        try:
+            yield
+        finally:
+            self._running[caller.account] -= 1
+            if not self._running[caller.account]:
+                del self._running[caller.account]
+            if not self._running:
+                self._idle.set()
+
+    async def _listen(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        caller = caller_of(ctx)
+        if caller is None:
+            return await call_next(ctx)
+        open_ = self._listening
+        if open_[caller.account] >= self._share or open_.total() >= self._most_streams:
+            event("refused", logging.WARNING, reason="streams", caller=caller.name)
+            raise MCPError(INVALID_REQUEST, LISTENING)
+        open_[caller.account] += 1
+        try:
+            return await call_next(ctx)
+        finally:
+            open_[caller.account] -= 1
+            if not open_[caller.account]:
+                del open_[caller.account]
+
+    def refuse_new(self) -> None:
+        """Answer every further call with "try again"."""
+        self._stopping = True
+
+    def end_running(self) -> None:
+        """End the calls that are running with "try again"; what is shielded goes on to its end."""
+        self._ended = True
+        for scope in self._scopes:
+            scope.cancel()
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is running."""
+        await self._idle.wait()
+
+    def _log(
+        self,
+        ctx: ServerRequestContext[Any, Any],
+        caller: Caller,
+        outcome: str,
+        began: float,
+        ids: list[str],
+        call_id: str,
+    ) -> None:
+        name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
+        span = trace.get_current_span().get_span_context()
+        event(
+            "call",
+            logging.INFO,
+            method="" if ctx.method == "tools/call" else ctx.method,
+            # A name that is no tool's may be anything.
+            tool=name if isinstance(name, str) and self._server.has_tool(name) else "unknown" if name else "",
+            outcome=outcome,
+            ms=round((time.perf_counter() - began) * 1000, 1),
+            correlation_id=ids[-1][:64] if ids else "",
+            rest_calls=len(ids) or "",
+            call_id=call_id,
+            caller=caller.name,
+            trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
+        )
+
+
+def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller | None:
+    """The caller that HTTP found in the request this message came with."""
+    return (_scope(ctx) or {}).get(CALLER)
+
+
+def _scope(ctx: ServerRequestContext[Any, Any]) -> Mapping[str, Any] | None:
+    return getattr(ctx.request, "scope", None)
+
+
+def _outcome(result: HandlerResult) -> str:
+    wire: Any = result.model_dump(by_alias=True) if isinstance(result, BaseModel) else result or {}
+    if wire.get("isError"):
+        return "error"
+    return "input_required" if wire.get("resultType") == "input_required" else "ok"
+
+
+def _refused(ctx: ServerRequestContext[Any, Any], text: str) -> HandlerResult:
+    """A refusal the model can read, where the method has a place for it.
+
+    Raises:
+        MCPError: the method has none.
+    """
+    if ctx.method != "tools/call":
+        raise MCPError(INTERNAL_ERROR, text)
+    result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
+    # What middleware returns goes out as it is, so the later revision's mark has to be here.
+    return result | {"resultType": "complete"} if ctx.protocol_version >= "2026-07-28" else result

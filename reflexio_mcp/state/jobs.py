@@ -1,0 +1,137 @@
+"""Deletions that have begun or were promised: they go on to their end, whatever becomes of the call."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final, Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.errors import Stopping, TrafficError
+
+__all__ = ["Job", "Schedule"]
+
+REMEMBERED: Final = 50
+"""Finished jobs of one owner whose receipts can still be asked for."""
+
+MOST_REMEMBERED: Final = 1000
+"""Those of all owners; beyond it whoever has the most loses the oldest, so that nobody can crowd out another."""
+
+STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
+
+logger = logging.getLogger("reflexio_mcp")
+
+
+@dataclass(eq=False)
+class Job:
+    """One deletion. `owner` is the `Scope.owner` it belongs to; nobody else sees it, and its number counts its own."""
+
+    number: int
+    what: str
+    owner: str
+    state: Literal["running", "done", "failed"] = "running"
+    receipt: Receipt | None = None
+    failure: str = ""
+    error: Exception | None = None
+    finished: anyio.Event = field(default_factory=anyio.Event)
+    began: float = field(default_factory=time.monotonic)
+
+
+class Schedule:
+    """Runs promised work to its end, also when the server is stopping.
+
+    Args:
+        describe: turns an error into a sentence without secrets.
+    """
+
+    def __init__(self, describe: Callable[[Exception], str]) -> None:
+        self._describe = describe
+        self._jobs: dict[str, deque[Job]] = {}
+        self._closed = False
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def start(self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[Receipt]]) -> Job:
+        """Begin `work` and return at once. `tasks` must wait for its tasks before the process exits.
+
+        Raises:
+            Stopping: nothing may begin any more.
+        """
+        if self._closed:
+            raise Stopping(STOPPING)
+        own = self._jobs.setdefault(owner, deque())
+        job = Job(own[-1].number + 1 if own else 1, what, owner)
+        own.append(job)
+        while len(own) > REMEMBERED and own[0].state != "running":
+            own.popleft()
+        if sum(map(len, self._jobs.values())) > MOST_REMEMBERED:
+            self._forget_one()
+        if self._idle.is_set():
+            self._idle = anyio.Event()
+        tasks.start_soon(self._run, job, work)
+        return job
+
+    def answered(self, job: Job) -> None:
+        """Forget a job whose caller has been told what came of it."""
+        own = self._jobs.get(job.owner, deque())
+        if job in own:
+            own.remove(job)
+        if not own:
+            self._jobs.pop(job.owner, None)
+
+    def close(self) -> None:
+        """Begin nothing any more; what has begun goes on."""
+        self._closed = True
+
+    def jobs(self, owner: str) -> list[Job]:
+        """The jobs of one owner, the newest first."""
+        return list(reversed(self._jobs.get(owner, ())))
+
+    def running_for(self, caller: str) -> bool:
+        """Whether a job of this caller, whichever its user, is not finished."""
+        return any(job.state == "running" and _caller(job.owner) == caller for job in self._all())
+
+    @property
+    def running(self) -> int:
+        """How many are not finished, whoever they belong to."""
+        return sum(job.state == "running" for job in self._all())
+
+    def _all(self) -> Iterator[Job]:
+        return chain.from_iterable(self._jobs.values())
+
+    def _forget_one(self) -> None:
+        # By the key: whoever names many users has no more than who names one.
+        finished = [job for job in self._all() if job.state != "running"]
+        if not finished:
+            return
+        most = Counter(_caller(job.owner) for job in finished).most_common(1)[0][0]
+        self.answered(min((job for job in finished if _caller(job.owner) == most), key=lambda job: job.began))
+
+    async def drain(self) -> None:
+        """Wait until nothing is running."""
+        await self._idle.wait()
+
+    async def _run(self, job: Job, work: Callable[[], Awaitable[Receipt]]) -> None:
+        # Shielded: a deletion outlives the call, the connection and the signal to stop.
+        with anyio.CancelScope(shield=True):
+            try:
+                job.receipt = await work()
+                job.state = "done"
+            except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
+                job.state, job.failure, job.error = "failed", self._describe(error), error
+                if not isinstance(error, ReflexioError | TrafficError):
+                    logger.error("deletion %d failed: %s", job.number, type(error).__name__)
+            finally:
+                job.finished.set()
+                if not self.running:
+                    self._idle.set()
+
+
+def _caller(owner: str) -> str:
+    return owner.partition("/")[0]

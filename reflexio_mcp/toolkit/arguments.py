@@ -1,0 +1,49 @@
+"""Arguments as clients really send them, before they reach a tool."""
+
+from typing import Any, Final, cast
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+
+from reflexio_mcp.render.text import as_stored
+
+__all__ = ["checked"]
+
+IDS: Final = ("user_id", "session_id", "request_id", "request_ids")
+
+
+def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, Any]:
+    """The arguments without nulls, every one of them known, and the scope's user filled in.
+
+    Args:
+        tool: the tool they are for.
+        arguments: as they came.
+        user_id: the scope's user, or empty. It is filled in where the caller named nobody; whoever else it named is
+            refused further down, where the scope is.
+
+    Raises:
+        ToolError: an argument the tool does not have; nothing was done.
+    """
+    accepted: dict[str, Any] = tool.parameters["properties"]
+    if unknown := sorted(set(arguments).difference(accepted)):
+        names = ", ".join(repr(name[:60]) for name in unknown[:5])
+        fixed = " user_id is fixed by the configuration." if "user_id" in unknown and user_id else ""
+        takes = ", ".join(accepted) or "no arguments"
+        raise ToolError(f"{tool.name} has no argument {names}; nothing was done.{fixed} It takes {takes}.")
+    # Some clients spell "not given" as null.
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
+        given |= {name: _ids_as_stored(given[name]) for name in IDS if name in given}
+    if user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
+        given["user_id"] = user_id
+    return given
+
+
+def _ids_as_stored(value: Any) -> Any:
+    # What a result showed as an escape must find the id it stands for: else an id with a hidden character
+    # could be seen and never be deleted.
+    if isinstance(value, str):
+        return as_stored(value)
+    if isinstance(value, list):
+        return [_ids_as_stored(one) for one in cast("list[Any]", value)]
+    return value

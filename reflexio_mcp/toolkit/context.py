@@ -1,0 +1,80 @@
+"""What a tool finds around it: the caller's scope, the operator's settings, the work still running."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from anyio.abc import TaskGroup
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent
+
+from reflexio_mcp.render.text import Rendered
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.jobs import Schedule
+from reflexio_mcp.toolkit.subscriptions import Subscriptions
+from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
+from reflexio_mcp.traffic.deletion.run import Safeguards
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["App", "Call", "Doors", "answer", "app_of", "hides", "scope_of"]
+
+
+class Doors(Protocol):
+    """How a call finds its caller: one scope for all of them, or each its own."""
+
+    def scope(self, headers: Any) -> Scope:
+        """The scope of a call with these HTTP headers (`None` on stdio)."""
+        ...
+
+    def codes(self, scope: Scope) -> CodeMaker:
+        """The plan codes of a scope."""
+        ...
+
+    @property
+    def safeguards(self) -> Safeguards:
+        """What stands around every deletion of this process."""
+        ...
+
+
+@dataclass
+class App:
+    """The lifespan's context.
+
+    Args:
+        settings: the operator's decisions.
+        doors: from a call to its caller.
+        schedule: promised work, shared by every connection.
+        tasks: where promised work of this connection runs; it is waited for before the lifespan ends.
+        where: the backend's address or file, in words.
+        subscriptions: who is told when a session or request changes.
+    """
+
+    settings: Settings
+    doors: Doors
+    schedule: Schedule
+    tasks: TaskGroup
+    where: str = ""
+    subscriptions: Subscriptions = field(default_factory=Subscriptions)
+
+
+Call: TypeAlias = Context[App, Any]
+
+
+def app_of(call: Call) -> App:
+    return call.request_context.lifespan_context
+
+
+def scope_of(call: Call) -> Scope:
+    """The scope of whoever made this call."""
+    return app_of(call).doors.scope(call.headers)
+
+
+def hides(call: Call, detail: str = "") -> bool:
+    """Whether this call must not show stored content: it asks not to, or the operator decided so for all."""
+    return detail == "masked" or app_of(call).settings.mask
+
+
+def answer(result: Rendered) -> CallToolResult:
+    """A result in both forms."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=result.text)], structured_content=dict(result.structured)
+    )

@@ -1,0 +1,88 @@
+"""Signs of life of a long call."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+
+from reflexio_mcp.toolkit.context import Call
+
+__all__ = ["ProgressReporter"]
+
+EVERY_SECONDS: Final = 5.0
+"""Between two messages while something happens."""
+
+SILENCE_SECONDS: Final = 10.0
+"""The longest silence while one call to the service takes its time."""
+
+SEND_SECONDS: Final = 1.0
+"""How long one message may take to be taken."""
+
+logger = logging.getLogger("reflexio_mcp")
+
+
+class ProgressReporter:
+    """Progress of one call, numbers always growing over all its stages."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._sent = 0
+        self._last = anyio.current_time()
+        self._words = "working"
+        self._nobody_reads = not _is_read(call)
+
+    async def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Note how far it is, and say so when the last message is old enough."""
+        self._words = f"{what} {done:,}{f' of {total:,}' if total is not None else ''} requests"
+        if anyio.current_time() - self._last >= EVERY_SECONDS:
+            await self._send()
+
+    @asynccontextmanager
+    async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
+        """Also beat while nothing is noted. An exception of the body leaves as it was raised.
+
+        Args:
+            words: what is being done, until something is noted.
+        """
+        self._words = words
+        if self._nobody_reads:
+            yield self
+            return
+        failure: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_beating)
+            try:
+                yield self
+            except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await anyio.sleep(1)
+            if anyio.current_time() - self._last >= SILENCE_SECONDS:
+                await self._send()
+
+    async def _send(self) -> None:
+        self._last = anyio.current_time()
+        if self._nobody_reads:
+            return
+        self._sent += 1
+        # The stream of a caller that has gone away takes nothing, or breaks: the work goes on without it.
+        with anyio.move_on_after(SEND_SECONDS) as limit:
+            try:
+                await self._call.report_progress(self._sent, None, self._words)
+            except Exception as error:  # noqa: BLE001 - whatever a closed transport raises
+                logger.debug("progress could not be sent: %s", type(error).__name__)
+                self._nobody_reads = True
+        self._nobody_reads = self._nobody_reads or limit.cancelled_caught
+
+
+def _is_read(call: Call) -> bool:
+    """Whether the caller asked for progress; in memory it does so by a callback, which the request does not show."""
+    context = call.request_context
+    return context.request is None or "progress_token" in (context.meta or {})

@@ -1,0 +1,183 @@
+"""Who watches which session or request, and telling them when this server changes it.
+
+Two forms on the wire: clients of 2025 subscribe to one resource at a time and are told on the connection, clients
+of 2026-07-28 open a stream that names all they want to hear of. Nobody hears of what lies outside its scope.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from urllib.parse import quote, unquote
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp.server.subscriptions import ResourceUpdated, ServerEvent
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["Changed", "ResourceName", "ScopedBus", "Subscriber", "Subscriptions", "name_of", "uri_of"]
+
+MOST_SUBSCRIPTIONS: Final = 10_000
+"""Subscriptions of one process, over all its connections."""
+
+SEND_SECONDS: Final = 2.0
+"""Time a client has to take a notification; one that does not read misses it, and reads afresh later anyway."""
+
+Kind = Literal["sessions", "requests"]
+
+logger = logging.getLogger("reflexio_mcp")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceName:
+    """A session or a request, as a resource names it."""
+
+    kind: Kind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told: the stand-in for its key, and a user or everybody (empty)."""
+
+    caller: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One request that was stored or deleted."""
+
+    session_id: str
+    request_id: str
+    user_id: str
+
+
+def uri_of(kind: Kind, id_: str) -> str:
+    """The resource's address; every character that could mean something else is escaped."""
+    return f"reflexio://{kind}/{quote(id_, safe='')}"
+
+
+def name_of(uri: str) -> ResourceName | None:
+    """What an address names; `None` when it is none of a session or request."""
+    for kind in ("sessions", "requests"):
+        start = f"reflexio://{kind}/"
+        if uri.startswith(start) and (rest := unquote(uri[len(start) :])):
+            return ResourceName(kind, rest)
+    return None
+
+
+Hear = Callable[[Changed], None]
+
+
+class ScopedBus:
+    """What one caller's stream of 2026-07-28 hears of: the part of `subscriptions` inside its scope."""
+
+    def __init__(self, subscriptions: "Subscriptions", subscriber: Subscriber) -> None:
+        self._subscriptions = subscriptions
+        self._subscriber = subscriber
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Nothing is published from a stream."""
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        def hear(changed: Changed) -> None:
+            for kind, id_ in (("sessions", changed.session_id), ("requests", changed.request_id)):
+                # A client may have written the same address with more or fewer escapes.
+                for spelled in dict.fromkeys((quote(id_, safe=""), quote(id_), id_)):
+                    listener(ResourceUpdated(f"reflexio://{kind}/{spelled}"))
+
+        return self._subscriptions.add(self._subscriber, hear)
+
+
+class Subscriptions:
+    """Every subscription of this process."""
+
+    def __init__(self) -> None:
+        self._hearing: dict[object, tuple[Subscriber, Hear]] = {}
+        self._standing: dict[tuple[object, str], Callable[[], None]] = {}
+        self._connections: set[object] = set()
+
+    def __len__(self) -> int:
+        return len(self._hearing)
+
+    def add(self, subscriber: Subscriber, hear: Hear) -> Callable[[], None]:
+        """Begin to hear of changes inside a scope.
+
+        Returns:
+            What ends it; may be called again.
+
+        Raises:
+            MCPError: too many subscriptions.
+        """
+        if len(self._hearing) >= MOST_SUBSCRIPTIONS:
+            raise MCPError(INVALID_PARAMS, "This server has too many subscriptions; end some first.")
+        token = object()
+        self._hearing[token] = (subscriber, hear)
+
+        def end() -> None:
+            self._hearing.pop(token, None)
+
+        return end
+
+    def stand(
+        self, connection: Any, subscriber: Subscriber, uri: str, session: Any, tasks: TaskGroup
+    ) -> None:
+        """Subscribe a connection of 2025 to one resource until it unsubscribes or closes.
+
+        Args:
+            connection: the SDK's connection; what is pushed on its exit stack runs when it closes.
+            session: notifications go out by it.
+            tasks: where sending runs, so that no tool waits for a slow reader.
+
+        Raises:
+            MCPError: the address is not one of a session or a request.
+        """
+        wanted = name_of(uri)
+        if wanted is None:
+            raise MCPError(
+                INVALID_PARAMS, "Only reflexio://sessions/… and reflexio://requests/… can be watched."
+            )
+        key = (connection, uri)
+        if key in self._standing:
+            return
+
+        def hear(changed: Changed) -> None:
+            if wanted.id == (changed.session_id if wanted.kind == "sessions" else changed.request_id):
+                tasks.start_soon(_send, session, uri)
+
+        self._standing[key] = self.add(subscriber, hear)
+        if connection not in self._connections:
+            # Once: subscribing and leaving again and again must not pile up work for the connection's end.
+            self._connections.add(connection)
+            connection.exit_stack.callback(self._leave_all, connection)
+
+    def leave(self, connection: Any, uri: str) -> None:
+        """End a connection's subscription; nothing happens where there is none."""
+        if end := self._standing.pop((connection, uri), None):
+            end()
+
+    def _leave_all(self, connection: Any) -> None:
+        self._connections.discard(connection)
+        for one, uri in [key for key in self._standing if key[0] is connection]:
+            self.leave(one, uri)
+
+    def tell(self, scope: Scope, changes: Iterable[Changed]) -> None:
+        """Tell who may know: the same key, and the same user or everybody."""
+        if not self._hearing:
+            return
+        for changed in changes:
+            for subscriber, hear in list(self._hearing.values()):
+                if subscriber.caller == scope.caller and subscriber.user_id in ("", changed.user_id):
+                    hear(changed)
+
+
+async def _send(session: Any, uri: str) -> None:
+    with anyio.move_on_after(SEND_SECONDS):
+        try:
+            await session.send_resource_updated(uri)
+        except Exception as error:  # noqa: BLE001 - a client that is gone must not fail whoever deleted
+            logger.debug("a subscriber could not be told: %s", type(error).__name__)

@@ -1,0 +1,80 @@
+"""From traffic to findings. The rules are imported when the first audit runs."""
+
+from typing import Annotated
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.parameters import (
+    AgentVersion,
+    Contains,
+    EndTime,
+    SessionId,
+    Source,
+    UserId,
+)
+from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.reading.filters import make_filter
+
+__all__ = ["SPECS"]
+
+
+async def audit_traffic(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: Annotated[str, Field(description="ISO 8601 or age; if empty, a week before end_time")] = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+) -> CallToolResult:
+    from reflexio_mcp.render.audit import audited
+    from reflexio_mcp.tools.catalog import offered_names
+    from reflexio_mcp.traffic.audit.next_call import Offer
+    from reflexio_mcp.traffic.audit.run import run_audit
+
+    scope = scope_of(call)
+    wanted = make_filter(
+        scope,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+    )
+    offer = Offer(offered_names(app_of(call).settings), takes_user=not scope.user_id)
+    async with ProgressReporter(call).steady("reading") as reporter:
+        found = await run_audit(scope, wanted, offer=offer, progress=reporter)
+    return answer(audited(found))
+
+
+SPECS = (
+    ToolSpec(
+        audit_traffic,
+        "Audit traffic",
+        "What is wrong with what was sent to memory: numbers of a period and findings (secrets, duplicates, test "
+        "traffic, planted instructions, ...), each with the call to clean up. Never shows content.",
+        obj(
+            "notice requests findings",
+            notice=STRING,
+            requests=INTEGER,
+            interactions=INTEGER,
+            sessions=INTEGER,
+            users=INTEGER,
+            evaluation_only=INTEGER,
+            per_day=OBJECT,
+            by_source=OBJECT,
+            by_agent_version=OBJECT,
+            by_user=OBJECT,
+            learning=OBJECT,
+            findings=OBJECTS,
+            not_run=OBJECTS,
+        ),
+        read_only=True,
+    ),
+)

@@ -1,0 +1,326 @@
+"""Taking traffic back: plan, consent, act, receipt."""
+
+import math
+from dataclasses import replace
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.types import CallToolResult
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from reflexio_mcp.consent.policy import MULTI_ROUND, Reply, Verdict
+from reflexio_mcp.consent.prepare import Prepared, ask, prepare, verdict_of
+from reflexio_mcp.render.deletion import planned, receipt
+from reflexio_mcp.render.text import Rendered, visible
+from reflexio_mcp.state.jobs import Job
+from reflexio_mcp.toolkit.context import App, Call, answer, app_of, hides, scope_of
+from reflexio_mcp.toolkit.parameters import (
+    AgentVersion,
+    Confirm,
+    Contains,
+    EndTime,
+    Erase,
+    IncludeLearnings,
+    SessionId,
+    Source,
+    StartTime,
+    UserId,
+    WaitForReceipt,
+)
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, STRING, STRINGS, ToolSpec, obj
+from reflexio_mcp.toolkit.subscriptions import Changed
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
+from reflexio_mcp.traffic.deletion.plan_codes import changes_between, read_code
+from reflexio_mcp.traffic.deletion.run import Agreed, carry_out
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.filters import make_filter
+from reflexio_mcp.traffic.reading.lookup import require_id
+from reflexio_mcp.traffic.reading.search import is_blind
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["SPECS"]
+
+RequestIds = Annotated[list[str] | SkipJsonSchema[None], Field(description="up to 10,000; or use the filter")]
+Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
+
+NAMES_NOTHING = (
+    "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; "
+    "nothing was deleted. everything=true deletes all there is."
+)
+
+
+async def prepare_request(
+    call: Call, request_id: str, confirm: str, include_learnings: bool, erase: bool
+) -> Prepared:
+    wanted = require_id("request_id", request_id)
+
+    async def look_up(scope: Scope, progress: Progress) -> Plan:
+        return await plan_ids(scope, [wanted], what=f"request {wanted}", progress=progress)
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
+
+
+async def ask_request(
+    call: Call, prepared: Annotated[Prepared, Resolve(prepare_request)]
+) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
+
+
+async def delete_request(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_request)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_request)],
+    request_id: str,
+    confirm: Confirm = "",
+    include_learnings: IncludeLearnings = False,
+    erase: Erase = False,
+    wait_for_response: WaitForReceipt = True,
+) -> CallToolResult:
+    return await _finish(call, "delete_request", prepared, consent, wait_for_response)
+
+
+async def prepare_session(
+    call: Call, session_id: str, user_id: str, confirm: str, include_learnings: bool, erase: bool
+) -> Prepared:
+    async def look_up(scope: Scope, progress: Progress) -> Plan:
+        return await plan_session(scope, session_id, user_id, progress=progress)
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
+
+
+async def ask_session(
+    call: Call, prepared: Annotated[Prepared, Resolve(prepare_session)]
+) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
+
+
+async def delete_session(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_session)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_session)],
+    session_id: SessionId,
+    user_id: UserId = "",
+    confirm: Confirm = "",
+    include_learnings: IncludeLearnings = False,
+    erase: Erase = False,
+    wait_for_response: WaitForReceipt = True,
+) -> CallToolResult:
+    return await _finish(call, "delete_session", prepared, consent, wait_for_response)
+
+
+async def prepare_set(
+    call: Call,
+    request_ids: list[str] | None,
+    user_id: str,
+    session_id: str,
+    source: str,
+    agent_version: str,
+    start_time: str,
+    end_time: str,
+    contains: str,
+    everything: bool,
+    confirm: str,
+    include_learnings: bool,
+    erase: bool,
+) -> Prepared:
+    fixed = scope_of(call).user_id
+    # The scope's own user is no choice of the caller's: it alone does not narrow anything.
+    chosen = ("" if fixed else user_id, session_id, source, agent_version, start_time, end_time)
+    named = any(text.strip() for text in chosen)
+    if request_ids is not None and (named or contains.strip() or everything):
+        raise InvalidInput("request_ids", "cannot go with a filter; give one of them. Nothing was deleted.")
+    if request_ids is None and not named and not everything:
+        raise InvalidInput("delete_requests" if fixed else "The filter", NAMES_NOTHING)
+
+    async def look_up(scope: Scope, progress: Progress) -> Plan:
+        if request_ids is not None:
+            return await plan_ids(scope, request_ids, progress=progress)
+        wanted = make_filter(
+            scope,
+            user_id=user_id,
+            session_id=session_id,
+            source=source,
+            agent_version=agent_version,
+            start_time=start_time,
+            end_time=end_time,
+            contains=contains,
+        )
+        plan = await plan_filter(scope, wanted, progress=progress)
+        # Beside a filter it adds nothing: what is narrower is meant.
+        return replace(plan, everything=everything and not named and not wanted.contains)
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
+
+
+async def ask_set(call: Call, prepared: Annotated[Prepared, Resolve(prepare_set)]) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
+
+
+async def delete_requests(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_set)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_set)],
+    request_ids: RequestIds = None,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    everything: Everything = False,
+    confirm: Confirm = "",
+    include_learnings: IncludeLearnings = False,
+    erase: Erase = False,
+    wait_for_response: WaitForReceipt = True,
+) -> CallToolResult:
+    return await _finish(call, "delete_requests", prepared, consent, wait_for_response)
+
+
+async def _finish(
+    call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
+) -> CallToolResult:
+    app, scope, plan = app_of(call), scope_of(call), prepared.plan
+    # What was found without being read is planned without being shown.
+    masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
+    if not plan.goes:
+        return answer(await _nothing_there(call, prepared))
+    verdict = verdict_of(prepared, consent)
+    if not verdict.act:
+        shown = planned(
+            plan,
+            lead=verdict.lead,
+            status=verdict.status,
+            code=verdict.code,
+            following=verdict.following,
+            changes=verdict.changes,
+            masked=masked,
+        )
+        return answer(shown)
+    guards = app.doors.safeguards
+    owner = app.doors.codes(scope).scope
+    agreed = Agreed(tool, _client_of(call), verdict.mode, owner, scope.user_id)
+    # A person who was asked over the open connection had all the time in the world.
+    asked = verdict.mode == "ask" and (call.protocol_version or "") < MULTI_ROUND
+    read_at = None if asked else prepared.read_at
+
+    async def work() -> Receipt:
+        progress = prepared.reporter if wait else None
+        done = await carry_out(scope, plan, agreed, guards, read_at=read_at, progress=progress)
+        app.subscriptions.tell(scope, _gone(done))
+        return done
+
+    job: Job = app.schedule.start(app.tasks, plan.what, scope.owner, work)
+    if wait:
+        return await _waited(app, job, prepared)
+    following = f"The receipt will be in get_status as deletion {job.number}."
+    lead = "Scheduled, not yet done. This will go:"
+    return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=masked))
+
+
+async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
+    # Begun is begun: where the caller goes away or the server stops, the job goes on, and this waits for it.
+    with anyio.CancelScope(shield=True):
+        async with prepared.reporter.steady("deleting"):
+            await job.finished.wait()
+    if anyio.current_effective_deadline() > -math.inf:
+        app.schedule.answered(job)
+    # Else nobody will read this answer any more: what came of it stays in the status.
+    if job.receipt is None:
+        raise job.error or TimeoutError
+    return answer(receipt(job.receipt))
+
+
+def _gone(done: Receipt) -> list[Changed]:
+    deleted = set(done.ids("deleted"))
+    return [
+        Changed(item.session_id, item.request_id, item.user_id)
+        for item in done.plan.requests
+        if item.request_id in deleted
+    ]
+
+
+async def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
+    app, scope, plan = app_of(call), scope_of(call), prepared.plan
+    scope = app.doors.codes(scope).scope
+    guards = app.doors.safeguards
+    what = " ".join(visible(plan.what).split())
+    lead = f"{what[:200]}: not found, nothing was deleted."
+    following = "Find ids with list_requests."
+    changes = None
+    # A code that fitted a set of which nothing is left.
+    if before := guards.seen.recall(scope, prepared.confirm):
+        changes = changes_between(before, {}, read_code(prepared.confirm))
+    if guards.copies.days and plan.not_found:
+        held = await anyio.to_thread.run_sync(guards.copies.holding_ids, scope, plan.not_found)
+        if names := ", ".join(copy.copy_id for copy in held.copies[:5]):
+            following = (
+                f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "
+                "erase=true to remove it from there, or put it back with restore_requests."
+            )
+        elif held.unreadable:
+            names = ", ".join(copy.copy_id for copy in held.unreadable[:5])
+            following = (
+                f"A recovery copy that cannot be read may still hold it (copy_id={names}). {following}"
+            )
+    return planned(
+        plan, lead=lead[0].upper() + lead[1:], status="not_found", following=following, changes=changes
+    )
+
+
+def _client_of(call: Call) -> str:
+    opened = call.session.client_params
+    if opened is None:
+        return "unnamed"
+    info = opened.client_info
+    return visible(f"{info.name} {info.version}")[:200]
+
+
+_OUTCOME = obj(
+    "notice status deleted",
+    notice=STRING,
+    status=STRING,
+    deleted=INTEGER,
+    plan=OBJECT,
+    confirm=STRING,
+    changed=OBJECT,
+    counts=OBJECT,
+    outcomes=OBJECT,
+    deleted_by_others=INTEGER,
+    learned_deleted=OBJECT,
+    learned_left=OBJECT,
+    copy_id=STRING,
+    problems=STRINGS,
+    failure=STRING,
+    survives=STRING,
+    next=STRING,
+)
+
+SPECS = (
+    ToolSpec(
+        delete_request,
+        "Delete a request",
+        "Forget one stored request. Shows what would go, deletes when confirmed, then checks that it is gone.",
+        _OUTCOME,
+        destructive=True,
+    ),
+    ToolSpec(
+        delete_session,
+        "Delete a session",
+        "Forget a conversation: every stored request of a session. Shows what would go first.",
+        _OUTCOME,
+        destructive=True,
+    ),
+    ToolSpec(
+        delete_requests,
+        "Delete many requests",
+        "Clean up: forget a set of stored requests, by ids or by filter. Shows what would go first.",
+        _OUTCOME,
+        destructive=True,
+    ),
+)

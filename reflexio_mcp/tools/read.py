@@ -1,0 +1,144 @@
+"""Reading traffic: lists, and one request."""
+
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from reflexio_mcp.render.lists import RequestBudget, SessionBudget, page_of_requests, page_of_sessions
+from reflexio_mcp.render.request_page import inspected
+from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
+from reflexio_mcp.toolkit.parameters import (
+    AgentVersion,
+    Contains,
+    Cursor,
+    Detail,
+    EndTime,
+    Limit,
+    SessionId,
+    Source,
+    StartTime,
+    UserId,
+)
+from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filters import make_filter
+from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
+from reflexio_mcp.traffic.reading.listing import list_sessions as list_page_of_sessions
+from reflexio_mcp.traffic.reading.lookup import get_request as get_one
+
+__all__ = ["SPECS"]
+
+
+async def list_sessions(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
+    limit: Limit = 20,
+    cursor: Cursor = "",
+) -> CallToolResult:
+    scope = scope_of(call)
+    asked = make_filter(
+        scope,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+    )
+    after = open_cursor(scope, cursor, "sessions", asked) if cursor else None
+    wanted = after.filter if after else asked
+    budget = SessionBudget(masked=hides(call, detail))
+    async with ProgressReporter(call).steady("looking through"):
+        page = await list_page_of_sessions(
+            scope, wanted, limit=limit, budget=budget, asked=asked, after=after
+        )
+    return answer(page_of_sessions(budget, page, wanted.describe()))
+
+
+async def list_requests(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    detail: Detail = "summary",
+    limit: Limit = 20,
+    cursor: Cursor = "",
+) -> CallToolResult:
+    scope = scope_of(call)
+    asked = make_filter(
+        scope,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+    )
+    after = open_cursor(scope, cursor, "requests", asked) if cursor else None
+    wanted = after.filter if after else asked
+    budget = RequestBudget(full=detail == "full", masked=hides(call, detail))
+    async with ProgressReporter(call).steady("looking through"):
+        page = await list_page_of_requests(
+            scope, wanted, limit=limit, budget=budget, asked=asked, after=after
+        )
+    return answer(page_of_requests(budget, page, wanted.describe()))
+
+
+async def get_request(
+    call: Call,
+    request_id: str,
+    detail: Annotated[Literal["full", "masked"], Field()] = "full",
+    cursor: Cursor = "",
+) -> CallToolResult:
+    item, learning = await get_one(scope_of(call), request_id)
+    return answer(inspected(item, learning, cursor, masked=hides(call, detail)))
+
+
+_PAGE = {"notice": STRING, "returned": INTEGER, "sessions": OBJECTS, "cursor": STRING}
+
+SPECS = (
+    ToolSpec(
+        list_sessions,
+        "List sessions",
+        "See remembered conversations: one row a session with user, counts, times, sources, first words.",
+        obj("notice returned sessions", **_PAGE),
+        read_only=True,
+    ),
+    ToolSpec(
+        list_requests,
+        "List requests",
+        "See what was sent to memory: stored requests grouped by session, newest first.",
+        obj("notice returned sessions", **_PAGE),
+        read_only=True,
+    ),
+    ToolSpec(
+        get_request,
+        "Get a request",
+        "Read one stored request with its interactions and the state of its learning.",
+        obj(
+            "notice request_id interactions",
+            notice=STRING,
+            session_id=STRING,
+            request_id=STRING,
+            interactions=OBJECTS,
+            learning_status=STRING,
+            cursor=STRING,
+        ),
+        read_only=True,
+    ),
+)

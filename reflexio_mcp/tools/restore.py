@@ -1,0 +1,66 @@
+"""Undoing a deletion from its recovery copy."""
+
+from typing import Annotated
+
+import anyio.to_thread
+from mcp.types import CallToolResult
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from reflexio_mcp.render.restoring import copies_listed, restored
+from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.subscriptions import Changed
+from reflexio_mcp.traffic.deletion.restore import restore
+
+__all__ = ["SPECS"]
+
+
+async def restore_requests(
+    call: Call,
+    copy_id: Annotated[str, Field(description="from the receipt; empty lists the copies")] = "",
+    request_ids: Annotated[list[str] | SkipJsonSchema[None], Field(description="only these")] = None,
+    evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,
+) -> CallToolResult:
+    app, scope = app_of(call), scope_of(call)
+    copies, owner = app.doors.safeguards.copies, app.doors.codes(scope).scope
+    await anyio.to_thread.run_sync(copies.prune)
+    if not copy_id.strip():
+        return answer(copies_listed(await anyio.to_thread.run_sync(copies.of, owner)))
+    reporter = ProgressReporter(call)
+    async with reporter.steady("restoring"):
+        done = await restore(
+            scope,
+            copies,
+            owner,
+            copy_id,
+            request_ids or (),
+            evaluation_only=evaluation_only,
+            seconds=app.settings.wait_timeout,
+            progress=reporter,
+        )
+    app.subscriptions.tell(
+        scope, [Changed(one.session_id, one.request_id, one.user_id) for one in done.stored]
+    )
+    return answer(restored(done, evaluation_only=evaluation_only))
+
+
+SPECS = (
+    ToolSpec(
+        restore_requests,
+        "Restore deleted requests",
+        "Undo a deletion: store again what its recovery copy holds, under the same ids.",
+        obj(
+            "status",
+            status=STRING,
+            copies=OBJECTS,
+            copy_id=STRING,
+            restored=INTEGER,
+            counts=OBJECT,
+            outcomes=OBJECT,
+            lost=STRING,
+            next=STRING,
+        ),
+    ),
+)

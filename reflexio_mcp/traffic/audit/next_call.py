@@ -1,0 +1,127 @@
+"""From a finding to the call that acts on it, with its exact arguments."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
+from reflexio_mcp.traffic.audit.findings import Next
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["Offer", "next_call"]
+
+ID_CHARS: Final = 800
+"""Room for ids in one call's arguments, where no filter can select the finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the caller can call: the names of the tools, and whether `user_id` is one of their arguments."""
+
+    tools: frozenset[str]
+    takes_user: bool = True
+
+
+def next_call(found: Found, wanted: TrafficFilter, offer: Offer) -> Next | None:
+    """The call to make about a finding: it selects exactly as many of its units as it says.
+
+    Returns:
+        `None` where no offered tool can help.
+    """
+    one = found.rule
+    window = _window(wanted, offer)
+    if one.id == "temporary-session":
+        window.pop("end_time", None)
+    deletes = one.remedy == "delete"
+    if one.selects and not wanted.contains:
+        arguments = window | {"contains": f"rule:{one.id}"}
+        if deletes and "delete_requests" in offer.tools:
+            return Next("delete_requests", arguments, found.count)
+        if not (deletes and offer.tools & _DELETIONS) and (
+            following := _listed(offer, arguments, found.count)
+        ):
+            return following
+    subjects = [subject for subject in found.subjects if _sayable(subject)]
+    if deletes and subjects and (following := _deleted(found, subjects, offer, window)):
+        return following
+    return _look(found, subjects, wanted, offer, window)
+
+
+_DELETIONS: Final = frozenset({"delete_request", "delete_session"})
+
+
+def _deleted(found: Found, subjects: list[str], offer: Offer, window: dict[str, Any]) -> Next | None:
+    if found.rule.unit == "request":
+        if "delete_requests" in offer.tools:
+            ids = _fitting(subjects)
+            return Next("delete_requests", {"request_ids": ids}, len(ids)) if ids else None
+        if "delete_request" in offer.tools:
+            return Next("delete_request", {"request_id": subjects[0]}, 1)
+    if found.rule.unit == "session" and "delete_session" in offer.tools:
+        user = {"user_id": window["user_id"]} if "user_id" in window else {}
+        return Next("delete_session", user | {"session_id": subjects[0]}, 1)
+    return None
+
+
+def _look(
+    found: Found, subjects: list[str], wanted: TrafficFilter, offer: Offer, window: dict[str, Any]
+) -> Next | None:
+    if found.rule.unit == "source":
+        # There is no filter for what has no source.
+        named = next((one for one in subjects if SOURCE_PATTERN.fullmatch(one)), "")
+        if not named:
+            return None
+        only = {"agent_version": DEFAULT_AGENT_VERSION} if found.rule.id == "unversioned" else {}
+        return _listed(offer, window | {"source": named} | only, 1)
+    if found.rule.unit == "period":
+        return _listed(offer, window, 1, first="list_sessions")
+    alone = found.rule.unit == "session" and subjects and not wanted.contains
+    if alone and (following := _listed(offer, window | {"session_id": subjects[0]}, 1)):
+        return following
+    ids = [one.request_id for one in found.examples if _sayable(one.request_id)]
+    if ids and "get_request" in offer.tools:
+        return Next("get_request", {"request_id": ids[0], "detail": "masked"}, 1)
+    if found.rule.id == "split-conversation" and _sayable(session := found.examples[0].session_id):
+        # Each of these sessions has one request.
+        return _listed(offer, window | {"session_id": session}, 1)
+    return None
+
+
+def _listed(
+    offer: Offer, arguments: dict[str, Any], selects: int, *, first: str = "list_requests"
+) -> Next | None:
+    for tool in (first, "list_requests", "list_sessions"):
+        if tool in offer.tools:
+            return Next(tool, arguments | {"detail": "masked"}, selects)
+    return None
+
+
+def _sayable(name: str) -> bool:
+    """Whether a call's argument can be exactly this: blanks around it are stripped, invisible letters are shown."""
+    return bool(name) and name.isprintable() and name == name.strip()
+
+
+def _window(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
+    # The audit's own window and not the finding's: what is a copy depends on what came before it.
+    given: dict[str, Any] = {
+        "user_id": wanted.user_id if offer.takes_user else "",
+        "session_id": wanted.session_id,
+        "source": wanted.source,
+        "agent_version": wanted.agent_version,
+        "start_time": iso(wanted.start) if wanted.start is not None else "",
+        "end_time": iso(wanted.end) if wanted.end is not None else "",
+        "contains": wanted.contains,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _fitting(ids: list[str]) -> list[str]:
+    chosen: list[str] = []
+    room = ID_CHARS
+    for one in ids:
+        room -= len(one) + 4
+        if room < 0:
+            break
+        chosen.append(one)
+    return chosen

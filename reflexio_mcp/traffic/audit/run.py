@@ -1,0 +1,175 @@
+"""One pass over a filter's traffic: what it holds, and what is wrong with it."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import anyio.lowlevel
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.audit.findings import Finding, NotRun
+from reflexio_mcp.traffic.audit.learning import LearningChecks
+from reflexio_mcp.traffic.audit.next_call import Offer, next_call
+from reflexio_mcp.traffic.audit.overview import DAY, Overview
+from reflexio_mcp.traffic.content import content_chars
+from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.rules import secrets
+from reflexio_mcp.traffic.rules.content import NearlyEmpty, Planted
+from reflexio_mcp.traffic.rules.duplicates import Duplicates
+from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.rules.sessions import (
+    SessionSeen,
+    SharedSessions,
+    SplitConversations,
+    TemporarySessions,
+)
+from reflexio_mcp.traffic.rules.sources import TestTraffic, Unversioned, VolatileSources
+from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.steps import Pace
+
+__all__ = ["DEFAULT_SECONDS", "Audit", "run_audit"]
+
+DEFAULT_SECONDS: Final = 7 * DAY
+
+SESSIONS_AT_ONCE: Final = 100
+"""Sessions read at a time: what is held in memory besides the counters."""
+
+REQUESTS_A_TURN: Final = 100
+
+Progress = Callable[[str, int, int | None], Awaitable[None]]
+
+
+class Detector(Protocol):
+    """One rule or two at work: sees each request, then each session, keeps what is found."""
+
+    @property
+    def founds(self) -> list[Found]: ...
+
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        """Look at a request; yields where it may be interrupted."""
+        ...
+
+    def session(self, seen: SessionSeen) -> Iterator[None]:
+        """Look at a whole session; yields as well."""
+        ...
+
+    def finish(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Args:
+        filter: what was looked at, its times resolved and its end frozen.
+        overview: the numbers.
+        findings: the gravest first.
+        not_run: rules that could not be applied.
+    """
+
+    filter: TrafficFilter
+    overview: Overview
+    findings: tuple[Finding, ...]
+    not_run: tuple[NotRun, ...]
+
+
+async def run_audit(
+    scope: Scope,
+    wanted: TrafficFilter,
+    *,
+    offer: Offer,
+    progress: Progress | None = None,
+    now: float | None = None,
+) -> Audit:
+    """Audit everything a filter selects, in one pass and bounded memory.
+
+    Args:
+        wanted: the filter; without a start it begins 7 days ago.
+        offer: the tools that following calls may name.
+        progress: told how many requests were looked at.
+        now: the present, epoch seconds (the clock when `None`).
+    """
+    moment = int(time.time() if now is None else now)
+    if wanted.start is None:
+        wanted = replace(wanted, start=max(0, (wanted.end or moment) - DEFAULT_SECONDS))
+    overview = Overview()
+    learning = LearningChecks(moment)
+    detectors: list[Detector] = [
+        TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), SplitConversations(),
+        NearlyEmpty(), Planted(), Duplicates(),
+    ]  # fmt: skip
+    not_run: list[NotRun] = []
+    if secrets.available():
+        detectors.append(secrets.Secrets())
+    else:
+        not_run.append(NotRun("probable-secret", secrets.MISSING))
+    if is_part_of_sessions(wanted):
+        not_run.append(NotRun("temporary-session", PART_OF_SESSIONS))
+    else:
+        detectors.append(TemporarySessions(moment))
+    if wanted.user_id:
+        not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
+    await _pass(scope, wanted, overview, learning, detectors, progress)
+    if progress:
+        await progress("checked the learning of", 0, None)
+    if learning.candidates and (reason := await learning.ask(scope, overview)):
+        not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
+    founds = {found.rule.id: found for one in detectors for found in one.founds}
+    founds |= {found.rule.id: found for found in learning.founds}
+    frozen = replace(wanted, end=overview.last if overview.requests else wanted.end)
+    findings = [
+        _finding(founds[one.id], frozen, offer) for one in RULES if one.id in founds and founds[one.id].count
+    ]
+    return Audit(frozen, overview, tuple(findings), tuple(not_run))
+
+
+async def _pass(
+    scope: Scope,
+    wanted: TrafficFilter,
+    overview: Overview,
+    learning: LearningChecks,
+    detectors: list[Detector],
+    progress: Progress | None,
+) -> None:
+    pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
+    pace, requests_left = Pace(), REQUESTS_A_TURN
+    async for session_slice in pager.slices():
+        matching = await wanted.pick_in_turns(session_slice.requests)
+        if not matching:
+            continue
+        overview.sessions += 1
+        for item in matching:
+            chars = content_chars(item)
+            overview.add(item, chars)
+            learning.request(item)
+            for detector in detectors:
+                for _ in detector.request(item):
+                    await anyio.lowlevel.checkpoint()
+            requests_left -= 1
+            if pace.due(chars) or requests_left <= 0:
+                requests_left = REQUESTS_A_TURN
+                await anyio.lowlevel.checkpoint()
+                if progress:
+                    await progress("looked at", overview.requests, None)
+        seen = SessionSeen(session_slice.session_id, matching)
+        for detector in detectors:
+            for _ in detector.session(seen):
+                await anyio.lowlevel.checkpoint()
+    for detector in detectors:
+        detector.finish()
+
+
+def _finding(found: Found, wanted: TrafficFilter, offer: Offer) -> Finding:
+    return Finding(
+        rule=found.rule,
+        count=found.count,
+        subjects=tuple(found.subjects),
+        examples=tuple(found.examples),
+        notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
+        next=next_call(found, wanted, offer),
+        start=found.start,
+        end=found.end,
+    )

@@ -1,0 +1,250 @@
+"""Acting on a plan, and the receipt that says what came of it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
+from reflexio_mcp.rest.models import DeleteReply
+from reflexio_mcp.traffic.deletion.plan import Plan
+from reflexio_mcp.traffic.deletion.verify import read_again
+from reflexio_mcp.traffic.learnings import Learned, delete_learned, find_learned
+from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["OUTCOMES", "Outcome", "Receipt", "execute"]
+
+BATCH: Final = 2_000
+"""Ids in one call: few enough for a call's time limit, enough to cost no time themselves."""
+
+FRESH_SECONDS: Final = 5.0
+"""A reading that began longer ago is made again before anything is deleted on its word."""
+
+Outcome = Literal[
+    "deleted", "erased_from_copies", "still_present", "not_allowed", "changed", "unknown", "not_found"
+]
+"""What became of one id. `changed` is an id that another request has taken since the plan: that one is left alone.
+`unknown` is said only where the re-read itself failed."""
+
+OUTCOMES: Final[tuple[Outcome, ...]] = (
+    "deleted",
+    "erased_from_copies",
+    "still_present",
+    "not_allowed",
+    "changed",
+    "unknown",
+    "not_found",
+)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a deletion did, from a re-read and not from the service's word.
+
+    Args:
+        plan: what was planned.
+        outcomes: what became of each id, those not found included.
+        failure: what stopped it half-way, if something did; its outcomes are as exact all the same.
+        by_others: how many of those that are gone had already been deleted by somebody else when this
+            deletion reached them. The service counts them and does not name them.
+        learned_gone: learnings that were there and are gone.
+        learned_left: learnings of the set that are (still) there; `None` when that could not be read.
+        correlation_ids: the service's ids of the calls that deleted.
+        copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
+        forgotten: older recovery copies from which the requests were taken out.
+        problems: what else went wrong, as sentences.
+    """
+
+    plan: Plan
+    outcomes: Mapping[str, Outcome]
+    failure: ReflexioError | None = None
+    by_others: int = 0
+    learned_gone: Learned | None = None
+    learned_left: Learned | None = None
+    correlation_ids: tuple[str, ...] = ()
+    copy_id: str = ""
+    kept_until: int = 0
+    forgotten: int = 0
+    problems: tuple[str, ...] = ()
+
+    def count(self, *outcomes: Outcome) -> int:
+        return sum(self._counts[one] for one in outcomes)
+
+    @cached_property
+    def _counts(self) -> Counter[Outcome]:
+        return Counter(self.outcomes.values())
+
+    def ids(self, outcome: Outcome) -> list[str]:
+        return [request_id for request_id, became in self.outcomes.items() if became == outcome]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything planned is gone."""
+        left = self.count("still_present", "not_allowed", "changed", "unknown")
+        learned = self.plan.include_learnings and (self.learned_left is None or self.learned_left.count > 0)
+        return self.failure is None and left == 0 and not learned
+
+
+async def execute(
+    scope: Scope,
+    plan: Plan,
+    *,
+    only: Collection[str] | None = None,
+    changed: Collection[str] = (),
+    read_at: float | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Receipt:
+    """Delete exactly the planned requests and read again what is there.
+
+    Always by id: a call for a whole session would also take what has arrived since the plan, and everybody
+    else's requests in it. An id may have been taken by another request since, so nothing is deleted on the word
+    of a reading that is not fresh. Learnings go first: once its requests are gone, they could not be found any more.
+
+    Args:
+        plan: the set; those it did not find stay `not_found`.
+        only: the planned ids that may go (all when `None`); the others were seen to be gone already.
+        changed: the planned ids that were seen to be another request's.
+        read_at: when the reading that found them began, by `clock`; `None` when somebody else had time since.
+        progress: told after every batch.
+        clock: monotonic seconds.
+
+    Returns:
+        The receipt. A failure of the service half-way does not raise: it is in the receipt, with what is gone
+        and what is not.
+
+    Raises:
+        ReflexioError: what is there could not be read again; nothing was deleted.
+    """
+    ids = [one for one in plan.ids if only is None or one in only]
+    act = Execution(scope, plan, changed)
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    if plan.include_learnings:
+        await act.delete_learnings()
+    for number, batch in enumerate(batches):
+        if act.failure:
+            break
+        if read_at is None or clock() - read_at > FRESH_SECONDS:
+            batch = await act.still_same(batch)
+        if batch:
+            await act.delete(batch)
+        if progress:
+            await progress("deleted", min((number + 1) * BATCH, len(ids)), len(ids))
+    outcomes = await act.outcomes(ids, progress)
+    if plan.include_learnings and act.failure is None:
+        # What was still being learned when the requests went.
+        await act.delete_learnings(late=True)
+    return Receipt(
+        plan,
+        outcomes,
+        act.failure,
+        by_others=act.by_others,
+        learned_gone=act.learned_gone,
+        learned_left=act.learned_left,
+        correlation_ids=tuple(act.correlation_ids),
+    )
+
+
+class Execution:
+    def __init__(self, scope: Scope, plan: Plan, changed: Collection[str]) -> None:
+        self._scope = scope
+        self._plan = plan
+        self._changed = set(changed)
+        self._gone_before: set[str] = set()
+        self._sent: set[str] = set()
+        self._begun = False
+        self.failure: ReflexioError | None = None
+        self.by_others = 0
+        self.learned_gone: Learned | None = None
+        self.learned_left: Learned | None = None if plan.include_learnings else plan.learned
+        self.correlation_ids: list[str] = []
+
+    async def still_same(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that are still what was planned.
+
+        Raises:
+            ReflexioError: it could not be read, and nothing was deleted so far.
+        """
+        try:
+            found = await read_again(self._scope, self._plan.part(set(ids)))
+        except ReflexioError as error:
+            if not self._begun:
+                # A read so far, whatever this class of failure says of a write.
+                error.effect = "none"
+                raise
+            self.failure = error
+            return []
+        self._changed |= found.changed
+        self._gone_before.update(one for one in ids if one not in found.same and one not in found.changed)
+        return [one for one in ids if one in found.same]
+
+    async def delete(self, ids: list[str]) -> None:
+        self._begun = True
+        self._sent.update(ids)
+        try:
+            reply = await self._scope.client.delete_requests_by_ids(ids)
+        except ReflexioError as error:
+            self.failure = error
+            if error.correlation_id:
+                self.correlation_ids.append(error.correlation_id)
+            return
+        self._note(reply, ids)
+
+    def _note(self, reply: DeleteReply, ids: list[str]) -> None:
+        if reply.correlation_id:
+            self.correlation_ids.append(reply.correlation_id)
+        if reply.deleted_count is None:
+            return
+        count = min(max(reply.deleted_count, 0), len(ids))
+        if count == 0:
+            # Every one of them was gone before, so none of them is ours.
+            self._gone_before.update(ids)
+        else:
+            self.by_others += len(ids) - count
+
+    async def outcomes(self, ids: list[str], progress: Progress | None) -> dict[str, Outcome]:
+        """What became of each planned id, in the plan's order, those not found last."""
+        left: Outcome = "not_allowed" if isinstance(self.failure, NotAuthorized) else "still_present"
+        became: dict[str, Outcome] = dict.fromkeys(self._plan.ids, "not_found")
+        try:
+            found = await read_again(self._scope, self._plan.part(set(ids)), progress=progress)
+            self._changed |= found.changed
+            for one in ids:
+                if one in found.same:
+                    became[one] = left
+                elif one in self._sent and one not in self._gone_before:
+                    became[one] = "deleted"
+        except ReflexioError as error:
+            self.failure = self.failure or error
+            became.update((one, "unknown") for one in ids if one not in self._gone_before)
+        became.update((one, "changed") for one in self._plan.ids if one in self._changed)
+        became.update(dict.fromkeys(self._plan.not_found, "not_found"))
+        return became
+
+    def _ids_by_user(self) -> dict[str, list[str]]:
+        """Whose learnings these are: what was learned from a request that took an id is not among them."""
+        by_user = {
+            user: [one for one in ids if one not in self._changed]
+            for user, ids in self._plan.ids_by_user.items()
+        }
+        return {user: ids for user, ids in by_user.items() if ids}
+
+    async def delete_learnings(self, *, late: bool = False) -> None:
+        planned = self._plan.learned or Learned()
+        try:
+            if late:
+                planned = await find_learned(self._scope, self._ids_by_user())
+            self.learned_left = planned
+            if planned.count:
+                self._begun = True
+                await delete_learned(self._scope, planned)
+                self.learned_left = await find_learned(self._scope, self._ids_by_user())
+        except ReflexioError as error:
+            self.failure = error
+            self.learned_left = None
+            return
+        gone = planned.without(self.learned_left)
+        self.learned_gone = gone.joined(self.learned_gone or Learned())

@@ -1,0 +1,278 @@
+"""What a deletion would take, looked up and not guessed."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.limits import MAX_DELETE_IDS
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.content import first_words
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.learnings import Learned, find_learned
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import SESSIONS_AT_ONCE, Progress, read_set, require_id
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = [
+    "WORDS_SHOWN",
+    "Plan",
+    "PlannedRequest",
+    "Progress",
+    "mark_of",
+    "plan_filter",
+    "plan_ids",
+    "plan_session",
+    "planned_request",
+    "read_matching",
+    "with_learned",
+]
+
+USERS_COUNTED: Final = 50
+"""Users whose learnings a plan counts when they are not to be removed."""
+
+WORDS_SHOWN: Final = 5
+"""Requests whose first words a plan can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """One request that would go. `created_at` is epoch seconds."""
+
+    request_id: str
+    user_id: str
+    session_id: str
+    source: str
+    agent_version: str
+    created_at: int
+    interactions: int
+    first_words: str
+
+    @property
+    def mark(self) -> str:
+        """What tells the request apart from another one that took its id, as `mark_of`."""
+        return _mark(self.created_at, self.interactions, self.user_id, self.session_id)
+
+
+def mark_of(item: RequestWithInteractions) -> str:
+    """What tells a stored request apart from another one that took its id."""
+    request = item.request
+    return _mark(request.created_at, len(item.interactions), request.user_id, request.session_id)
+
+
+def _mark(created_at: int, interactions: int, user_id: str, session_id: str) -> str:
+    return json.dumps([created_at, interactions, user_id, session_id])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Exactly what a deletion would take.
+
+    Args:
+        what: the target in words.
+        requests: the stored requests, newest first.
+        kept: requests that are stored no more and that only recovery copies hold, from which they go.
+        not_found: ids that were asked for and that this caller cannot see.
+        wanted: the filter that selects the set, when it was not given by ids.
+        everything: the caller asked for all there is.
+        include_learnings: what was learned from the set goes too.
+        erase: no recovery copy is kept.
+        learned: what was learned from the set; `None` when that could not be read.
+    """
+
+    what: str
+    requests: tuple[PlannedRequest, ...]
+    kept: tuple[PlannedRequest, ...] = ()
+    not_found: tuple[str, ...] = ()
+    wanted: TrafficFilter | None = None
+    everything: bool = False
+    include_learnings: bool = False
+    erase: bool = False
+    learned: Learned | None = None
+    ids: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(item.request_id for item in self.requests))
+
+    @property
+    def goes(self) -> tuple[PlannedRequest, ...]:
+        """All that would go, stored or only kept."""
+        return (*self.requests, *self.kept)
+
+    @property
+    def interactions(self) -> int:
+        return sum(item.interactions for item in self.goes)
+
+    @property
+    def first(self) -> int:
+        return min(item.created_at for item in self.goes)
+
+    @property
+    def last(self) -> int:
+        return max(item.created_at for item in self.goes)
+
+    @property
+    def users(self) -> int:
+        """How many users lose something."""
+        return len({item.user_id for item in self.goes})
+
+    @cached_property
+    def marks(self) -> dict[str, str]:
+        """Each id with what tells the request apart from another one that took its id."""
+        return {item.request_id: item.mark for item in self.requests} | {
+            item.request_id: f"kept {item.mark}" for item in self.kept
+        }
+
+    @property
+    def flags(self) -> str:
+        """What else was agreed to and must not change."""
+        chosen = (("learnings", self.include_learnings), ("erase", self.erase))
+        return ",".join(name for name, given in chosen if given)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the set and its flags, to tell two plans of the same size apart."""
+        parts = [self.flags, *sorted(f"{one}\0{mark}" for one, mark in self.marks.items())]
+        digest = hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{digest[:4]}-{digest[4:8]}-{digest[8:12]}-{digest[12:16]}".upper()
+
+    @cached_property
+    def ids_by_user(self) -> dict[str, list[str]]:
+        by_user: defaultdict[str, list[str]] = defaultdict(list)
+        for item in self.goes:
+            by_user[item.user_id].append(item.request_id)
+        return by_user
+
+    @cached_property
+    def places(self) -> list[TrafficFilter]:
+        """The filters that select the set and as little else as can be told: by time, or by session."""
+        times = [item.created_at for item in self.requests]
+        bounded = replace(
+            self.wanted or TrafficFilter(), start=min(times), end=max(times), agent_version="", contains=""
+        )
+        spans: dict[str, tuple[int, int]] = {}
+        for item in self.requests:
+            low, high = spans.get(item.session_id, (item.created_at, item.created_at))
+            spans[item.session_id] = (min(low, item.created_at), max(high, item.created_at))
+        # A set given by ids tells nothing about what else lies in its time; its sessions do.
+        if self.wanted is None and len(spans) * SESSIONS_AT_ONCE <= len(self.requests):
+            return [TrafficFilter(session_id=one, start=low, end=high) for one, (low, high) in spans.items()]
+        if all(item.user_id == self.requests[0].user_id for item in self.requests):
+            bounded = replace(bounded, user_id=self.requests[0].user_id)
+        return [bounded]
+
+    def part(self, ids: Collection[str]) -> "Plan":
+        """The plan of some of its stored requests."""
+        return replace(
+            self,
+            requests=tuple(item for item in self.requests if item.request_id in ids),
+            kept=(),
+            not_found=(),
+        )
+
+    def count_by(self, name: str) -> list[tuple[str, int]]:
+        """How many requests a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
+        counts: Counter[str] = Counter(getattr(item, name) for item in self.goes)
+        return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def planned_request(item: RequestWithInteractions, *, words: bool = True) -> PlannedRequest:
+    """What a plan keeps of a request; without its first words where they are not `words` to show."""
+    request = item.request
+    return PlannedRequest(
+        request_id=request.request_id,
+        user_id=request.user_id,
+        session_id=request.session_id,
+        source=request.source,
+        agent_version=request.agent_version,
+        created_at=request.created_at,
+        interactions=len(item.interactions),
+        first_words=first_words(item) if words else "",
+    )
+
+
+def _plan(
+    what: str,
+    found: Sequence[PlannedRequest],
+    not_found: Sequence[str] = (),
+    wanted: TrafficFilter | None = None,
+) -> Plan:
+    ordered = sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True)
+    return Plan(what, tuple(ordered), not_found=tuple(not_found), wanted=wanted)
+
+
+async def plan_ids(
+    scope: Scope, request_ids: Sequence[str], *, what: str = "", progress: Progress | None = None
+) -> Plan:
+    """Look up a set of ids.
+
+    Raises:
+        InvalidInput: none, blank ones, or more than 10,000.
+    """
+    ids = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids))
+    if not 1 <= len(ids) <= MAX_DELETE_IDS:
+        raise InvalidInput("request_ids", f"takes 1 to {MAX_DELETE_IDS:,} ids; nothing was deleted.")
+    found: dict[str, PlannedRequest] = {}
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        found.update((item.request.request_id, planned_request(item)) for item in items)
+
+    await read_set(scope, ids, take, progress=progress)
+    missing = [one for one in ids if one not in found]
+    return _plan(what or f"{len(ids):,} request ids", list(found.values()), missing)
+
+
+async def plan_session(
+    scope: Scope, session_id: str, user_id: str = "", *, progress: Progress | None = None
+) -> Plan:
+    """Look up a session: everybody's requests in it, or one user's."""
+    session_id = require_id("session_id", session_id)
+    wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id.strip()))
+    found = await read_matching(scope, wanted, progress=progress)
+    return _plan(f"session {session_id}", found, wanted=wanted)
+
+
+async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
+    """Look up everything a filter selects."""
+    found = await read_matching(scope, wanted, progress=progress)
+    return _plan(f"every request with {wanted.describe()}", found, wanted=wanted)
+
+
+async def with_learned(scope: Scope, plan: Plan) -> Plan:
+    """The plan with what was learned from its requests.
+
+    Raises:
+        ReflexioError: it could not be read, and is to be removed too.
+    """
+    if not plan.goes:
+        return plan
+    most = None if plan.include_learnings else USERS_COUNTED
+    try:
+        return replace(plan, learned=await find_learned(scope, plan.ids_by_user, most_users=most))
+    except ReflexioError:
+        if plan.include_learnings:
+            raise
+        return plan
+
+
+async def read_matching(
+    scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None
+) -> list[PlannedRequest]:
+    """Everything a filter selects, contents dropped as they are read."""
+    found: list[PlannedRequest] = []
+    sessions = 0
+    pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
+    async for session_slice in pager.slices():
+        matching = await wanted.pick_in_turns(session_slice.requests)
+        # The newest requests are in the first sessions, and no other's words are ever shown.
+        shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
+        sessions += bool(matching)
+        found += [planned_request(item, words=index < shown) for index, item in enumerate(matching)]
+        if progress:
+            await progress("looked up", pager.requests_seen, None)
+    return found

@@ -1,0 +1,1 @@
+"""Finding and listing what is stored."""

@@ -1,0 +1,167 @@
+"""One filter for lists, audits and deletions."""
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import anyio.lowlevel
+
+from reflexio_mcp.rest.limits import SOURCE_PATTERN
+from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.search import check_search, described, search
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.steps import at_once, in_turns
+from reflexio_mcp.traffic.times import iso, parse_time
+
+__all__ = ["PART_OF_SESSIONS", "TrafficFilter", "is_part_of_sessions", "make_filter"]
+
+SOURCE_ACCEPTS = (
+    "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficFilter:
+    """Which requests. Empty strings and `None` do not filter; times are epoch seconds, both inclusive.
+
+    The API filters by all but `agent_version` and `contains`, which are looked at here while paging.
+    """
+
+    user_id: str = ""
+    session_id: str = ""
+    source: str = ""
+    agent_version: str = ""
+    start: int | None = None
+    end: int | None = None
+    contains: str = ""
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether something must be filtered here that the API cannot."""
+        return bool(self.agent_version or self.contains)
+
+    def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
+        """The API's part of the filter; `end`, when given, replaces the filter's own."""
+        return RequestQuery(
+            user_id=self.user_id or None,
+            session_id=self.session_id or None,
+            source=self.source or None,
+            start_time=self.start,
+            end_time=self.end if end is None else end,
+            top_k=top_k,
+            offset=offset,
+        )
+
+    def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
+        """Those of one session's requests (newest first) that pass the whole filter, the API's part included.
+
+        What `contains` looks for may need the whole session: a copy is one only beside its original.
+        """
+        return at_once(self._steps(items))
+
+    async def pick_in_turns(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
+        """As `pick`, in steps: looking for something in megabytes of text keeps nobody waiting."""
+        picked = await in_turns(self._steps(items))
+        if self.contains:
+            await anyio.lowlevel.checkpoint()
+        return picked
+
+    def _steps(
+        self, items: Sequence[RequestWithInteractions]
+    ) -> Generator[None, None, list[RequestWithInteractions]]:
+        picked = [item for item in items if self.matches_request(item.request)]
+        return list((yield from search(self.contains)(picked))) if self.contains else picked
+
+    def matches(self, item: RequestWithInteractions) -> bool:
+        """Whether one request passes, looked at without the rest of its session."""
+        return bool(self.pick([item]))
+
+    def matches_request(self, request: StoredRequest) -> bool:
+        """The part of `pick` that needs no interactions."""
+        return (
+            (not self.user_id or request.user_id == self.user_id)
+            and (not self.session_id or request.session_id == self.session_id)
+            and (not self.source or request.source == self.source)
+            and (not self.agent_version or request.agent_version == self.agent_version)
+            and (self.start is None or request.created_at >= self.start)
+            and (self.end is None or request.created_at <= self.end)
+        )
+
+    def describe(self) -> str:
+        """The filter in words, for a plan or an empty result."""
+        parts = [
+            f"{name} {value}"
+            for name, value in (
+                ("user", self.user_id),
+                ("session", self.session_id),
+                ("source", self.source),
+                ("agent version", self.agent_version),
+            )
+            if value
+        ]
+        if self.start is not None:
+            parts.append(f"from {iso(self.start)}")
+        if self.end is not None:
+            parts.append(f"until {iso(self.end)}")
+        if self.contains:
+            parts.append(f"containing {described(self.contains)}")
+        return ", ".join(parts) or "no filter"
+
+
+PART_OF_SESSIONS = (
+    "whether a session is over shows only in all of it, without source, agent_version, contains and end_time"
+)
+
+
+def is_part_of_sessions(wanted: TrafficFilter) -> bool:
+    """Whether a filter may leave out the newest requests of a session that it selects from."""
+    return bool(wanted.source or wanted.agent_version or wanted.contains or wanted.end is not None)
+
+
+def make_filter(
+    scope: Scope,
+    *,
+    user_id: str = "",
+    session_id: str = "",
+    source: str = "",
+    agent_version: str = "",
+    start_time: str = "",
+    end_time: str = "",
+    contains: str = "",
+    now: float | None = None,
+) -> TrafficFilter:
+    """Check the arguments of a list, audit or delete and make the filter.
+
+    Args:
+        scope: whose user wins over `user_id`.
+        start_time, end_time: ISO 8601 or an age; both inclusive.
+        contains: words in any case, or what `searching` knows besides: a fingerprint, a rule, a size.
+        now: the present in epoch seconds (the clock when `None`).
+
+    Raises:
+        InvalidInput: one sentence naming the argument and what it accepts.
+    """
+    now = time.time() if now is None else now
+    source = source.strip()
+    if source and not SOURCE_PATTERN.fullmatch(source):
+        raise InvalidInput("source", SOURCE_ACCEPTS)
+    start = parse_time("start_time", start_time, now=now) if start_time.strip() else None
+    end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
+    if start is not None and end is not None and end < start:
+        raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
+    check_search(contains.strip(), masked=scope.masked)
+    made = TrafficFilter(
+        user_id=scope.user(user_id.strip()),
+        session_id=session_id.strip(),
+        source=source,
+        agent_version=agent_version.strip(),
+        start=start,
+        end=end,
+        contains=contains.strip(),
+    )
+    if made.contains == "rule:temporary-session" and is_part_of_sessions(replace(made, contains="")):
+        raise InvalidInput(
+            "contains", f"rule:temporary-session does not go with these filters: {PART_OF_SESSIONS}."
+        )
+    return made

@@ -1,0 +1,215 @@
+"""Looking up stored requests by id: one of them with where its learning stands, or a set the cheapest way.
+
+The API looks up one id a call. A set of thousands is mostly close together, in a few sessions or one period. It is
+then read in pages of sessions, and what such a reading does not find is looked up one by one, so that the answer is
+exact whichever way was taken.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+
+from reflexio_mcp.rest.errors import NotFound
+from reflexio_mcp.rest.models import LearningStatus, RequestQuery, RequestWithInteractions
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = [
+    "FEW",
+    "SESSIONS_AT_ONCE",
+    "Progress",
+    "Take",
+    "find_request",
+    "get_request",
+    "learning_of",
+    "read_set",
+    "require_id",
+]
+
+LOOKUPS_AT_ONCE: Final = 8
+"""Single look-ups in flight: enough to hide a network's latency, few enough for a small server."""
+
+SESSIONS_AT_ONCE: Final = 100
+
+FEW: Final = 24
+"""Up to here a set is looked up one by one without further thought."""
+
+SAMPLE: Final = 16
+"""Ids looked up to learn where a set is."""
+
+SPARE_ROWS: Final = 2_000
+"""Requests a reading may see beyond four times what it looks for, before it is given up."""
+
+Progress = Callable[[str, int, int | None], Awaitable[None]]
+"""Told what is being done, how far it is and how much there is in all (`None` when that is not known)."""
+
+Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
+"""Given the requests that were found, a few at a time, each once."""
+
+
+def require_id(field: str, text: str) -> str:
+    """An id without surrounding blanks.
+
+    Raises:
+        InvalidInput: nothing is left.
+    """
+    if not (text := text.strip()):
+        raise InvalidInput(field, "must not be blank.")
+    return text
+
+
+async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
+    """The stored request with that id if this caller may see it, else `None`."""
+    query = RequestQuery(request_id=request_id, user_id=scope.user_id or None, top_k=1)
+    page = await scope.client.get_requests(query)
+    for group in page.sessions:
+        for item in group.requests:
+            if item.request.request_id == request_id and scope.covers(item.request.user_id):
+                return item
+    return None
+
+
+async def learning_of(scope: Scope, request_id: str) -> LearningStatus | None:
+    """Where the learning of a request stands; `None` when the service does not know."""
+    try:
+        return await scope.client.learning_status(request_id)
+    except NotFound:
+        return None
+
+
+async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInteractions, LearningStatus | None]:
+    """One request with its interactions, and where its learning stands.
+
+    Raises:
+        InvalidInput: the id is blank.
+        NotStored: nothing with that id is visible to this caller.
+    """
+    request_id = require_id("request_id", request_id)
+    item = await find_request(scope, request_id)
+    if item is None:
+        raise NotStored(
+            f"No request {request_id[:80]!r} is stored{_whose(scope)}. Find ids with list_requests."
+        )
+    return item, await learning_of(scope, request_id)
+
+
+def _whose(scope: Scope) -> str:
+    return f" for user {scope.user_id!r}" if scope.user_id else ""
+
+
+async def read_set(
+    scope: Scope,
+    ids: Sequence[str],
+    take: Take,
+    *,
+    places: Sequence[TrafficFilter] = (),
+    progress: Progress | None = None,
+) -> None:
+    """Read those of `ids` that are stored and visible to this caller.
+
+    Args:
+        ids: the request ids, each once.
+        take: given what was found.
+        places: filters that together are known to select the whole set, wherever it still exists. Empty when
+            nothing is known about it.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    search = _Search(scope, ids, take, progress)
+    if places:
+        if len(search.left) > FEW and len(places) * 4 <= len(search.left) and await search.pager(places):
+            return
+    elif len(search.left) > FEW:
+        for where in await search.sample():
+            if len(search.left) <= FEW:
+                break
+            await search.pager([where])
+        everything = TrafficFilter(user_id=scope.user_id)
+        if len(search.left) > FEW and await search.pager([everything]):
+            return
+    await search.one_by_one(list(search.left))
+
+
+class _Search:
+    def __init__(self, scope: Scope, ids: Sequence[str], take: Take, progress: Progress | None) -> None:
+        self._scope = scope
+        self._take = take
+        self._progress = progress
+        self._total = len(ids)
+        self.left = dict.fromkeys(ids)
+
+    async def pager(self, places: Iterable[TrafficFilter]) -> bool:
+        """Read some places; whether all of them were read to their end."""
+        budget = 4 * len(self.left) + SPARE_ROWS
+        for where in places:
+            pager = SessionPager(self._scope, where, batch=SESSIONS_AT_ONCE)
+            seen = 0
+            async with aclosing(pager.slices()) as slices:
+                async for session_slice in slices:
+                    await self._found(
+                        [one for one in session_slice.requests if one.request.request_id in self.left]
+                    )
+                    seen = pager.requests_seen
+                    if not self.left:
+                        return True
+                    if seen > budget:
+                        return False
+            budget -= seen
+        return True
+
+    async def sample(self) -> list[TrafficFilter]:
+        """Look up a few and say where the others may be: in their sessions, or in the time between them."""
+        ids = list(self.left)
+        found = await self.one_by_one(ids[:: max(1, len(ids) // SAMPLE)])
+        if not found:
+            return []
+        user = self._scope.user_id
+        sessions = {one.request.session_id for one in found}
+        times = [one.request.created_at for one in found]
+        places = [TrafficFilter(user_id=user, start=min(times), end=max(times))]
+        if len(sessions) * 2 <= len(found):
+            places[:0] = [TrafficFilter(user_id=user, session_id=one) for one in sorted(sessions)]
+        return places
+
+    async def one_by_one(self, ids: Sequence[str]) -> list[RequestWithInteractions]:
+        """Look up each; those not found are not `left` any more either."""
+        limiter = anyio.CapacityLimiter(LOOKUPS_AT_ONCE)
+        errors: list[Exception] = []
+        found: list[RequestWithInteractions] = []
+
+        async def look(request_id: str) -> None:
+            async with limiter:
+                if errors:
+                    return
+                try:
+                    if item := await find_request(self._scope, request_id):
+                        found.append(item)
+                        await self._found([item])
+                    self.left.pop(request_id, None)
+                    await self._tell()
+                except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
+                    errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for request_id in ids:
+                tasks.start_soon(look, request_id)
+        if errors:
+            raise errors[0]
+        return found
+
+    async def _found(self, items: list[RequestWithInteractions]) -> None:
+        if not items:
+            return
+        for one in items:
+            self.left.pop(one.request.request_id, None)
+        await self._take(items)
+        await self._tell()
+
+    async def _tell(self) -> None:
+        if self._progress:
+            await self._progress("looked up", self._total - len(self.left), self._total)

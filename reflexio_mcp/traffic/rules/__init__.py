@@ -1,0 +1,1 @@
+"""The audit's detectors and the table that declares them."""

@@ -1,0 +1,204 @@
+"""Rules about sessions: shared ones, temporary ones, and conversations that were cut into many."""
+
+import re
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.rules.found import Example, Found, example
+from reflexio_mcp.traffic.rules.names import is_temporary
+from reflexio_mcp.traffic.rules.table import rule
+
+__all__ = ["SessionSeen", "SharedSessions", "SplitConversations", "TemporarySessions"]
+
+TEMPORARY_OVER_SECONDS: Final = 24 * 3600
+"""A day after its last request nobody goes on with a scratch session."""
+
+SPLIT_TURNS: Final = 6
+"""Five short questions in a row happen; six that go on about the same thing are one conversation."""
+
+SPLIT_GAP_SECONDS: Final = 600
+"""Longest pause in which people still answer within the same conversation."""
+
+SPLIT_INTERACTIONS: Final = 2
+"""One turn: what was said and what was answered."""
+
+SPLIT_CONTINUITY: Final = 0.6
+"""Share of neighbouring turns that speak about the same words; unrelated questions seldom do."""
+
+TEMPLATE_SHARE: Final = 0.5
+"""Turns that begin with the same words: from here on it is a tool at work and not a conversation."""
+
+KEYS_KEPT: Final = 5_000
+"""Users whose run of sessions is followed at the same time; the longest unseen is closed first."""
+
+WORDS_KEPT: Final = 60
+
+_WORD = re.compile(r"[^\W\d_]{5,}")
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_COMMON: Final = frozenset(
+    zlib.crc32(word[:7].encode())
+    for word in _words(
+        "about above after again along already always another answer anything around asked because before being "
+        "below better between cannot change check could didn't different doesn't don't doing during either else "
+        "enough every example explain find first following found from getting given going great happy hello help "
+        "here instead issue just know later least let's like little longer looking make maybe means might minute "
+        "minutes much need needs never nothing often only other otherwise over people perhaps please possible "
+        "problem question really right same says second seems should show since some someone something sorry "
+        "still sure takes tell than thank thanks that their them then there these they thing things think this "
+        "those though three through today together tomorrow under until using usually want wanted wants what when "
+        "where whether which while whole will with without words works would write wrong year years yesterday "
+        "yours welcome course quick quickly simple short summary"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """One session as far as the audit's filter matches; requests newest first."""
+
+    session_id: str
+    requests: list[RequestWithInteractions]
+
+
+class SharedSessions:
+    """`shared-session`."""
+
+    def __init__(self) -> None:
+        self.founds = [Found(rule("shared-session"))]
+
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
+
+    def session(self, seen: SessionSeen) -> Iterator[None]:
+        first = seen.requests[0].request.user_id
+        other = next((item for item in seen.requests if item.request.user_id != first), None)
+        if other is not None:
+            self.founds[0].add(seen.session_id, other)
+        return iter(())
+
+    def finish(self) -> None: ...
+
+
+class TemporarySessions:
+    """`temporary-session`."""
+
+    def __init__(self, now: int) -> None:
+        self.founds = [Found(rule("temporary-session"))]
+        self._over = now - TEMPORARY_OVER_SECONDS
+
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
+
+    def session(self, seen: SessionSeen) -> Iterator[None]:
+        last = seen.requests[0]
+        if last.request.created_at <= self._over and is_temporary(seen.session_id):
+            self.founds[0].add(seen.session_id, last)
+            self.founds[0].span(seen.requests[-1].request.created_at)
+        return iter(())
+
+    def finish(self) -> None: ...
+
+
+def _topic(item: RequestWithInteractions) -> frozenset[int]:
+    words: set[int] = set()
+    for turn in item.interactions:
+        for match in _WORD.finditer(turn.content[:4_000].lower()):
+            words.add(zlib.crc32(match[0][:7].encode()))
+            if len(words) >= WORDS_KEPT:
+                break
+    return frozenset(words - _COMMON)
+
+
+def _beginning(item: RequestWithInteractions) -> str:
+    return " ".join(item.interactions[0].content[:80].lower().split()[:2])
+
+
+@dataclass
+class _Run:
+    """Sessions in a row of one caller, from the newest back."""
+
+    oldest: int
+    topic: frozenset[int]
+    waiting: list[Example] = field(default_factory=list[Example])
+    turns: int = 1
+    continued: int = 0
+    beginnings: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def is_split(self) -> bool:
+        return (
+            self.turns >= SPLIT_TURNS
+            and self.continued >= SPLIT_CONTINUITY * (self.turns - 1)
+            and max(self.beginnings.values()) < TEMPLATE_SHARE * self.turns
+        )
+
+
+class SplitConversations:
+    """`split-conversation`: the walk brings sessions newest first, so a run grows into the past."""
+
+    def __init__(self) -> None:
+        self.founds = [Found(rule("split-conversation"))]
+        self._runs: OrderedDict[tuple[str, str, str], _Run] = OrderedDict()
+
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
+
+    def session(self, seen: SessionSeen) -> Iterator[None]:
+        item = seen.requests[0]
+        request = item.request
+        key = (request.user_id, request.source, request.agent_version)
+        single = len(seen.requests) == 1 and 1 <= len(item.interactions) <= SPLIT_INTERACTIONS
+        run = self._runs.pop(key, None)
+        if not single:
+            if run:
+                self._close(run)
+            return iter(())
+        topic = _topic(item)
+        if run and run.oldest - request.created_at > SPLIT_GAP_SECONDS:
+            self._close(run)
+            run = None
+        if run is None:
+            run = _Run(request.created_at, topic)
+        else:
+            run.turns += 1
+            run.continued += bool(topic & run.topic)
+            run.oldest, run.topic = request.created_at, topic
+        self._keep(run, item)
+        self._runs[key] = run
+        if len(self._runs) > KEYS_KEPT:
+            self._close(self._runs.popitem(last=False)[1])
+        return iter(())
+
+    def _keep(self, run: _Run, item: RequestWithInteractions) -> None:
+        # Until it is long enough its turns wait here; from then on they are counted as they come.
+        run.waiting.append(example(item))
+        if len(run.beginnings) < WORDS_KEPT:
+            run.beginnings[_beginning(item)] += 1
+        if len(run.waiting) > 4 * SPLIT_TURNS:
+            if run.is_split:
+                self._count(run)
+            else:
+                run.waiting.clear()
+
+    def _count(self, run: _Run) -> None:
+        for one in run.waiting:
+            self.founds[0].note_example(one)
+        run.waiting.clear()
+
+    def _close(self, run: _Run) -> None:
+        if run.is_split:
+            self._count(run)
+
+    def finish(self) -> None:
+        for run in self._runs.values():
+            self._close(run)
+        self._runs.clear()

@@ -1,0 +1,52 @@
+"""What one caller may touch."""
+
+from dataclasses import dataclass
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.traffic.errors import InvalidInput
+
+__all__ = ["Scope"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A client and the user it is confined to; an empty `user_id` is everybody.
+
+    Every function of this room takes one, so that no read and no act can be written without its scope.
+
+    Args:
+        client: reaches what its key reaches.
+        user_id: the user, or empty.
+        caller: stands for the key where callers bring their own; empty where all share one.
+        masked: what is stored is not shown, and must not be found out by searching for words.
+    """
+
+    client: ReflexioClient
+    user_id: str = ""
+    caller: str = ""
+    masked: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Whose jobs, codes and caps these are: the key's stand-in and the user."""
+        return f"{self.caller}/{self.user_id}"
+
+    def user(self, asked: str) -> str:
+        """The user a call is about.
+
+        Args:
+            asked: the user the caller named, or empty.
+
+        Returns:
+            The scope's user where there is one, else `asked`.
+
+        Raises:
+            InvalidInput: the caller named somebody outside the scope.
+        """
+        if self.user_id and asked and asked != self.user_id:
+            raise InvalidInput("user_id", "is fixed by this server's configuration; leave it out.")
+        return self.user_id or asked
+
+    def covers(self, user_id: str) -> bool:
+        """Whether a stored request of `user_id` is visible here."""
+        return not self.user_id or user_id == self.user_id
