@@ -1,12 +1,10 @@
-"""Which Reflexio: the one at a URL, or the embedded store in this process."""
+"""Opens the backend: Reflexio at a URL, or the embedded store in this process."""
 
-import contextlib
-import os
 import secrets
-from collections.abc import MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 
@@ -16,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["default_store", "local_key", "open_client", "recovery_folder"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
-"""Never resolved: the transport of the embedded store answers it in process."""
+"""Never resolved: the embedded store answers in this process."""
+
+_KEY_BYTES: Final = 32
 
 
 def default_store() -> Path:
@@ -34,28 +34,21 @@ def recovery_folder(settings: Settings) -> Path:
 
 
 def local_key(settings: Settings) -> bytes:
-    """A secret of this machine's user, beside the embedded store; made when it is first needed.
+    """A secret of this machine's user in a file beside the embedded store, made when it is first needed.
 
-    It keys fingerprints where nothing else is shared. Where no file can be kept it holds for this process alone.
+    It keys fingerprints where no secret is shared. Where no file can be kept, the key is this process's own.
     """
     if settings.store == ":memory:":
-        return secrets.token_bytes(32)
-    path = (Path(settings.store).parent if settings.store else default_store().parent) / "fingerprint.key"
+        return secrets.token_bytes(_KEY_BYTES)
+    folder = Path(settings.store).parent if settings.store else default_store().parent
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{secrets.token_hex(4)}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(32))
-            # Whole or not at all, and the first of several processes wins.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-            draft.unlink()
-        key = path.read_bytes()
+        return private_files.keep_secret(
+            folder / "fingerprint.key",
+            make=lambda: secrets.token_bytes(_KEY_BYTES),
+            is_whole=lambda found: len(found) == _KEY_BYTES,
+        )
     except OSError:
-        return secrets.token_bytes(32)
-    return key if len(key) == 32 else secrets.token_bytes(32)
+        return secrets.token_bytes(_KEY_BYTES)
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:
@@ -80,32 +73,6 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
         store = create_app(settings.store or str(default_store()))
 
         class EmbeddedTransport(httpx.ASGITransport):
-            # The base class finds out anew at each call which event loop it runs on, which costs more than the
-            # store's answer; nothing here depends on it.
-            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                body = await request.aread()
-                asked: dict[str, Any] = {
-                    "type": "http",
-                    "method": request.method,
-                    "path": request.url.path,
-                    "query_string": request.url.query,
-                    "headers": [(name.lower(), value) for name, value in request.headers.raw],
-                }
-                status, headers, parts = 500, list[tuple[bytes, bytes]](), list[bytes]()
-
-                async def receive() -> dict[str, Any]:
-                    return {"type": "http.request", "body": body, "more_body": False}
-
-                async def send(message: MutableMapping[str, Any]) -> None:
-                    nonlocal status, headers
-                    if message["type"] == "http.response.start":
-                        status, headers = message["status"], message["headers"]
-                    else:
-                        parts.append(message.get("body", b""))
-
-                await store(asked, receive, send)
-                return httpx.Response(status, headers=headers, content=b"".join(parts), request=request)
-
             async def aclose(self) -> None:
                 await store.aclose()
 

@@ -14,7 +14,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from email.utils import formatdate
 from typing import Final
 
@@ -26,15 +25,12 @@ from starlette.types import Receive, Scope, Send
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES, REFUSED_AGENT_WORDS
 from reflexio_mcp.store.checking import Answer, Call
 from reflexio_mcp.store.database import BUSY_SECONDS, MAX_READERS, Database
-from reflexio_mcp.store.errors import StoreBusy, WouldWait
-from reflexio_mcp.store.routes import ROUTES, WRITING, Route, compact, get_requests, unavailable
+from reflexio_mcp.store.errors import StoreBusy
+from reflexio_mcp.store.routes import ROUTES, WRITING, Route, compact, unavailable
 
 __all__ = ["EmbeddedStore", "create_app"]
 
 logger = logging.getLogger(__name__)
-
-MAX_SHORT_BYTES: Final = 4096
-"""Of a body that is read on the event loop's thread."""
 
 OPEN_TO_ANY_AGENT: Final = ("/health",)
 
@@ -102,11 +98,6 @@ class EmbeddedStore:
             content_type=headers.get("content-type", ""),
             raw=raw,
         )
-        if _looks_short(route, call):
-            try:
-                return _run(route, replace(call, at_once=True))
-            except WouldWait:
-                pass
         return await anyio.to_thread.run_sync(_run, route, call, limiter=self._threads_for(route))
 
     def _threads_for(self, route: Route) -> anyio.CapacityLimiter:
@@ -124,13 +115,6 @@ def create_app(path: str, *, clock: Callable[[], float] = time.time) -> Embedded
     return EmbeddedStore(path, clock=clock)
 
 
-def _looks_short(route: Route, call: Call) -> bool:
-    """Whether an answer at once is worth the try; the route itself knows whether it can be given."""
-    if route in WRITING or len(call.raw) > MAX_SHORT_BYTES:
-        return False
-    return route is not get_requests or b'"request_id"' in call.raw
-
-
 def _run(route: Route, call: Call) -> tuple[int, list[bytes]]:
     try:
         try:
@@ -142,8 +126,6 @@ def _run(route: Route, call: Call) -> tuple[int, list[bytes]]:
             answer = early
         # A refusal repeats what was sent, which need not be valid Unicode: hence the ASCII of `dumps`.
         return answer.status, [json.dumps(answer.body).encode()]
-    except WouldWait:
-        raise
     except Exception as error:  # noqa: BLE001 - a fault here answers like a server's, it does not end the client
         logger.error("%s failed: %s", route.__name__, type(error).__name__)
         return 500, [b"Internal Server Error"]

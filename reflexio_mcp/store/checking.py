@@ -2,15 +2,13 @@
 
 import json
 import re
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from reflexio_mcp.store import bodies
-from reflexio_mcp.store.database import Connection, Database
-from reflexio_mcp.store.errors import WouldWait
+from reflexio_mcp.store.database import Database
 
 Json = dict[str, Any]
 Body = TypeVar("Body", bound=BaseModel)
@@ -33,23 +31,6 @@ class Call:
     query: dict[str, str]
     content_type: str
     raw: bytes
-    at_once: bool = False
-    """Answered on the event loop's thread, where nothing may wait or take long."""
-
-    def reading(self, *, short: bool) -> AbstractContextManager[Connection]:
-        """A connection to read with.
-
-        Args:
-            short: what is read is found by a unique id.
-
-        Raises:
-            WouldWait: this is not the place to wait for it.
-        """
-        if not self.at_once:
-            return self.store.reading()
-        if not short:
-            raise WouldWait
-        return self.store.reading_at_once()
 
 
 class Answer(Exception):

@@ -1,23 +1,30 @@
 """The SQLite file: how it is opened, shared between threads and processes, and kept free of what was deleted.
 
-Everything here blocks and runs in worker threads. One connection writes, a few read; each reading call sees
-one moment of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a
-killed process and a power loss.
+Everything here blocks and runs in worker threads. One connection writes, a few read; each reading call sees one
+moment of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a killed
+process and a power loss. What happens to deleted content is told in `upkeep`.
 
-What happens to deleted content is told in `upkeep`.
+An open connection keeps using its file after somebody has moved or removed it, and what is written then is lost.
+So each call checks that the files in the folder are still the ones that are open (device and inode). If they are
+not, the connections are closed, the call fails, and the next one opens the file that is there.
 """
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from reflexio_mcp import private_files
 from reflexio_mcp.store import schema, upkeep
-from reflexio_mcp.store.errors import StoreError, WouldWait, is_busy, store_error
+from reflexio_mcp.store.errors import StoreError, file_changed, is_busy, store_error, written_elsewhere
+
+logger = logging.getLogger(__name__)
 
 IN_MEMORY: Final = ":memory:"
 BUSY_SECONDS: Final = 10.0
@@ -29,13 +36,24 @@ CACHE_KIBIBYTES: Final = 2000
 
 WAL_LIMIT_BYTES: Final = 8 * 1024 * 1024
 
-_create_lock = threading.Lock()
+FileId = tuple[int, int] | None
+"""Device and inode; `None` when there is no such file."""
 
 
 class Connection(sqlite3.Connection):
     """A connection on which a reader can leave what the next reading may use."""
 
     memory: object = None
+
+
+@dataclass(eq=False)
+class _OpenFile:
+    """The connections to one file, and which files on the disk they belong to."""
+
+    ids: tuple[FileId, ...]
+    writer: Connection
+    readers: list[Connection] = field(default_factory=list[Connection])
+    log_is_clean: bool = True
 
 
 class Database:
@@ -48,16 +66,13 @@ class Database:
 
     def __init__(self, path: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path
+        self._in_memory = path == IN_MEMORY
         self._busy_seconds = busy_seconds
         self._open_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._read_slots = threading.BoundedSemaphore(MAX_READERS)
-        self._writer: Connection | None = None
-        self._idle_readers: list[Connection] = []
-        self._at_once: Connection | None = None
-        self._at_once_lock = threading.Lock()
+        self._file: _OpenFile | None = None
         self._upkeep = upkeep.Alarm(self._keep_up)
-        self._log_is_clean = True
         self._scrub_not_before = 0.0
         self._failures = 0
         self._closed = False
@@ -68,49 +83,28 @@ class Database:
 
         Raises:
             StoreBusy: another process held the file for too long.
-            StoreFailed: the file cannot be used.
+            StoreFailed: the file cannot be used, or is not the one that was opened any more.
         """
         with _translated():
-            writer = self._opened()
-            if self._path == IN_MEMORY:
+            file = self._opened()
+            if self._in_memory:
                 with self._write_lock:
-                    yield writer
+                    yield file.writer
                 return
             with self._read_slots:
-                connection = self._idle_readers.pop() if self._idle_readers else self._connect()
+                connection = file.readers.pop() if file.readers else self._connect()
                 try:
+                    self._check_in_place(file)
                     connection.execute("BEGIN")
                     yield connection
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-                    self._idle_readers.append(connection)
-
-    @contextmanager
-    def reading_at_once(self) -> Generator[Connection, None, None]:
-        """As `reading`, but without ever waiting: for a look-up by a unique id, on an event loop's own thread.
-
-        Such a look-up takes less than half of what handing it to a thread and back costs.
-
-        Raises:
-            WouldWait: not open yet, or not to be read now, for whatever reason; `reading` tells.
-        """
-        if self._writer is None or self._path == IN_MEMORY or not self._at_once_lock.acquire(blocking=False):
-            raise WouldWait
-        try:
-            if self._at_once is None:
-                self._at_once = self._connect(busy_seconds=0)
-            connection = self._at_once
-            try:
-                connection.execute("BEGIN")
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-        except (sqlite3.Error, OSError, OverflowError) as error:
-            raise WouldWait from error
-        finally:
-            self._at_once_lock.release()
+                    with self._open_lock:
+                        if self._file is file:
+                            file.readers.append(connection)
+                        else:
+                            connection.close()
 
     @contextmanager
     def writing(self, *, deletes: bool = False) -> Generator[Connection, None, None]:
@@ -122,24 +116,34 @@ class Database:
 
         Raises:
             StoreBusy: another process held the file for too long; nothing was changed.
-            StoreFailed: the file cannot be used; nothing was changed.
+            StoreFailed: the file cannot be used; nothing was changed unless it says otherwise.
         """
         with _translated(), self._write_lock:
-            connection = self._opened()
+            file = self._opened()
+            self._check_in_place(file, writing=True)
+            connection = file.writer
             connection.execute("BEGIN IMMEDIATE")
             before = connection.total_changes
             try:
                 yield connection
-                deleted = deletes and connection.total_changes != before
-                if deleted:
+                changed = connection.total_changes != before
+                if deletes and changed:
                     upkeep.count_deletion(connection)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if deleted and self._path != IN_MEMORY:
-                self._log_is_clean = upkeep.empty_log_soon(connection)
+            if not changed or self._in_memory:
+                return
+            file.log_is_clean = False
+            if not self._is_in_place(file):
+                self._let_go(file)
+                raise written_elsewhere()
+            if deletes:
+                file.log_is_clean = upkeep.empty_log_soon(connection)
                 self._upkeep.set(upkeep.SCRUB_DELAY_SECONDS)
+            else:
+                self._upkeep.set(upkeep.LOG_DELAY_SECONDS)
 
     def close(self) -> None:
         """Finish the upkeep that is due, if nobody prevents it, and close all connections.
@@ -147,58 +151,96 @@ class Database:
         No call may be running. Closing twice is fine.
         """
         self._upkeep.stop()
-        with self._write_lock, self._open_lock, self._at_once_lock:
-            self._closed = True
-            writer, self._writer = self._writer, None
-            readers, self._idle_readers = self._idle_readers, []
-            if self._at_once is not None:
-                readers.append(self._at_once)
-                self._at_once = None
-            for connection in readers:
-                connection.close()
-            if writer is None:
+        with self._write_lock:
+            with self._open_lock:
+                self._closed = True
+                file = self._file
+            if file is None:
                 return
-            with closing(writer), suppress(sqlite3.Error):
-                if self._path == IN_MEMORY:
-                    return
+            if self._in_memory or not self._is_in_place(file):
+                self._let_go(file)
+                return
+            with self._open_lock:
+                self._file = None
+            _close_all(file.readers)
+            with closing(file.writer) as writer, suppress(sqlite3.Error):
                 if upkeep.scrub_is_due(writer) and upkeep.file_bytes(writer) <= upkeep.CLOSING_SCRUB_BYTES:
                     upkeep.scrub(writer)
                 upkeep.empty_log_soon(writer)
 
-    def _opened(self) -> Connection:
-        if self._writer is not None:
-            return self._writer
+    def _opened(self) -> _OpenFile:
+        if self._file is not None:
+            return self._file
         with self._open_lock:
             if self._closed:
                 raise sqlite3.ProgrammingError("the store was closed")
-            if self._writer is None:
-                self._writer = self._open()
-            return self._writer
+            if self._file is None:
+                self._file = self._open()
+            return self._file
 
-    def _open(self) -> Connection:
-        if self._path != IN_MEMORY:
-            _create_private_file(Path(self._path))
+    def _open(self) -> _OpenFile:
+        if not self._in_memory:
+            _make_private(Path(os.path.realpath(self._path)))
+        before = self._ids_on_disk()
         connection = self._connect()
         try:
             version = schema.check(connection)
-            if self._path != IN_MEMORY:
+            if not self._in_memory:
                 self._use_write_ahead_log(connection)
             if version < schema.SCHEMA_VERSION:
                 schema.migrate(connection)
-            if self._path != IN_MEMORY:
+            if not self._in_memory:
                 # What a process that was killed left behind, deleted content included.
                 upkeep.empty_log(connection, 0)
                 if upkeep.scrub_is_due(connection):
                     self._upkeep.set(upkeep.OPENING_DELAY_SECONDS)
+            ids = self._ids_on_disk()
+            if ids[:1] != before[:1]:
+                raise file_changed()
         except BaseException:
             connection.close()
             raise
-        return connection
+        return _OpenFile(ids, connection)
 
-    def _connect(self, busy_seconds: float | None = None) -> Connection:
+    def _ids_on_disk(self) -> tuple[FileId, ...]:
+        """Which files stand where SQLite has the database, its write-ahead log and the index of that log."""
+        if self._in_memory:
+            return ()
+        real = os.path.realpath(self._path)
+        return _file_id(self._path), _file_id(f"{real}-wal"), _file_id(f"{real}-shm")
+
+    def _is_in_place(self, file: _OpenFile) -> bool:
+        return self._ids_on_disk() == file.ids
+
+    def _check_in_place(self, file: _OpenFile, *, writing: bool = False) -> None:
+        if self._is_in_place(file):
+            return
+        if writing:
+            self._let_go(file)
+        else:
+            with self._write_lock:
+                self._let_go(file)
+        raise file_changed()
+
+    def _let_go(self, file: _OpenFile) -> None:
+        """Close a file that is not in its place any more. The next call opens what is there. Takes the write lock."""
+        with self._open_lock:
+            if self._file is not file:
+                return
+            self._file = None
+        _close_all(file.readers)
+        with closing(file.writer) as writer:
+            if not self._in_memory:
+                logger.warning("the store file was moved, replaced or removed while it was in use")
+                if not file.log_is_clean:
+                    # What was acknowledged goes with the file, wherever it is now. Left in the log, it would be
+                    # lost or, worse, be taken for a part of the file that stands there now.
+                    upkeep.empty_log(writer, upkeep.TRY_SECONDS)
+
+    def _connect(self) -> Connection:
         connection = sqlite3.connect(
             self._path,
-            timeout=self._busy_seconds if busy_seconds is None else busy_seconds,
+            timeout=self._busy_seconds,
             isolation_level=None,
             check_same_thread=False,
             factory=Connection,
@@ -238,41 +280,62 @@ class Database:
         """One round of upkeep. Returns the seconds until the next, or `None` when nothing is left to do."""
         wait = 0.0
         done = False
-        with self._write_lock, self._open_lock, suppress(sqlite3.Error):
-            if self._writer is None or self._closed:
+        with self._write_lock, suppress(sqlite3.Error):
+            file = self._file
+            if file is None or self._closed:
+                return None
+            if not self._is_in_place(file):
+                # The next call says so. Until then, what was acknowledged is safe in the file that is open.
+                file.log_is_clean = file.log_is_clean or upkeep.empty_log(file.writer, upkeep.TRY_SECONDS)
                 return None
             wait = self._scrub_not_before - time.monotonic()
-            if wait <= 0 and upkeep.scrub_is_due(self._writer):
+            if wait <= 0 and upkeep.scrub_is_due(file.writer):
                 begun = time.monotonic()
-                if upkeep.scrub(self._writer):
+                if upkeep.scrub(file.writer):
                     ended = time.monotonic()
                     self._scrub_not_before = ended + (ended - begun) / upkeep.SCRUB_SHARE
-                self._log_is_clean = False
-            if not self._log_is_clean:
-                self._log_is_clean = upkeep.empty_log(self._writer, upkeep.TRY_SECONDS)
-            done = self._log_is_clean and not upkeep.scrub_is_due(self._writer)
+                file.log_is_clean = False
+            if not file.log_is_clean:
+                file.log_is_clean = upkeep.empty_log(file.writer, upkeep.TRY_SECONDS)
+            done = file.log_is_clean and not upkeep.scrub_is_due(file.writer)
+            if wait > 0 and file.log_is_clean and not done:
+                return wait
         if done:
             self._failures = 0
             return None
-        if wait > 0 and self._log_is_clean:
-            return wait
         self._failures += 1
         return min(upkeep.RETRY_SECONDS * 2 ** (self._failures - 1), upkeep.MAX_RETRY_SECONDS)
 
 
-def _create_private_file(path: Path) -> None:
-    """Make the file (0600) and its folder (0700) before SQLite would with wider permissions.
+def _close_all(connections: list[Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
-    Never opens a file that exists: closing that descriptor would drop the locks SQLite holds on it in this
-    process.
+
+def _file_id(path: str) -> FileId:
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def _make_private(path: Path) -> None:
+    """Make the file and its folder for their owner alone, before SQLite would with wider permissions.
+
+    Never opens a file that exists: closing that descriptor would drop the locks SQLite holds on it in this process.
     """
-    with _create_lock:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+    private_files.make_folder(path.parent)
+    beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
+    with private_files.locked(path.parent):
+        if path.exists():
+            for one in (path, *beside):
+                private_files.restrict(one)
             return
-        os.close(descriptor)
+        # They belong to a file that was moved or removed. A process that still has it open must not share them.
+        for one in beside:
+            one.unlink(missing_ok=True)
+        os.close(private_files.create(path))
 
 
 @contextmanager

@@ -1,24 +1,27 @@
 """What can go wrong with the store file, in words that name no path and end in what to do.
 
 StoreError
-├── StoreBusy     another process holds the file; nothing was changed, the same call can be repeated
-└── StoreFailed   repeating will not help; nothing was changed
+├── StoreBusy     another process holds the file; nothing was changed, and the call can be repeated
+└── StoreFailed   a repeat does not help
 """
 
 import sqlite3
 
 
 class StoreError(Exception):
-    """Base of the tree. `reason` is a stable word for programs, the text one line for people."""
+    """Base of the tree.
 
-    def __init__(self, reason: str, message: str) -> None:
+    Args:
+        reason: a stable word for programs.
+        message: one line for people.
+        unchanged: the store holds what it held before the call.
+    """
+
+    def __init__(self, reason: str, message: str, *, unchanged: bool = True) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
-
-
-class WouldWait(Exception):
-    """Reading at once is not possible; a worker thread may wait for it. Never answered."""
+        self.unchanged = unchanged
 
 
 class StoreBusy(StoreError):
@@ -40,6 +43,23 @@ NOT_A_STORE = StoreFailed(
     "The store file is a database of another program and was left alone."
     " Name another file in REFLEXIO_MCP_STORE.",
 )
+
+
+def file_changed() -> StoreFailed:
+    return StoreFailed(
+        "file_changed",
+        "The store file was moved, replaced or removed while in use; the next call uses the file that is there now."
+        " Look at what it holds first. Stop the server before you move its file.",
+    )
+
+
+def written_elsewhere() -> StoreFailed:
+    return StoreFailed(
+        "file_changed",
+        "The store file was moved, replaced or removed during this call, which changed the old file; the next call"
+        " uses the file that is there now. Stop the server before you move its file.",
+        unchanged=False,
+    )
 
 
 def newer_schema(found: int, known: int) -> StoreFailed:
@@ -69,7 +89,7 @@ _BY_CODE = {
     ),
     sqlite3.SQLITE_CORRUPT: (
         "corrupt",
-        "The store file is damaged. Restore it from a backup, or move it away to start with an empty store.",
+        "The store file is damaged. Stop every server that uses it; then restore it, or move it away to start anew.",
     ),
     sqlite3.SQLITE_TOOBIG: (
         "too_large",

@@ -66,7 +66,7 @@ def learning_status(call: Call) -> Json:
             [{"type": "missing", "loc": ["query", "request_id"], "msg": "Field required", "input": None}]
         )
     try:
-        with call.reading(short=True) as connection:
+        with call.store.reading() as connection:
             evaluation_only = queries.is_evaluation_only(connection, call.query["request_id"])
     except StoreFailed as error:
         raise unavailable(error) from error
@@ -83,7 +83,7 @@ def get_requests(call: Call) -> list[bytes]:
     sessions = requests = 0
     last: str | None = None
     try:
-        with call.reading(short=bool(body.request_id)) as connection:
+        with call.store.reading() as connection:
             for session_id, group in queries.sessions(connection, body):
                 text = ",".join(compact(one) for one in group)
                 if session_id == last:
@@ -106,8 +106,8 @@ def get_requests(call: Call) -> list[bytes]:
 
 
 def _unchanged(error: StoreFailed) -> Json:
-    # `changed` is this store's own word: what failed here was rolled back, which a server cannot promise.
-    return {"success": False, "changed": False, "message": error.message}
+    # `changed` is this store's own word: it rolls back what failed, which a server cannot promise.
+    return {"success": False, **({"changed": False} if error.unchanged else {}), "message": error.message}
 
 
 def delete_request(call: Call) -> Json:
@@ -173,7 +173,7 @@ def delete_user_playbooks_by_ids(call: Call) -> Json:
 def whoami(call: Call) -> Json:
     message = ""
     try:
-        with call.reading(short=True):
+        with call.store.reading():
             pass
     except StoreFailed as error:
         message = error.message
@@ -188,7 +188,7 @@ def whoami(call: Call) -> Json:
 
 def health(call: Call) -> Json:
     try:
-        with call.reading(short=True) as connection:
+        with call.store.reading() as connection:
             # An open connection alone does not notice that its file is none any more.
             connection.execute("SELECT 1 FROM requests LIMIT 1").fetchall()
             return {"status": "healthy"}

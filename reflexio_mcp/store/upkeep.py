@@ -1,16 +1,19 @@
-"""Making sure that what was deleted is in no file any more.
+"""Upkeep of the store file: deleted content leaves every file, and the log does not grow old.
 
-Three places can hold deleted content, and each has its cure:
+Deleted content can remain in three places:
 
-* the cells it was stored in: SQLite overwrites them with zeros as part of the deletion (`secure_delete`);
-* the write-ahead log, which keeps old pages until it is emptied. That is done right after each deletion, and
-  again later when somebody was reading at that moment;
-* old copies in the unused middle of a page, left when SQLite moved rows to a neighbouring page some time before
-  the deletion. `secure_delete` knows nothing of them. Only rewriting the file (`VACUUM`) drops them, some 6 ms
-  a megabyte; it follows within a second of the deletion, in the background.
+* The cells it was stored in. SQLite overwrites them with zeros as part of the deletion (`secure_delete`).
+* The write-ahead log, which keeps old pages until it is emptied. A deletion empties it, and tries again later if
+  somebody was reading at that moment.
+* Unused space inside a page, where SQLite left a copy when it moved rows to a neighbouring page. `secure_delete`
+  does not reach it. Only rewriting the file (`VACUUM`) does, at some 6 ms a megabyte; this follows within a second
+  of the deletion, in the background.
 
-The table `upkeep` counts deletions and how many of them a rewriting has covered, so that one that was cut short
-by the end of the process is made up for by the next.
+The table `upkeep` counts deletions and how many of them a rewrite has covered, so that the next process makes up
+for a rewrite that the end of this one cut short.
+
+The log is also emptied a second after the last write. From then on the file alone holds everything, so a copy of
+it is complete and nothing is lost when it is moved.
 """
 
 import sqlite3
@@ -20,29 +23,32 @@ from collections.abc import Callable
 from typing import Final
 
 PURGE_PATIENCE_SECONDS: Final = 1.0
-"""How long a deletion waits for readers before the log is emptied behind its back."""
+"""How long a deletion waits for readers. After that the log is emptied in the background."""
 
 TRY_SECONDS: Final = 0.1
-"""How long one attempt waits for other processes. They wait for us meanwhile, so it is short."""
+"""How long one attempt waits for other processes. They wait for this one meanwhile, so it is short."""
+
+LOG_DELAY_SECONDS: Final = 1.0
+"""How long after a write the log is emptied."""
 
 SCRUB_DELAY_SECONDS: Final = 0.5
-"""Collects the deletions of one clean-up into one rewriting."""
+"""One rewrite covers the deletions of this time."""
 
 OPENING_DELAY_SECONDS: Final = 2.0
 SCRUB_SHARE: Final = 0.05
-"""Largest part of the time that rewriting a big file may take while deletions go on."""
+"""The share of time that rewriting a large file may take while deletions go on."""
 
 RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 60.0
 CLOSING_SCRUB_BYTES: Final = 64 * 1024 * 1024
-"""A larger file is not rewritten while a process is ending, but by the next one that opens it."""
+"""A larger file is not rewritten when the process ends; the next process does it."""
 
 
 class Alarm:
-    """Runs one function on a daemon thread at the earliest time asked for.
+    """Runs a function on a daemon thread at the earliest time asked for.
 
     Args:
-        ring: called without arguments; returns after how many seconds to be called again, or `None`.
+        ring: takes no arguments and returns the seconds until it wants to run again, or `None`.
     """
 
     def __init__(self, ring: Callable[[], float | None]) -> None:
@@ -52,7 +58,7 @@ class Alarm:
         self._due = 0.0
 
     def set(self, seconds: float) -> None:
-        """Ring in so many seconds, or earlier if that was asked for before."""
+        """Run in so many seconds, or earlier if an earlier call asked for that."""
         due = time.monotonic() + seconds
         with self._lock:
             if self._timer is not None:
@@ -65,7 +71,7 @@ class Alarm:
             self._timer.start()
 
     def stop(self) -> None:
-        """Do not ring any more, until it is set again. A call that is under way goes on."""
+        """Forget what was asked for. A run that has begun goes on."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -80,7 +86,7 @@ class Alarm:
 
 
 def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
-    """Move the write-ahead log into the file and cut it to nothing. False when somebody still uses it."""
+    """Move the write-ahead log into the file and truncate it. False when somebody still uses it."""
 
     def attempt() -> bool:
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -90,18 +96,18 @@ def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
 
 
 def empty_log_soon(connection: sqlite3.Connection) -> bool:
-    """Empty the log, giving readers a moment to finish. False when that was not enough."""
+    """Empty the log once readers have finished. False when they take too long."""
     deadline = time.monotonic() + PURGE_PATIENCE_SECONDS
     while not empty_log(connection, TRY_SECONDS):
         if time.monotonic() > deadline:
             return False
-        # Between attempts readers and other processes get their turn.
+        # Readers and other processes get a turn between attempts.
         time.sleep(0.02)
     return True
 
 
 def count_deletion(connection: sqlite3.Connection) -> None:
-    """Note, inside the deleting transaction, that the file needs rewriting."""
+    """Record, inside the deleting transaction, that the file needs a rewrite."""
     connection.execute("UPDATE upkeep SET deletions = deletions + 1")
 
 
@@ -111,9 +117,9 @@ def scrub_is_due(connection: sqlite3.Connection) -> bool:
 
 
 def scrub(connection: sqlite3.Connection) -> bool:
-    """Rewrite the file without anything that is not stored any more. False when it was not possible now.
+    """Rewrite the file without anything that is no longer stored. False when that is not possible now.
 
-    Needs as much free disk space again as the file takes. Other processes can read meanwhile, and wait to write.
+    Needs free disk space of the file's size. Other processes can read meanwhile, and wait to write.
     """
 
     def attempt() -> bool:
@@ -142,7 +148,7 @@ def _patiently(connection: sqlite3.Connection, wait_seconds: float, attempt: Cal
     try:
         return attempt()
     except sqlite3.Error:
-        # In use, or no space for a copy. What was committed before stands, and there is a next time.
+        # In use, or no space for a copy. Nothing that was committed is lost, and there is another attempt.
         return False
     finally:
         connection.execute(f"PRAGMA busy_timeout = {usual}")

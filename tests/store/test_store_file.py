@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import httpx
 import pytest
 
@@ -301,48 +300,3 @@ async def test_a_closed_reader_of_another_store_object_does_not_break_the_first(
     assert len(processes.finish(holder)) == 3
     assert (await publish(first, request_id="third"))["success"]
     await first.aclose()
-
-
-async def test_only_look_ups_by_id_are_answered_without_a_worker_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handed: list[str] = []
-    run_sync = anyio.to_thread.run_sync
-
-    async def counting(function: Any, route: Any, *rest: Any, **options: Any) -> Any:
-        handed.append(route.__name__)
-        return await run_sync(function, route, *rest, **options)
-
-    store = EmbeddedStore(str(tmp_path / "store.db"))
-    monkeypatch.setattr(anyio.to_thread, "run_sync", counting)
-    by_id = {"request_id": "r"}
-    async with client_of(store) as client:
-        assert (await client.get("/api/learning_status", params=by_id)).status_code == 404
-        assert handed == ["learning_status"], "opening the file takes its time"
-        handed.clear()
-        await publish(store)
-        for _ in range(2):
-            assert (await client.get("/api/learning_status", params=by_id)).status_code == 200
-            assert len((await client.post("/api/get_requests", json=by_id)).json()["sessions"]) == 1
-        assert handed == ["publish_interaction"]
-        handed.clear()
-        for query in ({}, {"session_id": "s"}, {"request_id": ""}, {"request_id": "r", "source": "a" * 5000}):
-            await client.post("/api/get_requests", json=query)
-        assert handed == ["get_requests"] * 4
-    monkeypatch.undo()
-    await store.aclose()
-
-
-async def test_a_look_up_that_fails_at_once_says_what_one_in_a_thread_says(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    store = EmbeddedStore(str(path))
-    await publish(store)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("ALTER TABLE interactions RENAME TO gone")
-    other.close()
-    async with client_of(store) as client:
-        by_id = await client.post("/api/get_requests", json={"request_id": "r"})
-        listed = await client.post("/api/get_requests", json={})
-    assert by_id.json() == listed.json()
-    assert by_id.json()["success"] is False
-    await store.aclose()

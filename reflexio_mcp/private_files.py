@@ -1,0 +1,168 @@
+"""Files that only the user who runs this process may read: keys, tokens, recovery copies, the store.
+
+Windows has no such permission bits. There the user's own data folder keeps others out.
+"""
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "create",
+    "is_private",
+    "keep_secret",
+    "locked",
+    "make_folder",
+    "open_regular",
+    "restrict",
+    "sync_folder",
+]
+
+_POSIX: Final = os.name != "nt"
+_MAX_SECRET_BYTES: Final = 1000
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+_ONLY_WHAT_IS_THERE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY
+"""Neither follows a link to another place nor waits for whoever holds the other end of a pipe."""
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; the folder itself is for its owner alone. One that exists stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def create(path: Path) -> int:
+    """Create a file for its owner alone and open it for writing.
+
+    Returns:
+        A file descriptor, for the caller to close.
+
+    Raises:
+        FileExistsError: something is there already.
+        OSError: it cannot be made.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file of this user, and nothing else that may stand in its place.
+
+    Args:
+        flags: how to open it, as for `os.open`. A file that `O_CREAT` makes is for its owner alone.
+
+    Returns:
+        A file descriptor, for the caller to close.
+
+    Raises:
+        PermissionError: it is a folder, a pipe, a link or a device, or it belongs to somebody else.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, flags | _ONLY_WHAT_IS_THERE, 0o600)
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or not _is_ours(about):
+        os.close(descriptor)
+        raise PermissionError(1, "not a regular file of this user")
+    return descriptor
+
+
+def is_private(about: os.stat_result) -> bool:
+    """Whether a file belongs to this user and nobody else may read or write it."""
+    return not _POSIX or (_is_ours(about) and not stat.S_IMODE(about.st_mode) & 0o077)
+
+
+def restrict(path: Path) -> None:
+    """Take away what others may do with a file of this user. Does nothing to other people's files.
+
+    The file is not opened: closing a database here would drop the locks that SQLite holds on it.
+    """
+    with contextlib.suppress(OSError):
+        about = path.stat()
+        if _POSIX and stat.S_ISREG(about.st_mode) and _is_ours(about) and not is_private(about):
+            path.chmod(stat.S_IMODE(about.st_mode) & 0o700)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Let one process at a time into the block. Where the system cannot lock a folder, all of them."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    if not _POSIX:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
+    """Return the secret in a file. The first process that asks makes it, and all get the same.
+
+    A file that others could read, that is not this user's or that holds something else is replaced: it protects
+    nothing.
+
+    Args:
+        path: the file; its folder is made when it is missing.
+        make: a new secret.
+        is_whole: whether what a file holds is a secret as `make` returns one.
+
+    Raises:
+        OSError: the file cannot be read, written or replaced.
+    """
+    make_folder(path.parent)
+    with locked(path.parent):
+        for _ in range(3):
+            if (found := _read_secret(path)) is not None and is_whole(found):
+                return found
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            # Whole or not at all, and where processes are not locked out, the first of them wins.
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+            with os.fdopen(create(draft), "wb") as file:
+                file.write(make())
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.link(draft, path)
+            finally:
+                draft.unlink()
+    raise OSError(0, "it keeps changing")
+
+
+def _read_secret(path: Path) -> bytes | None:
+    """What a private file holds; `None` when there is none that protects a secret."""
+    try:
+        descriptor = open_regular(path)
+    except (FileNotFoundError, PermissionError):
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(_MAX_SECRET_BYTES) if is_private(os.fstat(file.fileno())) else None
+
+
+def _is_ours(about: os.stat_result) -> bool:
+    return not _POSIX or about.st_uid == os.geteuid()
