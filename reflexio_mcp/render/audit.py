@@ -211,7 +211,7 @@ def _example_facts(one: Example) -> Facts:
             "request_id": shown_id(one.request_id),
             "session_id": shown_id(one.session_id),
             "created_at": iso(one.created_at),
-            "source": one.source,
+            "source": clip(one.source, NAME_CHARS),
             "interactions": one.interactions,
             "fingerprint": one.fingerprint,
         }

@@ -1,11 +1,14 @@
 """What became of a publish."""
 
-from reflexio_mcp.render.text import Facts, Rendered, clip, counted, dense, shown_id, visible
+from typing import Final
+
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, clip, counted, dense, fence, label, shown_id
 from reflexio_mcp.traffic.publishing import Published
 
 __all__ = ["published"]
 
-WARNING_CHARS = 300
+WARNING_CHARS: Final = 300
+MOST_WARNINGS: Final = 10
 
 _MEANS = {
     "deferred": "it is learned from later",
@@ -24,11 +27,13 @@ def published(done: Published) -> Rendered:
             "session_id": shown_id(done.session_id),
             "user_id": shown_id(done.user_id),
             "interactions": done.interactions,
-            "learning_status": done.learning_status,
-            "learning_reason": visible(done.learning_reason),
+            "learning_status": label(done.learning_status),
+            "learning_reason": label(done.learning_reason),
             "profiles_added": done.profiles_added or None,
             "playbooks_added": done.playbooks_added or None,
-            "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings],
+            "notice": NOTICE if done.warnings else "",
+            "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
+            "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
         }
     )
     where = f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}"
@@ -43,10 +48,12 @@ def published(done: Published) -> Rendered:
             if number
         ]
         lines.append(
-            f"Learning {done.learning_status}{reason}{means}."
+            f"Learning {facts['learning_status']}{reason}{means}."
             + (f" Added {', '.join(added)}." if added else "")
         )
-    lines += [f"Warning: {warning}" for warning in facts.get("warnings", [])]
+    if warnings := facts.get("warnings"):
+        more = f"\n… and {facts['more_warnings']:,} more" if "more_warnings" in facts else ""
+        lines.append(f"The service warns:\n{fence(chr(10).join(warnings) + more)}")
     if done.learning_status == "still_learning":
         facts["next"] = "See how the learning went with get_request."
         lines.append(facts["next"])

@@ -13,8 +13,8 @@ from reflexio_mcp.render.text import (
     beginning,
     fence,
     indented,
+    label,
     shown_id,
-    visible,
 )
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -95,14 +95,17 @@ def inspected(
             following = f"{index}.{end}"
             break
         index, offset = index + 1, 0
-    state = learning.status if learning else "unknown"
-    reason = f" ({learning.reason})" if learning and learning.reason else ""
+    state = label(learning.status) if learning else "unknown"
+    reason = label(learning.reason or "") if learning else ""
     structured: Facts = {"notice": NOTICE, "session_id": session, **facts, "learning_status": state}
-    if learning and learning.reason:
-        structured["learning_reason"] = visible(learning.reason)
+    if reason:
+        structured["learning_reason"] = reason
     structured["interactions"] = shown
     text = "\n".join(
-        [fence("\n".join([f"session {session}", head, *lines])), f"Learning: {state}{visible(reason)}."]
+        [
+            fence("\n".join([f"session {session}", head, *lines])),
+            f"Learning: {state}{f' ({reason})' if reason else ''}.",
+        ]
     )
     if following:
         structured["cursor"] = following

@@ -36,7 +36,7 @@ def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
             "content": shown,
             "content_chars": len(turn.content) if used < len(turn.content) else None,
             "content_from": offset or None,
-            "user_action": turn.user_action if turn.user_action != "none" else "",
+            "user_action": clip(turn.user_action, NAME_CHARS) if turn.user_action != "none" else "",
             "user_action_description": clip(turn.user_action_description, chars),
             "interacted_image_url": clip(turn.interacted_image_url, chars),
             "shadow_content": clip(turn.shadow_content, chars),

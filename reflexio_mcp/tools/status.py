@@ -4,7 +4,7 @@ from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
 from reflexio_mcp.render.jobs import jobs_shown
-from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, visible
+from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, label, shown_id
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.settings import Settings
@@ -21,7 +21,7 @@ async def get_status(call: Call) -> CallToolResult:
     facts: Facts = {
         "version": __version__,
         "backend": await _backend(app, scope),
-        "scope": visible(scope.user_id) or "every user",
+        "scope": shown_id(scope.user_id) or "every user",
         "policy": _policy(app.settings),
         "limits": {
             "call_seconds": app.settings.timeout,
@@ -42,7 +42,7 @@ async def _backend(app: App, scope: Scope) -> Facts:
         identity = await scope.client.whoami()
     except ReflexioError as error:
         return facts | {"reachable": False, "problem": describe(error, "read")}
-    named = dense({"organization": visible(identity.org_id), "storage": visible(identity.storage_type)})
+    named = dense({"organization": label(identity.org_id), "storage": label(identity.storage_type)})
     return facts | {"reachable": True} | named
 
 
