@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
-from reflexio_mcp.observing import event, keep_discreet
+from reflexio_mcp.logs import event, keep_discreet
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES

@@ -19,7 +19,7 @@ from mcp.types import INTERNAL_ERROR, INVALID_REQUEST
 from opentelemetry import trace
 from pydantic import BaseModel
 
-from reflexio_mcp.observing import event
+from reflexio_mcp.logs import event
 from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, PoolFull, share_of
