@@ -384,8 +384,8 @@ def nearest(variable: str) -> str:
     if not found:
         return ""
     # The prefix that all share must not make up for the rest.
-    rests = [one.removeprefix("REFLEXIO").strip("_") for one in (name, found[0])]
-    return bare[found[0]] if difflib.SequenceMatcher(None, *rests).ratio() >= 0.5 else ""
+    one, other = (text.removeprefix("REFLEXIO").strip("_") for text in (name, found[0]))
+    return bare[found[0]] if difflib.SequenceMatcher(None, one, other).ratio() >= 0.5 else ""
 
 
 def unread(env: Mapping[str, str]) -> dict[str, str]:

@@ -66,7 +66,7 @@ async def _file(case: Case, client: Client, path: Path) -> list[Finding]:
 async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Finding]:
     where = f"{client.title}, {name}"
     if other := foreign(client, entry) or ("" if isinstance(entry, dict) else "empty"):
-        if name.startswith("reflexio") or "reflexio" in str(entry):
+        if name.startswith("reflexio") or "reflexio" in str(cast("object", entry)):
             return [note(f"{where}: it is {other}; not started", "client-entry-foreign")]
         return []
     held = cast("dict[str, Any]", entry)

@@ -31,7 +31,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     ),
     "unknown-variable": Problem(
         "Nothing reads this variable, so what it should set keeps its default. "
-        "The server does not start while an unknown REFLEXIO_MCP_ variable is set.",
+        "A misspelt variable of this server also stops the start.",
         "Remove it.",
     ),
     # The key

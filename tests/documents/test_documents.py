@@ -100,7 +100,7 @@ def test_every_link_inside_leads_to_a_file(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_variable_that_is_named_exists(document: Path) -> None:
-    known = {option.env for option in OPTIONS} | {"REFLEXIO_MCP_COMMAND"}
+    known = {option.env for option in OPTIONS} | {"REFLEXIO_EXAMPLE_COMMAND"}
     named = set(re.findall(r"REFLEXIO_[A-Z_]+[A-Z]", document.read_text(encoding="utf-8")))
     assert named <= known
 
