@@ -72,7 +72,7 @@ async def prepare(
         CapReached: the set is larger than what may go now.
     """
     app, scope = app_of(call), scope_of(call)
-    guards, codes = app.doors.safeguards, app.doors.codes(scope)
+    guards, codes = app.safeguards, app.codes(scope)
     reporter = ProgressReporter(call)
     read_at = time.monotonic()
     async with reporter.steady("looking up"):

@@ -1,7 +1,8 @@
 """What a tool finds around it: the caller's scope, the operator's settings, the work still running."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
@@ -15,24 +16,7 @@ from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from reflexio_mcp.traffic.deletion.run import Safeguards
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["App", "Call", "Doors", "answer", "app_of", "hides", "scope_of"]
-
-
-class Doors(Protocol):
-    """How a call finds its caller: one scope for all of them, or each its own."""
-
-    def scope(self, headers: Any) -> Scope:
-        """The scope of a call with these HTTP headers (`None` on stdio)."""
-        ...
-
-    def codes(self, scope: Scope) -> CodeMaker:
-        """The plan codes of a scope."""
-        ...
-
-    @property
-    def safeguards(self) -> Safeguards:
-        """What stands around every deletion of this process."""
-        ...
+__all__ = ["App", "Call", "answer", "app_of", "hides", "scope_of"]
 
 
 @dataclass
@@ -41,15 +25,21 @@ class App:
 
     Args:
         settings: the operator's decisions.
-        doors: from a call to its caller.
+        tools: the names of the tools that are offered.
+        scope: the scope of the call that is being answered.
+        codes: the plan codes of a scope.
+        safeguards: what stands around every deletion of this process.
         schedule: promised work, shared by every connection.
-        tasks: where promised work of this connection runs; it is waited for before the lifespan ends.
+        tasks: where promised work of this connection runs. It is waited for before the lifespan ends.
         where: the backend's address or file, in words.
         subscriptions: who is told when a session or request changes.
     """
 
     settings: Settings
-    doors: Doors
+    tools: frozenset[str]
+    scope: Callable[[], Scope]
+    codes: Callable[[Scope], CodeMaker]
+    safeguards: Safeguards
     schedule: Schedule
     tasks: TaskGroup
     where: str = ""
@@ -60,12 +50,13 @@ Call: TypeAlias = Context[App, Any]
 
 
 def app_of(call: Call) -> App:
+    """The context of the lifespan that this call belongs to."""
     return call.request_context.lifespan_context
 
 
 def scope_of(call: Call) -> Scope:
     """The scope of whoever made this call."""
-    return app_of(call).doors.scope(call.headers)
+    return app_of(call).scope()
 
 
 def hides(call: Call, detail: str = "") -> bool:

@@ -6,7 +6,7 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.spec import ToolSpec, build
 from reflexio_mcp.tools import audit, delete, publish, read, restore, status
 
-__all__ = ["CATALOG", "offered", "offered_names"]
+__all__ = ["CATALOG", "offered"]
 
 CATALOG: tuple[ToolSpec, ...] = (
     *publish.SPECS,
@@ -27,11 +27,6 @@ def _chosen(settings: Settings) -> list[ToolSpec]:
         and (spec.read_only or not settings.read_only)
         and (settings.recovery_days or spec.name != "restore_requests")
     ]
-
-
-def offered_names(settings: Settings) -> frozenset[str]:
-    """The names of the tools this configuration offers."""
-    return frozenset(spec.name for spec in _chosen(settings))
 
 
 def offered(settings: Settings) -> list[Tool]:
