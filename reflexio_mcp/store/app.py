@@ -1,42 +1,73 @@
-"""The embedded store as an ASGI app: the API's routes, answers and refusals over one SQLite file.
+"""The embedded store as an ASGI app: the API's routes over one SQLite file, for the client in this process.
 
     store = create_app(path)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=store), base_url="http://store")
     ...
     await store.aclose()
 
-The file is opened by the first call that needs it: no lifespan is run in process.
+The first call that needs the file opens it. No lifespan is run, so whoever makes the app closes it.
 """
 
 import functools
 import json
 import logging
 import secrets
+import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
+from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
-from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
-from reflexio_mcp.rest.limits import MAX_BODY_BYTES, REFUSED_AGENT_WORDS
-from reflexio_mcp.store.checking import Answer, Call
-from reflexio_mcp.store.database import BUSY_SECONDS, MAX_READERS, Database
-from reflexio_mcp.store.errors import StoreBusy
-from reflexio_mcp.store.routes import ROUTES, WRITING, Route, compact, unavailable
+from reflexio_mcp.store.database import BUSY_SECONDS, MAX_READERS, Connection, Database
+from reflexio_mcp.store.errors import StoreBusy, StoreFailed, store_error
+from reflexio_mcp.store.routes import (
+    READING,
+    WRITING,
+    Call,
+    Change,
+    Json,
+    ReadRoute,
+    Refusal,
+    WriteRoute,
+    compact,
+    failed,
+    unavailable,
+)
 
 __all__ = ["EmbeddedStore", "create_app"]
 
 logger = logging.getLogger(__name__)
 
-OPEN_TO_ANY_AGENT: Final = ("/health",)
+MAX_BATCH_BYTES: Final = 1024 * 1024
+"""Bodies that share one commit, so that it holds the file only for a moment."""
+
+Reply = tuple[int, list[bytes]]
+"""An HTTP status and the parts of a body."""
+
+
+@dataclass(eq=False)
+class _Write:
+    """A write that waits for its turn, and then its reply."""
+
+    route: WriteRoute
+    call: Call
+    deletes: bool
+    reply: Reply | None = None
 
 
 class EmbeddedStore:
     """An ASGI app over one store file. Several of them, in several processes, can share the file.
+
+    Publishes that arrive while the disk is busy with others share the next commit, since waiting for the disk is
+    most of what one costs. Each is answered only when its commit is on the disk.
 
     Args:
         path: the file, or `:memory:` to keep nothing.
@@ -49,21 +80,20 @@ class EmbeddedStore:
     ) -> None:
         self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
-        self._read_threads: anyio.CapacityLimiter | None = None
-        self._write_threads: anyio.CapacityLimiter | None = None
+        self._readers = anyio.CapacityLimiter(MAX_READERS)
+        self._writer = anyio.Lock()
+        self._waiting: deque[_Write] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the store answers HTTP only, not {scope['type']}")
-        status, parts = await self._answer(scope, receive)
+        status, parts = await self._answer(scope, await _body(receive))
         headers = [
             (b"date", _http_date(int(self._clock()))),
             (b"content-type", b"text/plain; charset=utf-8" if status == 500 else b"application/json"),
             (b"content-length", str(sum(map(len, parts))).encode()),
             (b"x-correlation-id", secrets.token_hex(4).encode()),
         ]
-        if status == 405:
-            headers.append((b"allow", ROUTES[scope["path"]][0].encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -78,36 +108,59 @@ class EmbeddedStore:
         """Close the file. No call may be running; later calls fail. Closing twice is fine."""
         self._database.close()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, list[bytes]]:
-        headers = Headers(scope=scope)
-        path: str = scope["path"]
-        if path not in OPEN_TO_ANY_AGENT and (refusal := _agent_refusal(headers.get("user-agent", ""))):
-            return _refused(403, refusal)
-        if path not in ROUTES:
-            return _refused(404, "Not Found")
-        method, route = ROUTES[path]
-        if scope["method"] != method:
-            return _refused(405, "Method Not Allowed")
-        raw = await _read(receive)
-        if raw is None:
-            return _refused(413, "Request body too large")
-        call = Call(
-            store=self._database,
-            now=int(self._clock()),
-            query=dict(QueryParams(scope["query_string"])) if scope["query_string"] else {},
-            content_type=headers.get("content-type", ""),
-            raw=raw,
-        )
-        return await anyio.to_thread.run_sync(_run, route, call, limiter=self._threads_for(route))
+    async def _answer(self, scope: Scope, raw: bytes) -> Reply:
+        query = dict(parse_qsl(scope["query_string"].decode()))
+        call = Call(store=self._database, now=int(self._clock()), query=query, raw=raw)
+        place = scope["method"], scope["path"]
+        if read := READING.get(place):
+            return await anyio.to_thread.run_sync(_read, read, call, limiter=self._readers)
+        if write := WRITING.get(place):
+            return await self._write(_Write(write, call, deletes=scope["method"] == "DELETE"))
+        return 404, [compact({"detail": "Not Found"}).encode()]
 
-    def _threads_for(self, route: Route) -> anyio.CapacityLimiter:
-        # Made on first use, which is inside an event loop. Writers queue for one thread, since they queue for the
-        # file anyway, and so never take the readers' threads.
-        if route in WRITING:
-            self._write_threads = self._write_threads or anyio.CapacityLimiter(1)
-            return self._write_threads
-        self._read_threads = self._read_threads or anyio.CapacityLimiter(MAX_READERS)
-        return self._read_threads
+    async def _write(self, mine: _Write) -> Reply:
+        self._waiting.append(mine)
+        try:
+            # The lock is fair: whoever gets it is either the first that still waits, or answered already.
+            async with self._writer:
+                if mine.reply is None:
+                    batch = self._next_batch()
+                    with anyio.CancelScope(shield=True):  # others wait for this batch too
+                        await anyio.to_thread.run_sync(self._commit, batch)
+        finally:
+            with suppress(ValueError):  # a caller that went away before its turn
+                self._waiting.remove(mine)
+        assert mine.reply is not None
+        return mine.reply
+
+    def _next_batch(self) -> list[_Write]:
+        """The first write that waits, and if that is a publish, the publishes behind it."""
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].call.raw)
+        while not batch[0].deletes and self._waiting and not self._waiting[0].deletes:
+            size += len(self._waiting[0].call.raw)
+            if size > MAX_BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _commit(self, batch: list[_Write]) -> None:
+        """Carry out writes in one transaction, and set their replies when it is on the disk."""
+        changes: list[tuple[_Write, Change]] = []
+        for write in batch:
+            try:
+                changes.append((write, write.route(write.call)))
+            except Exception as error:  # noqa: BLE001 - becomes the reply
+                write.reply = _failure(write.route, error)
+        if not changes:
+            return
+        try:
+            with self._database.writing(deletes=batch[0].deletes) as connection:
+                replies = [_changed(connection, write.route, change) for write, change in changes]
+        except Exception as error:  # noqa: BLE001 - becomes the reply
+            replies = [_failure(write.route, error) for write, _ in changes]
+        for (write, _), reply in zip(changes, replies, strict=True):
+            write.reply = reply
 
 
 def create_app(path: str, *, clock: Callable[[], float] = time.time) -> EmbeddedStore:
@@ -115,20 +168,44 @@ def create_app(path: str, *, clock: Callable[[], float] = time.time) -> Embedded
     return EmbeddedStore(path, clock=clock)
 
 
-def _run(route: Route, call: Call) -> tuple[int, list[bytes]]:
+def _read(route: ReadRoute, call: Call) -> Reply:
     try:
-        try:
-            body = route(call)
-            return 200, body if isinstance(body, list) else [compact(body).encode()]
-        except StoreBusy as error:
-            answer = unavailable(error)
-        except Answer as early:
-            answer = early
-        # A refusal repeats what was sent, which need not be valid Unicode: hence the ASCII of `dumps`.
-        return answer.status, [json.dumps(answer.body).encode()]
-    except Exception as error:  # noqa: BLE001 - a fault here answers like a server's, it does not end the client
-        logger.error("%s failed: %s", route.__name__, type(error).__name__)
-        return 500, [b"Internal Server Error"]
+        return _success(route(call))
+    except Exception as error:  # noqa: BLE001 - becomes the reply
+        return _failure(route, error)
+
+
+def _changed(connection: Connection, route: WriteRoute, change: Change) -> Reply:
+    """Carry out one of several writes in a transaction. If it fails, the others stand."""
+    connection.execute("SAVEPOINT one")
+    try:
+        reply = _success(change(connection))
+    except Exception as error:
+        if not connection.in_transaction:  # SQLite gave up the whole of it, on a full disk for example
+            raise
+        connection.execute("ROLLBACK TO one")
+        reply = _failure(route, error)
+    connection.execute("RELEASE one")
+    return reply
+
+
+def _success(body: Json | list[bytes]) -> Reply:
+    return 200, body if isinstance(body, list) else [compact(body).encode()]
+
+
+def _failure(route: ReadRoute | WriteRoute, error: Exception) -> Reply:
+    if isinstance(error, sqlite3.Error | OverflowError):
+        error = store_error(error)
+    if isinstance(error, StoreBusy):
+        error = unavailable(error)
+    if isinstance(error, StoreFailed):
+        return _success(failed(error))
+    if isinstance(error, Refusal):
+        # The name of a field that was sent need not be valid Unicode: hence the ASCII of `dumps`.
+        return error.status, [json.dumps(error.body).encode()]
+    # As a server answers a fault of its own.
+    logger.error("%s failed: %s", route.__name__, type(error).__name__)
+    return 500, [b"Internal Server Error"]
 
 
 @functools.lru_cache(maxsize=1)
@@ -136,31 +213,10 @@ def _http_date(epoch: int) -> bytes:
     return formatdate(epoch, usegmt=True).encode()
 
 
-def _refused(status: int, detail: str) -> tuple[int, list[bytes]]:
-    return status, [compact({"detail": detail}).encode()]
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The whole body; `None` when it is larger than the API takes."""
-    chunks: list[bytes] = []
-    size = 0
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
     while True:
         message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            return None
-        chunks.append(chunk)
+        parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            break
-    return b"".join(chunks)
-
-
-def _agent_refusal(agent: str) -> str | None:
-    if not agent:
-        return "Forbidden: Missing user agent"
-    if any(word in agent.lower() for word in REFUSED_AGENT_WORDS):
-        return "Forbidden: Suspicious user agent"
-    return None
+            return b"".join(parts)

@@ -1,6 +1,6 @@
-"""Request bodies as the API accepts them: lenient where it is lenient, refused where it refuses.
+"""Request bodies as the API accepts them: the server's side of the contract.
 
-These are the server's side of the contract. What the client sends is stricter and lives in `rest.models`.
+What the client sends is stricter and stands in `rest.models`.
 """
 
 import contextlib
@@ -29,12 +29,6 @@ MAX_TOOL_STATUS_CHARS = 100
 LAST_EPOCH_SECOND = 253402300799
 """9999-12-31T23:59:59Z. The API moves an interaction's `created_at` into 0..this instead of refusing it."""
 
-SILENT_UNKNOWN_FIELDS = frozenset({"user_id", "session_id"})
-"""Clients repeat these on every interaction; the API drops them there without a warning."""
-
-TEXT_FIELDS = ("content", "shadow_content", "expert_content", "interacted_image_url", "image_encoding")
-LIST_FIELDS = ("tools_used", "citations", "retrieved_learnings")
-
 
 def _not_blank(value: str) -> str:
     stripped = value.strip()
@@ -62,11 +56,13 @@ def _image_url(value: str) -> str:
 
 
 def _encodable(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuses what JSON can spell but not give back: numbers beyond a float, and nesting without end."""
+    """Refuse what could not be read back: numbers beyond a float, half a surrogate pair, endless nesting."""
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
-        raise ValueError("must hold finite numbers only, and not be nested too deeply") from error
+        raise ValueError(
+            "must hold whole characters and finite numbers, and not be nested too deeply"
+        ) from error
     return value
 
 
@@ -122,13 +118,6 @@ class Interaction(Body):
         default_factory=list[RetrievedLearning]
     )
 
-    def says_something(self) -> bool:
-        return (
-            self.user_action != "none"
-            or any(getattr(self, name).strip() for name in TEXT_FIELDS)
-            or any(getattr(self, name) for name in LIST_FIELDS)
-        )
-
     def contradiction(self) -> str | None:
         if self.user_action != "none" and not self.user_action_description:
             return "user_action requires a user_action_description"
@@ -157,23 +146,14 @@ class Publish(Body):
     force_extraction: bool = False
     evaluation_only: bool = False
     override_learning_stall: bool = False
-    retrieval_experiment_id: Name | None = None
-    retrieval_experiment_arm: Literal["treatment", "holdout"] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.evaluation_only and self.force_extraction:
             raise ValueError("evaluation_only cannot be combined with force_extraction")
-        if (self.retrieval_experiment_id is None) != (self.retrieval_experiment_arm is None):
-            raise ValueError("retrieval_experiment_id and retrieval_experiment_arm must be provided together")
         for position, interaction in enumerate(self.interaction_data_list):
             if reason := interaction.contradiction():
                 raise ValueError(f"interaction_data_list[{position}] {reason}")
-        if not any(interaction.says_something() for interaction in self.interaction_data_list):
-            raise ValueError(
-                'every interaction is empty: at least one must set "content" (or any of: '
-                f'{", ".join((*TEXT_FIELDS, *LIST_FIELDS))}, or a user_action other than "none")'
-            )
         learnings = sum(len(interaction.retrieved_learnings) for interaction in self.interaction_data_list)
         if learnings > limits.MAX_RETRIEVED_LEARNINGS:
             raise ValueError(
@@ -190,37 +170,21 @@ def _as_utc(value: datetime) -> datetime:
 Moment = Annotated[datetime, AfterValidator(_as_utc)]
 
 
-class TimeRange(Body):
+class GetRequests(Body):
+    user_id: str | None = None
+    request_id: str | None = None
+    session_id: str | None = None
+    source: Source | None = None
     start_time: Moment | None = None
     end_time: Moment | None = None
+    top_k: Annotated[int, Field(gt=0)] | None = 30
+    offset: Annotated[int, Field(ge=0)] | None = 0
 
     @model_validator(mode="after")
     def _forwards(self) -> Self:
         if self.start_time is not None and self.end_time is not None and self.end_time <= self.start_time:
             raise ValueError("end_time must be after start_time")
         return self
-
-
-class GetRequests(TimeRange):
-    user_id: str | None = None
-    request_id: str | None = None
-    session_id: str | None = None
-    source: Source | None = None
-    top_k: Annotated[int, Field(gt=0)] | None = 30
-    offset: Annotated[int, Field(ge=0)] | None = 0
-
-
-class GetProfiles(TimeRange):
-    user_id: Name
-    top_k: Annotated[int, Field(gt=0)] | None = 30
-    source: Source | None = None
-
-
-class GetUserPlaybooks(TimeRange):
-    limit: Annotated[int, Field(gt=0)] | None = 100
-    user_playbook_id: Annotated[int, Field(gt=0)] | None = None
-    user_id: str | None = None
-    request_id: str | None = None
 
 
 class DeleteRequest(Body):
@@ -238,11 +202,3 @@ class DeleteInteraction(Body):
 
 class DeleteRequestsByIds(Body):
     request_ids: Annotated[list[str], Field(min_length=1, max_length=limits.MAX_DELETE_IDS)]
-
-
-class DeleteProfilesByIds(Body):
-    profile_ids: Annotated[list[str], Field(min_length=1, max_length=limits.MAX_DELETE_IDS)]
-
-
-class DeleteUserPlaybooksByIds(Body):
-    user_playbook_ids: Annotated[list[int], Field(min_length=1, max_length=limits.MAX_DELETE_IDS)]

@@ -67,7 +67,6 @@ def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arr
                 one.image_encoding,
             )
             for one in publish.interaction_data_list
-            if one.says_something()
         ],
     )
     return True

@@ -1,6 +1,8 @@
 """Each contract test runs twice: against the embedded store and against the real server (marked `live`).
 
-What both promise is tested here and nowhere else. Where they differ on purpose:
+What both promise is tested here and nowhere else. The store answers only what the client of this package can send.
+How the server answers anything else (`real_api`) is tested too, since the client's own checks rest on it. Where they
+differ on purpose:
 
 * learning: the server reports `deferred`, then `done`; the store reports `not_tracked`, since it learns nothing
   (traffic for evaluation only is `done` / `not_applicable` in both). It has no profiles and no playbooks.
@@ -14,7 +16,8 @@ What both promise is tested here and nowhere else. Where they differ on purpose:
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -46,6 +49,21 @@ async def _next_second() -> None:
     await anyio.sleep(int(now) + 1.02 - now)
 
 
+@asynccontextmanager
+async def _real(url: str, transport: Callable[[], httpx.AsyncHTTPTransport]) -> AsyncGenerator[Api]:
+    async with httpx.AsyncClient(transport=transport(), base_url=url, headers=AGENT, timeout=30) as client:
+        yield Api(client, embedded=False, next_second=_next_second)
+
+
+@pytest.fixture
+async def real_api(
+    reflexio_url: str, live_transport: Callable[[], httpx.AsyncHTTPTransport]
+) -> AsyncIterator[Api]:
+    """The real server alone; a test that takes it is marked `live`."""
+    async with _real(reflexio_url, live_transport) as real:
+        yield real
+
+
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.live)])
 def url(request: pytest.FixtureRequest) -> str | None:
     return None if request.param == "embedded" else request.getfixturevalue("reflexio_url")
@@ -56,10 +74,8 @@ async def api(
     url: str | None, tmp_path: Path, live_transport: Callable[[], httpx.AsyncHTTPTransport]
 ) -> AsyncIterator[Api]:
     if url is not None:
-        async with httpx.AsyncClient(
-            transport=live_transport(), base_url=url, headers=AGENT, timeout=30
-        ) as client:
-            yield Api(client, embedded=False, next_second=_next_second)
+        async with _real(url, live_transport) as real:
+            yield real
         return
     clock = Clock()
     store = create_app(str(tmp_path / "store.db"), clock=clock)

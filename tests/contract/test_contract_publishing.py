@@ -246,26 +246,29 @@ async def test_a_contradiction_in_an_interaction_is_422(
     assert f"interaction_data_list[1] {reason}" in messages_of(reply)
 
 
-async def test_an_empty_interaction_is_dropped_with_a_warning(api: Api) -> None:
-    reply = await api.publish(
+@pytest.mark.live
+async def test_an_empty_interaction_is_dropped_with_a_warning(real_api: Api) -> None:
+    reply = await real_api.publish(
         interaction_data_list=[{"content": " \n"}, {"content": "kept"}, {"role": "Assistant"}, {}]
     )
     assert reply["warnings"] == [
         "skipped 3 empty interaction(s) that carried no content, at index(es) 0, 2, 3"
     ]
-    turns = (await api.request(reply["request_id"]))["interactions"]
+    turns = (await real_api.request(reply["request_id"]))["interactions"]
     assert [turn["content"] for turn in turns] == ["kept"]
 
 
-async def test_many_empty_interactions_are_counted_and_ten_are_named(api: Api) -> None:
-    reply = await api.publish(interaction_data_list=[{"content": "kept"}, *({} for _ in range(12))])
+@pytest.mark.live
+async def test_many_empty_interactions_are_counted_and_ten_are_named(real_api: Api) -> None:
+    reply = await real_api.publish(interaction_data_list=[{"content": "kept"}, *({} for _ in range(12))])
     (warning,) = reply["warnings"]
     assert warning.startswith("skipped 12 empty interaction(s)")
     assert warning.endswith("at index(es) 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, +2 more")
 
 
-async def test_a_batch_where_all_are_empty_is_422(api: Api) -> None:
-    reply = await api.try_publish(interaction_data_list=[{}, {"content": "  "}])
+@pytest.mark.live
+async def test_a_batch_where_all_are_empty_is_422(real_api: Api) -> None:
+    reply = await real_api.try_publish(interaction_data_list=[{}, {"content": "  "}])
     assert fields_of(reply) == [["body"]]
     assert "every interaction is empty" in messages_of(reply)
 
@@ -285,8 +288,9 @@ async def test_more_than_1000_learnings_in_one_request_are_422(api: Api) -> None
     assert "at most 1000 retrieved_learnings" in messages_of(reply)
 
 
-async def test_unknown_fields_are_dropped_and_named(api: Api) -> None:
-    reply = await api.publish(
+@pytest.mark.live
+async def test_unknown_fields_are_dropped_and_named(real_api: Api) -> None:
+    reply = await real_api.publish(
         interaction_data_list=[
             {"content": "x", "Foo": 1, "tools_used": [{"tool_name": "t", "zip": 1}]},
             {"content": "y", "user_id": "u", "session_id": "s"},
@@ -299,16 +303,18 @@ async def test_unknown_fields_are_dropped_and_named(api: Api) -> None:
     ]
 
 
-async def test_unknown_fields_are_named_within_bounds_and_printable(api: Api) -> None:
+@pytest.mark.live
+async def test_unknown_fields_are_named_within_bounds_and_printable(real_api: Api) -> None:
     unknown: dict[str, Any] = dict.fromkeys([*(f"f{number}" for number in range(7)), "a\nb" + "c" * 80], 1)
-    reply = await api.publish(**unknown)
+    reply = await real_api.publish(**unknown)
     assert reply["warnings"] == [
         f"publish request: ignored unrecognised field(s) a?b{'c' * 61}..., f0, f1, f2, f3, +3 more"
     ]
 
 
-async def test_unknown_fields_of_many_interactions_are_named_twenty_times(api: Api) -> None:
-    reply = await api.publish(interaction_data_list=[{"content": "x", "Foo": 1}] * 23)
+@pytest.mark.live
+async def test_unknown_fields_of_many_interactions_are_named_twenty_times(real_api: Api) -> None:
+    reply = await real_api.publish(interaction_data_list=[{"content": "x", "Foo": 1}] * 23)
     assert len(reply["warnings"]) == 21
     assert reply["warnings"][-1] == "...and 3 more interaction(s) with the same problem"
 
@@ -353,23 +359,29 @@ async def test_the_other_flags_are_taken_and_do_not_come_back(api: Api) -> None:
     }
 
 
-async def test_an_experiment_needs_both_fields_and_must_exist(api: Api) -> None:
-    half = await api.try_publish(retrieval_experiment_id="e")
+@pytest.mark.live
+async def test_an_experiment_needs_both_fields_and_must_exist(real_api: Api) -> None:
+    half = await real_api.try_publish(retrieval_experiment_id="e")
     assert fields_of(half) == [["body"]]
-    whole = await api.try_publish(retrieval_experiment_id="e", retrieval_experiment_arm="holdout")
+    whole = await real_api.try_publish(retrieval_experiment_id="e", retrieval_experiment_arm="holdout")
     assert whole.json()["success"] is False
     assert "experiment" in whole.json()["message"]
-    assert await api.ids() == []
+    assert await real_api.ids() == []
 
 
-async def test_a_wait_flag_that_is_no_boolean_is_422(api: Api) -> None:
-    reply = await api.client.post(
+@pytest.mark.live
+async def test_a_wait_flag_that_is_no_boolean_is_422(real_api: Api) -> None:
+    reply = await real_api.client.post(
         "/api/publish_interaction",
         params={"wait_for_response": "maybe"},
-        json={"user_id": api.user, "session_id": api.session, "interaction_data_list": [{"content": "x"}]},
+        json={
+            "user_id": real_api.user,
+            "session_id": real_api.session,
+            "interaction_data_list": [{"content": "x"}],
+        },
     )
     assert fields_of(reply) == [["query", "wait_for_response"]]
-    assert await api.ids() == []
+    assert await real_api.ids() == []
 
 
 async def test_the_learning_of_an_unknown_request_is_404(api: Api) -> None:
@@ -377,8 +389,9 @@ async def test_the_learning_of_an_unknown_request_is_404(api: Api) -> None:
     assert (reply.status_code, reply.json()) == (404, {"detail": "request not found"})
 
 
-async def test_the_learning_of_no_request_is_422(api: Api) -> None:
-    assert fields_of(await api.client.get("/api/learning_status")) == [["query", "request_id"]]
+@pytest.mark.live
+async def test_the_learning_of_no_request_is_422(real_api: Api) -> None:
+    assert fields_of(await real_api.client.get("/api/learning_status")) == [["query", "request_id"]]
 
 
 async def test_the_learning_of_a_stored_request_has_a_status(api: Api) -> None:

@@ -36,58 +36,66 @@ async def test_every_reply_has_a_correlation_id_of_its_own_and_a_date(api: Api) 
     assert all(reply.headers["content-type"] == "application/json" for reply in replies)
 
 
-async def test_an_unknown_route_is_404_and_a_wrong_method_405(api: Api) -> None:
-    unknown = await api.client.get("/api/no_such_route")
+@pytest.mark.live
+async def test_an_unknown_route_is_404_and_a_wrong_method_405(real_api: Api) -> None:
+    unknown = await real_api.client.get("/api/no_such_route")
     assert (unknown.status_code, unknown.json()) == (404, {"detail": "Not Found"})
-    wrong = await api.client.get("/api/publish_interaction")
+    wrong = await real_api.client.get("/api/publish_interaction")
     assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
     assert wrong.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("word", limits.REFUSED_AGENT_WORDS)
-async def test_an_agent_with_a_refused_word_gets_403(api: Api, word: str) -> None:
-    reply = await api.client.get("/api/whoami", headers={"user-agent": f"My{word.upper()}/1"})
+@pytest.mark.live
+async def test_an_agent_with_a_refused_word_gets_403(real_api: Api, word: str) -> None:
+    reply = await real_api.client.get("/api/whoami", headers={"user-agent": f"My{word.upper()}/1"})
     assert (reply.status_code, reply.json()) == (403, {"detail": "Forbidden: Suspicious user agent"})
 
 
-async def test_an_empty_agent_gets_403_but_may_ask_for_health(api: Api) -> None:
+@pytest.mark.live
+async def test_an_empty_agent_gets_403_but_may_ask_for_health(real_api: Api) -> None:
     nameless = {"user-agent": ""}
-    reply = await api.client.get("/meta/version", headers=nameless)
+    reply = await real_api.client.get("/meta/version", headers=nameless)
     assert (reply.status_code, reply.json()) == (403, {"detail": "Forbidden: Missing user agent"})
-    assert (await api.client.get("/health", headers=nameless)).status_code == 200
+    assert (await real_api.client.get("/health", headers=nameless)).status_code == 200
 
 
 @pytest.mark.parametrize("route", POST_ROUTES)
-async def test_a_body_that_is_missing_or_no_object_is_422(api: Api, route: str) -> None:
-    nothing = await api.client.post(f"/api/{route}")
+@pytest.mark.live
+async def test_a_body_that_is_missing_or_no_object_is_422(real_api: Api, route: str) -> None:
+    nothing = await real_api.client.post(f"/api/{route}")
     assert fields_of(nothing) == [["body"]]
     for body in ([], "text", None, 1):
-        reply = await api.client.post(f"/api/{route}", json=body)
+        reply = await real_api.client.post(f"/api/{route}", json=body)
         assert fields_of(reply) == [["body"]]
 
 
-async def test_a_body_that_is_not_json_is_422_and_names_the_place(api: Api) -> None:
+@pytest.mark.live
+async def test_a_body_that_is_not_json_is_422_and_names_the_place(real_api: Api) -> None:
     json_type = {"content-type": "application/json"}
     for content, place in ((b"{bad", 1), (b"[[[[", 4), (b'{"a":1}x', 7)):
-        reply = await api.client.post("/api/get_requests", content=content, headers=json_type)
+        reply = await real_api.client.post("/api/get_requests", content=content, headers=json_type)
         assert reply.json()["detail"][0]["type"] == "json_invalid"
         assert fields_of(reply) == [["body", place]]
 
 
-async def test_a_body_that_is_not_text_is_400(api: Api) -> None:
-    reply = await api.client.post(
+@pytest.mark.live
+async def test_a_body_that_is_not_text_is_400(real_api: Api) -> None:
+    reply = await real_api.client.post(
         "/api/get_requests", content=b"\xff\xfe{", headers={"content-type": "application/json"}
     )
     assert reply.status_code == 400
 
 
-async def test_a_body_that_does_not_say_it_is_json_is_422(api: Api) -> None:
-    reply = await api.client.post("/api/get_requests", content=b"{}")
+@pytest.mark.live
+async def test_a_body_that_does_not_say_it_is_json_is_422(real_api: Api) -> None:
+    reply = await real_api.client.post("/api/get_requests", content=b"{}")
     assert fields_of(reply) == [["body"]]
 
 
-async def test_a_422_names_each_faulty_field_and_repeats_what_was_sent(api: Api) -> None:
-    reply = await api.try_get(top_k=0, offset=-1, start_time="soon")
+@pytest.mark.live
+async def test_a_422_names_each_faulty_field_and_repeats_what_was_sent(real_api: Api) -> None:
+    reply = await real_api.try_get(top_k=0, offset=-1, start_time="soon")
     assert sorted(fields_of(reply)) == [["body", "offset"], ["body", "start_time"], ["body", "top_k"]]
     assert {error["loc"][1]: error["input"] for error in reply.json()["detail"]} == {
         "top_k": 0,
@@ -98,24 +106,26 @@ async def test_a_422_names_each_faulty_field_and_repeats_what_was_sent(api: Api)
 
 
 @pytest.mark.parametrize("route", DELETE_ROUTES)
-async def test_a_delete_without_its_fields_is_422(api: Api, route: str) -> None:
-    assert fields_of(await api.try_delete(route))[0][0] == "body"
+@pytest.mark.live
+async def test_a_delete_without_its_fields_is_422(real_api: Api, route: str) -> None:
+    assert fields_of(await real_api.try_delete(route))[0][0] == "body"
 
 
-async def test_a_body_over_10_mib_is_not_taken(api: Api) -> None:
+@pytest.mark.live
+async def test_a_body_over_10_mib_is_not_taken(real_api: Api) -> None:
     at_most = "x" * 999_000
     body = {
-        "user_id": api.user,
-        "session_id": api.session,
+        "user_id": real_api.user,
+        "session_id": real_api.session,
         "interaction_data_list": [{"content": at_most} for _ in range(11)],
     }
     try:
-        reply = await api.client.post("/api/publish_interaction", json=body)
+        reply = await real_api.client.post("/api/publish_interaction", json=body)
     except httpx.TransportError:
         pass  # the server closes the connection while the body is still on its way
     else:
         assert reply.status_code == 413
-    assert await api.ids() == []
+    assert await real_api.ids() == []
 
 
 async def test_whoami_names_the_storage(api: Api) -> None:

@@ -2,12 +2,15 @@
 
 * `publish FILE PREFIX COUNT`: opens the store when told to on stdin, publishes COUNT requests and prints each id
   once it was answered.
+* `crowd FILE PREFIX CLIENTS`: the same without end, with so many publishes at once.
 * `hold FILE`: reads from the store, keeps that one moment of it open, and prints `holding`, until stdin ends.
 * `idle FILE`: opens the store, lets go and prints `idle`, until stdin ends.
 """
 
+import itertools
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -54,16 +57,14 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def _publish(path: str, prefix: str, count: int) -> None:
+async def _publish(path: str, prefix: str, numbers: Iterable[int], clients: int = 1) -> None:
     _say("ready")
     sys.stdin.readline()
     store = create_app(path)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=store),
-        base_url="http://store",
-        headers={"user-agent": "reflexio-mcp-tests/0"},
-    ) as client:
-        for number in range(count):
+    left = iter(numbers)
+
+    async def run(client: httpx.AsyncClient) -> None:
+        for number in left:
             request_id = f"{prefix}-{number}"
             reply = await client.post(
                 "/api/publish_interaction",
@@ -76,13 +77,28 @@ async def _publish(path: str, prefix: str, count: int) -> None:
             )
             assert reply.json()["success"], reply.text
             _say(request_id)
+
+    async with (
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=store),
+            base_url="http://store",
+            headers={"user-agent": "reflexio-mcp-tests/0"},
+        ) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(clients):
+            group.start_soon(run, client)
     await store.aclose()
 
 
 def main(role: str, path: str, *rest: str) -> None:
     if role == "publish":
         prefix, count = rest
-        anyio.run(_publish, path, prefix, int(count))
+        anyio.run(_publish, path, prefix, range(int(count)))
+        return
+    if role == "crowd":
+        prefix, clients = rest
+        anyio.run(_publish, path, prefix, itertools.count(), int(clients))
         return
     database = Database(path)
     if role == "hold":

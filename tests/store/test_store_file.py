@@ -253,7 +253,6 @@ async def test_a_full_disk_refuses_the_publish_and_keeps_the_rest(
         "success": False,
         "changed": False,
         "message": "The disk is full. Free some space and try again.",
-        "warnings": [],
     }
     async with client_of(store) as client:
         found = (await client.post("/api/get_requests", json={})).json()
