@@ -11,12 +11,16 @@ import re
 import zlib
 from array import array
 from collections import Counter, OrderedDict, deque
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, texts_of
-from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
+from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.rules.sessions import SessionSeen
+from reflexio_mcp.traffic.rules.table import rule
+from reflexio_mcp.traffic.steps import Pace
 
 __all__ = ["Duplicates"]
 
@@ -133,16 +137,20 @@ class _Recent:
                     del self._buckets[place]
 
 
-class Duplicates(Detector):
+class Duplicates:
     """Both rules; what it remembers ends with the session."""
 
     def __init__(self) -> None:
-        super().__init__("duplicate", "near-duplicate")
+        self.founds = [Found(rule("duplicate")), Found(rule("near-duplicate"))]
 
-    def session(self, seen: SessionSeen) -> None:
+    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+        return iter(())
+
+    def session(self, seen: SessionSeen) -> Generator[None]:
         if len(seen.requests) < 2:
             return
         exact, near = self.founds
+        pace = Pace()
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
         digests: list[bytes] = []
@@ -152,13 +160,15 @@ class Duplicates(Detector):
             digests.append(digest)
             if seconds.setdefault(item.request.created_at, digest) != digest:
                 seconds[item.request.created_at] = b""
-            stop_if_cancelled()
+            if pace.due(content_chars(item)):
+                yield
         last_seen: OrderedDict[bytes, int] = OrderedDict()
         recent = _Recent()
         counted: set[str] = set()
         for item, digest in zip(items, digests, strict=True):
             at, chars = item.request.created_at, content_chars(item)
-            stop_if_cancelled()
+            if pace.due(chars):
+                yield
             while last_seen and at - next(iter(last_seen.values())) > DUPLICATE_SECONDS:
                 last_seen.popitem(last=False)
             before = last_seen.pop(digest, None)
@@ -173,6 +183,8 @@ class Duplicates(Detector):
             if lesser is not None and lesser.request.request_id not in counted:
                 counted.add(lesser.request.request_id)
                 near.add(lesser.request.request_id, lesser)
+
+    def finish(self) -> None: ...
 
 
 def _alone(digest: bytes, before: int, at: int, seconds: dict[int, bytes]) -> bool:
