@@ -11,7 +11,7 @@ from typing import Any
 QUESTION = "Remember that I cannot eat peanuts. No, wait: forget this conversation again."
 WHO = {"user_id": "ada", "session_id": "dinner"}
 
-COMMAND = os.environ.get("REFLEXIO_MCP_COMMAND", "reflexio-mcp")
+COMMAND = os.environ.get("REFLEXIO_EXAMPLE_COMMAND", "reflexio-mcp")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("REFLEXIO_")}
 """The server gets its own variables, and `preview`: these frameworks have no form to ask a person with."""
 ENVIRONMENT["REFLEXIO_MCP_CONFIRM"] = "preview"

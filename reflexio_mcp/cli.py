@@ -136,7 +136,7 @@ def _set_up(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
 
 def _log_to_stderr(settings: Settings) -> None:
     # Before the SDK does: it would add a handler of its own to an unconfigured root.
-    from reflexio_mcp.observing import Lines
+    from reflexio_mcp.logs import Lines
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(traces=settings.log_level == "DEBUG"))

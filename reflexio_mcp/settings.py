@@ -1,17 +1,33 @@
 """Configuration: one table of options, read from the environment and the command line.
 
-Each option has a variable and, unless it is a secret, a flag of the same name. The table is also what the
-README, the registry entry and the bundle manifest are generated from.
+Each option has a variable and, unless it is a secret, a flag of the same name. The documentation, the registry
+entry and the bundle manifest are generated from this table too.
 """
 
+import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
-__all__ = ["OPTIONS", "ConfigurationError", "Option", "Settings", "load"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = [
+    "GROUPS",
+    "OPTIONS",
+    "ConfigurationError",
+    "Option",
+    "Settings",
+    "add_flags",
+    "load",
+    "nearest",
+    "parse_flags",
+    "unread",
+]
 
 HOSTED_URL: Final = "https://www.reflexio.ai"
 
@@ -25,7 +41,10 @@ STATE_KEY_BYTES: Final = 32
 
 
 class ConfigurationError(ValueError):
-    """A value that stops the start. Its text is one sentence naming the flag and the variable."""
+    """A value that stops the start.
+
+    Its text names the flag and the variable, and never repeats the value, which may be a key in the wrong place.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +120,7 @@ class Option:
     """One row of the table.
 
     `name` is the field of `Settings`, `env` the variable, `parse` turns its text into the value (raising
-    `ValueError` with what is accepted), `accepts` says in words what that is, `group` sorts the documentation.
+    `ValueError`), `accepts` says in words what it takes, `group` is a key of `GROUPS`.
     """
 
     name: str
@@ -109,7 +128,7 @@ class Option:
     parse: Callable[[str], Any]
     accepts: str
     help: str
-    group: Literal["reflexio", "behaviour", "http"] = "behaviour"
+    group: Literal["reflexio", "behaviour", "deletion", "http"] = "behaviour"
     secret: bool = False
 
     @property
@@ -121,9 +140,27 @@ class Option:
     def is_switch(self) -> bool:
         return self.parse is _switch
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it takes, where it takes nothing else."""
+        words = self.accepts.replace(" or ", ", ").split(", ")
+        return tuple(words) if len(words) > 1 and all(word.isalpha() for word in words) else ()
+
+    @property
+    def is_path(self) -> bool:
+        return self.parse is _path
+
+
+GROUPS: Final = {
+    "reflexio": "Where the data is",
+    "behaviour": "What is offered and shown",
+    "deletion": "Deletion",
+    "http": "HTTP server",
+}
+"""The groups of options, in the order in which help and documentation show them."""
 
 _ON = {"1", "true", "yes", "on"}
-_OFF = {"", "0", "false", "no", "off"}
+_OFF = {"0", "false", "no", "off"}
 
 
 def _switch(text: str) -> bool:
@@ -140,20 +177,25 @@ def _text(text: str) -> str:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
+    words = tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
+    if not words:
+        raise ValueError
+    return words
 
 
 def _state_keys(text: str) -> tuple[str, ...]:
     keys = tuple(key for part in text.split(",") if (key := part.strip()))
-    if any(len(key.encode()) < STATE_KEY_BYTES for key in keys):
+    if not keys or any(len(key.encode()) < STATE_KEY_BYTES for key in keys):
         raise ValueError
     return keys
 
 
 def _url(text: str) -> str:
     url = text.strip().rstrip("/")
-    if url and not re.match(r"https?://[^\s/@]+(/\S*)?$", url):
+    # No user, query or fragment: those are where credentials are pasted, and the URL is shown.
+    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
         raise ValueError
+    _ = urlsplit(url).port  # raises for a port or an IPv6 address that cannot be one
     return url
 
 
@@ -191,7 +233,7 @@ def _source(text: str) -> str:
     from reflexio_mcp.rest.limits import SOURCE_PATTERN
 
     source = text.strip()
-    if source and not SOURCE_PATTERN.fullmatch(source):
+    if not SOURCE_PATTERN.fullmatch(source):
         raise ValueError
     return source
 
@@ -202,105 +244,131 @@ def _path(text: str) -> str:
 
 
 OPTIONS: Final[tuple[Option, ...]] = (
-    Option("url", "REFLEXIO_URL", _url, "an http or https URL without credentials",
+    Option("url", "REFLEXIO_URL", _url, "an http or https URL without credentials, such as http://localhost:8061",
            "Where Reflexio is. Unset with a key: the hosted service; unset without one: the embedded store.",
            "reflexio"),
     Option("api_key", "REFLEXIO_API_KEY", _text, "a Reflexio API key",
            "The key, sent as a bearer token. The open-source server ignores it.", "reflexio", secret=True),
     Option("user_id", "REFLEXIO_USER_ID", _text, "a user id",
-           "Belong to this user: everything else is invisible and untouchable.", "reflexio"),
+           "Confine the server to this user; nobody else's data can be seen or changed.", "reflexio"),
     Option("store", "REFLEXIO_MCP_STORE", _path, "a file path or :memory:",
-           "File of the embedded store, or :memory:. Default: in the user's data folder."),
+           "The embedded store's file, or :memory:. Default: store.db in your data folder.", "reflexio"),
     Option("read_only", "REFLEXIO_MCP_READ_ONLY", _switch, "1 or 0",
-           "Offer the read-only tools alone."),
+           "Offer only the tools that read."),
     Option("tools", "REFLEXIO_MCP_TOOLS", _words, "tool names, comma-separated",
-           "Offer these tools only; what is not offered cannot be called."),
+           "Offer only these tools; no other can be called."),
     Option("confirm", "REFLEXIO_MCP_CONFIRM", _one_of("auto", "ask", "preview", "off"),
            "auto, ask, preview or off",
-           "Who agrees to a deletion: auto asks the person where the client can show a form and else needs the "
-           "plan's code; ask asks or refuses; preview needs the code; off acts at once."),
+           "Who agrees to a deletion. auto: the person where the client can show a form, else the plan's code. "
+           "ask: the person, or nothing is deleted. preview: the plan's code. off: nobody; deletions run at once.",
+           "deletion"),
     Option("confirm_above", "REFLEXIO_MCP_CONFIRM_ABOVE", _whole(0, 10_000), "a whole number from 0 to 10000",
-           "Above this many requests the person types the number instead of a yes."),
+           "Above this many requests the person types the number instead of answering yes.", "deletion"),
     Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _whole(0, 10_000_000), "a whole number; 0 is no cap",
-           "Requests that may be deleted in an hour."),
+           "How many requests may be deleted in an hour.", "deletion"),
     Option("source", "REFLEXIO_MCP_SOURCE", _source,
            "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
-           "Source of what is published without one."),
+           "Source of requests that are published without one."),
     Option("agent_version", "REFLEXIO_MCP_AGENT_VERSION", _text, "a version text",
-           "Agent version of what is published without one."),
+           "Agent version of requests that are published without one."),
     Option("timeout", "REFLEXIO_MCP_TIMEOUT", _seconds(1, 600), "seconds from 1 to 600",
-           "Seconds one ordinary call to Reflexio may take, retries included."),
+           "Seconds that one call to Reflexio may take, retries included.", "reflexio"),
     Option("wait_timeout", "REFLEXIO_MCP_WAIT_TIMEOUT", _seconds(1, 240), "seconds from 1 to 240",
-           "Seconds a publish with wait_for_response waits for extraction; most clients give up at 60."),
+           "Seconds that a publish with wait_for_response waits for learning; most clients give up at 60.", "reflexio"),
     Option("mask", "REFLEXIO_MCP_MASK", _switch, "1 or 0",
-           "Never show stored content: sizes and fingerprints instead."),
+           "Never show stored content, only sizes and fingerprints."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
-           "Append one JSON line per destructive call to this file."),
+           "Append one JSON line for each destructive call to this file.", "deletion"),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",
-           "Keep a local copy of what is deleted for this many days, for restore_requests."),
+           "Keep a copy of what is deleted on this machine for this many days, for restore_requests.", "deletion"),
     Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
-           "Folder of the recovery copies. Default: in the user's data folder."),
+           "Folder of the recovery copies. Default: recovery in your data folder.", "deletion"),
     Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
-           "DEBUG, INFO, WARNING or ERROR", "How much goes to stderr."),
-    Option("host", "REFLEXIO_MCP_HOST", _text, "an address to bind", "Address the HTTP server binds.", "http"),
+           "DEBUG, INFO, WARNING or ERROR", "How much is logged to stderr."),
+    Option("host", "REFLEXIO_MCP_HOST", _text, "an address to bind", "Address that the HTTP server binds.", "http"),
     Option("port", "REFLEXIO_MCP_PORT", _whole(0, 65535), "a port number", "Port of the HTTP server.", "http"),
     Option("auth_token", "REFLEXIO_MCP_AUTH_TOKEN", _words, "bearer tokens, comma-separated",
-           "Tokens that HTTP callers must bring; several for rotation. None: one is made and kept in a file.",
+           "Tokens that HTTP callers must send; several allow rotation. Unset: one is generated and kept in a file.",
            "http", secret=True),
     Option("allowed_hosts", "REFLEXIO_MCP_ALLOWED_HOSTS", _words, "host names, comma-separated; name:* for any port",
-           "Host headers that are answered besides loopback.", "http"),
+           "Host headers that are answered, besides loopback.", "http"),
     Option("allowed_origins", "REFLEXIO_MCP_ALLOWED_ORIGINS", _words, "origins, comma-separated",
-           "Browser origins that are answered besides loopback.", "http"),
+           "Browser origins that are answered, besides loopback.", "http"),
     Option("unsafe_no_auth", "REFLEXIO_MCP_UNSAFE_NO_AUTH", _switch, "1 or 0",
-           "Answer callers without a bearer token. Only behind something that checks who they are.", "http"),
+           "Answer callers without a bearer token. Use it only behind a proxy that authenticates them.", "http"),
     Option("tenancy", "REFLEXIO_MCP_TENANCY", _one_of("off", "header"), "off or header",
-           "Who the callers are: off serves all of them with the configured key; with header each brings its own in "
-           "X-Reflexio-API-Key and may name its user in X-Reflexio-User-Id.", "http"),
+           "Whose key is used. off: the configured one, for every caller. header: the caller's own, sent in "
+           "X-Reflexio-API-Key; X-Reflexio-User-Id may confine it to a user.", "http"),
     Option("state_keys", "REFLEXIO_MCP_STATE_KEYS", _state_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, "
            "comma-separated",
-           "Secrets that replicas share, the newest first: they seal what one replica begins and another finishes.",
+           "Secrets that replicas share, the newest first. They seal what one replica begins and another finishes.",
            "http", secret=True),
     Option("sessions", "REFLEXIO_MCP_SESSIONS", _one_of("auto", "keep", "none"), "auto, keep or none",
-           "Sessions at /mcp for clients of 2025: keep lets them show forms and ties them to one process; none lets "
-           "any replica answer, and they confirm with the plan's code; auto is none where state keys are set.", "http"),
+           "Sessions at /mcp for clients of 2025. keep: they can show forms and are tied to one process. none: any "
+           "replica answers, and they confirm with the plan's code. auto: none where state keys are set, else keep.",
+           "http"),
     Option("max_in_flight", "REFLEXIO_MCP_MAX_IN_FLIGHT", _whole(1, 10_000), "a whole number from 1 to 10000",
-           "Calls of one caller that run at the same time; the next one is told to try again.", "http"),
+           "Calls of one caller that may run at the same time; the next one is told to try again.", "http"),
     Option("max_callers", "REFLEXIO_MCP_MAX_CALLERS", _whole(1, 10_000), "a whole number from 1 to 10000",
-           "Callers' keys whose connections to Reflexio are kept open.", "http"),
+           "Callers whose connections to Reflexio are kept open.", "http"),
     Option("max_sessions", "REFLEXIO_MCP_MAX_SESSIONS", _whole(1, 100_000), "a whole number from 1 to 100000",
-           "Sessions at /mcp, and streams at /sse, that are open at the same time.", "http"),
+           "Sessions at /mcp, and streams at /sse, that may be open at the same time.", "http"),
     Option("session_idle", "REFLEXIO_MCP_SESSION_IDLE", _seconds(1, 604_800), "seconds from 1 to 604800",
            "Seconds without a request after which a session at /mcp is closed.", "http"),
     Option("slow_client", "REFLEXIO_MCP_SLOW_CLIENT", _seconds(0.1, 600), "seconds from 0.1 to 600",
-           "Seconds a client may take to send the head of a request, and again its body.", "http"),
+           "Seconds that a client may take to send the head of a request, and again its body.", "http"),
     Option("stop_timeout", "REFLEXIO_MCP_STOP_TIMEOUT", _seconds(0.1, 600), "seconds from 0.1 to 600",
-           "Seconds calls may go on after SIGTERM; then they are told to try again.", "http"),
+           "Seconds that calls may go on after SIGTERM; then they are told to try again.", "http"),
 )  # fmt: skip
+
+
+_KNOWN: Final = {option.env: option for option in OPTIONS}
+
+_OTHERS: Final = {
+    "REFLEXIO_AGENT_VERSION",
+    "REFLEXIO_ALLOWED_ORIGINS",
+    "REFLEXIO_DIR",
+    "REFLEXIO_LOG_LEVEL",
+    "REFLEXIO_STORAGE",
+}
+"""Variables of Reflexio's own server and client that look like ours."""
 
 
 def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
+    A variable that is empty counts as not set, because clients write `${VAR}` and expand it to nothing. A value
+    of blanks alone, an empty flag and an unknown `REFLEXIO_MCP_` variable are refused: each was meant to limit
+    something, and would limit nothing.
+
     Args:
         env: the environment (`os.environ` when `None`).
-        flags: option name to text, as the command line gave it; wins over the environment.
+        flags: option name to text, as the command line gave it; takes precedence over the environment.
 
     Returns:
         The settings.
 
     Raises:
-        ConfigurationError: one sentence naming the flag and the variable, and what is accepted.
+        ConfigurationError: one or two sentences that name the flag and the variable, and what is accepted.
     """
     env = os.environ if env is None else env
     flags = flags or {}
+    for name in env:
+        if name.upper().startswith("REFLEXIO_MCP_") and name not in _KNOWN:
+            meant = nearest(name)
+            raise ConfigurationError(
+                f"{name} is not a variable of this server and would have no effect. "
+                + (f"Did you mean {meant}?" if meant else "Remove it.")
+            )
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        text = flags.get(option.name)
+        text = flags.get(option.name, env.get(option.env) or None)
         if text is None:
-            text = env.get(option.env)
-        # An empty variable is how clients write "not set": ${VAR} that expands to nothing.
-        if text is None or (not text.strip() and not option.is_switch):
             continue
+        if not text.strip():
+            raise ConfigurationError(
+                f"{_name(option)} is blank. It takes {option.accepts}; leave it out for the default."
+            )
         try:
             values[option.name] = option.parse(text)
         except ValueError:
@@ -308,8 +376,63 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     return Settings(**values)
 
 
+def nearest(variable: str) -> str:
+    """The variable of ours that a misspelt name was probably meant to be; empty when none is near."""
+    bare = {name.replace("_MCP", ""): name for name in _KNOWN}
+    name = variable.upper().replace("-", "_").replace("_MCP", "")
+    found = difflib.get_close_matches(name, bare, n=1, cutoff=0.8)
+    if not found:
+        return ""
+    # The prefix that all share must not make up for the rest.
+    one, other = (text.removeprefix("REFLEXIO").strip("_") for text in (name, found[0]))
+    return bare[found[0]] if difflib.SequenceMatcher(None, one, other).ratio() >= 0.5 else ""
+
+
+def unread(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like ours and that nothing reads, each with the one that was probably meant.
+
+    The second is empty for a `REFLEXIO_MCP_` variable that is near none; `load` refuses those with that prefix.
+    """
+    found = {name: nearest(name) for name in sorted(env) if name not in _KNOWN and name not in _OTHERS}
+    return {name: meant for name, meant in found.items() if meant or name.upper().startswith("REFLEXIO_MCP_")}
+
+
+def add_flags(parser: "argparse.ArgumentParser", *groups: str) -> None:
+    """Give a parser the flags of some groups of options, each group under its own heading."""
+    import argparse
+
+    for group in groups:
+        section = parser.add_argument_group(GROUPS[group])
+        for option in OPTIONS:
+            if option.group != group or not option.flag:
+                continue
+            about = f"{option.help} [{option.env}]".replace("%", "%%")
+            given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": about}
+            given |= (
+                {"action": "store_const", "const": "1"}
+                if option.is_switch
+                else {"metavar": option.name.upper()}
+            )
+            section.add_argument(option.flag, **given)
+
+
+def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
+    """The options among the arguments of a command, as option name to text; anything else is left out."""
+    import argparse
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    add_flags(parser, *GROUPS)
+    try:
+        return vars(parser.parse_known_args(list(arguments))[0])
+    except (argparse.ArgumentError, SystemExit):
+        return {}
+
+
+def _name(option: Option) -> str:
+    return f"{option.flag} / {option.env}" if option.flag else option.env
+
+
 def _refusal(option: Option, text: str) -> str:
-    name = f"{option.flag} / {option.env}" if option.flag else option.env
-    shown = re.sub(r"//[^/\s]*@", "//***@", text.strip())  # a URL's credentials
-    got = "" if option.secret else f", not {shown[:60]!r}"
-    return f"{name} takes {option.accepts}{got}."
+    near = difflib.get_close_matches(text.strip().lower(), [word.lower() for word in option.choices], n=1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return f"{_name(option)} takes {option.accepts}{meant}"

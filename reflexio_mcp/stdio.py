@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from reflexio_mcp.server.runtime import calm_collector
+from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.server.server import ReflexioServer, build_server
 from reflexio_mcp.settings import Settings
 
@@ -29,7 +29,7 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     server = build_server(settings)
-    calm_collector()
+    tune_collector()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server)
         await server.run_stdio_async()

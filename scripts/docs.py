@@ -22,9 +22,10 @@ from bootstrap import ROOT
 
 from benchmarks.counting import count, per_tool
 from reflexio_mcp.doctor.checks import CHECKS
+from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import snippet
-from reflexio_mcp.install.entry import Wish
+from reflexio_mcp.install.entry import InstallSpec
 from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.layout import Layout, System
 from reflexio_mcp.rest.errors import ReflexioError, explain
@@ -101,8 +102,8 @@ def clients() -> str:
     for client in CLIENTS:
         kind = "toml" if client.format == "toml" else "json"
         secret = "your-api-key" if client.key == "file" else ""
-        local = snippet(client, Wish(LAUNCH))
-        hosted = snippet(client, Wish(LAUNCH, HOSTED, with_key=True, key=secret))
+        local = snippet(client, InstallSpec(LAUNCH))
+        hosted = snippet(client, InstallSpec(LAUNCH, HOSTED, with_key=True, key=secret))
         blocks += [
             f"<details><summary>{client.title}</summary>",
             "",
@@ -163,6 +164,13 @@ def checks() -> str:
     """What doctor looks at."""
     rows = ["| Check | Looks at |", "|---|---|"]
     return "\n".join([*rows, *(f"| {check.name} | {check.looks_at} |" for check in CHECKS)]) + "\n"
+
+
+def problems() -> str:
+    """What doctor names."""
+    rows = ["| Name | What it means | What to do |", "|---|---|---|"]
+    rows += [f"| `{name}` | {one.means} | {one.do} |" for name, one in PROBLEMS.items()]
+    return "\n".join(rows) + "\n"
 
 
 @cache
@@ -242,6 +250,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "clients": clients,
     "messages": messages,
     "checks": checks,
+    "problems": problems,
     "demo-steps": demo_steps,
     "demo": demo_output,
     "usage": usage,

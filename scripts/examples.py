@@ -75,7 +75,7 @@ def passes(name: str, python: Path, command: Path) -> bool:
         try:
             done = subprocess.run(
                 [str(python), str(FOLDER / f"{name}.py")],
-                env={**kept, "HOME": home, "USERPROFILE": home, "REFLEXIO_MCP_COMMAND": str(command)},
+                env={**kept, "HOME": home, "USERPROFILE": home, "REFLEXIO_EXAMPLE_COMMAND": str(command)},
                 cwd=FOLDER, stdin=subprocess.DEVNULL, capture_output=True,
                 encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
             )  # fmt: skip

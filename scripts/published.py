@@ -67,9 +67,9 @@ def _variable(option: Option) -> dict[str, Any]:
     default = default_of(option)
     if default and not option.is_switch:
         made["default"] = default
-    if choices := choices_of(option):
-        made["choices"] = choices
-    if option.name in ("store", "audit_log", "recovery_dir"):
+    if option.choices:
+        made["choices"] = list(option.choices)
+    if option.is_path:
         made["format"] = "filepath"
     return made
 
@@ -80,12 +80,6 @@ def default_of(option: Option) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     return "" if value in ("", ()) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def choices_of(option: Option) -> list[str]:
-    """The words that an option takes, where there are few."""
-    words = option.accepts.replace(" or ", ", ").split(", ")
-    return words if len(words) > 2 and all(word.isalpha() for word in words) else []
 
 
 def bundle_manifest() -> dict[str, Any]:

@@ -28,9 +28,8 @@ ROOMS = {
         {"consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
         {"httpx", "starlette", "uvicorn"},
     ),
-    "explorer": ({"explorer"}, {"mcp", "httpx", "starlette", "uvicorn"}),
     "tools": (
-        {"tools", "explorer", "consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
+        {"tools", "consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
         {"httpx", "starlette", "uvicorn"},
     ),
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from reflexio_mcp.cli import main
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, Settings, load
 
 
 def test_nothing_configured_is_the_embedded_store() -> None:
@@ -24,7 +24,65 @@ def test_a_url_keeps_its_path_and_loses_its_slash() -> None:
 
 
 def test_an_empty_variable_is_not_set() -> None:
-    assert load({option.env: " " for option in OPTIONS if not option.is_switch}) == Settings()
+    assert load({option.env: "" for option in OPTIONS}) == Settings()
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.env)
+@pytest.mark.parametrize("blank", [" ", "\t", " \n "])
+def test_a_blank_value_stops_the_start(option: Option, blank: str) -> None:
+    with pytest.raises(ConfigurationError, match="is blank"):
+        load({option.env: blank})
+    with pytest.raises(ConfigurationError, match="is blank"):
+        load({}, {option.name: blank})
+    with pytest.raises(ConfigurationError, match="is blank"):
+        load({}, {option.name: ""})
+
+
+@pytest.mark.parametrize(
+    "option", [one for one in OPTIONS if "comma" in one.accepts], ids=lambda one: one.env
+)
+def test_a_list_of_nothing_stops_the_start(option: Option) -> None:
+    with pytest.raises(ConfigurationError):
+        load({option.env: " , ,"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("REFLEXIO_MCP_READONLY", "REFLEXIO_MCP_READ_ONLY"),
+        ("REFLEXIO_MCP_TOOL", "REFLEXIO_MCP_TOOLS"),
+        ("REFLEXIO_MCP_USER_ID", "REFLEXIO_USER_ID"),
+        ("reflexio_mcp_read_only", "REFLEXIO_MCP_READ_ONLY"),
+    ],
+)
+def test_an_unknown_variable_stops_the_start_and_is_led_back(wrong: str, right: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load({wrong: "1"})
+    assert str(refused.value).startswith(f"{wrong} is not a variable of this server")
+    assert str(refused.value).endswith(f"Did you mean {right}?")
+
+
+def test_an_unknown_variable_that_is_near_none_stops_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="Remove it"):
+        load({"REFLEXIO_MCP_QUUX": ""})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rflx-canary-key",
+        "jo:canary@host",
+        "https://host/?key=canary",
+        "https://host?canary",
+        "https://host/#canary",
+        "http://[::1/canary",
+        "http://host:99999/canary",
+    ],
+)
+def test_a_key_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load({"REFLEXIO_URL": url})
+    assert "canary" not in str(refused.value)
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -54,7 +112,7 @@ def test_a_wrong_value_is_one_sentence_naming_the_flag_and_the_variable(variable
     assert variable in text
     assert "--" in text
     assert text.count("\n") == 0
-    assert text.endswith(".")
+    assert text.endswith((".", "?"))
 
 
 def test_a_wrong_value_stops_the_start_with_exit_code_two(

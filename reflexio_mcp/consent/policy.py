@@ -17,7 +17,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.plan_codes import Changes, CodeMaker, PlanCode, PlansSeen, changes_between
 
-__all__ = ["Question", "Reply", "Verdict", "ask_now", "can_ask", "number_to_type", "settle", "weigh"]
+__all__ = ["Question", "Reply", "Verdict", "ask_now", "can_ask", "settle", "weigh"]
 
 MULTI_ROUND: Final = "2026-07-28"
 """From this revision on a question travels in the result, and the call is repeated with the answer."""
@@ -122,7 +122,8 @@ def weigh(
     if mode == "preview":
         return Verdict(True, mode) if fits else _shown(codes, seen, plan, mode, "planned", now)
     if askable:
-        return Question(number_to_type(settings, plan))
+        typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
+        return Question(len(plan.goes) if typed else None)
     return Verdict(
         False,
         mode,
@@ -130,12 +131,6 @@ def weigh(
         lead="Nothing was deleted: a person must agree, and this client cannot show the question. This would go:",
         following="Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
     )
-
-
-def number_to_type(settings: Settings, plan: Plan) -> int | None:
-    """The number of requests that a person has to type, or `None` where a yes is enough."""
-    typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
-    return len(plan.goes) if typed else None
 
 
 def _shown(

@@ -27,7 +27,7 @@ from reflexio_mcp.render.question import question_text
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.recovery_copies import Copies
-from reflexio_mcp.toolkit.context import Call, app_of, from_page, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_learned
 from reflexio_mcp.traffic.scope import Scope
@@ -72,7 +72,7 @@ async def prepare(
         CapReached: the set is larger than what may go now.
     """
     app, scope = app_of(call), scope_of(call)
-    guards, codes = app.doors.safeguards, app.doors.codes(scope)
+    guards, codes = app.safeguards, app.codes(scope)
     reporter = ProgressReporter(call)
     read_at = time.monotonic()
     async with reporter.steady("looking up"):
@@ -88,9 +88,7 @@ async def prepare(
     if not plan.goes:
         return Prepared(plan, None, confirm, reporter, read_at)
     guards.cap.check(scope.caller, len(plan.goes))
-    # A person who agreed in the explorer's page has seen the plan; only `ask` still wants the client's own form.
-    askable = can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
-    first = weigh(app.settings, codes, guards.seen, plan, confirm, askable=askable)
+    first = weigh(app.settings, codes, guards.seen, plan, confirm, askable=can_ask(call))
     return Prepared(plan, first, confirm, reporter, read_at)
 
 

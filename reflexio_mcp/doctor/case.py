@@ -1,4 +1,4 @@
-"""What the checks look at."""
+"""What the checks look at: one environment, the shell's or a client entry's."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from reflexio_mcp.doctor.report import Report
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.settings import OPTIONS, Settings
 
-__all__ = ["Case", "default_port"]
+__all__ = ["Case"]
 
-_HOSTED: Final = (
+_NO_ADDRESS_GIVEN: Final = (
     "Check this machine's network, VPN and proxy. REFLEXIO_URL is not set, which means the hosted service; set it "
     "for a server of your own."
 )
@@ -20,16 +20,18 @@ _HOSTED: Final = (
 
 @dataclass(slots=True)
 class Case:
-    """One set-up under examination.
+    """One environment under examination.
 
     Args:
         flags: option name to text, as the command line gave it.
         env: the environment.
         layout: where the clients' files are.
         write: publishing and deleting is allowed.
-        seconds: how long one call or one start may take.
-        report: what has been found so far; its secrets are known from the start.
+        seconds: how long one call may take.
+        start_seconds: how long the start of one server may take.
+        report: what has been found so far; the secrets of `env` are known to it from the start.
         settings: set by the first check.
+        key_unknown: the client has a key that cannot be seen from here.
     """
 
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -40,21 +42,19 @@ class Case:
     start_seconds: float = 30.0
     report: Report = field(default_factory=Report)
     settings: Settings = field(default_factory=Settings)
+    key_unknown: bool = False
 
     def __post_init__(self) -> None:
-        # Credentials do not belong in the address, which is refused for them; it is shown all the same.
+        # A refused URL is shown with the other values, but not its credentials.
         for text in (self.flags.get("url", ""), self.env.get("REFLEXIO_URL", "")):
             self.report.secrets |= set(re.findall(r"//([^/\s]+)@", text))
+            self.report.secrets |= set(re.findall(r"[?&#][^=&#\s]*=([^&#\s]+)", text))
         for option in OPTIONS:
             if option.secret and (text := self.env.get(option.env, "").strip()):
                 words = (word.strip("\"'") for word in text.replace(",", " ").split())
-                # The scheme of a header that was pasted whole is not part of the secret.
+                # The scheme of a pasted header is no secret.
                 self.report.secrets |= {text, *(word for word in words if word.lower() != "bearer")}
 
-    def advice(self, do: str) -> str:
-        """What to do about the address: `do`, unless it is the hosted service's because none was given."""
-        return do if self.settings.url else _HOSTED
-
-
-def default_port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
+    def address_advice(self) -> str:
+        """What to do about an address that nobody gave; empty where `REFLEXIO_URL` is set."""
+        return "" if self.settings.url else _NO_ADDRESS_GIVEN

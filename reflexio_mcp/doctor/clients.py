@@ -1,19 +1,21 @@
-"""Which clients have this server configured, and whether what they would run starts."""
+"""Each client's entry for this server: whether it starts, and whether its own key and server work."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
+from reflexio_mcp.doctor.backend import BACKEND, make
 from reflexio_mcp.doctor.case import Case
-from reflexio_mcp.doctor.configuration import misspelt
-from reflexio_mcp.doctor.naming import meant
-from reflexio_mcp.doctor.report import Finding, failure, note, ok, warning
-from reflexio_mcp.doctor.starting import start
+from reflexio_mcp.doctor.report import Finding, Report, failure, note, ok, warning
+from reflexio_mcp.doctor.starting import environment, start
 from reflexio_mcp.install import jsonedit, tomledit
-from reflexio_mcp.install.clients import CLIENTS, KEY, Client
+from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
 from reflexio_mcp.install.errors import InstallError, MalformedError
 from reflexio_mcp.install.files import read
+from reflexio_mcp.install.ownership import added_arguments, foreign
+from reflexio_mcp.settings import parse_flags
 
 __all__ = ["check_clients"]
 
@@ -21,16 +23,27 @@ _REFERENCE: Final = re.compile(
     r"\$\{(?:env:)?([A-Za-z_]\w*)(?::-([^}]*))?\}|\$\{input:[^}]+\}|\$([A-Za-z_]\w*)"
 )
 
+_PROBLEMS: Final = {
+    "missing": "client-command-missing",
+    "ended": "client-start-fails",
+    "silent": "client-start-silent",
+}
+
 
 async def check_clients(case: Case) -> list[Finding]:
-    """Look at every client's file, and start what its entry says."""
+    """Look at every client's file; start the entries that `install` would take for its own, and no others."""
     found: list[Finding] = []
     for client in CLIENTS:
         for path in client.paths(case.layout):
             found += await _file(case, client, path)
-    if not any(one.status != "warning" or one.name != "client-file-malformed" for one in found):
-        found.append(note("no client is configured; `reflexio-mcp install CLIENT` does it", "no-client"))
+    if all(one.name in ("client-file-malformed", "client-entry-foreign") for one in found):
+        found.append(replace(note("no client has this server yet", "no-client"), do=_install_which(case)))
     return found
+
+
+def _install_which(case: Case) -> str:
+    here = found_clients(case.layout)
+    return f"Run `reflexio-mcp install {here[0].name}`." if here else "Run `reflexio-mcp install`."
 
 
 async def _file(case: Case, client: Client, path: Path) -> list[Finding]:
@@ -41,93 +54,100 @@ async def _file(case: Case, client: Client, path: Path) -> list[Finding]:
         module = tomledit if client.format == "toml" else jsonedit
         servers = module.get_value(original.text, client.section)
     except MalformedError as error:
-        return [
-            warning(
-                "client-file-malformed",
-                f"{client.title}: {path}: {error}",
-                f"{client.title} cannot read it either.",
-                f"Correct {path}.",
-            )
-        ]
+        return [warning("client-file-malformed", f"{client.title}: {path}: {error}", do=f"Correct {path}.")]
     except InstallError as error:
-        return [
-            warning(
-                "client-file-unreadable",
-                f"{client.title}: {error}",
-                "It cannot be checked.",
-                f"Check {path}.",
-            )
-        ]
-    if not isinstance(servers, dict):
-        return []
+        return [warning("client-file-unreadable", f"{client.title}: {error}")]
     found: list[Finding] = []
-    for name, entry in cast("dict[str, Any]", servers).items():
-        if isinstance(entry, dict) and _ours(name, cast("dict[str, Any]", entry)):
-            found += await _entry(case, client, f"{client.title}, {name}", cast("dict[str, Any]", entry))
+    for name, entry in cast("dict[str, Any]", servers).items() if isinstance(servers, dict) else ():
+        found += await _entry(case, client, name, entry)
     return found
 
 
-def _ours(name: str, entry: Mapping[str, Any]) -> bool:
-    args = entry.get("args")
-    words = [entry.get("command"), *(cast("list[Any]", args) if isinstance(args, list) else [])]
-    return name.startswith("reflexio") or any("reflexio" in str(word) for word in words)
-
-
-async def _entry(case: Case, client: Client, where: str, entry: Mapping[str, Any]) -> list[Finding]:
-    command, args = entry.get("command"), entry.get("args", [])
-    if not isinstance(command, str) or not isinstance(args, list):
-        if "url" in entry or "serverUrl" in entry or "httpUrl" in entry:
-            return [note(f"{where}: a server at a URL, which is not started here")]
-        return [_broken(client, where, "its entry has no command", "client-entry-incomplete")]
-    given = entry.get("env")
-    env, unset = _resolved(cast("dict[str, Any]", given) if isinstance(given, dict) else {}, case)
-    forwarded = entry.get("env_vars")
-    for name in cast("list[Any]", forwarded) if isinstance(forwarded, list) else []:
-        if isinstance(name, str) and name in case.env:
-            env[name] = case.env[name]
-    found = [
-        misspelt(name, right, f"{where}: ") for name in sorted(env) if (right := meant(name)) is not None
-    ]
+async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Finding]:
+    where = f"{client.title}, {name}"
+    if other := foreign(client, entry) or ("" if isinstance(entry, dict) else "empty"):
+        if name.startswith("reflexio") or "reflexio" in str(cast("object", entry)):
+            return [note(f"{where}: it is {other}; not started", "client-entry-foreign")]
+        return []
+    held = cast("dict[str, Any]", entry)
+    if held.get("command") is None:
+        if name.startswith("reflexio"):
+            return [_broken(client, "client-entry-incomplete", f"{where}: the entry has no command")]
+        return []
+    given = held.get("env")
+    literals = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    variables, unset = _resolved(literals, case)
+    forwarded = held.get("env_vars")
+    names = [str(one) for one in cast("list[Any]", forwarded)] if isinstance(forwarded, list) else []
+    if client.key == "inherit":
+        names.append(KEY)
+    variables |= {one: case.env[one] for one in names if one in case.env}
+    found: list[Finding] = []
     if unset and client.key != "prompt":
         found.append(
             warning(
                 "client-key-not-set",
                 f"{where}: refers to {', '.join(sorted(unset))}, which is not set here",
-                "Started from here, the server would have no key.",
-                f"Set it where {client.title} is started.",
+                do=f"Set it where {client.title} is started.",
             )
         )
-    literal = isinstance(given, dict) and str(cast("dict[str, Any]", given).get(KEY, ""))
-    if literal and not _REFERENCE.search(literal):
-        case.report.secrets.add(literal)
+    key = str(literals.get(KEY, ""))
+    if key and not _REFERENCE.search(key):
+        case.report.secrets.add(key)
         if client.key != "file":
             found.append(
                 warning(
                     "client-key-in-file",
-                    f"{where}: the key itself stands in the file",
-                    f"{client.title} can take it from elsewhere.",
-                    f"Run `reflexio-mcp install {client.name}` with REFLEXIO_API_KEY set.",
+                    f"{where}: the key itself is in the file",
+                    do=f"Set REFLEXIO_API_KEY and run `reflexio-mcp install {client.name}`.",
                 )
             )
-    words = [str(word) for word in cast("list[Any]", args)]
-    went = await start([command, *words], env, case.env, case.start_seconds)
-    if not went.problem:
-        return [*found, ok(f"{where}: starts and answers")]
-    what, name = {
-        "missing": (f"{command} cannot be run: {went.said or 'not found'}", "client-command-missing"),
-        "ended": (f"it ends at once: {went.said}", "client-start-fails"),
-        "silent": (f"no answer in {case.start_seconds:g} s. {went.said}".strip(), "client-start-silent"),
-    }[went.problem]
-    return [*found, _broken(client, where, what, name)]
+    arguments = [str(word) for word in cast("list[Any]", held.get("args", []))]
+    env = environment(variables, case.env, terminal=client.terminal)
+    went = await start([str(held["command"]), *arguments], env, case.start_seconds)
+    if went.problem:
+        said = {
+            "missing": f"{held['command']} cannot be run: {went.said or 'not found'}",
+            "ended": f"it ends at once: {went.said}",
+            "silent": f"no answer in {case.start_seconds:g} s. {went.said}".strip(),
+        }[went.problem]
+        found.append(_broken(client, _PROBLEMS[went.problem], f"{where}: {said}"))
+        return found
+    found.append(ok(f"{where}: starts and answers"))
+    hidden = KEY in literals and (KEY in unset or not variables.get(KEY))
+    return found + await _backend(case, where, env, added_arguments(held), hidden=hidden)
 
 
-def _broken(client: Client, where: str, what: str, name: str) -> Finding:
-    return failure(
-        name,
-        f"{where}: {what}",
-        f"{client.title} cannot start the server like this.",
-        f"Run `reflexio-mcp install {client.name}` again.",
+def _broken(client: Client, name: str, what: str) -> Finding:
+    return failure(name, what, do=f"Run `reflexio-mcp install {client.name}` again.")
+
+
+async def _backend(
+    case: Case, where: str, env: Mapping[str, str], arguments: list[str], *, hidden: bool
+) -> list[Finding]:
+    """What is wrong with the server and the key that an entry names."""
+    one = Case(
+        flags=parse_flags(arguments),
+        env=env,
+        layout=case.layout,
+        seconds=case.seconds,
+        report=Report(secrets=case.report.secrets),
+        key_unknown=hidden,
     )
+    await make(one, BACKEND[:1])
+    settings = one.settings
+    if hidden and not settings.url:
+        # With its key the entry means the hosted service; without, it cannot be told from the embedded store.
+        return [note(f"{where}: its key is not known here, so its server was not checked")]
+    same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")
+    if all(getattr(settings, name) == getattr(case.settings, name) for name in same):
+        return []
+    await make(one, BACKEND[1:])
+    wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
+    told = [replace(each, what=f"{where}: {each.what}", check="") for each in wrong]
+    if not told:
+        told = [ok(f"{where}: its backend is {settings.base_url or 'the embedded store'}, without a problem")]
+    return told
 
 
 def _resolved(env: Mapping[str, Any], case: Case) -> tuple[dict[str, str], set[str]]:

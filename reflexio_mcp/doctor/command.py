@@ -9,6 +9,7 @@ import anyio
 
 from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.checks import examine
+from reflexio_mcp.doctor.report import Finding, Report
 
 __all__ = ["run_doctor"]
 
@@ -16,7 +17,7 @@ __all__ = ["run_doctor"]
 def run_doctor(
     flags: Mapping[str, str], *, write: bool = False, as_json: bool = False, out: TextIO | None = None
 ) -> int:
-    """Examine this set-up and say what was found.
+    """Examine this set-up and say what was found, as it is found.
 
     Args:
         flags: option name to text, as given on the command line.
@@ -25,12 +26,25 @@ def run_doctor(
         out: where to write; stdout when `None`.
 
     Returns:
-        0 when all is well, 1 for warnings alone, 2 for a failure.
+        0 when nothing is wrong, 1 for warnings alone, 2 for a failure.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
-    report = anyio.run(examine, Case(flags=flags, write=write))
     screen = out or sys.stdout
-    shown = report.as_json() if as_json else report.as_text()
     encoding = getattr(screen, "encoding", None) or "utf-8"
-    screen.write(shown.encode(encoding, "replace").decode(encoding))
+    report = Report()
+
+    def say(text: str) -> None:
+        screen.write(text.encode(encoding, "replace").decode(encoding))
+        screen.flush()
+
+    def tell(finding: Finding) -> None:
+        if len(report.findings) == 1:
+            say(report.heading() + "\n")
+        if finding.status != "skipped":
+            say(report.line(finding) + "\n")
+
+    if not as_json:
+        report.on_finding = tell
+    anyio.run(examine, Case(flags=flags, write=write, report=report))
+    say(report.as_json() if as_json else report.ending() + "\n")
     return report.exit_code

@@ -1,4 +1,4 @@
-"""The way to the server, step by step: name, proxy, connection, TLS."""
+"""The way to the server, step by step: proxy, name, connection, TLS."""
 
 import socket
 import ssl
@@ -11,28 +11,36 @@ from urllib.request import proxy_bypass
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.doctor.case import Case, default_port
+from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 
-__all__ = ["check_connection", "check_dns", "check_proxy", "check_tls"]
+__all__ = ["EMBEDDED", "check_connection", "check_dns", "check_proxy", "check_tls"]
+
+EMBEDDED: Final = "the embedded store needs no network"
+"""Why a check is skipped where the store is in this process."""
 
 SOON_DAYS: Final = 14
 """A certificate that ends sooner is worth a warning."""
 
 
+def _port(scheme: str, port: int | None) -> int:
+    return port or (443 if scheme == "https" else 80)
+
+
 def _target(case: Case) -> tuple[str, str, int]:
     parts = urlsplit(case.settings.base_url)
-    return parts.scheme, parts.hostname or "", parts.port or default_port(parts.scheme)
+    return parts.scheme, parts.hostname or "", _port(parts.scheme, parts.port)
 
 
 def _proxy(case: Case) -> str:
     """The proxy that a call would go through, or nothing."""
     scheme, host, port = _target(case)
-    variables = {key.lower(): value for key, value in case.env.items() if key.lower().endswith("_proxy")}
-    if not variables:
-        return ""
-    proxies = {key.removesuffix("_proxy"): value for key, value in variables.items()}
-    if proxy_bypass(f"{host}:{port}", proxies):
+    proxies = {
+        key.lower().removesuffix("_proxy"): value
+        for key, value in case.env.items()
+        if key.lower().endswith("_proxy")
+    }
+    if not proxies or proxy_bypass(f"{host}:{port}", proxies):
         return ""
     return proxies.get(scheme) or proxies.get("all", "")
 
@@ -40,41 +48,32 @@ def _proxy(case: Case) -> str:
 async def check_proxy(case: Case) -> list[Finding]:
     """Which proxy is in the way, and whether it is there."""
     if case.settings.embedded:
-        return [skipped("the embedded store needs no network")]
+        return [skipped(EMBEDDED)]
     proxy = _proxy(case)
     if not proxy:
         return [ok("no proxy is in the way")]
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.password:
         case.report.secrets.add(parts.password)
-    host, port = parts.hostname or "", parts.port or default_port(parts.scheme)
-    shown = f"{host}:{port}"
+    host, port = parts.hostname or "", _port(parts.scheme, parts.port)
     if problem := await _cannot_connect(host, port, case.seconds):
-        return [
-            failure(
-                "proxy-unreachable",
-                f"calls go through the proxy {shown}, and {problem}",
-                "A *_PROXY variable names it, so no call arrives.",
-                "Correct the variable, or add the server's host to NO_PROXY.",
-            )
-        ]
+        return [failure("proxy-unreachable", f"calls go through the proxy {host}:{port}, and {problem}")]
     _, target, _ = _target(case)
     if target in ("localhost", "127.0.0.1", "::1"):
         return [
             warning(
                 "proxy-for-localhost",
-                f"calls to {target} go through the proxy {shown}",
-                "The proxy has a localhost of its own and will not find this one.",
-                f"Add {target} to NO_PROXY.",
+                f"calls to {target} go through the proxy {host}:{port}",
+                do=f"Add {target} to NO_PROXY.",
             )
         ]
-    return [note(f"calls go through the proxy {shown}")]
+    return [note(f"calls go through the proxy {host}:{port}")]
 
 
 async def check_dns(case: Case) -> list[Finding]:
     """Does the name exist."""
     if case.settings.embedded:
-        return [skipped("the embedded store needs no network")]
+        return [skipped(EMBEDDED)]
     if _proxy(case):
         return [skipped("the proxy looks the name up")]
     _, host, port = _target(case)
@@ -82,27 +81,10 @@ async def check_dns(case: Case) -> list[Finding]:
         with anyio.fail_after(case.seconds):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        return [
-            failure(
-                "name-service-silent",
-                f"nobody answered which address {host} has",
-                "The name service of this machine does not answer.",
-                "Check the network or the VPN of this machine.",
-            )
-        ]
+        return [failure("name-service-silent", f"no answer to the question which address {host} has")]
     except (OSError, UnicodeError):
-        return [
-            failure(
-                "host-unknown",
-                f"the name {host} is not known",
-                "It is misspelt in REFLEXIO_URL, or this machine has no name service now."
-                if case.settings.url
-                else "This machine has no name service now, or its network does not let it out.",
-                case.advice(
-                    f"Open {case.settings.base_url} in a browser on this machine and correct REFLEXIO_URL."
-                ),
-            )
-        ]
+        why = "" if case.settings.url else "This machine has no name service now, or no way out."
+        return [failure("host-unknown", f"the name {host} is not known", why=why, do=case.address_advice())]
     addresses = sorted({str(one[4][0]) for one in found})
     return [ok(f"{host} is {', '.join(addresses[:3])}")]
 
@@ -110,92 +92,45 @@ async def check_dns(case: Case) -> list[Finding]:
 async def check_connection(case: Case) -> list[Finding]:
     """Does anybody listen there."""
     if case.settings.embedded:
-        return [skipped("the embedded store needs no network")]
+        return [skipped(EMBEDDED)]
     if _proxy(case):
         return [skipped("the proxy connects")]
     _, host, port = _target(case)
     problem = await _cannot_connect(host, port, case.seconds)
     if not problem:
-        return [ok(f"{host}:{port} takes connections")]
-    refused = "refused" in problem
-    return [
-        failure(
-            "connection-refused" if refused else "connection-times-out",
-            f"{host}:{port}: {problem}",
-            "Nothing listens on that port." if refused else "A firewall drops it, or the machine is off.",
-            case.advice(
-                "Start the Reflexio server, or correct the port in REFLEXIO_URL."
-                if refused
-                else "Check the address in REFLEXIO_URL, the VPN and the firewall."
-            ),
-        )
-    ]
+        return [ok(f"{host}:{port} accepts connections")]
+    name = "connection-refused" if "refused" in problem else "connection-times-out"
+    return [failure(name, f"{host}:{port}: {problem}", do=case.address_advice())]
 
 
 async def check_tls(case: Case) -> list[Finding]:
     """Is the certificate one that this machine trusts, for this name, and for how long."""
     if case.settings.embedded:
-        return [skipped("the embedded store needs no network")]
+        return [skipped(EMBEDDED)]
     scheme, host, port = _target(case)
     if scheme == "http":
         return [skipped("the address is plain http")]
     if _proxy(case):
-        return [skipped("seen through the proxy by the calls below")]
+        return [skipped("checked by the calls below, through the proxy")]
     try:
         ends = await anyio.to_thread.run_sync(
             partial(_handshake, host, port, case.seconds), abandon_on_cancel=True
         )
     except ssl.SSLCertVerificationError as error:
-        return [_certificate(error, host)]
-    except (ssl.SSLError, OSError) as error:
-        plain = isinstance(error, ssl.SSLError)
-        return [
-            failure(
-                "tls-not-spoken" if plain else "tls-broken",
-                f"{host}:{port} does not speak TLS"
-                if plain
-                else f"{host}:{port} broke the TLS handshake off",
-                "What listens there is a plain http server." if plain else "Something on the way ends it.",
-                case.advice("Write http:// in REFLEXIO_URL, or use the port that has TLS.")
-                if plain
-                else "Check for a proxy or a firewall that inspects TLS.",
-            )
-        ]
+        said = error.verify_message.lower()
+        if "expired" in said:
+            return [failure("tls-expired", f"the certificate of {host} has expired")]
+        if "hostname" in said or "ip address" in said:
+            return [failure("tls-wrong-host", f"the certificate there is not for {host}")]
+        return [failure("tls-untrusted", f"the certificate of {host} is not trusted here")]
+    except ssl.SSLError:
+        return [failure("tls-not-spoken", f"{host}:{port} does not speak TLS", do=case.address_advice())]
+    except OSError:
+        return [failure("tls-broken", f"{host}:{port} broke off the TLS handshake")]
     days = (ends - datetime.now(UTC)).days
     if days < SOON_DAYS:
-        return [
-            warning(
-                "tls-ends-soon",
-                f"the certificate of {host} ends in {days} days",
-                "After that no call will work.",
-                "Tell who runs the server to renew it.",
-            )
-        ]
+        return [warning("tls-ends-soon", f"the certificate of {host} ends in {days} days")]
     return [ok(f"the certificate of {host} is trusted for {days} more days")]
-
-
-def _certificate(error: ssl.SSLCertVerificationError, host: str) -> Finding:
-    said = error.verify_message.lower()
-    if "expired" in said:
-        return failure(
-            "tls-expired",
-            f"the certificate of {host} has expired",
-            "No call will be sent to it.",
-            "Have it renewed, and check that this machine's clock is right.",
-        )
-    if "hostname" in said or "ip address" in said:
-        return failure(
-            "tls-wrong-host",
-            f"the certificate there is not for {host}",
-            "The address is not the one it was made for.",
-            "Use the name that the certificate has in REFLEXIO_URL.",
-        )
-    return failure(
-        "tls-untrusted",
-        f"the certificate of {host} is not trusted here",
-        "Its issuer is not among those that this machine knows: a company's own, or self-signed.",
-        "Name the issuer's certificate file in SSL_CERT_FILE.",
-    )
 
 
 def _handshake(host: str, port: int, seconds: float) -> datetime:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 import anyio.abc
 
-__all__ = ["Start", "start"]
+__all__ = ["Start", "environment", "start"]
 
 _HELLO = {
     "jsonrpc": "2.0",
@@ -22,8 +22,9 @@ _HELLO = {
     },
 }
 
-# What every system needs to run anything; a client started from a dock has little more.
 _POOR_PATH = os.defpath if os.name == "nt" else "/usr/bin:/bin"
+"""What a client that is started from a dock has."""
+
 _KEPT = (
     "HOME",
     "USERPROFILE",
@@ -45,23 +46,35 @@ class Start:
     said: str = ""
 
 
-async def start(
-    command: Sequence[str], env: Mapping[str, str], base: Mapping[str, str], seconds: float
-) -> Start:
-    """Start a server as a client with a poor PATH would, say hello and end it.
+def environment(variables: Mapping[str, str], base: Mapping[str, str], *, terminal: bool) -> dict[str, str]:
+    """What a client gives the server that it starts.
+
+    Args:
+        variables: the entry's own.
+        base: the shell's.
+        terminal: whether the client is started from a shell and so has its PATH; else it has almost none.
+    """
+    made = {name: base[name] for name in _KEPT if name in base}
+    made |= {
+        name: value
+        for name, value in base.items()
+        if name.lower().endswith("_proxy") or name == "SSL_CERT_FILE"
+    }
+    return made | {"PATH": base.get("PATH", _POOR_PATH) if terminal else _POOR_PATH} | dict(variables)
+
+
+async def start(command: Sequence[str], env: Mapping[str, str], seconds: float) -> Start:
+    """Start a server, say hello and end it.
 
     Args:
         command: program and arguments.
-        env: the entry's variables.
-        base: the environment that the variables in `_KEPT` are taken from.
+        env: all that the process gets.
         seconds: the longest wait for the answer.
     """
-    variables = {name: base[name] for name in _KEPT if name in base}
-    variables |= {"PATH": _POOR_PATH, "PYTHONDONTWRITEBYTECODE": "1"} | dict(env)
     try:
         process = await anyio.open_process(
             list(command),
-            env=variables,
+            env={"PYTHONDONTWRITEBYTECODE": "1", **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

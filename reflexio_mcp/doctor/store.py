@@ -1,4 +1,4 @@
-"""The embedded store's file: is it one, can it be used, who else can read it."""
+"""The files of this server's own: the embedded store, the audit log, the recovery copies."""
 
 import os
 import shutil
@@ -20,22 +20,20 @@ SPARE_BYTES: Final = 50 * 1024 * 1024
 
 
 async def check_store(case: Case) -> list[Finding]:
-    """Look at the file without changing or making it."""
+    """Look at the file without changing or creating it."""
     if not case.settings.embedded:
         return [skipped("Reflexio keeps the data")]
     if case.settings.store == ":memory:":
         return [note("nothing is kept: the store is in memory", "store-in-memory")]
     path = Path(case.settings.store) if case.settings.store else default_store()
-    blocked = _not_writable(path, "store", "REFLEXIO_MCP_STORE")
-    if blocked:
+    if blocked := _not_writable(path, "store-not-writable"):
         return [blocked]
     if not path.exists():
-        return [ok(f"{path} will be made by the first call")]
+        return [ok(f"the first call creates {path}")]
     return _file(path) or [ok(f"{path}, {path.stat().st_size:,} bytes, readable by you alone")]
 
 
 def _file(path: Path) -> list[Finding]:
-    found: list[Finding] = []
     try:
         with closing(
             sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=2)
@@ -44,86 +42,51 @@ def _file(path: Path) -> list[Finding]:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError:
-        return [
-            failure(
-                "store-not-readable",
-                f"{path} cannot be opened",
-                "Another program holds it, or the folder does not allow it.",
-                "Close what uses it, and check the rights of its folder.",
-            )
-        ]
+        return [failure("store-not-readable", f"{path} cannot be opened")]
     except sqlite3.DatabaseError:
-        return [_foreign(path)]
+        return [failure("store-not-a-store", f"{path} is not a store of reflexio-mcp")]
     if tables and application != schema.APPLICATION_ID:
-        return [_foreign(path)]
+        return [failure("store-not-a-store", f"{path} is not a store of reflexio-mcp")]
     if version > schema.SCHEMA_VERSION:
-        return [
-            failure(
-                "store-newer",
-                f"{path} was written by a newer version of reflexio-mcp",
-                "This version does not know its layout and leaves it alone.",
-                "Upgrade reflexio-mcp.",
-            )
-        ]
+        return [failure("store-newer", f"{path} was written by a newer version of reflexio-mcp")]
+    found: list[Finding] = []
     if sys.platform != "win32" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         found.append(
             warning(
                 "store-readable-by-others",
-                f"{path} can be read by other users of this machine",
-                "It holds conversations.",
-                f"chmod 600 {path}",
+                f"other users of this machine can read {path}",
+                do=f"Run `chmod 600 {path}`.",
             )
         )
     if shutil.disk_usage(path.parent).free < SPARE_BYTES:
-        found.append(
-            warning(
-                "disk-nearly-full",
-                f"the disk of {path} is nearly full",
-                "Publishing will fail when it is.",
-                "Make room.",
-            )
-        )
+        found.append(warning("disk-nearly-full", f"the disk of {path} is nearly full"))
     return found
 
 
-def _foreign(path: Path) -> Finding:
-    return failure(
-        "store-not-a-store",
-        f"{path} is not a store of reflexio-mcp",
-        "It is another program's file, or damaged; it is never written to.",
-        "Name another file in REFLEXIO_MCP_STORE.",
-    )
-
-
-def _not_writable(path: Path, word: str, variable: str) -> Finding | None:
+def _not_writable(path: Path, name: str) -> Finding | None:
     """Why a file cannot be written, or `None`."""
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     where = path if path.exists() else folder
-    wrong_kind = path.is_dir() or not folder.is_dir()
-    if not wrong_kind and os.access(where, os.W_OK) and os.access(folder, os.W_OK):
+    if path.is_dir() or not folder.is_dir():
+        why = "A folder stands there, or a file where a folder should."
+    elif os.access(where, os.W_OK) and os.access(folder, os.W_OK):
         return None
-    return failure(
-        f"{word}-not-writable",
-        f"{path} cannot be written",
-        "A folder stands there, or a file where a folder should."
-        if wrong_kind
-        else f"{where} does not allow it.",
-        f"Name another file in {variable}, or change the rights.",
-    )
+    else:
+        why = f"The permissions of {where} do not allow it."
+    return failure(name, f"{path} cannot be written", why=why)
 
 
 async def check_written_files(case: Case) -> list[Finding]:
     """The audit log and the recovery copies, where they are wanted."""
     settings = case.settings
     found: list[Finding] = []
-    for wanted, word, variable in (
-        (settings.audit_log, "audit-log", "REFLEXIO_MCP_AUDIT_LOG"),
-        (settings.recovery_dir if settings.recovery_days else "", "recovery", "REFLEXIO_MCP_RECOVERY_DIR"),
-    ):
-        if wanted:
-            # A recovery folder is judged by a file that would be made in it.
-            path = Path(wanted) / "copy" if word == "recovery" else Path(wanted)
-            found.append(_not_writable(path, word, variable) or ok(f"{wanted} can be written"))
+    if settings.audit_log:
+        blocked = _not_writable(Path(settings.audit_log), "audit-log-not-writable")
+        found.append(blocked or ok(f"{settings.audit_log} can be written"))
+    if settings.recovery_days and settings.recovery_dir:
+        # A folder is judged by a file that would be made in it.
+        blocked = _not_writable(Path(settings.recovery_dir) / "copy", "recovery-not-writable")
+        found.append(blocked or ok(f"{settings.recovery_dir} can be written"))
     return found or [skipped("neither an audit log nor a recovery folder is named")]

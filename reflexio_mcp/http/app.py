@@ -5,10 +5,10 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -20,12 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
-from reflexio_mcp.observing import event, keep_discreet
+from reflexio_mcp.logs import event, keep_discreet
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES
 from reflexio_mcp.server.callers import Caller, share_of
 from reflexio_mcp.server.middleware import CALLER
+from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import Settings
 
@@ -100,7 +101,9 @@ class HttpApp:
             max_sessions=settings.max_sessions,
             transport_security=guarded,
         )
-        self._mcp: ASGIApp = self.server.session_manager.handle_request
+        manager = self.server.session_manager
+        self._mcp: ASGIApp = manager.handle_request
+        self._owners = SessionOwners(manager)
         self._sse: ASGIApp = self.server.sse_app(
             sse_path=SSE_PATH,
             message_path=MESSAGES_PATH,
@@ -235,8 +238,7 @@ class HttpApp:
         # Only an opening request of 2025 has neither; the SDK counts sessions, but not whose they are.
         if any(name in (b"mcp-session-id", b"mcp-method") for name, _ in scope["headers"]):
             return
-        owners: Mapping[str, Any] = getattr(self.server.session_manager, "_session_owners", {})
-        if sum(one["subject"] == caller.account for one in owners.values()) >= self._share:
+        if self._owners.count(caller.account) >= self._share:
             raise _too_many()
 
     async def _is_ready(self) -> bool:
@@ -247,7 +249,7 @@ class HttpApp:
                 self._ready = False
                 with anyio.move_on_after(PROBE_SECONDS):
                     try:
-                        await self._runtime.probe()
+                        await self._runtime.scopes.probe()
                         self._ready = True
                     except ReflexioError as error:
                         logger.warning("the backend is not ready: %s", type(error).__name__)

@@ -18,8 +18,8 @@ from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
 from reflexio_mcp.http.tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.wire import MOST_CONNECTIONS, bounded
-from reflexio_mcp.observing import event
-from reflexio_mcp.server.runtime import calm_collector
+from reflexio_mcp.logs import event
+from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 __all__ = ["serve", "uvicorn_server"]
@@ -63,7 +63,7 @@ def serve(settings: Settings) -> int:
             "guessed; make a longer one\n"
         )
     app = HttpApp(settings, tokens)
-    calm_collector()
+    tune_collector()
     listener = _listen(settings)
     _allow_connections()
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reflexio_mcp.observing import event
+from reflexio_mcp.logs import event
 
 __all__ = ["MOST_CONNECTIONS", "bounded"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from reflexio_mcp.install.layout import Layout
 
-__all__ = ["CLIENTS", "KEY", "PROMPT_ID", "Client", "find_client"]
+__all__ = ["CLIENTS", "KEY", "PROMPT_ID", "Client", "find_client", "found_clients"]
 
 KEY: Final = "REFLEXIO_API_KEY"
 PROMPT_ID: Final = "reflexio-api-key"
@@ -33,6 +33,7 @@ class Client:
         key: how it takes the key: `reference` in the entry's `env`, `forward` by naming the variable,
             `inherit` from its own environment, `prompt` by asking, `file` in the file alone.
         reference: what stands for the key in the entry.
+        terminal: whether it is started from a shell and so has the person's PATH.
         restart: what makes it read the file again.
         note: what a person should know about the key, one sentence.
     """
@@ -47,6 +48,7 @@ class Client:
     fixed: tuple[tuple[str, Any], ...] = ()
     key: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
     reference: str = ""
+    terminal: bool = False
 
 
 def _claude_desktop(layout: Layout) -> list[Path]:
@@ -118,6 +120,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         fixed=(("type", "stdio"),),
         # With a default, because an unset variable would otherwise arrive as its own name.
         reference="${REFLEXIO_API_KEY:-}",
+        terminal=True,
     ),
     Client(
         "cursor",
@@ -165,6 +168,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         section=("mcp_servers",),
         format="toml",
         key="forward",
+        terminal=True,
     ),
     Client(
         "gemini",
@@ -173,6 +177,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Start a new session of gemini.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start gemini.",
         reference="$REFLEXIO_API_KEY",
+        terminal=True,
     ),
     Client(
         "cline",
@@ -183,6 +188,18 @@ CLIENTS: Final[tuple[Client, ...]] = (
         reference="${env:REFLEXIO_API_KEY}",
     ),
 )
+
+
+def found_clients(layout: Layout) -> list[Client]:
+    """The clients that are on this machine, by the file or the folder that they keep."""
+    return [
+        client
+        for client in CLIENTS
+        if any(
+            path.exists() or (path.parent.is_dir() and path.parent != layout.home)
+            for path in client.paths(layout)
+        )
+    ]
 
 
 def find_client(name: str) -> Client | None:

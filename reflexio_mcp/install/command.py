@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, find_client
-from reflexio_mcp.install.entry import NAME, PROMPT, Wish, entry, present, with_entry, without_entry
+from reflexio_mcp.install.entry import NAME, PROMPT, InstallSpec, entry, present, with_entry, without_entry
 from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
-from reflexio_mcp.install.files import Original, copies, read, replace
+from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.install.ownership import foreign, kept
-from reflexio_mcp.install.shown import difference
 from reflexio_mcp.settings import OPTIONS, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
+
+_PLACEHOLDER = "your-api-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +74,46 @@ def run_install(
     env = os.environ if env is None else env
     try:
         client = _client(request)
-        wish = _wish(request, env, launch)
+        spec = _spec(request, env, launch)
         if request.show or client is None:
-            screen.write(snippet(client, wish))
+            screen.write(snippet(client, spec))
             return 0
         found = find_file(client, layout or Layout.here(), create=request.create)
-        original = read(found)
-        changed = _guarded(
-            original,
-            lambda text: with_entry(client, text, wish),
-            f"{client.title} has another {wish.name}, {{}}, and it was left alone: choose another name with --name, "
-            f"or add --replace to put this one in its place ({found}).",
-        )
-        old = present(client, original.text, wish.name)
-        stays = "" if wish.replace else _kept(kept(old, entry(client, wish)))
-        if changed == original.text:
-            how = ":" if stays else ", just so:"
-            screen.write(f"{client.title} already has {wish.name}{how} {found}\n{stays}")
-            return 0
-        if request.dry_run:
-            shown = difference(
-                original, changed, ours=_texts(client, wish, old), secrets=_keys(wish.key, old)
-            )
-            screen.write(f"{shown}\n{stays}Nothing was written (--dry-run).\n")
-            return 0
-        in_file = wish.with_key and client.key == "file"
-        backup = replace(original, changed, private=in_file)
-        screen.write(_done(client, wish, found, backup, new=old is None) + stays)
-        screen.write(_left_behind(original.path, _keys("", old)))
-        screen.write(f"Next: {client.restart}\n")
+        with locked(found):
+            screen.write(_install(client, spec, read(found), dry_run=request.dry_run))
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
     return 0
+
+
+def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: bool) -> str:
+    path = original.path
+    changed = _edited(
+        original,
+        lambda text: with_entry(client, text, spec),
+        f"{client.title} already has a different server named {spec.name}, {{}}. It was left alone. Choose another "
+        f"name with --name, or add --replace to put this one in its place ({path}).",
+    )
+    old = present(client, original.text, spec.name)
+    stays = "" if spec.replace else _kept(kept(old, entry(client, spec)))
+    if changed == original.text:
+        return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{stays}"
+    if dry_run:
+        shown = _difference(client, original, changed, old, spec)
+        return f"{shown}\n{stays}Nothing was written (--dry-run).\n"
+    in_file = spec.with_key and client.key == "file"
+    backup = replace(original, changed, private=in_file)
+    did = "Replaced" if old is not None and spec.replace else "Added" if old is None else "Updated"
+    lines = [f"{did} {spec.name} {'to' if old is None else 'in'} {client.title}: {path}"]
+    if backup:
+        lines.append(f"Backup of the file as it was: {backup}")
+    lines.append(f"It runs: {' '.join([spec.launch.command, *spec.launch.args])}")
+    if spec.with_key:
+        lines.append(f"Key: {client.note}")
+        if client.key == "file" and spec.key == _PLACEHOLDER:
+            lines.append(f"{KEY} is not set here: replace {_PLACEHOLDER} in the file with your key.")
+    return "\n".join(lines) + f"\n{stays}{_key_in_backups(path, old)}Next: {client.restart}\n"
 
 
 def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO | None = None) -> int:
@@ -119,34 +127,39 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
         client = _client(request)
         if client is None:
             raise InstallError(f"Which client? {_names()}.")
-        removed = 0
+        said = ""
         for path in client.paths(layout or Layout.here()):
-            original = read(path)
-            if original.data is None:
-                continue
-            changed = _guarded(
-                original,
-                lambda text: without_entry(client, text, request.name),
-                f"{client.title} has another {request.name}, {{}}, which install did not write, and it was left "
-                f"alone: take it out of {path} by hand if you mean it.",
-            )
-            if changed == original.text:
-                continue
-            removed += 1
-            old = present(client, original.text, request.name)
-            if request.dry_run:
-                shown = difference(original, changed, ours=_texts(client, None, old), secrets=_keys("", old))
-                screen.write(shown + "\nNothing was written (--dry-run).\n")
-                continue
-            backup = replace(original, changed)
-            screen.write(f"Removed {request.name} from {path}\nBefore it was: {backup}\n")
-            screen.write(_left_behind(original.path, _keys("", old)) + f"Next: {client.restart}\n")
-        if not removed:
-            screen.write(f"{client.title} has no {request.name}: nothing to remove.\n")
+            with locked(path):
+                said += _uninstall(client, request, read(path))
+        screen.write(
+            said or f"{client.title} has no server named {request.name}: there is nothing to remove.\n"
+        )
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
     return 0
+
+
+def _uninstall(client: Client, request: Request, original: Original) -> str:
+    if original.data is None:
+        return ""
+    path = original.path
+    changed = _edited(
+        original,
+        lambda text: without_entry(client, text, request.name),
+        f"The server named {request.name} in {client.title} is {{}}. Install did not write it, so it was left alone: "
+        f"take it out of {path} by hand if you mean it.",
+    )
+    if changed == original.text:
+        return ""
+    old = present(client, original.text, request.name)
+    if request.dry_run:
+        return _difference(client, original, changed, old) + "\nNothing was written (--dry-run).\n"
+    backup = replace(original, changed)
+    return (
+        f"Removed {request.name} from {path}\nBackup of the file as it was: {backup}\n"
+        f"{_key_in_backups(path, old)}Next: {client.restart}\n"
+    )
 
 
 def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
@@ -157,7 +170,7 @@ def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
     """
     candidates = client.paths(layout)
     for path in candidates:
-        if path.exists():
+        if os.path.lexists(path):
             return path
     for path in candidates:
         if path.parent.is_dir():
@@ -171,17 +184,18 @@ def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
     )
 
 
-def snippet(client: Client | None, wish: Wish) -> str:
+def snippet(client: Client | None, spec: InstallSpec) -> str:
     """The entry as text to paste: in a client's own form, or in the one that most clients share."""
     if client is not None and client.format == "toml":
-        return with_entry(client, "", wish)
+        return with_entry(client, "", spec)
     generic = client or Client("any", "any client", lambda _: [], "", "", key="file")
     if generic.key == "file":
-        wish = Wish(wish.launch, wish.env, wish.with_key, "your-api-key" if wish.with_key else "", wish.name)
-    made: dict[str, Any] = {wish.name: entry(generic, wish)}
+        key = _PLACEHOLDER if spec.with_key else ""
+        spec = InstallSpec(spec.launch, spec.env, spec.with_key, key, spec.name)
+    made: dict[str, Any] = {spec.name: entry(generic, spec)}
     for key in reversed(generic.section):
         made = {key: made}
-    if generic.key == "prompt" and wish.with_key:
+    if generic.key == "prompt" and spec.with_key:
         made = {"inputs": [PROMPT], **made}
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
@@ -194,16 +208,14 @@ def _client(request: Request) -> Client | None:
     if not request.client:
         if request.show:
             return None
-        raise InstallError(f"Which client? {_names()}. For any other, use install --print.")
+        raise InstallError(f"Which client? {_names()}. For any other client, use install --print.")
     client = find_client(request.client)
     if client is None:
-        raise InstallError(
-            f"There is no client {request.client[:60]!r}. {_names()}. For any other: install --print."
-        )
+        raise InstallError(f"There is no such client. {_names()}. For any other client, use install --print.")
     return client
 
 
-def _wish(request: Request, env: Mapping[str, str], launch: Launch | None) -> Wish:
+def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> InstallSpec:
     """What the server needs of this configuration, as its variables."""
     flags = dict(request.flags or {})
     settings = load(env, flags)
@@ -212,27 +224,22 @@ def _wish(request: Request, env: Mapping[str, str], launch: Launch | None) -> Wi
         if option.group == "http" or option.secret:
             continue
         text = flags.get(option.name, env.get(option.env, "")).strip()
-        # Off is what a switch is without its variable; the nought of a number is a choice.
+        # A switch that is off needs no variable; a number that is 0 does.
         if text and not (option.is_switch and not option.parse(text)):
-            wanted[option.env] = _lasting(option.name, text)
-    return Wish(
+            if option.is_path and text != ":memory:":
+                text = str(Path(text).expanduser().absolute())  # the same from any working folder
+            wanted[option.env] = text
+    return InstallSpec(
         launch or find_launch(env=env),
         env=wanted,
         with_key=request.with_key or bool(settings.api_key),
-        key=settings.api_key or "your-api-key",
+        key=settings.api_key or _PLACEHOLDER,
         name=request.name,
         replace=request.replace,
     )
 
 
-def _lasting(name: str, text: str) -> str:
-    """A path that means the same from any folder."""
-    if name in ("store", "audit_log", "recovery_dir") and text != ":memory:":
-        return str(Path(text).expanduser().absolute())
-    return text
-
-
-def _guarded(original: Original, edit: Callable[[str], str], taken: str) -> str:
+def _edited(original: Original, edit: Callable[[str], str], taken: str) -> str:
     try:
         return edit(original.text)
     except ForeignError as error:
@@ -247,43 +254,34 @@ def _kept(settings: list[str]) -> str:
     """What is said about settings of an earlier installation that are still there."""
     if not settings:
         return ""
-    return f"Kept from before: {', '.join(settings)}. To drop what stays, add --replace.\n"
+    return f"Kept from before: {', '.join(settings)}. Add --replace to drop these.\n"
 
 
-def _texts(client: Client, wish: Wish | None, old: object) -> list[object]:
-    """What may be shown of a file: the names on the way and what is, or was, the entry of ours."""
-    shown: list[object] = [*client.section, PROMPT, "inputs"]
-    if wish is not None:
-        shown += [wish.name, entry(client, wish)]
-    return shown if foreign(client, old) else [*shown, old]
+def _difference(
+    client: Client, original: Original, changed: str, old: object, spec: InstallSpec | None = None
+) -> str:
+    """The change, with the names on the way and our own entries readable, and nothing of anybody else."""
+    shown: list[object] = [*client.section, PROMPT, "inputs", None if foreign(client, old) else old]
+    if spec:
+        shown += [spec.name, entry(client, spec)]
+    return difference(original, changed, shown=shown, hidden=_keys(old) | {spec.key if spec else ""})
 
 
-def _keys(key: str, old: object) -> set[str]:
-    """The key and that of an older entry, where they are the keys themselves and no reference."""
+def _keys(old: object) -> set[str]:
+    """The key in an entry, where it is the key itself and no reference."""
     env = cast("dict[str, Any]", old).get("env") if isinstance(old, dict) else None
-    before = cast("dict[str, Any]", env).get(KEY) if isinstance(env, dict) else None
-    return {one for one in (key, before) if isinstance(one, str) and one and not one.startswith("$")}
+    key = cast("dict[str, Any]", env).get(KEY) if isinstance(env, dict) else None
+    return {key} if isinstance(key, str) and key and not key.startswith("$") else set()
 
 
-def _left_behind(path: Path, keys: set[str]) -> str:
-    """One sentence for the copies in which a key still stands."""
-    found = [copy for copy in copies(path) if any(key.encode() in copy.read_bytes() for key in keys)]
+def _key_in_backups(path: Path, old: object) -> str:
+    """One sentence for the backups in which the key of the old entry still stands."""
+    keys = _keys(old)
+    found = [copy for copy in backups(path) if any(key.encode() in copy.read_bytes() for key in keys)]
     if not found:
         return ""
-    which = "that copy" if len(found) == 1 else f"{len(found)} copies like it"
+    if len(found) == 1:
+        return f"The key still stands in {found[0].name}: delete that backup when everything works.\n"
     return (
-        f"The key still stands in {which}: delete {'it' if len(found) == 1 else 'them'} when all is well.\n"
+        f"The key still stands in {len(found)} backups beside the file: delete them when everything works.\n"
     )
-
-
-def _done(client: Client, wish: Wish, path: Path, backup: Path | None, *, new: bool) -> str:
-    did = "Added" if new else "Replaced" if wish.replace else "Updated"
-    lines = [f"{did} {wish.name} {'to' if new else 'in'} {client.title}: {path}"]
-    if backup:
-        lines.append(f"Before it was: {backup}")
-    lines.append(f"It runs: {' '.join([wish.launch.command, *wish.launch.args])}")
-    if wish.with_key:
-        lines.append(f"Key: {client.note}")
-        if client.key == "file" and wish.key == "your-api-key":
-            lines.append(f"{KEY} is not set here: replace your-api-key in the file by the key.")
-    return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What an entry says, and the client's file with it."""
+"""The entry for a client, and the client's file with or without it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from reflexio_mcp.install.errors import ForeignError, MalformedError
 from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.ownership import added_arguments, foreign
 
-__all__ = ["NAME", "PROMPT", "Wish", "entry", "present", "with_entry", "without_entry"]
+__all__ = ["NAME", "PROMPT", "InstallSpec", "entry", "present", "with_entry", "without_entry"]
 
 NAME: Final = "reflexio"
 
@@ -23,8 +23,8 @@ PROMPT: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be installed.
+class InstallSpec:
+    """What to install.
 
     Args:
         launch: the command.
@@ -43,17 +43,17 @@ class Wish:
     replace: bool = False
 
 
-def entry(client: Client, wish: Wish) -> dict[str, Any]:
+def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
     """The entry as the client takes it."""
     made: dict[str, Any] = dict(client.fixed)
-    made |= {"command": wish.launch.command, "args": list(wish.launch.args)}
-    env = dict(wish.env)
-    if wish.with_key:
+    made |= {"command": spec.launch.command, "args": list(spec.launch.args)}
+    env = dict(spec.env)
+    if spec.with_key:
         match client.key:
             case "reference" | "prompt":
                 env[KEY] = client.reference
             case "file":
-                env[KEY] = wish.key
+                env[KEY] = spec.key
             case "forward":
                 made["env_vars"] = [KEY]
             case "inherit":
@@ -73,19 +73,19 @@ def present(client: Client, text: str, name: str = NAME) -> object:
     return module.get_value(text, (*client.section, name))
 
 
-def with_entry(client: Client, text: str, wish: Wish) -> str:
-    """The file's text with the entry in it: what a person added to an older one of ours stays.
+def with_entry(client: Client, text: str, spec: InstallSpec) -> str:
+    """The file's text with the entry in it. What a person added to an older entry of ours stays.
 
     Raises:
-        ForeignError: the name is taken by something that is not ours, and `wish.replace` is not set.
+        ForeignError: the name is taken by something that is not ours, and `spec.replace` is not set.
         MalformedError: the file is not what it should be, or could not be edited safely.
     """
     set_value = tomledit.set_value if client.format == "toml" else jsonedit.set_value
-    path = (*client.section, wish.name)
-    wanted, found = entry(client, wish), present(client, text, wish.name)
-    if not wish.replace and (why := foreign(client, found)):
+    path = (*client.section, spec.name)
+    wanted, found = entry(client, spec), present(client, text, spec.name)
+    if not spec.replace and (why := foreign(client, found)):
         raise ForeignError(why)
-    old = cast("dict[str, Any]", found) if isinstance(found, dict) and not wish.replace else None
+    old = cast("dict[str, Any]", found) if isinstance(found, dict) and not spec.replace else None
     changed = text
     if old is None:
         changed = set_value(changed, path, wanted)
@@ -97,7 +97,7 @@ def with_entry(client: Client, text: str, wish: Wish) -> str:
                     changed = set_value(changed, (*path, "env", variable), setting)
             else:
                 changed = set_value(changed, (*path, key), value)
-    if client.key == "prompt" and wish.with_key:
+    if client.key == "prompt" and spec.with_key:
         inputs = jsonedit.get_value(changed, ("inputs",))
         known = cast("list[Any]", inputs) if isinstance(inputs, list) else []
         if not any(isinstance(one, dict) and cast("Any", one).get("id") == PROMPT_ID for one in known):
@@ -105,7 +105,7 @@ def with_entry(client: Client, text: str, wish: Wish) -> str:
     expected = {**(old or {}), **wanted}
     if old and isinstance(old.get("env"), dict):
         expected["env"] = {**old["env"], **wanted.get("env", {})}
-    _nothing_else(client, text, changed, wish.name, expected=expected)
+    _nothing_else(client, text, changed, spec.name, expected=expected)
     return changed
 
 
@@ -169,7 +169,7 @@ def _read_json(text: str) -> dict[str, Any]:
     except ValueError:
         if not text.strip():
             return {}
-        # Comments alone are a file that says nothing yet.
+        # A file of comments alone holds nothing yet.
         return loads(text + "{}")
 
 

@@ -1,17 +1,29 @@
-"""Reading and replacing a person's file: whole or not at all, with a copy of what was there."""
+"""Reading and replacing a person's file: whole or not at all, one process at a time, with a backup."""
 
+import difflib
 import glob
+import json
 import os
+import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final, cast
 
 from reflexio_mcp.install.errors import InstallError, MalformedError
 
-__all__ = ["Original", "copies", "read", "replace"]
+__all__ = ["Original", "backups", "difference", "locked", "read", "replace"]
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""A larger file is no client's configuration, and would take minutes to edit."""
+
+LOCK_SECONDS: Final = 20.0
+"""How long one process waits for another to finish its edit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +46,56 @@ class Original:
             raise MalformedError("it is not UTF-8 text") from None
 
 
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Keep other processes of this package from editing the same file.
+
+    The lock is a file in this user's cache folder, so that nothing is left beside the client's own.
+
+    Raises:
+        InstallError: another process holds it for too long.
+    """
+    import hashlib
+
+    import filelock
+    import platformdirs
+
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
+    folder = platformdirs.user_cache_path("reflexio-mcp", appauthor=False) / "locks"
+    lock = filelock.FileLock(folder / f"{name}.lock", timeout=LOCK_SECONDS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (filelock.Timeout, OSError):
+        raise InstallError(
+            f"Another process is editing {path}. Nothing was changed; run this again when it is done."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def read(path: Path) -> Original:
     """Read a file; links are followed, so that what they point at is what gets replaced.
 
     Raises:
-        InstallError: it cannot be read.
+        InstallError: it is no ordinary file, is too large, or cannot be read.
     """
     try:
         real = path.resolve()
-    except (OSError, RuntimeError):  # a RuntimeError before Python 3.13
-        raise InstallError(f"{path} is a link that leads to itself. Nothing was changed.") from None
-    try:
+        about = real.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
+            raise InstallError(f"{path} is not an ordinary file. Nothing was changed.")
+        if about.st_size > MOST_BYTES:
+            size = f"{about.st_size / 1024 / 1024:.0f} MB"
+            raise InstallError(f"{path} is too large for a configuration ({size}). Nothing was changed.")
         return Original(real, real.read_bytes())
     except FileNotFoundError:
-        return Original(real, None)
-    except OSError as error:
-        raise InstallError(f"{path} cannot be read: {error.strerror}. Nothing was changed.") from None
+        return Original(path.resolve(), None)
+    except (OSError, RuntimeError) as error:  # a link to itself is a RuntimeError before Python 3.13
+        why = (isinstance(error, OSError) and error.strerror) or "it is a link that leads to itself"
+        raise InstallError(f"{path} cannot be read: {why}. Nothing was changed.") from None
 
 
 def replace(original: Original, text: str, *, private: bool = False) -> Path | None:
@@ -58,22 +104,22 @@ def replace(original: Original, text: str, *, private: bool = False) -> Path | N
     Args:
         original: the file as it was read; when it has changed since, nothing is written.
         text: the new text.
-        private: nobody but its owner may read it from now on.
+        private: nobody but its owner may read the file and its backup from now on.
 
     Raises:
         InstallError: it changed in the meantime, or cannot be written.
     """
     path = original.path
     if read(path).data != original.data:
-        raise InstallError(
-            f"{path} was changed by something else just now. Nothing was written; run this again."
-        )
+        raise InstallError(f"{path} has changed in the meantime. Nothing was written; run this again.")
     backup = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if original.data is not None:
             backup = _free_name(path)
             shutil.copy2(path, backup)
+            if private:
+                backup.chmod(0o600)
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as out:
@@ -92,15 +138,62 @@ def replace(original: Original, text: str, *, private: bool = False) -> Path | N
 
 
 def _free_name(path: Path) -> Path:
-    """A name for a copy beside a file, which overwrites no earlier copy."""
+    """A name for a backup beside a file, which overwrites no earlier one."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     for ending in ("", *(f"-{number}" for number in range(1, 100))):
         backup = path.with_name(f"{path.name}.{stamp}{ending}.bak")
         if not backup.exists():
             return backup
-    raise InstallError(f"{path.parent} is full of copies. Remove old ones and run this again.")
+    raise InstallError(f"{path.parent} is full of backups. Remove old ones and run this again.")
 
 
-def copies(path: Path) -> list[Path]:
-    """The copies that were kept of a file, oldest first."""
+def backups(path: Path) -> list[Path]:
+    """The backups of a file, oldest first."""
     return sorted(path.parent.glob(f"{glob.escape(path.name)}.*.bak"))
+
+
+_COMMENT: Final = {"json": r"//[^\r\n]*|/\*.*?\*/", "toml": r"#[^\r\n]*"}
+_STRING: Final = {
+    "json": r'"(?:[^"\\\r\n]|\\.)*"',
+    "toml": r"\"{3}.*?\"{3}|'{3}.*?'{3}|\"(?:[^\"\\\r\n]|\\.)*\"|'[^'\r\n]*'",
+}
+
+
+def difference(original: Original, text: str, *, shown: Iterable[object], hidden: Iterable[str] = ()) -> str:
+    """What would change, as a unified difference in which no string of anybody else can be read.
+
+    Args:
+        original: the file as it was read.
+        text: what it would become.
+        shown: strings, and objects whose strings, may be read; names always may.
+        hidden: strings that may not be read in any case.
+    """
+    kind = "toml" if original.path.suffix == ".toml" else "json"
+    pattern = re.compile(
+        rf"(?P<string>{_STRING[kind]})(?P<name>[ \t]*[:=])?|(?P<comment>{_COMMENT[kind]})", re.DOTALL
+    )
+    known = set(_strings(list(shown))) - set(hidden)
+
+    def mask(match: re.Match[str]) -> str:
+        if match["comment"]:
+            return match["comment"][:2].rstrip() + " ..."
+        if match["name"] or match["string"][1:-1] in known:
+            return match[0]
+        # A new value has to look different, or its line would not count as changed.
+        return '"***"' if match["string"] in original.text else '"*** (new)"'
+
+    before, after = (pattern.sub(mask, one).splitlines() for one in (original.text, text))
+    name = str(original.path)
+    return "\n".join(difflib.unified_diff(before, after, name, name, n=2, lineterm=""))
+
+
+def _strings(value: object) -> Iterator[str]:
+    """All strings inside a value, as they are and as a file writes them."""
+    if isinstance(value, str):
+        yield from (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
+    elif isinstance(value, dict):
+        for pair in cast("dict[Any, Any]", value).items():
+            yield from _strings(list(pair))
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from _strings(inner)

@@ -2,7 +2,20 @@
 
 from typing import Final
 
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, clip, counted, dense, fence, label, shown_id
+from reflexio_mcp.render.text import (
+    NAME_CHARS,
+    NOTICE,
+    Facts,
+    Rendered,
+    clip,
+    counted,
+    dense,
+    fence,
+    joined,
+    label,
+    shown_id,
+)
+from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
 
 __all__ = ["published"]
@@ -27,6 +40,8 @@ def published(done: Published) -> Rendered:
             "session_id": shown_id(done.session_id),
             "user_id": shown_id(done.user_id),
             "interactions": done.interactions,
+            "agent_version": clip(done.agent_version, NAME_CHARS),
+            "read_back": done.read_back,
             "learning_status": label(done.learning_status),
             "learning_reason": label(done.learning_reason),
             "profiles_added": done.profiles_added or None,
@@ -36,9 +51,21 @@ def published(done: Published) -> Rendered:
             "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
         }
     )
-    where = f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}"
-    lead = "Stored" if not done.already_stored else "Stored already by an earlier try of this call"
+    version = f"agent version {facts['agent_version']}" if "agent_version" in facts else ""
+    if done.agent_version == DEFAULT_AGENT_VERSION:
+        version += " (the default)"
+    where = joined(
+        (
+            f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}",
+            version,
+        ),
+    )
+    lead = "Stored and read back" if done.read_back else "Stored"
+    if done.already_stored:
+        lead = "Already stored by an earlier call, nothing added"
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
+    if done.uncompared:
+        lines.append("Images and citations cannot be read back and were not compared.")
     if done.learning_status:
         reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
         means = f": {_MEANS[done.learning_status]}" if done.learning_status in _MEANS else ""

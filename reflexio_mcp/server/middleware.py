@@ -1,7 +1,6 @@
-"""Around every call, whichever transport it came by: who makes it, how many at once, how it ended.
+"""SDK middleware around every call, whichever transport it came by: its trace, its caller, its limits, its end.
 
-A piece of SDK middleware. HTTP leaves in the request's scope who is calling; the call then runs with that caller's
-client and nobody else's.
+HTTP leaves in the request's scope who is calling. The call then runs with that caller's client and nobody else's.
 """
 
 import logging
@@ -10,26 +9,28 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_REQUEST
+from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import BaseModel
 
-from reflexio_mcp.observing import event
+from reflexio_mcp.logs import event
 from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.callers import Caller, PoolFull, share_of
+from reflexio_mcp.server.callers import Caller, share_of
+from reflexio_mcp.server.client_pool import PoolFull
+from reflexio_mcp.server.scopes import Scopes
+from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe
 
-if TYPE_CHECKING:
-    from reflexio_mcp.server.server import ReflexioServer
-
-__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of"]
+__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of", "join_trace"]
 
 CALLER: Final = "reflexio_mcp.caller"
 """Key of the `Caller` in an ASGI scope."""
@@ -80,18 +81,20 @@ class CallLimiter:
     """Lets calls in, and knows which are running.
 
     Args:
-        server: whose calls they are.
+        settings: the limits.
+        scopes: gives a call its caller's client.
+        tools: the names of the tools that are offered.
     """
 
-    def __init__(self, server: "ReflexioServer") -> None:
-        self._server = server
-        self._runtime = server.runtime
-        self._most = server.runtime.settings.max_in_flight
-        self._most_streams = server.runtime.settings.max_sessions
-        self._share = share_of(server.runtime.settings)
+    def __init__(self, settings: Settings, scopes: Scopes, tools: frozenset[str]) -> None:
+        self._scopes = scopes
+        self._tools = tools
+        self._most = settings.max_in_flight
+        self._most_streams = settings.max_sessions
+        self._share = share_of(settings)
         self._running: Counter[str] = Counter()
         self._listening: Counter[str] = Counter()
-        self._scopes: set[anyio.CancelScope] = set()
+        self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._ended = False
         self._idle = anyio.Event()
@@ -102,7 +105,7 @@ class CallLimiter:
             return await self._listen(ctx, call_next)
         if ctx.request_id is None or ctx.method not in WORK:
             return await call_next(ctx)
-        caller = caller_of(ctx) or self._runtime.local_caller()
+        caller = caller_of(ctx) or self._scopes.local_caller()
         if caller is None:
             raise MCPError(INVALID_REQUEST, "This call names no caller; nothing was done.")
         # One caller alone at the end of a pipe limits itself.
@@ -134,13 +137,13 @@ class CallLimiter:
     ) -> tuple[str, HandlerResult]:
         scope = anyio.CancelScope()
         disconnect = cast("Disconnect | None", (_scope(ctx) or {}).get(DISCONNECT))
-        self._scopes.add(scope)
+        self._cancel_scopes.add(scope)
         if disconnect is not None:
             disconnect.add(scope)
         try:
             with scope:
                 try:
-                    async with self._runtime.calling(caller):
+                    async with self._scopes.calling(caller):
                         result = await call_next(ctx)
                 except PoolFull:
                     return "busy", _refused(ctx, FULL)
@@ -149,7 +152,7 @@ class CallLimiter:
                 return _outcome(result), result
             return ("stopped" if self._ended else "gone"), _refused(ctx, STOPPED)
         finally:
-            self._scopes.discard(scope)
+            self._cancel_scopes.discard(scope)
             if disconnect is not None:
                 disconnect.discard(scope)
 
@@ -190,7 +193,7 @@ class CallLimiter:
     def end_running(self) -> None:
         """End the calls that are running with "try again"; what is shielded goes on to its end."""
         self._ended = True
-        for scope in self._scopes:
+        for scope in self._cancel_scopes:
             scope.cancel()
 
     async def wait_idle(self) -> None:
@@ -213,7 +216,7 @@ class CallLimiter:
             logging.INFO,
             method="" if ctx.method == "tools/call" else ctx.method,
             # A name that is no tool's may be anything.
-            tool=name if isinstance(name, str) and self._server.has_tool(name) else "unknown" if name else "",
+            tool=name if isinstance(name, str) and name in self._tools else "unknown" if name else "",
             outcome=outcome,
             ms=round((time.perf_counter() - began) * 1000, 1),
             correlation_id=ids[-1][:64] if ids else "",
@@ -222,6 +225,24 @@ class CallLimiter:
             caller=caller.name,
             trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
         )
+
+
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+
+
+async def join_trace(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Let everything inside belong to the trace of the HTTP header `traceparent`, if there is one.
+
+    A `traceparent` in the message's `_meta` wins: the SDK reads it later.
+    """
+    headers: Mapping[str, str] | None = getattr(ctx.request, "headers", None)
+    if not headers or "traceparent" not in headers:
+        return await call_next(ctx)
+    token = otel_context.attach(_PROPAGATOR.extract(headers))
+    try:
+        return await call_next(ctx)
+    finally:
+        otel_context.detach(token)
 
 
 def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller | None:

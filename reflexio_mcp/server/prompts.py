@@ -12,7 +12,6 @@ from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, P
 from reflexio_mcp.render.text import visible
 from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
-from reflexio_mcp.tools.catalog import offered_names
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.times import parse_time
 
@@ -182,7 +181,7 @@ def get(call: Call, name: str, arguments: Mapping[str, str] | None) -> GetPrompt
         MCPError: no such prompt, or arguments it cannot take; as a client's mistake.
     """
     app, scope = app_of(call), scope_of(call)
-    tools = offered_names(app.settings)
+    tools = app.tools
     prompt = next((one for one in PROMPTS if one.name == name and one.needs <= tools), None)
     if prompt is None:
         names = ", ".join(one.name for one in listed(tools, scoped=bool(scope.user_id)))

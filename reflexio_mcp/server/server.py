@@ -2,43 +2,55 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from mcp.server.apps import Apps
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
+from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult, InputRequiredResult, TextContent
+from mcp.types import (
+    INVALID_REQUEST,
+    CallToolResult,
+    CompleteRequestParams,
+    CompleteResult,
+    EmptyResult,
+    GetPromptResult,
+    InputRequiredResult,
+    Prompt,
+    Resource,
+    ResourceTemplate,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    TextContent,
+    UnsubscribeRequestParams,
+)
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.text import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.server.apps import DeclareApps
-from reflexio_mcp.server.middleware import CallLimiter, caller_of
-from reflexio_mcp.server.primitives import Primitives
+from reflexio_mcp.server.middleware import CallLimiter, caller_of, join_trace
 from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.surrogates import MendedStream
-from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked
-from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
+from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
+from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber
 from reflexio_mcp.tools.catalog import offered
 from reflexio_mcp.traffic.errors import TrafficError
 
-__all__ = ["NAME", "ReflexioServer", "Runtime", "build_server"]
+__all__ = ["NAME", "ReflexioServer", "build_server"]
 
 NAME: Final = "reflexio-mcp"
-
-PAGE_DATA: Final = "explorer_data"
-"""The tool that the explorer's page alone calls."""
 
 INSTRUCTIONS: Final = (
     "See and clean up what was sent to Reflexio, the memory service. Find things with list_sessions or "
@@ -53,85 +65,144 @@ UNREADABLE_ANSWER: Final = (
 
 logger = logging.getLogger("reflexio_mcp")
 
+Ctx = ServerRequestContext[Any, Any]
 
-class ReflexioServer(Primitives):
-    """The SDK's server with this project's arguments and failures."""
 
-    def __init__(self, runtime: Runtime, **options: Any) -> None:
-        self.runtime = runtime
-        keys = [key.encode() for key in runtime.settings.state_keys] or [secrets.token_bytes(32)]
+class ReflexioServer(MCPServer[App]):
+    """The SDK's server with this project's arguments, failures, resources and prompts.
+
+    Resources, prompts and completions are imported when they are first asked for, and do not go through the SDK's
+    managers: what is offered depends on the caller, and every start would pay for building models that few
+    connections use.
+
+    Args:
+        settings: the configuration.
+        client: used instead of the configured backend, and never closed here.
+        options: passed on to `MCPServer`.
+
+    Raises:
+        ConfigurationError: the settings name a tool that does not exist, or the installed SDK is one that this
+            server cannot work with.
+    """
+
+    def __init__(self, settings: Settings, client: ReflexioClient | None = None, **options: Any) -> None:
+        self._tools = {tool.name: tool for tool in offered(settings)}
+        names = frozenset(self._tools)
+        self.runtime = Runtime(settings, names, client)
+        keys = [key.encode() for key in settings.state_keys] or [secrets.token_bytes(32)]
         options.setdefault(
             "request_state_security", RequestStateSecurity(keys=keys, bind_principal=_principal)
         )
-        if page := any(tool.name == "explore_traffic" for tool in options.get("tools", ())):
-            options.setdefault("extensions", [Apps()])
-        super().__init__(NAME, version=__version__, instructions=INSTRUCTIONS, lifespan=_lifespan, **options)
-        self.offer_primitives()
-        self.limiter = CallLimiter(self)
-        # Outside the sealing of form state, inside the SDK's span, which the caller's trace has to be around.
-        self.middleware.insert(1, self.limiter)
+        super().__init__(
+            NAME,
+            version=__version__,
+            instructions=INSTRUCTIONS,
+            tools=list(self._tools.values()),
+            lifespan=_lifespan,
+            **options,
+        )
+        check(self)
+        self.limiter = CallLimiter(settings, self.runtime.scopes, names)
+        add_outside_sealing(self, self.limiter)
+        # Around the SDK's own span, which then belongs to the caller's trace.
         self.middleware.insert(0, join_trace)
-        if page:
-            self.middleware.append(DeclareApps())
-
-    def has_tool(self, name: str) -> bool:
-        """Whether a tool of this name is offered."""
-        return self._tool_manager.get_tool(name) is not None
+        low = lowlevel(self)
+        low.add_request_handler("completion/complete", CompleteRequestParams, self._complete)
+        low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
+        low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
+        low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
 
     async def run_stdio_async(self) -> None:
+        """Serve one connection over standard input and output until the end of input."""
         async with stdio_server() as (incoming, outgoing):
-            low = self._lowlevel_server
+            low = lowlevel(self)
             await low.run(MendedStream(incoming), outgoing, low.create_initialization_options())
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> CallToolResult | InputRequiredResult:
-        tool = self._tool_manager.get_tool(name)
+        """Answer a call. A failure becomes a result with one or two sentences."""
+        tool = self._tools.get(name)
         if tool is None:
-            names = ", ".join(one.name for one in self._tool_manager.list_tools())
+            names = ", ".join(self._tools)
             return _failed(f"There is no tool {name[:80]!r} here; nothing was done. The tools are {names}.")
-        read_only = tool.annotations is not None and tool.annotations.read_only_hint is True
         try:
-            given = checked(tool, arguments, self.runtime.scope().user_id)
-            result = await super().call_tool(name, given, context)
-            return self._with_page_notes(name, result, context)
+            given = checked(tool, arguments, self.runtime.scopes.current().user_id)
+            return await super().call_tool(name, given, context)
         except MCPError:
             raise
+        except TrafficError as error:
+            return _failed(describe(error))
         except ToolError as error:
-            return _failed(_told(name, error, "read" if read_only else "write"))
+            return _failed(_told(tool, error))
 
-    def _with_page_notes(
-        self, name: str, result: CallToolResult | InputRequiredResult, context: Any
-    ) -> CallToolResult | InputRequiredResult:
-        """The result, and to the model what a person did in the explorer since; the page's own deeds are noted."""
-        if context is None or isinstance(result, InputRequiredResult):
-            return result
-        notes, owner = app_of(context).page_notes, scope_of(context).owner
-        facts: dict[str, Any] = result.structured_content or {}
-        if from_page(context):
-            for verb in ("deleted", "restored"):
-                if isinstance(count := facts.get(verb), int) and count:
-                    notes.add(owner, f"{counted(count, 'request')} {'was' if count == 1 else 'were'} {verb}")
-            return result
-        if name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
-            return result
-        content = [*result.content, TextContent(type="text", text=said)]
-        return result.model_copy(
-            update={"content": content, "structured_content": {**facts, "since_then": said}}
+    async def list_resources(self) -> list[Resource]:
+        from reflexio_mcp.server.resources import RESOURCES
+
+        return list(RESOURCES)
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        from reflexio_mcp.server.resources import TEMPLATES
+
+        return list(TEMPLATES)
+
+    async def read_resource(self, uri: Any, context: Any = None) -> Any:
+        from reflexio_mcp.server.resources import read
+
+        return await read(context, str(uri))
+
+    async def list_prompts(self) -> list[Prompt]:
+        from reflexio_mcp.server.prompts import listed
+
+        return listed(frozenset(self._tools), scoped=bool(self.runtime.settings.user_id))
+
+    async def get_prompt(
+        self, name: str, arguments: Mapping[str, Any] | None = None, context: Any = None
+    ) -> GetPromptResult:
+        from reflexio_mcp.server.prompts import get
+
+        return get(context, name, arguments)
+
+    async def _complete(self, ctx: Ctx, params: CompleteRequestParams) -> CompleteResult:
+        app = cast("App", ctx.lifespan_context)
+        return await self.runtime.completer().complete(app, app.scope(), params)
+
+    def _subscriber(self, ctx: Ctx) -> Subscriber:
+        caller = caller_of(ctx) or self.runtime.scopes.local_caller()
+        if caller is None:
+            raise MCPError(INVALID_REQUEST, "This call names no caller; nothing is watched.")
+        return Subscriber(caller.key_id, caller.user_id)
+
+    async def _subscribe(self, ctx: Ctx, params: SubscribeRequestParams) -> EmptyResult:
+        app = cast("App", ctx.lifespan_context)
+        app.subscriptions.stand(
+            connection_of(ctx.session), self._subscriber(ctx), str(params.uri), ctx.session, app.tasks
         )
+        return EmptyResult()
+
+    async def _unsubscribe(self, ctx: Ctx, params: UnsubscribeRequestParams) -> EmptyResult:
+        self.runtime.subscriptions.leave(connection_of(ctx.session), str(params.uri))
+        return EmptyResult()
+
+    async def _listen(self, ctx: Ctx, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        # One handler a stream: its bus is the caller's part of what happens.
+        return await ListenHandler(ScopedBus(self.runtime.subscriptions, self._subscriber(ctx)))(ctx, params)
 
 
-def _told(name: str, error: ToolError, action: Action) -> str:
+def _told(tool: Tool, error: ToolError) -> str:
+    read_only = tool.annotations is not None and tool.annotations.read_only_hint is True
+    action: Action = "read" if read_only else "write"
     cause = error.__cause__
     if cause is None:
         return str(error)
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
         return invalid_arguments(cause)
-    if isinstance(cause, ToolError) and str(cause).startswith("Resolver "):
+    if type(cause) is ToolError and tool.resolved_params:
+        # No tool of ours raises this class: it is the SDK's word for an answer to a form that it cannot read.
         return UNREADABLE_ANSWER
-    if not isinstance(cause, ReflexioError | TrafficError | ToolError | TimeoutError):
-        logger.error("tool %s failed: %s", name, _where(cause))
-    return str(cause) if isinstance(cause, ToolError) else describe(cause, action)
+    if not isinstance(cause, ReflexioError | TrafficError | TimeoutError):
+        logger.error("tool %s failed: %s", tool.name, _where(cause))
+    return describe(cause, action)
 
 
 def _where(error: BaseException) -> str:
@@ -147,7 +218,7 @@ def _failed(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
-def _principal(ctx: ServerRequestContext[Any, Any]) -> str | None:
+def _principal(ctx: Ctx) -> str | None:
     # Form state goes back to whom the form was shown, and to nobody else.
     caller = caller_of(ctx)
     return caller.name if caller else None
@@ -171,6 +242,7 @@ def build_server(
         options: passed on to `MCPServer`.
 
     Raises:
-        ConfigurationError: the settings name a tool that does not exist.
+        ConfigurationError: the settings name a tool that does not exist, or the installed SDK is one that this
+            server cannot work with.
     """
-    return ReflexioServer(Runtime(settings, client), tools=offered(settings), **options)
+    return ReflexioServer(settings, client, **options)

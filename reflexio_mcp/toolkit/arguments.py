@@ -2,10 +2,10 @@
 
 from typing import Any, Final, cast
 
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.render.text import as_stored
+from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["checked"]
 
@@ -22,14 +22,14 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
             refused further down, where the scope is.
 
     Raises:
-        ToolError: an argument the tool does not have; nothing was done.
+        InvalidInput: an argument the tool does not have; nothing was done.
     """
     accepted: dict[str, Any] = tool.parameters["properties"]
     if unknown := sorted(set(arguments).difference(accepted)):
         names = ", ".join(repr(name[:60]) for name in unknown[:5])
         fixed = " user_id is fixed by the configuration." if "user_id" in unknown and user_id else ""
         takes = ", ".join(accepted) or "no arguments"
-        raise ToolError(f"{tool.name} has no argument {names}; nothing was done.{fixed} It takes {takes}.")
+        raise InvalidInput(tool.name, f"has no argument {names}; nothing was done.{fixed} It takes {takes}.")
     # Some clients spell "not given" as null.
     given = {name: value for name, value in arguments.items() if value is not None}
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):

@@ -32,7 +32,6 @@ async def audit_traffic(
     contains: Contains = "",
 ) -> CallToolResult:
     from reflexio_mcp.render.audit import audited
-    from reflexio_mcp.tools.catalog import offered_names
     from reflexio_mcp.traffic.audit.next_call import Offer
     from reflexio_mcp.traffic.audit.run import run_audit
 
@@ -47,7 +46,7 @@ async def audit_traffic(
         end_time=end_time,
         contains=contains,
     )
-    offer = Offer(offered_names(app_of(call).settings), takes_user=not scope.user_id)
+    offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
     async with ProgressReporter(call).steady("reading") as reporter:
         found = await run_audit(scope, wanted, offer=offer, progress=reporter)
     return answer(audited(found))

@@ -202,8 +202,8 @@ async def _finish(
             masked=masked,
         )
         return answer(shown)
-    guards = app.doors.safeguards
-    owner = app.doors.codes(scope).scope
+    guards = app.safeguards
+    owner = app.codes(scope).scope
     agreed = Agreed(tool, _client_of(call), verdict.mode, owner, scope.user_id)
     # A person who was asked over the open connection had all the time in the world.
     asked = verdict.mode == "ask" and (call.protocol_version or "") < MULTI_ROUND
@@ -247,8 +247,8 @@ def _gone(done: Receipt) -> list[Changed]:
 
 async def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
     app, scope, plan = app_of(call), scope_of(call), prepared.plan
-    scope = app.doors.codes(scope).scope
-    guards = app.doors.safeguards
+    scope = app.codes(scope).scope
+    guards = app.safeguards
     what = " ".join(visible(plan.what).split())
     lead = f"{what[:200]}: not found, nothing was deleted."
     following = "Find ids with list_requests."

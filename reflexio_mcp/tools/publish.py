@@ -8,7 +8,7 @@ from pydantic import Field
 from reflexio_mcp.render.publishing import published
 from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import AgentVersion, SessionId, Source, UserId
+from reflexio_mcp.toolkit.parameters import AgentVersion
 from reflexio_mcp.toolkit.spec import INTEGER, STRING, STRINGS, ToolSpec, obj
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.publishing import publish
@@ -18,16 +18,16 @@ __all__ = ["SPECS"]
 
 async def publish_interaction(
     call: Call,
-    user_id: UserId,
-    session_id: SessionId,
-    interactions: list[Interaction],
-    source: Source = "",
+    user_id: Annotated[str, Field(description="whose memory; the same in every session")],
+    session_id: Annotated[str, Field(description="the conversation; the same for all its requests")],
+    interactions: Annotated[list[Interaction], Field(description="the turns, oldest first")],
+    source: Annotated[str, Field(description="where it comes from: a-z 0-9 . _ : -")] = "",
     agent_version: AgentVersion = "",
     wait_for_response: Annotated[bool, Field(description="wait until learned from")] = False,
-    skip_aggregation: bool = False,
-    force_extraction: bool = False,
+    skip_aggregation: Annotated[bool, Field(description="keep out of agent playbooks")] = False,
+    force_extraction: Annotated[bool, Field(description="learn now, do not wait for more turns")] = False,
     evaluation_only: Annotated[bool, Field(description="store, never learn")] = False,
-    request_id: Annotated[str, Field(description="own id; else one is made")] = "",
+    request_id: Annotated[str, Field(description="your own id makes a repeat safe")] = "",
 ) -> CallToolResult:
     settings = app_of(call).settings
 
@@ -60,15 +60,18 @@ SPECS = (
         "Remember: store turns of a conversation as one request of a session.",
         obj(
             "status request_id",
-            status=STRING,
+            status={"type": "string", "enum": ["stored", "already_stored"]},
             request_id=STRING,
             session_id=STRING,
             user_id=STRING,
             interactions=INTEGER,
+            agent_version=STRING,
+            read_back={"type": "boolean"},
             learning_status=STRING,
             learning_reason=STRING,
             warnings=STRINGS,
             next=STRING,
         ),
+        idempotent=False,
     ),
 )

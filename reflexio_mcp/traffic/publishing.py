@@ -1,5 +1,6 @@
 """Storing one request, repeatably, and waiting for what is learned from it."""
 
+import base64
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -10,7 +11,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from reflexio_mcp.rest import limits
-from reflexio_mcp.rest.errors import OutcomeUnknown, ReflexioError, explain
+from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
+from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
 from reflexio_mcp.traffic.errors import InvalidInput, OutcomeUnclear
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
@@ -38,8 +40,14 @@ Beat = Callable[[float], Awaitable[None]]
 class Published:
     """What became of a publish.
 
-    `learning_status` is the service's word (`deferred`, `done`, `failed`, `not_tracked`, …) or `still_learning`
-    when the wait ended first. `stored` counts the interactions that hold something.
+    Args:
+        interactions: how many turns were sent.
+        learning_status: the service's word (`deferred`, `done`, `failed`, `not_tracked`, …), or `still_learning`
+            when the wait ended first.
+        already_stored: an earlier call stored it; this one added nothing.
+        read_back: it was seen in the store after the call.
+        uncompared: it carries images or citations, which no call reads back, and was found already stored.
+        agent_version: as it is stored, the service's default included.
     """
 
     request_id: str
@@ -52,6 +60,9 @@ class Published:
     profiles_added: int | None = None
     playbooks_added: int | None = None
     already_stored: bool = False
+    read_back: bool = False
+    uncompared: bool = False
+    agent_version: str = ""
 
 
 def check(interactions: Sequence[Interaction], *, source: str, agent_version: str) -> None:
@@ -81,6 +92,10 @@ def _check_turn(name: str, turn: Interaction) -> None:
         raise InvalidInput(name, "takes image_encoding or interacted_image_url, not both.")
     if turn.user_action != "none" and not turn.user_action_description.strip():
         raise InvalidInput(f"{name}.user_action_description", f"must say what the {turn.user_action} was.")
+    if turn.image_encoding and not _is_base64(turn.image_encoding):
+        raise InvalidInput(
+            f"{name}.image_encoding", "must be base64, without a data: prefix and line breaks."
+        )
     if turn.interacted_image_url:
         host = urlsplit(turn.interacted_image_url).hostname or ""
         if host.lower() in limits.CLOUD_METADATA_HOSTS:
@@ -91,6 +106,14 @@ def _check_turn(name: str, turn: Interaction) -> None:
     )
     if not has_something:
         raise InvalidInput(name, "is empty; give content, an action, an image or tools_used.")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 async def publish(
@@ -172,6 +195,11 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
         try:
             reply = await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
             return _published(body, reply)
+        except AlreadyExists as error:
+            # Repeating a call with an id of one's own must be safe, as hosts repeat what they saw fail.
+            if (item := await find_request(scope, body.request_id)) and is_stored_as_sent(body, item):
+                return _published(body, await _learned(scope, body.request_id), already=True, read_back=True)
+            raise error
         except ReflexioError as error:
             if error.effect == "none":
                 raise
@@ -179,7 +207,7 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
     # The wait ended first, or the answer was lost. The service stores before it learns, but only a look tells.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
-            return _published(body, await _learned(scope, body.request_id))
+            return _published(body, await _learned(scope, body.request_id), read_back=True)
     raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
 
 
@@ -199,7 +227,9 @@ async def _beat_until_cancelled(beat: Beat) -> None:
         await anyio.sleep(BEAT_SECONDS)
 
 
-def _published(body: PublishBody, reply: PublishReply) -> Published:
+def _published(
+    body: PublishBody, reply: PublishReply, *, already: bool = False, read_back: bool = False
+) -> Published:
     return Published(
         request_id=body.request_id,
         user_id=body.user_id,
@@ -210,5 +240,9 @@ def _published(body: PublishBody, reply: PublishReply) -> Published:
         warnings=tuple(reply.warnings),
         profiles_added=reply.profiles_added,
         playbooks_added=reply.playbooks_added,
-        already_stored=reply.already_stored,
+        already_stored=already or reply.already_stored,
+        read_back=read_back,
+        uncompared=already
+        and any(turn.image_encoding or turn.citations for turn in body.interaction_data_list),
+        agent_version=body.agent_version or limits.DEFAULT_AGENT_VERSION,
     )

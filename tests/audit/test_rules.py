@@ -9,8 +9,8 @@ import pytest
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules import duplicates, secrets
 from reflexio_mcp.traffic.rules.content import is_nearly_empty, planted_signals
+from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
-from reflexio_mcp.traffic.rules.sessions import SessionSeen
 from tests.audit.talk import Speaker
 
 SECONDS_FOR_THE_WORST = 8.0
@@ -29,8 +29,7 @@ def request(number: int, text: str, *, at: int = 0, role: str = "User") -> Reque
 def copies(*items: RequestWithInteractions) -> tuple[list[str], list[str]]:
     """What `duplicate` and `near-duplicate` find; items come oldest first."""
     found = duplicates.Duplicates()
-    for _ in found.session(SessionSeen("s", list(reversed(items)))):
-        pass
+    found.session(SessionSeen("s", list(reversed(items))))
     exact, near = found.founds
     return exact.subjects, near.subjects
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
@@ -13,7 +14,6 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.selectors import SELECTORS
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.steps import CHARS_A_TURN
 from tests.audit.corpus import Maker
 from tests.audit.measuring import EVERY_TOOL
 from tests.audit.stocking import stocked
@@ -23,8 +23,6 @@ pytestmark = pytest.mark.anyio
 
 TEXT = "the plan for the garden " * 300
 TURNS = 200
-SHARE = len(TEXT) * TURNS // CHARS_A_TURN
-"""Turns that others get while all of it is looked at once."""
 
 
 def large() -> RequestWithInteractions:
@@ -44,23 +42,42 @@ class Others:
             self.turns += 1
 
 
-READING = set(SELECTORS) - {"shared-session", "temporary-session"}
-"""Rules that look at more than names; of those the ones that read every text to its end:"""
-READ_WHOLE = ("probable-secret", "planted-instructions")
-
-
-@pytest.mark.parametrize("search", [*(f"rule:{rule}" for rule in sorted(READING)), "size>5", "no such words"])
+@pytest.mark.parametrize(
+    "search", [*(f"rule:{rule}" for rule in sorted(SELECTORS)), "size>5", "no such words"]
+)
 async def test_a_search_in_one_large_request_lets_others_have_their_turn(search: str) -> None:
     others = Others()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(others.wait)
-        await TrafficFilter(contains=search).pick_in_turns([large(), large()])
+        await TrafficFilter(contains=search).pick_in_thread([large(), large()])
         tasks.cancel_scope.cancel()
-    least = SHARE if search.removeprefix("rule:") in READ_WHOLE else 1
-    assert others.turns >= least
+    assert others.turns
 
 
-async def test_an_audit_of_one_large_request_lets_others_have_their_turn_and_is_cancelled_in_it(
+async def test_others_are_served_between_two_texts_of_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = 0
+    real = secrets.secret_kinds
+
+    async def serve() -> None:
+        nonlocal served
+        await anyio.lowlevel.checkpoint()
+        served += 1
+
+    def looking(text: str) -> str:
+        anyio.from_thread.run(serve)
+        return real(text)
+
+    monkeypatch.setattr(secrets, "secret_kinds", looking)
+    make = Maker(1, int(time.time()))
+    make.put([Turn("User", TEXT) for _ in range(TURNS)], "s", "ada", make.when(), "ide")
+    async with stocked(make.finish(), tmp_path) as client:
+        await run_audit(Scope(client), TrafficFilter(), offer=EVERY_TOOL)
+    assert served >= TURNS
+
+
+async def test_an_audit_of_one_large_request_is_cancelled_in_the_middle_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = 0
@@ -71,20 +88,14 @@ async def test_an_audit_of_one_large_request_lets_others_have_their_turn_and_is_
         nonlocal looked
         looked += 1
         if looked == 20:
-            scope.cancel()
+            anyio.from_thread.run_sync(scope.cancel)
         return real(text)
 
+    monkeypatch.setattr(secrets, "secret_kinds", counting)
     make = Maker(1, int(time.time()))
     make.put([Turn("User", TEXT) for _ in range(TURNS)], "s", "ada", make.when(), "ide")
-    others = Others()
     async with stocked(make.finish(), tmp_path) as client:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(others.wait)
-            await run_audit(Scope(client), TrafficFilter(), offer=EVERY_TOOL)
-            tasks.cancel_scope.cancel()
-        assert others.turns >= 2 * SHARE
-        monkeypatch.setattr(secrets, "secret_kinds", counting)
         with scope:
             await run_audit(Scope(client), TrafficFilter(), offer=EVERY_TOOL)
     assert scope.cancelled_caught
-    assert looked < 20 + 2 + CHARS_A_TURN // len(TEXT)
+    assert looked == 20

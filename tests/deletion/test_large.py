@@ -76,15 +76,15 @@ async def test_a_call_that_hangs_still_shows_that_it_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reflexio_mcp.toolkit.progress.SILENCE_SECONDS", 0.5)
-    reporter: list[tuple[float, str | None]] = []
+    beats: list[tuple[float, str | None]] = []
     world = World(":memory:", tmp_path)
     await world.put("r1")
 
     enough = anyio.Event()
 
     async def noted(progress: float, total: float | None, message: str | None) -> None:
-        reporter.append((progress, message))
-        if len(reporter) == 2:
+        beats.append((progress, message))
+        if len(beats) == 2:
             enough.set()
 
     async def hangs() -> None:
@@ -97,7 +97,7 @@ async def test_a_call_that_hangs_still_shows_that_it_lives(
             "delete_request", {"request_id": "r1"}, progress_callback=noted
         )
     assert not result.is_error
-    numbers = [number for number, _ in reporter]
+    numbers = [number for number, _ in beats]
     assert len(numbers) >= 2
     assert numbers == sorted(set(numbers))
     await world.close()

@@ -1,17 +1,19 @@
 """Broken set-ups of a machine, each recognised by name, with what to do and without a secret."""
 
+import io
 import json
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from reflexio_mcp.doctor.checks import CHECKS
-from reflexio_mcp.doctor.naming import meant
-from reflexio_mcp.settings import OPTIONS
+from reflexio_mcp.doctor.command import run_doctor
+from reflexio_mcp.settings import OPTIONS, nearest
+from tests.doctor.servers import api, free_port
 from tests.doctor.support import KEY, SetUp, problems
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +68,9 @@ async def test_a_misspelt_variable_is_warned_of_with_the_right_one(
 ) -> None:
     machine.env |= {wrong: "1"}
     report = await machine.examined()
-    assert problems(report, "warning") == {"unknown-variable"}
+    # The server starts with a misspelt REFLEXIO_ variable, which may be another program's, and not with one of its own.
+    status = "failure" if wrong.startswith("REFLEXIO_MCP_") else "warning"
+    assert problems(report, status) == {"unknown-variable"}
     (found,) = [finding for finding in report.findings if finding.name == "unknown-variable"]
     assert found.what.startswith(f"{wrong} is set")
     assert f"Name it {right}," in found.do
@@ -75,7 +79,7 @@ async def test_a_misspelt_variable_is_warned_of_with_the_right_one(
 def test_one_slip_in_any_of_our_variables_is_led_back_to_it() -> None:
     for option in OPTIONS:
         for wrong in (option.env[:-1], option.env.replace("_", "", 1), option.env + "S", option.env.lower()):
-            assert meant(wrong) == option.env, wrong
+            assert nearest(wrong) == option.env, wrong
 
 
 async def test_variables_of_others_are_not_complained_about(machine: SetUp) -> None:
@@ -188,8 +192,7 @@ async def test_a_store_that_others_can_read_is_warned_of(machine: SetUp) -> None
     ("name", "entry"),
     [
         ("client-command-missing", {"command": "/nowhere/reflexio-mcp"}),
-        ("client-command-missing", {"command": "reflexio-mcp-that-is-not-on-a-poor-path"}),
-        ("client-start-fails", {"command": sys.executable, "args": ["-c", "raise SystemExit('no module')"]}),
+        ("client-command-missing", {"command": "reflexio-mcp"}),
         (
             "client-start-fails",
             {
@@ -207,6 +210,7 @@ async def test_a_client_that_cannot_start_the_server_is_recognised(
     machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     report = await machine.examined()
     assert problems(report) == {name}
+    assert report.exit_code == 2
     assert any("install cursor" in finding.do for finding in report.findings)
 
 
@@ -228,21 +232,6 @@ async def test_a_client_that_is_set_up_right_is_started_and_answers(machine: Set
         ("client-file-malformed", ".gemini/settings.json", '{"mcpServers": {'),
         ("client-file-malformed", ".codex/config.toml", "[mcp_servers"),
         (
-            "client-key-in-file",
-            ".cursor/mcp.json",
-            json.dumps(
-                {
-                    "mcpServers": {
-                        "reflexio": {
-                            "command": sys.executable,
-                            "args": ["-m", "reflexio_mcp"],
-                            "env": {"REFLEXIO_API_KEY": KEY},
-                        }
-                    }
-                }
-            ),
-        ),
-        (
             "client-key-not-set",
             ".cursor/mcp.json",
             json.dumps(
@@ -263,6 +252,122 @@ async def test_a_doubtful_client_file_is_warned_of(name: str, path: str, text: s
     machine.client(path, text)
     report = await machine.examined()
     assert (problems(report), problems(report, "warning")) == (set(), {name})
+
+
+def cursor(machine: SetUp, env: dict[str, str], *, name: str = "reflexio") -> None:
+    entry = {"command": sys.executable, "args": ["-m", "reflexio_mcp"], "env": env}
+    machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {name: entry}}))
+
+
+async def test_a_key_in_a_client_file_is_warned_of(machine: SetUp) -> None:
+    with api() as url:
+        cursor(machine, {"REFLEXIO_API_KEY": KEY, "REFLEXIO_URL": url})
+        report = await machine.examined()
+    assert (problems(report), problems(report, "warning")) == (set(), {"client-key-in-file"})
+
+
+async def test_a_server_that_ends_at_once_is_recognised_with_its_last_words(machine: SetUp) -> None:
+    script = machine.home / "bin" / "reflexio-mcp"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho no module >&2\nexit 1\n", encoding="utf-8")
+    script.chmod(0o755)
+    machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": {"command": str(script)}}}))
+    report = await machine.examined()
+    assert problems(report) == {"client-start-fails"}
+    assert "no module" in report.as_text()
+
+
+STRANGERS: list[dict[str, Any]] = [
+    {"command": "MARK", "args": ["/home/jo/reflexio-tools/run.py"]},
+    {"command": "MARK"},
+    {"command": "npx", "args": ["-y", "someone-elses-reflexio"]},
+    {"command": "/bin/sh", "args": ["-c", "MARK reflexio"]},
+    {"command": "MARK", "args": ["--reflexio"]},
+    {"command": "node", "args": ["/home/jo/reflexio-mcp/index.js"]},
+]
+
+
+@pytest.mark.parametrize("entry", STRANGERS)
+@pytest.mark.parametrize("name", ["reflexio", "reflexio-notes", "notes"])
+async def test_programs_of_others_are_never_started(entry: dict[str, Any], name: str, machine: SetUp) -> None:
+    mark = machine.home / "started"
+    program = machine.home / "my-reflexio-script"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n", encoding="utf-8")
+    program.chmod(0o755)
+    text = json.dumps({"mcpServers": {name: entry}}).replace("MARK", str(program))
+    machine.client(".cursor/mcp.json", text)
+    report = await machine.examined()
+    assert not mark.exists()
+    assert (problems(report), report.exit_code) == (set(), 0)
+    assert "client-entry-foreign" in problems(report, "note")
+
+
+async def test_each_entry_is_checked_with_its_own_server_and_key(machine: SetUp) -> None:
+    refusal = (401, {"detail": "Invalid API key"})
+    with api({"GET /api/whoami": refusal}) as url:
+        cursor(machine, {"REFLEXIO_URL": url, "REFLEXIO_API_KEY": KEY})
+        report = await machine.examined()
+        assert problems(report) == {"key-refused"}
+        assert "Cursor, reflexio: the server refuses the key" in report.as_text()
+        assert "All is well" not in report.as_text()
+    cursor(machine, {"REFLEXIO_URL": f"http://127.0.0.1:{free_port()}"})
+    assert problems(await machine.examined()) == {"connection-refused"}
+    cursor(machine, {"REFLEXIO_URL": "https://reflexio.invalid"})
+    assert problems(await machine.examined()) == {"host-unknown"}
+
+
+async def test_an_entry_is_checked_with_the_arguments_that_a_person_gave_it(machine: SetUp) -> None:
+    entry = {
+        "command": sys.executable,
+        "args": ["-m", "reflexio_mcp", "--url", f"http://127.0.0.1:{free_port()}"],
+    }
+    machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    assert problems(await machine.examined()) == {"connection-refused"}
+
+
+async def test_a_client_of_the_terminal_has_the_path_of_the_shell(machine: SetUp) -> None:
+    program = machine.home / "bin" / "reflexio-mcp"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m reflexio_mcp "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    machine.env |= {"PATH": f"{program.parent}:/usr/bin:/bin"}
+    entry = {"command": "reflexio-mcp", "env": {"REFLEXIO_MCP_STORE": ":memory:"}}
+    machine.client(".claude.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    assert (problems(report), report.exit_code) == (set(), 0)
+    machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    assert problems(await machine.examined()) == {"client-command-missing"}
+
+
+async def test_without_a_client_it_is_not_said_that_all_is_well(machine: SetUp) -> None:
+    (machine.home / ".cursor").mkdir()
+    shown = (await machine.examined()).as_text()
+    assert "All is well" not in shown
+    assert shown.endswith("Next: Run `reflexio-mcp install cursor`.\n")
+
+
+def test_findings_are_shown_as_they_are_made(machine: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
+    class Screen(io.StringIO):
+        parts: ClassVar[list[str]] = []
+
+        def write(self, text: str) -> int:
+            self.parts.append(text)
+            return len(text)
+
+    screen = Screen()
+    assert run_doctor({"store": ":memory:"}, out=screen) == 0
+    assert screen.parts[0].startswith("reflexio-mcp ")
+    assert len(screen.parts) > 5
+    assert "".join(screen.parts).count("skipped") == 3  # one line a reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [f"{KEY}", f"jo:{KEY}@host", f"http://host/?key={KEY}", f"http://host?{KEY}", f"http://host/#{KEY}"],
+)
+async def test_a_key_in_the_wrong_place_is_not_repeated(value: str, machine: SetUp) -> None:
+    machine.env |= {"REFLEXIO_URL": value}
+    assert problems(await machine.examined()) == {"configuration-invalid"}  # which also looks for KEY
 
 
 async def test_every_value_is_shown_with_its_source_and_no_secret(machine: SetUp) -> None:

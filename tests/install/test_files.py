@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +164,57 @@ def test_an_unknown_client_is_answered_with_the_known_ones(capsys: pytest.Captur
     assert run_install(Request("emacs"), env={}, launch=LAUNCH) == 1
     said = capsys.readouterr().err
     assert all(client.name in said for client in CLIENTS)
+
+
+def test_six_installations_at_once_lose_no_entry(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.write(SAMPLES["cursor"])
+    names = [f"memory-{number}" for number in range(6)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "reflexio_mcp", "install", "cursor", "--name", name],
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for name in names
+    ]
+    said = [process.communicate(timeout=60)[0].decode() for process in running]
+    assert [process.returncode for process in running] == [0] * 6, said
+    assert set(names) <= set(home.data["mcpServers"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes of this kind")
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_a_pipe_is_not_waited_for(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    os.mkfifo(home.path)
+    assert (home.install if command == "install" else home.uninstall)()[0] == 1
+    assert "not an ordinary file" in capsys.readouterr().err
+
+
+def test_a_file_that_is_too_large_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.write('{"a": "' + "x" * 20_000_000 + '"}')
+    assert home.install()[0] == 1
+    assert "too large" in capsys.readouterr().err
+
+
+def test_the_backup_of_a_file_that_now_holds_a_key_is_private_too(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "claude-desktop")
+    home.write(SAMPLES["claude-desktop"])
+    home.path.chmod(0o644)
+    home.install({"REFLEXIO_API_KEY": KEY})
+    home.install({"REFLEXIO_API_KEY": KEY + "1"})
+    assert [one.stat().st_mode & 0o077 for one in (home.path, *home.backups)] == [0, 0, 0]
+
+
+def test_a_file_behind_a_dangling_link_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "claude-desktop")
+    real = tmp_path / "dotfiles" / "claude.json"
+    home.path.symlink_to(real)
+    assert home.install({"REFLEXIO_API_KEY": KEY})[0] == 0
+    assert home.path.is_symlink()
+    assert real.stat().st_mode & 0o077 == 0

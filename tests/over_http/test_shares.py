@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.callers import Caller, ClientPool, PoolFull, read_caller, share_of
+from reflexio_mcp.server.callers import Caller, read_caller, share_of
+from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state import jobs
 from reflexio_mcp.state.hourly_cap import HourlyCap

@@ -11,7 +11,8 @@ import pytest
 from mcp.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.callers import Caller, ClientPool, PoolFull
+from reflexio_mcp.server.callers import Caller
+from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.over_http.test_attacks import ask, events
 from tests.support.serving import TOKEN, Served, connected, modern_call, serving, turns
@@ -253,7 +254,7 @@ async def test_clients_of_many_keys_are_bounded_and_each_call_still_has_its_own(
             )
             assert not reply.json()["result"].get("isError"), reply.text
         assert served.app
-        assert len(served.app.server.runtime._pool) == 4
+        assert len(served.app.server.runtime.scopes.pool) == 4
     assert len(backend.stores) == 20
 
 

@@ -68,7 +68,6 @@ async def drive(session: StdioSession) -> set[str]:
         await call("audit_traffic")
     if "explore_traffic" in offered:
         await call("explore_traffic")
-        await call("explorer_data", view="rows")
     if "restore_requests" in offered:
         called.add("restore_requests")
         await session.call("restore_requests", {})
@@ -155,4 +154,4 @@ async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
     hints = {tool["name"]: tool["annotations"] for tool in lists[0]}
     for name, hint in hints.items():
         assert hint["destructiveHint"] is name.startswith("delete_"), name
-        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore")), name
+        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore_")), name

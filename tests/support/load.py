@@ -101,9 +101,9 @@ class LoadClient:
 
     async def _call(self, http: httpx.AsyncClient, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Call until it is answered. What fails in a way that is not worth another try is wrong."""
-        for attempt in range(MOST_TRIES):
+        for _ in range(MOST_TRIES):
             began = anyio.current_time()
-            outcome = await self._try(http, name, arguments, repeated=attempt > 0)
+            outcome = await self._try(http, name, arguments)
             if isinstance(outcome, dict):
                 self._ledger.calls += 1
                 self._ledger.latencies.append(anyio.current_time() - began)
@@ -114,7 +114,7 @@ class LoadClient:
         return {}
 
     async def _try(
-        self, http: httpx.AsyncClient, name: str, arguments: dict[str, Any], *, repeated: bool
+        self, http: httpx.AsyncClient, name: str, arguments: dict[str, Any]
     ) -> dict[str, Any] | str:
         headers, body = modern_call(name, arguments, request_id=next(self._ids))
         if not self._modern:
@@ -133,9 +133,6 @@ class LoadClient:
             return "not retryable"
         if result.get("isError"):
             text = result["content"][0]["text"]
-            if repeated and "with this request_id is already stored" in text:
-                # The try whose answer the dying replica took with it had arrived.
-                return {"request_id": arguments["request_id"]}
             if not any(word in text for word in RETRYABLE):
                 self._ledger.wrong.append(f"{name}: {text}")
             return text[:60]

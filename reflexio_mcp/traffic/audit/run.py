@@ -1,34 +1,28 @@
 """One pass over a filter's traffic: what it holds, and what is wrong with it."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
-import anyio.lowlevel
+import anyio.to_thread
 
-from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.findings import Finding, NotRun
 from reflexio_mcp.traffic.audit.learning import LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, next_call
 from reflexio_mcp.traffic.audit.overview import DAY, Overview
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
-from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.content import NearlyEmpty, Planted
+from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
 from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.sessions import (
-    SessionSeen,
-    SharedSessions,
-    SplitConversations,
-    TemporarySessions,
-)
+from reflexio_mcp.traffic.rules.sessions import SharedSessions, SplitConversations, TemporarySessions
 from reflexio_mcp.traffic.rules.sources import TestTraffic, Unversioned, VolatileSources
 from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.steps import Pace
 
 __all__ = ["DEFAULT_SECONDS", "Audit", "run_audit"]
 
@@ -37,26 +31,10 @@ DEFAULT_SECONDS: Final = 7 * DAY
 SESSIONS_AT_ONCE: Final = 100
 """Sessions read at a time: what is held in memory besides the counters."""
 
-REQUESTS_A_TURN: Final = 100
+REQUESTS_A_REPORT: Final = 100
+"""Requests between two reports of progress."""
 
 Progress = Callable[[str, int, int | None], Awaitable[None]]
-
-
-class Detector(Protocol):
-    """One rule or two at work: sees each request, then each session, keeps what is found."""
-
-    @property
-    def founds(self) -> list[Found]: ...
-
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        """Look at a request; yields where it may be interrupted."""
-        ...
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        """Look at a whole session; yields as well."""
-        ...
-
-    def finish(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -135,31 +113,37 @@ async def _pass(
     progress: Progress | None,
 ) -> None:
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
-    pace, requests_left = Pace(), REQUESTS_A_TURN
+    reported = 0
     async for session_slice in pager.slices():
-        matching = await wanted.pick_in_turns(session_slice.requests)
-        if not matching:
-            continue
-        overview.sessions += 1
-        for item in matching:
-            chars = content_chars(item)
-            overview.add(item, chars)
-            learning.request(item)
-            for detector in detectors:
-                for _ in detector.request(item):
-                    await anyio.lowlevel.checkpoint()
-            requests_left -= 1
-            if pace.due(chars) or requests_left <= 0:
-                requests_left = REQUESTS_A_TURN
-                await anyio.lowlevel.checkpoint()
-                if progress:
-                    await progress("looked at", overview.requests, None)
-        seen = SessionSeen(session_slice.session_id, matching)
-        for detector in detectors:
-            for _ in detector.session(seen):
-                await anyio.lowlevel.checkpoint()
+        # Looking at texts takes a while: a worker thread leaves this one free for other calls.
+        await anyio.to_thread.run_sync(_look, wanted, session_slice, overview, learning, detectors)
+        if progress and overview.requests >= reported + REQUESTS_A_REPORT:
+            reported = overview.requests
+            await progress("looked at", reported, None)
     for detector in detectors:
         detector.finish()
+
+
+def _look(
+    wanted: TrafficFilter,
+    session_slice: SessionSlice,
+    overview: Overview,
+    learning: LearningChecks,
+    detectors: list[Detector],
+) -> None:
+    matching = wanted.pick(session_slice.requests)
+    if not matching:
+        return
+    overview.sessions += 1
+    for item in matching:
+        overview.add(item, content_chars(item))
+        learning.request(item)
+        for detector in detectors:
+            stop_if_cancelled()
+            detector.request(item)
+    seen = SessionSeen(session_slice.session_id, matching)
+    for detector in detectors:
+        detector.session(seen)
 
 
 def _finding(found: Found, wanted: TrafficFilter, offer: Offer) -> Finding:

@@ -268,7 +268,7 @@ async def read_matching(
     sessions = 0
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
     async for session_slice in pager.slices():
-        matching = await wanted.pick_in_turns(session_slice.requests)
+        matching = await wanted.pick_in_thread(session_slice.requests)
         # The newest requests are in the first sessions, and no other's words are ever shown.
         shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
         sessions += bool(matching)

@@ -1,17 +1,16 @@
 """One filter for lists, audits and deletions."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import anyio.lowlevel
+import anyio.to_thread
 
 from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, described, search
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.steps import at_once, in_turns
 from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = ["PART_OF_SESSIONS", "TrafficFilter", "is_part_of_sessions", "make_filter"]
@@ -58,20 +57,14 @@ class TrafficFilter:
 
         What `contains` looks for may need the whole session: a copy is one only beside its original.
         """
-        return at_once(self._steps(items))
-
-    async def pick_in_turns(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
-        """As `pick`, in steps: looking for something in megabytes of text keeps nobody waiting."""
-        picked = await in_turns(self._steps(items))
-        if self.contains:
-            await anyio.lowlevel.checkpoint()
-        return picked
-
-    def _steps(
-        self, items: Sequence[RequestWithInteractions]
-    ) -> Generator[None, None, list[RequestWithInteractions]]:
         picked = [item for item in items if self.matches_request(item.request)]
-        return list((yield from search(self.contains)(picked))) if self.contains else picked
+        return list(search(self.contains)(picked)) if self.contains else picked
+
+    async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
+        """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""
+        if not self.contains:
+            return self.pick(items)
+        return await anyio.to_thread.run_sync(self.pick, items)
 
     def matches(self, item: RequestWithInteractions) -> bool:
         """Whether one request passes, looked at without the rest of its session."""

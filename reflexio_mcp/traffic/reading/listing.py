@@ -164,7 +164,7 @@ async def _fill(
         oldest: int | None = None
         async for session_slice in pager.slices():
             oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
-            matching = await wanted.pick_in_turns(session_slice.requests)
+            matching = await wanted.pick_in_thread(session_slice.requests)
             produced = rows(session_slice, matching) if matching else ()
             for index, (row, last) in enumerate(produced):
                 if len(page.rows) == limit or not budget.take(row):

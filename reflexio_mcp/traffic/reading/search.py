@@ -7,19 +7,18 @@ were given, in image addresses. In quotes it is words whatever it looks like: `"
 
 import functools
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import FINGERPRINT, content_chars, fingerprint, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.steps import Pace
 
 __all__ = ["check_search", "described", "is_blind", "search"]
 
 Items = Sequence[RequestWithInteractions]
-Pick = Callable[[Items], Generator[None, None, Items]]
-"""Picks from requests of one session, newest first; in steps."""
+Pick = Callable[[Items], Items]
+"""Picks from requests of one session, newest first."""
 
 _SIZE: Final = re.compile(r"size\s*([<>])\s*(\d{1,9})")
 
@@ -98,16 +97,7 @@ def _quoted(text: str) -> str | None:
 
 
 def _each(found: Callable[[RequestWithInteractions], bool]) -> Pick:
-    def pick(items: Items) -> Generator[None, None, Items]:
-        pace, picked = Pace(), list[RequestWithInteractions]()
-        for item in items:
-            if found(item):
-                picked.append(item)
-            if pace.due(content_chars(item)):
-                yield
-        return picked
-
-    return pick
+    return lambda items: [item for item in items if found(item)]
 
 
 def _says(item: RequestWithInteractions, needle: str) -> bool:

@@ -2,15 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Generator, Iterator
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.sessions import SessionSeen
-from reflexio_mcp.traffic.rules.table import rule
-from reflexio_mcp.traffic.steps import Pace
+from reflexio_mcp.traffic.rules.detector import Detector, stop_if_cancelled
 
 __all__ = ["NearlyEmpty", "Planted", "is_nearly_empty", "planted_kinds", "planted_signals"]
 
@@ -50,21 +46,15 @@ def is_nearly_empty(item: RequestWithInteractions) -> bool:
     return True
 
 
-class NearlyEmpty:
+class NearlyEmpty(Detector):
     """`nearly-empty`."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("nearly-empty"))]
+        super().__init__("nearly-empty")
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+    def request(self, item: RequestWithInteractions) -> None:
         if is_nearly_empty(item):
             self.founds[0].add(item.request.request_id, item)
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        return iter(())
-
-    def finish(self) -> None: ...
 
 
 _ASSISTANT = (
@@ -72,7 +62,8 @@ _ASSISTANT = (
     r"|claude|chatgpt|copilot)"
 )
 _OUT = (
-    r"(?:https?://|\b[\w.+-]+@[\w-]+\.\w|\bto (?:this|the following) (?:url|address|server|endpoint|webhook))"
+    r"(?:https?://|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w"
+    r"|\bto (?:this|the following) (?:url|address|server|endpoint|webhook))"
 )
 _TELL = r"(?:tell|inform|alert|notify|mention|show|reveal)(?:ing)?"
 
@@ -212,30 +203,23 @@ def _quoted(text: str, match: "re.Match[str]") -> bool:
     return start > 0 and text[start - 1] in _OPENING
 
 
-def planted_kinds(item: RequestWithInteractions) -> Generator[None, None, frozenset[str]]:
-    """The signals in the first text of a request that seems planted, in steps; none for an ordinary one."""
-    pace = Pace()
+def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
+    """The signals in the first text of a request that seems planted; none for an ordinary one."""
     for turn in item.interactions:
         if turn.role.lower() not in _OWN_ROLES:
             for text in texts_of(turn):
+                stop_if_cancelled()
                 if text and (kinds := planted_signals(text)):
                     return kinds
-                if pace.due(len(text)):
-                    yield
     return frozenset()
 
 
-class Planted:
+class Planted(Detector):
     """`planted-instructions`."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("planted-instructions"))]
+        super().__init__("planted-instructions")
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        if kinds := (yield from planted_kinds(item)):
+    def request(self, item: RequestWithInteractions) -> None:
+        if kinds := planted_kinds(item):
             self.founds[0].add(item.request.request_id, item, note=" + ".join(sorted(kinds)))
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        return iter(())
-
-    def finish(self) -> None: ...

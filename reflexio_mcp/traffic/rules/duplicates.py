@@ -11,16 +11,12 @@ import re
 import zlib
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, texts_of
-from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.sessions import SessionSeen
-from reflexio_mcp.traffic.rules.table import rule
-from reflexio_mcp.traffic.steps import Pace
+from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 
 __all__ = ["Duplicates"]
 
@@ -137,20 +133,16 @@ class _Recent:
                     del self._buckets[place]
 
 
-class Duplicates:
+class Duplicates(Detector):
     """Both rules; what it remembers ends with the session."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("duplicate")), Found(rule("near-duplicate"))]
+        super().__init__("duplicate", "near-duplicate")
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Generator[None]:
+    def session(self, seen: SessionSeen) -> None:
         if len(seen.requests) < 2:
             return
         exact, near = self.founds
-        pace = Pace()
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
         digests: list[bytes] = []
@@ -160,15 +152,13 @@ class Duplicates:
             digests.append(digest)
             if seconds.setdefault(item.request.created_at, digest) != digest:
                 seconds[item.request.created_at] = b""
-            if pace.due(content_chars(item)):
-                yield
+            stop_if_cancelled()
         last_seen: OrderedDict[bytes, int] = OrderedDict()
         recent = _Recent()
         counted: set[str] = set()
         for item, digest in zip(items, digests, strict=True):
             at, chars = item.request.created_at, content_chars(item)
-            if pace.due(chars):
-                yield
+            stop_if_cancelled()
             while last_seen and at - next(iter(last_seen.values())) > DUPLICATE_SECONDS:
                 last_seen.popitem(last=False)
             before = last_seen.pop(digest, None)
@@ -183,8 +173,6 @@ class Duplicates:
             if lesser is not None and lesser.request.request_id not in counted:
                 counted.add(lesser.request.request_id)
                 near.add(lesser.request.request_id, lesser)
-
-    def finish(self) -> None: ...
 
 
 def _alone(digest: bytes, before: int, at: int, seconds: dict[int, bytes]) -> bool:

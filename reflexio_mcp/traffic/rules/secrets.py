@@ -7,16 +7,13 @@ one by one: the scanner around them would verify what it finds with the services
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from math import log2
 from typing import Any, Final, Protocol, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.sessions import SessionSeen
-from reflexio_mcp.traffic.rules.table import rule
-from reflexio_mcp.traffic.steps import Pace
+from reflexio_mcp.traffic.rules.detector import Detector, stop_if_cancelled
 
 __all__ = ["MISSING", "Secrets", "available", "secret_in", "secret_kinds"]
 
@@ -235,29 +232,22 @@ def _entropy(value: str) -> float:
     return -sum(count / len(value) * log2(count / len(value)) for count in counts)
 
 
-def secret_in(item: RequestWithInteractions) -> Generator[None, None, str]:
-    """What kind of secret a request's texts seem to hold, in steps; empty for none."""
-    pace = Pace()
+def secret_in(item: RequestWithInteractions) -> str:
+    """What kind of secret a request's texts seem to hold; empty for none."""
     for turn in item.interactions:
         for text in texts_of(turn):
+            stop_if_cancelled()
             if text and (kind := secret_kinds(text)):
                 return kind
-            if pace.due(len(text)):
-                yield
     return ""
 
 
-class Secrets:
+class Secrets(Detector):
     """`probable-secret`."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("probable-secret"))]
+        super().__init__("probable-secret")
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        if kind := (yield from secret_in(item)):
+    def request(self, item: RequestWithInteractions) -> None:
+        if kind := secret_in(item):
             self.founds[0].add(item.request.request_id, item, note=kind)
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        return iter(())
-
-    def finish(self) -> None: ...

@@ -3,16 +3,15 @@
 import re
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.rules.found import Example, Found, example
+from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
+from reflexio_mcp.traffic.rules.found import Example, example
 from reflexio_mcp.traffic.rules.names import is_temporary
-from reflexio_mcp.traffic.rules.table import rule
 
-__all__ = ["SessionSeen", "SharedSessions", "SplitConversations", "TemporarySessions"]
+__all__ = ["SharedSessions", "SplitConversations", "TemporarySessions"]
 
 TEMPORARY_OVER_SECONDS: Final = 24 * 3600
 """A day after its last request nobody goes on with a scratch session."""
@@ -61,51 +60,31 @@ _COMMON: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SessionSeen:
-    """One session as far as the audit's filter matches; requests newest first."""
-
-    session_id: str
-    requests: list[RequestWithInteractions]
-
-
-class SharedSessions:
+class SharedSessions(Detector):
     """`shared-session`."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("shared-session"))]
+        super().__init__("shared-session")
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
+    def session(self, seen: SessionSeen) -> None:
         first = seen.requests[0].request.user_id
         other = next((item for item in seen.requests if item.request.user_id != first), None)
         if other is not None:
             self.founds[0].add(seen.session_id, other)
-        return iter(())
-
-    def finish(self) -> None: ...
 
 
-class TemporarySessions:
+class TemporarySessions(Detector):
     """`temporary-session`."""
 
     def __init__(self, now: int) -> None:
-        self.founds = [Found(rule("temporary-session"))]
+        super().__init__("temporary-session")
         self._over = now - TEMPORARY_OVER_SECONDS
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
+    def session(self, seen: SessionSeen) -> None:
         last = seen.requests[0]
         if last.request.created_at <= self._over and is_temporary(seen.session_id):
             self.founds[0].add(seen.session_id, last)
             self.founds[0].span(seen.requests[-1].request.created_at)
-        return iter(())
-
-    def finish(self) -> None: ...
 
 
 def _topic(item: RequestWithInteractions) -> frozenset[int]:
@@ -142,17 +121,14 @@ class _Run:
         )
 
 
-class SplitConversations:
+class SplitConversations(Detector):
     """`split-conversation`: the walk brings sessions newest first, so a run grows into the past."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("split-conversation"))]
+        super().__init__("split-conversation")
         self._runs: OrderedDict[tuple[str, str, str], _Run] = OrderedDict()
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
+    def session(self, seen: SessionSeen) -> None:
         item = seen.requests[0]
         request = item.request
         key = (request.user_id, request.source, request.agent_version)
@@ -161,7 +137,7 @@ class SplitConversations:
         if not single:
             if run:
                 self._close(run)
-            return iter(())
+            return
         topic = _topic(item)
         if run and run.oldest - request.created_at > SPLIT_GAP_SECONDS:
             self._close(run)
@@ -176,7 +152,6 @@ class SplitConversations:
         self._runs[key] = run
         if len(self._runs) > KEYS_KEPT:
             self._close(self._runs.popitem(last=False)[1])
-        return iter(())
 
     def _keep(self, run: _Run, item: RequestWithInteractions) -> None:
         # Until it is long enough its turns wait here; from then on they are counted as they come.

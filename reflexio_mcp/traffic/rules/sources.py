@@ -1,14 +1,12 @@
 """Rules about how traffic is named: sources and agent versions."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, Found, example
+from reflexio_mcp.traffic.rules.detector import Detector
+from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, example
 from reflexio_mcp.traffic.rules.names import MANY_SOURCES, VOLATILE_SOURCES, shape_of_source, test_name
-from reflexio_mcp.traffic.rules.sessions import SessionSeen
-from reflexio_mcp.traffic.rules.table import rule
 
 __all__ = ["TestTraffic", "Unversioned", "VolatileSources"]
 
@@ -22,42 +20,32 @@ UNVERSIONED_SHARE: Final = 0.8
 """Below it most traffic has a version and the rest is an old client."""
 
 
-class TestTraffic:
+class TestTraffic(Detector):
     """`test-traffic`: a request at a time."""
 
     __test__ = False  # not a test class, whatever collects by name
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("test-traffic"))]
+        super().__init__("test-traffic")
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+    def request(self, item: RequestWithInteractions) -> None:
         if field := test_name(item.request):
             self.founds[0].add(item.request.request_id, item, note=f"by {field}")
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        return iter(())
-
-    def finish(self) -> None: ...
 
 
-class VolatileSources:
+class VolatileSources(Detector):
     """`volatile-source` and `many-sources`: sources by their shape."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("volatile-source")), Found(rule("many-sources"))]
+        super().__init__("volatile-source", "many-sources")
         self._shapes: dict[str, dict[str, Example]] = {}
         self._shape_of: dict[str, str] = {}
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+    def request(self, item: RequestWithInteractions) -> None:
         source = item.request.source
         if source and source not in self._shape_of and len(self._shape_of) < SOURCES_KEPT:
             shape = self._shape_of[source] = shape_of_source(source)
             self._shapes.setdefault(shape, {})[source] = example(item)
-        return iter(())
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        return iter(())
 
     def finish(self) -> None:
         volatile, many = self.founds
@@ -82,17 +70,16 @@ class VolatileSources:
                 many.span(one.created_at)
 
 
-class Unversioned:
+class Unversioned(Detector):
     """`unversioned`: how much of each source has no version."""
 
     def __init__(self) -> None:
-        self.founds = [Found(rule("unversioned"))]
+        super().__init__("unversioned")
         self._counts: dict[str, list[int]] = {}
         self._examples: dict[str, list[Example]] = {}
 
-    def request(self, item: RequestWithInteractions) -> Iterator[None]:
+    def request(self, item: RequestWithInteractions) -> None:
         self._count(item)
-        return iter(())
 
     def _count(self, item: RequestWithInteractions) -> None:
         request = item.request
@@ -107,9 +94,6 @@ class Unversioned:
             examples = self._examples.setdefault(request.source, [])
             if len(examples) < 2:
                 examples.append(example(item))
-
-    def session(self, seen: SessionSeen) -> Iterator[None]:
-        return iter(())
 
     def finish(self) -> None:
         (found,) = self.founds

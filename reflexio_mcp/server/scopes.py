@@ -1,0 +1,105 @@
+"""Whose memory a call works with: one client for all callers, or each caller's own."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from reflexio_mcp.backend import open_client
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.callers import Caller
+from reflexio_mcp.server.client_pool import ClientPool
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic.errors import TrafficError
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["NoCaller", "Scopes"]
+
+_current: ContextVar[Scope | None] = ContextVar("reflexio_mcp_scope", default=None)
+
+
+class NoCaller(TrafficError):
+    """Callers bring their own keys, and this call came without one."""
+
+
+class Scopes:
+    """Every client of the API that a server has open, and the scope of the call that is being answered.
+
+    Args:
+        settings: the configuration.
+        client: used instead of the configured backend, and never closed here.
+        promised: whether work of this `key_id` goes on outside any call.
+    """
+
+    def __init__(
+        self, settings: Settings, client: ReflexioClient | None, promised: Callable[[str], bool]
+    ) -> None:
+        self._settings = settings
+        self._given = client
+        self._client = client
+        self._probe: ReflexioClient | None = None
+        self.pool = ClientPool(lambda key: open_client(settings, api_key=key), settings.max_callers, promised)
+
+    @property
+    def client(self) -> ReflexioClient:
+        """The client of the configured key."""
+        if self._client is None:
+            self._client = open_client(self._settings)
+        return self._client
+
+    def local_caller(self) -> Caller | None:
+        """Whoever is at the other end of a pipe; nobody where callers have to say who they are."""
+        return Caller(user_id=self._settings.user_id) if self._settings.tenancy == "off" else None
+
+    @asynccontextmanager
+    async def calling(self, caller: Caller) -> AsyncGenerator[None]:
+        """Make `caller` the one whose client and user everything inside this context works with.
+
+        Raises:
+            PoolFull: no client can be opened now.
+            BadAddress: the caller's key cannot be used.
+        """
+        if self._settings.tenancy == "off":
+            yield
+            return
+        async with self.pool.lease(caller) as client:
+            token = _current.set(Scope(client, caller.user_id, caller.key_id, masked=self._settings.mask))
+            try:
+                yield
+            finally:
+                _current.reset(token)
+
+    def current(self) -> Scope:
+        """The scope of the call that is being answered.
+
+        Raises:
+            NoCaller: callers bring their own keys, and this is not inside anybody's call.
+        """
+        if self._settings.tenancy == "off":
+            return Scope(self.client, self._settings.user_id, masked=self._settings.mask)
+        if (scope := _current.get()) is None:
+            raise NoCaller(
+                "This call came without a Reflexio key; nothing was done. Send X-Reflexio-API-Key."
+            )
+        return scope
+
+    async def probe(self) -> None:
+        """Ask the backend whether it runs, with nobody's key.
+
+        Raises:
+            ReflexioError: it does not, or cannot be reached.
+        """
+        if self._settings.tenancy == "off":
+            await self.client.health()
+            return
+        if self._probe is None:
+            self._probe = open_client(self._settings, api_key="")
+        await self._probe.health()
+
+    async def aclose(self) -> None:
+        """Close every client but the one that was handed in. The next call opens what it needs again."""
+        own = [self._probe, None if self._given else self._client]
+        self._probe, self._client = None, self._given
+        for client in own:
+            if client is not None:
+                await client.aclose()
+        await self.pool.aclose()

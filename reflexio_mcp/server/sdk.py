@@ -1,0 +1,94 @@
+"""The only place that touches names of the MCP SDK that are not public.
+
+A release of the SDK may rename them. `check` and `SessionOwners` look for each of them before anything is served,
+so such a release stops the start with a sentence instead of switching a limit off.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, cast
+
+from mcp.server.connection import Connection
+from mcp.server.context import ServerMiddleware
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.request_state import RequestStateBoundary
+from mcp.server.session import ServerSession
+
+from reflexio_mcp.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+__all__ = ["SessionOwners", "add_outside_sealing", "check", "connection_of", "lowlevel"]
+
+
+def check(server: MCPServer[Any]) -> None:
+    """Look for every private name that serving needs.
+
+    Raises:
+        ConfigurationError: the installed SDK lacks one.
+    """
+    if not isinstance(getattr(server, "_lowlevel_server", None), Server):
+        raise _missing("MCPServer._lowlevel_server")
+    connection = Connection.for_loop(cast("Any", None))
+    if getattr(ServerSession(cast("Any", None), connection), "_connection", None) is not connection:
+        raise _missing("ServerSession._connection")
+    if not any(isinstance(one, RequestStateBoundary) for one in server.middleware):
+        raise _missing("RequestStateBoundary among the middleware")
+
+
+def lowlevel(server: MCPServer[Any]) -> Server[Any]:
+    """The low-level server below `server`.
+
+    It takes the request handlers for which `MCPServer` has no method that sees the caller (completions), or none at
+    all (subscriptions), and the streams of stdio. No public way as of SDK 2.3: an `Extension` refuses the
+    protocol's own methods, and `session_manager.app` exists for HTTP alone.
+    """
+    return server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
+
+
+def connection_of(session: ServerSession) -> Connection:
+    """The client's connection, whose `exit_stack` runs when it closes.
+
+    No public way as of SDK 2.3: `mcp.server.context.Context.connection` is public, but no handler is given one.
+    """
+    return session._connection  # pyright: ignore[reportPrivateUsage]
+
+
+def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any]) -> None:
+    """Run `middleware` inside the SDK's span and outside the sealing of form state.
+
+    The constructor's `middleware=` would put it inside the sealing, where a refusal could not be told from a
+    forged state. The list and both classes are public; only their order is not promised.
+    """
+    chain = server.middleware
+    sealing = next(index for index, one in enumerate(chain) if isinstance(one, RequestStateBoundary))
+    chain.insert(sealing, middleware)
+
+
+class SessionOwners:
+    """Who opened the sessions of Streamable HTTP that are open now.
+
+    No public way as of SDK 2.3: `max_sessions` limits all of them together, and nothing tells when one ends.
+
+    Raises:
+        ConfigurationError: the installed SDK keeps no owners, so no account could be limited.
+    """
+
+    def __init__(self, manager: "StreamableHTTPSessionManager") -> None:
+        owners = getattr(manager, "_session_owners", None)
+        if not isinstance(owners, dict):
+            raise _missing("StreamableHTTPSessionManager._session_owners")
+        self._owners = cast("Mapping[str, Mapping[str, Any]]", owners)
+
+    def count(self, account: str) -> int:
+        """How many sessions belong to `account`."""
+        return sum(one["subject"] == account for one in self._owners.values())
+
+
+def _missing(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The installed MCP SDK (mcp {version('mcp')}) has no {name}, which this server relies on: "
+        "install a release that reflexio-mcp was made for, such as mcp 2.3."
+    )

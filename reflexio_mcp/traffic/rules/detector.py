@@ -1,0 +1,52 @@
+"""What every rule's detector has in common."""
+
+import contextlib
+from dataclasses import dataclass
+
+import anyio.from_thread
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.rules.table import rule
+
+__all__ = ["Detector", "SessionSeen", "stop_if_cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """One session as far as the audit's filter matches; requests newest first."""
+
+    session_id: str
+    requests: list[RequestWithInteractions]
+
+
+class Detector:
+    """One rule or several at work: plain functions that see each request, then each session.
+
+    An audit calls them in a worker thread, a session at a time.
+
+    Args:
+        rule_ids: the rules it finds units of, in the order of `founds`.
+    """
+
+    def __init__(self, *rule_ids: str) -> None:
+        self.founds = [Found(rule(rule_id)) for rule_id in rule_ids]
+
+    def request(self, item: RequestWithInteractions) -> None:
+        """Look at one request."""
+
+    def session(self, seen: SessionSeen) -> None:
+        """Look at one session, after each of its requests."""
+
+    def finish(self) -> None:
+        """Draw the conclusions that need everything to have been seen."""
+
+
+def stop_if_cancelled() -> None:
+    """Give up when the call that this worker thread serves was cancelled; elsewhere do nothing.
+
+    Raises:
+        anyio.get_cancelled_exc_class(): the call was cancelled.
+    """
+    with contextlib.suppress(RuntimeError):  # this is no worker thread of anyio's
+        anyio.from_thread.check_cancelled()

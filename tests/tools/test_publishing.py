@@ -1,0 +1,93 @@
+"""Publishing: what is refused before it is sent, and what a repetition does."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.facts import text_of
+from tests.tools.conftest import Connect
+
+pytestmark = pytest.mark.anyio
+
+TURN: dict[str, Any] = {"role": "User", "content": "The meeting is on Monday."}
+CALL: dict[str, Any] = {"user_id": "ada", "session_id": "s", "interactions": [TURN], "request_id": "r1"}
+
+
+async def test_repeating_a_call_with_an_own_id_adds_nothing_and_says_so(connect: Connect) -> None:
+    async with connect() as client:
+        first = await client.call_tool("publish_interaction", CALL)
+        again = await client.call_tool("publish_interaction", CALL)
+        listed = await client.call_tool("list_requests", {})
+    assert (first.structured_content or {})["status"] == "stored"
+    assert not again.is_error
+    assert (again.structured_content or {})["status"] == "already_stored"
+    assert text_of(again).startswith(
+        "Already stored by an earlier call, nothing added: 1 interaction of user ada"
+    )
+    assert (listed.structured_content or {})["returned"] == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"interactions": [{**TURN, "content": "The meeting is on Tuesday."}]},
+        {"interactions": [TURN, TURN]},
+        {"user_id": "bob"},
+        {"session_id": "t"},
+        {"source": "ide"},
+        {"evaluation_only": True},
+    ],
+    ids=["words", "turns", "user", "session", "source", "evaluation"],
+)
+async def test_an_own_id_that_holds_something_else_is_an_error(
+    connect: Connect, other: dict[str, Any]
+) -> None:
+    async with connect() as client:
+        await client.call_tool("publish_interaction", CALL)
+        result = await client.call_tool("publish_interaction", CALL | other)
+        listed = await client.call_tool("list_requests", {"detail": "full"})
+    assert result.is_error
+    assert "a request with this request_id is already stored" in text_of(result).lower()
+    assert "Monday" in text_of(listed)
+    assert "Tuesday" not in text_of(listed)
+
+
+async def test_an_id_of_another_user_is_not_told_from_one_with_other_content(connect: Connect) -> None:
+    async with connect() as client:
+        await client.call_tool("publish_interaction", CALL)
+    async with connect(REFLEXIO_USER_ID="bob") as client:
+        mine = {name: value for name, value in CALL.items() if name != "user_id"}
+        result = await client.call_tool("publish_interaction", mine)
+    assert result.is_error
+    assert "ada" not in text_of(result)
+
+
+async def test_what_cannot_be_read_back_is_not_said_to_be_the_same(connect: Connect) -> None:
+    turn = {**TURN, "image_encoding": "aGVsbG8="}
+    async with connect() as client:
+        await client.call_tool("publish_interaction", CALL | {"interactions": [turn]})
+        again = await client.call_tool("publish_interaction", CALL | {"interactions": [turn]})
+    assert "Images and citations cannot be read back and were not compared." in text_of(again)
+
+
+@pytest.mark.parametrize("text", ["not base64!!", "data:image/png;base64,aGVsbG8=", "aGVs\nbG8=", "aGVsbG8"])
+async def test_an_image_that_is_no_base64_is_refused(connect: Connect, text: str) -> None:
+    async with connect() as client:
+        result = await client.call_tool(
+            "publish_interaction", CALL | {"interactions": [{**TURN, "image_encoding": text}]}
+        )
+        listed = await client.call_tool("list_requests", {})
+    assert result.is_error
+    assert "interactions[0].image_encoding must be base64" in text_of(result)
+    assert (listed.structured_content or {})["returned"] == 0
+
+
+async def test_the_version_that_stands_in_for_a_missing_one_is_said(connect: Connect) -> None:
+    async with connect() as client:
+        without = await client.call_tool("publish_interaction", CALL)
+        given = await client.call_tool(
+            "publish_interaction", CALL | {"request_id": "r2", "agent_version": "1.2"}
+        )
+    assert "agent version agent-v0 (the default)" in text_of(without)
+    assert "agent-v0" not in text_of(given)
+    assert (given.structured_content or {})["agent_version"] == "1.2"
