@@ -48,13 +48,13 @@ async def _stop_on_signal(server: ReflexioServer) -> None:
 
 async def _finish(server: ReflexioServer) -> None:
     """Let deletions that have begun come to their end, and their calls to an answer; begin nothing any more."""
-    schedule = server.runtime.schedule
+    jobs = server.runtime.jobs
     server.limiter.refuse_new()
-    schedule.close()
-    if not schedule.running:
+    jobs.close()
+    if not jobs.running:
         return
     with anyio.move_on_after(DRAIN_SECONDS):
-        await schedule.drain()
+        await jobs.drain()
     with anyio.move_on_after(LAST_WORDS_SECONDS):
         await server.limiter.wait_idle()
         await anyio.sleep(LAST_WORDS_SECONDS / 10)  # answers on their way to standard output

@@ -17,7 +17,7 @@ ROOMS = {
     # room: (rooms of ours it may import, third parties it may not)
     "rest": ({"rest"}, {"mcp", "starlette", "uvicorn"}),
     "store": ({"store", "rest", "private_files"}, {"mcp", "httpx", "uvicorn"}),
-    "state": ({"state", "traffic", "rest", "private_files"}, {"mcp", "httpx", "starlette", "uvicorn"}),
+    "state": ({"state", "rest", "private_files"}, {"mcp", "httpx", "starlette", "uvicorn"}),
     "traffic": ({"traffic", "state", "rest"}, {"mcp", "httpx", "starlette", "uvicorn"}),
     "render": ({"render", "traffic", "state", "rest"}, {"mcp", "httpx", "starlette", "uvicorn"}),
     "toolkit": (

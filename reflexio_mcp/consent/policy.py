@@ -1,45 +1,33 @@
-"""Who is asked before something is destroyed, and how.
+"""Whether a deletion may be carried out: by the operator's mode, the code of a plan, or a person's answer.
 
-A person's yes comes from the client's form and from nowhere else: a `confirm` code proves that a plan was shown
-to the caller, not that a person agreed, so where the person can be asked the code does not replace the question.
+Only a person's answer to a form is a person's consent. A `confirm` code proves that a plan was shown to the caller,
+not that a person agreed, so it does not replace the question where the person can be asked.
 """
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
-from mcp.server.mcpserver import Context
-from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel, Field
-
+from reflexio_mcp.render.text import shown_id
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import Plan
-from reflexio_mcp.traffic.deletion.plan_codes import Changes, CodeMaker, PlanCode, PlansSeen, changes_between
+from reflexio_mcp.traffic.deletion.plan_codes import (
+    Changes,
+    CodeMaker,
+    PlanCode,
+    changes_between,
+    read_code,
+)
 
-__all__ = ["Question", "Reply", "Verdict", "ask_now", "can_ask", "settle", "weigh"]
+__all__ = ["CANCELLED", "DECLINED", "UNANSWERED", "Question", "Verdict", "answered", "weigh"]
 
-MULTI_ROUND: Final = "2026-07-28"
-"""From this revision on a question travels in the result, and the call is repeated with the answer."""
-
-Status = Literal["planned", "changed", "declined", "cancelled", "wrong_number", "unanswered", "cannot_ask"]
+Status = Literal[
+    "planned", "changed", "not_found", "declined", "cancelled", "wrong_number", "unanswered", "cannot_ask"
+]
 Mode = Literal["off", "preview", "ask"]
 
-
-class Reply(BaseModel):
-    """What a person answers."""
-
-
-class Yes(Reply):
-    """An explicit yes: a form sent off without it agrees to nothing."""
-
-    delete: bool = Field(title="Delete", description="Tick to delete; leave empty to keep everything")
-
-
-class Number(Reply):
-    """The number of requests, typed."""
-
-    requests: int = Field(title="Number of requests", description="Type how many requests are to be deleted")
+COPIES_NAMED: Final = 5
+"""Recovery copies that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +36,12 @@ class Verdict:
 
     Args:
         act: carry it out.
-        mode: by which mode of consent.
+        mode: the mode of consent that decided.
         status: why not, in one word.
-        code: what a second call brings, when it must first be shown.
-        lead: why nothing was deleted, as the first sentence of the answer.
-        following: what to do next.
-        changes: how the set differs from the one that a code was brought for.
+        code: what the next call passes as `confirm`, where the plan must be shown first.
+        lead: the first sentence of the answer: that nothing was deleted, and why.
+        following: the last sentence: what to do next.
+        changes: how the set differs from the one that `confirm` was given for.
     """
 
     act: bool
@@ -70,57 +58,44 @@ class Question:
     """A person has to be asked.
 
     Args:
-        number: what has to be typed, or `None` where a yes is enough.
+        number: the number of requests, which has to be typed; `None` where a yes is enough.
     """
 
     number: int | None
-
-    @property
-    def form(self) -> type[Reply]:
-        return Yes if self.number is None else Number
-
-
-def can_ask(call: Context[Any, Any]) -> bool:
-    """Whether this client can show a person a form on this connection."""
-    declared = call.client_capabilities
-    forms = declared.elicitation if declared else None
-    if forms is None or (forms.form is None and forms.url is not None):
-        return False
-    return (call.protocol_version or "") >= MULTI_ROUND or call.session.can_send_request
 
 
 def weigh(
     settings: Settings,
     codes: CodeMaker,
-    seen: PlansSeen,
     plan: Plan,
     confirm: str,
     *,
     askable: bool,
     now: float | None = None,
 ) -> Verdict | Question:
-    """Decide by the operator's mode, the code the call brought and the set as it is now.
+    """Decide by the operator's mode, the code that the call brings and the set as it is now.
 
     Args:
-        seen: remembers the set of each code that is given out.
         confirm: the code of an earlier plan, or empty.
-        askable: whether a person can be asked.
+        askable: whether the client can show a form.
         now: epoch seconds (the clock when `None`).
     """
     mode: Mode = "off" if settings.confirm == "off" else "ask" if settings.confirm == "ask" else "preview"
     if settings.confirm == "auto" and askable:
         mode = "ask"
+    if not plan.goes:
+        return _not_found(codes, plan, mode, confirm)
     fits = False
     if confirm.strip():
         given = codes.read(confirm)
         fits = given is not None and codes.fits(given, plan.marks, flags=plan.flags)
         if not fits:
-            changes = _changes(codes, seen, plan, confirm, given)
-            return _shown(codes, seen, plan, mode, "changed", now, changes)
+            changes = _changes(codes, plan, confirm, given)
+            return _shown(codes, plan, mode, "changed", now, changes)
     if mode == "off":
         return Verdict(True, mode)
     if mode == "preview":
-        return Verdict(True, mode) if fits else _shown(codes, seen, plan, mode, "planned", now)
+        return Verdict(True, mode) if fits else _shown(codes, plan, mode, "planned", now)
     if askable:
         typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
         return Question(len(plan.goes) if typed else None)
@@ -133,9 +108,24 @@ def weigh(
     )
 
 
+def answered(question: Question, reply: bool | int) -> Verdict:
+    """Decide by a person's answer to the form.
+
+    Args:
+        reply: the yes or no, or the number that was typed.
+    """
+    if question.number is None:
+        return Verdict(True, "ask") if reply is True else DECLINED
+    if isinstance(reply, bool):
+        return UNANSWERED
+    if reply == question.number:
+        return Verdict(True, "ask")
+    lead = f"Nothing was deleted: {reply:,} was typed and there are {question.number:,} requests. This would have gone:"
+    return replace(WRONG_NUMBER, lead=lead)
+
+
 def _shown(
     codes: CodeMaker,
-    seen: PlansSeen,
     plan: Plan,
     mode: Mode,
     status: Literal["planned", "changed"],
@@ -158,49 +148,44 @@ def _shown(
         # A code is no consent here, so none is offered.
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
     code = codes.make(plan.marks, flags=plan.flags, now=time.time() if now is None else now)
-    seen.remember(codes.scope, code, plan.marks)
     again = f"To delete exactly these, call again with the same arguments and confirm={code}"
     return Verdict(False, mode, status, code, lead, again, changes)
 
 
-def _changes(codes: CodeMaker, seen: PlansSeen, plan: Plan, confirm: str, given: PlanCode | None) -> Changes:
+def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None) -> Changes:
     if given is None:
         return Changes(None)
     for flags in ("", "learnings", "erase", "learnings,erase"):
         if flags != plan.flags and codes.fits(given, plan.marks, flags=flags):
             return Changes(given, flags=flags or "none")
-    before = seen.recall(codes.scope, confirm)
+    before = codes.recall(confirm)
     if before is None:
         return Changes(given)
     return changes_between(before, plan.marks, given)
 
 
-async def ask_now(call: Context[Any, Any], message: str, question: Question) -> Verdict:
-    """Ask over an open connection, for revisions before 2026-07-28.
-
-    Whatever a client makes of the question, the answer is a verdict and never a protocol error.
-    """
-    try:
-        return settle(question, await call.elicit(message, question.form))
-    except (MCPError, ValueError):
-        # Refused, not understood, or an answer that is none.
-        return UNANSWERED
-
-
-def settle(question: Question, outcome: ElicitationResult[Reply]) -> Verdict:
-    """What a person's answer means."""
-    if isinstance(outcome, AcceptedElicitation):
-        reply = outcome.data
-        if isinstance(reply, Yes) and question.number is None:
-            return Verdict(True, "ask") if reply.delete else DECLINED
-        if isinstance(reply, Number) and question.number is not None:
-            if reply.requests == question.number:
-                return Verdict(True, "ask")
-            return replace(
-                WRONG_NUMBER, lead=WRONG_NUMBER.lead.format(typed=reply.requests, number=question.number)
-            )
-        return UNANSWERED
-    return CANCELLED if isinstance(outcome, CancelledElicitation) else DECLINED
+def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdict:
+    what = shown_id(" ".join(plan.what.split()))[:200]
+    following = "Find ids with list_requests."
+    if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
+        following = (
+            f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "
+            "erase=true to remove it from there, or put it back with restore_requests."
+        )
+    elif names := ", ".join(copy.copy_id for copy in plan.unreadable_copies[:COPIES_NAMED]):
+        following = f"A recovery copy that cannot be read may still hold it (copy_id={names}). {following}"
+    changes = None
+    if before := codes.recall(confirm):
+        # The code fitted a set of which nothing is left.
+        changes = changes_between(before, {}, read_code(confirm))
+    return Verdict(
+        False,
+        mode,
+        "not_found",
+        lead=f"{what[:1].upper()}{what[1:]}: not found, nothing was deleted.",
+        following=following,
+        changes=changes,
+    )
 
 
 DECLINED: Final = Verdict(
@@ -227,10 +212,4 @@ UNANSWERED: Final = Verdict(
     "This would have gone:",
     following="Try again in a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=preview.",
 )
-WRONG_NUMBER: Final = Verdict(
-    False,
-    "ask",
-    "wrong_number",
-    lead="Nothing was deleted: {typed:,} was typed and there are {number:,} requests. This would have gone:",
-    following="Call again to be asked again.",
-)
+WRONG_NUMBER: Final = Verdict(False, "ask", "wrong_number", following="Call again to be asked again.")

@@ -1,35 +1,26 @@
-"""From a call to a verdict: plan, weigh, and ask the person where one can be asked.
+"""From a call to a verdict: plan the deletion, weigh it, and ask the person where one can be asked.
 
-The resolvers of one call share one `Prepared`, so what was asked about is what is deleted. Where the question travels
-in the result (2026-07-28 on), the repeated call plans anew; its question carries the fingerprint of the set, and an
-answer to a question that reads differently is not taken.
+The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. Where the
+question travels in the result (from 2026-07-28 on), the repeated call plans again. Its question carries the
+fingerprint of the set, and an answer to a question that reads differently is not accepted.
 """
 
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-import anyio.to_thread
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit
 
-from reflexio_mcp.consent.policy import (
-    MULTI_ROUND,
-    Question,
-    Reply,
-    Verdict,
-    ask_now,
-    can_ask,
-    settle,
-    weigh,
-)
+from reflexio_mcp.consent.elicitation import Reply, ask_now, asks_in_the_result, can_ask, form_of, settle
+from reflexio_mcp.consent.policy import Question, Verdict, weigh
 from reflexio_mcp.render.question import question_text
-from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.state.recovery_copies import Copies
-from reflexio_mcp.toolkit.context import Call, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, hides, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_learned
+from reflexio_mcp.traffic.deletion.run import check_cap
+from reflexio_mcp.traffic.reading.search import is_blind
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Prepared", "ask", "prepare", "verdict_of"]
@@ -41,15 +32,15 @@ class Prepared:
 
     Args:
         plan: what would go.
-        first: the verdict or the question; `None` when there is nothing to delete.
-        confirm: as the call brought it.
+        first: the verdict, or the question that has to be answered first.
+        masked: whether stored words stay out of the plan and the question.
         reporter: tells the client that the call is alive.
-        read_at: when the reading behind the plan began, monotonic seconds.
+        read_at: when the reading behind the plan began, in monotonic seconds.
     """
 
     plan: Plan
-    first: Verdict | Question | None
-    confirm: str
+    first: Verdict | Question
+    masked: bool
     reporter: ProgressReporter
     read_at: float
 
@@ -66,67 +57,42 @@ async def prepare(
 
     Args:
         look_up: finds the set.
-        confirm, include_learnings, erase: as the call brought them.
+        confirm, include_learnings, erase: as the call brings them.
 
     Raises:
-        CapReached: the set is larger than what may go now.
+        CapReached: the set is larger than what may be deleted now.
     """
     app, scope = app_of(call), scope_of(call)
-    guards, codes = app.safeguards, app.codes(scope)
+    state, codes = app.state, app.codes(scope)
     reporter = ProgressReporter(call)
     read_at = time.monotonic()
     async with reporter.steady("looking up"):
-        try:
-            plan = await look_up(scope, reporter)
-            plan = replace(plan, include_learnings=include_learnings, erase=erase)
-            plan = await _with_kept(scope, plan, guards.copies, codes.scope)
-            plan = await with_learned(scope, plan)
-        except ReflexioError as error:
-            # Only reads so far, whatever this class of failure says of a write.
-            error.effect = "none"
-            raise
-    if not plan.goes:
-        return Prepared(plan, None, confirm, reporter, read_at)
-    guards.cap.check(scope.caller, len(plan.goes))
-    first = weigh(app.settings, codes, guards.seen, plan, confirm, askable=can_ask(call))
-    return Prepared(plan, first, confirm, reporter, read_at)
-
-
-async def _with_kept(scope: Scope, plan: Plan, copies: Copies, owner: str) -> Plan:
-    """The plan with what only recovery copies still hold of the set, where it is to be erased there too."""
-    if not plan.erase or not copies.days:
-        return plan
-    missing, stored, wanted = set(plan.not_found), set(plan.ids), plan.wanted
-
-    def matches(item: RequestWithInteractions) -> bool:
-        request = item.request
-        if request.request_id in stored or not scope.covers(request.user_id):
-            return False
-        return wanted.matches(item) if wanted else request.request_id in missing
-
-    found = (await anyio.to_thread.run_sync(copies.holding, owner, matches)).items
-    kept = tuple(sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True))
-    held = {item.request_id for item in kept}
-    return replace(plan, kept=kept, not_found=tuple(one for one in plan.not_found if one not in held))
+        plan = await look_up(scope, reporter)
+        plan = replace(plan, include_learnings=include_learnings, erase=erase)
+        plan = await look_into_copies(scope, plan, state.copies, codes.scope)
+        plan = await with_learned(scope, plan)
+    check_cap(state.cap, scope.caller, len(plan.goes))
+    # A set that was found without reading its words is shown without them.
+    masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
+    first = weigh(app.settings, codes, plan, confirm, askable=can_ask(call))
+    return Prepared(plan, first, masked, reporter, read_at)
 
 
 async def ask(call: Call, prepared: Prepared) -> Verdict | Elicit[Reply]:
-    """The verdict, or the question that has to be answered first."""
+    """Return the verdict, or the question that has to be answered first."""
     first = prepared.first
-    if not isinstance(first, Question):
-        return first or Verdict(False, "preview")
-    settings = app_of(call).settings
-    message = question_text(
-        prepared.plan, number=first.number, kept_days=settings.recovery_days, masked=settings.mask
-    )
-    if (call.protocol_version or "") >= MULTI_ROUND:
-        return Elicit(message, first.form)
+    if isinstance(first, Verdict):
+        return first
+    days = app_of(call).settings.recovery_days
+    message = question_text(prepared.plan, number=first.number, kept_days=days, masked=prepared.masked)
+    if asks_in_the_result(call):
+        return Elicit(message, form_of(first))
     async with prepared.reporter.steady("waiting for the person's answer"):
         return await ask_now(call, message, first)
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
-    """What was decided, whichever way the answer came."""
+    """Return what was decided, whichever way the answer came."""
     given: object = consent.data if isinstance(consent, AcceptedElicitation) else None
     if isinstance(given, Verdict):
         return given

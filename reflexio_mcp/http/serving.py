@@ -127,7 +127,7 @@ async def _stop(settings: Settings, app: HttpApp, server: uvicorn.Server) -> Non
     with anyio.move_on_after(settings.stop_timeout + DRAIN_SECONDS) as limit:
         await app.drain(settings.stop_timeout)
     if limit.cancelled_caught:
-        event("abandoned", deletions=app.server.runtime.schedule.running)
+        event("abandoned", deletions=app.server.runtime.jobs.running)
         _leave(1)
     server.should_exit = True
 

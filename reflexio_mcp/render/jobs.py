@@ -7,7 +7,7 @@ from typing import Final
 
 from reflexio_mcp.render.deletion import receipt
 from reflexio_mcp.render.text import NAME_CHARS, Facts, clip
-from reflexio_mcp.state.jobs import Job
+from reflexio_mcp.traffic.deletion.jobs import Job
 
 __all__ = ["Told", "jobs_shown"]
 

@@ -6,7 +6,7 @@ from typing import Final
 from reflexio_mcp.render.deletion import named_ids
 from reflexio_mcp.render.text import Facts, Rendered, counted, dense
 from reflexio_mcp.rest.errors import explain
-from reflexio_mcp.state.recovery_copies import Copy
+from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso
 
@@ -20,7 +20,7 @@ LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=tru
 COPIES_SHOWN: Final = 50
 
 
-def _copy(copy: Copy) -> Facts:
+def _copy(copy: RecoveryCopy) -> Facts:
     return {
         "copy_id": copy.copy_id,
         "deleted_at": iso(copy.made_at),
@@ -29,7 +29,7 @@ def _copy(copy: Copy) -> Facts:
     }
 
 
-def copies_listed(copies: Sequence[Copy]) -> Rendered:
+def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
     """The copies of a scope."""
     shown = [_copy(copy) for copy in copies[:COPIES_SHOWN]]
     lines = [

@@ -308,7 +308,7 @@ class ReflexioClient:
         items: object = answer.data[name]
         if not isinstance(items, list):
             detail = f"{answer.url} answered with other JSON at {name}"
-            raise NotTheApi(detail, correlation_id=answer.correlation_id)
+            raise NotTheApi(detail, correlation_id=answer.correlation_id, effect="none")
         return [validated(model, item, answer, call, at=name) for item in cast("list[object]", items)]
 
     async def _send(self, call: Call) -> Answer:

@@ -44,4 +44,5 @@ def validated(model: type[ReadT], data: object, answer: Answer, call: Call, at: 
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in (at, *problem["loc"]) if part != "") or "the top"
     detail = f"{answer.url} answered with other JSON at {place}"
-    raise NotTheApi(detail, correlation_id=answer.correlation_id)
+    effect = "none" if call.kind == "read" else None
+    raise NotTheApi(detail, correlation_id=answer.correlation_id, effect=effect)

@@ -146,6 +146,9 @@ class Sender:
         elif isinstance(outcome, _Failure) and self._api_key and self._api_key in outcome.error.detail:
             outcome.error.detail = ""
             outcome.error.args = ("",)
+        if isinstance(outcome, _Failure) and call.kind == "read":
+            # Whatever this class of failure means for a call that changes something.
+            outcome.error.effect = "none"
         found = outcome if isinstance(outcome, Answer) else outcome.error
         note(found.correlation_id)
         log.debug(

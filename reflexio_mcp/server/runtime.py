@@ -14,13 +14,13 @@ from reflexio_mcp.backend import default_store, local_key, recovery_folder
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.jobs import Schedule
+from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import use_key
-from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
-from reflexio_mcp.traffic.deletion.run import Safeguards
+from reflexio_mcp.traffic.deletion.jobs import Jobs
+from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
 from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class Runtime:
         self, settings: Settings, tools: frozenset[str], client: ReflexioClient | None = None
     ) -> None:
         self.settings = settings
-        self.schedule = Schedule(describe)
-        self.scopes = Scopes(settings, client, self.schedule.running_for)
+        self.jobs = Jobs(describe)
+        self.scopes = Scopes(settings, client, self.jobs.running_for)
         self.subscriptions = Subscriptions()
-        self.safeguards = Safeguards.of(
-            cap=settings.delete_cap,
+        self.state = LocalState.configured(
+            delete_cap=settings.delete_cap,
             recovery_folder=lambda: recovery_folder(settings),
             recovery_days=settings.recovery_days,
             audit_log=settings.audit_log,
@@ -71,6 +71,7 @@ class Runtime:
         # Without a key that other processes share, codes hold for this process alone.
         shared = [key.encode() for key in settings.state_keys or (settings.api_key,) if key]
         self._code_keys = shared or [secrets.token_bytes(32)]
+        self._plans_seen = PlansSeen()
 
     @property
     def where(self) -> str:
@@ -83,7 +84,7 @@ class Runtime:
         """The plan codes of a scope; they fit no other scope."""
         bound_to = f"{self.where}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
-        return CodeMaker(self._code_keys[0], digest, *self._code_keys[1:])
+        return CodeMaker(self._code_keys[0], digest, *self._code_keys[1:], seen=self._plans_seen)
 
     def completer(self) -> "Completer":
         """What answers completions, for every caller."""
@@ -131,8 +132,8 @@ class Runtime:
             self._tools,
             self.scopes.current,
             self.codes,
-            self.safeguards,
-            self.schedule,
+            self.state,
+            self.jobs,
             tasks,
             where=self.where,
             subscriptions=self.subscriptions,

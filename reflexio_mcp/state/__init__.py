@@ -1,1 +1,1 @@
-"""What outlives a call or a process."""
+"""What outlives a call: the hourly cap, recovery copies and the audit log."""

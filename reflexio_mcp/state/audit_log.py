@@ -1,8 +1,7 @@
-"""The audit log: one JSON line before a destructive call and one after it.
+"""The audit log: one JSON line before a deletion and one after it.
 
-A line names what is deleted and who agreed, never what it said and never a key. The first line is on the disk
-before anything goes, so a crash in between leaves an entry that is open, and when it cannot be written, nothing
-is deleted.
+A line names what is deleted and who agreed. It never holds stored text or a key. The first line is on the disk
+before anything is deleted, so a crash in between leaves an open entry.
 """
 
 import json
@@ -16,26 +15,18 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from reflexio_mcp.traffic.errors import NotRecorded
-
 __all__ = ["AuditLog", "Entry", "named_call"]
-
-REFUSAL = (
-    "Nothing was deleted: the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written ({why}). "
-    "Ask the operator to make room or correct the file's permissions, then try again."
-)
-
 
 _call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_audited_call", default=None)
 
 
 @contextmanager
 def named_call(caller: str, call_id: str) -> Generator[None]:
-    """Name the call that every entry opened inside this context, tasks started in it included, came from.
+    """Name the call in every entry that is opened inside this context, in tasks started there too.
 
     Args:
         caller: stands for who called.
-        call_id: as the call's own line in the log has it.
+        call_id: the same id as in the call's own log line.
     """
     token = _call.set({"caller": caller, "call_id": call_id})
     try:
@@ -45,17 +36,21 @@ def named_call(caller: str, call_id: str) -> Generator[None]:
 
 
 class Entry:
-    """An entry that has been opened; `close` says what came of it."""
+    """An open entry; `close` says how the deletion ended."""
 
-    def __init__(self, journal: "AuditLog", correlation_id: str) -> None:
-        self._journal = journal
+    def __init__(self, log: "AuditLog", correlation_id: str) -> None:
+        self._log = log
         self.correlation_id = correlation_id
 
     def close(self, outcome: str, **facts: Any) -> bool:
-        """Write the second line. The deletion is done by then: returns whether it could be written."""
+        """Write the second line.
+
+        Returns:
+            Whether it could be written. The deletion is over by then, so a failure does not raise.
+        """
         line = {"event": "end", "correlation_id": self.correlation_id, "outcome": outcome, **facts}
         try:
-            self._journal.append(line)
+            self._log.append(line)
         except OSError:
             return False
         return True
@@ -64,7 +59,7 @@ class Entry:
 class AuditLog:
     """An append-only file that only its owner can read.
 
-    Several processes may write to one file: each line is one write at the file's end.
+    Several processes can write to one file: each line is a single write at its end.
 
     Args:
         path: the file; made when it does not exist.
@@ -77,20 +72,17 @@ class AuditLog:
         self._lock = threading.Lock()
 
     def open(self, facts: Mapping[str, Any]) -> Entry:
-        """Write the first line of an entry and make sure that it is on the disk.
+        """Write the first line of an entry and wait until it is on the disk.
 
         Raises:
-            NotRecorded: it could not be written; nothing may be deleted.
+            OSError: it could not be written; nothing may be deleted.
         """
         correlation_id = secrets.token_hex(8)
-        try:
-            self.append({"event": "begin", "correlation_id": correlation_id, **(_call.get() or {}), **facts})
-        except OSError as error:
-            raise NotRecorded(REFUSAL.format(why=error.strerror or "an input/output error")) from error
+        self.append({"event": "begin", "correlation_id": correlation_id, **(_call.get() or {}), **facts})
         return Entry(self, correlation_id)
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Write one line and wait for the disk.
+        """Write one line and wait until it is on the disk.
 
         Raises:
             OSError: it could not be written in full.

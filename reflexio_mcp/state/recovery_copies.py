@@ -1,9 +1,9 @@
-"""Recovery copies: what a deletion takes, kept in a local file for some days.
+"""Recovery copies: the requests that a deletion removes, kept in a local file for some days.
 
-One file a deletion, readable by its owner alone, complete on the disk before anything is deleted. A copy belongs
-to the scope (backend and user) it was made in; no other scope sees it. The file's name carries when it was made
-and until when it is kept, so that it goes on time also after the setting has changed. What stands in a file is
-believed only when it is this user's own regular file and every line of it is what was written.
+Each deletion has one file. Only its owner can read it, and it is complete on the disk before anything is deleted.
+A copy belongs to the scope (backend and user) it was made in; no other scope sees it. The file's name says when the
+copy was made and until when it is kept, so it is removed on time even after the setting has changed. A file is
+trusted only when it is a regular file of this user and every line of it can be read back.
 """
 
 import contextlib
@@ -18,28 +18,23 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Generic, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.deletion.plan import PlannedRequest, planned_request
-from reflexio_mcp.traffic.errors import NotRecorded
 
-__all__ = ["Copies", "Copy", "CopyWriter", "Held", "contents", "read_at"]
+__all__ = ["CopyWriter", "Found", "RecoveryCopies", "RecoveryCopy", "contents", "read_at"]
+
+T = TypeVar("T")
 
 DAY: Final = 86_400
 HALF_WRITTEN_SECONDS: Final = 3_600
-"""After this long a file that was never finished is left over from a crash."""
-
-REFUSAL = (
-    "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to make room, or pass "
-    "erase=true to delete without a copy."
-)
+"""An unfinished file that is older than this was left behind by a crash."""
 
 _NAME = re.compile(r"(\d{10})-(\d{10})-([0-9a-f]{16})-([0-9a-f]{10})-(\d{1,9})\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class RecoveryCopy:
     """One deletion that can be undone. Times are epoch seconds."""
 
     copy_id: str
@@ -50,22 +45,22 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What was found in recovery copies.
+class Found(Generic[T]):
+    """What a search of recovery copies found.
 
     Args:
-        items: the requests, the newest copy's first, each id once.
+        items: what was picked, newest copy first, each request once.
         copies: the copies that hold one of them.
-        unreadable: copies that could not be read, so that nobody knows what they hold.
+        unreadable: copies that could not be read; what they hold is not known.
     """
 
-    items: tuple[PlannedRequest, ...] = ()
-    copies: tuple[Copy, ...] = ()
-    unreadable: tuple[Copy, ...] = ()
+    items: tuple[T, ...] = ()
+    copies: tuple[RecoveryCopy, ...] = ()
+    unreadable: tuple[RecoveryCopy, ...] = ()
 
 
 class CopyWriter:
-    """A copy being written. It exists for others only after `finish`."""
+    """A copy that is being written. Nobody else sees it before `finish`."""
 
     def __init__(self, folder: Path, name: str, copy_id: str) -> None:
         self.copy_id = copy_id
@@ -77,33 +72,27 @@ class CopyWriter:
         self._file = os.fdopen(file, "w", encoding="utf-8")
 
     def add(self, items: Sequence[RequestWithInteractions]) -> None:
-        """Write some requests, each a line, as the API returned them.
+        """Write requests as the API returned them, one a line.
 
         Raises:
-            NotRecorded: the disk does not take them.
+            OSError: the disk does not take them.
         """
-        try:
-            for item in items:
-                self._file.write(json.dumps(item.model_dump(mode="json"), ensure_ascii=True) + "\n")
-                self.ids.add(item.request.request_id)
-        except OSError as error:
-            raise _refused(error) from error
+        for item in items:
+            self._file.write(json.dumps(item.model_dump(mode="json"), ensure_ascii=True) + "\n")
+            self.ids.add(item.request.request_id)
 
     def finish(self) -> Path:
         """Make the copy durable and give it its name.
 
         Raises:
-            NotRecorded: the disk does not take it.
+            OSError: the disk does not take it.
         """
         final = self._folder / f"{self._name}-{len(self.ids)}.jsonl"
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(final)
-            _sync_folder(self._folder)
-        except OSError as error:
-            raise _refused(error) from error
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(final)
+        _sync_folder(self._folder)
         return final
 
     def discard(self) -> None:
@@ -114,12 +103,12 @@ class CopyWriter:
             self._part.unlink(missing_ok=True)
 
 
-class Copies:
+class RecoveryCopies:
     """The recovery copies in a folder.
 
     Args:
-        folder: where they are, asked for at the first use; made when the first copy is written.
-        days: how long a new one is kept; 0 writes none.
+        folder: returns the folder; called at the first use. The first copy creates it.
+        days: how long a new copy is kept; 0 means that none are made.
         clock: epoch seconds.
     """
 
@@ -133,7 +122,7 @@ class Copies:
         return self._where()
 
     def prune(self) -> None:
-        """Remove copies whose time is over, and what crashes left behind."""
+        """Remove copies whose days are over, and what crashes left behind."""
         now = self._clock()
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
@@ -149,29 +138,26 @@ class Copies:
         """Start the copy of a deletion.
 
         Raises:
-            NotRecorded: the folder or the file cannot be made.
+            OSError: the folder or the file cannot be made.
         """
         now = int(self._clock())
         copy_id = secrets.token_hex(5)
         name = f"{now:010d}-{now + self.days * DAY:010d}-{_label(owner)}-{copy_id}"
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return CopyWriter(self._folder, name, copy_id)
-        except OSError as error:
-            raise _refused(error) from error
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return CopyWriter(self._folder, name, copy_id)
 
-    def of(self, owner: str) -> list[Copy]:
+    def of(self, owner: str) -> list[RecoveryCopy]:
         """The copies of a scope, the newest first."""
-        found: list[Copy] = []
+        found: list[RecoveryCopy] = []
         label, now = _label(owner), self._clock()
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
                 match = _NAME.fullmatch(path.name)
                 if match and match[3] == label and int(match[2]) > now:
-                    found.append(Copy(match[4], int(match[1]), int(match[2]), int(match[5]), path))
+                    found.append(RecoveryCopy(match[4], int(match[1]), int(match[2]), int(match[5]), path))
         return sorted(found, key=lambda copy: (copy.made_at, copy.copy_id), reverse=True)
 
-    def find(self, owner: str, copy_id: str) -> Copy | None:
+    def find(self, owner: str, copy_id: str) -> RecoveryCopy | None:
         """A copy of this scope by its id."""
         return next((copy for copy in self.of(owner) if copy.copy_id == copy_id), None)
 
@@ -181,46 +167,57 @@ class Copies:
             with contextlib.suppress(OSError):
                 copy.path.unlink(missing_ok=True)
 
-    def holding_ids(self, owner: str, request_ids: Collection[str]) -> Held:
-        """What the copies of a scope hold of these requests."""
-        wanted = set(request_ids)
-        return self.holding(owner, lambda item: item.request.request_id in wanted)
+    def search(self, owner: str, pick: Callable[[RequestWithInteractions], T | None]) -> Found[T]:
+        """Look through every copy of a scope.
 
-    def holding(self, owner: str, matches: Callable[[RequestWithInteractions], bool]) -> Held:
-        """What the copies of a scope hold of the requests that match."""
-        items: dict[str, PlannedRequest] = {}
-        copies: list[Copy] = []
-        unreadable: list[Copy] = []
+        Args:
+            pick: what to return for a request, or `None` to pass over it.
+        """
+        items: dict[str, T] = {}
+        copies: list[RecoveryCopy] = []
+        unreadable: list[RecoveryCopy] = []
         for copy in self.of(owner):
+            found: dict[str, T] = {}
             try:
-                found = [planned_request(item) for item in _items(copy.path) if matches(item)]
+                for item in _items(copy.path):
+                    if (picked := pick(item)) is not None:
+                        found.setdefault(item.request.request_id, picked)
             except (OSError, ValueError):
                 unreadable.append(copy)
                 continue
             if found:
                 copies.append(copy)
-            for item in found:
-                items.setdefault(item.request_id, item)
-        return Held(tuple(items.values()), tuple(copies), tuple(unreadable))
+            items |= {one: picked for one, picked in found.items() if one not in items}
+        return Found(tuple(items.values()), tuple(copies), tuple(unreadable))
 
-    def forget(self, owner: str, request_ids: Collection[str]) -> tuple[int, list[Copy]]:
-        """Take requests out of every copy of a scope.
+    def holding(self, owner: str, request_ids: Collection[str]) -> Found[str]:
+        """Look for these ids in every copy of a scope."""
+        wanted = set(request_ids)
+
+        def pick(item: RequestWithInteractions) -> str | None:
+            one = item.request.request_id
+            return one if one in wanted else None
+
+        return self.search(owner, pick)
+
+    def forget(self, owner: str, request_ids: Collection[str]) -> tuple[int, list[RecoveryCopy]]:
+        """Remove requests from every copy of a scope.
 
         Returns:
-            How many copies were changed, and those that could not be read or written anew: they are as they were.
+            How many copies were changed, and the copies that could not be read or rewritten; those are unchanged.
         """
         gone = set(request_ids)
-        changed, failed = 0, list[Copy]()
+        changed, failed = 0, list[RecoveryCopy]()
         for copy in self.of(owner):
             try:
                 if any(item.request.request_id in gone for item in _items(copy.path)):
-                    self._write_anew(copy, gone)
+                    self._rewrite(copy, gone)
                     changed += 1
-            except (OSError, ValueError, NotRecorded):
+            except (OSError, ValueError):
                 failed.append(copy)
         return changed, failed
 
-    def _write_anew(self, copy: Copy, gone: Collection[str]) -> None:
+    def _rewrite(self, copy: RecoveryCopy, gone: Collection[str]) -> None:
         name = copy.path.name.removesuffix(".jsonl").rpartition("-")[0]
         writer = CopyWriter(self._folder, name, copy.copy_id)
         try:
@@ -233,12 +230,12 @@ class Copies:
             writer.discard()
 
 
-def contents(copy: Copy) -> dict[str, int]:
-    """The request ids of a copy, the oldest request first, each with its place in the file.
+def contents(copy: RecoveryCopy) -> dict[str, int]:
+    """Return the request ids of a copy, oldest request first, each with its offset in the file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line is not what was written.
+        ValueError: a line is not a stored request.
     """
     found: list[tuple[int, str, int]] = []
     place = 0
@@ -250,11 +247,11 @@ def contents(copy: Copy) -> dict[str, int]:
     return {request_id: start for _, request_id, start in sorted(found)}
 
 
-def read_at(copy: Copy, start: int) -> RequestWithInteractions:
-    """The request at a place in a copy.
+def read_at(copy: RecoveryCopy, start: int) -> RequestWithInteractions:
+    """Return the request at an offset of a copy.
 
     Raises:
-        OSError, ValueError: it cannot be read any more.
+        OSError, ValueError: it can no longer be read.
     """
     with _opened(copy.path) as file:
         file.seek(start)
@@ -268,7 +265,7 @@ def _items(path: Path) -> Iterator[RequestWithInteractions]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    # Neither a link to elsewhere nor a pipe that would be waited for.
+    # Follow no link, and do not wait for the other end of a pipe.
     careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = os.open(path, os.O_RDONLY | careful)
     about = os.fstat(file)
@@ -280,10 +277,6 @@ def _opened(path: Path) -> BinaryIO:
 
 def _label(owner: str) -> str:
     return hashlib.sha256(b"recovery\0" + owner.encode()).hexdigest()[:16]
-
-
-def _refused(error: OSError) -> NotRecorded:
-    return NotRecorded(REFUSAL.format(why=error.strerror or "an input/output error"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,10 +10,10 @@ from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.render.text import Rendered
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.jobs import Schedule
+from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
+from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
-from reflexio_mcp.traffic.deletion.run import Safeguards
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["App", "Call", "answer", "app_of", "hides", "scope_of"]
@@ -28,9 +28,9 @@ class App:
         tools: the names of the tools that are offered.
         scope: the scope of the call that is being answered.
         codes: the plan codes of a scope.
-        safeguards: what stands around every deletion of this process.
-        schedule: promised work, shared by every connection.
-        tasks: where promised work of this connection runs. It is waited for before the lifespan ends.
+        state: what limits deletions, records them and lets them be undone.
+        jobs: deletions that have begun, shared by every connection.
+        tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
         where: the backend's address or file, in words.
         subscriptions: who is told when a session or request changes.
     """
@@ -39,8 +39,8 @@ class App:
     tools: frozenset[str]
     scope: Callable[[], Scope]
     codes: Callable[[Scope], CodeMaker]
-    safeguards: Safeguards
-    schedule: Schedule
+    state: LocalState
+    jobs: Jobs
     tasks: TaskGroup
     where: str = ""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)

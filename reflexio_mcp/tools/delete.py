@@ -1,23 +1,22 @@
-"""Taking traffic back: plan, consent, act, receipt."""
+"""Deleting traffic: plan, consent, act, receipt."""
 
 import math
 from dataclasses import replace
 from typing import Annotated
 
 import anyio
-import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.consent.policy import MULTI_ROUND, Reply, Verdict
+from reflexio_mcp.consent.elicitation import Reply, asks_in_the_result
+from reflexio_mcp.consent.policy import Verdict
 from reflexio_mcp.consent.prepare import Prepared, ask, prepare, verdict_of
 from reflexio_mcp.render.deletion import planned, receipt
-from reflexio_mcp.render.text import Rendered, visible
-from reflexio_mcp.state.jobs import Job
-from reflexio_mcp.toolkit.context import App, Call, answer, app_of, hides, scope_of
+from reflexio_mcp.render.text import visible
+from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
     Confirm,
@@ -34,13 +33,12 @@ from reflexio_mcp.toolkit.parameters import (
 from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, STRING, STRINGS, ToolSpec, obj
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
-from reflexio_mcp.traffic.deletion.plan_codes import changes_between, read_code
-from reflexio_mcp.traffic.deletion.run import Agreed, carry_out
+from reflexio_mcp.traffic.deletion.run import Origin, carry_out
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.lookup import require_id
-from reflexio_mcp.traffic.reading.search import is_blind
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
@@ -129,7 +127,7 @@ async def prepare_set(
     erase: bool,
 ) -> Prepared:
     fixed = scope_of(call).user_id
-    # The scope's own user is no choice of the caller's: it alone does not narrow anything.
+    # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
     chosen = ("" if fixed else user_id, session_id, source, agent_version, start_time, end_time)
     named = any(text.strip() for text in chosen)
     if request_ids is not None and (named or contains.strip() or everything):
@@ -151,7 +149,7 @@ async def prepare_set(
             contains=contains,
         )
         plan = await plan_filter(scope, wanted, progress=progress)
-        # Beside a filter it adds nothing: what is narrower is meant.
+        # Beside a filter `everything` adds nothing: the narrower set is meant.
         return replace(plan, everything=everything and not named and not wanted.contains)
 
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
@@ -186,10 +184,6 @@ async def _finish(
     call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
 ) -> CallToolResult:
     app, scope, plan = app_of(call), scope_of(call), prepared.plan
-    # What was found without being read is planned without being shown.
-    masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
-    if not plan.goes:
-        return answer(await _nothing_there(call, prepared))
     verdict = verdict_of(prepared, consent)
     if not verdict.act:
         shown = planned(
@@ -199,38 +193,37 @@ async def _finish(
             code=verdict.code,
             following=verdict.following,
             changes=verdict.changes,
-            masked=masked,
+            masked=prepared.masked,
         )
         return answer(shown)
-    guards = app.safeguards
     owner = app.codes(scope).scope
-    agreed = Agreed(tool, _client_of(call), verdict.mode, owner, scope.user_id)
-    # A person who was asked over the open connection had all the time in the world.
-    asked = verdict.mode == "ask" and (call.protocol_version or "") < MULTI_ROUND
+    origin = Origin(tool, _client_of(call), verdict.mode, owner, scope.user_id)
+    # While a person was asked over the open connection, others had time to change something.
+    asked = verdict.mode == "ask" and not asks_in_the_result(call)
     read_at = None if asked else prepared.read_at
 
     async def work() -> Receipt:
         progress = prepared.reporter if wait else None
-        done = await carry_out(scope, plan, agreed, guards, read_at=read_at, progress=progress)
+        done = await carry_out(scope, plan, origin, app.state, read_at=read_at, progress=progress)
         app.subscriptions.tell(scope, _gone(done))
         return done
 
-    job: Job = app.schedule.start(app.tasks, plan.what, scope.owner, work)
+    job = app.jobs.start(app.tasks, plan.what, scope.owner, work)
     if wait:
         return await _waited(app, job, prepared)
     following = f"The receipt will be in get_status as deletion {job.number}."
     lead = "Scheduled, not yet done. This will go:"
-    return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=masked))
+    return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=prepared.masked))
 
 
 async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
-    # Begun is begun: where the caller goes away or the server stops, the job goes on, and this waits for it.
+    # The job goes on when the caller goes away or the server stops, and this waits for it.
     with anyio.CancelScope(shield=True):
         async with prepared.reporter.steady("deleting"):
             await job.finished.wait()
     if anyio.current_effective_deadline() > -math.inf:
-        app.schedule.answered(job)
-    # Else nobody will read this answer any more: what came of it stays in the status.
+        app.jobs.answered(job)
+    # Otherwise nobody reads this answer any more: the receipt stays in the status.
     if job.receipt is None:
         raise job.error or TimeoutError
     return answer(receipt(job.receipt))
@@ -243,34 +236,6 @@ def _gone(done: Receipt) -> list[Changed]:
         for item in done.plan.requests
         if item.request_id in deleted
     ]
-
-
-async def _nothing_there(call: Call, prepared: Prepared) -> Rendered:
-    app, scope, plan = app_of(call), scope_of(call), prepared.plan
-    scope = app.codes(scope).scope
-    guards = app.safeguards
-    what = " ".join(visible(plan.what).split())
-    lead = f"{what[:200]}: not found, nothing was deleted."
-    following = "Find ids with list_requests."
-    changes = None
-    # A code that fitted a set of which nothing is left.
-    if before := guards.seen.recall(scope, prepared.confirm):
-        changes = changes_between(before, {}, read_code(prepared.confirm))
-    if guards.copies.days and plan.not_found:
-        held = await anyio.to_thread.run_sync(guards.copies.holding_ids, scope, plan.not_found)
-        if names := ", ".join(copy.copy_id for copy in held.copies[:5]):
-            following = (
-                f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "
-                "erase=true to remove it from there, or put it back with restore_requests."
-            )
-        elif held.unreadable:
-            names = ", ".join(copy.copy_id for copy in held.unreadable[:5])
-            following = (
-                f"A recovery copy that cannot be read may still hold it (copy_id={names}). {following}"
-            )
-    return planned(
-        plan, lead=lead[0].upper() + lead[1:], status="not_found", following=following, changes=changes
-    )
 
 
 def _client_of(call: Call) -> str:

@@ -24,7 +24,7 @@ async def restore_requests(
     evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,
 ) -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
-    copies, owner = app.safeguards.copies, app.codes(scope).scope
+    copies, owner = app.state.copies, app.codes(scope).scope
     await anyio.to_thread.run_sync(copies.prune)
     if not copy_id.strip():
         return answer(copies_listed(await anyio.to_thread.run_sync(copies.of, owner)))

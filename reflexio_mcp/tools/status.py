@@ -31,7 +31,7 @@ async def get_status(call: Call) -> CallToolResult:
         },
     }
     lines = _lines(facts)
-    told = jobs_shown(app.schedule.jobs(scope.owner), BUDGET - len("\n".join(lines)))
+    told = jobs_shown(app.jobs.of(scope.owner), BUDGET - len("\n".join(lines)))
     return answer(Rendered("\n".join([*lines, *told.lines]), facts | told.facts))
 
 

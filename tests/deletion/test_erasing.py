@@ -176,7 +176,7 @@ async def test_a_copy_that_cannot_be_read_is_said_and_ends_nothing(
     async with world.connect(era, server=server) as caller:
         facts = await caller.call("delete_request", request_id="r3", erase=True, wait_for_response=wait)
         if not wait:
-            await server.runtime.schedule.drain()
+            await server.runtime.jobs.drain()
             facts = (await caller.call("get_status"))["deletions"][0]["receipt"]
         assert facts["outcomes"] == {"deleted": ["r3"]}
         assert copy_id in facts["problems"][0]
@@ -225,3 +225,21 @@ async def test_the_audit_log_says_what_was_erased_from_copies(world: World, era:
     begin, end = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
     assert begin["only_in_copies"] == ["r1"]
     assert end["counts"] == {"erased_from_copies": 1}
+
+
+REPEATED = "please remember that I like my answers short and to the point"
+
+
+@pytest.mark.parametrize("stored", [set[str](), {"r1"}], ids=["both in copies", "the first is stored"])
+async def test_a_rule_about_whole_sessions_finds_what_only_copies_hold(
+    world: World, era: str, stored: set[str]
+) -> None:
+    await world.put("r1", text=REPEATED)
+    await world.put("r2", text=REPEATED)
+    async with world.connect(era, **ON) as caller:
+        await caller.call("delete_requests", request_ids=sorted({"r1", "r2"} - stored))
+        await world.put("r3", text="something else")
+        facts = await caller.call("delete_requests", user_id="ada", contains="rule:duplicate", erase=True)
+    assert facts["outcomes"] == {"erased_from_copies": ["r2"]}
+    assert await world.ids(session_id="s") == stored | {"r3"}
+    assert '"r2"' not in "".join(one.read_text(encoding="utf-8") for one in copies(world))

@@ -86,11 +86,11 @@ async def test_the_status_has_the_newest_receipts_whole_in_both_forms(world: Wor
     server = world.server(CONFIRM="off", RECOVERY_DAYS="7")
     async with world.connect(era, server=server) as caller:
         await caller.call("delete_session", session_id="s", wait_for_response=False)
-        await server.runtime.schedule.drain()
+        await server.runtime.jobs.drain()
         world.backend.failing[BY_IDS] = (0, 403)
         await world.put("r9", session="t")
         await caller.call("delete_session", session_id="t", wait_for_response=False)
-        await server.runtime.schedule.drain()
+        await server.runtime.jobs.drain()
         result = await caller.result("get_status")
         newest, older = told(result)["deletions"]
         copies = (await caller.call("restore_requests"))["copies"]
@@ -121,7 +121,7 @@ async def test_a_status_of_many_deletions_stays_an_answer_and_counts_what_it_lea
             for turn in range(2):
                 await world.put(f"{'x' * 200}-{number}-{turn}", session=session)
             await caller.call("delete_session", session_id=session, wait_for_response=False)
-            await server.runtime.schedule.drain()
+            await server.runtime.jobs.drain()
         facts = told(await caller.result("get_status"))
     shown = facts["deletions"]
     assert [job["number"] for job in shown] == list(range(60, 60 - len(shown), -1))
@@ -145,7 +145,7 @@ async def test_a_job_that_breaks_in_a_way_nobody_thought_of_ends_neither_the_ser
         with monkeypatch.context() as patch:
             patch.setattr("reflexio_mcp.tools.delete.carry_out", broken)
             await caller.call("delete_request", request_id="r1", wait_for_response=False)
-            await server.runtime.schedule.drain()
+            await server.runtime.jobs.drain()
             said = await caller.refused("delete_request", request_id="r1")
         assert "whether it took effect is not known" in said
         [job] = (await caller.call("get_status"))["deletions"]

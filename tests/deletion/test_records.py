@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.traffic.deletion.run import check_cap
 from reflexio_mcp.traffic.errors import CapReached
 from tests.deletion.support import BY_IDS, World, agreeing
 
@@ -134,10 +135,11 @@ def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> None:
     now = 1800.0
     cap.take("a", 4)
     with pytest.raises(CapReached, match="30 min"):
-        cap.take("a", 5)
-    cap.take("b", 10)
+        check_cap(cap, "a", 5)
+    assert not cap.take("a", 5)
+    assert cap.take("b", 10)
     now = 3600.0
     assert cap.room("a") == 6
-    cap.take("a", 6)
+    assert cap.take("a", 6)
     assert cap.room("a") == 0
     assert HourlyCap(0).room("a") is None

@@ -139,7 +139,7 @@ async def test_copies_go_when_their_days_are_over(world: World, era: str) -> Non
     server = world.server(**ON)
     async with world.connect(era, server=server) as caller:
         copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
-        kept = server.runtime.safeguards.copies
+        kept = server.runtime.state.copies
         [copy] = kept.of(next(iter([server.runtime.codes(server.runtime.scopes.current()).scope])))
         kept._clock = lambda: copy.made_at + 7 * DAY - 1  # pyright: ignore[reportPrivateUsage]
         assert len((await caller.call("restore_requests"))["copies"]) == 1

@@ -291,7 +291,7 @@ async def test_a_scheduled_deletion_leaves_its_receipt_in_the_status_of_its_own_
         facts = await caller.call("delete_request", request_id="r1", wait_for_response=False)
         assert facts["status"] == "scheduled"
         assert facts["deleted"] == 0
-        await server.runtime.schedule.drain()
+        await server.runtime.jobs.drain()
         [job] = (await caller.call("get_status"))["deletions"]
     assert job["state"] == "done"
     assert job["receipt"]["outcomes"] == {"deleted": ["r1"]}

@@ -105,7 +105,7 @@ async def test_a_reading_that_is_old_is_made_again_whoever_agreed(
     async with world.connect(era, server=server) as caller:
         facts = await caller.call("delete_request", request_id="r1", wait_for_response=wait)
         if not wait:
-            await server.runtime.schedule.drain()
+            await server.runtime.jobs.drain()
             facts = (await caller.call("get_status"))["deletions"][0]["receipt"]
     assert facts["outcomes"] == {"changed": ["r1"]}
     assert await world.ids() == {"r1"}

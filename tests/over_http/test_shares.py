@@ -16,10 +16,10 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Caller, read_caller, share_of
 from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state import jobs
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import Schedule
 from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
+from reflexio_mcp.traffic.deletion import jobs
+from reflexio_mcp.traffic.deletion.jobs import Jobs
 from tests.over_http.test_attacks import ask, events
 from tests.over_http.test_tenancy import as_caller, bring, publish, refused, tenants
 from tests.support.serving import Served, connected, modern_call, serving
@@ -88,7 +88,7 @@ def test_an_hourly_cap_forgets_who_has_deleted_nothing_lately() -> None:
     now = 0.0
     cap = HourlyCap(10, lambda: now)
     for number in range(100):
-        cap.check(f"invented-{number}", 1)
+        cap.room(f"invented-{number}")
         cap.take(f"owner-{number}", 1)
     assert len(cap._taken) == 100
     now = 4000.0
@@ -100,30 +100,30 @@ async def _deleted() -> Any:
     return SimpleNamespace()
 
 
-async def _schedule(schedule: Schedule, owner: str, times: int) -> None:
+async def _run(running: Jobs, owner: str, times: int) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(times):
-            job = schedule.start(tasks, "x", owner, _deleted)
+            job = running.start(tasks, "x", owner, _deleted)
             await job.finished.wait()
 
 
 async def test_one_tenants_receipts_do_not_push_out_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MOST_REMEMBERED", 120)
-    schedule = Schedule(str)
-    await _schedule(schedule, "victim/", 1)
-    await _schedule(schedule, "loud/", 60)
-    assert len(schedule.jobs("loud/")) == jobs.REMEMBERED
+    running = Jobs(str)
+    await _run(running, "victim/", 1)
+    await _run(running, "loud/", 60)
+    assert len(running.of("loud/")) == jobs.REMEMBERED
     for number in range(200):
-        await _schedule(schedule, f"loud/user-{number}", 1)
-    assert [job.number for job in schedule.jobs("victim/")] == [1]
-    assert sum(1 for _ in schedule._all()) <= 120
+        await _run(running, f"loud/user-{number}", 1)
+    assert [job.number for job in running.of("victim/")] == [1]
+    assert sum(1 for _ in running._all()) <= 120
 
 
 async def test_numbers_of_deletions_count_ones_own_alone() -> None:
-    schedule = Schedule(str)
-    await _schedule(schedule, "a/", 5)
-    await _schedule(schedule, "b/", 2)
-    assert [job.number for job in schedule.jobs("b/")] == [2, 1]
+    running = Jobs(str)
+    await _run(running, "a/", 5)
+    await _run(running, "b/", 2)
+    assert [job.number for job in running.of("b/")] == [2, 1]
 
 
 async def test_the_audit_log_names_the_caller_its_user_and_the_call_in_the_log(

@@ -172,8 +172,6 @@ class Execution:
             found = await read_again(self._scope, self._plan.part(set(ids)))
         except ReflexioError as error:
             if not self._begun:
-                # A read so far, whatever this class of failure says of a write.
-                error.effect = "none"
                 raise
             self.failure = error
             return []

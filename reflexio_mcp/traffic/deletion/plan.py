@@ -11,6 +11,7 @@ from typing import Final
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.content import first_words
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import Learned, find_learned
@@ -83,6 +84,8 @@ class Plan:
         include_learnings: what was learned from the set goes too.
         erase: no recovery copy is kept.
         learned: what was learned from the set; `None` when that could not be read.
+        copies: recovery copies that hold the ids of `not_found`, where nothing of the set is stored.
+        unreadable_copies: recovery copies that could not be read; they may hold some of the set.
     """
 
     what: str
@@ -94,6 +97,8 @@ class Plan:
     include_learnings: bool = False
     erase: bool = False
     learned: Learned | None = None
+    copies: tuple[RecoveryCopy, ...] = ()
+    unreadable_copies: tuple[RecoveryCopy, ...] = ()
     ids: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

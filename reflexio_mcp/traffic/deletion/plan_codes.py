@@ -60,9 +60,11 @@ class CodeMaker:
         key: secret bytes; every process that shall accept the others' codes has the same.
         scope: what the codes are bound to besides the set (backend, user).
         others: further keys whose codes are accepted too, while keys are being changed.
+        seen: remembers the set of each code that is given out.
     """
 
-    def __init__(self, key: bytes, scope: str, *others: bytes) -> None:
+    def __init__(self, key: bytes, scope: str, *others: bytes, seen: "PlansSeen | None" = None) -> None:
+        self._seen = seen or PlansSeen()
         self._keys = [hashlib.sha256(b"reflexio-mcp plan code\0" + one).digest() for one in (key, *others)]
         self._scope = scope
 
@@ -82,7 +84,13 @@ class CodeMaker:
         made_at = int(now)
         key = self._keys[0]
         seals = self._seal(key, marks, flags, made_at) + self._own_seal(key, len(marks), made_at)
-        return f"{len(marks)}-{_base36(made_at)}-{seals}"
+        code = f"{len(marks)}-{_base36(made_at)}-{seals}"
+        self._seen.remember(self._scope, code, marks)
+        return code
+
+    def recall(self, code: str) -> Mapping[str, str] | None:
+        """Return the set a code was given out for, or `None` when this process does not remember it."""
+        return self._seen.recall(self._scope, code)
 
     def read(self, text: str) -> PlanCode | None:
         """Take a code apart; `None` when it was made with none of the keys for this scope."""

@@ -19,7 +19,7 @@ from reflexio_mcp.rest.models import (
     StoredRequest,
     ToolUse,
 )
-from reflexio_mcp.state.recovery_copies import Copies, Copy, contents, read_at
+from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy, contents, read_at
 from reflexio_mcp.traffic.errors import NotStored
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -45,7 +45,7 @@ class Restored:
         stored: the requests that were put back.
     """
 
-    copy: Copy
+    copy: RecoveryCopy
     outcomes: dict[str, Became] = field(default_factory=dict[str, Became])
     turns_lost: int = 0
     waiting: float | None = None
@@ -58,7 +58,7 @@ class Restored:
 
 async def restore(
     scope: Scope,
-    copies: Copies,
+    copies: RecoveryCopies,
     owner: str,
     copy_id: str,
     request_ids: Sequence[str] = (),

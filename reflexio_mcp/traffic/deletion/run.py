@@ -1,9 +1,9 @@
 """A deletion with everything around it: the hourly cap, the recovery copy, the audit log, the receipt."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
@@ -11,61 +11,39 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.state.audit_log import AuditLog
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.recovery_copies import Copies, Copy, CopyWriter
+from reflexio_mcp.state.local import LocalState
+from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies
+from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.plan import Plan
-from reflexio_mcp.traffic.deletion.plan_codes import PlansSeen
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
+from reflexio_mcp.traffic.errors import CapReached, NotRecorded
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Agreed", "Safeguards", "carry_out"]
+__all__ = ["Origin", "carry_out", "check_cap"]
 
-NOT_CLOSED: Final = "The audit log could not be written any more; its entry for this deletion stays open."
-NOT_FORGOTTEN: Final = (
-    "{what} could not be read or changed (copy_id={names}); whether some of these are still in there is not known. "
-    "Ask the operator to look at the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them."
+NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
+NO_COPY: Final = (
+    "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to make room, or pass "
+    "erase=true to delete without a copy."
 )
-NAMED: Final = 5
-"""Recovery copies a sentence names."""
-
-
-@dataclass
-class Safeguards:
-    """What stands around every deletion of this process.
-
-    Args:
-        cap: how many an hour.
-        copies: the recovery copies; none are made when their `days` is 0.
-        journal: the audit log, if there is one.
-        seen: the sets behind the codes given out lately.
-    """
-
-    cap: HourlyCap
-    copies: Copies
-    journal: AuditLog | None = None
-    seen: PlansSeen = field(default_factory=PlansSeen)
-
-    @classmethod
-    def of(
-        cls, *, cap: int, recovery_folder: Callable[[], Path], recovery_days: int, audit_log: str
-    ) -> "Safeguards":
-        """The safeguards of a configuration. Nothing is opened before the first deletion."""
-        journal = AuditLog(audit_log) if audit_log else None
-        return cls(HourlyCap(cap), Copies(recovery_folder, recovery_days), journal)
+NO_ENTRY: Final = (
+    "Nothing was deleted: the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written ({why}). "
+    "Ask the operator to make room or correct the file's permissions, then try again."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
-    """Who called for a deletion and who agreed to it, for the audit log.
+class Origin:
+    """Where a deletion comes from, for the audit log.
 
     Args:
-        tool: the tool's name.
-        client: name and version that the client gave itself.
-        consent: the mode of consent it went through.
-        owner: the scope it belongs to, as plan codes name it.
+        tool: the tool that was called.
+        client: the name and version that the client gives itself.
+        consent: the mode of consent that let it through.
+        owner: the scope it belongs to, as `CodeMaker.scope`.
         user_id: the user it is confined to, or empty.
     """
 
@@ -76,64 +54,91 @@ class Agreed:
     user_id: str = ""
 
 
+def check_cap(cap: HourlyCap, owner: str, number: int) -> None:
+    """Refuse a deletion that is larger than what may be deleted now.
+
+    Raises:
+        CapReached: says how much room there is, and when there is enough.
+    """
+    room = cap.room(owner)
+    if room is None or number <= room:
+        return
+    lead = (
+        f"Nothing was deleted: this would delete {_requests(number)}, and {cap.limit:,} an hour are allowed "
+        f"({room:,} left now)."
+    )
+    if number > cap.limit:
+        raise CapReached(
+            f"{lead} Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (0 is no cap)."
+        )
+    minutes = max(1, round(cap.wait(owner, number) / 60 + 0.5))
+    raise CapReached(f"{lead} There is room for it in {minutes} min; do not retry before.")
+
+
+def _requests(number: int) -> str:
+    return "1 request" if number == 1 else f"{number:,} requests"
+
+
 async def carry_out(
     scope: Scope,
     plan: Plan,
-    agreed: Agreed,
-    safeguards: Safeguards,
+    origin: Origin,
+    state: LocalState,
     *,
     read_at: float | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
-    """Delete what a plan names, as far as the safeguards let it.
+    """Delete what a plan names, within the hourly cap and with its recovery copy and audit log entry.
 
     Args:
-        read_at: when the reading behind the plan began, monotonic seconds; `None` when somebody else had time
-            since, so that it has to be made again.
+        read_at: when the reading behind the plan began, in monotonic seconds; `None` when others have had time to
+            change something since, so that it must be made again.
 
     Raises:
         CapReached, NotRecorded: nothing was deleted.
-        ReflexioError: what is there could not be read again; nothing was deleted.
+        ReflexioError: what is stored could not be read again; nothing was deleted.
     """
     number = len(plan.goes)
     # By the key: naming another user must not make more room.
-    safeguards.cap.take(scope.caller, number)
+    if not state.cap.take(scope.caller, number):
+        check_cap(state.cap, scope.caller, number)
     deleted = 0
     try:
-        receipt = await _recorded(scope, plan, agreed, safeguards, read_at, progress)
-        # What may have gone counts as gone.
+        receipt = await _recorded(scope, plan, origin, state, read_at, progress)
+        # What may be deleted counts as deleted.
         deleted = receipt.count("deleted", "erased_from_copies", "unknown")
     except BaseException as error:
         if not isinstance(error, Exception):
             deleted = number
         raise
     finally:
-        safeguards.cap.give_back(scope.caller, number - deleted)
+        state.cap.give_back(scope.caller, number - deleted)
     return receipt
 
 
 async def _recorded(
     scope: Scope,
     plan: Plan,
-    agreed: Agreed,
-    safeguards: Safeguards,
+    origin: Origin,
+    state: LocalState,
     read_at: float | None,
     progress: Progress | None,
 ) -> Receipt:
-    copies = safeguards.copies
+    copies = state.copies
     await anyio.to_thread.run_sync(copies.prune)
     writer: CopyWriter | None = None
     found = Reread()
     if copies.days > 0 and not plan.erase:
         read_at = time.monotonic()
-        writer, found = await _copied(scope, plan, agreed.owner, copies, progress)
-    journal = safeguards.journal
+        writer, found = await _copied(scope, plan, origin.owner, copies, progress)
+    audit_log = state.audit_log
     try:
-        opening = _opening(plan, agreed, writer)
-        entry = await anyio.to_thread.run_sync(journal.open, opening) if journal else None
+        opening = _opening(plan, origin, writer)
+        with _refused(NO_ENTRY):
+            entry = await anyio.to_thread.run_sync(audit_log.open, opening) if audit_log else None
     except BaseException:
         if writer:
-            copies.remove(agreed.owner, writer.copy_id)
+            copies.remove(origin.owner, writer.copy_id)
         raise
     outcome, facts = "interrupted", dict[str, Any]()
     problems: list[str] = []
@@ -147,42 +152,49 @@ async def _recorded(
             progress=progress,
         )
         if plan.erase:
-            receipt = await _erased(receipt, agreed.owner, copies)
+            receipt = await erase_from_copies(receipt, origin.owner, copies)
         outcome, facts = _closing(receipt)
     except ReflexioError as error:
         if writer:
-            copies.remove(agreed.owner, writer.copy_id)
+            copies.remove(origin.owner, writer.copy_id)
         outcome, facts = "nothing_deleted", {"failure": type(error).__name__}
         raise
     finally:
-        # Also when the call is cancelled: what follows is local and short.
+        # Even when the call is cancelled: closing an entry is local and short.
         if entry and not entry.close(outcome, **facts):
             problems.append(NOT_CLOSED)
     receipt = replace(receipt, problems=(*receipt.problems, *problems))
-    return await _kept(receipt, agreed.owner, copies, writer) if writer else receipt
+    return await _kept(receipt, origin.owner, copies, writer) if writer else receipt
 
 
 async def _copied(
-    scope: Scope, plan: Plan, owner: str, copies: Copies, progress: Progress | None
+    scope: Scope, plan: Plan, owner: str, copies: RecoveryCopies, progress: Progress | None
 ) -> tuple[CopyWriter, Reread]:
-    writer = await anyio.to_thread.run_sync(copies.begin, owner)
+    with _refused(NO_COPY):
+        writer = await anyio.to_thread.run_sync(copies.begin, owner)
 
-    async def keep(items: list[RequestWithInteractions]) -> None:
-        await anyio.to_thread.run_sync(writer.add, items)
+        async def keep(items: list[RequestWithInteractions]) -> None:
+            await anyio.to_thread.run_sync(writer.add, items)
 
-    try:
-        found = await read_again(scope, plan, keep=keep, progress=progress)
-        await anyio.to_thread.run_sync(writer.finish)
-    except BaseException as error:
-        writer.discard()
-        if isinstance(error, ReflexioError):
-            # A read, whatever this class of failure says of a write.
-            error.effect = "none"
-        raise
+        try:
+            found = await read_again(scope, plan, keep=keep, progress=progress)
+            await anyio.to_thread.run_sync(writer.finish)
+        except BaseException:
+            writer.discard()
+            raise
     return writer, found
 
 
-async def _kept(receipt: Receipt, owner: str, copies: Copies, writer: CopyWriter) -> Receipt:
+@contextmanager
+def _refused(sentence: str) -> Generator[None]:
+    """Turn a failure to write into the refusal to delete anything."""
+    try:
+        yield
+    except OSError as error:
+        raise NotRecorded(sentence.format(why=error.strerror or "an input/output error")) from error
+
+
+async def _kept(receipt: Receipt, owner: str, copies: RecoveryCopies, writer: CopyWriter) -> Receipt:
     gone = {one for one in writer.ids if receipt.outcomes.get(one) in ("deleted", "unknown", "changed")}
     if not gone:
         await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
@@ -191,41 +203,17 @@ async def _kept(receipt: Receipt, owner: str, copies: Copies, writer: CopyWriter
     return receipt
 
 
-async def _erased(receipt: Receipt, owner: str, copies: Copies) -> Receipt:
-    """Take what is gone, and what only copies hold, out of the copies."""
-    kept = [item.request_id for item in receipt.plan.kept]
-    if receipt.failure is not None:
-        # What was learned from them may still have to be found by them.
-        receipt = replace(receipt, outcomes={**receipt.outcomes, **dict.fromkeys(kept, "still_present")})
-        kept = []
-    gone = [one for outcome in ("deleted", "not_found", "changed") for one in receipt.ids(outcome)]
-    if not kept and not gone:
-        return receipt
-    changed, failed = await anyio.to_thread.run_sync(copies.forget, owner, [*kept, *gone])
-    outcomes = {**receipt.outcomes, **dict.fromkeys(kept, "erased_from_copies")}
-    if failed and kept:
-        held = await anyio.to_thread.run_sync(copies.holding_ids, owner, kept)
-        outcomes.update((item.request_id, "still_present") for item in held.items)
-    problems = (*receipt.problems, _not_forgotten(failed)) if failed else receipt.problems
-    return replace(receipt, outcomes=outcomes, forgotten=changed, problems=problems)
-
-
-def _not_forgotten(failed: Sequence[Copy]) -> str:
-    what = "1 recovery copy" if len(failed) == 1 else f"{len(failed):,} recovery copies"
-    return NOT_FORGOTTEN.format(what=what, names=", ".join(copy.copy_id for copy in failed[:NAMED]))
-
-
-def _opening(plan: Plan, agreed: Agreed, writer: CopyWriter | None) -> Mapping[str, Any]:
+def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[str, Any]:
     facts: dict[str, Any] = {
-        "tool": agreed.tool,
-        "client": agreed.client,
-        "consent": agreed.consent,
+        "tool": origin.tool,
+        "client": origin.client,
+        "consent": origin.consent,
         "request_ids": list(plan.ids),
     }
     if plan.kept:
         facts["only_in_copies"] = [item.request_id for item in plan.kept]
-    if agreed.user_id:
-        facts["user_id"] = agreed.user_id
+    if origin.user_id:
+        facts["user_id"] = origin.user_id
     if plan.include_learnings and plan.learned:
         facts["profile_ids"] = sorted(plan.learned.profiles)
         facts["user_playbook_ids"] = sorted(plan.learned.playbooks)

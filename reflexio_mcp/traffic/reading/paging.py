@@ -120,7 +120,7 @@ class SessionPager:
             met.update(group.session_id for group in page.sessions)
             idle = 0 if len(met) > known else idle + 1
             if idle > known // self._batch + IDLE_PAGES:
-                raise NotTheApi("its pages repeat themselves instead of going on")
+                raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
             for index, group in enumerate(page.sessions):
                 requests = self._visible(group)
                 # A deletion meanwhile pulls later sessions forward: step back over what was yielded.

@@ -1,4 +1,4 @@
-"""Deletions that have begun or were promised: they go on to their end, whatever becomes of the call."""
+"""Deletions that have begun: each runs to its end, whatever becomes of the call that started it."""
 
 import logging
 import time
@@ -15,13 +15,14 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.errors import Stopping, TrafficError
 
-__all__ = ["Job", "Schedule"]
+__all__ = ["Job", "Jobs"]
 
 REMEMBERED: Final = 50
-"""Finished jobs of one owner whose receipts can still be asked for."""
+"""Finished jobs whose receipts are kept for each owner."""
 
 MOST_REMEMBERED: Final = 1000
-"""Those of all owners; beyond it whoever has the most loses the oldest, so that nobody can crowd out another."""
+"""Finished jobs that are kept for all owners. Beyond it the caller with the most loses its oldest, so that nobody can
+crowd out another."""
 
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
@@ -30,7 +31,14 @@ logger = logging.getLogger("reflexio_mcp")
 
 @dataclass(eq=False)
 class Job:
-    """One deletion. `owner` is the `Scope.owner` it belongs to; nobody else sees it, and its number counts its own."""
+    """One deletion.
+
+    Args:
+        number: counts the jobs of its owner.
+        what: what is deleted, in words.
+        owner: the `Scope.owner` it belongs to; nobody else sees it.
+        began: monotonic seconds.
+    """
 
     number: int
     what: str
@@ -43,8 +51,8 @@ class Job:
     began: float = field(default_factory=time.monotonic)
 
 
-class Schedule:
-    """Runs promised work to its end, also when the server is stopping.
+class Jobs:
+    """Runs deletions to their end, even while the server is stopping.
 
     Args:
         describe: turns an error into a sentence without secrets.
@@ -58,10 +66,10 @@ class Schedule:
         self._idle.set()
 
     def start(self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[Receipt]]) -> Job:
-        """Begin `work` and return at once. `tasks` must wait for its tasks before the process exits.
+        """Start `work` and return at once. `tasks` must wait for its tasks before the process exits.
 
         Raises:
-            Stopping: nothing may begin any more.
+            Stopping: the server starts nothing any more.
         """
         if self._closed:
             raise Stopping(STOPPING)
@@ -78,7 +86,7 @@ class Schedule:
         return job
 
     def answered(self, job: Job) -> None:
-        """Forget a job whose caller has been told what came of it."""
+        """Forget a job whose caller has its receipt."""
         own = self._jobs.get(job.owner, deque())
         if job in own:
             own.remove(job)
@@ -86,27 +94,27 @@ class Schedule:
             self._jobs.pop(job.owner, None)
 
     def close(self) -> None:
-        """Begin nothing any more; what has begun goes on."""
+        """Start nothing any more. Jobs that are running go on."""
         self._closed = True
 
-    def jobs(self, owner: str) -> list[Job]:
-        """The jobs of one owner, the newest first."""
+    def of(self, owner: str) -> list[Job]:
+        """Return the jobs of one owner, newest first."""
         return list(reversed(self._jobs.get(owner, ())))
 
     def running_for(self, caller: str) -> bool:
-        """Whether a job of this caller, whichever its user, is not finished."""
+        """Return whether a job of this caller is running, whichever user it is for."""
         return any(job.state == "running" and _caller(job.owner) == caller for job in self._all())
 
     @property
     def running(self) -> int:
-        """How many are not finished, whoever they belong to."""
+        """How many jobs are running, whoever they belong to."""
         return sum(job.state == "running" for job in self._all())
 
     def _all(self) -> Iterator[Job]:
         return chain.from_iterable(self._jobs.values())
 
     def _forget_one(self) -> None:
-        # By the key: whoever names many users has no more than who names one.
+        # By the key: a caller that names many users has no more than one that names one.
         finished = [job for job in self._all() if job.state != "running"]
         if not finished:
             return

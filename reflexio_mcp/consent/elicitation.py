@@ -1,0 +1,74 @@
+"""Asking a person through the client's form, in both protocol eras."""
+
+from typing import Any, Final
+
+from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
+from mcp.server.mcpserver import Context
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel, Field
+
+from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
+
+__all__ = ["Reply", "ask_now", "asks_in_the_result", "can_ask", "form_of", "settle"]
+
+MULTI_ROUND: Final = "2026-07-28"
+"""From this revision on, a question travels in the result and the call is repeated with the answer."""
+
+
+class Reply(BaseModel):
+    """What a person answers."""
+
+
+class Yes(Reply):
+    """An explicit yes. A form that is sent without it agrees to nothing."""
+
+    delete: bool = Field(title="Delete", description="Tick to delete; leave empty to keep everything")
+
+
+class Number(Reply):
+    """The number of requests, typed."""
+
+    requests: int = Field(title="Number of requests", description="Type how many requests are to be deleted")
+
+
+def form_of(question: Question) -> type[Reply]:
+    """Return the form that asks a question."""
+    return Yes if question.number is None else Number
+
+
+def can_ask(call: Context[Any, Any]) -> bool:
+    """Return whether this client can show a form on this connection."""
+    declared = call.client_capabilities
+    forms = declared.elicitation if declared else None
+    if forms is None or (forms.form is None and forms.url is not None):
+        return False
+    return asks_in_the_result(call) or call.session.can_send_request
+
+
+def asks_in_the_result(call: Context[Any, Any]) -> bool:
+    """Return whether a question travels in the result, so that the call is repeated with the answer."""
+    return (call.protocol_version or "") >= MULTI_ROUND
+
+
+async def ask_now(call: Context[Any, Any], message: str, question: Question) -> Verdict:
+    """Ask over an open connection, for revisions before 2026-07-28.
+
+    Whatever the client does with the question, this returns a verdict and never raises a protocol error.
+    """
+    try:
+        return settle(question, await call.elicit(message, form_of(question)))
+    except (MCPError, ValueError):
+        # The client refused the form, did not understand it, or sent something that is no answer.
+        return UNANSWERED
+
+
+def settle(question: Question, outcome: ElicitationResult[Reply]) -> Verdict:
+    """Decide by a person's answer."""
+    if isinstance(outcome, AcceptedElicitation):
+        reply = outcome.data
+        if isinstance(reply, Yes) and question.number is None:
+            return answered(question, reply.delete)
+        if isinstance(reply, Number) and question.number is not None:
+            return answered(question, reply.requests)
+        return UNANSWERED
+    return CANCELLED if isinstance(outcome, CancelledElicitation) else DECLINED

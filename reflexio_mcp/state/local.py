@@ -1,0 +1,38 @@
+"""The state of deletions on this machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from reflexio_mcp.state.audit_log import AuditLog
+from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.recovery_copies import RecoveryCopies
+
+__all__ = ["LocalState"]
+
+
+@dataclass
+class LocalState:
+    """What limits deletions, records them and lets them be undone.
+
+    Args:
+        cap: how many requests may be deleted in an hour.
+        copies: the recovery copies; none are made when their `days` is 0.
+        audit_log: the audit log, if there is one.
+    """
+
+    cap: HourlyCap
+    copies: RecoveryCopies
+    audit_log: AuditLog | None = None
+
+    @classmethod
+    def configured(
+        cls, *, delete_cap: int, recovery_folder: Callable[[], Path], recovery_days: int, audit_log: str
+    ) -> Self:
+        """Make the state of a configuration. Nothing is opened before the first deletion."""
+        return cls(
+            HourlyCap(delete_cap),
+            RecoveryCopies(recovery_folder, recovery_days),
+            AuditLog(audit_log) if audit_log else None,
+        )

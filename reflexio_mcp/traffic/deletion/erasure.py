@@ -1,0 +1,122 @@
+"""What recovery copies still hold of a set, and removing it from there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import anyio.to_thread
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.plan import Plan, planned_request
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["erase_from_copies", "look_into_copies"]
+
+NOT_ERASED: Final = (
+    "{what} could not be read or changed (copy_id={names}), so some of these requests may still be in there. "
+    "Ask the operator to check the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them."
+)
+NAMED: Final = 5
+"""Recovery copies that a sentence names."""
+
+
+async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
+    """Add to a plan what the recovery copies hold of its set.
+
+    Where the set is to be erased, requests that only the copies still hold become part of it. Where nothing of it is
+    stored any more, the plan says which copies hold it.
+
+    Args:
+        owner: whose copies, as `CodeMaker.scope`.
+
+    Raises:
+        ReflexioError: the sessions of what the copies hold could not be read.
+    """
+    if not copies.days:
+        return plan
+    if plan.erase:
+        return await _with_kept(scope, plan, copies, owner)
+    if plan.requests or not plan.not_found:
+        return plan
+    found = await anyio.to_thread.run_sync(copies.holding, owner, plan.not_found)
+    return replace(plan, copies=found.copies, unreadable_copies=found.unreadable)
+
+
+async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
+    missing, stored, wanted = set(plan.not_found), set(plan.ids), plan.wanted
+
+    def named(item: RequestWithInteractions) -> RequestWithInteractions | None:
+        request = item.request
+        if request.request_id in stored or not scope.covers(request.user_id):
+            return None
+        fits = wanted.matches_request(request) if wanted else request.request_id in missing
+        return item if fits else None
+
+    found = await anyio.to_thread.run_sync(copies.search, owner, named)
+    items = list(found.items)
+    if wanted and wanted.contains:
+        items = await _selected(scope, wanted, items)
+    kept = [planned_request(item) for item in items]
+    kept.sort(key=lambda item: (item.created_at, item.request_id), reverse=True)
+    held = {item.request_id for item in kept}
+    return replace(
+        plan,
+        kept=tuple(kept),
+        not_found=tuple(one for one in plan.not_found if one not in held),
+        unreadable_copies=found.unreadable,
+    )
+
+
+async def _selected(
+    scope: Scope, wanted: TrafficFilter, kept: Sequence[RequestWithInteractions]
+) -> list[RequestWithInteractions]:
+    """Return those that `contains` selects, each judged as a part of its session."""
+    sessions: defaultdict[str, dict[str, RequestWithInteractions]] = defaultdict(dict)
+    for item in kept:
+        sessions[item.request.session_id][item.request.request_id] = item
+    selected: list[RequestWithInteractions] = []
+    for session_id, of_session in sessions.items():
+        items = list(of_session.values())
+        if wanted.contains.startswith("rule:"):
+            # A duplicate is one only beside its original, which may still be stored.
+            beside = replace(wanted, session_id=session_id, contains="")
+            async for part in SessionPager(scope, beside).slices():
+                items += [item for item in part.requests if beside.matches_request(item.request)]
+        items.sort(key=lambda item: (item.request.created_at, item.request.request_id), reverse=True)
+        picked = await wanted.pick_in_thread(items)
+        selected += [item for item in picked if item.request.request_id in of_session]
+    return selected
+
+
+async def erase_from_copies(receipt: Receipt, owner: str, copies: RecoveryCopies) -> Receipt:
+    """Remove from the recovery copies what is deleted, and what only they hold.
+
+    Args:
+        receipt: what became of the stored requests.
+        owner: whose copies, as `CodeMaker.scope`.
+    """
+    kept = [item.request_id for item in receipt.plan.kept]
+    if receipt.failure is not None:
+        # A repeat must still find them, to find what was learned from them.
+        receipt = replace(receipt, outcomes={**receipt.outcomes, **dict.fromkeys(kept, "still_present")})
+        kept = []
+    gone = [one for outcome in ("deleted", "not_found", "changed") for one in receipt.ids(outcome)]
+    if not kept and not gone:
+        return receipt
+    changed, failed = await anyio.to_thread.run_sync(copies.forget, owner, [*kept, *gone])
+    outcomes = {**receipt.outcomes, **dict.fromkeys(kept, "erased_from_copies")}
+    if failed and kept:
+        held = await anyio.to_thread.run_sync(copies.holding, owner, kept)
+        outcomes.update((one, "still_present") for one in held.items)
+    problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
+    return replace(receipt, outcomes=outcomes, forgotten=changed, problems=problems)
+
+
+def _not_erased(failed: Sequence[RecoveryCopy]) -> str:
+    what = "1 recovery copy" if len(failed) == 1 else f"{len(failed):,} recovery copies"
+    return NOT_ERASED.format(what=what, names=", ".join(copy.copy_id for copy in failed[:NAMED]))
