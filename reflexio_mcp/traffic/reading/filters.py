@@ -66,10 +66,6 @@ class TrafficFilter:
             return self.pick(items)
         return await anyio.to_thread.run_sync(self.pick, items)
 
-    def matches(self, item: RequestWithInteractions) -> bool:
-        """Whether one request passes, looked at without the rest of its session."""
-        return bool(self.pick([item]))
-
     def matches_request(self, request: StoredRequest) -> bool:
         """The part of `pick` that needs no interactions."""
         return (
