@@ -1,6 +1,13 @@
-"""Run the tests from a fresh clone: `python3 scripts/test.py`. Takes the arguments of pytest."""
+"""Run the tests from a fresh clone: `python3 scripts/test.py`.
+
+Without arguments it runs all of them, in parallel. Arguments go to pytest as they are, for example
+`python3 scripts/test.py -x tests/store`.
+"""
+
+import sys
 
 import bootstrap
 
 if __name__ == "__main__":
-    bootstrap.main("test", "-m", "pytest")
+    parallel = () if sys.argv[1:] else ("-n", "auto", "--dist", "loadgroup")
+    bootstrap.main("test", "-m", "pytest", *parallel)

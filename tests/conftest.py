@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,31 @@ from reflexio_mcp.store.app import EmbeddedStore, create_app
 from scripts import reflexio_server
 from tests.support.real_learning import LearningReflexio
 from tests.support.scripted_model import ScriptedModel
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: two workers per core, because the tests spend half of their time waiting for processes."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests that share a real server to one worker, so that it is started once."""
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.xdist_group("live"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why tests were skipped, one line a reason, and show the tables that tests recorded."""
+    skipped = terminalreporter.getreports("skipped")
+    for reason, times in Counter(report.longrepr[2] for report in skipped).most_common():
+        terminalreporter.write_line(f"{times} skipped: {reason.removeprefix('Skipped: ')}")
+    for report in terminalreporter.getreports("passed"):
+        for title, lines in report.user_properties:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Findings have to be right before they have to be many: precision and recall over labelled traffic."""
 
+from collections.abc import Callable
+
 import pytest
 
 from reflexio_mcp.traffic.rules.selectors import SELECTORS
@@ -12,7 +14,13 @@ LEAST_RECALL = 0.9
 LEAST_FAULTS = 6
 
 
-def test_the_corpus_has_several_hundred_sessions_and_faults_of_every_rule(measured: Measured) -> None:
+pytestmark = pytest.mark.xdist_group("corpus")  # one worker makes it, once
+
+
+def test_the_corpus_has_several_hundred_sessions_and_faults_of_every_rule(
+    measured: Measured, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("audit rules over the labelled corpus", measured.table())
     assert measured.sessions >= 500
     few = {
         name: score for name, score in measured.scores.items() if score.right + score.missed < LEAST_FAULTS
