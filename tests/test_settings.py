@@ -2,7 +2,9 @@
 
 import pytest
 
+from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
+from reflexio_mcp.rest.errors import BadAddress
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, Settings, load
 
 
@@ -132,10 +134,13 @@ def test_secrets_have_no_flag_and_never_show_in_a_representation() -> None:
     assert all(not option.flag for option in OPTIONS if option.secret)
 
 
-def test_a_wrong_secret_is_not_repeated() -> None:
+def test_a_key_that_cannot_be_sent_is_refused_without_repeating_it() -> None:
     # A key with a line break cannot be a header.
     settings = load({"REFLEXIO_API_KEY": "canary\nkey"})
-    assert "canary" not in repr(settings)
+    with pytest.raises(BadAddress) as refused:
+        open_client(settings)
+    assert "REFLEXIO_API_KEY" in str(refused.value)
+    assert "canary" not in str(refused.value)
 
 
 def test_a_url_with_credentials_is_refused_without_repeating_them() -> None:

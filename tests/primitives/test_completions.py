@@ -94,7 +94,8 @@ class Slow(httpx.AsyncBaseTransport):
     """A store that answers when it is let, and counts."""
 
     def __init__(self) -> None:
-        self.inner = httpx.ASGITransport(app=create_app(":memory:"))
+        self.store = create_app(":memory:")
+        self.inner = httpx.ASGITransport(app=self.store)
         self.asked = 0
         self.open = anyio.Event()
         self.dead = False
@@ -106,6 +107,9 @@ class Slow(httpx.AsyncBaseTransport):
                 raise httpx.ConnectError("nobody there", request=request)
             await self.open.wait()
         return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.store.aclose()
 
 
 @asynccontextmanager

@@ -32,21 +32,19 @@ def facts(result: dict[str, Any]) -> dict[str, Any]:
     return result["structuredContent"]
 
 
-async def delete(session: StdioSession, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Plan, then act with the plan's code, and return the receipt."""
-    plan = facts(await session.call(tool, arguments))
-    assert plan["deleted"] == 0
-    return facts(await session.call(tool, {**arguments, "confirm": plan["confirm"]}))
-
-
 async def drive(session: StdioSession) -> set[str]:
-    """Call each tool with arguments that work, and return the names of those called."""
+    """Call tools with arguments that work, and return the names of those called."""
     called: set[str] = set()
-    offered = {tool["name"] for tool in await session.list_tools()}
 
     async def call(tool: str, **arguments: Any) -> dict[str, Any]:
         called.add(tool)
         return facts(await session.call(tool, arguments))
+
+    async def delete(tool: str, **arguments: Any) -> dict[str, Any]:
+        """Plan, then act with the plan's code, and return the receipt."""
+        plan = await call(tool, **arguments)
+        assert plan["deleted"] == 0
+        return await call(tool, **arguments, confirm=plan["confirm"])
 
     for request_id, session_id in (("r1", "trip"), ("r2", "trip"), ("r3", "work"), ("r4", "work")):
         stored = await call("publish_interaction", **publish(request_id, session_id))
@@ -54,25 +52,16 @@ async def drive(session: StdioSession) -> set[str]:
     assert (await call("list_sessions"))["returned"] == 2
     assert (await call("list_requests", session_id="trip", detail="full"))["returned"] == 2
     assert len((await call("get_request", request_id="r1"))["interactions"]) == 2
-    await call("get_status")
-    called |= {"delete_request", "delete_session"}
-    assert (await delete(session, "delete_request", {"request_id": "r1"}))["outcomes"] == {"deleted": ["r1"]}
-    assert (await delete(session, "delete_session", {"session_id": "trip"}))["outcomes"] == {
-        "deleted": ["r2"]
-    }
-    if "delete_requests" in offered:
-        called.add("delete_requests")
-        receipt = await delete(session, "delete_requests", {"request_ids": ["r3"]})
-        assert receipt["outcomes"] == {"deleted": ["r3"]}
-    if "audit_traffic" in offered:
-        await call("audit_traffic")
-    if "explore_traffic" in offered:
-        await call("explore_traffic")
-    if "restore_requests" in offered:
-        called.add("restore_requests")
-        await session.call("restore_requests", {})
+    assert (await call("get_status"))["backend"]
+    assert (await call("audit_traffic"))["requests"] == 4
+    assert (await delete("delete_request", request_id="r1"))["outcomes"] == {"deleted": ["r1"]}
+    receipt = await delete("delete_session", session_id="trip")
+    assert receipt["outcomes"] == {"deleted": ["r2"]}
+    assert (await delete("delete_requests", request_ids=["r3"]))["outcomes"] == {"deleted": ["r3"]}
+    assert len((await call("restore_requests"))["copies"]) == 3
+    restored = await call("restore_requests", copy_id=receipt["copy_id"])
+    assert restored["outcomes"] == {"restored": ["r2"]}
     assert (await session.call("get_request", {"request_id": "r1"}))["isError"]
-    assert called == offered, f"this test has to learn to call {offered - called}"
     return called
 
 
@@ -80,9 +69,17 @@ async def drive(session: StdioSession) -> set[str]:
 async def test_every_tool_answers_by_the_official_schema_and_its_own(
     revision: Revision, tmp_path: Path
 ) -> None:
-    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_CONFIRM="preview")
+    env = environment(
+        tmp_path,
+        REFLEXIO_MCP_STORE=":memory:",
+        REFLEXIO_MCP_CONFIRM="preview",
+        REFLEXIO_MCP_RECOVERY_DAYS="1",
+        REFLEXIO_MCP_RECOVERY_DIR=str(tmp_path / "copies"),
+    )
     async with open_session(revision, env=env) as session:
-        assert await drive(session)
+        offered = {tool["name"] for tool in await session.list_tools()}
+        called = await drive(session)
+        assert called == offered, f"this test has to learn to call {offered - called}"
         assert await session.end_input() == 0
 
 

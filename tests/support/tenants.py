@@ -43,7 +43,8 @@ class TenantBackend:
             return
         if self.held and scope["path"].endswith(self.held):
             receive = await self._hold(receive)
-        store = self.stores.setdefault(key, create_app(":memory:"))
+        if (store := self.stores.get(key)) is None:
+            store = self.stores[key] = create_app(":memory:")
         await store(scope, receive, send)
 
     async def _hold(self, receive: Receive) -> Receive:
