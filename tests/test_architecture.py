@@ -82,7 +82,7 @@ def test_httpx_is_imported_in_rest_and_where_the_backend_is_chosen_alone() -> No
         "reflexio_mcp.server.prompts",
         "reflexio_mcp.server.resources",
         "reflexio_mcp.server.completions",
-        "detect_secrets",
+        "kingfisher_sdk",
         "tomlkit",
         "platformdirs",
     ],

@@ -7,11 +7,11 @@ import pytest
 
 from reflexio_mcp.traffic.rules.content import planted_signals
 from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
-from reflexio_mcp.traffic.rules.secrets import secret_kinds
+from reflexio_mcp.traffic.rules.secrets import find_secrets
 
 LOOKS: dict[str, Callable[[str], object]] = {
     "planted-instructions": planted_signals,
-    "probable-secret": secret_kinds,
+    "probable-secret": find_secrets,
     "names": lambda text: (
         says_test(text),
         says_test_session(text),

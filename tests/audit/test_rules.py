@@ -258,18 +258,18 @@ def test_policies_and_prompts_to_be_written_are_no_attack() -> None:
     ],
 )
 def test_the_secrets_people_paste_most_are_found(text: str) -> None:
-    assert secrets.secret_kinds(text)
+    assert secrets.find_secrets(text)
 
 
 def test_what_a_secret_is_called_is_no_secret() -> None:
-    assert not secrets.secret_kinds("const secretName = 'prod/db-main-2024'")
+    assert not secrets.find_secrets("const secretName = 'prod/db-main-2024'")
 
 
 def test_a_placeholder_is_no_secret() -> None:
-    assert not secrets.secret_kinds("aws_access_key_id = AKIAIOSFODNN7EXAMPLE")
-    assert not secrets.secret_kinds("password: <your-password-here-123>")
-    assert secrets.secret_kinds("aws_access_key_id = AKIA" + "Z3XQ7WJ5PLM2KD8T")
-    assert secrets.secret_kinds("DB_PASSWORD=" + "hT7kQ2mZ9xWp4sLe")
+    assert not secrets.find_secrets("aws_access_key_id = AKIAIOSFODNN7EXAMPLE")
+    assert not secrets.find_secrets("password: <your-password-here-123>")
+    assert secrets.find_secrets("aws_access_key_id = AKIA" + "Z3XQ7WJ5PLM2KD8T")
+    assert secrets.find_secrets("DB_PASSWORD=" + "hT7kQ2mZ9xWp4sLe")
 
 
 def test_looking_for_secrets_asks_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_looking_for_secrets_asks_no_service(monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert secrets.secret_kinds("use ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")
+    assert secrets.find_secrets("use ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_looking_for_secrets_asks_no_service(monkeypatch: pytest.MonkeyPatch) ->
 def test_text_made_to_be_slow_is_not(piece: str) -> None:
     hostile = piece * (200_000 // len(piece))
     begun = time.process_time()
-    secrets.secret_kinds(f"{hostile} _authToken= password: x")
+    secrets.find_secrets(f"{hostile} _authToken= password: x")
     planted_signals(f"system {hostile} prompt")
     items = [request(index, hostile[: 20_000 + index], at=index) for index in range(4)]
     copies(*items)

@@ -58,18 +58,18 @@ async def test_others_are_served_between_two_texts_of_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = 0
-    real = secrets.secret_kinds
+    real = secrets.find_secrets
 
     async def serve() -> None:
         nonlocal served
         await anyio.lowlevel.checkpoint()
         served += 1
 
-    def looking(text: str) -> str:
+    def looking(text: str) -> list[secrets.Secret]:
         anyio.from_thread.run(serve)
         return real(text)
 
-    monkeypatch.setattr(secrets, "secret_kinds", looking)
+    monkeypatch.setattr(secrets, "find_secrets", looking)
     make = Maker(1, int(time.time()))
     make.put([Turn("User", TEXT) for _ in range(TURNS)], "s", "ada", make.when(), "ide")
     async with stocked(make.finish(), tmp_path) as client:
@@ -81,17 +81,17 @@ async def test_an_audit_of_one_large_request_is_cancelled_in_the_middle_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = 0
-    real = secrets.secret_kinds
+    real = secrets.find_secrets
     scope = anyio.CancelScope()
 
-    def counting(text: str) -> str:
+    def counting(text: str) -> list[secrets.Secret]:
         nonlocal looked
         looked += 1
         if looked == 20:
             anyio.from_thread.run_sync(scope.cancel)
         return real(text)
 
-    monkeypatch.setattr(secrets, "secret_kinds", counting)
+    monkeypatch.setattr(secrets, "find_secrets", counting)
     make = Maker(1, int(time.time()))
     make.put([Turn("User", TEXT) for _ in range(TURNS)], "s", "ada", make.when(), "ide")
     async with stocked(make.finish(), tmp_path) as client:

@@ -77,12 +77,10 @@ async def run_audit(
     learning = LearningChecks(moment)
     detectors: list[Detector] = [
         TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), SplitConversations(),
-        NearlyEmpty(), Planted(), Duplicates(),
+        NearlyEmpty(), Planted(), Duplicates(), secrets.Secrets(),
     ]  # fmt: skip
     not_run: list[NotRun] = []
-    if secrets.available():
-        detectors.append(secrets.Secrets())
-    else:
+    if not secrets.available():
         not_run.append(NotRun("probable-secret", secrets.MISSING))
     if is_part_of_sessions(wanted):
         not_run.append(NotRun("temporary-session", PART_OF_SESSIONS))

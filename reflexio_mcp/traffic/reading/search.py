@@ -36,7 +36,7 @@ def check_search(text: str, *, masked: bool = False) -> None:
         masked: the caller must not learn what is stored, so that words must not be tried out either.
 
     Raises:
-        InvalidInput: an unknown rule, one whose detector is not installed, no fingerprint, or words under the mask.
+        InvalidInput: an unknown rule, no fingerprint, or words under the mask.
     """
     if masked and text and not is_blind(text):
         raise InvalidInput("contains", BLIND_ONLY)
@@ -44,13 +44,10 @@ def check_search(text: str, *, masked: bool = False) -> None:
     if kind == "fingerprint" and not FINGERPRINT.fullmatch(value) and " " not in text:
         raise InvalidInput("contains", "takes fingerprint: with 10 hexadecimal digits, as lists show it.")
     if kind == "rule" and " " not in text:
-        from reflexio_mcp.traffic.rules import secrets
         from reflexio_mcp.traffic.rules.selectors import SELECTORS
 
         if value not in SELECTORS:
             raise InvalidInput("contains", f"takes rule: with one of {', '.join(SELECTORS)}.")
-        if value == "probable-secret" and not secrets.available():
-            raise InvalidInput("contains", f"rule:{value} {secrets.MISSING}.")
 
 
 @functools.lru_cache(maxsize=64)

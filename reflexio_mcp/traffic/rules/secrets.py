@@ -1,235 +1,184 @@
-"""`probable-secret`: the detectors of `detect-secrets`, used offline.
+"""`probable-secret`: keys, tokens and passwords in a text, where they are and what they are.
 
-The package comes with the extra `audit` and is imported when the first text is looked at. Its plugins are called
-one by one: the scanner around them would verify what it finds with the services concerned, over the network.
+Kingfisher knows the formats of some hundreds of vendors. It runs in this process and never uses the network: what
+it could ask a vendor about a key is not called. It is imported, and its rules are loaded, when the first text has
+something in it that could be a key. What no format gives away, `told_secrets` finds.
 """
 
-import importlib
+import functools
 import importlib.util
 import re
-from collections.abc import Callable, Iterable
-from math import log2
-from typing import Any, Final, Protocol, cast
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, stop_if_cancelled
+from reflexio_mcp.traffic.rules.secret_values import is_placeholder
+from reflexio_mcp.traffic.rules.told_secrets import told_secrets
 
-__all__ = ["MISSING", "Secrets", "available", "secret_in", "secret_kinds"]
+__all__ = [
+    "MISSING",
+    "SCANNED_CHARS",
+    "Secret",
+    "Secrets",
+    "available",
+    "find_secrets",
+    "redact",
+    "secret_in",
+]
 
 MISSING: Final = (
-    "needs the package detect-secrets; install reflexio-mcp[audit] (pip install 'reflexio-mcp[audit]')"
+    "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
+    "this platform; passwords, and keys beside their names, are"
 )
 
-SECRET_CHARS: Final = 8
-"""Shortest value that a keyword hit may have; shorter ones are words and examples."""
+SCANNED_CHARS: Final = 1_000_000
+"""Of one text. The service takes no longer one; what lies behind is counted as not looked for."""
 
-SECRET_ENTROPY: Final = 2.8
-"""Bits a character of a value found by its keyword: words stay below it, random text above."""
-
-SCANNED_CHARS: Final = 200_000
-"""Of one text, so that a single huge one cannot hold up the audit."""
-
-LINE_CHARS: Final = 600
-"""Keyword patterns look at one line, and at no longer one: they were written for code."""
-
-_PLUGINS: Final = (
-    ("artifactory", "ArtifactoryDetector"),
-    ("aws", "AWSKeyDetector"),
-    ("azure_storage_key", "AzureStorageKeyDetector"),
-    ("basic_auth", "BasicAuthDetector"),
-    ("cloudant", "CloudantDetector"),
-    ("discord", "DiscordBotTokenDetector"),
-    ("github_token", "GitHubTokenDetector"),
-    ("gitlab_token", "GitLabTokenDetector"),
-    ("ibm_cloud_iam", "IbmCloudIamDetector"),
-    ("ibm_cos_hmac", "IbmCosHmacDetector"),
-    ("jwt", "JwtTokenDetector"),
-    ("mailchimp", "MailchimpDetector"),
-    ("openai", "OpenAIDetector"),
-    ("private_key", "PrivateKeyDetector"),
-    ("pypi_token", "PypiTokenDetector"),
-    ("sendgrid", "SendGridDetector"),
-    ("slack", "SlackDetector"),
-    ("softlayer", "SoftlayerDetector"),
-    ("square_oauth", "SquareOAuthDetector"),
-    ("stripe", "StripeDetector"),
-    ("telegram_token", "TelegramBotTokenDetector"),
-    ("twilio", "TwilioKeyDetector"),
+_FORMATS: Final = (
+    ("Anthropic key", "sk-ant-", r"sk-ant-[a-z]{2,6}\d\d-[\w-]{32,200}"),
+    ("OpenAI key", "sk-", r"sk-(?:proj|svcacct|admin)-[\w-]{32,200}"),
+    ("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{28}"),
+    ("Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{34}"),
+    ("Telegram bot token", ":AA", r"(?<=\d):AA[\w-]{33}"),
+    ("Tavily key", "tvly-", r"tvly-(?:dev-|prod-)?[A-Za-z0-9]{32}"),
+    ("Netlify token", "nfp_", r"nfp_[A-Za-z0-9]{36}"),
+    ("Mailgun key", "key-", r"key-[0-9a-f]{32}"),
+    ("Mailchimp key", "-us", r"(?<=[0-9a-f]{32})-us\d{1,2}"),
+    ("Pinecone key", "pcsk_", r"pcsk_[A-Za-z0-9]{5,6}_[A-Za-z0-9]{50,70}"),
+    ("Cloudflare token", "cfut_", r"cfut_[A-Za-z0-9]{48}"),
+    ("Notion token", "ntn_", r"ntn_[0-9]{11}[A-Za-z0-9]{35}"),
+    ("Slack token", "xox", r"xox[abeoprs]-(?:\d-)?[\w-]{20,250}"),
+    ("Bearer token", "earer ", r"earer +[\w.~+/-]{32,300}=*"),
 )
-"""Everything but the entropy plugins and public addresses, which mostly find what is no secret."""
+"""What Kingfisher 1.5 leaves out: the kind, how one begins, and the form that its vendor documents."""
 
-RUN_CHARS: Final = 1_000
-"""A run of letters and digits longer than this is data (an image, an archive) and no secret."""
+_PATTERNS: Final = tuple(
+    (kind, begins, re.compile(rf"{form}(?![\w-])"), begins[0].isalpha()) for kind, begins, form in _FORMATS
+)
+_AWS_ID = re.compile(r"A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
+_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
+AWS_PAIR_CHARS: Final = 200
+"""Between the id and the secret of an AWS key; the secret alone has no form of its own."""
 
-# What makes some of the detectors' patterns take quadratic time or worse, while it can be part of no secret.
-_DATA = re.compile(rf"[\w+/=\-]{{{RUN_CHARS},}}")
-_BLANKS = re.compile(r"[^\S\n]{4,}")
-_NPM_HINT: Final = "_authToken"
-
+_COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
+_PEM: Final = "PRIVATE KEY"
 _BEARER: Final = "Bearer token"
-
-_VENDORS: Final = (
-    ("Anthropic key", r"sk-ant-[a-z]{2,6}\d\d-[\w-]{32,}"),
-    ("OpenAI key", r"sk-(?:proj|svcacct|admin)-[\w-]{32,}"),
-    ("Google API key", r"AIza[\w-]{35}"),
-    ("Google client secret", r"GOCSPX-[\w-]{28}"),
-    ("Hugging Face token", r"hf_[A-Za-z0-9]{34}"),
-    ("GitHub token", r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
-    ("npm token", r"npm_[A-Za-z0-9]{36}"),
-    ("Groq key", r"gsk_[A-Za-z0-9]{52}"),
-    ("xAI key", r"xai-[A-Za-z0-9]{80}"),
-    ("Replicate token", r"r8_[A-Za-z0-9]{37}"),
-    ("DigitalOcean token", r"do[por]_v1_[0-9a-f]{64}"),
-    ("Shopify token", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
-    ("Databricks token", r"dapi[0-9a-f]{32}"),
-    ("Linear key", r"lin_api_[A-Za-z0-9]{40}"),
-    (_BEARER, r"[Bb]earer +[\w.~+/-]{32,200}=*"),
-)
-"""Keys that begin with a prefix of their vendor's own, with the length and letters it documents; those that the
-detectors of the package do not know."""
-
-_VENDOR = re.compile(
-    "|".join(rf"(?<![\w-])(?P<v{place}>{one})(?![\w-])" for place, (_, one) in enumerate(_VENDORS))
-)
-
-VENDOR_ENTROPY: Final = 3.5
-"""Bits a character of a key with a prefix: placeholders (`xxxx`, `your_key_here`) stay below it."""
-
-_TOLD = re.compile(
-    r"(?i)\b(?:password|passphrase|passcode|passwort|contraseña|mot de passe|pwd|secret key|api[ -]?key|access key)\b"
-    r"[^.\n:=]{0,30}?(?:\b(?:is|was|ist|es|est)\b:?|[:=]) *[\"'`]?([^\s\"'`]{8,64})"
-)
-"""As people say it: `my password is ...`."""
-
-_NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
-"""Words and years with separators: `prod/db-main-2024` is what something is called."""
-
-_MEASURE = re.compile(r"\d+[a-z]+|[a-z]+\d{1,2}|[a-z]+\d[a-z]+")
-"""Lower-case words with a number at them (`3600seconds`, `step2`); told in a sentence it is no secret."""
-
-_GATE = re.compile(r"[\w+/=.:\-]{13,}|PRIVATE KEY|PuTTY-User-Key|://[^\s/]{0,100}@")
-_KEYWORD = re.compile(
-    r"(?i)(?:passw|pwd|secret|_?key|db_?pass|contrase)\w{0,20}[\"'\]]{0,2}\s{0,3}(?::=|[:=])"
-)
-_PLACEHOLDER = re.compile(
-    r"(?i)example|sample|placeholder|changeme|change[-_]me|your[-_ ]|my[-_]?(?:password|secret|token|key)|dummy|"
-    r"redacted|masked|xxxx|\*\*\*|\.\.\.|<[^>]*>|\$\{|\{\{|%\(|todo|fixme|(?:^|[_-])(?:password|passwd|secret)\d{0,3}$|"
-    r"^(?:pass|password|passwd|pw|secret|user|token|admin|root|postgres|test|guest|key)\d{0,4}$"
-)
-_CODE = re.compile(r"[()\[\]{}]|^[\w.]+\.[a-z_]+$|^/|^[a-z]+://|^(?:os|env|self|process|config)\.|\s")
+_AWS: Final = "AWS key"
+_NAMES = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
+"""Words and numbers with separators: `Bearer prod-db-main-2024-backup-node` is what something is called."""
 
 
-_PRIVATE_KEY: Final = "Private Key"
-_BESIDE: Final = "Password or key beside its name"
-_BASIC_AUTH: Final = "Basic Auth Credentials"
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One secret in a text: its first character, the one after its last, and what it is."""
 
-
-class _Plugin(Protocol):
-    secret_type: str
-
-    def analyze_string(self, string: str, **options: Any) -> Iterable[str]: ...
-
-
-Scanner = Callable[[str], str]
-_scanner: list[Scanner] = []
+    start: int
+    end: int
+    kind: str
 
 
 def available() -> bool:
-    """Whether the detector is installed; does not import it."""
-    return importlib.util.find_spec("detect_secrets") is not None
+    """Whether the formats of vendors can be looked for here; does not import what knows them."""
+    return importlib.util.find_spec("kingfisher_sdk") is not None
 
 
-def secret_kinds(text: str) -> str:
-    """What kind of secret a text seems to hold; empty for none.
-
-    Raises:
-        ImportError: the detector is not installed.
-    """
+def find_secrets(text: str) -> list[Secret]:
+    """The secrets in the first `SCANNED_CHARS` characters of a text, in their order; none overlaps another."""
     text = text[:SCANNED_CHARS]
-    if not _GATE.search(text) and not _KEYWORD.search(text) and not _TOLD.search(text):
-        return ""
-    if not _scanner:
-        _scanner.append(_load())
-    return _scanner[0](text)
+    places = [Secret(*place) for place in told_secrets(text)]
+    places += _by_form(text)
+    if available() and (_PEM in text or any(map(_has_digit, _COULD_BE_A_KEY.findall(text)))):
+        places += _by_format(text)
+    found: list[Secret] = []
+    for place in sorted(places, key=lambda one: (one.start, -one.end)):
+        if found and place.start < found[-1].end:
+            if place.end > found[-1].end:
+                found[-1] = Secret(found[-1].start, place.end, found[-1].kind)
+        else:
+            found.append(place)
+    return found
 
 
+def redact(text: str) -> str:
+    """The text with each secret replaced by what it is: `[redacted: github-pat]`."""
+    kept: list[str] = []
+    behind = 0
+    for secret in find_secrets(text):
+        kept += (text[behind : secret.start], f"[redacted: {secret.kind}]")
+        behind = secret.end
+    return "".join((*kept, text[behind:]))
+
+
+def _has_digit(run: str) -> bool:
+    return any(map(str.isdigit, run))
+
+
+def _by_form(text: str) -> Iterator[Secret]:
+    for kind, begins, pattern, is_word in _PATTERNS:
+        start = text.find(begins)
+        while start >= 0:
+            match = pattern.match(text, start)
+            preceded = is_word and kind != _BEARER and text[start - 1 : start].isalnum()
+            if match and not preceded:
+                value = match[0].split()[-1]
+                begin = match.end() - len(value) if is_word else max(0, start - 32)
+                named = kind == _BEARER and _NAMES.fullmatch(value)
+                if not is_placeholder(value) and not named and (not is_word or _is_mixed(value)):
+                    yield Secret(begin, match.end(), kind)
+            start = text.find(begins, start + 1)
+    for begins in ("AKIA", "ASIA"):
+        start = text.find(begins)
+        while start >= 0:
+            if (match := _AWS_ID.match(text, start)) and not is_placeholder(match[0]):
+                yield Secret(match.start(), match.end(), _AWS)
+                around = max(0, start - AWS_PAIR_CHARS)
+                for secret in _AWS_SECRET.finditer(text, around, match.end() + AWS_PAIR_CHARS):
+                    if _is_mixed(secret[0]) and not is_placeholder(secret[0]):
+                        yield Secret(secret.start(), secret.end(), _AWS)
+            start = text.find(begins, start + 1)
+
+
+def _is_mixed(value: str) -> bool:
+    kinds = (str.isdigit, str.isupper, str.islower)
+    return sum(any(map(kind, value)) for kind in kinds) >= 2
+
+
+def _by_format(text: str) -> Iterable[Secret]:
+    raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, so that places stay where they are
+    for kind, start, end in _scanner()(raw):
+        begin = len(raw[:start].decode("utf-8", "replace"))
+        found = text[begin : begin + len(raw[start:end].decode("utf-8", "replace"))]
+        if not is_placeholder(found):
+            yield Secret(begin, begin + len(found), kind)
+
+
+Scanner = Callable[[bytes], "list[tuple[str, int, int]]"]
+_loading = threading.Lock()
+
+
+def _scanner() -> Scanner:
+    with _loading:  # two threads would each take seconds the first time
+        return _load()
+
+
+@functools.cache
 def _load() -> Scanner:
-    def module(name: str) -> Any:
-        return importlib.import_module(f"detect_secrets.{name}")
+    import kingfisher_sdk
 
-    plugins = [cast("_Plugin", getattr(module(f"plugins.{name}"), kind)()) for name, kind in _PLUGINS]
-    npm = cast("_Plugin", module("plugins.npm").NpmDetector())
-    keyword_module = module("plugins.keyword")
-    keyword = cast("_Plugin", keyword_module.KeywordDetector())
-    config_patterns = keyword_module.CONFIG_DENYLIST_REGEX_TO_GROUP
-    heuristics = module("filters.heuristic")
-    doubts: list[Callable[[str], bool]] = [
-        heuristics.is_sequential_string,
-        heuristics.is_templated_secret,
-        heuristics.is_potential_uuid,
-    ]
+    scanner = kingfisher_sdk.Scanner(kingfisher_sdk.Rules())
 
-    def is_real(value: str) -> bool:
-        return not _PLACEHOLDER.search(value) and not any(doubt(value) for doubt in doubts)
-
-    def scan(text: str) -> str:
-        text = _BLANKS.sub("   ", _DATA.sub(" ", text))
-        lines = [line for line in text.splitlines() if len(line) <= LINE_CHARS]
-        if _GATE.search(text):
-            # This one looks from every double slash to the end of its line.
-            if _NPM_HINT in text and any(
-                _NPM_HINT in line and any(npm.analyze_string(line)) for line in lines
-            ):
-                return npm.secret_type
-            for match in _VENDOR.finditer(text):
-                kind, value = _VENDORS[int((match.lastgroup or "v0")[1:])][0], match[0].split()[-1]
-                named = kind == _BEARER and _NAMELIKE.fullmatch(value)
-                if _entropy(value) >= VENDOR_ENTROPY and not named and is_real(value):
-                    return kind
-            for plugin in plugins:
-                for value in plugin.analyze_string(text):
-                    if plugin.secret_type == _PRIVATE_KEY or (
-                        is_real(value) and _is_mixed(value, plugin.secret_type)
-                    ):
-                        return plugin.secret_type
-        if _KEYWORD.search(text):
-            for line in lines:
-                if not _KEYWORD.search(line):
-                    continue
-                values = [
-                    *keyword.analyze_string(line),
-                    *keyword.analyze_string(line, denylist_regex_to_group=config_patterns),
-                ]
-                words = [value.split()[0].strip(",;.") for value in values if value.strip()]
-                if any(_looks_secret(word) and is_real(word) for word in words):
-                    return _BESIDE
-        for match in _TOLD.finditer(text):
-            word = match[1].rstrip(".,;:!?)")
-            if not _MEASURE.fullmatch(word) and _looks_secret(word) and is_real(word):
-                return _BESIDE
-        return ""
+    def scan(raw: bytes) -> list[tuple[str, int, int]]:
+        return [
+            (re.split(r"[./]", one.rule_id)[-1], one.location["start_offset"], one.location["end_offset"])
+            for one in scanner.scan(raw)
+            if one.visible
+        ]
 
     return scan
-
-
-def _is_mixed(value: str, kind: str) -> bool:
-    if kind == _BASIC_AUTH:
-        return len(value) >= 4
-    return len(value) < 12 or (any(map(str.isdigit, value)) and any(map(str.isalpha, value)))
-
-
-def _looks_secret(value: str) -> bool:
-    if len(value) < SECRET_CHARS or len(value) > 200 or _CODE.search(value) or _NAMELIKE.fullmatch(value):
-        return False
-    if not (any(map(str.isdigit, value)) and any(map(str.isalpha, value))):
-        return False
-    return _entropy(value) >= SECRET_ENTROPY
-
-
-def _entropy(value: str) -> float:
-    counts = [value.count(letter) for letter in set(value)]
-    return -sum(count / len(value) * log2(count / len(value)) for count in counts)
 
 
 def secret_in(item: RequestWithInteractions) -> str:
@@ -237,8 +186,8 @@ def secret_in(item: RequestWithInteractions) -> str:
     for turn in item.interactions:
         for text in texts_of(turn):
             stop_if_cancelled()
-            if text and (kind := secret_kinds(text)):
-                return kind
+            if text and (found := find_secrets(text)):
+                return found[0].kind
     return ""
 
 

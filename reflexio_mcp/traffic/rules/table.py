@@ -43,12 +43,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "keys, tokens, passwords or private keys in stored text",
         "What is stored comes back in later prompts, so a key in it keeps leaking until it is deleted and replaced.",
         "Strip credentials before publishing, and replace those found.",
-        "The detectors of `detect-secrets`, without its entropy plugins and without its network checks; keys that "
-        "begin with a prefix of their vendor's own, with its length and letters (Anthropic, OpenAI, Google, Hugging "
-        "Face, GitHub, npm, Groq, xAI, Replicate, DigitalOcean, Shopify, Databricks, Linear) and bearer tokens, both "
-        "with VENDOR_ENTROPY; and passwords told in a sentence (`my password is …`). A keyword or a sentence must "
-        "come with a value that looks like a secret (SECRET_CHARS, SECRET_ENTROPY, letters and digits, not words and "
-        "years with separators), and no hit may be a placeholder.",
+        "Kingfisher's rules for the formats of some hundreds of vendors, without asking any of them; a few "
+        "formats that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, "
+        "`\"client_secret\" : \"…\"`); passwords, PINs, door codes and seed phrases told in a sentence, in some "
+        "thirty languages; passwords in commands, addresses and headers. Beside a name, a value must look made by "
+        "a machine (MACHINE_MADE_CHARS, MACHINE_MADE_ENTROPY, letters and digits, not words and numbers with "
+        "separators) or, for a password, mix kinds of letters (PASSWORD_CHARS). No hit may be a placeholder "
+        "(`your_api_key`, `ghp_xxxx`, `${TOKEN}`). The first SCANNED_CHARS characters of each text are looked at.",
         selects=True,
     ),
     Rule(

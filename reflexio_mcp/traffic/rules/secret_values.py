@@ -1,0 +1,101 @@
+"""Whether a value beside a word such as `password` or `token` is a secret, or only stands where one would."""
+
+import re
+from math import log2
+from typing import Final
+
+__all__ = ["is_machine_made", "is_password", "is_placeholder"]
+
+MACHINE_MADE_CHARS: Final = 10
+"""Shortest key or token that is told from a word, a number or a version without knowing who issued it."""
+
+MACHINE_MADE_ENTROPY: Final = 3.0
+"""Bits a character of a key or token: words and repetitions stay below it, random text lies above."""
+
+PASSWORD_CHARS: Final = 6
+"""Shortest password; what is shorter is mostly a version, a size or a name."""
+
+LONGEST: Final = 400
+
+_PLACEHOLDER = re.compile(
+    r"(?i)example|sample|placeholder|change[-_ ]?(?:me|it|this)|dummy|redacted|masked|hidden|todo|fixme"
+    r"|your[-_ ]?(?:api|key|token|secret|pass|client|own|access|auth|\w{0,12}here)"
+    r"|^(?:my|the|a|some|our|new|old|test|fake|mock|insert|replace|enter|put|use|set|get|fetch|read|load)[-_.]"
+    r"|x{4,}|\*{3,}|\.\.\.|…|<[^>]{0,100}>|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%|^\$"
+    r"|^(?:pass|password|passwd|passphrase|pw|pwd|secret|user|username|token|admin|root|postgres|test|guest|key|apikey"
+    r"|null|none|nil|true|false|undefined|string|str|int|bool|object|value|default|required|optional|env|public"
+    r"|private)\d{0,4}$"
+    r"|[-_.](?:here|placeholder|goes)$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
+)
+_CODE = re.compile(
+    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^(?:https?|ftp|file|s3|gs)://[^@]{0,400}$|::|->|=>|&&|\|\|"
+    r"|^(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
+)
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+_NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d+)(?:[-_./:+](?:[A-Za-z]+\d{0,2}|\d+))*")
+_WORDS_AND_NUMBERS = re.compile(r"(?:[A-Za-z]+|\d{1,4})(?:[-_./:](?:[A-Za-z]+|\d{1,4}))+")
+_IDENTIFIER = re.compile(r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,3}|[A-Z]+(?:_[A-Z]+)*\d{0,2}")
+_SEPARATOR = re.compile(r"[-_./:+]")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
+_MEASURE = re.compile(
+    r"(?i)\d+(?:[.,:x-]\d+)*(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]{5,}\d[a-z]{3,}|v?\d+(?:\.\d+)+\w*"
+    r"|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]+@[\w-]+\.[\w.-]+|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
+)
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value only shows where a secret belongs: `your_api_key`, `xxxx`, `${TOKEN}`."""
+    low = value.lower()
+    return (
+        bool(_PLACEHOLDER.search(value)) or (len(low) > 5 and len(set(low)) <= 3) or low[:8] in _ALPHABET[:16]
+    )
+
+
+def is_machine_made(value: str) -> bool:
+    """Whether a value looks generated: a key or a token and no name, path, word or number."""
+    if not MACHINE_MADE_CHARS <= len(value) <= LONGEST or _CODE.search(value) or is_placeholder(value):
+        return False
+    if _DOTTED.fullmatch(value) and max(map(len, value.split("."))) <= 20:
+        return False
+    has_digits, has_letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
+    if not (has_digits and has_letters):
+        return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not _NAMELIKE.fullmatch(value)
+    if _IDENTIFIER.fullmatch(value):
+        return False
+    if _HEX.fullmatch(value):
+        return len(value) >= 16 and _entropy(value) >= 2.6
+    if _UUID.fullmatch(value):
+        return True
+    if _NAMELIKE.fullmatch(value) and all(
+        len(part) < 12 or _IDENTIFIER.fullmatch(part) for part in _SEPARATOR.split(value)
+    ):
+        return False
+    return _entropy(value) >= MACHINE_MADE_ENTROPY
+
+
+def is_password(value: str, *, kinds: int = 2) -> bool:
+    """Whether a value looks like a password that a person chose.
+
+    Args:
+        kinds: how many of lower-case letters, capitals, digits and other characters it must have at least.
+    """
+    if not PASSWORD_CHARS <= len(value) <= 80 or _CODE.search(value) or is_placeholder(value):
+        return False
+    if any(look.fullmatch(value) for look in (_DOTTED, _MEASURE, _UUID)) or not any(map(str.isalpha, value)):
+        return False
+    has = (
+        any(map(str.islower, value)),
+        any(map(str.isupper, value)),
+        any(map(str.isdigit, value)),
+        any(not letter.isalnum() and letter not in "-_./:,'" for letter in value),
+    )
+    if sum(has) < kinds:
+        return False
+    return sum(has) >= 3 or (has[2] and not _WORDS_AND_NUMBERS.fullmatch(value))
+
+
+def _entropy(value: str) -> float:
+    counts = [value.count(letter) for letter in set(value)]
+    return -sum(count / len(value) * log2(count / len(value)) for count in counts)

@@ -1,0 +1,351 @@
+"""Secrets that no vendor's prefix gives away: told in a sentence, set beside their name, given to a command.
+
+Each look finds the words first with plain searches, then matches one bounded pattern at each of them, so that it
+takes time linear in the text.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from reflexio_mcp.traffic.rules.secret_values import is_machine_made, is_password, is_placeholder
+
+__all__ = ["Place", "told_secrets"]
+
+Place = tuple[int, int, str]
+"""First character, the one after the last, and the kind."""
+
+TOLD: Final = "password in a sentence"
+KEY: Final = "password or key beside its name"
+CODE: Final = "PIN or door code"
+SEED: Final = "seed phrase"
+BACKUP: Final = "backup codes"
+BASIC: Final = "Basic auth"
+IN_URL: Final = "password in a URL"
+COMMAND: Final = "password in a command"
+JWT: Final = "JSON web token"
+
+
+def told_secrets(text: str) -> Iterator[Place]:
+    """The secrets that a text tells; places may overlap."""
+    # The one letter whose lower case is longer than itself would shift every place behind it.
+    text = text.replace("\u0130", "I")
+    low = text.lower()
+    yield from _beside_names(text, low)
+    yield from _in_sentences(text, low)
+    yield from _codes(text, low)
+    yield from _phrases(text, low)
+    yield from _in_commands(text, low)
+
+
+def _ends(low: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Where words of `_PASSWORDS` and its like begin and end; `~` at one's end allows an ending of its own."""
+    for word in words:
+        stem = word.rstrip("~")
+        inflected, whole = word != stem, stem.isascii() or (stem[0].isalpha() and ord(stem[0]) < 0x590)
+        start = low.find(stem)
+        while start >= 0:
+            end = start + len(stem)
+            before = low[start - 1 : start]
+            if not whole or (not (before.isalnum() and len(stem) < 8) and before not in (":", "/", "@")):
+                if inflected:
+                    limit = end + 5
+                    while end < limit and low[end : end + 1].isalpha():
+                        end += 1
+                if not whole or not (low[end : end + 1].isalnum() or low[end : end + 1] == "_"):
+                    yield start, end
+            start = low.find(stem, start + 1)
+
+
+def _words(listed: str) -> tuple[str, ...]:
+    return tuple(" ".join(word.split()) for word in listed.split(";"))
+
+
+# --- beside its name: `JIRA_API_TOKEN=…`, `"client_secret" : "…"`, `password: …`
+
+_NAMES: Final = (
+    "pass",
+    "pw",
+    "pasw",
+    "secret",
+    "token",
+    "key",
+    "auth",
+    "cred",
+    "contrase",
+    "senha",
+    "haslo",
+    "heslo",
+)
+_ASSIGNED = re.compile(
+    r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["'`]),)"""
+    r"""[ \t\r\n]{0,8}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
+    r"""((?:[^\s"'`<>,;\\|]|\\_){6,200})"""
+)
+_NO_SECRET_NAME = re.compile(
+    r"(?i)credentials?_?-?id|pub(?:lic)?[ _-]?key|signature|author|monkey|turkey|tokeni[sz]|secretary|compass|bypass"
+    r"|key[ _-]?(?:board|stone|note|word|frame|hole|pad|stores?|paths?|files?|names?|ids?|types?|size|len"
+    r"|length|code|usage"
+    r"|events?|down|up|press|hash|fingerprint|index|idx|chain|space|map|pair|alias|ring|ref|vault)(?![a-z])"
+    r"|(?:primary|foreign|cache|sort|partition|object|row|dict|map|index|hot|shortcut|i18n|translation|message|event"
+    r"|registry|answer|lookup|group|idempotency|s3|storage|etag|column|config|session)[ _-]?key"
+    r"|keying|max[_ ]?tokens|token[_ ]?(?:count|limit|type|usage|ur[li]|endpoint|ids?)(?![a-z])"
+    r"|pass(?:enger|ive|age|ed|ing|port)|authori[tz]|authentic|secret[_-]?(?:name|id|arn|ref|length|type|path|manager)"
+)
+_INSIDE_A_WORD = re.compile(r"pwd?[a-z]")
+_PASSWORD_NAME = re.compile(r"pass|pwd|pw(?![a-z])|pasw|contrase|senha|haslo|heslo")
+_CLOSERS: Final = ".)]}?!:*"
+
+
+def _beside_names(text: str, low: str) -> Iterator[Place]:
+    behind = 0
+    for start in sorted(_found(low, _NAMES)):
+        if (
+            start < behind
+            or _INSIDE_A_WORD.match(low, start)
+            or not (match := _ASSIGNED.match(text, start + 2))
+        ):
+            continue
+        value = match[1].rstrip(_CLOSERS)
+        name = re.split(r"[\n,;{(]", text[max(0, start - 30) : match.start(1) - 1])[-1]
+        if _NO_SECRET_NAME.search(name):
+            continue
+        plain = value.replace("\\_", "_")
+        if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
+            behind = match.start(1) + len(value)
+            yield match.start(1), behind, KEY
+
+
+def _found(low: str, words: Iterable[str]) -> Iterator[int]:
+    for word in words:
+        start = low.find(word)
+        while start >= 0:
+            yield start
+            start = low.find(word, start + 1)
+
+
+# --- in a sentence: `my password is …`, in the languages people write to assistants in
+
+_PASSWORDS: Final = _words(
+    """
+    password; passwords; pass word; passphrase; pass phrase; passcode; pwd; pw; passwort; kennwort~;
+    zugangsdaten; mot de passe; mots de passe; mdp; contraseña~; contrasena~; clave; senha;
+    palavra-passe; palavra passe; parola; parolă; parola~; wachtwoord; hasło; hasła; haslo; lösenord~;
+    losenord~; adgangskode~; passord~; kodeord~; şifre~; sifre~; heslo; hesla; salasana~; jelszó~;
+    jelsz~; mật khẩu; mat khau; kata sandi~; geslo; lozinka; slaptažod~; parool; wi-fi key; wifi key;
+    wifi code; network key; wlan-schlüssel; wifi-schlüssel; clé wifi; clé du wifi; chiave wifi; chiave
+    del wifi; clave del wifi; парол~; κωδικ~; συνθηματικ~; パスワード;
+    暗証番号; 密码; 密碼; 口令; 비밀번호; 암호; كلمة
+    المرور; كلمة السر; كلمة سر; كلمة مرور; סיסמ~; पासवर्ड; รหัสผ่าน
+    """
+)
+_KEYS: Final = (
+    "pass",
+    "login",
+    "token",
+    "api key",
+    "api keys",
+    "access key",
+    "secret key",
+    "key",
+    "apikey",
+    "credentials",
+)
+_IS: Final = (
+    r"(?:(?<!\w)(?:is|was|to|be|are|it['’]?s|ist|lautet|war|est|c['’]est|était|es|era|è|é|e|jest|ä?r|är|er|je|on|este"
+    r"|adalah|là|la|είναι|это)(?!\w)|['’]s(?!\w)|[:=：]|[–—-](?=\s)|は|是|為|为|는|은|हैं?|هي|هو|היא|הוא|คือ)"
+)
+_QUOTE: Final = "\"'`“”„«»「」‘’*"
+_AFTER = re.compile(
+    rf"(?:[^.\n?!;:=：]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([!-~]{{4,64}})"
+)
+_DIRECT = re.compile(rf"[ \t:]{{0,3}}[{_QUOTE}]{{0,3}}([^=<>\s-][!-~]{{5,63}})")
+_PAIR = re.compile(r"[ \t:]{0,3}(?:is |are )?[\w.@-]{2,40} ?/ ?([!-~]{6,64})")
+_AS_MY = re.compile(r"(?i)(?<!\S)([!-~]{6,64}) as (?:my|our|the|a) (?:pass ?word|pass ?phrase|pass ?code)\b")
+_QUOTED_PHRASE = re.compile(
+    rf"[^\n.?!]{{0,40}}?[{_QUOTE}]([a-zA-Z]{{2,12}}(?:[ -][a-zA-Z]{{2,12}}){{2,7}})[{_QUOTE}]"
+)
+_CODE_BEHIND: Final = {2: ("(", "_"), 3: ("(", "_", "-", "=", '"', "'", ">")}
+"""What follows a word in code; `_beside_names` looks there. By the kinds of letters that a value must have."""
+_ENDING: Final = ".,;:?)]}>" + _QUOTE
+
+
+def _in_sentences(text: str, low: str) -> Iterator[Place]:
+    for words, kinds in ((_PASSWORDS, 2), (_KEYS, 3)):
+        for _, end in _ends(low, words):
+            if text[end : end + 1] in _CODE_BEHIND[kinds]:
+                continue
+            for pattern in (_AFTER, _DIRECT, _PAIR):
+                if match := pattern.match(text, end):
+                    value = match[1].rstrip(_ENDING)
+                    if value.endswith("!") and not any(map(str.isdigit, value)):
+                        continue
+                    needed = max(kinds, 3) if pattern is not _AFTER else kinds
+                    if is_password(value, kinds=needed) or (words is _KEYS and is_machine_made(value)):
+                        yield match.start(1), match.start(1) + len(value), TOLD
+                        break
+    for _, end in _ends(low, ("passphrase", "pass phrase")):
+        if match := _QUOTED_PHRASE.match(text, end):
+            yield match.start(1), match.end(1), TOLD
+    for start in _found(low, (" as ",)):
+        since = max(0, start - 70)
+        match = _AS_MY.match(
+            text, max(since - 1, text.rfind(" ", since, start), text.rfind("\n", since, start)) + 1
+        )
+        if match and is_password(match[1].strip(_ENDING)):
+            yield match.start(1), match.end(1), TOLD
+
+
+# --- codes of digits
+
+_PLACES: Final = "door gate alarm entry access lock garage safe entrance vault keypad lockbox building"
+_CODES: Final = (
+    *(f"{place} {what}" for place in _PLACES.split() for what in ("code", "combination", "pin")),
+    *_words(
+        """
+    pin; pins; pin code; pin-code; pincode; pin number; passcode; geheimzahl; digicode; code pin;
+    pin-kod~; türcode; tür-code; zugangscode; alarmcode; code de la porte; code d'entrée; code
+    d’entrée; code du portail; code de l'immeuble; code de l'alarme; code d'accès; código de la puerta;
+    código del portal; código de acceso; código de la alarma; clave del portal; clave de la puerta;
+    clave de la alarma; pin de la tarjeta; código da porta; código do portão; código de acesso; código
+    do alarme; pin do cartão; codice del portone; codice della porta; codice del cancello; codice di
+    accesso; codice dell'allarme; pin della carta; pin del bancomat; deurcode; toegangscode; kod do
+    drzwi; kod do bramy; kod do klatki; kod do domofonu; kod do alarmu; portkod~; dörrkod~; dørkode~;
+    kapı kodu; kapı şifresi; codul de la; ovikoodi~; kapukód~; пин-код~; пин код~; пинкод~; код от
+    двери; код от подъезда; код от домофона; код от сейфа;
+    код двери; код домофона; 暗証番号; 门禁密码; 门禁码;
+    開門密碼; 开门密码; 비밀번호; 비번; 密码; 密碼; パスワード; парол~; пароль
+    """
+    ),
+)
+_CODE_AFTER = re.compile(
+    rf"(?:[^.\n?!;:=：\d]{{0,24}}?[?]? ?{_IS}|[^.\n?!;:=：\d]{{0,10}})[ \t]{{0,3}}[{_QUOTE}]{{0,3}}"
+    r"((?:\d{1,3}-){2,4}\d{1,3}|\d[\dA-Z-]{2,10}[A-Z*#]?)(?![A-Za-z.,%/-]{0,3}\d|[A-Za-z_%])"
+)
+_COUNTED = re.compile(
+    r"(?i)[ \t]*(?:characters?|chars?|digits?|letters?|zeichen|stellen|caract[èe]res|znak|tecken|tegn|символ|文字"
+    r"|桁|位|자"
+    r"|ký tự|times|years?|mm|cm|kb|mb|bits?)"
+)
+_YEAR = re.compile(r"(?:19|20)\d\d(?:-\d{1,2}){0,2}")
+_BARE_PIN = ("pin", "pins")
+_CVV = re.compile(r"[^.\n?!\d]{0,30}?(?:is|was|[:=]) {0,3}(\d{3,4})(?!\d)")
+
+
+def _codes(text: str, low: str) -> Iterator[Place]:
+    for start, end in _ends(low, _CODES):
+        match = _CODE_AFTER.match(text, end)
+        if not match or _COUNTED.match(text, match.end(1)) or _YEAR.fullmatch(match[1]):
+            continue
+        between = text[end : match.start(1)]
+        if low[start:end] in _BARE_PIN and not (
+            (text[start:end].isupper() or "my " in low[max(0, start - 10) : start]) and between.strip()
+        ):
+            continue  # `pin 4827 of the board`
+        if sum(map(str.isdigit, match[1])) >= 4:
+            yield match.start(1), match.end(1), CODE
+    for _, end in _ends(low, ("security code", "cvv", "cvc")):
+        if "card" in low[max(0, end - 60) : end + 40] and (match := _CVV.match(text, end)):
+            yield match.start(1), match.end(1), CODE
+
+
+# --- phrases that restore a wallet or an account
+
+_SEEDS: Final = _words(
+    """
+    seed phrase; seed words; recovery phrase; mnemonic phrase; mnemonic; wallet phrase; backup phrase;
+    frase semilla; frase de recuperación; phrase de récupération; frase di recupero;
+    wiederherstellungsphrase; seed-phrase; сид-фраз~; сид фраз~; 助记词; シードフレーズ; 시드 문구
+    """
+)
+_TWELVE_WORDS = re.compile(
+    r"[^\n]{0,40}?[:=]?\s{0,3}[\"'`“]?((?:(?:\d{1,2}[.)] ?)?[a-z]{3,8}(?:, ?|[ \n]{1,3})){11,23}[a-z]{3,8})\b"
+)
+_SENTENCE: Final = frozenset(
+    _words(
+        """
+        the; and; you; your; that; this; with; must; never; not; are; for; was; were; have; has; from; they; which;
+        what; when; words; word; phrase; consists; should; share; anybody; keep; safe; store; write; down; where
+        """
+    )
+)
+"""Words of ordinary sentences, which no such phrase consists of."""
+_BACKUP_CODES = re.compile(r"[^\n]{0,20}?((?:[0-9a-z]{4,5}-[0-9a-z]{4,5}[ ,\n]{0,3}){2,20})")
+
+
+def _phrases(text: str, low: str) -> Iterator[Place]:
+    for _, end in _ends(low, _SEEDS):
+        if (match := _TWELVE_WORDS.match(text, end)) and not _SENTENCE & set(re.findall(r"[a-z]+", match[1])):
+            yield match.start(1), match.end(1), SEED
+    for _, end in _ends(low, ("backup codes", "backup code", "recovery codes", "recovery code", "2fa codes")):
+        if (match := _BACKUP_CODES.match(text, end)) and sum(map(str.isdigit, match[1])) >= 6:
+            yield match.start(1), match.end(1), BACKUP
+
+
+# --- in commands, headers, addresses and tokens
+
+_USERINFO = re.compile(r"://[^\s:/@\"'<>]{0,80}:([^\s/@\"'<>]{3,100})@[\w.\[-]")
+_BASIC_HEADER = re.compile(r"basic ([A-Za-z0-9+/]{8,200}={0,2})(?![A-Za-z0-9+/=])", re.IGNORECASE)
+_PLAIN_PAIR = re.compile(r"[!-~]{1,60}:[!-~]{3,80}")
+_COMMANDS: Final = (
+    (
+        "curl",
+        re.compile(
+            r"curl\b[^\n]{0,120}? (?:-u|--user)[ =]?[\"']?[^\s:\"']{1,60}:([^\s\"']{3,80})", re.IGNORECASE
+        ),
+    ),
+    ("mysql", re.compile(r"mysql(?:dump)?\b[^\n]{0,80}? -p([^\s-]\S{4,60})", re.IGNORECASE)),
+    ("sshpass", re.compile(r"sshpass -p ?[\"']?([^\s\"']{4,60})", re.IGNORECASE)),
+    ("docker login", re.compile(r"docker login\b[^\n]{0,80}? -p (\S{6,200})", re.IGNORECASE)),
+    (
+        "--",
+        re.compile(
+            r"--(?:password|passwd|token|secret|api-key)[ =][\"']?([^\s\"'-][^\s\"']{5,200})", re.IGNORECASE
+        ),
+    ),
+    ("identified by", re.compile(r"identified by [\\\"'`]{0,3}([^\s\"'`\\;]{6,80})", re.IGNORECASE)),
+    ("password ", re.compile(r"password [\\]?[\"'`]([^\s\"'`\\]{6,80})[\\]?[\"'`]", re.IGNORECASE)),
+    ("#define ", re.compile(r"#define \w{0,40}pass\w{0,40} \"([^\s\"]{6,80})\"", re.IGNORECASE)),
+)
+_JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}(?:\.[\w-]{10,1000})?")
+
+
+def _in_commands(text: str, low: str) -> Iterator[Place]:
+    for start in _found(low, ("://",)):
+        match = _USERINFO.match(text, start)
+        if (
+            match
+            and len(match[1]) >= 4
+            and not match[1].startswith(("$", "{"))
+            and not is_placeholder(match[1])
+        ):
+            yield match.start(1), match.end(1), IN_URL
+    for start in _found(low, ("basic ",)):
+        if (match := _BASIC_HEADER.match(text, start)) and _is_pair(match[1]):
+            yield match.start(1), match.end(1), BASIC
+    for word, pattern in _COMMANDS:
+        for start in _found(low, (word,)):
+            match = pattern.match(text, start)
+            if match and _is_given(match[1]):
+                yield match.start(1), match.end(1), COMMAND
+    for start in _found(text, ("eyJ",)):
+        if match := _JWT.match(text, start):
+            yield match.start(), match.end(), JWT
+
+
+def _is_given(value: str) -> bool:
+    return (
+        not is_placeholder(value)
+        and not value.startswith(("$", "{", "<"))
+        and (any(map(str.isdigit, value)) or not value.isalpha())
+    )
+
+
+def _is_pair(encoded: str) -> bool:
+    try:
+        pair = base64.b64decode(encoded + "=" * (-len(encoded) % 4)).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    return bool(_PLAIN_PAIR.fullmatch(pair)) and not is_placeholder(pair.partition(":")[2])

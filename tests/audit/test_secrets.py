@@ -1,0 +1,127 @@
+"""What counts as a secret, where in the text it is, and what only looks like one."""
+
+import base64
+
+import pytest
+
+from reflexio_mcp.traffic.rules import secrets
+from reflexio_mcp.traffic.rules.secrets import find_secrets, redact
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My wifi password is Sonnenblume42, please remember it.",
+        "can you remember that my PIN is 4827?",
+        "the door code is 7719#",
+        "our safe combination is 32-7-18-4",
+        "my seed phrase is ocean velvet tiger lamp orbit quiz maple drift cactus royal senior hover",
+        "I use hunter2hunter as my password everywhere",
+        "Passphrase for the ssh key is “four blue horses sing”",
+        "Das Kennwort für den Laptop lautet Tr3ppenhaus",
+        "Le mot de passe du wifi est Tournesol88!",
+        "mi contraseña es perro!Loco9",
+        "la mia password è Gattino_77x",
+        "minha senha é cachorro99!",
+        "mijn wachtwoord is Zonnebloem_31",
+        "Hasło do wifi to Slonecznik!44",
+        "Lösenordet till wifi är Solros#88",
+        "Wifi şifresi Aycicegi!34",
+        "Пароль от вайфая: Podsolnuh!7",
+        "код от двери 3390",
+        "Wi-Fiのパスワードは Himawari#2024 です",
+        "暗証番号は4821です",
+        "我的密码是abc_Panda77",
+        "와이파이 비밀번호는 haebaragi!22 입니다",
+        "كلمة المرور هي Shams!2024",
+        "mật khẩu wifi là HoaHuong_9",
+    ],
+)
+def test_what_people_tell_is_found(text: str) -> None:
+    assert find_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "JIRA_API_TOKEN=" + "fQ82mzLwP01xKc93Vt",
+        "JIRA\\_API\\_TOKEN=" + "fQ82mzLwP01xKc93Vt",
+        '"client_secret" : "' + 'p0Lm93kxQvTt82bW"',
+        "curl -u deploy:Mn83kkPq https://ci.example.net/job",
+        "Authorization: Basic " + base64.b64encode(b"deploy:Mn83kkPq").decode(),
+        "postgres://app:k1wiFru1t@db.internal:5432/shop",
+        "ALTER USER app WITH PASSWORD 'gr4nIte_Rock'",
+        "sshpass -p 'Riv3rBend' ssh ops@10.0.0.8",
+        "the pair is AKIA" + "Z5LX7QPN3JMU2KHT and 9wQzL0vXcR2bT7uYpK4m" + "N8sJ1dF6gH3aEeWqZxVb, thanks",
+        "xapp-" + "1-A02B3C4D5E6-1234567890123-" + "0123456789abcdef" * 4,
+    ],
+)
+def test_what_people_paste_is_found(text: str) -> None:
+    assert find_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ghp_" + "x" * 36,
+        "apiKey: items.key",
+        "X-Api-Key:",
+        "export OPENAI_API_KEY=$OPENAI_API_KEY",
+        "set API_KEY=your_api_key_here in the .env file",
+        "token: ${{ secrets.GITHUB_TOKEN }}",
+        'password = os.environ["DB_PASSWORD"]',
+        "The password is incorrect, says the page.",
+        "My password must have 8 characters and 1 digit.",
+        "Is Password123 a good password?",
+        "The access token expires after 3600seconds",
+        "connect pin 4827 of the FPGA",
+        "error code is 40123",
+        "the zip code is 94107",
+        "Das Passwort ist falsch",
+        "la clave es practicar 30minutos al día",
+        "密码至少需要8位",
+        "비밀번호는 8자 이상이어야 합니다",
+        "keyVaultToStoreSecrets: team-qat-1208358310",
+        "commit 3f2a9c1d8e7b6a5f4e3d2c1b0a9f8e7d6c5b4a39 broke the auth",
+        "postgres://user:password@localhost:5432/db",
+        "Authorization: Bearer <token>",
+    ],
+)
+def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
+    assert not find_secrets(text)
+
+
+def test_redacting_leaves_everything_but_the_secrets() -> None:
+    key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    text = f"İ 🌻 first {key}, then my password is Tr0ub4dor&3x9 and {key}\ud800."
+    said = redact(text)
+    assert key not in said
+    assert "Tr0ub4dor" not in said
+    assert said.startswith("İ 🌻 first [redacted: github-pat], then my password is [redacted: ")
+    assert said.endswith("and [redacted: github-pat]\ud800.")
+
+
+def test_a_text_without_secrets_is_given_back_as_it_is() -> None:
+    text = "The tomatoes need water 2 times a day; see https://example.org/garden-plan-2024/overview."
+    assert redact(text) == text
+
+
+def test_places_do_not_overlap_and_are_in_order() -> None:
+    places = find_secrets(
+        "password=ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8 --password hT7kQ2mZ9xWp4sLe"
+    )
+    assert len(places) == 2
+    assert places[0].end <= places[1].start
+
+
+def test_without_the_formats_of_vendors_the_rest_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "available", lambda: False)
+    assert find_secrets("my password is Tr0ub4dor&3x9")
+
+
+def test_what_holds_no_key_does_not_load_the_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> object:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(secrets, "_scanner", load)
+    assert not find_secrets("The tomatoes need water 2 times a day, says my neighbour.")
