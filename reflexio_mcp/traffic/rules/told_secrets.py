@@ -49,7 +49,7 @@ def _ends(low: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
         while start >= 0:
             end = start + len(stem)
             before = low[start - 1 : start]
-            if not whole or (not (before.isalnum() and len(stem) < 8) and before not in (":", "/", "@")):
+            if not whole or (not (before.isalnum() and len(stem) < 8) and before not in (":", "/", "@", "_")):
                 if inflected:
                     limit = end + 5
                     while end < limit and low[end : end + 1].isalpha():
