@@ -39,7 +39,7 @@ _SEPARATOR = re.compile(r"[-_./:+]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _MEASURE = re.compile(
-    r"(?i)\d+(?:[.,:x-]\d+)*(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]{5,}\d[a-z]{3,}|v?\d+(?:\.\d+)+\w*"
+    r"(?i)\d+(?:[.,:x-]\d+)*(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d+(?:\.\d+)+\w*"
     r"|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]+@[\w-]+\.[\w.-]+|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
 )
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
