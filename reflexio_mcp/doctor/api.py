@@ -8,7 +8,6 @@ from typing import Final
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.doctor.case import Case
-from reflexio_mcp.doctor.network import EMBEDDED
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import (
@@ -27,15 +26,21 @@ from reflexio_mcp.rest.errors import (
 from reflexio_mcp.rest.limits import PUBLISHES_PER_MINUTE
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 
-__all__ = ["check_api", "check_clock", "check_identity", "check_rate", "check_version", "check_writing"]
+__all__ = [
+    "check_api",
+    "check_clock",
+    "check_identity",
+    "check_rate",
+    "check_version",
+    "check_writing",
+    "problem",
+]
 
 KNOWN_VERSION: Final = (0, 2, 32)
 """The server that this version was measured against."""
 
 SKEW_SECONDS: Final = 60
 """A difference that ages such as `7d` begin to show; ten times as much selects wrong requests."""
-
-_KEY_HIDDEN: Final = "the key is known to the client alone"
 
 _NAMES: Final[dict[type[ReflexioError], str]] = {
     NotTheApi: "not-the-api",
@@ -55,7 +60,7 @@ def _client(case: Case) -> ReflexioClient:
     return ReflexioClient(settings.base_url, api_key=settings.api_key or None, timeout=case.seconds)
 
 
-def _problem(case: Case, error: ReflexioError) -> Finding:
+def problem(case: Case, error: ReflexioError) -> Finding:
     """A failed call as a finding."""
     if isinstance(error, NotAuthorized):
         if "User-Agent" in error.detail:
@@ -72,36 +77,16 @@ def _problem(case: Case, error: ReflexioError) -> Finding:
 
 async def check_api(case: Case) -> list[Finding]:
     """Is it the API at all: its health route answers as it should."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
-    try:
-        async with _client(case) as client:
-            await client.health()
-    except ReflexioError as error:
-        return [_problem(case, error)]
+    async with _client(case) as client:
+        await client.health()
     return [ok(f"{case.settings.base_url} is a Reflexio API")]
 
 
 async def check_identity(case: Case) -> list[Finding]:
     """Does it take the User-Agent and the key, and whose data do they reach."""
-    user_id = case.settings.user_id
-    if case.settings.embedded:
-        return [
-            ok(
-                f"this server is confined to the user {user_id}"
-                if user_id
-                else "every user of the store is visible"
-            )
-        ]
-    if case.key_unknown:
-        return [skipped(_KEY_HIDDEN)]
-    try:
-        async with _client(case) as client:
-            me = await client.whoami()
-    except ReflexioError as error:
-        return [_problem(case, error)]
-    who = f"confined to the user {user_id}" if user_id else "every user is visible"
-    found = [ok(f"accepted as {me.org_id or 'the only organisation'}; {who}")]
+    async with _client(case) as client:
+        me = await client.whoami()
+    found = [ok(f"accepted as {me.org_id or 'the only organisation'}")]
     if not me.storage_configured:
         found.append(failure("storage-not-configured", "the server has no storage yet"))
     return found
@@ -109,17 +94,11 @@ async def check_identity(case: Case) -> list[Finding]:
 
 async def check_version(case: Case) -> list[Finding]:
     """Which version is it, and do we know it."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
-    if case.key_unknown:
-        return [skipped(_KEY_HIDDEN)]
     try:
         async with _client(case) as client:
             said = (await client.version()).server_version
     except NotTheApi:
         return [note("the server does not tell its version", "version-unknown")]
-    except ReflexioError as error:
-        return [_problem(case, error)]
     found = re.match(r"(\d+)\.(\d+)\.(\d+)(.*)", said)
     # A server that is not installed from a release says 0.0.0-dev, and so does the released one.
     if not found or "dev" in found.group(4) or said.startswith("0.0.0"):
@@ -129,27 +108,17 @@ async def check_version(case: Case) -> list[Finding]:
     known = ".".join(map(str, KNOWN_VERSION))
     if version < KNOWN_VERSION:
         return [
-            warning(
-                "server-older",
-                f"the server has version {said}, older than {known}, the oldest that is tested",
-            )
+            warning("server-older", f"the server has version {said}, older than {known}, the oldest tested")
         ]
     if version[:2] > KNOWN_VERSION[:2]:
-        return [note(f"the server has version {said}, newer than {known}, the newest that was tested")]
+        return [note(f"the server has version {said}, newer than {known}, the newest tested")]
     return [ok(f"the server has version {said}")]
 
 
 async def check_clock(case: Case) -> list[Finding]:
     """Does the server's clock agree with this machine's."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
-    if case.key_unknown:
-        return [skipped(_KEY_HIDDEN)]
-    try:
-        async with _client(case) as client:
-            page = await client.get_requests(_own(case, top_k=1))
-    except ReflexioError as error:
-        return [_problem(case, error)]
+    async with _client(case) as client:
+        page = await client.get_requests(_own(case, top_k=1))
     if page.server_time is None:
         return [note("the server does not tell its time", "clock-unknown")]
     skew = round(time.time() - page.server_time)
@@ -162,15 +131,8 @@ async def check_clock(case: Case) -> list[Finding]:
 
 async def check_rate(case: Case) -> list[Finding]:
     """How much of the publishing limit the last minute has used."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
-    if case.key_unknown:
-        return [skipped(_KEY_HIDDEN)]
-    try:
-        async with _client(case) as client:
-            page = await client.get_requests(_own(case, top_k=100, start_time=int(time.time()) - 60))
-    except ReflexioError as error:
-        return [_problem(case, error)]
+    async with _client(case) as client:
+        page = await client.get_requests(_own(case, top_k=100, start_time=int(time.time()) - 60))
     used = sum(len(session.requests) for session in page.sessions)
     if used >= PUBLISHES_PER_MINUTE * 5 // 6:
         return [
@@ -206,13 +168,13 @@ async def check_writing(case: Case) -> list[Finding]:
         try:
             await client.publish(body, minted=True)
         except ReflexioError as error:
-            return [_problem(case, error)]
+            return [problem(case, error)]
         try:
             listed = await _is_there(client, body)
             await client.delete_request(body.request_id)
             left = await _is_there(client, body)
         except ReflexioError as error:
-            return [_problem(case, error), left_behind]
+            return [problem(case, error), left_behind]
     if not listed:
         return [failure("write-not-listed", "what was just stored is not listed")]
     return [left_behind] if left else [ok("published, listed, deleted, and gone")]

@@ -2,50 +2,55 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from reflexio_mcp.doctor import api, configuration, network, store
 from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.report import Finding, skipped
+from reflexio_mcp.rest.errors import ReflexioError
 
 __all__ = ["BACKEND", "REACHED", "Check", "make"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: what it is called, what it looks at, and which checks must hold for it to make sense."""
+    """One check.
+
+    Args:
+        name: what it is called.
+        looks_at: what it looks at, for the documentation.
+        run: makes it; a `ReflexioError` becomes a finding.
+        after: the checks that must hold for it to make sense.
+        needs: `network` where it does not apply to the embedded store, `key` where it also sends the key.
+    """
 
     name: str
     looks_at: str
     run: Callable[[Case], Awaitable[list[Finding]]]
     after: tuple[str, ...] = ()
+    needs: Literal["", "network", "key"] = ""
 
 
 _THERE: Final = ("configuration", "key", "proxy", "dns", "connection", "tls")
 REACHED: Final = (*_THERE, "api", "identity")
 
+# fmt: off
 BACKEND: Final = (
     Check("configuration", "every value, and where it came from", configuration.check_configuration),
-    Check("key", "the key's form, and whether one is needed", configuration.check_key, ("configuration",)),
-    Check("proxy", "which proxy is in the way", network.check_proxy, ("configuration",)),
-    Check("dns", "whether the server's name exists", network.check_dns, ("configuration",)),
-    Check("connection", "whether anything listens there", network.check_connection, ("configuration", "dns")),
-    Check("tls", "whether the certificate is trusted, and how long", network.check_tls, _THERE[:-1]),
-    Check("api", "whether what answers is the API", api.check_api, _THERE),
-    Check(
-        "identity", "whether User-Agent and key are accepted, and as whom", api.check_identity, REACHED[:-1]
-    ),
-    Check("version", "the server's version", api.check_version, REACHED),
-    Check("clock", "whether the clocks agree", api.check_clock, REACHED),
-    Check("rate", "how much of the publishing limit is used", api.check_rate, REACHED),
-    Check("store", "the embedded store's file and who can read it", store.check_store, ("configuration",)),
-    Check(
-        "written files",
-        "audit log and recovery folder: whether they can be written",
-        store.check_written_files,
-        ("configuration",),
-    ),
+    Check("key", "the key's form, and whether one is needed", configuration.check_key, _THERE[:1], "key"),
+    Check("proxy", "which proxy is in the way", network.check_proxy, _THERE[:1], "network"),
+    Check("dns", "whether the server's name exists", network.check_dns, _THERE[:1], "network"),
+    Check("connection", "whether anything listens there", network.check_connection, ("configuration", "dns"), "network"),
+    Check("tls", "whether the certificate is trusted, and how long", network.check_tls, _THERE[:-1], "network"),
+    Check("api", "whether what answers is the API", api.check_api, _THERE, "network"),
+    Check("identity", "whether User-Agent and key are accepted, and as whom", api.check_identity, REACHED[:-1], "key"),
+    Check("version", "the server's version", api.check_version, REACHED, "key"),
+    Check("clock", "whether the clocks agree", api.check_clock, REACHED, "key"),
+    Check("rate", "how much of the publishing limit is used", api.check_rate, REACHED, "key"),
+    Check("store", "the embedded store's file and who can read it", store.check_store, _THERE[:1]),
+    Check("written files", "whether audit log and recovery folder can be written", store.check_written_files, _THERE[:1]),
 )
+# fmt: on
 
 
 async def make(case: Case, checks: Sequence[Check]) -> None:
@@ -55,6 +60,13 @@ async def make(case: Case, checks: Sequence[Check]) -> None:
         in_the_way = [name for name in check.after if name in failed]
         if in_the_way:
             found = [skipped(f"not checked, because of {in_the_way[0]}")]
+        elif check.needs and case.settings.embedded:
+            found = [skipped("the embedded store needs no network and no key")]
+        elif check.needs == "key" and case.key_unknown:
+            found = [skipped("only the client knows the key")]
         else:
-            found = await check.run(case)
+            try:
+                found = await check.run(case)
+            except ReflexioError as error:
+                found = [api.problem(case, error)]
         case.report.add(replace(one, check=check.name, name=one.name or check.name) for one in found)

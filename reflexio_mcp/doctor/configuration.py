@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from reflexio_mcp.doctor.case import Case
-from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, skipped, warning
+from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, unread
 
 __all__ = ["check_configuration", "check_key", "unread_variables"]
@@ -39,7 +39,10 @@ async def check_configuration(case: Case) -> list[Finding]:
         _check_tools(case)
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
-    return found or [ok(f"{case.settings.base_url or 'the embedded store'} is the backend")]
+    who = (
+        f"confined to the user {case.settings.user_id}" if case.settings.user_id else "every user is visible"
+    )
+    return found or [ok(f"the backend is {case.settings.base_url or 'the embedded store'}; {who}")]
 
 
 def _shown(option: Option, text: str) -> str:
@@ -78,10 +81,6 @@ async def check_key(case: Case) -> list[Finding]:
     from reflexio_mcp.rest.errors import BadAddress
 
     key, url = case.settings.api_key, case.settings.base_url
-    if case.key_unknown:
-        return [skipped("the key is known to the client alone")]
-    if case.settings.embedded:
-        return [note("no key is needed for the embedded store")]
     if not key:
         if url.startswith("https://www.reflexio.ai"):
             return [failure("key-missing", "REFLEXIO_API_KEY is not set, and the hosted service needs it")]

@@ -14,10 +14,7 @@ import anyio.to_thread
 from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 
-__all__ = ["EMBEDDED", "check_connection", "check_dns", "check_proxy", "check_tls"]
-
-EMBEDDED: Final = "the embedded store needs no network"
-"""Why a check is skipped where the store is in this process."""
+__all__ = ["check_connection", "check_dns", "check_proxy", "check_tls"]
 
 SOON_DAYS: Final = 14
 """A certificate that ends sooner is worth a warning."""
@@ -47,8 +44,6 @@ def _proxy(case: Case) -> str:
 
 async def check_proxy(case: Case) -> list[Finding]:
     """Which proxy is in the way, and whether it is there."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
     proxy = _proxy(case)
     if not proxy:
         return [ok("no proxy is in the way")]
@@ -72,8 +67,6 @@ async def check_proxy(case: Case) -> list[Finding]:
 
 async def check_dns(case: Case) -> list[Finding]:
     """Does the name exist."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
     if _proxy(case):
         return [skipped("the proxy looks the name up")]
     _, host, port = _target(case)
@@ -91,8 +84,6 @@ async def check_dns(case: Case) -> list[Finding]:
 
 async def check_connection(case: Case) -> list[Finding]:
     """Does anybody listen there."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
     if _proxy(case):
         return [skipped("the proxy connects")]
     _, host, port = _target(case)
@@ -105,8 +96,6 @@ async def check_connection(case: Case) -> list[Finding]:
 
 async def check_tls(case: Case) -> list[Finding]:
     """Is the certificate one that this machine trusts, for this name, and for how long."""
-    if case.settings.embedded:
-        return [skipped(EMBEDDED)]
     scheme, host, port = _target(case)
     if scheme == "http":
         return [skipped("the address is plain http")]

@@ -18,178 +18,132 @@ class Problem(NamedTuple):
 
 _KEY_FROM_ACCOUNT: Final = "Set REFLEXIO_API_KEY to a key from your Reflexio account."
 _SERVER_LOG: Final = "Look at the Reflexio server's log."
+_NOTE: Final = "Nothing: this is a note."
+_API_ADDRESS: Final = (
+    "Set REFLEXIO_URL to the API's own address: scheme, host and port, without a page's path."
+)
 _INSTALL_AGAIN: Final = "Run `reflexio-mcp install` for this client again."
 
+# fmt: off
 PROBLEMS: Final[dict[str, Problem]] = {
     # The configuration
-    "configuration-invalid": Problem(
-        "The server refuses this value and does not start.", "Correct the value."
-    ),
+    "configuration-invalid": Problem("The server refuses this value and does not start.", "Correct the value."),
     "placeholder-not-expanded": Problem(
         "The client passed the reference on as text, because the variable is not set where it was started.",
-        "Set the variable where the client is started, or write the value itself.",
-    ),
+        "Set the variable where the client is started, or write the value itself."),
     "unknown-variable": Problem(
-        "Nothing reads this variable, so what it should set keeps its default. "
-        "A misspelt variable of this server also stops the start.",
-        "Remove it.",
-    ),
+        "Nothing reads this variable, so what it should set keeps its default. A misspelt variable of this "
+        "server also stops the start.",
+        "Remove it."),
     # The key
     "key-missing": Problem("The server answers nobody without a key.", _KEY_FROM_ACCOUNT),
     "key-refused": Problem("The key is not one of this server's, or was revoked.", _KEY_FROM_ACCOUNT),
     "key-malformed": Problem(
-        "It is sent as it is, and no key looks like that.",
-        "Set the bare key, without quotes and without Bearer.",
-    ),
+        "It is sent as it is, and no key looks like that.", "Set the bare key, without quotes and without Bearer."),
     "key-is-an-example": Problem("The key in the example was never replaced.", _KEY_FROM_ACCOUNT),
     "key-sent-in-clear": Problem("Anybody on the way can read it.", "Use an https address in REFLEXIO_URL."),
     # The way to the server
     "proxy-unreachable": Problem(
         "A *_PROXY variable names this proxy, so no call arrives.",
-        "Correct the variable, or add the server's host to NO_PROXY.",
-    ),
+        "Correct the variable, or add the server's host to NO_PROXY."),
     "proxy-for-localhost": Problem(
-        "To the proxy, localhost is the proxy's own machine.", "Add the host to NO_PROXY."
-    ),
+        "To the proxy, localhost is the proxy's own machine.", "Add the host to NO_PROXY."),
     "name-service-silent": Problem(
-        "The name service of this machine does not answer.", "Check this machine's network and VPN."
-    ),
+        "The name service of this machine does not answer.", "Check this machine's network and VPN."),
     "host-unknown": Problem(
         "REFLEXIO_URL is misspelt, or this machine has no name service now.",
-        "Open the address in a browser on this machine and correct REFLEXIO_URL.",
-    ),
+        "Open the address in a browser on this machine and correct REFLEXIO_URL."),
     "connection-refused": Problem(
-        "Nothing listens on that port.", "Start the Reflexio server, or correct the port in REFLEXIO_URL."
-    ),
+        "Nothing listens on that port.", "Start the Reflexio server, or correct the port in REFLEXIO_URL."),
     "connection-times-out": Problem(
         "A firewall drops the connection, or the machine is off.",
-        "Check the address in REFLEXIO_URL, the VPN and the firewall.",
-    ),
+        "Check the address in REFLEXIO_URL, the VPN and the firewall."),
     "tls-untrusted": Problem(
         "This machine does not know the certificate's issuer: it is a company's own, or self-signed.",
-        "Name the issuer's certificate file in SSL_CERT_FILE.",
-    ),
+        "Name the issuer's certificate file in SSL_CERT_FILE."),
     "tls-expired": Problem(
         "No call is sent to a server with an expired certificate.",
-        "Have the certificate renewed, and check this machine's clock.",
-    ),
+        "Have the certificate renewed, and check this machine's clock."),
     "tls-wrong-host": Problem(
-        "The certificate was made for another name.", "Use the certificate's name in REFLEXIO_URL."
-    ),
-    "tls-ends-soon": Problem(
-        "After that, no call works.", "Ask whoever runs the server to renew the certificate."
-    ),
+        "The certificate was made for another name.", "Use the certificate's name in REFLEXIO_URL."),
+    "tls-ends-soon": Problem("After that, no call works.", "Ask whoever runs the server to renew the certificate."),
     "tls-not-spoken": Problem(
-        "A plain http server listens there.", "Write http:// in REFLEXIO_URL, or use the port that has TLS."
-    ),
+        "A plain http server listens there.", "Write http:// in REFLEXIO_URL, or use the port that has TLS."),
     "tls-broken": Problem(
-        "Something on the way ends the handshake.", "Look for a proxy or a firewall that inspects TLS."
-    ),
+        "Something on the way ends the handshake.", "Look for a proxy or a firewall that inspects TLS."),
     # What answers
     "address-invalid": Problem("No call can be sent to it.", "Correct REFLEXIO_URL."),
     "unreachable": Problem("No connection was made.", "Start the server, or correct REFLEXIO_URL."),
-    "no-answer-in-time": Problem(
-        "The server is overloaded, or hangs.", "Look at the server, then try again."
-    ),
+    "no-answer-in-time": Problem("The server is overloaded, or hangs.", "Look at the server, then try again."),
     "connection-broken": Problem(
         "The server, or something on the way, closed the connection before the answer was complete.",
-        "Check proxies and the port: plain http to a TLS port looks like this.",
-    ),
-    "redirected": Problem(
-        "A web site answers there, not the API.",
-        "Set REFLEXIO_URL to the API's own address: scheme, host and port, without a page's path.",
-    ),
-    "not-the-api": Problem(
-        "Something else answers at that address.",
-        "Set REFLEXIO_URL to the API's own address: scheme, host and port, without a page's path.",
-    ),
+        "Check proxies and the port: plain http to a TLS port looks like this."),
+    "redirected": Problem("A web site answers there, not the API.", _API_ADDRESS),
+    "not-the-api": Problem("Something else answers at that address.", _API_ADDRESS),
     "user-agent-refused": Problem(
         "The server turns away what looks like a crawler; a proxy may have replaced the User-Agent.",
-        "Let the proxy pass the User-Agent on, or bypass it with NO_PROXY.",
-    ),
+        "Let the proxy pass the User-Agent on, or bypass it with NO_PROXY."),
     "call-refused": Problem("A plain call is refused.", "Check that the server's version fits."),
-    "rate-limited": Problem(
-        "Too many calls came from here in the last minute.", "Wait a minute and run this again."
-    ),
+    "rate-limited": Problem("Too many calls came from here in the last minute.", "Wait a minute and run this again."),
     "rate-nearly-used": Problem(
         "The server refuses further publishes for a while once the limit is reached.",
-        "Publish less often, or put several turns into one request.",
-    ),
+        "Publish less often, or put several turns into one request."),
     "storage-failed": Problem("The server runs, but its storage does not.", _SERVER_LOG),
     "storage-not-configured": Problem(
-        "What is published would go nowhere.", "Finish setting up the Reflexio server."
-    ),
+        "What is published would go nowhere.", "Finish setting up the Reflexio server."),
     "server-fault": Problem("The server failed inside.", _SERVER_LOG),
     "server-older": Problem("Calls that it does not know will fail.", "Upgrade the Reflexio server."),
     "version-unknown": Problem(
-        "The server names no released version; one installed from a package may say 0.0.0-dev.",
-        "Nothing: this is a note.",
-    ),
+        "The server names no released version; one installed from a package may say 0.0.0-dev.", _NOTE),
     "clock-skew": Problem(
         "A filter such as the last hour uses this machine's clock on times that the server's clock gave.",
-        "Let both machines set their clocks from the network.",
-    ),
-    "clock-unknown": Problem("The server does not tell its time.", "Nothing: this is a note."),
+        "Let both machines set their clocks from the network."),
+    "clock-unknown": Problem("The server does not tell its time.", _NOTE),
     # Files of this server's own
-    "store-in-memory": Problem(
-        "Nothing is kept when the server stops, as asked for.", "Nothing: this is a note."
-    ),
+    "store-in-memory": Problem("Nothing is kept when the server stops, as asked for.", _NOTE),
     "store-not-writable": Problem(
         "The store's file or its folder cannot be written.",
-        "Name another file in REFLEXIO_MCP_STORE, or change the permissions.",
-    ),
+        "Name another file in REFLEXIO_MCP_STORE, or change the permissions."),
     "store-not-readable": Problem(
         "Another program holds the file, or the folder's permissions do not allow it.",
-        "Close what uses it, and check its folder's permissions.",
-    ),
+        "Close what uses it, and check its folder's permissions."),
     "store-not-a-store": Problem(
         "It is another program's file, or damaged. It is never written to.",
-        "Name another file in REFLEXIO_MCP_STORE.",
-    ),
+        "Name another file in REFLEXIO_MCP_STORE."),
     "store-newer": Problem(
-        "This version does not know the file's layout and leaves it alone.", "Upgrade reflexio-mcp."
-    ),
+        "This version does not know the file's layout and leaves it alone.", "Upgrade reflexio-mcp."),
     "store-readable-by-others": Problem(
-        "Other users of this machine can read the conversations in it.", "Run `chmod 600` on the file."
-    ),
+        "Other users of this machine can read the conversations in it.", "Run `chmod 600` on the file."),
     "disk-nearly-full": Problem("Publishing fails once the disk is full.", "Free some space."),
     "audit-log-not-writable": Problem(
         "While the audit log cannot be written, nothing is deleted.",
-        "Name another file in REFLEXIO_MCP_AUDIT_LOG, or change the permissions.",
-    ),
+        "Name another file in REFLEXIO_MCP_AUDIT_LOG, or change the permissions."),
     "recovery-not-writable": Problem(
         "Recovery copies cannot be kept.",
-        "Name another folder in REFLEXIO_MCP_RECOVERY_DIR, or change the permissions.",
-    ),
+        "Name another folder in REFLEXIO_MCP_RECOVERY_DIR, or change the permissions."),
     # The clients
     "no-client": Problem("No client has this server yet.", "Run `reflexio-mcp install`."),
     "client-file-malformed": Problem("The client cannot read the file either.", "Correct the file."),
     "client-file-unreadable": Problem(
-        "The client's entries cannot be checked.", "Check the file and its permissions."
-    ),
+        "The client's entries cannot be checked.", "Check the file and its permissions."),
     "client-entry-foreign": Problem(
-        "It is not this server, so it was not started.", "Nothing, if that is what you want."
-    ),
+        "It is not this server, so it was not started.", "Nothing, if that is what you want."),
     "client-entry-incomplete": Problem("The client has nothing to start.", _INSTALL_AGAIN),
     "client-command-missing": Problem(
-        "The program is not there, or not on the PATH that the client has.", _INSTALL_AGAIN
-    ),
+        "The program is not there, or not on the PATH that the client has.", _INSTALL_AGAIN),
     "client-start-fails": Problem("The server starts and ends at once.", _INSTALL_AGAIN),
     "client-start-silent": Problem("The server starts and never answers.", _INSTALL_AGAIN),
     "client-key-not-set": Problem(
         "Started from this shell, the server would have no key, so the rest of the entry was not checked.",
-        "Set the variable where the client is started.",
-    ),
+        "Set the variable where the client is started."),
     "client-key-in-file": Problem(
         "This client can take the key from elsewhere.",
-        "Set REFLEXIO_API_KEY and run `reflexio-mcp install` for this client again.",
-    ),
+        "Set REFLEXIO_API_KEY and run `reflexio-mcp install` for this client again."),
     # --write
     "write-not-listed": Problem(
         "The server takes requests and does not show them: its storage lags, or is another one.",
-        "Look at the server's storage.",
-    ),
+        "Look at the server's storage."),
     "write-not-deleted": Problem(
-        "Deleting it failed, or could not be verified.", "Delete it by its id when the server works again."
-    ),
+        "Deleting it failed, or could not be verified.", "Delete it by its id when the server works again."),
 }
+# fmt: on
