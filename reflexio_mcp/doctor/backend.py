@@ -40,7 +40,7 @@ BACKEND: Final = (
     Check("key", "the key's form, and whether one is needed", configuration.check_key, _THERE[:1], "key"),
     Check("proxy", "which proxy is in the way", network.check_proxy, _THERE[:1], "network"),
     Check("dns", "whether the server's name exists", network.check_dns, _THERE[:1], "network"),
-    Check("connection", "whether anything listens there", network.check_connection, ("configuration", "dns"), "network"),
+    Check("connection", "whether anything listens", network.check_connection, ("configuration", "dns"), "network"),
     Check("tls", "whether the certificate is trusted, and how long", network.check_tls, _THERE[:-1], "network"),
     Check("api", "whether what answers is the API", api.check_api, _THERE, "network"),
     Check("identity", "whether User-Agent and key are accepted, and as whom", api.check_identity, REACHED[:-1], "key"),
@@ -48,7 +48,7 @@ BACKEND: Final = (
     Check("clock", "whether the clocks agree", api.check_clock, REACHED, "key"),
     Check("rate", "how much of the publishing limit is used", api.check_rate, REACHED, "key"),
     Check("store", "the embedded store's file and who can read it", store.check_store, _THERE[:1]),
-    Check("written files", "whether audit log and recovery folder can be written", store.check_written_files, _THERE[:1]),
+    Check("written files", "whether audit log and copies can be written", store.check_written_files, _THERE[:1]),
 )
 # fmt: on
 
