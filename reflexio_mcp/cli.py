@@ -1,156 +1,345 @@
-"""The command line."""
+"""The command line.
+
+Exit codes: 0 all went well, 1 something failed or `doctor` has warnings, 2 the command line or the configuration is
+wrong or `doctor` found a failure, 130 Ctrl-C, 141 the reader of the output went away.
+"""
+
+# PYTHON_ARGCOMPLETE_OK
 
 import argparse
+import difflib
 import logging
+import os
+import re
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
+from reflexio_mcp.look import FILTER, look
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load, unread
 
-__all__ = ["main", "parser"]
+__all__ = ["main", "parse"]
 
-TRANSPORTS = ("stdio", "http", "sse", "streamable-http")
+TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
+
+SHELLS: Final = ("bash", "zsh", "fish", "powershell")
+
+COMMANDS: Final[dict[str, dict[str, str]]] = {
+    "Set up": {
+        "install": "put this server into an MCP client",
+        "uninstall": "take it out again",
+        "doctor": "check this set-up: what is wrong, why, and what to do",
+        "demo": "show a deletion from plan to receipt, on a throw-away store",
+    },
+    "Look (nothing is changed)": {
+        "sessions": "list stored sessions",
+        "requests": "list stored requests",
+        "show": "show one stored request in full",
+        "learned": "list what was learned, and from which requests",
+        "audit": "find secrets, duplicates, test traffic and more",
+    },
+    "Serve": {
+        "serve": "serve MCP; this is also what happens without a command",
+        "tools": "list the tools that this configuration offers",
+        "completion": "print the completion script of a shell",
+    },
+}
+
+ARGUMENTS: Final = {
+    "install": "[CLIENT] ",
+    "uninstall": "[CLIENT] ",
+    "show": "REQUEST_ID ",
+    "completion": "SHELL ",
+}
+
+EXAMPLES: Final = {
+    "": "reflexio-mcp install cursor\nreflexio-mcp sessions --contains Lisbon\nreflexio-mcp doctor",
+    "install": "reflexio-mcp install                                list the clients found here\n"
+    "reflexio-mcp install cursor --url http://localhost:8061\n"
+    "REFLEXIO_API_KEY=... reflexio-mcp install vscode --user-id ada",
+    "uninstall": "reflexio-mcp uninstall cursor --dry-run",
+    "doctor": "reflexio-mcp doctor --write\nreflexio-mcp doctor --json | jq .next",
+    "demo": "reflexio-mcp demo\nreflexio-mcp demo --live --url http://localhost:8061",
+    "sessions": "reflexio-mcp sessions --start-time 7d\nreflexio-mcp sessions --source ci.e2e --json",
+    "requests": "reflexio-mcp requests --session-id trip\nreflexio-mcp requests --contains peanut --all | less",
+    "show": "reflexio-mcp show 0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77",
+    "learned": "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip",
+    "audit": "reflexio-mcp audit --start-time 30d",
+    "serve": "reflexio-mcp serve --read-only\nreflexio-mcp serve --transport http --port 8765",
+    "tools": "reflexio-mcp tools --read-only",
+    "completion": 'eval "$(reflexio-mcp completion bash)"      in ~/.bashrc',
+}
+
+_WAITING: Final = """\
+reflexio-mcp is waiting for an MCP client on standard input. A client starts it by itself; to try it yourself:
+  reflexio-mcp install     put it into a client        reflexio-mcp sessions    list what is stored
+  reflexio-mcp demo        see a deletion              reflexio-mcp --help      everything else
+Ctrl-C ends it.
+"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; each option of `settings.OPTIONS` has its flag."""
-    common = argparse.ArgumentParser(add_help=False)
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are two lines that never repeat a value, which may be a secret."""
+
+    examples = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"allow_abbrev": False, "formatter_class": _Formatter}
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r": ignored explicit argument .*", " takes no value", message)
+        message = message.removeprefix("argument ").replace(": expected one argument", " needs a value")
+        self.exit(
+            2, f"{self.prog}: {message}{'' if message.endswith('?') else '.'}\nTry: {self.prog} --help\n"
+        )
+
+    def format_help(self) -> str:
+        text = super().format_help()
+        return f"{text}\nExamples:\n{_indented(self.examples)}\n" if self.examples else text
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, **{**kwargs, "max_help_position": 28})
+
+
+class _TopParser(_Parser):
+    """The whole command line: grouped help, `serve` where no command is given, and unknown words led back."""
+
+    commands: dict[str, _Parser]
+
+    def format_help(self) -> str:
+        lines = [
+            "usage: reflexio-mcp [COMMAND] [OPTIONS]",
+            "",
+            "An MCP server to inspect, audit and take back what your AI assistant stored in Reflexio.",
+            "Without a command it serves MCP on standard input and output, to the client that starts it.",
+        ]
+        for title, commands in COMMANDS.items():
+            lines += ["", f"{title}:", *(f"  {name:12} {about}" for name, about in commands.items())]
+        lines += ["", "  reflexio-mcp COMMAND --help says more; --version prints the version."]
+        return "\n".join([*lines, "", "Examples:", _indented(EXAMPLES[""]), ""])
+
+    def format_usage(self) -> str:
+        return "usage: reflexio-mcp [COMMAND] [OPTIONS]\n"
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was typed. `serve` is meant where no command is given, and unknown words are led back to known ones.
+
+    Args:
+        argv: the words after the program's name; the process's own when `None`.
+
+    Raises:
+        SystemExit: help was asked for (0), or the words make no sense (2).
+    """
+    top = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(top)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+        words.insert(0, "serve")
+    elif words[0] not in top.commands and not words[0].startswith("-"):
+        top.error("there is no such command" + _meant(words[0], top.commands))
+    found, unknown = top.parse_known_args(words)
+    if unknown:
+        _refuse(top, found.command, unknown)
+    return found
+
+
+def _refuse(top: _TopParser, name: str, unknown: list[str]) -> NoReturn:
+    command = top.commands[name]
+    flags = [word.split("=")[0] for word in unknown if word.startswith("-")]
+    if not flags:
+        later = [word for word in unknown if word in top.commands]
+        command.error(
+            f"put {later[0]} first, right after reflexio-mcp" if later else "there is a word too many"
+        )
+    flag = flags[0]
     for option in OPTIONS:
-        if option.flag and option.is_switch:
-            common.add_argument(
-                option.flag, dest=option.name, action="store_const", const="1", default=argparse.SUPPRESS,
-                help=f"{option.help} [{option.env}]",
-            )  # fmt: skip
-        elif option.flag:
-            common.add_argument(
-                option.flag, dest=option.name, metavar=option.name.upper(), default=argparse.SUPPRESS,
-                help=f"{option.help} [{option.env}]",
-            )  # fmt: skip
-    common.add_argument(
-        "--transport",
-        choices=TRANSPORTS,
-        default=argparse.SUPPRESS,
-        help="How clients connect (default stdio).",
-    )
-    top = argparse.ArgumentParser(
-        prog="reflexio-mcp",
-        description="MCP server that shows what an assistant has sent to Reflexio and safely takes it back.",
-        parents=[common],
-    )
+        if option.secret and flag == "--" + option.name.replace("_", "-"):
+            command.error(
+                f"{flag} does not exist, because others can read a command line; set {option.env} instead"
+            )
+    elsewhere = [one for one, its in top.commands.items() if flag in _flags(its)]
+    if elsewhere:
+        command.error(f"{name} has no {flag}; it belongs to {', '.join(elsewhere)}")
+    # What is near no flag may be a secret, so it is not repeated.
+    near = _meant(flag, _flags(command))
+    command.error(f"there is no {flag}{near}" if near else "there is an option that it does not have")
+
+
+def _flags(command: argparse.ArgumentParser) -> list[str]:
+    return re.findall(r"^  (?:-\w, )?(--[a-z-]+)", command.format_help(), re.MULTILINE)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _meant(typed: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(typed, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(
+                f"takes {', '.join(words[:-1])} or {words[-1]}" + _meant(text, words)
+            )
+        return text
+
+    return parse
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1_000_000:
+        raise argparse.ArgumentTypeError("takes a whole number from 1 to 1000000")
+    return int(text)
+
+
+def _parser() -> _TopParser:
+    """Each command with the flags that it heeds, and no others."""
+    top = _TopParser(prog="reflexio-mcp")
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("serve", parents=[common], help="serve MCP (what happens without a command)")
-    demo = commands.add_parser("demo", parents=[common], help="run the main job before your eyes")
-    demo.add_argument(
-        "--live", action="store_true", help="on the configured Reflexio instead of a throw-away store"
-    )
-    commands.add_parser("tools", parents=[common], help="list the tools this configuration offers")
-    _add_setup_commands(commands, common)
+    subparsers = top.add_subparsers(dest="command", parser_class=_Parser)
+    top.commands = {}
+    for commands in COMMANDS.values():
+        for name, about in commands.items():
+            command = subparsers.add_parser(name, description=about[0].upper() + about[1:] + ".")
+            command.usage = f"reflexio-mcp {name} {ARGUMENTS.get(name, '')}[OPTIONS]"
+            command.examples = EXAMPLES[name]
+            top.commands[name] = command
+    local = [option for option in OPTIONS if option.group != "http"]
+    reached = [option for option in OPTIONS if option.name in ("url", "store", "timeout", "mask")]
+    for name, command in top.commands.items():
+        match name:
+            case "install" | "uninstall":
+                _add_install_flags(command, install=name == "install")
+            case "doctor":
+                command.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+                command.add_argument(
+                    "--write",
+                    action="store_true",
+                    help="also publish, list and delete in a throw-away session",
+                )
+            case "demo":
+                command.add_argument(
+                    "--live",
+                    action="store_true",
+                    help="on the configured Reflexio instead of a throw-away store",
+                )
+                add_flags(command, [one for one in OPTIONS if one.name in ("url", "user_id", "timeout")])
+            case "show":
+                command.add_argument("request_id", metavar="REQUEST_ID", help="its id, as requests lists it")
+            case "completion":
+                command.add_argument("shell", metavar="SHELL", type=_one_of(*SHELLS), help=", ".join(SHELLS))
+            case "serve":
+                command.add_argument(
+                    "--transport", type=_one_of(*TRANSPORTS), default="stdio", metavar="TRANSPORT",
+                    help="how clients connect: stdio (the default) or http, for /mcp and /sse",
+                )  # fmt: skip
+                add_flags(command, OPTIONS)
+            case "tools":
+                add_flags(command, local)
+            case _:
+                _add_filter(command, name)
+        if name in ("install", "doctor"):
+            add_flags(command, local)
+        if name in COMMANDS["Look (nothing is changed)"]:
+            command.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+            add_flags(command, reached)
     return top
 
 
-def _add_setup_commands(commands: Any, common: argparse.ArgumentParser) -> None:
-    install = commands.add_parser(
-        "install", parents=[common], help="put this server into a client's configuration"
+def _add_install_flags(command: _Parser, *, install: bool) -> None:
+    command.add_argument(
+        "client", nargs="?", default="", metavar="CLIENT", help="the client; none lists them"
     )
-    uninstall = commands.add_parser("uninstall", help="take it out again")
-    for command in (install, uninstall):
+    command.add_argument("--name", default="reflexio", help="name of the entry (default reflexio)")
+    command.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
+    if install:
         command.add_argument(
-            "client",
-            nargs="?",
-            default="",
-            metavar="CLIENT",
-            help="the client, for example cursor; without one they are named",
+            "--print", dest="show", action="store_true", help="print the entry, write nothing"
         )
-        command.add_argument("--name", default="reflexio", help="name of the entry (default reflexio)")
-        command.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
-    install.add_argument("--print", dest="show", action="store_true", help="print the entry, write nothing")
-    install.add_argument(
-        "--create", action="store_true", help="write the file even where no client was found"
-    )
-    install.add_argument(
-        "--replace",
-        action="store_true",
-        help="write the entry anew, whatever has its name: another server, or settings of an earlier install",
-    )
-    install.add_argument(
-        "--with-key", action="store_true", help="refer to REFLEXIO_API_KEY even though it is not set here"
-    )
-    doctor = commands.add_parser(
-        "doctor", parents=[common], help="say what is wrong with this set-up and what to do about it"
-    )
-    doctor.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
-    doctor.add_argument(
-        "--write", action="store_true", help="also publish, list and delete in a throw-away session"
-    )
+        command.add_argument(
+            "--create", action="store_true", help="write the file even where no client was found"
+        )
+        command.add_argument(
+            "--replace",
+            action="store_true",
+            help="write the entry anew, whatever has its name: another server, or settings of an earlier install",
+        )
+        command.add_argument(
+            "--with-key", action="store_true", help="refer to REFLEXIO_API_KEY even though it is not set here"
+        )
+
+
+def _add_filter(command: _Parser, name: str) -> None:
+    section = command.add_argument_group("Which requests")
+    for one, about in FILTER.items():
+        section.add_argument(
+            "--" + one.replace("_", "-"), dest=f"filter_{one}", metavar=one.upper(), help=about
+        )
+    if name != "audit":
+        section.add_argument(
+            "--limit", type=_count, default=20, metavar="N", help="rows at most (default 20)"
+        )
+        section.add_argument("--all", dest="everything", action="store_true", help="all of them")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit code: 0, 1 for a failure, 2 for a wrong configuration.
+        The exit code, as the module says.
     """
-    arguments = parser().parse_args(argv)
-    flags = {
-        option.name: getattr(arguments, option.name) for option in OPTIONS if hasattr(arguments, option.name)
-    }
     try:
-        if arguments.command in ("install", "uninstall", "doctor"):
-            return _set_up(arguments, flags)
-        settings = load(flags=flags)
-        _log_to_stderr(settings)
-        return _run(arguments, settings)
+        code = _run(parse(argv))
+        sys.stdout.flush()
     except ConfigurationError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Python would flush once more at its end and say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
 
 
-def _set_up(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
-    # These read the configuration themselves: a wrong one is what doctor is for.
-    if arguments.command == "doctor":
-        from reflexio_mcp.doctor.command import run_doctor
-
-        return run_doctor(flags, write=arguments.write, as_json=arguments.as_json)
-    from reflexio_mcp.install.command import Request, run_install, run_uninstall
-
-    if arguments.command == "uninstall":
-        return run_uninstall(Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run))
-    return run_install(
-        Request(
-            arguments.client,
-            flags,
-            name=arguments.name,
-            dry_run=arguments.dry_run,
-            show=arguments.show,
-            create=arguments.create,
-            with_key=arguments.with_key,
-            replace=arguments.replace,
-        )
-    )
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    # Before the SDK does: it would add a handler of its own to an unconfigured root.
-    from reflexio_mcp.logs import Lines
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines(traces=settings.log_level == "DEBUG"))
-    logging.basicConfig(level=settings.log_level, handlers=[handler])
-    # These two print headers and whole addresses, which can hold what a server echoes, whatever is asked of us.
-    for indiscreet in ("httpx", "httpcore"):
-        logging.getLogger(indiscreet).setLevel(logging.WARNING)
-    if settings.log_level != "DEBUG":
-        for chatty in ("mcp", "uvicorn"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+def _run(arguments: argparse.Namespace) -> int:
+    flags = {
+        option.name: getattr(arguments, option.name) for option in OPTIONS if hasattr(arguments, option.name)
+    }
     match arguments.command:
+        # These two read the configuration themselves: a wrong one is what doctor is for.
+        case "doctor":
+            from reflexio_mcp.doctor.command import run_doctor
+
+            return run_doctor(flags, write=arguments.write, as_json=arguments.as_json)
+        case "install" | "uninstall":
+            return _install(arguments, flags)
+        case "completion":
+            from argcomplete.shell_integration import shellcode
+
+            sys.stdout.write(shellcode(["reflexio-mcp"], shell=arguments.shell) + "\n")
+            return 0
+        case _:
+            settings = load(flags=flags)
+            # A line for each call is for whoever runs a server.
+            quiet = arguments.command != "serve" and settings.log_level == "INFO"
+            _log_to_stderr(replace(settings, log_level="WARNING") if quiet else settings)
+    match arguments.command:
+        case "serve":
+            return _serve(arguments.transport, settings)
         case "demo":
             import anyio
 
@@ -164,15 +353,43 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
                 sys.stdout.write(f"{tool.name}\n    {tool.description}\n")
             return 0
         case _:
-            return _serve(getattr(arguments, "transport", "stdio"), settings)
+            return look(arguments, settings)
+
+
+def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
+    from reflexio_mcp.install.command import Request, run_install, run_uninstall
+
+    if arguments.command == "uninstall":
+        return run_uninstall(Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run))
+    names = ("client", "name", "dry_run", "show", "create", "with_key", "replace")
+    return run_install(Request(flags=flags, **{name: getattr(arguments, name) for name in names}))
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    # Before the SDK does: it would add a handler of its own to an unconfigured root.
+    from reflexio_mcp.logs import Lines
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines(traces=settings.log_level == "DEBUG"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
+    # These two print headers and whole addresses, which may hold what a server echoes.
+    for indiscreet in ("httpx", "httpcore"):
+        logging.getLogger(indiscreet).setLevel(logging.WARNING)
+    if settings.log_level != "DEBUG":
+        for chatty in ("mcp", "uvicorn"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _serve(transport: str, settings: Settings) -> int:
+    for name, meant in unread(os.environ).items():
+        logging.getLogger(__name__).warning("%s is set, and nothing reads it. Did you mean %s?", name, meant)
     if transport == "stdio":
         if settings.tenancy != "off":
             raise ConfigurationError(
                 "--tenancy / REFLEXIO_MCP_TENANCY header is for --transport http: on stdio there are no headers."
             )
+        if sys.stdin.isatty():
+            sys.stderr.write(_WAITING)
         from reflexio_mcp.stdio import serve
 
         return serve(settings)

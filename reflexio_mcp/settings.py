@@ -7,7 +7,7 @@ entry and the bundle manifest are generated from this table too.
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -397,23 +397,22 @@ def unread(env: Mapping[str, str]) -> dict[str, str]:
     return {name: meant for name, meant in found.items() if meant or name.upper().startswith("REFLEXIO_MCP_")}
 
 
-def add_flags(parser: "argparse.ArgumentParser", *groups: str) -> None:
-    """Give a parser the flags of some groups of options, each group under its own heading."""
+def add_flags(parser: "argparse.ArgumentParser", options: Iterable[Option]) -> None:
+    """Give a parser the flags of some options, each group of them under its own heading."""
     import argparse
 
-    for group in groups:
-        section = parser.add_argument_group(GROUPS[group])
-        for option in OPTIONS:
-            if option.group != group or not option.flag:
-                continue
-            about = f"{option.help} [{option.env}]".replace("%", "%%")
-            given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": about}
-            given |= (
-                {"action": "store_const", "const": "1"}
-                if option.is_switch
-                else {"metavar": option.name.upper()}
-            )
-            section.add_argument(option.flag, **given)
+    sections: dict[str, Any] = {}
+    for option in options:
+        if not option.flag:
+            continue
+        if option.group not in sections:
+            sections[option.group] = parser.add_argument_group(GROUPS[option.group])
+        about = f"{option.help} [{option.env}]".replace("%", "%%")
+        given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": about}
+        given |= (
+            {"action": "store_const", "const": "1"} if option.is_switch else {"metavar": option.name.upper()}
+        )
+        sections[option.group].add_argument(option.flag, **given)
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
@@ -421,7 +420,7 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
     import argparse
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    add_flags(parser, *GROUPS)
+    add_flags(parser, OPTIONS)
     try:
         return vars(parser.parse_known_args(list(arguments))[0])
     except (argparse.ArgumentError, SystemExit):

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 import anyio
@@ -12,6 +12,8 @@ from reflexio_mcp.doctor.checks import examine
 from reflexio_mcp.doctor.report import Finding, Report
 
 __all__ = ["run_doctor"]
+
+_STYLES = {"FAILURE": "bold red", "WARNING": "bold yellow", "ok": "green", "skipped|note|why|do": "dim"}
 
 
 def run_doctor(
@@ -32,9 +34,10 @@ def run_doctor(
     screen = out or sys.stdout
     encoding = getattr(screen, "encoding", None) or "utf-8"
     report = Report()
+    paint = _painter(screen)
 
     def say(text: str) -> None:
-        screen.write(text.encode(encoding, "replace").decode(encoding))
+        paint(text.encode(encoding, "replace").decode(encoding))
         screen.flush()
 
     def tell(finding: Finding) -> None:
@@ -48,3 +51,21 @@ def run_doctor(
     anyio.run(examine, Case(flags=flags, write=write, report=report))
     say(report.as_json() if as_json else report.ending() + "\n")
     return report.exit_code
+
+
+def _painter(screen: TextIO) -> Callable[[str], object]:
+    """Write to a terminal with colours, unless `NO_COLOR` is set, and to anything else as it is."""
+    if not screen.isatty():
+        return screen.write
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=screen, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def paint(text: str) -> None:
+        painted = Text(text)
+        for label, style in _STYLES.items():
+            painted.highlight_regex(rf"(?m)^ +(?:{label})(?= )", style)
+        console.print(painted, end="")
+
+    return paint

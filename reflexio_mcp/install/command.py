@@ -1,5 +1,7 @@
 """`reflexio-mcp install` and `uninstall`: what they do and what they say."""
 
+import contextlib
+import difflib
 import json
 import os
 import sys
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from reflexio_mcp.install.clients import CLIENTS, KEY, Client, find_client
+from reflexio_mcp.install.clients import CLIENTS, KEY, Client, find_client, found_clients
 from reflexio_mcp.install.entry import NAME, PROMPT, InstallSpec, entry, present, with_entry, without_entry
 from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
@@ -73,6 +75,9 @@ def run_install(
     screen = out or sys.stdout
     env = os.environ if env is None else env
     try:
+        if not request.client and not request.show:
+            screen.write(_listed(layout or Layout.here(), request.name))
+            return 0
         client = _client(request)
         spec = _spec(request, env, launch)
         if request.show or client is None:
@@ -126,7 +131,8 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
     try:
         client = _client(request)
         if client is None:
-            raise InstallError(f"Which client? {_names()}.")
+            screen.write(_listed(layout or Layout.here(), request.name))
+            return 0
         said = ""
         for path in client.paths(layout or Layout.here()):
             with locked(path):
@@ -206,13 +212,36 @@ def _names() -> str:
 
 def _client(request: Request) -> Client | None:
     if not request.client:
-        if request.show:
-            return None
-        raise InstallError(f"Which client? {_names()}. For any other client, use install --print.")
+        return None
     client = find_client(request.client)
     if client is None:
-        raise InstallError(f"There is no such client. {_names()}. For any other client, use install --print.")
+        near = difflib.get_close_matches(request.client.lower(), [one.name for one in CLIENTS], n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise InstallError(
+            f"There is no such client.{meant} {_names()}. For any other client, use install --print."
+        )
     return client
+
+
+def _listed(layout: Layout, name: str) -> str:
+    """The clients of this machine, with what each has, and the others that are known."""
+    here = found_clients(layout)
+    lines = ["Clients found on this machine:"] if here else ["No client was found on this machine."]
+    first = ""
+    for client in here:
+        entries: list[object] = []
+        for path in client.paths(layout):
+            with contextlib.suppress(InstallError):
+                entries.append(present(client, read(path).text, name))
+        has = any(entry is not None for entry in entries)
+        first = first or ("" if has else client.name)
+        lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
+    others = [client.name for client in CLIENTS if client not in here]
+    lines += [f"Others that are known: {', '.join(others)}."] if others else []
+    lines.append("For any other client: reflexio-mcp install --print")
+    if here:
+        lines.append(f"Next: reflexio-mcp install {first}" if first else "Next: reflexio-mcp doctor")
+    return "\n".join(lines) + "\n"
 
 
 def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> InstallSpec:

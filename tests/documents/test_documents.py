@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 
 from reflexio_mcp.backend import open_client
-from reflexio_mcp.cli import parser
+from reflexio_mcp.cli import parse
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.server import build_server
@@ -81,7 +81,7 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
         if not words or line.strip().startswith(ELSEWHERE):
             continue
         if words[0] == "reflexio-mcp":
-            arguments = parser().parse_args(words[1:])
+            arguments = parse(words[1:])
             load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})
         elif words[0] == "python3":
             assert (ROOT / words[1]).is_file(), line

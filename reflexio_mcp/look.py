@@ -1,0 +1,326 @@
+"""Looking at what is stored without an assistant: `sessions`, `requests`, `show`, `learned` and `audit`.
+
+Each command calls the tool of the same purpose in this process, so that it shows what a client would be given, and
+lays the facts out for a terminal. Nothing can be changed from here: the server is built read-only.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+
+import anyio
+
+from reflexio_mcp.settings import ConfigurationError, Settings
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+__all__ = ["FILTER", "look"]
+
+Facts = Mapping[str, Any]
+
+TOOLS: Final = {
+    "sessions": "list_sessions",
+    "requests": "list_requests",
+    "show": "get_request",
+    "learned": "list_learnings",
+    "audit": "audit_traffic",
+}
+
+FILTER: Final = {
+    "user_id": "requests of this user",
+    "session_id": "requests of this session",
+    "source": "requests from this source",
+    "agent_version": "requests of this agent version",
+    "start_time": "from here on: an ISO 8601 time, or an age such as 24h or 7d",
+    "end_time": "up to here",
+    "contains": 'requests with all these words, in any order and case; "a phrase" in double quotes',
+}
+"""The one filter, as the tools' parameters name it, with what the commands' flags say about it."""
+
+MOST_A_CALL: Final = 100
+"""Rows that a tool gives at most in one call."""
+
+_UNBOUNDED: Final = 100_000
+"""Columns of a table that goes to a file or a pipe, where nothing should be wrapped or cut."""
+
+
+class _Failed(Exception):
+    """A tool answered with an error; its text says what happened and what to do."""
+
+
+def look(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
+    """Run one of the commands.
+
+    Args:
+        arguments: what was typed, as `cli.parse` gives it.
+        settings: the configuration.
+        out: where to write; stdout when `None`.
+
+    Returns:
+        0, or 1 when the backend could not be read.
+
+    Raises:
+        ConfigurationError: the filter names a user outside the one this configuration is confined to.
+    """
+    screen = out or sys.stdout
+    wanted = _wanted(arguments, settings)
+    limit = (
+        sys.maxsize if getattr(arguments, "everything", False) else getattr(arguments, "limit", sys.maxsize)
+    )
+    # What an assistant is offered is no matter here; what may be seen is, so `mask` and the user stay.
+    mine = replace(settings, tools=(), read_only=True, tenancy="off")
+    facts, failed = anyio.run(_ask, mine, TOOLS[arguments.command], wanted, limit)
+    if failed:
+        for command, tool in TOOLS.items():
+            failed = failed.replace(tool, f"reflexio-mcp {command}")
+        sys.stderr.write(f"reflexio-mcp: {failed}\n")
+        return 1
+    if arguments.as_json:
+        screen.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        return 0
+    _Layout(screen).show(arguments.command, facts)
+    return 0
+
+
+def _wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """The tool's arguments."""
+    if arguments.command == "show":
+        return {"request_id": arguments.request_id}
+    wanted = {
+        name: value for name in FILTER if (value := getattr(arguments, f"filter_{name}", None)) is not None
+    }
+    for name, value in wanted.items():
+        if not value.strip():
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')} is blank. Leave it out to select everything."
+            )
+    # A server that is confined to a user does not take another one.
+    if settings.user_id and wanted.pop("user_id", settings.user_id) != settings.user_id:
+        raise ConfigurationError(
+            f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}; --user-id cannot name anybody else."
+        )
+    return wanted
+
+
+async def _ask(
+    settings: Settings, tool: str, wanted: dict[str, Any], limit: int
+) -> tuple[dict[str, Any], str]:
+    """The facts of a tool, from as many pages as it takes, or the text of its error."""
+    from mcp import Client
+
+    from reflexio_mcp.server.server import build_server
+
+    async with Client(build_server(settings)) as client:
+        try:
+            return await _pages(client, tool, wanted, limit), ""
+        except _Failed as error:  # outside, it would arrive in a group
+            return {}, str(error)
+
+
+async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int) -> dict[str, Any]:
+    if tool == TOOLS["audit"]:
+        return await _call(client, tool, wanted)
+    rows = "interactions" if tool == TOOLS["show"] else "sessions"
+    facts: dict[str, Any] = {}
+    place: dict[str, Any] = {}
+    got = 0
+    while not facts or (place and got < limit):
+        most = {"limit": min(limit - got, MOST_A_CALL)} if rows == "sessions" else {}
+        page = await _call(client, tool, wanted | most | place)
+        place = {"cursor": page.pop("cursor")} if "cursor" in page else {}
+        got += page.get("returned", 0)
+        if facts:
+            facts[rows] = _joined(facts[rows], page[rows], rows)
+        else:
+            facts = page
+    if rows == "sessions":
+        facts["returned"] = got
+    return facts | place
+
+
+async def _call(client: "Client", tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    if result.is_error or result.structured_content is None:
+        raise _Failed("\n".join(getattr(block, "text", "") for block in result.content))
+    return dict(result.structured_content)
+
+
+def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
+    """Two pages as one: a session, or an interaction, may begin on the first and go on on the second."""
+    if not before or not after:
+        return before + after
+    last, first = before[-1], after[0]
+    if rows == "interactions" and "content_from" in first:
+        joined = {**last, "content": last.get("content", "") + first.get("content", "")}
+        joined.pop("content_chars", None)
+        return [*before[:-1], joined, *after[1:]]
+    if (
+        rows == "sessions"
+        and "requests" in first
+        and last["session_id"] == first["session_id"]
+        and isinstance(first["requests"], list)
+    ):
+        return [*before[:-1], {**last, "requests": last["requests"] + first["requests"]}, *after[1:]]
+    return before + after
+
+
+class _Layout:
+    """Facts as tables that fit the terminal; plain, and as wide as they need to be, where there is none."""
+
+    def __init__(self, out: TextIO) -> None:
+        from rich.console import Console
+
+        self._out = out
+        width = None if out.isatty() else _UNBOUNDED
+        self._console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
+
+    def show(self, command: str, facts: Facts) -> None:
+        with self._console.capture() as printed:
+            getattr(self, f"_{command}")(facts)
+        # Tables fill their last column with blanks, which a pipe is better without.
+        self._out.write("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
+
+    def _table(self, headings: Sequence[str], rows: Iterable[Sequence[object]], *, cut: bool = False) -> None:
+        """A table. Ids are folded rather than cut, so that they can be copied; `cut` cuts the last column to fit."""
+        from rich.table import Table
+        from rich.text import Text
+
+        cells = [[_words(cell) for cell in row] for row in rows]
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
+        for heading in headings[:-1]:
+            right = heading in ("requests", "turns", "count")
+            table.add_column(heading, justify="right" if right else "left", overflow="fold")
+        used = sum(2 + max(len(row[at]) for row in [headings, *cells]) for at in range(len(headings) - 1))
+        most = max(20, self._console.width - used) if cut else None
+        table.add_column(headings[-1], no_wrap=cut, overflow="ellipsis" if cut else "fold", max_width=most)
+        for row in cells:
+            table.add_row(*map(Text, row))  # `Text`, because what is stored is no markup
+        self._console.print(table)
+
+    def _say(self, text: str, style: str = "") -> None:
+        from rich.text import Text
+
+        self._console.print(Text(text, style=style), soft_wrap=not self._out.isatty())
+
+    def _sessions(self, facts: Facts) -> None:
+        if not facts["sessions"]:
+            self._say("No session matches.")
+            return
+        self._table(
+            ("last (UTC)", "session", "users", "requests", "sources", "first words"),
+            (
+                (
+                    _time(one["last"]),
+                    one["session_id"],
+                    one.get("users"),
+                    one["requests"],
+                    one.get("sources"),
+                    _opening(one),
+                )
+                for one in facts["sessions"]
+            ),
+            cut=True,
+        )
+        self._ending(facts, "session")
+
+    def _requests(self, facts: Facts) -> None:
+        if not facts["sessions"]:
+            self._say("No request matches.")
+            return
+        self._table(
+            ("time (UTC)", "request", "session", "user", "source", "turns", "first words"),
+            (
+                (
+                    _time(one["created_at"]), one["request_id"], group["session_id"], one.get("user_id"),
+                    one.get("source"), one.get("interaction_count", 0), _opening(one),
+                )
+                for group in facts["sessions"]
+                for one in group["requests"]
+            ),
+            cut=True,
+        )  # fmt: skip
+        self._ending(facts, "request")
+
+    def _ending(self, facts: Facts, noun: str) -> None:
+        count = facts["returned"]
+        said = f"{count:,} {noun}{'' if count == 1 else 's'}, newest first."
+        if "cursor" in facts:
+            said += " There are more: add --all, or a larger --limit."
+        self._say(f"\n{said}", "dim")
+
+    def _show(self, facts: Facts) -> None:
+        skipped = ("notice", "interactions", "interaction_count")
+        self._table(
+            ("", ""),
+            ((name.replace("_", " "), value) for name, value in facts.items() if name not in skipped),
+        )
+        for turn in facts["interactions"]:
+            self._say(f"\n{turn.get('role', 'User')}", "bold")
+            for name, value in turn.items():
+                if name == "content":
+                    self._say(value)
+                elif name != "role":
+                    self._say(f"{name.replace('_', ' ')}: {_words(value)}", "dim")
+
+    def _audit(self, facts: Facts) -> None:
+        if not facts["requests"]:
+            self._say(facts["next"])
+            return
+        self._say(
+            f"{facts['requests']:,} requests in {facts['sessions']:,} sessions of {facts['users']:,} users, "
+            f"{_time(facts['from'])} to {_time(facts['to'])} UTC\n"
+        )
+        self._table(
+            ("severity", "count", "finding", "what"),
+            ((one["severity"], one["count"], one["id"], one["finds"]) for one in facts["findings"]),
+        )
+        for one in facts["findings"]:
+            self._say(f"\n{one['id']}", "bold")
+            self._say(f"{one['why']} {one['advice']}")
+            self._table(
+                ("", "", ""),
+                (
+                    ("  " + _time(each.get("created_at", "")), each.get("request_id"), each.get("session_id"))
+                    for each in one.get("examples", ())
+                ),
+            )
+            if command := _same_filter(one.get("next", {}).get("arguments", {})):
+                self._say(f"  See them: {command}", "dim")
+        if not facts["findings"]:
+            self._say("Nothing was found.")
+        for one in facts.get("not_run", ()):
+            self._say(f"Not looked for: {one['id']} ({one['reason']}).", "dim")
+
+    def _learned(self, facts: Facts) -> None:
+        self._say(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def _same_filter(arguments: Facts) -> str:
+    """The command that lists what a finding's next call selects; empty where it selects by ids."""
+    if "request_ids" in arguments or "request_id" in arguments:
+        return ""
+    flags = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in arguments.items()
+        if name in FILTER
+    ]
+    return f"reflexio-mcp requests {' '.join(flags)}" if flags else ""
+
+
+def _time(text: str) -> str:
+    return text.replace("T", " ").removesuffix("Z")
+
+
+def _opening(facts: Facts) -> str:
+    return facts.get("first_words") or facts.get("fingerprint", "")
+
+
+def _words(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_words(one) for one in cast("Sequence[object]", value))
+    return "" if value is None else "yes" if value is True else str(value)

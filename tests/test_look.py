@@ -1,0 +1,187 @@
+"""Looking without an assistant: what the tools know, as tables for a person and as JSON for a program."""
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from reflexio_mcp.backend import open_client
+from reflexio_mcp.cli import main, parse
+from reflexio_mcp.look import FILTER, TOOLS, look
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.tools.catalog import offered
+
+HOSTILE = "[bold red]not markup[/] \x1b[31mno colour\x1b[0m \u202etxet"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One hundred and thirty requests of two users in 33 sessions, and one that is very long."""
+    settings = Settings(store=str(tmp_path_factory.mktemp("look") / "store.db"))
+
+    async def fill() -> None:
+        async with open_client(settings) as client:
+            for number in range(130):
+                body = PublishBody(
+                    user_id="ada" if number % 3 else "bob",
+                    session_id=f"session-{number // 4}",
+                    request_id=f"request-{number}",
+                    source="ci.e2e" if number % 5 == 0 else "chat",
+                    interaction_data_list=[
+                        Interaction(content=f"Flying to Lisbon, number {number}. {HOSTILE}")
+                    ],
+                )
+                await client.publish(body, minted=False)
+            long = [
+                Interaction(content="".join(f"word{at} " for at in range(20_000))),
+                Interaction(content="end"),
+            ]
+            body = PublishBody(
+                user_id="ada",
+                session_id="long",
+                request_id="long-1",
+                source="chat",
+                interaction_data_list=long,
+            )
+            await client.publish(body, minted=False)
+
+    anyio.run(fill)
+    return settings
+
+
+def shown(settings: Settings, *words: str) -> str:
+    out = io.StringIO()
+    assert look(parse(words), settings, out) == 0
+    return out.getvalue()
+
+
+def facts(settings: Settings, *words: str) -> Any:
+    return json.loads(shown(settings, *words, "--json"))
+
+
+def test_the_filter_is_that_of_the_tools() -> None:
+    tools = {tool.name: tool for tool in offered(Settings())}
+    for command in ("sessions", "requests", "audit"):
+        parameters = set(tools[TOOLS[command]].parameters["properties"])
+        assert parameters - {"detail", "limit", "cursor"} == set(FILTER)
+
+
+def test_sessions_are_a_table_with_whole_ids(store: Settings) -> None:
+    lines = shown(store, "sessions", "--limit", "3", "--source", "ci.e2e").splitlines()
+    assert lines[0].split() == ["last", "(UTC)", "session", "users", "requests", "sources", "first", "words"]
+    assert all(re.match(r"\S+ \S+  session-\d+  ", line) for line in lines[1:4])
+    assert lines[-1] == "3 sessions, newest first. There are more: add --all, or a larger --limit."
+
+
+def test_all_is_all_across_pages_each_once(store: Settings) -> None:
+    listed = facts(store, "requests", "--all")
+    ids = [one["request_id"] for group in listed["sessions"] for one in group["requests"]]
+    assert sorted(ids) == sorted(["long-1", *(f"request-{number}" for number in range(130))])
+    assert listed["returned"] == 131
+    assert "cursor" not in listed
+    groups = [group["session_id"] for group in listed["sessions"]]
+    assert len(groups) == len(set(groups))
+
+
+def test_a_limit_over_a_page_is_met_exactly(store: Settings) -> None:
+    assert facts(store, "requests", "--limit", "120")["returned"] == 120
+    assert len(facts(store, "sessions", "--limit", "7")["sessions"]) == 7
+
+
+def test_what_is_stored_is_shown_as_text_and_never_as_markup_or_control(store: Settings) -> None:
+    for words in (["requests"], ["show", "request-1"], ["sessions"]):
+        said = shown(store, *words)
+        assert "[bold red]not markup[/]" in said or words == ["sessions"]
+        assert "\x1b" not in said
+        assert "\u202e" not in said
+
+
+def test_one_request_is_shown_whole_however_long_it_is(store: Settings) -> None:
+    request = facts(store, "show", "long-1")
+    first, second = request["interactions"]
+    assert first["content"].split() == [f"word{at}" for at in range(20_000)]
+    assert (second["content"], "cursor" in request, "content_chars" in first) == ("end", False, False)
+
+
+def test_an_audit_names_what_it_found_and_how_to_see_it(store: Settings) -> None:
+    said = shown(store, "audit")
+    assert "test-traffic" in said
+    command = next(line for line in said.splitlines() if "See them: reflexio-mcp requests" in line)
+    assert parse(command.split("reflexio-mcp ")[1].split()).command == "requests"
+    assert "Lisbon" not in said
+
+
+def test_masked_content_stays_masked(store: Settings) -> None:
+    from dataclasses import replace
+
+    for words in (["requests"], ["sessions"], ["show", "request-1"]):
+        assert "Lisbon" not in shown(replace(store, mask=True), *words)
+
+
+def test_a_confined_configuration_shows_nobody_else(
+    store: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    mine = replace(store, user_id="bob")
+    users = {
+        one["user_id"] for group in facts(mine, "requests", "--all")["sessions"] for one in group["requests"]
+    }
+    assert users == {"bob"}
+    assert facts(mine, "requests", "--user-id", "bob")["returned"] == 20
+
+
+def test_somebody_outside_the_configuration_is_refused(
+    store: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REFLEXIO_USER_ID", "bob")
+    assert main(["sessions", "--store", store.store, "--user-id", "ada"]) == 2
+    assert "REFLEXIO_USER_ID confines" in capsys.readouterr().err
+
+
+def test_what_is_not_there_is_said_in_one_sentence_and_fails(
+    store: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert look(parse(["show", "nowhere"]), store, io.StringIO()) == 1
+    said = capsys.readouterr().err
+    assert said == "reflexio-mcp: No request 'nowhere' is stored. Find ids with reflexio-mcp requests.\n"
+    assert shown(store, "sessions", "--session-id", "none") == "No session matches.\n"
+
+
+def test_looking_changes_nothing(store: Settings) -> None:
+    before = Path(store.store).read_bytes()
+    for words in (["sessions"], ["requests"], ["show", "request-1"], ["audit"]):
+        shown(store, *words)
+    assert Path(store.store).read_bytes() == before
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_fits_the_terminal_and_keeps_its_ids(
+    store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    out = Terminal()
+    assert look(parse(["requests", "--limit", "5"]), store, out) == 0
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert len(re.findall(r"request-\d+ ", out.getvalue())) >= 4  # and perhaps long-1
+    assert "…" in out.getvalue()
+
+
+def test_rich_is_imported_by_those_that_draw_alone() -> None:
+    import subprocess
+
+    code = "import sys, reflexio_mcp.cli as cli; cli.parse([]); sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
