@@ -73,7 +73,7 @@ async def prepare(
         plan = await with_learned(scope, plan)
     check_cap(state.cap, scope.caller, len(plan.goes))
     # A set that was found without reading its words is shown without them.
-    masked = hides(call) or (plan.wanted is not None and is_blind(plan.wanted.contains))
+    masked = hides(call) is not None or (plan.wanted is not None and is_blind(plan.wanted.contains))
     first = weigh(app.settings, codes, plan, confirm, askable=can_ask(call))
     return Prepared(plan, first, masked, reporter, read_at)
 

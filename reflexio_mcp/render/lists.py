@@ -22,14 +22,14 @@ from reflexio_mcp.render.text import (
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import fingerprint
+from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.reading.listing import Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessions"]
 
 
-def session_facts(row: SessionRow, *, masked: bool = False) -> Facts:
+def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Facts:
     versions = [as_name(one) for one in row.agent_versions] if masked else row.agent_versions
     opening = row.opening if masked else None
     return dense(
@@ -48,7 +48,7 @@ def session_facts(row: SessionRow, *, masked: bool = False) -> Facts:
             "evaluation_only": row.evaluation_only or None,
             "first_words": "" if masked else visible(row.first_words),
             "chars": row.chars if masked else None,
-            "fingerprint": fingerprint(opening) if opening else "",
+            "fingerprint": masked.of(opening) if masked and opening else "",
         }
     )
 
@@ -99,9 +99,9 @@ class _Room:
 
 
 class SessionBudget(_Room):
-    """Room for session rows within a budget of characters."""
+    """Room for session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
 
-    def __init__(self, budget: int = BUDGET, *, masked: bool = False) -> None:
+    def __init__(self, budget: int = BUDGET, *, masked: Fingerprints | None = None) -> None:
         super().__init__(budget)
         self._masked = masked
 
@@ -111,9 +111,10 @@ class SessionBudget(_Room):
 
 
 class RequestBudget(_Room):
-    """Room for requests; `full` brings their interactions, cut to what the budget holds, `masked` no content."""
+    """Room for requests; `full` brings their interactions, cut to what the budget holds,
+    `masked` no content but its fingerprints."""
 
-    def __init__(self, *, full: bool, masked: bool = False, budget: int = BUDGET) -> None:
+    def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
         super().__init__(budget)
         self._full = full
         self._masked = masked

@@ -10,7 +10,7 @@ from typing import Final
 
 from reflexio_mcp.render.text import Facts, counted, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import content_chars, fingerprint, texts_of
+from reflexio_mcp.traffic.content import Fingerprints, content_chars, texts_of
 
 __all__ = ["as_name", "masked_request", "masked_turn", "masked_turn_text", "masked_words"]
 
@@ -22,11 +22,11 @@ def as_name(text: str) -> str:
     return text if _NAME.fullmatch(text) and len(text) <= 64 else f"({len(text):,} characters)"
 
 
-def masked_request(item: RequestWithInteractions) -> Facts:
+def masked_request(item: RequestWithInteractions, fingerprints: Fingerprints) -> Facts:
     """What a request shows instead of its first words."""
     roles = Counter(as_name(turn.role) for turn in item.interactions)
     return {
-        "fingerprint": fingerprint(item),
+        "fingerprint": fingerprints.of(item),
         "chars": content_chars(item),
         "roles": [visible(role) for role, _ in roles.most_common(5)],
     }

@@ -17,6 +17,7 @@ from reflexio_mcp.render.text import (
     shown_id,
 )
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
+from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["inspected"]
@@ -42,7 +43,7 @@ def inspected(
     cursor: str = "",
     budget: int = BUDGET,
     *,
-    masked: bool = False,
+    masked: Fingerprints | None = None,
 ) -> Rendered:
     """A request with its interactions and the state of its learning.
 
@@ -51,7 +52,7 @@ def inspected(
         learning: where its learning stands, if the service knows.
         cursor: the interaction to start with and the character of its content, as `3` or `3.8000`.
         budget: characters of text at the most.
-        masked: who spoke and how much instead of what was said.
+        masked: shows who spoke and how much instead of what was said, with fingerprints of this kind.
 
     Raises:
         InvalidInput: the cursor does not belong to this request.

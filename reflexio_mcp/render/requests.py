@@ -18,7 +18,7 @@ from reflexio_mcp.render.text import (
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import first_words
+from reflexio_mcp.traffic.content import Fingerprints, first_words
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["EXCERPT_CHARS", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]
@@ -65,9 +65,14 @@ def turn_text(facts: Mapping[str, Any]) -> str:
 
 
 def request_facts(
-    item: RequestWithInteractions, *, full: bool, chars: int = EXCERPT_CHARS, masked: bool = False
+    item: RequestWithInteractions,
+    *,
+    full: bool,
+    chars: int = EXCERPT_CHARS,
+    masked: Fingerprints | None = None,
 ) -> Facts:
-    """One request; `full` brings its interactions, else only its first words; `masked` neither, but a fingerprint."""
+    """One request; `full` brings its interactions, else only its first words; `masked`, where given, neither,
+    but a fingerprint made by it."""
     request = item.request
     if masked:
         experiment = (request.retrieval_experiment_id or "", request.retrieval_experiment_arm or "")
@@ -91,7 +96,7 @@ def request_facts(
             if full and not masked
             else [],
         }
-        | (masked_request(item) if masked else {})
+        | (masked_request(item, masked) if masked else {})
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from reflexio_mcp.backend import default_store, local_key, recovery_folder
+from reflexio_mcp.backend import default_store, recovery_folder
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
@@ -18,7 +18,6 @@ from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
-from reflexio_mcp.traffic.content import use_key
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
 from reflexio_mcp.traffic.scope import Scope
@@ -67,7 +66,6 @@ class Runtime:
         self._users = 0
         self._shared: App | None = None
         self._completer: Completer | None = None
-        use_key(self._fingerprint_key)
         # Without a key that other processes share, codes hold for this process alone.
         shared = [key.encode() for key in settings.state_keys or (settings.api_key,) if key]
         self._code_keys = shared or [secrets.token_bytes(32)]
@@ -138,7 +136,3 @@ class Runtime:
             where=self.where,
             subscriptions=self.subscriptions,
         )
-
-    def _fingerprint_key(self) -> bytes:
-        shared = (*self.settings.state_keys, self.settings.api_key)[0]
-        return shared.encode() if shared else local_key(self.settings)

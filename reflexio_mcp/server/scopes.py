@@ -4,11 +4,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
-from reflexio_mcp.backend import open_client
+from reflexio_mcp.backend import local_key, open_client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Caller
 from reflexio_mcp.server.client_pool import ClientPool
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.scope import Scope
 
@@ -33,6 +34,8 @@ class Scopes:
     def __init__(
         self, settings: Settings, client: ReflexioClient | None, promised: Callable[[str], bool]
     ) -> None:
+        secret = (*settings.state_keys, settings.api_key)[0]
+        self._fingerprints = Fingerprints(lambda: secret.encode() if secret else local_key(settings))
         self._settings = settings
         self._given = client
         self._client = client
@@ -62,7 +65,7 @@ class Scopes:
             yield
             return
         async with self.pool.lease(caller) as client:
-            token = _current.set(Scope(client, caller.user_id, caller.key_id, masked=self._settings.mask))
+            token = _current.set(self._scope(client, caller.user_id, caller.key_id))
             try:
                 yield
             finally:
@@ -75,12 +78,15 @@ class Scopes:
             NoCaller: callers bring their own keys, and this is not inside anybody's call.
         """
         if self._settings.tenancy == "off":
-            return Scope(self.client, self._settings.user_id, masked=self._settings.mask)
+            return self._scope(self.client, self._settings.user_id)
         if (scope := _current.get()) is None:
             raise NoCaller(
                 "This call came without a Reflexio key; nothing was done. Send X-Reflexio-API-Key."
             )
         return scope
+
+    def _scope(self, client: ReflexioClient, user_id: str, key_id: str = "") -> Scope:
+        return Scope(client, user_id, key_id, masked=self._settings.mask, fingerprints=self._fingerprints)
 
     async def probe(self) -> None:
         """Ask the backend whether it runs, with nobody's key.

@@ -12,6 +12,7 @@ from reflexio_mcp.render.text import Rendered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
+from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
@@ -59,9 +60,13 @@ def scope_of(call: Call) -> Scope:
     return app_of(call).scope()
 
 
-def hides(call: Call, detail: str = "") -> bool:
-    """Whether this call must not show stored content: it asks not to, or the operator decided so for all."""
-    return detail == "masked" or app_of(call).settings.mask
+def hides(call: Call, detail: str = "") -> Fingerprints | None:
+    """The fingerprints that this call shows instead of stored content; `None` where it may show content.
+
+    The caller asks for it with `detail`, or the operator decided so for all.
+    """
+    hidden = detail == "masked" or app_of(call).settings.mask
+    return scope_of(call).fingerprints if hidden else None
 
 
 def answer(result: Rendered) -> CallToolResult:

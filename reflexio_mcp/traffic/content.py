@@ -1,6 +1,6 @@
-"""Fingerprints: what stands for a content where the content itself must not be shown.
+"""What of a request is content, and the fingerprint that stands for it where it must not be shown.
 
-A plain hash of a short secret can be reversed by trying; these are keyed, so that only a process with the key
+A plain hash of a short secret can be reversed by trying. Fingerprints are keyed, so that only a process with the key
 can make them. With an API key they are the same for everybody who has it; else the key is a file of this
 machine's user. Equal contents have equal fingerprints, whatever their ids and times.
 """
@@ -14,31 +14,10 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 
-__all__ = ["FINGERPRINT", "content_chars", "fingerprint", "first_words", "texts_of", "use_key"]
+__all__ = ["FINGERPRINT", "Fingerprints", "content_chars", "content_digest", "first_words", "texts_of"]
 
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
 """How one looks: 40 bits, enough to tell a million contents of one store apart."""
-
-
-class _Key:
-    """This process's key, made or read when the first fingerprint is."""
-
-    def __init__(self) -> None:
-        self.source: Callable[[], bytes] = lambda: secrets.token_bytes(32)
-        self.made: bytes | None = None
-
-    def get(self) -> bytes:
-        if self.made is None:
-            self.made = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self.source()).digest()
-        return self.made
-
-
-_key = _Key()
-
-
-def use_key(source: Callable[[], bytes]) -> None:
-    """Say where the key comes from; called once a process, asked at the first fingerprint only."""
-    _key.source, _key.made = source, None
 
 
 def texts_of(turn: StoredInteraction) -> tuple[str, str, str, str]:
@@ -51,14 +30,37 @@ def content_chars(item: RequestWithInteractions) -> int:
     return sum(len(text) for turn in item.interactions for text in texts_of(turn))
 
 
-def fingerprint(item: RequestWithInteractions) -> str:
-    """The fingerprint of a request's roles and contents."""
-    digest = hmac.new(_key.get(), digestmod=hashlib.sha256)
+def content_digest(item: RequestWithInteractions) -> bytes:
+    """A digest of a request's roles and contents. It is not keyed: it stays in memory and is never shown."""
+    digest = hashlib.sha256()
     for turn in item.interactions:
         for part in (turn.role, *texts_of(turn)):
             raw = part.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(8, "big") + raw)
-    return digest.hexdigest()[:10]
+    return digest.digest()
+
+
+class Fingerprints:
+    """The fingerprints of one server.
+
+    Args:
+        secret: gives the secret that they are keyed with; asked once, for the first fingerprint. Without it they
+            hold for this object alone.
+    """
+
+    def __init__(self, secret: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> None:
+        self._secret = secret
+        self._key = b""
+
+    def of(self, item: RequestWithInteractions) -> str:
+        """The fingerprint of a request's roles and contents."""
+        return self.of_digest(content_digest(item))
+
+    def of_digest(self, digest: bytes) -> str:
+        """The fingerprint of what `content_digest` gave."""
+        if not self._key:
+            self._key = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self._secret()).digest()
+        return hmac.new(self._key, digest, hashlib.sha256).hexdigest()[:10]
 
 
 def first_words(item: RequestWithInteractions, chars: int = 80) -> str:

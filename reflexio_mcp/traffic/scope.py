@@ -1,8 +1,9 @@
 """What one caller may touch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["Scope"]
@@ -19,12 +20,14 @@ class Scope:
         user_id: the user, or empty.
         caller: stands for the key where callers bring their own; empty where all share one.
         masked: what is stored is not shown, and must not be found out by searching for words.
+        fingerprints: what a content is shown by instead of its words.
     """
 
     client: ReflexioClient
     user_id: str = ""
     caller: str = ""
     masked: bool = False
+    fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
 
     @property
     def owner(self) -> str:

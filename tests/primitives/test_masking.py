@@ -1,6 +1,7 @@
 """Finding, planning and deleting without anybody reading: no surface shows a stored word when it is masked."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult, PromptReference
 
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.server import build_server
+from reflexio_mcp.settings import load
 from tests.primitives.conftest import Connect, call, facts, publish, resource_text, text_of
 from tests.primitives.test_prompts import follow, prompt_text
 
@@ -205,3 +209,19 @@ async def test_under_the_mask_restoring_shows_no_stored_word(
         listed = await call(client, "list_requests", user_id=f"ada-{unique}")
         assert facts(listed)["returned"] == 1
         assert not any(says(result) for result in (receipt, restored, listed))
+
+
+async def test_a_second_server_leaves_the_fingerprints_of_a_running_one_alone(
+    backend: Callable[[], ReflexioClient], unique: str
+) -> None:
+    settings = load({"REFLEXIO_API_KEY": "key-of-the-first"})
+    async with backend() as rest, Client(build_server(settings, client=rest)) as client:
+        request = await publish(client, f"ada-{unique}", f"s-{unique}", "a question", "an answer")
+        asked = {"request_id": request, "detail": "masked"}
+        before = facts(await call(client, "get_request", **asked))["fingerprint"]
+        second = build_server(load({"REFLEXIO_API_KEY": "key-of-the-second"}), client=rest)
+        assert facts(await call(client, "get_request", **asked))["fingerprint"] == before
+        async with Client(second) as other:
+            assert facts(await call(other, "get_request", **asked))["fingerprint"] != before
+        found = facts(await call(client, "list_requests", contains=f"fingerprint:{before}"))
+        assert found["returned"] == 1

@@ -97,7 +97,9 @@ async def run_audit(
     founds |= {found.rule.id: found for found in learning.founds}
     frozen = replace(wanted, end=overview.last if overview.requests else wanted.end)
     findings = [
-        _finding(founds[one.id], frozen, offer) for one in RULES if one.id in founds and founds[one.id].count
+        _finding(scope, founds[one.id], frozen, offer)
+        for one in RULES
+        if one.id in founds and founds[one.id].count
     ]
     return Audit(frozen, overview, tuple(findings), tuple(not_run))
 
@@ -144,12 +146,14 @@ def _look(
         detector.session(seen)
 
 
-def _finding(found: Found, wanted: TrafficFilter, offer: Offer) -> Finding:
+def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer) -> Finding:
     return Finding(
         rule=found.rule,
         count=found.count,
         subjects=tuple(found.subjects),
-        examples=tuple(found.examples),
+        examples=tuple(
+            replace(one, fingerprint=scope.fingerprints.of_digest(one.digest)) for one in found.examples
+        ),
         notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
         next=next_call(found, wanted, offer),
         start=found.start,

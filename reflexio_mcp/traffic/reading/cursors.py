@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import zlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -53,7 +53,7 @@ class Cursor:
             caller: the `Scope.caller` who may go on with it.
         """
         place = [self.frozen, self.offset, self.newest, self.session_id, self.created_at, self.request_id]
-        data = [_VERSION, self.listing[0], _digest(asked), list(astuple(self.filter)), place, caller]
+        data = [_VERSION, self.listing[0], _digest(asked), list(self.filter.parts), place, caller]
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
         packed = zlib.compress(raw, 9)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
@@ -61,7 +61,7 @@ class Cursor:
 
 def _digest(asked: TrafficFilter) -> int:
     # Times are left out: an age gives another second on each call and the cursor holds the resolved ones.
-    return zlib.crc32(repr(astuple(replace(asked, start=None, end=None))).encode())
+    return zlib.crc32(repr(replace(asked, start=None, end=None).parts).encode())
 
 
 def open_cursor(scope: Scope, text: str, listing: Listing, asked: TrafficFilter) -> Cursor:
@@ -89,7 +89,7 @@ def open_cursor(scope: Scope, text: str, listing: Listing, asked: TrafficFilter)
             filtered, place
         ):
             raise spoiled
-        cursor = Cursor(listing, TrafficFilter(*filtered), *place)
+        cursor = Cursor(listing, TrafficFilter(*filtered, fingerprints=scope.fingerprints), *place)
         # Whoever made it up could look for anything.
         check_search(cursor.filter.contains, masked=scope.masked)
     except InvalidInput:

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import anyio.to_thread
 
 from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
+from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, described, search
 from reflexio_mcp.traffic.scope import Scope
@@ -34,6 +35,21 @@ class TrafficFilter:
     start: int | None = None
     end: int | None = None
     contains: str = ""
+    fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
+    """Those of the scope; `contains` may name one."""
+
+    @property
+    def parts(self) -> tuple[str, str, str, str, int | None, int | None, str]:
+        """Everything that was asked for, in the order of the fields."""
+        return (
+            self.user_id,
+            self.session_id,
+            self.source,
+            self.agent_version,
+            self.start,
+            self.end,
+            self.contains,
+        )
 
     @property
     def looks_inside(self) -> bool:
@@ -58,7 +74,7 @@ class TrafficFilter:
         What `contains` looks for may need the whole session: a copy is one only beside its original.
         """
         picked = [item for item in items if self.matches_request(item.request)]
-        return list(search(self.contains)(picked)) if self.contains else picked
+        return list(search(self.contains, self.fingerprints)(picked)) if self.contains else picked
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""
@@ -148,6 +164,7 @@ def make_filter(
         start=start,
         end=end,
         contains=contains.strip(),
+        fingerprints=scope.fingerprints,
     )
     if made.contains == "rule:temporary-session" and is_part_of_sessions(replace(made, contains="")):
         raise InvalidInput(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import FINGERPRINT, content_chars, fingerprint, texts_of
+from reflexio_mcp.traffic.content import FINGERPRINT, Fingerprints, content_chars, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["check_search", "described", "is_blind", "search"]
@@ -51,13 +51,13 @@ def check_search(text: str, *, masked: bool = False) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def search(text: str) -> Pick:
-    """What picks the requests that a `contains` means."""
+def search(text: str, fingerprints: Fingerprints) -> Pick:
+    """What picks the requests that a `contains` means; `fingerprints` are those of the scope."""
     if (quoted := _quoted(text)) is not None:
         return _each(lambda item: _says(item, quoted))
     kind, _, value = text.partition(":")
     if kind == "fingerprint" and FINGERPRINT.fullmatch(value):
-        return _each(lambda item: fingerprint(item) == value)
+        return _each(lambda item: fingerprints.of(item) == value)
     if kind == "rule":
         from reflexio_mcp.traffic.rules.selectors import SELECTORS
 

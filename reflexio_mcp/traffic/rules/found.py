@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import content_chars, fingerprint
+from reflexio_mcp.traffic.content import content_chars, content_digest
 from reflexio_mcp.traffic.rules.table import Rule
 
 __all__ = ["EXAMPLES", "Example", "Found", "example"]
@@ -20,7 +20,10 @@ NOTES_KEPT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One request without its content. `created_at` is epoch seconds."""
+    """One request without its content. `created_at` is epoch seconds.
+
+    A detector knows no scope and leaves `fingerprint` empty; the audit makes it from `digest`.
+    """
 
     request_id: str
     session_id: str
@@ -29,7 +32,8 @@ class Example:
     created_at: int
     interactions: int
     chars: int
-    fingerprint: str
+    digest: bytes
+    fingerprint: str = ""
 
 
 def example(item: RequestWithInteractions) -> Example:
@@ -42,7 +46,7 @@ def example(item: RequestWithInteractions) -> Example:
         created_at=request.created_at,
         interactions=len(item.interactions),
         chars=content_chars(item),
-        fingerprint=fingerprint(item),
+        digest=content_digest(item),
     )
 
 
