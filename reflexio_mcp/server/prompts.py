@@ -218,6 +218,8 @@ def _checked(prompt: TaskPrompt, arguments: Mapping[str, str], user_id: str) -> 
     for name, one in accepted.items():
         if one.required and name not in given:
             raise InvalidInput(name, "is required.")
+        if arguments.get(name) and name not in given:
+            raise InvalidInput(name, "must not be blank; leave it out to select nothing by it.")
     for name, value in given.items():
         if len(value) > VALUE_CHARS:
             raise InvalidInput(name, f"takes {VALUE_CHARS} characters at most.")

@@ -22,7 +22,7 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
             refused further down, where the scope is.
 
     Raises:
-        InvalidInput: an argument the tool does not have; nothing was done.
+        InvalidInput: an argument the tool does not have, or a blank one; nothing was done.
     """
     accepted: dict[str, Any] = tool.parameters["properties"]
     if unknown := sorted(set(arguments).difference(accepted)):
@@ -32,6 +32,15 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
         raise InvalidInput(tool.name, f"has no argument {names}; nothing was done.{fixed} It takes {takes}.")
     # Some clients spell "not given" as null.
     given = {name: value for name, value in arguments.items() if value is not None}
+    for name, value in given.items():
+        # Clients fill in empty text for what is not given. Blanks were meant as something, and would select everything.
+        if isinstance(value, str) and value and not value.strip():
+            instead = (
+                ""
+                if name in tool.parameters.get("required", ())
+                else " Leave it out to select nothing by it."
+            )
+            raise InvalidInput(name, f"must not be blank; nothing was done.{instead}")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _ids_as_stored(given[name]) for name in IDS if name in given}
     if user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:

@@ -146,7 +146,7 @@ async def publish(
         OutcomeUnclear: whether it is stored is not known; names the request id to repeat it with.
         ReflexioError: as the client raises it; nothing was stored.
     """
-    user = require_id("user_id", scope.user(user_id.strip()))
+    user = require_id("user_id", scope.user(user_id))
     session = require_id("session_id", session_id)
     source, agent_version = source.strip(), agent_version.strip()
     check(interactions, source=source, agent_version=agent_version)

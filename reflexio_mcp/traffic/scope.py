@@ -44,8 +44,11 @@ class Scope:
             The scope's user where there is one, else `asked`.
 
         Raises:
-            InvalidInput: the caller named somebody outside the scope.
+            InvalidInput: the caller named somebody outside the scope, or nobody in blanks.
         """
+        if asked and not asked.strip():
+            raise InvalidInput("user_id", "must not be blank; leave it out for every user.")
+        asked = asked.strip()
         if self.user_id and asked and asked != self.user_id:
             raise InvalidInput("user_id", "is fixed by this server's configuration; leave it out.")
         return self.user_id or asked

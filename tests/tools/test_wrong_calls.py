@@ -8,6 +8,10 @@ from mcp.client.client import Client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
+from reflexio_mcp.traffic.deletion.plan import plan_session
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.filters import make_filter
+from reflexio_mcp.traffic.scope import Scope
 from tests.support.facts import text_of
 
 pytestmark = pytest.mark.anyio
@@ -120,3 +124,29 @@ async def test_arguments_that_clients_spell_as_null_or_as_json_text_are_understo
         assert not stored.is_error
         listed = await client.call_tool("list_requests", {"user_id": None, "contains": "[1]", "limit": "5"})
         assert not listed.is_error
+
+
+async def test_a_blank_argument_never_means_everything() -> None:
+    """Each text argument of each tool, also of those that come later."""
+    settings = load({"REFLEXIO_MCP_STORE": ":memory:", "REFLEXIO_MCP_RECOVERY_DAYS": "7"})
+    tried: set[str] = set()
+    async with Client(build_server(settings)) as client:
+        for tool in (await client.list_tools()).tools:
+            for name, schema in tool.input_schema["properties"].items():
+                if schema.get("type") != "string" or "enum" in schema:
+                    continue
+                result = await client.call_tool(tool.name, {name: " \t "})
+                said = text_of(result)
+                assert result.is_error, (tool.name, name)
+                assert f"{name} must not be blank; nothing was done." in said, (tool.name, name, said)
+                tried.add(name)
+    assert tried >= {"user_id", "session_id", "source", "agent_version", "contains", "start_time", "end_time"}
+
+
+async def test_a_blank_user_is_nobody_further_down_either() -> None:
+    scope = Scope(ReflexioClient("http://store.invalid"))
+    for ask in (lambda: make_filter(scope, user_id="  "), lambda: scope.user(" ")):
+        with pytest.raises(InvalidInput, match="user_id must not be blank"):
+            ask()
+    with pytest.raises(InvalidInput, match="user_id must not be blank"):
+        await plan_session(scope, "s1", "  ")

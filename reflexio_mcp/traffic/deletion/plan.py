@@ -237,7 +237,7 @@ async def plan_session(
 ) -> Plan:
     """Look up a session: everybody's requests in it, or one user's."""
     session_id = require_id("session_id", session_id)
-    wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id.strip()))
+    wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
     found = await read_matching(scope, wanted, progress=progress)
     return _plan(f"session {session_id}", found, wanted=wanted)
 

@@ -157,7 +157,7 @@ def make_filter(
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
     check_search(contains.strip(), masked=scope.masked)
     made = TrafficFilter(
-        user_id=scope.user(user_id.strip()),
+        user_id=scope.user(user_id),
         session_id=session_id.strip(),
         source=source,
         agent_version=agent_version.strip(),
