@@ -231,6 +231,7 @@ def receipt_facts(done: Receipt) -> Facts:
     facts |= dense(
         {
             "deleted_by_others": done.by_others or None,
+            "may_still_go": done.may_still_go or None,
             "learned_deleted": _learned(done.learned_gone) if done.plan.include_learnings else None,
             "learned_left": _learned(done.learned_left),
             "copy_id": done.copy_id,
@@ -309,6 +310,11 @@ def _next(done: Receipt) -> str:
     elif isinstance(done.failure, RateLimited):
         wait = max(1, round(done.failure.retry_after or 60))
         steps.append(f"Call the same deletion again in {wait} s to finish; what is gone stays gone.")
+    elif done.may_still_go:
+        steps.append(
+            f"{counted(done.may_still_go, 'request')} could still be read, but the deletion may still take effect: "
+            "look at what is stored first. Call the same deletion again if they are still there."
+        )
     elif done.count("unknown"):
         steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
     elif done.failure is not None or done.count("still_present") or not steps:

@@ -37,6 +37,7 @@ class Backend:
         profiles, playbooks: id to (user, request id).
         before: called once, in order, before a route is answered.
         failing: route to the status it answers with, after so many calls that worked.
+        rewriting: route to what makes another reply of the asked and the store's own.
         calls: how often each route was called.
     """
 
@@ -45,6 +46,9 @@ class Backend:
     playbooks: dict[int, tuple[str, str]] = field(default_factory=dict)
     before: dict[str, list[Hook]] = field(default_factory=dict)
     failing: dict[str, tuple[int, int]] = field(default_factory=dict)
+    rewriting: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = field(
+        default_factory=dict
+    )
     calls: Counter[str] = field(default_factory=Counter)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -57,6 +61,9 @@ class Backend:
             if not left:
                 return await _reply(send, {"detail": "refused for this test"}, status)
             self.failing[path] = (left - 1, status)
+        if rewrite := self.rewriting.get(path):
+            asked = await _body(receive)
+            return await _reply(send, rewrite(json.loads(asked), await _asked(self.store, scope, asked)))
         handler = getattr(self, path.removeprefix("/api/"), None)
         if handler is None:
             return await self.store(scope, receive, send)
@@ -97,6 +104,21 @@ async def _body(receive: Any) -> bytes:
         body += message.get("body", b"")
         if not message.get("more_body"):
             return body
+
+
+async def _asked(store: EmbeddedStore, scope: Any, body: bytes) -> dict[str, Any]:
+    """What the store itself answers."""
+    answer = b""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        nonlocal answer
+        answer += message.get("body", b"")
+
+    await store(scope, receive, send)
+    return json.loads(answer)
 
 
 async def _reply(send: Any, facts: dict[str, Any], status: int = 200) -> None:

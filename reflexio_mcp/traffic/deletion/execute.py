@@ -54,6 +54,7 @@ class Receipt:
         learned_left: learnings of the set that are (still) there; `None` when that could not be read.
         correlation_ids: the service's ids of the calls that deleted.
         copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
+        sent: ids in delete calls that took effect, or that may still do so.
         forgotten: older recovery copies from which the requests were taken out.
         problems: what else went wrong, as sentences.
     """
@@ -65,6 +66,7 @@ class Receipt:
     learned_gone: Learned | None = None
     learned_left: Learned | None = None
     correlation_ids: tuple[str, ...] = ()
+    sent: frozenset[str] = frozenset()
     copy_id: str = ""
     kept_until: int = 0
     forgotten: int = 0
@@ -79,6 +81,11 @@ class Receipt:
 
     def ids(self, outcome: Outcome) -> list[str]:
         return [request_id for request_id, became in self.outcomes.items() if became == outcome]
+
+    @property
+    def may_still_go(self) -> int:
+        """How many were still there when they were read again, although a delete call may take effect on them."""
+        return sum(self.outcomes.get(one) == "still_present" for one in self.sent)
 
     @property
     def complete(self) -> bool:
@@ -145,6 +152,7 @@ async def execute(
         learned_gone=act.learned_gone,
         learned_left=act.learned_left,
         correlation_ids=tuple(act.correlation_ids),
+        sent=frozenset(act.sent),
     )
 
 
@@ -154,8 +162,8 @@ class Execution:
         self._plan = plan
         self._changed = set(changed)
         self._gone_before: set[str] = set()
-        self._sent: set[str] = set()
         self._begun = False
+        self.sent: set[str] = set()
         self.failure: ReflexioError | None = None
         self.by_others = 0
         self.learned_gone: Learned | None = None
@@ -181,11 +189,13 @@ class Execution:
 
     async def delete(self, ids: list[str]) -> None:
         self._begun = True
-        self._sent.update(ids)
+        self.sent.update(ids)
         try:
             reply = await self._scope.client.delete_requests_by_ids(ids)
         except ReflexioError as error:
             self.failure = error
+            if error.effect == "none":
+                self.sent.difference_update(ids)
             if error.correlation_id:
                 self.correlation_ids.append(error.correlation_id)
             return
@@ -213,7 +223,7 @@ class Execution:
             for one in ids:
                 if one in found.same:
                     became[one] = left
-                elif one in self._sent and one not in self._gone_before:
+                elif one in self.sent and one not in self._gone_before:
                     became[one] = "deleted"
         except ReflexioError as error:
             self.failure = self.failure or error

@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
-from reflexio_mcp.traffic.errors import CapReached, NotRecorded
+from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TrafficError
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
@@ -106,9 +106,11 @@ async def carry_out(
     try:
         receipt = await _recorded(scope, plan, origin, state, read_at, progress)
         # What may be deleted counts as deleted.
-        deleted = receipt.count("deleted", "erased_from_copies", "unknown")
+        gone = receipt.sent.union(receipt.ids("deleted"), receipt.ids("unknown"))
+        deleted = len(gone) + receipt.count("erased_from_copies")
     except BaseException as error:
-        if not isinstance(error, Exception):
+        if not isinstance(error, ReflexioError | TrafficError):
+            # A cancellation, or a fault of this program: how far it came is not known.
             deleted = number
         raise
     finally:
@@ -195,8 +197,9 @@ def _refused(sentence: str) -> Generator[None]:
 
 
 async def _kept(receipt: Receipt, owner: str, copies: RecoveryCopies, writer: CopyWriter) -> Receipt:
-    gone = {one for one in writer.ids if receipt.outcomes.get(one) in ("deleted", "unknown", "changed")}
-    if not gone:
+    # A reading can lag behind a deletion, and an answer too: the copy goes only when no call can have deleted anything.
+    gone = receipt.sent.union(*(receipt.ids(outcome) for outcome in ("deleted", "unknown", "changed")))
+    if not gone & writer.ids:
         await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
     elif copy := copies.find(owner, writer.copy_id):
         return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until)

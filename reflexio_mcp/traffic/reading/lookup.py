@@ -122,16 +122,16 @@ async def read_set(
     """
     search = _Search(scope, ids, take, progress)
     if places:
-        if len(search.left) > FEW and len(places) * 4 <= len(search.left) and await search.pager(places):
-            return
+        if len(search.left) > FEW and len(places) * 4 <= len(search.left):
+            await search.pager(places)
     elif len(search.left) > FEW:
         for where in await search.sample():
             if len(search.left) <= FEW:
                 break
             await search.pager([where])
-        everything = TrafficFilter(user_id=scope.user_id)
-        if len(search.left) > FEW and await search.pager([everything]):
-            return
+        if len(search.left) > FEW:
+            await search.pager([TrafficFilter(user_id=scope.user_id)])
+    # A list can come back short, so only a look-up by id shows that a request is not there.
     await search.one_by_one(list(search.left))
 
 
@@ -143,8 +143,8 @@ class _Search:
         self._total = len(ids)
         self.left = dict.fromkeys(ids)
 
-    async def pager(self, places: Iterable[TrafficFilter]) -> bool:
-        """Read some places; whether all of them were read to their end."""
+    async def pager(self, places: Iterable[TrafficFilter]) -> None:
+        """Read some places, until they hold too much else to be worth it."""
         budget = 4 * len(self.left) + SPARE_ROWS
         for where in places:
             pager = SessionPager(self._scope, where, batch=SESSIONS_AT_ONCE)
@@ -155,12 +155,9 @@ class _Search:
                         [one for one in session_slice.requests if one.request.request_id in self.left]
                     )
                     seen = pager.requests_seen
-                    if not self.left:
-                        return True
-                    if seen > budget:
-                        return False
+                    if not self.left or seen > budget:
+                        return
             budget -= seen
-        return True
 
     async def sample(self) -> list[TrafficFilter]:
         """Look up a few and say where the others may be: in their sessions, or in the time between them."""
