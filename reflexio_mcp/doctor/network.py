@@ -123,7 +123,7 @@ async def check_tls(case: Case) -> list[Finding]:
 
 
 def _handshake(host: str, port: int, seconds: float) -> datetime:
-    from reflexio_mcp.rest.tls import trust
+    from reflexio_mcp.rest.transport import trust
 
     with (
         socket.create_connection((host, port), timeout=seconds) as plain,

@@ -1,9 +1,13 @@
-"""Checks of what a client is configured with, made once at construction instead of failing at each call."""
+"""Checks of addresses and the key: at construction or before a call is sent, instead of a failure at each call."""
 
+import contextlib
+import ipaddress
 from urllib.parse import urlsplit
 
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import BadAddress
+
+__all__ = ["check_api_key", "check_base_url", "image_url_fault"]
 
 
 def check_base_url(url: str) -> str:
@@ -44,18 +48,17 @@ def check_api_key(key: str | None) -> str | None:
     return text or None
 
 
-def check_user_agent(agent: str) -> str:
-    """Return the User-Agent without surrounding blanks.
-
-    Raises:
-        BadAddress: the server would answer 403 to it on every call, or it cannot stand in a header.
-    """
-    text = agent.strip()
-    if not text:
-        raise BadAddress("the User-Agent is empty, which Reflexio refuses")
-    if any(not " " <= character <= "~" for character in text):
-        raise BadAddress("the User-Agent holds characters that cannot stand in a header")
-    for word in limits.REFUSED_AGENT_WORDS:
-        if word in text.lower():
-            raise BadAddress(f"the User-Agent contains '{word}', which Reflexio refuses")
-    return text
+def image_url_fault(url: str) -> str | None:
+    """Say in a few words why the API refuses the URL of an image; `None` when it takes it."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in {"http", "https", "data"}:
+        return "must be an http, https or data URL"
+    with contextlib.suppress(ValueError):
+        host = str(ipaddress.ip_address(host))
+    if parts.scheme != "data" and host in limits.CLOUD_METADATA_HOSTS:
+        return "must not point at a cloud metadata service"
+    return None

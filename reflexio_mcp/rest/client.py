@@ -4,18 +4,17 @@ import time
 from collections.abc import Awaitable, Callable
 from random import random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import reflexio_mcp
 from reflexio_mcp.rest import limits
-from reflexio_mcp.rest.address import check_api_key, check_base_url, check_user_agent
-from reflexio_mcp.rest.codec import encode, iso_time, parsed, validated
+from reflexio_mcp.rest.address import check_api_key, check_base_url
+from reflexio_mcp.rest.codec import encode, iso_time, parsed, parsed_list, text
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
     BodyTooLarge,
     ConnectionLost,
     NotSent,
-    NotTheApi,
     ReflexioError,
 )
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
@@ -26,6 +25,7 @@ from reflexio_mcp.rest.models import (
     PublishBody,
     PublishReply,
     Read,
+    Reply,
     RequestPage,
     RequestQuery,
     UserPlaybook,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["ReflexioClient"]
 
 ReadT = TypeVar("ReadT", bound=Read)
+ReplyT = TypeVar("ReplyT", bound=Reply)
+T = TypeVar("T")
 
 HEALTH_SECONDS: Final = 5.0
 """The most a call of `/health` may take: who asks wants to know now."""
@@ -57,7 +59,6 @@ class ReflexioClient:
     Args:
         base_url: where the API is, path prefix kept, trailing slash dropped.
         api_key: sent as a bearer token when given.
-        user_agent: checked against the server's list when given.
         timeout: seconds one ordinary call may take, repeats and waits included.
         transport: an `httpx` transport instead of the network (the embedded store, or a test's faults), or a
             function that makes one at the first call.
@@ -66,7 +67,7 @@ class ReflexioClient:
         jitter: a number from 0 to 1 that spreads the waits of several clients.
 
     Raises:
-        BadAddress: the URL, the key or the User-Agent cannot work.
+        BadAddress: the URL or the key cannot work.
     """
 
     def __init__(
@@ -74,7 +75,6 @@ class ReflexioClient:
         base_url: str,
         *,
         api_key: str | None = None,
-        user_agent: str | None = None,
         timeout: float = 30.0,
         transport: Any = None,
         sleep: Callable[[float], Awaitable[object]] | None = None,
@@ -83,8 +83,6 @@ class ReflexioClient:
     ) -> None:
         self._base_url = check_base_url(base_url)
         self._api_key = check_api_key(api_key)
-        default_agent = f"reflexio-mcp/{reflexio_mcp.__version__}"
-        self._user_agent = check_user_agent(default_agent if user_agent is None else user_agent)
         self._timeout = timeout
         self._transport = transport
         self._sleep = sleep
@@ -143,11 +141,10 @@ class ReflexioClient:
             required=("success",),
         )
         try:
-            answer = await self._send(call)
+            reply = await self._ask(call, PublishReply)
         except AlreadyExists as error:
             taken = error
         else:
-            reply = parsed(PublishReply, answer, call, already_stored=False)
             reply.request_id = reply.request_id or body.request_id
             return reply
         if minted or (taken.effect == "unknown" and await self._holds(body, taken)):
@@ -199,8 +196,7 @@ class ReflexioClient:
             content=encode(sent),
             required=("success", "sessions"),
         )
-        answer = await self._send(call)
-        page = parsed(RequestPage, answer, call, server_time=answer.server_time)
+        page = await self._ask(call, RequestPage)
         if single:
             for group in page.sessions:
                 group.requests = [item for item in group.requests if item.request.created_at == start]
@@ -232,11 +228,11 @@ class ReflexioClient:
             "/api/learning_status",
             "read",
             self._timeout,
-            params={"request_id": request_id},
+            params={"request_id": text(request_id)},
             required=("status",),
             by_id=True,
         )
-        return parsed(LearningStatus, await self._send(call), call)
+        return await self._ask(call, LearningStatus)
 
     async def get_profiles(self, user_id: str, *, top_k: int) -> list[UserProfile]:
         """Read a user's profiles of every status, last modified first.
@@ -277,17 +273,17 @@ class ReflexioClient:
     async def whoami(self) -> WhoAmI:
         """Ask whose data the key reaches and where it is stored."""
         call = Call("GET", "/api/whoami", "read", self._timeout, required=("success", "org_id"))
-        return parsed(WhoAmI, await self._send(call), call)
+        return await self._ask(call, WhoAmI)
 
     async def health(self) -> HealthReply:
         """Ask whether the server runs; the key is not checked."""
         call = Call("GET", "/health", "read", min(HEALTH_SECONDS, self._timeout), required=("status",))
-        return parsed(HealthReply, await self._send(call), call)
+        return await self._ask(call, HealthReply)
 
     async def version(self) -> VersionReply:
         """Ask for the server's version."""
         call = Call("GET", "/meta/version", "read", self._timeout, required=("server_version",))
-        return parsed(VersionReply, await self._send(call), call)
+        return await self._ask(call, VersionReply)
 
     async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> DeleteReply:
         if not 1 <= len(ids) <= limits.MAX_DELETE_IDS:
@@ -296,22 +292,20 @@ class ReflexioClient:
 
     async def _delete(self, route: str, sent: dict[str, Any]) -> DeleteReply:
         call = Call("DELETE", route, "delete", self._timeout, content=encode(sent), required=("success",))
-        answer = await self._send(call)
-        reply = parsed(DeleteReply, answer, call, repeated=answer.repeated)
+        reply = await self._ask(call, DeleteReply)
         if reply.repeated:
             reply.deleted_count = reply.deleted_requests_count = None
         return reply
 
     async def _list(self, route: str, sent: dict[str, Any], name: str, model: type[ReadT]) -> list[ReadT]:
         call = Call("POST", route, "read", self._timeout, content=encode(sent), required=("success", name))
-        answer = await self._send(call)
-        items: object = answer.data[name]
-        if not isinstance(items, list):
-            detail = f"{answer.url} answered with other JSON at {name}"
-            raise NotTheApi(detail, correlation_id=answer.correlation_id, effect="none")
-        return [validated(model, item, answer, call, at=name) for item in cast("list[object]", items)]
+        return await self._send(call, lambda answer: parsed_list(model, answer, name))
 
-    async def _send(self, call: Call) -> Answer:
+    async def _ask(self, call: Call, model: type[ReplyT]) -> ReplyT:
+        return await self._send(call, lambda answer: parsed(model, answer))
+
+    async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:
+        """Send a call and read its answer. Here alone is known what its failure means."""
         if self._closed:
             raise NotSent("the client is closed")
         if call.content is not None and len(call.content) > limits.MAX_BODY_BYTES:
@@ -319,7 +313,12 @@ class ReflexioClient:
             raise BodyTooLarge(f"{size:.1f} MiB as sent, the limit is {most} MiB")
         if self._sender is None:
             self._sender = self._open()
-        return await self._sender.send(call)
+        try:
+            return read(await self._sender.send(call))
+        except ReflexioError as error:
+            if call.kind == "read":
+                error.effect = "none"
+            raise
 
     def _open(self) -> "Sender":
         import anyio
@@ -330,7 +329,7 @@ class ReflexioClient:
         return Sender(
             self._base_url,
             api_key=self._api_key,
-            user_agent=self._user_agent,
+            user_agent=f"reflexio-mcp/{reflexio_mcp.__version__}",
             transport=transport,
             pace=Pace(self._sleep or anyio.sleep, self._clock, self._jitter),
         )

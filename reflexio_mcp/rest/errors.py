@@ -2,12 +2,13 @@
 
 ReflexioError
 ├── NotSent              refused here; nothing left this process
-│   ├── BadAddress       the URL, the key or the User-Agent cannot work
+│   ├── BadAddress       the URL, the key or a proxy cannot work
 │   └── BodyTooLarge     over the 10 MiB the server takes
 ├── Unreachable          no connection was made; nothing can have changed
 ├── OutcomeUnknown       the request left, the answer did not come
 │   ├── TimedOut
-│   └── ConnectionLost   reset, or cut in the middle of a reply
+│   ├── ConnectionLost   reset, or cut in the middle of a reply
+│   └── ReplyTooLarge    over the 64 MiB this client reads
 ├── NotTheApi            a redirect, no such route, or a 2xx that is not this API's JSON
 └── Refused              the server answered no
     ├── InvalidBody      422
@@ -38,6 +39,7 @@ __all__ = [
     "RateLimited",
     "ReflexioError",
     "Refused",
+    "ReplyTooLarge",
     "ServerFault",
     "TimedOut",
     "Unreachable",
@@ -45,21 +47,23 @@ __all__ = [
 ]
 
 Effect = Literal["none", "unknown"]
-"""Whether the failed call may have changed anything on the server."""
+"""Whether the failed call may have changed anything on the server. A read never does."""
 
 Action = Literal["read", "write"]
-"""What the failed call was for; a failed read never changed anything."""
+"""What the whole operation was for. After a failed read nobody asks what has changed."""
 
 
 class ReflexioError(Exception):
     """Base of the tree.
 
+    Each class says whether a write that fails in this way may have changed anything. The client sets `effect` where
+    it knows better: a failed read changes nothing, and after a try whose answer was lost no refusal is certain.
+
     Args:
         detail: one line of text that is safe to show: no key, no payload, no server trace, no path.
         status: the HTTP status, when there was an answer.
         correlation_id: the server's id for the call, when it gave one.
-        effect: whether the call may have changed anything, when that differs from what the class says: a
-            refusal after an earlier try whose answer was lost leaves the outcome unknown.
+        effect: whether the call may have changed anything, if not what the class says.
     """
 
     effect: Effect = "none"
@@ -85,7 +89,7 @@ class NotSent(ReflexioError):
 
 
 class BadAddress(NotSent):
-    """The URL, the key or the User-Agent cannot work."""
+    """The URL, the key or a proxy cannot work."""
 
 
 class BodyTooLarge(NotSent):
@@ -108,6 +112,10 @@ class TimedOut(OutcomeUnknown):
 
 class ConnectionLost(OutcomeUnknown):
     """The connection was reset, or cut in the middle of a reply."""
+
+
+class ReplyTooLarge(OutcomeUnknown):
+    """The answer is larger than this client reads."""
 
 
 class NotTheApi(ReflexioError):
@@ -140,7 +148,7 @@ class RateLimited(Refused):
     """429 for longer than the call may wait.
 
     Args:
-        retry_after: seconds after which another try can succeed, when the server said or implied it.
+        retry_after: seconds until another try can succeed, when the server says or implies it.
     """
 
     def __init__(
@@ -178,7 +186,7 @@ _SENTENCES: Final[dict[type[ReflexioError], _Sentence]] = {
     NotSent: _Sentence("the call was not sent", "correct the arguments and try again"),
     BadAddress: _Sentence(
         "the connection to Reflexio is not set up right",
-        "correct REFLEXIO_URL or REFLEXIO_API_KEY and start again",
+        "correct that setting (REFLEXIO_URL, REFLEXIO_API_KEY or a proxy) and start again",
     ),
     BodyTooLarge: _Sentence(
         "the request is too large for Reflexio", "split it into several requests, or send images by URL"
@@ -190,6 +198,9 @@ _SENTENCES: Final[dict[type[ReflexioError], _Sentence]] = {
     OutcomeUnknown: _Sentence("Reflexio's answer did not arrive", "try again"),
     TimedOut: _Sentence("Reflexio did not answer in time", "try again later"),
     ConnectionLost: _Sentence("the connection to Reflexio broke before its answer was complete", "try again"),
+    ReplyTooLarge: _Sentence(
+        "Reflexio's answer is too large to read", "ask for less, with a narrower filter or a smaller limit"
+    ),
     NotTheApi: _Sentence(
         "what answered is not the Reflexio API",
         "check that REFLEXIO_URL is the API's address, without a page's path",
@@ -222,7 +233,7 @@ def explain(error: ReflexioError, action: Action = "write") -> str:
 
     Args:
         error: any error of the tree.
-        action: what the call was for; after a failed read there is nothing to say about changes.
+        action: what the whole operation was for; after a failed read there is nothing to say about changes.
     """
     happened, next_step = next(_SENTENCES[kind] for kind in type(error).__mro__ if kind in _SENTENCES)
     if isinstance(error, RateLimited) and error.retry_after is not None:

@@ -9,6 +9,13 @@ from typing import Final
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 """A larger request body is cut with a connection reset and no response, so it is never sent."""
 
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+"""A larger reply, decoded, is not read to its end. This limit is the client's own, like the next one: together they
+bound what a reply takes in memory. A session of many thousand requests is one reply, and that has to fit."""
+
+MAX_REPLY_VALUES: Final = 4_000_000
+"""JSON values in a reply, counted by their punctuation. Packed densely, 64 MiB of them take more than a gigabyte."""
+
 MAX_INTERACTIONS: Final = 1000
 MAX_CONTENT_CHARS: Final = 1_000_000
 MAX_ROLE_CHARS: Final = 1000
@@ -31,9 +38,6 @@ DEFAULT_AGENT_VERSION: Final = "agent-v0"
 PUBLISHES_PER_MINUTE: Final = 60
 PUBLISH_WAIT_SECONDS: Final = 240
 """How long the server holds a publish that waits for extraction."""
-
-REFUSED_AGENT_WORDS: Final = ("bot", "crawler", "spider", "scraper", "curl", "wget")
-"""A User-Agent that is empty or contains one of these gets 403 on every route but `/health`."""
 
 CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "fd00:ec2::254")
 """Image URLs on these hosts are refused by the server (422)."""

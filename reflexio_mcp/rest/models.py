@@ -16,7 +16,6 @@ __all__ = [
     "DeleteReply",
     "HealthReply",
     "Interaction",
-    "Learning",
     "LearningStatus",
     "PublishBody",
     "PublishReply",
@@ -35,7 +34,6 @@ __all__ = [
 ]
 
 UserAction = Literal["click", "scroll", "type", "none"]
-LearningState = Literal["pending", "processing", "done", "failed", "not_tracked", "deferred"]
 
 
 class Sent(BaseModel):
@@ -266,14 +264,6 @@ class UserPlaybook(Read):
     source: str = ""
     source_interaction_ids: list[int] = Field(default_factory=list[int])
     status: str | None = None
-
-
-class Learning(Read):
-    """One thing learned, in the form deletion needs: what it is, its id and the request it came from."""
-
-    kind: Literal["profile", "user_playbook"]
-    learning_id: str
-    request_id: str
 
 
 class WhoAmI(Reply):

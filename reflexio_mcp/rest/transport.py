@@ -1,20 +1,28 @@
-"""The only module that touches `httpx`: imported at the first call, to keep it out of the start-up time."""
+"""How a call is sent, repeated where that is safe, and its reply read.
+
+The only module of `rest` that imports `httpx`. It is imported at the first call, to keep it out of the start-up time.
+"""
 
 import logging
+import ssl
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
 import httpx
 
+from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.correlation import note
 from reflexio_mcp.rest.errors import (
     BadAddress,
     ConnectionLost,
+    NotTheApi,
     RateLimited,
     ReflexioError,
+    ReplyTooLarge,
     ServerFault,
     TimedOut,
     Unreachable,
@@ -24,7 +32,7 @@ from reflexio_mcp.rest.responses import Answer, Call, read_answer, retry_after
 log = logging.getLogger("reflexio_mcp.rest")
 
 MOST_TRIES: Final = 4
-"""Tries of one call that fails in a way that may pass. Waits for a rate limit are bounded by time alone."""
+"""Tries of a call whose failure may pass. Waits for a rate limit are bounded by time alone."""
 
 _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0
@@ -34,7 +42,7 @@ _GATEWAY_FAULTS: Final = frozenset({502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What repeating depends on, so that a test can run it without waiting.
+    """What repeating depends on, so that tests need not wait.
 
     Args:
         sleep: waits that many seconds.
@@ -62,16 +70,17 @@ class Sender:
     def __init__(
         self, base_url: str, *, api_key: str | None, user_agent: str, transport: Any, pace: Pace
     ) -> None:
-        headers = {"accept": "application/json", "user-agent": user_agent}
+        headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": user_agent}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
         self._base_url = base_url
         self._api_key = api_key
-        self._http: httpx.AsyncClient | _InProcess
-        if isinstance(transport, httpx.ASGITransport):
-            self._http = _InProcess(transport, headers)
-        else:
+        try:
             self._http = httpx.AsyncClient(transport=transport, headers=headers, follow_redirects=False)
+        except (httpx.InvalidURL, ValueError, OSError) as error:
+            raise BadAddress(
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
+            ) from error
         self._pace = pace
 
     async def aclose(self) -> None:
@@ -82,7 +91,7 @@ class Sender:
         """Send a call until it is answered, refused for good, or out of time.
 
         Raises:
-            ReflexioError: with `effect` "unknown" when any of its tries may have taken effect.
+            ReflexioError: with `effect` "unknown" when one of its tries may have changed something.
         """
         deadline = self._pace.clock() + call.timeout
         earlier_unknown = False
@@ -98,7 +107,7 @@ class Sender:
             if isinstance(error, RateLimited):
                 limited_since = now if limited_since is None else limited_since
                 if outcome.wait is None and error.retry_after is not None:
-                    # The limit names only the length of its window, which began before the first refusal.
+                    # The service names only the length of its window, which began before the first refusal.
                     error.retry_after = max(1.0, error.retry_after - (now - limited_since))
             else:
                 faults += 1
@@ -122,33 +131,31 @@ class Sender:
         status: int | str = "no answer"
         with anyio.move_on_after(left):
             try:
-                response = await self._http.request(
+                async with self._http.stream(
                     call.method,
                     url,
                     content=call.content,
                     params=call.params or None,
                     headers=_call_headers(call),
                     timeout=httpx.Timeout(left, connect=min(_CONNECT_SECONDS, left * 0.9)),
-                )
+                ) as response:
+                    status = response.status_code
+                    outcome = _judge(call, url, response, await _content(response))
+            except ReflexioError as error:
+                outcome = _Failure(error, repeatable=isinstance(error, ConnectionLost))
             except httpx.HTTPError as error:
                 outcome = self._broken(error)
                 status = type(error).__name__
             except httpx.InvalidURL:
                 outcome = _Failure(BadAddress("REFLEXIO_URL is not a URL"))
-            except Exception as error:  # noqa: BLE001 - an in-process backend raises what a server answers as 500
+            except Exception as error:  # noqa: BLE001 - a backend in this process raises where a server answers 500
                 outcome = _Failure(ServerFault("the backend in this process failed"))
                 status = type(error).__name__
-            else:
-                status = response.status_code
-                outcome = _judge(call, url, response)
         if outcome is None:
             outcome = _Failure(TimedOut(f"within {call.timeout:g} s"))
         elif isinstance(outcome, _Failure) and self._api_key and self._api_key in outcome.error.detail:
             outcome.error.detail = ""
             outcome.error.args = ("",)
-        if isinstance(outcome, _Failure) and call.kind == "read":
-            # Whatever this class of failure means for a call that changes something.
-            outcome.error.effect = "none"
         found = outcome if isinstance(outcome, Answer) else outcome.error
         note(found.correlation_id)
         log.debug(
@@ -175,44 +182,43 @@ class Sender:
         return _Failure(ConnectionLost(), repeatable=True)
 
 
-class _InProcess:
-    """Calls of an app in this process, as `httpx.AsyncClient` would make them.
+async def _content(response: httpx.Response) -> bytes:
+    """Read and decode the body of a reply, up to a limit.
 
-    Proxies, cookies, redirects and credentials in the URL mean nothing there, and looking for them takes longer than
-    the embedded store takes to answer.
+    `httpx` would decode each piece it receives as a whole, and a few kilobytes can stand for gigabytes.
+
+    Raises:
+        ReplyTooLarge: there is more than this client takes.
+        ConnectionLost: the body is cut short or cannot be decoded.
+        NotTheApi: it is encoded in a way that was not asked for.
     """
-
-    def __init__(self, transport: httpx.ASGITransport, headers: Mapping[str, str]) -> None:
-        self._transport = transport
-        self._headers = dict(headers)
-        self._urls: dict[str, httpx.URL] = {}
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes | None,
-        params: Mapping[str, str] | None,
-        headers: Mapping[str, str],
-        timeout: httpx.Timeout,
-    ) -> httpx.Response:
-        # One entry a route.
-        parsed = self._urls.get(url) or self._urls.setdefault(url, httpx.URL(url))
-        request = httpx.Request(
-            method,
-            parsed,
-            params=params,
-            headers={**self._headers, **headers},
-            content=content,
-            extensions={"timeout": timeout.as_dict()},
-        )
-        response = await self._transport.handle_async_request(request)
-        await response.aread()
-        return response
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in {"identity", "gzip"}:
+        raise NotTheApi("its answer is encoded in a way that was not asked for", status=response.status_code)
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
+    parts: list[bytes] = []
+    left = limits.MAX_REPLY_BYTES
+    # As it is received; `aiter_raw` refuses a stream that is in memory already.
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for received in response.stream:
+        part = received
+        if unpacker is not None:
+            try:
+                part = unpacker.decompress(part, left + 1)
+            except zlib.error:
+                raise ConnectionLost from None
+        left -= len(part)
+        if left < 0:
+            raise ReplyTooLarge(
+                f"more than {limits.MAX_REPLY_BYTES // 2**20} MiB", status=response.status_code
+            )
+        parts.append(part)
+    if unpacker is not None and parts and not unpacker.eof:
+        raise ConnectionLost
+    content = b"".join(parts)
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > limits.MAX_REPLY_VALUES:
+        raise ReplyTooLarge("too many values", status=response.status_code)
+    return content
 
 
 def _why_unreachable(error: httpx.HTTPError) -> tuple[str, bool]:
@@ -234,8 +240,8 @@ def _why_unreachable(error: httpx.HTTPError) -> tuple[str, bool]:
     )
 
 
-def _judge(call: Call, url: str, response: httpx.Response) -> Answer | _Failure:
-    result = read_answer(call, url, response.status_code, response.headers, response.content)
+def _judge(call: Call, url: str, response: httpx.Response, content: bytes) -> Answer | _Failure:
+    result = read_answer(call, url, response.status_code, response.headers, content)
     if isinstance(result, Answer):
         return result
     if isinstance(result, RateLimited):
@@ -249,10 +255,15 @@ def _judge(call: Call, url: str, response: httpx.Response) -> Answer | _Failure:
 
 def _call_headers(call: Call) -> dict[str, str]:
     headers = {"content-type": "application/json"} if call.content is not None else {}
-    # Tracing costs nothing here until somebody has imported it and opened a span.
+    # Nothing to do unless somebody has imported tracing and opened a span.
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is not None and trace.get_current_span().get_span_context().is_valid:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         TraceContextTextMapPropagator().inject(headers)
     return headers
+
+
+def trust() -> ssl.SSLContext:
+    """The TLS context that calls are made with. It heeds `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
+    return httpx.create_ssl_context()

@@ -3,12 +3,9 @@
 What the client sends is stricter and stands in `rest.models`.
 """
 
-import contextlib
-import ipaddress
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +18,7 @@ from pydantic import (
 )
 
 from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.address import image_url_fault
 
 MAX_LIST_ITEMS = 1000
 """Tool uses, citations and retrieved learnings one interaction may carry."""
@@ -42,16 +40,8 @@ def _short_text(value: object) -> str:
 
 
 def _image_url(value: str) -> str:
-    if not value:
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https", "data"):
-        raise ValueError(f"Image URL scheme must be http, https, or data, got '{parts.scheme}'")
-    host = (parts.hostname or "").lower()
-    with contextlib.suppress(ValueError):
-        host = str(ipaddress.ip_address(host))
-    if parts.scheme != "data" and host in limits.CLOUD_METADATA_HOSTS:
-        raise ValueError(f"URL must not target cloud metadata: {host}")
+    if value and (fault := image_url_fault(value)):
+        raise ValueError(f"image URL {fault}")
     return value
 
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 
 from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
@@ -96,10 +96,8 @@ def _check_turn(name: str, turn: Interaction) -> None:
         raise InvalidInput(
             f"{name}.image_encoding", "must be base64, without a data: prefix and line breaks."
         )
-    if turn.interacted_image_url:
-        host = urlsplit(turn.interacted_image_url).hostname or ""
-        if host.lower() in limits.CLOUD_METADATA_HOSTS:
-            raise InvalidInput(f"{name}.interacted_image_url", "must not point at a cloud metadata service.")
+    if turn.interacted_image_url and (fault := image_url_fault(turn.interacted_image_url)):
+        raise InvalidInput(f"{name}.interacted_image_url", f"{fault}.")
     texts = (turn.content, turn.shadow_content, turn.expert_content, turn.user_action_description)
     has_something = any(text.strip() for text in texts) or (
         turn.image_encoding or turn.interacted_image_url or turn.tools_used

@@ -8,6 +8,9 @@ import httpx
 
 Json = dict[str, Any]
 
+REFUSED_AGENT_WORDS = ("bot", "crawler", "spider", "scraper", "curl", "wget")
+"""A User-Agent that is empty or contains one of these gets 403 on every route but `/health`."""
+
 
 class Api:
     """One backend under test.

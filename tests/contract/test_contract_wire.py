@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.rest import limits
-from tests.contract.calls import Api, fields_of, fresh
+from tests.contract.calls import REFUSED_AGENT_WORDS, Api, fields_of, fresh
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ async def test_an_unknown_route_is_404_and_a_wrong_method_405(real_api: Api) -> 
     assert wrong.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("word", limits.REFUSED_AGENT_WORDS)
+@pytest.mark.parametrize("word", REFUSED_AGENT_WORDS)
 @pytest.mark.live
 async def test_an_agent_with_a_refused_word_gets_403(real_api: Api, word: str) -> None:
     reply = await real_api.client.get("/api/whoami", headers={"user-agent": f"My{word.upper()}/1"})

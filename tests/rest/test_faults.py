@@ -15,6 +15,7 @@ import pytest
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import (
+    BadAddress,
     BodyTooLarge,
     ConnectionLost,
     Effect,
@@ -344,6 +345,8 @@ async def test_a_read_that_fails_becomes_the_same_kind_of_error(
         with pytest.raises(fault.kind) as caught:
             await client.get_requests(RequestQuery(user_id=PAYLOAD))
     assert "changed" not in explain(caught.value, "read")
+    assert caught.value.effect == "none", "a read changes nothing, however it fails"
+    assert "Nothing was changed" in explain(caught.value)
     assert_safe(caught.value, caplog)
 
 
@@ -375,6 +378,21 @@ async def test_a_closed_port_is_unreachable_and_nothing_has_changed(caplog: pyte
     )
     assert len(fake_time.slept) == 3
     assert_safe(caught.value, caplog)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PROXY", "http://[::1"), ("ALL_PROXY", "nonsense://x"), ("HTTPS_PROXY", "http://x:port")],
+)
+async def test_a_proxy_that_is_none_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    async with ReflexioClient(URL, api_key=KEY) as client:
+        with pytest.raises(BadAddress) as caught:
+            await client.whoami()
+    assert name in explain(caught.value)
+    assert value not in explain(caught.value)
 
 
 HALF = response(200, b'{"success": true, "sessions": []}')[:-12]

@@ -62,6 +62,20 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {**GOOD, "interactions": [{"interacted_image_url": "http://169.254.169.254/latest"}]},
         ["interacted_image_url", "metadata"],
     ),
+    *(
+        (
+            "publish_interaction",
+            {**GOOD, "interactions": [{"interacted_image_url": url}]},
+            ["interactions[0].interacted_image_url", says],
+        )
+        for url, says in (
+            ("http://[::1", "not a URL"),
+            ("http://[not an address]/", "not a URL"),
+            ("http://[fd00:ec2:0::254]/", "metadata"),
+            ("file:///etc/passwd", "http, https or data URL"),
+            ("//example.com/a.png", "http, https or data URL"),
+        )
+    ),
     (
         "publish_interaction",
         {**GOOD, "interactions": [{"tools_used": [{"tool_data": {}}]}]},

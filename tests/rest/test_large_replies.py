@@ -1,0 +1,150 @@
+"""A reply takes a bounded amount of memory, however small it is on the wire."""
+
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+
+from reflexio_mcp.rest import limits
+from reflexio_mcp.rest.errors import ConnectionLost, NotTheApi, ReplyTooLarge, explain
+from reflexio_mcp.rest.models import RequestQuery
+from tests.rest.helpers import Handler, body, client_over
+from tests.support.wire import Reaction, response, serve
+
+pytestmark = pytest.mark.anyio
+
+MIB = 2**20
+LARGEST_MIB = 500
+"""What a process may take at most: itself, the largest reply it reads, and that reply as Python objects."""
+
+CLIENT = """
+import resource, sys, anyio
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.rest.models import RequestQuery
+
+async def main():
+    async with ReflexioClient(sys.argv[1], timeout=60) as client:
+        try:
+            await client.get_requests(RequestQuery())
+        except ReflexioError as error:
+            print(explain(error, "read"))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+anyio.run(main)
+"""
+
+
+def packed(byte: bytes, count: int) -> bytes:
+    """So many bytes as gzip, made without ever having them."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    block = byte * MIB
+    parts = [packer.compress(block) for _ in range(count // MIB)]
+    return b"".join([*parts, packer.flush()])
+
+
+def gzipped(content: bytes) -> bytes:
+    return response(200, content, {"content-encoding": "gzip"})
+
+
+def endless() -> bytes:
+    head = b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + (b"100000\r\n" + b" " * MIB + b"\r\n") * 80
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "400 kB that stand for 400 MB": lambda: gzipped(packed(b" ", 400 * MIB)),
+    "a fault that stands for 400 MB": lambda: response(
+        500, packed(b"x", 400 * MIB), {"content-encoding": "gzip"}
+    ),
+    "more than is read": endless,
+    "millions of lists": lambda: gzipped(gzip.compress(b"[" + b"[]," * (20 * MIB) + b"[]]")),
+    "millions of objects": lambda: gzipped(gzip.compress(b"[" + b'{"a":1},' * (7 * MIB) + b"1]")),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows measures memory otherwise")
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_reply_ends_with_a_sentence_and_little_memory(name: str) -> None:
+    reply = await anyio.to_thread.run_sync(HOSTILE[name])
+    async with serve(lambda _received: Reaction((reply,), end="close")) as server:
+        with anyio.fail_after(60):
+            done = await anyio.run_process(
+                [sys.executable, "-c", CLIENT, server.url], cwd=Path(__file__).parents[2]
+            )
+    said, peak = done.stdout.decode().splitlines()
+    assert said.startswith("Reflexio's answer is too large to read (")
+    assert said.endswith("Ask for less, with a narrower filter or a smaller limit.")
+    assert int(peak) < LARGEST_MIB
+
+
+def replying(content: bytes, encoding: str | None = None) -> Handler:
+    headers = {"content-encoding": encoding} if encoding else {}
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(content))
+
+    return answer
+
+
+def page(words: str) -> bytes:
+    request = {"request": {"request_id": words}, "interactions": []}
+    return json.dumps({"success": True, "sessions": [{"session_id": "s", "requests": [request]}]}).encode()
+
+
+async def first_id(handler: Handler) -> str:
+    async with client_over(handler) as client:
+        found = await client.get_requests(RequestQuery())
+    return found.sessions[0].requests[0].request.request_id
+
+
+async def test_gzip_is_asked_for_and_read() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["accept-encoding"])
+        return replying(gzip.compress(page("one")), "gzip")(request)
+
+    assert await first_id(answer) == "one"
+    assert asked == ["gzip"]
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip"])
+async def test_an_encoding_that_was_not_asked_for_is_not_tried(encoding: str) -> None:
+    with pytest.raises(NotTheApi, match="encoded in a way that was not asked for"):
+        await first_id(replying(page("one"), encoding))
+
+
+async def test_gzip_that_is_cut_short_is_a_lost_reply() -> None:
+    with pytest.raises(ConnectionLost):
+        await first_id(replying(gzip.compress(page("one"))[:-9], "gzip"))
+
+
+async def test_a_reply_of_the_largest_size_is_read_and_one_byte_more_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = page("one")
+    for encode in (lambda content: content, gzip.compress):
+        encoding = "gzip" if encode is gzip.compress else None
+        monkeypatch.setattr(limits, "MAX_REPLY_BYTES", len(content))
+        assert await first_id(replying(encode(content), encoding)) == "one"
+        monkeypatch.setattr(limits, "MAX_REPLY_BYTES", len(content) - 1)
+        with pytest.raises(ReplyTooLarge):
+            await first_id(replying(encode(content), encoding))
+
+
+async def test_a_write_whose_reply_is_too_large_may_have_taken_effect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_REPLY_BYTES", 10)
+    async with client_over(replying(page("one"))) as client:
+        with pytest.raises(ReplyTooLarge) as caught:
+            await client.publish(body(), minted=True)
+    assert "Whether it took effect is not known" in explain(caught.value)
