@@ -39,7 +39,7 @@ from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.middleware import CallLimiter, caller_of, join_trace
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
-from reflexio_mcp.server.surrogates import MendedStream
+from reflexio_mcp.server.stdio_stream import StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked
 from reflexio_mcp.toolkit.context import App
@@ -116,7 +116,8 @@ class ReflexioServer(MCPServer[App]):
         """Serve one connection over standard input and output until the end of input."""
         async with stdio_server() as (incoming, outgoing):
             low = lowlevel(self)
-            await low.run(MendedStream(incoming), outgoing, low.create_initialization_options())
+            stream = StdioStream(incoming, outgoing.send)
+            await low.run(stream, outgoing, low.create_initialization_options())
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None

@@ -10,7 +10,16 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.stdio import MODERN, REVISIONS, Revision, ServerEndedError, environment, open_session
+from tests.support.stdio import (
+    MODERN,
+    REVISIONS,
+    WAIT,
+    Revision,
+    RpcError,
+    ServerEndedError,
+    environment,
+    open_session,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -95,10 +104,61 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_a_broken_line_does_not_end_the_session(revision: Revision, env: dict[str, str]) -> None:
     async with open_session(revision, env=env) as session:
-        for line in (b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}', b'{"id":7}'):
+        for line in (b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}'):
             await session.send_line(line)
             assert not (await session.call("get_status")).get("isError"), line
+        await session.send_request_line(7000, b'{"id":7000}')
+        assert not (await session.call("get_status")).get("isError")
         assert await session.end_input() == 0
+
+
+DEEP = "[" * 300 + "]" * 300
+CALL = '"jsonrpc":"2.0","method":"tools/call"'
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_each_line_with_an_id_is_answered_whatever_is_wrong_with_it(
+    revision: Revision, env: dict[str, str]
+) -> None:
+    lines = (
+        (-32700, f'{{{CALL},"id":ID,"params":{{"name":"get_status","arguments":{{"a":{DEEP}}}}}}}'),
+        (-32700, f'{{{CALL},"params":{{"id":5,"a":{"9" * 5000}}},"id":ID}}'),
+        (-32700, f'{{"id":ID,{CALL},"params":{{"name":"get_st'),
+        (-32700, f'{{"id" : ID ,{CALL},"params":{{"name":"' + '\\"' * 100),
+        (-32600, f'{{"id":ID,{CALL},"params":["get_status"]}}'),
+        (-32600, f'{{"id":ID,{CALL},"params":"get_status"}}'),
+        (-32600, f'{{"id":ID,{CALL},"params":7}}'),
+        (-32600, '{"id":ID,"jsonrpc":"2.0"}'),
+        (-32600, '{"id":ID,"jsonrpc":"2.0","method":7}'),
+        (-32600, '{"id":ID,"jsonrpc":"1.0","method":"tools/list"}'),
+        (-32600, f'[{{"id":ID,{CALL},"params":{{"name":"get_status"}}}}]'),
+    )
+    async with open_session(revision, env=env) as session:
+        for number, (code, line) in enumerate(lines, 7000):
+            await session.send_request_line(number, line.replace("ID", str(number)))
+            with pytest.raises(RpcError, match="Nothing was done") as refused:
+                await session.reply(number)
+            assert refused.value.code == code, line
+        assert not (await session.call("get_status")).get("isError")
+        assert await session.end_input() == 0
+
+
+async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp_path: Path) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
+    async with open_session("2025-11-25", env=env, capabilities={"elicitation": {}}) as session:
+        await session.call("publish_interaction", turn(1))
+        for content in (f'{{"delete":{DEEP}}}', "[true]"):
+            asked = len(session.requests)
+            number = await session.send(
+                "tools/call", {"name": "delete_session", "arguments": {"session_id": "s"}}
+            )
+            with anyio.fail_after(WAIT):
+                while len(session.requests) == asked:
+                    session._sort(await session._message())
+            question = session.requests[-1]["id"]
+            await session.send_line(f'{{"jsonrpc":"2.0","id":{question},"result":{content}}}')
+            answer = await session.reply(number)
+            assert answer["structuredContent"]["status"] == "unanswered"
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -125,6 +125,11 @@ class StdioSession:
         with anyio.fail_after(WAIT):
             await self.process.stdin.send(data + b"\n")
 
+    async def send_request_line(self, request_id: int, line: str | bytes) -> None:
+        """Write a line, well-formed or not, that asks under an id of the caller's choice; `reply` awaits the answer."""
+        self._pending[request_id] = ""
+        await self.send_line(line)
+
     async def send(self, method: str, params: Mapping[str, Any] | None = None) -> int:
         """Send a request and return its id; `reply` awaits the answer."""
         self._next_id += 1

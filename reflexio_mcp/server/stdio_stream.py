@@ -1,0 +1,190 @@
+"""Lines on standard input that the SDK refuses are repaired or answered, so that no call hangs.
+
+The SDK drops what it cannot parse, and the client waits for an answer until it gives up. Three kinds are seen:
+half a character, which is repaired; JSON that is nested too deep or has a number too long; and JSON that is no
+message of the protocol.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import anyio
+from mcp.shared.message import SessionMessage
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    RequestId,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from mcp.shared._stream_protocols import ReadStream
+
+__all__ = ["StdioStream", "mended", "top_level"]
+
+UNREADABLE: Final = (
+    "This line is not JSON that the server reads: it breaks off, is nested too deep or has a number too long. "
+    "Nothing was done."
+)
+NO_MESSAGE: Final = "This is no JSON-RPC 2.0 request: {problem}. Nothing was done."
+BATCH: Final = (
+    "Batches are not part of this protocol: send each request on a line of its own. Nothing was done."
+)
+
+# An escaped backslash or a whole pair is matched to be skipped; only a surrogate that stands alone is caught.
+_ESCAPES: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+# Possessive, and a text that breaks off ends at the end of the line: each character is looked at once.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
+
+_MOST_DIGITS: Final = 4300
+"""Digits of the longest integer that Python turns into text again."""
+
+
+def mended(line: str) -> str:
+    """The JSON text with every lone surrogate replaced by U+FFFD.
+
+    A host written in JavaScript that cuts a text in the middle of an emoji sends one. It is well-formed JSON and no
+    valid Unicode.
+    """
+    return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line)
+
+
+def top_level(line: str) -> dict[str, str]:
+    """The keys of the outermost object in a line that may be broken, each with its value's first token.
+
+    A key that stands there twice has its last value, as a parser would take it.
+    """
+    found: dict[str, str] = {}
+    depth, key, after_colon = 0, "", False
+    for match in _TOKEN.finditer(line):
+        part = match[0]
+        if depth == 1 and after_colon:
+            found[key] = part
+        if part in "{[":
+            depth += 1
+        elif part in "}]":
+            depth -= 1
+        elif depth == 1 and part.startswith('"') and not after_colon:
+            key = part[1:-1]
+        after_colon = depth == 1 and part == ":"
+        if depth == 0:
+            break
+    return found
+
+
+class StdioStream:
+    """A transport's incoming messages, without what could not be read.
+
+    Args:
+        inner: the SDK's stream of messages and of the errors that lines gave.
+        answer: sends a message to the client.
+    """
+
+    def __init__(
+        self,
+        inner: "ReadStream[SessionMessage | Exception]",
+        answer: Callable[[SessionMessage], Awaitable[None]],
+    ) -> None:
+        self._inner = inner
+        self._answer = answer
+
+    async def receive(self) -> SessionMessage | Exception:
+        while True:
+            item = await self._inner.receive()
+            if not isinstance(item, ValidationError):
+                return item
+            if (message := await self._read_again(item)) is not None:
+                return message
+
+    async def _read_again(self, refused: ValidationError) -> SessionMessage | None:
+        errors = refused.errors(include_url=False, include_context=False)
+        whole = errors[0]["input"]
+        if isinstance(whole, str) and errors[0]["type"] == "json_invalid":
+            if (repaired := mended(whole)) != whole:
+                try:
+                    return SessionMessage(jsonrpc_message_adapter.validate_json(repaired, by_name=False))
+                except ValidationError as again:
+                    return await self._read_again(again)
+            keys = top_level(whole)
+            return await self._refuse(keys, _id_of_token(keys.get("id", "")), PARSE_ERROR, UNREADABLE)
+        if isinstance(whole, list) and len(errors[0]["loc"]) == 1:
+            for one in cast("list[Any]", whole):
+                if isinstance(one, dict):
+                    request = cast("dict[str, Any]", one)
+                    await self._refuse(request, _id_of(request.get("id")), INVALID_REQUEST, BATCH)
+            return None
+        # The branches of the union report different parts of the message; one of them misses something in all of it.
+        seen: list[Any] = [error["input"] for error in errors if error["type"] == "missing"]
+        if not seen or not isinstance(seen[0], dict):
+            return None
+        request = cast("dict[str, Any]", seen[0])
+        text = NO_MESSAGE.format(problem=_problem(request))
+        return await self._refuse(request, _id_of(request.get("id")), INVALID_REQUEST, text)
+
+    async def _refuse(
+        self, keys: dict[str, Any], id_: RequestId | None, code: int, text: str
+    ) -> SessionMessage | None:
+        if id_ is None:
+            return None  # nobody waits for an answer
+        refusal = SessionMessage(
+            JSONRPCError(jsonrpc="2.0", id=id_, error=ErrorData(code=code, message=text))
+        )
+        if "method" not in keys and ("result" in keys or "error" in keys):
+            # An answer to a question of this server's: whoever waits for it hears that it could not be read.
+            return refusal
+        await self._answer(refusal)
+        return None
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _problem(request: dict[str, Any]) -> str:
+    if request.get("jsonrpc") != "2.0":
+        return 'jsonrpc must be "2.0"'
+    if not isinstance(request.get("method"), str):
+        return "method must be a string"
+    return "params must be an object"
+
+
+def _id_of(value: object) -> RequestId | None:
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _id_of_token(token: str) -> RequestId | None:
+    if re.fullmatch(r"-?(?:0|[1-9][0-9]*)", token):
+        return int(token) if len(token) <= _MOST_DIGITS else None
+    if len(token) >= 2 and token.startswith('"') and token.endswith('"'):
+        try:
+            return str(json.loads(mended(token)))
+        except ValueError:
+            return None
+    return None
