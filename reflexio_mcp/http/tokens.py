@@ -1,15 +1,12 @@
 """Bearer tokens: those the operator gave, or one that is made and kept in a file only its owner can read."""
 
 import hmac
-import os
 import secrets
-import stat
-import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from reflexio_mcp import private_files
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 __all__ = ["SHORT_TOKEN", "Tokens", "bearer_tokens", "token_file"]
@@ -73,59 +70,10 @@ def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
 
 
 def _kept(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(path):
-        return _read_or_made(path)
-
-
-@contextmanager
-def _alone(path: Path) -> Generator[None]:
-    """One process at a time: else one throws away the token that another has just made and goes on with."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    # The folder itself: no further file that would have to be kept private.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def _read_or_made(path: Path) -> str:
-    for _ in range(3):
-        if token := _read(path):
-            return token
-        # Written aside and put in its place whole: of several processes that start at once, one wins.
-        made = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(secrets.token_urlsafe(_MADE_BYTES) + "\n")
-        try:
-            os.link(made, path)
-        except FileExistsError:
-            continue
-        finally:
-            made.unlink()
-    raise OSError(0, "it keeps changing")
-
-
-def _read(path: Path) -> str:
-    """The token in the file; a file that others could read, or that is none of ours, is thrown away."""
-    try:
-        # Without waiting: a named pipe would have the start wait for whoever writes into it.
-        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(path, os.O_RDONLY | flags)
-    except FileNotFoundError:
-        return ""
-    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
-        found = os.fstat(file.fileno())
-        token = file.read(1000).strip() if stat.S_ISREG(found.st_mode) else ""
-    private = os.name == "nt" or (not stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.getuid())
-    if private and stat.S_ISREG(found.st_mode) and len(token) >= _MADE_BYTES:
-        return token
-    path.unlink()
-    return ""
+    """The token in the file, made when there is none that others could not have read."""
+    found = private_files.keep_secret(
+        path,
+        make=lambda: f"{secrets.token_urlsafe(_MADE_BYTES)}\n".encode(),
+        is_whole=lambda text: text.isascii() and len(text.strip()) >= _MADE_BYTES,
+    )
+    return found.decode("ascii").strip()

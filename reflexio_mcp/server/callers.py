@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic.content import add_texts
 
 __all__ = [
     "KEY_HEADER",
@@ -127,7 +128,5 @@ def _single(headers: Headers, name: bytes) -> str:
 def _stand_in(purpose: str, *parts: str) -> str:
     # The same in every process and after every change of the state keys: it owns cursors and recovery copies.
     digest = hashlib.sha256(b"reflexio-mcp")
-    for part in (purpose, *parts):
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "big") + raw)
+    add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]

@@ -9,12 +9,20 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 
-__all__ = ["FINGERPRINT", "Fingerprints", "content_chars", "content_digest", "first_words", "texts_of"]
+__all__ = [
+    "FINGERPRINT",
+    "Fingerprints",
+    "add_texts",
+    "content_chars",
+    "content_digest",
+    "first_words",
+    "texts_of",
+]
 
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
 """How one looks: 40 bits, enough to tell a million contents of one store apart."""
@@ -34,10 +42,19 @@ def content_digest(item: RequestWithInteractions) -> bytes:
     """A digest of a request's roles and contents. It is not keyed: it stays in memory and is never shown."""
     digest = hashlib.sha256()
     for turn in item.interactions:
-        for part in (turn.role, *texts_of(turn)):
-            raw = part.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "big") + raw)
+        add_texts(digest, (turn.role, *texts_of(turn)))
     return digest.digest()
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def add_texts(digest: _Digest, texts: Iterable[str]) -> None:
+    """Add texts to a digest, each behind its length, so that no two lists of texts give the same."""
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
 
 
 class Fingerprints:

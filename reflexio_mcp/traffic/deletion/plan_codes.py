@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from reflexio_mcp.traffic.content import add_texts
+
 __all__ = ["Changes", "CodeMaker", "PlanCode", "PlansSeen", "changes_between", "read_code"]
 
 MARKS_KEPT: Final = 100_000
@@ -122,9 +124,7 @@ class CodeMaker:
 
     def _digest(self, key: bytes, *parts: str) -> bytes:
         digest = hmac.new(key, digestmod=hashlib.sha256)
-        for part in (self._scope, *parts):
-            raw = part.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "big") + raw)
+        add_texts(digest, (self._scope, *parts))
         return digest.digest()
 
 

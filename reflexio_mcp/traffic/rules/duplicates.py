@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import content_chars, texts_of
+from reflexio_mcp.traffic.content import add_texts, content_chars, texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 
 __all__ = ["Duplicates"]
@@ -184,10 +184,9 @@ def _alone(digest: bytes, before: int, at: int, seconds: dict[int, bytes]) -> bo
 
 def _digest(item: RequestWithInteractions) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(item.request.user_id.encode("utf-8", "surrogatepass"))
+    add_texts(digest, [item.request.user_id])
     for turn in item.interactions:
-        for text in (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""):
-            digest.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+        add_texts(digest, (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""))
     return digest.digest()
 
 
