@@ -28,8 +28,9 @@ ROOMS = {
         {"consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
         {"httpx", "starlette", "uvicorn"},
     ),
+    "explorer": ({"explorer"}, {"mcp", "httpx", "starlette", "uvicorn"}),
     "tools": (
-        {"tools", "consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
+        {"tools", "explorer", "consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
         {"httpx", "starlette", "uvicorn"},
     ),
 }

@@ -19,7 +19,16 @@ from reflexio_mcp.traffic.deletion.plan_codes import (
     read_code,
 )
 
-__all__ = ["CANCELLED", "DECLINED", "UNANSWERED", "Question", "Verdict", "answered", "weigh"]
+__all__ = [
+    "CANCELLED",
+    "DECLINED",
+    "UNANSWERED",
+    "Question",
+    "Verdict",
+    "answered",
+    "number_to_type",
+    "weigh",
+]
 
 Status = Literal[
     "planned", "changed", "not_found", "declined", "cancelled", "wrong_number", "unanswered", "cannot_ask"
@@ -97,8 +106,7 @@ def weigh(
     if mode == "preview":
         return Verdict(True, mode) if fits else _shown(codes, plan, mode, "planned", now)
     if askable:
-        typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
-        return Question(len(plan.goes) if typed else None)
+        return Question(number_to_type(settings, plan))
     return Verdict(
         False,
         mode,
@@ -106,6 +114,12 @@ def weigh(
         lead="Nothing was deleted: a person must agree, and this client cannot show the question. This would go:",
         following="Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
     )
+
+
+def number_to_type(settings: Settings, plan: Plan) -> int | None:
+    """Return the number of requests that a person has to type, or `None` where a yes is enough."""
+    typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
+    return len(plan.goes) if typed else None
 
 
 def answered(question: Question, reply: bool | int) -> Verdict:

@@ -15,7 +15,7 @@ from mcp.server.mcpserver.resolve import Elicit
 from reflexio_mcp.consent.elicitation import Reply, ask_now, asks_in_the_result, can_ask, form_of, settle
 from reflexio_mcp.consent.policy import Question, Verdict, weigh
 from reflexio_mcp.render.question import question_text
-from reflexio_mcp.toolkit.context import Call, app_of, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, from_page, hides, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_learned
@@ -74,7 +74,9 @@ async def prepare(
     check_cap(state.cap, scope.caller, len(plan.goes))
     # A set that was found without reading its words is shown without them.
     masked = hides(call) is not None or (plan.wanted is not None and is_blind(plan.wanted.contains))
-    first = weigh(app.settings, codes, plan, confirm, askable=can_ask(call))
+    # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
+    askable = can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
+    first = weigh(app.settings, codes, plan, confirm, askable=askable)
     return Prepared(plan, first, masked, reporter, read_at)
 
 

@@ -17,6 +17,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
+from reflexio_mcp.toolkit.page import PageNotes
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
@@ -56,6 +57,7 @@ class Runtime:
         self.jobs = Jobs(describe)
         self.scopes = Scopes(settings, client, self.jobs.running_for)
         self.subscriptions = Subscriptions()
+        self.page_notes = PageNotes()
         self.state = LocalState.configured(
             delete_cap=settings.delete_cap,
             recovery_folder=lambda: recovery_folder(settings),
@@ -135,4 +137,5 @@ class Runtime:
             tasks,
             where=self.where,
             subscriptions=self.subscriptions,
+            page_notes=self.page_notes,
         )

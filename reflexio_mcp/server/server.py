@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
+from mcp.server.apps import Apps
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -34,15 +35,17 @@ from mcp.types import (
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
+from reflexio_mcp.render.text import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
+from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
 from reflexio_mcp.server.middleware import CallLimiter, caller_of, join_trace
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked
-from reflexio_mcp.toolkit.context import App
+from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber
 from reflexio_mcp.tools.catalog import offered
@@ -51,6 +54,9 @@ from reflexio_mcp.traffic.errors import TrafficError
 __all__ = ["NAME", "ReflexioServer", "build_server"]
 
 NAME: Final = "reflexio-mcp"
+
+PAGE_DATA: Final = "explorer_data"
+"""The tool that the explorer's page alone calls."""
 
 INSTRUCTIONS: Final = (
     "See and clean up what was sent to Reflexio, the memory service. Find things with list_sessions or "
@@ -93,6 +99,8 @@ class ReflexioServer(MCPServer[App]):
         options.setdefault(
             "request_state_security", RequestStateSecurity(keys=keys, bind_principal=_principal)
         )
+        if self._opens_page:
+            options.setdefault("extensions", [Apps()])
         super().__init__(
             NAME,
             version=__version__,
@@ -106,11 +114,17 @@ class ReflexioServer(MCPServer[App]):
         add_outside_sealing(self, self.limiter)
         # Around the SDK's own span, which then belongs to the caller's trace.
         self.middleware.insert(0, join_trace)
+        if self._opens_page:
+            self.middleware.append(DeclareApps())
         low = lowlevel(self)
         low.add_request_handler("completion/complete", CompleteRequestParams, self._complete)
         low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
         low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+
+    @property
+    def _opens_page(self) -> bool:
+        return "explore_traffic" in self._tools
 
     async def run_stdio_async(self) -> None:
         """Serve one connection over standard input and output until the end of input."""
@@ -129,7 +143,8 @@ class ReflexioServer(MCPServer[App]):
             return _failed(f"There is no tool {name[:80]!r} here; nothing was done. The tools are {names}.")
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)
-            return await super().call_tool(name, given, context)
+            result = await super().call_tool(name, given, context)
+            return _with_page_notes(name, result, context)
         except MCPError:
             raise
         except TrafficError as error:
@@ -140,7 +155,7 @@ class ReflexioServer(MCPServer[App]):
     async def list_resources(self) -> list[Resource]:
         from reflexio_mcp.server.resources import RESOURCES
 
-        return list(RESOURCES)
+        return [*RESOURCES, page_resource()] if self._opens_page else list(RESOURCES)
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         from reflexio_mcp.server.resources import TEMPLATES
@@ -148,6 +163,8 @@ class ReflexioServer(MCPServer[App]):
         return list(TEMPLATES)
 
     async def read_resource(self, uri: Any, context: Any = None) -> Any:
+        if self._opens_page and is_page(str(uri)):
+            return [page_contents()]
         from reflexio_mcp.server.resources import read
 
         return await read(context, str(uri))
@@ -188,6 +205,26 @@ class ReflexioServer(MCPServer[App]):
     async def _listen(self, ctx: Ctx, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         # One handler a stream: its bus is the caller's part of what happens.
         return await ListenHandler(ScopedBus(self.runtime.subscriptions, self._subscriber(ctx)))(ctx, params)
+
+
+def _with_page_notes(
+    name: str, result: CallToolResult | InputRequiredResult, context: Any
+) -> CallToolResult | InputRequiredResult:
+    """Note what a call of the explorer's page did, and tell the model with the next result that it reads."""
+    if context is None or isinstance(result, InputRequiredResult):
+        return result
+    app, owner = app_of(context), scope_of(context).owner
+    facts: dict[str, Any] = result.structured_content or {}
+    if from_page(context):
+        for verb in ("deleted", "restored"):
+            if isinstance(count := facts.get(verb), int) and count:
+                were = "was" if count == 1 else "were"
+                app.page_notes.add(owner, f"{counted(count, 'request')} {were} {verb}")
+        return result
+    if name == PAGE_DATA or result.is_error or not (said := app.page_notes.take(owner)):
+        return result
+    content = [*result.content, TextContent(type="text", text=said)]
+    return result.model_copy(update={"content": content, "structured_content": {**facts, "since_then": said}})
 
 
 def _told(tool: Tool, error: ToolError) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
@@ -11,13 +11,14 @@ from mcp.types import CallToolResult, TextContent
 from reflexio_mcp.render.text import Rendered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
+from reflexio_mcp.toolkit.page import PageNotes, has_pass, make_pass
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["App", "Call", "answer", "app_of", "hides", "scope_of"]
+__all__ = ["App", "Call", "answer", "app_of", "from_page", "hides", "page_pass", "scope_of"]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class App:
         tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
         where: the backend's address or file, in words.
         subscriptions: who is told when a session or request changes.
+        page_notes: what people did in the explorer since the model was last answered.
     """
 
     settings: Settings
@@ -45,6 +47,7 @@ class App:
     tasks: TaskGroup
     where: str = ""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
+    page_notes: PageNotes = field(default_factory=PageNotes)
 
 
 Call: TypeAlias = Context[App, Any]
@@ -67,6 +70,16 @@ def hides(call: Call, detail: str = "") -> Fingerprints | None:
     """
     hidden = detail == "masked" or app_of(call).settings.mask
     return scope_of(call).fingerprints if hidden else None
+
+
+def page_pass(call: Call) -> dict[str, Any]:
+    """The pass that the explorer's page sends back with its calls, as the `_meta` of a result."""
+    return make_pass(app_of(call).codes(scope_of(call)))
+
+
+def from_page(call: Call) -> bool:
+    """Whether this call comes from the explorer's page and not from the model."""
+    return has_pass(app_of(call).codes(scope_of(call)), cast("Any", call.request_context.meta))
 
 
 def answer(result: Rendered) -> CallToolResult:

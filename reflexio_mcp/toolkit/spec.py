@@ -36,6 +36,8 @@ class ToolSpec:
         description: what the model reads; short, with the words a person would use.
         output: schema of the structured content.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
+        opens_page: a host that shows apps opens the explorer's page for its results.
+        opened_by: the tool whose page alone calls this one; it is offered where that tool is.
     """
 
     fn: Callable[..., Any]
@@ -45,18 +47,21 @@ class ToolSpec:
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
+    opens_page: bool = False
+    opened_by: str = ""
 
     @property
     def name(self) -> str:
         return self.fn.__name__
 
 
-def build(spec: ToolSpec, *, without: frozenset[str] = frozenset()) -> Tool:
+def build(spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = "") -> Tool:
     """The tool as the SDK takes it.
 
     Args:
         spec: its declaration.
         without: parameters that the operator fixed and that leave the schema.
+        page: address of the explorer's page.
     """
     tool = Tool.from_function(
         spec.fn,
@@ -69,10 +74,18 @@ def build(spec: ToolSpec, *, without: frozenset[str] = frozenset()) -> Tool:
             open_world_hint=False,
         ),
         structured_output=False,
+        meta=_app_meta(spec, page),
     )
     tool.parameters = _published(tool.parameters, without)
     tool.fn_metadata.output_schema = spec.output
     return tool
+
+
+def _app_meta(spec: ToolSpec, page: str) -> dict[str, Any] | None:
+    # As the extension MCP Apps wants it.
+    if spec.opens_page:
+        return {"ui": {"resourceUri": page}}
+    return {"ui": {"visibility": ["app"]}} if spec.opened_by else None
 
 
 def _published(schema: Schema, without: frozenset[str]) -> Schema:

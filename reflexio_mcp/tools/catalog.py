@@ -2,15 +2,17 @@
 
 from mcp.server.mcpserver.tools import Tool
 
+from reflexio_mcp.explorer.document import uri
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.spec import ToolSpec, build
-from reflexio_mcp.tools import audit, delete, publish, read, restore, status
+from reflexio_mcp.tools import audit, delete, explore, publish, read, restore, status
 
 __all__ = ["CATALOG", "offered"]
 
 CATALOG: tuple[ToolSpec, ...] = (
     *publish.SPECS,
     *read.SPECS,
+    *explore.SPECS,
     *audit.SPECS,
     *delete.SPECS,
     *restore.SPECS,
@@ -23,7 +25,7 @@ def _chosen(settings: Settings) -> list[ToolSpec]:
     return [
         spec
         for spec in CATALOG
-        if (not settings.tools or spec.name in settings.tools)
+        if (not settings.tools or (spec.opened_by or spec.name) in settings.tools)
         and (spec.read_only or not settings.read_only)
         and (settings.recovery_days or spec.name != "restore_requests")
     ]
@@ -35,7 +37,7 @@ def offered(settings: Settings) -> list[Tool]:
     Raises:
         ConfigurationError: a name that is not a tool's.
     """
-    names = [spec.name for spec in CATALOG]
+    names = [spec.name for spec in CATALOG if not spec.opened_by]
     if unknown := sorted(set(settings.tools).difference(names)):
         raise ConfigurationError(
             f"--tools / REFLEXIO_MCP_TOOLS names {', '.join(unknown)[:100]!r}; the tools are {', '.join(names)}."
@@ -51,4 +53,5 @@ def offered(settings: Settings) -> list[Tool]:
         )
         if gone
     )
-    return [build(spec, without=without) for spec in chosen]
+    page = uri() if any(spec.opens_page for spec in chosen) else ""
+    return [build(spec, without=without, page=page) for spec in chosen]

@@ -17,10 +17,9 @@ pytestmark = pytest.mark.anyio
 
 async def test_every_resource_is_listed(connect: Connect) -> None:
     async with connect() as client:
-        assert [str(one.uri) for one in (await client.list_resources()).resources] == [
-            "reflexio://status",
-            "reflexio://guide",
-        ]
+        status, guide, page = [str(one.uri) for one in (await client.list_resources()).resources]
+        assert (status, guide) == ("reflexio://status", "reflexio://guide")
+        assert page.startswith("ui://reflexio-mcp/explorer-")
         templates = (await client.list_resource_templates()).resource_templates
         assert [one.uri_template for one in templates] == [
             "reflexio://sessions/{session_id}",

@@ -54,6 +54,8 @@ async def drive(session: StdioSession) -> set[str]:
     assert len((await call("get_request", request_id="r1"))["interactions"]) == 2
     assert (await call("get_status"))["backend"]
     assert (await call("audit_traffic"))["requests"] == 4
+    assert (await call("explore_traffic"))["returned"] == 2
+    assert len((await call("explorer_data", view="rows"))["sessions"]) == 2
     assert (await delete("delete_request", request_id="r1"))["outcomes"] == {"deleted": ["r1"]}
     receipt = await delete("delete_session", session_id="trip")
     assert receipt["outcomes"] == {"deleted": ["r2"]}
@@ -151,4 +153,4 @@ async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
     hints = {tool["name"]: tool["annotations"] for tool in lists[0]}
     for name, hint in hints.items():
         assert hint["destructiveHint"] is name.startswith("delete_"), name
-        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore_")), name
+        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore")), name

@@ -87,7 +87,8 @@ class CodeMaker:
         key = self._keys[0]
         seals = self._seal(key, marks, flags, made_at) + self._own_seal(key, len(marks), made_at)
         code = f"{len(marks)}-{_base36(made_at)}-{seals}"
-        self._seen.remember(self._scope, code, marks)
+        if marks:
+            self._seen.remember(self._scope, code, marks)
         return code
 
     def recall(self, code: str) -> Mapping[str, str] | None:

@@ -1,0 +1,1 @@
+"""The explorer: a page that shows stored traffic, and the document it is served as."""

@@ -1,0 +1,68 @@
+/** Elements, made without markup: whatever is stored becomes text and nothing else. */
+
+/**
+ * @typedef {Node | string | number | false | null | undefined} Child
+ */
+
+/**
+ * An element.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, any>} [given] attributes; `class`, `onclick` and other handlers, and properties after a dot
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function el(tag, given = {}, ...children) {
+  const made = document.createElement(tag);
+  set(made, given);
+  made.append(...kept(children));
+  return made;
+}
+
+/** @param {Element} made @param {Record<string, any>} given */
+export function set(made, given) {
+  for (const [name, value] of Object.entries(given)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name.startsWith(".")) /** @type {any} */ (made)[name.slice(1)] = value;
+    else if (value === false || value === null || value === undefined) made.removeAttribute(name);
+    else made.setAttribute(name, value === true ? "" : String(value));
+  }
+}
+
+/** Put other children in. @param {Element} parent @param {...Child} children */
+export function fill(parent, ...children) {
+  parent.replaceChildren(...kept(children));
+}
+
+/** @param {Child[]} children @returns {(Node | string)[]} */
+function kept(children) {
+  /** @type {(Node | string)[]} */
+  const those = [];
+  for (const one of children) {
+    if (one === false || one === null || one === undefined || one === "") continue;
+    those.push(one instanceof Node ? one : String(one));
+  }
+  return those;
+}
+
+/** Stored words or an id, kept apart from the direction of what stands around it.
+ * @param {string} text @param {string} [class_] */
+export function stored(text, class_) {
+  return el("bdi", { class: class_ }, text);
+}
+
+/** The element with that id. @param {string} id @returns {HTMLElement} */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`no element ${id}`);
+  return found;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @param {string} tag @param {Record<string, string | number>} given @returns {SVGElement} */
+export function drawn(tag, given) {
+  const made = /** @type {SVGElement} */ (document.createElementNS(SVG, tag));
+  for (const [name, value] of Object.entries(given)) made.setAttribute(name, String(value));
+  return made;
+}

@@ -1,0 +1,110 @@
+/** Numbers, times and ids in words. */
+
+const grouped = new Intl.NumberFormat("en");
+
+/** @param {number} value */
+export function number(value) {
+  return grouped.format(value);
+}
+
+/** `1 request`, `2,000 requests`. @param {number} value @param {string} noun */
+export function counted(value, noun) {
+  return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+export const DAY_MS = 86_400_000;
+export const HOUR_MS = 3_600_000;
+
+/** Times in the zone of the person who looks; milliseconds since the epoch everywhere. */
+export class Clock {
+  /** @param {string} [timeZone] IANA name; the browser's where the host names none */
+  constructor(timeZone) {
+    /** @param {Intl.DateTimeFormatOptions} options */
+    const style = (options) => {
+      try {
+        return new Intl.DateTimeFormat("en-GB", { timeZone, ...options });
+      } catch {
+        return new Intl.DateTimeFormat("en-GB", options);
+      }
+    };
+    this.parts = style({ year: "numeric", month: "numeric", day: "numeric", hour: "numeric", hourCycle: "h23" });
+    this.time = style({ hour: "2-digit", minute: "2-digit" });
+    this.weekday = style({ weekday: "short" });
+    this.dayOfYear = style({ day: "numeric", month: "short" });
+    this.fullDay = style({ weekday: "short", day: "numeric", month: "short" });
+    this.withYear = style({ day: "numeric", month: "short", year: "numeric" });
+    this.whole = style({ dateStyle: "full", timeStyle: "long" });
+    this.now = Date.now();
+    this.today = this.dayStart(this.now);
+    /** @type {Map<number, number>} */
+    this.offsets = new Map();
+  }
+
+  /** How far local time is ahead of UTC at a moment. @param {number} at */
+  offset(at) {
+    const hour = Math.floor(at / HOUR_MS);
+    this.offsets ??= new Map();
+    let known = this.offsets.get(hour);
+    if (known === undefined) {
+      /** @type {Record<string, number>} */
+      const part = {};
+      for (const { type, value } of this.parts.formatToParts(at)) part[type] = Number(value);
+      const local = Date.UTC(part.year, part.month - 1, part.day, part.hour);
+      known = Math.round((local - hour * HOUR_MS) / 900_000) * 900_000;
+      this.offsets.set(hour, known);
+    }
+    return known;
+  }
+
+  /** When the local day of a moment begins. @param {number} at */
+  dayStart(at) {
+    const offset = this.offset(at);
+    return Math.floor((at + offset) / DAY_MS) * DAY_MS - offset;
+  }
+
+  /** `yesterday 14:02`. @param {number} at */
+  when(at) {
+    const time = this.time.format(at);
+    const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
+    if (days === 0) return `today ${time}`;
+    if (days === 1) return `yesterday ${time}`;
+    if (days > 1 && days < 7) return `${this.weekday.format(at)} ${time}`;
+    return days < 330 ? `${this.dayOfYear.format(at)} ${time}` : this.withYear.format(at);
+  }
+
+  /** `24 Nov`, or `today`. @param {number} at */
+  day(at) {
+    const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
+    if (days === 0) return "today";
+    return days < 330 ? this.dayOfYear.format(at) : this.withYear.format(at);
+  }
+
+  /** `3 Nov 09:10`. @param {number} at */
+  moment(at) {
+    return `${this.day(at)} ${this.time.format(at)}`;
+  }
+
+  /** The whole date and time. @param {number} at */
+  exact(at) {
+    return this.whole.format(at);
+  }
+}
+
+/** An id whose middle is left out where it is long; letters of one user-visible character stay together.
+ * @param {string} id @param {number} [most] characters */
+export function shortened(id, most = 20) {
+  if (id.length <= most) return id;
+  const letters = Array.from(id);
+  if (letters.length <= most) return id;
+  const tail = Math.floor(most / 3);
+  return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;
+}
+
+/** The host part of an address. @param {string} where */
+export function placeOf(where) {
+  try {
+    return new URL(where).host || where;
+  } catch {
+    return where;
+  }
+}

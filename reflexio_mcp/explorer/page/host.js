@@ -1,0 +1,195 @@
+/**
+ * The messages between this page and the host that shows it: JSON-RPC 2.0 over `postMessage`, as the MCP Apps
+ * specification (revision 2026-01-26, extension `io.modelcontextprotocol/ui`) defines them. No other file knows them.
+ */
+
+/**
+ * @typedef {{content?: {type: string, text?: string}[], structuredContent?: any, isError?: boolean,
+ *   _meta?: Record<string, any>}} ToolResult
+ * @typedef {{theme?: "light" | "dark", styles?: {variables?: Record<string, string | undefined>},
+ *   displayMode?: string, availableDisplayModes?: string[], timeZone?: string,
+ *   containerDimensions?: {height?: number, maxHeight?: number, width?: number, maxWidth?: number},
+ *   safeAreaInsets?: {top: number, right: number, bottom: number, left: number}}} HostContext
+ * @typedef {{serverTools?: object, downloadFile?: object, message?: object, updateModelContext?: object}} Capabilities
+ * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
+ * @typedef {(message: string) => void} OnProgress
+ */
+
+const PROTOCOL = "2026-01-26";
+
+/** Key of `_meta` under which a call says that this page made it. */
+export const PAGE_KEY = "reflexio-mcp/page";
+
+/** A host that has not answered the first message by now shows no apps. */
+const ANSWER_MS = 10_000;
+
+/** The host could not be reached, refused a message, or failed. */
+export class HostError extends Error {}
+
+export class Host {
+  /** @param {Window} [window_] the frame this page is in */
+  constructor(window_ = window.parent) {
+    this.target = window_;
+    /** @type {Map<number, Waiting>} */
+    this.waiting = new Map();
+    /** @type {Map<number, OnProgress>} */
+    this.progress = new Map();
+    this.last = 0;
+    /** @type {Capabilities} */
+    this.capabilities = {};
+    /** @type {HostContext} */
+    this.context = {};
+    /** Proof that this page was given its data by the server; sent back with every call. */
+    this.pass = "";
+    /** @type {(context: HostContext) => void} */
+    this.oncontext = () => {};
+    /** @type {(input: Record<string, any>) => void} */
+    this.oninput = () => {};
+    /** @type {(result: ToolResult) => void} */
+    this.onresult = () => {};
+    /** @type {() => void} */
+    this.onteardown = () => {};
+    window.addEventListener("message", (event) => this.receive(event));
+  }
+
+  /** Introduce this page. Rejects with `HostError` when nobody answers. */
+  async connect() {
+    const asked = this.request("ui/initialize", {
+      protocolVersion: PROTOCOL,
+      appInfo: { name: "reflexio-mcp-explorer", version: "1" },
+      appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] },
+    });
+    const late = new Promise((_, reject) => {
+      setTimeout(() => reject(new HostError("Nobody answers this page.")), ANSWER_MS);
+    });
+    const answer = await Promise.race([asked, late]);
+    this.capabilities = answer.hostCapabilities ?? {};
+    this.notify("ui/notifications/initialized", {});
+    this.merge(answer.hostContext ?? {});
+  }
+
+  /**
+   * Call a tool of the server.
+   * @param {string} name
+   * @param {Record<string, any>} given
+   * @param {OnProgress} [onprogress]
+   * @returns {Promise<ToolResult>}
+   */
+  async call(name, given, onprogress) {
+    const id = this.last + 1;
+    if (onprogress) this.progress.set(id, onprogress);
+    /** @type {Record<string, any>} */
+    const meta = onprogress ? { progressToken: id } : {};
+    if (this.pass) meta[PAGE_KEY] = this.pass;
+    try {
+      const result = await this.request("tools/call", { name, arguments: given, _meta: meta });
+      this.pass = result._meta?.[PAGE_KEY] ?? this.pass;
+      return result;
+    } finally {
+      this.progress.delete(id);
+    }
+  }
+
+  /**
+   * Tell the model something in one line. Hosts may drop it.
+   * @param {string} text
+   */
+  async tell(text) {
+    const content = [{ type: "text", text }];
+    try {
+      if (this.capabilities.updateModelContext) await this.request("ui/update-model-context", { content });
+      if (this.capabilities.message) await this.request("ui/message", { role: "user", content });
+    } catch {
+      // The server says it again with the next tool result.
+    }
+  }
+
+  /**
+   * Let the host save a file. Returns whether it did.
+   * @param {string} name
+   * @param {string} mimeType
+   * @param {string} text
+   */
+  async save(name, mimeType, text) {
+    const resource = { uri: `file:///${name}`, mimeType, text };
+    const result = await this.request("ui/download-file", { contents: [{ type: "resource", resource }] });
+    return !result.isError;
+  }
+
+  /** @param {"inline" | "fullscreen"} mode */
+  async show(mode) {
+    const answer = await this.request("ui/request-display-mode", { mode });
+    this.merge({ displayMode: answer.mode });
+  }
+
+  /** @param {number} width @param {number} height pixels */
+  resized(width, height) {
+    this.notify("ui/notifications/size-changed", { width, height });
+  }
+
+  /** @param {string} method @param {object} params @returns {Promise<any>} */
+  request(method, params) {
+    const id = ++this.last;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.target.postMessage({ jsonrpc: "2.0", id, method, params }, "*");
+    });
+  }
+
+  /** @param {string} method @param {object} params */
+  notify(method, params) {
+    this.target.postMessage({ jsonrpc: "2.0", method, params }, "*");
+  }
+
+  /** @param {HostContext} part */
+  merge(part) {
+    this.context = { ...this.context, ...part };
+    this.oncontext(this.context);
+  }
+
+  /** @param {MessageEvent} event */
+  receive(event) {
+    const message = event.data;
+    // The frame's parent alone is the host: other windows can send messages as well.
+    if (event.source !== this.target || message?.jsonrpc !== "2.0") return;
+    if (message.method === undefined) {
+      const waiting = this.waiting.get(message.id);
+      this.waiting.delete(message.id);
+      if (message.error) waiting?.reject(new HostError(String(message.error.message ?? "refused")));
+      else waiting?.resolve(message.result ?? {});
+      return;
+    }
+    const params = message.params ?? {};
+    switch (message.method) {
+      case "ui/notifications/tool-input":
+        this.oninput(params.arguments ?? {});
+        return;
+      case "ui/notifications/tool-result":
+        this.pass = params._meta?.[PAGE_KEY] ?? this.pass;
+        this.onresult(params);
+        return;
+      case "ui/notifications/host-context-changed":
+        this.merge(params);
+        return;
+      case "notifications/progress":
+        this.progress.get(params.progressToken)?.(String(params.message ?? ""));
+        return;
+      case "ui/resource-teardown":
+        this.onteardown();
+        this.answer(message.id, {});
+        return;
+      case "ping":
+        this.answer(message.id, {});
+        return;
+    }
+    if (message.id !== undefined) {
+      const error = { code: -32601, message: "This page has no such method." };
+      this.target.postMessage({ jsonrpc: "2.0", id: message.id, error }, "*");
+    }
+  }
+
+  /** @param {number | string} id @param {object} result */
+  answer(id, result) {
+    this.target.postMessage({ jsonrpc: "2.0", id, result }, "*");
+  }
+}

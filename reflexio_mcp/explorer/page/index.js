@@ -1,0 +1,178 @@
+/** What the page knows of the stored requests, and which of them match. No element is touched here. */
+
+/**
+ * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, turns: number,
+ *   words: string, evaluation: boolean, covered: boolean, learning: string, findings: string[]}} Row
+ * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
+ *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
+ * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], first: number, last: number,
+ *   evaluation: number}} Session `rows` are those that match, newest first; `total` counts all of them
+ * @typedef {"when" | "user" | "requests" | "source"} SortKey
+ * @typedef {{key: SortKey, down: boolean}} Sort
+ */
+
+/** @type {Readonly<Filter>} */
+export const NO_FILTER = Object.freeze({
+  words: "", user: "", session: "", source: "", version: "", finding: "", start: null, end: null,
+});
+
+/** Facets that can be counted here; words are looked for by the server. */
+const FACETS = /** @type {const} */ (["user", "source", "version", "finding"]);
+
+/** @typedef {Record<"user" | "source" | "version" | "finding", Map<string, number>>} Counts */
+
+export class Index {
+  constructor() {
+    /** @type {Map<string, Row>} */
+    this.rows = new Map();
+    /** How many requests of each session are stored, as far as was looked. @type {Map<string, number>} */
+    this.totals = new Map();
+    /** The filter the server applied to all of it. @type {Filter} */
+    this.base = { ...NO_FILTER };
+    this.complete = false;
+    /** Requests that match the words, or `null` where no words are looked for. @type {Set<string> | null} */
+    this.found = null;
+  }
+
+  /** @param {Row[]} rows */
+  add(rows) {
+    for (const row of rows) {
+      const known = this.rows.get(row.id);
+      if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
+      else row.findings = known.findings;
+      this.rows.set(row.id, row);
+    }
+  }
+
+  /** @param {Iterable<string>} ids */
+  remove(ids) {
+    for (const id of ids) {
+      const row = this.rows.get(id);
+      if (!row) continue;
+      this.rows.delete(id);
+      this.totals.set(row.session, (this.totals.get(row.session) ?? 1) - 1);
+    }
+  }
+
+  /** Whether all that a filter can match is here. @param {Filter} filter */
+  covers(filter) {
+    if (!this.complete) return false;
+    const { base } = this;
+    if (base.start !== null && (filter.start === null || filter.start < base.start)) return false;
+    if (base.end !== null && (filter.end === null || filter.end > base.end)) return false;
+    return /** @type {const} */ (["user", "session", "source", "version"]).every(
+      (name) => !base[name] || base[name] === filter[name],
+    );
+  }
+
+  /**
+   * What matches: sessions, counts of each choice, and the rows without the period for the timeline.
+   * @param {Filter} filter
+   * @param {Sort} sort
+   */
+  match(filter, sort) {
+    /** @type {Counts} */
+    const counts = { user: new Map(), source: new Map(), version: new Map(), finding: new Map() };
+    /** @type {Map<string, Session>} */
+    const sessions = new Map();
+    /** @type {Row[]} */
+    const anyTime = [];
+    /** @type {Row[]} */
+    const matching = [];
+    for (const row of this.rows.values()) {
+      if (this.found && !this.found.has(row.id)) continue;
+      if (filter.session && row.session !== filter.session) continue;
+      const inTime =
+        (filter.start === null || row.at >= filter.start) && (filter.end === null || row.at <= filter.end);
+      let misses = 0;
+      let missed = "";
+      for (const facet of FACETS) {
+        if (!filter[facet] || has(row, facet, filter[facet])) continue;
+        misses += 1;
+        missed = facet;
+      }
+      if (misses === 0) anyTime.push(row);
+      if (!inTime || misses > 1) continue;
+      for (const facet of FACETS) if (misses === 0 || missed === facet) count(counts[facet], row, facet);
+      if (misses) continue;
+      matching.push(row);
+      let session = sessions.get(row.session);
+      if (!session) {
+        session = {
+          id: row.session, rows: [], total: 0, users: [], sources: [], first: row.at, last: row.at, evaluation: 0,
+        };
+        sessions.set(row.session, session);
+      }
+      session.rows.push(row);
+      session.first = Math.min(session.first, row.at);
+      session.last = Math.max(session.last, row.at);
+      if (row.evaluation) session.evaluation += 1;
+      if (!session.users.includes(row.user)) session.users.push(row.user);
+      if (row.source && !session.sources.includes(row.source)) session.sources.push(row.source);
+    }
+    for (const session of sessions.values()) {
+      session.total = this.totals.get(session.id) ?? session.rows.length;
+      session.rows.sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
+    }
+    const list = [...sessions.values()].sort(order(sort));
+    return { sessions: list, rows: matching, anyTime, counts };
+  }
+}
+
+/** @param {Row} row @param {"user" | "source" | "version" | "finding"} facet @param {string} value */
+function has(row, facet, value) {
+  return facet === "finding" ? row.findings.includes(value) : row[facet] === value;
+}
+
+/** @param {Map<string, number>} into @param {Row} row @param {"user" | "source" | "version" | "finding"} facet */
+function count(into, row, facet) {
+  const values = facet === "finding" ? row.findings : [row[facet]];
+  for (const value of values) into.set(value, (into.get(value) ?? 0) + 1);
+}
+
+/** @param {Sort} sort @returns {(a: Session, b: Session) => number} */
+function order(sort) {
+  const sign = sort.down ? -1 : 1;
+  /** @param {Session} a @param {Session} b */
+  const newest = (a, b) => b.last - a.last || (a.id < b.id ? 1 : -1);
+  switch (sort.key) {
+    case "when":
+      return (a, b) => sign * -newest(a, b);
+    case "requests":
+      return (a, b) => sign * (a.rows.length - b.rows.length) || newest(a, b);
+    case "user":
+      return (a, b) => sign * compare(a.users[0], b.users[0]) || newest(a, b);
+    case "source":
+      return (a, b) => sign * compare(a.sources[0] ?? "", b.sources[0] ?? "") || newest(a, b);
+  }
+}
+
+/** @param {string} a @param {string} b */
+function compare(a, b) {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The rows of one page of the server's answer. @param {any} answer @returns {Row[]} */
+export function rowsOf(answer) {
+  /** @type {Row[]} */
+  const rows = [];
+  for (const session of answer.sessions ?? []) {
+    for (const one of session.requests) {
+      rows.push({
+        id: one.request_id,
+        session: session.session_id,
+        user: one.user_id ?? "",
+        at: Date.parse(one.created_at),
+        source: one.source ?? "",
+        version: one.agent_version ?? "",
+        turns: one.interaction_count ?? 0,
+        words: one.first_words ?? "",
+        evaluation: one.evaluation_only === true,
+        covered: one.covered === true,
+        learning: one.learning_status ?? "",
+        findings: one.findings ?? [],
+      });
+    }
+  }
+  return rows;
+}

@@ -1,0 +1,780 @@
+/** The page: what is there, what was made of it, is it gone. */
+
+import { byId, el, fill, set, stored } from "./dom.js";
+import { Clock, counted, DAY_MS, number, placeOf, shortened } from "./format.js";
+import { Host } from "./host.js";
+import { Index, NO_FILTER, rowsOf } from "./index.js";
+import { messageOf, Sheet, textOf } from "./sheet.js";
+import { Table } from "./table.js";
+import { HUES, Timeline } from "./timeline.js";
+
+/** @typedef {import("./index.js").Row} Row */
+/** @typedef {import("./index.js").Filter} Filter */
+/** @typedef {import("./index.js").SortKey} SortKey */
+/** @typedef {import("./table.js").Detail} Detail */
+/**
+ * @typedef {{whose: string, where: string, keeper: string, masked: boolean, read_only: boolean, tools: string[], rules: Record<string, string>,
+ *   filter: {user_id: string, session_id: string, source: string, agent_version: string, contains: string,
+ *     finding: string, start: number | null, end: number | null}}} ServerState
+ */
+
+const FIRST_PAGE = 200;
+const PAGE = 1_000;
+/** Requests that are loaded before the page asks whether to go on. */
+const STRETCH = 10_000;
+/** Choices a list offers; whoever is beyond them is found by words. */
+const CHOICES = 200;
+/** Ids in one question about requests by id. */
+const IDS_AT_ONCE = 500;
+const INLINE_HEIGHT = 680;
+
+/** @type {[string, number | null][]} */
+const PERIODS = [["24 hours", DAY_MS], ["7 days", 7 * DAY_MS], ["30 days", 30 * DAY_MS], ["All", null]];
+
+class Page {
+  constructor() {
+    this.host = new Host();
+    this.clock_ = new Clock();
+    this.index = new Index();
+    /** @type {Filter} */
+    this.filter = { ...NO_FILTER };
+    /** The chip that is pressed, in milliseconds; `null` for all or a brushed period. @type {number | null} */
+    this.period = null;
+    /** @type {import("./index.js").Sort} */
+    this.sort = { key: "when", down: true };
+    /** @type {Set<string>} */
+    this.selected = new Set();
+    /** @type {Set<string>} */
+    this.lit = new Set();
+    /** @type {Map<string, Detail>} */
+    this.details = new Map();
+    /** @type {ServerState | null} */
+    this.server = null;
+    this.uncovered = false;
+    /** @type {"first" | "more" | "words" | ""} */
+    this.loading = "first";
+    this.problem = "";
+    this.cursor = "";
+    /** Grows with each new reading, so that answers to an earlier one are dropped. */
+    this.reading = 0;
+    this.budget = STRETCH;
+    /** @type {string[]} */
+    this.sources = [];
+    this.checkpointKey = "";
+    this.matched = this.index.match(this.filter, this.sort);
+    this.sheet = new Sheet(/** @type {HTMLDialogElement} */ (byId("sheet")));
+    this.table = new Table(byId("grid"), byId("body"), {
+      clock: () => this.clock_,
+      selected: this.selected,
+      selectable: true,
+      lit: this.lit,
+      select: (rows, on) => this.select(rows, on),
+      detail: (row) => this.detail(row),
+      more: (row) => void this.readOn(row),
+      ruleWords: (rule) => this.ruleWords(rule),
+      grave: (rule) => this.server?.rules[rule] === "high",
+      copy: (text) => void this.copy(text),
+      moved: () => this.checkpoint(),
+    });
+    this.timeline = new Timeline(byId("timeline"), (start, end) => {
+      this.period = null;
+      this.change({ start, end });
+    });
+    this.listen();
+    this.render();
+  }
+
+  async open() {
+    this.host.oncontext = (context) => this.dress(context);
+    /** @type {(given: Record<string, any>) => void} */
+    let given = () => {};
+    const input = new Promise((resolve) => {
+      given = resolve;
+    });
+    this.host.oninput = (one) => given(one);
+    this.host.onresult = (result) => {
+      const id = result._meta?.viewUUID;
+      if (typeof id === "string") this.checkpointKey = `reflexio-mcp ${id}`;
+    };
+    this.host.onteardown = () => this.checkpoint();
+    try {
+      await this.host.connect();
+    } catch (error) {
+      this.loading = "";
+      this.problem = `${messageOf(error)} Open this page from an assistant, or with "reflexio-mcp explore".`;
+      this.render();
+      return;
+    }
+    // A host that shows an old conversation may have forgotten the arguments.
+    const arguments_ = await Promise.race([input, new Promise((resolve) => setTimeout(() => resolve({}), 1_000))]);
+    await this.read(/** @type {Record<string, any>} */ (arguments_));
+  }
+
+  clock() {
+    return this.clock_;
+  }
+
+  // ----- Reading -----
+
+  /**
+   * Ask the server for data.
+   * @param {string} view
+   * @param {Record<string, any>} given
+   */
+  async ask(view, given) {
+    const result = await this.host.call("explorer_data", { view, ...given });
+    if (result.isError) throw new Error(textOf(result) || "The server could not answer.");
+    return result.structuredContent ?? {};
+  }
+
+  /** Read everything anew under a filter. @param {Record<string, any>} given as a tool takes it */
+  async read(given) {
+    const turn = ++this.reading;
+    this.index = new Index();
+    this.cursor = "";
+    this.budget = STRETCH;
+    this.problem = "";
+    this.loading = "first";
+    this.details.clear();
+    this.render();
+    await this.readPages(turn, { ...given, uncovered: this.uncovered }, true);
+  }
+
+  /** @param {number} turn @param {Record<string, any>} given @param {boolean} first */
+  async readPages(turn, given, first) {
+    try {
+      let started = first;
+      while (started || this.cursor) {
+        const limit = started ? FIRST_PAGE : PAGE;
+        const asked = this.cursor ? { cursor: this.cursor, uncovered: this.uncovered } : given;
+        const answer = await this.ask("rows", { ...asked, limit });
+        if (turn !== this.reading) return;
+        if (answer.state) this.begin(answer.state);
+        this.index.add(rowsOf(answer));
+        this.cursor = answer.cursor ?? "";
+        started = false;
+        this.loading = this.cursor ? "more" : "";
+        this.index.complete = !this.cursor;
+        if (this.index.rows.size >= this.budget) break;
+        this.render();
+      }
+      this.loading = "";
+      this.render();
+      await this.lookForFindings(turn);
+    } catch (error) {
+      if (turn !== this.reading) return;
+      this.loading = "";
+      this.problem = messageOf(error);
+      this.render();
+    }
+  }
+
+  /** What the server says of itself with the first page. @param {ServerState} state */
+  begin(state) {
+    const first = !this.server;
+    this.server = state;
+    const { filter } = state;
+    const base = {
+      ...NO_FILTER, user: state.whose ? "" : filter.user_id, session: filter.session_id, source: filter.source,
+      version: filter.agent_version, start: filter.start === null ? null : filter.start * 1000,
+      end: filter.end === null ? null : filter.end * 1000 + 999,
+    };
+    this.index.base = base;
+    if (first) {
+      this.filter = { ...base, words: filter.contains, finding: filter.finding };
+      if (filter.contains) {
+        /** @type {HTMLInputElement} */ (byId("words")).value = filter.contains;
+        void this.lookForWords();
+      }
+      this.recall();
+    }
+    this.table.owner.selectable = this.can("delete_requests") || this.can("list_requests");
+  }
+
+  /** The findings of the requests that are here, after the table is drawn. @param {number} turn */
+  async lookForFindings(turn) {
+    let cursor = "";
+    let seen = 0;
+    do {
+      const answer = await this.ask("findings", { ...(cursor ? { cursor } : this.baseAsked()), limit: PAGE });
+      if (turn !== this.reading) return;
+      for (const [rule, ids] of Object.entries(answer.findings ?? {})) {
+        for (const id of /** @type {string[]} */ (ids)) {
+          const row = this.index.rows.get(id);
+          if (row && !row.findings.includes(rule)) row.findings.push(rule);
+        }
+      }
+      seen += answer.looked_at ?? 0;
+      cursor = answer.cursor ?? "";
+      this.render();
+    } while (cursor && seen < this.budget);
+  }
+
+  baseAsked() {
+    const { base } = this.index;
+    return asked(base);
+  }
+
+  /** Let the server look for the words. */
+  async lookForWords() {
+    const turn = this.reading;
+    const { words } = this.filter;
+    if (!words) {
+      this.index.found = null;
+      if (this.loading === "words") this.loading = "";
+      this.render();
+      return;
+    }
+    const found = new Set();
+    this.loading = "words";
+    this.render();
+    try {
+      let cursor = "";
+      let looked = 0;
+      do {
+        const answer = await this.ask("rows", {
+          ...(cursor ? { cursor } : { ...this.baseAsked(), contains: words }), limit: PAGE, uncovered: this.uncovered,
+        });
+        if (turn !== this.reading || words !== this.filter.words) return;
+        const rows = rowsOf(answer);
+        this.index.add(rows);
+        for (const row of rows) found.add(row.id);
+        cursor = answer.cursor ?? "";
+        looked += answer.looked_at ?? 0;
+      } while (cursor && looked < this.budget && found.size < this.budget);
+      this.index.found = found;
+      this.loading = "";
+      this.problem = "";
+    } catch (error) {
+      if (turn !== this.reading || words !== this.filter.words) return;
+      this.loading = "";
+      this.problem = messageOf(error);
+    }
+    this.render();
+  }
+
+  /** @param {Row} row @returns {Detail} */
+  detail(row) {
+    let detail = this.details.get(row.id);
+    if (!detail) {
+      detail = { state: "loading", turns: [], note: "", cursor: "" };
+      this.details.set(row.id, detail);
+      void this.readOn(row);
+    }
+    return detail;
+  }
+
+  /** @param {Row} row */
+  async readOn(row) {
+    const detail = this.details.get(row.id);
+    if (!detail) return;
+    try {
+      const answer = await this.ask("request", {
+        request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}), uncovered: this.uncovered,
+      });
+      if (this.details.get(row.id) !== detail) return;
+      for (const turn of answer.interactions ?? []) {
+        const last = detail.turns[detail.turns.length - 1];
+        if (turn.content_from && last) last.text += turn.content ?? "";
+        else detail.turns.push(turnOf(turn));
+      }
+      detail.cursor = answer.cursor ?? "";
+      detail.state = "ready";
+      detail.note = noteOf(answer);
+      if (answer.learning_status) row.learning = answer.learning_status;
+    } catch (error) {
+      detail.state = "failed";
+      detail.note = messageOf(error);
+    }
+    this.table.refreshDetail(row.id);
+  }
+
+  /** Read some requests again, and drop those that are gone. @param {string[]} ids */
+  async refresh(ids) {
+    for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+      const some = ids.slice(at, at + IDS_AT_ONCE);
+      const rows = rowsOf(await this.ask("rows", { request_ids: some, uncovered: this.uncovered }));
+      const there = new Set(rows.map((row) => row.id));
+      this.index.remove(some.filter((id) => !there.has(id)));
+      this.index.add(rows);
+    }
+  }
+
+  // ----- Choosing -----
+
+  /** @param {string} tool */
+  can(tool) {
+    return this.server?.tools.includes(tool) ?? false;
+  }
+
+  /** @param {Partial<Filter>} part */
+  change(part) {
+    const before = this.filter;
+    this.filter = { ...before, ...part };
+    if (this.filter.words !== before.words) {
+      void this.lookForWords();
+      return;
+    }
+    // What is not all here is asked of the server again, with the filter.
+    if (!this.index.covers(this.filter) && this.server && this.narrows(before)) void this.read(asked(this.filter));
+    else this.render();
+    this.checkpoint();
+  }
+
+  /** Whether the change is one that the server can answer better. @param {Filter} before */
+  narrows(before) {
+    return /** @type {const} */ (["user", "session", "source", "version", "start", "end"]).some(
+      (name) => this.filter[name] !== before[name],
+    );
+  }
+
+  /** @param {Row[]} rows @param {boolean} on */
+  select(rows, on) {
+    for (const row of rows) {
+      if (on) this.selected.add(row.id);
+      else this.selected.delete(row.id);
+    }
+    this.table.redraw();
+    this.renderActions();
+    this.checkpoint();
+  }
+
+  /** @returns {Row[]} */
+  chosen() {
+    /** @type {Row[]} */
+    const rows = [];
+    for (const id of this.selected) {
+      const row = this.index.rows.get(id);
+      if (row) rows.push(row);
+    }
+    return rows;
+  }
+
+  listen() {
+    const words = /** @type {HTMLInputElement} */ (byId("words"));
+    let due = 0;
+    words.addEventListener("input", () => {
+      clearTimeout(due);
+      due = setTimeout(() => this.change({ words: words.value.trim() }), words.value ? 300 : 0);
+    });
+    byId("filters").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.change({ words: words.value.trim() });
+    });
+    byId("filters").addEventListener("reset", (event) => {
+      event.preventDefault();
+      words.value = "";
+      this.period = null;
+      this.index.found = null;
+      this.change({ ...NO_FILTER });
+      words.focus();
+    });
+    for (const name of /** @type {const} */ (["user", "source", "version", "finding"])) {
+      const select = /** @type {HTMLSelectElement} */ (byId(name));
+      select.addEventListener("change", () => {
+        const [kind, value] = [select.value.slice(0, 1), select.value.slice(1)];
+        this.change({ [name]: kind === "=" ? value : "" });
+      });
+    }
+    const more = byId("more-filters");
+    more.addEventListener("click", () => {
+      const open = byId("choices").classList.toggle("open");
+      more.setAttribute("aria-expanded", String(open));
+    });
+    fill(byId("periods"), ...PERIODS.map(([name, length]) =>
+      el("button", { type: "button", "data-length": length ?? "", onclick: () => {
+        this.period = length;
+        this.change({ start: length === null ? null : Date.now() - length, end: null });
+      } }, name)));
+    for (const [key, name] of /** @type {[SortKey, string][]} */ ([["when", "When"], ["user", "User"], ["requests", "Requests"], ["source", "Source"]])) {
+      const head = document.querySelector(`[data-sort="${key}"]`);
+      head?.append(el("button", { type: "button", onclick: () => {
+        const down = this.sort.key === key ? !this.sort.down : key === "when" || key === "requests";
+        this.sort = { key, down };
+        this.render();
+        this.checkpoint();
+      } }, name));
+    }
+    byId("all").addEventListener("change", (event) => {
+      this.select(this.matched.rows, /** @type {HTMLInputElement} */ (event.target).checked);
+    });
+    byId("clear").addEventListener("click", () => this.select(this.chosen(), false));
+    byId("delete").addEventListener("click", () => void this.delete());
+    byId("export").addEventListener("click", () => void this.export());
+    byId("further").addEventListener("click", () => {
+      this.budget += STRETCH;
+      this.loading = "more";
+      this.render();
+      void this.readPages(this.reading, {}, false);
+    });
+    byId("cover").addEventListener("click", () => void this.uncover());
+    byId("fullscreen").addEventListener("click", () => {
+      const inline = this.host.context.displayMode !== "fullscreen";
+      this.host.show(inline ? "fullscreen" : "inline").catch((error) => this.say(messageOf(error)));
+    });
+  }
+
+  async uncover() {
+    this.uncovered = !this.uncovered;
+    set(byId("cover"), { "aria-checked": String(!this.uncovered) });
+    this.details.clear();
+    this.table.redraw();
+    try {
+      await this.refresh([...this.index.rows.values()].filter((row) => row.covered).map((row) => row.id));
+    } catch (error) {
+      this.problem = messageOf(error);
+    }
+    this.render();
+  }
+
+  // ----- Doing -----
+
+  async delete() {
+    const rows = this.chosen();
+    if (!rows.length) return;
+    await this.sheet.remove(rows, {
+      plan: (some, learnings) => this.ask("plan", {
+        request_ids: some.map((row) => row.id), ...(learnings ? { include_learnings: true } : {}),
+      }),
+      act: (some, plan, onprogress) =>
+        this.host.call("delete_requests", {
+          request_ids: some.map((row) => row.id),
+          ...(plan.confirm ? { confirm: plan.confirm } : {}),
+          ...(plan.include_learnings ? { include_learnings: true } : {}),
+        }, onprogress),
+      done: async (some, receipt) => {
+        const ids = some.map((row) => row.id);
+        if (receipt?.status === "complete") this.index.remove(ids);
+        else await this.refresh(ids).catch(() => {});
+        for (const id of ids) if (!this.index.rows.has(id)) this.selected.delete(id);
+        this.render();
+        if (receipt?.deleted) await this.host.tell(`In the explorer, the person deleted ${counted(receipt.deleted, "request")}.`);
+      },
+      undo: this.can("restore_requests") ? (copy) => this.undo(copy, rows) : null,
+      day: (at) => this.clock_.day(at),
+      keeper: this.server?.keeper ?? "this computer",
+      say: (text) => this.say(text),
+    });
+    byId("words").focus();
+  }
+
+  /** @param {string} copy @param {Row[]} rows */
+  async undo(copy, rows) {
+    const result = await this.host.call("restore_requests", { copy_id: copy });
+    if (result.isError) throw new Error(textOf(result));
+    const restored = result.structuredContent?.restored ?? 0;
+    await this.refresh(rows.map((row) => row.id));
+    this.render();
+    await this.host.tell(`In the explorer, the person restored ${counted(restored, "request")}.`);
+    return textOf(result).split("\n")[0];
+  }
+
+  async export() {
+    const rows = this.chosen();
+    /** @type {string[]} */
+    const lines = [];
+    try {
+      for (let at = 0; at < rows.length; ) {
+        const some = rows.slice(at, at + IDS_AT_ONCE).map((row) => row.id);
+        const answer = await this.ask("export", { request_ids: some, uncovered: this.uncovered });
+        for (const one of answer.requests) lines.push(JSON.stringify(one));
+        at += Math.max(answer.looked_up ?? some.length, 1);
+        this.say(`Reading ${number(Math.min(at, rows.length))} of ${counted(rows.length, "request")}.`);
+      }
+      const text = `${lines.join("\n")}\n`;
+      if (!this.host.capabilities.downloadFile) this.sheet.copy(text, lines.length);
+      else if (await this.host.save("requests.jsonl", "application/jsonl", text)) this.say(`${counted(lines.length, "request")} saved.`);
+      else this.say("The file was not saved.");
+    } catch (error) {
+      this.say(messageOf(error));
+    }
+  }
+
+  /** @param {string} text */
+  async copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Where the frame may not use the clipboard, the old way still works on a click.
+      const area = el("textarea", { ".value": text, class: "spoken" });
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    this.say("Copied.");
+  }
+
+  /** Say something to screen readers, and in the summary. @param {string} text */
+  say(text) {
+    byId("spoken").textContent = text;
+    this.said = text;
+    this.renderSummary();
+  }
+
+  // ----- Drawing -----
+
+  render() {
+    this.matched = this.index.match(this.filter, this.sort);
+    const bySource = [...countBy(this.index.rows.values())].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+    this.sources = bySource.slice(0, HUES).map(([name]) => name);
+    this.said = "";
+    this.renderPlace();
+    this.renderFilters();
+    this.timeline.show(this.matched.anyTime, this.sources, this.clock_, this.filter.start, this.filter.end);
+    this.renderSummary();
+    this.renderEmpty();
+    this.table.show(this.matched.sessions);
+    this.renderActions();
+  }
+
+  renderPlace() {
+    const { server } = this;
+    fill(byId("whose"), server && (server.whose ? stored(shortened(server.whose, 28)) : el("span", { class: "everyone" }, "every user")));
+    fill(byId("where"), server && placeOf(server.where));
+    const cover = byId("cover");
+    cover.hidden = !server;
+    const [long, short] = server?.masked
+      ? ["Text hidden by this server", "Text hidden"]
+      : this.uncovered ? ["Secrets shown", "Shown"] : ["Secrets covered", "Covered"];
+    fill(cover, el("span", { class: "long" }, long), el("span", { class: "short" }, short));
+    set(cover, { "aria-label": long });
+    if (server?.masked) {
+      /** @type {HTMLButtonElement} */ (cover).disabled = true;
+      cover.title = "The operator of this server hides stored text from everybody.";
+    }
+    const modes = this.host.context.availableDisplayModes ?? [];
+    const full = this.host.context.displayMode === "fullscreen";
+    byId("fullscreen").hidden = !modes.includes(full ? "inline" : "fullscreen");
+    byId("fullscreen").textContent = full ? "Smaller" : "Full screen";
+  }
+
+  renderFilters() {
+    const { filter, matched, server } = this;
+    const lists = /** @type {const} */ ([["user", "Every user"], ["source", "Every source"], ["version", "Every version"], ["finding", "All requests"]]);
+    for (const [name, all] of lists) {
+      const select = /** @type {HTMLSelectElement} */ (byId(name));
+      const counts = [...matched.counts[name]].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, CHOICES);
+      const value = filter[name];
+      if (value && !counts.some(([one]) => one === value)) counts.unshift([value, 0]);
+      fill(
+        select, el("option", { value: "" }, all),
+        ...counts.filter(([one]) => one).map(([one, times]) =>
+          el("option", { value: `=${one}`, ".selected": one === value },
+            `${name === "finding" ? this.ruleWords(one) : shortened(one, 32)} (${number(times)})`)),
+      );
+      select.classList.toggle("set", Boolean(value));
+      const field = /** @type {HTMLElement} */ (select.parentElement);
+      field.hidden = !value && (name === "user" ? Boolean(server?.whose) : counts.length === 0);
+    }
+    const words = /** @type {HTMLInputElement} */ (byId("words"));
+    words.disabled = server?.masked ?? false;
+    if (server?.masked) words.placeholder = "Not while text is hidden";
+    const { start, end } = filter;
+    const brushed = (start !== null || end !== null) && this.period === null;
+    const chips = [...byId("periods").querySelectorAll("button[data-length]")];
+    for (const chip of chips) {
+      const length = chip.getAttribute("data-length");
+      const on = brushed ? false : length === (this.period === null ? "" : String(this.period));
+      chip.setAttribute("aria-pressed", String(on));
+    }
+    byId("periods").querySelector(".brush")?.remove();
+    if (brushed) {
+      const text = `${start === null ? "the beginning" : this.clock_.moment(start)} to ${end === null ? "now" : this.clock_.moment(end)}`;
+      byId("periods").append(el("button", { type: "button", class: "brush", "aria-pressed": "true", onclick: () => {
+        this.change({ start: null, end: null });
+      } }, text));
+    }
+    byId("reset").hidden = !Object.entries(NO_FILTER).some(([name, value]) => filter[/** @type {keyof Filter} */ (name)] !== value);
+  }
+
+  renderSummary() {
+    const { rows, sessions } = this.matched;
+    const all = this.index.rows.size;
+    let text = "";
+    if (this.problem) text = this.problem;
+    else if (this.loading === "first") text = "Reading what is stored.";
+    else if (this.loading === "words") text = "Looking for the words.";
+    else if (all) {
+      const shown = `${rows.length === all ? counted(all, "request") : `${number(rows.length)} of ${counted(all, "request")}`} in ${counted(sessions.length, "session")}`;
+      text = this.loading === "more" ? `${shown}, reading on` : shown;
+      if (!this.loading && this.cursor) {
+        let oldest = Infinity;
+        for (const row of this.index.rows.values()) oldest = Math.min(oldest, row.at);
+        text += `. There is more: this goes back to ${this.clock_.moment(oldest)}`;
+      }
+    }
+    const summary = byId("summary");
+    summary.textContent = this.said ? this.said : text;
+    summary.classList.toggle("note", Boolean(this.problem));
+    byId("further").hidden = !this.cursor || this.loading !== "" || Boolean(this.problem);
+  }
+
+  renderEmpty() {
+    const empty = byId("empty");
+    const none = this.matched.rows.length === 0;
+    empty.hidden = !none;
+    byId("grid").querySelector(".head")?.toggleAttribute("hidden", none && !this.loading);
+    if (!none) return;
+    if (this.loading) fill(empty);
+    else if (this.problem)
+      fill(empty, el("strong", {}, "Nothing could be read."), el("span", {}, this.problem),
+        el("button", { class: "plain", type: "button", onclick: () => void this.read(this.server ? this.baseAsked() : {}) }, "Try again"));
+    else if (!this.index.rows.size && !this.cursor && byId("reset").hidden)
+      fill(empty, el("strong", {}, "Nothing is stored yet."), el("span", {}, "What your assistant sends to memory appears here."));
+    else
+      fill(empty, el("strong", {}, "Nothing matches."), el("span", {}, this.described()),
+        el("button", { class: "plain", type: "button", onclick: () => byId("reset").click() }, "Reset the filter"));
+  }
+
+  /** @param {string} rule */
+  ruleWords(rule) {
+    return rule.replaceAll("-", " ");
+  }
+
+  /** The filter in words. */
+  described() {
+    const { filter } = this;
+    const parts = [
+      filter.words && `words “${filter.words}”`, filter.user && `user ${shortened(filter.user)}`,
+      filter.session && `session ${shortened(filter.session)}`, filter.source && `source ${filter.source}`,
+      filter.version && `version ${filter.version}`, filter.finding && `finding ${this.ruleWords(filter.finding)}`,
+      filter.start !== null && `from ${this.clock_.moment(filter.start)}`, filter.end !== null && `until ${this.clock_.moment(filter.end)}`,
+    ];
+    return `The filter is: ${parts.filter(Boolean).join(", ")}.`;
+  }
+
+  renderActions() {
+    const rows = this.chosen();
+    const sessions = new Set(rows.map((row) => row.session)).size;
+    const users = new Set(rows.map((row) => row.user)).size;
+    byId("actions").hidden = rows.length === 0;
+    byId("selected").textContent = `${counted(rows.length, "request")} in ${counted(sessions, "session")}${users > 1 ? `, ${counted(users, "user")}` : ""}`;
+    byId("delete").hidden = !this.can("delete_requests");
+    byId("export").hidden = !this.can("list_requests") || (this.server?.masked ?? false);
+    const all = /** @type {HTMLInputElement} */ (byId("all"));
+    const matching = this.matched.rows;
+    const on = matching.filter((row) => this.selected.has(row.id)).length;
+    all.checked = on > 0 && on === matching.length;
+    all.indeterminate = on > 0 && on < matching.length;
+    const titles = document.querySelectorAll("[data-sort]");
+    for (const head of titles) {
+      const mine = head.getAttribute("data-sort") === this.sort.key;
+      set(head, { "aria-sort": mine ? (this.sort.down ? "descending" : "ascending") : null });
+      const button = head.querySelector("button");
+      if (button) button.textContent = `${button.textContent?.replace(/ [↓↑]$/, "")}${mine ? (this.sort.down ? " ↓" : " ↑") : ""}`;
+    }
+  }
+
+  /** Take on the host's colours, fonts, zone and size. @param {import("./host.js").HostContext} context */
+  dress(context) {
+    const root = document.documentElement;
+    if (context.theme) root.dataset.theme = context.theme;
+    for (const [name, value] of Object.entries(context.styles?.variables ?? {})) {
+      if (name.startsWith("--") && value !== undefined) root.style.setProperty(name, value);
+    }
+    if (context.timeZone) this.clock_ = new Clock(context.timeZone);
+    const insets = context.safeAreaInsets;
+    if (insets) document.body.style.padding = `${insets.top}px ${insets.right}px ${insets.bottom}px ${insets.left}px`;
+    const room = context.containerDimensions ?? {};
+    const fills = room.height !== undefined || context.displayMode === "fullscreen";
+    const height = fills ? "" : `${Math.min(INLINE_HEIGHT, room.maxHeight ?? INLINE_HEIGHT)}px`;
+    // Some hosts read the document's height instead of the message.
+    root.style.height = height;
+    document.body.style.height = height;
+    if (height) this.host.resized(root.clientWidth, Number.parseFloat(height));
+    this.render();
+  }
+
+  // ----- Where it was -----
+
+  checkpoint() {
+    if (!this.checkpointKey || !this.server) return;
+    const { filter, period, sort } = this;
+    const place = {
+      filter, period, sort, open: [...this.table.open].slice(0, 200), scroll: this.table.scroller.scrollTop,
+      selected: [...this.selected].slice(0, 2_000),
+    };
+    try {
+      localStorage.setItem(this.checkpointKey, JSON.stringify(place));
+    } catch {
+      // A sandbox without storage, or a full one: the page then opens at its beginning.
+    }
+  }
+
+  recall() {
+    try {
+      const kept = this.checkpointKey && localStorage.getItem(this.checkpointKey);
+      if (!kept) return;
+      const place = JSON.parse(kept);
+      this.filter = { ...this.filter, ...place.filter };
+      this.period = place.period ?? null;
+      this.sort = place.sort ?? this.sort;
+      for (const key of place.open ?? []) this.table.open.add(key);
+      for (const id of place.selected ?? []) this.selected.add(id);
+      /** @type {HTMLInputElement} */ (byId("words")).value = this.filter.words;
+      if (this.filter.words) void this.lookForWords();
+      requestAnimationFrame(() => {
+        this.table.scroller.scrollTop = place.scroll ?? 0;
+      });
+    } catch {
+      // As above.
+    }
+  }
+}
+
+/** A filter as the server's tools take it. @param {Filter} filter */
+function asked(filter) {
+  /** @type {Record<string, string>} */
+  const given = {};
+  if (filter.user) given.user_id = filter.user;
+  if (filter.session) given.session_id = filter.session;
+  if (filter.source) given.source = filter.source;
+  if (filter.version) given.agent_version = filter.version;
+  if (filter.start !== null) given.start_time = new Date(filter.start).toISOString();
+  if (filter.end !== null) given.end_time = new Date(filter.end).toISOString();
+  return given;
+}
+
+/** @param {Iterable<Row>} rows */
+function countBy(rows) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const row of rows) counts.set(row.source, (counts.get(row.source) ?? 0) + 1);
+  return counts;
+}
+
+/** @param {any} turn */
+function turnOf(turn) {
+  /** @type {[string, string][]} */
+  const beside = [];
+  for (const [key, name] of BESIDE) {
+    for (const value of [turn[key] ?? []].flat()) beside.push([name, String(value)]);
+  }
+  const text = turn.content ?? (turn.chars === undefined ? "" : counted(turn.chars, "character"));
+  return {
+    role: String(turn.role ?? "User"), text, at: turn.created_at ? Date.parse(turn.created_at) : null,
+    more: turn.content_chars !== undefined, beside,
+  };
+}
+
+/** @type {[string, string][]} */
+const BESIDE = [
+  ["user_action", "Action"], ["user_action_description", "What was done"], ["interacted_image_url", "Image"],
+  ["shadow_content", "Shadow answer"], ["expert_content", "Expert answer"], ["tools_used", "Tool"],
+  ["retrieved_learnings", "Recalled"],
+];
+
+/** @param {any} answer */
+function noteOf(answer) {
+  const why = answer.learning_reason ? ` (${answer.learning_reason.replaceAll("_", " ")})` : "";
+  switch (answer.learning_status) {
+    case "done": return `Learning is done${why}.`;
+    case "pending":
+    case "processing": return `Waiting to be learned${why}.`;
+    case "failed": return `Learning failed${why}.`;
+    default: return "";
+  }
+}
+
+void new Page().open();

@@ -1,0 +1,477 @@
+/** The table: sessions, their requests and turns, drawn only where they are seen. */
+
+import { el, fill, stored } from "./dom.js";
+import { counted, number, shortened } from "./format.js";
+
+/** @typedef {import("./index.js").Row} Row */
+/** @typedef {import("./index.js").Session} Session */
+/** @typedef {import("./format.js").Clock} Clock */
+/** @typedef {{role: string, text: string, at: number | null, more: boolean, beside: [string, string][]}} Turn */
+/** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */
+/** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}
+ *   | {kind: "detail", key: string, row: Row}} Line */
+/**
+ * @typedef {object} Owner what the table asks of the page
+ * @property {() => Clock} clock
+ * @property {Set<string>} selected ids of requests
+ * @property {boolean} selectable
+ * @property {Set<string>} lit ids of requests that a learning comes from
+ * @property {(rows: Row[], on: boolean) => void} select
+ * @property {(row: Row) => Detail} detail of an opened request; begins to load it
+ * @property {(row: Row) => void} more load the rest of an opened request
+ * @property {(rule: string) => string} ruleWords
+ * @property {(rule: string) => boolean} grave
+ * @property {(text: string) => void} copy
+ * @property {() => void} moved something was opened, closed or scrolled
+ */
+
+const OVERSCAN = 8;
+/** Height of an opened request until it is measured. */
+const GUESS = 120;
+const FOLD_LINES = 12;
+/** Characters of badges that fit beside each other. */
+const BADGE_CHARS = 16;
+
+export class Table {
+  /** @param {HTMLElement} scroller @param {HTMLElement} body @param {Owner} owner */
+  constructor(scroller, body, owner) {
+    this.scroller = scroller;
+    this.body = body;
+    this.owner = owner;
+    /** @type {Session[]} */
+    this.sessions = [];
+    /** @type {Line[]} */
+    this.lines = [];
+    this.tops = new Float64Array(1);
+    /** @type {Set<string>} */
+    this.open = new Set();
+    /** @type {Map<string, HTMLElement>} */
+    this.drawn = new Map();
+    /** @type {Map<string, number>} */
+    this.heights = new Map();
+    /** The line that has, or would get, the focus. */
+    this.current = "";
+    this.rowHeight = 36;
+    this.observer = new ResizeObserver((entries) => this.measured(entries));
+    let due = 0;
+    scroller.addEventListener("scroll", () => {
+      due ||= requestAnimationFrame(() => {
+        due = 0;
+        this.draw();
+        this.owner.moved();
+      });
+    }, { passive: true });
+    new ResizeObserver(() => this.resized()).observe(scroller);
+    body.addEventListener("keydown", (event) => this.key(event));
+    body.addEventListener("click", (event) => this.click(event));
+    body.addEventListener("focusin", (event) => {
+      const line = lineOf(event.target);
+      if (line) this.focusLine(line, false);
+    });
+  }
+
+  /** Show other sessions. @param {Session[]} sessions */
+  show(sessions) {
+    this.sessions = sessions;
+    this.relay();
+  }
+
+  /** Work out the lines anew and draw all of them. */
+  relay() {
+    this.lines = [];
+    for (const session of this.sessions) {
+      const key = `s ${session.id}`;
+      this.lines.push({ kind: "session", key, session });
+      if (!this.open.has(key)) continue;
+      for (const row of session.rows) {
+        const rowKey = `r ${row.id}`;
+        this.lines.push({ kind: "request", key: rowKey, row });
+        if (this.open.has(rowKey)) this.lines.push({ kind: "detail", key: `d ${row.id}`, row });
+      }
+    }
+    if (!this.lines.some((line) => line.key === this.current)) this.current = this.lines[0]?.key ?? "";
+    this.place();
+    this.redraw();
+  }
+
+  place() {
+    const tops = new Float64Array(this.lines.length + 1);
+    let y = 0;
+    for (let at = 0; at < this.lines.length; at += 1) {
+      tops[at] = y;
+      const line = this.lines[at];
+      y += line.kind === "detail" ? (this.heights.get(line.key) ?? GUESS) : this.rowHeight;
+    }
+    tops[this.lines.length] = y;
+    this.tops = tops;
+    this.body.style.height = `${y}px`;
+    this.scroller.setAttribute("aria-rowcount", String(this.lines.length + 1));
+  }
+
+  /** Draw what is seen from nothing, as after a change of what it says. */
+  redraw() {
+    const had = this.body.contains(document.activeElement);
+    for (const one of this.drawn.values()) this.observer.unobserve(one);
+    this.drawn.clear();
+    this.body.replaceChildren();
+    this.draw();
+    if (had) this.drawn.get(this.current)?.focus({ preventScroll: true });
+  }
+
+  /** The first line that ends below a height. @param {number} y */
+  lineAt(y) {
+    let low = 0;
+    let high = this.lines.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.tops[middle + 1] <= y) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  draw() {
+    const { scrollTop, clientHeight } = this.scroller;
+    const first = Math.max(0, this.lineAt(scrollTop) - OVERSCAN);
+    const last = Math.min(this.lines.length, this.lineAt(scrollTop + clientHeight) + 1 + OVERSCAN);
+    /** @type {Set<string>} */
+    const wanted = new Set();
+    for (let at = first; at < last; at += 1) wanted.add(this.lines[at].key);
+    // The focused row stays in the document however far it is scrolled away.
+    const focused = this.lines.findIndex((line) => line.key === this.current);
+    if (focused >= 0) wanted.add(this.current);
+    for (const [key, one] of this.drawn) {
+      if (wanted.has(key)) continue;
+      this.observer.unobserve(one);
+      one.remove();
+      this.drawn.delete(key);
+    }
+    for (let at = first; at < last; at += 1) this.drawLine(at);
+    if (focused >= 0) this.drawLine(focused);
+  }
+
+  /** @param {number} at */
+  drawLine(at) {
+    const line = this.lines[at];
+    let one = this.drawn.get(line.key);
+    if (!one) {
+      one = this.made(line);
+      this.drawn.set(line.key, one);
+      // In the order of the lines, so that a screen reader reads them in it.
+      const next = [...this.body.children].find((other) => Number(other.getAttribute("aria-rowindex")) > at + 2);
+      this.body.insertBefore(one, next ?? null);
+      if (line.kind === "detail") this.observer.observe(one);
+    }
+    one.style.transform = `translateY(${this.tops[at]}px)`;
+    one.setAttribute("aria-rowindex", String(at + 2));
+  }
+
+  /** @param {Line} line @returns {HTMLElement} */
+  made(line) {
+    const row = el("div", { class: `line ${line.kind}`, role: "row", tabindex: line.key === this.current ? 0 : -1 });
+    row.dataset.key = line.key;
+    if (line.kind === "session") this.fillSession(row, line.session);
+    else if (line.kind === "request") this.fillRequest(row, line.row);
+    else this.fillDetail(row, line.row);
+    return row;
+  }
+
+  /** @param {HTMLElement} row @param {string} key @param {Row[]} rows @param {string} name */
+  openable(row, key, rows, name) {
+    const open = this.open.has(key);
+    const chosen = rows.filter((one) => this.owner.selected.has(one.id)).length;
+    row.setAttribute("aria-level", key.startsWith("s") ? "1" : "2");
+    row.setAttribute("aria-expanded", String(open));
+    if (this.owner.selectable) row.setAttribute("aria-selected", String(chosen === rows.length));
+    row.classList.toggle("chosen", chosen > 0);
+    const box = el("input", {
+      type: "checkbox", tabindex: -1, "aria-label": `Select ${name}`, ".checked": chosen === rows.length,
+      ".indeterminate": chosen > 0 && chosen < rows.length,
+    });
+    return [
+      el("div", { role: "gridcell", class: "check" }, this.owner.selectable && box),
+      el("span", { class: "fold", "aria-hidden": "true" }),
+    ];
+  }
+
+  /** @param {HTMLElement} row @param {Session} session */
+  fillSession(row, session) {
+    const key = `s ${session.id}`;
+    const opening = session.rows[session.rows.length - 1];
+    const when = this.owner.clock().when(session.last);
+    const several = session.users.length > 1;
+    fill(
+      row,
+      ...this.openable(row, key, session.rows, `session ${session.id}`),
+      el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(session.last) }, when),
+      el(
+        "div", { role: "gridcell", class: "user" },
+        several ? el("span", { class: "note" }, counted(session.users.length, "user")) : idOf(session.users[0]),
+      ),
+      el("div", { role: "gridcell", class: "words" }, wordsOf(opening)),
+      el("div", { role: "gridcell", class: "count" }, number(session.rows.length),
+        el("span", { class: "unit" }, session.rows.length === 1 ? " request" : " requests")),
+      el("div", { role: "gridcell", class: "source" }, stored(session.sources[0] ?? ""),
+        session.sources.length > 1 && ` +${session.sources.length - 1}`),
+      el("div", { role: "gridcell", class: "badges" }, ...this.badges(session.rows, session)),
+    );
+  }
+
+  /** @param {HTMLElement} row @param {Row} one */
+  fillRequest(row, one) {
+    const when = this.owner.clock().when(one.at);
+    row.classList.toggle("lit", this.owner.lit.has(one.id));
+    fill(
+      row,
+      ...this.openable(row, `r ${one.id}`, [one], `request ${one.id}`),
+      el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(one.at) }, when),
+      el("div", { role: "gridcell", class: "user" }, idOf(one.user)),
+      el("div", { role: "gridcell", class: "words" }, wordsOf(one)),
+      el("div", { role: "gridcell", class: "count turns" }, counted(one.turns, "turn")),
+      el("div", { role: "gridcell", class: "source" }, stored(one.source)),
+      el("div", { role: "gridcell", class: "badges" }, ...this.badges([one], null)),
+    );
+  }
+
+  /** @param {Row[]} rows @param {Session | null} session */
+  badges(rows, session) {
+    /** @type {HTMLElement[]} */
+    const made = [];
+    /** @param {string} text @param {string} [class_] @param {string} [title] */
+    const badge = (text, class_ = "", title = "") =>
+      made.push(el("span", { class: `badge ${class_}`, title: title || false }, text));
+    /** @type {Map<string, number>} */
+    const found = new Map();
+    for (const row of rows) for (const rule of row.findings) found.set(rule, (found.get(rule) ?? 0) + 1);
+    if (session && session.rows.length < session.total)
+      badge(`${number(session.rows.length)} of ${number(session.total)}`, "", "Only these match the filter.");
+    const failed = rows.filter((row) => row.learning === "failed").length;
+    const waiting = rows.filter((row) => row.learning === "pending" || row.learning === "processing").length;
+    if (failed) badge("learning failed", "warn");
+    if (waiting) badge("waiting to be learned");
+    const [first] = found.keys();
+    if (first) badge(found.size > 1 ? counted(found.size, "finding") : this.owner.ruleWords(first),
+      [...found.keys()].some((one) => this.owner.grave(one)) ? "warn" : "",
+      [...found].map(([rule, times]) => `${this.owner.ruleWords(rule)}: ${number(times)}`).join("\n"));
+    const evaluation = rows.filter((row) => row.evaluation).length;
+    if (evaluation) badge(evaluation === rows.length ? "evaluation" : `${number(evaluation)} evaluation`);
+    const said = made.map((one) => one.textContent ?? "");
+    if (said.join("").length <= BADGE_CHARS || made.length < 2) return made;
+    const rest = el("span", { class: "badge", title: said.slice(1).join("\n"), "aria-label": said.slice(1).join(", ") }, `+${made.length - 1}`);
+    return [made[0], rest];
+  }
+
+  /** @param {HTMLElement} row @param {Row} one */
+  fillDetail(row, one) {
+    const detail = this.owner.detail(one);
+    row.setAttribute("aria-level", "3");
+    row.setAttribute("aria-label", `Turns of request ${one.id}`);
+    const cell = el("div", { role: "gridcell", class: "turns", "aria-colspan": 7 });
+    cell.append(
+      el("div", { class: "ids" },
+        this.copyable("Request", one.id), this.copyable("Session", one.session), this.copyable("User", one.user),
+        one.version && el("span", {}, "Version ", stored(one.version))),
+    );
+    if (detail.state === "loading") cell.append(el("p", { class: "quiet" }, "Reading the turns."));
+    if (detail.state === "failed") cell.append(el("p", { class: "note" }, detail.note));
+    for (const turn of detail.turns) cell.append(this.turn(turn));
+    if (detail.state === "ready" && detail.note) cell.append(el("p", { class: "quiet" }, detail.note));
+    if (detail.cursor)
+      cell.append(el("button", { class: "link", onclick: () => this.owner.more(one) }, "Read on"));
+    row.append(cell);
+  }
+
+  /** @param {Turn} turn */
+  turn(turn) {
+    const text = el("div", { class: "text", dir: "auto" }, turn.text);
+    const made = el(
+      "div", { class: "turn" },
+      el("div", { class: "role" }, stored(turn.role),
+        turn.at !== null && el("span", { class: "quiet" }, this.owner.clock().moment(turn.at))),
+      el("div", { class: "said" }, text,
+        ...turn.beside.map(([name, value]) => el("p", { class: "beside" },
+          el("span", { class: "quiet" }, `${name} `), stored(value)))),
+    );
+    if (turn.text.length > 900 || turn.text.split("\n", FOLD_LINES + 1).length > FOLD_LINES) {
+      text.classList.add("folded");
+      const button = el("button", {
+        class: "link", "aria-expanded": "false",
+        onclick: () => {
+          const folded = text.classList.toggle("folded");
+          button.textContent = folded ? "Show all" : "Show less";
+          button.setAttribute("aria-expanded", String(!folded));
+        },
+      }, "Show all");
+      text.after(button);
+    }
+    return made;
+  }
+
+  /** @param {string} name @param {string} id */
+  copyable(name, id) {
+    return el("span", { class: "copyable" }, `${name} `, stored(shortened(id, 28), "mono"),
+      el("button", { class: "link", "aria-label": `Copy the ${name.toLowerCase()} id`,
+        onclick: () => this.owner.copy(id) }, "Copy"));
+  }
+
+  /** @param {ResizeObserverEntry[]} entries */
+  measured(entries) {
+    let changed = 0;
+    const top = this.scroller.scrollTop;
+    for (const entry of entries) {
+      const one = /** @type {HTMLElement} */ (entry.target);
+      const key = one.dataset.key ?? "";
+      const height = Math.ceil(one.offsetHeight);
+      const before = this.heights.get(key) ?? GUESS;
+      if (!height || height === before || !one.isConnected) continue;
+      const at = this.lines.findIndex((line) => line.key === key);
+      if (at >= 0 && this.tops[at] + before <= top) changed += height - before;
+      this.heights.set(key, height);
+    }
+    this.place();
+    if (changed) this.scroller.scrollTop = top + changed;
+    this.draw();
+  }
+
+  resized() {
+    const height = Number.parseFloat(getComputedStyle(this.body).getPropertyValue("--row")) || 36;
+    if (height !== this.rowHeight) {
+      this.rowHeight = height;
+      this.place();
+    }
+    this.draw();
+  }
+
+  /** Open or close a line. @param {string} key @param {boolean} [open] */
+  toggle(key, open = !this.open.has(key)) {
+    if (key.startsWith("d")) return;
+    if (open) this.open.add(key);
+    else this.open.delete(key);
+    this.current = key;
+    this.relay();
+    this.owner.moved();
+  }
+
+  /** Draw an opened request again. @param {string} id */
+  refreshDetail(id) {
+    const one = this.drawn.get(`d ${id}`);
+    const line = this.lines.find((other) => other.key === `d ${id}`);
+    if (!one || line?.kind !== "detail") return;
+    const had = one.contains(document.activeElement);
+    one.replaceChildren();
+    this.fillDetail(one, line.row);
+    if (had) one.focus({ preventScroll: true });
+  }
+
+  /** @param {HTMLElement} line @param {boolean} focus */
+  focusLine(line, focus) {
+    const key = line.dataset.key ?? "";
+    const before = this.drawn.get(this.current);
+    if (before && before !== line) before.tabIndex = -1;
+    line.tabIndex = 0;
+    this.current = key;
+    if (focus) line.focus({ preventScroll: true });
+  }
+
+  /** @param {number} at */
+  goTo(at) {
+    const index = Math.max(0, Math.min(this.lines.length - 1, at));
+    const line = this.lines[index];
+    if (!line) return;
+    const top = this.tops[index];
+    const bottom = this.tops[index + 1];
+    const { scrollTop, clientHeight } = this.scroller;
+    const head = this.body.offsetTop;
+    if (top < scrollTop) this.scroller.scrollTop = top;
+    else if (bottom + head > scrollTop + clientHeight)
+      this.scroller.scrollTop = Math.min(top, bottom + head - clientHeight);
+    this.draw();
+    this.drawLine(index);
+    const one = this.drawn.get(line.key);
+    if (one) this.focusLine(one, true);
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const row = lineOf(event.target);
+    if (!row || (event.target !== row && event.key !== "Escape")) return;
+    const at = this.lines.findIndex((line) => line.key === row.dataset.key);
+    const line = this.lines[at];
+    if (!line) return;
+    const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.rowHeight) - 2);
+    const isOpen = this.open.has(line.key);
+    switch (event.key) {
+      case "Escape": this.goTo(at); break;
+      case "ArrowDown": this.goTo(at + 1); break;
+      case "ArrowUp": this.goTo(at - 1); break;
+      case "PageDown": this.goTo(at + page); break;
+      case "PageUp": this.goTo(at - page); break;
+      case "Home": this.goTo(0); break;
+      case "End": this.goTo(this.lines.length - 1); break;
+      case "ArrowRight":
+        if (!isOpen && line.kind !== "detail") this.toggle(line.key, true);
+        else this.goTo(at + 1);
+        break;
+      case "ArrowLeft":
+        if (isOpen) this.toggle(line.key, false);
+        else this.goTo(this.parentOf(at));
+        break;
+      case "Enter":
+        this.toggle(line.key);
+        break;
+      case " ":
+        this.choose(line);
+        break;
+      default: return;
+    }
+    event.preventDefault();
+  }
+
+  /** @param {number} at */
+  parentOf(at) {
+    const kind = this.lines[at].kind === "detail" ? "request" : "session";
+    let above = at;
+    while (above > 0 && this.lines[above].kind !== kind) above -= 1;
+    return above;
+  }
+
+  /** Select a line, or take it out. @param {Line} line */
+  choose(line) {
+    if (!this.owner.selectable || line.kind === "detail") return;
+    const rows = line.kind === "session" ? line.session.rows : [line.row];
+    const on = !rows.every((row) => this.owner.selected.has(row.id));
+    this.owner.select(rows, on);
+  }
+
+  /** @param {MouseEvent} event */
+  click(event) {
+    const row = lineOf(event.target);
+    const line = this.lines.find((one) => one.key === row?.dataset.key);
+    if (!row || !line || line.kind === "detail") return;
+    this.current = line.key;
+    const target = /** @type {Element} */ (event.target);
+    if (target.closest(".check")) {
+      event.preventDefault();
+      // After the click, or the browser puts the box back to what it was.
+      setTimeout(() => this.choose(line));
+    } else if (!String(getSelection())) this.toggle(line.key);
+  }
+}
+
+/** @param {EventTarget | null} target @returns {HTMLElement | null} */
+function lineOf(target) {
+  return target instanceof Element ? target.closest(".line") : null;
+}
+
+/** @param {string} id */
+function idOf(id) {
+  const made = stored(shortened(id));
+  if (id.length > 20) made.title = id;
+  return made;
+}
+
+/** @param {Row} row */
+function wordsOf(row) {
+  return row.words ? stored(row.words) : el("span", { class: "quiet" }, row.turns ? "hidden" : "no text");
+}

@@ -1,0 +1,128 @@
+"""The explorer: a page in the conversation, and the data it asks for."""
+
+from typing import Annotated, Literal
+
+from mcp.types import CallToolResult
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from reflexio_mcp.render.lists import SessionBudget, page_of_sessions
+from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
+from reflexio_mcp.toolkit.parameters import (
+    AgentVersion,
+    Contains,
+    EndTime,
+    SessionId,
+    Source,
+    StartTime,
+    UserId,
+)
+from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.reading.filters import make_filter
+from reflexio_mcp.traffic.reading.listing import list_sessions
+
+__all__ = ["SPECS"]
+
+SESSIONS_TOLD = 10
+"""Sessions that the model reads of; the page shows all of them."""
+
+
+async def explore_traffic(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
+) -> CallToolResult:
+    import uuid
+
+    scope = scope_of(call)
+    wanted = make_filter(
+        scope,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+    )
+    budget = SessionBudget(masked=hides(call, detail))
+    async with ProgressReporter(call).steady("looking through"):
+        page = await list_sessions(scope, wanted, limit=SESSIONS_TOLD, budget=budget)
+    result = answer(page_of_sessions(budget, page, wanted.describe()))
+    # Under this name the page keeps where it was, for when the conversation is opened again.
+    result.meta = {"viewUUID": str(uuid.uuid4()), **page_pass(call)}
+    return result
+
+
+async def explorer_data(
+    call: Call,
+    view: Literal["rows", "findings", "request", "plan", "export"],
+    user_id: str = "",
+    session_id: str = "",
+    source: str = "",
+    agent_version: str = "",
+    start_time: str = "",
+    end_time: str = "",
+    contains: str = "",
+    request_id: str = "",
+    request_ids: list[str] | SkipJsonSchema[None] = None,
+    include_learnings: bool = False,
+    uncovered: bool = False,
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1000,
+    cursor: str = "",
+) -> CallToolResult:
+    from reflexio_mcp.tools import explorer_views
+
+    match view:
+        case "rows" if request_ids is not None:
+            facts = await explorer_views.rows_by_id(call, request_ids, uncovered=uncovered)
+        case "request":
+            facts = await explorer_views.one_request(call, request_id, cursor, uncovered=uncovered)
+        case "plan":
+            facts = await explorer_views.plan(call, request_ids or [], include_learnings=include_learnings)
+        case "export":
+            facts = await explorer_views.export(call, request_ids or [], uncovered=uncovered)
+        case _:
+            asked = make_filter(
+                scope_of(call),
+                user_id=user_id,
+                session_id=session_id,
+                source=source,
+                agent_version=agent_version,
+                start_time=start_time,
+                end_time=end_time,
+                contains=contains,
+            )
+            if view == "rows":
+                facts = await explorer_views.rows(call, asked, limit, cursor, uncovered=uncovered)
+            else:
+                facts = await explorer_views.findings(call, asked, limit, cursor)
+    return explorer_views.data(call, view, facts)
+
+
+SPECS = (
+    ToolSpec(
+        explore_traffic,
+        "Explore traffic",
+        "Show the person a page of what is remembered, to look through, select and delete themselves. "
+        "You read the newest sessions as with list_sessions.",
+        obj("notice returned sessions", notice=STRING, returned=INTEGER, sessions=OBJECTS, cursor=STRING),
+        read_only=True,
+        opens_page=True,
+    ),
+    ToolSpec(
+        explorer_data,
+        "Data of the explorer",
+        "For the page of explore_traffic alone.",
+        obj("view", view=STRING),
+        read_only=True,
+        opened_by="explore_traffic",
+    ),
+)

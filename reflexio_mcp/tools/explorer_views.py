@@ -1,0 +1,263 @@
+"""What the explorer's page asks for, one function a view; imported when a page is open.
+
+The answers are for the page, not for the model: whole pages of rows, in structured content alone. Stored text is
+masked, cut and confined as everywhere, and secrets in it are covered until the person uncovers them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import anyio.to_thread
+from mcp.types import CallToolResult, TextContent
+
+from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
+from reflexio_mcp.consent.prepare import prepare
+from reflexio_mcp.render.covering import covered, covered_opening
+from reflexio_mcp.render.deletion import plan_facts, survivors
+from reflexio_mcp.render.request_page import inspected
+from reflexio_mcp.render.requests import request_facts
+from reflexio_mcp.render.text import NOTICE, Facts, dense, shown_id, visible
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, scope_of
+from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_ids
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.listing import list_requests
+from reflexio_mcp.traffic.reading.lookup import get_request, read_set, require_id
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.rules.table import rule
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["data", "export", "findings", "one_request", "plan", "rows", "rows_by_id"]
+
+IDS_AT_ONCE: Final = 500
+"""Requests that one answer brings by id."""
+
+REQUEST_CHARS: Final = 64_000
+"""Characters of one request in one answer."""
+
+EXPORT_CHARS: Final = 2_000_000
+"""Stored text after which an export goes on in the next answer."""
+
+EXPORT_STEP: Final = 50
+
+SESSIONS_AT_ONCE: Final = 100
+
+
+def data(call: Call, view: str, facts: Facts) -> CallToolResult:
+    """An answer to the page, with the pass that it sends back."""
+    result = CallToolResult(
+        content=[TextContent(type="text", text=f"Data for the explorer page: {view}.")],
+        structured_content={"notice": NOTICE, "view": view, **facts},
+    )
+    result.meta = page_pass(call)
+    return result
+
+
+def _state(call: Call, wanted: TrafficFilter) -> Facts:
+    """What the page has to know of this server before it draws."""
+    app, scope = app_of(call), scope_of(call)
+    settings = app.settings
+    # Over stdio the server runs where the person sits.
+    here = "this computer" if call.headers is None else "the server"
+    return {
+        "whose": visible(scope.user_id),
+        "where": here if settings.embedded else visible(app.where),
+        "keeper": here,
+        "masked": settings.mask,
+        "read_only": settings.read_only,
+        "tools": sorted(app.tools),
+        "rules": {name: rule(name).severity for name in SELECTORS},
+        "filter": {
+            "user_id": shown_id(wanted.user_id),
+            "session_id": shown_id(wanted.session_id),
+            "source": wanted.source,
+            "agent_version": wanted.agent_version,
+            "contains": "" if wanted.contains.startswith("rule:") else wanted.contains,
+            "finding": wanted.contains.removeprefix("rule:") if wanted.contains.startswith("rule:") else "",
+            "start": wanted.start,
+            "end": wanted.end,
+        },
+    }
+
+
+class _RowBudget:
+    """Takes every row: the page says how many it wants."""
+
+    def take(self, row: RequestWithInteractions, /) -> bool:
+        return True
+
+    def clear(self) -> None: ...
+
+
+async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, uncovered: bool) -> Facts:
+    """A page of requests, newest session first, and with the first page what the server says of itself.
+
+    Args:
+        asked: the filter; a cursor may come without it.
+        limit: requests at the most.
+        cursor: from the page before.
+        uncovered: show secrets in the first words.
+    """
+    scope = scope_of(call)
+    after = open_cursor(scope, cursor, "requests", asked) if cursor else None
+    wanted = after.filter if after else asked
+    page = await list_requests(scope, wanted, limit=limit, budget=_RowBudget(), asked=asked, after=after)
+    return dense(
+        {
+            "sessions": await _grouped(call, page.rows, uncovered=uncovered),
+            "cursor": page.cursor,
+            "looked_at": page.looked_at,
+            "state": None if after else _state(call, wanted),
+        }
+    )
+
+
+async def rows_by_id(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> Facts:
+    """Those of some requests that are stored."""
+    found = await _read(scope_of(call), _ids(request_ids))
+    return {"sessions": await _grouped(call, list(found.values()), uncovered=uncovered)}
+
+
+def _ids(request_ids: Sequence[str]) -> list[str]:
+    ids = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids))
+    if not 1 <= len(ids) <= IDS_AT_ONCE:
+        raise InvalidInput("request_ids", f"takes 1 to {IDS_AT_ONCE} ids here.")
+    return ids
+
+
+async def _read(scope: Scope, ids: Sequence[str]) -> dict[str, RequestWithInteractions]:
+    found: dict[str, RequestWithInteractions] = {}
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        found.update((item.request.request_id, item) for item in items)
+
+    await read_set(scope, ids, take)
+    return found
+
+
+async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, uncovered: bool) -> list[Facts]:
+    masked = hides(call)
+    if masked is not None or uncovered:
+        facts = [request_facts(item, full=False, masked=masked) for item in items]
+    else:
+        facts = await anyio.to_thread.run_sync(lambda: [_covered_facts(item) for item in items])
+    groups: dict[str, list[Facts]] = {}
+    for item, one in zip(items, facts, strict=True):
+        groups.setdefault(shown_id(item.request.session_id), []).append(one)
+    return [{"session_id": session, "requests": requests} for session, requests in groups.items()]
+
+
+def _covered_facts(item: RequestWithInteractions) -> Facts:
+    opening, hidden = covered_opening(item)
+    facts = request_facts(opening, full=False) | {"interaction_count": len(item.interactions)}
+    return facts | dense({"covered": hidden})
+
+
+async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> Facts:
+    """Which requests the rules of an audit find, as far as one session alone shows it.
+
+    Args:
+        limit: requests to look at, rounded up to whole sessions.
+    """
+    scope = scope_of(call)
+    after = open_cursor(scope, cursor, "requests", asked) if cursor else None
+    wanted = after.filter if after else asked
+    pager = SessionPager(scope, wanted, after=after, batch=SESSIONS_AT_ONCE)
+    found: dict[str, list[str]] = {}
+    following = None
+    async for part in pager.slices():
+        for name, ids in (await anyio.to_thread.run_sync(_found_in, wanted, part.requests)).items():
+            found.setdefault(name, []).extend(ids)
+        if pager.requests_seen >= limit:
+            following = pager.cursor("requests", part, None).encode(asked, pager.caller)
+            break
+    found = {name: ids for name, ids in found.items() if ids}
+    return dense({"findings": found, "looked_at": pager.requests_seen, "cursor": following})
+
+
+def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> dict[str, list[str]]:
+    # Looks through every text of a session: in a worker thread, so that other calls go on meanwhile.
+    matching = wanted.pick(requests)
+    picked = {name: pick(matching) for name, pick in SELECTORS.items()}
+    return {name: [shown_id(one.request.request_id) for one in items] for name, items in picked.items()}
+
+
+async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> Facts:
+    """One request with its turns, when each was said, and where its learning stands."""
+    item, learning = await get_request(scope_of(call), request_id)
+    masked = hides(call)
+    shown = item if masked or uncovered else await anyio.to_thread.run_sync(covered, item)
+    facts: Facts = dict(inspected(shown, learning, cursor, REQUEST_CHARS, masked=masked).structured)
+    first = int(cursor.partition(".")[0]) if cursor else 0
+    for turn, kept in zip(facts["interactions"], item.interactions[first:], strict=False):
+        if kept.created_at:
+            turn["created_at"] = iso(kept.created_at)
+    return facts
+
+
+async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: bool) -> Facts:
+    """What a deletion of some requests would take; nothing is deleted.
+
+    Returns:
+        The facts of the plan; `confirm`, which the deletion brings back, where a shown plan is consent; `type`, the
+        number that the person types; `kept_until` (epoch seconds) where a recovery copy is kept.
+    """
+
+    if "delete_requests" not in app_of(call).tools:
+        raise InvalidInput("view", "plan is not possible here: nothing can be deleted through this server.")
+
+    async def look_up(scope: Scope, progress: Progress) -> Plan:
+        return await plan_ids(scope, request_ids, progress=progress)
+
+    settings = app_of(call).settings
+    prepared = await prepare(call, look_up, confirm="", include_learnings=include_learnings, erase=False)
+    found = prepared.plan
+    if not found.goes:
+        return {"requests": 0, "not_found": len(found.not_found)}
+    first = prepared.first
+    return {
+        **plan_facts(found, masked=True),  # the page has the words
+        "not_found": len(found.not_found),
+        "survives": survivors(found),
+        "learned_known": found.learned is not None,
+        "can_take_back": bool(found.learned and found.learned.count and not settings.embedded),
+        "include_learnings": include_learnings,
+        "confirm": first.code if isinstance(first, Verdict) else "",
+        "type": first.number if isinstance(first, Question) else number_to_type(settings, found),
+        "recovery_days": settings.recovery_days,
+    }
+
+
+async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> Facts:
+    """Requests as they are stored, for a file.
+
+    Returns:
+        `requests`, and `looked_up`: how many of the ids were looked at before the answer was large enough.
+    """
+    if hides(call) is not None:
+        raise InvalidInput("view", "export is not possible here: this server hides what is stored.")
+    ids = _ids(request_ids)
+    requests: list[dict[str, Any]] = []
+    chars = looked_up = 0
+    for start in range(0, len(ids), EXPORT_STEP):
+        step = ids[start : start + EXPORT_STEP]
+        found = await _read(scope_of(call), step)
+        for one in step:
+            if item := found.get(one):
+                kept = item if uncovered else await anyio.to_thread.run_sync(covered, item)
+                requests.append(_exported(kept))
+                chars += sum(len(turn.content) for turn in kept.interactions)
+        looked_up += len(step)
+        if chars > EXPORT_CHARS:
+            break
+    return {"requests": requests, "looked_up": looked_up}
+
+
+def _exported(item: RequestWithInteractions) -> dict[str, Any]:
+    request = item.request.model_dump(mode="json", exclude_none=True)
+    turns = [turn.model_dump(mode="json", exclude_defaults=True) for turn in item.interactions]
+    return {**request, "created_at": iso(item.request.created_at), "interactions": turns}

@@ -1,0 +1,156 @@
+// A host for the explorer's page: the official AppBridge, the official client, a real Chromium, the real server.
+//
+// The bridge runs here and not in the host's web page; the page only passes messages on. Nothing is fetched: what the
+// browser asks for is answered from memory, and what it asks for besides is an error that `problems` holds.
+
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const modules = process.env.NODE_MODULES;
+const require_ = createRequire(`${modules}/anything.js`);
+const load = (name) => import(pathToFileURL(require_.resolve(name)).href);
+const resolveFile = (path) => import(pathToFileURL(`${modules}/${path}`).href);
+
+const { chromium } = require_("playwright-core");
+const { Client } = await resolveFile("@modelcontextprotocol/client/dist/index.mjs");
+const { StdioClientTransport } = await resolveFile("@modelcontextprotocol/client/dist/stdio.mjs");
+const { AppBridge } = await resolveFile("@modelcontextprotocol/ext-apps/dist/src/app-bridge.js");
+
+const FLAGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+];
+
+const HOST_URL = "http://host.test/";
+const VIEW_URL = "http://view.test/";
+
+// The frame has the policy that the specification sets where a page asks for no domain, beside the page's own.
+const POLICY = [
+  "default-src 'none'", "script-src 'self' 'unsafe-inline'", "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:", "media-src 'self' data:", "connect-src 'none'",
+].join("; ");
+
+const HOST_PAGE = `<!doctype html><meta charset="utf-8"><title>Host</title>
+<style>html,body{margin:0;height:100%}iframe{border:0;display:block;width:100%;height:100%}</style>
+<iframe id="view" title="View" sandbox="allow-scripts allow-same-origin allow-forms"></iframe>
+<script>
+  const view = document.getElementById("view");
+  addEventListener("message", (event) => {
+    if (event.source === view.contentWindow) fromView(JSON.stringify(event.data));
+  });
+  window.toView = (text) => view.contentWindow.postMessage(JSON.parse(text), "*");
+</script>`;
+
+export async function browse() {
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args: FLAGS });
+  return browser;
+}
+
+/** Connect the official client to a server of its own. */
+export async function connect({ env = {}, forms, extensions = true, mode = "auto" } = {}) {
+  const client = new Client(
+    { name: "explorer-host", version: "1" },
+    {
+      capabilities: {
+        ...(forms ? { elicitation: { form: {} } } : {}),
+        ...(extensions ? { extensions: { "io.modelcontextprotocol/ui": { mimeTypes: ["text/html;profile=mcp-app"] } } } : {}),
+      },
+      ...(mode === "legacy" ? {} : {}),
+    },
+  );
+  if (forms) client.setRequestHandler("elicitation/create", async (request) => forms(request.params));
+  const [command, ...args] = JSON.parse(process.env.SERVER);
+  const transport = new StdioClientTransport({ command, args, env: { ...process.env, ...env }, stderr: "ignore" });
+  await client.connect(transport);
+  return client;
+}
+
+class Relay {
+  constructor(page) {
+    this.page = page;
+    this.sent = [];
+  }
+  async start() {}
+  async send(message) {
+    this.sent.push(message);
+    await this.page.evaluate((text) => window.toView(text), JSON.stringify(message));
+  }
+  async close() {
+    this.onclose?.();
+  }
+}
+
+/**
+ * Show the explorer as a host does: call the tool, read its page, hand over input and result.
+ * Returns what a test needs: `view` (the frame), `page`, `bridge`, `messages` to the model, `calls`, `problems`.
+ */
+export async function explore(browser, client, {
+  input = {}, width = 1280, height = 720, theme = "light", context = {}, capabilities = {}, intercept, storage, media = {},
+} = {}) {
+  const { tools } = await client.listTools();
+  const tool = tools.find((one) => one.name === "explore_traffic");
+  const uri = tool._meta.ui.resourceUri;
+  const { contents: [resource] } = await client.readResource({ uri });
+  const made = storage ?? await browser.newContext({ viewport: { width, height }, colorScheme: theme, ...media });
+  const problems = [];
+  await made.route("**/*", (route) => {
+    const url = route.request().url();
+    if (url === HOST_URL) return route.fulfill({ contentType: "text/html", body: HOST_PAGE });
+    if (url === VIEW_URL)
+      return route.fulfill({ contentType: "text/html", body: resource.text, headers: { "content-security-policy": POLICY } });
+    if (!url.endsWith("favicon.ico")) problems.push(`asked for ${url}`);
+    return route.abort();
+  });
+  const page = await made.newPage();
+  page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !message.text().includes("can escape its sandboxing")) problems.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on("dialog", (dialog) => { problems.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+
+  const calls = [];
+  const messages = [];
+  const files = [];
+  const sizes = [];
+  const bridge = new AppBridge(
+    null, { name: "explorer-host", version: "1" },
+    { serverTools: {}, message: { text: {} }, updateModelContext: { text: {} }, downloadFile: {}, ...capabilities },
+    {
+      hostContext: {
+        theme, displayMode: "inline", availableDisplayModes: ["inline", "fullscreen"], timeZone: "UTC",
+        containerDimensions: { width, height }, ...context,
+      },
+    },
+  );
+  bridge.oncalltool = async (params) => {
+    calls.push(params);
+    const answered = intercept && await intercept(params, () => client.callTool(params));
+    return answered ?? client.callTool(params);
+  };
+  bridge.onmessage = async ({ content }) => { messages.push(content[0].text); return {}; };
+  bridge.onupdatemodelcontext = async () => ({});
+  bridge.ondownloadfile = async ({ contents }) => { files.push(contents[0].resource); return {}; };
+  bridge.onrequestdisplaymode = async ({ mode }) => { bridge.sendHostContextChange({ displayMode: mode }); return { mode }; };
+  bridge.onsizechange = (size) => sizes.push(size);
+  const relay = new Relay(page);
+  await page.exposeFunction("fromView", (text) => relay.onmessage?.(JSON.parse(text)));
+  await page.goto(HOST_URL);
+  const ready = new Promise((resolve) => { bridge.oninitialized = resolve; });
+  await bridge.connect(relay);
+  const began = performance.now();
+  await page.evaluate((url) => { document.getElementById("view").src = url; }, VIEW_URL);
+  await ready;
+  await bridge.sendToolInput({ arguments: input });
+  const result = await client.callTool({ name: "explore_traffic", arguments: input });
+  await bridge.sendToolResult(result);
+  const view = page.frame({ url: VIEW_URL });
+  return { page, view, bridge, relay, calls, messages, files, sizes, problems, result, resource, tool, began, context: made };
+}
+
+/** Wait until the page has read everything. */
+export async function settled(view) {
+  await view.waitForFunction(() => {
+    const text = document.getElementById("summary").textContent;
+    return text && !/^Reading|reading on|Looking/.test(text);
+  });
+}

@@ -1,0 +1,170 @@
+"""Stores for the explorer's tests: a month of a small team's traffic, and stores of a given size."""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reflexio_mcp.store.database import Database
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Request:
+    """One stored request. `at` is epoch seconds; turns are (role, content)."""
+
+    id: str
+    session: str
+    user: str
+    at: int
+    turns: tuple[tuple[str, str], ...]
+    source: str = ""
+    version: str = "agent-v0"
+    evaluation: bool = False
+    beside: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def write(path: Path, requests: Iterable[Request]) -> None:
+    """Put requests into a store's file, each at its own time."""
+    database = Database(str(path))
+    with database.writing() as connection:
+        for one in requests:
+            done = connection.execute(
+                "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, "
+                "evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (one.id, one.session, one.user, one.at, one.source, one.version, int(one.evaluation)),
+            )
+            for role, content in one.turns:
+                connection.execute(
+                    "INSERT INTO interactions (request, created_at, role, content, user_action, "
+                    "user_action_description, interacted_image_url, shadow_content, expert_content, tools_used, "
+                    "retrieved_learnings, citations, image_encoding) "
+                    "VALUES (?, ?, ?, ?, 'none', '', '', '', '', ?, '[]', '[]', '')",
+                    (done.lastrowid, one.at, role, content, json.dumps([one.beside] if one.beside else [])),
+                )
+    database.close()
+
+
+_TALK = (
+    ("Which fields does the quarterly invoice export have?", "Number, date, customer, net, tax and total."),
+    (
+        "Move my standing call with the Lisbon office to Thursdays.",
+        "Done: Thursdays at ten from next week on.",
+    ),
+    ("I prefer short answers in the morning, details after lunch.", "Noted."),
+    (
+        "How do I roll back a migration that half succeeded?",
+        "Restore the snapshot first, then replay the log.",
+    ),
+    ("Draft a polite reminder for the overdue purchase order 20413.", "Here is a draft in three sentences."),
+    ("Our staging database is rebuilt every night at two.", "I will keep that in mind for deployments."),
+    ("Which of the onboarding steps can run in parallel?", "Accounts and hardware; training has to wait."),
+    ("Summarize the incident review from Monday.", "A certificate expired; renewal is automated now."),
+    ("Please always use the metric system.", "Metric from now on."),
+    ("Compare the two vendors for the label printer.", "The second is cheaper and slower by a third."),
+)
+_USERS = ("maria.keller", "jonas", "user-42", "ops-rotation", "priya.n")
+_SOURCES = {"web_app": 60, "slack": 22, "ci_assistant": 12, "mobile": 6}
+
+
+def team(now: int | None = None, seed: int = 7) -> list[Request]:
+    """A month of a small team's traffic, with what an audit finds in it."""
+    now = int(time.time()) if now is None else now
+    chance = random.Random(seed)
+    names, weights = list(_SOURCES), list(_SOURCES.values())
+    made: list[Request] = []
+    number = 0
+    for session in range(96):
+        back = int(chance.betavariate(1.1, 2.2) * 29 * DAY) + chance.randrange(3_600)
+        user, source = chance.choice(_USERS), chance.choices(names, weights)[0]
+        begun = now - back
+        # Most of it in working hours.
+        begun -= (begun % DAY) - chance.randrange(7 * 3_600, 18 * 3_600) if back > DAY else 0
+        for turn in range(chance.choice((1, 1, 2, 2, 3, 4, 6, 9))):
+            number += 1
+            asked, answered = chance.choice(_TALK)
+            made.append(
+                Request(
+                    f"req-{number:04d}-{chance.getrandbits(32):08x}",
+                    f"chat-{session:03d}-{chance.getrandbits(48):012x}" if turn == 0 else made[-1].session,
+                    user,
+                    min(begun + turn * chance.randrange(40, 400), now - 5),
+                    (("User", asked), ("Assistant", answered)),
+                    source,
+                    chance.choice(("assistant-2.1", "assistant-2.1", "assistant-2.0")),
+                )
+            )
+    shared = "standup-" + "5f0c2a9be1d4"
+    for index, user in enumerate(("maria.keller", "jonas", "maria.keller", "maria.keller")):
+        made.append(
+            Request(
+                f"req-shared-{index}",
+                shared,
+                user,
+                now - 5_400 + index * 90,
+                (("User", "Notes of the stand-up: the import job is late again."), ("Assistant", "Noted.")),
+                "slack",
+                "assistant-2.1",
+            )
+        )
+    made += [
+        Request(
+            f"req-eval-{index:02d}",
+            "eval-nightly-0421",
+            "eval-bot",
+            now - 2 * DAY - index * 61,
+            (("User", f"Case {index}: name the capital of Portugal."), ("Assistant", "Lisbon.")),
+            "staging_eval",
+            "assistant-2.2-rc1",
+            evaluation=index != 3,
+        )
+        for index in range(14)
+    ]
+    made.append(
+        Request(
+            "req-secret-1",
+            "deploy-help-77aa01",
+            "ops-rotation",
+            now - 1_900,
+            (
+                (
+                    "User",
+                    "The deploy fails. We use aws_access_key_id = AKIAQ3EGUZ7TV4KJ9XLP\nWhat is wrong with it?",
+                ),
+                ("Assistant", "The key lacks the permission to write to that bucket."),
+            ),
+            "ci_assistant",
+            "assistant-2.1",
+        )
+    )
+    return made
+
+
+def many(count: int, now: int | None = None) -> list[Request]:
+    """`count` requests in sessions of five, one every 20 minutes."""
+    now = int(time.time()) if now is None else now
+    return [
+        Request(
+            f"request-{index:06d}",
+            f"session-{index // 5:05d}",
+            f"user-{index // 5 % 7}",
+            now - 1_200 * (count - index),
+            (("User", f"Note {index}: short answers in the morning, please."), ("Assistant", "Noted.")),
+            ("web_app", "slack", "ci_assistant")[index % 3],
+        )
+        for index in range(count)
+    ]
+
+
+def main() -> None:
+    """Make a store: `python -m tests.explorer.stocking FILE team|COUNT`."""
+    path, kind = Path(sys.argv[1]), sys.argv[2]
+    write(path, team() if kind == "team" else many(int(kind)))
+
+
+if __name__ == "__main__":
+    main()

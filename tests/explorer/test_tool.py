@@ -1,0 +1,239 @@
+"""`explore_traffic`, and what the page is given and what it is refused, without a page."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult
+
+from reflexio_mcp.explorer.document import document, uri
+from reflexio_mcp.server.server import build_server
+from reflexio_mcp.settings import load
+from tests.explorer.stocking import Request, write
+from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session
+
+pytestmark = pytest.mark.anyio
+
+PAGE = "reflexio-mcp/page"
+ERAS = ["auto", "legacy"]
+
+
+def talk(
+    request_id: str, session: str = "trip", user: str = "ann", text: str = "I cannot eat peanuts."
+) -> Request:
+    return Request(
+        request_id, session, user, 1_790_000_000, (("User", text), ("Assistant", "Noted.")), "web_app"
+    )
+
+
+@asynccontextmanager
+async def served(
+    folder: Path, *requests: Request, mode: str = "auto", **variables: str
+) -> AsyncIterator[Client]:
+    path = folder / "store.db"
+    write(path, requests)
+    server = build_server(load({"REFLEXIO_MCP_STORE": str(path), **variables}))
+    async with Client(server, mode=mode, raise_exceptions=True) as client:  # pyright: ignore[reportArgumentType]
+        yield client
+
+
+async def ask(client: Client, view: str, **given: Any) -> dict[str, Any]:
+    result = await client.call_tool("explorer_data", {"view": view, **given})
+    assert not result.is_error, result.content
+    assert result.structured_content
+    return result.structured_content
+
+
+def text_of(result: CallToolResult) -> str:
+    return "\n".join(getattr(part, "text", "") for part in result.content)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_apps_are_declared_on_the_wire_in_every_revision(tmp_path: Path, revision: Revision) -> None:
+    async with open_session(revision, env=environment(tmp_path)) as session:
+        assert session.opening["capabilities"]["extensions"] == {"io.modelcontextprotocol/ui": {}}
+        tools = {tool["name"]: tool for tool in await session.list_tools()}
+        assert tools["explore_traffic"]["_meta"] == {"ui": {"resourceUri": uri()}}
+        assert tools["explorer_data"]["_meta"] == {"ui": {"visibility": ["app"]}}
+        (page,) = (await session.request("resources/read", {"uri": uri()}))["contents"]
+        assert page["mimeType"] == "text/html;profile=mcp-app"
+        assert page["text"] == document()
+
+
+async def test_without_the_tool_there_is_no_page(tmp_path: Path) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_TOOLS="list_sessions")
+    async with open_session("2025-11-25", env=env) as session:
+        assert "extensions" not in session.opening["capabilities"]
+        assert [tool["name"] for tool in await session.list_tools()] == ["list_sessions"]
+        assert len((await session.request("resources/list"))["resources"]) == 2
+
+
+async def test_the_page_comes_with_its_data_where_tools_are_chosen(tmp_path: Path) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_TOOLS="explore_traffic")
+    async with open_session(MODERN, env=env) as session:
+        assert [tool["name"] for tool in await session.list_tools()] == ["explore_traffic", "explorer_data"]
+        result = await session.call("explorer_data", {"view": "rows"})
+        assert result["structuredContent"]["state"]["tools"] == ["explore_traffic", "explorer_data"]
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_model_reads_what_list_sessions_says(tmp_path: Path, mode: str) -> None:
+    async with served(tmp_path, talk("r1"), talk("r2", "work", "bob"), mode=mode) as client:
+        explored = await client.call_tool("explore_traffic", {"user_id": "ann"})
+        listed = await client.call_tool("list_sessions", {"user_id": "ann"})
+        assert explored.structured_content == listed.structured_content
+        masked = await client.call_tool("explore_traffic", {"detail": "masked"})
+        assert "peanuts" in text_of(explored)
+        assert "peanuts" not in text_of(masked)
+
+
+async def test_rows_come_by_page_and_by_id(tmp_path: Path) -> None:
+    async with served(tmp_path, *(talk(f"r{n}", f"s{n % 3}") for n in range(7))) as client:
+        seen: list[str] = []
+        answer = await ask(client, "rows", limit=3)
+        while True:
+            seen += [one["request_id"] for group in answer["sessions"] for one in group["requests"]]
+            if "cursor" not in answer:
+                break
+            answer = await ask(client, "rows", limit=3, cursor=answer["cursor"])
+        assert sorted(seen) == [f"r{n}" for n in range(7)]
+        some = await ask(client, "rows", request_ids=["r1", "gone"])
+        assert [one["request_id"] for group in some["sessions"] for one in group["requests"]] == ["r1"]
+
+
+SECRET = "our key is AKIAQ3EGUZ7TV4KJ9XLP for now"
+
+
+async def test_secrets_are_covered_until_they_are_asked_for(tmp_path: Path) -> None:
+    async with served(tmp_path, talk("r1", text=SECRET)) as client:
+        for view, given in (
+            ("rows", {}),
+            ("request", {"request_id": "r1"}),
+            ("export", {"request_ids": ["r1"]}),
+        ):
+            covered, shown = (
+                await ask(client, view, **given),
+                await ask(client, view, uncovered=True, **given),
+            )
+            assert "AKIA" not in str(covered), view
+            assert "AKIA" in str(shown), view
+
+
+async def test_under_the_mask_the_page_gets_no_stored_word(tmp_path: Path) -> None:
+    async with served(tmp_path, talk("r1"), REFLEXIO_MCP_MASK="1") as client:
+        rows = await ask(client, "rows", uncovered=True)
+        request = await ask(client, "request", request_id="r1", uncovered=True)
+        plan = await ask(client, "plan", request_ids=["r1"])
+        assert "peanuts" not in str((rows, request, plan))
+        assert rows["state"]["masked"] is True
+        export = await client.call_tool("explorer_data", {"view": "export", "request_ids": ["r1"]})
+        assert export.is_error
+        assert "hides" in text_of(export)
+
+
+async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> None:
+    both = (talk("mine"), talk("theirs", user="bob"))
+    async with served(tmp_path, *both, REFLEXIO_USER_ID="ann") as client:
+        assert "theirs" not in str(await ask(client, "rows"))
+        assert "theirs" not in str(await ask(client, "rows", request_ids=["mine", "theirs"]))
+        assert "theirs" not in str(await ask(client, "findings"))
+        assert (await ask(client, "plan", request_ids=["theirs"]))["requests"] == 0
+        assert (await ask(client, "export", request_ids=["theirs"]))["requests"] == []
+        refused = await client.call_tool("explorer_data", {"view": "request", "request_id": "theirs"})
+        assert refused.is_error
+
+
+async def test_findings_name_the_requests_they_are_about(tmp_path: Path) -> None:
+    requests = (talk("r1", text=SECRET), talk("r2", "other"))
+    async with served(tmp_path, *requests) as client:
+        answer = await ask(client, "findings")
+        assert answer["findings"]["probable-secret"] == ["r1"]
+        assert answer["looked_at"] == 2
+
+
+async def test_read_only_has_no_plan_to_carry_out(tmp_path: Path) -> None:
+    async with served(tmp_path, talk("r1"), REFLEXIO_MCP_READ_ONLY="1") as client:
+        state = (await ask(client, "rows"))["state"]
+        assert state["read_only"] is True
+        assert not {name for name in state["tools"] if name.startswith(("delete_", "restore_", "publish_"))}
+        refused = await client.call_tool("explorer_data", {"view": "plan", "request_ids": ["r1"]})
+        assert refused.is_error
+
+
+@asynccontextmanager
+async def with_forms(folder: Path, asked: list[str], **variables: str) -> AsyncIterator[Client]:
+    """A client that shows forms, and whose person says no to every one."""
+    from mcp.types import ElicitResult
+
+    async def decline(context: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="decline")
+
+    path = folder / "store.db"
+    write(path, [talk("r1"), talk("r2")])
+    server = build_server(load({"REFLEXIO_MCP_STORE": str(path), **variables}))
+    async with Client(server, raise_exceptions=True, elicitation_callback=decline) as client:
+        yield client
+
+
+async def page_of(client: Client) -> tuple[dict[str, Any], Any]:
+    """A plan for `r1` as the page gets it, and the pass that came with it."""
+    opened = await client.call_tool("explorer_data", {"view": "rows"})
+    assert opened.meta
+    pass_: Any = {PAGE: opened.meta[PAGE]}
+    planned = await client.call_tool("explorer_data", {"view": "plan", "request_ids": ["r1"]}, meta=pass_)
+    assert planned.structured_content
+    return planned.structured_content, pass_
+
+
+async def test_a_yes_in_the_page_counts_as_a_shown_plan(tmp_path: Path) -> None:
+    asked: list[str] = []
+    async with with_forms(tmp_path, asked) as client:
+        plan, pass_ = await page_of(client)
+        given = {"request_ids": ["r1"], "confirm": plan["confirm"]}
+        receipt = await client.call_tool("delete_requests", given, meta=pass_)
+        assert receipt.structured_content
+        assert receipt.structured_content["deleted"] == 1
+        assert asked == []
+
+
+async def test_where_the_operator_wants_a_form_the_form_still_asks(tmp_path: Path) -> None:
+    asked: list[str] = []
+    async with with_forms(tmp_path, asked, REFLEXIO_MCP_CONFIRM="ask") as client:
+        plan, pass_ = await page_of(client)
+        assert plan["confirm"] == ""
+        receipt = await client.call_tool("delete_requests", {"request_ids": ["r1"]}, meta=pass_)
+        assert receipt.structured_content
+        assert receipt.structured_content["deleted"] == 0
+        assert len(asked) == 1
+
+
+async def test_a_plan_without_the_page_does_not_replace_the_form(tmp_path: Path) -> None:
+    asked: list[str] = []
+    async with with_forms(tmp_path, asked) as client:
+        plan, _ = await page_of(client)
+        passes: list[Any] = [None, {PAGE: "made up"}, {PAGE: plan["confirm"]}, {PAGE: 7}]
+        for pass_ in passes:
+            given = {"request_ids": ["r1"], "confirm": plan["confirm"]}
+            receipt = await client.call_tool("delete_requests", given, meta=pass_)
+            assert receipt.structured_content
+            assert receipt.structured_content["deleted"] == 0
+        assert len(asked) == 4
+
+
+async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) -> None:
+    async with with_forms(tmp_path, []) as client:
+        plan, pass_ = await page_of(client)
+        given = {"request_ids": ["r1"], "confirm": plan["confirm"]}
+        await client.call_tool("delete_requests", given, meta=pass_)
+        await client.call_tool("explorer_data", {"view": "rows"}, meta=pass_)
+        told = await client.call_tool("list_sessions", {})
+        again = await client.call_tool("list_sessions", {})
+        said = "Since then, 1 request was deleted in the explorer."
+        assert text_of(told).endswith(said)
+        assert told.structured_content
+        assert told.structured_content["since_then"] == said
+        assert "explorer" not in text_of(again)
