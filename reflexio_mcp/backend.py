@@ -33,13 +33,14 @@ def recovery_folder(settings: Settings) -> Path:
     return default_store().parent / "recovery"
 
 
-def local_key(settings: Settings) -> bytes:
-    """A secret of this machine's user in a file beside the embedded store, made when it is first needed.
+def local_key(settings: Settings) -> bytes | None:
+    """Return the secret that all processes of this user on this machine share.
 
-    It keys fingerprints where no secret is shared. Where no file can be kept, the key is this process's own.
+    It is in a file beside the embedded store, made when it is first needed. It keys fingerprints and plan codes where
+    the operator has set no secret. `None` where no file can be kept.
     """
     if settings.store == ":memory:":
-        return secrets.token_bytes(_KEY_BYTES)
+        return None
     folder = Path(settings.store).parent if settings.store else default_store().parent
     try:
         return private_files.keep_secret(
@@ -48,7 +49,7 @@ def local_key(settings: Settings) -> bytes:
             is_whole=lambda found: len(found) == _KEY_BYTES,
         )
     except OSError:
-        return secrets.token_bytes(_KEY_BYTES)
+        return None
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:

@@ -100,7 +100,7 @@ def test_others_lose_what_they_may_do_with_a_file_and_its_owner_nothing(tmp_path
 def test_the_key_of_fingerprints_outlives_the_process_unless_no_file_can_be_kept(tmp_path: Path) -> None:
     settings = Settings(store=str(tmp_path / "store.db"))
     assert local_key(settings) == local_key(settings)
-    assert len(local_key(settings)) == 32
+    assert len(local_key(settings) or b"") == 32
     (tmp_path / "file").touch()
     nowhere = Settings(store=str(tmp_path / "file" / "store.db"))
-    assert local_key(nowhere) != local_key(nowhere)
+    assert local_key(nowhere) is None

@@ -35,6 +35,11 @@ Status = Literal[
 ]
 Mode = Literal["off", "preview", "ask"]
 
+CODES_DO_NOT_LAST: Final = (
+    "Codes hold only while this server process runs, because it has no file to keep their key in. Where the client "
+    "starts a process for each call, no code ever fits: the operator must set REFLEXIO_MCP_STATE_KEYS, or "
+    "REFLEXIO_MCP_STORE to a file."
+)
 COPIES_NAMED: Final = 5
 """Recovery copies that a sentence names."""
 
@@ -163,6 +168,8 @@ def _shown(
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
     code = codes.make(plan.marks, flags=plan.flags, now=time.time() if now is None else now)
     again = f"To delete exactly these, call again with the same arguments and confirm={code}"
+    if changes is not None and changes.code is None and not codes.lasting:
+        again = f"{again}\n{CODES_DO_NOT_LAST}"
     return Verdict(False, mode, status, code, lead, again, changes)
 
 

@@ -1,10 +1,10 @@
-"""Recovery copies, and what came of putting one back."""
+"""Recovery copies, and what came of restoring one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reflexio_mcp.render.deletion import named_ids
-from reflexio_mcp.render.text import Facts, Rendered, counted, dense
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, fence
 from reflexio_mcp.rest.errors import explain
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
@@ -56,36 +56,64 @@ def restored(done: Restored, *, evaluation_only: bool) -> Rendered:
     named = {kind: done.ids(kind) for kind in kinds}
     counts = {kind: len(ids) for kind, ids in named.items() if ids}
     outcomes = {kind: named_ids(named[kind]) for kind in counts}
-    complete = not {"left", "not_restorable"} & counts.keys()
+    number = counts.get("restored", 0)
     facts: Facts = {
-        "status": "complete" if complete else "incomplete",
+        "notice": NOTICE,
+        "status": _status(counts),
         "copy_id": done.copy.copy_id,
-        "restored": counts.get("restored", 0),
+        "restored": number,
         "counts": counts,
         "outcomes": outcomes,
-        "lost": LOST,
+        "deleted_at": iso(done.copy.made_at),
     }
-    origin = f"the deletion of {iso(done.copy.made_at)} (copy_id={done.copy.copy_id})"
-    text = [f"Restored {counted(facts['restored'], 'request')} from {origin}."]
-    facts["deleted_at"] = iso(done.copy.made_at)
-    for kind, ids in outcomes.items():
-        words = kind.replace("_", " ")
-        text.append(f"{words} ({counts[kind]:,}): {', '.join(ids)}{' …' if counts[kind] > len(ids) else ''}")
+    origin = f"the deletion of {facts['deleted_at']} (copy_id={done.copy.copy_id})"
+    text = [
+        f"Restored {counted(number, 'request')} from {origin}."
+        if number
+        else f"Nothing was restored from {origin}."
+    ]
+    lines = [
+        f"{kind.replace('_', ' ')} ({counts[kind]:,}): {', '.join(ids)}{' …' if counts[kind] > len(ids) else ''}"
+        for kind, ids in outcomes.items()
+    ]
+    text.append(fence("\n".join(lines)))
     if done.turns_lost:
         facts["interactions_lost"] = done.turns_lost
         text.append(
-            f"{counted(done.turns_lost, 'interaction')} had nothing but an image and could not be restored."
+            f"{counted(done.turns_lost, 'interaction')} held nothing but an image and could not be restored."
         )
-    text.append(LOST)
-    if not evaluation_only:
-        facts["learning"] = LEARNS
-        text.append(LEARNS)
+    if number:
+        facts["lost"] = LOST
+        text.append(LOST)
+        if not evaluation_only:
+            facts["learning"] = LEARNS
+            text.append(LEARNS)
     if done.failure is not None:
         facts["failure"] = explain(done.failure)
         text.append(f"It stopped: {facts['failure']}")
+    if following := _following(done, counts):
+        facts["next"] = following
+        text.append(following)
+    return Rendered("\n".join(text), facts)
+
+
+def _status(counts: Mapping[str, int]) -> str:
+    """`complete` only where something was restored and nothing is missing."""
+    if {"left", "not_restorable", "not_in_copy"} & counts.keys():
+        return "incomplete" if "restored" in counts or "left" in counts else "nothing_restored"
+    return "complete" if "restored" in counts else "nothing_restored"
+
+
+def _following(done: Restored, counts: Mapping[str, int]) -> str:
+    steps: list[str] = []
     if "left" in counts:
         when = f" in {round(done.waiting)} s" if done.waiting else ""
-        why = "The service takes no more just now. " if done.waiting else ""
-        facts["next"] = f"{why}Call again{when} to go on; what is restored is not stored twice."
-        text.append(facts["next"])
-    return Rendered("\n".join(text), facts)
+        why = "The service accepts no more just now. " if done.waiting else ""
+        steps.append(f"{why}Call again{when} to go on; nothing is stored twice.")
+    if "not_in_copy" in counts:
+        steps.append(
+            "What is not in this copy may be in another one: call restore_requests without arguments."
+        )
+    if set(counts) == {"already_there"}:
+        steps.append("All of it is already stored; look at it with get_request.")
+    return " ".join(steps)

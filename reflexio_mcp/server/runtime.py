@@ -5,12 +5,13 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
 
-from reflexio_mcp.backend import default_store, recovery_folder
+from reflexio_mcp.backend import default_store, local_key, recovery_folder
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
@@ -68,9 +69,6 @@ class Runtime:
         self._users = 0
         self._shared: App | None = None
         self._completer: Completer | None = None
-        # Without a key that other processes share, codes hold for this process alone.
-        shared = [key.encode() for key in settings.state_keys or (settings.api_key,) if key]
-        self._code_keys = shared or [secrets.token_bytes(32)]
         self._plans_seen = PlansSeen()
 
     @property
@@ -84,7 +82,18 @@ class Runtime:
         """The plan codes of a scope; they fit no other scope."""
         bound_to = f"{self.where}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
-        return CodeMaker(self._code_keys[0], digest, *self._code_keys[1:], seen=self._plans_seen)
+        keys, lasting = self._code_keys
+        return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting, seen=self._plans_seen)
+
+    @cached_property
+    def _code_keys(self) -> tuple[list[bytes], bool]:
+        """The keys of plan codes, and whether every process that shares this configuration has them too."""
+        if configured := [
+            key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key
+        ]:
+            return configured, True
+        shared = local_key(self.settings)
+        return [shared or secrets.token_bytes(32)], shared is not None
 
     def completer(self) -> "Completer":
         """What answers completions, for every caller."""
@@ -119,12 +128,21 @@ class Runtime:
         self._users += 1
         try:
             async with anyio.create_task_group() as tasks:
-                yield self._app(tasks)
+                pruning = anyio.CancelScope()
+                tasks.start_soon(self._prune, pruning)
+                try:
+                    yield self._app(tasks)
+                finally:
+                    pruning.cancel()
         finally:
             self._users -= 1
             if not self._users:  # the last one to leave closes the clients
                 with anyio.CancelScope(shield=True):
                     await self.scopes.aclose()
+
+    async def _prune(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            await self.state.copies.keep_pruned()
 
     def _app(self, tasks: TaskGroup) -> App:
         return App(

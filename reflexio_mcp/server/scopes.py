@@ -1,5 +1,6 @@
 """Whose memory a call works with: one client for all callers, or each caller's own."""
 
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -35,7 +36,9 @@ class Scopes:
         self, settings: Settings, client: ReflexioClient | None, promised: Callable[[str], bool]
     ) -> None:
         secret = (*settings.state_keys, settings.api_key)[0]
-        self._fingerprints = Fingerprints(lambda: secret.encode() if secret else local_key(settings))
+        self._fingerprints = Fingerprints(
+            lambda: secret.encode() if secret else local_key(settings) or secrets.token_bytes(32)
+        )
         self._settings = settings
         self._given = client
         self._client = client

@@ -4,16 +4,22 @@ A line names what is deleted and who agreed. It never holds stored text or a key
 before anything is deleted, so a crash in between leaves an open entry.
 """
 
+import contextlib
 import json
 import os
 import secrets
+import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from reflexio_mcp import private_files
 
 __all__ = ["AuditLog", "Entry", "named_call"]
 
@@ -91,12 +97,43 @@ class AuditLog:
         data = json.dumps({"time": moment, **line}, ensure_ascii=True).encode() + b"\n"
         with self._lock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                if os.write(file, data) != len(data):
-                    # What follows must not be glued to the half of a line.
-                    os.write(file, b"\n")
-                    raise OSError(28, "no space left")
-                os.fsync(file)
-            finally:
-                os.close(file)
+            # Opening a pipe this way does not wait for somebody who reads it.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+            with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file, _locked(file):
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise PermissionError(1, "not a regular file")
+                private_files.restrict(self._path)
+                _write(file, data)
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    """Write one line at the end of the file, or nothing.
+
+    Raises:
+        OSError: it could not be written in full.
+    """
+    end = file.seek(0, os.SEEK_END)
+    if end:
+        file.seek(end - 1)
+        if file.read(1) != b"\n":
+            # Another program, or a crash, left half a line: this one must not become a part of it.
+            data = b"\n" + data
+    try:
+        if file.write(data) != len(data):
+            raise OSError(28, "no space left on device")
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+
+
+@contextmanager
+def _locked(file: FileIO) -> Generator[None]:
+    """Let one process at a time write, where the system can lock a file. Closing it ends the lock."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+    yield

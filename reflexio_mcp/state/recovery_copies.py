@@ -18,8 +18,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+import anyio
+import anyio.to_thread
+
+from reflexio_mcp import private_files
 from reflexio_mcp.rest.models import RequestWithInteractions
 
 __all__ = ["CopyWriter", "Found", "RecoveryCopies", "RecoveryCopy", "contents", "read_at"]
@@ -27,10 +31,12 @@ __all__ = ["CopyWriter", "Found", "RecoveryCopies", "RecoveryCopy", "contents", 
 T = TypeVar("T")
 
 DAY: Final = 86_400
-HALF_WRITTEN_SECONDS: Final = 3_600
+PRUNE_SECONDS: Final = 3_600
+UNFINISHED_SECONDS: Final = 3_600
 """An unfinished file that is older than this was left behind by a crash."""
 
 _NAME = re.compile(r"(\d{10})-(\d{10})-([0-9a-f]{16})-([0-9a-f]{10})-(\d{1,9})\.jsonl")
+_UNFINISHED = re.compile(r"\d{10}-(\d{10})-[0-9a-f]{16}-[0-9a-f]{10}\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,7 @@ class CopyWriter:
         self._folder = folder
         self._name = name
         self._part = folder / f"{name}.part"
-        file = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._file = os.fdopen(file, "w", encoding="utf-8")
+        self._file = os.fdopen(private_files.create(self._part), "w", encoding="utf-8")
 
     def add(self, items: Sequence[RequestWithInteractions]) -> None:
         """Write requests as the API returned them, one a line.
@@ -92,7 +97,7 @@ class CopyWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.replace(final)
-        _sync_folder(self._folder)
+        private_files.sync_folder(self._folder)
         return final
 
     def discard(self) -> None:
@@ -122,28 +127,40 @@ class RecoveryCopies:
         return self._where()
 
     def prune(self) -> None:
-        """Remove copies whose days are over, and what crashes left behind."""
+        """Remove copies whose days are over, and what crashes left behind. Other files in the folder stay."""
         now = self._clock()
         with contextlib.suppress(OSError):
+            if not _is_own(self._folder):
+                return
             for path in self._folder.iterdir():
-                name = path.name.removesuffix(".part")
-                match = _NAME.fullmatch(name)
-                over = match is not None and int(match[2]) <= now
                 with contextlib.suppress(OSError):
-                    stale = path.name.endswith(".part") and path.stat().st_mtime < now - HALF_WRITTEN_SECONDS
-                    if over or stale:
+                    if match := _NAME.fullmatch(path.name):
+                        over = int(match[2]) <= now
+                    elif _UNFINISHED.fullmatch(path.name):
+                        over = path.stat().st_mtime < now - UNFINISHED_SECONDS
+                    else:
+                        continue
+                    if over:
                         path.unlink()
+
+    async def keep_pruned(self) -> None:
+        """Prune now and then every hour, until cancelled."""
+        while True:
+            await anyio.to_thread.run_sync(self.prune)
+            await anyio.sleep(PRUNE_SECONDS)
 
     def begin(self, owner: str) -> CopyWriter:
         """Start the copy of a deletion.
 
         Raises:
-            OSError: the folder or the file cannot be made.
+            OSError: the folder or the file cannot be made, or others may write to the folder.
         """
         now = int(self._clock())
         copy_id = secrets.token_hex(5)
         name = f"{now:010d}-{now + self.days * DAY:010d}-{_label(owner)}-{copy_id}"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_files.make_folder(self._folder)
+        if not _is_own(self._folder):
+            raise PermissionError(1, "other users can write to its folder")
         return CopyWriter(self._folder, name, copy_id)
 
     def of(self, owner: str) -> list[RecoveryCopy]:
@@ -239,7 +256,7 @@ def contents(copy: RecoveryCopy) -> dict[str, int]:
     """
     found: list[tuple[int, str, int]] = []
     place = 0
-    with _opened(copy.path) as file:
+    with os.fdopen(private_files.open_regular(copy.path), "rb") as file:
         for line in file:
             request = RequestWithInteractions.model_validate_json(line).request
             found.append((request.created_at, request.request_id, place))
@@ -253,37 +270,22 @@ def read_at(copy: RecoveryCopy, start: int) -> RequestWithInteractions:
     Raises:
         OSError, ValueError: it can no longer be read.
     """
-    with _opened(copy.path) as file:
+    with os.fdopen(private_files.open_regular(copy.path), "rb") as file:
         file.seek(start)
         return RequestWithInteractions.model_validate_json(file.readline())
 
 
 def _items(path: Path) -> Iterator[RequestWithInteractions]:
-    with _opened(path) as file:
+    with os.fdopen(private_files.open_regular(path), "rb") as file:
         for line in file:
             yield RequestWithInteractions.model_validate_json(line)
 
 
-def _opened(path: Path) -> BinaryIO:
-    # Follow no link, and do not wait for the other end of a pipe.
-    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.open(path, os.O_RDONLY | careful)
-    about = os.fstat(file)
-    if not stat.S_ISREG(about.st_mode) or (os.name != "nt" and about.st_uid != os.geteuid()):
-        os.close(file)
-        raise PermissionError(1, "not a file of this user")
-    return os.fdopen(file, "rb")
+def _is_own(folder: Path) -> bool:
+    """Return whether only this user can put files into a folder."""
+    about = folder.stat()
+    return os.name == "nt" or (about.st_uid == os.geteuid() and not stat.S_IMODE(about.st_mode) & 0o022)
 
 
 def _label(owner: str) -> str:
     return hashlib.sha256(b"recovery\0" + owner.encode()).hexdigest()[:16]
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

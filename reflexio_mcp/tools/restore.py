@@ -1,4 +1,4 @@
-"""Undoing a deletion from its recovery copy."""
+"""Undoing a deletion with its recovery copy."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.restoring import copies_listed, restored
+from reflexio_mcp.render.text import as_stored
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
@@ -35,7 +36,7 @@ async def restore_requests(
             copies,
             owner,
             copy_id,
-            request_ids or (),
+            [as_stored(one) for one in request_ids or ()],
             evaluation_only=evaluation_only,
             seconds=app.settings.wait_timeout,
             progress=reporter,

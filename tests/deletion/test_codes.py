@@ -1,5 +1,7 @@
 """Plan codes: what one says of itself is believed only when it was made here."""
 
+from pathlib import Path
+
 import pytest
 
 from reflexio_mcp.traffic.deletion.plan_codes import MARKS_KEPT, CodeMaker, PlansSeen
@@ -56,3 +58,34 @@ def test_a_code_is_one_of_its_key_and_scope_alone() -> None:
     assert codes.read(made) is not None
     assert CodeMaker(b"key", "other").read(made) is None
     assert CodeMaker(b"other", "scope").read(made) is None
+
+
+async def test_a_code_holds_in_every_process_of_this_user(
+    world: World, era: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some hosts start a process for each call."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "data"))
+    await world.put("r1")
+    async with world.connect(era) as planning:
+        code = (await planning.call("delete_request", request_id="r1"))["confirm"]
+    async with world.connect(era) as another:
+        facts = await another.call("delete_request", request_id="r1", confirm=code)
+    assert facts["outcomes"] == {"deleted": ["r1"]}
+
+
+async def test_where_no_key_can_be_kept_it_is_said_what_to_set(
+    world: World, era: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "data"))
+    await world.put("r1")
+    async with world.connect(era) as planning:
+        first = await planning.call("delete_request", request_id="r1")
+    async with world.connect(era) as another:
+        facts = await another.call("delete_request", request_id="r1", confirm=first["confirm"])
+    assert "REFLEXIO_MCP_STATE_KEYS" not in first["next"]
+    assert facts["status"] == "changed"
+    assert "REFLEXIO_MCP_STATE_KEYS" in facts["next"]
+    assert await world.ids() == {"r1"}

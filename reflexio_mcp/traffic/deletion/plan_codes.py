@@ -62,10 +62,14 @@ class CodeMaker:
         key: secret bytes; every process that shall accept the others' codes has the same.
         scope: what the codes are bound to besides the set (backend, user).
         others: further keys whose codes are accepted too, while keys are being changed.
+        lasting: whether the key outlives this process.
         seen: remembers the set of each code that is given out.
     """
 
-    def __init__(self, key: bytes, scope: str, *others: bytes, seen: "PlansSeen | None" = None) -> None:
+    def __init__(
+        self, key: bytes, scope: str, *others: bytes, lasting: bool = True, seen: "PlansSeen | None" = None
+    ) -> None:
+        self.lasting = lasting
         self._seen = seen or PlansSeen()
         self._keys = [hashlib.sha256(b"reflexio-mcp plan code\0" + one).digest() for one in (key, *others)]
         self._scope = scope

@@ -1,4 +1,4 @@
-"""Putting back what a recovery copy holds."""
+"""Storing again what a recovery copy holds."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy, contents, read_at
 from reflexio_mcp.traffic.errors import NotStored
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set
+from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Became", "Restored", "restore"]
 
 Became = Literal["restored", "already_there", "not_restorable", "not_in_copy", "left"]
-"""What became of one id. `left` means that the call ended before its turn; a repeat goes on there."""
+"""What became of one id. `left` means that the call ended before its turn: a repeat goes on there."""
 
 UNREADABLE = "The recovery copy cannot be read; nothing was restored. See the server's log."
 
@@ -39,10 +39,10 @@ class Restored:
     Args:
         copy: the recovery copy.
         outcomes: what became of each id.
-        turns_lost: interactions that the API did not give out in a form that can be stored again.
-        waiting: seconds until the service takes more, when its rate limit ended the call.
-        failure: what else stopped it half-way.
-        stored: the requests that were put back.
+        turns_lost: interactions that cannot be stored again in the form in which the API returned them.
+        waiting: seconds until the service accepts more, when its rate limit ended the call.
+        failure: what else ended the call early.
+        stored: the requests that were stored again.
     """
 
     copy: RecoveryCopy
@@ -68,18 +68,19 @@ async def restore(
     clock: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
 ) -> Restored:
-    """Publish the requests of a copy again, oldest first, with their own ids.
+    """Publish the requests of a copy again under their own ids, oldest first.
 
-    What is stored under an id is never overwritten. The call ends after `seconds`, or when the service's rate
-    limit is reached, with what is left; a repeat goes on there.
+    A stored request is never overwritten. The call ends after `seconds`, or when the service's rate limit is reached,
+    and names what is left; a repeat goes on there.
 
     Args:
         request_ids: only these; all when empty.
         evaluation_only: store them so that nothing is learned from them again.
 
     Raises:
-        NotStored: no such copy in this scope.
-        ReflexioError: what is stored already could not be read; nothing was restored.
+        InvalidInput: an id is blank.
+        NotStored: there is no such copy in this scope, or it cannot be read.
+        ReflexioError: what is already stored could not be read; nothing was restored.
     """
     copy = copies.find(owner, copy_id.strip())
     if copy is None:
@@ -88,7 +89,7 @@ async def restore(
         held = await anyio.to_thread.run_sync(contents, copy)
     except (OSError, ValueError) as error:
         raise NotStored(UNREADABLE) from error
-    chosen = list(dict.fromkeys(one.strip() for one in request_ids)) or list(held)
+    chosen = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids)) or list(held)
     done = Restored(copy, {one: "left" if one in held else "not_in_copy" for one in chosen})
     wanted = [one for one in held if one in done.outcomes]
 
