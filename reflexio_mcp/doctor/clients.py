@@ -14,14 +14,17 @@ from reflexio_mcp.install import jsonedit, tomledit
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
 from reflexio_mcp.install.errors import InstallError, MalformedError
 from reflexio_mcp.install.files import read
-from reflexio_mcp.install.ownership import added_arguments, foreign
+from reflexio_mcp.install.ownership import added_arguments, command_of, foreign, variables_of
 from reflexio_mcp.settings import parse_flags
 
 __all__ = ["check_clients"]
 
 _REFERENCE: Final = re.compile(
-    r"\$\{(?:env:)?([A-Za-z_]\w*)(?::-([^}]*))?\}|\$\{input:[^}]+\}|\$([A-Za-z_]\w*)"
+    r"\$\{\{ *secrets\.\w+ *\}\}|\$\{input:[^}]+\}"  # a client's own store, which nobody else can read
+    r"|\$\{(?:env:)?(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
+    r"|\{env:(?P<bare>[A-Za-z_]\w*)\}|\$(?P<plain>[A-Za-z_]\w*)"
 )
+"""The ways in which clients write that a value stands elsewhere."""
 
 _PROBLEMS: Final = {
     "missing": "client-command-missing",
@@ -70,12 +73,12 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
             return [note(f"{where}: it is {other}; not started", "client-entry-foreign")]
         return []
     held = cast("dict[str, Any]", entry)
-    if held.get("command") is None:
+    command, arguments = command_of(client, held)
+    if command is None:
         if name.startswith("reflexio"):
             return [_broken(client, "client-entry-incomplete", f"{where}: the entry has no command")]
         return []
-    given = held.get("env")
-    literals = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    literals = variables_of(client, held)
     variables, unset = _resolved(literals, case)
     forwarded = held.get("env_vars")
     names = [str(one) for one in cast("list[Any]", forwarded)] if isinstance(forwarded, list) else []
@@ -102,12 +105,11 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
                     do=f"Set REFLEXIO_API_KEY and run `reflexio-mcp install {client.name}`.",
                 )
             )
-    arguments = [str(word) for word in cast("list[Any]", held.get("args", []))]
     env = environment(variables, case.env, terminal=client.terminal)
-    went = await start([str(held["command"]), *arguments], env, case.start_seconds)
+    went = await start([str(command), *arguments], env, case.start_seconds)
     if went.problem:
         said = {
-            "missing": f"{held['command']} cannot be run: {went.said or 'not found'}",
+            "missing": f"{command} cannot be run: {went.said or 'not found'}",
             "ended": f"it ends at once: {went.said}",
             "silent": f"no answer in {case.start_seconds:g} s. {went.said}".strip(),
         }[went.problem]
@@ -115,7 +117,7 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
         return found
     found.append(ok(f"{where}: starts and answers"))
     hidden = KEY in literals and (KEY in unset or not variables.get(KEY))
-    return found + await _backend(case, where, env, added_arguments(held), hidden=hidden)
+    return found + await _backend(case, where, env, added_arguments(client, held), hidden=hidden)
 
 
 def _broken(client: Client, name: str, what: str) -> Finding:
@@ -155,11 +157,11 @@ def _resolved(env: Mapping[str, Any], case: Case) -> tuple[dict[str, str], set[s
     unset: set[str] = set()
 
     def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(3)
+        name = match["braced"] or match["bare"] or match["plain"]
         if not name:
             return case.env.get(KEY, "")
-        if not case.env.get(name) and not match.group(2):
+        if not case.env.get(name) and not match["default"]:
             unset.add(name)
-        return case.env.get(name) or match.group(2) or ""
+        return case.env.get(name) or match["default"] or ""
 
     return {name: _REFERENCE.sub(value, str(text)) for name, text in env.items()}, unset

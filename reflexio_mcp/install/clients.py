@@ -29,11 +29,14 @@ class Client:
         section: names on the way to the table of servers.
         paths: its files on a machine, best first: the first that exists is used, else the first whose folder
             does.
-        fixed: what every entry holds besides the command.
+        fixed: what every entry holds besides the command, which tells its kind.
+        initial: what a new entry also holds, and a person may change.
         key: how it takes the key: `reference` in the entry's `env`, `forward` by naming the variable,
             `inherit` from its own environment, `prompt` by asking, `file` in the file alone.
         reference: what stands for the key in the entry.
         terminal: whether it is started from a shell and so has the person's PATH.
+        joined: whether `command` is a list that holds the arguments too.
+        env_key: what it calls the variables of an entry.
         restart: what makes it read the file again.
         note: what a person should know about the key, one sentence.
     """
@@ -46,9 +49,17 @@ class Client:
     section: tuple[str, ...] = ("mcpServers",)
     format: Literal["json", "toml"] = "json"
     fixed: tuple[tuple[str, Any], ...] = ()
+    initial: tuple[tuple[str, Any], ...] = ()
     key: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
     reference: str = ""
     terminal: bool = False
+    joined: bool = False
+    env_key: str = "env"
+
+    def is_here(self, path: Path, layout: Layout) -> bool:
+        """Whether a file of `paths`, or the folder that the client keeps it in, is on this machine."""
+        folder = path.parent.parent if path.parent.name == "mcpServers" else path.parent
+        return path.exists() or (folder.is_dir() and folder != layout.home)
 
 
 def _claude_desktop(layout: Layout) -> list[Path]:
@@ -99,6 +110,24 @@ def _cline(layout: Layout) -> list[Path]:
     extension = layout.config / "Code" / "User" / "globalStorage" / "saoudrizwan.claude-dev"
     # One place for its editor extension and its command line since 2026; before that, the extension's own.
     return [layout.home / ".cline" / "data" / settings, extension / settings]
+
+
+def _opencode(layout: Layout) -> list[Path]:
+    folder = layout.folder("XDG_CONFIG_HOME", layout.home / ".config") / "opencode"  # on every system
+    return [folder / "opencode.json", folder / "opencode.jsonc"]
+
+
+def _qwen(layout: Layout) -> list[Path]:
+    return [layout.home / ".qwen" / "settings.json"]
+
+
+def _copilot(layout: Layout) -> list[Path]:
+    return [layout.folder("COPILOT_HOME", layout.home / ".copilot") / "mcp-config.json"]
+
+
+def _continue(layout: Layout) -> list[Path]:
+    # One file a server; it reads every file of this folder.
+    return [layout.home / ".continue" / "mcpServers" / "reflexio.json"]
 
 
 CLIENTS: Final[tuple[Client, ...]] = (
@@ -187,25 +216,61 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file holds a reference; set REFLEXIO_API_KEY where the editor is started.",
         reference="${env:REFLEXIO_API_KEY}",
     ),
+    Client(
+        "opencode",
+        "OpenCode",
+        _opencode,
+        restart="Start a new session of opencode.",
+        note="The file holds a reference; export REFLEXIO_API_KEY where you start opencode.",
+        section=("mcp",),
+        fixed=(("type", "local"),),
+        initial=(("enabled", True),),
+        reference="{env:REFLEXIO_API_KEY}",
+        terminal=True,
+        joined=True,
+        env_key="environment",
+    ),
+    Client(
+        "qwen",
+        "Qwen Code",
+        _qwen,
+        restart="Start a new session of qwen.",
+        note="The file holds a reference; export REFLEXIO_API_KEY where you start qwen.",
+        reference="$REFLEXIO_API_KEY",
+        terminal=True,
+    ),
+    Client(
+        "copilot",
+        "GitHub Copilot CLI",
+        _copilot,
+        restart="Start a new session of copilot.",
+        note="The file holds a reference; export REFLEXIO_API_KEY where you start copilot.",
+        fixed=(("type", "local"),),
+        initial=(("tools", ["*"]),),
+        reference="${REFLEXIO_API_KEY}",
+        terminal=True,
+    ),
+    Client(
+        "continue",
+        "Continue",
+        _continue,
+        restart="Reload the editor's window.",
+        note="The file holds a reference to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
+        reference="${{ secrets.REFLEXIO_API_KEY }}",
+    ),
 )
 
 
 def found_clients(layout: Layout) -> list[Client]:
     """The clients that are on this machine, by the file or the folder that they keep."""
     return [
-        client
-        for client in CLIENTS
-        if any(
-            path.exists() or (path.parent.is_dir() and path.parent != layout.home)
-            for path in client.paths(layout)
-        )
+        client for client in CLIENTS if any(client.is_here(path, layout) for path in client.paths(layout))
     ]
 
 
 def find_client(name: str) -> Client | None:
     """The client of a name, as people may write it."""
     wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
-    wanted = {"vs-code": "vscode", "code": "vscode", "codex-cli": "codex", "gemini-cli": "gemini"}.get(
-        wanted, wanted
-    )
+    other = {"vs-code": "vscode", "code": "vscode", "qwen-code": "qwen", "github-copilot-cli": "copilot"}
+    wanted = other.get(wanted, wanted.removesuffix("-cli"))
     return next((client for client in CLIENTS if client.name == wanted), None)

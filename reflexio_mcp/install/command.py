@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, find_client, found_clients
 from reflexio_mcp.install.entry import NAME, PROMPT, InstallSpec, entry, present, with_entry, without_entry
@@ -16,7 +16,7 @@ from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedErr
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
-from reflexio_mcp.install.ownership import foreign, kept
+from reflexio_mcp.install.ownership import foreign, kept, variables_of
 from reflexio_mcp.settings import OPTIONS, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
@@ -101,7 +101,7 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
         f"name with --name, or add --replace to put this one in its place ({path}).",
     )
     old = present(client, original.text, spec.name)
-    stays = "" if spec.replace else _kept(kept(old, entry(client, spec)))
+    stays = "" if spec.replace else _kept(kept(client, old, entry(client, spec)))
     if changed == original.text:
         return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{stays}"
     if dry_run:
@@ -118,7 +118,7 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
         lines.append(f"Key: {client.note}")
         if client.key == "file" and spec.key == _PLACEHOLDER:
             lines.append(f"{KEY} is not set here: replace {_PLACEHOLDER} in the file with your key.")
-    return "\n".join(lines) + f"\n{stays}{_key_in_backups(path, old)}Next: {client.restart}\n"
+    return "\n".join(lines) + f"\n{stays}{_key_in_backups(client, path, old)}Next: {client.restart}\n"
 
 
 def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO | None = None) -> int:
@@ -164,7 +164,7 @@ def _uninstall(client: Client, request: Request, original: Original) -> str:
     backup = replace(original, changed)
     return (
         f"Removed {request.name} from {path}\nBackup of the file as it was: {backup}\n"
-        f"{_key_in_backups(path, old)}Next: {client.restart}\n"
+        f"{_key_in_backups(client, path, old)}Next: {client.restart}\n"
     )
 
 
@@ -179,7 +179,7 @@ def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
         if os.path.lexists(path):
             return path
     for path in candidates:
-        if path.parent.is_dir():
+        if client.is_here(path, layout) or path.parent.is_dir():
             return path
     if create:
         return candidates[0]
@@ -293,19 +293,18 @@ def _difference(
     shown: list[object] = [*client.section, PROMPT, "inputs", None if foreign(client, old) else old]
     if spec:
         shown += [spec.name, entry(client, spec)]
-    return difference(original, changed, shown=shown, hidden=_keys(old) | {spec.key if spec else ""})
+    return difference(original, changed, shown=shown, hidden=_keys(client, old) | {spec.key if spec else ""})
 
 
-def _keys(old: object) -> set[str]:
+def _keys(client: Client, old: object) -> set[str]:
     """The key in an entry, where it is the key itself and no reference."""
-    env = cast("dict[str, Any]", old).get("env") if isinstance(old, dict) else None
-    key = cast("dict[str, Any]", env).get(KEY) if isinstance(env, dict) else None
-    return {key} if isinstance(key, str) and key and not key.startswith("$") else set()
+    key = variables_of(client, old).get(KEY)
+    return {key} if isinstance(key, str) and key and not key.startswith(("$", "{")) else set()
 
 
-def _key_in_backups(path: Path, old: object) -> str:
+def _key_in_backups(client: Client, path: Path, old: object) -> str:
     """One sentence for the backups in which the key of the old entry still stands."""
-    keys = _keys(old)
+    keys = _keys(client, old)
     found = [copy for copy in backups(path) if any(key.encode() in copy.read_bytes() for key in keys)]
     if not found:
         return ""

@@ -45,8 +45,11 @@ class InstallSpec:
 
 def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
     """The entry as the client takes it."""
-    made: dict[str, Any] = dict(client.fixed)
-    made |= {"command": spec.launch.command, "args": list(spec.launch.args)}
+    made: dict[str, Any] = dict(client.fixed) | dict(client.initial)
+    if client.joined:
+        made["command"] = [spec.launch.command, *spec.launch.args]
+    else:
+        made |= {"command": spec.launch.command, "args": list(spec.launch.args)}
     env = dict(spec.env)
     if spec.with_key:
         match client.key:
@@ -59,7 +62,7 @@ def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
             case "inherit":
                 pass
     if env:
-        made["env"] = env
+        made[client.env_key] = env
     return made
 
 
@@ -90,11 +93,14 @@ def with_entry(client: Client, text: str, spec: InstallSpec) -> str:
     if old is None:
         changed = set_value(changed, path, wanted)
     else:
-        wanted["args"] += added_arguments(old)
+        wanted["command" if client.joined else "args"] += added_arguments(client, old)
+        wanted = {
+            key: value for key, value in wanted.items() if key not in dict(client.initial) or key not in old
+        }
         for key, value in wanted.items():
-            if key == "env" and isinstance(old.get("env"), dict):
+            if key == client.env_key and isinstance(old.get(key), dict):
                 for variable, setting in value.items():
-                    changed = set_value(changed, (*path, "env", variable), setting)
+                    changed = set_value(changed, (*path, key, variable), setting)
             else:
                 changed = set_value(changed, (*path, key), value)
     if client.key == "prompt" and spec.with_key:
@@ -103,8 +109,8 @@ def with_entry(client: Client, text: str, spec: InstallSpec) -> str:
         if not any(isinstance(one, dict) and cast("Any", one).get("id") == PROMPT_ID for one in known):
             changed = jsonedit.append_item(changed, ("inputs",), PROMPT)
     expected = {**(old or {}), **wanted}
-    if old and isinstance(old.get("env"), dict):
-        expected["env"] = {**old["env"], **wanted.get("env", {})}
+    if old and isinstance(old.get(client.env_key), dict):
+        expected[client.env_key] = {**old[client.env_key], **wanted.get(client.env_key, {})}
     _nothing_else(client, text, changed, spec.name, expected=expected)
     return changed
 

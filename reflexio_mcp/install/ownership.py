@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from reflexio_mcp.install.clients import Client
 from reflexio_mcp.settings import OPTIONS
 
-__all__ = ["added_arguments", "foreign", "kept"]
+__all__ = ["added_arguments", "command_of", "foreign", "kept", "variables_of"]
 
 # A path's last part, perhaps with a version, an extra or an image's tag: uvx reflexio-mcp@latest, x/reflexio-mcp:1.
 _OURS: Final = re.compile(r"(?:.*[/\\])?reflexio[-_]mcp(?:\.exe|\.git)?(?:[\[=@:<>~!].*)?", re.DOTALL)
@@ -38,29 +38,49 @@ def foreign(client: Client, old: object) -> str:
     entry = cast("dict[str, Any]", old)
     if any(entry.get(name) for name in _URLS):
         return "a server at a URL"
-    fixed = {"type": "stdio", **dict(client.fixed)}
-    other = next((key for key, value in fixed.items() if entry.get(key, value) != value), None)
+    kinds = {"type": "stdio", **dict(client.fixed)}
+    other = next((key for key, kind in kinds.items() if not _same_kind(entry.get(key, kind), kind)), None)
     if other is not None:
         return f"of {other} {str(entry[other])[:20]!r}"
-    command = entry.get("command")
+    command, arguments = command_of(client, entry)
     if command is None:
         return ""
-    if not isinstance(command, str) or _program(command, _arguments(entry)) is None:
+    if not isinstance(command, str) or _program(command, arguments) is None:
         return f"another program, {_last_part(str(command))[:40]!r}"
     return ""
 
 
-def added_arguments(old: Mapping[str, Any]) -> list[str]:
+def _same_kind(one: object, other: object) -> bool:
+    return one == other or {str(one), str(other)} == {"local", "stdio"}  # two words for one kind
+
+
+def command_of(client: Client, entry: Mapping[str, Any]) -> tuple[object, list[str]]:
+    """What an entry starts, `None` where it says nothing, and with which arguments."""
+    command, args = entry.get("command"), entry.get("args")
+    if client.joined and isinstance(command, list) and command:
+        first, *rest = cast("list[object]", command)
+        return first, [str(one) for one in rest]
+    return command, [str(one) for one in cast("list[Any]", args)] if isinstance(args, list) else []
+
+
+def variables_of(client: Client, entry: object) -> dict[str, Any]:
+    """The variables that an entry sets."""
+    found = cast("dict[str, Any]", entry).get(client.env_key) if isinstance(entry, dict) else None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def added_arguments(client: Client, old: Mapping[str, Any]) -> list[str]:
     """What a person gave our program on its command line in an entry of ours."""
-    arguments = _arguments(old)
-    at = _program(str(old.get("command", "")), arguments)
+    command, arguments = command_of(client, old)
+    at = _program(str(command), arguments)
     return [] if at is None else arguments[at:]
 
 
-def kept(old: object, new: Mapping[str, Any]) -> list[str]:
+def kept(client: Client, old: object, new: Mapping[str, Any]) -> list[str]:
     """The settings of an older entry that a newer one still has without having asked for them.
 
     Args:
+        client: whose file it stands in.
         old: the entry as it was.
         new: the entry as it would be in a file that had none.
 
@@ -71,8 +91,7 @@ def kept(old: object, new: Mapping[str, Any]) -> list[str]:
         return []
     entry = cast("dict[str, Any]", old)
     secret = {option.env for option in OPTIONS if option.secret}
-    before, after = entry.get("env"), cast("Mapping[str, str]", new.get("env", {}))
-    variables = cast("dict[str, Any]", before) if isinstance(before, dict) else {}
+    variables, after = variables_of(client, entry), variables_of(client, new)
     said = [
         f"{name}={'***' if name in secret else str(value)[:80]}"
         for name, value in variables.items()
@@ -81,12 +100,7 @@ def kept(old: object, new: Mapping[str, Any]) -> list[str]:
     forwarded = entry.get("env_vars")
     if isinstance(forwarded, list) and "env_vars" not in new:
         said += [str(name) for name in cast("list[Any]", forwarded) if str(name).startswith("REFLEXIO_")]
-    return said + added_arguments(entry)
-
-
-def _arguments(entry: Mapping[str, Any]) -> list[str]:
-    args = entry.get("args")
-    return [str(one) for one in cast("list[Any]", args)] if isinstance(args, list) else []
+    return said + added_arguments(client, entry)
 
 
 def _program(command: str, arguments: list[str]) -> int | None:

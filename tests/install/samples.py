@@ -128,6 +128,49 @@ CLINE = """{
 }
 """
 
+OPENCODE = """{
+  "$schema": "https://opencode.ai/config.json",
+  "model": "anthropic/claude-sonnet-5", // the quick one
+  "mcp": {
+    "jira": {
+      "type": "remote",
+      "url": "https://jira.example.com/mcp",
+      "enabled": true
+    },
+    "files": { "type": "local", "command": ["npx", "-y", "files-mcp"], "environment": { "ROOT": "/home/jo" } }
+  }
+}
+"""
+
+QWEN = """{
+  "security": { "auth": { "selectedType": "qwen-oauth" } },
+  "mcpServers": {
+    "docs": { "command": "docs-mcp", "args": ["--stdio"], "trust": false }
+  },
+  "$version": 3
+}
+"""
+
+COPILOT = """{
+  "mcpServers": {
+    "serena": {
+      "type": "local",
+      "command": "uvx",
+      "args": ["serena"],
+      "tools": ["*"],
+      "env": { "TOKEN": "${SERENA_TOKEN}" }
+    }
+  }
+}
+"""
+
+CONTINUE = """{
+  "mcpServers": {
+    "other": { "command": "other-mcp", "args": [] }
+  }
+}
+"""
+
 SAMPLES = {
     "claude-desktop": CLAUDE_DESKTOP,
     "claude-code": CLAUDE_CODE,
@@ -138,4 +181,8 @@ SAMPLES = {
     "codex": CODEX,
     "gemini": GEMINI,
     "cline": CLINE,
+    "opencode": OPENCODE,
+    "qwen": QWEN,
+    "copilot": COPILOT,
+    "continue": CONTINUE,
 }

@@ -33,6 +33,10 @@ PLACES: dict[System, dict[str, str]] = {
         "codex": ".codex/config.toml",
         "gemini": ".gemini/settings.json",
         "cline": ".cline/data/settings/cline_mcp_settings.json",
+        "opencode": ".config/opencode/opencode.json",
+        "qwen": ".qwen/settings.json",
+        "copilot": ".copilot/mcp-config.json",
+        "continue": ".continue/mcpServers/reflexio.json",
     },
     "macos": {
         "claude-desktop": "Library/Application Support/Claude/claude_desktop_config.json",
@@ -44,6 +48,10 @@ PLACES: dict[System, dict[str, str]] = {
         "codex": ".codex/config.toml",
         "gemini": ".gemini/settings.json",
         "cline": ".cline/data/settings/cline_mcp_settings.json",
+        "opencode": ".config/opencode/opencode.json",
+        "qwen": ".qwen/settings.json",
+        "copilot": ".copilot/mcp-config.json",
+        "continue": ".continue/mcpServers/reflexio.json",
     },
     "windows": {
         "claude-desktop": "AppData/Roaming/Claude/claude_desktop_config.json",
@@ -55,6 +63,10 @@ PLACES: dict[System, dict[str, str]] = {
         "codex": ".codex/config.toml",
         "gemini": ".gemini/settings.json",
         "cline": ".cline/data/settings/cline_mcp_settings.json",
+        "opencode": ".config/opencode/opencode.json",
+        "qwen": ".qwen/settings.json",
+        "copilot": ".copilot/mcp-config.json",
+        "continue": ".continue/mcpServers/reflexio.json",
     },
 }
 
@@ -99,6 +111,16 @@ def client_of(name: str) -> Client:
     client = find_client(name)
     assert client
     return client
+
+
+def started(entry: dict[str, Any]) -> tuple[str, list[str]]:
+    """What an entry starts, whether its command stands apart from its arguments or not."""
+    command = entry["command"]
+    return (command[0], command[1:]) if isinstance(command, list) else (command, entry["args"])
+
+
+def variables(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry.get("environment", entry.get("env", {}))
 
 
 def entries(client: Client, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """Installing into each client's file, on each system's layout, without touching anything else."""
 
+import io
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from reflexio_mcp.install.clients import CLIENTS
-from reflexio_mcp.install.layout import System
+from reflexio_mcp.install.command import Request, run_install
+from reflexio_mcp.install.layout import Layout, System
 from tests.install.samples import SAMPLES
-from tests.install.support import KEY, LAUNCH, SYSTEMS, Home, client_of, entries
+from tests.install.support import KEY, LAUNCH, SYSTEMS, Home, client_of, entries, started, variables
 
 
 @pytest.fixture(params=sorted(SAMPLES))
@@ -25,7 +29,7 @@ def test_the_file_is_where_the_client_keeps_it_on_each_system(
 ) -> None:
     home = Home(tmp_path, system, name)
     assert home.install()[0] == 0
-    assert entries(client_of(name), home.data)["reflexio"]["command"] == LAUNCH.command
+    assert started(entries(client_of(name), home.data)["reflexio"])[0] == LAUNCH.command
 
 
 def test_every_client_of_the_table_has_a_sample() -> None:
@@ -36,7 +40,7 @@ def test_everything_else_in_the_file_stays_as_it_was(home: Home) -> None:
     before, old = home.data, home.text
     assert home.install({"REFLEXIO_URL": "http://localhost:8061"})[0] == 0
     after = home.data
-    assert entries(client_of(home.client), after).pop("reflexio")["command"] == LAUNCH.command
+    assert started(entries(client_of(home.client), after).pop("reflexio"))[0] == LAUNCH.command
     assert after == before
     # Every line that was there is there still, but for a comma that now separates.
     new = [line.rstrip().rstrip(",") for line in home.text.splitlines()]
@@ -119,6 +123,10 @@ KEY_STANDS_AS = {
     "windsurf": "${env:REFLEXIO_API_KEY}",
     "gemini": "$REFLEXIO_API_KEY",
     "cline": "${env:REFLEXIO_API_KEY}",
+    "opencode": "{env:REFLEXIO_API_KEY}",
+    "qwen": "$REFLEXIO_API_KEY",
+    "copilot": "${REFLEXIO_API_KEY}",
+    "continue": "${{ secrets.REFLEXIO_API_KEY }}",
 }
 
 
@@ -137,7 +145,7 @@ def test_the_key_stays_out_of_the_file_where_the_client_can_take_it_elsewhere(ho
     elif home.client == "zed":
         assert "env" not in made
     else:
-        assert made["env"]["REFLEXIO_API_KEY"] == KEY_STANDS_AS[home.client]
+        assert variables(made)["REFLEXIO_API_KEY"] == KEY_STANDS_AS[home.client]
 
 
 def test_vscode_asks_for_the_key_and_hides_what_is_typed(tmp_path: Path) -> None:
@@ -163,3 +171,41 @@ def test_removing_what_is_not_there_says_so(home: Home) -> None:
     code, said = home.uninstall()
     assert (code, home.text) == (0, old)
     assert "nothing to remove" in said
+
+
+def test_what_a_person_added_to_a_joined_command_survives(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "opencode")
+    home.write(
+        '{"mcp": {"reflexio": {"type": "local", "enabled": false, "command": ["uvx", "reflexio-mcp", "--mask"],'
+        ' "environment": {"REFLEXIO_MCP_TIMEOUT": "5"}}}}'
+    )
+    assert home.install({"REFLEXIO_URL": "http://localhost:9000"})[0] == 0
+    assert home.data["mcp"]["reflexio"] == {
+        "type": "local",
+        "enabled": False,
+        "command": [LAUNCH.command, "--mask"],
+        "environment": {"REFLEXIO_MCP_TIMEOUT": "5", "REFLEXIO_URL": "http://localhost:9000"},
+    }
+
+
+def test_a_client_with_a_file_for_each_server_gets_its_folder(tmp_path: Path) -> None:
+    (tmp_path / ".continue").mkdir()
+    layout = Layout("linux", tmp_path)
+    assert run_install(Request("continue"), layout=layout, env={}, launch=LAUNCH, out=io.StringIO()) == 0
+    made = json.loads((tmp_path / ".continue/mcpServers/reflexio.json").read_text(encoding="utf-8"))
+    assert made == {"mcpServers": {"reflexio": {"command": LAUNCH.command, "args": []}}}
+
+
+def test_without_a_client_those_of_this_machine_are_listed(tmp_path: Path) -> None:
+    layout = Layout("linux", tmp_path)
+    out = io.StringIO()
+    assert run_install(Request(), layout=layout, env={}, launch=LAUNCH, out=out) == 0
+    assert out.getvalue().startswith("No client was found on this machine.")
+    for folder in (".cursor", ".gemini"):
+        (tmp_path / folder).mkdir()
+    run_install(Request("cursor"), layout=layout, env={}, launch=LAUNCH, out=io.StringIO())
+    out = io.StringIO()
+    assert run_install(Request(), layout=layout, env={}, launch=LAUNCH, out=out) == 0
+    assert re.search(r"^  cursor +Cursor +has reflexio$", out.getvalue(), re.MULTILINE)
+    assert re.search(r"^  gemini +Gemini CLI$", out.getvalue(), re.MULTILINE)
+    assert out.getvalue().endswith("Next: reflexio-mcp install gemini\n")

@@ -13,7 +13,7 @@ from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import Request, run_install
 from reflexio_mcp.install.layout import Layout
 from tests.install.samples import SAMPLES
-from tests.install.support import KEY, LAUNCH, Home, client_of, entries
+from tests.install.support import KEY, LAUNCH, Home, client_of, entries, started
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
@@ -22,7 +22,7 @@ def test_an_empty_file_is_a_start(name: str, text: str, tmp_path: Path) -> None:
     home = Home(tmp_path, "linux", name)
     home.write("" if home.path.suffix == ".toml" else text)
     assert home.install()[0] == 0
-    assert entries(client_of(name), home.data)["reflexio"]["command"] == LAUNCH.command
+    assert started(entries(client_of(name), home.data)["reflexio"])[0] == LAUNCH.command
 
 
 BROKEN = {
