@@ -56,11 +56,14 @@ def _same_kind(one: object, other: object) -> bool:
 
 def command_of(client: Client, entry: Mapping[str, Any]) -> tuple[object, list[str]]:
     """What an entry starts, `None` where it says nothing, and with which arguments."""
-    command, args = entry.get("command"), entry.get("args")
+    command: Any = entry.get("command")
+    args: Any = entry.get("args")
     if client.joined and isinstance(command, list) and command:
         first, *rest = cast("list[object]", command)
         return first, [str(one) for one in rest]
-    return command, [str(one) for one in cast("list[Any]", args)] if isinstance(args, list) else []
+    return cast("object", command), [str(one) for one in cast("list[Any]", args)] if isinstance(
+        args, list
+    ) else []
 
 
 def variables_of(client: Client, entry: object) -> dict[str, Any]:

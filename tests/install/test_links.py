@@ -13,8 +13,12 @@ from tests.install.support import client_of
 
 SPECS = [
     InstallSpec(Launch("uvx", ("reflexio-mcp",))),
-    InstallSpec(Launch("uvx", ("--from", "git+https://x.example/é+&?", "reflexio-mcp")), {"REFLEXIO_USER_ID": "a b"}, with_key=True),
-]  # fmt: skip
+    InstallSpec(
+        Launch("uvx", ("--from", "git+https://x.example/é+&?", "reflexio-mcp")),
+        {"REFLEXIO_USER_ID": "a b"},
+        with_key=True,
+    ),
+]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=["plain", "with a key"])
