@@ -102,7 +102,7 @@ def weigh(
     fits = False
     if confirm.strip():
         given = codes.read(confirm)
-        fits = given is not None and codes.fits(given, plan.marks, flags=plan.flags)
+        fits = given is not None and codes.fits(given, plan.marks, flags=plan.bound(plan.flags))
         if not fits:
             changes = _changes(codes, plan, confirm, given)
             return _shown(codes, plan, mode, "changed", now, changes)
@@ -158,6 +158,8 @@ def _shown(
             if changes.code is None
             else f"confirm was given for other options ({changes.flags})"
             if changes.flags
+            else "confirm does not fit, what was learned from these requests has changed since"
+            if changes.known and not changes.added and not changes.removed
             else "confirm does not fit, the set has changed since"
             if changes.known
             else "confirm does not fit this set"
@@ -166,7 +168,7 @@ def _shown(
     if mode != "preview":
         # A code is no consent here, so none is offered.
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
-    code = codes.make(plan.marks, flags=plan.flags, now=time.time() if now is None else now)
+    code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time() if now is None else now)
     again = f"To delete exactly these, call again with the same arguments and confirm={code}"
     if changes is not None and changes.code is None and not codes.lasting:
         again = f"{again}\n{CODES_DO_NOT_LAST}"
@@ -177,7 +179,7 @@ def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None)
     if given is None:
         return Changes(None)
     for flags in ("", "learnings", "erase", "learnings,erase"):
-        if flags != plan.flags and codes.fits(given, plan.marks, flags=flags):
+        if flags != plan.flags and codes.fits(given, plan.marks, flags=plan.bound(flags)):
             return Changes(given, flags=flags or "none")
     before = codes.recall(confirm)
     if before is None:

@@ -3,6 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+from reflexio_mcp.render.learnings import (
+    learned_facts,
+    learned_lines,
+    what_became,
+    what_goes,
+    what_stays,
+)
 from reflexio_mcp.render.text import (
     NAME_CHARS,
     NOTICE,
@@ -20,7 +27,6 @@ from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
-from reflexio_mcp.traffic.learnings import Learned
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["named_ids", "plan_facts", "plan_lines", "planned", "receipt", "receipt_facts", "survivors"]
@@ -33,8 +39,6 @@ LISTED: Final = 60
 
 IDS_CHARS: Final = 2_600
 """Characters that the ids of one outcome may take."""
-
-AGENT_PLAYBOOKS: Final = "Agent playbooks are made from many users' traffic and are never deleted here."
 
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
@@ -64,18 +68,6 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
     )
 
 
-def _learned(learned: Learned | None) -> Facts | None:
-    if learned is None:
-        return None
-    return dense(
-        {
-            "profiles": len(learned.profiles) or None,
-            "user_playbooks": len(learned.playbooks) or None,
-            "users_not_counted": learned.users_left_out or None,
-        }
-    )
-
-
 def _missing(plan: Plan) -> Facts:
     named = named_ids(plan.not_found)
     return {
@@ -98,7 +90,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "users": _top(plan.count_by("user_id")),
             "sessions": _top(plan.count_by("session_id")),
             "sources": _top(plan.count_by("source")),
-            "learned": _learned(plan.learned),
+            "learned": learned_facts(plan.learned, masked=masked),
             "include_learnings": plan.include_learnings,
             "erase": plan.erase,
             "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
@@ -123,30 +115,18 @@ def plan_lines(facts: Facts) -> list[str]:
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
         lines.append("  " + joined((example["request_id"], example["created_at"], words)))
-    return lines
+    return lines + learned_lines(facts["learned"])
 
 
 def _named(name: str, ids: list[str], count: int) -> str:
     return f"{name} ({count:,}): {', '.join(ids)}{' …' if count > len(ids) else ''}"
 
 
-def _count_of(learned: Learned) -> str:
-    count = (
-        f"{counted(len(learned.profiles), 'profile')} and {counted(len(learned.playbooks), 'user playbook')}"
-    )
-    more = f" (those of {learned.users_left_out:,} more users were not counted)"
-    return count + (more if learned.users_left_out else "")
-
-
 def survivors(plan: Plan) -> str:
-    """What would be left of the set, in a sentence or two."""
-    if plan.learned is None:
-        return f"What was learned from it could not be read, and stays. {AGENT_PLAYBOOKS}"
-    if not plan.learned.count and not plan.learned.users_left_out:
-        return f"No profile or user playbook was learned from it. {AGENT_PLAYBOOKS}"
+    """What would be left of the set."""
     if plan.include_learnings:
-        return f"{_count_of(plan.learned)} learned from it go too. {AGENT_PLAYBOOKS}"
-    return f"{_count_of(plan.learned)} learned from it stay; include_learnings=true removes them too. {AGENT_PLAYBOOKS}"
+        return what_goes(plan.learned)
+    return what_stays(plan.learned, hint="include_learnings=true removes them too")
 
 
 def planned(
@@ -232,8 +212,10 @@ def receipt_facts(done: Receipt) -> Facts:
         {
             "deleted_by_others": done.by_others or None,
             "may_still_go": done.may_still_go or None,
-            "learned_deleted": _learned(done.learned_gone) if done.plan.include_learnings else None,
-            "learned_left": _learned(done.learned_left),
+            "learned_deleted": learned_facts(done.learned_gone, shown=0) if done.learned_gone.count else None,
+            "learned_left": learned_facts(done.learned_left, shown=0),
+            "learnings_still_there": _still_there(done, room),
+            "still_learning": len(done.still_learning) or None,
             "copy_id": done.copy_id,
             "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
             "copies_changed": done.forgotten or None,
@@ -246,6 +228,13 @@ def receipt_facts(done: Receipt) -> Facts:
     return facts
 
 
+def _still_there(done: Receipt, room: int) -> list[str]:
+    """The learnings that were to go and did not."""
+    if not done.plan.include_learnings or done.learned_left is None:
+        return []
+    return named_ids(list(done.learned_left.fed), room)
+
+
 def receipt(done: Receipt) -> Rendered:
     """What a deletion did."""
     facts = receipt_facts(done)
@@ -254,6 +243,8 @@ def receipt(done: Receipt) -> Rendered:
         _named(outcome.replace("_", " "), named, counts[outcome])
         for outcome, named in facts["outcomes"].items()
     ]
+    if "learnings_still_there" in facts and done.learned_left:
+        lines.append(_named("learnings still there", facts["learnings_still_there"], done.learned_left.count))
     text = [_head(done), fence("\n".join(lines))]
     if done.by_others:
         text.append(
@@ -323,18 +314,6 @@ def _next(done: Receipt) -> str:
 
 
 def _survives(done: Receipt) -> str:
-    if not done.plan.include_learnings:
-        left = done.learned_left
-        if left is None:
-            return f"What was learned from it could not be read, and stays. {AGENT_PLAYBOOKS}"
-        if not left.count and not left.users_left_out:
-            return f"No profile or user playbook was learned from it. {AGENT_PLAYBOOKS}"
-        return f"{_count_of(left)} learned from it stay. {AGENT_PLAYBOOKS}"
-    gone = (
-        f"{_count_of(done.learned_gone or Learned())} learned from it were deleted, checked by reading again"
-    )
-    if done.learned_left is None:
-        return f"{gone}; whether any are left could not be read. {AGENT_PLAYBOOKS}"
-    if done.learned_left.count:
-        return f"{gone}; {_count_of(done.learned_left)} are still there. {AGENT_PLAYBOOKS}"
-    return f"{gone}. {AGENT_PLAYBOOKS}"
+    if done.plan.include_learnings:
+        return what_became(done.learned_gone, done.learned_left, done.plan.learned, done.still_learning)
+    return what_stays(done.learned_left)

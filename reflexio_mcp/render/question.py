@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from reflexio_mcp.render.learnings import what_goes, what_stays
 from reflexio_mcp.render.text import counted, visible
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.times import iso
@@ -50,7 +51,8 @@ def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: boo
     words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
     if words and not masked:
         lines.append(f"They begin (stored text): {', '.join(words[:WORDS_SHOWN])}")
-    lines.append(_learned(plan))
+    told = what_goes if plan.include_learnings else what_stays
+    lines.append(told(plan.learned, short=True))
     lines.append(
         f"A recovery copy is kept on this machine for {counted(kept_days, 'day')}."
         if kept_days and not plan.erase
@@ -60,13 +62,3 @@ def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: boo
         lines.append(f"To delete, type the number of requests: {number}")
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(line for line in lines if line)
-
-
-def _learned(plan: Plan) -> str:
-    if plan.learned is None or not plan.learned.count:
-        return "What was learned from them goes too." if plan.include_learnings else ""
-    count = (
-        f"{counted(len(plan.learned.profiles), 'profile')} and "
-        f"{counted(len(plan.learned.playbooks), 'user playbook')} learned from them"
-    )
-    return f"{count} go too." if plan.include_learnings else f"{count} stay."

@@ -51,6 +51,10 @@ EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merg
 """A learning that is no longer current holds what was learned just the same."""
 
 
+EVERY_ONE: Final = 1_000_000_000
+"""More learnings than any user has."""
+
+
 class ReflexioClient:
     """Async client over one connection pool, which is opened by the first call.
 
@@ -234,25 +238,19 @@ class ReflexioClient:
         )
         return await self._ask(call, LearningStatus)
 
-    async def get_profiles(self, user_id: str, *, top_k: int) -> list[UserProfile]:
-        """Read a user's profiles of every status, last modified first.
+    async def get_profiles(self, user_id: str) -> list[UserProfile]:
+        """Read all of a user's profiles, of every status, last modified first.
 
         The server leaves out those whose time to live is over.
         """
-        sent = {"user_id": user_id, "top_k": min(top_k, limits.MAX_TOP_K), "status_filter": EVERY_STATUS}
+        # Without a number the server gives 30.
+        sent = {"user_id": user_id, "top_k": None, "status_filter": EVERY_STATUS}
         return await self._list("/api/get_profiles", sent, "user_profiles", UserProfile)
 
-    async def get_user_playbooks(
-        self, user_id: str, *, request_id: str | None = None, limit: int
-    ) -> list[UserPlaybook]:
-        """Read a user's playbooks of every status, newest first."""
-        sent: dict[str, Any] = {
-            "user_id": user_id,
-            "limit": min(limit, limits.MAX_TOP_K),
-            "status_filter": EVERY_STATUS,
-        }
-        if request_id is not None:
-            sent["request_id"] = request_id
+    async def get_user_playbooks(self, user_id: str) -> list[UserPlaybook]:
+        """Read all of a user's playbooks, of every status, newest first."""
+        # Here no number means 100, and there are no pages.
+        sent = {"user_id": user_id, "limit": EVERY_ONE, "status_filter": EVERY_STATUS}
         return await self._list("/api/get_user_playbooks", sent, "user_playbooks", UserPlaybook)
 
     async def delete_profiles(self, profile_ids: list[str]) -> DeleteReply:

@@ -238,7 +238,11 @@ class LearningStatus(Reply):
 
 
 class UserProfile(Read):
-    """A profile learned about a user; `generated_from_request_id` names the request it came from."""
+    """A profile learned about a user.
+
+    `source_interaction_ids` lists every interaction of the windows it was learned from.
+    `generated_from_request_id` names only the request that closed the last window.
+    """
 
     profile_id: str
     user_id: str = ""
@@ -247,12 +251,14 @@ class UserProfile(Read):
     last_modified_timestamp: int = 0
     source: str = ""
     source_interaction_ids: list[int] = Field(default_factory=list[int])
+    source_span: str = ""
+    """The user's own words."""
     status: str | None = None
     """`None` for a current one; else `pending`, `archived`, `merged`, `superseded` or `expired`."""
 
 
 class UserPlaybook(Read):
-    """A playbook learned from a user's requests."""
+    """A playbook learned from a user's requests; `source_interaction_ids` lists the interactions it cites."""
 
     user_playbook_id: int
     user_id: str | None = None
@@ -263,6 +269,7 @@ class UserPlaybook(Read):
     created_at: int = 0
     source: str = ""
     source_interaction_ids: list[int] = Field(default_factory=list[int])
+    source_span: str = ""
     status: str | None = None
 
 

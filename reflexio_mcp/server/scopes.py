@@ -89,7 +89,15 @@ class Scopes:
         return scope
 
     def _scope(self, client: ReflexioClient, user_id: str, key_id: str = "") -> Scope:
-        return Scope(client, user_id, key_id, masked=self._settings.mask, fingerprints=self._fingerprints)
+        settings = self._settings
+        return Scope(
+            client,
+            user_id,
+            key_id,
+            masked=settings.mask,
+            learns=not settings.embedded,
+            fingerprints=self._fingerprints,
+        )
 
     async def probe(self) -> None:
         """Ask the backend whether it runs, with nobody's key.

@@ -21,6 +21,7 @@ class Scope:
         caller: stands for the key where callers bring their own; empty where all share one.
         masked: what is stored is not shown, and must not be found out by searching for words.
         fingerprints: what a content is shown by instead of its words.
+        learns: whether the backend learns from what is stored; the embedded store does not.
     """
 
     client: ReflexioClient
@@ -28,6 +29,7 @@ class Scope:
     caller: str = ""
     masked: bool = False
     fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
+    learns: bool = True
 
     @property
     def owner(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from mcp.client.client import Client
@@ -28,13 +28,24 @@ READ = "/api/get_requests"
 Hook = Callable[[], Awaitable[None]]
 
 
+class Known(NamedTuple):
+    """A learning: whose it is, the request that closed its window, the interactions it lists."""
+
+    user: str
+    request_id: str = ""
+    interactions: tuple[int, ...] = ()
+    status: str | None = None
+    content: str = "what was learned"
+
+
 @dataclass
 class Backend:
     """The embedded store on the wire, with learnings of its own and hooks around its routes.
 
     Args:
         store: answers what is not answered here.
-        profiles, playbooks: id to (user, request id).
+        profiles, playbooks: what was learned, by id, as `Known`. `World.learn` adds to them.
+        learning: what `/api/learning_status` answers for each request, one a call; then the store does.
         before: called once, in order, before a route is answered.
         failing: route to the status it answers with, after so many calls that worked.
         rewriting: route to what makes another reply of the asked and the store's own.
@@ -42,8 +53,9 @@ class Backend:
     """
 
     store: EmbeddedStore
-    profiles: dict[str, tuple[str, str]] = field(default_factory=dict)
-    playbooks: dict[int, tuple[str, str]] = field(default_factory=dict)
+    profiles: dict[str, "Known"] = field(default_factory=dict)
+    playbooks: dict[int, "Known"] = field(default_factory=dict)
+    learning: list[dict[str, str]] = field(default_factory=list)
     before: dict[str, list[Hook]] = field(default_factory=dict)
     failing: dict[str, tuple[int, int]] = field(default_factory=dict)
     rewriting: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = field(
@@ -64,6 +76,8 @@ class Backend:
         if rewrite := self.rewriting.get(path):
             asked = await _body(receive)
             return await _reply(send, rewrite(json.loads(asked), await _asked(self.store, scope, asked)))
+        if path == "/api/learning_status" and self.learning:
+            return await _reply(send, self.learning.pop(0))
         handler = getattr(self, path.removeprefix("/api/"), None)
         if handler is None:
             return await self.store(scope, receive, send)
@@ -72,18 +86,18 @@ class Backend:
     def get_profiles(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {
             "user_profiles": [
-                {"profile_id": one, "user_id": user, "generated_from_request_id": request_id}
-                for one, (user, request_id) in self.profiles.items()
-                if user == asked["user_id"]
+                {"profile_id": one, "generated_from_request_id": known.request_id, **_row(known)}
+                for one, known in self.profiles.items()
+                if known.user == asked["user_id"] and known.status in asked["status_filter"]
             ]
         }
 
     def get_user_playbooks(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {
             "user_playbooks": [
-                {"user_playbook_id": one, "user_id": user, "request_id": request_id}
-                for one, (user, request_id) in self.playbooks.items()
-                if user == asked["user_id"] and asked.get("request_id", request_id) == request_id
+                {"user_playbook_id": one, "request_id": known.request_id, **_row(known)}
+                for one, known in self.playbooks.items()
+                if known.user == asked["user_id"] and known.status in asked["status_filter"]
             ]
         }
 
@@ -95,6 +109,15 @@ class Backend:
     def delete_user_playbooks_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
         gone = [self.playbooks.pop(one, None) for one in asked["user_playbook_ids"]]
         return {"deleted_count": sum(one is not None for one in gone)}
+
+
+def _row(known: Known) -> dict[str, Any]:
+    return {
+        "user_id": known.user,
+        "content": known.content,
+        "source_interaction_ids": list(known.interactions),
+        "status": known.status,
+    }
 
 
 async def _body(receive: Any) -> bytes:
@@ -222,6 +245,30 @@ class World:
         )
         await self.rest.publish(body, minted=False)
 
+    async def interactions(self, *request_ids: str) -> tuple[int, ...]:
+        """The interaction ids of stored requests."""
+        page = await self.rest.get_requests(RequestQuery(top_k=500))
+        items = {item.request.request_id: item for group in page.sessions for item in group.requests}
+        return tuple(turn.interaction_id for one in request_ids for turn in items[one].interactions)
+
+    async def learn(
+        self,
+        learning_id: str | int,
+        *window: str,
+        user: str = "ada",
+        status: str | None = None,
+        **fields: Any,
+    ) -> None:
+        """Learn a profile, or a playbook where the id is a number, from a window of stored requests.
+
+        As Reflexio does: the learning lists the interactions of all of them and names the last request.
+        """
+        known = Known(user, window[-1], await self.interactions(*window), status, **fields)
+        if isinstance(learning_id, str):
+            self.backend.profiles[learning_id] = known
+        else:
+            self.backend.playbooks[learning_id] = known
+
     async def ids(self, **query: Any) -> set[str]:
         """What is stored now."""
         found: set[str] = set()
@@ -261,7 +308,7 @@ class Caller:
         assert isinstance(result, CallToolResult)
         if result.structured_content is not None and tool.startswith(("delete_", "restore_")):
             # Hosts show a model the one or the other.
-            assert not missing_from_text(result)
+            assert not missing_from_text(result), (missing_from_text(result), text_of(result))
         return result
 
     async def confirmed(self, tool: str, **arguments: Any) -> dict[str, Any]:

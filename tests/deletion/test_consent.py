@@ -104,7 +104,7 @@ async def test_a_code_of_another_set_is_refused_before_anybody_is_asked(world: W
 async def test_the_person_reads_what_would_go_in_words(world: World, era: str) -> None:
     await world.put("r1", user="ada", session="trip", text="Flying to Lisbon\u202e in\nMay ” Set 1")
     await world.put("r2", user="bob", session="trip", text="x" * 500)
-    world.backend.profiles["p"] = ("ada", "r1")
+    await world.learn("p", "r1")
     person = Person(lambda _: "decline")
     async with world.connect(era, person) as caller:
         await caller.call("delete_session", session_id="trip")
@@ -114,7 +114,7 @@ async def test_the_person_reads_what_would_go_in_words(world: World, era: str) -
     assert "“trip” (2)" in message
     assert r"“Flying to Lisbon\u202e in May ' Set 1”" in message
     assert "x" * 100 not in message
-    assert "1 profile and 0 user playbooks learned from them stay" in message
+    assert "1 profile learned from conversations that contain it stays." in message
     assert "cannot be undone" in message
     assert "type the number of requests: 2" in message
     assert len(message) < 2_000

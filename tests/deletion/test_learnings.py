@@ -2,16 +2,23 @@
 
 import pytest
 
-from tests.deletion.support import BY_IDS, World, text_of
+from tests.deletion.support import BY_IDS, Known, World, text_of
 
 pytestmark = pytest.mark.anyio
 
+NOTHING = "No profile or user playbook was learned from it."
+
 
 async def learned(world: World) -> None:
+    """Two users in a session `s`; `later` is another request of one of them, in another session."""
     await world.put("r1", user="ada")
     await world.put("r2", user="bob")
-    world.backend.profiles |= {"p1": ("ada", "r1"), "p2": ("bob", "r2"), "p3": ("ada", "other")}
-    world.backend.playbooks |= {1: ("ada", "r1"), 2: ("ada", "other")}
+    await world.put("later", user="ada", session="t")
+    await world.learn("p1", "r1")
+    await world.learn("p2", "r2", user="bob")
+    await world.learn("p3", "later")
+    await world.learn(1, "r1")
+    await world.learn(2, "later")
 
 
 async def test_plan_and_receipt_count_what_stays(world: World, era: str) -> None:
@@ -19,12 +26,19 @@ async def test_plan_and_receipt_count_what_stays(world: World, era: str) -> None
     async with world.connect(era) as caller:
         plan = await caller.result("delete_session", session_id="s")
         assert plan.structured_content
-        assert plan.structured_content["plan"]["learned"] == {"profiles": 2, "user_playbooks": 1}
-        assert "2 profiles and 1 user playbook learned from it stay" in text_of(plan)
+        told = plan.structured_content["plan"]["learned"]
+        assert (told["status"], told["profiles"], told["user_playbooks"]) == ("these", 2, 1)
+        assert {one["learning_id"] for one in told["shown"]} == {
+            "profile:p1",
+            "profile:p2",
+            "user_playbook:1",
+        }
+        said = "2 profiles and 1 user playbook learned from conversations that contain it stay"
+        assert said in text_of(plan)
         assert "Agent playbooks" in text_of(plan)
         done = await caller.call("delete_session", session_id="s", confirm=plan.structured_content["confirm"])
     assert "stay" in done["survives"]
-    assert done["learned_left"] == {"profiles": 2, "user_playbooks": 1}
+    assert (done["learned_left"]["profiles"], done["learned_left"]["user_playbooks"]) == (2, 1)
     assert set(world.backend.profiles) == {"p1", "p2", "p3"}
 
 
@@ -33,17 +47,106 @@ async def test_include_learnings_removes_exactly_what_came_from_the_set(world: W
     async with world.connect(era) as caller:
         facts = await caller.confirmed("delete_session", session_id="s", include_learnings=True)
     assert facts["status"] == "complete"
-    assert facts["learned_deleted"] == {"profiles": 2, "user_playbooks": 1}
+    assert (facts["learned_deleted"]["profiles"], facts["learned_deleted"]["user_playbooks"]) == (2, 1)
+    assert facts["learned_left"] == {"status": "none"}
     assert "checked by reading again" in facts["survives"]
     assert set(world.backend.profiles) == {"p3"}
     assert set(world.backend.playbooks) == {2}
+
+
+async def test_a_learning_is_found_by_the_turns_of_its_window_and_not_by_its_last_request(
+    world: World, era: str
+) -> None:
+    for name in ("a", "b", "c"):
+        await world.put(name)
+    await world.learn("lane", "a", "b", "c")
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_request", request_id="a", include_learnings=True)
+        assert not world.backend.profiles
+        assert NOTHING not in facts["survives"]
+        assert "also learned from 2 other requests that stay and can be learned again" in facts["survives"]
+        facts = await caller.call("delete_request", request_id="c")
+    assert facts["survives"].startswith(NOTHING)
+
+
+async def test_a_playbook_that_does_not_cite_the_last_request_of_its_window_stays_with_it(
+    world: World, era: str
+) -> None:
+    await world.put("a")
+    await world.put("c")
+    world.backend.playbooks[1] = Known("ada", "c", await world.interactions("a"))
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_request", request_id="c", include_learnings=True)
+    assert facts["survives"].startswith(NOTHING)
+    assert set(world.backend.playbooks) == {1}
+
+
+@pytest.mark.parametrize("status", ["pending", "archived", "archive_in_progress", "merged", "superseded"])
+async def test_learnings_that_are_no_longer_current_hold_the_text_and_go_too(
+    world: World, status: str
+) -> None:
+    await world.put("r1")
+    await world.learn("old", "r1", status=status)
+    async with world.connect(CONFIRM="preview") as caller:
+        facts = await caller.confirmed("delete_request", request_id="r1", include_learnings=True)
+    assert facts["learned_deleted"]["profiles"] == 1
+    assert not world.backend.profiles
+
+
+async def test_what_else_fed_a_learning_is_named_in_the_plan(world: World, era: str) -> None:
+    await world.put("r1")
+    await world.put("other", session="t")
+    await world.learn("p", "r1", "other", content="Lives in Lisbon")
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.result("delete_request", request_id="r1")
+    assert plan.structured_content
+    [shown] = plan.structured_content["plan"]["learned"]["shown"]
+    assert shown == {
+        "learning_id": "profile:p",
+        "state": "current",
+        "content": "Lives in Lisbon",
+        "also_from": ["other"],
+    }
+    assert "It was also learned from 1 other request that stays." in text_of(plan)
+
+
+async def test_sources_that_are_gone_are_not_named(world: World, era: str) -> None:
+    await world.put("r1")
+    await world.put("gone")
+    await world.learn("p", "r1", "gone")
+    await world.rest.delete_request("gone")
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r1")
+    assert "also" not in plan["survives"]
+
+
+async def test_learnings_that_do_not_say_what_they_came_from_make_it_not_known(
+    world: World, era: str
+) -> None:
+    await world.put("r1")
+    world.backend.profiles["manual"] = Known("ada", "manual_12345678")
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r1", include_learnings=True)
+    assert plan["plan"]["learned"]["status"] == "not_known"
+    assert NOTHING not in plan["survives"]
+    assert "1 more learning there does not say what it was learned from" in plan["survives"]
+
+
+async def test_learnings_without_turns_are_found_by_the_request_they_name(world: World, era: str) -> None:
+    await world.put("r1")
+    world.backend.profiles["old"] = Known("ada", "r1")
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r1")
+        assert plan["plan"]["learned"]["shown"][0]["known"] == "reconstructed"
+        await caller.confirmed("delete_request", request_id="r1", include_learnings=True)
+    assert not world.backend.profiles
 
 
 async def test_what_is_learned_while_the_requests_go_is_removed_too(world: World, era: str) -> None:
     await learned(world)
 
     async def late() -> None:
-        world.backend.profiles["late"] = ("ada", "r1")
+        await world.learn("late", "r1")
 
     world.backend.before[BY_IDS] = [late]
     async with world.connect(era, CONFIRM="off") as caller:
@@ -52,20 +155,76 @@ async def test_what_is_learned_while_the_requests_go_is_removed_too(world: World
     assert set(world.backend.profiles) == {"p3"}
 
 
-async def test_learnings_that_will_not_go_are_named_and_the_requests_stay_to_find_them_again(
-    world: World, era: str
-) -> None:
+async def test_what_is_learned_between_plan_and_deletion_is_counted_as_left(world: World, era: str) -> None:
+    await world.put("r1")
+
+    async def late() -> None:
+        await world.learn("late", "r1")
+
+    world.backend.before[BY_IDS] = [late]
+    async with world.connect(era) as caller:
+        facts = await caller.confirmed("delete_request", request_id="r1")
+    assert "1 profile learned from conversations that contain it stays" in facts["survives"]
+
+
+async def test_a_code_is_bound_to_the_learnings_that_the_plan_showed(world: World, era: str) -> None:
+    await learned(world)
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r1", include_learnings=True)
+        await world.learn("new", "r1")
+        again = await caller.result(
+            "delete_request", request_id="r1", include_learnings=True, confirm=plan["confirm"]
+        )
+        assert again.structured_content
+        assert again.structured_content["status"] == "changed"
+        assert "what was learned from these requests has changed since" in text_of(again)
+        assert set(world.backend.profiles) == {"p1", "p2", "p3", "new"}
+        # Where they stay, their number does not matter to what was agreed.
+        plan = await caller.call("delete_request", request_id="r1")
+        await world.learn("newer", "r1")
+        done = await caller.call("delete_request", request_id="r1", confirm=plan["confirm"])
+    assert done["deleted"] == 1
+
+
+async def test_learnings_go_when_nothing_is_being_learned_any_more(world: World, era: str) -> None:
+    await learned(world)
+    busy = [{"status": "processing", "reason": "extracting"}, {"status": "pending", "reason": "queued"}]
+    world.backend.learning = [*busy, {"status": "pending", "reason": "waiting_for_window"}]
+
+    async def asked() -> None:
+        assert not world.backend.learning, "learnings were deleted while something was being learned"
+
+    world.backend.before["/api/delete_profiles_by_ids"] = [asked]
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_request", request_id="r1", include_learnings=True)
+    assert facts["status"] == "complete"
+    assert "still learning" not in facts["survives"]
+
+
+async def test_a_merge_that_brings_a_learning_back_is_deleted_again(world: World, era: str) -> None:
+    await learned(world)
+    both = await world.interactions("r1", "later")
+
+    async def merged() -> None:
+        world.backend.profiles["merged"] = Known("ada", "later", both)
+
+    world.backend.before["/api/delete_user_playbooks_by_ids"] = [merged]
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_request", request_id="r1", include_learnings=True)
+    assert facts["status"] == "complete"
+    assert set(world.backend.profiles) == {"p2", "p3"}
+
+
+async def test_learnings_that_will_not_go_are_named(world: World, era: str) -> None:
     await learned(world)
     world.backend.failing["/api/delete_profiles_by_ids"] = (0, 403)
     async with world.connect(era, CONFIRM="off") as caller:
         facts = await caller.call("delete_session", session_id="s", include_learnings=True)
-        assert facts["status"] == "incomplete"
-        assert facts["deleted"] == 0
-        assert await world.ids(session_id="s") == {"r1", "r2"}
-        world.backend.failing.clear()
-        facts = await caller.call("delete_session", session_id="s", include_learnings=True)
-    assert facts["status"] == "complete"
-    assert set(world.backend.profiles) == {"p3"}
+    assert facts["status"] == "incomplete"
+    assert facts["deleted"] == 2
+    assert not await world.ids(session_id="s")
+    assert "are still there" in facts["survives"]
+    assert set(facts["learnings_still_there"]) == {"profile:p1", "profile:p2", "user_playbook:1"}
 
 
 async def test_learnings_that_cannot_be_read_do_not_stop_a_deletion_that_leaves_them(
@@ -79,14 +238,15 @@ async def test_learnings_that_cannot_be_read_do_not_stop_a_deletion_that_leaves_
         facts = await caller.call("delete_session", session_id="s")
     assert facts["deleted"] == 2
     assert "could not be read" in facts["survives"]
+    assert facts["learned_left"] == {"status": "not_known"}
 
 
 async def test_another_users_learnings_are_out_of_reach(world: World, era: str) -> None:
     await learned(world)
-    world.backend.profiles["theirs"] = ("bob", "r1")
+    await world.learn("theirs", "r1", user="bob")
     async with world.connect(era, CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
         facts = await caller.call("delete_session", session_id="s", include_learnings=True)
-    assert facts["learned_deleted"] == {"profiles": 1, "user_playbooks": 1}
+    assert (facts["learned_deleted"]["profiles"], facts["learned_deleted"]["user_playbooks"]) == (1, 1)
     assert set(world.backend.profiles) == {"p2", "p3", "theirs"}
 
 

@@ -1,4 +1,4 @@
-"""Deletions on the real server: learnings, shared sessions, recovery, and what another client does meanwhile."""
+"""Deletions on the real server: shared sessions, recovery, and what another client does meanwhile."""
 
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -12,8 +12,7 @@ from mcp.client.client import Client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
-from tests.deletion.support import Caller, agreeing
-from tests.support.learnings import add_playbook, add_profile
+from tests.deletion.support import Caller
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
 
@@ -56,29 +55,6 @@ async def live(
 ) -> AsyncIterator[Live]:
     async with ReflexioClient(reflexio_url, transport=live_transport) as rest:
         yield Live(reflexio_url, rest, tmp_path)
-
-
-async def test_learnings_are_counted_kept_and_removed(live: Live) -> None:
-    ann, one, two = live.name("ann"), live.name("one"), live.name("two")
-    async with live.client(agreeing()) as client:
-        caller = Caller(client)
-        await live.publish(caller, "one", "ann", "s")
-        await live.publish(caller, "two", "ann", "s")
-        await add_profile(live.url, profile_id=live.name("p1"), user_id=ann, request_id=one)
-        await add_profile(
-            live.url, profile_id=live.name("p2"), user_id=ann, request_id=two, status="archived"
-        )
-        await add_profile(live.url, profile_id=live.name("p3"), user_id=ann, request_id="another")
-        await add_playbook(live.url, user_id=ann, request_id=two)
-        kept = await caller.call("delete_request", request_id=one)
-        assert kept["outcomes"] == {"deleted": [one]}
-        assert kept["learned_left"] == {"profiles": 1}
-        gone = await caller.call("delete_session", session_id=live.name("s"), include_learnings=True)
-    assert gone["status"] == "complete"
-    assert gone["learned_deleted"] == {"profiles": 1, "user_playbooks": 1}
-    left = await live.rest.get_profiles(ann, top_k=100)
-    assert {item.profile_id for item in left} == {live.name("p1"), live.name("p3")}
-    assert not await live.rest.get_user_playbooks(ann, limit=100)
 
 
 async def test_a_shared_session_loses_only_the_scopes_requests(live: Live) -> None:

@@ -155,11 +155,11 @@ async def test_when_it_cannot_be_read_again_nothing_is_deleted(world: World) -> 
 async def test_learnings_of_the_request_that_took_the_id_stay(world: World) -> None:
     await world.put("r1")
     await world.put("r2")
-    world.backend.profiles["old"] = ("ada", "r1")
+    await world.learn("old", "r1")
 
     async def taken() -> None:
         await swap(world, "r1", session="t")()
-        world.backend.profiles["new"] = ("ada", "r1")
+        await world.learn("new", "r1")
 
     async with world.connect("legacy", thinking(taken)) as caller:
         facts = await caller.call("delete_session", session_id="s", include_learnings=True)

@@ -1,13 +1,26 @@
 """A real Reflexio server that learns from conversations, and one test's own corner of it."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcp.client.client import Client
+
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, RequestQuery, UserProfile
+from reflexio_mcp.rest.models import (
+    Interaction,
+    PublishBody,
+    PublishReply,
+    RequestQuery,
+    UserPlaybook,
+    UserProfile,
+)
+from reflexio_mcp.server.server import build_server
+from reflexio_mcp.settings import load
+from tests.deletion.support import Caller
 from tests.support.scripted_model import Rule, ScriptedModel
 
 
@@ -46,9 +59,15 @@ class Corner:
         self.model.rules.append(Rule(when, **learned))
 
     async def say(
-        self, request_id: str, *texts: str, user: str = "ada", session: str = "s", **options: Any
+        self,
+        request_id: str,
+        *texts: str,
+        user: str = "ada",
+        session: str = "s",
+        wait: bool | None = None,
+        **options: Any,
     ) -> PublishReply:
-        """Publish a request of these turns; with `force_extraction`, return when it has been learned from."""
+        """Publish a request of these turns. One that closes its window is learned from when this returns."""
         body = PublishBody(
             user_id=self.name(user),
             session_id=self.name(session),
@@ -56,10 +75,22 @@ class Corner:
             interaction_data_list=[Interaction(content=text) for text in texts],
             **options,
         )
-        wait = body.force_extraction or body.session_finished
+        wait = body.force_extraction or body.session_finished if wait is None else wait
         reply = await self.rest.publish(body, minted=False, wait=wait)
         assert not wait or reply.learning_status == "done", reply
         return reply
+
+    @asynccontextmanager
+    async def connect(self, era: str = "2026-07-28", **env: str) -> AsyncGenerator[Caller]:
+        """A client of our server, which deletes without asking unless `CONFIRM` says otherwise."""
+        variables = {"REFLEXIO_URL": self.server.url, "REFLEXIO_MCP_CONFIRM": "off"}
+        variables |= {
+            name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value
+            for name, value in env.items()
+        }
+        server = build_server(load(variables), client=self.rest)
+        async with Client(server, mode=era, raise_exceptions=True) as client:
+            yield Caller(client)
 
     async def interactions(self, *request_ids: str) -> list[int]:
         """The ids of the stored interactions of requests."""
@@ -70,6 +101,10 @@ class Corner:
                 found += [turn.interaction_id for item in group.requests for turn in item.interactions]
         return found
 
+    async def playbooks(self, user: str = "ada") -> Sequence[UserPlaybook]:
+        """Every playbook of a user, whatever its status."""
+        return await self.rest.get_user_playbooks(self.name(user))
+
     async def profiles(self, user: str = "ada") -> Sequence[UserProfile]:
         """Every profile of a user, whatever its status."""
-        return await self.rest.get_profiles(self.name(user), top_k=1_000_000)
+        return await self.rest.get_profiles(self.name(user))

@@ -186,8 +186,10 @@ class ScriptedModel:
             if wanted := next((one.forget for one in self.rules if one.forget and one.forget in content), ""):
                 gone = [other for other, text in existing.items() if wanted in text]
                 answer["deletions"].append({"new_id": name, "existing_ids": gone, "reasoning": "scripted"})
-            elif word := next((word for word in self.merges if word in content), ""):
-                same = [other for other, text in existing.items() if word in text]
+                continue
+            word = next((word for word in self.merges if word in content), "")
+            same = [other for other, text in existing.items() if word and word in text]
+            if same:
                 group = {"item_ids": [name, *same], "merged_content": self.merges[word]}
                 answer["duplicate_groups"].append({**group, "merged_time_to_live": "infinity"})
             else:

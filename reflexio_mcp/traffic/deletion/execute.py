@@ -3,15 +3,17 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
-from reflexio_mcp.traffic.deletion.plan import Plan
+from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
 from reflexio_mcp.traffic.deletion.verify import read_again
-from reflexio_mcp.traffic.learnings import Learned, delete_learned, find_learned
+from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
+from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
+from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
@@ -50,8 +52,10 @@ class Receipt:
         failure: what stopped it half-way, if something did; its outcomes are as exact all the same.
         by_others: how many of those that are gone had already been deleted by somebody else when this
             deletion reached them. The service counts them and does not name them.
-        learned_gone: learnings that were there and are gone.
+        learned_gone: learnings that were deleted.
         learned_left: learnings of the set that are (still) there; `None` when that could not be read.
+        still_learning: users for whom something was still being learned when learnings were deleted, each with the
+            service's word for it.
         correlation_ids: the service's ids of the calls that deleted.
         copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
         sent: ids in delete calls that took effect, or that may still do so.
@@ -63,8 +67,9 @@ class Receipt:
     outcomes: Mapping[str, Outcome]
     failure: ReflexioError | None = None
     by_others: int = 0
-    learned_gone: Learned | None = None
+    learned_gone: Learned = NOTHING
     learned_left: Learned | None = None
+    still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
     correlation_ids: tuple[str, ...] = ()
     sent: frozenset[str] = frozenset()
     copy_id: str = ""
@@ -91,7 +96,9 @@ class Receipt:
     def complete(self) -> bool:
         """Whether everything planned is gone."""
         left = self.count("still_present", "not_allowed", "changed", "unknown")
-        learned = self.plan.include_learnings and (self.learned_left is None or self.learned_left.count > 0)
+        learned = self.plan.include_learnings and (
+            self.learned_left is None or self.learned_left.count > 0 or bool(self.still_learning)
+        )
         return self.failure is None and left == 0 and not learned
 
 
@@ -102,6 +109,7 @@ async def execute(
     only: Collection[str] | None = None,
     changed: Collection[str] = (),
     read_at: float | None = None,
+    learning_wait: float = LEARNING_WAIT_SECONDS,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Receipt:
@@ -109,13 +117,15 @@ async def execute(
 
     Always by id: a call for a whole session would also take what has arrived since the plan, and everybody
     else's requests in it. An id may have been taken by another request since, so nothing is deleted on the word
-    of a reading that is not fresh. Learnings go first: once its requests are gone, they could not be found any more.
+    of a reading that is not fresh. Learnings go last, once nothing is being learned from their users any more: what
+    is extracted from a deleted request is thrown away, but a learning that is deleted during a merge comes back.
 
     Args:
         plan: the set; those it did not find stay `not_found`.
         only: the planned ids that may go (all when `None`); the others were seen to be gone already.
         changed: the planned ids that were seen to be another request's.
         read_at: when the reading that found them began, by `clock`; `None` when somebody else had time since.
+        learning_wait: seconds to wait for what is being learned before learnings go.
         progress: told after every batch.
         clock: monotonic seconds.
 
@@ -129,8 +139,6 @@ async def execute(
     ids = [one for one in plan.ids if only is None or one in only]
     act = Execution(scope, plan, changed)
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
-    if plan.include_learnings:
-        await act.delete_learnings()
     for number, batch in enumerate(batches):
         if act.failure:
             break
@@ -141,16 +149,15 @@ async def execute(
         if progress:
             await progress("deleted", min((number + 1) * BATCH, len(ids)), len(ids))
     outcomes = await act.outcomes(ids, progress)
-    if plan.include_learnings and act.failure is None:
-        # What was still being learned when the requests went.
-        await act.delete_learnings(late=True)
+    taken = await act.take_back_learnings(learning_wait, progress)
     return Receipt(
         plan,
         outcomes,
-        act.failure,
+        act.failure or taken.failure,
         by_others=act.by_others,
-        learned_gone=act.learned_gone,
-        learned_left=act.learned_left,
+        learned_gone=taken.gone,
+        learned_left=taken.left,
+        still_learning=taken.still_learning,
         correlation_ids=tuple(act.correlation_ids),
         sent=frozenset(act.sent),
     )
@@ -166,8 +173,6 @@ class Execution:
         self.sent: set[str] = set()
         self.failure: ReflexioError | None = None
         self.by_others = 0
-        self.learned_gone: Learned | None = None
-        self.learned_left: Learned | None = None if plan.include_learnings else plan.learned
         self.correlation_ids: list[str] = []
 
     async def still_same(self, ids: Sequence[str]) -> list[str]:
@@ -232,27 +237,19 @@ class Execution:
         became.update(dict.fromkeys(self._plan.not_found, "not_found"))
         return became
 
-    def _ids_by_user(self) -> dict[str, list[str]]:
-        """Whose learnings these are: what was learned from a request that took an id is not among them."""
-        by_user = {
-            user: [one for one in ids if one not in self._changed]
-            for user, ids in self._plan.ids_by_user.items()
-        }
-        return {user: ids for user, ids in by_user.items() if ids}
+    async def take_back_learnings(self, seconds: float, progress: Progress | None) -> TakenBack:
+        """Delete what the requests fed where that was agreed to, else read what stays."""
+        # What was learned from a request that took an id is not among them.
+        sources = self._plan.sources(taken=self._changed)
+        planned = self._plan.learned or NOTHING
 
-    async def delete_learnings(self, *, late: bool = False) -> None:
-        planned = self._plan.learned or Learned()
+        async def look() -> Learned:
+            most = None if self._plan.include_learnings else USERS_COUNTED
+            return await find_learned(self._scope, sources, before=planned.fed, most_users=most)
+
+        if self._plan.include_learnings and self.failure is None:
+            return await take_back(self._scope, list(sources), look, seconds=seconds, progress=progress)
         try:
-            if late:
-                planned = await find_learned(self._scope, self._ids_by_user())
-            self.learned_left = planned
-            if planned.count:
-                self._begun = True
-                await delete_learned(self._scope, planned)
-                self.learned_left = await find_learned(self._scope, self._ids_by_user())
-        except ReflexioError as error:
-            self.failure = error
-            self.learned_left = None
-            return
-        gone = planned.without(self.learned_left)
-        self.learned_gone = gone.joined(self.learned_gone or Learned())
+            return TakenBack(left=await look())
+        except ReflexioError:
+            return TakenBack(left=None)

@@ -14,13 +14,16 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.content import first_words
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.learnings import Learned, find_learned
+from reflexio_mcp.traffic.learnings.find import Learned, find_learned
+from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import SESSIONS_AT_ONCE, Progress, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
+    "USERS_COUNTED",
     "WORDS_SHOWN",
     "Plan",
     "PlannedRequest",
@@ -51,8 +54,13 @@ class PlannedRequest:
     source: str
     agent_version: str
     created_at: int
-    interactions: int
+    interaction_ids: tuple[int, ...]
     first_words: str
+
+    @property
+    def interactions(self) -> int:
+        """How many interactions it has."""
+        return len(self.interaction_ids)
 
     @property
     def mark(self) -> str:
@@ -135,23 +143,36 @@ class Plan:
 
     @property
     def flags(self) -> str:
-        """What else was agreed to and must not change."""
+        """The options that were agreed to and must not change."""
         chosen = (("learnings", self.include_learnings), ("erase", self.erase))
         return ",".join(name for name, given in chosen if given)
 
+    def bound(self, flags: str) -> str:
+        """What a code is bound to besides the requests: the options, and the learnings where they go too."""
+        if "learnings" not in flags or self.learned is None:
+            return flags
+        names = "\0".join(sorted(self.learned.fed))
+        return f"{flags} {hashlib.sha256(names.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
     @property
     def fingerprint(self) -> str:
-        """A digest of the set and its flags, to tell two plans of the same size apart."""
-        parts = [self.flags, *sorted(f"{one}\0{mark}" for one, mark in self.marks.items())]
+        """A digest of the set, its options and its learnings, to tell two plans of the same size apart."""
+        parts = [self.bound(self.flags), *sorted(f"{one}\0{mark}" for one, mark in self.marks.items())]
         digest = hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         return f"{digest[:4]}-{digest[4:8]}-{digest[8:12]}-{digest[12:16]}".upper()
 
-    @cached_property
-    def ids_by_user(self) -> dict[str, list[str]]:
-        by_user: defaultdict[str, list[str]] = defaultdict(list)
+    def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
+        """Its requests as the sources of learnings, by user; `taken` are ids that other requests have by now."""
+        by_user: defaultdict[str, list[PlannedRequest]] = defaultdict(list)
         for item in self.goes:
-            by_user[item.user_id].append(item.request_id)
-        return by_user
+            by_user[item.user_id].append(item)
+        return {
+            user: Sources(
+                frozenset(item.request_id for item in items if item.request_id not in taken),
+                frozenset(one for item in items for one in item.interaction_ids),
+            )
+            for user, items in by_user.items()
+        }
 
     @cached_property
     def places(self) -> list[TrafficFilter]:
@@ -196,7 +217,7 @@ def planned_request(item: RequestWithInteractions, *, words: bool = True) -> Pla
         source=request.source,
         agent_version=request.agent_version,
         created_at=request.created_at,
-        interactions=len(item.interactions),
+        interaction_ids=tuple(turn.interaction_id for turn in item.interactions),
         first_words=first_words(item) if words else "",
     )
 
@@ -258,7 +279,8 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
         return plan
     most = None if plan.include_learnings else USERS_COUNTED
     try:
-        return replace(plan, learned=await find_learned(scope, plan.ids_by_user, most_users=most))
+        learned = await find_learned(scope, plan.sources(), most_users=most)
+        return replace(plan, learned=await with_other_requests(scope, learned))
     except ReflexioError:
         if plan.include_learnings:
             raise

@@ -19,6 +19,7 @@ from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
 from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TrafficError
+from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
@@ -218,8 +219,8 @@ def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[s
     if origin.user_id:
         facts["user_id"] = origin.user_id
     if plan.include_learnings and plan.learned:
-        facts["profile_ids"] = sorted(plan.learned.profiles)
-        facts["user_playbook_ids"] = sorted(plan.learned.playbooks)
+        facts["profile_ids"] = ids_of(plan.learned.learnings, "profile")
+        facts["user_playbook_ids"] = ids_of(plan.learned.learnings, "user_playbook")
     if writer:
         facts["recovery_copy"] = writer.copy_id
     return facts
@@ -233,7 +234,7 @@ def _closing(receipt: Receipt) -> tuple[str, dict[str, Any]]:
     for outcome in ("not_allowed", "still_present", "changed", "unknown"):
         if ids := receipt.ids(outcome):
             facts[outcome] = ids
-    if receipt.learned_gone and receipt.learned_gone.count:
+    if receipt.learned_gone.count:
         facts["learnings_deleted"] = receipt.learned_gone.count
     if receipt.correlation_ids:
         facts["service_correlation_ids"] = list(receipt.correlation_ids)

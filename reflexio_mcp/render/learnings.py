@@ -1,0 +1,188 @@
+"""What was learned from a set of requests, in the same words for plans, questions, receipts and lists."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, shown_id, visible
+from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
+from reflexio_mcp.traffic.learnings.records import ids_of
+
+__all__ = ["learned_facts", "learned_lines", "what_became", "what_goes", "what_stays"]
+
+FROM_IT: Final = "learned from conversations that contain it"
+"""A learning lists the turns of a whole window: which of them said it is not known."""
+
+NONE: Final = "No profile or user playbook was learned from it."
+NO_LEARNING: Final = "This store does not learn."
+NOT_READ: Final = "What was learned from it is not known: it could not be read."
+NOT_LOOKED_FOR: Final = (
+    "Agent playbooks, made from many users' traffic, stay; profiles past their time to live are not listed and were "
+    "not looked for."
+)
+
+SHOWN: Final = 5
+"""Learnings that a plan or a receipt shows with their content."""
+
+REQUESTS_NAMED: Final = 3
+CONTENT_CHARS: Final = 120
+
+
+def learned_facts(learned: Learned | None, *, shown: int = SHOWN, masked: bool = False) -> Facts:
+    """What was learned, as facts; `None` stands for what could not be read.
+
+    Args:
+        shown: how many learnings are shown.
+        masked: leave their content out.
+    """
+    if learned is None:
+        return {"status": "not_known"}
+    others = learned.other_requests
+    return {"status": learned.status} | dense(
+        {
+            "profiles": len(ids_of(learned.learnings, "profile")) or None,
+            "user_playbooks": len(ids_of(learned.learnings, "user_playbook")) or None,
+            "also_from_others": len(learned.shared) or None,
+            "other_requests": len(others) or None,
+            "unlinked": learned.unlinked or None,
+            "users_not_read": learned.users_left_out or None,
+            "shown": [_one(item, masked) for item in list(learned.fed.values())[:shown]],
+        }
+    )
+
+
+def _one(item: FedLearning, masked: bool) -> Facts:
+    learning = item.learning
+    others = sorted(item.other_requests)
+    return dense(
+        {
+            "learning_id": shown_id(learning.learning_id),
+            "state": learning.state,
+            "content": "" if masked else clip(" ".join(learning.content.split()), CONTENT_CHARS),
+            "also_from": [shown_id(one) for one in others[:REQUESTS_NAMED]],
+            "also_from_count": len(others) if len(others) > REQUESTS_NAMED else None,
+            "known": item.how if item.how != "recorded" else None,
+        }
+    )
+
+
+def learned_lines(facts: Facts) -> list[str]:
+    """The learnings of `learned_facts` as lines, which belong inside a fence."""
+    lines: list[str] = []
+    for one in facts.get("shown", []):
+        content = f"“{one['content']}”" if "content" in one else ""
+        also = f"also from {', '.join(one['also_from'])}" if "also_from" in one else ""
+        if "also_from_count" in one:
+            also += f" … ({one['also_from_count']:,})"
+        parts = (one["learning_id"], one["state"], content, also, one.get("known", ""))
+        lines.append("  " + joined(parts))
+    if not lines:
+        return []
+    more = facts.get("profiles", 0) + facts.get("user_playbooks", 0) - len(lines)
+    return ["learned:", *lines, *([f"  … {more:,} more"] if more else [])]
+
+
+def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) -> str:
+    """What was learned from a set and stays when the set goes.
+
+    Args:
+        hint: how it goes too, as the rest of the sentence.
+        short: leave out what was not looked for, as a question to a person does.
+    """
+    if learned is not None and learned.count:
+        told = f"{_count(learned)} {FROM_IT} {_verb(learned, 'stays', 'stay')}{hint and f'; {hint}'}."
+        return _sentences(told, _others(learned), _unread(learned), "" if short else NOT_LOOKED_FOR)
+    return _nothing(learned, short)
+
+
+def what_goes(learned: Learned | None, *, short: bool = False) -> str:
+    """What was learned from a set and goes with it; `short` as for `what_stays`."""
+    if learned is not None and learned.count:
+        told = f"{_count(learned)} {FROM_IT} {_verb(learned, 'goes', 'go')} too."
+        return _sentences(
+            told, _others(learned, again=True), _unread(learned), "" if short else NOT_LOOKED_FOR
+        )
+    return _nothing(learned, short)
+
+
+def what_became(
+    gone: Learned, left: Learned | None, planned: Learned | None, still_learning: Mapping[str, str]
+) -> str:
+    """What became of learnings that were to go.
+
+    Args:
+        gone, left, still_learning: as `TakenBack` has them.
+        planned: the same learnings as the plan had them, with what else fed them.
+    """
+    if not gone.count and (left is None or not left.count):
+        told = [_nothing(left)]
+    else:
+        told = list[str]()
+        if gone.count:
+            verb = _verb(gone, "was", "were")
+            told.append(f"{_count(gone)} {FROM_IT} {verb} deleted, checked by reading again.")
+        if left is None:
+            told.append("Whether any are left could not be read.")
+        elif left.count:
+            told.append(f"{_count(left)} {_verb(left, 'is', 'are')} still there.")
+        if planned is not None and planned.shared:
+            told.append(_others(planned, again=True))
+        told += [_unread(left or gone), NOT_LOOKED_FOR]
+    if still_learning:
+        words = ", ".join(sorted(set(still_learning.values())))
+        users = counted(len(still_learning), "user")
+        told.append(
+            f"Reflexio is still learning from other traffic of {users} ({visible(words)}); what comes of it can repeat "
+            "what was deleted."
+        )
+    return _sentences(*told)
+
+
+def _nothing(learned: Learned | None, short: bool = False) -> str:
+    limits = "" if short else NOT_LOOKED_FOR
+    if learned is None:
+        return _sentences(NOT_READ, limits)
+    if not learned.learns:
+        return "" if short else NO_LEARNING
+    if learned.status == "none":
+        return "" if short else _sentences(NONE, limits)
+    return _sentences("Whether anything was learned from it is not known.", _unread(learned), limits)
+
+
+def _others(learned: Learned, *, again: bool = False) -> str:
+    """What else fed these learnings, as far as it is known."""
+    told: list[str] = []
+    if shared := len(learned.shared):
+        which = "It was" if learned.count == 1 else f"{shared:,} of them {'was' if shared == 1 else 'were'}"
+        back = " and can be learned again from there" if again else ""
+        number = len(learned.other_requests)
+        requests = f"{counted(number, 'other request')} that {'stays' if number == 1 else 'stay'}"
+        told.append(f"{which} also learned from {requests}{back}.")
+    if not learned.others_known:
+        told.append("Not all of their other sources were looked up.")
+    return " ".join(told)
+
+
+def _unread(learned: Learned) -> str:
+    told: list[str] = []
+    if learned.users_left_out:
+        told.append(f"The learnings of {counted(learned.users_left_out, 'more user')} were not read.")
+    if learned.unlinked:
+        does = "does not say what it was" if learned.unlinked == 1 else "do not say what they were"
+        told.append(f"{counted(learned.unlinked, 'more learning')} there {does} learned from.")
+    return " ".join(told)
+
+
+def _verb(learned: Learned, one: str, many: str) -> str:
+    return one if learned.count == 1 else many
+
+
+def _count(learned: Learned) -> str:
+    numbers = (
+        (len(ids_of(learned.learnings, "profile")), "profile"),
+        (len(ids_of(learned.learnings, "user_playbook")), "user playbook"),
+    )
+    return " and ".join(counted(number, noun) for number, noun in numbers if number)
+
+
+def _sentences(*told: str) -> str:
+    return " ".join(one for one in told if one)

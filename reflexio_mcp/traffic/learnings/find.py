@@ -1,0 +1,202 @@
+"""What was learned from a set of requests, and by a user as a whole.
+
+Only a user's own profiles and playbooks are looked at. Agent playbooks are made from many users' traffic and name
+neither, and the API lists no profile whose time to live is over.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeVar
+
+import anyio
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.traffic.learnings.records import (
+    HowKnown,
+    Learning,
+    Sources,
+    learning_of_playbook,
+    learning_of_profile,
+)
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = [
+    "NOTHING",
+    "FedLearning",
+    "Learned",
+    "Status",
+    "find_learned",
+    "for_each_user",
+    "learnings_of_user",
+]
+
+USERS_AT_ONCE: Final = 4
+
+Status = Literal["none", "these", "not_known"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FedLearning:
+    """A learning that a set of requests fed.
+
+    Args:
+        learning: the learning.
+        how: how that is known.
+        others: the interactions outside the set that it lists as sources too, stored or not.
+        other_requests: stored requests outside the set that hold some of `others`.
+        others_known: whether `other_requests` is all of them.
+    """
+
+    learning: Learning
+    how: HowKnown
+    others: frozenset[int] = frozenset()
+    other_requests: frozenset[str] = frozenset()
+    others_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a set of requests fed, and what is not known about it.
+
+    Args:
+        fed: the learnings, by their `learning_id`.
+        unlinked: learnings of these users that do not say what they were learned from.
+        users_left_out: users whose learnings were not read, because the set touches too many.
+        learns: whether this backend learns at all.
+    """
+
+    fed: Mapping[str, FedLearning]
+    unlinked: int = 0
+    users_left_out: int = 0
+    learns: bool = True
+
+    @property
+    def count(self) -> int:
+        return len(self.fed)
+
+    @property
+    def learnings(self) -> list[Learning]:
+        return [one.learning for one in self.fed.values()]
+
+    @property
+    def shared(self) -> list[FedLearning]:
+        """Those that other stored requests fed too."""
+        return [one for one in self.fed.values() if one.other_requests]
+
+    @property
+    def other_requests(self) -> frozenset[str]:
+        """The stored requests outside the set that fed some of them."""
+        return frozenset[str]().union(*(one.other_requests for one in self.fed.values()))
+
+    @property
+    def others_known(self) -> bool:
+        """Whether `other_requests` is all of them."""
+        return all(one.others_known for one in self.fed.values())
+
+    @property
+    def status(self) -> Status:
+        """`none` only where everything was read and says where it comes from."""
+        if self.fed:
+            return "these"
+        return "not_known" if self.unlinked or self.users_left_out else "none"
+
+    def joined(self, other: "Learned") -> "Learned":
+        """Those of `other`, which was read later, and those of this that are not among them."""
+        return replace(other, fed={**self.fed, **other.fed})
+
+    def without(self, other: "Learned") -> "Learned":
+        """What of this is not in `other`."""
+        return replace(self, fed={name: one for name, one in self.fed.items() if name not in other.fed})
+
+
+NOTHING: Final = Learned({})
+DOES_NOT_LEARN: Final = Learned({}, learns=False)
+
+
+async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
+    """Every profile and playbook of a user that the API lists, whatever its state, the last changed first.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    both: dict[str, list[Learning]] = {}
+
+    async def read(kind: str) -> None:
+        if kind == "profile":
+            both[kind] = [learning_of_profile(one) for one in await scope.client.get_profiles(user_id)]
+        else:
+            both[kind] = [learning_of_playbook(one) for one in await scope.client.get_user_playbooks(user_id)]
+
+    await for_each_user(("profile", "user_playbook"), read)
+    # The API filters by user; what another one owns stops here all the same, since it deletes by id alone.
+    found = [one for kind in both.values() for one in kind if one.user_id == user_id]
+    return sorted(found, key=lambda one: (-one.changed_at, one.learning_id))
+
+
+async def find_learned(
+    scope: Scope,
+    sources_by_user: Mapping[str, Sources],
+    *,
+    before: Mapping[str, FedLearning] | None = None,
+    most_users: int | None = None,
+) -> Learned:
+    """Read what was learned from a set of requests, whatever its state. Two calls for each user.
+
+    Args:
+        sources_by_user: the requests of each user.
+        before: what an earlier reading found, by `learning_id`. It stays found for as long as it is stored.
+        most_users: read this many users at the most, those with the most requests first.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    if not scope.learns:
+        return DOES_NOT_LEARN
+    users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
+    chosen = users if most_users is None else users[:most_users]
+    fed: dict[str, FedLearning] = {}
+    unlinked = 0
+
+    async def read(user_id: str) -> None:
+        nonlocal unlinked
+        sources = sources_by_user[user_id]
+        for one in await learnings_of_user(scope, user_id):
+            if found := (before or {}).get(one.learning_id):
+                fed[one.learning_id] = replace(found, learning=one)
+            elif how := sources.fed(one):
+                others = one.interaction_ids - sources.interaction_ids
+                alone = how == "recorded" and not others
+                fed[one.learning_id] = FedLearning(one, how, others, others_known=alone)
+            elif not one.interaction_ids:
+                unlinked += 1
+
+    await for_each_user(chosen, read)
+    return Learned(fed, unlinked, len(users) - len(chosen))
+
+
+async def for_each_user(users: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
+    """Do something for some users at a time; the first failure ends it.
+
+    Raises:
+        ReflexioError: as `act` raises it.
+    """
+    failures: list[ReflexioError] = []
+    limiter = anyio.CapacityLimiter(USERS_AT_ONCE)
+
+    async def one(user: T) -> None:
+        async with limiter:
+            if failures:
+                return
+            try:
+                await act(user)
+            except ReflexioError as error:
+                # Kept for outside: the task group would wrap it.
+                failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for user in users:
+            tasks.start_soon(one, user)
+    if failures:
+        raise failures[0]

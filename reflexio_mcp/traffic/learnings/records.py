@@ -1,0 +1,100 @@
+"""A learning as it is stored, whichever of the two kinds it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from reflexio_mcp.rest.models import UserPlaybook, UserProfile
+
+__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of_playbook", "learning_of_profile"]
+
+Kind = Literal["profile", "user_playbook"]
+
+HowKnown = Literal["recorded", "reconstructed"]
+"""How a learning's source is known: the learning lists the interaction, or, where it lists none, it names the request
+as the last one of its window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """A profile or a user playbook.
+
+    Args:
+        kind: which of the two.
+        number: its id in the API: a text for a profile, digits for a playbook.
+        user_id: whose it is.
+        content: what was learned.
+        trigger: when a playbook applies; empty for a profile.
+        state: `current`, `pending`, `archived`, `archive_in_progress`, `merged`, `superseded` or `expired`.
+        changed_at: epoch seconds.
+        quote: the user's own words that it was learned from, if it quotes any.
+        interaction_ids: the interactions it lists as its sources; those that were deleted stay listed.
+        last_request_id: the request that closed its window.
+    """
+
+    kind: Kind
+    number: str
+    user_id: str
+    content: str
+    trigger: str
+    state: str
+    changed_at: int
+    quote: str
+    interaction_ids: frozenset[int]
+    last_request_id: str
+
+    @property
+    def learning_id(self) -> str:
+        """The id that this server gives it, which says its kind too: `profile:…` or `user_playbook:…`."""
+        return f"{self.kind}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Requests of one user, by their ids and those of their interactions."""
+
+    request_ids: frozenset[str]
+    interaction_ids: frozenset[int]
+
+    def fed(self, learning: Learning) -> HowKnown | None:
+        """How it is known that the learning came from one of them; `None` when it did not, or does not say."""
+        if learning.interaction_ids:
+            return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
+        return "reconstructed" if learning.last_request_id in self.request_ids else None
+
+
+def learning_of_profile(profile: UserProfile) -> Learning:
+    """A profile as the API gave it."""
+    return Learning(
+        "profile",
+        profile.profile_id,
+        profile.user_id,
+        profile.content,
+        "",
+        profile.status or "current",
+        profile.last_modified_timestamp,
+        profile.source_span,
+        frozenset(profile.source_interaction_ids),
+        profile.generated_from_request_id,
+    )
+
+
+def learning_of_playbook(playbook: UserPlaybook) -> Learning:
+    """A user playbook as the API gave it."""
+    return Learning(
+        "user_playbook",
+        str(playbook.user_playbook_id),
+        playbook.user_id or "",
+        playbook.content,
+        playbook.trigger,
+        playbook.status or "current",
+        playbook.created_at,
+        playbook.source_span,
+        frozenset(playbook.source_interaction_ids),
+        playbook.request_id,
+    )
+
+
+def ids_of(learnings: Iterable[Learning], kind: Kind) -> list[str]:
+    """The API's ids of the learnings of one kind, in order."""
+    return sorted(one.number for one in learnings if one.kind == kind)

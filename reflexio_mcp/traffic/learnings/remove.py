@@ -1,0 +1,96 @@
+"""Taking learnings back: when nothing is being learned any more, by id, and checked by reading again."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.limits import MAX_DELETE_IDS
+from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
+from reflexio_mcp.traffic.learnings.records import Learning, ids_of
+from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, wait_until_learned
+from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["TakenBack", "delete_learnings", "take_back"]
+
+ROUNDS: Final = 4
+"""Times that learnings are looked for and deleted: a merge that was under way can bring one back."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What became of learnings.
+
+    Args:
+        gone: those that were deleted and are not listed any more.
+        left: those that are still there; `None` when that could not be read.
+        still_learning: users for whom something was still being learned when the wait was over, each with the
+            service's word for it. What comes of it can hold the deleted text again.
+        failure: what ended it early.
+    """
+
+    gone: Learned = NOTHING
+    left: Learned | None = NOTHING
+    still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
+    failure: ReflexioError | None = None
+
+
+async def take_back(
+    scope: Scope,
+    users: Sequence[str],
+    look: Callable[[], Awaitable[Learned]],
+    *,
+    seconds: float = LEARNING_WAIT_SECONDS,
+    progress: Progress | None = None,
+) -> TakenBack:
+    """Delete learnings once nothing of these users is being learned any more, and look whether they are gone.
+
+    Args:
+        users: whose learnings they are.
+        look: reads the learnings that are to go, as they are now.
+        seconds: how long to wait for what is being learned. After that the learnings go all the same.
+
+    Returns:
+        What became of them. A failure of the service does not raise: it is in what is returned.
+    """
+    until = anyio.current_time() + seconds
+    busy: Mapping[str, str] = {}
+    seen, left, failure = NOTHING, None, None
+    try:
+        for _ in range(ROUNDS):
+            rest = max(0.0, until - anyio.current_time())
+            busy = await wait_until_learned(scope, users, rest, progress=progress)
+            found = await look()
+            if not found.count:
+                left = found
+                break
+            seen = seen.joined(found)
+            await delete_learnings(scope, found.learnings)
+            if busy:
+                break
+    except ReflexioError as error:
+        failure = error
+    if left is None:
+        try:
+            left = await look()
+        except ReflexioError as error:
+            return TakenBack(NOTHING, None, busy, failure or error)
+    return TakenBack(seen.without(left), left, busy, failure)
+
+
+async def delete_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:
+    """Delete learnings by id. The API does not confine this to a user: the caller has checked whose they are.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    calls: tuple[tuple[Callable[[list[str]], Any], list[str]], ...] = (
+        (scope.client.delete_profiles, ids_of(learnings, "profile")),
+        (scope.client.delete_user_playbooks, ids_of(learnings, "user_playbook")),
+    )
+    for delete, ids in calls:
+        for start in range(0, len(ids), MAX_DELETE_IDS):
+            await delete(ids[start : start + MAX_DELETE_IDS])

@@ -1,0 +1,119 @@
+"""Waiting until Reflexio has stopped learning from a user's traffic.
+
+A learning that is deleted while a merge is under way comes back inside the merged one, so learnings go only when
+nothing is being learned any more. Reflexio keeps one stream of extraction for each user. The status of the user's
+newest request therefore tells of all of it: whether a window is being worked on, queued or retried.
+"""
+
+from collections.abc import Collection, Mapping
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+
+from reflexio_mcp.rest.errors import NotFound
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.learnings.find import for_each_user
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["LEARNING_WAIT_SECONDS", "still_learning", "wait_until_learned"]
+
+LEARNING_WAIT_SECONDS: Final = 60.0
+"""How long a deletion waits for what is being learned."""
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two looks. The API allows 120 a minute for one address."""
+
+SESSIONS_AT_ONCE: Final = 5
+
+IDLE: Final = "waiting_for_window"
+"""The reason of a pending request for which nothing runs until more of the conversation arrives."""
+
+
+async def still_learning(scope: Scope, user_id: str) -> str:
+    """Whether something is being learned from a user's stored traffic.
+
+    Returns:
+        The service's word for what is under way, such as `extracting`, `queued` or `retrying`; empty when nothing is.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    newest = await _newest_learnable(scope, user_id)
+    if newest is None:
+        # What is extracted from requests that are deleted meanwhile is thrown away.
+        return ""
+    try:
+        status = await scope.client.learning_status(newest.request.request_id)
+    except NotFound:
+        return ""
+    if status.status == "processing":
+        return status.reason or status.status
+    if status.status == "pending" and status.reason != IDLE:
+        return status.reason or status.status
+    return ""
+
+
+async def wait_until_learned(
+    scope: Scope, users: Collection[str], seconds: float, *, progress: Progress | None = None
+) -> Mapping[str, str]:
+    """Wait until nothing is being learned from the traffic of some users.
+
+    Args:
+        seconds: at the most.
+        progress: told how many users are done.
+
+    Returns:
+        The users for whom something still is, each with what; empty when all is done.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    until = anyio.current_time() + seconds
+    busy: dict[str, str] = dict.fromkeys(users, "not looked at")
+    pause = FIRST_PAUSE
+    while True:
+
+        async def look(user_id: str) -> None:
+            if anyio.current_time() > until and busy[user_id] == "not looked at":
+                return
+            if word := await still_learning(scope, user_id):
+                busy[user_id] = word
+            else:
+                del busy[user_id]
+
+        await for_each_user(list(busy), look)
+        if progress:
+            await progress(
+                "waiting for Reflexio to finish learning: users", len(users) - len(busy), len(users)
+            )
+        left = until - anyio.current_time()
+        if not busy or left <= 0:
+            return busy
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:
+    """The user's newest request from which something can be learned."""
+    pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
+    best: RequestWithInteractions | None = None
+    async with aclosing(pager.slices()) as slices:
+        async for one in slices:
+            # Sessions come by their newest request: an older session cannot hold a newer one.
+            if best is not None and one.newest < best.request.created_at:
+                break
+            for item in one.requests:
+                learnable = item.interactions and not item.request.evaluation_only
+                if learnable and (best is None or _arrival(item) > _arrival(best)):
+                    best = item
+    return best
+
+
+def _arrival(item: RequestWithInteractions) -> int:
+    # Times are in whole seconds; interactions are numbered as they arrive.
+    return max(turn.interaction_id for turn in item.interactions)

@@ -1,0 +1,109 @@
+"""Where the interactions that a learning lists are stored: the way from an interaction's id to its request."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.traffic.learnings.find import Learned
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["FoundTurns", "Turn", "find_turns", "with_other_requests"]
+
+MOST_REQUESTS: Final = 5_000
+"""Requests of one user that are read to find turns."""
+
+SESSIONS_AT_ONCE: Final = 100
+
+USERS_LOOKED_UP: Final = 3
+REQUESTS_LOOKED_UP: Final = 1_000
+"""How much a plan reads to name what else fed the learnings of its set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One stored interaction: its request, its session, and its place in the request, from 1."""
+
+    request_id: str
+    session_id: str
+    created_at: int
+    place: int
+
+
+@dataclass
+class FoundTurns:
+    """What was found of a user's interactions.
+
+    Args:
+        turns: by interaction id.
+        whole: all of the user's traffic was read, so that an interaction which is not there is deleted.
+    """
+
+    turns: dict[int, Turn] = field(default_factory=dict[int, Turn])
+    whole: bool = True
+
+    def requests(self, interaction_ids: Collection[int]) -> frozenset[str]:
+        """The stored requests that hold some of these interactions."""
+        return frozenset(self.turns[one].request_id for one in interaction_ids if one in self.turns)
+
+
+async def find_turns(
+    scope: Scope, user_id: str, interaction_ids: Collection[int], *, most: int = MOST_REQUESTS
+) -> FoundTurns:
+    """Look for interactions of a user, the newest sessions first.
+
+    Args:
+        interaction_ids: nothing is read when it is empty.
+        most: stop when this many requests were read.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    found = FoundTurns()
+    left = set(interaction_ids)
+    if not left:
+        return found
+    pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
+    async with aclosing(pager.slices()) as slices:
+        async for one in slices:
+            for item in one.requests:
+                for place, turn in enumerate(item.interactions, 1):
+                    if turn.interaction_id in left:
+                        left.discard(turn.interaction_id)
+                        request = item.request
+                        found.turns[turn.interaction_id] = Turn(
+                            request.request_id, request.session_id, request.created_at, place
+                        )
+            if not left:
+                return found
+            if pager.requests_seen >= most:
+                found.whole = False
+                return found
+    return found
+
+
+async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
+    """Look up which other stored requests fed the same learnings, as far as that takes few calls."""
+    wanted: defaultdict[str, set[int]] = defaultdict(set)
+    for one in learned.fed.values():
+        wanted[one.learning.user_id] |= one.others
+    found: dict[str, FoundTurns] = {}
+    for user_id, others in list(wanted.items())[:USERS_LOOKED_UP]:
+        try:
+            found[user_id] = await find_turns(scope, user_id, others, most=REQUESTS_LOOKED_UP)
+        except ReflexioError:
+            # It only adds to what is known of them.
+            continue
+    fed = dict(learned.fed)
+    for name, one in learned.fed.items():
+        if turns := found.get(one.learning.user_id):
+            fed[name] = replace(
+                one,
+                other_requests=turns.requests(one.others),
+                others_known=one.how == "recorded" and (turns.whole or turns.turns.keys() >= one.others),
+            )
+    return replace(learned, fed=fed)
