@@ -239,7 +239,7 @@ async def test_an_id_that_is_no_text_is_refused_before_it_is_sent() -> None:
             lambda: client.get_requests(RequestQuery(user_id=half)),
             lambda: client.get_requests(RequestQuery(request_id=half)),
             lambda: client.delete_request(half),
-            lambda: client.get_profiles(half, top_k=1),
+            lambda: client.get_profiles(half),
         ):
             with pytest.raises(NotSent, match="surrogate"):
                 await call()
