@@ -13,10 +13,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
+from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.look import FILTER, look
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load, unread
 
@@ -336,7 +336,7 @@ def _run(arguments: argparse.Namespace) -> int:
             settings = load(flags=flags)
             # A line for each call is for whoever runs a server.
             quiet = arguments.command != "serve" and settings.log_level == "INFO"
-            _log_to_stderr(replace(settings, log_level="WARNING") if quiet else settings)
+            log_to_stderr("WARNING" if quiet else settings.log_level)
     match arguments.command:
         case "serve":
             return _serve(arguments.transport, settings)
@@ -363,21 +363,6 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
         return run_uninstall(Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run))
     names = ("client", "name", "dry_run", "show", "create", "with_key", "replace")
     return run_install(Request(flags=flags, **{name: getattr(arguments, name) for name in names}))
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    # Before the SDK does: it would add a handler of its own to an unconfigured root.
-    from reflexio_mcp.logs import Lines
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines(traces=settings.log_level == "DEBUG"))
-    logging.basicConfig(level=settings.log_level, handlers=[handler])
-    # These two print headers and whole addresses, which may hold what a server echoes.
-    for indiscreet in ("httpx", "httpcore"):
-        logging.getLogger(indiscreet).setLevel(logging.WARNING)
-    if settings.log_level != "DEBUG":
-        for chatty in ("mcp", "uvicorn"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _serve(transport: str, settings: Settings) -> int:

@@ -1,35 +1,145 @@
 """What the server says about its work on stderr: one JSON object a line for each call and each refusal.
 
 No content, no arguments, no keys: tools by their names, callers by a stand-in, Reflexio's answers by their
-correlation ids.
+correlation ids. Of a library's record only its place stays, since its text may repeat what was sent or stored.
 """
 
 import json
 import logging
+import os
+import queue
+import threading
 import time
 import traceback
 from typing import Any, Final
 
-__all__ = ["EVENTS", "Lines", "event", "keep_discreet"]
+__all__ = [
+    "EVENTS",
+    "StderrHandler",
+    "event",
+    "flush",
+    "log_to_stderr",
+    "withhold",
+    "withhold_from_libraries",
+]
 
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 """Where the structured lines go, as INFO for what went well and WARNING for what was refused."""
 
+MOST_LINES: Final = 1000
+"""Lines that wait for whoever reads stderr; what comes after them is counted and lost."""
 
-_INDISCREET: Final = (
+FLUSH_SECONDS: Final = 1.0
+"""How long the end of the process waits for the last lines to be read."""
+
+_LIBRARIES: Final = ("mcp", "sse_starlette", "uvicorn", "starlette", "httpx", "httpcore", "asyncio", "anyio")
+
+_ANSWERED_ELSEWHERE: Final = (
     "mcp.server.sse",
     "mcp.server.streamable_http",
     "mcp.server.streamable_http_manager",
     "mcp.server.transport_security",
     "uvicorn.error",
 )
-"""Loggers that repeat what was sent: session ids, Host headers, at DEBUG whole bodies."""
+"""Loggers that warn of what this server's own `refused` lines say already."""
 
 
-def keep_discreet() -> None:
-    """Keep what was sent to an HTTP server out of its log, at every level; a refusal has its own line."""
-    for name in _INDISCREET:
+def log_to_stderr(level: str) -> None:
+    """Send every record of this process to stderr; called before the SDK would add a handler of its own.
+
+    Args:
+        level: as `REFLEXIO_MCP_LOG_LEVEL` has it. Below DEBUG, libraries tell no more than warnings.
+    """
+    handler = StderrHandler()
+    handler.addFilter(withhold)
+    handler.setFormatter(Lines(traces=level == "DEBUG"))
+    logging.basicConfig(level=level, handlers=[handler])
+    for name in ("httpx", "httpcore", *(() if level == "DEBUG" else ("mcp", "uvicorn"))):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def withhold(record: logging.LogRecord) -> bool:
+    """A filter that takes the text out of a library's record, and the text of its error."""
+    if not record.name.startswith("reflexio_mcp"):
+        place = f"{record.filename}:{record.lineno}"
+        record.msg, record.args = f"at {place} (text withheld: it may repeat what was sent or stored)", None
+        if record.exc_info and record.exc_info[0]:
+            record.exc_text = f"({record.exc_info[0].__name__})"
+    return True
+
+
+def withhold_from_libraries() -> None:
+    """Take the text out of the records of the libraries that serve HTTP, whoever handles them.
+
+    A filter of a logger does not hold for the loggers below it, so each one that exists gets it.
+    """
+    for name in _ANSWERED_ELSEWHERE:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _LIBRARIES:
+            logging.getLogger(name).addFilter(withhold)
+
+
+class StderrHandler(logging.Handler):
+    """Writes lines to stderr from a thread of its own, so that no call waits for whoever reads them.
+
+    A host that does not read leaves the pipe full, and writing into it would block for ever.
+
+    Args:
+        descriptor: where the lines go.
+    """
+
+    def __init__(self, descriptor: int = 2) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: queue.Queue[str] = queue.Queue(MOST_LINES)
+        self._lost = 0
+        # A daemon: the process ends although it is writing.
+        threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - as logging's own handlers: a bad record must not fail who logs
+            return
+        try:
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Wait for the lines to be written, `FLUSH_SECONDS` at most."""
+        until = time.monotonic() + FLUSH_SECONDS
+        with self._waiting.all_tasks_done:
+            while self._waiting.unfinished_tasks and (left := until - time.monotonic()) > 0:
+                self._waiting.all_tasks_done.wait(left)
+
+    def _write_all(self) -> None:
+        while True:
+            line = self._waiting.get()
+            try:
+                self._write(line)
+                if self._lost and self._waiting.empty():
+                    self.acquire()  # `emit` counts under it, and never holds it for long
+                    lost, self._lost = self._lost, 0
+                    self.release()
+                    self._write(f"{lost:,} lines were lost: nobody read stderr.")
+            except OSError:  # closed: there is nobody left to tell
+                pass
+            finally:
+                self._waiting.task_done()
+
+    def _write(self, line: str) -> None:
+        # Not through `sys.stderr`: its lock would be held while the pipe is full, and the interpreter needs it to end.
+        left = memoryview((line + "\n").encode("utf-8", "backslashreplace"))
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+
+def flush() -> None:
+    """Write what waits, before a process ends without the interpreter's own end."""
+    for handler in logging.root.handlers:
+        handler.flush()
 
 
 class Lines(logging.Formatter):

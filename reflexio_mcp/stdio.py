@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 
+from reflexio_mcp.logs import flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.server.server import ReflexioServer, build_server
 from reflexio_mcp.settings import Settings
@@ -42,7 +43,7 @@ async def _stop_on_signal(server: ReflexioServer) -> None:
         async for number in received:
             await _finish(server)
             # The reader is blocked on standard input, so an ordinary exit would wait for the client.
-            sys.stderr.flush()
+            flush()
             os._exit(130 if number == signal.SIGINT else 0)
 
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
-from reflexio_mcp.logs import event, keep_discreet
+from reflexio_mcp.logs import event, withhold_from_libraries
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES
@@ -92,7 +92,6 @@ class HttpApp:
         self._guard = Guard(settings, tokens)
         # The guard has seen every request before the SDK does; a second check would log the Host that was sent.
         guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        keep_discreet()
         self.server.streamable_http_app(
             streamable_http_path=MCP_PATH,
             stateless_http=not settings.keeps_sessions,
@@ -110,6 +109,7 @@ class HttpApp:
             max_request_body_size=MOST_BYTES,
             transport_security=guarded,
         )
+        withhold_from_libraries()
         self._exchanges = Exchanges()
         self._streams: Counter[str] = Counter()
         self._share = share_of(settings)

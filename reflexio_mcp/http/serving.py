@@ -18,7 +18,7 @@ from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
 from reflexio_mcp.http.tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.wire import MOST_CONNECTIONS, bounded
-from reflexio_mcp.logs import event
+from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
 
@@ -133,7 +133,7 @@ async def _stop(settings: Settings, app: HttpApp, server: uvicorn.Server) -> Non
 
 
 def _leave(code: int) -> None:
-    sys.stderr.flush()
+    flush()
     os._exit(code)
 
 

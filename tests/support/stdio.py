@@ -311,6 +311,7 @@ async def open_session(
     command: Sequence[str] = SERVER,
     capabilities: Mapping[str, Any] | None = None,
     handshake: bool = True,
+    reads_stderr: bool = True,
 ) -> AsyncIterator[StdioSession]:
     """Start a server and speak `revision` with it. Whatever happens, the process is gone at the end.
 
@@ -320,13 +321,21 @@ async def open_session(
         command: what to run.
         capabilities: what the client declares.
         handshake: whether to open the conversation; `False` leaves that to the test.
+        reads_stderr: whether anybody reads what the server logs; `False` is a pipe that is full after 64 KiB.
     """
     home = Path(env["HOME"])
     stderr = home / f"stderr-{uuid.uuid4().hex}.txt"
-    with stderr.open("wb") as log:
+    if reads_stderr:
+        log, unread = os.open(stderr, os.O_WRONLY | os.O_CREAT), -1
+    else:
+        stderr.touch()
+        unread, log = os.pipe()
+    try:
         process = await anyio.open_process(
             list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=env, cwd=home
         )
+    finally:
+        os.close(log)
     session = StdioSession(process, revision, stderr, capabilities or {})
     try:
         if handshake:
@@ -337,3 +346,5 @@ async def open_session(
             if process.returncode is None:
                 process.kill()
             await process.aclose()
+        if unread >= 0:
+            os.close(unread)

@@ -1,0 +1,153 @@
+"""The log holds up no call, and nothing in it repeats what was sent or stored, at any level."""
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reflexio_mcp.logs import StderrHandler, withhold
+from tests.support.serving import connected, serving_process
+from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, environment, open_session
+
+pytestmark = pytest.mark.anyio
+
+WORD = "zanzibar-parrot"
+DEEP = "[" * 300 + "]" * 300
+
+
+def publish(number: int = 0) -> dict[str, Any]:
+    """A publish whose every part of content has the word."""
+    return {
+        "user_id": f"{WORD}-user",
+        "session_id": f"{WORD}-session",
+        "request_id": f"{WORD}-{number}",
+        "interactions": [{"content": f"It is {WORD}.", "expert_content": WORD}],
+    }
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+async def test_a_host_that_reads_no_stderr_gets_all_its_answers_and_an_exit(
+    tmp_path: Path, level: str
+) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_LOG_LEVEL=level)
+    async with open_session(MODERN, env=env, reads_stderr=False) as session:
+        for number in range(600):  # at INFO each call writes some 200 bytes
+            await session.call("get_request", {"request_id": f"none-{number}"}, timeout=10)
+        assert await session.end_input(timeout=10) == 0
+
+
+def test_lines_nobody_reads_are_counted_and_the_count_is_told() -> None:
+    reading, writing = os.pipe()
+    handler = StderrHandler(writing)
+
+    def say(text: str) -> None:
+        handler.handle(logging.LogRecord("reflexio_mcp", 20, "", 1, text, None, None))
+
+    for number in range(4000):
+        say(f"{number:04} " + "x" * 95)
+    began = time.monotonic()
+    handler.flush()
+    assert time.monotonic() - began < 5
+    kept, lost, text = list[int](), 0, ""
+    while len(kept) + lost < 4000:
+        text += os.read(reading, 65536).decode()
+        *lines, text = text.split("\n")
+        kept += [int(line[:4]) for line in lines if "were lost" not in line]
+        lost += sum(
+            int(line.partition(" ")[0].replace(",", ""))
+            for line in lines
+            if line.endswith("nobody read stderr.")
+        )
+    assert kept == sorted(set(kept))
+    assert lost > 1000
+    say("read again")
+    handler.flush()
+    assert os.read(reading, 100) == b"read again\n"
+    os.close(reading)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_nothing_that_was_sent_is_in_the_log_of_a_pipe(revision: Revision, tmp_path: Path) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_LOG_LEVEL="DEBUG")
+    async with open_session(revision, env=env) as session:
+        await session.call("publish_interaction", publish())
+        await session.call("publish_interaction", publish() | {"session_id": 7})
+        await session.call("publish_interaction", {WORD: 1})
+        await session.call("get_request", {"request_id": f"{WORD}-none"})
+        await session.call("list_requests", {"contains": WORD, "start_time": WORD})
+        await session.call("delete_session", {"session_id": f"{WORD}-session", "confirm": WORD})
+        await session.request("resources/read", {"uri": f"reflexio://sessions/{WORD}-session"})
+        for method, params in (
+            ("resources/read", {"uri": f"reflexio://requests/{WORD}-none"}),
+            ("resources/read", {"uri": f"no-scheme/{WORD}"}),
+            ("prompts/get", {"name": WORD}),
+            ("prompts/get", {"name": "forget_conversation", "arguments": {WORD: WORD}}),
+            ("tools/call", {"name": WORD, "arguments": WORD}),
+            (WORD, {WORD: WORD}),
+        ):
+            with pytest.raises(RpcError):
+                await session.request(method, params)
+        await session.send_line(f'{{"method":"{WORD}","params":{DEEP}}}')
+        await session.send_line(
+            f'{{"jsonrpc":"2.0","method":"notifications/{WORD}","params":{{"a":"{WORD}"}}}}'
+        )
+        await session.send_line(WORD)
+        await session.send_request_line(9000, f'{{"id":9000,"method":"{WORD}","params":["{WORD}"]}}')
+        assert not (await session.call("get_status")).get("isError")
+        await session.end_input()
+        assert '"event":"call"' in session.stderr()
+        assert WORD not in session.stderr()
+
+
+async def test_nothing_that_was_sent_is_in_the_log_of_http(tmp_path: Path) -> None:
+    async with serving_process(tmp_path, REFLEXIO_MCP_LOG_LEVEL="DEBUG") as served:
+        for sse in (False, True):
+            async with connected(served.url, served.headers, sse=sse) as client:
+                await client.call_tool("publish_interaction", publish())
+                await client.call_tool("get_request", {"request_id": f"{WORD}-0"})
+                await client.call_tool("get_request", {"request_id": f"{WORD}-none"})
+        async with httpx.AsyncClient(base_url=served.url, headers=served.headers) as web:
+            for body in (WORD, json.dumps({"jsonrpc": "2.0", "id": 1, "method": WORD, "params": [WORD]})):
+                await web.post(
+                    "/mcp",
+                    content=body,
+                    headers={
+                        "content-type": "application/json",
+                        "accept": "application/json, text/event-stream",
+                    },
+                )
+            await web.get(f"/{WORD}")
+        await served.terminate()
+        assert '"event":"call"' in served.stderr()
+        assert WORD not in served.stderr()
+
+
+def test_an_error_of_a_library_keeps_its_kind_and_place_only(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("sse_starlette.sse")
+    handler = logging.StreamHandler(sys.stdout)
+    logger.addHandler(handler)
+    logger.addFilter(withhold)
+    try:
+        try:
+            raise ValueError(WORD)
+        except ValueError:
+            logger.exception("chunk: %s", WORD)
+    finally:
+        logger.removeHandler(handler)
+        logger.removeFilter(withhold)
+    said = capsys.readouterr().out
+    assert said.startswith("at test_logs.py:")
+    assert said.endswith("(ValueError)\n")
+    assert WORD not in said
+
+
+async def test_the_last_lines_are_written_before_the_process_ends(tmp_path: Path) -> None:
+    async with serving_process(tmp_path) as served:
+        await served.terminate()
+        assert '"event":"stopping"' in served.stderr()
