@@ -1,9 +1,9 @@
 """The direction of imports is the architecture, and a stdio server pays for every import on every start."""
 
 import ast
+import graphlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,65 +11,111 @@ import pytest
 import reflexio_mcp
 
 PACKAGE = Path(reflexio_mcp.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
+FILES = sorted(PACKAGE.rglob("*.py"))
 
-ROOMS = {
-    # room: (rooms of ours it may import, third parties it may not)
-    "rest": ({"rest"}, {"mcp", "starlette", "uvicorn"}),
-    "store": ({"store", "rest", "private_files"}, {"mcp", "httpx", "uvicorn"}),
-    "state": ({"state", "rest", "private_files"}, {"mcp", "httpx", "starlette", "uvicorn"}),
-    "traffic": ({"traffic", "state", "rest"}, {"mcp", "httpx", "starlette", "uvicorn"}),
-    "render": ({"render", "traffic", "state", "rest"}, {"mcp", "httpx", "starlette", "uvicorn"}),
-    "toolkit": (
-        {"toolkit", "render", "traffic", "state", "rest", "settings"},
-        {"httpx", "starlette", "uvicorn"},
-    ),
-    "consent": (
-        {"consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
-        {"httpx", "starlette", "uvicorn"},
-    ),
-    "explorer": ({"explorer"}, {"mcp", "httpx", "starlette", "uvicorn"}),
-    "tools": (
-        {"tools", "explorer", "consent", "toolkit", "render", "traffic", "state", "rest", "settings"},
-        {"httpx", "starlette", "uvicorn"},
-    ),
-}
+SERVERS = {"starlette", "uvicorn"}
+INNER = {"mcp", "httpx", *SERVERS}
+DATA = ("state", "rest", "__init__")
+TRAFFIC = ("traffic", "traffic/rules", "traffic/reading", "traffic/learnings", "traffic/audit",
+           "traffic/deletion", "traffic/publishing")  # fmt: skip
+TOOLS = ("toolkit", "render", *TRAFFIC, *DATA, "settings")
+ANY = None
+"""Every room that is declared above this one."""
+
+ROOMS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
+    # A folder or a file: the rooms it may import beside itself, and the libraries it may not. The lowest is first.
+    "__init__": ((), INNER),
+    "private_files": ((), INNER),
+    "logs": ((), INNER),
+    "rest": (("__init__",), {"mcp", *SERVERS}),
+    "settings": (("rest",), INNER),
+    "store": (("private_files", "rest", "__init__"), {"mcp", "httpx", "uvicorn"}),
+    "state": (("private_files", "rest"), INNER),
+    "traffic": (DATA, INNER),
+    "traffic/rules": (("traffic", *DATA), INNER),
+    "traffic/reading": (("traffic", "traffic/rules", *DATA), INNER),
+    "traffic/learnings": (("traffic", "traffic/reading", *DATA), INNER),
+    "traffic/audit": (("traffic", "traffic/rules", "traffic/reading", "traffic/learnings", *DATA), INNER),
+    "traffic/deletion": (("traffic", "traffic/rules", "traffic/reading", "traffic/learnings", *DATA), INNER),
+    "traffic/publishing": (("traffic", "traffic/rules", "traffic/reading", *DATA), INNER),
+    "render": ((*TRAFFIC, *DATA), INNER),
+    "toolkit": (("render", *TRAFFIC, *DATA, "settings"), {"httpx", *SERVERS}),
+    "consent": (TOOLS, {"httpx", *SERVERS}),
+    "explorer": (("__init__",), INNER),
+    "tools": (("explorer", "consent", *TOOLS), {"httpx", *SERVERS}),
+    "backend": (("private_files", "rest", "settings", "state", "store"), {"mcp", *SERVERS}),
+    "server": (("logs", "private_files", "backend", "tools", "explorer", "consent", *TOOLS), {"httpx", "uvicorn"}),
+    "stdio": (("server", "logs", "settings"), {"httpx", *SERVERS}),
+    "http": (("server", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
+    "install": (("settings", "private_files", "__init__"), INNER),
+    "doctor": (("install", "backend", "tools", "store", "private_files", "rest", "settings", "state", "__init__"),
+               {"httpx", *SERVERS}),
+    "look": (ANY, {"httpx", *SERVERS}),
+    "demo": (ANY, {"httpx", *SERVERS}),
+    "cli": (ANY, {"httpx", *SERVERS}),
+    "__main__": (("cli",), INNER),
+}  # fmt: skip
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module
-            yield node.module
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """The room that a file belongs to: declared for the file itself, else for the folder it lies in."""
+    inside = path.relative_to(PACKAGE)
+    file, folder = inside.with_suffix("").as_posix(), inside.parent.as_posix()
+    assert file in ROOMS or folder in ROOMS, f"{inside} belongs to no room: declare one in ROOMS"
+    return file if file in ROOMS else folder
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_what_lies_below_it(path: Path) -> None:
+def imports(path: Path) -> set[str]:
+    """Every module a file imports: wherever in it, relative or not, for the type checker alone or not."""
+    here = module_of(path).split(".")
+    package = here if path.name == "__init__.py" else here[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            named = {f"{origin}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else origin for name in named}
+    return found
+
+
+def test_a_room_is_declared_above_those_it_may_import() -> None:
+    order = list(ROOMS)
+    for room, (below, _) in ROOMS.items():
+        assert set(below or ()) <= set(order[: order.index(room)]), f"{room} imports what stands above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_its_own_room_and_what_lies_below(path: Path) -> None:
     room = room_of(path)
-    allowed, banned = ROOMS.get(room, (None, set[str]()))
+    below, banned = ROOMS[room]
+    allowed = {room, *(list(ROOMS)[: list(ROOMS).index(room)] if below is None else below)}
     for name in imports(path):
-        first, *rest = name.split(".")
-        if first == "reflexio_mcp" and allowed is not None:
-            assert not rest or rest[0] in allowed, f"{room} imports {name}"
-        assert first not in banned, f"{room} imports {name}"
+        top = name.split(".")[0]
+        assert top not in banned, f"{room} imports {name}"
+        if top == "reflexio_mcp":
+            assert name in MODULES, f"{name} does not exist"
+            assert room_of(MODULES[name]) in allowed, f"{room} imports {name}"
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    graph = {name: imports(path) & MODULES.keys() for name, path in MODULES.items()}
+    assert sum(map(len, graph.values())) > len(MODULES)
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def test_httpx_is_imported_in_rest_and_where_the_backend_is_chosen_alone() -> None:
-    importers = {
-        str(path.relative_to(PACKAGE).as_posix())
-        for path in MODULES
-        if any(name.split(".")[0] == "httpx" for name in imports(path))
-    }
-    outside = {name for name in importers if not name.startswith("rest/")}
-    assert outside <= {"backend.py"}
+    importers = {room_of(path) for path in FILES if any(n.split(".")[0] == "httpx" for n in imports(path))}
+    assert importers == {"rest", "backend"}
 
 
 @pytest.mark.parametrize(
