@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from reflexio_mcp.traffic.rules.content import planted_signals
 from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
+from reflexio_mcp.traffic.rules.planted import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 
 LOOKS: dict[str, Callable[[str], object]] = {
@@ -46,8 +46,8 @@ def seconds(look: Callable[[str], object], text: str) -> float:
 @pytest.mark.parametrize("beginning", ["", "ignore assistant ", "my password is "])
 def test_the_time_of_a_look_is_linear_in_the_text(rule: str, beginning: str) -> None:
     look = LOOKS[rule]
-    look(beginning)
     for piece in REPEATED:
+        look(f"{beginning}{piece * 5}")  # whatever is loaded when it is first needed
         quarter, whole = (beginning + piece * (chars // len(piece)) for chars in (CHARS // 4, CHARS))
         long = seconds(look, whole)
         assert long < SECONDS, f"{piece!r}: {long:.1f} s"

@@ -15,10 +15,11 @@ from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.content import NearlyEmpty, Planted
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
 from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.rules.nearly_empty import NearlyEmpty
+from reflexio_mcp.traffic.rules.planted import Planted
 from reflexio_mcp.traffic.rules.sessions import SharedSessions, SplitConversations, TemporarySessions
 from reflexio_mcp.traffic.rules.sources import TestTraffic, Unversioned, VolatileSources
 from reflexio_mcp.traffic.rules.table import RULES

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass
+from typing import Final
 
 import anyio.from_thread
 
@@ -9,7 +10,11 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.table import rule
 
-__all__ = ["Detector", "SessionSeen", "stop_if_cancelled"]
+__all__ = ["SCANNED_CHARS", "Detector", "SessionSeen", "stop_if_cancelled"]
+
+
+SCANNED_CHARS: Final = 1_000_000
+"""Of one text. The service takes no longer one; should a text be longer, an audit says that its rest was not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,28 +15,16 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.rules.detector import Detector, stop_if_cancelled
+from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.secret_values import is_placeholder
 from reflexio_mcp.traffic.rules.told_secrets import told_secrets
 
-__all__ = [
-    "MISSING",
-    "SCANNED_CHARS",
-    "Secret",
-    "Secrets",
-    "available",
-    "find_secrets",
-    "redact",
-    "secret_in",
-]
+__all__ = ["MISSING", "Secret", "Secrets", "available", "find_secrets", "redact", "secret_in"]
 
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
     "this platform; passwords, and keys beside their names, are"
 )
-
-SCANNED_CHARS: Final = 1_000_000
-"""Of one text. The service takes no longer one; what lies behind is counted as not looked for."""
 
 _FORMATS: Final = (
     ("Anthropic key", "sk-ant-", r"sk-ant-[a-z]{2,6}\d\d-[\w-]{32,200}"),

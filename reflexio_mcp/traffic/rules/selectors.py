@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.rules.content import is_nearly_empty, planted_kinds
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
 from reflexio_mcp.traffic.rules.names import is_temporary, test_name
+from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
+from reflexio_mcp.traffic.rules.planted import planted_kinds
 from reflexio_mcp.traffic.rules.secrets import secret_in
 from reflexio_mcp.traffic.rules.sessions import TEMPORARY_OVER_SECONDS
 

@@ -57,10 +57,14 @@ RULES: Final[tuple[Rule, ...]] = (
         "text that seems written to command an assistant that reads it later",
         "Whoever recalls this text hands it to a model, which may follow it.",
         "Publish what was said, not pages and tool results from outside.",
-        "Two different signals (override, address, authority, act, secrecy, hidden text) within NEAR_CHARS of each "
-        "other, one of them strange in anybody's mouth (not act or secrecy), not quoted, no act that is forbidden, not "
-        "behind words that discuss such attacks (unless they deny one) or ask for a prompt to be written, and not in a "
-        "turn of the role System or Developer.",
+        "Words that override what the assistant was told, inside a text (who begins a message with them tries it "
+        "out in person: OPENING_CHARS), in some twenty languages and misspelt, or that announce instructions for "
+        "it. Else two different signals (a new task, address, authority, act, secrecy, hidden text) within "
+        "NEAR_CHARS of each other, one of them strange in anybody's mouth (not act or secrecy). Where nobody in the "
+        "conversation wrote the text (a turn of a tool, `tools_used`, a quoted document), an order about somebody's "
+        "accounts, files or money counts too. Not quoted, no act that is forbidden, not behind words that discuss "
+        "such attacks (unless they deny one) or ask for a prompt to be written, and not in a turn of the role "
+        "System or Developer.",
         selects=True,
     ),
     Rule(

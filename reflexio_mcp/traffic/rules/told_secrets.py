@@ -82,8 +82,10 @@ _NAMES: Final = (
 _ASSIGNED = re.compile(
     r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["'`]),)"""
     r"""[ \t\r\n]{0,8}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
-    r"""((?:[^\s"'`<>,;\\|]|\\_){6,200})"""
+    r"""((?:[^\s"'`<>,;\\|]|\\_){6,100})"""
 )
+_REST = re.compile(r"""[^\s"'`<>,;\\|]+""")
+"""Of a value longer than what is needed to judge it."""
 _NO_SECRET_NAME = re.compile(
     r"(?i)credentials?_?-?id|pub(?:lic)?[ _-]?key|signature|author|monkey|turkey|tokeni[sz]|secretary|compass|bypass"
     r"|key[ _-]?(?:board|stone|note|word|frame|hole|pad|stores?|paths?|files?|names?|ids?|types?|size|len"
@@ -114,7 +116,8 @@ def _beside_names(text: str, low: str) -> Iterator[Place]:
             continue
         plain = value.replace("\\_", "_")
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
-            behind = match.start(1) + len(value)
+            whole = _REST.match(text, match.end())
+            behind = whole.end() if whole else match.start(1) + len(value)
             yield match.start(1), behind, KEY
 
 

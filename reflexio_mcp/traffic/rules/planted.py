@@ -1,0 +1,354 @@
+"""`planted-instructions`: text that was written to command the assistant that reads it later."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, cast
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
+
+__all__ = ["Planted", "planted_kinds", "planted_signals"]
+
+NEAR_CHARS: Final = 400
+"""Signals of one planted text stand within a paragraph."""
+
+OPENING_CHARS: Final = 12
+"""Who begins a message with `ignore your instructions` tries it out in person; what was planted stands inside a text."""
+
+SIGNALS_READ: Final = 200
+"""Of one kind in one text; a text with more of them has shown what it is."""
+
+_ASSISTANT = (
+    r"(?:assistants?|ai(?: (?:agents?|models?|systems?|assistants?|language models?))?|llms?|(?:large )?language models?"
+    r"|agents?|(?:chat)?bots?|claude|chatgpt|gpt-?\d\w*|gpt|gemini|copilot|llama|mistral|deepseek|grok)"
+)
+_OUT = (
+    r"(?:https?://|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w"
+    r"|\bto (?:this|the following) (?:url|address|server|endpoint|webhook))"
+)
+_TELL = r"(?:tell|inform|alert|notify|mention|show|reveal)(?:ing)?"
+# `instructions` as they are written in haste or to get past a filter: `iunstructions`, `instrctions`.
+_INSTRUCTIONS = (
+    r"(?:i[a-z]{0,2}nstr[a-z]{0,4}tions?|instr[a-z]{2,8}s|prompts?|rules|guidelines|guidance|directives?|directions"
+    r"|safeguards|orders|commands|requests|constraints|restrictions|tasks?|policies|programming|training|context)"
+)
+_EARLIER = (
+    r"(?:pre[a-z]{0,2}v[a-z]{1,6}s(?:ly)?|prior|above|earlier|preceding|foregoing|system|existing|original|initial|your|all"
+    r"|any|every|other|former|given|current|these|those|safety|developer'?s?|user'?s?)"
+)
+_IGNORE = (
+    r"(?:ign[o0]re?(?:ing|s|d)?|disreg[a-z]{2,4}(?:ing)?|forget(?:ting)?|overr[a-z]{2,4}(?:ing)?|bypass(?:ing)?|neglect"
+    r"|do not (?:follow|obey|adhere to)|don'?t (?:follow|obey)|stop following|discard|cancel|skip|abandon|set aside|delete)"
+)
+
+_OVERRIDE = re.compile(
+    rf"\b{_IGNORE}\b[^.\n]{{0,20}}?\b{_EARLIER}\b[^.\n]{{0,40}}?\b{_INSTRUCTIONS}\b"
+    rf"|\b{_IGNORE} (?:everything|anything|what|all)(?: \w+){{0,3}} (?:above|before|prior|earlier|previously|said|told)\b"
+    # The same in other languages.
+    r"|(?:ignorier\w{0,4}|vergiss|vergessen sie|missacht\w{0,4})\b[^.\n]{0,30}?(?:vorherig|bisherig|vorig|obig|früher|vorangeg"
+    r"|all[e ])\w{0,8}[^.\n]{0,20}?(?:anweisung|instruktion|befehl|regeln|vorgaben|aufgaben)"
+    r"|(?:ignore[zr]?|oublie[zr]?|ne tiens pas compte|ne tenez pas compte)\b[^.\n]{0,30}?(?:instructions|consignes|directives"
+    r"|ordres)\b[^.\n]{0,12}?(?:précédent|antérieur|ci-dessus|initial|reçu)"
+    r"|(?:ignor[ae]|olvid[ae]|descart[ae]|hagan? caso omiso|haz caso omiso)\b[^.\n]{0,30}?(?:instrucciones|órdenes|indicaciones"
+    r"|reglas)\b[^.\n]{0,12}?(?:anterior|previa|inicial|origin)"
+    r"|(?:ignor[ea]|esqueç[ao]|desconsider[ea])\b[^.\n]{0,30}?(?:instruções|ordens|regras)\b[^.\n]{0,12}?(?:anterior|prévia|acima)"
+    r"|(?:ignor[ai](?:te)?|dimentica(?:te)?|trascura(?:te)?)\b[^.\n]{0,30}?(?:istruzioni|regole|ordini)\b[^.\n]{0,12}?(?:precedent"
+    r"|sopra|fornite|iniziali)"
+    r"|(?:negeer|vergeet)\b[^.\n]{0,30}?(?:vorige|eerdere|voorgaande|bovenstaande)\b[^.\n]{0,16}?(?:instructies|opdrachten|regels)"
+    r"|(?:z?ignoruj|zapomnij|pomiń)\w{0,4}\b[^.\n]{0,30}?(?:poprzedni|wcześniejs|powyższ)\w{0,5}[^.\n]{0,16}?(?:instrukcj|poleceni"
+    r"|zasad)"
+    r"|(?:ignorera?|glöm|glem|ignorer|se bort fra)\b[^.\n]{0,30}?(?:tidigare|föregående|tidligere|forrige|ovenstående)\b"
+    r"[^.\n]{0,16}?(?:instru|anvisning|regler|ordre)"
+    r"|(?:önceki|yukarıdaki)\b[^.\n]{0,20}?(?:talimat|komut|yönerge)\w{0,8}[^.\n]{0,16}?(?:yok say|unut|görmezden|dikkate alma)"
+    r"|(?:игнориру\w{1,4}|проигнориру\w{1,4}|забудь\w{0,2}|отбрось\w{0,2})\b[^.\n]{0,30}?(?:инструкци|указани|команд|правил)"
+    r"|(?:ігнору\w{1,4}|забудь\w{0,2})\b[^.\n]{0,30}?(?:інструкці|вказівк|команд|правил)"
+    r"|(?:ignoruj|zapomeň)\w{0,3}\b[^.\n]{0,30}?(?:předchozí|predchádzajúc)\w{0,4}[^.\n]{0,16}?(?:pokyn|instrukc|příkaz|inštrukc)"
+    r"|(?:ignoră|uită)\b[^.\n]{0,30}?instrucțiuni\w{0,4}[^.\n]{0,12}?(?:anterioar|precedent)"
+    r"|(?:abaikan|lupakan)\b[^.\n]{0,30}?(?:instruksi|perintah|arahan)\b[^.\n]{0,12}?(?:sebelum|di atas)"
+    r"|(?:bỏ qua|quên)\b[^.\n]{0,30}?(?:hướng dẫn|chỉ dẫn|chỉ thị|lệnh)\b[^.\n]{0,16}?(?:trước|trên)"
+    r"|(?:忽略|无视|無視|忘记|忘記|不要理会|不用管)[^。\n]{0,12}?(?:之前|以上|先前|前面|上面|所有|原有)[^。\n]{0,10}?(?:指令|指示|说明|說明|提示|规则|規則|命令)"
+    r"|(?:以前|これまで|上記|前|今まで)の[^。\n]{0,12}?(?:指示|命令|ルール|プロンプト)[^。\n]{0,8}?(?:無視|忘れ|破棄)"
+    r"|(?:이전|위의|앞의|기존)[^.\n]{0,10}?(?:지시|명령|지침|규칙|프롬프트)[^.\n]{0,10}?(?:무시|잊)"
+    r"|(?:تجاهل|انس)[^.\n]{0,20}?(?:التعليمات|الأوامر|الإرشادات)"
+    r"|(?:पिछले|पूर्व|ऊपर)[^।\n]{0,14}?(?:निर्देश|आदेश)[^।\n]{0,14}?(?:अनदेखा|नज़रअंदाज|भूल)"
+    r"|התעלם[^.\n]{0,20}?(?:הוראות|הנחיות)",
+    re.IGNORECASE,
+)
+_ANNOUNCED = re.compile(
+    r"\b(?:strictly )?(?:adhere to|follow|obey|execute|carry out|comply with) (?:only )?(?:the|these|this) (?:following|new|below) "
+    r"(?:[a-z]{1,12} )?(?:i[a-z]{0,2}nstr[a-z]{0,4}tions?|directives?|orders?|commands?)\b[^.\n]{0,20}:"
+    rf"|\bimportant (?:message|note|notice|instructions?|announcement)\b[^\n]{{0,40}}?\b(?:to|for) you, (?:the )?{_ASSISTANT}\b"
+    r"|\bimportant message from me\b[^\n]{0,60}?\bto you\b"
+    r"|\bbefore you (?:can |may |could )?(?:solve|do|complete|continue with|proceed with|answer) (?:the|your|any) (?:\w+ )?(?:task|request"
+    r"|question)\b[^\n]{0,60}?\b(?:please |you must |first )"
+    r"|(?:[\[*#=|>-]{2}|[!{}]) {0,3}(?:new|updated|revised|additional|important|urgent|critical|system)"
+    r"(?: (?:new|important|urgent|system|critical|priority|secret|admin)){0,3} i[a-z]{0,2}nstr[a-z]{0,4}tions?\b {0,3}"
+    r"(?:[:*#\]=-]|update)"
+    r"|#{2,6} ?\(system[ _]message\)|\[{2,3} ?system (?:message|override|update|command|instructions?)\b"
+    r"|\bregardless of (?:your|all|any) (?:previous|prior|earlier|other|existing) (?:instructions|guidelines|rules)\b"
+    r"|\binstructions? update\b {0,3}[:\]*]"
+    r"|\b(?:the )?user'?s? (?:original |initial |previous )?(?:question|query|request|task) is (?:no longer|not) (?:relevant|important"
+    r"|valid)"
+    r"|\b(?:this|these) (?:is|are) (?:now )?(?:the|your) (?:new|only|real|actual) (?:task|instructions?|goal|objective|priority)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+_SIGNALS: Final = {
+    "override": _OVERRIDE,
+    "announced": _ANNOUNCED,
+    "new task": re.compile(
+        r"(?<!\bour )(?<!\bmy )(?<!\bthe )\bnew (?:system )?instructions? *:"
+        r"|\byour (?:new|real|true) (?:task|instructions?|goal|objective)\b",
+        re.IGNORECASE,
+    ),
+    "address": re.compile(
+        rf"\b(?:attention|note|message|notice|instructions?|memo|important|p\.?s\.?)[^.\n]{{0,12}}\b(?:to|for)\b "
+        rf"(?:the |any |all |every )?{_ASSISTANT}\b"
+        rf"|\bif you(?:'re| are) (?:an? |the )?{_ASSISTANT}\b"
+        rf"|\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
+        rf"|\b{_ASSISTANT} (?:that|who|which|when(?:ever)? (?:it|you)) "
+        r"(?:reads?|process(?:es)?|sees?|summari[sz]es?|recalls?)\b"
+        rf"|\b(?:any|every) {_ASSISTANT} reading this\b|(?:^|[.:;!>] *)(?:the |any |all ){_ASSISTANT} must\b"
+        r"|\bwhen(?:ever)? you (?:next )?(?:recall|read|retrieve|summari[sz]e) this "
+        r"(?:memory|message|text|entry|note)\b"
+        r"|\byou are now (?:in )?(?:an? )?(?:dan\b|unrestricted|unfiltered|jailbroken|developer mode|root|admin)",
+        re.IGNORECASE,
+    ),
+    "authority": re.compile(
+        r"<\|?(?:im_start|start_header_id)\|?>\s{0,9}system|</?system(?:[ _-]?(?:prompt|message))?>"
+        r"|\[/?(?:system|inst)\]|<<sys>>|<<end [0-9a-f]{4,64}>>|\(system[ _]message\)"
+        r"|^[ \t]{0,20}(?:#{1,6}[ \t]{0,4})?system (?:message|prompt|override|notice|note) *:|\bsystem override\b"
+        r"|\b(?:admin(?:istrator)?|developer|operator|root)[ -](?:override|mode enabled|command) *[:!]",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+    "act": re.compile(
+        r"\b(?:call|invoke|run|execute|use) (?:the )?`?(?:delete|send|publish|transfer|update|create|restore|pay|post"
+        r"|write|remove|forward|grant|list|get)_[a-z_]{1,40}`?"
+        r"|\b(?:delete|erase|wipe|purge|drop) (?:all|every|everything|the (?:whole|entire))\b[^.\n]{0,40}"
+        rf"|\b(?:send|forward|post|upload|e-?mail|exfiltrate|leak|transmit|append|submit)\b[^.\n]{{0,60}}{_OUT}"
+        r"|\b(?:reveal|print|output|disclose|repeat|share|send|include)\b[^.\n]{0,40}\b(?:system prompt"
+        r"|hidden prompt|api keys?|credentials|access tokens?|private keys?|passwords?)\b",
+        re.IGNORECASE,
+    ),
+    "secrecy": re.compile(
+        rf"\b(?:do not|don't|never|without) {_TELL}\b[^.\n]{{0,30}}"
+        r"\b(?:the )?(?:user|human|person|anyone|operator|owner)\b"
+        r"|\bwithout (?:asking|the user|any (?:confirmation|approval))\b"
+        r"|\bdo not ask (?:for )?(?:confirmation|permission|the user)\b"
+        r"|\b(?:keep|stay) (?:this )?(?:hidden|secret|silent) from (?:the )?(?:user|human)\b",
+        re.IGNORECASE,
+    ),
+    "hidden": re.compile(
+        "[\U000e0020-\U000e007e]{4,64}|[\u200b\u200c\u2060]{6,64}"
+        r"|<!--[^>]{0,200}\b(?:assistant|instructions?|ignore)\b",
+        re.IGNORECASE,
+    ),
+}
+
+_STRANGE: Final = frozenset({"override", "announced", "new task", "address", "authority", "hidden"})
+"""Kinds of which one must be there: people do tell their assistant to act, and to do it silently."""
+
+_ORDER = re.compile(
+    r"(?:^|[.!?:;'\"\]>}] {0,3}|\n)(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then )*"
+    r"(?:grant|unlock|transfer|withdraw|wire|pay|send|share|forward|export|delete|erase|wipe|upload|post|disable|deactivate|reset"
+    r"|change|update|schedule|initiate|sell|buy|redirect|retrieve|access|download|install|execute|run|make|create|leave|move"
+    r"|purchase|order|provide|give|email|set|add|remove|book|reserve|visit|invite|say|modify|view|summon|dispatch|arrange|add)\b "
+    r"[^.\n]{0,80}?(?:\b(?:my|the user'?s|our)\b[^.\n]{0,80}?\b(?:accounts?|passwords?|credentials|files?|data|records?|history|location"
+    r"|address(?:es)?|contacts?|keys?|front door|doors?|locks?|bank|wallet|payments?|health|medical|genetic|emails?|messages?|inbox"
+    r"|holdings|shipment|calendar|repositor(?:y|ies)|notes|photos|devices?|security|alarm|cameras?|home|policy|profile|identity"
+    r"|card|tokens?|logs?|documents?|investments?|portfolio|appointments?|transactions?|orders?|channel)\b"
+    r"|[$€£]\s?\d|\b(?:iban|bitcoin|btc|venmo|paypal)\b)",
+    re.IGNORECASE,
+)
+"""An order about somebody's things. A person may give it; a tool result or a fetched page has no business to."""
+
+_OWN_ROLES: Final = frozenset({"system", "developer"})
+"""Prompts of the integration itself: commanding an assistant is what they are for."""
+
+_FOREIGN_ROLES: Final = frozenset(
+    [
+        "tool",
+        "function",
+        "tool_result",
+        "tool-result",
+        "tool_response",
+        "observation",
+        "document",
+        "retrieval",
+        "retriever",
+        "web",
+        "browser",
+        "search",
+        "context",
+        "webpage",
+        "environment",
+        "ipython",
+    ]
+)
+"""Turns that nobody in the conversation wrote."""
+
+_FOREIGN_PART = re.compile(
+    r"<(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)\b[^>\n]{0,200}>"
+    r"(.{1,100000}?)</\1>",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What a message quotes as coming from elsewhere."""
+
+_QUICK: Final = tuple(
+    """
+instr|prompt|system|ignor|disreg|forget|assistant| ai|llm|agent|do not|don't|without|overr|[inst|<<end|\u200b|
+\u200c|\u2060|<!--|bypass|claude|gpt|before you|you are now|vergiss|vergessen|missacht|oublie|tiens pas|tenez pas|
+olvid|descart|omiso|esqueç|desconsider|dimentica|trascura|negeer|vergeet|zapom|pomiń|glöm|glem|se bort|
+önceki|yukarıdaki|забудь|игнор|отбрось|ігнор|uită|abaikan|lupakan|bỏ qua|quên|忽略|无视|無視|忘|不要理会|
+不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם|cancel|discard|skip|abandon|when you|whenever you
+""".replace("\n", "").split("|")
+)
+"""A text without any of these holds no signal; most texts end here."""
+
+_TAGS = re.compile("[\U000e0020-\U000e007e]")
+_INVISIBLE = re.compile("[\u200d\u00ad\ufeff]|(?<=\\w)[\u200b\u200c\u2060](?=\\w)")
+
+_DISCUSSED = re.compile(
+    r"prompt[- ]?injections?|jailbreak|injection attack|injected (?:text|instructions)|red[- ]?team|adversarial|"
+    r"malicious (?:prompt|instruction|text)|attackers?\b|phishing|guardrails?|owasp|(?:detect|block|defend|filter|"
+    r"classif)\w{0,8} [^.\n]{0,40}(?:instructions|prompts?|attacks?)",
+    re.IGNORECASE,
+)
+"""Words of people who talk about such attacks, when they stand before one; who carries one out does not name it,
+unless to deny it."""
+
+_DENIED = re.compile(r"\b(?:no|not|never|isn'?t|aren'?t|nor|without|hardly)\b[^.\n]{0,16}$", re.IGNORECASE)
+
+_WRITING = re.compile(
+    r"\b(?:write|draft|improve|review|rewrite|rephrase|create|edit|fix|shorten|lengthen|translate|test|polish)\b"
+    r"[^.\n]{0,40}\b(?:prompts?|instructions for (?:my|our|the|a|an))\b",
+    re.IGNORECASE,
+)
+"""People who ask for a prompt: what follows is its text."""
+
+_REFUSED = re.compile(
+    r"\b(?:never|not|don't|doesn't|won't|cannot|can't|may no)\W{1,9}(?:\w{1,20}\W{1,9}){0,2}$", re.IGNORECASE
+)
+"""Before an act: who forbids it does not ask for it."""
+
+_SENTENCE_END = re.compile(r"[.!?:\n。！？]")
+_OWN_WORDS = re.compile(r"\b(?:my|our|i|we)\b", re.IGNORECASE)
+"""In an override: people take back what they said themselves."""
+
+
+def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
+    """The signals of a planted text, or none.
+
+    One that overrides what the assistant was told, or announces instructions for it, counts alone where it stands
+    inside a text. Of the others at least two kinds must stand close together.
+
+    Args:
+        foreign: nobody in the conversation wrote the text: a tool gave it, or a page did. Then an override counts at
+            the beginning too, and so does an order about somebody's accounts, files or money.
+    """
+    text = text[:SCANNED_CHARS]
+    low = text.lower()
+    if not any(word in low for word in _QUICK) and not _TAGS.search(text):
+        return frozenset({"order"}) if foreign and _ORDER.search(text) else frozenset()
+    plain = _INVISIBLE.sub("", text)
+    hits = sorted(_hits(plain))
+    for index, (place, kind) in enumerate(hits):
+        kinds = {kind}
+        for later, other in hits[index + 1 :]:
+            if later - place > NEAR_CHARS:
+                break
+            kinds.add(other)
+        alone = kind == "announced" or (
+            kind == "override"
+            and (foreign or place >= OPENING_CHARS or _SENTENCE_END.search(plain, 0, place))
+        )
+        if ((len(kinds) >= 2 and kinds & _STRANGE) or alone) and not _excused(
+            plain[max(0, place - NEAR_CHARS) : place]
+        ):
+            return frozenset(kinds)
+    return frozenset({"order"}) if foreign and _ORDER.search(plain) else frozenset()
+
+
+def _hits(text: str) -> Iterator[tuple[int, str]]:
+    for kind, pattern in _SIGNALS.items():
+        for number, match in enumerate(pattern.finditer(text)):
+            if number >= SIGNALS_READ:
+                break
+            if _quoted(text, match) or (kind == "act" and _refused(text, match)):
+                continue
+            if kind == "override" and (_OWN_WORDS.search(match[0]) or _refused(text, match)):
+                continue
+            yield match.start(), kind
+
+
+_QUOTES: Final = {
+    '"': '"',
+    "'": "'",
+    "`": "`",
+    "\u201c": "\u201d",
+    "\u2018": "\u2019",
+    "\u00ab": "\u00bb",
+    "\u201e": "\u201c",
+}
+QUOTE_CHARS: Final = 60
+"""A phrase that somebody talks about ends this soon after it; in quotes around a whole text it goes on."""
+
+
+def _excused(before: str) -> bool:
+    """Whether what stands before the signals says that they are talked about, or belong to a prompt to be written."""
+    if _WRITING.search(before):
+        return True
+    return any(not _DENIED.search(before, 0, match.start()) for match in _DISCUSSED.finditer(before))
+
+
+def _refused(text: str, match: "re.Match[str]") -> bool:
+    return bool(_REFUSED.search(text[max(0, match.start() - 40) : match.start()]))
+
+
+def _quoted(text: str, match: "re.Match[str]") -> bool:
+    start = match.start()
+    while start < match.end() and text[start].isspace():
+        start += 1
+    closing = _QUOTES.get(text[start - 1 : start])
+    return bool(closing) and closing in text[match.end() : match.end() + QUOTE_CHARS]
+
+
+def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
+    """The signals in the first text of a request that seems planted; none for an ordinary one."""
+    for turn in item.interactions:
+        role = turn.role.lower()
+        if role in _OWN_ROLES:
+            continue
+        for text, foreign in _texts(turn, role in _FOREIGN_ROLES):
+            stop_if_cancelled()
+            if text and (kinds := planted_signals(text, foreign=foreign)):
+                return kinds
+    return frozenset()
+
+
+def _texts(turn: StoredInteraction, foreign: bool) -> Iterator[tuple[str, bool]]:
+    for text in texts_of(turn):
+        yield text, foreign
+        if not foreign and "</" in text:
+            yield from ((match[2], True) for match in _FOREIGN_PART.finditer(text))
+    left: list[object] = [used.get("tool_data") for used in turn.tools_used]
+    while left:  # a stack of its own: what a tool gave may be nested deeper than Python calls
+        one = left.pop()
+        if isinstance(one, str):
+            yield one, True
+        elif isinstance(one, dict):
+            left.extend(cast("dict[str, object]", one).values())
+        elif isinstance(one, list):
+            left.extend(cast("list[object]", one))
+
+
+class Planted(Detector):
+    """`planted-instructions`."""
+
+    def __init__(self) -> None:
+        super().__init__("planted-instructions")
+
+    def request(self, item: RequestWithInteractions) -> None:
+        if kinds := planted_kinds(item):
+            self.founds[0].add(item.request.request_id, item, note=" + ".join(sorted(kinds)))
