@@ -1,5 +1,6 @@
 """The command line: what it knows, what it says about what it does not know, and that it never repeats a secret."""
 
+import json
 import os
 import re
 import subprocess
@@ -185,3 +186,12 @@ def test_a_shell_can_complete_commands_and_flags(line: str, offered: str, tmp_pa
 def test_the_completion_script_names_the_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     assert "reflexio-mcp" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rubbish", ["hello", "GET / HTTP/1.1", "{", "exit", "one\ntwo"])
+def test_rubbish_on_standard_input_is_answered_with_a_parse_error(rubbish: str, tmp_path: Path) -> None:
+    done = run([], tmp_path, input=rubbish + "\n")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    wanted = [(None, -32700)] * len(rubbish.splitlines())
+    assert [(one["id"], one["error"]["code"]) for one in answers] == wanted
+    assert done.returncode == 0

@@ -95,11 +95,13 @@ class StdioStream:
     ) -> None:
         self._inner = inner
         self._answer = answer
+        self._begun = False
 
     async def receive(self) -> SessionMessage | Exception:
         while True:
             item = await self._inner.receive()
             if not isinstance(item, ValidationError):
+                self._begun = True
                 return item
             if (message := await self._read_again(item)) is not None:
                 return message
@@ -114,6 +116,12 @@ class StdioStream:
                 except ValidationError as again:
                     return await self._read_again(again)
             keys = top_level(whole)
+            if not keys and not self._begun and whole.strip():
+                # Typed by a person, or piped in by mistake. A client that has begun a session never sees this: the
+                # protocol's own schemas have no null id.
+                error = ErrorData(code=PARSE_ERROR, message=UNREADABLE)
+                await self._answer(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+                return None
             return await self._refuse(keys, _id_of_token(keys.get("id", "")), PARSE_ERROR, UNREADABLE)
         if isinstance(whole, list) and len(errors[0]["loc"]) == 1:
             for one in cast("list[Any]", whole):
