@@ -44,6 +44,7 @@ def tool() -> list[str]:
 def stage(folder: Path) -> None:
     """Lay out what the bundle holds."""
     shutil.copy(ROOT / "packaging" / "mcpb" / "manifest.json", folder / "manifest.json")
+    shutil.copy(ROOT / "packaging" / "mcpb" / "icon.png", folder / "icon.png")
     shutil.copy(ROOT / "requirements" / "run.txt", folder / "requirements.txt")
     for name in INSIDE:
         shutil.copy(ROOT / name, folder / name)

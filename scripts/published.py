@@ -10,11 +10,27 @@ from typing import Any
 from bootstrap import ROOT
 
 from reflexio_mcp import __version__
+from reflexio_mcp.server.server import ICON, TITLE
 from reflexio_mcp.settings import OPTIONS, Option, Settings
 from reflexio_mcp.tools.catalog import offered
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 PYPI_NAME = "reflexio-mcp"
+
+DESCRIPTION = "Inspect, audit and take back what your assistant stored in Reflexio, and what was learned."
+"""For the registry, which takes 100 characters."""
+
+LONG_DESCRIPTION = """\
+Ask your assistant what it stored about you in Reflexio, its memory service, and have it taken back.
+
+- **See**: sessions, requests, their full text, what was learned from them and where learning stands.
+- **Audit**: secrets, duplicates, test traffic, planted instructions and more, each with the call that cleans it up.
+- **Take back**: a request, a session, a chosen set or everything of one user. You see a plan first, you agree, and you
+  get a receipt from reading again.
+
+Without a key it keeps everything in a file on this computer. With a key it works on your Reflexio account. It is
+independent of Reflexio.
+"""
 
 # What a person who clicks a bundle together is asked; everything else keeps its default.
 BUNDLE_OPTIONS = ("url", "api_key", "user_id", "read_only", "confirm")
@@ -41,11 +57,12 @@ def server_json() -> dict[str, Any]:
     return {
         "$schema": SCHEMA,
         "name": registry_name(),
-        "title": "Reflexio memory",
-        "description": "See, audit and safely take back what your assistant has sent to Reflexio, its memory.",
+        "title": TITLE,
+        "description": DESCRIPTION,
         "version": __version__,
         "repository": {"url": repository(), "source": "github"},
         "websiteUrl": repository() + "#readme",
+        "icons": [ICON.model_dump(by_alias=True, exclude_none=True)],
         "packages": [
             {
                 "registryType": "pypi",
@@ -89,9 +106,11 @@ def bundle_manifest() -> dict[str, Any]:
     return {
         "manifest_version": "0.4",
         "name": PYPI_NAME,
-        "display_name": "Reflexio memory",
+        "display_name": TITLE,
         "version": __version__,
         "description": described["description"],
+        "long_description": LONG_DESCRIPTION,
+        "icon": "icon.png",
         "author": {"name": described["authors"][0]["name"], "url": repository()},
         "repository": {"type": "git", "url": repository()},
         "homepage": repository(),

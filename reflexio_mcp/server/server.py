@@ -22,6 +22,7 @@ from mcp.types import (
     CompleteResult,
     EmptyResult,
     GetPromptResult,
+    Icon,
     InputRequiredResult,
     Prompt,
     Resource,
@@ -54,6 +55,13 @@ from reflexio_mcp.traffic.errors import TrafficError
 __all__ = ["NAME", "ReflexioServer", "build_server"]
 
 NAME: Final = "reflexio-mcp"
+
+TITLE: Final = "Reflexio memory"
+WEBSITE: Final = "https://github.com/reflexio-mcp/reflexio-mcp"
+ICON: Final = Icon(
+    src=f"{WEBSITE}/raw/main/packaging/mcpb/icon.png", mime_type="image/png", sizes=["256x256"]
+)
+"""By address: a connection of 2026-07-28 repeats it in each of its answers."""
 
 PAGE_DATA: Final = "explorer_data"
 """The tool that the explorer's page alone calls."""
@@ -103,6 +111,9 @@ class ReflexioServer(MCPServer[App]):
             options.setdefault("extensions", [Apps()])
         super().__init__(
             NAME,
+            title=TITLE,
+            website_url=WEBSITE,
+            icons=[ICON],
             version=__version__,
             instructions=INSTRUCTIONS,
             tools=list(self._tools.values()),

@@ -121,3 +121,30 @@ def test_this_version_has_an_entry_or_will_have_one(changelog: Any) -> None:
 
 def _typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.anyio
+async def test_the_server_says_the_same_of_itself() -> None:
+    from mcp import Client
+
+    from reflexio_mcp.server.server import build_server
+    from reflexio_mcp.settings import Settings
+
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    async with Client(build_server(Settings(store=":memory:")), mode="legacy") as client:
+        told = client.server_info
+    assert told
+    assert (told.title, told.version) == (ENTRY["title"], __version__)
+    assert MANIFEST["display_name"] == told.title
+    assert told.website_url == described["urls"]["Repository"]
+    assert told.icons
+    assert [one.src for one in told.icons] == [one["src"] for one in ENTRY["icons"]]
+    assert told.icons[0].src == f"{told.website_url}/raw/main/packaging/mcpb/{MANIFEST['icon']}"
+
+
+def test_the_icon_is_a_square_png_of_the_size_it_is_said_to_have() -> None:
+    head = (ROOT / "packaging" / "mcpb" / MANIFEST["icon"]).read_bytes()[:24]
+    assert head.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+    assert ENTRY["icons"][0]["sizes"] == [f"{width}x{height}"]
+    assert width == height
