@@ -300,6 +300,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as the module says.
     """
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        # What is stored may have characters that an older terminal has not. Serving has a stream of its own.
+        reconfigure(errors="backslashreplace")
     try:
         code = _run(parse(argv))
         sys.stdout.flush()

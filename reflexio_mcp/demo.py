@@ -255,8 +255,7 @@ class _Screen:
         self.steps = 0
 
     def say(self, text: str) -> None:
-        encoding = getattr(self._out, "encoding", None) or "utf-8"
-        self._out.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self._out.write(text + "\n")
         self._out.flush()
 
     def step(self, title: str) -> None:

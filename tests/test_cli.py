@@ -195,3 +195,16 @@ def test_rubbish_on_standard_input_is_answered_with_a_parse_error(rubbish: str, 
     wanted = [(None, -32700)] * len(rubbish.splitlines())
     assert [(one["id"], one["error"]["code"]) for one in answers] == wanted
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])
+def test_a_terminal_of_any_encoding_gets_what_it_can_show(encoding: str, tmp_path: Path) -> None:
+    store = ["--store", str(tmp_path / "store é.db")]
+    for words in (["demo"], ["doctor", *store], ["sessions", *store], ["install"], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "reflexio_mcp", *words],
+            env=environment(tmp_path) | {"PYTHONIOENCODING": encoding}, capture_output=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+        done.stdout.decode(encoding)

@@ -32,12 +32,11 @@ def run_doctor(
     """
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     screen = out or sys.stdout
-    encoding = getattr(screen, "encoding", None) or "utf-8"
     report = Report()
     paint = _painter(screen)
 
     def say(text: str) -> None:
-        paint(text.encode(encoding, "replace").decode(encoding))
+        paint(text)
         screen.flush()
 
     def tell(finding: Finding) -> None:

@@ -22,8 +22,8 @@ _HELLO = {
     },
 }
 
-_POOR_PATH = os.defpath if os.name == "nt" else "/usr/bin:/bin"
-"""What a client that is started from a dock has."""
+_POOR_PATH = "/usr/bin:/bin"
+"""What a client has that is started from a dock. On Windows it has the person's own PATH."""
 
 _KEPT = (
     "HOME",
@@ -60,7 +60,8 @@ def environment(variables: Mapping[str, str], base: Mapping[str, str], *, termin
         for name, value in base.items()
         if name.lower().endswith("_proxy") or name == "SSL_CERT_FILE"
     }
-    return made | {"PATH": base.get("PATH", _POOR_PATH) if terminal else _POOR_PATH} | dict(variables)
+    whole = terminal or os.name == "nt"
+    return made | {"PATH": base.get("PATH", _POOR_PATH) if whole else _POOR_PATH} | dict(variables)
 
 
 async def start(command: Sequence[str], env: Mapping[str, str], seconds: float) -> Start:
