@@ -5,7 +5,7 @@ from typing import Any, Final
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
 
@@ -15,20 +15,29 @@ MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result and the call is repeated with the answer."""
 
 
+def _only_fields(schema: dict[str, Any]) -> None:
+    """Leave what the protocol's schema of a form lists: some clients refuse a form that says more."""
+    for name in ("title", "description"):
+        schema.pop(name, None)
+
+
 class Reply(BaseModel):
     """What a person answers."""
+
+    model_config = ConfigDict(json_schema_extra=_only_fields)
 
 
 class Yes(Reply):
     """An explicit yes. A form that is sent without it agrees to nothing."""
 
-    delete: bool = Field(title="Delete", description="Tick to delete; leave empty to keep everything")
+    # Clients that show a list preselect an answer, so that one key would delete: the default is no.
+    delete: bool = Field(default=False, title="Delete", description="Yes deletes. No keeps everything.")
 
 
 class Number(Reply):
     """The number of requests, typed."""
 
-    requests: int = Field(title="Number of requests", description="Type how many requests are to be deleted")
+    requests: int = Field(title="Number of requests", description="Type how many requests to delete.")
 
 
 def form_of(question: Question) -> type[Reply]:

@@ -169,7 +169,10 @@ def _shown(
         # A code is no consent here, so none is offered.
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
     code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time() if now is None else now)
-    again = f"To delete exactly these, call again with the same arguments and confirm={code}"
+    again = (
+        "Show this to the person. To delete exactly these after their yes, call again with the same arguments and "
+        f"confirm={code}"
+    )
     if changes is not None and changes.code is None and not codes.lasting:
         again = f"{again}\n{CODES_DO_NOT_LAST}"
     return Verdict(False, mode, status, code, lead, again, changes)
@@ -224,8 +227,9 @@ CANCELLED: Final = Verdict(
     False,
     "ask",
     "cancelled",
-    lead="Nothing was deleted: the question was closed without an answer. This would have gone:",
-    following="Ask the person whether to go on, then call again.",
+    lead="Nothing was deleted: the question was cancelled, perhaps before anybody saw it. This would have gone:",
+    following="Do not repeat the call unless the person asks for it. If no question was shown, this client cannot show "
+    "one: the operator can set REFLEXIO_MCP_CONFIRM=preview, and a plan's code is then enough.",
 )
 UNANSWERED: Final = Verdict(
     False,

@@ -29,23 +29,32 @@ def _names(counts: list[tuple[str, int]]) -> str:
 
 
 def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: bool = False) -> str:
-    """The question, from the plan alone, so that the same set always asks the same.
+    """Write the question from the plan alone, so that the same set always asks the same.
+
+    Some clients show only its first three lines: they say how much, whether it is final, and whose.
 
     Args:
         plan: what would go.
         number: what has to be typed, or `None` for a yes.
-        kept_days: for how long a recovery copy is kept; 0 for none.
+        kept_days: how many days a recovery copy is kept; 0 for none.
         masked: leave stored words out.
     """
     users = plan.count_by("user_id")
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
-    span = iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
-    all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
-    lines = [f"Delete {all_of_it}{size} {whose}, from {span}?"]
+    all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
+    final = (
+        f"A recovery copy is kept on this machine for {counted(kept_days, 'day')}."
+        if kept_days and not plan.erase
+        else "This cannot be undone."
+    )
+    span = iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
+    lines = [f"Delete {all_of_it}{size} {whose}? {final}"]
+    if number is not None:
+        lines.append(f"To delete, type the number of requests: {number}")
+    lines.append(f"From {span}. Sessions: {_names(plan.count_by('session_id'))}")
     if len(users) > 1:
         lines.append(f"Users: {_names(users)}")
-    lines.append(f"Sessions: {_names(plan.count_by('session_id'))}")
     if plan.kept:
         lines.append(f"Only in recovery copies: {len(plan.kept):,}; they go from there.")
     words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
@@ -53,12 +62,5 @@ def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: boo
         lines.append(f"They begin (stored text): {', '.join(words[:WORDS_SHOWN])}")
     told = what_goes if plan.include_learnings else what_stays
     lines.append(told(plan.learned, short=True))
-    lines.append(
-        f"A recovery copy is kept on this machine for {counted(kept_days, 'day')}."
-        if kept_days and not plan.erase
-        else "This cannot be undone."
-    )
-    if number is not None:
-        lines.append(f"To delete, type the number of requests: {number}")
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(line for line in lines if line)

@@ -229,3 +229,57 @@ async def test_what_arrives_while_the_person_thinks_stays(world: World) -> None:
         facts = await caller.call("delete_session", session_id="s")
     assert facts["outcomes"] == {"deleted": ["r1"]}
     assert await world.ids(session_id="s") == {"r2"}
+
+
+@pytest.mark.parametrize("count", [1, 26], ids=["a yes", "a number"])
+async def test_a_form_says_only_what_its_schema_lists_and_its_default_is_no(
+    world: World, era: str, count: int
+) -> None:
+    for number in range(count):
+        await world.put(f"r{number}")
+    person = Person(lambda message: {"requests": 0} if "type the number" in message else {})
+    async with world.connect(era, person) as caller:
+        facts = await caller.call("delete_session", session_id="s")
+    assert facts["deleted"] == 0
+    [schema] = person.schemas
+    assert schema.keys() <= {"$schema", "type", "properties", "required"}
+    assert schema["type"] == "object"
+    for name, one in schema["properties"].items():
+        assert one.keys() <= {"type", "title", "description", "default"}
+        assert one.get("default") is (False if name == "delete" else None)
+
+
+@pytest.mark.parametrize(("count", "days", "final"), [(1, "0", True), (30, "0", True), (2, "7", False)])
+async def test_the_first_line_of_a_form_says_how_much_and_whether_it_is_final(
+    world: World, era: str, count: int, days: str, final: bool
+) -> None:
+    """Clients were seen that show three lines."""
+    for number in range(count):
+        await world.put(f"r{number}", session="x" * 500)
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person, RECOVERY_DAYS=days) as caller:
+        await caller.call("delete_session", session_id="x" * 500)
+    first, second, *_ = person.seen[0].splitlines()
+    assert first.startswith(f"Delete {count} request{'s' if count > 1 else ''} (")
+    assert first.endswith("This cannot be undone." if final else "is kept on this machine for 7 days.")
+    assert ("type the number of requests: 30" in second) is (count == 30)
+
+
+async def test_a_cancelled_question_is_not_asked_again_and_again(world: World, era: str) -> None:
+    await world.put("r1")
+    async with world.connect(era, Person(lambda _: "cancel")) as caller:
+        facts = await caller.call("delete_request", request_id="r1")
+    assert facts["status"] == "cancelled"
+    assert "confirm" not in facts
+    assert "Do not repeat the call" in facts["next"]
+    assert "REFLEXIO_MCP_CONFIRM=preview" in facts["next"]
+    assert "call again" not in facts["next"]
+
+
+async def test_what_a_secret_was_found_in_is_shown_to_nobody(world: World, era: str) -> None:
+    await world.put("r1", text="my password is hunter2-9xQ7vLw3Zt, do not tell")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        result = await caller.result("delete_requests", user_id="ada", contains="rule:probable-secret")
+    assert "1 request" in person.seen[0]
+    assert "hunter2" not in person.seen[0] + text_of(result) + str(result.structured_content)

@@ -41,7 +41,9 @@ async def nothing() -> None:
 
 
 @pytest.mark.parametrize("days", ["0", "7"])
-@pytest.mark.parametrize("fields", [{"user": "bob"}, {"session": "t"}], ids=["user", "session"])
+@pytest.mark.parametrize(
+    "fields", [{"user": "bob"}, {"session": "t"}, {"text": "others"}], ids=["user", "session", "text"]
+)
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
@@ -165,3 +167,16 @@ async def test_learnings_of_the_request_that_took_the_id_stay(world: World) -> N
         facts = await caller.call("delete_session", session_id="s", include_learnings=True)
     assert facts["outcomes"] == {"deleted": ["r2"], "changed": ["r1"]}
     assert set(world.backend.profiles) == {"new"}
+
+
+async def test_a_code_does_not_fit_another_request_that_took_the_id_in_the_same_second(
+    world: World, era: str
+) -> None:
+    await world.put("r1", text="planned")
+    async with world.connect(era) as caller:
+        code = (await caller.call("delete_request", request_id="r1"))["confirm"]
+        await swap(world, "r1", text="written by somebody else")()
+        facts = await caller.call("delete_request", request_id="r1", confirm=code)
+    assert facts["status"] == "changed"
+    assert facts["changed"]["added"] == facts["changed"]["removed"] == ["r1"]
+    assert await world.ids() == {"r1"}

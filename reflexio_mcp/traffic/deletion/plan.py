@@ -65,17 +65,22 @@ class PlannedRequest:
     @property
     def mark(self) -> str:
         """What tells the request apart from another one that took its id, as `mark_of`."""
-        return _mark(self.created_at, self.interactions, self.user_id, self.session_id)
+        return _mark(self.created_at, self.interaction_ids, self.user_id, self.session_id)
 
 
 def mark_of(item: RequestWithInteractions) -> str:
-    """What tells a stored request apart from another one that took its id."""
+    """Return what tells a stored request apart from another one that took its id."""
     request = item.request
-    return _mark(request.created_at, len(item.interactions), request.user_id, request.session_id)
+    return _mark(request.created_at, _interaction_ids(item), request.user_id, request.session_id)
 
 
-def _mark(created_at: int, interactions: int, user_id: str, session_id: str) -> str:
-    return json.dumps([created_at, interactions, user_id, session_id])
+def _interaction_ids(item: RequestWithInteractions) -> tuple[int, ...]:
+    return tuple(turn.interaction_id for turn in item.interactions)
+
+
+def _mark(created_at: int, interaction_ids: Sequence[int], user_id: str, session_id: str) -> str:
+    # The service never uses an interaction id again, so these are the same only for the same content.
+    return json.dumps([created_at, interaction_ids, user_id, session_id])
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ def planned_request(item: RequestWithInteractions, *, words: bool = True) -> Pla
         source=request.source,
         agent_version=request.agent_version,
         created_at=request.created_at,
-        interaction_ids=tuple(turn.interaction_id for turn in item.interactions),
+        interaction_ids=_interaction_ids(item),
         first_words=first_words(item) if words else "",
     )
 
