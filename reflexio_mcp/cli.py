@@ -284,6 +284,8 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
 def _add_filter(command: _Parser, name: str) -> None:
     section = command.add_argument_group("Which requests")
     for one, about in FILTER.items():
+        if name == "audit" and one == "finding":
+            continue  # an audit looks for all of them
         section.add_argument(
             "--" + one.replace("_", "-"), dest=f"filter_{one}", metavar=one.upper(), help=about
         )

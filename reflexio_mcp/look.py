@@ -39,6 +39,7 @@ FILTER: Final = {
     "start_time": "from here on: an ISO 8601 time, or an age such as 24h or 7d",
     "end_time": "up to here",
     "contains": 'requests with all these words, in any order and case; "a phrase" in double quotes',
+    "finding": "requests in which the audit finds this, such as probable-secret or duplicate",
 }
 """The one filter, as the tools' parameters name it, with what the commands' flags say about it."""
 

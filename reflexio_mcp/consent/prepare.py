@@ -20,7 +20,6 @@ from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_learned
 from reflexio_mcp.traffic.deletion.run import check_cap
-from reflexio_mcp.traffic.reading.search import is_blind
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Prepared", "ask", "prepare", "verdict_of"]
@@ -73,7 +72,7 @@ async def prepare(
         plan = await with_learned(scope, plan)
     check_cap(state.cap, scope.caller, len(plan.goes))
     # A set that was found without reading its words is shown without them.
-    masked = hides(call) is not None or (plan.wanted is not None and is_blind(plan.wanted.contains))
+    masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.is_blind)
     # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
     askable = can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
     first = weigh(app.settings, codes, plan, confirm, askable=askable)

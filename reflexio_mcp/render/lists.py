@@ -1,7 +1,8 @@
 """Pages of sessions and of requests."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
@@ -18,12 +19,14 @@ from reflexio_mcp.render.text import (
     fence,
     indented,
     joined,
+    label,
     shown_id,
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import Fingerprints
-from reflexio_mcp.traffic.reading.listing import Page, SessionRow
+from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
+from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, Ended, Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessions"]
@@ -31,13 +34,13 @@ __all__ = ["RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessio
 
 def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Facts:
     versions = [as_name(one) for one in row.agent_versions] if masked else row.agent_versions
-    opening = row.opening if masked else None
     return dense(
         {
             "session_id": shown_id(row.session_id),
             "users": [shown_id(user) for user in row.users[:NAMES]],
             "more_users": max(0, len(row.users) - NAMES) or None,
             "requests": row.requests,
+            "out_of": row.out_of if row.out_of != row.requests else None,
             "interactions": row.interactions,
             "first": iso(row.first),
             "last": iso(row.last),
@@ -47,10 +50,9 @@ def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Fac
             "more_agent_versions": max(0, len(row.agent_versions) - NAMES) or None,
             "evaluation_only": row.evaluation_only or None,
             "first_words": "" if masked else visible(row.first_words),
-            "chars": row.chars if masked else None,
-            "fingerprint": masked.of(opening) if masked and opening else "",
+            "fingerprint": masked.of(row.opening) if masked else "",
         }
-    )
+    ) | {"chars": row.chars}
 
 
 def session_text(facts: Mapping[str, Any]) -> str:
@@ -58,16 +60,24 @@ def session_text(facts: Mapping[str, Any]) -> str:
         (
             facts["session_id"],
             _named("user", facts, "users"),
-            f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}",
+            _counts(facts),
             facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}",
             _named("source", facts, "sources"),
             _named("agent", facts, "agent_versions"),
-            f"evaluation-only {facts['evaluation_only']:,}" if "evaluation_only" in facts else "",
+            f"{facts['evaluation_only']:,} for evaluation only" if "evaluation_only" in facts else "",
         )
     )
     if "fingerprint" in facts:
-        return f"{head} · {counted(facts.get('chars', 0), 'character')}, first fingerprint {facts['fingerprint']}"
+        return f"{head} · first fingerprint {facts['fingerprint']}"
     return f"{head}\n  “{facts['first_words']}”" if "first_words" in facts else head
+
+
+def _counts(facts: Mapping[str, Any]) -> str:
+    requests = counted(facts["requests"], "request")
+    if "out_of" in facts:
+        requests = f"{facts['requests']:,} of {counted(facts['out_of'], 'request')} match"
+    interactions, chars = counted(facts["interactions"], "interaction"), counted(facts["chars"], "character")
+    return f"{requests}, {interactions}, {chars}"
 
 
 def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
@@ -77,7 +87,7 @@ def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
     return f"{noun} {', '.join(facts[key])}{more}"
 
 
-class _Room:
+class _Budget:
     """Counts characters of text and keeps what was rendered, so that nothing is rendered twice."""
 
     def __init__(self, budget: int) -> None:
@@ -98,8 +108,8 @@ class _Room:
         return True
 
 
-class SessionBudget(_Room):
-    """Room for session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
+class SessionBudget(_Budget):
+    """Session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
 
     def __init__(self, budget: int = BUDGET, *, masked: Fingerprints | None = None) -> None:
         super().__init__(budget)
@@ -110,9 +120,8 @@ class SessionBudget(_Room):
         return self.fits(facts, session_text(facts))
 
 
-class RequestBudget(_Room):
-    """Room for requests; `full` brings their interactions, cut to what the budget holds,
-    `masked` no content but its fingerprints."""
+class RequestBudget(_Budget):
+    """Requests within a budget of characters; `full` brings interactions, `masked` fingerprints and no content."""
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
         super().__init__(budget)
@@ -141,45 +150,93 @@ def _shortened(facts: Facts, budget: int) -> Facts:
     return {**facts, "interactions": kept, **({"interactions_left_out": left} if left else {})}
 
 
-def _more(page: Page[Any]) -> tuple[list[str], Facts]:
-    lines: list[str] = []
-    facts: Facts = {}
+FILTER_CHARS: Final = 600
+
+_WHY: Final[dict[Ended, str]] = {
+    "limit": "limit is reached",
+    "full": "this answer is full",
+    "looked": f"{LOOK_LIMIT:,} requests were looked through",
+}
+
+
+def _end(page: Page[Any], noun: str) -> tuple[list[str], Facts]:
+    """Whether a page is all there is, and how to go on."""
+    facts: Facts = dense(
+        {
+            "complete": page.ended == "" and page.cursor is None,
+            "ended": page.ended,
+            "total": page.total,
+            "looked_at": page.looked_at,
+            "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
+            "rest_of_session": page.rest_of_session or None,
+            "other_requests": page.others or None,
+            "cursor": page.cursor,
+        }
+    )
+    looked = ""
     if page.looked_at is not None:
-        back = f", back to {iso(page.looked_back_to)}" if page.looked_back_to is not None else ""
-        lines.append(f"Looked through {counted(page.looked_at, 'request')}{back}.")
-        facts["looked_at"] = page.looked_at
-        if page.looked_back_to is not None:
-            facts["looked_back_to"] = iso(page.looked_back_to)
-    if page.rest_of_session:
-        lines.append(f"{page.rest_of_session:,} more in the last session.")
-        facts["rest_of_session"] = page.rest_of_session
+        back = f", back to {facts['looked_back_to']}" if "looked_back_to" in facts else ""
+        looked = f" {counted(page.looked_at, 'request')} looked through{back}."
+    lines: list[str] = []
+    if page.ended:
+        total = f" {counted(page.total, noun)} in all." if page.total is not None else ""
+        lines.append(f"Not all: {_WHY[page.ended]}.{total}{looked}")
+        if page.rest_of_session:
+            lines.append(f"{page.rest_of_session:,} more in the last session.")
+    elif page.rows or looked:
+        total = page.total or 0
+        before = f" {counted(total, noun)} with the pages before." if total > len(page.rows) else ""
+        lines.append(f"That is all.{before}{looked}")
+    if page.others:
+        sees = "list_requests with session_id shows a whole conversation"
+        lines.append(f"{counted(page.others, 'other request')} of these sessions do not match: {sees}.")
     if page.cursor:
-        lines.append(f"More follow: call again with cursor={page.cursor}")
-        facts["cursor"] = page.cursor
+        lines.append(f"Go on with cursor={page.cursor}")
     return lines, facts
 
 
-def _none(noun: str, page: Page[Any], described: str) -> str:
-    asked = clip(described, NAME_CHARS)
-    if page.cursor:
+def _asked(wanted: TrafficFilter) -> Facts:
+    """The filter in words. It stands outside the fence, so an id that is not one word is not repeated."""
+    plain = {
+        name: value if not value or label(value) == value else "as given"
+        for name in ("user_id", "session_id", "source", "agent_version")
+        for value in (getattr(wanted, name),)
+    }
+    described = replace(wanted, **plain).describe()
+    return {} if described == NO_FILTER else {"filter": clip(described, FILTER_CHARS)}
+
+
+def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
+    asked = f" ({described})" if (described := _asked(wanted).get("filter")) else ""
+    if page.rows:
+        return f"{found}{asked}."
+    if page.ended:
         # Not an all-clear: the search stopped before the end.
-        return f"No {noun} matches ({asked}) among those looked through so far."
-    return f"No {noun} matches ({asked})."
+        return f"No {noun} matches{asked} among those looked through so far."
+    if wanted == TrafficFilter(user_id=wanted.user_id):
+        of_user = f" for user {shown_id(wanted.user_id)}" if wanted.user_id else ""
+        return f"Nothing is stored{of_user} yet." if page.total == 0 else f"No more {noun}s follow."
+    return f"No {noun} matches{asked}."
 
 
-def page_of_sessions(budget: SessionBudget, page: Page[SessionRow], described: str) -> Rendered:
+def page_of_sessions(budget: SessionBudget, page: Page[SessionRow], wanted: TrafficFilter) -> Rendered:
     """A page of `list_sessions`."""
-    more, more_facts = _more(page)
+    more, more_facts = _end(page, "session")
     returned = len(page.rows)
-    head = f"{counted(returned, 'session')}, newest first." if returned else _none("session", page, described)
+    head = _head("session", page, wanted, counted(returned, "session"))
     body = [fence("\n".join(budget.texts))] if returned else []
-    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
+    if page.rows and wanted.is_part_of_session:
+        more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
+    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts}
+    structured |= _asked(wanted) | more_facts
     return Rendered("\n".join([head, *body, *more]), structured)
 
 
-def page_of_requests(budget: RequestBudget, page: Page[RequestWithInteractions], described: str) -> Rendered:
+def page_of_requests(
+    budget: RequestBudget, page: Page[RequestWithInteractions], wanted: TrafficFilter
+) -> Rendered:
     """A page of `list_requests`, grouped by session."""
-    more, more_facts = _more(page)
+    more, more_facts = _end(page, "request")
     returned = len(page.rows)
     groups: list[Facts] = []
     lines: list[str] = []
@@ -192,11 +249,9 @@ def page_of_requests(budget: RequestBudget, page: Page[RequestWithInteractions],
         if left := facts.get("interactions_left_out"):
             text += f"\n  … {counted(left, 'more interaction')}: see get_request"
         lines.append(indented(text))
-    head = (
-        f"{counted(returned, 'request')} in {counted(len(groups), 'session')}, newest first."
-        if returned
-        else _none("request", page, described)
-    )
+    found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
+    head = _head("request", page, wanted, found)
     body = [fence("\n".join(lines))] if returned else []
-    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
+    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": groups}
+    structured |= _asked(wanted) | more_facts
     return Rendered("\n".join([head, *body, *more]), structured)

@@ -106,8 +106,10 @@ async def _session(call: Call, session_id: str) -> str:
     scope = scope_of(call)
     wanted = make_filter(scope, session_id=require_id("session_id", session_id))
     budget = RequestBudget(full=True, masked=hides(call))
-    page = await list_requests(scope, wanted, limit=SESSION_REQUESTS, budget=budget)
+    page = await list_requests(
+        scope, wanted, limit=SESSION_REQUESTS, budget=budget, detail="masked" if hides(call) else "full"
+    )
     if not page.rows:
         raise NotStored("No such session is stored. Find sessions with list_sessions.")
-    text = page_of_requests(budget, page, wanted.describe()).text
+    text = page_of_requests(budget, page, wanted).text
     return f"{text}\n{MORE}" if page.cursor else text

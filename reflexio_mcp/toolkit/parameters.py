@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from reflexio_mcp.traffic.reading.search import FINDINGS
+
 __all__ = [
     "AgentVersion",
     "Confirm",
@@ -12,6 +14,7 @@ __all__ = [
     "Detail",
     "EndTime",
     "Erase",
+    "Finding",
     "IncludeLearnings",
     "Limit",
     "SessionId",
@@ -25,11 +28,12 @@ UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
 Source = Annotated[str, Field()]
 AgentVersion = Annotated[str, Field()]
-StartTime = Annotated[str, Field(description="ISO 8601 or age: 30m, 24h, 7d, 2w")]
+StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d, 2w")]
 EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
-    str, Field(description="words in the stored text; or fingerprint:…, rule:… (audit), size>N")
+    str, Field(description='all these words, in any order and case; "a phrase" in quotes; ids too')
 ]
+Finding = Annotated[str, Field(description="what the audit finds", json_schema_extra={"enum": [*FINDINGS]})]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(description="from the page before")]
 Detail = Literal["summary", "full", "masked"]

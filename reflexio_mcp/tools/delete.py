@@ -23,6 +23,7 @@ from reflexio_mcp.toolkit.parameters import (
     Contains,
     EndTime,
     Erase,
+    Finding,
     IncludeLearnings,
     SessionId,
     Source,
@@ -121,6 +122,7 @@ async def prepare_set(
     start_time: str,
     end_time: str,
     contains: str,
+    finding: str,
     everything: bool,
     confirm: str,
     include_learnings: bool,
@@ -130,7 +132,7 @@ async def prepare_set(
     # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
     chosen = ("" if fixed else user_id, session_id, source, agent_version, start_time, end_time)
     named = any(text.strip() for text in chosen)
-    if request_ids is not None and (named or contains.strip() or everything):
+    if request_ids is not None and (named or contains.strip() or finding or everything):
         raise InvalidInput("request_ids", "cannot go with a filter; give one of them. Nothing was deleted.")
     if request_ids is None and not named and not everything:
         raise InvalidInput("delete_requests" if fixed else "The filter", NAMES_NOTHING)
@@ -147,10 +149,11 @@ async def prepare_set(
             start_time=start_time,
             end_time=end_time,
             contains=contains,
+            finding=finding,
         )
         plan = await plan_filter(scope, wanted, progress=progress)
         # Beside a filter `everything` adds nothing: the narrower set is meant.
-        return replace(plan, everything=everything and not named and not wanted.contains)
+        return replace(plan, everything=everything and not named and not (wanted.contains or wanted.finding))
 
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
 
@@ -171,6 +174,7 @@ async def delete_requests(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Contains = "",
+    finding: Finding = "",
     everything: Everything = False,
     confirm: Confirm = "",
     include_learnings: IncludeLearnings = False,

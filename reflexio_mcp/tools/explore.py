@@ -12,6 +12,7 @@ from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
     Contains,
     EndTime,
+    Finding,
     SessionId,
     Source,
     StartTime,
@@ -37,6 +38,7 @@ async def explore_traffic(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Contains = "",
+    finding: Finding = "",
     detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
 ) -> CallToolResult:
     import uuid
@@ -51,11 +53,12 @@ async def explore_traffic(
         start_time=start_time,
         end_time=end_time,
         contains=contains,
+        finding=finding,
     )
     budget = SessionBudget(masked=hides(call, detail))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope, wanted, limit=SESSIONS_TOLD, budget=budget)
-    result = answer(page_of_sessions(budget, page, wanted.describe()))
+    result = answer(page_of_sessions(budget, page, wanted))
     # Under this name the page keeps where it was, for when the conversation is opened again.
     result.meta = {"viewUUID": str(uuid.uuid4()), **page_pass(call)}
     return result

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from mcp.types import CallToolResult
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.lists import RequestBudget, SessionBudget, page_of_requests, page_of_sessions
 from reflexio_mcp.render.request_page import inspected
@@ -14,6 +15,7 @@ from reflexio_mcp.toolkit.parameters import (
     Cursor,
     Detail,
     EndTime,
+    Finding,
     Limit,
     SessionId,
     Source,
@@ -22,6 +24,7 @@ from reflexio_mcp.toolkit.parameters import (
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
@@ -40,7 +43,9 @@ async def list_sessions(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Contains = "",
+    finding: Finding = "",
     detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
+    order: Annotated[Literal["newest", "longest"], Field()] = "newest",
     limit: Limit = 20,
     cursor: Cursor = "",
 ) -> CallToolResult:
@@ -54,15 +59,18 @@ async def list_sessions(
         start_time=start_time,
         end_time=end_time,
         contains=contains,
+        finding=finding,
     )
-    after = open_cursor(scope, cursor, "sessions", asked) if cursor else None
-    wanted = after.filter if after else asked
-    budget = SessionBudget(masked=hides(call, detail))
+    if cursor and order != "newest":
+        raise InvalidInput("cursor", "goes with order=newest alone; the longest are one page.")
+    after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
+    wanted, shown = (after.filter, after.detail) if after else (asked, detail)
+    budget = SessionBudget(masked=hides(call, shown))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_sessions(
-            scope, wanted, limit=limit, budget=budget, asked=asked, after=after
+            scope, wanted, limit=limit, budget=budget, order=order, detail=shown, asked=asked, after=after
         )
-    return answer(page_of_sessions(budget, page, wanted.describe()))
+    return answer(page_of_sessions(budget, page, wanted))
 
 
 async def list_requests(
@@ -74,8 +82,11 @@ async def list_requests(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Contains = "",
+    finding: Finding = "",
+    request_id: str = "",
     detail: Detail = "summary",
     limit: Limit = 20,
+    top_k: Annotated[int | SkipJsonSchema[None], Field(ge=1, le=100, description="sessions at most")] = None,
     cursor: Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
@@ -88,15 +99,24 @@ async def list_requests(
         start_time=start_time,
         end_time=end_time,
         contains=contains,
+        finding=finding,
     )
-    after = open_cursor(scope, cursor, "requests", asked) if cursor else None
-    wanted = after.filter if after else asked
-    budget = RequestBudget(full=detail == "full", masked=hides(call, detail))
+    after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
+    wanted, shown = (after.filter, after.detail) if after else (asked, detail)
+    budget = RequestBudget(full=shown == "full", masked=hides(call, shown))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_requests(
-            scope, wanted, limit=limit, budget=budget, asked=asked, after=after
+            scope,
+            wanted,
+            limit=limit,
+            budget=budget,
+            request_id=request_id.strip(),
+            most_sessions=top_k,
+            detail=shown,
+            asked=asked,
+            after=after,
         )
-    return answer(page_of_requests(budget, page, wanted.describe()))
+    return answer(page_of_requests(budget, page, wanted))
 
 
 async def get_request(
@@ -109,13 +129,22 @@ async def get_request(
     return answer(inspected(item, learning, cursor, masked=hides(call, detail)))
 
 
-_PAGE = {"notice": STRING, "returned": INTEGER, "sessions": OBJECTS, "cursor": STRING}
+_PAGE = {
+    "notice": STRING,
+    "returned": INTEGER,
+    "sessions": OBJECTS,
+    "filter": STRING,
+    "complete": {"type": "boolean"},
+    "ended": {"type": "string", "enum": ["limit", "full", "looked"]},
+    "total": INTEGER,
+    "cursor": STRING,
+}
 
 SPECS = (
     ToolSpec(
         list_sessions,
         "List sessions",
-        "See remembered conversations: one row a session with user, counts, times, sources, first words.",
+        "See remembered conversations: one row a session with user, size, times, sources, first words.",
         obj("notice returned sessions", **_PAGE),
         read_only=True,
     ),

@@ -114,7 +114,7 @@ async def _select(measured: Measured, made: Deployment, scope: Scope, audit: Aud
         for tools in FEW_TOOLS:
             few = await run_audit(scope, TrafficFilter(), offer=Offer(frozenset(tools)))
             await _agree(measured, made, scope, few, "+".join(tools))
-        for narrow in (TrafficFilter(contains="size>30"), TrafficFilter(user_id=made.rows[0].user_id)):
+        for narrow in (TrafficFilter(contains="e"), TrafficFilter(user_id=made.rows[0].user_id)):
             found = await run_audit(scope, narrow, offer=EVERY_TOOL)
             await _agree(measured, made, scope, found, narrow.describe())
 

@@ -140,7 +140,7 @@ async def test_what_is_not_looked_for_without_the_vendors_formats_is_said(
         (said,) = [one for one in facts(result)["not_run"] if one["id"] == "probable-secret"]
         assert "kingfisher-secret-scanner does not run on this platform" in said["reason"]
         assert said["reason"] in text_of(result)
-        listed = await client.call_tool("list_requests", {"contains": "rule:probable-secret"})
+        listed = await client.call_tool("list_requests", {"finding": "probable-secret"})
         assert not listed.is_error
 
 
@@ -251,6 +251,6 @@ async def test_a_temporary_session_that_goes_on_outside_the_filter_is_not_called
         assert "temporary-session" in {one["id"] for one in said["not_run"]}
         if "contains" not in narrow:
             for tool in ("list_requests", "delete_requests"):
-                refused = await client.call_tool(tool, {**narrow, "contains": "rule:temporary-session"})
+                refused = await client.call_tool(tool, {**narrow, "finding": "temporary-session"})
                 assert refused.is_error
                 assert "end_time" in text_of(refused)

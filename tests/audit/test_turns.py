@@ -43,13 +43,15 @@ class Others:
 
 
 @pytest.mark.parametrize(
-    "search", [*(f"rule:{rule}" for rule in sorted(SELECTORS)), "size>5", "no such words"]
+    "wanted",
+    [*(TrafficFilter(finding=rule) for rule in sorted(SELECTORS)), TrafficFilter(contains="no such words")],
+    ids=lambda wanted: wanted.finding or wanted.contains,
 )
-async def test_a_search_in_one_large_request_lets_others_have_their_turn(search: str) -> None:
+async def test_a_search_in_one_large_request_lets_others_have_their_turn(wanted: TrafficFilter) -> None:
     others = Others()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(others.wait)
-        await TrafficFilter(contains=search).pick_in_thread([large(), large()])
+        await wanted.pick_in_thread([large(), large()])
         tasks.cancel_scope.cancel()
     assert others.turns
 

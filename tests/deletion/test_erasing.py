@@ -239,7 +239,7 @@ async def test_a_rule_about_whole_sessions_finds_what_only_copies_hold(
     async with world.connect(era, **ON) as caller:
         await caller.call("delete_requests", request_ids=sorted({"r1", "r2"} - stored))
         await world.put("r3", text="something else")
-        facts = await caller.call("delete_requests", user_id="ada", contains="rule:duplicate", erase=True)
+        facts = await caller.call("delete_requests", user_id="ada", finding="duplicate", erase=True)
     assert facts["outcomes"] == {"erased_from_copies": ["r2"]}
     assert await world.ids(session_id="s") == stored | {"r3"}
     assert '"r2"' not in "".join(one.read_text(encoding="utf-8") for one in copies(world))

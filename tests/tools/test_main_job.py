@@ -352,13 +352,46 @@ async def test_contains_looks_into_everything_that_get_request_would_show(connec
         assert facts(await call(client, "list_requests", contains="hunter3"))["returned"] == 0
 
 
-async def test_words_that_look_like_an_operator_can_be_looked_for_in_quotes(connect: Connect) -> None:
+WORDS = [
+    ("lisbon", ["r1", "r2"]),
+    ("LISBON hotel", ["r1"]),
+    ("hotel lisbon", ["r1"]),
+    ("hot lis", ["r1"]),
+    ('"hotel in lisbon"', ["r1"]),
+    ("“hotel in lisbon”", ["r1"]),
+    ('"lisbon hotel"', []),
+    ('flight "to lisbon"', ["r2"]),
+    ("hotel flight", []),
+    ("STRASSE", ["r3"]),
+    ("ﬁne", ["r3"]),
+    ("r2", ["r2"]),
+    ("rule:duplicate", ["r3"]),
+    ("size>5", ["r3"]),
+    ('lisbon"', ["r1", "r2"]),
+]
+
+
+@pytest.mark.parametrize(("contains", "found"), WORDS, ids=[words for words, _ in WORDS])
+async def test_contains_is_all_of_its_words_in_any_order_and_case(
+    connect: Connect, contains: str, found: list[str]
+) -> None:
     async with connect() as client:
-        await publish(client, "r1", text="if size>5 then rule:be")
-        await publish(client, "r2", text="another text, long enough")
-        sized = await call(client, "list_requests", contains="size>5")
-        assert facts(sized)["returned"] == 2
-        for quoted in ('"size>5"', '"rule:be"'):
-            assert facts(await call(client, "list_requests", contains=quoted))["returned"] == 1, quoted
-        nothing = text_of(await call(client, "list_requests", contains="size>500"))
-        assert "containing more than 500 characters" in nothing
+        await publish(client, "r1", text="A hotel in\nLisbon, please")
+        await publish(client, "r2", text="The flight to Lisbon")
+        await publish(client, "r3", text="Fine: Straße size>5 rule:duplicate")
+        listed = facts(await call(client, "list_requests", contains=contains))
+    rows = [row["request_id"] for session in listed["sessions"] for row in session["requests"]]
+    assert sorted(rows) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says_what"),
+    [({"contains": '""'}, "contains has no word in it"), ({"finding": "no-such"}, "finding must be one of ")],
+)
+async def test_a_search_that_cannot_be_meant_is_refused_with_what_can(
+    connect: Connect, arguments: dict[str, str], says_what: str
+) -> None:
+    async with connect() as client:
+        result = await client.call_tool("list_requests", arguments)
+    assert result.is_error
+    assert says_what in text_of(result)

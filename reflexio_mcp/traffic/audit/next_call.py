@@ -34,8 +34,8 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer) -> Next | None:
     if one.id == "temporary-session":
         window.pop("end_time", None)
     deletes = one.remedy == "delete"
-    if one.selects and not wanted.contains:
-        arguments = window | {"contains": f"rule:{one.id}"}
+    if one.selects and not wanted.contains and not wanted.finding:
+        arguments = window | {"finding": one.id}
         if deletes and "delete_requests" in offer.tools:
             return Next("delete_requests", arguments, found.count)
         if not (deletes and offer.tools & _DELETIONS) and (
@@ -76,7 +76,7 @@ def _look(
         return _listed(offer, window | {"source": named} | only, 1)
     if found.rule.unit == "period":
         return _listed(offer, window, 1, first="list_sessions")
-    alone = found.rule.unit == "session" and subjects and not wanted.contains
+    alone = found.rule.unit == "session" and subjects and not wanted.contains and not wanted.finding
     if alone and (following := _listed(offer, window | {"session_id": subjects[0]}, 1)):
         return following
     ids = [one.request_id for one in found.examples if _sayable(one.request_id)]
@@ -112,6 +112,7 @@ def _window(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
         "start_time": iso(wanted.start) if wanted.start is not None else "",
         "end_time": iso(wanted.end) if wanted.end is not None else "",
         "contains": wanted.contains,
+        "finding": wanted.finding,
     }
     return {name: value for name, value in given.items() if value}
 

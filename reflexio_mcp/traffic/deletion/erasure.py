@@ -12,7 +12,7 @@ from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.plan import Plan, planned_request
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["erase_from_copies", "look_into_copies"]
@@ -59,7 +59,7 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
 
     found = await anyio.to_thread.run_sync(copies.search, owner, named)
     items = list(found.items)
-    if wanted and wanted.contains:
+    if wanted and (wanted.contains or wanted.finding):
         items = await _selected(scope, wanted, items)
     kept = [planned_request(item) for item in items]
     kept.sort(key=lambda item: (item.created_at, item.request_id), reverse=True)
@@ -75,19 +75,19 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
 async def _selected(
     scope: Scope, wanted: TrafficFilter, kept: Sequence[RequestWithInteractions]
 ) -> list[RequestWithInteractions]:
-    """Return those that `contains` selects, each judged as a part of its session."""
+    """Return those that `contains` and `finding` select, each judged as a part of its session."""
     sessions: defaultdict[str, dict[str, RequestWithInteractions]] = defaultdict(dict)
     for item in kept:
         sessions[item.request.session_id][item.request.request_id] = item
     selected: list[RequestWithInteractions] = []
     for session_id, of_session in sessions.items():
         items = list(of_session.values())
-        if wanted.contains.startswith("rule:"):
+        if wanted.finding:
             # A duplicate is one only beside its original, which may still be stored.
-            beside = replace(wanted, session_id=session_id, contains="")
+            beside = replace(wanted, session_id=session_id, contains="", finding="")
             async for part in SessionPager(scope, beside).slices():
                 items += [item for item in part.requests if beside.matches_request(item.request)]
-        items.sort(key=lambda item: (item.request.created_at, item.request.request_id), reverse=True)
+        items.sort(key=place_of, reverse=True)
         picked = await wanted.pick_in_thread(items)
         selected += [item for item in picked if item.request.request_id in of_session]
     return selected

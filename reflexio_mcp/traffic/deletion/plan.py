@@ -184,7 +184,12 @@ class Plan:
         """The filters that select the set and as little else as can be told: by time, or by session."""
         times = [item.created_at for item in self.requests]
         bounded = replace(
-            self.wanted or TrafficFilter(), start=min(times), end=max(times), agent_version="", contains=""
+            self.wanted or TrafficFilter(),
+            start=min(times),
+            end=max(times),
+            agent_version="",
+            contains="",
+            finding="",
         )
         spans: dict[str, tuple[int, int]] = {}
         for item in self.requests:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Final, Literal, cast
 
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -19,7 +19,7 @@ Listing = Literal["sessions", "requests"]
 YEAR_10000: Final = 253_402_300_800
 """No second of a calendar that Python can write, and far more than any offset, is larger."""
 
-_VERSION = 1
+_VERSION = 2
 _MAX_CURSOR_CHARS = 20_000
 
 
@@ -33,7 +33,10 @@ class Cursor:
         frozen: newest second that is looked at, epoch seconds: later arrivals stay out of every page.
         offset: where the last session stood when the page was made; a hint, checked against `newest`.
         newest, session_id: the last session's place in the API's order.
-        created_at, request_id: the last request shown in it; an empty id says the whole session was shown.
+        created_at, arrival, request_id: the last request shown in it, as `paging.place_of` orders requests; an empty
+            id says the whole session was shown.
+        detail: how much of each row the list shows; every page of a list shows the same.
+        shown: rows on this page and those before it.
     """
 
     listing: Listing
@@ -43,7 +46,10 @@ class Cursor:
     newest: int
     session_id: str
     created_at: int = 0
+    arrival: int = 0
     request_id: str = ""
+    detail: str = ""
+    shown: int = 0
 
     def encode(self, asked: TrafficFilter, caller: str = "") -> str:
         """As text for the caller.
@@ -52,8 +58,9 @@ class Cursor:
             asked: the filter as the first call gave it.
             caller: the `Scope.caller` who may go on with it.
         """
-        place = [self.frozen, self.offset, self.newest, self.session_id, self.created_at, self.request_id]
-        data = [_VERSION, self.listing[0], _digest(asked), list(self.filter.parts), place, caller]
+        place = [self.frozen, self.offset, self.newest, self.session_id]
+        place += [self.created_at, self.arrival, self.request_id, self.detail, self.shown]
+        data = [_VERSION, self.listing[0], _digest(asked), list(astuple(self.filter)), place, caller]
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
         packed = zlib.compress(raw, 9)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
@@ -61,21 +68,25 @@ class Cursor:
 
 def _digest(asked: TrafficFilter) -> int:
     # Times are left out: an age gives another second on each call and the cursor holds the resolved ones.
-    return zlib.crc32(repr(replace(asked, start=None, end=None).parts).encode())
+    return zlib.crc32(repr(astuple(replace(asked, start=None, end=None))).encode())
 
 
-def open_cursor(scope: Scope, text: str, listing: Listing, asked: TrafficFilter) -> Cursor:
+def open_cursor(
+    scope: Scope, text: str, listing: Listing, asked: TrafficFilter, detail: str = "summary"
+) -> Cursor:
     """Read a cursor back and check that it belongs here.
 
-    A cursor cannot widen what its caller may see: the scope of `scope` is laid over its filter again.
+    A cursor carries its whole question, so a call needs nothing beside it. It cannot widen what its caller may see:
+    the user of `scope` is laid over its filter again.
 
     Args:
         text: what `Cursor.encode` gave.
         listing: the list that is being asked for.
         asked: the filter of this call; either the one of the first call or one that names nothing.
+        detail: as this call gave it; either that of the first call or the default.
 
     Raises:
-        InvalidInput: not a cursor of this server, of another list, another caller, or another filter.
+        InvalidInput: not a cursor of this server, or one of another list, caller, filter or detail.
     """
     spoiled = InvalidInput("cursor", "is not one that this list gave; start again without it.")
     if len(text) > _MAX_CURSOR_CHARS:
@@ -89,9 +100,9 @@ def open_cursor(scope: Scope, text: str, listing: Listing, asked: TrafficFilter)
             filtered, place
         ):
             raise spoiled
-        cursor = Cursor(listing, TrafficFilter(*filtered, fingerprints=scope.fingerprints), *place)
+        cursor = Cursor(listing, TrafficFilter(*filtered), *place)
         # Whoever made it up could look for anything.
-        check_search(cursor.filter.contains, masked=scope.masked)
+        check_search(cursor.filter.contains, cursor.filter.finding, masked=scope.masked)
     except InvalidInput:
         raise spoiled from None
     except (ValueError, TypeError, binascii.Error, zlib.error, RecursionError):
@@ -99,6 +110,10 @@ def open_cursor(scope: Scope, text: str, listing: Listing, asked: TrafficFilter)
     if asked != TrafficFilter(user_id=scope.user_id) and digest != _digest(asked):
         raise InvalidInput(
             "cursor", "belongs to another filter; repeat that filter or start again without it."
+        )
+    if detail not in ("summary", cursor.detail):
+        raise InvalidInput(
+            "cursor", f"belongs to detail={cursor.detail}; leave detail out or start again without it."
         )
     try:
         return replace(cursor, filter=replace(cursor.filter, user_id=scope.user(cursor.filter.user_id)))
@@ -111,14 +126,15 @@ def _well_formed(filtered: object, place: object) -> bool:
         return False
     parts = cast("list[object]", filtered)
     spot = cast("list[object]", place)
-    texts = [parts[i] for i in (0, 1, 2, 3, 6)] if len(parts) == 7 else [None]
-    times = parts[4:6] if len(parts) == 7 else []
+    texts = [parts[i] for i in (0, 1, 2, 3, 6, 7)] if len(parts) == 8 else [None]
+    times = parts[4:6] if len(parts) == 8 else []
     return (
         all(isinstance(text, str) for text in texts)
         and all(time is None or _is_count(time) for time in times)
-        and len(spot) == 6
-        and all(_is_count(spot[i]) for i in (0, 1, 2, 4))
-        and all(isinstance(spot[i], str) for i in (3, 5))
+        and len(spot) == 9
+        and all(_is_count(spot[i]) for i in (0, 1, 2, 4, 5, 8))
+        and all(isinstance(spot[i], str) for i in (3, 6, 7))
+        and spot[7] in ("", "summary", "full", "masked")
     )
 
 

@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import anyio.to_thread
 
 from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
-from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.search import check_search, described, search
+from reflexio_mcp.traffic.reading.search import check_search, search
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso, parse_time
 
-__all__ = ["PART_OF_SESSIONS", "TrafficFilter", "is_part_of_sessions", "make_filter"]
+__all__ = ["NO_FILTER", "PART_OF_SESSIONS", "TrafficFilter", "is_part_of_sessions", "make_filter"]
+
+NO_FILTER = "no filter"
 
 SOURCE_ACCEPTS = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
@@ -25,7 +26,7 @@ SOURCE_ACCEPTS = (
 class TrafficFilter:
     """Which requests. Empty strings and `None` do not filter; times are epoch seconds, both inclusive.
 
-    The API filters by all but `agent_version` and `contains`, which are looked at here while paging.
+    The API filters by all but `agent_version`, `contains` and `finding`, which are applied here while paging.
     """
 
     user_id: str = ""
@@ -35,26 +36,22 @@ class TrafficFilter:
     start: int | None = None
     end: int | None = None
     contains: str = ""
-    fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
-    """Those of the scope; `contains` may name one."""
-
-    @property
-    def parts(self) -> tuple[str, str, str, str, int | None, int | None, str]:
-        """Everything that was asked for, in the order of the fields."""
-        return (
-            self.user_id,
-            self.session_id,
-            self.source,
-            self.agent_version,
-            self.start,
-            self.end,
-            self.contains,
-        )
+    finding: str = ""
 
     @property
     def looks_inside(self) -> bool:
         """Whether something must be filtered here that the API cannot."""
-        return bool(self.agent_version or self.contains)
+        return bool(self.agent_version or self.contains or self.finding)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether an audit rule selects the set, so that nobody has read its words and a plan leaves them out."""
+        return bool(self.finding)
+
+    @property
+    def is_part_of_session(self) -> bool:
+        """Whether a session it selects from may hold requests that the API leaves out for this filter."""
+        return bool(self.source or self.start is not None or self.end is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """The API's part of the filter; `end`, when given, replaces the filter's own."""
@@ -71,14 +68,14 @@ class TrafficFilter:
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """Those of one session's requests (newest first) that pass the whole filter, the API's part included.
 
-        What `contains` looks for may need the whole session: a copy is one only beside its original.
+        A finding may need the whole session: a copy is one only beside its original.
         """
         picked = [item for item in items if self.matches_request(item.request)]
-        return list(search(self.contains, self.fingerprints)(picked)) if self.contains else picked
+        return list(search(self.contains, self.finding)(picked)) if self.contains or self.finding else picked
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""
-        if not self.contains:
+        if not (self.contains or self.finding):
             return self.pick(items)
         return await anyio.to_thread.run_sync(self.pick, items)
 
@@ -109,13 +106,15 @@ class TrafficFilter:
             parts.append(f"from {iso(self.start)}")
         if self.end is not None:
             parts.append(f"until {iso(self.end)}")
+        if self.finding:
+            parts.append(f"found as {self.finding}")
         if self.contains:
-            parts.append(f"containing {described(self.contains)}")
-        return ", ".join(parts) or "no filter"
+            parts.append(f"containing “{self.contains}”")
+        return ", ".join(parts) or NO_FILTER
 
 
 PART_OF_SESSIONS = (
-    "whether a session is over shows only in all of it, without source, agent_version, contains and end_time"
+    "only a whole session shows whether it is over, so leave out source, agent_version, contains and end_time"
 )
 
 
@@ -134,6 +133,7 @@ def make_filter(
     start_time: str = "",
     end_time: str = "",
     contains: str = "",
+    finding: str = "",
     now: float | None = None,
 ) -> TrafficFilter:
     """Check the arguments of a list, audit or delete and make the filter.
@@ -141,7 +141,8 @@ def make_filter(
     Args:
         scope: whose user wins over `user_id`.
         start_time, end_time: ISO 8601 or an age; both inclusive.
-        contains: words in any case, or what `searching` knows besides: a fingerprint, a rule, a size.
+        contains: words, as `search` reads them.
+        finding: one of `search.FINDINGS`, or empty.
         now: the present in epoch seconds (the clock when `None`).
 
     Raises:
@@ -155,7 +156,7 @@ def make_filter(
     end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
     if start is not None and end is not None and end < start:
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
-    check_search(contains.strip(), masked=scope.masked)
+    check_search(contains.strip(), finding.strip(), masked=scope.masked)
     made = TrafficFilter(
         user_id=scope.user(user_id),
         session_id=session_id.strip(),
@@ -164,10 +165,10 @@ def make_filter(
         start=start,
         end=end,
         contains=contains.strip(),
-        fingerprints=scope.fingerprints,
+        finding=finding.strip(),
     )
-    if made.contains == "rule:temporary-session" and is_part_of_sessions(replace(made, contains="")):
+    if made.finding == "temporary-session" and is_part_of_sessions(made):
         raise InvalidInput(
-            "contains", f"rule:temporary-session does not go with these filters: {PART_OF_SESSIONS}."
+            "finding", f"temporary-session does not go with these filters: {PART_OF_SESSIONS}."
         )
     return made

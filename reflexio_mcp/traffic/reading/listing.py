@@ -1,21 +1,31 @@
-"""Lists of sessions and of requests, a page at a time."""
+"""Lists of sessions and of requests, a page at a time, each saying whether it is all and why it ended."""
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, first_words
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import find_request
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["OutputBudget", "Page", "SessionRow", "list_requests", "list_sessions"]
+__all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_requests", "list_sessions"]
 
 LOOK_LIMIT: Final = 10_000
 """How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
+
+Ended = Literal["", "limit", "full", "looked"]
+"""Why a page ended before the list did: its `limit`, the size of an answer, or `LOOK_LIMIT`. Empty at the end."""
+
+Order = Literal["newest", "longest"]
+
+LONGEST_BATCH: Final = 100
+"""Sessions asked for at a time while the longest are looked for."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -35,11 +45,20 @@ class OutputBudget(Protocol[T_contra]):
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """One session as far as it matches the filter. Times are epoch seconds, `opening` is its oldest request."""
+    """One session as far as it matches the filter.
+
+    Args:
+        requests: how many of its requests match.
+        out_of: how many of its requests were looked at for that; more than `requests` where some do not match.
+        first, last: times of its oldest and newest matching request, epoch seconds.
+        chars: characters of content in the matching requests.
+        opening: the oldest matching request.
+    """
 
     session_id: str
     users: list[str]
     requests: int
+    out_of: int
     interactions: int
     first: int
     last: int
@@ -47,24 +66,109 @@ class SessionRow:
     agent_versions: list[str]
     evaluation_only: int
     first_words: str
-    chars: int = 0
-    opening: RequestWithInteractions | None = None
+    chars: int
+    opening: RequestWithInteractions
 
 
 @dataclass
 class Page(Generic[T]):
-    """Rows of a list, and where it goes on.
+    """Rows of a list, whether they are all of it, and where it goes on.
 
-    `cursor` is `None` at the end. `looked_at` counts the requests read for it and `looked_back_to` is the oldest
-    second among them, both set where the filter had to be applied here. `rest_of_session` is how many requests
-    of the last session are still to come.
+    Args:
+        ended: why there are more than these; empty when there are not.
+        cursor: what the next page is asked for with; `None` at the end.
+        total: rows of the whole list, all pages together, where that is known without reading on.
+        looked_at, looked_back_to: requests read for this page, and the oldest second among them, where the filter
+            had to be applied here.
+        rest_of_session: how many requests of the last session are still to come.
+        others: requests of the listed sessions that were read and do not match.
     """
 
     rows: list[T]
+    ended: Ended = ""
     cursor: str | None = None
+    total: int | None = None
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
+    others: int = 0
+
+
+Rows = Callable[
+    [SessionSlice, list[RequestWithInteractions]], Sequence[tuple[T, RequestWithInteractions | None]]
+]
+"""Makes the rows of one session, each with the request it ends at (`None` for the whole session)."""
+
+
+async def list_sessions(
+    scope: Scope,
+    wanted: TrafficFilter,
+    *,
+    limit: int,
+    budget: OutputBudget[SessionRow],
+    order: Order = "newest",
+    detail: str = "summary",
+    asked: TrafficFilter | None = None,
+    after: Cursor | None = None,
+) -> Page[SessionRow]:
+    """One row a session.
+
+    Args:
+        wanted: the filter (that of `after` when going on).
+        limit: rows at the most.
+        budget: what fits into the answer; ends the page early.
+        order: the newest first, or those with the most characters first. The latter is one page of the first
+            `LOOK_LIMIT` requests and has no cursor.
+        detail: bound into the cursor.
+        asked: the filter as the caller gave it, bound into the cursor.
+        after: where the page before stopped.
+    """
+    if order == "longest":
+        return await _longest(scope, wanted, limit, budget)
+
+    def rows(
+        session_slice: SessionSlice, matching: list[RequestWithInteractions]
+    ) -> list[tuple[SessionRow, None]]:
+        return [(_row(session_slice, matching), None)]
+
+    filling = _Filling(scope, wanted, "sessions", asked or wanted, after, detail, limit)
+    return await filling.page(limit, budget, rows)
+
+
+async def list_requests(
+    scope: Scope,
+    wanted: TrafficFilter,
+    *,
+    limit: int,
+    budget: OutputBudget[RequestWithInteractions],
+    request_id: str = "",
+    most_sessions: int | None = None,
+    detail: str = "summary",
+    asked: TrafficFilter | None = None,
+    after: Cursor | None = None,
+) -> Page[RequestWithInteractions]:
+    """Requests grouped by session, newest session first and newest request first in it.
+
+    Arguments as in `list_sessions`; `limit` counts requests.
+
+    Args:
+        request_id: only this one, where it matches the filter too.
+        most_sessions: sessions at the most.
+    """
+    if request_id:
+        item = await find_request(scope, request_id)
+        found = wanted.pick([item]) if item is not None else []
+        for one in found:
+            budget.take(one)
+        return Page(found, total=len(found))
+
+    def rows(
+        session_slice: SessionSlice, matching: list[RequestWithInteractions]
+    ) -> list[tuple[RequestWithInteractions, RequestWithInteractions]]:
+        return [(item, item) for item in matching]
+
+    filling = _Filling(scope, wanted, "requests", asked or wanted, after, detail, limit)
+    return await filling.page(limit, budget, rows, most_sessions=most_sessions)
 
 
 def _row(session_slice: SessionSlice, matching: list[RequestWithInteractions]) -> SessionRow:
@@ -73,6 +177,7 @@ def _row(session_slice: SessionSlice, matching: list[RequestWithInteractions]) -
         session_id=session_slice.session_id,
         users=_by_frequency(request.user_id for request in requests),
         requests=len(requests),
+        out_of=len(session_slice.requests),
         interactions=sum(len(item.interactions) for item in matching),
         first=requests[-1].created_at,
         last=requests[0].created_at,
@@ -89,102 +194,119 @@ def _by_frequency(values: Iterable[str]) -> list[str]:
     return [value for value, _ in Counter(values).most_common()]
 
 
-async def list_sessions(
-    scope: Scope,
-    wanted: TrafficFilter,
-    *,
-    limit: int,
-    budget: OutputBudget[SessionRow],
-    asked: TrafficFilter | None = None,
-    after: Cursor | None = None,
+async def _longest(
+    scope: Scope, wanted: TrafficFilter, limit: int, budget: OutputBudget[SessionRow]
 ) -> Page[SessionRow]:
-    """One row a session, newest first.
-
-    Args:
-        wanted: the filter (that of `after` when going on).
-        limit: rows at the most.
-        room: what fits into the answer; ends the page early.
-        asked: the filter as the caller gave it, to be bound into the cursor.
-        after: where the page before stopped.
-    """
-
-    def rows(
-        session_slice: SessionSlice, matching: list[RequestWithInteractions]
-    ) -> list[tuple[SessionRow, None]]:
-        return [(_row(session_slice, matching), None)]
-
-    pager = SessionPager(scope, wanted, after=after, batch=_batch(wanted, limit))
-    return await _fill(pager, "sessions", wanted, asked or wanted, limit, budget, rows)
-
-
-async def list_requests(
-    scope: Scope,
-    wanted: TrafficFilter,
-    *,
-    limit: int,
-    budget: OutputBudget[RequestWithInteractions],
-    asked: TrafficFilter | None = None,
-    after: Cursor | None = None,
-) -> Page[RequestWithInteractions]:
-    """Requests grouped by session, newest session first and newest request first in it.
-
-    Arguments as in `list_sessions`; `limit` counts requests.
-    """
-
-    def rows(
-        session_slice: SessionSlice, matching: list[RequestWithInteractions]
-    ) -> list[tuple[RequestWithInteractions, RequestWithInteractions]]:
-        return [(item, item) for item in matching]
-
-    pager = SessionPager(scope, wanted, after=after, batch=_batch(wanted, limit))
-    return await _fill(pager, "requests", wanted, asked or wanted, limit, budget, rows)
+    pager = SessionPager(scope, wanted, batch=LONGEST_BATCH)
+    kept: list[tuple[int, int, SessionRow]] = []
+    matched = 0
+    oldest: int | None = None
+    page: Page[SessionRow] = Page([])
+    async for session_slice in pager.slices():
+        oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
+        if matching := await wanted.pick_in_thread(session_slice.requests):
+            matched += 1
+            row = _row(session_slice, matching)
+            # The count breaks ties in the order of the list, the newest first.
+            heapq.heappush(kept, (row.chars, -matched, row))
+            if len(kept) > limit:
+                heapq.heappop(kept)
+        if pager.requests_seen >= LOOK_LIMIT:
+            page.ended = "looked"
+            break
+    for _, _, row in sorted(kept, key=lambda entry: entry[:2], reverse=True):
+        if not budget.take(row):
+            page.ended = page.ended or "full"
+            break
+        page.rows.append(row)
+    if not page.ended and matched > len(page.rows):
+        page.ended = "limit"
+    page.total = matched if page.ended != "looked" else None
+    page.looked_at, page.looked_back_to = pager.requests_seen, oldest
+    return page
 
 
-def _batch(wanted: TrafficFilter, limit: int) -> int:
-    # What is filtered here needs more sessions than it shows.
-    return max(50, limit) if wanted.looks_inside else limit
+class _Filling:
+    """One page being filled."""
 
+    def __init__(
+        self,
+        scope: Scope,
+        wanted: TrafficFilter,
+        listing: Listing,
+        asked: TrafficFilter,
+        after: Cursor | None,
+        detail: str,
+        limit: int,
+    ) -> None:
+        # What is filtered here needs more sessions than it shows.
+        batch = max(50, limit) if wanted.looks_inside else limit
+        self._pager = SessionPager(scope, wanted, after=after, batch=batch)
+        self._wanted, self._asked = wanted, asked
+        self._listing: Listing = listing
+        self._detail = detail
+        self._shown_before = after.shown if after else 0
 
-async def _fill(
-    pager: SessionPager,
-    listing: Listing,
-    wanted: TrafficFilter,
-    asked: TrafficFilter,
-    limit: int,
-    budget: OutputBudget[T],
-    rows: Callable[
-        [SessionSlice, list[RequestWithInteractions]], Sequence[tuple[T, RequestWithInteractions | None]]
-    ],
-) -> Page[T]:
-    while True:
-        budget.clear()
+    async def page(
+        self, limit: int, budget: OutputBudget[T], rows: Rows[T], *, most_sessions: int | None = None
+    ) -> Page[T]:
+        while True:
+            budget.clear()
+            page, stop = await self._fill(limit, budget, rows, most_sessions)
+            if stop and not self._pager.settled:
+                await self._pager.settle()
+                continue
+            if stop:
+                shown = self._shown_before + len(page.rows)
+                cursor = replace(stop, detail=self._detail, shown=shown)
+                page.cursor = cursor.encode(self._asked, self._pager.caller)
+            return page
+
+    async def _fill(
+        self, limit: int, budget: OutputBudget[T], rows: Rows[T], most_sessions: int | None
+    ) -> tuple[Page[T], Cursor | None]:
+        """The page, and the place behind its last row where more follows."""
+        pager, wanted = self._pager, self._wanted
         page: Page[T] = Page([])
-        stop: Cursor | None = None
         place: Cursor | None = None
         oldest: int | None = None
+        sessions = left = 0
         async for session_slice in pager.slices():
-            oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
+            if not page.ended:
+                oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
+                page.looked_at = pager.requests_seen
             matching = await wanted.pick_in_thread(session_slice.requests)
             produced = rows(session_slice, matching) if matching else ()
-            for index, (row, last) in enumerate(produced):
-                if len(page.rows) == limit or not budget.take(row):
-                    stop = place
-                    page.rest_of_session = len(produced) - index if index else 0
-                    break
-                page.rows.append(row)
-                # Behind the last request of a session the place is behind the whole session.
-                place = pager.cursor(listing, session_slice, last if index + 1 < len(produced) else None)
-            if stop:
+            if page.ended:
+                left += len(produced)
+            elif produced and sessions == most_sessions:
+                page.ended, left = "limit", len(produced)
+            else:
+                for index, (row, last) in enumerate(produced):
+                    full = len(page.rows) == limit
+                    if full or not budget.take(row):
+                        page.ended = "limit" if full else "full"
+                        left = len(produced) - index
+                        page.rest_of_session = left if index else 0
+                        break
+                    page.rows.append(row)
+                    # Behind the last request of a session the place is behind the whole session.
+                    ends = index + 1 == len(produced)
+                    place = pager.cursor(self._listing, session_slice, None if ends else last)
+                sessions += bool(produced)
+                page.others += len(session_slice.requests) - len(matching) if produced else 0
+                if not page.ended:
+                    place = pager.cursor(self._listing, session_slice, None)
+                    if wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
+                        page.ended = "looked"
+                        break
+            # What the service has sent already is counted; nothing more is read for it.
+            if page.ended and not pager.on_last_page:
                 break
-            place = pager.cursor(listing, session_slice, None)
-            if wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT:
-                stop = place
-                break
-        if stop and not pager.settled:
-            await pager.settle()
-            continue
-        if stop:
-            page.cursor = stop.encode(asked, pager.caller)
-        if wanted.looks_inside:
-            page.looked_at, page.looked_back_to = pager.requests_seen, oldest
-        return page
+        else:
+            page.total = self._shown_before + len(page.rows) + left
+        if not wanted.looks_inside:
+            page.looked_at = None
+        else:
+            page.looked_at, page.looked_back_to = page.looked_at or 0, oldest
+        return page, place if page.ended else None

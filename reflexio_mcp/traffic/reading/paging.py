@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SessionPager", "SessionSlice"]
+__all__ = ["SessionPager", "SessionSlice", "place_of"]
 
 SETTLE_SECONDS: Final = 1
 """A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
@@ -33,7 +33,7 @@ MAX_SETTLE_WAIT: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class SessionSlice:
-    """What a pager still has to show of one session: its requests newest first, then by id.
+    """What a pager still has to show of one session: its requests, the newest first.
 
     `newest` is the session's newest request matching the API's part of the filter, epoch seconds, and `offset`
     its place in the API's list when it was read.
@@ -69,6 +69,7 @@ class SessionPager:
         self._clock = 0.0
         self.requests_seen = 0
         self.sessions_seen = 0
+        self.on_last_page = False
 
     @property
     def caller(self) -> str:
@@ -103,8 +104,7 @@ class SessionPager:
             session_slice.offset,
             session_slice.newest,
             session_slice.session_id,
-            last.request.created_at if last else 0,
-            last.request.request_id if last else "",
+            *(place_of(last) if last else (0, 0, "")),
         )
 
     async def slices(self) -> AsyncGenerator[SessionSlice]:
@@ -116,6 +116,7 @@ class SessionPager:
         idle = 0
         while True:
             # Going back over known ground takes pages that bring nothing new, but never more than there are.
+            self.on_last_page = not page.has_more
             known = len(met)
             met.update(group.session_id for group in page.sessions)
             idle = 0 if len(met) > known else idle + 1
@@ -182,7 +183,7 @@ class SessionPager:
             and (not plain.user_id or item.request.user_id == plain.user_id)
             and (end is None or item.request.created_at <= end)
         ]
-        rows.sort(key=lambda item: (item.request.created_at, item.request.request_id), reverse=True)
+        rows.sort(key=place_of, reverse=True)
         return rows
 
     def _left(
@@ -194,9 +195,18 @@ class SessionPager:
         if session_id == after.session_id:
             if not after.request_id:
                 return []
-            shown = (after.created_at, after.request_id)
-            return [item for item in requests if (item.request.created_at, item.request.request_id) < shown]
+            shown = (after.created_at, after.arrival, after.request_id)
+            return [item for item in requests if place_of(item) < shown]
         return requests if (newest, session_id) < (after.newest, after.session_id) else []
+
+
+def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
+    """A request's place in its session: its second, its order of arrival within that, and its id.
+
+    Interaction ids grow with arrival. A request without interactions comes first in its second.
+    """
+    arrival = min((turn.interaction_id for turn in item.interactions), default=0)
+    return item.request.created_at, arrival, item.request.request_id
 
 
 def _key(group: SessionGroup) -> tuple[int, str]:

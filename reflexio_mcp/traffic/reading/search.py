@@ -1,104 +1,101 @@
-"""What `contains` looks for: words, or what a content is known by without being shown.
+"""What `contains` and `finding` select among the requests of one session.
 
-`fingerprint:0a1b2c3d4e` the content with that fingerprint · `rule:duplicate` what an audit's rule finds ·
-`size>5000`, `size<10` characters of content. Anything else is words, found in any case: in contents, in what tools
-were given, in image addresses. In quotes it is words whatever it looks like: `"size>5"`.
+`contains` is words: all of them, in any order and any case, parts of words too, `"a phrase"` in quotes. They are looked
+for in contents, in what tools were given, in image addresses and in ids. `finding` is the id of an audit rule.
 """
 
 import functools
-import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, cast
+from typing import cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import FINGERPRINT, Fingerprints, content_chars, texts_of
+from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.rules.table import RULES
 
-__all__ = ["check_search", "described", "is_blind", "search"]
+__all__ = ["FINDINGS", "check_search", "search"]
+
+FINDINGS = tuple(rule.id for rule in RULES if rule.selects)
+"""What `finding` takes: the rules that a session's requests show by themselves."""
 
 Items = Sequence[RequestWithInteractions]
 Pick = Callable[[Items], Items]
-"""Picks from requests of one session, newest first."""
+"""Picks from the requests of one session, newest first."""
 
-_SIZE: Final = re.compile(r"size\s*([<>])\s*(\d{1,9})")
-
-
-BLIND_ONLY: Final = (
-    "takes only rule:…, fingerprint:…, size>N or size<N here: this server hides what is stored, and words that are "
-    "found would tell it."
+MASKED = (
+    "is not offered here: this server hides what is stored, and words that are found would tell it. "
+    "Use finding or the other filters."
 )
 
 
-def check_search(text: str, *, masked: bool = False) -> None:
-    """Find what cannot be looked for, before anything is read.
+def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
+    """Refuse what cannot be looked for, before anything is read.
 
     Args:
-        masked: the caller must not learn what is stored, so that words must not be tried out either.
+        masked: the caller must not learn what is stored, so words must not be tried out either.
 
     Raises:
-        InvalidInput: an unknown rule, no fingerprint, or words under the mask.
+        InvalidInput: an unknown finding, no word, or words under the mask.
     """
-    if masked and text and not is_blind(text):
-        raise InvalidInput("contains", BLIND_ONLY)
-    kind, _, value = text.partition(":")
-    if kind == "fingerprint" and not FINGERPRINT.fullmatch(value) and " " not in text:
-        raise InvalidInput("contains", "takes fingerprint: with 10 hexadecimal digits, as lists show it.")
-    if kind == "rule" and " " not in text:
-        from reflexio_mcp.traffic.rules.selectors import SELECTORS
-
-        if value not in SELECTORS:
-            raise InvalidInput("contains", f"takes rule: with one of {', '.join(SELECTORS)}.")
+    if contains and masked:
+        raise InvalidInput("contains", MASKED)
+    if contains and not _terms(contains):
+        raise InvalidInput("contains", "has no word in it.")
+    if finding and finding not in FINDINGS:
+        raise InvalidInput("finding", f"must be one of {', '.join(FINDINGS)}.")
 
 
 @functools.lru_cache(maxsize=64)
-def search(text: str, fingerprints: Fingerprints) -> Pick:
-    """What picks the requests that a `contains` means; `fingerprints` are those of the scope."""
-    if (quoted := _quoted(text)) is not None:
-        return _each(lambda item: _says(item, quoted))
-    kind, _, value = text.partition(":")
-    if kind == "fingerprint" and FINGERPRINT.fullmatch(value):
-        return _each(lambda item: fingerprints.of(item) == value)
-    if kind == "rule":
-        from reflexio_mcp.traffic.rules.selectors import SELECTORS
+def search(contains: str, finding: str) -> Pick:
+    """What picks the requests of a session that show `finding` and say all of `contains`.
 
-        if value in SELECTORS:
-            return SELECTORS[value]
-    if match := _SIZE.fullmatch(text):
-        bound, larger = int(match[2]), match[1] == ">"
-        return _each(lambda item: content_chars(item) > bound if larger else content_chars(item) < bound)
-    needle = text.casefold()
-    return _each(lambda item: _says(item, needle))
+    A finding may need the whole session: a copy is one only beside its original. So it is looked for first.
+    """
+    terms = _terms(contains)
 
+    def pick(items: Items) -> Items:
+        if finding:
+            # The detectors are loaded by the first call that needs one.
+            from reflexio_mcp.traffic.rules.selectors import SELECTORS
 
-def described(text: str) -> str:
-    """A `contains` in words."""
-    if _quoted(text) is None and (match := _SIZE.fullmatch(text)):
-        return f"{'more' if match[1] == '>' else 'fewer'} than {int(match[2]):,} characters"
-    return f"“{text}”"
+            items = SELECTORS[finding](items)
+        return [item for item in items if _says(item, terms)] if terms else items
+
+    return pick
 
 
-def is_blind(text: str) -> bool:
-    """Whether a search knows what it looks for by something else than its words, so that they need not be shown."""
-    kind, _, value = text.partition(":")
-    return bool(
-        _SIZE.fullmatch(text)
-        or (kind == "rule" and " " not in text)
-        or (kind == "fingerprint" and FINGERPRINT.fullmatch(value))
-    )
+def _terms(contains: str) -> tuple[str, ...]:
+    """The words and phrases, folded. An odd quote at the end opens no phrase."""
+    parts = contains.replace("“", '"').replace("”", '"').split('"')
+    terms: list[str] = []
+    for index, part in enumerate(parts):
+        in_quotes = index % 2 == 1 and index + 1 < len(parts)
+        terms += [" ".join(part.split())] if in_quotes else part.split()
+    return tuple(dict.fromkeys(folded for term in terms if (folded := _fold(term))))
 
 
-def _quoted(text: str) -> str | None:
-    inside = text[1:-1]
-    looks_special = inside.startswith(("fingerprint:", "rule:")) or _SIZE.fullmatch(inside)
-    return inside.casefold() if text[:1] == text[-1:] == '"' and looks_special else None
+def _fold(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
-def _each(found: Callable[[RequestWithInteractions], bool]) -> Pick:
-    return lambda items: [item for item in items if found(item)]
+def _says(item: RequestWithInteractions, terms: tuple[str, ...]) -> bool:
+    left = list(terms)
+    for text in _texts(item):
+        folded = _fold(text)
+        # A phrase is found over a line break too.
+        spaced = " ".join(folded.split()) if any(" " in term for term in left) else folded
+        left = [term for term in left if term not in (spaced if " " in term else folded)]
+        if not left:
+            return True
+    return False
 
 
-def _says(item: RequestWithInteractions, needle: str) -> bool:
-    return any(needle in text.casefold() for turn in item.interactions for text in _words_of(turn) if text)
+def _texts(item: RequestWithInteractions) -> Iterator[str]:
+    request = item.request
+    yield from (request.request_id, request.session_id, request.user_id)
+    for turn in item.interactions:
+        yield from (text for text in _words_of(turn) if text)
 
 
 def _words_of(turn: StoredInteraction) -> Iterator[str]:

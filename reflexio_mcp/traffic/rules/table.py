@@ -1,4 +1,4 @@
-"""Every rule of an audit, declared once: the findings, the filter `rule:ID` and the documentation follow it."""
+"""Every rule of an audit, declared once: the findings, the filter `finding` and the documentation follow it."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,7 +16,7 @@ class Rule:
     """One rule.
 
     Args:
-        id: its name, also in `contains=rule:ID` where it `selects`.
+        id: its name, also in `finding` where it `selects`.
         unit: what it counts.
         remedy: what the next call is.
         finds: what it finds, in a few words.

@@ -1,0 +1,164 @@
+"""What a list says of itself: which filter it used, whether it is all, why it ended and how to go on."""
+
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+
+from tests.support.embedded import Clock
+from tests.support.facts import text_of
+from tests.tools.conftest import Connect
+
+pytestmark = pytest.mark.anyio
+
+
+async def store(client: Client, request_id: str, text: str = "words", **more: Any) -> None:
+    arguments = {"user_id": "ada", "session_id": "s", "request_id": request_id} | more
+    done = await client.call_tool("publish_interaction", arguments | {"interactions": [{"content": text}]})
+    assert not done.is_error, text_of(done)
+
+
+async def listed(client: Client, tool: str = "list_requests", **arguments: Any) -> tuple[dict[str, Any], str]:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    return result.structured_content, text_of(result)
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    return [row["request_id"] for session in page["sessions"] for row in session["requests"]]
+
+
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])
+async def test_an_empty_store_says_that_nothing_is_stored_yet(connect: Connect, tool: str) -> None:
+    async with connect() as client:
+        assert "Nothing is stored yet." in (await listed(client, tool))[1]
+        assert "Nothing is stored for user bob yet." in (await listed(client, tool, user_id="bob"))[1]
+        assert "No " in (await listed(client, tool, source="ide"))[1]
+
+
+async def test_a_whole_list_says_so_and_a_part_says_why_and_of_how_many(connect: Connect) -> None:
+    async with connect() as client:
+        for number in range(7):
+            await store(client, f"r{number}")
+        whole, text = await listed(client)
+        assert (whole["complete"], whole["total"]) == (True, 7)
+        assert "That is all." in text
+        first, text = await listed(client, limit=3)
+        assert (first["ended"], first["total"], "complete" in first) == ("limit", 7, False)
+        assert "Not all: limit is reached. 7 requests in all." in text
+        second, _ = await listed(client, limit=3, cursor=first["cursor"])
+        last, text = await listed(client, limit=3, cursor=second["cursor"])
+        assert (last["complete"], last["total"], last["returned"]) == (True, 7, 1)
+        assert "That is all. 7 requests with the pages before." in text
+        assert ids(first) + ids(second) + ids(last) == ids(whole)
+
+
+async def test_a_full_answer_says_that_it_is_full(connect: Connect) -> None:
+    async with connect() as client:
+        for number in range(30):
+            await store(client, f"r{number}", text="word " * 600)
+        page, text = await listed(client, detail="full", limit=100)
+    assert page["ended"] == "full"
+    assert "Not all: this answer is full. 30 requests in all." in text
+
+
+async def test_the_filter_is_said_with_its_times_resolved(connect: Connect, clock: Clock) -> None:
+    async with connect() as client:
+        await store(client, "r1")
+        page, text = await listed(
+            client, start_time="2026-09-21", end_time="2026-09-21 20:00", contains="word"
+        )
+    said = "from 2026-09-21T00:00:00Z, until 2026-09-21T20:00:00Z, containing “word”"
+    assert page["filter"] == said
+    assert said in text
+
+
+async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", text="Off to Lisbon")
+        await store(client, "r2", text="A hotel with a pool")
+        await store(client, "r3", text="Another matter", session_id="t")
+        page, text = await listed(client, contains="Lisbon")
+        rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
+    assert page["other_requests"] == 1
+    assert "1 other request of these sessions do not match: list_requests with session_id shows" in text
+    assert (rows["sessions"][0]["requests"], rows["sessions"][0]["out_of"]) == (1, 2)
+    assert "1 of 2 requests match" in row_text
+
+
+async def test_rows_of_a_part_of_a_session_say_so_before_it_is_deleted(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", source="ide")
+        await store(client, "r2", source="chat")
+        _, part = await listed(client, "list_sessions", source="ide")
+        _, whole = await listed(client, "list_sessions")
+    assert "Only matching requests are counted; delete_session takes all of a session." in part
+    assert "delete_session" not in whole
+
+
+async def test_the_longest_conversations_come_first_when_asked(connect: Connect) -> None:
+    async with connect() as client:
+        for session, chars in (("a", 50), ("b", 500), ("c", 5)):
+            await store(client, f"r-{session}", text="x" * chars, session_id=session)
+        page, text = await listed(client, "list_sessions", order="longest", limit=2)
+        refused = await client.call_tool("list_sessions", {"order": "longest", "cursor": "x"})
+    assert [(row["session_id"], row["chars"]) for row in page["sessions"]] == [("b", 500), ("a", 50)]
+    assert (page["ended"], page["total"]) == ("limit", 3)
+    assert "500 characters" in text
+    assert refused.is_error
+
+
+async def test_ties_of_one_second_stand_in_the_order_of_arrival(connect: Connect) -> None:
+    names = ["zebra", "apple", "mango", "fig"]
+    async with connect() as client:
+        for name in names:
+            await store(client, name)
+        page, _ = await listed(client)
+        pages: list[str] = []
+        cursor = ""
+        while True:
+            one, _ = await listed(client, limit=1, cursor=cursor)
+            pages += ids(one)
+            if not (cursor := one.get("cursor", "")):
+                break
+    assert ids(page) == pages == names[::-1]
+
+
+async def test_one_request_is_found_by_its_id(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1")
+        await store(client, "r2", user_id="bob")
+        assert ids((await listed(client, request_id="r2"))[0]) == ["r2"]
+        assert ids((await listed(client, request_id="r2", user_id="ada"))[0]) == []
+    async with connect(REFLEXIO_USER_ID="ada") as client:
+        assert ids((await listed(client, request_id="r2"))[0]) == []
+
+
+async def test_top_k_counts_sessions(connect: Connect, clock: Clock) -> None:
+    async with connect() as client:
+        for session in "abc":
+            for number in range(2):
+                clock.now += 1
+                await store(client, f"{session}{number}", session_id=session)
+        page, _ = await listed(client, top_k=2)
+        rest, _ = await listed(client, top_k=2, cursor=page["cursor"])
+    assert ids(page) == ["c1", "c0", "b1", "b0"]
+    assert (page["ended"], page["total"]) == ("limit", 6)
+    assert ids(rest) == ["a1", "a0"]
+
+
+@pytest.mark.parametrize("detail", ["full", "masked"])
+async def test_a_cursor_carries_its_detail(connect: Connect, detail: str) -> None:
+    async with connect() as client:
+        for number in range(3):
+            await store(client, f"r{number}", text="secret words")
+        first, _ = await listed(client, detail=detail, limit=1)
+        alone, text = await listed(client, cursor=first["cursor"])
+        other = {"full": "masked", "masked": "full"}[detail]
+        refused = await client.call_tool("list_requests", {"detail": other, "cursor": first["cursor"]})
+    row = alone["sessions"][0]["requests"][0]
+    assert ("interactions" in row, "fingerprint" in row) == (detail == "full", detail == "masked")
+    assert ("secret" in text) == (detail == "full")
+    assert refused.is_error
+    assert f"belongs to detail={detail}" in text_of(refused)
