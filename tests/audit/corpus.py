@@ -477,6 +477,23 @@ def duplicated(make: Maker) -> None:
         make.made.truth["duplicate"].add(copy.request_id)
 
 
+def imported(make: Maker) -> None:
+    rows = make.conversation(make.rng.randint(3, 6))
+    copy = "imported-" + make.id()[:8]
+    for row in rows:
+        make.put(list(row.turns), copy, row.user_id, row.created_at + 5000, row.source,
+                 agent_version=row.agent_version)  # fmt: skip
+    make.made.truth["copied-session"].add(copy)
+
+
+def imported_into_the_same_session(make: Maker) -> None:
+    rows = make.conversation(make.rng.randint(3, 6))
+    for row in rows:
+        copy = make.put(list(row.turns), row.session_id, row.user_id, row.created_at + 6000, row.source,
+                        agent_version=row.agent_version)  # fmt: skip
+        make.made.truth["duplicate"].add(copy.request_id)
+
+
 def nearly_duplicated(make: Maker) -> None:
     session, user, at, source = "n-" + make.id()[:8], make.user(), make.when(), make.sources[0]
     for _ in range(3):
@@ -663,5 +680,9 @@ def make_corpus(now: int, deployments: int = DEPLOYMENTS) -> list[Deployment]:
         make.ordinary(little=unlearned in faults)
         for fault in faults:
             fault(make)
+        if unlearned not in faults and seed % 6 == 4:
+            imported(make)
+        if unlearned not in faults and seed % 6 == 5:
+            imported_into_the_same_session(make)
         made.append(make.finish())
     return made

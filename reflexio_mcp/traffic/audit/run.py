@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
-from reflexio_mcp.traffic.rules.duplicates import Duplicates
+from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.nearly_empty import NearlyEmpty
 from reflexio_mcp.traffic.rules.planted import Planted
@@ -76,6 +76,7 @@ async def run_audit(
         wanted = replace(wanted, start=max(0, (wanted.end or moment) - DEFAULT_SECONDS))
     overview = Overview()
     learning = LearningChecks(moment)
+    copied = CopiedSessions()
     detectors: list[Detector] = [
         TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), SplitConversations(),
         NearlyEmpty(), Planted(), Duplicates(), secrets.Secrets(),
@@ -84,12 +85,14 @@ async def run_audit(
     if not secrets.available():
         not_run.append(NotRun("probable-secret", secrets.MISSING))
     if is_part_of_sessions(wanted):
-        not_run.append(NotRun("temporary-session", PART_OF_SESSIONS))
+        not_run += [NotRun(one, PART_OF_SESSIONS) for one in ("copied-session", "temporary-session")]
     else:
-        detectors.append(TemporarySessions(moment))
+        detectors += [TemporarySessions(moment), copied]
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
     await _pass(scope, wanted, overview, learning, detectors, progress)
+    if copied.left_out:
+        not_run.append(NotRun("copied-session", f"{copied.left_out:,} requests were too many to compare"))
     if progress:
         await progress("checked the learning of", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):

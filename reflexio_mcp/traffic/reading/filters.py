@@ -114,7 +114,7 @@ class TrafficFilter:
 
 
 PART_OF_SESSIONS = (
-    "only a whole session shows whether it is over, so leave out source, agent_version, contains and end_time"
+    "it takes a whole session, so leave out source, agent_version, contains and end_time"
 )
 
 

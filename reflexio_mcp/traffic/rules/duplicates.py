@@ -1,4 +1,4 @@
-"""`duplicate` and `near-duplicate`: the same content twice in one session.
+"""`duplicate`, `near-duplicate` and `copied-session`: the same content twice, in one session or in two.
 
 Exact copies are found by a digest. Near ones by minimum hashes of runs of three words: one hash a word run, the
 least one of each of sixteen bins kept, bins compared in pairs (locality-sensitive hashing). Candidates that share
@@ -11,14 +11,16 @@ import re
 import zlib
 from array import array
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import add_texts, content_chars, texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
+from reflexio_mcp.traffic.rules.found import Example, example
 
-__all__ = ["Duplicates"]
+__all__ = ["CopiedSessions", "Duplicates"]
 
 DUPLICATE_CHARS: Final = 60
 """Shorter texts (`continue`, `yes please`) are said again in earnest."""
@@ -32,11 +34,35 @@ RETRY_SECONDS: Final = 5
 NEAR_CHARS_LEAST: Final = 120
 """Below some twenty words a small difference is a different statement."""
 
+SHORT_CHARS_LEAST: Final = 20
+"""Between this and NEAR_CHARS_LEAST only a misspelt word, case and punctuation may differ."""
+
+IMPORTED_REQUESTS: Final = 3
+"""So many different requests that all come a second time are no coincidence, whenever they do."""
+
+IMPORTED_SHARE: Final = 0.9
+"""Of a session's different requests; an import that ran twice repeats them all, but for what came in between."""
+
+TURNS_COMPARED: Final = 200
+"""Beginnings of one request that earlier ones are compared with: cumulative publishing grows turn by turn."""
+
+COPIED_TURNS: Final = 3
+"""Turns that two sessions must share; jobs begin with the same two and then differ."""
+
+COPIED_CHARS: Final = 120
+"""Characters that two sessions must share; greetings and thanks are shorter."""
+
+DIGESTS_KEPT: Final = 100_000
+"""Requests whose contents are compared across sessions; an audit of more says how many were left out."""
+
 NEAR_SECONDS: Final = 900
 """Double publishing happens within minutes; later it is a person who asks again."""
 
 NEAR_SIMILARITY: Final = 0.85
 """Share of common word runs; one changed word in forty leaves more than this."""
+
+ONE_WORD_SIMILARITY: Final = 0.7
+"""The same where only one word is misspelt or dropped: in twenty words it changes three runs."""
 
 NEAR_WORDS: Final = 3
 """Words that may differ, all of them small (letters only, lower-case): another name or number is another request."""
@@ -61,35 +87,23 @@ _MOMENT = re.compile(
 
 
 _WEIGHTY: Final = frozenset(
-    [
-        *(
-            "no",
-            "not",
-            "yes",
-            "nor",
-            "off",
-            "on",
-            "one",
-            "two",
-            "four",
-            "five",
-            "six",
-            "nine",
-            "ten",
-            "all",
-            "none",
-        ),
-        *("less", "more", "up", "down", "left", "new", "old", "buy", "sell"),
-    ]
+    re.findall(
+        r"\w+",
+        """
+        no not yes nor off on one two four five six nine ten all none less more up down left new old buy sell never
+        without cancel except only unless before after cannot neither nobody nothing both either above below under over
+        always stop start first last second third three seven eight half double again undo remove delete add
+        """,
+    )
 )
-"""Small words that make another statement of a sentence."""
+"""Words that make another statement of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
     """What is compared of a request: its words one after the other, and hashes of runs of them."""
 
-    item: RequestWithInteractions
+    content: "_Content"
     joined: str
     hashes: "array[int]"
 
@@ -105,13 +119,40 @@ class _Recent:
     """The texts of the last minutes, by what their bins have in common."""
 
     def __init__(self) -> None:
+        self.whole: OrderedDict[bytes, _Content] = OrderedDict()
         self._buckets: dict[tuple[int, int, int], list[_Text]] = {}
         self._texts: deque[tuple[_Text, Places]] = deque()
+        self._short: deque[_Text] = deque(maxlen=REMEMBERED)
 
-    def alike(self, place: tuple[int, int, int]) -> list[_Text]:
-        return self._buckets.get(place, [])
+    def near(self, content: "_Content") -> Iterator[tuple["_Content", "_Content"]]:
+        """The pair that a request makes with one that it nearly repeats, if there is one; then remember it."""
+        if content.chars < SHORT_CHARS_LEAST:
+            return
+        text = _read(content)
+        if content.chars < NEAR_CHARS_LEAST:
+            alike = [other for other in self._short if _is_misspelt(other, text)]
+            self._short.append(text)
+        else:
+            alike = self._alike(text)
+        for other in alike[:1]:
+            # A whole text is worth more than its beginning, else the first of two stays.
+            fuller = len(other.words) < len(text.words) * 0.98
+            yield (other.content, content) if fuller else (content, other.content)
 
-    def add(self, text: _Text, places: Places) -> None:
+    def _alike(self, text: _Text) -> list[_Text]:
+        if not text.hashes:
+            return []
+        least = [2**32] * BINS
+        for run in text.hashes:
+            place = run % BINS
+            least[place] = min(least[place], run)
+        places = [(place, least[place], least[place + 1]) for place in range(0, BINS, 2)]
+        candidates = {id(other): other for place in places for other in self._buckets.get(place, ())}
+        found = next((other for other in candidates.values() if _same(other, text)), None)
+        self._add(text, places)
+        return [found] if found else []
+
+    def _add(self, text: _Text, places: Places) -> None:
         self._texts.append((text, places))
         for place in places:
             bucket = self._buckets.setdefault(place, [])
@@ -121,8 +162,12 @@ class _Recent:
             self._forget()
 
     def forget_before(self, created_at: int) -> None:
-        while self._texts and self._texts[0][0].item.request.created_at < created_at:
+        while self._texts and self._texts[0][0].content.at < created_at:
             self._forget()
+        while self._short and self._short[0].content.at < created_at:
+            self._short.popleft()
+        while self.whole and next(iter(self.whole.values())).at < created_at:
+            self.whole.popitem(last=False)
 
     def _forget(self) -> None:
         text, places = self._texts.popleft()
@@ -145,34 +190,109 @@ class Duplicates(Detector):
         exact, near = self.founds
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
-        digests: list[bytes] = []
+        contents = [_Content.of(item) for item in items]
         seconds: dict[int, bytes] = {}
-        for item in items:
-            digest = _digest(item)
-            digests.append(digest)
-            if seconds.setdefault(item.request.created_at, digest) != digest:
-                seconds[item.request.created_at] = b""
-            stop_if_cancelled()
-        last_seen: OrderedDict[bytes, int] = OrderedDict()
+        for content in contents:
+            if seconds.setdefault(content.at, content.digest) != content.digest:
+                seconds[content.at] = b""
+        imported = _imported_again(contents)
+        last_seen: dict[bytes, _Content] = {}
         recent = _Recent()
         counted: set[str] = set()
-        for item, digest in zip(items, digests, strict=True):
-            at, chars = item.request.created_at, content_chars(item)
+        for index, content in enumerate(contents):
             stop_if_cancelled()
-            while last_seen and at - next(iter(last_seen.values())) > DUPLICATE_SECONDS:
-                last_seen.popitem(last=False)
-            before = last_seen.pop(digest, None)
-            last_seen[digest] = at
+            before = last_seen.get(content.digest)
+            last_seen[content.digest] = content
             if before is not None and (
-                chars >= DUPLICATE_CHARS or (chars and _alone(digest, before, at, seconds))
+                index in imported or content.is_exchange or _is_repeated(content, before, seconds)
             ):
-                exact.add(item.request.request_id, item)
+                exact.add(content.request_id, content.item, copy_of=before.request_id)
                 continue
-            recent.forget_before(at - NEAR_SECONDS)
-            lesser = _lesser(item, recent) if chars >= NEAR_CHARS_LEAST else None
-            if lesser is not None and lesser.request.request_id not in counted:
-                counted.add(lesser.request.request_id)
-                near.add(lesser.request.request_id, lesser)
+            for lesser, kept in _lesser(content, recent):
+                if lesser.request_id not in counted:
+                    counted.add(lesser.request_id)
+                    near.add(lesser.request_id, lesser.item, copy_of=kept.request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """One request as it is compared.
+
+    Args:
+        digest: of the user, the roles and the texts.
+        beginnings: the same of its first turn, its first two, ..., without the last one.
+        is_exchange: somebody asked and somebody answered, in more than a few words. Such a pair does not come about
+            twice, whenever it does.
+    """
+
+    item: RequestWithInteractions
+    at: int
+    chars: int
+    digest: bytes
+    beginnings: tuple[bytes, ...]
+    is_exchange: bool
+
+    @property
+    def request_id(self) -> str:
+        return self.item.request.request_id
+
+    @classmethod
+    def of(cls, item: RequestWithInteractions) -> "_Content":
+        *beginnings, digest = turn_digests(item) or (b"",)
+        longest: dict[str, int] = {}
+        for turn in item.interactions:
+            longest[turn.role] = max(longest.get(turn.role, 0), sum(map(len, texts_of(turn))))
+        chars = content_chars(item)
+        return cls(
+            item,
+            item.request.created_at,
+            chars,
+            digest,
+            tuple(beginnings[:TURNS_COMPARED]),
+            len(longest) > 1 and max(longest.values()) >= DUPLICATE_CHARS,
+        )
+
+
+def turn_digests(item: RequestWithInteractions) -> list[bytes]:
+    """Digests of a request's user with its first turn, its first two, and so on; the last one stands for all of it."""
+    digest = hashlib.blake2b(digest_size=16)
+    add_texts(digest, [item.request.user_id])
+    digests: list[bytes] = []
+    for turn in item.interactions:
+        add_texts(digest, (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""))
+        digests.append(digest.digest())
+    return digests
+
+
+def _imported_again(contents: list[_Content]) -> set[int]:
+    """Places of requests that a second import of the same history brought.
+
+    Several different ones in a row that were all said before, whenever that was; or all of a session twice, in an
+    order that the second they arrived in has mixed up.
+    """
+    first: dict[bytes, int] = {}
+    again = [first.setdefault(content.digest, index) != index for index, content in enumerate(contents)]
+    copies = [index for index, is_again in enumerate(again) if is_again]
+    if len(first) >= IMPORTED_REQUESTS and len(copies) >= IMPORTED_SHARE * len(first):
+        return _if_enough(contents, copies)
+    imported: set[int] = set()
+    start = 0
+    for index in range(len(contents) + 1):
+        if index == len(contents) or not again[index]:
+            if len({contents[place].digest for place in range(start, index)}) >= IMPORTED_REQUESTS:
+                imported |= _if_enough(contents, list(range(start, index)))
+            start = index + 1
+    return imported
+
+
+def _if_enough(contents: list[_Content], places: list[int]) -> set[int]:
+    return set(places) if sum(contents[place].chars for place in places) >= DUPLICATE_CHARS else set()
+
+
+def _is_repeated(content: _Content, before: _Content, seconds: dict[int, bytes]) -> bool:
+    if content.at - before.at > DUPLICATE_SECONDS or not content.chars:
+        return False
+    return content.chars >= DUPLICATE_CHARS or _alone(content.digest, before.at, content.at, seconds)
 
 
 def _alone(digest: bytes, before: int, at: int, seconds: dict[int, bytes]) -> bool:
@@ -182,40 +302,19 @@ def _alone(digest: bytes, before: int, at: int, seconds: dict[int, bytes]) -> bo
     )
 
 
-def _digest(item: RequestWithInteractions) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    add_texts(digest, [item.request.user_id])
-    for turn in item.interactions:
-        add_texts(digest, (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""))
-    return digest.digest()
+def _lesser(content: _Content, recent: _Recent) -> Iterator[tuple[_Content, _Content]]:
+    """Pairs that a request makes with earlier ones: the one to do without, and the one that stays."""
+    recent.forget_before(content.at - NEAR_SECONDS)
+    for beginning in content.beginnings:
+        if other := recent.whole.get(beginning):
+            yield other, content
+    yield from recent.near(content)
+    recent.whole[content.digest] = content
 
 
-def _lesser(item: RequestWithInteractions, recent: _Recent) -> RequestWithInteractions | None:
-    """Of a pair that this request makes with an earlier one, the one to do without."""
-    text = _read(item)
-    if not text.hashes:
-        return None
-    least = [2**32] * BINS
-    for run in text.hashes:
-        place = run % BINS
-        least[place] = min(least[place], run)
-    places = [(place, least[place], least[place + 1]) for place in range(0, BINS, 2)]
-    compared: set[int] = set()
-    lesser: RequestWithInteractions | None = None
-    for place in places:
-        for other in recent.alike(place):
-            if lesser is None and id(other) not in compared:
-                compared.add(id(other))
-                if _same(other, text):
-                    # A whole text is worth more than its beginning, else the first of two stays.
-                    lesser = other.item if len(other.words) < len(text.words) * 0.98 else item
-    recent.add(text, places)
-    return lesser
-
-
-def _read(item: RequestWithInteractions) -> _Text:
+def _read(content: _Content) -> _Text:
     words: list[str] = []
-    for turn in item.interactions:
+    for turn in content.item.interactions:
         words += _WORD.findall(turn.role[:20].lower())
         for text in texts_of(turn):
             if text:
@@ -228,12 +327,11 @@ def _read(item: RequestWithInteractions) -> _Text:
         zlib.crc32(" ".join(lowered[start : start + 3]).encode("utf-8", "surrogatepass"))
         for start in range(len(lowered) - 2)
     }
-    return _Text(item, " ".join(words), array("I", runs))
+    return _Text(content, " ".join(words), array("I", runs))
 
 
 def _same(older: _Text, newer: _Text) -> bool:
-    first, second = older.item.request, newer.item.request
-    if first.user_id != second.user_id or abs(second.created_at - first.created_at) > NEAR_SECONDS:
+    if _user(older) != _user(newer) or abs(newer.content.at - older.content.at) > NEAR_SECONDS:
         return False
     ours, theirs = older.joined.lower(), newer.joined.lower()
     if ours == theirs:
@@ -243,18 +341,135 @@ def _same(older: _Text, newer: _Text) -> bool:
         return short.count(" ") + 1 >= BEGINNING_SHARE * (long.count(" ") + 1)
     runs, others = set(older.hashes), set(newer.hashes)
     shared = len(runs & others)
-    if shared < NEAR_SIMILARITY * (len(runs) + len(others) - shared):
-        return False
-    return _differs_little(older.words, newer.words)
+    similarity = shared / max(1, len(runs) + len(others) - shared)
+    return similarity >= ONE_WORD_SIMILARITY and _differs_little(older.words, newer.words, similarity)
 
 
-def _differs_little(ours: list[str], theirs: list[str]) -> bool:
+def _user(text: _Text) -> str:
+    return text.content.item.request.user_id
+
+
+def _differs_little(ours: list[str], theirs: list[str], similarity: float) -> bool:
     # Their order was compared by the runs; what is left is which words are there more often.
+    gone, new = _changed(ours, theirs)
+    if len(gone) == len(new) == 1 and _is_misspelling(gone[0], new[0]):
+        return True
+    if len(gone) + len(new) == 1:
+        return all(map(_is_light, gone + new))
+    return (
+        similarity >= NEAR_SIMILARITY
+        and len(gone) + len(new) <= 2 * NEAR_WORDS
+        and all(_is_light(word) and len(word) <= 4 for word in gone + new)
+    )
+
+
+def _is_misspelt(older: _Text, newer: _Text) -> bool:
+    """Whether two short texts are the same but for case and punctuation, or one misspelt word."""
+    if _user(older) != _user(newer) or abs(newer.content.at - older.content.at) > NEAR_SECONDS:
+        return False
+    ours, theirs = older.joined.lower().split(" "), newer.joined.lower().split(" ")
+    if ours == theirs:
+        return True
+    if len(ours) != len(theirs):
+        return False
+    pairs = [(one, other) for one, other in zip(ours, theirs, strict=True) if one != other]
+    return len(pairs) == 1 and _is_misspelling(*pairs[0])
+
+
+def _changed(ours: list[str], theirs: list[str]) -> tuple[list[str], list[str]]:
     one, two = Counter(ours), Counter(theirs)
-    changed = [*(one - two).elements(), *(two - one).elements()]
-    small = [
-        word
-        for word in changed
-        if word.isalpha() and word.islower() and len(word) <= 4 and word not in _WEIGHTY
-    ]
-    return len(changed) <= 2 * NEAR_WORDS and len(small) == len(changed)
+    return [*(one - two).elements()], [*(two - one).elements()]
+
+
+def _is_light(word: str) -> bool:
+    """Whether a word can come or go without making another statement: no name, no number, no `not`."""
+    return word.isalpha() and word.islower() and word not in _WEIGHTY
+
+
+def _is_misspelling(one: str, other: str) -> bool:
+    """Whether two words differ by one letter more, one less, another one, or two that changed places.
+
+    Words with numbers are different things, and so are short ones (`left`, `lift`) and plurals.
+    """
+    short, long = sorted((one.lower(), other.lower()), key=len)
+    if not (short.isalpha() and long.isalpha()) or len(short) < 5 or len(long) - len(short) > 1:
+        return False
+    if {short, long} & _WEIGHTY or long in (short + "s", short + "d", "un" + short):
+        return False
+    start = 0
+    while start < len(short) and short[start] == long[start]:
+        start += 1
+    rest, other_rest = short[start:], long[start:]
+    if len(short) < len(long):
+        return rest == other_rest[1:]
+    return rest[1:] == other_rest[1:] or (rest[2:] == other_rest[2:] and rest[:2] == other_rest[1::-1])
+
+
+@dataclass(slots=True)
+class _Known:
+    """A session as it is remembered until all were seen; `contents` are its different requests."""
+
+    session_id: str
+    newest: Example
+    contents: int
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What two sessions have in common."""
+
+    requests: int = 0
+    turns: int = 0
+    chars: int = 0
+
+
+class CopiedSessions(Detector):
+    """`copied-session`: an audit brings sessions newest first, so the later seen of two is the older."""
+
+    def __init__(self) -> None:
+        super().__init__("copied-session")
+        self.left_out = 0
+        """Requests that were not compared, because there are too many."""
+        self._sessions: list[_Known] = []
+        self._last: dict[bytes, int] = {}
+        self._shared: dict[tuple[int, int], _Shared] = {}
+
+    def session(self, seen: SessionSeen) -> None:
+        mine = len(self._sessions)
+        digests: set[bytes] = set()
+        for item in seen.requests:
+            stop_if_cancelled()
+            digest = (turn_digests(item) or [b""])[-1]
+            if digest in digests:
+                continue
+            digests.add(digest)
+            other = self._last.get(digest)
+            if other is None and len(self._last) >= DIGESTS_KEPT:
+                self.left_out += 1
+                continue
+            self._last[digest] = mine
+            if other is not None:
+                shared = self._shared.setdefault((other, mine), _Shared())
+                shared.requests += 1
+                shared.turns += len(item.interactions)
+                shared.chars += content_chars(item)
+        self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), len(digests)))
+
+    def finish(self) -> None:
+        (found,) = self.founds
+        counted: set[int] = set()
+        for (newer, older), shared in self._shared.items():
+            if shared.turns < COPIED_TURNS or shared.chars < COPIED_CHARS:
+                continue
+            one, other = self._sessions[newer], self._sessions[older]
+            # The session that holds more stays, else the older one.
+            if shared.requests == one.contents:
+                copy, kept = newer, other
+            elif shared.requests == other.contents:
+                copy, kept = older, one
+            else:
+                continue
+            if copy not in counted:
+                counted.add(copy)
+                known = self._sessions[copy]
+                found.note_example(replace(known.newest, copy_of=kept.session_id), subject=known.session_id)

@@ -34,9 +34,11 @@ class Example:
     chars: int
     digest: bytes
     fingerprint: str = ""
+    copy_of: str = ""
+    """Id of the request or session that it repeats, which stays."""
 
 
-def example(item: RequestWithInteractions) -> Example:
+def example(item: RequestWithInteractions, *, copy_of: str = "") -> Example:
     request = item.request
     return Example(
         request_id=request.request_id,
@@ -47,6 +49,7 @@ def example(item: RequestWithInteractions) -> Example:
         interactions=len(item.interactions),
         chars=content_chars(item),
         digest=content_digest(item),
+        copy_of=copy_of,
     )
 
 
@@ -63,14 +66,16 @@ class Found:
     end: int = 0
     kept: int = SUBJECTS_KEPT
 
-    def add(self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "") -> None:
-        """Count one unit; `item` is a request of it."""
+    def add(
+        self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "", copy_of: str = ""
+    ) -> None:
+        """Count one unit; `item` is a request of it and `copy_of` what it repeats."""
         self.count += 1
         if len(self.subjects) < self.kept:
             self.subjects.append(subject)
         if item is not None:
             if len(self.examples) < EXAMPLES:
-                self.examples.append(example(item))
+                self.examples.append(example(item, copy_of=copy_of))
             self.span(item.request.created_at)
         if note and (note in self.notes or len(self.notes) < NOTES_KEPT):
             self.notes[note] = self.notes.get(note, 0) + 1
@@ -79,11 +84,11 @@ class Found:
         self.start = min(self.start, created_at)
         self.end = max(self.end, created_at)
 
-    def note_example(self, one: Example) -> None:
-        """Count one request of which only this is left."""
+    def note_example(self, one: Example, *, subject: str = "") -> None:
+        """Count one unit of which only this request is left; the request itself unless `subject` names another."""
         self.count += 1
         if len(self.subjects) < self.kept:
-            self.subjects.append(one.request_id)
+            self.subjects.append(subject or one.request_id)
         if len(self.examples) < EXAMPLES:
             self.examples.append(one)
         self.span(one.created_at)

@@ -92,8 +92,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "requests that repeat another one of their session word for word",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
-        "The same roles and texts in one session within DUPLICATE_SECONDS: at least DUPLICATE_CHARS characters, or any "
-        "text repeated within RETRY_SECONDS with nothing else stored between. The first of them is not counted.",
+        "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
+        "any text repeated within RETRY_SECONDS with nothing else stored between; a question with its answer "
+        "(DUPLICATE_CHARS), whenever it comes again; and a history imported twice, that is, IMPORTED_REQUESTS or "
+        "more different requests in a row that were all stored before, or all of a session again "
+        "(IMPORTED_SHARE). The first of them stays and is named.",
         selects=True,
     ),
     Rule(
@@ -101,10 +104,23 @@ RULES: Final[tuple[Rule, ...]] = (
         "requests that nearly repeat another one of their session",
         "Nearly the same text twice counts nearly twice in what is learned.",
         "Publish a turn once, when it is complete, and only what is new in it.",
-        "At least NEAR_CHARS_LEAST characters, stored within NEAR_SECONDS of each other: equal but for case, blanks, "
-        "punctuation, times and uuids, or one is the beginning of the other, or few small words differ "
-        "(similarity NEAR_SIMILARITY or more over runs of three words). Compared with the last TEXTS_KEPT texts.",
+        "Within NEAR_SECONDS: one request holds all turns of another and goes on (a question alone, then with its "
+        "answer; a conversation published again with every turn, up to TURNS_COMPARED). Or texts of at least "
+        "NEAR_CHARS_LEAST characters that are equal but for case, blanks, punctuation, times and uuids, one the "
+        "beginning of the other (BEGINNING_SHARE), or differing in few small words, one dropped word or one "
+        "misspelt word (similarity NEAR_SIMILARITY or more over runs of three words, NEAR_WORDS; one dropped or misspelt word: ONE_WORD_SIMILARITY). From "
+        "SHORT_CHARS_LEAST characters on only case, punctuation or one misspelt word may differ. Compared with "
+        "the last TEXTS_KEPT texts; the fuller one stays.",
         selects=True,
+    ),
+    Rule(
+        "copied-session", "medium", "session", "delete",
+        "sessions that repeat another session",
+        "A history that is imported again under new session ids counts twice in what is learned.",
+        "Import a history once, and under the session ids it had.",
+        "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one "
+        "user, and they are all of one of the two. The one that holds more stays, else the older one. "
+        "DIGESTS_KEPT different requests are compared.",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",

@@ -1,0 +1,178 @@
+"""What is a copy, of what, and which of the two stays."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.rules.detector import SessionSeen
+from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
+
+DIALOGUE = [
+    (
+        "Which tyres fit a 1998 city bike?",
+        "Most take 28 inch tyres of 37 to 42 mm; look for 37-622 on the side.",
+    ),
+    ("yes", "Good. Then order two of them and two tubes with the long valve."),
+    ("And how much air do they take?", "Between 3 and 4.5 bar; the side of the tyre says how much it bears."),
+    ("ok thanks", "You are welcome."),
+]
+
+
+def request(
+    number: int, *turns: str, at: int = 0, user: str = "ada", session: str = "s"
+) -> RequestWithInteractions:
+    roles = ("User", "Assistant")
+    said = [
+        StoredInteraction(interaction_id=index, role=roles[index % 2], content=text)
+        for index, text in enumerate(turns)
+    ]
+    stored = StoredRequest(request_id=f"r{number}", user_id=user, session_id=session, created_at=at)
+    return RequestWithInteractions(request=stored, interactions=said)
+
+
+def copies(items: Iterable[RequestWithInteractions]) -> tuple[list[str], list[str]]:
+    """What `duplicate` and `near-duplicate` find; items come oldest first."""
+    found = Duplicates()
+    found.session(SessionSeen("s", list(items)[::-1]))
+    exact, near = found.founds
+    return exact.subjects, near.subjects
+
+
+@pytest.mark.parametrize("later", [1, 60, 2700, 86_400, 90 * 86_400])
+def test_a_history_imported_twice_is_found_whenever_it_comes(later: int) -> None:
+    once = [request(index, *pair, at=index) for index, pair in enumerate(DIALOGUE)]
+    again = [request(10 + index, *pair, at=later + index) for index, pair in enumerate(DIALOGUE)]
+    exact, near = copies(sorted(once + again, key=lambda item: item.request.created_at))
+    assert set(exact) == {"r10", "r11", "r12", "r13"}
+    assert near == []
+
+
+def test_single_turns_of_an_imported_history_are_found_too() -> None:
+    turns = [text for pair in DIALOGUE for text in pair]
+    once = [request(index, text, at=index) for index, text in enumerate(turns)]
+    between = [request(50, "Something new, said in between.", at=500)]
+    again = [request(100 + index, text, at=9000 + index) for index, text in enumerate(turns)]
+    exact, _ = copies([*once, *between, *again])
+    assert set(exact) == {f"r{100 + index}" for index in range(len(turns))}
+
+
+def test_an_import_that_runs_twice_in_the_same_second_is_found() -> None:
+    turns = [text for pair in DIALOGUE for text in pair]
+    mixed = [
+        request(number * 100 + index, text, at=7) for index, text in enumerate(turns) for number in (0, 1)
+    ]
+    exact, _ = copies(mixed)
+    assert len(exact) == len(turns)
+
+
+def test_a_question_with_its_answer_does_not_come_twice_in_earnest() -> None:
+    exact, _ = copies([request(1, *DIALOGUE[0]), request(2, "A new one"), request(3, *DIALOGUE[0], at=2700)])
+    assert exact == ["r3"]
+
+
+def test_what_people_say_again_is_no_copy() -> None:
+    said = ["yes", "And the red ones?", "yes", "ok", "And the blue ones?", "ok", "yes"]
+    assert copies(request(index, text, at=index * 60) for index, text in enumerate(said)) == ([], [])
+
+
+def test_a_question_alone_goes_when_it_comes_again_with_its_answer() -> None:
+    question, answer = DIALOGUE[0]
+    assert copies([request(1, question), request(2, question, answer, at=5)]) == ([], ["r1"])
+
+
+def test_of_a_conversation_published_again_with_every_turn_the_last_one_stays() -> None:
+    turns = [text for pair in DIALOGUE for text in pair]
+    items = [request(count, *turns[:count], at=count * 20) for count in range(2, 9, 2)]
+    assert copies(items) == ([], ["r2", "r4", "r6"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "please book the usual table near the windwo for tonight",
+        "please book the usual table near the windo for tonight",
+        "Please book the usual table, near the window, for tonight!",
+    ],
+)
+def test_a_short_text_sent_again_misspelt_is_nearly_a_copy(other: str) -> None:
+    text = "please book the usual table near the window for tonight"
+    assert copies([request(1, text), request(2, other, at=30)]) == ([], ["r2"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "please book the usual table near the window for tomorrow",
+        "please book the usual tables near the window for tonight",
+        "please cancel the usual table near the window for tonight",
+        "please book the usual table near the window for tonight at 8",
+    ],
+)
+def test_another_short_statement_is_none(other: str) -> None:
+    text = "please book the usual table near the window for tonight"
+    assert copies([request(1, text), request(2, other, at=30)]) == ([], [])
+
+
+def test_one_word_misspelt_or_dropped_in_a_long_text_makes_a_near_copy() -> None:
+    text = (
+        "When you write to the customers about the delay please mention that the replacement parts are already "
+        "underway and that nobody has to send anything back before the new delivery really arrives at their address"
+    )
+    for other in (
+        text.replace("replacement", "replacment"),
+        text.replace("already ", ""),
+        text.replace("really ", ""),
+    ):
+        assert copies([request(1, text), request(2, other, at=30)]) == ([], ["r2"])
+    for other in (text.replace("nobody", "everybody"), text.replace("before", "after")):
+        assert copies([request(1, text), request(2, other, at=30)]) == ([], [])
+
+
+def sessions(*seen: tuple[str, int, list[tuple[str, ...]]], user: str = "ada") -> CopiedSessions:
+    """Sessions by name, beginning and requests; newest first, as an audit brings them."""
+    found = CopiedSessions()
+    for name, at, pairs in sorted(seen, key=lambda one: -one[1]):
+        items = [
+            request(at + index, *pair, at=at + index, session=name, user=user)
+            for index, pair in enumerate(pairs)
+        ]
+        found.session(SessionSeen(name, items[::-1]))
+    found.finish()
+    return found
+
+
+def test_a_session_imported_under_another_id_is_named_with_the_one_that_stays() -> None:
+    (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, list(DIALOGUE))).founds
+    assert found.subjects == ["new"]
+    assert found.examples[0].copy_of == "old"
+
+
+def test_the_session_that_holds_more_stays() -> None:
+    longer = [*DIALOGUE, ("And the chain?", "Clean it first, then a drop of oil on every link.")]
+    (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, longer)).founds
+    assert found.subjects == ["old"]
+    assert found.examples[0].copy_of == "new"
+
+
+def test_of_three_copies_two_go() -> None:
+    (found,) = sessions(
+        *((name, at, list(DIALOGUE)) for name, at in (("a", 100), ("b", 5000), ("c", 9000)))
+    ).founds
+    assert set(found.subjects) == {"b", "c"}
+
+
+def test_sessions_that_share_a_beginning_are_no_copies() -> None:
+    one = [DIALOGUE[0], ("Which colour?", "Black ones fit everything and are cheaper.")]
+    other = [DIALOGUE[0], ("Which brand?", "Any with a reflective stripe and puncture protection.")]
+    (found,) = sessions(("a", 100, one), ("b", 900, other)).founds
+    assert not found.count
+
+
+def test_what_two_users_were_told_alike_is_no_copy() -> None:
+    found = CopiedSessions()
+    for user in ("ada", "bob"):
+        items = [request(index, *pair, user=user, session=user) for index, pair in enumerate(DIALOGUE)]
+        found.session(SessionSeen(user, items))
+    found.finish()
+    assert not found.founds[0].count
