@@ -24,6 +24,7 @@ from reflexio_mcp.traffic.audit.findings import Finding
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.rules.found import Example
+from reflexio_mcp.traffic.rules.names import VOLATILE_SOURCES, shape_of_source
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["audited"]
@@ -36,7 +37,7 @@ NAME_SHOWN: Final = 60
 
 SUBJECTS: Final = 5
 
-_LEVELS: Final = ((5, TOP, SUBJECTS), (3, TOP, SUBJECTS), (2, 6, 3), (1, 4, 2))
+_LEVELS: Final = ((2, TOP, SUBJECTS), (2, 6, 3), (1, 4, 2))
 """Examples a finding, names a count and names of a finding: less of each where the answer would be too long."""
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -76,10 +77,12 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
     lines = _overview_lines(facts)
     for one in facts["findings"]:
         lines += _finding_lines(one)
-    after = [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
+    # First what was not looked for: "nothing found" is read in its light.
+    before = [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
+    after = []
     if left:
-        after.append(f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user.")
-    return Rendered("\n".join([head, fence("\n".join(lines)), *after]), {"notice": NOTICE, **facts})
+        after = [f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user."]
+    return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), {"notice": NOTICE, **facts})
 
 
 def _overview_facts(overview: Overview, top: int) -> Facts:
@@ -93,7 +96,7 @@ def _overview_facts(overview: Overview, top: int) -> Facts:
         "evaluation_only": overview.evaluation_only,
         "evaluation_only_share": round(overview.evaluation_only / overview.requests, 3),
         "per_day": _days(overview),
-        "by_source": _top(overview.sources, top, str),
+        "by_source": _top(_by_shape(overview.sources), top, str),
         "by_agent_version": _top(overview.agent_versions, top, as_name),
         "by_user": _top(overview.users, top, str),
     }
@@ -104,6 +107,19 @@ def _overview_facts(overview: Overview, top: int) -> Facts:
             "failed": overview.learning_failed,
         }
     return facts
+
+
+def _by_shape(sources: Tally) -> Tally:
+    """Sources that differ in a date, a time or an id only, counted as one: `job-*`."""
+    shapes: dict[str, list[str]] = {}
+    for name in sources.counts:
+        shapes.setdefault(shape_of_source(name), []).append(name)
+    grouped = Tally()
+    grouped.beyond = sources.beyond
+    for shape, names in shapes.items():
+        for name in names:
+            grouped.counts[shape if len(names) >= VOLATILE_SOURCES else name] += sources.counts[name]
+    return grouped
 
 
 def _top(tally: Tally, top: int, named: Any) -> Facts:
@@ -212,6 +228,7 @@ def _example_facts(one: Example) -> Facts:
             "session_id": shown_id(one.session_id),
             "created_at": iso(one.created_at),
             "source": clip(one.source, NAME_CHARS),
+            "copy_of": shown_id(one.copy_of) if one.copy_of else "",
             "interactions": one.interactions,
             "fingerprint": one.fingerprint,
         }
@@ -247,6 +264,7 @@ def _example_lines(examples: Iterable[Facts]) -> list[str]:
                 f"session {one['session_id']}",
                 one["created_at"],
                 f"source {one['source']}" if "source" in one else "",
+                f"repeats {one['copy_of']}, which stays" if "copy_of" in one else "",
                 counted(one.get("interactions", 0), "interaction"),
                 counted(one["chars"], "character"),
                 f"fingerprint {one['fingerprint']}",

@@ -254,3 +254,42 @@ async def test_a_temporary_session_that_goes_on_outside_the_filter_is_not_called
                 refused = await client.call_tool(tool, {**narrow, "finding": "temporary-session"})
                 assert refused.is_error
                 assert "end_time" in text_of(refused)
+
+
+async def test_what_was_not_looked_for_comes_before_what_was_found(made: Deployment, tmp_path: Path) -> None:
+    async with connected(made, tmp_path) as client:
+        text = text_of(await call(client, "audit_traffic", user_id=made.rows[0].user_id))
+    assert text.splitlines()[1].startswith("Not looked for: shared-session")
+    assert text.index("Not looked for") < text.index("[high]")
+
+
+async def test_sources_that_differ_in_an_id_only_are_counted_as_one(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(5):
+        make.put(
+            [Turn("User", f"Report number {number}")],
+            f"s{number}",
+            "ada",
+            make.when(),
+            f"job-{10**9 + number}",
+        )
+    make.put([Turn("User", "Hello there, what is new?")], "s", "ada", make.when(), "web")
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+    assert said["by_source"]["top"] == [{"name": "job-*", "count": 5}, {"name": "web", "count": 1}]
+
+
+async def test_a_copy_is_shown_with_what_stays(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    turns = [
+        Turn("User", "When does the museum open on Sundays?"),
+        Turn("Assistant", "At ten, " + "and " * 30),
+    ]
+    at = make.when()
+    first, second = (make.put(turns, "s", "ada", at + later, "web") for later in (0, 5))
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
+    assert found["examples"][0]["request_id"] == second.request_id
+    assert found["examples"][0]["copy_of"] == first.request_id
+    assert f"repeats {first.request_id}, which stays" in text_of(result)

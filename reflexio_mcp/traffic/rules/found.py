@@ -9,7 +9,7 @@ from reflexio_mcp.traffic.rules.table import Rule
 
 __all__ = ["EXAMPLES", "Example", "Found", "example"]
 
-EXAMPLES: Final = 5
+EXAMPLES: Final = 2
 """Requests a finding shows: enough to judge it by, few enough to read."""
 
 SUBJECTS_KEPT: Final = 500

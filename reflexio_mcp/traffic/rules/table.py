@@ -104,13 +104,14 @@ RULES: Final[tuple[Rule, ...]] = (
         "requests that nearly repeat another one of their session",
         "Nearly the same text twice counts nearly twice in what is learned.",
         "Publish a turn once, when it is complete, and only what is new in it.",
-        "Within NEAR_SECONDS: one request holds all turns of another and goes on (a question alone, then with its "
-        "answer; a conversation published again with every turn, up to TURNS_COMPARED). Or texts of at least "
-        "NEAR_CHARS_LEAST characters that are equal but for case, blanks, punctuation, times and uuids, one the "
-        "beginning of the other (BEGINNING_SHARE), or differing in few small words, one dropped word or one "
-        "misspelt word (similarity NEAR_SIMILARITY or more over runs of three words, NEAR_WORDS; one dropped or misspelt word: ONE_WORD_SIMILARITY). From "
-        "SHORT_CHARS_LEAST characters on only case, punctuation or one misspelt word may differ. Compared with "
-        "the last TEXTS_KEPT texts; the fuller one stays.",
+        "Within NEAR_SECONDS: one request holds all turns of another and goes on (a question alone, then with "
+        "its answer; a conversation published again with every turn, up to TURNS_COMPARED). Or texts of at "
+        "least NEAR_CHARS_LEAST characters that are equal but for case, blanks, punctuation, times and uuids, "
+        "one the beginning of the other (BEGINNING_SHARE), or differing in few small words, one dropped word or "
+        "one misspelt word (similarity NEAR_SIMILARITY or more over runs of three words, NEAR_WORDS; one "
+        "dropped or misspelt word: ONE_WORD_SIMILARITY). From SHORT_CHARS_LEAST characters on only case, "
+        "punctuation or one misspelt word may differ. Compared with the last TEXTS_KEPT texts; the fuller one "
+        "stays.",
         selects=True,
     ),
     Rule(
