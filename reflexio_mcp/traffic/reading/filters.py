@@ -113,9 +113,7 @@ class TrafficFilter:
         return ", ".join(parts) or NO_FILTER
 
 
-PART_OF_SESSIONS = (
-    "it takes a whole session, so leave out source, agent_version, contains and end_time"
-)
+PART_OF_SESSIONS = "it takes a whole session, so leave out source, agent_version, contains and end_time"
 
 
 def is_part_of_sessions(wanted: TrafficFilter) -> bool:
