@@ -46,7 +46,7 @@ ROOMS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "backend": (("private_files", "rest", "settings", "state", "store"), {"mcp", *SERVERS}),
     "server": (("logs", "private_files", "backend", "tools", "explorer", "consent", *TOOLS), {"httpx", "uvicorn"}),
     "stdio": (("server", "logs", "settings"), {"httpx", *SERVERS}),
-    "http": (("server", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
+    "http": (("server", "toolkit", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
     "install": (("settings", "private_files", "__init__"), INNER),
     "doctor": (("install", "backend", "tools", "store", "private_files", "rest", "settings", "state", "__init__"),
                {"httpx", *SERVERS}),

@@ -4,7 +4,6 @@ import functools
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -29,6 +28,7 @@ from reflexio_mcp.server.middleware import CALLER
 from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.toolkit.shares import Shares
 
 __all__ = ["MCP_PATH", "HttpApp", "create_app"]
 
@@ -111,8 +111,8 @@ class HttpApp:
         )
         withhold_from_libraries()
         self._exchanges = Exchanges()
-        self._streams: Counter[str] = Counter()
-        self._share = share_of(settings)
+        self._share = share_of(settings, settings.max_sessions)
+        self._streams = Shares(self._share, settings.max_sessions)
         self.stopping = False
         self._ready = False
         self._asked_at = -READY_SECONDS
@@ -223,16 +223,10 @@ class HttpApp:
             await exchange.finish()
 
     async def _stream(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive) -> None:
-        account = scope[CALLER].account
-        if self._streams[account] >= self._share or self._streams.total() >= self.settings.max_sessions:
-            raise _too_many()
-        self._streams[account] += 1
-        try:
+        with self._streams.hold(scope[CALLER].account) as taken:
+            if not taken:
+                raise _too_many()
             await self._exchanges.run(exchange, app, scope, receive)
-        finally:
-            self._streams[account] -= 1
-            if not self._streams[account]:
-                del self._streams[account]
 
     def _check_share(self, caller: Caller, scope: Scope) -> None:
         # Only an opening request of 2025 has neither; the SDK counts sessions, but not whose they are.

@@ -95,9 +95,8 @@ def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Cal
     return Caller(key, user, key_id, name, account)
 
 
-def share_of(settings: Settings) -> int:
-    """How many sessions, and how many streams, one account may have open: where there are many, none has all."""
-    most = settings.max_sessions
+def share_of(settings: Settings, most: int) -> int:
+    """How much one account may have of what there is `most` of: where there are many accounts, none has all."""
     return most if settings.tenancy == "off" else max(1, most // _SHARES)
 
 

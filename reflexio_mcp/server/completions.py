@@ -65,7 +65,12 @@ class Completer:
         """The values that begin with what was typed; none where nothing is known in time."""
         name, typed = params.argument.name, params.argument.value
         values: list[str] = []
-        if _is_ours(params.ref) and name in FIELDS:
+        # The values come from traffic: they are told where a list tells them too.
+        if (
+            app.tools & {"list_sessions", "list_requests"}
+            and _is_offered(params.ref, app.tools)
+            and name in FIELDS
+        ):
             begins = typed.casefold()
             values = [
                 one for one in await self._values(app, scope, name) if one.casefold().startswith(begins)
@@ -91,15 +96,15 @@ class Completer:
         return recent.values.get(name, [])
 
 
-def _is_ours(ref: Any) -> bool:
+def _is_offered(ref: Any, tools: frozenset[str]) -> bool:
     if isinstance(ref, ResourceTemplateReference):
-        from reflexio_mcp.server.resources import TEMPLATES
+        from reflexio_mcp.server.resources import templates
 
-        return any(ref.uri == template.uri_template for template in TEMPLATES)
+        return any(ref.uri == template.uri_template for template in templates(tools))
     if isinstance(ref, PromptReference):
         from reflexio_mcp.server.prompts import PROMPTS
 
-        return any(ref.name == prompt.name for prompt in PROMPTS)
+        return any(ref.name == prompt.name and prompt.needs <= tools for prompt in PROMPTS)
     return False
 
 

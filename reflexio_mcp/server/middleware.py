@@ -6,9 +6,8 @@ HTTP leaves in the request's scope who is calling. The call then runs with that 
 import logging
 import secrets
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 import anyio
@@ -29,6 +28,7 @@ from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe
+from reflexio_mcp.toolkit.shares import Shares
 
 __all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of", "join_trace"]
 
@@ -90,10 +90,10 @@ class CallLimiter:
         self._scopes = scopes
         self._tools = tools
         self._most = settings.max_in_flight
-        self._most_streams = settings.max_sessions
-        self._share = share_of(settings)
-        self._running: Counter[str] = Counter()
-        self._listening: Counter[str] = Counter()
+        # One caller alone at the end of a pipe limits itself.
+        self._running = Shares(settings.max_in_flight)
+        self._running_alone = Shares(None)
+        self._streams = Shares(share_of(settings, settings.max_sessions), settings.max_sessions)
         self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._ended = False
@@ -108,8 +108,7 @@ class CallLimiter:
         caller = caller_of(ctx) or self._scopes.local_caller()
         if caller is None:
             raise MCPError(INVALID_REQUEST, "This call names no caller; nothing was done.")
-        # One caller alone at the end of a pipe limits itself.
-        shared = _scope(ctx) is not None
+        running = self._running if _scope(ctx) is not None else self._running_alone
         outcome, began = "cancelled", time.perf_counter()
         call_id = secrets.token_hex(8)
         with correlation_ids() as ids, named_call(caller.name, call_id):
@@ -117,10 +116,10 @@ class CallLimiter:
                 if self._stopping:
                     outcome = "stopping"
                     return _refused(ctx, STOPPING)
-                if shared and self._running[caller.account] >= self._most:
-                    outcome = "busy"
-                    return _refused(ctx, BUSY.format(most=self._most))
-                async with self._counted(caller):
+                with self._counted(running, caller) as taken:
+                    if not taken:
+                        outcome = "busy"
+                        return _refused(ctx, BUSY.format(most=self._most))
                     outcome, result = await self._run(ctx, call_next, caller)
                 return result
             except MCPError:
@@ -156,35 +155,30 @@ class CallLimiter:
             if disconnect is not None:
                 disconnect.discard(scope)
 
-    @asynccontextmanager
-    async def _counted(self, caller: Caller) -> AsyncGenerator[None]:
-        if not self._running:
+    @contextmanager
+    def _counted(self, running: Shares, caller: Caller) -> Generator[bool]:
+        if not self._calls:
             self._idle = anyio.Event()
-        self._running[caller.account] += 1
         try:
-            yield
+            with running.hold(caller.account) as taken:
+                yield taken
         finally:
-            self._running[caller.account] -= 1
-            if not self._running[caller.account]:
-                del self._running[caller.account]
-            if not self._running:
+            if not self._calls:
                 self._idle.set()
+
+    @property
+    def _calls(self) -> int:
+        return self._running.total + self._running_alone.total
 
     async def _listen(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         caller = caller_of(ctx)
         if caller is None:
             return await call_next(ctx)
-        open_ = self._listening
-        if open_[caller.account] >= self._share or open_.total() >= self._most_streams:
-            event("refused", logging.WARNING, reason="streams", caller=caller.name)
-            raise MCPError(INVALID_REQUEST, LISTENING)
-        open_[caller.account] += 1
-        try:
+        with self._streams.hold(caller.account) as taken:
+            if not taken:
+                event("refused", logging.WARNING, reason="streams", caller=caller.name)
+                raise MCPError(INVALID_REQUEST, LISTENING)
             return await call_next(ctx)
-        finally:
-            open_[caller.account] -= 1
-            if not open_[caller.account]:
-                del open_[caller.account]
 
     def refuse_new(self) -> None:
         """Answer every further call with "try again"."""

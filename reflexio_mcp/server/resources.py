@@ -1,6 +1,7 @@
 """Resources: the status, the guide, and a session or a request by its address.
 
-Stored text is fenced, cut and scoped exactly as the tools do it, since the tools' own functions render it.
+Stored text is fenced, cut and scoped exactly as the tools do it, since the tools' own functions render it. Each is
+offered where a tool is that tells the same.
 """
 
 from typing import Final
@@ -10,12 +11,12 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import Resource, ResourceTemplate, TextContent
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.toolkit.context import Call, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, hides, scope_of
 from reflexio_mcp.toolkit.errors import describe
-from reflexio_mcp.toolkit.subscriptions import name_of
+from reflexio_mcp.toolkit.subscriptions import KINDS, Kind, name_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError
 
-__all__ = ["RESOURCES", "TEMPLATES", "read"]
+__all__ = ["RESOURCES", "TEMPLATES", "kinds", "listed", "read", "templates"]
 
 TEXT: Final = "text/plain"
 
@@ -53,9 +54,33 @@ TEMPLATES: Final = (
     ),
 )
 
+TOOLS_OF: Final = {
+    "reflexio://status": {"get_status"},
+    "reflexio://guide": {"publish_interaction", "audit_traffic"},
+    "reflexio://sessions/{session_id}": {"list_requests"},
+    "reflexio://requests/{request_id}": {"get_request"},
+}
+"""The tools that tell what a resource tells; it is offered where one of them is."""
+
 SESSION_REQUESTS: Final = 100
 
 MORE: Final = "Go on with list_requests: the same session_id, detail and that cursor."
+
+
+def listed(tools: frozenset[str]) -> list[Resource]:
+    """The resources that are offered beside these tools."""
+    return [one for one in RESOURCES if tools & TOOLS_OF[str(one.uri)]]
+
+
+def templates(tools: frozenset[str]) -> list[ResourceTemplate]:
+    """The templates that are offered beside these tools."""
+    return [one for one in TEMPLATES if tools & TOOLS_OF[one.uri_template]]
+
+
+def kinds(tools: frozenset[str]) -> frozenset[Kind]:
+    """Of which kinds resources can be read and watched."""
+    offered = {one.uri_template for one in templates(tools)}
+    return frozenset(kind for kind in KINDS if any(f"reflexio://{kind}/" in one for one in offered))
 
 
 async def read(call: Call, uri: str) -> list[ReadResourceContents]:
@@ -75,6 +100,10 @@ async def read(call: Call, uri: str) -> list[ReadResourceContents]:
 
 
 async def _text(call: Call, uri: str) -> str:
+    tools = app_of(call).tools
+    name = name_of(uri)
+    if not (name.kind in kinds(tools) if name else any(uri == str(one.uri) for one in listed(tools))):
+        raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
     if uri == "reflexio://status":
         from reflexio_mcp.tools.status import get_status
 
@@ -85,9 +114,7 @@ async def _text(call: Call, uri: str) -> str:
         from reflexio_mcp.server.guide import guide
 
         return guide()
-    name = name_of(uri)
-    if name is None:
-        raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
+    assert name is not None
     if name.kind == "sessions":
         return await _session(call, name.id)
     from reflexio_mcp.render.request_page import inspected

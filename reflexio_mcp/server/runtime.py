@@ -13,13 +13,14 @@ from anyio.abc import TaskGroup
 
 from reflexio_mcp.backend import default_store, local_key, recovery_folder
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.page import PageNotes
-from reflexio_mcp.toolkit.subscriptions import Subscriptions
+from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
 from reflexio_mcp.traffic.scope import Scope
@@ -57,7 +58,7 @@ class Runtime:
         self.settings = settings
         self.jobs = Jobs(describe)
         self.scopes = Scopes(settings, client, self.jobs.running_for)
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))
         self.page_notes = PageNotes()
         self.state = LocalState.configured(
             delete_cap=settings.delete_cap,

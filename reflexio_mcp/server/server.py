@@ -48,7 +48,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked
 from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
-from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber
+from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import offered
 from reflexio_mcp.traffic.errors import TrafficError
 
@@ -164,14 +164,15 @@ class ReflexioServer(MCPServer[App]):
             return _failed(_told(tool, error))
 
     async def list_resources(self) -> list[Resource]:
-        from reflexio_mcp.server.resources import RESOURCES
+        from reflexio_mcp.server.resources import listed
 
-        return [*RESOURCES, page_resource()] if self._opens_page else list(RESOURCES)
+        resources = listed(frozenset(self._tools))
+        return [*resources, page_resource()] if self._opens_page else resources
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
-        from reflexio_mcp.server.resources import TEMPLATES
+        from reflexio_mcp.server.resources import templates
 
-        return list(TEMPLATES)
+        return templates(frozenset(self._tools))
 
     async def read_resource(self, uri: Any, context: Any = None) -> Any:
         if self._opens_page and is_page(str(uri)):
@@ -200,12 +201,19 @@ class ReflexioServer(MCPServer[App]):
         caller = caller_of(ctx) or self.runtime.scopes.local_caller()
         if caller is None:
             raise MCPError(INVALID_REQUEST, "This call names no caller; nothing is watched.")
-        return Subscriber(caller.key_id, caller.user_id)
+        return Subscriber(caller.key_id, caller.user_id, caller.account)
 
     async def _subscribe(self, ctx: Ctx, params: SubscribeRequestParams) -> EmptyResult:
+        from reflexio_mcp.server.resources import kinds
+
         app = cast("App", ctx.lifespan_context)
         app.subscriptions.stand(
-            connection_of(ctx.session), self._subscriber(ctx), str(params.uri), ctx.session, app.tasks
+            connection_of(ctx.session),
+            self._subscriber(ctx),
+            str(params.uri),
+            ctx.session,
+            app.tasks,
+            kinds(app.tools),
         )
         return EmptyResult()
 
@@ -214,6 +222,15 @@ class ReflexioServer(MCPServer[App]):
         return EmptyResult()
 
     async def _listen(self, ctx: Ctx, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        from reflexio_mcp.server.resources import kinds
+
+        watchable = kinds(frozenset(self._tools))
+        wanted = params.notifications.resource_subscriptions
+        if wanted is not None:
+            # The acknowledgement names what is left.
+            left = [uri for uri in wanted if (name := name_of(str(uri))) and name.kind in watchable]
+            asked = params.notifications.model_copy(update={"resource_subscriptions": left or None})
+            params = params.model_copy(update={"notifications": asked})
         # One handler a stream: its bus is the caller's part of what happens.
         return await ListenHandler(ScopedBus(self.runtime.subscriptions, self._subscriber(ctx)))(ctx, params)
 

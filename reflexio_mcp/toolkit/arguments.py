@@ -11,6 +11,9 @@ __all__ = ["checked"]
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids")
 
+MOST_CHARS: Final = 4_000
+"""Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""
+
 
 def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, Any]:
     """The arguments without nulls, every one of them known, and the scope's user filled in.
@@ -22,7 +25,7 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
             refused further down, where the scope is.
 
     Raises:
-        InvalidInput: an argument the tool does not have, or a blank one; nothing was done.
+        InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done.
     """
     accepted: dict[str, Any] = tool.parameters["properties"]
     if unknown := sorted(set(arguments).difference(accepted)):
@@ -33,6 +36,10 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     # Some clients spell "not given" as null.
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
+        # Before anything looks at them: what comes later may take its time with each character.
+        texts = [value] if accepted[name].get("type") == "string" else value
+        if name != "cursor" and isinstance(texts, list) and _is_too_long(cast("list[Any]", texts)):
+            raise InvalidInput(name, f"takes {MOST_CHARS:,} characters at most; nothing was done.")
         # Clients fill in empty text for what is not given. Blanks were meant as something, and would select everything.
         if isinstance(value, str) and value and not value.strip():
             instead = (
@@ -46,6 +53,10 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     if user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
         given["user_id"] = user_id
     return given
+
+
+def _is_too_long(texts: list[Any]) -> bool:
+    return any(isinstance(text, str) and len(text) > MOST_CHARS for text in texts)
 
 
 def _ids_as_stored(value: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any, Final, cast
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
+from reflexio_mcp.settings import Settings
+
 __all__ = ["ToolSpec", "array", "build", "obj", "prune"]
 
 Schema = dict[str, Any]
@@ -36,6 +38,7 @@ class ToolSpec:
         description: what the model reads; short, with the words a person would use.
         output: schema of the structured content.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
+        needs: whether a configuration has what the tool needs, besides what the operator allows.
         opens_page: a host that shows apps opens the explorer's page for its results.
         opened_by: the tool whose page alone calls this one; it is offered where that tool is.
     """
@@ -47,12 +50,21 @@ class ToolSpec:
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
+    needs: Callable[[Settings], bool] = lambda settings: True
     opens_page: bool = False
     opened_by: str = ""
 
     @property
     def name(self) -> str:
         return self.fn.__name__
+
+    def offered(self, settings: Settings) -> bool:
+        """Whether a configuration offers the tool.
+
+        Resources, prompts, completions and subscriptions are offered where a tool is that tells the same.
+        """
+        named = not settings.tools or (self.opened_by or self.name) in settings.tools
+        return named and (self.read_only or not settings.read_only) and self.needs(settings)
 
 
 def build(spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = "") -> Tool:

@@ -7,7 +7,7 @@ of 2026-07-28 open a stream that names all they want to hear of. Nobody hears of
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import quote, unquote
 
 import anyio
@@ -16,17 +16,33 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
+from reflexio_mcp.toolkit.shares import Shares
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Changed", "ResourceName", "ScopedBus", "Subscriber", "Subscriptions", "name_of", "uri_of"]
+__all__ = [
+    "KINDS",
+    "MOST_SUBSCRIPTIONS",
+    "Changed",
+    "Kind",
+    "ResourceName",
+    "ScopedBus",
+    "Subscriber",
+    "Subscriptions",
+    "name_of",
+    "uri_of",
+]
 
 MOST_SUBSCRIPTIONS: Final = 10_000
 """Subscriptions of one process, over all its connections."""
+
+MOST_URI_CHARS: Final = 16_384
+"""Characters of an address: an id of the longest kind, escaped."""
 
 SEND_SECONDS: Final = 2.0
 """Time a client has to take a notification; one that does not read misses it, and reads afresh later anyway."""
 
 Kind = Literal["sessions", "requests"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -41,10 +57,17 @@ class ResourceName:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Who is told: the stand-in for its key, and a user or everybody (empty)."""
+    """Who is told.
+
+    Args:
+        caller: the stand-in for its key.
+        user_id: the user it is confined to, or empty for everybody.
+        account: whose share of all subscriptions it takes.
+    """
 
     caller: str
     user_id: str
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +85,10 @@ def uri_of(kind: Kind, id_: str) -> str:
 
 
 def name_of(uri: str) -> ResourceName | None:
-    """What an address names; `None` when it is none of a session or request."""
-    for kind in ("sessions", "requests"):
+    """What an address names; `None` when it is none of a session or request, or too long for one."""
+    if len(uri) > MOST_URI_CHARS:
+        return None
+    for kind in KINDS:
         start = f"reflexio://{kind}/"
         if uri.startswith(start) and (rest := unquote(uri[len(start) :])):
             return ResourceName(kind, rest)
@@ -94,9 +119,14 @@ class ScopedBus:
 
 
 class Subscriptions:
-    """Every subscription of this process."""
+    """Every subscription of this process.
 
-    def __init__(self) -> None:
+    Args:
+        share: how many of them one account may have.
+    """
+
+    def __init__(self, share: int = MOST_SUBSCRIPTIONS) -> None:
+        self._shares = Shares(share, MOST_SUBSCRIPTIONS)
         self._hearing: dict[object, tuple[Subscriber, Hear]] = {}
         self._standing: dict[tuple[object, str], Callable[[], None]] = {}
         self._connections: set[object] = set()
@@ -113,18 +143,27 @@ class Subscriptions:
         Raises:
             MCPError: too many subscriptions.
         """
-        if len(self._hearing) >= MOST_SUBSCRIPTIONS:
-            raise MCPError(INVALID_PARAMS, "This server has too many subscriptions; end some first.")
+        if not self._shares.take(subscriber.account):
+            raise MCPError(
+                INVALID_PARAMS, "There are too many subscriptions; end some first, then try again."
+            )
         token = object()
         self._hearing[token] = (subscriber, hear)
 
         def end() -> None:
-            self._hearing.pop(token, None)
+            if self._hearing.pop(token, None):
+                self._shares.give_back(subscriber.account)
 
         return end
 
     def stand(
-        self, connection: Any, subscriber: Subscriber, uri: str, session: Any, tasks: TaskGroup
+        self,
+        connection: Any,
+        subscriber: Subscriber,
+        uri: str,
+        session: Any,
+        tasks: TaskGroup,
+        kinds: frozenset[Kind] = frozenset(KINDS),
     ) -> None:
         """Subscribe a connection of 2025 to one resource until it unsubscribes or closes.
 
@@ -132,15 +171,15 @@ class Subscriptions:
             connection: the SDK's connection; what is pushed on its exit stack runs when it closes.
             session: notifications go out by it.
             tasks: where sending runs, so that no tool waits for a slow reader.
+            kinds: of what resources can be watched.
 
         Raises:
-            MCPError: the address is not one of a session or a request.
+            MCPError: the address is none that can be watched, or there are too many subscriptions.
         """
         wanted = name_of(uri)
-        if wanted is None:
-            raise MCPError(
-                INVALID_PARAMS, "Only reflexio://sessions/… and reflexio://requests/… can be watched."
-            )
+        if wanted is None or wanted.kind not in kinds:
+            offered = " and ".join(f"reflexio://{kind}/…" for kind in KINDS if kind in kinds)
+            raise MCPError(INVALID_PARAMS, f"Only {offered or 'nothing here'} can be watched.")
         key = (connection, uri)
         if key in self._standing:
             return

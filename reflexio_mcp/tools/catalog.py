@@ -21,16 +21,6 @@ CATALOG: tuple[ToolSpec, ...] = (
 """Every tool, in the order in which they are listed."""
 
 
-def _chosen(settings: Settings) -> list[ToolSpec]:
-    return [
-        spec
-        for spec in CATALOG
-        if (not settings.tools or (spec.opened_by or spec.name) in settings.tools)
-        and (spec.read_only or not settings.read_only)
-        and (settings.recovery_days or spec.name != "restore_requests")
-    ]
-
-
 def offered(settings: Settings) -> list[Tool]:
     """The tools this configuration offers; what is not offered cannot be called.
 
@@ -42,7 +32,7 @@ def offered(settings: Settings) -> list[Tool]:
         raise ConfigurationError(
             f"--tools / REFLEXIO_MCP_TOOLS names {', '.join(unknown)[:100]!r}; the tools are {', '.join(names)}."
         )
-    chosen = _chosen(settings)
+    chosen = [spec for spec in CATALOG if spec.offered(settings)]
     # What the operator fixed, or what means nothing here, leaves every schema.
     without = frozenset(
         name

@@ -63,5 +63,6 @@ SPECS = (
             lost=STRING,
             next=STRING,
         ),
+        needs=lambda settings: settings.recovery_days > 0,
     ),
 )

@@ -55,7 +55,8 @@ async def test_naming_other_users_lets_nobody_run_more_calls(backend: TenantBack
             served.app.settings,
             token=bring("key-a")["authorization"].removeprefix("Bearer "),
         ).account
-        limiter._running[account] = 2
+        assert limiter._running.take(account)
+        assert limiter._running.take(account)
         try:
             for user in ("", "ann", "bob"):
                 async with as_caller(served, "key-a", user) as client:
@@ -63,7 +64,8 @@ async def test_naming_other_users_lets_nobody_run_more_calls(backend: TenantBack
             async with as_caller(served, "key-b") as other:
                 assert not (await other.call_tool("list_requests", {})).is_error
         finally:
-            del limiter._running[account]
+            limiter._running.give_back(account)
+            limiter._running.give_back(account)
 
 
 async def test_naming_a_user_makes_no_more_room_under_the_hourly_cap(backend: TenantBackend) -> None:
@@ -168,7 +170,7 @@ async def _listen(served: Served, stack: AsyncExitStack, key: str, number: int) 
 
 async def test_no_caller_takes_every_stream_and_session(backend: TenantBackend) -> None:
     settings = tenants(backend, max_sessions=8)
-    share = share_of(settings)
+    share = share_of(settings, settings.max_sessions)
     async with serving(settings) as served, AsyncExitStack() as stack:
         with anyio.fail_after(20):
             opened = [await _listen(served, stack, "key-a", number) for number in range(share + 1)]

@@ -14,7 +14,13 @@ from mcp.shared.exceptions import MCPError
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
-from reflexio_mcp.toolkit.subscriptions import Changed, ScopedBus, Subscriber, Subscriptions
+from reflexio_mcp.toolkit.subscriptions import (
+    MOST_SUBSCRIPTIONS,
+    Changed,
+    ScopedBus,
+    Subscriber,
+    Subscriptions,
+)
 from reflexio_mcp.traffic.scope import Scope
 from tests.primitives.conftest import call, connecting, facts, publish
 
@@ -131,3 +137,29 @@ async def test_a_subscription_ends_with_its_connection(backend: Backend) -> None
         assert len(server.runtime.subscriptions) == 1
     await rest.aclose()
     assert len(server.runtime.subscriptions) == 0
+
+
+def test_one_account_cannot_take_all_subscriptions() -> None:
+    subscriptions = Subscriptions(share=3)
+    ends = [
+        subscriptions.add(Subscriber("key-a", f"user-{n}", "account-a"), lambda changed: None)
+        for n in range(3)
+    ]
+    with pytest.raises(MCPError, match="too many subscriptions; end some first"):
+        subscriptions.add(Subscriber("key-a", "user-9", "account-a"), lambda changed: None)
+    subscriptions.add(Subscriber("key-b", "", "account-b"), lambda changed: None)
+    ends[0]()
+    ends[0]()  # again is once
+    subscriptions.add(Subscriber("key-a", "user-9", "account-a"), lambda changed: None)
+    with pytest.raises(MCPError):
+        subscriptions.add(Subscriber("key-a", "user-9", "account-a"), lambda changed: None)
+
+
+async def test_tenants_share_the_subscriptions_of_a_server() -> None:
+    tenants = build_server(load({"REFLEXIO_URL": "http://127.0.0.1:9", "REFLEXIO_MCP_TENANCY": "header"}))
+    most = MOST_SUBSCRIPTIONS // 4
+    for number in range(most):
+        tenants.runtime.subscriptions.add(Subscriber("key", str(number), "account"), lambda changed: None)
+    with pytest.raises(MCPError):
+        tenants.runtime.subscriptions.add(Subscriber("key", "", "account"), lambda changed: None)
+    tenants.runtime.subscriptions.add(Subscriber("other", "", "other"), lambda changed: None)

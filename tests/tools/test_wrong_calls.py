@@ -94,6 +94,23 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {**GOOD, "interactions": [{"content": "x", "created_at": "now"}]},
         ["interactions[0].created_at must be a whole number. Nothing"],
     ),
+    *(
+        (tool, {**given, name: "\\" * 4_001}, [f"{name} takes 4,000 characters at most; nothing was done."])
+        for tool, name, given in (
+            ("get_request", "request_id", {}),
+            ("delete_session", "session_id", {}),
+            ("list_requests", "user_id", {}),
+            ("list_sessions", "contains", {}),
+            ("audit_traffic", "agent_version", {}),
+            ("delete_request", "confirm", {"request_id": "r"}),
+            ("publish_interaction", "request_id", GOOD),
+        )
+    ),
+    (
+        "delete_requests",
+        {"request_ids": ["r", "\\" * 120_000]},
+        ["request_ids takes 4,000 characters at most"],
+    ),
     ("forget_everything", {}, ["There is no tool 'forget_everything'", "delete_session"]),
 ]
 

@@ -1,0 +1,51 @@
+"""How much of something that all callers share one account may have at the same time."""
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+
+__all__ = ["Shares"]
+
+
+class Shares:
+    """Counts what each account holds.
+
+    Args:
+        each: what one account may hold; `None` for no limit.
+        all_: what all of them may hold together; `None` for no limit.
+    """
+
+    def __init__(self, each: int | None, all_: int | None = None) -> None:
+        self._each = each
+        self._all = all_
+        self._held: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        """What all accounts hold together."""
+        return self._held.total()
+
+    def take(self, account: str) -> bool:
+        """Count one more for `account`, and say whether it may have it; nothing is counted where it may not."""
+        if self._each is not None and self._held[account] >= self._each:
+            return False
+        if self._all is not None and self.total >= self._all:
+            return False
+        self._held[account] += 1
+        return True
+
+    def give_back(self, account: str) -> None:
+        """Count one less for `account`."""
+        self._held[account] -= 1
+        if not self._held[account]:
+            del self._held[account]
+
+    @contextmanager
+    def hold(self, account: str) -> Generator[bool]:
+        """Hold one for as long as the context is; gives whether `account` may have it."""
+        taken = self.take(account)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.give_back(account)
