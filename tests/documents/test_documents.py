@@ -177,3 +177,15 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
     ids = [one["request_id"] for group in left.structured_content["sessions"] for one in group["requests"]]
     # Two of the test run, the trip, the evaluation.
     assert (ids, deleted) == (["deploy-1"], 4)
+
+
+def test_the_page_on_architecture_names_what_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= 120
+    named = {name for name in re.findall(r"`([a-z_/]+(?:/|\.py))`", page) if not name.startswith("tests/")}
+    assert len(named) > 30
+    missing = [name for name in sorted(named) if not (ROOT / "reflexio_mcp" / name).exists()]
+    assert missing == []
+    first = {path.name.removesuffix(".py") for path in (ROOT / "reflexio_mcp").iterdir()}
+    rooms = {name.strip("/").split("/")[0].removesuffix(".py") for name in named}
+    assert first - rooms <= {"__init__", "__main__", "__pycache__", "py.typed"}
