@@ -9,7 +9,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["checked"]
 
-IDS: Final = ("user_id", "session_id", "request_id", "request_ids")
+IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
 
 MOST_CHARS: Final = 4_000
 """Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""

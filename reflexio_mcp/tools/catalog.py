@@ -5,7 +5,7 @@ from mcp.server.mcpserver.tools import Tool
 from reflexio_mcp.explorer.document import uri
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.spec import ToolSpec, build
-from reflexio_mcp.tools import audit, delete, explore, publish, read, restore, status
+from reflexio_mcp.tools import audit, delete, explore, learnings, publish, read, restore, status
 
 __all__ = ["CATALOG", "offered"]
 
@@ -13,6 +13,7 @@ CATALOG: tuple[ToolSpec, ...] = (
     *publish.SPECS,
     *read.SPECS,
     *explore.SPECS,
+    *learnings.SPECS,
     *audit.SPECS,
     *delete.SPECS,
     *restore.SPECS,

@@ -37,6 +37,16 @@ async def test_what_the_first_request_of_a_window_taught_goes_with_it(corner: Co
     assert not await corner.profiles()
 
 
+async def test_the_list_names_the_turns_that_taught_something(corner: Corner) -> None:
+    await a_lane_and_its_window(corner)
+    async with corner.connect() as caller:
+        facts = await caller.call("list_learnings", request_id=corner.name("a"))
+    [learned] = facts["learnings"]
+    assert learned["content"] == "Lives at 12 Secret Lane"
+    assert learned["quotes"] == "I live at 12 Secret Lane"
+    assert learned["from_requests"] == [f"{corner.name(one)} (turn 1)" for one in ("a", "b", "c")]
+
+
 async def test_what_stays_is_counted_and_the_sentence_is_true(corner: Corner) -> None:
     await a_lane_and_its_window(corner)
     async with corner.connect() as caller:

@@ -10,9 +10,9 @@ __all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of_pla
 
 Kind = Literal["profile", "user_playbook"]
 
-HowKnown = Literal["recorded", "reconstructed"]
+HowKnown = Literal["recorded", "reconstructed", "not_known"]
 """How a learning's source is known: the learning lists the interaction, or, where it lists none, it names the request
-as the last one of its window."""
+as the last one of its window, or it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""A page of learnings, each with the requests and turns that it came from."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from reflexio_mcp.render.text import (
+    BUDGET,
+    NOTICE,
+    Facts,
+    Rendered,
+    clip,
+    counted,
+    dense,
+    fence,
+    indented,
+    joined,
+    shown_id,
+    visible,
+)
+from reflexio_mcp.traffic.learnings.find import FedLearning
+from reflexio_mcp.traffic.learnings.select import Selected
+from reflexio_mcp.traffic.learnings.turns import FoundTurns
+from reflexio_mcp.traffic.rules.secrets import redact
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["learnings_page"]
+
+NOT_LISTED: Final = "Agent playbooks and profiles past their time to live are not listed here."
+
+CONTENT_CHARS: Final = 1_000
+QUOTE_CHARS: Final = 300
+REQUESTS_NAMED: Final = 5
+
+
+def learnings_page(
+    selected: Selected,
+    page: Sequence[FedLearning],
+    turns: Mapping[str, FoundTurns],
+    *,
+    what: str,
+    total: int,
+    cursor_of: Mapping[str, str],
+    masked: bool,
+) -> Rendered:
+    """A page of learnings.
+
+    Args:
+        page: those that may be shown, in order; as many are as there is room for.
+        turns: where the turns they list are stored, by user.
+        what: the selection in words.
+        total: how many there are in all.
+        cursor_of: what a call passes to go on behind a learning, by `learning_id`; none for the very last one.
+        masked: leave content and quotations out.
+    """
+    shown: list[Facts] = []
+    lines: list[str] = []
+    room = BUDGET - 800
+    last = ""
+    for item in page:
+        facts = _one(item, turns.get(item.learning.user_id, FoundTurns(whole=False)), masked)
+        text = "\n".join(_lines(facts))
+        if shown and len(text) > room:
+            break
+        room -= len(text) + 1
+        shown.append(facts)
+        lines.append(text)
+        last = item.learning.learning_id
+    following = cursor_of.get(last, "")
+    learned = selected.learned
+    facts: Facts = {"notice": NOTICE, "returned": len(shown), "total": total, "learnings": shown}
+    facts |= dense(
+        {
+            "cursor": following,
+            "not_found": [shown_id(one) for one in selected.not_found[:REQUESTS_NAMED]],
+            "users_not_read": learned.users_left_out or None,
+            "unlinked": learned.unlinked or None,
+        }
+    )
+    asked = visible(" ".join(what.split()))[:300]
+    lead = f"{counted(total, 'learning')} of {asked}" if total else f"No learning of {asked}"
+    body = [f"{lead}, {len(shown):,} here:" if total else f"{lead}."]
+    text = [fence("\n".join([*body, *lines]))]
+    if selected.not_found:
+        text.append(fence(f"not found: {', '.join(facts['not_found'])}"))
+    status = selected.status
+    if status is not None and status.status != "done":
+        facts["learning_status"] = visible(status.status)
+        reason = f" ({visible(status.reason)})" if status.reason else ""
+        facts |= dense({"learning_reason": visible(status.reason or "")})
+        text.append(
+            f"Learning from this request: {facts['learning_status']}{reason}. More may be learned from it."
+        )
+    if learned.users_left_out:
+        text.append(f"The learnings of {counted(learned.users_left_out, 'more user')} were not read.")
+    if learned.unlinked:
+        text.append(f"{counted(learned.unlinked, 'more learning')} of these users name no source.")
+    text.append(NOT_LISTED)
+    if following:
+        text.append(f"More follow: call again with the same arguments and cursor={following}")
+    return Rendered("\n".join(text), facts)
+
+
+def _one(item: FedLearning, found: FoundTurns, masked: bool) -> Facts:
+    learning = item.learning
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for one in sorted(learning.interaction_ids):
+        if turn := found.turns.get(one):
+            places[turn.request_id].append(turn.place)
+    missing = len(learning.interaction_ids) - sum(map(len, places.values()))
+    content = "" if masked else clip(redact(learning.content), CONTENT_CHARS)
+    return dense(
+        {
+            "learning_id": shown_id(learning.learning_id),
+            "state": visible(learning.state),
+            "changed_at": iso(learning.changed_at) if learning.changed_at else "",
+            "user_id": shown_id(learning.user_id),
+            "content": content,
+            "content_chars": len(learning.content) if masked else None,
+            "trigger": "" if masked else clip(redact(learning.trigger), QUOTE_CHARS),
+            "quotes": "" if masked else clip(redact(learning.quote), QUOTE_CHARS),
+            "source": item.how,
+            "from_requests": [
+                f"{shown_id(name)} (turn {', '.join(map(str, sorted(numbers)))})"
+                for name, numbers in list(places.items())[:REQUESTS_NAMED]
+            ],
+            "requests": len(places) if len(places) > REQUESTS_NAMED else None,
+            "turns_deleted": missing if missing and found.whole else None,
+            "turns_not_looked_up": missing if missing and not found.whole else None,
+            "last_request": "" if learning.interaction_ids else shown_id(learning.last_request_id),
+        }
+    )
+
+
+_SOURCES: Final = {
+    "recorded": "source recorded",
+    "reconstructed": "source reconstructed from the last request of its window",
+    "not_known": "source not_known",
+}
+
+
+def _lines(facts: Facts) -> list[str]:
+    head = joined(
+        (
+            facts["learning_id"],
+            facts["state"],
+            facts.get("changed_at", ""),
+            f"user {facts['user_id']}" if "user_id" in facts else "",
+            f"{facts['content_chars']:,} characters" if "content_chars" in facts else "",
+        )
+    )
+    lines = [head]
+    if "content" in facts:
+        lines.append(indented(facts["content"]))
+    if "trigger" in facts:
+        lines.append(f"  when: {facts['trigger']}")
+    if "quotes" in facts:
+        lines.append(f"  quotes: “{facts['quotes']}”")
+    sources = list[str]()
+    if "from_requests" in facts:
+        more = f" … ({facts['requests']:,} requests)" if "requests" in facts else ""
+        sources.append(f"from {'; '.join(facts['from_requests'])}{more}")
+    if "turns_deleted" in facts:
+        sources.append(f"{counted(facts['turns_deleted'], 'turn')} of it no longer stored")
+    if "turns_not_looked_up" in facts:
+        sources.append(f"{counted(facts['turns_not_looked_up'], 'turn')} not looked up")
+    if "last_request" in facts:
+        sources.append(f"names request {facts['last_request']}")
+    lines.append("  " + joined((_SOURCES[facts["source"]], *sources)))
+    return lines

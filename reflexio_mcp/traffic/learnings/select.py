@@ -1,0 +1,177 @@
+"""Choosing learnings: of a user, fed by requests, by their ids or by their words."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["Selected", "Selection", "select_learnings"]
+
+MOST_USERS: Final = 50
+"""Users whose learnings one call reads; the API allows so many calls a minute."""
+
+SESSIONS_AT_ONCE: Final = 100
+
+NAMES_NOTHING: Final = "needs user_id, learning_ids, request_id, session_id or another filter of requests."
+
+_WORDS = re.compile(r'"([^"]+)"|(\S+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which learnings a call means. Empty parts select nothing out.
+
+    Args:
+        user_id: whose learnings.
+        learning_ids: as lists show them, `profile:…` or `user_playbook:…`; they need a user.
+        request_id: those that this request fed.
+        wanted: those that the requests of this filter fed. A filter that names a user alone means all of the
+            user's learnings, also those without a living source.
+        words: words of the learning itself.
+    """
+
+    user_id: str = ""
+    learning_ids: tuple[str, ...] = ()
+    request_id: str = ""
+    wanted: TrafficFilter = field(default_factory=TrafficFilter)
+    words: str = ""
+
+    @property
+    def by_requests(self) -> bool:
+        """Whether it goes by what fed the learnings."""
+        return bool(self.request_id) or self.wanted != TrafficFilter(user_id=self.wanted.user_id)
+
+    def describe(self) -> str:
+        """In words, for plans and lists."""
+        parts: list[str] = []
+        if self.learning_ids:
+            parts.append(f"{len(self.learning_ids):,} ids")
+        if self.request_id:
+            parts.append(f"request {self.request_id}")
+        if self.by_requests and not self.request_id:
+            parts.append(self.wanted.describe())
+        elif self.user_id:
+            parts.append(f"user {self.user_id}")
+        if self.words:
+            parts.append(f"with the words {self.words}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a selection found.
+
+    Args:
+        learned: the learnings.
+        sources: the requests it went by, by user; without any where it went by none.
+        not_found: ids that this user has no learning of.
+        status: where the learning of the one request stands that it went by.
+    """
+
+    learned: Learned
+    sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
+    not_found: tuple[str, ...] = ()
+    status: LearningStatus | None = None
+
+
+async def select_learnings(scope: Scope, selection: Selection) -> Selected:
+    """Find the learnings that a selection means, whatever their state.
+
+    Raises:
+        InvalidInput: it names nothing, or ids without a user.
+        NotStored: the request is not stored, or not visible to this caller.
+        ReflexioError: as the client raises it.
+    """
+    user_id = scope.user(selection.user_id)
+    if selection.learning_ids:
+        return await _by_ids(scope, user_id, selection)
+    if selection.request_id:
+        return await _by_request(scope, selection)
+    if selection.by_requests:
+        sources = await _sources_of(scope, selection.wanted)
+        learned = await find_learned(scope, sources, most_users=MOST_USERS)
+        return Selected(_with_words(learned, selection.words), sources)
+    if not user_id:
+        raise InvalidInput("The call", NAMES_NOTHING)
+    learned = _all(await learnings_of_user(scope, user_id))
+    return Selected(_with_words(learned, selection.words))
+
+
+async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
+    if not user_id:
+        raise InvalidInput("learning_ids", "needs user_id too: whose learnings they are.")
+    if selection.by_requests or selection.words:
+        raise InvalidInput("learning_ids", "cannot go with a filter; give one of them.")
+    wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
+    # The API would take anybody's ids, so only those that this user really has are ever used.
+    found = _all([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
+    return Selected(found, not_found=tuple(one for one in wanted if one not in found.fed))
+
+
+async def _by_request(scope: Scope, selection: Selection) -> Selected:
+    request_id = require_id("request_id", selection.request_id)
+    item = await find_request(scope, request_id)
+    if item is None:
+        raise NotStored(
+            f"No request {request_id[:80]!r} is stored here. What it taught may still be there: list the learnings of "
+            "its user."
+        )
+    sources = _sources({item.request.user_id: [item]})
+    learned = await find_learned(scope, sources)
+    status = await learning_of(scope, request_id)
+    return Selected(_with_words(learned, selection.words), sources, status=status)
+
+
+async def _sources_of(scope: Scope, wanted: TrafficFilter) -> dict[str, Sources]:
+    requests: defaultdict[str, set[str]] = defaultdict(set)
+    turns: defaultdict[str, set[int]] = defaultdict(set)
+    pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
+    async for one in pager.slices():
+        for item in await wanted.pick_in_thread(one.requests):
+            requests[item.request.user_id].add(item.request.request_id)
+            turns[item.request.user_id].update(turn.interaction_id for turn in item.interactions)
+    return {user: Sources(frozenset(ids), frozenset(turns[user])) for user, ids in requests.items()}
+
+
+def _sources(items: Mapping[str, Sequence[RequestWithInteractions]]) -> dict[str, Sources]:
+    return {
+        user: Sources(
+            frozenset(item.request.request_id for item in of_user),
+            frozenset(turn.interaction_id for item in of_user for turn in item.interactions),
+        )
+        for user, of_user in items.items()
+    }
+
+
+def _all(learnings: Sequence[Learning]) -> Learned:
+    """Learnings that were not chosen by what fed them: every turn they list is another one."""
+    return Learned(
+        {
+            one.learning_id: FedLearning(
+                one, "recorded" if one.interaction_ids else "not_known", one.interaction_ids
+            )
+            for one in learnings
+        }
+    )
+
+
+def _with_words(learned: Learned, words: str) -> Learned:
+    wanted = [(quoted or plain).casefold() for quoted, plain in _WORDS.findall(words)]
+    if not wanted:
+        return learned
+
+    def says(one: Learning) -> bool:
+        text = f"{one.content}\n{one.trigger}\n{one.quote}".casefold()
+        return all(word in text for word in wanted)
+
+    return replace(learned, fed={name: one for name, one in learned.fed.items() if says(one.learning)})
