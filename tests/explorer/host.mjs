@@ -22,7 +22,8 @@ const FLAGS = [
 ];
 
 const HOST_URL = "http://host.test/";
-const VIEW_URL = "http://view.test/";
+// Another origin of the same site: without a site in common the browser would keep storage from it.
+const VIEW_URL = "http://view.host.test/";
 
 // The frame has the policy that the specification sets where a page asks for no domain, beside the page's own.
 const POLICY = [
@@ -85,7 +86,7 @@ class Relay {
  * Returns what a test needs: `view` (the frame), `page`, `bridge`, `messages` to the model, `calls`, `problems`.
  */
 export async function explore(browser, client, {
-  input = {}, width = 1280, height = 720, theme = "light", context = {}, capabilities = {}, intercept, storage, media = {},
+  input = {}, width = 1280, height = 720, theme = "light", context = {}, capabilities = {}, intercept, storage, media = {}, result,
 } = {}) {
   const { tools } = await client.listTools();
   const tool = tools.find((one) => one.name === "explore_traffic");
@@ -122,10 +123,20 @@ export async function explore(browser, client, {
       },
     },
   );
+  let pending = 0;
   bridge.oncalltool = async (params) => {
     calls.push(params);
-    const answered = intercept && await intercept(params, () => client.callTool(params));
-    return answered ?? client.callTool(params);
+    pending += 1;
+    try {
+      const answered = intercept && await intercept(params, () => client.callTool(params));
+      return answered ?? await client.callTool(params);
+    } finally {
+      pending -= 1;
+    }
+  };
+  /** Wait until the page asks for nothing any more. */
+  const quiet = async () => {
+    for (let calm = 0; calm < 4; calm = pending ? 0 : calm + 1) await page.waitForTimeout(50);
   };
   bridge.onmessage = async ({ content }) => { messages.push(content[0].text); return {}; };
   bridge.onupdatemodelcontext = async () => ({});
@@ -137,20 +148,27 @@ export async function explore(browser, client, {
   await page.goto(HOST_URL);
   const ready = new Promise((resolve) => { bridge.oninitialized = resolve; });
   await bridge.connect(relay);
-  const began = performance.now();
   await page.evaluate((url) => { document.getElementById("view").src = url; }, VIEW_URL);
   await ready;
   await bridge.sendToolInput({ arguments: input });
-  const result = await client.callTool({ name: "explore_traffic", arguments: input });
-  await bridge.sendToolResult(result);
+  const told = result ?? await client.callTool({ name: "explore_traffic", arguments: input });
+  await bridge.sendToolResult(told);
   const view = page.frame({ url: VIEW_URL });
-  return { page, view, bridge, relay, calls, messages, files, sizes, problems, result, resource, tool, began, context: made };
+  return { page, view, bridge, relay, calls, messages, files, sizes, problems, result: told, resource, tool, quiet, context: made };
 }
 
 /** Wait until the page has read everything. */
 export async function settled(view) {
   await view.waitForFunction(() => {
     const text = document.getElementById("summary").textContent;
-    return text && !/^Reading|reading on|Looking/.test(text);
+    return (text || document.querySelector(".empty strong")) && !/^Reading|reading on|Looking/.test(text);
   });
+}
+
+/** What axe finds, of any grade. */
+export async function axe(view) {
+  const source = require_("node:fs").readFileSync(`${modules}/axe-core/axe.min.js`, "utf8");
+  await view.evaluate(source);
+  const { violations } = await view.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.map((one) => `${one.impact} ${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary ?? ""}`).slice(0, 3).join(" | ")}`);
 }

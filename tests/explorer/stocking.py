@@ -4,7 +4,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,10 +160,66 @@ def many(count: int, now: int | None = None) -> list[Request]:
     ]
 
 
+HOSTILE = (
+    "<img src=x onerror=hacked1=1>",
+    "<script>hacked2=1</script>",
+    "</script><script>hacked3=1</script>",
+    '"><svg onload=hacked4=1>',
+    "<style>body{background:red!important}</style>",
+    "</style><style>body{background:red!important}</style>",
+    "javascript:hacked5=1",
+    "<a href=javascript:hacked6=1>click</a>",
+    "<iframe srcdoc='<script>parent.hacked7=1</script>'></iframe>",
+    "{{script}} {{style}} {{policy}} ${hacked8=1} <%= hacked9=1 %>",
+    "https://evil.example/?steal",
+    "url(https://evil.example/x) @import 'https://evil.example/x.css';",
+    "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
+    "<base href=https://evil.example/><form action=https://evil.example/><button>",
+    "safe\u202egnp.exe \u2066hidden\u2069 \u200bzero \u00adsoft",
+    "\u0000\u0007\u001b[31m control",
+    "العربية نص عربي ועברית 👩‍👩‍👧‍👦 e\u0301 \U0001d573",
+    "__proto__",
+    "constructor",
+    "A" * 3_000,
+)
+
+
+def hostile(now: int | None = None) -> list[Request]:
+    """Stored text that tries to be more than text, wherever text can stand."""
+    now = int(time.time()) if now is None else now
+    return [
+        Request(
+            f"r{index} {text[:200]}",
+            f"s{index % 7} {text[:200]}",
+            text[:200],
+            now - 60 * (len(HOSTILE) - index),
+            ((text[:200], text), ("Assistant", text)),
+            "web_app",
+            text[:200],
+            beside={"tool_name": text[:100], "status": text[:100]},
+        )
+        for index, text in enumerate(HOSTILE)
+    ]
+
+
+def long_turn() -> list[Request]:
+    """One turn of a million characters."""
+    text = "\n".join(f"line {number}: nothing of note happened here" for number in range(25_000))[:1_000_000]
+    return [Request("long", "long", "ann", int(time.time()) - 60, (("User", text),))]
+
+
+KINDS: dict[str, Callable[[], list[Request]]] = {
+    "empty": list[Request],
+    "team": team,
+    "hostile": hostile,
+    "long": long_turn,
+}
+
+
 def main() -> None:
-    """Make a store: `python -m tests.explorer.stocking FILE team|COUNT`."""
+    """Make a store: `python -m tests.explorer.stocking FILE KIND|COUNT`."""
     path, kind = Path(sys.argv[1]), sys.argv[2]
-    write(path, team() if kind == "team" else many(int(kind)))
+    write(path, KINDS[kind]() if kind in KINDS else many(int(kind)))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ async def test_without_the_tool_there_is_no_page(tmp_path: Path) -> None:
     async with open_session("2025-11-25", env=env) as session:
         assert "extensions" not in session.opening["capabilities"]
         assert [tool["name"] for tool in await session.list_tools()] == ["list_sessions"]
-        assert len((await session.request("resources/list"))["resources"]) == 2
+        resources = (await session.request("resources/list"))["resources"]
+        assert not [one for one in resources if one["uri"].startswith("ui:")]
 
 
 async def test_the_page_comes_with_its_data_where_tools_are_chosen(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ export class Index {
     /** The filter the server applied to all of it. @type {Filter} */
     this.base = { ...NO_FILTER };
     this.complete = false;
+    /** Requests whose first words hold a secret. @type {Set<string>} */
+    this.secret = new Set();
     /** Requests that match the words, or `null` where no words are looked for. @type {Set<string> | null} */
     this.found = null;
   }
@@ -38,6 +40,7 @@ export class Index {
   add(rows) {
     for (const row of rows) {
       const known = this.rows.get(row.id);
+      if (row.covered) this.secret.add(row.id);
       if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
       else row.findings = known.findings;
       this.rows.set(row.id, row);

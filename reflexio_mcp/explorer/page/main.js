@@ -27,6 +27,10 @@ const CHOICES = 200;
 /** Ids in one question about requests by id. */
 const IDS_AT_ONCE = 500;
 const INLINE_HEIGHT = 680;
+/** Findings arrive a page at a time, and are drawn no more often than this. */
+const REDRAW_MS = 1_000;
+/** How long after the last change the place is stored. */
+const KEEP_MS = 300;
 
 /** @type {[string, number | null][]} */
 const PERIODS = [["24 hours", DAY_MS], ["7 days", 7 * DAY_MS], ["30 days", 30 * DAY_MS], ["All", null]];
@@ -61,6 +65,9 @@ class Page {
     /** @type {string[]} */
     this.sources = [];
     this.checkpointKey = "";
+    /** Whether the person has done anything yet. */
+    this.touched = false;
+    this.keeping = 0;
     this.matched = this.index.match(this.filter, this.sort);
     this.sheet = new Sheet(/** @type {HTMLDialogElement} */ (byId("sheet")));
     this.table = new Table(byId("grid"), byId("body"), {
@@ -82,6 +89,7 @@ class Page {
     });
     this.listen();
     this.render();
+    performance.mark("explorer-ready");
   }
 
   async open() {
@@ -94,9 +102,15 @@ class Page {
     this.host.oninput = (one) => given(one);
     this.host.onresult = (result) => {
       const id = result._meta?.viewUUID;
-      if (typeof id === "string") this.checkpointKey = `reflexio-mcp ${id}`;
+      if (typeof id !== "string") return;
+      this.checkpointKey = `reflexio-mcp ${id}`;
+      if (this.server && !this.touched) {
+        this.recall();
+        this.render();
+      }
     };
-    this.host.onteardown = () => this.checkpoint();
+    this.host.onteardown = () => this.keep();
+    window.addEventListener("pagehide", () => this.keep());
     try {
       await this.host.connect();
     } catch (error) {
@@ -107,6 +121,7 @@ class Page {
     }
     // A host that shows an old conversation may have forgotten the arguments.
     const arguments_ = await Promise.race([input, new Promise((resolve) => setTimeout(() => resolve({}), 1_000))]);
+    performance.mark("explorer-asks");
     await this.read(/** @type {Record<string, any>} */ (arguments_));
   }
 
@@ -149,6 +164,7 @@ class Page {
         const asked = this.cursor ? { cursor: this.cursor, uncovered: this.uncovered } : given;
         const answer = await this.ask("rows", { ...asked, limit });
         if (turn !== this.reading) return;
+        if (started) performance.mark("explorer-data");
         if (answer.state) this.begin(answer.state);
         this.index.add(rowsOf(answer));
         this.cursor = answer.cursor ?? "";
@@ -157,6 +173,7 @@ class Page {
         this.index.complete = !this.cursor;
         if (this.index.rows.size >= this.budget) break;
         this.render();
+        performance.mark("explorer-usable");
       }
       this.loading = "";
       this.render();
@@ -195,6 +212,7 @@ class Page {
   async lookForFindings(turn) {
     let cursor = "";
     let seen = 0;
+    let drawn = performance.now();
     do {
       const answer = await this.ask("findings", { ...(cursor ? { cursor } : this.baseAsked()), limit: PAGE });
       if (turn !== this.reading) return;
@@ -206,6 +224,8 @@ class Page {
       }
       seen += answer.looked_at ?? 0;
       cursor = answer.cursor ?? "";
+      if (cursor && performance.now() - drawn < REDRAW_MS) continue;
+      drawn = performance.now();
       this.render();
     } while (cursor && seen < this.budget);
   }
@@ -407,6 +427,10 @@ class Page {
       this.render();
       void this.readPages(this.reading, {}, false);
     });
+    this.sheet.dialog.addEventListener("close", () => {
+      // What had the focus may be gone, as the bar of action is after a deletion.
+      if (!document.activeElement || document.activeElement === document.body) this.table.focus();
+    });
     byId("cover").addEventListener("click", () => void this.uncover());
     byId("fullscreen").addEventListener("click", () => {
       const inline = this.host.context.displayMode !== "fullscreen";
@@ -420,7 +444,7 @@ class Page {
     this.details.clear();
     this.table.redraw();
     try {
-      await this.refresh([...this.index.rows.values()].filter((row) => row.covered).map((row) => row.id));
+      await this.refresh([...this.index.secret].filter((id) => this.index.rows.has(id)));
     } catch (error) {
       this.problem = messageOf(error);
     }
@@ -455,7 +479,6 @@ class Page {
       keeper: this.server?.keeper ?? "this computer",
       say: (text) => this.say(text),
     });
-    byId("words").focus();
   }
 
   /** @param {string} copy @param {Row[]} rows */
@@ -614,9 +637,10 @@ class Page {
     const empty = byId("empty");
     const none = this.matched.rows.length === 0;
     empty.hidden = !none;
-    byId("grid").querySelector(".head")?.toggleAttribute("hidden", none && !this.loading);
+    byId("grid").hidden = none;
+    empty.classList.toggle("waiting", this.loading !== "");
     if (!none) return;
-    if (this.loading) fill(empty);
+    if (this.loading) fill(empty, ...Array.from({ length: 12 }, () => el("div", { class: "ghost" })));
     else if (this.problem)
       fill(empty, el("strong", {}, "Nothing could be read."), el("span", {}, this.problem),
         el("button", { class: "plain", type: "button", onclick: () => void this.read(this.server ? this.baseAsked() : {}) }, "Try again"));
@@ -689,6 +713,13 @@ class Page {
   // ----- Where it was -----
 
   checkpoint() {
+    this.touched = true;
+    // Not at every step of scrolling: storing takes its time.
+    clearTimeout(this.keeping);
+    this.keeping = setTimeout(() => this.keep(), KEEP_MS);
+  }
+
+  keep() {
     if (!this.checkpointKey || !this.server) return;
     const { filter, period, sort } = this;
     const place = {

@@ -25,7 +25,8 @@ export class Sheet {
     /** Grows with each opening, so that an answer to an earlier one is not shown in a later one. */
     this.turn = 0;
     dialog.addEventListener("close", () => {
-      this.turn += 1;
+      // It may be open again by now.
+      if (!dialog.open) this.turn += 1;
     });
   }
 

@@ -363,6 +363,11 @@ export class Table {
     if (had) one.focus({ preventScroll: true });
   }
 
+  /** Take the focus. */
+  focus() {
+    this.goTo(Math.max(0, this.lines.findIndex((line) => line.key === this.current)));
+  }
+
   /** @param {HTMLElement} line @param {boolean} focus */
   focusLine(line, focus) {
     const key = line.dataset.key ?? "";
