@@ -24,6 +24,7 @@ __all__ = [
     "DECLINED",
     "UNANSWERED",
     "Question",
+    "Status",
     "Verdict",
     "answered",
     "number_to_type",

@@ -18,7 +18,7 @@ from reflexio_mcp.render.question import question_text
 from reflexio_mcp.toolkit.context import Call, app_of, from_page, hides, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
-from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_learned
+from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_first_words, with_learned
 from reflexio_mcp.traffic.deletion.run import check_cap
 from reflexio_mcp.traffic.scope import Scope
 
@@ -67,9 +67,10 @@ async def prepare(
     read_at = time.monotonic()
     async with reporter.steady("looking up"):
         plan = await look_up(scope, reporter)
-        plan = replace(plan, include_learnings=include_learnings, erase=erase)
+        days = 0 if erase else state.copies.days
+        plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
-        plan = await with_learned(scope, plan)
+        plan = await with_learned(scope, await with_first_words(plan))
     check_cap(state.cap, scope.caller, len(plan.goes))
     # A set that was found without reading its words is shown without them.
     masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.is_blind)
@@ -84,8 +85,7 @@ async def ask(call: Call, prepared: Prepared) -> Verdict | Elicit[Reply]:
     first = prepared.first
     if isinstance(first, Verdict):
         return first
-    days = app_of(call).settings.recovery_days
-    message = question_text(prepared.plan, number=first.number, kept_days=days, masked=prepared.masked)
+    message = question_text(prepared.plan, number=first.number, masked=prepared.masked)
     if asks_in_the_result(call):
         return Elicit(message, form_of(first))
     async with prepared.reporter.steady("waiting for the person's answer"):

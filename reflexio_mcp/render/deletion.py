@@ -1,6 +1,8 @@
 """Plans and receipts."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Final
 
 from reflexio_mcp.render.learnings import (
@@ -37,6 +39,12 @@ NAMED: Final = 10
 LISTED: Final = 60
 """Ids an answer names for each outcome; the rest is counted."""
 
+FINAL: Final = "This is final: there is no recovery copy of it."
+CHECKED: Final = "by reading again"
+
+FIRST_IDS: Final = 5
+"""Ids that a receipt names of what went as planned; the exceptions matter more."""
+
 IDS_CHARS: Final = 2_600
 """Characters that the ids of one outcome may take."""
 
@@ -46,10 +54,10 @@ def _top(counts: list[tuple[str, int]]) -> Facts:
     return named | ({"(others)": sum(count for _, count in counts[NAMED:])} if len(counts) > NAMED else {})
 
 
-def named_ids(ids: Sequence[str], room: int = IDS_CHARS) -> list[str]:
-    """The first ids of a set, as many as fit into `room` characters; one at least."""
+def named_ids(ids: Sequence[str], room: int = IDS_CHARS, most: int = LISTED) -> list[str]:
+    """The first `most` ids of a set, as many as fit into `room` characters; one at least."""
     named: list[str] = []
-    for one in ids[:LISTED]:
+    for one in ids[:most]:
         shown = shown_id(one)
         room -= len(shown) + 2
         if named and room < 0:
@@ -66,6 +74,13 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
             "first_words": "" if masked else visible(item.first_words),
         }
     )
+
+
+def finality(plan: Plan) -> str:
+    """Whether a deletion can be undone, and for how long."""
+    if not plan.recovery_days:
+        return "This cannot be undone."
+    return f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
 
 
 def _missing(plan: Plan) -> Facts:
@@ -94,6 +109,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "include_learnings": plan.include_learnings,
             "erase": plan.erase,
             "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
+            "all": _all_of(plan),
             **_missing(plan),
         }
     )
@@ -115,11 +131,29 @@ def plan_lines(facts: Facts) -> list[str]:
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
         lines.append("  " + joined((example["request_id"], example["created_at"], words)))
+    if (shown := len(facts.get("examples", ()))) < facts["requests"]:
+        them = f"; all: {facts['all']}" if "all" in facts else ""
+        lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
     return lines + learned_lines(facts["learned"])
 
 
+def _all_of(plan: Plan) -> str:
+    """The call that lists the whole set, where the examples do not show it and a filter selects it."""
+    if plan.wanted is None or plan.kept or len(plan.goes) <= WORDS_SHOWN:
+        return ""
+    arguments: dict[str, str] = {}
+    for one in fields(plan.wanted):
+        value = getattr(plan.wanted, one.name)
+        if isinstance(value, int):  # a time
+            arguments[f"{one.name}_time"] = iso(value)
+        elif value and isinstance(value, str) and not (one.name == "user_id" and plan.user_is_fixed):
+            arguments[one.name] = value
+    return f"list_requests {json.dumps(arguments, ensure_ascii=False)}"
+
+
 def _named(name: str, ids: list[str], count: int) -> str:
-    return f"{name} ({count:,}): {', '.join(ids)}{' …' if count > len(ids) else ''}"
+    first = f", first {len(ids):,}" if count > len(ids) else ""
+    return f"{name} ({count:,}{first}): {', '.join(ids)}"
 
 
 def survivors(plan: Plan) -> str:
@@ -162,8 +196,8 @@ def planned(
     if body:
         text.append(fence("\n".join(body)))
     if plan.goes:
-        structured["survives"] = survivors(plan)
-        text.append(structured["survives"])
+        structured |= {"survives": survivors(plan), "undo": finality(plan)}
+        text += [structured["survives"], structured["undo"]]
     if code:
         structured["confirm"] = code
     structured["next"] = following
@@ -206,8 +240,15 @@ def receipt_facts(done: Receipt) -> Facts:
         "status": "complete" if done.complete else "incomplete",
         "deleted": done.count("deleted"),
         "counts": counts,
-        "outcomes": {outcome: named_ids(done.ids(outcome), room) for outcome in counts},
+        "outcomes": {
+            outcome: named_ids(
+                done.ids(outcome), room, FIRST_IDS if outcome in ("deleted", "erased_from_copies") else LISTED
+            )
+            for outcome in counts
+        },
     }
+    if done.plan.requests and not done.count("unknown"):
+        facts["checked"] = CHECKED
     facts |= dense(
         {
             "deleted_by_others": done.by_others or None,
@@ -258,6 +299,9 @@ def receipt(done: Receipt) -> Rendered:
         text.append(
             f"Until {facts['copy_kept_until']} it can be put back: restore_requests with copy_id={done.copy_id}"
         )
+    elif done.count("deleted", "erased_from_copies"):
+        structured["undo"] = FINAL
+        text.append(FINAL)
     if done.forgotten:
         copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
         text.append(f"Taken out of {copies}.")
@@ -282,7 +326,7 @@ def _head(done: Receipt) -> str:
     elif unknown:
         head += f"; of {unknown:,} it is not known, because reading again failed."
     else:
-        head += ", checked by reading again."
+        head += f", checked {CHECKED}."
     if erased:
         head += f" {erased:,} that only recovery copies held are erased from them."
     return head

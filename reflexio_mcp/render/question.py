@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from reflexio_mcp.render.deletion import finality
 from reflexio_mcp.render.learnings import what_goes, what_stays
 from reflexio_mcp.render.text import counted, visible
 from reflexio_mcp.traffic.deletion.plan import Plan
@@ -28,7 +29,7 @@ def _names(counts: list[tuple[str, int]]) -> str:
     return ", ".join(named)
 
 
-def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: bool = False) -> str:
+def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> str:
     """Write the question from the plan alone, so that the same set always asks the same.
 
     Some clients show only its first three lines: they say how much, whether it is final, and whose.
@@ -36,20 +37,14 @@ def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: boo
     Args:
         plan: what would go.
         number: what has to be typed, or `None` for a yes.
-        kept_days: how many days a recovery copy is kept; 0 for none.
         masked: leave stored words out.
     """
     users = plan.count_by("user_id")
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
     all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
-    final = (
-        f"A recovery copy is kept on this machine for {counted(kept_days, 'day')}."
-        if kept_days and not plan.erase
-        else "This cannot be undone."
-    )
     span = iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
-    lines = [f"Delete {all_of_it}{size} {whose}? {final}"]
+    lines = [f"Delete {all_of_it}{size} {whose}? {finality(plan)}"]
     if number is not None:
         lines.append(f"To delete, type the number of requests: {number}")
     lines.append(f"From {span}. Sessions: {_names(plan.count_by('session_id'))}")
@@ -59,7 +54,9 @@ def question_text(plan: Plan, *, number: int | None, kept_days: int, masked: boo
         lines.append(f"Only in recovery copies: {len(plan.kept):,}; they go from there.")
     words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
     if words and not masked:
-        lines.append(f"They begin (stored text): {', '.join(words[:WORDS_SHOWN])}")
+        shown = words[:WORDS_SHOWN]
+        of_them = f", {len(shown)} of {len(plan.goes):,}" if len(shown) < len(plan.goes) else ""
+        lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
     told = what_goes if plan.include_learnings else what_stays
     lines.append(told(plan.learned, short=True))
     lines.append(f"Set {plan.fingerprint}")

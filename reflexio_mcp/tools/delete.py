@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, get_args
 
 import anyio
 from mcp.server.elicitation import ElicitationResult
@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.consent.elicitation import Reply, asks_in_the_result
-from reflexio_mcp.consent.policy import Verdict
+from reflexio_mcp.consent.policy import Status, Verdict
 from reflexio_mcp.consent.prepare import Prepared, ask, prepare, verdict_of
 from reflexio_mcp.render.deletion import planned, receipt
 from reflexio_mcp.render.text import visible
@@ -44,7 +44,10 @@ from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
 
-RequestIds = Annotated[list[str] | SkipJsonSchema[None], Field(description="up to 10,000; or use the filter")]
+RequestIds = Annotated[
+    list[str] | SkipJsonSchema[None],
+    Field(description="up to 10,000 (with user_id: only that user's); or use the filter"),
+]
 Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
 
 NAMES_NOTHING = (
@@ -132,14 +135,15 @@ async def prepare_set(
     # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
     chosen = ("" if fixed else user_id, session_id, source, agent_version, start_time, end_time)
     named = any(text.strip() for text in chosen)
-    if request_ids is not None and (named or contains.strip() or finding or everything):
-        raise InvalidInput("request_ids", "cannot go with a filter; give one of them. Nothing was deleted.")
-    if request_ids is None and not named and not everything:
+    if request_ids is not None:
+        if any(text.strip() for text in (*chosen[1:], contains, finding)) or everything:
+            raise InvalidInput("request_ids", "goes with user_id and no other filter. Nothing was deleted.")
+    elif not named and not everything:
         raise InvalidInput("delete_requests" if fixed else "The filter", NAMES_NOTHING)
 
     async def look_up(scope: Scope, progress: Progress) -> Plan:
         if request_ids is not None:
-            return await plan_ids(scope, request_ids, progress=progress)
+            return await plan_ids(scope, request_ids, user_id=user_id, progress=progress)
         wanted = make_filter(
             scope,
             user_id=user_id,
@@ -253,7 +257,7 @@ def _client_of(call: Call) -> str:
 _OUTCOME = obj(
     "notice status deleted",
     notice=STRING,
-    status=STRING,
+    status={"enum": [*get_args(Status), "scheduled", "complete", "incomplete"]},
     deleted=INTEGER,
     plan=OBJECT,
     confirm=STRING,
@@ -266,7 +270,10 @@ _OUTCOME = obj(
     copy_id=STRING,
     problems=STRINGS,
     failure=STRING,
+    checked=STRING,
+    may_still_go=INTEGER,
     survives=STRING,
+    undo=STRING,
     next=STRING,
 )
 

@@ -54,7 +54,7 @@ def _policy(settings: Settings) -> Facts:
             "deletions_per_hour": settings.delete_cap or "no cap",
             "masked": settings.mask,
             "audit_log": bool(settings.audit_log),
-            "recovery_days": settings.recovery_days or None,
+            "recovery_days": settings.recovery_days or "none: deletions are final",
         }
     )
 

@@ -21,6 +21,7 @@ __all__ = [
     "content_chars",
     "content_digest",
     "first_words",
+    "opening",
     "texts_of",
 ]
 
@@ -78,6 +79,15 @@ class Fingerprints:
         if not self._key:
             self._key = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self._secret()).digest()
         return hmac.new(self._key, digest, hashlib.sha256).hexdigest()[:10]
+
+
+def opening(item: RequestWithInteractions, chars: int) -> str:
+    """The first text of a request that says something, at most `chars` characters of it, as it is stored."""
+    for turn in item.interactions:
+        for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
+            if text[: chars * 8].strip():
+                return text[:chars]
+    return ""
 
 
 def first_words(item: RequestWithInteractions, chars: int = 80) -> str:

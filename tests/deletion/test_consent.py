@@ -280,6 +280,6 @@ async def test_what_a_secret_was_found_in_is_shown_to_nobody(world: World, era: 
     await world.put("r1", text="my password is hunter2-9xQ7vLw3Zt, do not tell")
     person = Person(lambda _: "decline")
     async with world.connect(era, person) as caller:
-        result = await caller.result("delete_requests", user_id="ada", contains="rule:probable-secret")
+        result = await caller.result("delete_requests", user_id="ada", finding="probable-secret")
     assert "1 request" in person.seen[0]
     assert "hunter2" not in person.seen[0] + text_of(result) + str(result.structured_content)

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
+import anyio.to_thread
+
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
-from reflexio_mcp.traffic.content import first_words
+from reflexio_mcp.traffic.content import opening
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
@@ -20,6 +22,7 @@ from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import SESSIONS_AT_ONCE, Progress, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.rules.secrets import redact
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "plan_session",
     "planned_request",
     "read_matching",
+    "with_first_words",
     "with_learned",
 ]
 
@@ -41,12 +45,22 @@ USERS_COUNTED: Final = 50
 """Users whose learnings a plan counts when they are not to be removed."""
 
 WORDS_SHOWN: Final = 5
-"""Requests whose first words a plan can show."""
+"""Requests whose first words a plan shows."""
+
+WORDS_CHARS: Final = 80
+OPENING_CHARS: Final = 1_000
+"""Characters in which secrets are looked for before the first words are shown: a part of one cannot be recognized."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request that would go. `created_at` is epoch seconds."""
+    """One request that would go.
+
+    Args:
+        created_at: epoch seconds.
+        opening: how its text begins, as it is stored; empty where it is not to be shown.
+        first_words: the same in a few words, secrets redacted; set by `with_first_words`.
+    """
 
     request_id: str
     user_id: str
@@ -55,7 +69,8 @@ class PlannedRequest:
     agent_version: str
     created_at: int
     interaction_ids: tuple[int, ...]
-    first_words: str
+    opening: str = ""
+    first_words: str = ""
 
     @property
     def interactions(self) -> int:
@@ -93,10 +108,12 @@ class Plan:
         kept: requests that are stored no more and that only recovery copies hold, from which they go.
         not_found: ids that were asked for and that this caller cannot see.
         wanted: the filter that selects the set, when it was not given by ids.
+        user_is_fixed: the scope is confined to one user, so no call names it.
         everything: the caller asked for all there is.
         include_learnings: what was learned from the set goes too.
         erase: no recovery copy is kept.
         learned: what was learned from the set; `None` when that could not be read.
+        recovery_days: how many days a recovery copy is kept; 0 means that the deletion is final.
         copies: recovery copies that hold the ids of `not_found`, where nothing of the set is stored.
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
     """
@@ -106,10 +123,12 @@ class Plan:
     kept: tuple[PlannedRequest, ...] = ()
     not_found: tuple[str, ...] = ()
     wanted: TrafficFilter | None = None
+    user_is_fixed: bool = False
     everything: bool = False
     include_learnings: bool = False
     erase: bool = False
     learned: Learned | None = None
+    recovery_days: int = 0
     copies: tuple[RecoveryCopy, ...] = ()
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
     ids: tuple[str, ...] = field(init=False)
@@ -218,7 +237,11 @@ class Plan:
 
 
 def planned_request(item: RequestWithInteractions, *, words: bool = True) -> PlannedRequest:
-    """What a plan keeps of a request; without its first words where they are not `words` to show."""
+    """Return what a plan keeps of a request.
+
+    Args:
+        words: whether its first words may be shown.
+    """
     request = item.request
     return PlannedRequest(
         request_id=request.request_id,
@@ -228,7 +251,7 @@ def planned_request(item: RequestWithInteractions, *, words: bool = True) -> Pla
         agent_version=request.agent_version,
         created_at=request.created_at,
         interaction_ids=_interaction_ids(item),
-        first_words=first_words(item) if words else "",
+        opening=opening(item, OPENING_CHARS) if words else "",
     )
 
 
@@ -237,50 +260,94 @@ def _plan(
     found: Sequence[PlannedRequest],
     not_found: Sequence[str] = (),
     wanted: TrafficFilter | None = None,
+    user_is_fixed: bool = False,
 ) -> Plan:
     ordered = sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True)
-    return Plan(what, tuple(ordered), not_found=tuple(not_found), wanted=wanted)
+    return Plan(
+        what,
+        tuple(ordered),
+        not_found=tuple(not_found),
+        wanted=wanted,
+        user_is_fixed=user_is_fixed,
+    )
 
 
 async def plan_ids(
-    scope: Scope, request_ids: Sequence[str], *, what: str = "", progress: Progress | None = None
+    scope: Scope,
+    request_ids: Sequence[str],
+    *,
+    user_id: str = "",
+    what: str = "",
+    progress: Progress | None = None,
 ) -> Plan:
     """Look up a set of ids.
 
+    Args:
+        user_id: only requests of this user; others count as not found. Empty for every user.
+        what: the set in words.
+
     Raises:
-        InvalidInput: none, blank ones, or more than 10,000.
+        InvalidInput: none, blank ones, or more than 10,000; or a user outside the scope.
     """
+    user_id = scope.user(user_id)
     ids = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids))
     if not 1 <= len(ids) <= MAX_DELETE_IDS:
         raise InvalidInput("request_ids", f"takes 1 to {MAX_DELETE_IDS:,} ids; nothing was deleted.")
     found: dict[str, PlannedRequest] = {}
 
     async def take(items: list[RequestWithInteractions]) -> None:
-        found.update((item.request.request_id, planned_request(item)) for item in items)
+        of_user = [item for item in items if not user_id or item.request.user_id == user_id]
+        found.update((item.request.request_id, planned_request(item)) for item in of_user)
 
     await read_set(scope, ids, take, progress=progress)
     missing = [one for one in ids if one not in found]
-    return _plan(what or f"{len(ids):,} request ids", list(found.values()), missing)
+    whose = f" of user {user_id}" if user_id and not scope.user_id else ""
+    return _plan(what or f"{len(ids):,} request ids{whose}", list(found.values()), missing)
 
 
 async def plan_session(
     scope: Scope, session_id: str, user_id: str = "", *, progress: Progress | None = None
 ) -> Plan:
-    """Look up a session: everybody's requests in it, or one user's."""
+    """Look up a session: the requests of every user in it, or of one user."""
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
     found = await read_matching(scope, wanted, progress=progress)
-    return _plan(f"session {session_id}", found, wanted=wanted)
+    return _plan(f"session {session_id}", found, wanted=wanted, user_is_fixed=bool(scope.user_id))
 
 
 async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
     """Look up everything a filter selects."""
     found = await read_matching(scope, wanted, progress=progress)
-    return _plan(f"every request with {wanted.describe()}", found, wanted=wanted)
+    what = f"every request with {wanted.describe()}"
+    return _plan(what, found, wanted=wanted, user_is_fixed=bool(scope.user_id))
+
+
+async def with_first_words(plan: Plan) -> Plan:
+    """Add the first words of the requests that a plan shows, secrets redacted.
+
+    Looking for secrets takes time, so this runs in a worker thread.
+    """
+
+    def shown(items: Sequence[PlannedRequest], number: int) -> tuple[PlannedRequest, ...]:
+        return tuple(
+            replace(item, opening="", first_words=_in_brief(item.opening) if index < number else "")
+            for index, item in enumerate(items)
+        )
+
+    def add() -> Plan:
+        left = max(0, WORDS_SHOWN - len(plan.requests))
+        return replace(plan, requests=shown(plan.requests, WORDS_SHOWN), kept=shown(plan.kept, left))
+
+    return await anyio.to_thread.run_sync(add)
+
+
+def _in_brief(text: str) -> str:
+    words = " ".join(redact(text).split())
+    return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"
 
 
 async def with_learned(scope: Scope, plan: Plan) -> Plan:
-    """The plan with what was learned from its requests.
+    """Add what was learned from the requests of a plan.
 
     Raises:
         ReflexioError: it could not be read, and is to be removed too.
@@ -300,7 +367,7 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
 async def read_matching(
     scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None
 ) -> list[PlannedRequest]:
-    """Everything a filter selects, contents dropped as they are read."""
+    """Read everything that a filter selects; contents are dropped as they are read."""
     found: list[PlannedRequest] = []
     sessions = 0
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)

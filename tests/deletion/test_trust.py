@@ -1,0 +1,86 @@
+"""What a plan, a form and a receipt say so that nobody has to doubt: secrets, finality, completeness."""
+
+from typing import Any
+
+import pytest
+
+from tests.deletion.support import Person, World, text_of
+
+pytestmark = pytest.mark.anyio
+
+AWS = "AKIAQ7XKDPLM3ZTW5R2N"  # gitleaks:allow
+
+
+async def test_the_secret_that_shall_go_is_not_repeated_in_the_plan_or_the_form(
+    world: World, era: str
+) -> None:
+    await world.put("r1", text=f"here it is: {AWS}")
+    await world.put("r2", text=f"{'long before ' * 6} {AWS}")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        result = await caller.result("delete_session", session_id="s")
+    said = person.seen[0] + text_of(result) + str(result.structured_content)
+    assert "here it is: [redacted: " in person.seen[0]
+    assert "here it is: [redacted: " in text_of(result)
+    assert AWS[:6] not in said
+
+
+@pytest.mark.parametrize("days", ["0", "7"])
+async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, era: str, days: str) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    async with world.connect(era, RECOVERY_DAYS=days) as caller:
+        plan = await caller.call("delete_request", request_id="r1")
+        done = await caller.call("delete_request", request_id="r1", confirm=plan["confirm"])
+        options = {"erase": True} if days != "0" else {}
+        erased = await caller.confirmed("delete_request", request_id="r2", **options)
+        status = await caller.call("get_status")
+    if days == "0":
+        assert plan["undo"] == "This cannot be undone."
+        assert "final" in done["undo"]
+        assert "final" in str(status["policy"]["recovery_days"])
+    else:
+        assert plan["undo"] == "A recovery copy is kept on this machine for 7 days."
+        assert done["copy_kept_until"]
+        assert status["policy"]["recovery_days"] == 7
+    assert "final" in erased["undo"]
+    assert done["checked"] == "by reading again"
+
+
+async def test_what_is_not_shown_is_counted_and_can_be_listed(world: World, era: str) -> None:
+    for number in range(30):
+        await world.put(f"r{number}")
+    async with world.connect(era) as caller:
+        result = await caller.result("delete_session", session_id="s", user_id="ada")
+        plan = result.structured_content
+        assert plan
+        assert len(plan["plan"]["examples"]) == 5
+        assert "first 5 of 30" in text_of(result)
+        tool, _, arguments = plan["plan"]["all"].partition(" ")
+        assert tool == "list_requests"
+        assert arguments == '{"user_id": "ada", "session_id": "s"}'
+        done = await caller.result("delete_session", session_id="s", user_id="ada", confirm=plan["confirm"])
+    assert "deleted (30, first 5): r29, r28, r27, r26, r25" in text_of(done)
+    assert done.structured_content
+    assert done.structured_content["counts"] == {"deleted": 30}
+    assert done.structured_content["outcomes"] == {"deleted": ["r29", "r28", "r27", "r26", "r25"]}
+
+
+async def test_a_fixed_user_is_in_no_call_to_list_the_set(world: World, era: str) -> None:
+    for number in range(6):
+        await world.put(f"r{number}")
+    async with world.connect(era, REFLEXIO_USER_ID="ada") as caller:
+        plan = await caller.call("delete_session", session_id="s")
+    assert plan["plan"]["all"] == 'list_requests {"session_id": "s"}'
+
+
+async def test_ids_can_be_given_with_the_user_they_must_belong_to(world: World, era: str) -> None:
+    await world.put("r1", user="ada")
+    await world.put("r2", user="bob")
+    wanted: dict[str, Any] = {"request_ids": ["r1", "r2"]}
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_requests", **wanted, user_id="ada")
+        said = await caller.refused("delete_requests", **wanted, user_id="ada", source="ide")
+    assert facts["outcomes"] == {"deleted": ["r1"], "not_found": ["r2"]}
+    assert await world.ids() == {"r2"}
+    assert said == "request_ids goes with user_id and no other filter. Nothing was deleted."
