@@ -12,6 +12,7 @@ from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
 from reflexio_mcp.traffic.rules.planted import planted_signals
+from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from tests.audit.talk import Speaker
 
 SECONDS_FOR_THE_WORST = 8.0
@@ -47,6 +48,10 @@ def copies(*items: RequestWithInteractions) -> tuple[list[str], list[str]]:
         "e2e",
         "checkoutTest",
         "load_test_2",
+        "qa",
+        "qa-env-2",
+        "localhost",
+        "k6-load",
     ],
 )
 def test_names_of_trials(name: str) -> None:
@@ -65,6 +70,9 @@ def test_names_of_trials(name: str) -> None:
         "attest",
         "stage-lights",
         "docs-qa",
+        "qa-bot-for-parents",
+        "pcr-test",
+        "driving-theory-test",
     ],
 )
 def test_names_of_subjects_and_experiments_are_no_trials(name: str) -> None:
@@ -128,6 +136,11 @@ def test_scratch_sessions_are_told_from_words_that_hold_the_letters() -> None:
         ("web-2.14", "web-2.14"),
         ("region-12", "region-12"),
         ("team-2026-q1", "team-2026-q1"),
+        ("build-3f2a9c1", "build-*"),
+        ("run-01arz3ndektsv4rrffq69g5fav", "run-*"),
+        ("worker-7d9c6b5f4d-x2x9z", "worker-*"),
+        ("model-20250514", "model-20250514"),
+        ("claude-sonnet-4-20250514", "claude-sonnet-4-20250514"),
     ],
 )
 def test_a_source_without_its_ids_and_times(source: str, shape: str) -> None:
@@ -215,9 +228,36 @@ def test_almost_nothing_is_told_from_little() -> None:
     assert not is_nearly_empty(request(1, "你好"))
     assert not is_nearly_empty(request(1, ""))  # an image, which does not come back
     assert not is_nearly_empty(request(1, "👍👍👍"))
+    assert all(is_nearly_empty(request(1, text)) for text in (".", "?", "hi", " - ", "..."))
+    assert not any(is_nearly_empty(request(1, text)) for text in ("28", "Kd7", "no", "Ja.", "B", "42!"))
     asked = request(1, "2+2?")
     asked.interactions.append(StoredInteraction(interaction_id=2, role="Assistant", content="4"))
     assert not is_nearly_empty(asked)
+
+
+def split(*said: tuple[str, str]) -> int:
+    """How many requests of sessions with one turn each seem to be one conversation."""
+    found = SplitConversations()
+    for number, (question, answer) in reversed(list(enumerate(said))):
+        item = request(number, question, at=number * 60)
+        item.interactions.append(StoredInteraction(interaction_id=2, role="Assistant", content=answer))
+        found.session(SessionSeen(f"s{number}", [item]))
+    found.finish()
+    return found.founds[0].count
+
+
+def test_a_conversation_in_pieces_is_told_from_unrelated_questions() -> None:
+    rng = random.Random(1)
+    topics = ["tulips", "taxes", "violins", "kayaks", "printers", "volcanoes", "sourdough", "marathons"]
+    unrelated = [f"How do I choose {topic} for a beginner?" for topic in topics]
+    conversation = [
+        "How do I repot my tulips?", "And when?", "ok, how deep?", "What about the old soil?",
+        "Can I keep the leaves on?",
+        "Thanks, and the tulips on the balcony?", "that is easy", "no, they are in clay pots",
+    ]  # fmt: skip
+    long_answers = [Speaker(rng).long_text(40) for _ in topics]
+    assert split(*zip(unrelated, long_answers, strict=True)) == 0
+    assert split(*zip(conversation, long_answers, strict=True)) == len(conversation)
 
 
 def test_one_strange_phrase_alone_is_no_attack() -> None:

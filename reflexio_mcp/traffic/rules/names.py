@@ -41,7 +41,7 @@ def words_of(name: str) -> list[str]:
 
 _TRY_OUT: Final = _set(
     "staging sandbox shadow e2e loadtest smoketest selftest unittest autotest pytest canarytest preprod uat "
-    "perftest stresstest testrun testsuite testuser testbed dryrun"
+    "perftest stresstest testrun testsuite testuser testbed dryrun localhost k6 jmeter gatling locust"
 )
 """Words that name traffic wherever they stand."""
 
@@ -50,6 +50,9 @@ _SHORT: Final = _set("test tests testing demo demos stage dummy smoke")
 
 _SUBJECTS_BEFORE: Final = _set(
     "ab b blood split speed hearing driving eye allergy covid stress user usability patch personality iq "
+    "pcr antigen antibody mri ct ecg hiv std skin crash fitness stroop turing aptitude placement entrance final mock "
+    "practice listening reading writing vision acid flame emission drop lie detector gre gmat sat act ielts toefl "
+    "lsat mcat driver theory knowledge citizenship math maths spelling grammar typing memory reaction color colour "
     "code python js penetration pen drug dna litmus taste pregnancy rapid center centre main on off back second"
 )
 """`ab-test`, `blood-test`, `speed-test`: a subject or a production experiment."""
@@ -115,8 +118,8 @@ def says_test(name: str) -> bool:
             if word in ("shadow", "sandbox") and not _closes(words, index):
                 continue
             return True
-        if word == "qa" and words[index + 1 :][:1] in (["env"], ["environment"]):
-            return True
+        if stem == "qa" and (index == 0 or words[index + 1 :]) and _closes(words, index):
+            return True  # `qa`, `qa-env`; `docs-qa` answers questions
         if stem in _SHORT and _closes(words, index):
             before = words[index - 1] if index else ""
             if before not in _SUBJECTS_BEFORE:
@@ -174,13 +177,21 @@ def is_temporary(session_id: str) -> bool:
 
 _VARIABLE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|(?<=-)(?=[a-z0-9]{0,9}\d)[a-z0-9]{8,10}-[a-z0-9]{5}$"  # a pod
+    r"|(?<![0-9a-z])01[0-9a-hjkmnp-tv-z]{24}(?![0-9a-z])"  # a ULID
     r"|(?<![0-9])(?:19|20)\d\d[-_.:]?(?:0[1-9]|1[0-2])[-_.:]?(?:0[1-9]|[12]\d|3[01])"
     r"(?:[t_.:-]?\d\d[:.-]?\d\d(?:[:.-]?\d\d)?z?)?(?![0-9])"
-    r"|(?<![0-9a-z])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}(?![0-9a-z])"
+    r"|(?<![0-9a-z])(?=[0-9a-f]{0,39}\d)(?=[0-9a-f]{0,39}[a-f])[0-9a-f]{7,}(?![0-9a-z])"
     r"|(?<![0-9])\d{6,}(?![0-9])"
 )
 
 
+_MODEL = re.compile(
+    r"\b(?:model|gpt|claude|gemini|llama|mistral|qwen|deepseek|sonnet|opus|haiku|release|version|v\d+)\b"
+)
+"""Words of what has a date in its name for good: `claude-sonnet-4-20250514`."""
+
+
 def shape_of_source(source: str) -> str:
     """A source with its dates, times and ids replaced by `*`; the source itself when it has none."""
-    return _VARIABLE.sub("*", source)
+    return source if _MODEL.search(source) else _VARIABLE.sub("*", source)

@@ -13,11 +13,18 @@ __all__ = ["NearlyEmpty", "is_nearly_empty"]
 LEAST_CHARS: Final = 4
 """`ok`, `yes` and `?` stay below it, `help` does not."""
 
+_WORD_OF_ANSWER = re.compile(
+    r"(?:yes|yep|yup|no|ok|okay|k|y|n|ja|nee|nein|si|sí|sì|oui|non|sim|não|tak|nie|da|ne|да|нет|hai|ya|[A-H])[.!]?",
+    re.IGNORECASE,
+)
 _NO_BLANKS = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
 
 def is_nearly_empty(item: RequestWithInteractions) -> bool:
-    """Whether a request says next to nothing; a question with an answer says something, however short."""
+    """Whether a request says next to nothing.
+
+    A question with its answer says something, however short, and so does an answer alone: `28`, `Kd7`, `no`.
+    """
     letters = 0
     roles = {turn.role.lower() for turn in item.interactions}
     if len(roles) > 1:
@@ -30,9 +37,11 @@ def is_nearly_empty(item: RequestWithInteractions) -> bool:
         if not any(text.strip() for text in texts):
             return False
         for text in texts:
+            if _WORD_OF_ANSWER.fullmatch(text[:20].strip()):
+                return False
             for letter in text[:1_000]:
-                if unicodedata.category(letter) == "So":
-                    return False  # an emoji is a feeling, and an answer
+                if letter.isdigit() or unicodedata.category(letter) == "So":
+                    return False  # a number is an answer, and so is an emoji
                 if letter.isalnum():
                     letters += 2 if _NO_BLANKS.match(letter) else 1
                     if letters >= LEAST_CHARS:

@@ -25,8 +25,8 @@ SPLIT_GAP_SECONDS: Final = 600
 SPLIT_INTERACTIONS: Final = 2
 """One turn: what was said and what was answered."""
 
-SPLIT_CONTINUITY: Final = 0.6
-"""Share of neighbouring turns that speak about the same words; unrelated questions seldom do."""
+SPLIT_CONTINUITY: Final = 0.5
+"""Share of turns that go on from the one before; of unrelated questions a third at the most seems to."""
 
 TEMPLATE_SHARE: Final = 0.5
 """Turns that begin with the same words: from here on it is a tool at work and not a conversation."""
@@ -35,6 +35,27 @@ KEYS_KEPT: Final = 5_000
 """Users whose run of sessions is followed at the same time; the longest unseen is closed first."""
 
 WORDS_KEPT: Final = 60
+
+ASKED_CHARS: Final = 600
+"""Of what a person says; a pasted text has words in common with any other."""
+
+ANSWER_CHARS: Final = 300
+"""Longest answer whose words count: what is asked next may take them up."""
+
+_GOES_ON = re.compile(
+    r"\s*(?:(?:and|but|or|so|then|also|ok|okay|yes|yeah|yep|yup|no|nope|nah|sure|thanks|thank you|great|good|perfect"
+    r"|fine|alright|right|correct|exactly|cool|awesome|nice|got it|i see|what about|how about"
+    r"|what else|anything else|that|it|those|these"
+    r"|they|them|he|she|which one|the (?:first|second|third|last|other|same)|instead"
+    r"|actually|hmm|wait|sorry|next|continue|go on"
+    r"|more|another|again|please do|do (?:it|that|so)|any other|is (?:it|that)|are they|does (?:it|that)"
+    r"|und|aber|oder|dann|ja|nein|danke|gut|genau|et|mais|ou|oui|non|merci"
+    r"|alors|bien|pero|sí|gracias|vale|entonces|sì"
+    r"|grazie|allora|sim|não|obrigad[oa]|então|maar|nee|bedankt|ale|tak|nie|dzięki|да|нет|но|спасибо|хорошо)\b"
+    r"|好|是|不|对|那|谢|還|还|はい|いいえ|では|それ|ありがとう|네|아니|그럼|그리고|감사)",
+    re.IGNORECASE,
+)
+"""How people begin who answer, or who ask on; a new question seldom begins so."""
 
 _WORD = re.compile(r"[^\W\d_]{5,}")
 
@@ -87,13 +108,36 @@ class TemporarySessions(Detector):
             self.founds[0].span(seen.requests[-1].request.created_at)
 
 
-def _topic(item: RequestWithInteractions) -> frozenset[int]:
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What of a turn shows that it goes on from the one before: words of the person, and of a short answer."""
+
+    asked: frozenset[int]
+    answered: frozenset[int]
+    goes_on: bool
+
+    @classmethod
+    def of(cls, item: RequestWithInteractions) -> "_Said":
+        asked = " ".join(turn.content[:ASKED_CHARS] for turn in item.interactions if _is_person(turn.role))
+        answers = [turn.content for turn in item.interactions if not _is_person(turn.role)]
+        # A long answer has words in common with any question; it says nothing about what is asked next.
+        short = " ".join(answer for answer in answers if len(answer) <= ANSWER_CHARS)
+        return cls(_topic(asked), _topic(short), bool(_GOES_ON.match(asked)))
+
+    def continues(self, before: "_Said") -> bool:
+        return self.goes_on or bool(self.asked & (before.asked | before.answered))
+
+
+def _is_person(role: str) -> bool:
+    return role.lower() in ("user", "human", "customer", "person")
+
+
+def _topic(text: str) -> frozenset[int]:
     words: set[int] = set()
-    for turn in item.interactions:
-        for match in _WORD.finditer(turn.content[:4_000].lower()):
-            words.add(zlib.crc32(match[0][:7].encode()))
-            if len(words) >= WORDS_KEPT:
-                break
+    for match in _WORD.finditer(text.lower()):
+        words.add(zlib.crc32(match[0][:7].encode()))
+        if len(words) >= WORDS_KEPT:
+            break
     return frozenset(words - _COMMON)
 
 
@@ -106,7 +150,7 @@ class _Run:
     """Sessions in a row of one caller, from the newest back."""
 
     oldest: int
-    topic: frozenset[int]
+    said: _Said
     waiting: list[Example] = field(default_factory=list[Example])
     turns: int = 1
     continued: int = 0
@@ -138,16 +182,16 @@ class SplitConversations(Detector):
             if run:
                 self._close(run)
             return
-        topic = _topic(item)
+        said = _Said.of(item)
         if run and run.oldest - request.created_at > SPLIT_GAP_SECONDS:
             self._close(run)
             run = None
         if run is None:
-            run = _Run(request.created_at, topic)
+            run = _Run(request.created_at, said)
         else:
             run.turns += 1
-            run.continued += bool(topic & run.topic)
-            run.oldest, run.topic = request.created_at, topic
+            run.continued += run.said.continues(said)
+            run.oldest, run.said = request.created_at, said
         self._keep(run, item)
         self._runs[key] = run
         if len(self._runs) > KEYS_KEPT:

@@ -128,9 +128,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "a new session id for nearly every turn of one conversation",
         "Learning sees single turns without their context and learns little from them.",
         "Keep one session_id for the whole conversation.",
-        "SPLIT_TURNS or more sessions in a row of one user, source and agent version with a single turn each, none "
-        "more than SPLIT_GAP_SECONDS after the one before, most of them about the same words (SPLIT_CONTINUITY) and "
-        "not all begun with the same words, as jobs from a template are (TEMPLATE_SHARE).",
+        "SPLIT_TURNS or more sessions in a row of one user, source and agent version with a single turn each, "
+        "none more than SPLIT_GAP_SECONDS after the one before. Most of them go on from the one before "
+        "(SPLIT_CONTINUITY): the person begins as people answer or ask on (`yes`, `and`, `what about`), or "
+        "takes up words of the turn before or of a short answer to it (ASKED_CHARS, ANSWER_CHARS). Not all "
+        "begin with the same words, as jobs from a template do (TEMPLATE_SHARE).",
     ),
     Rule(
         "learning-failed", "medium", "request", "look",
@@ -186,7 +188,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Nothing can be learned from them and they hide what matters in lists.",
         "Publish a turn together with its answer.",
         "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
-        "no answer, emoji, action, image or tool.",
+        "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
         selects=True,
     ),
 )  # fmt: skip
