@@ -14,7 +14,7 @@ from typing import Any, Final, TextIO, cast
 
 import anyio
 from mcp import Client, MCPError, StdioServerParameters
-from mcp_types import CallToolResult, Implementation, TextContent
+from mcp.types import CallToolResult, Implementation, TextContent
 
 from reflexio_mcp import __version__
 from reflexio_mcp.settings import Settings, load

@@ -2,8 +2,10 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,17 @@ def test_a_stdio_server_starts_without_what_few_calls_need(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    declared = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {re.split(r"[^a-z0-9-]", line.lower())[0] for line in declared["dependencies"]}
+    modules = {
+        "json-with-comments": "jsonc",
+        "opentelemetry-api": "opentelemetry",
+        "pydantic": "pydantic_core",
+    }
+    modules["kingfisher-secret-scanner"] = "kingfisher_sdk"
+    known = {modules.get(name, name) for name in named} | named | {"reflexio_mcp", *sys.stdlib_module_names}
+    imported = {name.split(".")[0] for path in FILES for name in imports(path)}
+    assert imported - known == set()

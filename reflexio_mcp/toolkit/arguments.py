@@ -11,7 +11,7 @@ __all__ = ["checked"]
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
 
-MOST_CHARS: Final = 4_000
+MOST_CHARS: Final = 50_000
 """Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""
 
 

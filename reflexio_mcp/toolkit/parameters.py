@@ -2,12 +2,16 @@
 
 from typing import Annotated, Literal
 
+from mcp.server.mcpserver.resolve import Resolve
 from pydantic import Field
 
+from reflexio_mcp.toolkit.context import Call, scope_of
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.search import FINDINGS
 
 __all__ = [
     "AgentVersion",
+    "AskedFilter",
     "Confirm",
     "Contains",
     "Cursor",
@@ -41,3 +45,36 @@ Confirm = Annotated[str, Field(description="code from this call's plan")]
 IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
 Erase = Annotated[bool, Field(description="keep no recovery copy")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
+
+
+async def asked_filter(
+    call: Call,
+    user_id: str,
+    session_id: str,
+    source: str,
+    agent_version: str,
+    start_time: str,
+    end_time: str,
+    contains: str,
+    finding: str,
+) -> TrafficFilter:
+    """The filter that a call's arguments make.
+
+    Raises:
+        InvalidInput: one of them cannot be used.
+    """
+    return make_filter(
+        scope_of(call),
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+        finding=finding,
+    )
+
+
+AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
+"""The filter of a tool that has all the parameters of one; the model does not see it."""

@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 
 from reflexio_mcp.toolkit.context import Call
+from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = ["ProgressReporter"]
 
@@ -50,16 +51,10 @@ class ProgressReporter:
         if self._nobody_reads:
             yield self
             return
-        failure: BaseException | None = None
-        async with anyio.create_task_group() as tasks:
+        async with task_group() as tasks:
             tasks.start_soon(self._keep_beating)
-            try:
-                yield self
-            except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
-                failure = error
+            yield self
             tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
 
     async def _keep_beating(self) -> None:
         while True:

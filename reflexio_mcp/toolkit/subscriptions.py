@@ -35,7 +35,7 @@ __all__ = [
 MOST_SUBSCRIPTIONS: Final = 10_000
 """Subscriptions of one process, over all its connections."""
 
-MOST_URI_CHARS: Final = 16_384
+MOST_URI_CHARS: Final = 200_000
 """Characters of an address: an id of the longest kind, escaped."""
 
 SEND_SECONDS: Final = 2.0

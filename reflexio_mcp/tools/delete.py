@@ -19,6 +19,7 @@ from reflexio_mcp.render.text import visible
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
+    AskedFilter,
     Confirm,
     Contains,
     EndTime,
@@ -38,7 +39,6 @@ from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
@@ -117,6 +117,7 @@ async def delete_session(
 
 async def prepare_set(
     call: Call,
+    wanted: AskedFilter,
     request_ids: list[str] | None,
     user_id: str,
     session_id: str,
@@ -144,17 +145,6 @@ async def prepare_set(
     async def look_up(scope: Scope, progress: Progress) -> Plan:
         if request_ids is not None:
             return await plan_ids(scope, request_ids, user_id=user_id, progress=progress)
-        wanted = make_filter(
-            scope,
-            user_id=user_id,
-            session_id=session_id,
-            source=source,
-            agent_version=agent_version,
-            start_time=start_time,
-            end_time=end_time,
-            contains=contains,
-            finding=finding,
-        )
         plan = await plan_filter(scope, wanted, progress=progress)
         # Beside a filter `everything` adds nothing: the narrower set is meant.
         return replace(plan, everything=everything and not named and not (wanted.contains or wanted.finding))

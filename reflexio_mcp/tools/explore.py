@@ -10,6 +10,7 @@ from reflexio_mcp.render.lists import SessionBudget, page_of_sessions
 from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
+    AskedFilter,
     Contains,
     EndTime,
     Finding,
@@ -31,6 +32,7 @@ SESSIONS_TOLD = 10
 
 async def explore_traffic(
     call: Call,
+    wanted: AskedFilter,
     user_id: UserId = "",
     session_id: SessionId = "",
     source: Source = "",
@@ -44,17 +46,6 @@ async def explore_traffic(
     import uuid
 
     scope = scope_of(call)
-    wanted = make_filter(
-        scope,
-        user_id=user_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-    )
     budget = SessionBudget(masked=hides(call, detail))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope, wanted, limit=SESSIONS_TOLD, budget=budget)

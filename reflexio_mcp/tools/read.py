@@ -11,6 +11,7 @@ from reflexio_mcp.render.request_page import inspected
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
+    AskedFilter,
     Contains,
     Cursor,
     Detail,
@@ -26,7 +27,6 @@ from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
-from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
 from reflexio_mcp.traffic.reading.listing import list_sessions as list_page_of_sessions
 from reflexio_mcp.traffic.reading.lookup import get_request as get_one
@@ -36,6 +36,7 @@ __all__ = ["SPECS"]
 
 async def list_sessions(
     call: Call,
+    asked: AskedFilter,
     user_id: UserId = "",
     session_id: SessionId = "",
     source: Source = "",
@@ -50,17 +51,6 @@ async def list_sessions(
     cursor: Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    asked = make_filter(
-        scope,
-        user_id=user_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-    )
     if cursor and order != "newest":
         raise InvalidInput("cursor", "goes with order=newest alone; the longest are one page.")
     after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
@@ -75,6 +65,7 @@ async def list_sessions(
 
 async def list_requests(
     call: Call,
+    asked: AskedFilter,
     user_id: UserId = "",
     session_id: SessionId = "",
     source: Source = "",
@@ -90,17 +81,6 @@ async def list_requests(
     cursor: Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    asked = make_filter(
-        scope,
-        user_id=user_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-    )
     after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
     wanted, shown = (after.filter, after.detail) if after else (asked, detail)
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown))

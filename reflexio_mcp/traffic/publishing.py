@@ -18,6 +18,7 @@ from reflexio_mcp.traffic.errors import InvalidInput, OutcomeUnclear
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = ["Published", "check", "publish"]
 
@@ -167,23 +168,18 @@ async def publish(
         evaluation_only=evaluation_only,
     )
     minted = not chosen
-    failure: ReflexioError | None = None
-    done: Published | None = None
-    async with anyio.create_task_group() as tasks:
-        if beat and wait:
-            tasks.start_soon(_beat_until_cancelled, beat)
-        try:
+    try:
+        async with task_group() as tasks:
+            if beat and wait:
+                tasks.start_soon(_beat_until_cancelled, beat)
             done = await _publish(scope, body, minted, wait_seconds if wait else None)
-        except ReflexioError as error:
-            # Kept for outside: the task group would wrap it.
-            failure = error
-        tasks.cancel_scope.cancel()
-    if done is not None:
-        return done
-    assert failure is not None
-    if failure.effect == "unknown":
-        raise OutcomeUnclear(f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}") from failure
-    raise failure
+            tasks.cancel_scope.cancel()
+    except ReflexioError as failure:
+        if failure.effect == "unknown":
+            text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
+            raise OutcomeUnclear(text) from failure
+        raise
+    return done
 
 
 async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:

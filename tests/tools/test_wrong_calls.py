@@ -95,7 +95,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ["interactions[0].created_at must be a whole number. Nothing"],
     ),
     *(
-        (tool, {**given, name: "\\" * 4_001}, [f"{name} takes 4,000 characters at most; nothing was done."])
+        (tool, {**given, name: "\\" * 50_001}, [f"{name} takes 50,000 characters at most; nothing was done."])
         for tool, name, given in (
             ("get_request", "request_id", {}),
             ("delete_session", "session_id", {}),
@@ -109,7 +109,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "delete_requests",
         {"request_ids": ["r", "\\" * 120_000]},
-        ["request_ids takes 4,000 characters at most"],
+        ["request_ids takes 50,000 characters at most"],
     ),
     ("forget_everything", {}, ["There is no tool 'forget_everything'", "delete_session"]),
 ]

@@ -8,9 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
-import anyio
-
-from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.learnings.records import (
     HowKnown,
     Learning,
@@ -19,6 +16,7 @@ from reflexio_mcp.traffic.learnings.records import (
     learning_of_profile,
 )
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
     "NOTHING",
@@ -177,26 +175,9 @@ async def find_learned(
 
 
 async def for_each_user(users: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
-    """Do something for some users at a time; the first failure ends it.
+    """Do something for some users at a time. After a failure nothing more begins.
 
     Raises:
         ReflexioError: as `act` raises it.
     """
-    failures: list[ReflexioError] = []
-    limiter = anyio.CapacityLimiter(USERS_AT_ONCE)
-
-    async def one(user: T) -> None:
-        async with limiter:
-            if failures:
-                return
-            try:
-                await act(user)
-            except ReflexioError as error:
-                # Kept for outside: the task group would wrap it.
-                failures.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for user in users:
-            tasks.start_soon(one, user)
-    if failures:
-        raise failures[0]
+    await for_each(users, act, at_once=USERS_AT_ONCE)

@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-import anyio
-
 from reflexio_mcp.rest.errors import NotFound
 from reflexio_mcp.rest.models import LearningStatus, RequestQuery, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
     "FEW",
@@ -175,28 +174,16 @@ class _Search:
 
     async def one_by_one(self, ids: Sequence[str]) -> list[RequestWithInteractions]:
         """Look up each; those not found are not `left` any more either."""
-        limiter = anyio.CapacityLimiter(LOOKUPS_AT_ONCE)
-        errors: list[Exception] = []
         found: list[RequestWithInteractions] = []
 
         async def look(request_id: str) -> None:
-            async with limiter:
-                if errors:
-                    return
-                try:
-                    if item := await find_request(self._scope, request_id):
-                        found.append(item)
-                        await self._found([item])
-                    self.left.pop(request_id, None)
-                    await self._tell()
-                except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
-                    errors.append(error)
+            if item := await find_request(self._scope, request_id):
+                found.append(item)
+                await self._found([item])
+            self.left.pop(request_id, None)
+            await self._tell()
 
-        async with anyio.create_task_group() as tasks:
-            for request_id in ids:
-                tasks.start_soon(look, request_id)
-        if errors:
-            raise errors[0]
+        await for_each(ids, look, at_once=LOOKUPS_AT_ONCE)
         return found
 
     async def _found(self, items: list[RequestWithInteractions]) -> None:

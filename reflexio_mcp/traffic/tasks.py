@@ -1,0 +1,53 @@
+"""Concurrent work whose failure is raised as itself: an anyio task group would wrap it in an `ExceptionGroup`."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TypeVar, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+__all__ = ["for_each", "task_group"]
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def task_group() -> AsyncGenerator[TaskGroup]:
+    """A task group that raises what its body or its first task raised, as it was raised."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except ExceptionGroup as group:
+        error = _first(group)
+        raise error from error.__cause__
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    inside = group.exceptions[0]
+    return _first(cast("ExceptionGroup[Exception]", inside)) if isinstance(inside, ExceptionGroup) else inside
+
+
+async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
+    """Do something for each item, `at_once` of them at the same time.
+
+    After a failure nothing more begins. What is running comes to its end, since it may be changing something; then
+    the first failure is raised.
+    """
+    limiter = anyio.CapacityLimiter(at_once)
+    failures: list[Exception] = []
+
+    async def one(item: T) -> None:
+        async with limiter:
+            if failures:
+                return
+            try:
+                await act(item)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for item in items:
+            tasks.start_soon(one, item)
+    if failures:
+        raise failures[0]
