@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from reflexio_mcp.render.text import shown_id
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.plan_codes import (
@@ -192,7 +191,6 @@ def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None)
 
 
 def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdict:
-    what = shown_id(" ".join(plan.what.split()))[:200]
     following = "Find ids with list_requests."
     if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
         following = (
@@ -209,7 +207,7 @@ def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdic
         False,
         mode,
         "not_found",
-        lead=f"{what[:1].upper()}{what[1:]}: not found, nothing was deleted.",
+        lead="It was not found, nothing was deleted:",
         following=following,
         changes=changes,
     )

@@ -94,7 +94,7 @@ def _missing(plan: Plan) -> Facts:
 def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     """What a plan would take, as facts."""
     if not plan.goes:
-        return {"requests": 0, **dense(_missing(plan))}
+        return {"requests": 0, "what": clip(" ".join(plan.what.split()), NAME_CHARS), **dense(_missing(plan))}
     return dense(
         {
             "requests": len(plan.goes),
@@ -185,7 +185,7 @@ def planned(
     """
     facts = plan_facts(plan, masked=masked)
     structured: Facts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
-    body = plan_lines(facts) if plan.goes else []
+    body = plan_lines(facts) if plan.goes else [clip(" ".join(plan.what.split()), NAME_CHARS)]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
         body.append(_named("not found", facts["not_found"], count))

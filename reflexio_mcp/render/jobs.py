@@ -1,4 +1,4 @@
-"""The deletions that a status reports: their receipts whole as far as there is room, then in short, then counted."""
+"""The deletions in a status: whole receipts as far as there is room, then counts alone, then a number."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.render.deletion import receipt
-from reflexio_mcp.render.text import NAME_CHARS, Facts, clip
+from reflexio_mcp.render.text import NAME_CHARS, NOTICE, Facts, clip, fence
 from reflexio_mcp.traffic.deletion.jobs import Job
 
 __all__ = ["Told", "jobs_shown"]
 
-RESERVED: Final = 100
-"""Characters for the line that counts what was left out."""
+RESERVED: Final = 200
+"""Characters for the fence around the names, and for the line that counts what was left out."""
 
 
 @dataclass
@@ -24,36 +24,45 @@ class Told:
 
 
 def jobs_shown(jobs: Sequence[Job], room: int) -> Told:
-    """The newest jobs, as many as fit.
+    """Render the newest jobs, as many as fit.
 
     Args:
-        jobs: the newest first.
-        room: characters that either form may take. The first job is told whatever it takes.
+        jobs: newest first.
+        room: how many characters each form may take. The first job is rendered whatever it takes.
     """
-    told, shown = Told(), list[Facts]()
+    shown, names, lines = list[Facts](), list[str](), list[str]()
     left = room - RESERVED
     for job in jobs:
-        for lines, facts in _forms(job):
-            size = max(len("\n".join(lines)) + 1, len(json.dumps(facts, ensure_ascii=False)) + 2)
+        name = f"{job.number}: {_what(job)}"
+        for said, facts in _forms(job):
+            text = "\n".join([name, *said])
+            size = max(len(text) + 1, len(json.dumps(facts, ensure_ascii=False)) + 2)
             if size <= left or not shown:
                 break
         else:
             break
         left -= size
-        told.lines += lines
+        names.append(name)
+        lines += said
         shown.append(facts)
-    told.facts["deletions"] = shown
+    told = Told([fence("\n".join(["deletions", *names])), *lines] if shown else [], {"deletions": shown})
+    if shown:
+        told.facts["notice"] = NOTICE
     if older := len(jobs) - len(shown):
         told.facts["deletions_left_out"] = older
         told.lines.append(f"{older:,} older deletions are left out here.")
     return told
 
 
+def _what(job: Job) -> str:
+    # It names ids, which may be somebody's words.
+    return clip(" ".join(job.what.split()), NAME_CHARS)
+
+
 def _forms(job: Job) -> Iterator[tuple[list[str], Facts]]:
-    """A job with its whole receipt, then with its counts alone."""
-    what = clip(" ".join(job.what.split()), NAME_CHARS)
-    facts: Facts = {"number": job.number, "what": what, "state": job.state}
-    line = f"deletion {job.number} ({what}): {job.state}"
+    """Yield a job with its whole receipt, then with its counts alone."""
+    facts: Facts = {"number": job.number, "what": _what(job), "state": job.state}
+    line = f"deletion {job.number}: {job.state}"
     if job.failure:
         facts["failure"] = job.failure
         line += f": {job.failure}"
