@@ -1,5 +1,6 @@
 """The command that a client runs: absolute, because a client started from a dock has almost no PATH."""
 
+import json
 import os
 import shutil
 import sys
@@ -7,10 +8,12 @@ import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from reflexio_mcp.install.errors import InstallError
 
-__all__ = ["Launch", "find_launch"]
+__all__ = ["Launch", "find_launch", "installed_from"]
 
 COMMAND = "reflexio-mcp"
 
@@ -28,6 +31,7 @@ def find_launch(
     python: str = sys.executable,
     prefix: str = sys.prefix,
     env: Mapping[str, str] | None = None,
+    source: str | None = None,
 ) -> Launch:
     """How to start this installation from anywhere.
 
@@ -35,6 +39,7 @@ def find_launch(
         python: the interpreter that runs now.
         prefix: its environment.
         env: where `PATH`, `UV` and the caches are named; the process's own when `None`.
+        source: where this copy was installed from, empty for the package index; looked up when `None`.
 
     Raises:
         InstallError: this copy lives in a cache that is thrown away, and what made it is not found.
@@ -42,13 +47,16 @@ def find_launch(
     env = os.environ if env is None else env
     runner = _throw_away(Path(prefix), env)
     if runner:
+        source = installed_from() if source is None else source
         found = _tool(runner, env)
         if not found:
             raise InstallError(
                 f"This copy runs from {runner}'s cache and {runner} was not found. "
-                f"Install it to stay, for example with `uv tool install {COMMAND}`, and run this again."
+                f"Install it to stay, for example with `uv tool install {source or COMMAND}`, and run this again."
             )
-        return Launch(found, (COMMAND,) if runner == "uvx" else ("run", COMMAND))
+        if runner == "uvx":
+            return Launch(found, ("--from", source, COMMAND) if source else (COMMAND,))
+        return Launch(found, ("run", "--spec", source, COMMAND) if source else ("run", COMMAND))
     for folder in _script_folders(python):
         script = folder / (COMMAND + (".exe" if os.name == "nt" else ""))
         if script.is_file():
@@ -64,6 +72,21 @@ def _script_folders(python: str) -> list[Path]:
         folders.append(Path(sysconfig.get_path("scripts")))
         folders.append(Path(sysconfig.get_path("scripts", f"{os.name}_user")))
     return folders
+
+
+def installed_from() -> str:
+    """The folder, file or repository that this copy was installed from; empty for the package index."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        told = json.loads(distribution(COMMAND).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return ""
+    url = str(told.get("url", ""))
+    if vcs := told.get("vcs_info"):
+        revision = vcs.get("requested_revision", "")
+        return f"{vcs.get('vcs', 'git')}+{url}" + (f"@{revision}" if revision else "")
+    return url2pathname(urlsplit(url).path) if url.startswith("file:") else url
 
 
 def _throw_away(prefix: Path, env: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp.install.errors import InstallError
-from reflexio_mcp.install.launch import Launch, find_launch
+from reflexio_mcp.install.launch import Launch, find_launch, installed_from
 
 
 def executable(path: Path) -> Path:
@@ -37,7 +37,9 @@ def test_from_uvx_the_runner_is_written_and_not_its_cache(cache: str, tmp_path: 
     executable(tmp_path / cache / "bin" / "reflexio-mcp")
     uvx = executable(tmp_path / "tools" / "uvx")
     env = {"PATH": str(uvx.parent), "UV_CACHE_DIR": str(tmp_path / "elsewhere")}
-    found = find_launch(python=str(tmp_path / cache / "bin/python"), prefix=str(tmp_path / cache), env=env)
+    found = find_launch(
+        python=str(tmp_path / cache / "bin/python"), prefix=str(tmp_path / cache), env=env, source=""
+    )
     assert found == Launch(str(uvx), ("reflexio-mcp",))
 
 
@@ -49,7 +51,7 @@ def test_the_uvx_beside_the_uv_that_runs_us_comes_first(tmp_path: Path) -> None:
 
 def test_a_throw_away_copy_whose_runner_is_gone_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match="uv tool install reflexio-mcp"):
-        find_launch(prefix=str(tmp_path / "uv/archive-v0/x"), env={"PATH": ""})
+        find_launch(prefix=str(tmp_path / "uv/archive-v0/x"), env={"PATH": ""}, source="")
 
 
 def test_what_is_written_starts_with_a_poor_path(tmp_path: Path) -> None:
@@ -66,3 +68,40 @@ def test_what_is_written_starts_with_a_poor_path(tmp_path: Path) -> None:
     assert done.stdout.startswith("reflexio-mcp "), done.stderr
     assert Path(launch.command).is_absolute()
     assert sys.executable
+
+
+def test_a_throw_away_copy_from_elsewhere_is_found_there_again(tmp_path: Path) -> None:
+    """The package index may have another version, or none."""
+    executable(tmp_path / "uvx")
+    executable(tmp_path / "pipx")
+    env = {"PATH": str(tmp_path)}
+    source = "git+https://example.com/x/reflexio-mcp@main"
+    uvx = find_launch(prefix=str(tmp_path / "uv/archive-v0/x"), env=env, source=source)
+    assert uvx.args == ("--from", source, "reflexio-mcp")
+    pipx = find_launch(prefix=str(tmp_path / ".cache/pipx/x"), env=env, source=source)
+    assert pipx.args == ("run", "--spec", source, "reflexio-mcp")
+
+
+@pytest.mark.parametrize(
+    ("told", "source"),
+    [
+        (None, ""),
+        ("{", ""),
+        ('{"url": "file:///home/jo/reflexio%20mcp", "dir_info": {}}', "/home/jo/reflexio mcp"),
+        ('{"url": "https://x.example/reflexio_mcp-1-py3-none-any.whl"}', "https://x.example/reflexio_mcp-1-py3-none-any.whl"),
+        ('{"url": "https://x.example/r", "vcs_info": {"vcs": "git", "commit_id": "c"}}', "git+https://x.example/r"),
+        (
+            '{"url": "https://x.example/r", "vcs_info": {"vcs": "git", "requested_revision": "v1"}}',
+            "git+https://x.example/r@v1",
+        ),
+    ],
+)  # fmt: skip
+def test_where_a_copy_came_from_is_read_from_its_own_record(
+    told: str | None, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            return told if name == "direct_url.json" else None
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
+    assert installed_from() == source
