@@ -21,22 +21,24 @@ import published
 from bootstrap import ROOT
 
 from benchmarks.counting import count, per_tool
+from reflexio_mcp.cli import COMMANDS, EXAMPLES
 from reflexio_mcp.doctor.checks import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import InstallSpec
-from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.layout import Layout, System
+from reflexio_mcp.install.links import LINKS
+from reflexio_mcp.look import FILTER
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.server.server import build_server
-from reflexio_mcp.settings import OPTIONS, Settings
+from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-LAUNCH = Launch("uvx", ("reflexio-mcp",))
+LAUNCH = published.launch(published.source())
 HOSTED = {"REFLEXIO_USER_ID": "your-user-id"}
 
 _VOLATILE = (
@@ -53,10 +55,16 @@ _VOLATILE = (
 
 
 def options() -> str:
-    """The option table."""
-    rows = ["| Variable | Flag | What it does | Default |", "|---|---|---|---|"]
+    """The options, a table for each group."""
+    return "\n".join(_options(group) for group in GROUPS)
+
+
+def _options(group: str) -> str:
+    rows = [f"### {GROUPS[group]}", "", "| Variable | Flag | What it does | Default |", "|---|---|---|---|"]
     for option in OPTIONS:
-        flag = f"`{option.flag}`" if option.flag else "none: never on a command line"
+        if option.group != group:
+            continue
+        flag = f"`{option.flag}`" if option.flag else "none: a secret"
         default = published.default_of(option)
         accepts = option.accepts if default and not option.is_switch else ""
         note = f"`{default}`" if default else ""
@@ -97,37 +105,79 @@ def tools() -> str:
 
 
 def clients() -> str:
-    """A folded block per client."""
+    """A section for each client."""
     blocks: list[str] = []
     for client in CLIENTS:
         kind = "toml" if client.format == "toml" else "json"
         secret = "your-api-key" if client.key == "file" else ""
-        local = snippet(client, InstallSpec(LAUNCH))
-        hosted = snippet(client, InstallSpec(LAUNCH, HOSTED, with_key=True, key=secret))
+        hosted = InstallSpec(LAUNCH, HOSTED, with_key=True, key=secret)
+        link = LINKS.get(client.name)
         blocks += [
-            f"<details><summary>{client.title}</summary>",
+            f"## {client.title}",
             "",
+            *([f"[Add to {client.title}]({link(InstallSpec(LAUNCH))}), or:", ""] if link else []),
             "```bash",
             f"reflexio-mcp install {client.name}",
             "```",
             "",
-            f"Or by hand, in {_places(client.name)}:",
+            f"{client.restart} {client.note}",
+            "",
+            f"<details><summary>By hand, in {_places(client.name)}</summary>",
             "",
             f"```{kind}",
-            local.rstrip(),
+            snippet(client, InstallSpec(LAUNCH)).rstrip(),
             "```",
             "",
             "With the hosted Reflexio:",
             "",
             f"```{kind}",
-            hosted.rstrip(),
+            snippet(client, hosted).rstrip(),
             "```",
             "",
-            f"{client.note} {client.restart}",
-            "",
             "</details>",
+            "",
         ]
-    return "\n".join(blocks) + "\n"
+    return "\n".join(blocks)
+
+
+def any_client() -> str:
+    """The entry that most clients take."""
+    return f"```json\n{snippet(None, InstallSpec(LAUNCH)).rstrip()}\n```\n"
+
+
+def known_clients() -> str:
+    """Their names, with the one-click links."""
+    titles = [f"`{client.name}`" for client in CLIENTS]
+    links = [
+        f"[{client.title}]({LINKS[client.name](InstallSpec(LAUNCH))})"
+        for client in CLIENTS
+        if client.name in LINKS
+    ]
+    return f"{', '.join(titles[:-1])} and {titles[-1]}. With one click: {' or '.join(links)}.\n"
+
+
+def get_it() -> str:
+    """How to install the command."""
+    if published.ON_INDEX:
+        lines = ["uv tool install reflexio-mcp"]
+        others = "`pip install reflexio-mcp` works as well."
+    else:
+        lines = [f"git clone {published.repository()}", "cd reflexio-mcp", "uv tool install ."]
+        others = (
+            "`pip install .` works as well. Without installing anything: `uvx --from . reflexio-mcp install`. After "
+            "the first release on PyPI, `uv tool install reflexio-mcp` replaces the first three lines."
+        )
+    return "```bash\n" + "\n".join([*lines, "reflexio-mcp install"]) + f"\n```\n\n{others}\n"
+
+
+def upgrade() -> str:
+    """How to upgrade the command."""
+    lines = (
+        ["uv tool upgrade reflexio-mcp"]
+        if published.ON_INDEX
+        else ["git pull", "uv tool install --reinstall ."]
+    )
+    return "```bash\n" + "\n".join(lines) + "\n```\n"
 
 
 def _places(name: str) -> str:
@@ -203,26 +253,40 @@ def demo_output() -> str:
 
 
 def usage() -> str:
-    """The command line's own help."""
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+    """Every command with its own flags and examples."""
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     said: list[str] = []
-    for command in ("install", "uninstall", "doctor"):
-        done = subprocess.run(
-            [sys.executable, "-m", "reflexio_mcp", command, "--help"],
-            cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=True,
-        )  # fmt: skip
-        own = [line for line in done.stdout.split("\n\n") if line.startswith(("positional", "options"))]
-        known = {option.flag for option in OPTIONS if option.flag} | {"--transport"}
-        rows: list[str] = []
-        for entry in re.split(r"\n(?=  \S)", "\n".join(own)):
-            words = " ".join(entry.removesuffix("options:").split()).removesuffix(" options:")
-            first = words.split(" ")[0].rstrip(",")
-            if first in known or not words.startswith(("--", "CLIENT")):
-                continue
-            name, _, text = re.sub(r"^(--[\w-]+(?: [A-Z]+)?|CLIENT) ", r"\1\0", words).partition("\0")
-            rows.append(f"| `{name}` | {text} |")
-        said += [f"`reflexio-mcp {command}`", "", "| | |", "|---|---|", *rows, ""]
+    for title, commands in COMMANDS.items():
+        said += [f"## {title}", ""]
+        for command, about in commands.items():
+            done = subprocess.run(
+                [sys.executable, "-m", "reflexio_mcp", command, "--help"],
+                cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=True,
+            )  # fmt: skip
+            said += [f"### `reflexio-mcp {command}`", "", about[0].upper() + about[1:] + ".", ""]
+            said += [
+                "```bash",
+                *(re.split(" {3,}", line)[0] for line in EXAMPLES[command].splitlines()),
+                "```",
+                "",
+            ]
+            if rows := _flag_rows(done.stdout.split("\nExamples:\n")[0]):
+                said += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(said)
+
+
+def _flag_rows(text: str) -> list[str]:
+    """What a command's help says of the flags that are no options of the server."""
+    known = {option.flag for option in OPTIONS if option.flag}
+    if "\nWhich requests:\n" in text:
+        known -= {"--" + name.replace("_", "-") for name in FILTER}
+    rows: list[str] = []
+    for entry in re.split(r"\n(?=  \S)", text):
+        words = " ".join(entry.split("\n\n")[0].split())
+        match = re.match(r"(--[\w-]+(?: [A-Z_]+)?|[A-Z_]+) (.*)", words)
+        if match and match[1].split()[0] not in known:
+            rows.append(f"| `{match[1]}` | {match[2][0].upper()}{match[2][1:]}. |".replace("..", "."))
+    return rows
 
 
 def prompts() -> str:
@@ -247,7 +311,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prompts": prompts,
     "resources": resources,
     "tools": tools,
+    "any-client": any_client,
     "clients": clients,
+    "known-clients": known_clients,
+    "get-it": get_it,
+    "upgrade": upgrade,
     "messages": messages,
     "checks": checks,
     "problems": problems,

@@ -10,12 +10,16 @@ from typing import Any
 from bootstrap import ROOT
 
 from reflexio_mcp import __version__
+from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.server.server import ICON, TITLE
 from reflexio_mcp.settings import OPTIONS, Option, Settings
 from reflexio_mcp.tools.catalog import offered
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 PYPI_NAME = "reflexio-mcp"
+
+ON_INDEX = False
+"""Whether the package is on PyPI. Every command and entry that the pages show follows from this."""
 
 DESCRIPTION = "Inspect, audit and take back what your assistant stored in Reflexio, and what was learned."
 """For the registry, which takes 100 characters."""
@@ -44,6 +48,16 @@ def project() -> dict[str, Any]:
 def repository() -> str:
     """Where the source is."""
     return project()["urls"]["Repository"]
+
+
+def source() -> str:
+    """What `uv tool install` and `uvx --from` are given."""
+    return PYPI_NAME if ON_INDEX else f"git+{repository()}"
+
+
+def launch(source: str) -> Launch:
+    """What an entry runs, as the pages show it."""
+    return Launch("uvx", (PYPI_NAME,) if source == PYPI_NAME else ("--from", source, PYPI_NAME))
 
 
 def registry_name() -> str:
