@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from mcp import Client
 
@@ -17,11 +18,24 @@ from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import OPTIONS, Settings, load
+from reflexio_mcp.tools.catalog import offered
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-ELSEWHERE = ("pip install reflexio-mcp", "uv tool install reflexio-mcp", "uvx reflexio-mcp", "export ")
+ELSEWHERE = (
+    "pip install reflexio-mcp",
+    "uv tool ",
+    "uvx reflexio-mcp",
+    "export ",
+    "git clone ",
+    "git pull",
+    "cd ",
+)
 """Beginnings of shell lines that are not this project's to check."""
 
 
@@ -80,6 +94,10 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
                 assert name in {option.env for option in OPTIONS}
         if not words or line.strip().startswith(ELSEWHERE):
             continue
+        if words[0] == "eval":
+            words = shlex.split(words[1].removeprefix("$(").removesuffix(")"))
+        if "|" in words:
+            words = words[: words.index("|")]
         if words[0] == "reflexio-mcp":
             arguments = parse(words[1:])
             load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})
@@ -89,24 +107,54 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
             assert document.name == "http.md", f"{line!r} is checked by nothing"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_inside_leads_to_a_file(document: Path) -> None:
+REPOSITORY = "https://github.com/reflexio-mcp/reflexio-mcp/blob/main/"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_inside_leads_to_a_file_and_a_heading_that_is_there(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        if "://" not in target:
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+    for target, place in re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", text):
+        path = (
+            ROOT / target.removeprefix(REPOSITORY)
+            if target.startswith(REPOSITORY)
+            else document.parent / target
+        )
+        if "://" in target and not target.startswith(REPOSITORY):
+            continue
+        path = path if target else document
+        assert path.exists(), f"{document.name} links to {target}"
+        headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE) if place else []
+        slugs = ["#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not place or place in slugs, f"{document.name} links to {target}{place}"
+
+
+def test_the_readme_is_short_and_its_links_work_on_the_package_index() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.encode()) <= 9_000
+    assert [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target] == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {path.relative_to(ROOT).as_posix() for path in DOCUMENTS} - {
+        "README.md",
+        "SECURITY.md",
+        "CODE_OF_CONDUCT.md",
+    }
+    assert {page for page in pages if f"{REPOSITORY}{page}" not in text} == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_variable_that_is_named_exists(document: Path) -> None:
-    known = {option.env for option in OPTIONS} | {"REFLEXIO_EXAMPLE_COMMAND"}
+    known = {option.env for option in OPTIONS} | {"REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE"}
     named = set(re.findall(r"REFLEXIO_[A-Z_]+[A-Z]", document.read_text(encoding="utf-8")))
     assert named <= known
 
 
-def test_the_options_of_the_readme_are_all_there_are() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `(REFLEXIO_\w+)` \|", text, re.MULTILINE) == [option.env for option in OPTIONS]
+def test_the_options_of_the_configuration_page_are_all_there_are() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(REFLEXIO_\w+)` \|", text, re.MULTILINE)
+    assert sorted(shown) == sorted(option.env for option in OPTIONS)
 
 
 def test_each_problem_that_doctor_names_is_explained() -> None:
@@ -122,20 +170,38 @@ def test_each_problem_that_doctor_names_is_explained() -> None:
     assert set(PROBLEMS) - named == set(), "nothing finds these"
 
 
-def test_the_readme_says_what_it_is_in_two_sentences() -> None:
+def test_the_readme_says_what_it_is_in_one_sentence() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     first = text.split("# reflexio-mcp\n\n")[1].split("\n\n")[0]
-    assert len(re.findall(r"\.(?:\s|$)", first)) == 2
+    assert len(re.findall(r"\.(?:\s|$)", first)) == 1
 
 
 # --- the recipes, run ---
 
-RECIPES = ROOT / "docs" / "recipes.md"
+
+def calls_of(page: str, kind: str = "call") -> list[dict[str, Any]]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return [json.loads(match.group(4)) for match in FENCE.finditer(text) if match.group(3).strip() == kind]
 
 
-def recipe_calls() -> list[dict[str, Any]]:
-    text = RECIPES.read_text(encoding="utf-8")
-    return [json.loads(match.group(4)) for match in FENCE.finditer(text) if match.group(3).strip() == "call"]
+def test_calls_that_need_a_reflexio_that_learns_fit_their_tools() -> None:
+    tools = {tool.name: tool for tool in offered(Settings(url="http://127.0.0.1:1"))}
+    calls = calls_of("recipes.md", "call where it learns")
+    assert calls
+    for call in calls:
+        jsonschema.validate(call["arguments"], tools[call["tool"]].parameters)
+        assert set(call["arguments"]) <= set(tools[call["tool"]].parameters["properties"])
+
+
+@pytest.mark.anyio
+async def test_each_way_of_publishing_works(tmp_path: Path) -> None:
+    async with Client(build_server(Settings(store=str(tmp_path / "store.db")))) as client:
+        calls = calls_of("publishing.md")
+        for call in calls:
+            result = await client.call_tool(call["tool"], call["arguments"])
+            assert not result.is_error, (call, result.content)
+            assert not (result.structured_content or {}).get("warnings"), call
+    assert len(calls) == 7
 
 
 async def fill(where: Settings) -> None:
@@ -144,11 +210,14 @@ async def fill(where: Settings) -> None:
             ("test-1", "e2e-1", "ci.e2e", "2.3", "lorem ipsum test test"),
             ("test-2", "e2e-2", "ci.e2e", "2.3", "lorem ipsum test test"),
             ("trip-1", "trip", "chat", "2.3", "I am flying to Lisbon in May."),
+            ("passport-1", "visa", "chat", "2.3", "My passport has the number C01X00T47."),
+            ("allergy-1", "dinner", "chat", "2.3", "I cannot eat peanuts."),
+            ("keep-1", "other", "chat", "2.3", "Somebody else's."),
             ("deploy-1", "work", "chat", "2.4", "Send the report on Fridays."),
         ):
             turn = Interaction(content=said)
             body = PublishBody(
-                user_id="ada", session_id=session_id, request_id=request_id,
+                user_id="bob" if request_id == "keep-1" else "ada", session_id=session_id, request_id=request_id,
                 interaction_data_list=[turn], source=source, agent_version=version,
             )  # fmt: skip
             await client.publish(body, minted=False)
@@ -161,7 +230,7 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
     code = ""
     deleted = 0
     async with Client(build_server(where)) as client:
-        for call in recipe_calls():
+        for call in calls_of("recipes.md"):
             arguments = {**call["arguments"]}
             if arguments.get("confirm") == "CODE":
                 assert code, "no plan came before this call"
@@ -175,8 +244,8 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
         left = await client.call_tool("list_requests", {})
     assert left.structured_content is not None
     ids = [one["request_id"] for group in left.structured_content["sessions"] for one in group["requests"]]
-    # Two of the test run, the trip, the evaluation.
-    assert (ids, deleted) == (["deploy-1"], 4)
+    # The passport, two of the test run, the trip, the evaluation, and the last two of one person.
+    assert ("keep-1" in ids, len(ids), deleted) == (True, 2, 7)
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:
