@@ -15,6 +15,7 @@ from reflexio_mcp.render.text import (
     fence,
     indented,
     joined,
+    label,
     shown_id,
     visible,
 )
@@ -85,9 +86,10 @@ def learnings_page(
         text.append(fence(f"not found: {', '.join(facts['not_found'])}"))
     status = selected.status
     if status is not None and status.status != "done":
-        facts["learning_status"] = visible(status.status)
-        reason = f" ({visible(status.reason)})" if status.reason else ""
-        facts |= dense({"learning_reason": visible(status.reason or "")})
+        facts |= dense(
+            {"learning_status": label(status.status), "learning_reason": label(status.reason or "")}
+        )
+        reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
         text.append(
             f"Learning from this request: {facts['learning_status']}{reason}. More may be learned from it."
         )

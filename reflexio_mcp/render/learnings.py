@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, shown_id, visible
+from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label, shown_id
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 
@@ -128,10 +128,10 @@ def what_became(
             told.append(_others(planned, again=True))
         told += [_unread(left or gone), NOT_LOOKED_FOR]
     if still_learning:
-        words = ", ".join(sorted(set(still_learning.values())))
+        words = ", ".join(sorted({label(one) for one in still_learning.values()}))
         users = counted(len(still_learning), "user")
         told.append(
-            f"Reflexio is still learning from other traffic of {users} ({visible(words)}); what comes of it can repeat "
+            f"Reflexio is still learning from other traffic of {users} ({words}); what comes of it can repeat "
             "what was deleted."
         )
     return _sentences(*told)

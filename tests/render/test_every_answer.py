@@ -176,6 +176,15 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "list_sessions": [{}, {"detail": "masked"}],
     "list_requests": [{}, {"detail": "full"}, {"detail": "masked"}],
     "get_request": [{"request_id": REQUEST}, {"request_id": REQUEST, "detail": "masked"}],
+    "list_learnings": [{"user_id": USER}, {"user_id": USER, "detail": "masked"}, {"request_id": REQUEST}],
+    "explore_traffic": [{}, {"detail": "masked"}],
+    "explorer_data": [
+        {"view": "rows"},
+        {"view": "findings"},
+        {"view": "request", "request_id": REQUEST},
+        {"view": "plan", "request_ids": [REQUEST]},
+        {"view": "export", "request_ids": [REQUEST]},
+    ],
     "audit_traffic": [{}, {"start_time": "2020-01-01"}],
     "delete_request": [{"request_id": REQUEST}],
     "delete_session": [{"session_id": SESSION}],
@@ -196,7 +205,8 @@ async def test_what_a_service_says_stays_inside_the_fence(era: str, mask: str, t
     async def look(client: Client, what: str, tool: str, **arguments: Any) -> CallToolResult:
         result = await client.call_tool(tool, arguments)
         assert isinstance(result, CallToolResult)
-        if found := wrong_with(result):
+        # An export is a file that holds what is stored as it is.
+        if arguments.get("view") != "export" and (found := wrong_with(result)):
             wrong[f"{what}: {tool} {sorted(arguments)}"] = found
         return result
 
@@ -205,7 +215,7 @@ async def test_what_a_service_says_stays_inside_the_fence(era: str, mask: str, t
             async with lied_to(era, tmp_path / f"{tool}-{number}", REFLEXIO_MCP_MASK=mask) as client:
                 answered = await look(client, "answer", tool, **arguments)
                 code = (answered.structured_content or {}).get("confirm")
-                if code:
+                if code and tool != "explorer_data":
                     receipt = await look(client, "receipt", tool, **arguments, confirm=code)
                     assert not receipt.is_error, text_of(receipt)
                     await look(client, f"after {tool}", "restore_requests")
