@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import itertools
+import logging
 import os
 import random
 import sys
@@ -56,6 +57,23 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """A server that serves HTTP quiets the loggers of libraries; inside a test, for that test alone."""
+    before = {
+        name: (logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in _loggers()
+    }
+    yield
+    for name in _loggers():
+        level, filters = before.get(name, (logging.NOTSET, []))
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).filters[:] = filters
+
+
+def _loggers() -> list[str]:
+    return [name for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)]
 
 
 @pytest.fixture

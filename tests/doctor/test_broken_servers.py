@@ -23,6 +23,7 @@ async def test_a_healthy_server_is_well_and_told_who_we_are(machine: SetUp) -> N
         report = await machine.examined()
     assert (problems(report), report.exit_code) == (set(), 0)
     assert any("acme" in finding.what for finding in report.findings)
+    assert seen
     assert all(f"Bearer {KEY}" in asked for asked in seen)
     assert not any("publish" in asked or "DELETE" in asked for asked in seen)
 

@@ -232,6 +232,7 @@ async def test_a_full_pool_opens_no_client_it_would_not_close() -> None:
             async with pool.lease(Caller("two", key_id="two")):
                 pass
     await pool.aclose()
+    assert opened
     assert all(client._closed for client in opened)
 
 

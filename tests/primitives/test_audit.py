@@ -9,7 +9,9 @@ pytestmark = pytest.mark.anyio
 LONG = "The router in the hall needs a new cable before Friday, please remember where I bought it."
 
 
-async def test_faults_that_need_no_time_are_found_on_every_backend(connect: Connect, unique: str) -> None:
+async def test_faults_that_need_no_time_are_found_on_every_backend(
+    connect: Connect, unique: str, request: pytest.FixtureRequest
+) -> None:
     """Arrival times are the server's, so only what shows at once is published here."""
     traffic = {
         "twice-1": {"content": LONG},
@@ -45,5 +47,7 @@ async def test_faults_that_need_no_time_are_found_on_every_backend(connect: Conn
     }
     assert said["requests"] == 9
     assert said["evaluation_only"] == 1
-    if learning := said.get("learning"):  # the real server tracks it, the embedded store learns nothing
-        assert learning["asked_about"] == 8
+    # The real server tracks it, the embedded store learns nothing.
+    learns = request.node.get_closest_marker("live") is not None
+    assert ("learning" in said) == learns
+    assert not learns or said["learning"]["asked_about"] == 8

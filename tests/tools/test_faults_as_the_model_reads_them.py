@@ -111,7 +111,7 @@ async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
     assert said is not None
     assert said["deleted"] == 0
     assert said["status"] == "incomplete"
-    assert said["outcomes"].keys() <= {"still_present", "not_allowed"}
+    assert said["outcomes"].keys() in ({"still_present"}, {"not_allowed"})
     if fault.name != "JSON of another shape":
         assert said["failure"] in text_of(result)
     assert said["next"] in text_of(result)

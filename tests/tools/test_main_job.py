@@ -266,6 +266,7 @@ async def test_a_scoped_server_shows_and_takes_its_own_users_traffic_only(
 async def test_a_read_only_server_offers_and_runs_reading_tools_alone(connect: Connect) -> None:
     async with connect(REFLEXIO_MCP_READ_ONLY="1") as client:
         tools = (await client.list_tools()).tools
+        assert {"list_requests", "get_request", "get_status"} <= {tool.name for tool in tools}
         assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
         refused = await call(client, "delete_request", request_id="r1")
         assert refused.is_error
