@@ -285,11 +285,18 @@ async def test_an_id_with_a_hidden_character_is_found_and_forgotten_as_it_was_sh
         assert done["outcomes"] == {"deleted": [shown]}
 
 
-async def test_no_stored_text_can_blow_an_answer_up(connect: Connect, clock: Clock) -> None:
-    async with connect() as client:
+async def test_no_stored_text_can_blow_an_answer_up(
+    connect: Connect, clock: Clock, store: EmbeddedStore
+) -> None:
+    raw = httpx.AsyncClient(transport=httpx.ASGITransport(app=store), base_url="http://store")
+    async with connect() as client, raw:
         hidden = "\u202e" * 20_000
         await publish(client, "hidden", "s1", hidden)
-        await publish(client, "i" * 50_000, "d" * 50_000, user_id="u" * 50_000, agent_version="v" * 1_000)
+        await publish(client, "i" * 4_000, "d" * 4_000, user_id="u" * 4_000, agent_version="v" * 1_000)
+        # What another client of the service may do.
+        long = {"request_id": "i" * 50_000, "session_id": "d" * 50_000, "user_id": "u" * 50_000}
+        body = {**long, "interaction_data_list": [{"content": "x"}]}
+        assert (await raw.post("/api/publish_interaction", json=body)).json()["success"]
         for index in range(40):
             await publish(client, f"r{index}", "many", source=f"source-{index}", user_id=f"user-{index}")
         clock.now += 60
@@ -299,6 +306,7 @@ async def test_no_stored_text_can_blow_an_answer_up(connect: Connect, clock: Clo
             ("list_requests", {"source": "none", "contains": "x" * 5_000}),
             ("get_request", {"request_id": "hidden"}),
             ("delete_session", {"session_id": "many"}),
+            ("delete_session", {"session_id": "d" * 4_000}),
             ("delete_session", {"session_id": "d" * 50_000}),
             ("get_request", {"request_id": "unknown" * 5_000}),
             ("delete_request", {"request_id": "unknown" * 5_000}),
