@@ -40,9 +40,17 @@ class Number(Reply):
     requests: int = Field(title="Number of requests", description="Type how many requests to delete.")
 
 
+class NumberOfLearnings(Number):
+    """The number of learnings, typed."""
+
+    requests: int = Field(title="Number of learnings", description="Type how many learnings to delete.")
+
+
 def form_of(question: Question) -> type[Reply]:
     """Return the form that asks a question."""
-    return Yes if question.number is None else Number
+    if question.number is None:
+        return Yes
+    return NumberOfLearnings if question.noun == "learning" else Number
 
 
 def can_ask(call: Context[Any, Any]) -> bool:

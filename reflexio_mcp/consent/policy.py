@@ -72,10 +72,12 @@ class Question:
     """A person has to be asked.
 
     Args:
-        number: the number of requests, which has to be typed; `None` where a yes is enough.
+        number: how many would go, which has to be typed; `None` where a yes is enough.
+        noun: what is counted.
     """
 
     number: int | None
+    noun: str = "request"
 
 
 def weigh(
@@ -97,7 +99,7 @@ def weigh(
     mode: Mode = "off" if settings.confirm == "off" else "ask" if settings.confirm == "ask" else "preview"
     if settings.confirm == "auto" and askable:
         mode = "ask"
-    if not plan.goes:
+    if not plan.size:
         return _not_found(codes, plan, mode, confirm)
     fits = False
     if confirm.strip():
@@ -111,7 +113,7 @@ def weigh(
     if mode == "preview":
         return Verdict(True, mode) if fits else _shown(codes, plan, mode, "planned", now)
     if askable:
-        return Question(number_to_type(settings, plan))
+        return Question(number_to_type(settings, plan), plan.noun)
     return Verdict(
         False,
         mode,
@@ -123,8 +125,8 @@ def weigh(
 
 def number_to_type(settings: Settings, plan: Plan) -> int | None:
     """Return the number of requests that a person has to type, or `None` where a yes is enough."""
-    typed = len(plan.goes) > settings.confirm_above or plan.users > 1 or plan.everything
-    return len(plan.goes) if typed else None
+    typed = plan.size > settings.confirm_above or plan.users > 1 or plan.everything
+    return plan.size if typed else None
 
 
 def answered(question: Question, reply: bool | int) -> Verdict:
@@ -139,7 +141,8 @@ def answered(question: Question, reply: bool | int) -> Verdict:
         return UNANSWERED
     if reply == question.number:
         return Verdict(True, "ask")
-    lead = f"Nothing was deleted: {reply:,} was typed and there are {question.number:,} requests. This would have gone:"
+    there = f"{question.number:,} {question.noun}s"
+    lead = f"Nothing was deleted: {reply:,} was typed and there are {there}. This would have gone:"
     return replace(WRONG_NUMBER, lead=lead)
 
 
@@ -191,7 +194,7 @@ def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None)
 
 
 def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdict:
-    following = "Find ids with list_requests."
+    following = f"Find ids with list_{plan.noun}s."
     if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
         following = (
             f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "

@@ -67,11 +67,11 @@ async def prepare(
     read_at = time.monotonic()
     async with reporter.steady("looking up"):
         plan = await look_up(scope, reporter)
-        days = 0 if erase else state.copies.days
+        days = 0 if erase or plan.noun != "request" else state.copies.days
         plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))
-    check_cap(state.cap, scope.caller, len(plan.goes))
+    check_cap(state.cap, scope.caller, plan.size, plan.noun)
     # A set that was found without reading its words is shown without them.
     masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.is_blind)
     # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.

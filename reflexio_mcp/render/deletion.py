@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
+from reflexio_mcp.render.learning_deletion import (
+    learning_plan_facts,
+    learning_plan_lines,
+    learning_receipt,
+    what_lives,
+)
 from reflexio_mcp.render.learnings import (
     learned_facts,
     learned_lines,
@@ -27,6 +33,7 @@ from reflexio_mcp.render.text import (
 )
 from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.times import iso
@@ -93,6 +100,8 @@ def _missing(plan: Plan) -> Facts:
 
 def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     """What a plan would take, as facts."""
+    if isinstance(plan, LearningPlan):
+        return learning_plan_facts(plan, masked=masked)
     if not plan.goes:
         return {"requests": 0, "what": clip(" ".join(plan.what.split()), NAME_CHARS), **dense(_missing(plan))}
     return dense(
@@ -117,6 +126,8 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
 
 def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines; those with stored words belong inside a fence."""
+    if "requests" not in facts:
+        return learning_plan_lines(facts)
     span = facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}"
     lines = [
         f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
@@ -158,6 +169,8 @@ def _named(name: str, ids: list[str], count: int) -> str:
 
 def survivors(plan: Plan) -> str:
     """What would be left of the set."""
+    if isinstance(plan, LearningPlan):
+        return what_lives(plan)
     if plan.include_learnings:
         return what_goes(plan.learned)
     return what_stays(plan.learned, hint="include_learnings=true removes them too")
@@ -185,17 +198,17 @@ def planned(
     """
     facts = plan_facts(plan, masked=masked)
     structured: Facts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
-    body = plan_lines(facts) if plan.goes else [clip(" ".join(plan.what.split()), NAME_CHARS)]
+    body = plan_lines(facts) if plan.size else [clip(" ".join(plan.what.split()), NAME_CHARS)]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
         body.append(_named("not found", facts["not_found"], count))
     text = [lead]
     if changes is not None and changes.code is not None:
         structured["changed"] = _change_facts(changes, plan)
-        text.append(_change_words(structured["changed"]))
+        text.append(_change_words(structured["changed"], plan.noun))
     if body:
         text.append(fence("\n".join(body)))
-    if plan.goes:
+    if plan.size:
         structured |= {"survives": survivors(plan), "undo": finality(plan)}
         text += [structured["survives"], structured["undo"]]
     if code:
@@ -206,7 +219,7 @@ def planned(
 
 def _change_facts(changes: Changes, plan: Plan) -> Facts:
     assert changes.code is not None
-    facts: Facts = {"code_of": iso(changes.code.made_at), "code_for_requests": changes.code.count}
+    facts: Facts = {"code_of": iso(changes.code.made_at), f"code_for_{plan.noun}s": changes.code.count}
     if changes.known:
         return facts | {
             "added_count": len(changes.added),
@@ -215,15 +228,19 @@ def _change_facts(changes: Changes, plan: Plan) -> Facts:
             "removed": named_ids(changes.removed),
         }
     # The earlier set is not known here: count what can have come since.
-    since = sum(item.created_at > changes.code.made_at for item in plan.goes)
-    return facts | {"now_requests": len(plan.goes), "arrived_since": since}
+    if isinstance(plan, LearningPlan):
+        arrived = (one.changed_at for one in plan.chosen.learnings)
+    else:
+        arrived = (item.created_at for item in plan.goes)
+    since = sum(at > changes.code.made_at for at in arrived)
+    return facts | {f"now_{plan.noun}s": plan.size, "arrived_since": since}
 
 
-def _change_words(facts: Facts) -> str:
-    head = f"The code is of {facts['code_of']} and for {counted(facts['code_for_requests'], 'request')}."
+def _change_words(facts: Facts, noun: str) -> str:
+    head = f"The code is of {facts['code_of']} and for {counted(facts[f'code_for_{noun}s'], noun)}."
     if "added_count" not in facts:
         return (
-            f"{head} Now there are {facts['now_requests']:,}, {facts['arrived_since']:,} of them arrived since; "
+            f"{head} Now there are {facts[f'now_{noun}s']:,}, {facts['arrived_since']:,} of them arrived since; "
             "which others differ is not known here."
         )
     lines = [
@@ -278,6 +295,8 @@ def _still_there(done: Receipt, room: int) -> list[str]:
 
 def receipt(done: Receipt) -> Rendered:
     """What a deletion did."""
+    if isinstance(done.plan, LearningPlan):
+        return learning_receipt(done)
     facts = receipt_facts(done)
     counts = facts["counts"]
     lines = [
@@ -352,6 +371,11 @@ def _next(done: Receipt) -> str:
         )
     elif done.count("unknown"):
         steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
+    elif done.plan.include_learnings and done.count("deleted") == len(done.plan.requests):
+        steps.append(
+            "The requests are gone; what was learned from them is taken back with delete_learnings, by user_id and the "
+            "learning_ids that list_learnings shows."
+        )
     elif done.failure is not None or done.count("still_present") or not steps:
         steps.append("Call the same deletion again to finish; what is gone stays gone.")
     return " ".join(steps)

@@ -7,7 +7,7 @@ from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label,
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 
-__all__ = ["learned_facts", "learned_lines", "what_became", "what_goes", "what_stays"]
+__all__ = ["learned_facts", "learned_lines", "still_learned", "what_became", "what_goes", "what_stays"]
 
 FROM_IT: Final = "learned from conversations that contain it"
 """A learning lists the turns of a whole window: which of them said it is not known."""
@@ -31,7 +31,7 @@ def learned_facts(learned: Learned | None, *, shown: int = SHOWN, masked: bool =
     """What was learned, as facts; `None` stands for what could not be read.
 
     Args:
-        shown: how many learnings are shown.
+        shown: how many learnings are shown; with 0 they are only counted.
         masked: leave their content out.
     """
     if learned is None:
@@ -41,8 +41,8 @@ def learned_facts(learned: Learned | None, *, shown: int = SHOWN, masked: bool =
         {
             "profiles": len(ids_of(learned.learnings, "profile")) or None,
             "user_playbooks": len(ids_of(learned.learnings, "user_playbook")) or None,
-            "also_from_others": len(learned.shared) or None,
-            "other_requests": len(others) or None,
+            "also_from_others": len(learned.shared) or None if shown else None,
+            "other_requests": len(others) or None if shown else None,
             "unlinked": learned.unlinked or None,
             "users_not_read": learned.users_left_out or None,
             "shown": [_one(item, masked) for item in list(learned.fed.values())[:shown]],
@@ -127,14 +127,19 @@ def what_became(
         if planned is not None and planned.shared:
             told.append(_others(planned, again=True))
         told += [_unread(left or gone), NOT_LOOKED_FOR]
-    if still_learning:
-        words = ", ".join(sorted({label(one) for one in still_learning.values()}))
-        users = counted(len(still_learning), "user")
-        told.append(
-            f"Reflexio is still learning from other traffic of {users} ({words}); what comes of it can repeat "
-            "what was deleted."
-        )
-    return _sentences(*told)
+    return _sentences(*told, still_learned(still_learning))
+
+
+def still_learned(still_learning: Mapping[str, str]) -> str:
+    """That learning went on when the learnings were deleted; empty where it did not."""
+    if not still_learning:
+        return ""
+    words = ", ".join(sorted({label(one) for one in still_learning.values()}))
+    users = counted(len(still_learning), "user")
+    return (
+        f"Reflexio is still learning from other traffic of {users} ({words}); what comes of it can repeat "
+        "what was deleted."
+    )
 
 
 def _nothing(learned: Learned | None, short: bool = False) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 from reflexio_mcp.render.deletion import finality
 from reflexio_mcp.render.learnings import what_goes, what_stays
 from reflexio_mcp.render.text import counted, visible
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.times import iso
 
@@ -39,6 +40,8 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         number: what has to be typed, or `None` for a yes.
         masked: leave stored words out.
     """
+    if isinstance(plan, LearningPlan):
+        return _learnings_question(plan, number)
     users = plan.count_by("user_id")
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
@@ -61,3 +64,19 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
     lines.append(told(plan.learned, short=True))
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(line for line in lines if line)
+
+
+def _learnings_question(plan: LearningPlan, number: int | None) -> str:
+    users = plan.count_by("user_id")
+    whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
+    lines = [f"Delete {counted(plan.size, 'learning')} {whose}? This cannot be undone."]
+    if number is not None:
+        lines.append(f"To delete, type the number of learnings: {number}")
+    if len(users) > 1:
+        lines.append(f"Users: {_names(users)}")
+    if living := len(plan.living):
+        lines.append(
+            f"{counted(living, 'request')} that fed them stay; they can be learned again from there."
+        )
+    lines.append(f"Set {plan.fingerprint}")
+    return "\n".join(lines)

@@ -13,9 +13,9 @@ CATALOG: tuple[ToolSpec, ...] = (
     *publish.SPECS,
     *read.SPECS,
     *explore.SPECS,
-    *learnings.SPECS,
     *audit.SPECS,
     *delete.SPECS,
+    *learnings.SPECS,
     *restore.SPECS,
     *status.SPECS,
 )

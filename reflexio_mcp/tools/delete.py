@@ -42,7 +42,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SPECS"]
+__all__ = ["OUTCOME", "SPECS", "finish"]
 
 RequestIds = Annotated[
     list[str] | SkipJsonSchema[None],
@@ -83,7 +83,7 @@ async def delete_request(
     erase: Erase = False,
     wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
-    return await _finish(call, "delete_request", prepared, consent, wait_for_response)
+    return await finish(call, "delete_request", prepared, consent, wait_for_response)
 
 
 async def prepare_session(
@@ -112,7 +112,7 @@ async def delete_session(
     erase: Erase = False,
     wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
-    return await _finish(call, "delete_session", prepared, consent, wait_for_response)
+    return await finish(call, "delete_session", prepared, consent, wait_for_response)
 
 
 async def prepare_set(
@@ -175,12 +175,18 @@ async def delete_requests(
     erase: Erase = False,
     wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
-    return await _finish(call, "delete_requests", prepared, consent, wait_for_response)
+    return await finish(call, "delete_requests", prepared, consent, wait_for_response)
 
 
-async def _finish(
+async def finish(
     call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
 ) -> CallToolResult:
+    """Carry out a prepared deletion where it was agreed to, and say what came of it.
+
+    Args:
+        tool: its name, for the audit log.
+        wait: answer with the receipt, or at once.
+    """
     app, scope, plan = app_of(call), scope_of(call), prepared.plan
     verdict = verdict_of(prepared, consent)
     if not verdict.act:
@@ -244,7 +250,7 @@ def _client_of(call: Call) -> str:
     return visible(f"{info.name} {info.version}")[:200]
 
 
-_OUTCOME = obj(
+OUTCOME = obj(
     "notice status deleted",
     notice=STRING,
     status={"enum": [*get_args(Status), "scheduled", "complete", "incomplete"]},
@@ -257,6 +263,8 @@ _OUTCOME = obj(
     deleted_by_others=INTEGER,
     learned_deleted=OBJECT,
     learned_left=OBJECT,
+    learnings_still_there=STRINGS,
+    still_learning=INTEGER,
     copy_id=STRING,
     problems=STRINGS,
     failure=STRING,
@@ -272,21 +280,21 @@ SPECS = (
         delete_request,
         "Delete a request",
         "Forget one stored request. Shows what would go, deletes when confirmed, then checks that it is gone.",
-        _OUTCOME,
+        OUTCOME,
         destructive=True,
     ),
     ToolSpec(
         delete_session,
         "Delete a session",
         "Forget a conversation: every stored request of a session. Shows what would go first.",
-        _OUTCOME,
+        OUTCOME,
         destructive=True,
     ),
     ToolSpec(
         delete_requests,
         "Delete many requests",
         "Clean up: forget a set of stored requests, by ids or by filter. Shows what would go first.",
-        _OUTCOME,
+        OUTCOME,
         destructive=True,
     ),
 )

@@ -7,13 +7,20 @@ from typing import Annotated
 
 import anyio
 import anyio.to_thread
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
+from reflexio_mcp.consent.elicitation import Reply
+from reflexio_mcp.consent.policy import Verdict
+from reflexio_mcp.consent.prepare import Prepared, ask, prepare
 from reflexio_mcp.render.learning_list import learnings_page
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
+    Confirm,
     Cursor,
     EndTime,
     Limit,
@@ -21,14 +28,18 @@ from reflexio_mcp.toolkit.parameters import (
     Source,
     StartTime,
     UserId,
+    WaitForReceipt,
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.tools.delete import OUTCOME, finish
+from reflexio_mcp.traffic.deletion.learning_plan import plan_learnings
+from reflexio_mcp.traffic.deletion.plan import Plan, Progress
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns
-from reflexio_mcp.traffic.reading.filters import make_filter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
@@ -154,6 +165,94 @@ async def _turns_of(scope: Scope, page: Sequence[FedLearning]) -> dict[str, Foun
     return found
 
 
+LearningIds = Annotated[
+    list[str] | SkipJsonSchema[None], Field(description="as list_learnings shows them; with user_id")
+]
+AllOfThem = Annotated[bool, Field(description="needed without ids, user or filter")]
+
+NAMES_NOTHING = (
+    "must name learning_ids, a user, a request, a session or another filter; nothing was deleted. everything=true "
+    "deletes all that was learned about the user of this server."
+)
+
+
+async def prepare_learnings(
+    call: Call,
+    learning_ids: list[str] | None,
+    user_id: str,
+    request_id: str,
+    session_id: str,
+    source: str,
+    agent_version: str,
+    start_time: str,
+    end_time: str,
+    contains: str,
+    everything: bool,
+    confirm: str,
+) -> Prepared:
+    scope = scope_of(call)
+    if learning_ids is not None and not learning_ids:
+        raise InvalidInput("learning_ids", "must not be empty; nothing was deleted.")
+    selection = selection_of(
+        scope,
+        user_id=user_id,
+        request_id=request_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+        learning_ids=learning_ids or (),
+    )
+    named = selection.learning_ids or selection.by_requests or selection.words
+    # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
+    if not named and not everything and (scope.user_id or not selection.user_id):
+        raise InvalidInput("delete_learnings", NAMES_NOTHING)
+
+    async def look_up(scope: Scope, progress: Progress) -> Plan:
+        return await plan_learnings(
+            scope, selection, everything=everything and not named, both=_taking_both(selection)
+        )
+
+    return await prepare(call, look_up, confirm=confirm, include_learnings=True, erase=False)
+
+
+def _taking_both(selection: Selection) -> str:
+    wanted = selection.wanted
+    if selection.request_id:
+        return "delete_request with this request_id and include_learnings=true"
+    if wanted.session_id and wanted == TrafficFilter(user_id=wanted.user_id, session_id=wanted.session_id):
+        return "delete_session with this session_id and include_learnings=true"
+    return "delete_requests with this filter and include_learnings=true" if selection.by_requests else ""
+
+
+async def ask_learnings(
+    call: Call, prepared: Annotated[Prepared, Resolve(prepare_learnings)]
+) -> Verdict | Elicit[Reply]:
+    return await ask(call, prepared)
+
+
+async def delete_learnings(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_learnings)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(ask_learnings)],
+    learning_ids: LearningIds = None,
+    user_id: UserId = "",
+    request_id: FedBy = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Words = "",
+    everything: AllOfThem = False,
+    confirm: Confirm = "",
+    wait_for_response: WaitForReceipt = True,
+) -> CallToolResult:
+    return await finish(call, "delete_learnings", prepared, consent, wait_for_response)
+
+
 SPECS = (
     ToolSpec(
         list_learnings,
@@ -169,6 +268,15 @@ SPECS = (
             cursor=STRING,
         ),
         read_only=True,
+        needs=lambda settings: not settings.embedded,
+    ),
+    ToolSpec(
+        delete_learnings,
+        "Delete learnings",
+        "Forget what was learned and keep the requests: by ids, or all that a request, session or filter fed. Shows "
+        "what would go first.",
+        OUTCOME,
+        destructive=True,
         needs=lambda settings: not settings.embedded,
     ),
 )

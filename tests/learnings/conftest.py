@@ -1,11 +1,13 @@
-"""A corner of the real, learning server for each test."""
+"""For each test a corner of the real, learning server, or a world of its own without it."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from reflexio_mcp.rest.client import ReflexioClient
+from tests.deletion.support import World
 from tests.support.real_learning import Corner, LearningReflexio
 
 
@@ -16,3 +18,16 @@ async def corner(
     async with ReflexioClient(learning_reflexio.url, transport=live_transport) as rest:
         yield Corner(learning_reflexio, rest)
     learning_reflexio.model.forget_script()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(":memory:", tmp_path)
+    yield world
+    await world.close()
+
+
+@pytest.fixture(params=("2026-07-28", "legacy"))
+def era(request: pytest.FixtureRequest) -> str:
+    """The protocol era a test speaks."""
+    return request.param

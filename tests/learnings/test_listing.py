@@ -1,21 +1,11 @@
 """list_learnings: which learnings it finds, what it says of their sources, and how it pages."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from tests.deletion.support import Known, World, text_of
 from tests.support.facts import missing_from_text
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(":memory:", tmp_path)
-    yield world
-    await world.close()
 
 
 async def some(world: World) -> None:

@@ -148,7 +148,8 @@ async def execute(
             await act.delete(batch)
         if progress:
             await progress("deleted", min((number + 1) * BATCH, len(ids)), len(ids))
-    outcomes = await act.outcomes(ids, progress)
+    # Where no request is planned there is none to read again.
+    outcomes = await act.outcomes(ids, progress) if plan.requests or plan.kept else {}
     taken = await act.take_back_learnings(learning_wait, progress)
     return Receipt(
         plan,

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio.to_thread
 
@@ -133,6 +133,9 @@ class Plan:
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
     ids: tuple[str, ...] = field(init=False)
 
+    noun: ClassVar[str] = "request"
+    """What it counts."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(item.request_id for item in self.requests))
 
@@ -140,6 +143,11 @@ class Plan:
     def goes(self) -> tuple[PlannedRequest, ...]:
         """All that would go, stored or only kept."""
         return (*self.requests, *self.kept)
+
+    @property
+    def size(self) -> int:
+        """How many would go."""
+        return len(self.goes)
 
     @property
     def interactions(self) -> int:

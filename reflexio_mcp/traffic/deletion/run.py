@@ -55,8 +55,11 @@ class Origin:
     user_id: str = ""
 
 
-def check_cap(cap: HourlyCap, owner: str, number: int) -> None:
+def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "request") -> None:
     """Refuse a deletion that is larger than what may be deleted now.
+
+    Args:
+        noun: what is counted.
 
     Raises:
         CapReached: says how much room there is, and when there is enough.
@@ -65,7 +68,7 @@ def check_cap(cap: HourlyCap, owner: str, number: int) -> None:
     if room is None or number <= room:
         return
     lead = (
-        f"Nothing was deleted: this would delete {_requests(number)}, and {cap.limit:,} an hour are allowed "
+        f"Nothing was deleted: this would delete {_counted(number, noun)}, and {cap.limit:,} an hour are allowed "
         f"({room:,} left now)."
     )
     if number > cap.limit:
@@ -76,8 +79,8 @@ def check_cap(cap: HourlyCap, owner: str, number: int) -> None:
     raise CapReached(f"{lead} There is room for it in {minutes} min; do not retry before.")
 
 
-def _requests(number: int) -> str:
-    return "1 request" if number == 1 else f"{number:,} requests"
+def _counted(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 async def carry_out(
@@ -99,16 +102,18 @@ async def carry_out(
         CapReached, NotRecorded: nothing was deleted.
         ReflexioError: what is stored could not be read again; nothing was deleted.
     """
-    number = len(plan.goes)
+    number = plan.size
     # By the key: naming another user must not make more room.
     if not state.cap.take(scope.caller, number):
-        check_cap(state.cap, scope.caller, number)
+        check_cap(state.cap, scope.caller, number, plan.noun)
     deleted = 0
     try:
         receipt = await _recorded(scope, plan, origin, state, read_at, progress)
         # What may be deleted counts as deleted.
         gone = receipt.sent.union(receipt.ids("deleted"), receipt.ids("unknown"))
         deleted = len(gone) + receipt.count("erased_from_copies")
+        if plan.noun == "learning":
+            deleted = number if receipt.learned_left is None else receipt.learned_gone.count
     except BaseException as error:
         if not isinstance(error, ReflexioError | TrafficError):
             # A cancellation, or a fault of this program: how far it came is not known.
@@ -131,7 +136,7 @@ async def _recorded(
     await anyio.to_thread.run_sync(copies.prune)
     writer: CopyWriter | None = None
     found = Reread()
-    if copies.days > 0 and not plan.erase:
+    if copies.days > 0 and not plan.erase and plan.requests:
         read_at = time.monotonic()
         writer, found = await _copied(scope, plan, origin.owner, copies, progress)
     audit_log = state.audit_log

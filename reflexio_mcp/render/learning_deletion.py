@@ -1,0 +1,131 @@
+"""Plans, questions and receipts of deletions that take learnings alone."""
+
+from typing import Final
+
+from reflexio_mcp.render.learnings import NOT_LOOKED_FOR, learned_facts, learned_lines, still_learned
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, fence, shown_id
+from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
+
+__all__ = ["learning_plan_facts", "learning_plan_lines", "learning_receipt", "what_lives"]
+
+REPLACED: Final = ("merged", "superseded")
+"""States of a learning whose text another one took over."""
+
+NAMED: Final = 20
+"""Ids that an answer names of each kind."""
+
+
+def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
+    """What a plan would take, as facts."""
+    living = sorted(plan.living)
+    return dense(
+        {
+            "learnings": plan.size,
+            "users": {shown_id(name): count for name, count in plan.count_by("user_id")[:NAMED]},
+            "learned": learned_facts(plan.chosen, masked=masked),
+            "living_sources": len(living) or None,
+            "source_requests": [shown_id(one) for one in living[:NAMED]],
+            "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
+            "not_found_count": len(plan.not_found) if len(plan.not_found) > NAMED else None,
+        }
+    )
+
+
+def learning_plan_lines(facts: Facts) -> list[str]:
+    """The same facts as lines, which belong inside a fence."""
+    lines = [counted(facts.get("learnings", 0), "learning")]
+    if "users" in facts:
+        lines.append("users: " + ", ".join(f"{name} ({count:,})" for name, count in facts["users"].items()))
+    lines += learned_lines(facts["learned"])
+    if "source_requests" in facts:
+        more = " …" if facts["living_sources"] > len(facts["source_requests"]) else ""
+        lines.append(
+            f"stored requests that fed them ({facts['living_sources']:,}): {', '.join(facts['source_requests'])}{more}"
+        )
+    return lines
+
+
+def what_lives(plan: LearningPlan) -> str:
+    """Whether the learnings can come back, and the call that prevents it."""
+    told: list[str] = []
+    if number := len(plan.living):
+        requests = f"{counted(number, 'stored request')} that {'stays' if number == 1 else 'stay'}"
+        told.append(f"They were learned from {requests}, and can be learned again from there.")
+        both = plan.both or "delete_requests with these request_ids and include_learnings=true"
+        told.append(f"To take both: {both}.")
+    if not plan.chosen.others_known:
+        told.append("Not all of their sources were looked up.")
+    told.append(NOT_LOOKED_FOR)
+    return " ".join(told)
+
+
+def learning_receipt(done: Receipt) -> Rendered:
+    """What a deletion of learnings did."""
+    assert isinstance(done.plan, LearningPlan)
+    plan, gone, left = done.plan, done.learned_gone, done.learned_left
+    facts: Facts = {
+        "notice": NOTICE,
+        "status": "complete" if done.complete else "incomplete",
+        "deleted": gone.count,
+        "counts": dense(
+            {"deleted": gone.count or None, "still_present": left.count or None if left else None}
+        ),
+    }
+    facts |= dense(
+        {
+            "learned_deleted": learned_facts(gone, shown=0) if gone.count else None,
+            "deleted_ids": [shown_id(one) for one in list(gone.fed)[:NAMED]],
+            "learnings_still_there": [shown_id(one) for one in list(left.fed)[:NAMED]] if left else None,
+            "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
+            "still_learning": len(done.still_learning) or None,
+            "problems": list(done.problems),
+        }
+    )
+    lines: list[str] = []
+    for name, key, number in (
+        ("deleted", "deleted_ids", gone.count),
+        ("still there", "learnings_still_there", left.count if left else 0),
+        ("not found", "not_found", len(plan.not_found)),
+    ):
+        if key in facts:
+            more = " …" if number > len(facts[key]) else ""
+            lines.append(f"{name} ({number:,}): {', '.join(facts[key])}{more}")
+    if left is None:
+        head = f"Whether {counted(plan.size, 'learning')} were deleted is not known: reading again failed."
+    else:
+        head = f"Deleted {gone.count:,} of {counted(plan.size, 'learning')}, checked by reading again."
+    text = [head]
+    if lines:
+        text.append(fence("\n".join(lines)))
+    survives = " ".join(
+        one for one in (still_learned(done.still_learning), _merged(done), what_lives(plan)) if one
+    )
+    facts["survives"] = survives
+    text += [survives, *done.problems]
+    if done.failure is not None:
+        facts["failure"] = explain(done.failure, "write" if left is None else "read")
+        text.append(f"It stopped: {facts['failure']}")
+    if not done.complete:
+        facts["next"] = "Look at what is there with list_learnings, then call again; what is gone stays gone."
+        text.append(facts["next"])
+    return Rendered("\n".join(text), facts)
+
+
+def _merged(done: Receipt) -> str:
+    """What became another learning between the plan and the deletion."""
+    before = done.plan.learned
+    if before is None:
+        return ""
+    merged = sum(
+        one.learning.state in REPLACED and before.fed[name].learning.state not in REPLACED
+        for name, one in done.learned_gone.fed.items()
+        if name in before.fed
+    )
+    if not merged:
+        return ""
+    return (
+        f"{merged:,} of them became part of another learning meanwhile, which may repeat the text: "
+        "list_learnings shows it."
+    )

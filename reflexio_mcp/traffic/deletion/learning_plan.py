@@ -1,0 +1,96 @@
+"""What a deletion of learnings alone would take. It goes the same way as one of requests: consent, act and receipt."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+from reflexio_mcp.traffic.deletion.plan import Plan
+from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
+from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
+from reflexio_mcp.traffic.learnings.turns import with_other_requests
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["LearningPlan", "plan_learnings"]
+
+
+@dataclass(frozen=True)
+class LearningPlan(Plan):
+    """Exactly which learnings would go. It has no requests.
+
+    Args:
+        fed_by: the requests that fed them, by user, where the learnings were chosen by them: what these fed until the
+            deletion goes too. Without any, the chosen learnings go and no others.
+        both: the call that takes the living sources too, or empty.
+    """
+
+    fed_by: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
+    both: str = ""
+
+    noun: ClassVar[str] = "learning"
+
+    @property
+    def chosen(self) -> Learned:
+        return self.learned or NOTHING
+
+    @property
+    def size(self) -> int:
+        return self.chosen.count
+
+    @property
+    def users(self) -> int:
+        return len({one.user_id for one in self.chosen.learnings})
+
+    @cached_property
+    def marks(self) -> dict[str, str]:
+        return {
+            one.learning_id: hashlib.sha256(one.content.encode("utf-8", "surrogatepass")).hexdigest()
+            for one in self.chosen.learnings
+        }
+
+    def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
+        nobody = Sources(frozenset(), frozenset())
+        return {one.user_id: nobody for one in self.chosen.learnings} | dict(self.fed_by)
+
+    @property
+    def living(self) -> frozenset[str]:
+        """The stored requests that fed them, as far as they were looked up."""
+        own = (sources.request_ids for sources in self.fed_by.values())
+        return self.chosen.other_requests.union(*own)
+
+    def count_by(self, name: str) -> list[tuple[str, int]]:
+        counts: defaultdict[str, int] = defaultdict(int)
+        for one in self.chosen.learnings:
+            counts[getattr(one, name)] += 1
+        return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+async def plan_learnings(
+    scope: Scope, selection: Selection, *, everything: bool = False, both: str = ""
+) -> LearningPlan:
+    """Look up the learnings that a selection means.
+
+    Args:
+        everything: the caller named nothing but the user it is confined to.
+        both: the call that takes the requests of the selection too.
+
+    Raises:
+        InvalidInput, NotStored: as `select_learnings` raises them.
+        ReflexioError: as the client raises it.
+    """
+    selected = await select_learnings(scope, selection)
+    learned = await with_other_requests(scope, selected.learned)
+    return LearningPlan(
+        f"learnings of {selection.describe()}",
+        (),
+        not_found=selected.not_found,
+        everything=everything,
+        include_learnings=True,
+        learned=learned,
+        # Words choose among what was fed, so nothing may be added to it later.
+        fed_by={} if selection.words else selected.sources,
+        both=both,
+    )

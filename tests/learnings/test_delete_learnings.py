@@ -1,0 +1,181 @@
+"""delete_learnings: exactly what was chosen goes, the requests stay, and what can come back is said."""
+
+import json
+
+import pytest
+
+from reflexio_mcp.rest.models import RequestQuery
+from tests.deletion.support import Known, Person, World, agreeing, text_of
+
+pytestmark = pytest.mark.anyio
+
+PROFILES = "/api/delete_profiles_by_ids"
+
+
+async def some(world: World) -> None:
+    await world.put("a", text="I live in Lisbon")
+    await world.put("b", session="t")
+    await world.put("c", user="bob")
+    await world.learn("lisbon", "a", "b", content="Lives in Lisbon")
+    await world.learn("tea", "b", content="Drinks tea", status="superseded")
+    await world.learn(7, "c", user="bob", content="Answer in Portuguese")
+
+
+async def test_learnings_go_by_id_and_their_requests_stay(world: World, era: str) -> None:
+    await some(world)
+    wanted = {"user_id": "ada", "learning_ids": ["profile:lisbon", "profile:none"]}
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.result("delete_learnings", **wanted)
+        assert plan.structured_content
+        assert plan.structured_content["plan"]["learnings"] == 1
+        assert plan.structured_content["plan"]["source_requests"] == ["a", "b"]
+        assert "can be learned again" in plan.structured_content["survives"]
+        assert "To take both: delete_requests" in plan.structured_content["survives"]
+        assert set(world.backend.profiles) == {"lisbon", "tea"}
+        done = await caller.call("delete_learnings", **wanted, confirm=plan.structured_content["confirm"])
+    assert done["status"] == "complete"
+    assert done["deleted"] == 1
+    assert done["deleted_ids"] == ["profile:lisbon"]
+    assert done["not_found"] == ["profile:none"]
+    assert set(world.backend.profiles) == {"tea"}
+    assert await world.ids() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        ({"request_id": "a"}, {"tea"}),
+        ({"session_id": "t"}, set()),
+        ({"user_id": "ada"}, set()),
+        ({"user_id": "ada", "contains": "tea"}, {"lisbon"}),
+        ({"user_id": "bob"}, {"lisbon", "tea"}),
+    ],
+)
+async def test_all_that_a_set_fed_goes(world: World, arguments: dict[str, str], left: set[str]) -> None:
+    await some(world)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_learnings", **arguments)
+    assert done["status"] == "complete"
+    assert set(world.backend.profiles) == left
+    assert bool(world.backend.playbooks) == (arguments.get("user_id") != "bob")
+
+
+async def test_the_person_is_asked_and_a_no_keeps_everything(world: World, era: str) -> None:
+    await some(world)
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        facts = await caller.call("delete_learnings", request_id="a")
+        assert facts["status"] == "declined"
+    assert person.seen[0].startswith("Delete 1 learning of user “ada”? This cannot be undone.")
+    assert set(world.backend.profiles) == {"lisbon", "tea"}
+    async with world.connect(era, agreeing()) as caller:
+        facts = await caller.call("delete_learnings", request_id="a")
+    assert facts["deleted"] == 1
+
+
+async def test_many_need_their_number_typed(world: World, era: str) -> None:
+    await world.put("a")
+    for number in range(30):
+        await world.learn(f"p{number}", "a")
+    person = Person(lambda message: {"requests": 30})
+    async with world.connect(era, person) as caller:
+        facts = await caller.call("delete_learnings", user_id="ada")
+    assert "type the number of learnings: 30" in person.seen[0]
+    assert "learnings" in json.dumps(person.schemas[0])
+    assert facts["deleted"] == 30
+
+
+async def test_a_code_fits_only_the_learnings_it_was_given_for(world: World, era: str) -> None:
+    await some(world)
+    async with world.connect(era, CONFIRM="preview") as caller:
+        code = (await caller.call("delete_learnings", user_id="ada"))["confirm"]
+        await world.learn("new", "a")
+        again = await caller.result("delete_learnings", user_id="ada", confirm=code)
+        assert again.structured_content
+        assert again.structured_content["status"] == "changed"
+        assert again.structured_content["changed"]["added"] == ["profile:new"]
+    assert len(world.backend.profiles) == 3
+
+
+async def test_nobody_reaches_the_learnings_of_another_user(world: World, era: str) -> None:
+    await some(world)
+    async with world.connect(era, CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
+        facts = await caller.call("delete_learnings", learning_ids=["user_playbook:7"])
+        assert facts["status"] == "not_found"
+        assert "everything=true" in await caller.refused("delete_learnings")
+        assert "fixed by" in await caller.refused("delete_learnings", user_id="bob")
+    assert set(world.backend.playbooks) == {7}
+    assert world.backend.calls["/api/delete_user_playbooks_by_ids"] == 0
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_learnings", user_id="ada", learning_ids=["user_playbook:7"])
+        assert facts["status"] == "not_found"
+        assert "whose learnings" in await caller.refused("delete_learnings", learning_ids=["user_playbook:7"])
+
+
+async def test_learnings_that_will_not_go_are_said_to_be_there(world: World, era: str) -> None:
+    await some(world)
+    world.backend.failing[PROFILES] = (0, 403)
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_learnings", user_id="ada")
+    assert facts["status"] == "incomplete"
+    assert facts["deleted"] == 0
+    assert facts["learnings_still_there"] == ["profile:lisbon", "profile:tea"]
+
+
+async def test_what_became_part_of_another_learning_meanwhile_is_said(world: World) -> None:
+    await some(world)
+
+    async def merged() -> None:
+        old = world.backend.profiles["lisbon"]
+        world.backend.profiles["lisbon"] = old._replace(status="superseded")
+        world.backend.profiles["both"] = Known("ada", "b", old.interactions, content="Lives in Lisbon, tea")
+
+    world.backend.before["/api/learning_status"] = [merged]
+    async with world.connect(CONFIRM="off") as caller:
+        facts = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:lisbon"])
+    assert facts["deleted"] == 1
+    assert "1 of them became part of another learning meanwhile" in facts["survives"]
+    assert set(world.backend.profiles) == {"tea", "both"}
+
+
+async def test_sources_that_are_gone_cannot_teach_it_again(world: World) -> None:
+    await some(world)
+    await world.rest.delete_request("a")
+    await world.rest.delete_request("b")
+    async with world.connect(CONFIRM="off") as caller:
+        facts = await caller.call("delete_learnings", user_id="ada")
+    assert facts["deleted"] == 2
+    assert "learned again" not in facts["survives"]
+
+
+async def test_it_counts_against_the_hourly_cap_and_is_in_the_audit_log(world: World) -> None:
+    await some(world)
+    log = world.folder / "log.jsonl"
+    async with world.connect(CONFIRM="off", DELETE_CAP="2", AUDIT_LOG=str(log)) as caller:
+        await caller.call("delete_learnings", user_id="ada")
+        said = await caller.refused("delete_learnings", user_id="bob")
+    assert "1 learning" in said
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert lines[0]["profile_ids"] == ["lisbon", "tea"]
+    assert lines[-1]["learnings_deleted"] == 2
+
+
+async def test_what_was_scheduled_is_told_in_the_status(world: World) -> None:
+    await some(world)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.call("delete_learnings", user_id="ada", wait_for_response=False)
+        while True:
+            [job] = (await caller.call("get_status"))["deletions"]
+            if job["state"] == "done":
+                break
+    assert job["receipt"]["deleted"] == 2
+    assert not (await world.rest.get_requests(RequestQuery(user_id="nobody"))).sessions
+
+
+async def test_the_plan_shows_what_would_go_unless_it_is_hidden(world: World) -> None:
+    await some(world)
+    async with world.connect(CONFIRM="preview") as caller:
+        assert "Lives in Lisbon" in text_of(await caller.result("delete_learnings", user_id="ada"))
+    async with world.connect(CONFIRM="preview", MASK="1") as caller:
+        result = await caller.result("delete_learnings", user_id="ada")
+    assert "Lisbon" not in text_of(result) + str(result.structured_content)
