@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.counting import LIST_BUDGET, SEEN_BUDGET, count, per_tool
+from benchmarks.counting import LIST_BUDGET, SEEN_BUDGET, SEEN_IN_ALL, count, per_tool
+from reflexio_mcp.settings import Settings
+from reflexio_mcp.tools.catalog import offered
 from tests.support.stdio import environment, open_session
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +27,22 @@ async def test_the_whole_tool_list_stays_within_its_budget(tools: list[dict[str,
 async def test_what_a_model_is_given_of_a_tool_stays_within_its_budget(tools: list[dict[str, Any]]) -> None:
     costs = per_tool(tools)
     assert mean(tool.seen for tool in costs) <= SEEN_BUDGET, costs
+
+
+def test_everything_that_can_be_offered_stays_within_both_budgets() -> None:
+    tools = [
+        {
+            "name": tool.name,
+            "title": tool.title,
+            "description": tool.description,
+            "inputSchema": tool.parameters,
+            "outputSchema": tool.output_schema,
+            "annotations": tool.annotations.model_dump(by_alias=True) if tool.annotations else {},
+        }
+        for tool in offered(Settings(recovery_days=1, url="https://reflexio.example"))
+    ]
+    assert count({"tools": tools}) <= LIST_BUDGET
+    assert sum(tool.seen for tool in per_tool(tools)) <= SEEN_IN_ALL
 
 
 async def test_tools_are_found_by_the_words_people_use(tools: list[dict[str, Any]]) -> None:

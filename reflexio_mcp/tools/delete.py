@@ -32,7 +32,7 @@ from reflexio_mcp.toolkit.parameters import (
     UserId,
     WaitForReceipt,
 )
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, STRING, STRINGS, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, STRING, ToolSpec, obj
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.jobs import Job
@@ -257,19 +257,11 @@ OUTCOME = obj(
     deleted=INTEGER,
     plan=OBJECT,
     confirm=STRING,
-    changed=OBJECT,
     counts=OBJECT,
     outcomes=OBJECT,
-    deleted_by_others=INTEGER,
     learned_deleted=OBJECT,
     learned_left=OBJECT,
-    learnings_still_there=STRINGS,
-    still_learning=INTEGER,
     copy_id=STRING,
-    problems=STRINGS,
-    failure=STRING,
-    checked=STRING,
-    may_still_go=INTEGER,
     survives=STRING,
     undo=STRING,
     next=STRING,
