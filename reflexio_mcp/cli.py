@@ -65,7 +65,7 @@ EXAMPLES: Final = {
     "sessions": "reflexio-mcp sessions --start-time 7d\nreflexio-mcp sessions --source ci.e2e --json",
     "requests": "reflexio-mcp requests --session-id trip\nreflexio-mcp requests --contains peanut --all | less",
     "show": "reflexio-mcp show 0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77",
-    "learned": "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip",
+    "learned": "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
     "audit": "reflexio-mcp audit --start-time 30d",
     "serve": "reflexio-mcp serve --read-only\nreflexio-mcp serve --transport http --port 8765",
     "tools": "reflexio-mcp tools --read-only",
@@ -283,12 +283,14 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
 
 def _add_filter(command: _Parser, name: str) -> None:
     section = command.add_argument_group("Which requests")
-    for one, about in FILTER.items():
-        if name == "audit" and one == "finding":
-            continue  # an audit looks for all of them
-        section.add_argument(
-            "--" + one.replace("_", "-"), dest=f"filter_{one}", metavar=one.upper(), help=about
-        )
+    about = dict(FILTER)
+    if name in ("audit", "learned"):
+        about.pop("finding")  # an audit looks for all of them, and a learning has none
+    if name == "learned":
+        about |= {"request_id": "what this request fed", "contains": "learnings with all these words"}
+    for one, text in about.items():
+        flag = "--" + one.replace("_", "-")
+        section.add_argument(flag, dest=f"filter_{one}", metavar=one.upper(), help=text)
     if name != "audit":
         section.add_argument(
             "--limit", type=_count, default=20, metavar="N", help="rows at most (default 20)"

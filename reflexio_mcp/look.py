@@ -66,9 +66,14 @@ def look(arguments: argparse.Namespace, settings: Settings, out: TextIO | None =
         0, or 1 when the backend could not be read.
 
     Raises:
-        ConfigurationError: the filter names a user outside the one this configuration is confined to.
+        ConfigurationError: the filter names a user outside the one this configuration is confined to, or asks the
+            embedded store what it learned.
     """
     screen = out or sys.stdout
+    if arguments.command == "learned" and settings.embedded:
+        raise ConfigurationError(
+            "The embedded store does not learn, so there is nothing to list. Set REFLEXIO_URL or REFLEXIO_API_KEY."
+        )
     wanted = _wanted(arguments, settings)
     limit = (
         sys.maxsize if getattr(arguments, "everything", False) else getattr(arguments, "limit", sys.maxsize)
@@ -93,13 +98,19 @@ def _wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]
     if arguments.command == "show":
         return {"request_id": arguments.request_id}
     wanted = {
-        name: value for name in FILTER if (value := getattr(arguments, f"filter_{name}", None)) is not None
+        name: value
+        for name in (*FILTER, "request_id")
+        if (value := getattr(arguments, f"filter_{name}", None)) is not None
     }
     for name, value in wanted.items():
         if not value.strip():
             raise ConfigurationError(
                 f"--{name.replace('_', '-')} is blank. Leave it out to select everything."
             )
+    if arguments.command == "learned" and not wanted.keys() - {"contains"} and not settings.user_id:
+        raise ConfigurationError(
+            "Whose? Add --user-id, or a filter of the requests that it was learned from."
+        )
     # A server that is confined to a user does not take another one.
     if settings.user_id and wanted.pop("user_id", settings.user_id) != settings.user_id:
         raise ConfigurationError(
@@ -126,12 +137,12 @@ async def _ask(
 async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int) -> dict[str, Any]:
     if tool == TOOLS["audit"]:
         return await _call(client, tool, wanted)
-    rows = "interactions" if tool == TOOLS["show"] else "sessions"
+    rows = {TOOLS["show"]: "interactions", TOOLS["learned"]: "learnings"}.get(tool, "sessions")
     facts: dict[str, Any] = {}
     place: dict[str, Any] = {}
     got = 0
     while not facts or (place and got < limit):
-        most = {"limit": min(limit - got, MOST_A_CALL)} if rows == "sessions" else {}
+        most = {"limit": min(limit - got, MOST_A_CALL)} if rows != "interactions" else {}
         page = await _call(client, tool, wanted | most | place)
         place = {"cursor": page.pop("cursor")} if "cursor" in page else {}
         got += page.get("returned", 0)
@@ -139,7 +150,7 @@ async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int
             facts[rows] = _joined(facts[rows], page[rows], rows)
         else:
             facts = page
-    if rows == "sessions":
+    if rows != "interactions":
         facts["returned"] = got
     return facts | place
 
@@ -298,7 +309,23 @@ class _Layout:
             self._say(f"Not looked for: {one['id']} ({one['reason']}).", "dim")
 
     def _learned(self, facts: Facts) -> None:
-        self._say(json.dumps(facts, indent=2, ensure_ascii=False))
+        for one in facts["learnings"]:
+            quotes = {"when": one.get("trigger"), "quotes": one.get("quotes")}
+            told = [_time(one.get("changed_at", "")), one["state"], one.get("user_id", "")]
+            self._say(one["learning_id"], "bold")
+            self._say("  " + " · ".join(part for part in told if part), "dim")
+            self._say("  " + (one.get("content") or f"{one.get('content_chars', 0):,} characters"))
+            for name, text in quotes.items():
+                if text:
+                    self._say(f"  {name}: {text}")
+            sources = list(one.get("from_requests", ()))
+            sources += [f"{one[key]:,} {words}" for key, words in _GONE.items() if key in one]
+            self._say(f"  from {', '.join(sources) or 'no source that is recorded'}\n", "dim")
+        more = " There are more: add --all, or a larger --limit." if "cursor" in facts else ""
+        self._say(f"{facts['returned']:,} of {facts['total']:,} learnings.{more}", "dim")
+
+
+_GONE: Final = {"turns_deleted": "turns no longer stored", "turns_not_looked_up": "turns not looked up"}
 
 
 def _same_filter(arguments: Facts) -> str:

@@ -12,10 +12,12 @@ import pytest
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
-from reflexio_mcp.look import FILTER, TOOLS, look
+from reflexio_mcp.look import TOOLS, look
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.settings import Settings
+from reflexio_mcp.server import server as server_module
+from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.tools.catalog import offered
+from tests.deletion.support import URL, World
 
 HOSTILE = "[bold red]not markup[/] \x1b[31mno colour\x1b[0m \u202etxet"
 
@@ -65,12 +67,14 @@ def facts(settings: Settings, *words: str) -> Any:
     return json.loads(shown(settings, *words, "--json"))
 
 
-def test_the_filter_is_that_of_the_tools() -> None:
-    tools = {tool.name: tool for tool in offered(Settings())}
-    for command in ("sessions", "requests", "audit"):
-        parameters = set(tools[TOOLS[command]].parameters["properties"])
-        only_tools = {"detail", "limit", "cursor", "order", "request_id", "top_k"}
-        assert parameters - only_tools == set(FILTER) - ({"finding"} if command == "audit" else set[str]())
+@pytest.mark.parametrize("command", ["sessions", "requests", "learned", "audit"])
+def test_the_filter_is_that_of_the_tool(command: str) -> None:
+    tools = {tool.name: tool for tool in offered(Settings(url="http://127.0.0.1:1"))}
+    parameters = set(tools[TOOLS[command]].parameters["properties"])
+    flags = {name.removeprefix("filter_") for name in vars(parse([command])) if name.startswith("filter_")}
+    elsewhere = {"detail", "order", "limit", "top_k", "cursor"}
+    elsewhere |= {"request_id"} if command == "requests" else set()  # which is `show`
+    assert parameters - elsewhere == flags
 
 
 def test_sessions_are_a_table_with_whole_ids(store: Settings) -> None:
@@ -186,3 +190,50 @@ def test_rich_is_imported_by_those_that_draw_alone() -> None:
 
     code = "import sys, reflexio_mcp.cli as cli; cli.parse([]); sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A Reflexio that has learned from two requests; `look` reaches it in this process."""
+
+    async def fill() -> World:
+        world = World(str(tmp_path / "world.db"), tmp_path)
+        await world.put("a", text="I live in Lisbon")
+        await world.put("b", session="t")
+        await world.learn("lisbon", "a", "b", content=f"Lives in Lisbon {HOSTILE}")
+        for number in range(110):
+            await world.learn(f"more-{number}", "b", content=f"Fact {number}")
+        return world
+
+    world = anyio.run(fill)
+    build = server_module.build_server
+    monkeypatch.setattr(
+        server_module, "build_server", lambda settings: build(settings, client=world.client())
+    )
+    return Settings(url=URL)
+
+
+def test_what_was_learned_is_listed_with_where_it_came_from(learned: Settings) -> None:
+    said = shown(learned, "learned", "--user-id", "ada", "--contains", "Lisbon")
+    assert "profile:lisbon" in said
+    assert "[bold red]not markup[/]" in said
+    assert "\x1b" not in said
+    assert re.search(r"from a \(turn 1\), b \(turn 1\)", said)
+    assert said.endswith("1 of 1 learnings.\n")
+
+
+def test_all_learnings_are_all_across_pages_each_once(learned: Settings) -> None:
+    listed = facts(learned, "learned", "--user-id", "ada", "--all")
+    ids = [one["learning_id"] for one in listed["learnings"]]
+    assert len(ids) == len(set(ids)) == listed["returned"] == listed["total"] == 111
+    assert facts(learned, "learned", "--request-id", "a")["total"] == 1
+
+
+def test_a_store_that_does_not_learn_says_so(store: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learned", "--store", store.store]) == 2
+    assert "does not learn" in capsys.readouterr().err
+
+
+def test_whose_learnings_has_to_be_said(learned: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="Whose"):
+        look(parse(["learned"]), learned, io.StringIO())
