@@ -71,6 +71,7 @@ class Settings:
     timeout: float = 30.0
     wait_timeout: float = 45.0
     mask: bool = False
+    personal_data: bool = True
     audit_log: str = ""
     recovery_days: int = 0
     recovery_dir: str = ""
@@ -277,6 +278,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Seconds that a publish with wait_for_response waits for learning; most clients give up at 60.", "reflexio"),
     Option("mask", "REFLEXIO_MCP_MASK", _switch, "1 or 0",
            "Never show stored content, only sizes and fingerprints."),
+    Option("personal_data", "REFLEXIO_MCP_PERSONAL_DATA", _switch, "1 or 0",
+           "Whether audit_traffic looks for personal data: cards, IBANs, phone numbers and the like. Default: 1."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
            "Append one JSON line for each destructive call to this file.", "deletion"),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",

@@ -132,6 +132,8 @@ def test_httpx_is_imported_in_rest_and_where_the_backend_is_chosen_alone() -> No
         "reflexio_mcp.server.resources",
         "reflexio_mcp.server.completions",
         "kingfisher_sdk",
+        "phonenumbers",
+        "stdnum",
         "tomlkit",
         "platformdirs",
     ],
@@ -158,7 +160,11 @@ def test_every_library_that_is_imported_is_declared() -> None:
         "opentelemetry-api": "opentelemetry",
         "pydantic": "pydantic_core",
     }
-    modules["kingfisher-secret-scanner"] = "kingfisher_sdk"
+    modules |= {
+        "kingfisher-secret-scanner": "kingfisher_sdk",
+        "phonenumberslite": "phonenumbers",
+        "python-stdnum": "stdnum",
+    }
     known = {modules.get(name, name) for name in named} | named | {"reflexio_mcp", *sys.stdlib_module_names}
     imported = {name.split(".")[0] for path in FILES for name in imports(path)}
     assert imported - known == set()

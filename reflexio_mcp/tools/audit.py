@@ -46,9 +46,12 @@ async def audit_traffic(
         end_time=end_time,
         contains=contains,
     )
+    settings = app_of(call).settings
     offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
     async with ProgressReporter(call).steady("reading") as reporter:
-        found = await run_audit(scope, wanted, offer=offer, progress=reporter)
+        found = await run_audit(
+            scope, wanted, offer=offer, progress=reporter, personal=settings.personal_data
+        )
     return answer(audited(found))
 
 

@@ -492,6 +492,21 @@ def imported_into_the_same_session(make: Maker) -> None:
         make.made.truth["duplicate"].add(copy.request_id)
 
 
+def personal(make: Maker) -> None:
+    session, user, at = "p-" + make.id()[:8], make.user(), make.when()
+    for rule, text in (
+        ("personal-card", "Charge it to my card 4539 1488 0343 6467, please."),
+        ("personal-iban", "Pay the rent to DE89 3704 0044 0532 0130 00 every month."),
+        ("personal-number", "My social security number is 536-22-8726, keep it for the form."),
+        ("personal-phone", "Call me on +44 20 7946 0958 when the parcel is there."),
+        ("personal-email", f"Write to {user}.moreau.1987@fastmail.org about the flat."),
+        ("personal-address", "I live at 221 Harbour Street, Portland, OR 97205, on the second floor."),
+    ):
+        row = make.put([Turn("User", text)], session, user, at, make.sources[0])
+        make.made.truth[rule].add(row.request_id)
+        at += 60
+
+
 def nearly_duplicated(make: Maker) -> None:
     session, user, at, source = "n-" + make.id()[:8], make.user(), make.when(), make.sources[0]
     for _ in range(3):
@@ -681,6 +696,8 @@ def make_corpus(now: int, deployments: int = DEPLOYMENTS) -> list[Deployment]:
             fault(make)
         if unlearned not in faults and seed % 6 == 4:
             imported(make)
+        if unlearned not in faults and seed % 6 == 1:
+            personal(make)
         if unlearned not in faults and seed % 6 == 5:
             imported_into_the_same_session(make)
         made.append(make.finish())

@@ -6,12 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
+from reflexio_mcp.traffic.rules.personal import personal_kinds
 from reflexio_mcp.traffic.rules.planted import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 
 LOOKS: dict[str, Callable[[str], object]] = {
     "planted-instructions": planted_signals,
     "probable-secret": find_secrets,
+    "personal data": personal_kinds,
     "names": lambda text: (
         says_test(text),
         says_test_session(text),

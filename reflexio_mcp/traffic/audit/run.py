@@ -19,6 +19,7 @@ from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_c
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.nearly_empty import NearlyEmpty
+from reflexio_mcp.traffic.rules.personal import NOT_LOOKED_FOR, PersonalData
 from reflexio_mcp.traffic.rules.planted import Planted
 from reflexio_mcp.traffic.rules.sessions import SharedSessions, SplitConversations, TemporarySessions
 from reflexio_mcp.traffic.rules.sources import TestTraffic, Unversioned, VolatileSources
@@ -61,6 +62,7 @@ async def run_audit(
     *,
     offer: Offer,
     progress: Progress | None = None,
+    personal: bool = True,
     now: float | None = None,
 ) -> Audit:
     """Audit everything a filter selects, in one pass and bounded memory.
@@ -69,6 +71,7 @@ async def run_audit(
         wanted: the filter; without a start it begins 7 days ago.
         offer: the tools that following calls may name.
         progress: told how many requests were looked at.
+        personal: whether to look for personal data.
         now: the present, epoch seconds (the clock when `None`).
     """
     moment = int(time.time() if now is None else now)
@@ -82,6 +85,11 @@ async def run_audit(
         NearlyEmpty(), Planted(), Duplicates(), secrets.Secrets(),
     ]  # fmt: skip
     not_run: list[NotRun] = []
+    if personal:
+        detectors.append(PersonalData())
+        not_run.append(NotRun("personal-data", NOT_LOOKED_FOR))
+    else:
+        not_run.append(NotRun("personal-data", "REFLEXIO_MCP_PERSONAL_DATA=0"))
     if not secrets.available():
         not_run.append(NotRun("probable-secret", secrets.MISSING))
     if is_part_of_sessions(wanted):

@@ -1,5 +1,6 @@
 """A rule as a filter: the requests of one session that it finds."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -9,6 +10,7 @@ from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
 from reflexio_mcp.traffic.rules.names import is_temporary, test_name
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
+from reflexio_mcp.traffic.rules.personal import KINDS, kinds_in
 from reflexio_mcp.traffic.rules.planted import planted_kinds
 from reflexio_mcp.traffic.rules.secrets import secret_in
 from reflexio_mcp.traffic.rules.sessions import TEMPORARY_OVER_SECONDS
@@ -21,6 +23,10 @@ Pick = Callable[[Items], Items]
 
 def _each(found: Callable[[RequestWithInteractions], object]) -> Pick:
     return lambda items: [item for item in items if found(item)]
+
+
+def _holds(kind: str, item: RequestWithInteractions) -> bool:
+    return kind in kinds_in(item)
 
 
 def _copies(which: int) -> Pick:
@@ -56,5 +62,6 @@ SELECTORS: Final[dict[str, Pick]] = {
     "near-duplicate": _copies(1),
     "temporary-session": _temporary,
     "nearly-empty": _each(is_nearly_empty),
+    **{kind: _each(functools.partial(_holds, kind)) for kind in KINDS},
 }
 """Rule id to what picks its requests out of those of one session (newest first)."""

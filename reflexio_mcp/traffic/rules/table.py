@@ -191,6 +191,58 @@ RULES: Final[tuple[Rule, ...]] = (
         "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
         selects=True,
     ),
+    Rule(
+        "personal-card", "low", "request", "look",
+        "payment card numbers in stored text",
+        "The number of a card is enough to pay with it.",
+        "Strip card numbers before publishing.",
+        "12 to 19 digits with the card's check digit (python-stdnum) that begin and count as one of a card "
+        "company, or stand behind a word such as `card` (WORD_BEFORE_CHARS).",
+        selects=True,
+    ),
+    Rule(
+        "personal-iban", "low", "request", "look",
+        "bank account numbers (IBAN) in stored text",
+        "A bank account identifies a person.",
+        "Strip account numbers before publishing.",
+        "Valid for its country, check digits included (python-stdnum).",
+        selects=True,
+    ),
+    Rule(
+        "personal-number", "low", "request", "look",
+        "national numbers of persons in stored text",
+        "A national number identifies a person for life.",
+        "Strip national numbers before publishing.",
+        "Valid by the rules of one of some fifty countries (python-stdnum), and of a form that only such "
+        "numbers have, or behind a word such as `social security` or `PESEL` (WORD_BEFORE_CHARS).",
+        selects=True,
+    ),
+    Rule(
+        "personal-phone", "low", "request", "look",
+        "phone numbers in stored text",
+        "A phone number identifies a person.",
+        "Strip phone numbers before publishing where they are not needed.",
+        "Valid in the numbering plan of its country (phonenumbers): international, written as in North America, "
+        "or behind a word such as `call` or `Handy` (WORD_BEFORE_CHARS).",
+        selects=True,
+    ),
+    Rule(
+        "personal-email", "low", "request", "look",
+        "e-mail addresses of persons in stored text",
+        "An e-mail address identifies a person.",
+        "Strip e-mail addresses before publishing where they are not needed.",
+        "The form of an address, without mailboxes of nobody in particular (`noreply@`, `support@`).",
+        selects=True,
+    ),
+    Rule(
+        "personal-address", "low", "request", "look",
+        "postal addresses in stored text",
+        "An address tells where a person lives.",
+        "Strip addresses before publishing where they are not needed.",
+        "A street with a number in the forms of some fifteen countries, before a postcode or a town, or behind "
+        "a word such as `live` or `Adresse` (WORD_BEFORE_CHARS). A business has an address too.",
+        selects=True,
+    ),
 )  # fmt: skip
 
 _BY_ID: Final = {one.id: one for one in RULES}

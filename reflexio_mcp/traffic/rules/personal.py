@@ -1,0 +1,331 @@
+"""`personal-…`: data that identify a person, each checked by a library that knows its rules.
+
+Cards by their check digit and IBANs by country (python-stdnum), national numbers by the rules of their country
+(python-stdnum), phone numbers by the numbering plans (phonenumbers). The libraries are imported when the first text
+holds something that could be one of them.
+"""
+
+import functools
+import importlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
+
+__all__ = ["KINDS", "NOT_LOOKED_FOR", "PersonalData", "kinds_in", "personal_kinds"]
+
+KINDS: Final = (
+    "personal-card",
+    "personal-iban",
+    "personal-number",
+    "personal-phone",
+    "personal-email",
+    "personal-address",
+)
+
+NOT_LOOKED_FOR: Final = (
+    "health and people's names are not looked for, because no measured precision would allow it; cards, IBANs, national "
+    "numbers, phone numbers, e-mail and postal addresses are"
+)
+
+WORD_BEFORE_CHARS: Final = 60
+"""How far before a number the word may stand that says what it is."""
+
+CANDIDATES: Final = 2_000
+"""Of one kind in one text; who stores more of them in one has a list, and its first ones say so."""
+
+_CARD = re.compile(r"(?<![\d.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\d-]|[.,]\d)")
+_SAYS_CARD = re.compile(
+    r"(?i)\b(?:card|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
+)
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE)
+_EMAIL = re.compile(
+    r"(?<![\w.+/@:-])([A-Za-z0-9][\w.+'-]{0,63})@((?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,5}(?!example\b|test\b|invalid\b|localhost\b)[A-Za-z]{2,24})(?![\w@])"
+)
+_NOBODY = re.compile(
+    r"(?i)(?:no-?reply|do-?not-?reply|git|info|support|sales|contact|help|hello|admin|office|team|service|webmaster|desk|reception|orders|customers?|bookings?|hr|mail|news"
+    r"|postmaster|abuse|security|press|jobs|billing|newsletter|notifications?|root|user(?:name)?|name|email|you|your\w*)"
+)
+"""Mailboxes of nobody in particular."""
+
+_NUMBER = re.compile(r"(?<![A-Za-z0-9.,/@-])[A-Z]{0,6}\d[A-Z0-9 ./+-]{5,20}[A-Z0-9](?![A-Za-z0-9@]|[.,]\d)")
+_PHONE = re.compile(r"(?<![A-Za-z0-9.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,22}\d(?![A-Za-wyz0-9@-]|[.,]\d)")
+_SAYS_PHONE = re.compile(
+    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|signal|reach me|my (?:new )?number|handy|telefon|anruf"
+    r"|mobil|rufnummer|téléphone|portable|appel|teléfono|móvil|celular|llam|telefono|cellulare|chiam|telefone|telemóvel|liga"
+    r"|telefoon|bel me|numer|komórk|zadzwoń|puhelin|телефон|номер|звони|позвони|τηλ)|電話|携帯|电话|手机|전화|연락처|هاتف|फ़ोन|โทร"
+)
+_REGIONS: Final = re.findall(
+    r"[A-Z]{2}", "US GB DE FR ES IT NL BE AT CH SE NO DK FI PL PT IE AU CA IN BR MX JP CN KR RU TR"
+)
+_SAYS_NUMBER = re.compile(
+    r"(?i)\b(?:id\b|i\.d\.|identi|national|social|insurance|tax|personal|ssn|itin|sin\b|tfn|nhs|nino|aadhaar|pan\b|bsn|pesel|nip\b"
+    r"|cpf|curp|rfc\b|dni|nie\b|nif|nss|codice fiscale|fiscal|steuer|sozialvers|sécu|insee|nir\b|niss|rrn|rijksregister|personnummer"
+    r"|fødselsnummer|cpr|hetu|henkilötunnus|rodné|egn|cnp|oib|amka|pps|kennitala|isikukood|asmens|personas kods|tc kimlik|kimlik"
+    r"|ahv|avs|rut\b|cédula|clave única|mrn|patient|инн|снилс)|身份证|주민|マイナンバー|个人|תעודת זהות"
+)
+_COUNTRIES: Final = (
+    *(
+        "us.ssn",
+        "us.itin",
+        "gb.nhs",
+        "ca.sin",
+        "au.tfn",
+        "nz.ird",
+        "ie.pps",
+        "za.idnr",
+        "in_.aadhaar",
+        "in_.pan",
+        "de.idnr",
+    ),
+    *(
+        "at.vnr",
+        "ch.ssn",
+        "fr.nir",
+        "be.nn",
+        "nl.bsn",
+        "lu.tva",
+        "es.dni",
+        "es.nie",
+        "pt.nif",
+        "it.codicefiscale",
+        "gr.amka",
+    ),
+    *(
+        "se.personnummer",
+        "no.fodselsnummer",
+        "dk.cpr",
+        "fi.hetu",
+        "is_.kennitala",
+        "ee.ik",
+        "lt.asmens",
+        "lv.pvn",
+        "pl.pesel",
+    ),
+    *(
+        "cz.rc",
+        "sk.rc",
+        "hu.anum",
+        "ro.cnp",
+        "bg.egn",
+        "hr.oib",
+        "si.emso",
+        "rs.pib",
+        "tr.tckimlik",
+        "ua.rntrc",
+        "ru.inn",
+    ),
+    *(
+        "il.idnr",
+        "br.cpf",
+        "ar.cuit",
+        "cl.rut",
+        "mx.curp",
+        "co.nit",
+        "pe.cui",
+        "uy.rut",
+        "ec.ci",
+        "cn.ric",
+        "kr.rrn",
+        "th.pin",
+    ),
+    *("my.nric", "id.nik", "pk.cnic", "mz.nuit"),
+)
+"""Modules of python-stdnum for numbers of persons."""
+
+_PLAIN: Final = (
+    ("it.codicefiscale", re.compile(r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]", re.IGNORECASE)),
+    ("es.dni", re.compile(r"\d{8}-?[A-Z]", re.IGNORECASE)),
+    ("es.nie", re.compile(r"[XYZ]-?\d{7}-?[A-Z]", re.IGNORECASE)),
+    ("mx.curp", re.compile(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d", re.IGNORECASE)),
+    ("fi.hetu", re.compile(r"\d{6}[-+A]\d{3}[0-9A-Y]", re.IGNORECASE)),
+    ("cn.ric", re.compile(r"\d{17}[\dX]", re.IGNORECASE)),
+    ("fr.nir", re.compile(r"[12] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}")),
+    ("br.cpf", re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}")),
+    ("us.ssn", re.compile(r"\d{3}-\d{2}-\d{4}")),
+    ("kr.rrn", re.compile(r"\d{6}-\d{7}")),
+    ("se.personnummer", re.compile(r"(?:19|20)?\d{6}[-+]\d{4}")),
+    ("za.idnr", re.compile(r"\d{6} ?\d{4} ?\d{3}")),
+    ("ch.ssn", re.compile(r"756\.\d{4}\.\d{4}\.\d{2}")),
+    ("be.nn", re.compile(r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}")),
+    ("cl.rut", re.compile(r"\d{1,2}\.\d{3}\.\d{3}-[\dK]", re.IGNORECASE)),
+)
+"""Numbers whose form says what they are; of the others a word before them must."""
+
+_STREET_BEFORE = re.compile(
+    r"(?<![\w-])\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4})? (?:[NSEW]\.? )?(?:[A-Z0-9][\w'.-]{0,20} ){1,4}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive"
+    r"|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Way|Close|Crescent|Highway|Hwy|Parkway|Pkwy|Circle|Cir|Trail)\b\.?"
+    r"|(?<![\w-])\d{1,4}(?: ?(?:bis|ter))?,? (?:rue|avenue|av\.|boulevard|bd|place|impasse|chemin|allée|quai|route) (?:[\w'’-]{1,20} ?){1,5}"
+)
+_STREET_AFTER = re.compile(
+    r"(?<!\w)[A-ZÄÖÜ][\wäöüß.-]{1,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|straat|laan|plein|gracht|kade|gatan|vägen"
+    r"|vej|veien|gata|katu|tie) ?\d{1,4}[a-zA-Z]?(?!\w)"
+    r"|(?<!\w)(?:Calle|Avenida|Avda\.|Av\.|Plaza|Paseo|C/|Via|Viale|Piazza|Corso|Rua|Praça|Travessa|ul\.|ulica|al\.|ул\.|улица|проспект|пр\.)"
+    r" ?[A-ZÀ-ÝŁŚŻА-Я][\w'’. -]{2,40}?,? (?:n[ºo°.]{1,2} ?|д\. ?|дом )?\d{1,4}[a-zA-Z]?(?!\w)"
+)
+_POSTCODE = re.compile(
+    r"\b[A-Z]{2}\.?,? \d{5}(?:-\d{4})?\b|\b[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|\b\d{4} ?[A-Z]{2}\b|\b[A-Z]\d[A-Z] ?\d[A-Z]\d\b"
+    r"|\b\d{2}-\d{3}\b|\b\d{5}(?:-\d{3})?\b,? [A-ZÀ-ÝÄÖÜ]|\b\d{4,6},? [A-ZÀ-ÝÄÖÜА-Я][\w-]+|,? [A-Z][a-z]+,? [A-Z]{2}\b"
+)
+_SAYS_ADDRESS = re.compile(
+    r"(?i)\b(?:liv(?:e|es|ing)|address|home|moved? to|ship|deliver|mail it|send it|resid|wohn|adresse|liefer|habit|domicil|dirección"
+    r"|viv[eo]|indirizzo|abit|endereço|mor[ao]|adres|woon|bor\b|bo(?:r|s)? på|osoite|mieszka|zamieszka|адрес|живу|проживаю)|住所|地址|주소"
+)
+
+
+def personal_kinds(text: str) -> frozenset[str]:
+    """The kinds of personal data in the first `SCANNED_CHARS` characters of a text."""
+    text = text[:SCANNED_CHARS]
+    found: set[str] = set()
+    if "@" in text and any(not _NOBODY.fullmatch(match[1]) for match in _some(_EMAIL, text)):
+        found.add("personal-email")
+    if any(map(str.isdigit, text)):
+        for kind, look in _LOOKS:
+            if look(text):
+                found.add(kind)
+    return frozenset(found)
+
+
+def _some(pattern: "re.Pattern[str]", text: str) -> Iterator["re.Match[str]"]:
+    for number, match in enumerate(pattern.finditer(text)):
+        if number >= CANDIDATES:
+            return
+        yield match
+
+
+@functools.cache
+def _library(name: str) -> Any:
+    """A module of python-stdnum, or `None` where this version has none of that name."""
+    try:
+        return importlib.import_module(f"stdnum.{name}")
+    except ModuleNotFoundError:
+        return None
+
+
+def _is_valid(name: str, number: str) -> bool:
+    module = _library(name)
+    return module is not None and bool(module.is_valid(number))
+
+
+def _has_card(text: str) -> bool:
+    for match in _some(_CARD, text):
+        digits = "".join(filter(str.isdigit, match[0]))
+        known = _is_card_length(digits) or _said_before(_SAYS_CARD, text, match)
+        if known and len(set(digits)) > 2 and _is_valid("luhn", digits):
+            return True
+    return False
+
+
+def _is_card_length(digits: str) -> bool:
+    match digits[:2]:
+        case "34" | "37" | "18" | "21":
+            return len(digits) == 15
+        case "30" | "36" | "38" | "39":
+            return len(digits) in (14, 16)
+        case _:
+            return len(digits) in ((13, 16, 19) if digits[0] == "4" else (16, 19))
+
+
+def _has_iban(text: str) -> bool:
+    for match in _some(_IBAN, text):
+        compact = match[0].replace(" ", "").upper()
+        # What follows an IBAN may look like a part of it: its length depends on its country.
+        if any(_is_valid("iban", compact[:length]) for length in range(15, min(34, len(compact)) + 1)):
+            return True
+    return False
+
+
+def _has_number(text: str) -> bool:
+    for match in _some(_NUMBER, text):
+        number = match[0].strip(" .-/+")
+        for name, form in _PLAIN:
+            if form.fullmatch(number) and _is_valid(name, number):
+                return True
+        if _said_before(_SAYS_NUMBER, text, match) and any(
+            _is_valid(name, part)
+            for part in {number, number.split(" ")[0]}
+            if len(part) > 6
+            for name in _COUNTRIES
+        ):
+            return True
+    return False
+
+
+def _has_phone(text: str) -> bool:
+    for match in _some(_PHONE, text):
+        number = match[0].replace("(0)", "")
+        digits = sum(map(str.isdigit, number))
+        if not 7 <= digits <= 15 or _is_date(number):
+            continue
+        if number.startswith(("+", "(+", "00")):
+            if _is_phone(number.replace("00", "+", 1) if number.startswith("00") else number, None):
+                return True
+        elif re.fullmatch(r"\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4}", number):
+            if _is_phone(number, "US"):
+                return True
+        elif _said_before(_SAYS_PHONE, text, match) and any(_is_phone(number, region) for region in _REGIONS):
+            return True
+    return False
+
+
+def _is_date(number: str) -> bool:
+    return bool(
+        re.fullmatch(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?: .*)?|\d{4}[./-]\d{1,2}[./-]\d{1,2}(?: .*)?", number)
+    )
+
+
+def _is_phone(number: str, region: str | None) -> bool:
+    phonenumbers: Any = importlib.import_module("phonenumbers")
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _has_address(text: str) -> bool:
+    for pattern in (_STREET_BEFORE, _STREET_AFTER):
+        for match in _some(pattern, text):
+            after = text[match.end() : match.end() + WORD_BEFORE_CHARS]
+            if _POSTCODE.search(after) or _said_before(_SAYS_ADDRESS, text, match):
+                return True
+    return False
+
+
+def _said_before(word: "re.Pattern[str]", text: str, match: "re.Match[str]") -> bool:
+    return bool(word.search(text, max(0, match.start() - WORD_BEFORE_CHARS), match.start()))
+
+
+_LOOKS: Final[tuple[tuple[str, Callable[[str], bool]], ...]] = (
+    ("personal-card", _has_card),
+    ("personal-iban", _has_iban),
+    ("personal-number", _has_number),
+    ("personal-phone", _has_phone),
+    ("personal-address", _has_address),
+)
+
+
+def kinds_in(item: RequestWithInteractions) -> frozenset[str]:
+    """The kinds of personal data in a request's texts."""
+    found: set[str] = set()
+    for turn in item.interactions:
+        for text in texts_of(turn):
+            stop_if_cancelled()
+            if text:
+                found |= personal_kinds(text)
+    return frozenset(found)
+
+
+class PersonalData(Detector):
+    """The rules of `KINDS`: one finding a kind, with how many requests each user has of it."""
+
+    def __init__(self) -> None:
+        super().__init__(*KINDS)
+
+    def request(self, item: RequestWithInteractions) -> None:
+        kinds = kinds_in(item)
+        for found in self.founds:
+            if found.rule.id in kinds:
+                found.add(item.request.request_id, item, note=f"of {item.request.user_id}")

@@ -1,0 +1,66 @@
+"""Personal data is what a library says is valid, where nobody in particular is left out."""
+
+import pytest
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.rules.personal import PersonalData, personal_kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("card", "Charge it to 4539 1488 0343 6467, please."),
+        ("card", "Amex 378282246310005"),
+        ("iban", "Pay to DE89370400440532013000 and tell me."),
+        ("iban", "my account is FR14 2004 1010 0505 0001 3M02 606 at the post"),
+        ("number", "My SSN is 536-22-8726."),
+        ("number", "mój PESEL to 44051401359"),
+        ("number", "mijn BSN is 111222333"),
+        ("number", "Il codice fiscale è RSSMRA85T10A562S."),
+        ("number", "我的身份证号是11010519491231002X"),
+        ("number", "meu CPF é 390.533.447-05"),
+        ("number", "My national insurance id for France: 2 95 10 99 126 111 93"),
+        ("phone", "Ring me on +44 20 7946 0958"),
+        ("phone", "(212) 736-5000 is the hotel"),
+        ("phone", "Meine Handynummer: 0171 3920000"),
+        ("phone", "我的手机 13800138000"),
+        ("email", "write to jane.moreau1987@fastmail.org"),
+        ("address", "I live at 221 Harbour Street, Portland, OR 97205"),
+        ("address", "Ich wohne in der Lindenstraße 14, 10969 Berlin"),
+        ("address", "j'habite 12 rue de la Paix, 75002 Paris"),
+    ],
+)
+def test_personal_data_is_found(kind: str, text: str) -> None:
+    assert personal_kinds(text) == {f"personal-{kind}"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Order 4539 1488 0343 6468 is late.",  # the check digit is wrong
+        "The IBAN DE89370400440532013001 is refused.",
+        "It costs 1,234,567.89 and 3.14159265358979 is pi.",
+        "The meeting is on 12.05.2024 at 10:30, room 221.",
+        "1716239022 is the time in seconds, 20240501123000 the other.",
+        "Version 10.0.19045.3803 of 2023-12-12",
+        "Mail noreply@example.com or support@shop.example to ask.",
+        "git@github.com:owner/repository.git",
+        "uuid 123e4567-e89b-12d3-a456-426614174000",
+        "Route 66 goes 2448 miles from Chicago to Santa Monica.",
+        "ISBN 978-3-16-148410-0",
+        "192.168.100.200 answers on port 8080",
+    ],
+)
+def test_other_numbers_and_addresses_are_none(text: str) -> None:
+    assert not personal_kinds(text)
+
+
+def test_each_kind_is_one_finding_with_counts_by_user() -> None:
+    found = PersonalData()
+    for number, user in enumerate(("ada", "ada", "bob")):
+        turn = StoredInteraction(interaction_id=1, content=f"write to jane.moreau{number}@fastmail.org")
+        stored = StoredRequest(request_id=f"r{number}", user_id=user)
+        found.request(RequestWithInteractions(request=stored, interactions=[turn]))
+    (emails,) = [one for one in found.founds if one.count]
+    assert emails.rule.id == "personal-email"
+    assert emails.notes == {"of ada": 2, "of bob": 1}
