@@ -1,0 +1,81 @@
+"""What came of finished tasks: `python -m evals.report FOLDER [FOLDER ...]`."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from evals.tasks import TASKS, Wrong, judge
+from evals.worlds import stored
+
+__all__ = ["Outcome", "read"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished task.
+
+    Args:
+        calls: tool calls made.
+        chars: characters the assistant was given for them, the list of tools left out.
+        doubts: sentences of the answer that begin with "Doubt:".
+    """
+
+    task: str
+    server: str
+    view: str
+    wrong: Wrong
+    calls: int
+    chars: int
+    doubts: tuple[str, ...]
+
+
+async def read(folder: Path) -> Outcome:
+    """Judge what an assistant left in a folder of the bridge."""
+    begun = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    log = folder / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    entries = [json.loads(line) for line in lines]
+    calls = [entry for entry in entries if "tool" in entry]
+    said = next((entry["answer"] for entry in reversed(entries) if "answer" in entry), "")
+    (task,) = [one for one in TASKS if one.name == begun["task"]]
+    wrong = judge(task, await stored(folder / "store.db"), said)
+    doubts = tuple(line for line in said.splitlines() if line.startswith("Doubt:"))
+    return Outcome(
+        task.name,
+        begun["server"],
+        begun["view"],
+        wrong,
+        len(calls),
+        sum(one["chars"] for one in calls),
+        doubts,
+    )
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """One line a task, and the sums that the aims are stated in."""
+    lines = [f"{'task':<20} {'server':<6} {'view':<10} {'right':<5} {'calls':>5} {'chars':>7}"]
+    for one in outcomes:
+        right = "no" if one.wrong else "yes"
+        lines.append(
+            f"{one.task:<20} {one.server:<6} {one.view:<10} {right:<5} {one.calls:>5} {one.chars:>7,}"
+        )
+        if one.wrong:
+            lines.append(f"    {one.wrong}")
+        lines += [f"    {doubt}" for doubt in one.doubts]
+    right, lost = sum(not one.wrong for one in outcomes), sum(len(one.wrong.lost) for one in outcomes)
+    calls, chars = sum(one.calls for one in outcomes), sum(one.chars for one in outcomes)
+    lines.append(
+        f"{right} of {len(outcomes)} right, {lost} wrongly deleted, {calls} calls, {chars:,} characters"
+    )
+    return "\n".join(lines)
+
+
+async def _main(folders: list[Path]) -> str:
+    return table([await read(folder) for folder in folders])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(anyio.run(_main, [Path(one) for one in sys.argv[1:]]) + "\n")

@@ -1,0 +1,58 @@
+"""The baseline: Reflexio's calls as tools, one to one, answers as they come."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from reflexio_mcp.store.app import create_app
+
+__all__ = ["TOOLS", "call"]
+
+_FILTER: Final = {
+    name: {"type": "string"} for name in ("user_id", "session_id", "request_id", "source", "start_time", "end_time")
+} | {"top_k": {"type": "integer"}, "offset": {"type": "integer"}}  # fmt: skip
+
+TOOLS: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
+    # name: (method, what it does, its properties)
+    "get_requests": ("POST", "List stored requests by session.", _FILTER),
+    "publish_interaction": (
+        "POST",
+        "Store interactions.",
+        {
+            "user_id": {"type": "string"},
+            "session_id": {"type": "string"},
+            "interaction_data_list": {"type": "array", "items": {"type": "object"}},
+        },
+    ),
+    "delete_request": ("DELETE", "Delete a request.", {"request_id": {"type": "string"}}),
+    "delete_session": ("DELETE", "Delete a session.", {"session_id": {"type": "string"}}),
+    "delete_requests_by_ids": (
+        "DELETE",
+        "Delete requests.",
+        {"request_ids": {"type": "array", "items": {"type": "string"}}},
+    ),
+}
+
+
+def listed() -> list[dict[str, Any]]:
+    """The tools as a host is given them."""
+    return [
+        {"name": name, "description": about, "inputSchema": {"type": "object", "properties": properties}}
+        for name, (_, about, properties) in TOOLS.items()
+    ]
+
+
+async def call(path: Path, tool: str, arguments: dict[str, Any]) -> str:
+    """Make a call on the store at `path` and return the answer's text."""
+    if tool not in TOOLS:
+        return f"There is no tool {tool}."
+    store = create_app(str(path))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=store), base_url="http://store", headers={"user-agent": "thin/0"}
+    ) as client:
+        reply = await client.request(TOOLS[tool][0], f"/api/{tool}", content=json.dumps(arguments).encode(),
+                                     headers={"content-type": "application/json"})  # fmt: skip
+    await store.aclose()
+    return reply.text
