@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import OPTIONS, Settings, load
 from reflexio_mcp.tools.catalog import offered
+from tests.support.stdio import environment
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [
@@ -246,6 +249,27 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
     ids = [one["request_id"] for group in left.structured_content["sessions"] for one in group["requests"]]
     # The passport, two of the test run, the trip, the evaluation, and the last two of one person.
     assert ("keep-1" in ids, len(ids), deleted) == (True, 2, 7)
+
+
+@pytest.mark.anyio
+async def test_the_script_that_cleans_a_test_run_shows_the_plan_and_asks(tmp_path: Path) -> None:
+    where = Settings(store=str(tmp_path / "store.db"))
+    await fill(where)
+
+    def cleaned(*words: str, answer: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, str(ROOT / "examples" / "clean_test_run.py"), "ci.e2e", *words],
+            env=environment(tmp_path) | {"REFLEXIO_MCP_STORE": where.store},
+            input=answer, capture_output=True, encoding="utf-8", timeout=60, check=False,
+        )  # fmt: skip
+
+    kept = cleaned(answer="n\n")
+    assert (kept.returncode, "2 requests" in kept.stdout) == (1, True), kept.stderr
+    assert kept.stdout.endswith("Nothing was deleted.\n")
+    gone = cleaned("--yes")
+    assert gone.returncode == 0
+    assert "Deleted 2 of 2" in gone.stdout
+    assert cleaned("--yes").returncode == 0
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:
