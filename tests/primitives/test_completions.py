@@ -81,6 +81,16 @@ async def test_what_is_no_name_is_not_offered(connect: Connect, unique: str) -> 
         assert await completed(client, SESSION, "session_id", unique) == [f"{unique}-fine"]
 
 
+async def test_a_version_is_offered_where_it_is_a_name_and_not_where_it_says_more(
+    connect: Connect, unique: str
+) -> None:
+    async with connect() as client:
+        for number, version in enumerate((f"{unique}-7", f"{unique} knows the code", f"{unique}: blue, yes")):
+            await publish(client, f"{unique}-ada", f"{unique}-{number}", "a", agent_version=version)
+        await warm(client)
+        assert await completed(client, SESSION, "agent_version", unique) == [f"{unique}-7"]
+
+
 async def test_unknown_references_and_arguments_have_no_values(connect: Connect) -> None:
     async with connect() as client:
         assert await completed(client, PromptReference(name="no_such_prompt"), "session_id") == []
