@@ -11,7 +11,7 @@ from reflexio_mcp.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["default_store", "local_key", "open_client", "recovery_folder"]
+__all__ = ["default_store", "local_key", "open_client", "recovery_folder", "state_file"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -50,6 +50,14 @@ def local_key(settings: Settings) -> bytes | None:
         )
     except OSError:
         return None
+
+
+def state_file(settings: Settings) -> Path | None:
+    """Return the file in which this user's processes share what limits deletions; `None` for a store in memory."""
+    if settings.store == ":memory:":
+        return None
+    folder = Path(settings.store).parent if settings.store else default_store().parent
+    return folder / "state.db"
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:

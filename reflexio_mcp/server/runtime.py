@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from reflexio_mcp.backend import default_store, local_key, recovery_folder
+from reflexio_mcp.backend import default_store, local_key, recovery_folder, state_file
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.scopes import Scopes
@@ -61,6 +61,8 @@ class Runtime:
         self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))
         self.page_notes = PageNotes()
         self.state = LocalState.configured(
+            database=lambda: state_file(settings),
+            account=f"{self.where}\0{settings.api_key}",
             delete_cap=settings.delete_cap,
             recovery_folder=lambda: recovery_folder(settings),
             recovery_days=settings.recovery_days,
@@ -140,6 +142,7 @@ class Runtime:
             if not self._users:  # the last one to leave closes the clients
                 with anyio.CancelScope(shield=True):
                     await self.scopes.aclose()
+                self.state.close()
 
     async def _prune(self, scope: anyio.CancelScope) -> None:
         with scope:

@@ -1,9 +1,14 @@
 """How many requests may be deleted in an hour, so that a runaway loop stops early."""
 
+import hashlib
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from reflexio_mcp.state.database import StateDatabase
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["HourlyCap"]
 
@@ -11,54 +16,87 @@ WINDOW_SECONDS: Final = 3600.0
 
 
 class HourlyCap:
-    """Counts the requests that were deleted in the last hour, for each owner.
+    """Counts the requests that were deleted in the last hour, for each owner, in every process of this user.
 
-    The count is kept in memory: it starts anew with the process, and each process has its own.
+    Every method blocks; call it in a worker thread.
 
     Args:
         limit: requests an hour; 0 means no cap.
-        clock: monotonic seconds.
+        database: where the counts are.
+        account: what tells the owners of one backend and key from those of another; it is not stored as it is.
+        clock: epoch seconds.
     """
 
-    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limit: int,
+        database: StateDatabase,
+        account: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.limit = limit
+        self._database = database
+        self._account = account
         self._clock = clock
-        self._taken: dict[str, deque[tuple[float, int]]] = {}
 
     def room(self, owner: str) -> int | None:
-        """Return how many more requests may be deleted now; `None` when there is no cap."""
+        """Return how many more requests may be deleted now; `None` when there is no cap.
+
+        Raises:
+            OSError: the counts cannot be read.
+        """
         if not self.limit:
             return None
-        return max(0, self.limit - sum(number for _, number in self._current(owner)))
+        with self._database.transaction() as connection:
+            return self._room(connection, owner)
 
-    def take(self, owner: str, number: int) -> bool:
+    def take(self, owner: str, number: int) -> int | None:
         """Count deletions that are about to happen.
 
         Returns:
-            Whether they fit. When they do not, nothing is counted.
-        """
-        room = self.room(owner)
-        if room is not None and number > room:
-            return False
-        if self.limit and number:
-            for other in list(self._taken):
-                self._current(other)
-            self._taken.setdefault(owner, deque()).append((self._clock(), number))
-        return True
+            What `give_back` takes, or `None` when they do not fit; then nothing is counted.
 
-    def give_back(self, owner: str, number: int) -> None:
-        """Uncount what was taken last and was not deleted after all."""
-        taken = self._taken.get(owner, deque())
-        while number > 0 and taken:
-            at, last = taken.pop()
-            if last > number:
-                taken.append((at, last - number))
-            number -= last
+        Raises:
+            OSError: they cannot be counted.
+        """
+        if not self.limit or not number:
+            return 0
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM deletions WHERE at <= ?", (self._clock() - WINDOW_SECONDS,))
+            if number > self._room(connection, owner):
+                return None
+            values = (self._key(owner), self._clock(), number)
+            added = connection.execute("INSERT INTO deletions (owner, at, number) VALUES (?, ?, ?)", values)
+            return added.lastrowid
+
+    def give_back(self, taken: int, number: int) -> None:
+        """Uncount what was not deleted after all.
+
+        Args:
+            taken: what `take` returned.
+            number: how many of them were not deleted.
+
+        Raises:
+            OSError: they cannot be uncounted; they count on.
+        """
+        if not taken or number <= 0:
+            return
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE deletions SET number = number - ? WHERE id = ?", (number, taken))
+            connection.execute("DELETE FROM deletions WHERE id = ? AND number <= 0", (taken,))
 
     def wait(self, owner: str, number: int) -> float:
-        """Return the seconds until `number` more requests fit, provided that nothing else is deleted."""
-        needed = number - (self.room(owner) or 0)
-        for at, taken in self._current(owner):
+        """Return the seconds until `number` more requests fit, provided that nothing else is deleted.
+
+        Raises:
+            OSError: the counts cannot be read.
+        """
+        with self._database.transaction() as connection:
+            needed = number - self._room(connection, owner)
+            rows = connection.execute(
+                "SELECT at, number FROM deletions WHERE owner = ? AND at > ? ORDER BY at", self._window(owner)
+            ).fetchall()
+        for at, taken in rows:
             if needed <= 0:
                 break
             needed -= taken
@@ -66,10 +104,15 @@ class HourlyCap:
                 return max(0.0, at + WINDOW_SECONDS - self._clock())
         return WINDOW_SECONDS if needed > 0 else 0.0
 
-    def _current(self, owner: str) -> deque[tuple[float, int]]:
-        taken = self._taken.get(owner, deque())
-        while taken and taken[0][0] <= self._clock() - WINDOW_SECONDS:
-            taken.popleft()
-        if not taken:
-            self._taken.pop(owner, None)
-        return taken
+    def _room(self, connection: "sqlite3.Connection", owner: str) -> int:
+        counted = connection.execute(
+            "SELECT coalesce(sum(number), 0) FROM deletions WHERE owner = ? AND at > ?", self._window(owner)
+        )
+        return max(0, self.limit - counted.fetchone()[0])
+
+    def _window(self, owner: str) -> tuple[str, float]:
+        return self._key(owner), self._clock() - WINDOW_SECONDS
+
+    def _key(self, owner: str) -> str:
+        named = f"hourly cap\0{self._account}\0{owner}"
+        return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()[:32]

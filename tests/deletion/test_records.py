@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.traffic.deletion.run import check_cap
 from reflexio_mcp.traffic.errors import CapReached
@@ -128,18 +129,20 @@ async def test_what_did_not_go_does_not_count(world: World, era: str) -> None:
         assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
 
 
-def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> None:
+async def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> None:
     now = 0.0
-    cap = HourlyCap(10, lambda: now)
+    database = StateDatabase()
+    cap = HourlyCap(10, database, clock=lambda: now)
     cap.take("a", 6)
     now = 1800.0
     cap.take("a", 4)
     with pytest.raises(CapReached, match="30 min"):
-        check_cap(cap, "a", 5)
+        await check_cap(cap, "a", 5)
     assert not cap.take("a", 5)
     assert cap.take("b", 10)
     now = 3600.0
     assert cap.room("a") == 6
     assert cap.take("a", 6)
     assert cap.room("a") == 0
-    assert HourlyCap(0).room("a") is None
+    assert HourlyCap(0, database).room("a") is None
+    database.close()

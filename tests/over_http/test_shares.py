@@ -16,6 +16,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Caller, read_caller, share_of
 from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
 from reflexio_mcp.traffic.deletion import jobs
@@ -88,14 +89,21 @@ async def test_naming_a_user_makes_no_more_room_under_the_hourly_cap(backend: Te
 
 def test_an_hourly_cap_forgets_who_has_deleted_nothing_lately() -> None:
     now = 0.0
-    cap = HourlyCap(10, lambda: now)
+    database = StateDatabase()
+    cap = HourlyCap(10, database, clock=lambda: now)
+
+    def kept() -> int:
+        with database.transaction() as connection:
+            return connection.execute("SELECT count(*) FROM deletions").fetchone()[0]
+
     for number in range(100):
         cap.room(f"invented-{number}")
         cap.take(f"owner-{number}", 1)
-    assert len(cap._taken) == 100
+    assert kept() == 100
     now = 4000.0
     cap.take("owner", 1)
-    assert len(cap._taken) == 1
+    assert kept() == 1
+    database.close()
 
 
 async def _deleted() -> Any:

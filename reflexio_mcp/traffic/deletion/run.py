@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,6 +30,13 @@ NO_COPY: Final = (
     "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to make room, or pass "
     "erase=true to delete without a copy."
 )
+NO_COUNT: Final = (
+    "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to check state.db in "
+    "the server's data folder, or to set REFLEXIO_MCP_DELETE_CAP=0, which means no cap."
+)
+FULL: Final = (
+    "Nothing was deleted: another deletion has just used the room under the hourly cap. Try again later."
+)
 NO_ENTRY: Final = (
     "Nothing was deleted: the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written ({why}). "
     "Ask the operator to make room or correct the file's permissions, then try again."
@@ -55,7 +62,7 @@ class Origin:
     user_id: str = ""
 
 
-def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "request") -> None:
+async def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "request") -> None:
     """Refuse a deletion that is larger than what may be deleted now.
 
     Args:
@@ -63,8 +70,13 @@ def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "request") ->
 
     Raises:
         CapReached: says how much room there is, and when there is enough.
+        NotRecorded: what was deleted cannot be counted.
     """
-    room = cap.room(owner)
+    with _refused(NO_COUNT):
+        room = await anyio.to_thread.run_sync(cap.room, owner)
+        wait = 0.0
+        if room is not None and room < number <= cap.limit:
+            wait = await anyio.to_thread.run_sync(cap.wait, owner, number)
     if room is None or number <= room:
         return
     lead = (
@@ -75,7 +87,7 @@ def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "request") ->
         raise CapReached(
             f"{lead} Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (0 is no cap)."
         )
-    minutes = max(1, round(cap.wait(owner, number) / 60 + 0.5))
+    minutes = max(1, round(wait / 60 + 0.5))
     raise CapReached(f"{lead} There is room for it in {minutes} min; do not retry before.")
 
 
@@ -104,8 +116,11 @@ async def carry_out(
     """
     number = plan.size
     # By the key: naming another user must not make more room.
-    if not state.cap.take(scope.caller, number):
-        check_cap(state.cap, scope.caller, number, plan.noun)
+    with _refused(NO_COUNT):
+        taken = await anyio.to_thread.run_sync(state.cap.take, scope.caller, number)
+    if taken is None:
+        await check_cap(state.cap, scope.caller, number, plan.noun)
+        raise CapReached(FULL)
     deleted = 0
     try:
         receipt = await _recorded(scope, plan, origin, state, read_at, progress)
@@ -120,7 +135,9 @@ async def carry_out(
             deleted = number
         raise
     finally:
-        state.cap.give_back(scope.caller, number - deleted)
+        # What cannot be given back counts on: the limit errs on the safe side.
+        with anyio.CancelScope(shield=True), suppress(OSError):
+            await anyio.to_thread.run_sync(state.cap.give_back, taken, number - deleted)
     return receipt
 
 

@@ -1,0 +1,89 @@
+"""What limits deletions holds for all processes of one user, and fails closed."""
+
+import os
+import stat
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from reflexio_mcp.state.database import StateDatabase
+from reflexio_mcp.state.hourly_cap import HourlyCap
+from tests.deletion.support import World
+
+pytestmark = pytest.mark.anyio
+
+
+def state_file(folder: Path) -> Path:
+    [found] = folder.rglob("state.db")
+    return found
+
+
+async def test_two_processes_share_one_hourly_cap(world: World, era: str) -> None:
+    for number in range(4):
+        await world.put(f"r{number}")
+    options = {"CONFIRM": "off", "DELETE_CAP": "3"}
+    async with world.connect(era, **options) as one, world.connect(era, **options) as another:
+        await one.call("delete_request", request_id="r0")
+        await another.call("delete_request", request_id="r1")
+        await one.call("delete_request", request_id="r2")
+        said = await another.refused("delete_request", request_id="r3")
+    assert "3 an hour are allowed (0 left now)" in said
+    async with world.connect(era, **options) as restarted:
+        assert "3 an hour" in await restarted.refused("delete_request", request_id="r3")
+    assert await world.ids() == {"r3"}
+
+
+async def test_another_key_has_a_cap_of_its_own(world: World, era: str) -> None:
+    for number in range(2):
+        await world.put(f"r{number}")
+    options = {"CONFIRM": "off", "DELETE_CAP": "1"}
+    for number, key in enumerate(("one-key-of-this-user", "another-key-of-this-user")):
+        async with world.connect(era, **options, REFLEXIO_API_KEY=key) as caller:
+            assert (await caller.call("delete_request", request_id=f"r{number}"))["deleted"] == 1
+
+
+async def test_many_at_once_never_pass_the_cap(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    fitted: list[int] = []
+
+    def one_process() -> None:
+        # Each has the file open for itself, as a process has.
+        cap = HourlyCap(50, StateDatabase(lambda: path))
+        fitted.extend(number for number in [3] * 10 if cap.take("me", number) is not None)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(anyio.to_thread.run_sync, one_process)
+    assert sum(fitted) == 48
+    assert HourlyCap(50, StateDatabase(lambda: path)).room("me") == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+async def test_the_file_is_private_and_holds_neither_key_nor_user(
+    world: World, era: str, data_folder: Path
+) -> None:
+    await world.put("r1")
+    key = "a-key-nobody-may-see"
+    async with world.connect(era, CONFIRM="off", REFLEXIO_API_KEY=key, REFLEXIO_USER_ID="ada") as caller:
+        await caller.call("delete_request", request_id="r1")
+    path = state_file(data_folder)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert key.encode() not in path.read_bytes()
+
+
+async def test_where_nothing_can_be_counted_nothing_is_deleted(
+    world: World, era: str, data_folder: Path
+) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    async with world.connect(era, CONFIRM="off") as caller:
+        await caller.call("delete_request", request_id="r1")
+        state_file(data_folder).write_bytes(b"this is no database" * 100)
+        said = await caller.refused("delete_request", request_id="r2")
+    assert said.startswith("Nothing was deleted: what is deleted in an hour cannot be counted")
+    assert "REFLEXIO_MCP_DELETE_CAP=0" in said
+    assert str(data_folder) not in said
+    async with world.connect(era, CONFIRM="off", DELETE_CAP="0") as caller:
+        assert (await caller.call("delete_request", request_id="r2"))["deleted"] == 1
