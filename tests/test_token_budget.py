@@ -37,7 +37,9 @@ def test_everything_that_can_be_offered_stays_within_both_budgets() -> None:
             "description": tool.description,
             "inputSchema": tool.parameters,
             "outputSchema": tool.output_schema,
-            "annotations": tool.annotations.model_dump(by_alias=True) if tool.annotations else {},
+            "annotations": tool.annotations.model_dump(by_alias=True, exclude_none=True)
+            if tool.annotations
+            else {},
         }
         for tool in offered(Settings(recovery_days=1, url="https://reflexio.example"))
     ]

@@ -18,20 +18,28 @@ from reflexio_mcp.render.text import (
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
 
-__all__ = ["published"]
+__all__ = ["finished", "published"]
 
 WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
 
-_MEANS = {
-    "deferred": "it is learned from later",
+NOT_APPLICABLE: Final = "not_applicable"
+"""The service's reason where nothing can be learned."""
+
+_MEANS: Final = {
+    "waiting_for_window": "nothing is learned from it yet. Reflexio waits for more of the conversation (a window of 10 "
+    "interactions by default); finish_session learns now",
+    "deferred": "nothing is learned from it yet",
     "still_learning": "stored, still learning",
-    "not_tracked": "this store does not learn",
+    "not_tracked": "Reflexio does not say what is learned from it",
+    "failed": "nothing was learned from it",
 }
+"""What a reason, or else a status, of the service means."""
 
 
 def published(done: Published) -> Rendered:
     """A publish: what is stored under which id, and where its learning stands."""
+    learned = done.learning_status == "done" and done.learning_reason != NOT_APPLICABLE
     state = "already_stored" if done.already_stored else "stored"
     facts: Facts = dense(
         {
@@ -44,8 +52,8 @@ def published(done: Published) -> Rendered:
             "read_back": done.read_back,
             "learning_status": label(done.learning_status),
             "learning_reason": label(done.learning_reason),
-            "profiles_added": done.profiles_added or None,
-            "playbooks_added": done.playbooks_added or None,
+            "profiles_added": done.profiles_added if learned else None,
+            "playbooks_added": done.playbooks_added if learned else None,
             "notice": NOTICE if done.warnings else "",
             "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
             "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
@@ -66,18 +74,8 @@ def published(done: Published) -> Rendered:
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
     if done.uncompared:
         lines.append("Images and citations cannot be read back and were not compared.")
-    if done.learning_status:
-        reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
-        means = f": {_MEANS[done.learning_status]}" if done.learning_status in _MEANS else ""
-        added = [
-            counted(number, noun)
-            for number, noun in ((done.profiles_added, "profile"), (done.playbooks_added, "playbook"))
-            if number
-        ]
-        lines.append(
-            f"Learning {facts['learning_status']}{reason}{means}."
-            + (f" Added {', '.join(added)}." if added else "")
-        )
+    if told := _learning(done, facts):
+        lines.append(told)
     if warnings := facts.get("warnings"):
         more = f"\n… and {facts['more_warnings']:,} more" if "more_warnings" in facts else ""
         lines.append(f"The service warns:\n{fence(chr(10).join(warnings) + more)}")
@@ -85,3 +83,37 @@ def published(done: Published) -> Rendered:
         facts["next"] = "See how the learning went with get_request."
         lines.append(facts["next"])
     return Rendered("\n".join(lines), facts)
+
+
+def _learning(done: Published, facts: Facts) -> str:
+    """What was or will be learned from it."""
+    if not done.learning_status:
+        return ""
+    status = facts["learning_status"]
+    if done.learning_reason == NOT_APPLICABLE:
+        facts["learning_reason"] = "evaluation_only" if done.evaluation_only else NOT_APPLICABLE
+        facts["learning_status"] = "nothing"
+        return f"Learning: nothing is learned from it ({facts['learning_reason']})."
+    reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
+    means = _MEANS.get(done.learning_reason) or _MEANS.get(done.learning_status)
+    if done.learning_status == "not_tracked" and not done.learns:
+        means = "this store does not learn"
+    told = f"Learning {status}{reason}{f': {means}' if means else ''}."
+    if done.learning_status == "done" and done.profiles_added is not None:
+        playbooks = counted(done.playbooks_added or 0, "playbook")
+        told += f" Added {counted(done.profiles_added, 'profile')} and {playbooks}."
+    return told
+
+
+def finished(user_id: str, session_id: str) -> Rendered:
+    """That a session has had its last turn."""
+    following = "What was learned is shown by list_learnings with this session_id, in a moment."
+    facts: Facts = {
+        "status": "finished",
+        "user_id": shown_id(user_id),
+        "session_id": shown_id(session_id),
+        "next": following,
+    }
+    where = fence(f"session {facts['session_id']} of user {facts['user_id']}")
+    lead = "Finished: Reflexio now learns from what waited for more, if there is anything to learn."
+    return Rendered("\n".join((lead, where, following)), facts)

@@ -20,6 +20,7 @@ from reflexio_mcp.rest.errors import (
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import (
     DeleteReply,
+    FinalizeReply,
     HealthReply,
     LearningStatus,
     PublishBody,
@@ -237,6 +238,19 @@ class ReflexioClient:
             by_id=True,
         )
         return await self._ask(call, LearningStatus)
+
+    async def finalize_session(self, user_id: str, session_id: str) -> FinalizeReply:
+        """Say that a session of a user has had its last turn, so that what waits for more is learned from now."""
+        sent = {"user_id": user_id, "session_id": session_id}
+        call = Call(
+            "POST",
+            "/api/finalize_session",
+            "read",
+            self._timeout,
+            content=encode(sent),
+            required=("success", "accepted"),
+        )
+        return await self._ask(call, FinalizeReply)
 
     async def get_profiles(self, user_id: str) -> list[UserProfile]:
         """Read all of a user's profiles, of every status, last modified first.

@@ -14,6 +14,7 @@ from reflexio_mcp.rest import limits
 __all__ = [
     "Citation",
     "DeleteReply",
+    "FinalizeReply",
     "HealthReply",
     "Interaction",
     "LearningStatus",
@@ -271,6 +272,12 @@ class UserPlaybook(Read):
     source_interaction_ids: list[int] = Field(default_factory=list[int])
     source_span: str = ""
     status: str | None = None
+
+
+class FinalizeReply(Reply):
+    """Whether a session was there to be finished; learning itself goes on after the reply."""
+
+    accepted: bool = False
 
 
 class WhoAmI(Reply):

@@ -22,6 +22,15 @@ CATALOG: tuple[ToolSpec, ...] = (
 """Every tool, in the order in which they are listed."""
 
 
+LEARNED_FROM = (
+    "session_finished",
+    "override_learning_stall",
+    "retrieval_experiment_id",
+    "retrieval_experiment_arm",
+)
+"""Arguments of a publish that mean something only where it is learned from."""
+
+
 def offered(settings: Settings) -> list[Tool]:
     """The tools this configuration offers; what is not offered cannot be called.
 
@@ -41,6 +50,7 @@ def offered(settings: Settings) -> list[Tool]:
             ("user_id", bool(settings.user_id)),
             ("erase", not settings.recovery_days),
             ("include_learnings", settings.embedded),
+            *((name, settings.embedded) for name in LEARNED_FROM),
         )
         if gone
     )

@@ -257,13 +257,12 @@ SPECS = (
     ToolSpec(
         list_learnings,
         "List learnings",
-        "See what was learned: profiles and playbooks of a user, or those that a request, session or filter of "
-        "requests fed, with the turns they came from.",
+        "See what was learned: profiles and playbooks of a user, or those that a request, session or filter fed, "
+        "with the turns they came from.",
         obj(
             "notice returned learnings",
             notice=STRING,
             returned=INTEGER,
-            total=INTEGER,
             learnings=OBJECTS,
             cursor=STRING,
         ),

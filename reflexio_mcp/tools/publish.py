@@ -5,13 +5,13 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from reflexio_mcp.render.publishing import published
+from reflexio_mcp.render.publishing import finished, published
 from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import AgentVersion
+from reflexio_mcp.toolkit.parameters import AgentVersion, SessionId, UserId
 from reflexio_mcp.toolkit.spec import INTEGER, STRING, STRINGS, ToolSpec, obj
 from reflexio_mcp.toolkit.subscriptions import Changed
-from reflexio_mcp.traffic.publishing import publish
+from reflexio_mcp.traffic.publishing import finish, publish
 
 __all__ = ["SPECS"]
 
@@ -27,6 +27,10 @@ async def publish_interaction(
     skip_aggregation: Annotated[bool, Field(description="keep out of agent playbooks")] = False,
     force_extraction: Annotated[bool, Field(description="learn now, do not wait for more turns")] = False,
     evaluation_only: Annotated[bool, Field(description="store, never learn")] = False,
+    session_finished: Annotated[bool, Field(description="last of its session: learn now")] = False,
+    override_learning_stall: bool = False,
+    retrieval_experiment_id: str = "",
+    retrieval_experiment_arm: str = "",
     request_id: Annotated[str, Field(description="your own id makes a repeat safe")] = "",
 ) -> CallToolResult:
     settings = app_of(call).settings
@@ -46,11 +50,21 @@ async def publish_interaction(
         skip_aggregation=skip_aggregation,
         force_extraction=force_extraction,
         evaluation_only=evaluation_only,
+        session_finished=session_finished,
+        override_learning_stall=override_learning_stall,
+        retrieval_experiment_id=retrieval_experiment_id,
+        retrieval_experiment_arm=retrieval_experiment_arm,
         request_id=request_id,
         beat=beat,
     )
     app_of(call).subscriptions.tell(scope_of(call), [Changed(done.session_id, done.request_id, done.user_id)])
     return answer(published(done))
+
+
+async def finish_session(call: Call, user_id: UserId, session_id: SessionId) -> CallToolResult:
+    scope = scope_of(call)
+    user, session = await finish(scope, user_id, session_id)
+    return answer(finished(user, session))
 
 
 SPECS = (
@@ -73,5 +87,12 @@ SPECS = (
             next=STRING,
         ),
         idempotent=False,
+    ),
+    ToolSpec(
+        finish_session,
+        "Finish a session",
+        "Say that a conversation has had its last turn, so that what it taught is learned now.",
+        obj("status", status=STRING),
+        needs=lambda settings: not settings.embedded,
     ),
 )

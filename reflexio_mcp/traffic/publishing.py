@@ -4,7 +4,7 @@ import base64
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -14,19 +14,22 @@ from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
-from reflexio_mcp.traffic.errors import InvalidInput, OutcomeUnclear
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Published", "check", "publish"]
+__all__ = ["Published", "check", "finish", "publish"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
 
 LOOK_SECONDS: Final = 8.0
 """For looking whether a publish has arrived whose answer did not; with the longest default wait still below 60 s."""
+
+ARMS: Final = ("treatment", "holdout")
+"""Arms of a retrieval experiment."""
 
 REPEAT: Final = (
     "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
@@ -49,6 +52,8 @@ class Published:
         read_back: it was seen in the store after the call.
         uncompared: it carries images or citations, which no call reads back, and was found already stored.
         agent_version: as it is stored, the service's default included.
+        evaluation_only: it was published so that nothing is learned from it.
+        learns: whether the backend learns at all.
     """
 
     request_id: str
@@ -64,6 +69,8 @@ class Published:
     read_back: bool = False
     uncompared: bool = False
     agent_version: str = ""
+    evaluation_only: bool = False
+    learns: bool = True
 
 
 def check(interactions: Sequence[Interaction], *, source: str, agent_version: str) -> None:
@@ -128,6 +135,10 @@ async def publish(
     skip_aggregation: bool = False,
     force_extraction: bool = False,
     evaluation_only: bool = False,
+    session_finished: bool = False,
+    override_learning_stall: bool = False,
+    retrieval_experiment_id: str = "",
+    retrieval_experiment_arm: str = "",
     request_id: str = "",
     beat: Beat | None = None,
 ) -> Published:
@@ -138,6 +149,9 @@ async def publish(
 
     Args:
         wait: hold on until extraction has covered it, `wait_seconds` at most.
+        session_finished: it is the last request of its session, so that what waits for more is learned from now.
+        override_learning_stall: learn although the service has stopped learning.
+        retrieval_experiment_id, retrieval_experiment_arm: the experiment it belongs to; both or neither.
         beat: called every 10 s while waiting.
 
     Raises:
@@ -153,6 +167,12 @@ async def publish(
         raise InvalidInput(
             "force_extraction", "cannot go with evaluation_only: such traffic teaches nothing."
         )
+    experiment, arm = retrieval_experiment_id.strip(), retrieval_experiment_arm.strip()
+    if bool(experiment) != bool(arm):
+        missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
+        raise InvalidInput(missing, "is needed too: give both of an experiment, or neither.")
+    if arm and arm not in ARMS:
+        raise InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}.")
     chosen = request_id.strip()
     if request_id and not chosen:
         raise InvalidInput("request_id", "must not be blank; leave it out to have one made.")
@@ -166,6 +186,10 @@ async def publish(
         skip_aggregation=skip_aggregation,
         force_extraction=force_extraction,
         evaluation_only=evaluation_only,
+        session_finished=session_finished,
+        override_learning_stall=override_learning_stall,
+        retrieval_experiment_id=experiment or None,
+        retrieval_experiment_arm=arm or None,
     )
     minted = not chosen
     try:
@@ -174,12 +198,33 @@ async def publish(
                 tasks.start_soon(_beat_until_cancelled, beat)
             done = await _publish(scope, body, minted, wait_seconds if wait else None)
             tasks.cancel_scope.cancel()
+            done = replace(done, learns=scope.learns)
     except ReflexioError as failure:
         if failure.effect == "unknown":
             text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
             raise OutcomeUnclear(text) from failure
         raise
     return done
+
+
+async def finish(scope: Scope, user_id: str, session_id: str) -> tuple[str, str]:
+    """Say that a session has had its last turn.
+
+    Returns:
+        The user and the session.
+
+    Raises:
+        NotStored: this user has no such session.
+        ReflexioError: as the client raises it.
+    """
+    user = require_id("user_id", scope.user(user_id))
+    session = require_id("session_id", session_id)
+    reply = await scope.client.finalize_session(user, session)
+    if not reply.accepted:
+        raise NotStored(
+            f"User {user[:80]!r} has no session {session[:80]!r}; nothing was finished. Find it with list_sessions."
+        )
+    return user, session
 
 
 async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:
@@ -239,4 +284,5 @@ def _published(
         uncompared=already
         and any(turn.image_encoding or turn.citations for turn in body.interaction_data_list),
         agent_version=body.agent_version or limits.DEFAULT_AGENT_VERSION,
+        evaluation_only=body.evaluation_only,
     )
