@@ -7,7 +7,6 @@ from pydantic import Field
 
 from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
-from reflexio_mcp.traffic.reading.search import FINDINGS
 
 __all__ = [
     "AgentVersion",
@@ -37,7 +36,8 @@ EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
     str, Field(description='all these words, in any order and case; "a phrase" in quotes; ids too')
 ]
-Finding = Annotated[str, Field(description="what the audit finds", json_schema_extra={"enum": [*FINDINGS]})]
+# Its values are not listed: the audit hands them out, and another one is answered with the list.
+Finding = Annotated[str, Field(description="a rule of audit_traffic")]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(description="from the page before")]
 Detail = Literal["summary", "full", "masked"]
