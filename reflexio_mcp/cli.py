@@ -121,6 +121,10 @@ class _TopParser(_Parser):
         for title, commands in COMMANDS.items():
             lines += ["", f"{title}:", *(f"  {name:12} {about}" for name, about in commands.items())]
         lines += ["", "  reflexio-mcp COMMAND --help says more; --version prints the version."]
+        lines += [
+            "",
+            "Exit codes: 0 all went well, 1 something failed, 2 the command line or configuration is wrong.",
+        ]
         return "\n".join([*lines, "", "Examples:", _indented(EXAMPLES[""]), ""])
 
     def format_usage(self) -> str:

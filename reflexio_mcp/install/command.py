@@ -22,6 +22,7 @@ from reflexio_mcp.settings import OPTIONS, load
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
 
 _PLACEHOLDER = "your-api-key"
+_ASK = "Then ask it: What have you stored about me today?\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
         lines.append(f"Key: {client.note}")
         if client.key == "file" and spec.key == _PLACEHOLDER:
             lines.append(f"{KEY} is not set here: replace {_PLACEHOLDER} in the file with your key.")
-    return "\n".join(lines) + f"\n{stays}{_key_in_backups(client, path, old)}Next: {client.restart}\n"
+    ask = _ASK if old is None else ""
+    return "\n".join(lines) + f"\n{stays}{_key_in_backups(client, path, old)}Next: {client.restart}\n{ask}"
 
 
 def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO | None = None) -> int:

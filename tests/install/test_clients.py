@@ -166,6 +166,11 @@ def test_a_relative_path_is_written_so_that_it_means_the_same_elsewhere(tmp_path
     assert env == {"REFLEXIO_MCP_STORE": str(Path("here.db").absolute())}
 
 
+def test_the_first_installation_ends_with_how_to_try_it(home: Home) -> None:
+    assert home.install()[1].endswith("Then ask it: What have you stored about me today?\n")
+    assert "ask it" not in home.install({"REFLEXIO_URL": "http://localhost:8061"})[1]
+
+
 def test_removing_what_is_not_there_says_so(home: Home) -> None:
     old = home.text
     code, said = home.uninstall()
