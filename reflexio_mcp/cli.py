@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
-from reflexio_mcp.look import FILTER, look
+from reflexio_mcp.look import FILTER, look, wanted
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load, unread
 
 __all__ = ["main", "parse"]
@@ -39,6 +39,9 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "show": "show one stored request in full",
         "learned": "list what was learned, and from which requests",
         "audit": "find secrets, duplicates, test traffic and more",
+    },
+    "Look and take back": {
+        "explore": "open a page in the browser to look through, select and delete",
     },
     "Serve": {
         "serve": "serve MCP; this is also what happens without a command",
@@ -67,6 +70,7 @@ EXAMPLES: Final = {
     "show": "reflexio-mcp show 0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77",
     "learned": "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
     "audit": "reflexio-mcp audit --start-time 30d",
+    "explore": "reflexio-mcp explore\nreflexio-mcp explore --start-time 7d --finding probable-secret",
     "serve": "reflexio-mcp serve --read-only\nreflexio-mcp serve --transport http --port 8765",
     "tools": "reflexio-mcp tools --read-only",
     "completion": 'eval "$(reflexio-mcp completion bash)"      in ~/.bashrc',
@@ -252,6 +256,9 @@ def _parser() -> _TopParser:
                 add_flags(command, OPTIONS)
             case "tools":
                 add_flags(command, local)
+            case "explore":
+                _add_filter(command, name)
+                add_flags(command, [*reached, *(one for one in OPTIONS if one.name == "read_only")])
             case _:
                 _add_filter(command, name)
         if name in ("install", "doctor"):
@@ -295,7 +302,7 @@ def _add_filter(command: _Parser, name: str) -> None:
     for one, text in about.items():
         flag = "--" + one.replace("_", "-")
         section.add_argument(flag, dest=f"filter_{one}", metavar=one.upper(), help=text)
-    if name != "audit":
+    if name not in ("audit", "explore"):
         section.add_argument(
             "--limit", type=_count, default=20, metavar="N", help="rows at most (default 20)"
         )
@@ -363,6 +370,10 @@ def _run(arguments: argparse.Namespace) -> int:
             for tool in offered(settings):
                 sys.stdout.write(f"{tool.name}\n    {tool.description}\n")
             return 0
+        case "explore":
+            from reflexio_mcp.explore import explore
+
+            return explore(settings, wanted(arguments, settings))
         case _:
             return look(arguments, settings)
 

@@ -19,7 +19,7 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 if TYPE_CHECKING:
     from mcp import Client
 
-__all__ = ["FILTER", "look"]
+__all__ = ["FILTER", "look", "wanted"]
 
 Facts = Mapping[str, Any]
 
@@ -74,13 +74,13 @@ def look(arguments: argparse.Namespace, settings: Settings, out: TextIO | None =
         raise ConfigurationError(
             "The embedded store does not learn, so there is nothing to list. Set REFLEXIO_URL or REFLEXIO_API_KEY."
         )
-    wanted = _wanted(arguments, settings)
+    asked = wanted(arguments, settings)
     limit = (
         sys.maxsize if getattr(arguments, "everything", False) else getattr(arguments, "limit", sys.maxsize)
     )
     # What an assistant is offered is no matter here; what may be seen is, so `mask` and the user stay.
     mine = replace(settings, tools=(), read_only=True, tenancy="off")
-    facts, failed = anyio.run(_ask, mine, TOOLS[arguments.command], wanted, limit)
+    facts, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
         for command, tool in TOOLS.items():
             failed = failed.replace(tool, f"reflexio-mcp {command}")
@@ -93,30 +93,34 @@ def look(arguments: argparse.Namespace, settings: Settings, out: TextIO | None =
     return 0
 
 
-def _wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """The tool's arguments."""
+def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """What was typed, as the tool's arguments.
+
+    Raises:
+        ConfigurationError: a blank filter, or a user outside the one this configuration is confined to.
+    """
     if arguments.command == "show":
         return {"request_id": arguments.request_id}
-    wanted = {
+    chosen = {
         name: value
         for name in (*FILTER, "request_id")
         if (value := getattr(arguments, f"filter_{name}", None)) is not None
     }
-    for name, value in wanted.items():
+    for name, value in chosen.items():
         if not value.strip():
             raise ConfigurationError(
                 f"--{name.replace('_', '-')} is blank. Leave it out to select everything."
             )
-    if arguments.command == "learned" and not wanted.keys() - {"contains"} and not settings.user_id:
+    if arguments.command == "learned" and not chosen.keys() - {"contains"} and not settings.user_id:
         raise ConfigurationError(
             "Whose? Add --user-id, or a filter of the requests that it was learned from."
         )
     # A server that is confined to a user does not take another one.
-    if settings.user_id and wanted.pop("user_id", settings.user_id) != settings.user_id:
+    if settings.user_id and chosen.pop("user_id", settings.user_id) != settings.user_id:
         raise ConfigurationError(
             f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}; --user-id cannot name anybody else."
         )
-    return wanted
+    return chosen
 
 
 async def _ask(

@@ -53,6 +53,7 @@ ROOMS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "doctor": (("install", "backend", "tools", "store", "private_files", "rest", "settings", "state", "__init__"),
                {"httpx", *SERVERS}),
     "look": (ANY, {"httpx", *SERVERS}),
+    "explore": (ANY, {"httpx"}),
     "demo": (ANY, {"httpx", *SERVERS}),
     "cli": (ANY, {"httpx", *SERVERS}),
     "__main__": (("cli",), INNER),

@@ -12,11 +12,11 @@ import re
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["URI_PREFIX", "document", "uri"]
+__all__ = ["URI_PREFIX", "document", "shell", "uri"]
 
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
-MODULES: Final = ("format", "dom", "host", "index", "timeline", "table", "sheet", "main")
+MODULES: Final = ("format", "dom", "host", "index", "timeline", "table", "learned", "sheet", "main")
 """Each after those it imports."""
 
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z]+\.js\";\n", re.MULTILINE)
@@ -27,12 +27,23 @@ POLICY: Final = (
 )
 
 
-def _read(name: str) -> str:
-    return (files("reflexio_mcp.explorer") / "page" / name).read_text(encoding="utf-8")
+SHELL_POLICY: Final = (
+    "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; frame-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Of the window that shows the page in a browser: it alone talks to the server beside it."""
 
 
-def _module(name: str) -> str:
-    return _EXPORT.sub("", _IMPORT.sub("", _read(f"{name}.js")))
+def _read(folder: str, name: str) -> str:
+    return (files("reflexio_mcp.explorer") / folder / name).read_text(encoding="utf-8")
+
+
+def _module(folder: str, name: str) -> str:
+    return _EXPORT.sub("", _IMPORT.sub("", _read(folder, f"{name}.js")))
+
+
+def _put_together(template: str, parts: dict[str, str]) -> str:
+    return re.sub(r"\{\{(policy|style|script)\}\}", lambda match: parts[match[1]], template)
 
 
 def _source(text: str) -> str:
@@ -44,11 +55,22 @@ def _source(text: str) -> str:
 @functools.cache
 def document() -> str:
     """The whole page, as HTML."""
-    script = "\n" + "\n".join(_module(name) for name in MODULES)
-    style = _read("page.css")
+    script = "\n" + "\n".join(_module("page", name) for name in MODULES)
+    style = _read("page", "page.css")
     policy = POLICY.format(script=_source(script), style=_source(style))
     parts = {"policy": policy, "style": style, "script": script}
-    return re.sub(r"\{\{(policy|style|script)\}\}", lambda match: parts[match[1]], _read("page.html"))
+    return _put_together(_read("page", "page.html"), parts)
+
+
+def shell() -> tuple[str, str]:
+    """The window around the page for a browser without an assistant.
+
+    Returns:
+        The HTML, and its content security policy for the header.
+    """
+    script, style = "\n" + _module("shell", "shell"), _read("shell", "shell.css")
+    policy = SHELL_POLICY.format(script=_source(script), style=_source(style))
+    return _put_together(_read("shell", "shell.html"), {"style": style, "script": script}), policy
 
 
 @functools.cache

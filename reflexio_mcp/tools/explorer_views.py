@@ -76,8 +76,6 @@ def _state(call: Call, wanted: TrafficFilter) -> Facts:
             "session_id": shown_id(wanted.session_id),
             "source": wanted.source,
             "agent_version": wanted.agent_version,
-            "contains": wanted.contains,
-            "finding": wanted.finding,
             "start": wanted.start,
             "end": wanted.end,
         },

@@ -65,18 +65,20 @@ Play = Callable[..., str]
 def play(node_tools: NodeTools, chromium: str, tmp_path: Path) -> Play:
     """Play a scenario of `scenarios.mjs` in Chromium, against a server of its own.
 
-    Given its name, what the store holds (as `stocking.py` knows it) and the server's variables.
+    Given its name, what the store holds (as `stocking.py` knows it; nothing is put into it where that is empty) and
+    the server's variables.
     """
 
     def run(name: str, kind: str = "team", **variables: str) -> str:
         store = tmp_path / "store.db"
-        stocking = [sys.executable, "-m", "tests.explorer.stocking", str(store), kind]
-        subprocess.run(stocking, cwd=HERE.parent.parent, check=True, timeout=120)
+        if kind:
+            stocking = [sys.executable, "-m", "tests.explorer.stocking", str(store), kind]
+            subprocess.run(stocking, cwd=HERE.parent.parent, check=True, timeout=120)
         env = {
             "CHROMIUM": chromium,
             "HOME": str(tmp_path),
             "SERVER": json.dumps([sys.executable, "-m", "reflexio_mcp"]),
-            "REFLEXIO_MCP_STORE": str(store),
+            **({"REFLEXIO_MCP_STORE": str(store)} if kind else {}),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         return node_tools.run(str(HERE / "drive.mjs"), name, env=env | variables)

@@ -92,7 +92,7 @@ export async function explore(browser, client, {
   const tool = tools.find((one) => one.name === "explore_traffic");
   const uri = tool._meta.ui.resourceUri;
   const { contents: [resource] } = await client.readResource({ uri });
-  const made = storage ?? await browser.newContext({ viewport: { width, height }, colorScheme: theme, ...media });
+  const made = storage ?? await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: "reduce", ...media });
   const problems = [];
   await made.route("**/*", (route) => {
     const url = route.request().url();
@@ -146,7 +146,10 @@ export async function explore(browser, client, {
   const relay = new Relay(page);
   await page.exposeFunction("fromView", (text) => relay.onmessage?.(JSON.parse(text)));
   await page.goto(HOST_URL);
-  const ready = new Promise((resolve) => { bridge.oninitialized = resolve; });
+  const ready = new Promise((resolve, reject) => {
+    bridge.oninitialized = resolve;
+    page.on("pageerror", reject);
+  });
   await bridge.connect(relay);
   await page.evaluate((url) => { document.getElementById("view").src = url; }, VIEW_URL);
   await ready;
@@ -171,4 +174,35 @@ export async function axe(view) {
   await view.evaluate(source);
   const { violations } = await view.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   return violations.map((one) => `${one.impact} ${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary ?? ""}`).slice(0, 3).join(" | ")}`);
+}
+
+/** Run `reflexio-mcp explore` and open what it says in the browser. `ended` resolves to its exit code. */
+export async function command(browser, ...flags) {
+  const [program, ...args] = JSON.parse(process.env.SERVER);
+  // A browser of its own is not opened: the program of this name does nothing.
+  const child = require_("node:child_process").spawn(program, [...args, "explore", ...flags], {
+    env: { ...process.env, BROWSER: "true" }, stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  let said = "";
+  const address = await new Promise((resolve, reject) => {
+    child.on("exit", () => reject(new Error(`it ended: ${said}`)));
+    child.stdout.on("data", (text) => {
+      said += text;
+      const found = /http:\S+/.exec(said);
+      if (found) resolve(found[0]);
+    });
+  });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, acceptDownloads: true });
+  const page = await context.newPage();
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) problems.push(`${message.type()}: ${message.text()}`);
+  });
+  await page.goto(address);
+  await page.waitForSelector("#view:not([hidden])");
+  const view = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((frame) => frame);
+  await settled(view);
+  return { view, page, context, address, ended, problems, stop: () => child.kill() };
 }

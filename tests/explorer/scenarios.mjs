@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { axe, connect, explore, settled } from "./host.mjs";
+import { readFileSync } from "node:fs";
+
+import { axe, command, connect, explore, settled } from "./host.mjs";
 
 const summary = (view) => view.locator("#summary").textContent();
 const sessions = (view) => view.locator(".body .session");
@@ -400,10 +402,9 @@ export async function fitsEveryWidth(browser) {
 export async function satisfiesAxe(browser) {
   const client = await connect();
   for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 320]]) {
-    const it = await explore(browser, client, { theme, width, media: { reducedMotion: "reduce" } });
+    const it = await explore(browser, client, { theme, width });
     await settled(it.view);
     const found = async (state) => {
-      // Nothing may still be fading in when colours are measured.
       assert.deepEqual(await axe(it.view), [], `${state}, ${theme}, ${width}`);
     };
     await found("table");
@@ -480,6 +481,72 @@ export async function readsAVeryLongTurn(browser) {
   await view.locator("button", { hasText: "Show all" }).click();
   assert.ok((await view.locator(".turn .text").first().boundingBox()).height > 1_000);
   await it.done();
+}
+
+export async function showsAndTakesBackWhatWasLearned(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  const learned = view.locator("#learned");
+  assert.match(await learned.textContent(), /Open or select something/);
+  await sessions(view).first().click();
+  await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor();
+  assert.match(await learned.textContent(), /Profile.*from \d requests?/);
+  assert.ok(await view.locator(".body .request.lit").count() > 0, "the requests it comes from are lit");
+  assert.deepEqual(await axe(view), []);
+  await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).locator("button", { hasText: "Take back" }).click();
+  await button(view, "Keep it").waitFor();
+  assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep it");
+  assert.deepEqual(await axe(view), []);
+  await button(view, "Take it back").click();
+  await view.locator("#sheet-title", { hasText: "Taken back" }).waitFor();
+  assert.match(await sheet(view).textContent(), /Deleted 1 of 1 learning, checked by reading again\./);
+  await button(view, "Close").click();
+  await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor({ state: "detached" });
+  assert.deepEqual(it.messages, ["In the explorer, the person took back 1 learning."]);
+  const told = await it.client.callTool({ name: "get_status", arguments: {} });
+  assert.match(told.content.at(-1).text, /^Since then, 1 learning was deleted in the explorer\.$/);
+
+  await sessions(view).first().locator(".check input").click();
+  await view.locator("#delete").click();
+  await view.locator("#sheet .final").waitFor();
+  await view.locator("label.option", { hasText: "Also take back 1 playbook" }).locator("input").click();
+  await view.locator("label.option input:checked").waitFor();
+  await view.locator("#sheet .final").click();
+  await view.locator("#sheet-title", { hasText: "3 deleted, checked by reading again" }).waitFor();
+  assert.match(await sheet(view).textContent(), /1 user playbook .*was deleted, checked by reading again/);
+  await learned.locator("[role=status]", { hasText: "Nothing was learned from this." }).waitFor();
+  await it.done();
+}
+
+export async function worksWithoutAnAssistant(browser) {
+  const it = await command(browser, "--source", "slack");
+  const { view, page } = it;
+  assert.equal(page.url(), new URL("/", it.address).href, "the token leaves the address");
+  assert.equal(await view.locator("#source").inputValue(), "=slack");
+  await view.locator("#reset").click();
+  await until(view, /^398 requests in 99 sessions$/);
+  await selectSession(view, "2 users");
+  const saving = page.waitForEvent("download");
+  await view.locator("#export").click();
+  const file = readFileSync(await (await saving).path(), "utf8");
+  assert.equal(file.trim().split("\n").length, 4);
+  await view.locator("#delete").click();
+  await view.locator(".typed input").fill("4");
+  await button(view, "Delete 4 requests").click();
+  await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
+  await button(view, "Undo").click();
+  await view.locator("#sheet [role=status]", { hasText: "Restored 4 requests" }).waitFor();
+  await button(view, "Close").click();
+  assert.deepEqual(await axe(view), []);
+  // The address is used up.
+  const other = await it.context.newPage();
+  await other.goto(it.address);
+  await other.locator("#said", { hasText: "This address works once." }).waitFor();
+  assert.equal(other.frames().length, 2);
+  await other.close();
+  assert.deepEqual(it.problems, []);
+  await page.close();
+  assert.equal(await it.ended, 0);
 }
 
 export async function saysThatNothingIsStored(browser) {
@@ -563,5 +630,43 @@ export async function measures(browser) {
   assert.ok(rows < 120, "rows are drawn only where they are seen");
   assert.deepEqual(it.problems, []);
   await it.context.close();
+  await client.close();
+}
+
+/** Draw the pictures of the documentation anew, into the folder that OUT names. */
+export async function pictures(browser) {
+  const client = await connect();
+  const draw = async (name, width, theme, doing) => {
+    const it = await explore(browser, client, { width, height: 760, theme });
+    await settled(it.view);
+    await it.quiet();
+    await doing(it.view);
+    await it.page.mouse.move(2, 2);
+    await it.quiet();
+    await it.page.screenshot({ path: `${process.env.OUT}/${name}.png` });
+    await it.context.close();
+  };
+  const selectTwo = async (view) => {
+    await selectSession(view, "ops-rotation");
+    await selectSession(view, "2 users");
+  };
+  await draw("explorer", 1280, "light", async (view) => {
+    await view.locator(".body .session", { hasText: "2 users" }).click();
+    await view.locator(".body .request").first().click();
+    await view.locator(".turn").first().waitFor();
+    await selectTwo(view);
+    await view.evaluate(() => document.activeElement.blur());
+  });
+  await draw("explorer-dark", 1280, "dark", async (view) => {
+    await selectTwo(view);
+    await view.locator("#delete").click();
+    await view.locator("#sheet .final").waitFor();
+  });
+  for (const [name, theme] of [["explorer-narrow", "light"], ["explorer-narrow-dark", "dark"]]) {
+    await draw(name, 400, theme, async (view) => {
+      await selectSession(view, "2 users");
+      await view.evaluate(() => document.activeElement.blur());
+    });
+  }
   await client.close();
 }

@@ -85,6 +85,25 @@ def test_every_module_is_in_the_document_and_after_those_it_imports() -> None:
         assert set(needed) <= set(MODULES[:index]), name
 
 
+def test_every_scenario_is_played() -> None:
+    written = re.findall(
+        r"^export async function (\w+)", (HERE / "scenarios.mjs").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    elsewhere = {"measures", "pictures", "worksWithoutAnAssistant", "showsAndTakesBackWhatWasLearned"}
+    assert set(written) - elsewhere == {name for name, _, _ in SCENARIOS}
+
+
+def test_no_two_modules_share_a_name() -> None:
+    # They become one script.
+    names = re.findall(
+        r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)",
+        "\n".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in MODULES),
+        re.MULTILINE,
+    )
+    assert len(names) > 50
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_document_is_small_and_reaches_nothing() -> None:
     made = document()
     assert len(made.encode()) < 200_000

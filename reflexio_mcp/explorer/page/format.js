@@ -84,6 +84,15 @@ export class Clock {
     return `${this.day(at)} ${this.time.format(at)}`;
   }
 
+  /**
+   * An end of a period: `3 Nov` where it is that of a whole day, else `3 Nov 09:10`.
+   * @param {number} at
+   * @param {number} [after] what to add to be where the next day begins
+   */
+  edge(at, after = 0) {
+    return this.dayStart(at + after) === at + after ? this.day(at) : this.moment(at);
+  }
+
   /** The whole date and time. @param {number} at */
   exact(at) {
     return this.whole.format(at);

@@ -4,6 +4,7 @@ import { byId, el, fill, set, stored } from "./dom.js";
 import { Clock, counted, DAY_MS, number, placeOf, shortened } from "./format.js";
 import { Host } from "./host.js";
 import { Index, NO_FILTER, rowsOf } from "./index.js";
+import { Learned } from "./learned.js";
 import { messageOf, Sheet, textOf } from "./sheet.js";
 import { Table } from "./table.js";
 import { HUES, Timeline } from "./timeline.js";
@@ -14,14 +15,15 @@ import { HUES, Timeline } from "./timeline.js";
 /** @typedef {import("./table.js").Detail} Detail */
 /**
  * @typedef {{whose: string, where: string, keeper: string, masked: boolean, read_only: boolean, tools: string[], rules: Record<string, string>,
- *   filter: {user_id: string, session_id: string, source: string, agent_version: string, contains: string,
- *     finding: string, start: number | null, end: number | null}}} ServerState
+ *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
  */
 
 const FIRST_PAGE = 200;
 const PAGE = 1_000;
 /** Requests that are loaded before the page asks whether to go on. */
 const STRETCH = 10_000;
+/** What of the tool's arguments the server narrows by; words and findings are looked for among the rest. */
+const BASE = ["user_id", "session_id", "source", "agent_version", "start_time", "end_time"];
 /** Choices a list offers; whoever is beyond them is found by words. */
 const CHOICES = 200;
 /** Ids in one question about requests by id. */
@@ -82,6 +84,21 @@ class Page {
       grave: (rule) => this.server?.rules[rule] === "high",
       copy: (text) => void this.copy(text),
       moved: () => this.checkpoint(),
+      opened: (line) => this.lookAt(line.kind === "session" ? { session: line.session.id } : { request: line.row.id }),
+    });
+    this.learned = new Learned(byId("learned"), {
+      list: async (given) => {
+        const result = await this.host.call("list_learnings", given);
+        if (result.isError) throw new Error(textOf(result));
+        return result.structuredContent ?? {};
+      },
+      takeBack: null,
+      light: (ids) => {
+        this.lit.clear();
+        for (const id of ids) this.lit.add(id);
+        this.table.redraw();
+      },
+      day: (at) => this.clock_.day(at),
     });
     this.timeline = new Timeline(byId("timeline"), (start, end) => {
       this.period = null;
@@ -94,19 +111,19 @@ class Page {
 
   async open() {
     this.host.oncontext = (context) => this.dress(context);
-    /** @type {(given: Record<string, any>) => void} */
-    let given = () => {};
+    /** @type {(input: Record<string, any>) => void} */
+    let arrived = () => {};
     const input = new Promise((resolve) => {
-      given = resolve;
+      arrived = resolve;
     });
-    this.host.oninput = (one) => given(one);
+    this.host.oninput = (one) => arrived(one);
     this.host.onresult = (result) => {
       const id = result._meta?.viewUUID;
       if (typeof id !== "string") return;
       this.checkpointKey = `reflexio-mcp ${id}`;
       if (this.server && !this.touched) {
         this.recall();
-        this.render();
+        void this.lookForWords();
       }
     };
     this.host.onteardown = () => this.keep();
@@ -122,7 +139,11 @@ class Page {
     // A host that shows an old conversation may have forgotten the arguments.
     const arguments_ = await Promise.race([input, new Promise((resolve) => setTimeout(() => resolve({}), 1_000))]);
     performance.mark("explorer-asks");
-    await this.read(/** @type {Record<string, any>} */ (arguments_));
+    const given = /** @type {Record<string, any>} */ (arguments_);
+    this.filter.words = String(given.contains ?? "");
+    this.filter.finding = String(given.finding ?? "");
+    /** @type {HTMLInputElement} */ (byId("words")).value = this.filter.words;
+    await this.read(Object.fromEntries(Object.entries(given).filter(([name]) => BASE.includes(name))));
   }
 
   clock() {
@@ -198,14 +219,16 @@ class Page {
     };
     this.index.base = base;
     if (first) {
-      this.filter = { ...base, words: filter.contains, finding: filter.finding };
-      if (filter.contains) {
-        /** @type {HTMLInputElement} */ (byId("words")).value = filter.contains;
-        void this.lookForWords();
-      }
+      this.filter = { ...base, words: this.filter.words, finding: this.filter.finding };
       this.recall();
+      if (this.filter.words) void this.lookForWords();
     }
     this.table.owner.selectable = this.can("delete_requests") || this.can("list_requests");
+    const learns = this.can("list_learnings");
+    byId("learned").hidden = !learns;
+    byId("main").classList.toggle("with-learned", learns);
+    if (this.can("delete_learnings")) this.learned.owner.takeBack = (learning) => void this.takeBack(learning);
+    if (learns && !this.learned.target) void this.learned.reload();
   }
 
   /** The findings of the requests that are here, after the table is drawn. @param {number} turn */
@@ -318,6 +341,11 @@ class Page {
       this.index.remove(some.filter((id) => !there.has(id)));
       this.index.add(rows);
     }
+  }
+
+  /** Show what was learned from something. @param {import("./learned.js").Target} target */
+  lookAt(target) {
+    if (this.can("list_learnings")) void this.learned.show(target);
   }
 
   // ----- Choosing -----
@@ -471,6 +499,7 @@ class Page {
         if (receipt?.status === "complete") this.index.remove(ids);
         else await this.refresh(ids).catch(() => {});
         for (const id of ids) if (!this.index.rows.has(id)) this.selected.delete(id);
+        if (this.can("list_learnings")) void this.learned.reload();
         this.render();
         if (receipt?.deleted) await this.host.tell(`In the explorer, the person deleted ${counted(receipt.deleted, "request")}.`);
       },
@@ -490,6 +519,24 @@ class Page {
     this.render();
     await this.host.tell(`In the explorer, the person restored ${counted(restored, "request")}.`);
     return textOf(result).split("\n")[0];
+  }
+
+  /** @param {import("./learned.js").Learning} learning */
+  async takeBack(learning) {
+    await this.sheet.takeBack(learning, {
+      act: async () => {
+        const given = { learning_ids: [learning.learning_id] };
+        const shown = await this.host.call("delete_learnings", given);
+        const confirm = shown.structuredContent?.confirm;
+        // The plan is of this one learning, which the person has just agreed to.
+        return confirm ? this.host.call("delete_learnings", { ...given, confirm }) : shown;
+      },
+      done: async (deleted) => {
+        await this.learned.reload();
+        if (deleted) await this.host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);
+      },
+      say: (text) => this.say(text),
+    });
   }
 
   async export() {
@@ -603,7 +650,7 @@ class Page {
     }
     byId("periods").querySelector(".brush")?.remove();
     if (brushed) {
-      const text = `${start === null ? "the beginning" : this.clock_.moment(start)} to ${end === null ? "now" : this.clock_.moment(end)}`;
+      const text = `${start === null ? "the beginning" : this.clock_.edge(start)} to ${end === null ? "now" : this.clock_.edge(end, 1_000)}`;
       byId("periods").append(el("button", { type: "button", class: "brush", "aria-pressed": "true", onclick: () => {
         this.change({ start: null, end: null });
       } }, text));
@@ -744,7 +791,6 @@ class Page {
       for (const key of place.open ?? []) this.table.open.add(key);
       for (const id of place.selected ?? []) this.selected.add(id);
       /** @type {HTMLInputElement} */ (byId("words")).value = this.filter.words;
-      if (this.filter.words) void this.lookForWords();
       requestAnimationFrame(() => {
         this.table.scroller.scrollTop = place.scroll ?? 0;
       });

@@ -188,6 +188,44 @@ export class Sheet {
     );
   }
 
+  /**
+   * Take back one learning.
+   * @param {import("./learned.js").Learning} learning
+   * @param {{act: () => Promise<ToolResult>, done: (deleted: number) => Promise<void>, say: (text: string) => void}} page
+   */
+  async takeBack(learning, page) {
+    const turn = ++this.turn;
+    const act = el("button", {
+      class: "final", type: "button",
+      onclick: async () => {
+        this.put("Taking it back", [el("progress", { "aria-label": "Progress" })], [this.closing("Close")]);
+        try {
+          const result = await page.act();
+          const receipt = result.structuredContent ?? {};
+          const [head] = textOf(result).split("\n");
+          if (receipt.status === "complete" || receipt.status === "incomplete") await page.done(receipt.deleted ?? 0);
+          page.say(head ?? "");
+          if (turn === this.turn) this.put(receipt.deleted ? "Taken back" : "Nothing was taken back", [
+            el("p", {}, head), receipt.survives && el("p", { class: "quiet" }, receipt.survives),
+            receipt.failure && el("p", { class: "note" }, `It stopped: ${receipt.failure}`),
+            receipt.next && el("p", { class: "note" }, receipt.next),
+          ], [this.closing("Close")]);
+        } catch (error) {
+          if (turn === this.turn) this.failed("Not known whether it was taken back", error);
+        }
+      },
+    }, "Take it back");
+    const keep = this.closing("Keep it");
+    this.put(
+      "Take back what was learned",
+      [el("p", { class: "text", dir: "auto" }, learning.content ?? learning.learning_id),
+        el("p", {}, "The requests stay. While they are stored it can be learned from them again."),
+        el("p", { class: "truth" }, "This cannot be undone.")],
+      [keep, act],
+    );
+    keep.focus();
+  }
+
   /** @param {string} title @param {unknown} error */
   failed(title, error) {
     this.put(title, [el("p", { class: "note", role: "alert" }, messageOf(error))], [this.closing("Close")]);

@@ -23,6 +23,7 @@ import { counted, number, shortened } from "./format.js";
  * @property {(rule: string) => boolean} grave
  * @property {(text: string) => void} copy
  * @property {() => void} moved something was opened, closed or scrolled
+ * @property {(line: Exclude<Line, {kind: "detail"}>) => void} opened
  */
 
 const OVERSCAN = 8;
@@ -350,6 +351,8 @@ export class Table {
     this.current = key;
     this.relay();
     this.owner.moved();
+    const line = this.lines.find((one) => one.key === key);
+    if (open && line && line.kind !== "detail") this.owner.opened(line);
   }
 
   /** Draw an opened request again. @param {string} id */
@@ -447,6 +450,7 @@ export class Table {
     const rows = line.kind === "session" ? line.session.rows : [line.row];
     const on = !rows.every((row) => this.owner.selected.has(row.id));
     this.owner.select(rows, on);
+    if (on) this.owner.opened(line);
   }
 
   /** @param {MouseEvent} event */

@@ -12,6 +12,8 @@ export const HUES = 5;
 
 const HEIGHT = 64;
 const MOST_BARS = 120;
+/** However short the time: a bar as wide as the page says nothing. */
+const FEWEST_HOURS = 24;
 
 export class Timeline {
   /**
@@ -105,8 +107,9 @@ export class Timeline {
       });
     });
     this.plot.replaceChildren(...made);
-    this.first.textContent = clock.day(bars[0].start);
-    this.last.textContent = clock.day(bars[bars.length - 1].start);
+    const named = (/** @type {number} */ at) => (this.hourly() ? clock.moment(at) : clock.day(at));
+    this.first.textContent = named(bars[0].start);
+    this.last.textContent = named(bars[bars.length - 1].start);
     this.highest.textContent = `at most ${number(most)} ${this.hourly() ? "an hour" : "a day"}`;
     const names = [...this.sources.map((name) => name || "no source")];
     if (bars.some((bar) => bar.by[HUES])) names.push("other");
@@ -228,7 +231,8 @@ function barsOf(rows, sources, clock, low, high) {
   /** @type {number[]} */
   const starts = [];
   if (hourly) {
-    for (let at = Math.floor(low / HOUR_MS) * HOUR_MS; at <= high; at += HOUR_MS) starts.push(at);
+    const first = Math.min(low, high - (FEWEST_HOURS - 1) * HOUR_MS);
+    for (let at = Math.floor(first / HOUR_MS) * HOUR_MS; at <= high; at += HOUR_MS) starts.push(at);
   } else {
     const days = Math.ceil((high - low) / DAY_MS) + 1;
     const width = Math.ceil(days / MOST_BARS);

@@ -1,0 +1,117 @@
+/**
+ * The host of the page in a browser of this machine. It hands the page's calls to the server beside it, which it proves
+ * with a key that the one-time token of the address was exchanged for. Stored text goes through it and is never drawn by it.
+ */
+
+const view = /** @type {HTMLIFrameElement} */ (document.getElementById("view"));
+let key = "";
+
+/** @param {string} text */
+function end(text) {
+  view.hidden = true;
+  /** @type {HTMLElement} */ (document.getElementById("over")).hidden = false;
+  /** @type {HTMLElement} */ (document.getElementById("said")).textContent = text;
+}
+
+/** @param {string} path @param {object} body */
+function post(path, body) {
+  const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), cache: "no-store" });
+}
+
+/** @param {object} message */
+function send(message) {
+  view.contentWindow?.postMessage({ jsonrpc: "2.0", ...message }, "*");
+}
+
+/** Call a tool; what the server says on the way goes to the page as progress. @param {any} params */
+async function call(params) {
+  const answer = await post("/call", params);
+  if (!answer.ok || !answer.body) throw new Error(`The server refused the call (${answer.status}).`);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("The server ended before it answered. Run reflexio-mcp explore again.");
+    text += value;
+    let line;
+    while ((line = text.indexOf("\n")) >= 0) {
+      const message = JSON.parse(text.slice(0, line));
+      text = text.slice(line + 1);
+      if (message.result) return message.result;
+      if (message.error) throw new Error(message.error);
+      const progressToken = params._meta?.progressToken;
+      if (progressToken !== undefined)
+        send({ method: "notifications/progress", params: { progressToken, progress: 0, message: message.progress } });
+    }
+  }
+}
+
+/** Save a file, as a browser does. @param {any} params */
+function save(params) {
+  for (const { resource } of params.contents ?? []) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([resource.text], { type: resource.mimeType }));
+    link.download = resource.uri.split("/").pop();
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }
+  return {};
+}
+
+/** @param {any} input */
+function serve(input) {
+  addEventListener("message", async (event) => {
+    const { id, method, params = {} } = event.data ?? {};
+    if (event.source !== view.contentWindow || event.data?.jsonrpc !== "2.0") return;
+    try {
+      switch (method) {
+        case "ui/initialize":
+          send({ id, result: {
+            protocolVersion: params.protocolVersion,
+            hostInfo: { name: "reflexio-mcp explore", version: "1" },
+            hostCapabilities: { serverTools: {}, downloadFile: {} },
+            hostContext: { displayMode: "fullscreen", availableDisplayModes: ["fullscreen"] },
+          } });
+          return;
+        case "ui/notifications/initialized":
+          send({ method: "ui/notifications/tool-input", params: { arguments: input } });
+          return;
+        case "tools/call":
+          send({ id, result: await call(params) });
+          return;
+        case "ui/download-file":
+          send({ id, result: save(params) });
+          return;
+      }
+      if (id !== undefined && method) send({ id, error: { code: -32601, message: "Not here." } });
+    } catch (error) {
+      send({ id, error: { code: -32000, message: error instanceof Error ? error.message : String(error) } });
+    }
+  });
+}
+
+async function open() {
+  const token = location.hash.slice(1);
+  // The token has done its work once it is read: it stays neither in the address nor in the history.
+  history.replaceState(null, "", "/");
+  const opened = await post("/open", { token });
+  if (!opened.ok) {
+    end("This address works once. Run reflexio-mcp explore again.");
+    return;
+  }
+  const { key: given, input } = await opened.json();
+  key = given;
+  serve(input);
+  view.hidden = false;
+  view.src = "/page";
+  // Held open for as long as this page is: the server ends with it.
+  const alive = await post("/alive", {});
+  const reader = alive.body?.getReader();
+  while (reader && !(await reader.read()).done);
+  end("The server has ended. Run reflexio-mcp explore again.");
+}
+
+open().catch(() => end("The server has ended. Run reflexio-mcp explore again."));
+
+export {};

@@ -1,0 +1,153 @@
+"""`reflexio-mcp explore`: who can reach it, and that it ends with its page."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.explorer.conftest import Play
+from tests.explorer.stocking import team, write
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Running:
+    """The command, and the address it said."""
+
+    process: subprocess.Popen[str]
+    port: int
+    token: str
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        origin: str | None = "own",
+        host: str = "",
+        key: str = "",
+    ) -> Answer:
+        with closing(self.asked(method, path, body, origin=origin, host=host, key=key)) as connection:
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+
+    def asked(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        origin: str | None = "own",
+        host: str = "",
+        key: str = "",
+    ) -> http.client.HTTPConnection:
+        """A connection on which a request was sent."""
+        own = f"127.0.0.1:{self.port}"
+        headers = {"Host": host or own, "Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        if origin is not None:
+            headers["Origin"] = f"http://{own}" if origin == "own" else origin
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request(method, path, data if method == "POST" else None, headers)
+        return connection
+
+    def open(self) -> str:
+        """Use the token up, as the window does, and return the key."""
+        answer = self.ask("POST", "/open", {"token": self.token})
+        assert answer.status == 200
+        return json.loads(answer.body)["key"]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    store = tmp_path / "store.db"
+    write(store, team())
+    env = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO_")}
+    env |= {"REFLEXIO_MCP_STORE": str(store), "HOME": str(tmp_path), "BROWSER": "true"}
+    command = [sys.executable, "-m", "reflexio_mcp", "explore"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        said = re.search(r"http://127\.0\.0\.1:(\d+)/#(\S+)", process.stdout.readline())
+        assert said
+        try:
+            yield Running(process, int(said[1]), said[2])
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_only_the_window_that_was_opened_is_answered(running: Running) -> None:
+    assert running.ask("POST", "/call", {"name": "list_sessions"}).status == 401
+    assert running.ask("POST", "/open", {"token": "guess"}).status == 401
+    assert running.ask("POST", "/open", {}).status == 401
+    assert running.ask("POST", "/open", b"\xff no json").status == 401
+    key = running.open()
+    assert running.ask("POST", "/open", {"token": running.token}).status == 401
+    assert running.ask("POST", "/call", {"name": "list_sessions"}, key="guess").status == 401
+    assert running.ask("POST", "/alive", {}, key="guess").status == 401
+    answer = running.ask("POST", "/call", {"name": "list_sessions", "arguments": {}}, key=key)
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    assert lines[-1]["result"]["structuredContent"]["returned"] == 20
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost", "127.0.0.1", "127.0.0.1:1", "[::1]"])
+def test_another_name_of_this_address_is_nobodys(running: Running, host: str) -> None:
+    for method, path in (("GET", "/"), ("GET", "/page"), ("POST", "/open"), ("POST", "/call")):
+        assert running.ask(method, path, {"token": running.token}, host=host).status == 421
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "https://127.0.0.1", "http://localhost"]
+)
+def test_another_page_cannot_call(running: Running, origin: str | None) -> None:
+    key = running.open()
+    for path in ("/open", "/call", "/alive"):
+        assert running.ask("POST", path, {"name": "list_sessions"}, origin=origin, key=key).status == 403
+
+
+def test_what_is_no_call_is_refused_and_what_is_too_much_too(running: Running) -> None:
+    key = running.open()
+    for body in ([], {"arguments": {}}, {"name": 7}, b"{", b"[" * 100_000, b" " * 4_000_001):
+        assert running.ask("POST", "/call", body, key=key).status == 400
+    answer = running.ask("POST", "/call", {"name": "drop_everything"}, key=key)
+    assert "There is no tool" in json.dumps(json.loads(answer.body.splitlines()[-1]))
+
+
+def test_no_frame_and_no_cache_of_others_gets_the_page(running: Running) -> None:
+    for path, policy in (("/", "frame-ancestors 'none'"), ("/page", "frame-ancestors 'self'")):
+        answer = running.ask("GET", path, origin=None)
+        assert answer.status == 200
+        assert policy in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert running.token not in answer.body.decode()
+
+
+def test_it_ends_when_the_page_is_closed(running: Running) -> None:
+    key = running.open()
+    with (
+        closing(running.asked("POST", "/alive", {}, key=key)) as connection,
+        connection.getresponse() as alive,
+    ):
+        assert alive.read(1) == b"."
+        assert running.process.poll() is None
+    assert running.process.wait(30) == 0
+
+
+def test_a_person_does_the_whole_job_in_it(play: Play) -> None:
+    play("worksWithoutAnAssistant", REFLEXIO_MCP_RECOVERY_DAYS="7")
