@@ -1,4 +1,4 @@
-"""Acting on a plan, and the receipt that says what came of it."""
+"""Carrying out a plan, and the receipt that says what happened."""
 
 import time
 from collections import Counter
@@ -20,10 +20,10 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["OUTCOMES", "Outcome", "Receipt", "execute"]
 
 BATCH: Final = 2_000
-"""Ids in one call: few enough for a call's time limit, enough to cost no time themselves."""
+"""Ids in one call: few enough to be deleted within its time limit, enough that the calls themselves cost little."""
 
 FRESH_SECONDS: Final = 5.0
-"""A reading that began longer ago is made again before anything is deleted on its word."""
+"""A reading that began longer ago is made again before anything is deleted because of it."""
 
 Outcome = Literal[
     "deleted", "erased_from_copies", "still_present", "not_allowed", "changed", "unknown", "not_found"
@@ -44,12 +44,12 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a deletion did, from a re-read and not from the service's word.
+    """What a deletion did, as read again afterwards and not as the service claims.
 
     Args:
         plan: what was planned.
         outcomes: what became of each id, those not found included.
-        failure: what stopped it half-way, if something did; its outcomes are as exact all the same.
+        failure: what ended it early, if something did; the outcomes are just as exact.
         by_others: how many of those that are gone had already been deleted by somebody else when this
             deletion reached them. The service counts them and does not name them.
         learned_gone: learnings that were deleted.

@@ -1,4 +1,4 @@
-"""What a deletion would take, looked up and not guessed."""
+"""What a deletion would remove, looked up in the store."""
 
 import hashlib
 import json
@@ -100,12 +100,12 @@ def _mark(created_at: int, interaction_ids: Sequence[int], user_id: str, session
 
 @dataclass(frozen=True)
 class Plan:
-    """Exactly what a deletion would take.
+    """Exactly what a deletion would remove.
 
     Args:
         what: the target in words.
         requests: the stored requests, newest first.
-        kept: requests that are stored no more and that only recovery copies hold, from which they go.
+        kept: requests that only recovery copies still hold; they are removed from there.
         not_found: ids that were asked for and that this caller cannot see.
         wanted: the filter that selects the set, when it was not given by ids.
         user_is_fixed: the scope is confined to one user, so no call names it.
@@ -141,7 +141,7 @@ class Plan:
 
     @property
     def goes(self) -> tuple[PlannedRequest, ...]:
-        """All that would go, stored or only kept."""
+        """Everything that would be removed, from the store or from recovery copies."""
         return (*self.requests, *self.kept)
 
     @property

@@ -1,9 +1,9 @@
-"""Plan codes: what a second call brings to say "this set, as I saw it".
+"""Plan codes: how a second call says "this set, as I saw it".
 
-A code is bound to the exact set of ids (each with a mark that tells it from a later request of that id), the
-caller's scope and the moment of the plan by a key that stored text cannot know, so that a code written into a
-conversation by somebody else never fits. What it says of itself, its moment and number, has a seal of its own: it
-can be believed also when the set is another one by now. No state is kept: whoever has the key can check both.
+A code is bound by a secret key to the exact requests (each with a mark that tells it from a later request of the same
+id), to the caller's scope and to the moment of the plan. Stored text cannot know the key, so a code that somebody wrote
+into a conversation never fits. The moment and the number in a code have a seal of their own, so they can be trusted
+even when the set has changed since. No state is kept: whoever has the key can check a code.
 """
 
 import base64

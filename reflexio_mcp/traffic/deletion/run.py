@@ -1,4 +1,4 @@
-"""A deletion with everything around it: the hourly cap, the recovery copy, the audit log, the receipt."""
+"""One deletion from start to end: the hourly cap, the recovery copy, the audit log and the receipt."""
 
 import time
 from collections.abc import Generator, Mapping

@@ -1,4 +1,4 @@
-"""Looking again at planned requests: which are still there as they were, and which ids another request has taken."""
+"""Reading planned requests again: which are still stored as planned, and which ids another request has taken."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -31,10 +31,10 @@ async def read_again(
     keep: Callable[[list[RequestWithInteractions]], Awaitable[None]] | None = None,
     progress: Progress | None = None,
 ) -> Reread:
-    """Read a plan's stored requests again. An id in neither set has nothing that this caller can see.
+    """Read the stored requests of a plan again. For an id in neither set, this caller can see nothing.
 
     Args:
-        keep: given those that are the same, a few at a time.
+        keep: receives the requests that are the same, a few at a time.
 
     Raises:
         ReflexioError: as the client raises it.
