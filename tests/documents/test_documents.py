@@ -189,8 +189,10 @@ def calls_of(page: str, kind: str = "call") -> list[dict[str, Any]]:
 
 def test_calls_that_need_a_reflexio_that_learns_fit_their_tools() -> None:
     tools = {tool.name: tool for tool in offered(Settings(url="http://127.0.0.1:1"))}
-    calls = calls_of("recipes.md", "call where it learns")
-    assert calls
+    calls = [
+        call for page in ("recipes.md", "publishing.md") for call in calls_of(page, "call where it learns")
+    ]
+    assert len(calls) >= 9
     for call in calls:
         jsonschema.validate(call["arguments"], tools[call["tool"]].parameters)
         assert set(call["arguments"]) <= set(tools[call["tool"]].parameters["properties"])
