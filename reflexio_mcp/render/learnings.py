@@ -16,8 +16,8 @@ NONE: Final = "No profile or user playbook was learned from it."
 NO_LEARNING: Final = "This store does not learn."
 NOT_READ: Final = "What was learned from it is not known: it could not be read."
 NOT_LOOKED_FOR: Final = (
-    "Agent playbooks, made from many users' traffic, stay; profiles past their time to live are not listed and were "
-    "not looked for."
+    "Agent playbooks, made from many users' traffic, stay, and so do session outcomes and evaluations; profiles past "
+    "their time to live are not listed and were not looked for."
 )
 
 SHOWN: Final = 5

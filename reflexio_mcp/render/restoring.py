@@ -14,7 +14,8 @@ __all__ = ["copies_listed", "restored"]
 
 LOST: Final = (
     "Not restored, because the service does not give it out: arrival times (they are new), images sent as base64, "
-    "citations, and learnings that were deleted."
+    "citations, and learnings that were deleted. The turns have new ids, so learnings of the deleted turns that were "
+    "kept are not tied to them."
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50

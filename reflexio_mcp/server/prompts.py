@@ -106,8 +106,10 @@ def _erase(given: Values) -> str:
         f"Prepare a user's erasure request. Find: {_call('list_sessions', user_id=user, detail='masked')}; follow the "
         f"cursor and count. Plan: {plan}, with include_learnings=true and erase=true where it takes them. "
         f"Consent: {ASK} Receipt: {REPORT} Then {_call('list_requests', user_id=user, detail='masked')} must find "
-        "nothing. What survives: say so from the receipt; playbooks aggregated over many users are not deleted, "
-        "backups and the service's logs are outside this server."
+        "nothing. Where there is delete_learnings, call it for this user too, because learnings can outlive their "
+        "requests; then list_learnings must find none. What survives: say so from the receipts. Say that the data is "
+        "no longer listed or searchable, not that it is erased: playbooks aggregated over many users, session "
+        "outcomes, evaluations, the service's own run records, backups and logs are outside this server."
     )
 
 

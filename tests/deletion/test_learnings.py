@@ -120,6 +120,18 @@ async def test_sources_that_are_gone_are_not_named(world: World, era: str) -> No
     assert "also" not in plan["survives"]
 
 
+async def test_planning_one_request_takes_at_most_two_calls_more_than_reading_it_and_its_learnings(
+    world: World,
+) -> None:
+    await world.put("r1")
+    await world.put("other", session="t")
+    await world.learn("p", "r1", "other")
+    async with world.connect(CONFIRM="preview") as caller:
+        world.backend.calls.clear()
+        await caller.call("delete_request", request_id="r1")
+    assert sum(world.backend.calls.values()) <= 3 + 2, world.backend.calls
+
+
 async def test_learnings_that_do_not_say_what_they_came_from_make_it_not_known(
     world: World, era: str
 ) -> None:
