@@ -105,7 +105,7 @@ async def test_a_body_with_a_length_and_in_chunks_is_refused_and_the_connection_
             fields = "content-length: 4\r\ntransfer-encoding: chunked\r\n"
             head = f"POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n{fields}\r\n"
             await stream.send(head.encode() + b"0\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 answered = await until_closed(stream)
     assert b" 400 " in answered.split(b"\r\n")[0]
     assert b" 200 " not in answered
@@ -206,7 +206,7 @@ async def test_a_half_sent_body_does_not_hold_a_stop_and_is_told_to_try_again(
         async with stream:
             await stream.send(_half_a_request(served))
             await _until_listed(served)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 await served.app.drain(0.1)
                 answered = await until_closed(stream)
     assert b" 503 " in answered
@@ -222,7 +222,7 @@ def _half_a_request(served: Served) -> bytes:
 
 async def _until_listed(served: Served) -> None:
     assert served.app
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while not served.app._exchanges._open:  # noqa: ASYNC110 - nothing tells when a head has been read
             await anyio.sleep(0.01)
 

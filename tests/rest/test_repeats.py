@@ -463,7 +463,7 @@ async def test_cancelling_a_call_in_flight_ends_it_without_another_try() -> None
         arrived.set()
         return Reaction(end="hang")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with serve(hang) as server, ReflexioClient(server.url) as client:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(client.delete_request, "r-1")
@@ -481,7 +481,7 @@ async def test_cancelling_between_two_tries_ends_the_call() -> None:
         await anyio.sleep_forever()
 
     url = f"http://127.0.0.1:{free_port()}"
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with ReflexioClient(url, sleep=sleep_for_ever) as client, anyio.create_task_group() as tasks:
             tasks.start_soon(client.delete_request, "r-1")
             await sleeping.wait()
@@ -495,7 +495,7 @@ async def test_the_pool_still_works_after_a_cancelled_call() -> None:
     def script(_received: Received) -> Reaction:
         return Reaction(end="hang") if hang else Reaction((response(200, b'{"status": "healthy"}'),))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with serve(script) as server, ReflexioClient(server.url) as client:
             with anyio.move_on_after(0.1) as scope:
                 await client.health()
@@ -521,7 +521,7 @@ async def test_many_calls_at_once_share_one_pool() -> None:
 
 
 async def test_the_answer_of_a_wrong_server_is_not_asked_for_again() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with serve(answering(200, b"<html>")) as server, ReflexioClient(server.url) as client:
             with pytest.raises(ReflexioError):
                 await client.whoami()

@@ -27,7 +27,7 @@ from reflexio_mcp.settings import Settings
 from tests.support.stdio import environment
 
 TOKEN = "a-token-of-these-tests"
-WAIT = 30.0
+WAIT = 60.0
 JSON = "application/json"
 BOTH = f"{JSON}, text/event-stream"
 
@@ -73,18 +73,19 @@ async def serving(
         await server.serve([listener])
         over.set()
 
-    async with app.running(), anyio.create_task_group() as tasks:
-        tasks.start_soon(run)
-        with anyio.fail_after(WAIT):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await anyio.sleep(0.01)
-        try:
-            yield Served(listener.getsockname()[1], app)
-        finally:
-            with anyio.CancelScope(shield=True), anyio.fail_after(WAIT):
-                await app.drain(0.1)
-                server.should_exit = True
-                await over.wait()
+    with listener:
+        async with app.running(), anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            with anyio.fail_after(WAIT):
+                while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                    await anyio.sleep(0.01)
+            try:
+                yield Served(listener.getsockname()[1], app)
+            finally:
+                with anyio.CancelScope(shield=True), anyio.fail_after(WAIT):
+                    await app.drain(0.1)
+                    server.should_exit = True
+                    await over.wait()
 
 
 def free_port() -> int:

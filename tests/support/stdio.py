@@ -32,7 +32,7 @@ REVISIONS: tuple[Revision, ...] = get_args(Revision)
 MODERN: Revision = "2026-07-28"
 
 SERVER = (sys.executable, "-m", "reflexio_mcp")
-WAIT = 30.0
+WAIT = 60.0
 """Seconds that any one answer may take, a cold start on a busy machine included."""
 
 _SCHEMAS = Path(__file__).parent.parent / "protocol" / "schemas"

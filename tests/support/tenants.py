@@ -82,17 +82,18 @@ async def tenant_backend() -> AsyncIterator[TenantBackend]:
         await server._serve([listener])
         over.set()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run)
-        with anyio.fail_after(30):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await anyio.sleep(0.01)
-        try:
-            yield backend
-        finally:
-            backend.release.set()
-            server.should_exit = True
-            with anyio.CancelScope(shield=True), anyio.fail_after(30):
-                await over.wait()
+    with listener:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            with anyio.fail_after(30):
+                while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                    await anyio.sleep(0.01)
+            try:
+                yield backend
+            finally:
+                backend.release.set()
+                server.should_exit = True
+                with anyio.CancelScope(shield=True), anyio.fail_after(30):
+                    await over.wait()
     for store in backend.stores.values():
         store.close()

@@ -145,7 +145,7 @@ async def test_a_scheduled_deletion_is_done_and_its_receipt_is_in_the_status(con
         await publish(client, "r1")
         promised = facts(await call(client, "delete_request", request_id="r1", wait_for_response=False))
         assert promised["status"] == "scheduled"
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while True:
                 jobs = facts(await client.call_tool("get_status", {}))["deletions"]
                 if jobs[0]["state"] != "running":
