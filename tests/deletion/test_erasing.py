@@ -244,3 +244,24 @@ async def test_a_rule_about_whole_sessions_finds_what_only_copies_hold(
     assert facts["outcomes"] == {"erased_from_copies": ["r2"]}
     assert await world.ids(session_id="s") == stored | {"r3"}
     assert '"r2"' not in "".join(one.read_text(encoding="utf-8") for one in copies(world))
+
+
+async def test_what_others_delete_meanwhile_is_erased_from_the_copies_all_the_same(
+    world: World, era: str
+) -> None:
+    copy_id = await only_in_copies(world, era)
+    other = world.client()
+
+    async def first() -> None:
+        await other.delete_session("s")
+
+    async with world.connect(era, **ON) as caller:
+        await caller.call("restore_requests", copy_id=copy_id, request_ids=["r1"])
+        world.backend.before[BY_IDS] = [first]
+        facts = await caller.call("delete_request", request_id="r1", erase=True)
+    assert facts["outcomes"] == {"not_found": ["r1"]}
+    assert facts["copies_changed"] == 1
+    left = "".join(path.read_text(encoding="utf-8") for path in copies(world))
+    assert "words to erase" not in left
+    assert "other words" in left
+    await other.aclose()

@@ -12,6 +12,7 @@ from mcp.client.client import Client
 from mcp.types import PromptReference, ResourceTemplateReference
 
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.server.completions import WAIT_SECONDS
 from reflexio_mcp.store.app import create_app
 from tests.primitives.conftest import Connect, connecting, publish
@@ -65,6 +66,26 @@ async def test_nothing_outside_the_scope_is_offered(connect: Connect, unique: st
     async with connect(REFLEXIO_USER_ID=f"{unique}-ada") as client:
         await warm(client)
         assert await completed(client, SESSION, "session_id", unique) == [f"{unique}-mine"]
+
+
+class Careless(ReflexioClient):
+    """A service that pays no heed to the user it is asked for."""
+
+    async def get_requests(self, query: RequestQuery) -> RequestPage:
+        return await super().get_requests(query.model_copy(update={"user_id": None}))
+
+
+async def test_what_a_careless_service_gives_of_other_users_is_not_offered(era: str) -> None:
+    store = Slow()
+    store.open.set()
+    make: Callable[[], ReflexioClient] = lambda: Careless("http://store", transport=lambda: store)  # noqa: E731
+    async with connecting(make, era)() as everybody:
+        await publish(everybody, "ada", "mine", "a")
+        await publish(everybody, "ben", "his", "b")
+        async with connecting(make, era)(REFLEXIO_USER_ID="ada") as client:
+            await warm(client)
+            assert await completed(client, SESSION, "session_id") == ["mine"]
+            assert await completed(client, USER, "user_id") == ["ada"]
 
 
 async def test_what_is_no_name_is_not_offered(connect: Connect, unique: str) -> None:

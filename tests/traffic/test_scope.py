@@ -1,0 +1,115 @@
+"""A scope holds although the service does not: every way to stored requests leaves out other users' rows itself."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
+from reflexio_mcp.store.app import create_app
+from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
+from reflexio_mcp.traffic.deletion.verify import read_again
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.reading.lookup import find_request, get_request, read_set
+from reflexio_mcp.traffic.scope import Scope
+from tests.support.embedded import Clock, Embedded
+from tests.traffic.test_pages_against_brute_force import Unlimited
+
+pytestmark = pytest.mark.anyio
+
+
+class Careless(ReflexioClient):
+    """A service that pays no heed to the user it is asked for."""
+
+    async def get_requests(self, query: RequestQuery) -> RequestPage:
+        return await super().get_requests(query.model_copy(update={"user_id": None}))
+
+
+@pytest.fixture
+async def everybody() -> AsyncIterator[Scope]:
+    """A scope without a user over such a service, which holds one session of two users."""
+    clock = Clock()
+    store = create_app(":memory:", clock=clock)
+    client = Careless("http://store", transport=lambda: httpx.ASGITransport(app=store))
+    place = Embedded(client, clock)
+    for number in range(6):
+        clock.now += 60
+        await place.put(f"r{number}", user="ben" if number % 2 else "ada", session="shared")
+    clock.now += 60
+    yield Scope(client)
+    await client.aclose()
+    await store.aclose()
+
+
+@pytest.fixture
+def ada(everybody: Scope) -> Scope:
+    return Scope(everybody.client, "ada")
+
+
+def test_a_scope_is_about_its_user_and_refuses_every_other() -> None:
+    scope = Scope(ReflexioClient("http://127.0.0.1:9"), "ada")
+    assert scope.user("") == scope.user("ada") == scope.user(" ada ") == "ada"
+    assert scope.covers("ada")
+    assert not scope.covers("ben")
+    assert not scope.covers("")
+    for other in ("ben", "Ada", "   "):
+        with pytest.raises(InvalidInput):
+            scope.user(other)
+
+
+def test_without_a_user_everybody_is_covered_and_may_be_named() -> None:
+    scope = Scope(ReflexioClient("http://127.0.0.1:9"))
+    assert scope.user("") == ""
+    assert scope.user("ben") == "ben"
+    assert scope.covers("ada")
+    assert scope.covers("ben")
+
+
+async def test_a_look_up_by_id_finds_the_scopes_requests_alone(everybody: Scope, ada: Scope) -> None:
+    assert await find_request(everybody, "r1")
+    assert await find_request(ada, "r0")
+    assert await find_request(ada, "r1") is None
+    with pytest.raises(NotStored):
+        await get_request(ada, "r1")
+
+
+async def test_lists_hold_the_scopes_requests_alone(everybody: Scope, ada: Scope) -> None:
+    for wanted in (TrafficFilter(user_id="ada"), TrafficFilter(session_id="shared"), TrafficFilter()):
+        page = await list_requests(ada, wanted, limit=10, budget=Unlimited())
+        assert [item.request.request_id for item in page.rows] == ["r4", "r2", "r0"]
+        [row] = (await list_sessions(ada, wanted, limit=10, budget=Unlimited())).rows
+        assert (row.users, row.requests, row.out_of) == (["ada"], 3, 3)
+    # Whoever sees everybody can still ask for one.
+    page = await list_requests(everybody, TrafficFilter(user_id="ben"), limit=10, budget=Unlimited())
+    assert [item.request.request_id for item in page.rows] == ["r5", "r3", "r1"]
+
+
+async def test_no_plan_holds_another_users_requests(everybody: Scope, ada: Scope) -> None:
+    by_ids = await plan_ids(ada, ["r0", "r1", "r2"])
+    assert (sorted(by_ids.ids), list(by_ids.not_found)) == (["r0", "r2"], ["r1"])
+    for plan in (await plan_session(ada, "shared"), await plan_filter(ada, TrafficFilter(user_id="ada"))):
+        assert sorted(plan.ids) == ["r0", "r2", "r4"]
+    of_ben = await plan_ids(everybody, ["r0", "r1"], user_id="ben")
+    assert (list(of_ben.ids), list(of_ben.not_found)) == (["r1"], ["r0"])
+    # Even what somebody else planned is not there for this scope.
+    assert not (await read_again(ada, await plan_ids(everybody, ["r1", "r3"]))).same
+
+
+async def test_a_set_is_read_for_its_scope_alone_whichever_way_is_taken(ada: Scope, everybody: Scope) -> None:
+    seen: list[str] = []
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        seen.extend(item.request.request_id for item in items)
+
+    ids = [f"r{number}" for number in range(6)]
+    missing = [f"missing-{number}" for number in range(40)]
+    for asked in (ids, [*ids, *missing]):
+        seen.clear()
+        await read_set(ada, asked, take)
+        assert sorted(seen) == ["r0", "r2", "r4"]
+        seen.clear()
+        await read_set(everybody, asked, take)
+        assert sorted(seen) == ids
