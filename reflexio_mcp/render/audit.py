@@ -1,10 +1,11 @@
 """An audit: the numbers of a period, and findings that can be acted on. Never a stored content."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.text import (
     BUDGET,
@@ -61,9 +62,10 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
     overview = audit.overview
     if not overview.requests:
         text = f"Nothing to audit ({visible(audit.filter.describe())}). Try an earlier start_time."
-        return Rendered(text, {"notice": NOTICE, "requests": 0, "findings": [], "next": text})
-    facts = _overview_facts(overview, top)
-    facts["findings"] = [_finding_facts(one, examples, subjects) for one in audit.findings[:shown]]
+        nothing: AuditFacts = {"notice": NOTICE, "requests": 0, "findings": [], "next": text}
+        return Rendered(text, nothing)
+    findings = [_finding_facts(one, examples, subjects) for one in audit.findings[:shown]]
+    facts: AuditFacts = {"notice": NOTICE, **_overview_facts(overview, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
     if audit.not_run:
@@ -82,11 +84,11 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
     after = []
     if left:
         after = [f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user."]
-    return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), {"notice": NOTICE, **facts})
+    return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), facts)
 
 
-def _overview_facts(overview: Overview, top: int) -> Facts:
-    facts: Facts = {
+def _overview_facts(overview: Overview, top: int) -> OverviewFacts:
+    facts: OverviewFacts = {
         "from": iso(overview.first),
         "to": iso(overview.last),
         "requests": overview.requests,
@@ -151,7 +153,7 @@ def _days(overview: Overview) -> Facts:
     }
 
 
-def _overview_lines(facts: Facts) -> list[str]:
+def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     days = facts["per_day"]
     bar = "per day" if days["days_a_bar"] == 1 else f"per {days['days_a_bar']} days"
     numbers = ", ".join(f"{count:,}" for count in days["requests"])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
+from reflexio_mcp.render.deletion_facts import DeletionFacts, ReceiptFacts, Status
 from reflexio_mcp.render.learning_deletion import (
     learning_plan_facts,
     learning_plan_lines,
@@ -38,7 +39,17 @@ from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["named_ids", "plan_facts", "plan_lines", "planned", "receipt", "receipt_facts", "survivors"]
+__all__ = [
+    "DeletionFacts",
+    "Status",
+    "named_ids",
+    "plan_facts",
+    "plan_lines",
+    "planned",
+    "receipt",
+    "receipt_facts",
+    "survivors",
+]
 
 NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
@@ -180,7 +191,7 @@ def planned(
     plan: Plan,
     *,
     lead: str,
-    status: str = "planned",
+    status: Status = "planned",
     code: str = "",
     following: str = "",
     changes: Changes | None = None,
@@ -197,20 +208,22 @@ def planned(
         masked: leave stored words out.
     """
     facts = plan_facts(plan, masked=masked)
-    structured: Facts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
+    structured: DeletionFacts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
     body = plan_lines(facts) if plan.size else [clip(" ".join(plan.what.split()), NAME_CHARS)]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
         body.append(_named("not found", facts["not_found"], count))
     text = [lead]
     if changes is not None and changes.code is not None:
-        structured["changed"] = _change_facts(changes, plan)
-        text.append(_change_words(structured["changed"], plan.noun))
+        changed = _change_facts(changes, plan)
+        structured["changed"] = changed
+        text.append(_change_words(changed, plan.noun))
     if body:
         text.append(fence("\n".join(body)))
     if plan.size:
-        structured |= {"survives": survivors(plan), "undo": finality(plan)}
-        text += [structured["survives"], structured["undo"]]
+        survives, undo = survivors(plan), finality(plan)
+        structured["survives"], structured["undo"] = survives, undo
+        text += [survives, undo]
     if code:
         structured["confirm"] = code
     structured["next"] = following
@@ -249,25 +262,23 @@ def _change_words(facts: Facts, noun: str) -> str:
     return f"{head}\n{fence(chr(10).join(lines))}" if lines else head
 
 
-def receipt_facts(done: Receipt) -> Facts:
+def receipt_facts(done: Receipt) -> ReceiptFacts:
     """A receipt as facts: what became of each id, counted, and named as far as there is room."""
     counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in OUTCOMES if done.count(outcome)}
     room = min(IDS_CHARS, 2 * IDS_CHARS // max(1, len(counts)))
-    facts: Facts = {
-        "status": "complete" if done.complete else "incomplete",
-        "deleted": done.count("deleted"),
-        "counts": counts,
-        "outcomes": {
-            outcome: named_ids(
-                done.ids(outcome), room, FIRST_IDS if outcome in ("deleted", "erased_from_copies") else LISTED
-            )
-            for outcome in counts
-        },
+    outcomes: dict[Outcome, list[str]] = {
+        outcome: named_ids(
+            done.ids(outcome), room, FIRST_IDS if outcome in ("deleted", "erased_from_copies") else LISTED
+        )
+        for outcome in counts
     }
-    if done.plan.requests and not done.count("unknown"):
-        facts["checked"] = CHECKED
-    facts |= dense(
+    facts: ReceiptFacts = dense(
         {
+            "status": "complete" if done.complete else "incomplete",
+            "deleted": done.count("deleted"),
+            "counts": counts,
+            "outcomes": outcomes,
+            "checked": CHECKED if done.plan.requests and not done.count("unknown") else "",
             "deleted_by_others": done.by_others or None,
             "may_still_go": done.may_still_go or None,
             "learned_deleted": learned_facts(done.learned_gone, shown=0) if done.learned_gone.count else None,
@@ -280,6 +291,7 @@ def receipt_facts(done: Receipt) -> Facts:
             "problems": list(done.problems),
         }
     )
+    facts["counts"], facts["outcomes"] = counts, outcomes  # also where nothing was there
     if done.failure is not None:
         # What took effect was read again; only where that failed is there nothing else to say.
         facts["failure"] = explain(done.failure, "write" if done.count("unknown") else "read")
@@ -312,11 +324,11 @@ def receipt(done: Receipt) -> Rendered:
             "the service does not say which."
         )
     survives = _survives(done)
-    structured: Facts = {"notice": NOTICE, **facts, "survives": survives}
+    structured: DeletionFacts = {"notice": NOTICE, **facts, "survives": survives}
     text.append(survives)
     if done.copy_id:
         text.append(
-            f"Until {facts['copy_kept_until']} it can be put back: restore_requests with copy_id={done.copy_id}"
+            f"Until {iso(done.kept_until)} it can be put back: restore_requests with copy_id={done.copy_id}"
         )
     elif done.count("deleted", "erased_from_copies"):
         structured["undo"] = FINAL

@@ -3,16 +3,24 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
-from reflexio_mcp.render.text import NAME_CHARS, NOTICE, Facts, clip, fence
+from reflexio_mcp.render.text import NAME_CHARS, NOTICE, Facts, Unlisted, clip, fence
 from reflexio_mcp.traffic.deletion.jobs import Job
 
-__all__ = ["Told", "jobs_shown"]
+__all__ = ["JobsFacts", "Told", "jobs_shown"]
 
 RESERVED: Final = 200
 """Characters for the fence around the names, and for the line that counts what was left out."""
+
+
+class JobsFacts(TypedDict, total=False):
+    """The newest deletions, each with its receipt as far as there is room."""
+
+    deletions: list[Facts]
+    deletions_left_out: int
+    notice: Unlisted[str]
 
 
 @dataclass
@@ -20,7 +28,7 @@ class Told:
     """Jobs in both forms."""
 
     lines: list[str] = field(default_factory=list[str])
-    facts: Facts = field(default_factory=Facts)
+    facts: JobsFacts = field(default_factory=JobsFacts)
 
 
 def jobs_shown(jobs: Sequence[Job], room: int) -> Told:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.learnings import NOT_LOOKED_FOR, learned_facts, learned_lines, still_learned
 from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, fence, shown_id
 from reflexio_mcp.rest.errors import explain
-from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 
 __all__ = ["learning_plan_facts", "learning_plan_lines", "learning_receipt", "what_lives"]
@@ -65,33 +66,35 @@ def learning_receipt(done: Receipt) -> Rendered:
     """What a deletion of learnings did."""
     assert isinstance(done.plan, LearningPlan)
     plan, gone, left = done.plan, done.learned_gone, done.learned_left
-    facts: Facts = {
-        "notice": NOTICE,
-        "status": "complete" if done.complete else "incomplete",
-        "deleted": gone.count,
-        "counts": dense(
-            {"deleted": gone.count or None, "still_present": left.count or None if left else None}
-        ),
-    }
-    facts |= dense(
+    counts: dict[Outcome, int] = {}
+    if gone.count:
+        counts["deleted"] = gone.count
+    if left and left.count:
+        counts["still_present"] = left.count
+    facts: DeletionFacts = dense(
         {
+            "notice": NOTICE,
+            "status": "complete" if done.complete else "incomplete",
+            "deleted": gone.count,
+            "counts": counts,
             "learned_deleted": learned_facts(gone, shown=0) if gone.count else None,
             "deleted_ids": [shown_id(one) for one in list(gone.fed)[:NAMED]],
-            "learnings_still_there": [shown_id(one) for one in list(left.fed)[:NAMED]] if left else None,
+            "learnings_still_there": [shown_id(one) for one in list(left.fed)[:NAMED]] if left else [],
             "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
             "still_learning": len(done.still_learning) or None,
             "problems": list(done.problems),
         }
     )
+    facts["counts"] = counts  # also where nothing was there
     lines: list[str] = []
-    for name, key, number in (
-        ("deleted", "deleted_ids", gone.count),
-        ("still there", "learnings_still_there", left.count if left else 0),
-        ("not found", "not_found", len(plan.not_found)),
+    for name, ids, number in (
+        ("deleted", facts.get("deleted_ids"), gone.count),
+        ("still there", facts.get("learnings_still_there"), left.count if left else 0),
+        ("not found", facts.get("not_found"), len(plan.not_found)),
     ):
-        if key in facts:
-            more = " …" if number > len(facts[key]) else ""
-            lines.append(f"{name} ({number:,}): {', '.join(facts[key])}{more}")
+        if ids:
+            more = " …" if number > len(ids) else ""
+            lines.append(f"{name} ({number:,}): {', '.join(ids)}{more}")
     if left is None:
         head = f"Whether {counted(plan.size, 'learning')} were deleted is not known: reading again failed."
     else:
@@ -105,11 +108,13 @@ def learning_receipt(done: Receipt) -> Rendered:
     facts["survives"] = survives
     text += [survives, *done.problems]
     if done.failure is not None:
-        facts["failure"] = explain(done.failure, "write" if left is None else "read")
-        text.append(f"It stopped: {facts['failure']}")
+        failure = explain(done.failure, "write" if left is None else "read")
+        facts["failure"] = failure
+        text.append(f"It stopped: {failure}")
     if not done.complete:
-        facts["next"] = "Look at what is there with list_learnings, then call again; what is gone stays gone."
-        text.append(facts["next"])
+        following = "Look at what is there with list_learnings, then call again; what is gone stays gone."
+        facts["next"] = following
+        text.append(following)
     return Rendered("\n".join(text), facts)
 
 

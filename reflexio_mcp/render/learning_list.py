@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Required, TypedDict
 
 from reflexio_mcp.render.text import (
     BUDGET,
     NOTICE,
     Facts,
     Rendered,
+    Unlisted,
     clip,
     counted,
     dense,
@@ -25,13 +26,28 @@ from reflexio_mcp.traffic.learnings.turns import FoundTurns
 from reflexio_mcp.traffic.rules.secrets import redact
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["learnings_page"]
+__all__ = ["LearningsFacts", "learnings_page"]
 
 NOT_LISTED: Final = "Agent playbooks and profiles past their time to live are not listed here."
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
 REQUESTS_NAMED: Final = 5
+
+
+class LearningsFacts(TypedDict, total=False):
+    """A page of `list_learnings`."""
+
+    notice: Required[str]
+    returned: Required[int]
+    learnings: Required[list[Facts]]
+    total: int
+    cursor: str
+    not_found: Unlisted[list[str]]
+    users_not_read: Unlisted[int | None]
+    unlinked: Unlisted[int | None]
+    learning_status: Unlisted[str]
+    learning_reason: Unlisted[str]
 
 
 def learnings_page(
@@ -59,37 +75,42 @@ def learnings_page(
     room = BUDGET - 800
     last = ""
     for item in page:
-        facts = _one(item, turns.get(item.learning.user_id, FoundTurns(whole=False)), masked)
-        text = "\n".join(_lines(facts))
+        one = _one(item, turns.get(item.learning.user_id, FoundTurns(whole=False)), masked)
+        text = "\n".join(_lines(one))
         if shown and len(text) > room:
             break
         room -= len(text) + 1
-        shown.append(facts)
+        shown.append(one)
         lines.append(text)
         last = item.learning.learning_id
     following = cursor_of.get(last, "")
     learned = selected.learned
-    facts: Facts = {"notice": NOTICE, "returned": len(shown), "total": total, "learnings": shown}
-    facts |= dense(
+    not_found = [shown_id(one) for one in selected.not_found[:REQUESTS_NAMED]]
+    facts: LearningsFacts = dense(
         {
+            "notice": NOTICE,
+            "returned": len(shown),
+            "total": total,
+            "learnings": shown,
             "cursor": following,
-            "not_found": [shown_id(one) for one in selected.not_found[:REQUESTS_NAMED]],
+            "not_found": not_found,
             "users_not_read": learned.users_left_out or None,
             "unlinked": learned.unlinked or None,
         }
     )
+    facts["learnings"] = shown  # an empty list is an answer too
     asked = visible(" ".join(what.split()))[:300]
     lead = f"{counted(total, 'learning')} of {asked}" if total else f"No learning of {asked}"
     body = [f"{lead}, {len(shown):,} here:" if total else f"{lead}."]
     text = [fence("\n".join([*body, *lines]))]
     if selected.not_found:
-        text.append(fence(f"not found: {', '.join(facts['not_found'])}"))
+        text.append(fence(f"not found: {', '.join(not_found)}"))
     status = selected.status
     if status is not None and status.status != "done":
-        facts |= dense(
-            {"learning_status": label(status.status), "learning_reason": label(status.reason or "")}
-        )
-        reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
+        facts["learning_status"] = label(status.status)
+        reason = f" ({label(status.reason)})" if status.reason else ""
+        if status.reason:
+            facts["learning_reason"] = label(status.reason)
         text.append(
             f"Learning from this request: {facts['learning_status']}{reason}. More may be learned from it."
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict
 
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
@@ -13,6 +13,7 @@ from reflexio_mcp.render.text import (
     NOTICE,
     Facts,
     Rendered,
+    Unlisted,
     clip,
     counted,
     dense,
@@ -29,7 +30,7 @@ from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, Ended, Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessions"]
+__all__ = ["PageFacts", "RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessions"]
 
 
 def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Facts:
@@ -129,7 +130,7 @@ class RequestBudget(_Budget):
         self._masked = masked
 
     def take(self, row: RequestWithInteractions, /) -> bool:
-        facts = request_facts(row, full=self._full, masked=self._masked)
+        facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
         text = request_text(facts)
         if len(text) > self._budget:
             facts = _shortened(facts, self._budget)
@@ -159,9 +160,29 @@ _WHY: Final[dict[Ended, str]] = {
 }
 
 
-def _end(page: Page[Any], noun: str) -> tuple[list[str], Facts]:
+class _End(TypedDict, total=False):
+    complete: bool
+    ended: Unlisted[Ended]
+    total: int | None
+    looked_at: Unlisted[int | None]
+    looked_back_to: Unlisted[str]
+    rest_of_session: Unlisted[int | None]
+    other_requests: Unlisted[int | None]
+    cursor: str | None
+
+
+class PageFacts(_End, total=False):
+    """A page of `list_sessions` or `list_requests`, the latter grouped by session."""
+
+    notice: Required[str]
+    returned: Required[int]
+    sessions: Required[list[Facts]]
+    filter: Unlisted[str]
+
+
+def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
     """Whether a page is all there is, and how to go on."""
-    facts: Facts = dense(
+    facts: _End = dense(
         {
             "complete": page.ended == "" and page.cursor is None,
             "ended": page.ended,
@@ -195,7 +216,7 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], Facts]:
     return lines, facts
 
 
-def _asked(wanted: TrafficFilter) -> Facts:
+def _asked(wanted: TrafficFilter) -> str:
     """The filter in words. It stands outside the fence, so an id that is not one word is not repeated."""
     plain = {
         name: value if not value or label(value) == value else "as given"
@@ -203,11 +224,11 @@ def _asked(wanted: TrafficFilter) -> Facts:
         for value in (getattr(wanted, name),)
     }
     described = replace(wanted, **plain).describe()
-    return {} if described == NO_FILTER else {"filter": clip(described, FILTER_CHARS)}
+    return "" if described == NO_FILTER else clip(described, FILTER_CHARS)
 
 
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
-    asked = f" ({described})" if (described := _asked(wanted).get("filter")) else ""
+    asked = f" ({described})" if (described := _asked(wanted)) else ""
     if page.rows:
         return f"{found}{asked}."
     if page.ended:
@@ -227,8 +248,9 @@ def page_of_sessions(budget: SessionBudget, page: Page[SessionRow], wanted: Traf
     body = [fence("\n".join(budget.texts))] if returned else []
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
-    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts}
-    structured |= _asked(wanted) | more_facts
+    structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
+    if asked := _asked(wanted):
+        structured["filter"] = asked
     return Rendered("\n".join([head, *body, *more]), structured)
 
 
@@ -252,6 +274,7 @@ def page_of_requests(
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
     head = _head("request", page, wanted, found)
     body = [fence("\n".join(lines))] if returned else []
-    structured: Facts = {"notice": NOTICE, "returned": returned, "sessions": groups}
-    structured |= _asked(wanted) | more_facts
+    structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
+    if asked := _asked(wanted):
+        structured["filter"] = asked
     return Rendered("\n".join([head, *body, *more]), structured)

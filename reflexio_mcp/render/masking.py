@@ -6,7 +6,7 @@ does not look like a name is counted like content.
 
 import re
 from collections import Counter
-from typing import Final
+from typing import Final, TypedDict
 
 from reflexio_mcp.render.text import Facts, counted, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -22,7 +22,15 @@ def as_name(text: str) -> str:
     return text if _NAME.fullmatch(text) and len(text) <= 64 else f"({len(text):,} characters)"
 
 
-def masked_request(item: RequestWithInteractions, fingerprints: Fingerprints) -> Facts:
+class MaskedRequest(TypedDict):
+    """What a request shows instead of its words."""
+
+    fingerprint: str
+    chars: int
+    roles: list[str]
+
+
+def masked_request(item: RequestWithInteractions, fingerprints: Fingerprints) -> MaskedRequest:
     """What a request shows instead of its first words."""
     roles = Counter(as_name(turn.role) for turn in item.interactions)
     return {

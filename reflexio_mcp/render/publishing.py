@@ -1,12 +1,12 @@
 """What became of a publish."""
 
-from typing import Final
+from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.text import (
     NAME_CHARS,
     NOTICE,
-    Facts,
     Rendered,
+    Unlisted,
     clip,
     counted,
     dense,
@@ -18,7 +18,7 @@ from reflexio_mcp.render.text import (
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
 
-__all__ = ["finished", "published"]
+__all__ = ["FinishFacts", "PublishFacts", "finished", "published"]
 
 WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
@@ -37,13 +37,32 @@ _MEANS: Final = {
 """What a reason, or else a status, of the service means."""
 
 
+class PublishFacts(TypedDict, total=False):
+    """What a publish stored."""
+
+    status: Required[Literal["stored", "already_stored"]]
+    request_id: Required[str]
+    session_id: str
+    user_id: str
+    interactions: int
+    agent_version: str
+    read_back: bool
+    learning_status: str
+    learning_reason: Unlisted[str]
+    profiles_added: Unlisted[int | None]
+    playbooks_added: Unlisted[int | None]
+    notice: Unlisted[str]
+    warnings: list[str]
+    more_warnings: Unlisted[int | None]
+    next: str
+
+
 def published(done: Published) -> Rendered:
     """A publish: what is stored under which id, and where its learning stands."""
     learned = done.learning_status == "done" and done.learning_reason != NOT_APPLICABLE
-    state = "already_stored" if done.already_stored else "stored"
-    facts: Facts = dense(
+    facts: PublishFacts = dense(
         {
-            "status": state,
+            "status": "already_stored" if done.already_stored else "stored",
             "request_id": shown_id(done.request_id),
             "session_id": shown_id(done.session_id),
             "user_id": shown_id(done.user_id),
@@ -80,21 +99,23 @@ def published(done: Published) -> Rendered:
         more = f"\n… and {facts['more_warnings']:,} more" if "more_warnings" in facts else ""
         lines.append(f"The service warns:\n{fence(chr(10).join(warnings) + more)}")
     if done.learning_status == "still_learning":
-        facts["next"] = "See how the learning went with get_request."
-        lines.append(facts["next"])
+        following = "See how the learning went with get_request."
+        facts["next"] = following
+        lines.append(following)
     return Rendered("\n".join(lines), facts)
 
 
-def _learning(done: Published, facts: Facts) -> str:
+def _learning(done: Published, facts: PublishFacts) -> str:
     """What was or will be learned from it."""
     if not done.learning_status:
         return ""
-    status = facts["learning_status"]
+    status = label(done.learning_status)
     if done.learning_reason == NOT_APPLICABLE:
-        facts["learning_reason"] = "evaluation_only" if done.evaluation_only else NOT_APPLICABLE
+        why = "evaluation_only" if done.evaluation_only else NOT_APPLICABLE
+        facts["learning_reason"] = why
         facts["learning_status"] = "nothing"
-        return f"Learning: nothing is learned from it ({facts['learning_reason']})."
-    reason = f" ({facts['learning_reason']})" if "learning_reason" in facts else ""
+        return f"Learning: nothing is learned from it ({why})."
+    reason = f" ({label(done.learning_reason)})" if done.learning_reason else ""
     means = _MEANS.get(done.learning_reason) or _MEANS.get(done.learning_status)
     if done.learning_status == "not_tracked" and not done.learns:
         means = "this store does not learn"
@@ -105,10 +126,19 @@ def _learning(done: Published, facts: Facts) -> str:
     return told
 
 
+class FinishFacts(TypedDict):
+    """That a session has had its last turn."""
+
+    status: Literal["finished"]
+    user_id: Unlisted[str]
+    session_id: Unlisted[str]
+    next: Unlisted[str]
+
+
 def finished(user_id: str, session_id: str) -> Rendered:
     """That a session has had its last turn."""
     following = "What was learned is shown by list_learnings with this session_id, in a moment."
-    facts: Facts = {
+    facts: FinishFacts = {
         "status": "finished",
         "user_id": shown_id(user_id),
         "session_id": shown_id(session_id),

@@ -1,15 +1,16 @@
 """One request in full, a part at a time where it is long."""
 
 import re
-from typing import Final
+from typing import Final, Required
 
 from reflexio_mcp.render.masking import masked_turn, masked_turn_text
-from reflexio_mcp.render.requests import request_facts, request_head, turn_facts, turn_text
+from reflexio_mcp.render.requests import RequestFacts, request_facts, request_head, turn_facts, turn_text
 from reflexio_mcp.render.text import (
     BUDGET,
     NOTICE,
     Facts,
     Rendered,
+    Unlisted,
     beginning,
     fence,
     indented,
@@ -20,7 +21,7 @@ from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 
-__all__ = ["inspected"]
+__all__ = ["RequestPageFacts", "inspected"]
 
 SIDE_CHARS: Final = 2_000
 """Characters of what stands beside the content: descriptions, tool data, expert and shadow content."""
@@ -35,6 +36,17 @@ def _place(text: str, turns: int) -> tuple[int, int]:
     if not match or int(match[1]) >= max(turns, 1):
         raise InvalidInput("cursor", "is not one that this request gave; start again without it.")
     return int(match[1]), int(match[2] or 0)
+
+
+class RequestPageFacts(RequestFacts, total=False):
+    """One request with its interactions."""
+
+    notice: Required[str]
+    session_id: Required[str]
+    interactions: Required[list[Facts]]
+    learning_status: Required[str]
+    learning_reason: Unlisted[str]
+    cursor: str
 
 
 def inspected(
@@ -98,10 +110,15 @@ def inspected(
         index, offset = index + 1, 0
     state = label(learning.status) if learning else "unknown"
     reason = label(learning.reason or "") if learning else ""
-    structured: Facts = {"notice": NOTICE, "session_id": session, **facts, "learning_status": state}
+    structured: RequestPageFacts = {
+        "notice": NOTICE,
+        "session_id": session,
+        **facts,
+        "learning_status": state,
+        "interactions": shown,
+    }
     if reason:
         structured["learning_reason"] = reason
-    structured["interactions"] = shown
     text = "\n".join(
         [
             fence("\n".join([f"session {session}", head, *lines])),

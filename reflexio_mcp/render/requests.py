@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Required, TypedDict, cast
 
 from reflexio_mcp.render.masking import as_name, masked_request, masked_words
 from reflexio_mcp.render.text import (
     NAME_CHARS,
     Facts,
+    Unlisted,
     beginning,
     clip,
     counted,
@@ -21,7 +22,15 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints, first_words
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["EXCERPT_CHARS", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]
+__all__ = [
+    "EXCERPT_CHARS",
+    "RequestFacts",
+    "request_facts",
+    "request_head",
+    "request_text",
+    "turn_facts",
+    "turn_text",
+]
 
 EXCERPT_CHARS: Final = 400
 """Characters of one content in `detail="full"`."""
@@ -64,13 +73,37 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+class RequestFacts(TypedDict, total=False):
+    """One stored request. Masked, a fingerprint, its size and its roles stand for its words."""
+
+    request_id: Required[str]
+    user_id: Unlisted[str]
+    created_at: Unlisted[str]
+    source: Unlisted[str]
+    agent_version: Unlisted[str]
+    evaluation_only: Unlisted[bool]
+    retrieval_experiment_id: Unlisted[str]
+    retrieval_experiment_arm: Unlisted[str]
+    interaction_count: Unlisted[int]
+    first_words: Unlisted[str]
+    fingerprint: Unlisted[str]
+    chars: Unlisted[int]
+    roles: Unlisted[list[str]]
+
+
+class ListedRequestFacts(RequestFacts, total=False):
+    """One stored request in a list."""
+
+    interactions: list[Facts]
+
+
 def request_facts(
     item: RequestWithInteractions,
     *,
     full: bool,
     chars: int = EXCERPT_CHARS,
     masked: Fingerprints | None = None,
-) -> Facts:
+) -> ListedRequestFacts:
     """One request; `full` brings its interactions, else only its first words; `masked`, where given, neither,
     but a fingerprint made by it."""
     request = item.request
@@ -80,7 +113,7 @@ def request_facts(
     else:
         version = request.agent_version
         named = [request.retrieval_experiment_id or "", request.retrieval_experiment_arm or ""]
-    return dense(
+    facts: ListedRequestFacts = dense(
         {
             "request_id": shown_id(request.request_id),
             "user_id": shown_id(request.user_id),
@@ -96,8 +129,8 @@ def request_facts(
             if full and not masked
             else [],
         }
-        | (masked_request(item, masked) if masked else {})
     )
+    return {**facts, **dense(masked_request(item, masked))} if masked else facts
 
 
 def request_head(facts: Mapping[str, Any]) -> str:

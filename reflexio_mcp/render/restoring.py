@@ -1,16 +1,16 @@
 """Recovery copies, and what came of restoring one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.deletion import named_ids
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, fence
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, Unlisted, counted, fence
 from reflexio_mcp.rest.errors import explain
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["copies_listed", "restored"]
+__all__ = ["RestoreFacts", "copies_listed", "restored"]
 
 LOST: Final = (
     "Not restored, because the service does not give it out: arrival times (they are new), images sent as base64, "
@@ -19,6 +19,28 @@ LOST: Final = (
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50
+
+
+Status = Literal["listed", "complete", "incomplete", "nothing_restored"]
+
+
+class RestoreFacts(TypedDict, total=False):
+    """The copies there are, or what came of restoring one."""
+
+    status: Required[Status]
+    copies: list[Facts]
+    left_out: Unlisted[int | None]
+    notice: Unlisted[str]
+    copy_id: str
+    restored: int
+    counts: dict[Became, int]
+    outcomes: dict[Became, list[str]]
+    deleted_at: Unlisted[str]
+    interactions_lost: Unlisted[int]
+    lost: str
+    learning: Unlisted[str]
+    failure: Unlisted[str]
+    next: str
 
 
 def _copy(copy: RecoveryCopy) -> Facts:
@@ -40,12 +62,9 @@ def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
     ]
     left_out = len(copies) - len(shown)
     following = "To restore one, call again with its copy_id." if shown else "Nothing can be restored."
-    facts: Facts = {
-        "status": "listed",
-        "copies": shown,
-        **dense({"left_out": left_out or None}),
-        "next": following,
-    }
+    facts: RestoreFacts = {"status": "listed", "copies": shown, "next": following}
+    if left_out:
+        facts["left_out"] = left_out
     lead = f"{counted(len(copies), 'recovery copy').replace('copys', 'copies')} here, newest first."
     more = [f"{left_out:,} older ones are not shown."] if left_out else []
     return Rendered("\n".join([lead, *lines, *more, following]), facts)
@@ -55,19 +74,20 @@ def restored(done: Restored, *, evaluation_only: bool) -> Rendered:
     """What came of a restore."""
     kinds: tuple[Became, ...] = ("restored", "already_there", "not_restorable", "not_in_copy", "left")
     named = {kind: done.ids(kind) for kind in kinds}
-    counts = {kind: len(ids) for kind, ids in named.items() if ids}
-    outcomes = {kind: named_ids(named[kind]) for kind in counts}
+    counts: dict[Became, int] = {kind: len(named[kind]) for kind in kinds if named[kind]}
+    outcomes: dict[Became, list[str]] = {kind: named_ids(named[kind]) for kind in counts}
     number = counts.get("restored", 0)
-    facts: Facts = {
+    deleted_at = iso(done.copy.made_at)
+    facts: RestoreFacts = {
         "notice": NOTICE,
         "status": _status(counts),
         "copy_id": done.copy.copy_id,
         "restored": number,
         "counts": counts,
         "outcomes": outcomes,
-        "deleted_at": iso(done.copy.made_at),
+        "deleted_at": deleted_at,
     }
-    origin = f"the deletion of {facts['deleted_at']} (copy_id={done.copy.copy_id})"
+    origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
     text = [
         f"Restored {counted(number, 'request')} from {origin}."
         if number
@@ -98,14 +118,14 @@ def restored(done: Restored, *, evaluation_only: bool) -> Rendered:
     return Rendered("\n".join(text), facts)
 
 
-def _status(counts: Mapping[str, int]) -> str:
+def _status(counts: Mapping[Became, int]) -> Status:
     """`complete` only where something was restored and nothing is missing."""
     if {"left", "not_restorable", "not_in_copy"} & counts.keys():
         return "incomplete" if "restored" in counts or "left" in counts else "nothing_restored"
     return "complete" if "restored" in counts else "nothing_restored"
 
 
-def _following(done: Restored, counts: Mapping[str, int]) -> str:
+def _following(done: Restored, counts: Mapping[Became, int]) -> str:
     steps: list[str] = []
     if "left" in counts:
         when = f" in {round(done.waiting)} s" if done.waiting else ""

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar, cast
 
 __all__ = [
     "BUDGET",
@@ -20,8 +20,10 @@ __all__ = [
     "NAMES",
     "NAME_CHARS",
     "NOTICE",
+    "UNLISTED",
     "Facts",
     "Rendered",
+    "Unlisted",
     "as_stored",
     "beginning",
     "clip",
@@ -160,13 +162,22 @@ class Rendered:
     structured: Mapping[str, Any]
 
 
-def dense(facts: Mapping[str, Any]) -> Facts:
+T = TypeVar("T")
+F = TypeVar("F", bound=Mapping[str, Any])
+
+UNLISTED: Final = "unlisted"
+Unlisted = Annotated[T, UNLISTED]
+"""A fact that a tool's output schema leaves out: every conversation pays for the schema, and few need this one."""
+
+
+def dense(facts: F) -> F:
     """The facts without empty ones: `None`, `False`, empty text and lists. A count of 0 stays."""
-    return {
+    kept = {
         key: value
         for key, value in facts.items()
         if value is not None and value is not False and value not in ("", [], {}, ())
     }
+    return cast("F", kept)
 
 
 def joined(parts: Iterable[str]) -> str:

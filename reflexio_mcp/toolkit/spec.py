@@ -2,31 +2,71 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    Final,
+    Literal,
+    Required,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
+from reflexio_mcp.render.text import UNLISTED
 from reflexio_mcp.settings import Settings
 
-__all__ = ["ToolSpec", "array", "build", "obj", "prune"]
+__all__ = ["ToolSpec", "build", "prune", "schema_of"]
 
 Schema = dict[str, Any]
 
-STRING: Final[Schema] = {"type": "string"}
-INTEGER: Final[Schema] = {"type": "integer"}
-OBJECT: Final[Schema] = {"type": "object"}
-STRINGS: Final[Schema] = {"type": "array", "items": {"type": "string"}}
-OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
+_WORDS: Final[dict[Any, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
-def obj(required: str, /, **properties: Schema) -> Schema:
-    """An object schema; `required` names keys, blank-separated."""
-    return {"type": "object", "properties": properties, "required": required.split()}
+def schema_of(kind: Any) -> Schema:
+    """The JSON schema of a typed dictionary, as `render` builds it; of what is inside it, its kind alone.
+
+    Written out here because pydantic would build a validator for each of them at every start.
+
+    Args:
+        kind: a `TypedDict`. What it marks as `Required` is always there; `None` in a type says that `dense` may have
+            taken the key away.
+
+    Raises:
+        TypeError: it has a type that no tool's facts have.
+    """
+    listed = {
+        name: hint
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+        if UNLISTED not in getattr(hint, "__metadata__", ())
+    }
+    properties = {name: _schema(hint) for name, hint in listed.items()}
+    required = [name for name in properties if name in kind.__required_keys__]
+    return {"type": "object", "properties": properties, "required": required}
 
 
-def array(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
+def _schema(hint: Any) -> Schema:
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin is Required:
+        return _schema(inside[0])
+    if origin in (Union, UnionType):
+        [hint] = [one for one in inside if one is not NoneType]
+        return _schema(hint)
+    if origin is Literal:
+        return {"enum": list(inside)}
+    if origin is list:
+        return {"type": "array", "items": _schema(inside[0])}
+    if hint in _WORDS:
+        return {"type": _WORDS[hint]}
+    if origin is dict or is_typeddict(hint):
+        return {"type": "object"}
+    raise TypeError(f"no fact is a {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +76,7 @@ class ToolSpec:
     Args:
         fn: the function; its name is the tool's and its parameters the schema.
         description: what the model reads; short, with the words a person would use.
-        output: schema of the structured content.
+        output: the typed dictionary that its structured content is.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
         needs: whether a configuration has what the tool needs, besides what the operator allows.
         opens_page: a host that shows apps opens the explorer's page for its results.
@@ -46,7 +86,7 @@ class ToolSpec:
     fn: Callable[..., Any]
     title: str
     description: str
-    output: Schema
+    output: type[Any]
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
@@ -89,7 +129,7 @@ def build(spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = 
         meta=_app_meta(spec, page),
     )
     tool.parameters = _published(tool.parameters, without)
-    tool.fn_metadata.output_schema = spec.output
+    tool.fn_metadata.output_schema = schema_of(spec.output)
     return tool
 
 

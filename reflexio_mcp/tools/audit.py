@@ -5,6 +5,7 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from reflexio_mcp.render.audit_facts import AuditFacts
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
@@ -15,7 +16,7 @@ from reflexio_mcp.toolkit.parameters import (
     UserId,
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.filters import make_filter
 
 __all__ = ["SPECS"]
@@ -61,22 +62,7 @@ SPECS = (
         "Audit traffic",
         "What is wrong with what was sent to memory: numbers of a period and findings (secrets, duplicates, test "
         "traffic, planted instructions, ...), each with the call to clean up. Never shows content.",
-        obj(
-            "notice requests findings",
-            notice=STRING,
-            requests=INTEGER,
-            interactions=INTEGER,
-            sessions=INTEGER,
-            users=INTEGER,
-            evaluation_only=INTEGER,
-            per_day=OBJECT,
-            by_source=OBJECT,
-            by_agent_version=OBJECT,
-            by_user=OBJECT,
-            learning=OBJECT,
-            findings=OBJECTS,
-            not_run=OBJECTS,
-        ),
+        AuditFacts,
         read_only=True,
     ),
 )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Annotated, get_args
+from typing import Annotated
 
 import anyio
 from mcp.server.elicitation import ElicitationResult
@@ -12,9 +12,10 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.consent.elicitation import Reply, asks_in_the_result
-from reflexio_mcp.consent.policy import Status, Verdict
+from reflexio_mcp.consent.policy import Verdict
 from reflexio_mcp.consent.prepare import Prepared, ask, prepare, verdict_of
 from reflexio_mcp.render.deletion import planned, receipt
+from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.text import visible
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
@@ -32,7 +33,7 @@ from reflexio_mcp.toolkit.parameters import (
     UserId,
     WaitForReceipt,
 )
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.jobs import Job
@@ -42,7 +43,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["OUTCOME", "SPECS", "finish"]
+__all__ = ["SPECS", "finish"]
 
 RequestIds = Annotated[
     list[str] | SkipJsonSchema[None],
@@ -250,43 +251,26 @@ def _client_of(call: Call) -> str:
     return visible(f"{info.name} {info.version}")[:200]
 
 
-OUTCOME = obj(
-    "notice status deleted",
-    notice=STRING,
-    status={"enum": [*get_args(Status), "scheduled", "complete", "incomplete"]},
-    deleted=INTEGER,
-    plan=OBJECT,
-    confirm=STRING,
-    counts=OBJECT,
-    outcomes=OBJECT,
-    learned_deleted=OBJECT,
-    learned_left=OBJECT,
-    copy_id=STRING,
-    survives=STRING,
-    undo=STRING,
-    next=STRING,
-)
-
 SPECS = (
     ToolSpec(
         delete_request,
         "Delete a request",
         "Forget one stored request. Shows what would go, deletes when confirmed, then checks that it is gone.",
-        OUTCOME,
+        DeletionFacts,
         destructive=True,
     ),
     ToolSpec(
         delete_session,
         "Delete a session",
         "Forget a conversation: every stored request of a session. Shows what would go first.",
-        OUTCOME,
+        DeletionFacts,
         destructive=True,
     ),
     ToolSpec(
         delete_requests,
         "Delete many requests",
         "Clean up: forget a set of stored requests, by ids or by filter. Shows what would go first.",
-        OUTCOME,
+        DeletionFacts,
         destructive=True,
     ),
 )

@@ -1,12 +1,12 @@
 """The explorer: a page in the conversation, and the data it asks for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Required, TypedDict
 
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.render.lists import SessionBudget, page_of_sessions
+from reflexio_mcp.render.lists import PageFacts, SessionBudget, page_of_sessions
 from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
@@ -20,7 +20,7 @@ from reflexio_mcp.toolkit.parameters import (
     UserId,
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
@@ -101,13 +101,20 @@ async def explorer_data(
     return explorer_views.data(call, view, facts)
 
 
+class ExplorerData(TypedDict, total=False):
+    """What the page asked for; the rest of it is between the page and `explorer_views`."""
+
+    notice: str
+    view: Required[str]
+
+
 SPECS = (
     ToolSpec(
         explore_traffic,
         "Explore traffic",
         "Show the person a page of what is remembered, to look through, select and delete themselves. "
         "You read the newest sessions as with list_sessions.",
-        obj("notice returned sessions", notice=STRING, returned=INTEGER, sessions=OBJECTS, cursor=STRING),
+        PageFacts,
         read_only=True,
         opens_page=True,
     ),
@@ -115,7 +122,7 @@ SPECS = (
         explorer_data,
         "Data of the explorer",
         "For the page of explore_traffic alone.",
-        obj("view", view=STRING),
+        ExplorerData,
         read_only=True,
         opened_by="explore_traffic",
     ),

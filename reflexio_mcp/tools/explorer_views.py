@@ -140,7 +140,7 @@ async def _read(scope: Scope, ids: Sequence[str]) -> dict[str, RequestWithIntera
 async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, uncovered: bool) -> list[Facts]:
     masked = hides(call)
     if masked is not None or uncovered:
-        facts = [request_facts(item, full=False, masked=masked) for item in items]
+        facts: list[Facts] = [{**request_facts(item, full=False, masked=masked)} for item in items]
     else:
         facts = await anyio.to_thread.run_sync(lambda: [_covered_facts(item) for item in items])
     groups: dict[str, list[Facts]] = {}
@@ -151,7 +151,7 @@ async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, unco
 
 def _covered_facts(item: RequestWithInteractions) -> Facts:
     opening, hidden = covered_opening(item)
-    facts = request_facts(opening, full=False) | {"interaction_count": len(item.interactions)}
+    facts: Facts = {**request_facts(opening, full=False), "interaction_count": len(item.interactions)}
     return facts | dense({"covered": hidden})
 
 

@@ -16,7 +16,8 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.consent.elicitation import Reply
 from reflexio_mcp.consent.policy import Verdict
 from reflexio_mcp.consent.prepare import Prepared, ask, prepare
-from reflexio_mcp.render.learning_list import learnings_page
+from reflexio_mcp.render.deletion_facts import DeletionFacts
+from reflexio_mcp.render.learning_list import LearningsFacts, learnings_page
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
@@ -31,8 +32,8 @@ from reflexio_mcp.toolkit.parameters import (
     WaitForReceipt,
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
-from reflexio_mcp.tools.delete import OUTCOME, finish
+from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.learning_plan import plan_learnings
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -259,13 +260,7 @@ SPECS = (
         "List learnings",
         "See what was learned: profiles and playbooks of a user, or those that a request, session or filter fed, "
         "with the turns they came from.",
-        obj(
-            "notice returned learnings",
-            notice=STRING,
-            returned=INTEGER,
-            learnings=OBJECTS,
-            cursor=STRING,
-        ),
+        LearningsFacts,
         read_only=True,
         needs=lambda settings: not settings.embedded,
     ),
@@ -274,7 +269,7 @@ SPECS = (
         "Delete learnings",
         "Forget what was learned and keep the requests: by ids, or all that a request, session or filter fed. Shows "
         "what would go first.",
-        OUTCOME,
+        DeletionFacts,
         destructive=True,
         needs=lambda settings: not settings.embedded,
     ),

@@ -5,11 +5,11 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from reflexio_mcp.render.publishing import finished, published
+from reflexio_mcp.render.publishing import FinishFacts, PublishFacts, finished, published
 from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import AgentVersion, SessionId, UserId
-from reflexio_mcp.toolkit.spec import INTEGER, STRING, STRINGS, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.publishing import finish, publish
 
@@ -72,27 +72,14 @@ SPECS = (
         publish_interaction,
         "Publish interactions",
         "Remember: store turns of a conversation as one request of a session.",
-        obj(
-            "status request_id",
-            status={"type": "string", "enum": ["stored", "already_stored"]},
-            request_id=STRING,
-            session_id=STRING,
-            user_id=STRING,
-            interactions=INTEGER,
-            agent_version=STRING,
-            read_back={"type": "boolean"},
-            learning_status=STRING,
-            learning_reason=STRING,
-            warnings=STRINGS,
-            next=STRING,
-        ),
+        PublishFacts,
         idempotent=False,
     ),
     ToolSpec(
         finish_session,
         "Finish a session",
         "Say that a conversation has had its last turn, so that what it taught is learned now.",
-        obj("status", status=STRING),
+        FinishFacts,
         needs=lambda settings: not settings.embedded,
     ),
 )

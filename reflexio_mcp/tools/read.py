@@ -6,8 +6,14 @@ from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.render.lists import RequestBudget, SessionBudget, page_of_requests, page_of_sessions
-from reflexio_mcp.render.request_page import inspected
+from reflexio_mcp.render.lists import (
+    PageFacts,
+    RequestBudget,
+    SessionBudget,
+    page_of_requests,
+    page_of_sessions,
+)
+from reflexio_mcp.render.request_page import RequestPageFacts, inspected
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
@@ -24,7 +30,7 @@ from reflexio_mcp.toolkit.parameters import (
     UserId,
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
@@ -109,45 +115,26 @@ async def get_request(
     return answer(inspected(item, learning, cursor, masked=hides(call, detail)))
 
 
-_PAGE = {
-    "notice": STRING,
-    "returned": INTEGER,
-    "sessions": OBJECTS,
-    "filter": STRING,
-    "complete": {"type": "boolean"},
-    "ended": {"type": "string", "enum": ["limit", "full", "looked"]},
-    "total": INTEGER,
-    "cursor": STRING,
-}
-
 SPECS = (
     ToolSpec(
         list_sessions,
         "List sessions",
         "See remembered conversations: one row a session with user, size, times, sources, first words.",
-        obj("notice returned sessions", **_PAGE),
+        PageFacts,
         read_only=True,
     ),
     ToolSpec(
         list_requests,
         "List requests",
         "See what was sent to memory: stored requests grouped by session, newest first.",
-        obj("notice returned sessions", **_PAGE),
+        PageFacts,
         read_only=True,
     ),
     ToolSpec(
         get_request,
         "Get a request",
         "Read one stored request with its interactions and the state of its learning.",
-        obj(
-            "notice request_id interactions",
-            notice=STRING,
-            session_id=STRING,
-            request_id=STRING,
-            interactions=OBJECTS,
-            learning_status=STRING,
-            cursor=STRING,
-        ),
+        RequestPageFacts,
         read_only=True,
     ),
 )

@@ -7,11 +7,11 @@ from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.render.restoring import copies_listed, restored
+from reflexio_mcp.render.restoring import RestoreFacts, copies_listed, restored
 from reflexio_mcp.render.text import as_stored
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.restore import restore
 
@@ -52,18 +52,7 @@ SPECS = (
         restore_requests,
         "Restore deleted requests",
         "Undo a deletion: store again what its recovery copy holds, under the same ids.",
-        obj(
-            "status",
-            status={"enum": ["listed", "complete", "incomplete", "nothing_restored"]},
-            copies=OBJECTS,
-            copy_id=STRING,
-            restored=INTEGER,
-            counts=OBJECT,
-            outcomes=OBJECT,
-            lost=STRING,
-            deleted_at=STRING,
-            next=STRING,
-        ),
+        RestoreFacts,
         needs=lambda settings: settings.recovery_days > 0,
     ),
 )

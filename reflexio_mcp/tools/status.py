@@ -1,24 +1,37 @@
 """How the server stands."""
 
+from collections.abc import Mapping
+from typing import Any, Required
+
 from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.jobs import jobs_shown
+from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
 from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, label, shown_id
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.errors import describe
-from reflexio_mcp.toolkit.spec import INTEGER, OBJECT, OBJECTS, STRING, ToolSpec, obj
+from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
 
 
+class StatusFacts(JobsFacts, total=False):
+    """How the server stands."""
+
+    version: Required[str]
+    backend: Required[Facts]
+    scope: Required[str]
+    policy: Facts
+    limits: Facts
+
+
 async def get_status(call: Call) -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
-    facts: Facts = {
+    facts: StatusFacts = {
         "version": __version__,
         "backend": await _backend(app, scope),
         "scope": shown_id(scope.user_id) or "every user",
@@ -32,7 +45,7 @@ async def get_status(call: Call) -> CallToolResult:
     }
     lines = _lines(facts)
     told = jobs_shown(app.jobs.of(scope.owner), BUDGET - len("\n".join(lines)))
-    return answer(Rendered("\n".join([*lines, *told.lines]), facts | told.facts))
+    return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
 
 async def _backend(app: App, scope: Scope) -> Facts:
@@ -59,7 +72,7 @@ def _policy(settings: Settings) -> Facts:
     )
 
 
-def _lines(facts: Facts) -> list[str]:
+def _lines(facts: Mapping[str, Any]) -> list[str]:
     backend = facts["backend"]
     state = "reachable" if backend["reachable"] else f"NOT reachable: {backend['problem']}"
     who = f", organization {backend['organization']}" if "organization" in backend else ""
@@ -81,16 +94,7 @@ SPECS = (
         get_status,
         "Status",
         "Where memory is stored, whether it answers, whose it is, the deletion policy, deletions still running.",
-        obj(
-            "version backend scope",
-            version=STRING,
-            backend=OBJECT,
-            scope=STRING,
-            policy=OBJECT,
-            limits=OBJECT,
-            deletions=OBJECTS,
-            deletions_left_out=INTEGER,
-        ),
+        StatusFacts,
         read_only=True,
     ),
 )

@@ -1,0 +1,35 @@
+"""What `audit_traffic` answers with, apart from what builds it: the rules are imported when the first audit runs."""
+
+from typing import Required, TypedDict
+
+from reflexio_mcp.render.text import Facts, Unlisted
+
+__all__ = ["AuditFacts", "OverviewFacts"]
+
+_Window = TypedDict("_Window", {"from": Unlisted[str], "to": Unlisted[str]}, total=False)
+
+
+class OverviewFacts(_Window, total=False):
+    """The numbers of a period."""
+
+    requests: Required[int]
+    interactions: int
+    sessions: int
+    users: int
+    evaluation_only: int
+    evaluation_only_share: Unlisted[float]
+    per_day: Facts
+    by_source: Facts
+    by_agent_version: Facts
+    by_user: Facts
+    learning: Facts
+
+
+class AuditFacts(OverviewFacts, total=False):
+    """The numbers of a period, and what is wrong in it."""
+
+    notice: Required[str]
+    findings: Required[list[Facts]]
+    findings_left_out: Unlisted[int]
+    not_run: list[Facts]
+    next: str

@@ -1,0 +1,63 @@
+"""What the tools that delete answer with."""
+
+from typing import Literal, Required, TypedDict
+
+from reflexio_mcp.render.text import Facts, Unlisted
+from reflexio_mcp.traffic.deletion.execute import Outcome
+
+__all__ = ["DeletionFacts", "ReceiptFacts", "Status"]
+
+Status = Literal[
+    "planned",
+    "changed",
+    "not_found",
+    "declined",
+    "cancelled",
+    "wrong_number",
+    "unanswered",
+    "cannot_ask",
+    "scheduled",
+    "complete",
+    "incomplete",
+]
+"""How a deletion stands: as a plan that was not carried out, and why, or as a receipt."""
+
+
+class _Done(TypedDict, total=False):
+    status: Required[Status]
+    deleted: Required[int]
+    checked: Unlisted[str]
+    deleted_by_others: Unlisted[int | None]
+    may_still_go: Unlisted[int | None]
+    learned_deleted: Facts | None
+    learned_left: Facts | None
+    learnings_still_there: Unlisted[list[str]]
+    still_learning: Unlisted[int | None]
+    copy_id: str
+    copy_kept_until: str | None
+    copies_changed: Unlisted[int | None]
+    problems: Unlisted[list[str]]
+    failure: Unlisted[str]
+
+
+class ReceiptFacts(_Done, total=False):
+    """What a deletion did."""
+
+    counts: Required[dict[Outcome, int]]
+    outcomes: Required[dict[Outcome, list[str]]]
+
+
+class DeletionFacts(_Done, total=False):
+    """A plan that was not carried out, or a receipt."""
+
+    notice: Required[str]
+    counts: dict[Outcome, int]
+    outcomes: dict[Outcome, list[str]]
+    deleted_ids: Unlisted[list[str]]
+    not_found: Unlisted[list[str]]
+    plan: Facts
+    changed: Unlisted[Facts]
+    survives: str
+    undo: str
+    confirm: str
+    next: str
