@@ -117,6 +117,7 @@ REPOSITORY = "https://github.com/reflexio-mcp/reflexio-mcp/blob/main/"
 def test_every_link_inside_leads_to_a_file_and_a_heading_that_is_there(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
     for target, place in re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", text):
+        target = target.replace("/raw/main/", "/blob/main/")
         path = (
             ROOT / target.removeprefix(REPOSITORY)
             if target.startswith(REPOSITORY)
