@@ -71,6 +71,8 @@ def _not_writable(path: Path, name: str) -> Finding | None:
     where = path if path.exists() else folder
     if path.is_dir() or not folder.is_dir():
         why = "A folder stands there, or a file where a folder should."
+    elif path.exists() and not path.is_file():
+        why = "It is a pipe or a device, and not a file."
     elif os.access(where, os.W_OK) and os.access(folder, os.W_OK):
         return None
     else:

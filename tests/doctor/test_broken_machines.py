@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
 import pytest
 
 from reflexio_mcp.doctor.checks import CHECKS
@@ -176,6 +178,19 @@ async def test_a_folder_that_is_a_file_is_recognised(machine: SetUp) -> None:
     }
     found = problems(await machine.examined())
     assert found == {"store-not-writable", "audit-log-not-writable", "recovery-not-writable"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes of this kind")
+async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(machine: SetUp) -> None:
+    for name in ("x.db", "log"):
+        os.mkfifo(machine.home / name)
+    machine.env |= {
+        "REFLEXIO_MCP_STORE": str(machine.home / "x.db"),
+        "REFLEXIO_MCP_AUDIT_LOG": str(machine.home / "log"),
+    }
+    with anyio.fail_after(20):
+        report = await machine.examined()
+    assert problems(report) == {"store-not-writable", "audit-log-not-writable"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are another thing there")
