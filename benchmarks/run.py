@@ -14,7 +14,7 @@ BENCHMARKS = {
     "tokens": "cost of the tool list",
     "calls": "a tool call against the REST call behind it",
     "audit": "an audit of 100,000 requests against reading the same rows",
-    "deletion": "10,000 deletions by filter against the raw API calls",
+    "deletion": "2,000 deletions by filter against the raw API calls",
     "over_http": "calls a second over HTTP against a bare SDK server",
     "listing": "the first page of 100,000 requests against that of 1,000",
 }
