@@ -35,6 +35,7 @@ Confirm = Literal["auto", "ask", "preview", "off"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Tenancy = Literal["off", "header"]
 Sessions = Literal["auto", "keep", "none"]
+PublishSecrets = Literal["warn", "redact", "refuse"]
 
 STATE_KEY_BYTES: Final = 32
 """The least a state key may hold: the SDK derives an AES-256 key from it."""
@@ -72,6 +73,7 @@ class Settings:
     wait_timeout: float = 45.0
     mask: bool = False
     personal_data: bool = True
+    publish_secrets: PublishSecrets = "warn"
     audit_log: str = ""
     recovery_days: int = 0
     recovery_dir: str = ""
@@ -281,6 +283,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Never show stored content, only sizes and fingerprints."),
     Option("personal_data", "REFLEXIO_MCP_PERSONAL_DATA", _switch, "1 or 0",
            "Whether audit_traffic looks for personal data: cards, IBANs, phone numbers and the like. Default: 1."),
+    Option("publish_secrets", "REFLEXIO_MCP_PUBLISH_SECRETS", _one_of("warn", "redact", "refuse"),
+           "warn, redact or refuse",
+           "What is done with secrets in what is published; warn stores them and says so. Default: warn."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
            "Append one JSON line for each destructive call to this file.", "deletion"),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",

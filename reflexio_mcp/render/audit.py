@@ -38,7 +38,7 @@ NAME_SHOWN: Final = 60
 
 SUBJECTS: Final = 5
 
-_LEVELS: Final = ((2, TOP, SUBJECTS), (2, 6, 3), (1, 4, 2))
+_LEVELS: Final = ((2, TOP, SUBJECTS), (2, 6, 3), (1, 4, 2), (0, 3, 1))
 """Examples a finding, names a count and names of a finding: less of each where the answer would be too long."""
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -52,7 +52,7 @@ def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
         if len(rendered.text) <= budget:
             return rendered
     for shown in range(len(audit.findings) - 1, -1, -1):
-        rendered = _render(audit, 1, 3, 1, shown)
+        rendered = _render(audit, 0, 3, 1, shown)
         if len(rendered.text) <= budget:
             break
     return rendered
@@ -81,10 +81,23 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
         lines += _finding_lines(one)
     # First what was not looked for: "nothing found" is read in its light.
     before = [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
+    if audit.left_out:
+        facts["left_out"] = audit.left_out
+        before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
     after = []
     if left:
         after = [f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user."]
     return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), facts)
+
+
+def _go_on(audit: Audit, facts: AuditFacts) -> str:
+    if audit.go_on is None:
+        return ""
+    arguments = {name: _argument(value) for name, value in audit.go_on.arguments.items()}
+    facts["go_on"] = {"tool": audit.go_on.tool, "arguments": arguments}
+    return (
+        f" Go on with {audit.go_on.tool} {json.dumps(arguments, ensure_ascii=False, separators=(',', ':'))}"
+    )
 
 
 def _overview_facts(overview: Overview, top: int) -> OverviewFacts:

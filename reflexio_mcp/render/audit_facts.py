@@ -32,4 +32,6 @@ class AuditFacts(OverviewFacts, total=False):
     findings: Required[list[Facts]]
     findings_left_out: Unlisted[int]
     not_run: list[Facts]
+    left_out: str
+    go_on: Facts
     next: str

@@ -1,5 +1,6 @@
 """What became of a publish."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.text import (
@@ -52,13 +53,22 @@ class PublishFacts(TypedDict, total=False):
     profiles_added: Unlisted[int | None]
     playbooks_added: Unlisted[int | None]
     notice: Unlisted[str]
+    secrets: list[str]
     warnings: list[str]
     more_warnings: Unlisted[int | None]
     next: str
 
 
-def published(done: Published) -> Rendered:
-    """A publish: what is stored under which id, and where its learning stands."""
+def published(
+    done: Published, *, secrets: Sequence[str] = (), redacted: bool = False, takes_back: str = ""
+) -> Rendered:
+    """A publish: what is stored under which id, and where its learning stands.
+
+    Args:
+        secrets: kinds of secrets that were in it.
+        redacted: whether they were replaced before it was stored.
+        takes_back: the tool that deletes a request, where it is offered.
+    """
     learned = done.learning_status == "done" and done.learning_reason != NOT_APPLICABLE
     facts: PublishFacts = dense(
         {
@@ -73,6 +83,7 @@ def published(done: Published) -> Rendered:
             "learning_reason": label(done.learning_reason),
             "profiles_added": done.profiles_added if learned else None,
             "playbooks_added": done.playbooks_added if learned else None,
+            "secrets": list(secrets),
             "notice": NOTICE if done.warnings else "",
             "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
             "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
@@ -91,6 +102,8 @@ def published(done: Published) -> Rendered:
     if done.already_stored:
         lead = "Already stored by an earlier call, nothing added"
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
+    if secrets:
+        lines.append(_secrets(facts, secrets, redacted, takes_back))
     if done.uncompared:
         lines.append("Images and citations cannot be read back and were not compared.")
     if told := _learning(done, facts):
@@ -98,7 +111,7 @@ def published(done: Published) -> Rendered:
     if warnings := facts.get("warnings"):
         more = f"\n… and {facts['more_warnings']:,} more" if "more_warnings" in facts else ""
         lines.append(f"The service warns:\n{fence(chr(10).join(warnings) + more)}")
-    if done.learning_status == "still_learning":
+    if done.learning_status == "still_learning" and "next" not in facts:
         following = "See how the learning went with get_request."
         facts["next"] = following
         lines.append(following)
@@ -147,3 +160,18 @@ def finished(user_id: str, session_id: str) -> Rendered:
     where = fence(f"session {facts['session_id']} of user {facts['user_id']}")
     lead = "Finished: Reflexio now learns from what waited for more, if there is anything to learn."
     return Rendered("\n".join((lead, where, following)), facts)
+
+
+def _secrets(facts: PublishFacts, secrets: Sequence[str], redacted: bool, takes_back: str) -> str:
+    kinds = ", ".join(secrets)
+    if redacted:
+        return f"Secrets were replaced before it was stored: {kinds}."
+    what = f"It holds what looks like a secret ({kinds}), which will come back in later prompts."
+    if takes_back:
+        following = (
+            f"Take it back with {takes_back} request_id={facts['request_id']}, and replace the secret."
+        )
+    else:
+        following = "Replace the secret; nothing here can delete it."
+    facts["next"] = following
+    return f"{what} {following}"

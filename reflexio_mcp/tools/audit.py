@@ -28,7 +28,9 @@ async def audit_traffic(
     session_id: SessionId = "",
     source: Source = "",
     agent_version: AgentVersion = "",
-    start_time: Annotated[str, Field(description="ISO 8601 or age; if empty, a week before end_time")] = "",
+    start_time: Annotated[
+        str, Field(description="ISO 8601 or age; if empty, the newest 1,000 sessions")
+    ] = "",
     end_time: EndTime = "",
     contains: Contains = "",
 ) -> CallToolResult:

@@ -11,7 +11,7 @@ from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import AgentVersion, SessionId, UserId
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
-from reflexio_mcp.traffic.publishing import finish, publish
+from reflexio_mcp.traffic.publishing import finish, publish, screen
 
 __all__ = ["SPECS"]
 
@@ -38,11 +38,12 @@ async def publish_interaction(
     async def beat(seconds: float) -> None:
         await call.report_progress(seconds, None, f"stored or storing; learning for {seconds:.0f} s")
 
+    turns, secrets = await screen(interactions, settings.publish_secrets)
     done = await publish(
         scope_of(call),
         user_id=user_id,
         session_id=session_id,
-        interactions=interactions,
+        interactions=turns,
         source=source or settings.source,
         agent_version=agent_version or settings.agent_version,
         wait=wait_for_response,
@@ -58,7 +59,9 @@ async def publish_interaction(
         beat=beat,
     )
     app_of(call).subscriptions.tell(scope_of(call), [Changed(done.session_id, done.request_id, done.user_id)])
-    return answer(published(done))
+    redacted = settings.publish_secrets == "redact"
+    back = "delete_request" if "delete_request" in app_of(call).tools else ""
+    return answer(published(done, secrets=secrets, redacted=redacted, takes_back=back))
 
 
 async def finish_session(call: Call, user_id: UserId, session_id: SessionId) -> CallToolResult:

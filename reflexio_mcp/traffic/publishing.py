@@ -1,13 +1,15 @@
 """Storing one request, repeatably, and waiting for what is learned from it."""
 
 import base64
+import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Literal, cast
 
 import anyio
+import anyio.to_thread
 
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.address import image_url_fault
@@ -20,7 +22,7 @@ from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, requi
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Published", "check", "finish", "publish"]
+__all__ = ["Published", "check", "finish", "publish", "screen"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
@@ -93,6 +95,65 @@ def check(interactions: Sequence[Interaction], *, source: str, agent_version: st
         raise InvalidInput("source", SOURCE_ACCEPTS)
     if len(agent_version) > limits.MAX_AGENT_VERSION_CHARS:
         raise InvalidInput("agent_version", f"takes {limits.MAX_AGENT_VERSION_CHARS:,} characters at most.")
+
+
+async def screen(
+    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"]
+) -> tuple[Sequence[Interaction], tuple[str, ...]]:
+    """Look for secrets in what is about to be published.
+
+    Args:
+        policy: what to do with them; `redact` replaces each by what it is.
+
+    Returns:
+        The turns to publish, and the kinds of secrets that were found.
+
+    Raises:
+        InvalidInput: there are secrets, and they are refused.
+    """
+    return await anyio.to_thread.run_sync(_screen, interactions, policy)
+
+
+_SCREENED: Final = ("content", "shadow_content", "expert_content", "user_action_description")
+
+
+def _screen(
+    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"]
+) -> tuple[Sequence[Interaction], tuple[str, ...]]:
+    from reflexio_mcp.traffic.rules.secrets import find_secrets, redact  # compiles patterns few servers need
+
+    kinds: dict[str, None] = {}
+    screened: list[Interaction] = []
+    for turn in interactions:
+        texts: dict[str, str] = {name: getattr(turn, name) for name in _SCREENED}
+        given = "\n".join(json.dumps(used.tool_data, ensure_ascii=False) for used in turn.tools_used)
+        for text in (*texts.values(), given):
+            kinds |= dict.fromkeys(secret.kind for secret in find_secrets(text))
+        if policy == "redact":
+            texts = {name: redact(text) for name, text in texts.items()}
+            tools = [
+                used.model_copy(update={"tool_data": _each_text(used.tool_data, redact)})
+                for used in turn.tools_used
+            ]
+            turn = turn.model_copy(update={**texts, "tools_used": tools})
+        screened.append(turn)
+    if kinds and policy == "refuse":
+        raise InvalidInput(
+            "interactions",
+            f"hold what looks like a secret ({', '.join(kinds)}), which this server does not store. Nothing was "
+            "stored; publish again without it.",
+        )
+    return screened, tuple(kinds)
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _each_text(one, change) for name, one in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_each_text(one, change) for one in cast("list[Any]", value)]
+    return value
 
 
 def _check_turn(name: str, turn: Interaction) -> None:

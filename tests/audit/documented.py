@@ -8,6 +8,7 @@ import reflexio_mcp.traffic
 from reflexio_mcp.traffic.rules.table import RULES
 
 ROOMS = [Path(reflexio_mcp.traffic.__file__).parent / room for room in ("rules", "audit")]
+FIGURES = Path(__file__).parents[2] / "benchmarks" / "quality" / "figures.md"
 PAGE = Path(__file__).parents[2] / "docs" / "audit-rules.md"
 _NAMED = re.compile(r"\b[A-Z][A-Z]+(?:_[A-Z]+)+\b")
 
@@ -72,4 +73,4 @@ def page() -> str:
         if names := named_in(one.method):
             lines += ["", "| threshold | value | why |", "|---|---|---|"]
             lines += [f"| `{name}` | {known[name][0]} | {known[name][1]} |" for name in names]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + FIGURES.read_text(encoding="utf-8")

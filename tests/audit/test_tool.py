@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from reflexio_mcp.render.text import BUDGET
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
+from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
-from tests.audit.corpus import FAULTS, Deployment, Maker
+from tests.audit.corpus import FAULTS, Deployment, Maker, imported, personal
 from tests.audit.measuring import EVERY_TOOL
 from tests.audit.stocking import stocked
 from tests.audit.talk import Turn
@@ -34,7 +36,7 @@ def everything_wrong() -> Deployment:
     """A deployment with every fault at once."""
     make = Maker(4711, int(time.time()))
     make.ordinary()
-    for fault in FAULTS:
+    for fault in (*FAULTS, imported, personal):
         fault(make)
     return make.finish()
 
@@ -90,7 +92,7 @@ async def clean_up(client: Client, findings: list[dict[str, Any]]) -> None:
         if not following:
             continue
         result = await call(client, following["tool"], **following["arguments"])
-        if following["tool"] != "delete_requests":
+        if following["tool"] not in ("delete_requests", "delete_session"):
             continue
         if one["unit"] == "request" and "plan" in facts(result):
             # What an earlier finding took with it is gone already.
@@ -229,11 +231,86 @@ async def test_names_that_look_alike_when_clipped_are_counted_apart(tmp_path: Pa
     assert [one["count"] for one in said["by_user"]["top"]] == [1, 1, 1]
 
 
-async def test_an_end_alone_means_the_week_before_it(made: Deployment, tmp_path: Path) -> None:
+async def test_a_small_store_is_looked_at_whole_and_of_a_large_one_the_rest_is_a_call_away(
+    made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with connected(made, tmp_path) as client:
-        assert facts(await call(client, "audit_traffic", end_time="2w"))["requests"] == 0
-        week = facts(await call(client, "audit_traffic", end_time="0s"))
-        assert week["requests"] == facts(await call(client, "audit_traffic"))["requests"] > 0
+        said = facts(await call(client, "audit_traffic"))
+        assert said["requests"] == len(made.rows)
+        assert "left_out" not in said
+        monkeypatch.setattr(run, "SESSIONS_AUDITED", 20)
+        seen, arguments = 0, dict[str, Any]()
+        for _ in range(100):
+            result = await call(client, "audit_traffic", **arguments)
+            said = facts(result)
+            seen += said["requests"]
+            if "go_on" not in said:
+                break
+            assert said["sessions"] <= 20
+            assert text_of(result).splitlines()[1].startswith("Not all: traffic before ")
+            assert said["go_on"]["tool"] == "audit_traffic"
+            arguments = said["go_on"]["arguments"]
+        assert seen == len(made.rows)
+
+
+async def test_an_audit_stops_before_its_client_gives_up_and_says_where_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 5000
+    for number in range(6):
+        make.put([Turn("User", ".")], f"s{number}", "ada", begun + number * 60, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        ids: list[str] = []
+        arguments = dict[str, Any]()
+        for _ in range(6):
+            result = await call(client, "audit_traffic", **arguments)
+            said = facts(result)
+            (found,) = [one for one in said["findings"] if one["id"] == "nearly-empty"]
+            # A filter would select what was not looked at too.
+            ids += found["next"]["arguments"]["request_ids"]
+            assert "the time for one call" in said["left_out"]
+            assert said["left_out"] in text_of(result)
+            before = datetime.fromisoformat(said["go_on"]["arguments"]["end_time"]) - timedelta(seconds=1)
+            arguments = {"end_time": before.isoformat()}
+    assert len(ids) == len(set(ids)) == 6
+
+
+async def test_the_list_of_a_finding_has_all_of_it_through_all_its_pages(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 90_000
+    expected: dict[str, set[str]] = {"duplicate": set(), "shared-session": set(), "near-duplicate": set()}
+    for number in range(75):
+        text = f"Question number {number}: how do I look after the plant in room {number}, which has {number} leaves?"
+        make.put([Turn("User", text)], "copies", "ada", begun + number * 40, "web")
+        copy = make.put([Turn("User", text)], "copies", "ada", begun + number * 40 + 9, "web")
+        expected["duplicate"].add(copy.request_id)
+    for number in range(150):
+        row = make.put(
+            [Turn("User", f"Message {number} of the room")], "shared", f"u{number % 2}", begun + number, "web"
+        )
+        expected["shared-session"].add(row.request_id)
+    for number in range(40):
+        question = f"Which of the {number} trains to the {number} towns leaves first?"
+        at = begun + number * 1000
+        row = make.put([Turn("User", question)], "answered", "bob", at, "web")
+        make.put(
+            [Turn("User", question), Turn("Assistant", f"Number {number}.")], "answered", "bob", at + 5, "web"
+        )
+        expected["near-duplicate"].add(row.request_id)
+    async with connected(make.finish(), tmp_path) as client:
+        for finding, ids in expected.items():
+            listed: list[str] = []
+            arguments: dict[str, Any] = {"finding": finding, "limit": 17}
+            for _ in range(100):
+                said = facts(await call(client, "list_requests", **arguments))
+                listed += [one["request_id"] for each in said["sessions"] for one in each["requests"]]
+                if "cursor" not in said:
+                    break
+                arguments = {"cursor": said["cursor"], "limit": 17}
+            assert len(listed) == len(ids)
+            assert set(listed) == ids
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["Offer", "next_call"]
+__all__ = ["Offer", "go_on_call", "next_call"]
 
 ID_CHARS: Final = 800
 """Room for ids in one call's arguments, where no filter can select the finding."""
@@ -23,8 +23,11 @@ class Offer:
     takes_user: bool = True
 
 
-def next_call(found: Found, wanted: TrafficFilter, offer: Offer) -> Next | None:
+def next_call(found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool = True) -> Next | None:
     """The call to make about a finding: it selects exactly as many of its units as it says.
+
+    Args:
+        whole: whether everything that `wanted` selects was looked at; else the call names ids and no filter.
 
     Returns:
         `None` where no offered tool can help.
@@ -34,7 +37,7 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer) -> Next | None:
     if one.id == "temporary-session":
         window.pop("end_time", None)
     deletes = one.remedy == "delete"
-    if one.selects and not wanted.contains and not wanted.finding:
+    if whole and one.selects and not wanted.contains and not wanted.finding:
         arguments = window | {"finding": one.id}
         if deletes and "delete_requests" in offer.tools:
             return Next("delete_requests", arguments, found.count)
@@ -46,6 +49,13 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer) -> Next | None:
     if deletes and subjects and (following := _deleted(found, subjects, offer, window)):
         return following
     return _look(found, subjects, wanted, offer, window)
+
+
+def go_on_call(asked: TrafficFilter, end: int, offer: Offer) -> Next | None:
+    """The audit of what an audit has left out: the same filter, up to `end` (epoch seconds)."""
+    if "audit_traffic" not in offer.tools:
+        return None
+    return Next("audit_traffic", _window(asked, offer) | {"end_time": iso(end)}, 0)
 
 
 _DELETIONS: Final = frozenset({"delete_request", "delete_session"})
@@ -74,6 +84,12 @@ def _look(
             return None
         only = {"agent_version": DEFAULT_AGENT_VERSION} if found.rule.id == "unversioned" else {}
         return _listed(offer, window | {"source": named} | only, 1)
+    if (group := found.group) and not wanted.contains and not wanted.finding:
+        caller = {"user_id": group.user_id} if offer.takes_user else {}
+        caller |= {"source": group.source, "agent_version": group.agent_version}
+        times = {"start_time": iso(group.start), "end_time": iso(group.end)}
+        if following := _listed(offer, window | caller | times, group.count):
+            return following
     if found.rule.unit == "period":
         return _listed(offer, window, 1, first="list_sessions")
     alone = found.rule.unit == "session" and subjects and not wanted.contains and not wanted.finding

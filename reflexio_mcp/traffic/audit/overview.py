@@ -52,6 +52,7 @@ class Overview:
     sources: Tally = field(default_factory=Tally)
     agent_versions: Tally = field(default_factory=Tally)
     users: Tally = field(default_factory=Tally)
+    long_texts: int = 0
     learning_checked: int = 0
     learning_pending: int = 0
     learning_failed: int = 0

@@ -7,15 +7,15 @@ from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.traffic.audit.findings import Finding, NotRun
+from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
 from reflexio_mcp.traffic.audit.learning import LearningChecks
-from reflexio_mcp.traffic.audit.next_call import Offer, next_call
-from reflexio_mcp.traffic.audit.overview import DAY, Overview
-from reflexio_mcp.traffic.content import content_chars
+from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, next_call
+from reflexio_mcp.traffic.audit.overview import Overview
+from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
+from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.nearly_empty import NearlyEmpty
@@ -25,10 +25,15 @@ from reflexio_mcp.traffic.rules.sessions import SharedSessions, SplitConversatio
 from reflexio_mcp.traffic.rules.sources import TestTraffic, Unversioned, VolatileSources
 from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.times import iso
 
-__all__ = ["DEFAULT_SECONDS", "Audit", "run_audit"]
+__all__ = ["Audit", "run_audit"]
 
-DEFAULT_SECONDS: Final = 7 * DAY
+SESSIONS_AUDITED: Final = 1_000
+"""Of an audit without a start_time: all of a small store, the newest ones of a large one."""
+
+AUDIT_SECONDS: Final = 40.0
+"""Clients give up on a call after 60 s. An audit stops before, says where it stopped and how to go on."""
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions read at a time: what is held in memory besides the counters."""
@@ -48,12 +53,16 @@ class Audit:
         overview: the numbers.
         findings: the gravest first.
         not_run: rules that could not be applied.
+        left_out: which of the traffic was not looked at, and why; empty when all of it was.
+        go_on: the call that looks at it.
     """
 
     filter: TrafficFilter
     overview: Overview
     findings: tuple[Finding, ...]
     not_run: tuple[NotRun, ...]
+    left_out: str = ""
+    go_on: Next | None = None
 
 
 async def run_audit(
@@ -68,15 +77,16 @@ async def run_audit(
     """Audit everything a filter selects, in one pass and bounded memory.
 
     Args:
-        wanted: the filter; without a start it begins 7 days ago.
+        wanted: the filter; without a start it is the newest `SESSIONS_AUDITED` sessions.
         offer: the tools that following calls may name.
         progress: told how many requests were looked at.
         personal: whether to look for personal data.
         now: the present, epoch seconds (the clock when `None`).
     """
     moment = int(time.time() if now is None else now)
+    asked = wanted
     if wanted.start is None:
-        wanted = replace(wanted, start=max(0, (wanted.end or moment) - DEFAULT_SECONDS))
+        wanted = replace(wanted, start=await _start_of(scope, wanted))
     overview = Overview()
     learning = LearningChecks(moment)
     copied = CopiedSessions()
@@ -87,9 +97,6 @@ async def run_audit(
     not_run: list[NotRun] = []
     if personal:
         detectors.append(PersonalData())
-        not_run.append(NotRun("personal-data", NOT_LOOKED_FOR))
-    else:
-        not_run.append(NotRun("personal-data", "REFLEXIO_MCP_PERSONAL_DATA=0"))
     if not secrets.available():
         not_run.append(NotRun("probable-secret", secrets.MISSING))
     if is_part_of_sessions(wanted):
@@ -98,7 +105,25 @@ async def run_audit(
         detectors += [TemporarySessions(moment), copied]
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
-    await _pass(scope, wanted, overview, learning, detectors, progress)
+    not_run.append(NotRun("personal-data", NOT_LOOKED_FOR if personal else "REFLEXIO_MCP_PERSONAL_DATA=0"))
+    stopped = await _pass(scope, wanted, overview, learning, detectors, progress)
+    left_out, before = "", 0
+    if stopped is not None:
+        before = stopped
+        left_out = (
+            f"sessions whose last request is from {iso(stopped)} or before were not looked at, because the time for "
+            f"one call ({AUDIT_SECONDS:.0f} s) was over"
+        )
+    elif asked.start is None and wanted.start is not None:
+        before = wanted.start - 1
+        at = iso(wanted.start)
+        left_out = f"traffic before {at} was not looked at; the newest {SESSIONS_AUDITED:,} sessions were"
+    if long := overview.long_texts:
+        not_run.append(
+            NotRun(
+                "probable-secret", f"of {long:,} texts only the first {SCANNED_CHARS:,} characters were read"
+            )
+        )
     if copied.left_out:
         not_run.append(NotRun("copied-session", f"{copied.left_out:,} requests were too many to compare"))
     if progress:
@@ -107,13 +132,25 @@ async def run_audit(
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
     founds = {found.rule.id: found for one in detectors for found in one.founds}
     founds |= {found.rule.id: found for found in learning.founds}
-    frozen = replace(wanted, end=overview.last if overview.requests else wanted.end)
+    frozen = wanted
+    if overview.requests:
+        # A deletion by filter takes one that says what of the store it is about.
+        start = overview.first if wanted.start is None else wanted.start
+        frozen = replace(wanted, start=start, end=overview.last)
     findings = [
-        _finding(scope, founds[one.id], frozen, offer)
+        _finding(scope, founds[one.id], frozen, offer, whole=stopped is None)
         for one in RULES
         if one.id in founds and founds[one.id].count
     ]
-    return Audit(frozen, overview, tuple(findings), tuple(not_run))
+    go_on = go_on_call(asked, before, offer) if left_out else None
+    return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on)
+
+
+async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
+    """The first second of the newest `SESSIONS_AUDITED` sessions; `None` where there are no more than that."""
+    page = await scope.client.get_requests(wanted.query(top_k=1, offset=SESSIONS_AUDITED))
+    newest = [item.request.created_at for group in page.sessions for item in group.requests]
+    return max(newest) + 1 if newest else None
 
 
 async def _pass(
@@ -123,17 +160,27 @@ async def _pass(
     learning: LearningChecks,
     detectors: list[Detector],
     progress: Progress | None,
-) -> None:
+) -> int | None:
+    """Look at the sessions, the newest first.
+
+    Returns:
+        Where time ran out: the newest second of the last session that was looked at; `None` when all were.
+    """
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
-    reported = 0
+    reported, stopped = 0, None
+    until = anyio.current_time() + AUDIT_SECONDS
     async for session_slice in pager.slices():
         # Looking at texts takes a while: a worker thread leaves this one free for other calls.
         await anyio.to_thread.run_sync(_look, wanted, session_slice, overview, learning, detectors)
         if progress and overview.requests >= reported + REQUESTS_A_REPORT:
             reported = overview.requests
             await progress("looked at", reported, None)
+        if anyio.current_time() >= until:
+            stopped = session_slice.newest
+            break
     for detector in detectors:
         detector.finish()
+    return stopped
 
 
 def _look(
@@ -149,6 +196,9 @@ def _look(
     overview.sessions += 1
     for item in matching:
         overview.add(item, content_chars(item))
+        overview.long_texts += sum(
+            len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
+        )
         learning.request(item)
         for detector in detectors:
             stop_if_cancelled()
@@ -158,7 +208,7 @@ def _look(
         detector.session(seen)
 
 
-def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer) -> Finding:
+def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Finding:
     return Finding(
         rule=found.rule,
         count=found.count,
@@ -167,7 +217,7 @@ def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer) ->
             replace(one, fingerprint=scope.fingerprints.of_digest(one.digest)) for one in found.examples
         ),
         notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
-        next=next_call(found, wanted, offer),
+        next=next_call(found, wanted, offer, whole=whole),
         start=found.start,
         end=found.end,
     )

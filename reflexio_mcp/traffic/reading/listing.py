@@ -171,6 +171,13 @@ async def list_requests(
     return await filling.page(limit, budget, rows, most_sessions=most_sessions)
 
 
+async def _matching(wanted: TrafficFilter, session_slice: SessionSlice) -> list[RequestWithInteractions]:
+    """What passes of a slice. A copy is one only beside its original, which an earlier page may have shown."""
+    left = {id(item) for item in session_slice.requests}
+    picked = await wanted.pick_in_thread(session_slice.whole)
+    return [item for item in picked if id(item) in left]
+
+
 def _row(session_slice: SessionSlice, matching: list[RequestWithInteractions]) -> SessionRow:
     requests = [item.request for item in matching]
     return SessionRow(
@@ -275,7 +282,7 @@ class _Filling:
             if not page.ended:
                 oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
                 page.looked_at = pager.requests_seen
-            matching = await wanted.pick_in_thread(session_slice.requests)
+            matching = await _matching(wanted, session_slice)
             produced = rows(session_slice, matching) if matching else ()
             if page.ended:
                 left += len(produced)

@@ -36,13 +36,15 @@ class SessionSlice:
     """What a pager still has to show of one session: its requests, the newest first.
 
     `newest` is the session's newest request matching the API's part of the filter, epoch seconds, and `offset`
-    its place in the API's list when it was read.
+    its place in the API's list when it was read. `whole` are all requests of the session that the API's part of the
+    filter matches, those of earlier pages included: some findings show only in all of it.
     """
 
     session_id: str
     newest: int
     offset: int
     requests: list[RequestWithInteractions]
+    whole: list[RequestWithInteractions]
 
 
 class SessionPager:
@@ -133,7 +135,7 @@ class SessionPager:
                 self.sessions_seen += 1
                 self.requests_seen += len(left)
                 if left:
-                    yield SessionSlice(group.session_id, newest, offset + index, left)
+                    yield SessionSlice(group.session_id, newest, offset + index, left, requests)
             if not page.has_more or not page.sessions:
                 return
             # One session of overlap shows whether the pages have shifted meanwhile.

@@ -7,7 +7,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, content_digest
 from reflexio_mcp.traffic.rules.table import Rule
 
-__all__ = ["EXAMPLES", "Example", "Found", "example"]
+__all__ = ["EXAMPLES", "Example", "Found", "Group", "example"]
 
 EXAMPLES: Final = 2
 """Requests a finding shows: enough to judge it by, few enough to read."""
@@ -53,6 +53,18 @@ def example(item: RequestWithInteractions, *, copy_of: str = "") -> Example:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a filter selects of a finding: one caller's requests between two times, both inclusive."""
+
+    user_id: str
+    source: str
+    agent_version: str
+    start: int
+    end: int
+    count: int
+
+
 @dataclass
 class Found:
     """Gathers what one rule finds, in bounded memory."""
@@ -65,6 +77,7 @@ class Found:
     start: int = 2**62
     end: int = 0
     kept: int = SUBJECTS_KEPT
+    group: Group | None = None
 
     def add(
         self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "", copy_of: str = ""

@@ -26,10 +26,7 @@ KINDS: Final = (
     "personal-address",
 )
 
-NOT_LOOKED_FOR: Final = (
-    "health and people's names are not looked for, because no measured precision would allow it; cards, IBANs, national "
-    "numbers, phone numbers, e-mail and postal addresses are"
-)
+NOT_LOOKED_FOR: Final = "health and people's names, because no precision that was measured would allow it"
 
 WORD_BEFORE_CHARS: Final = 60
 """How far before a number the word may stand that says what it is."""

@@ -1,5 +1,6 @@
 """`planted-instructions`: text that was written to command the assistant that reads it later."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Final, cast
@@ -195,16 +196,38 @@ _FOREIGN_PART = re.compile(
 )
 """What a message quotes as coming from elsewhere."""
 
-_QUICK: Final = tuple(
-    """
-instr|prompt|system|ignor|disreg|forget|assistant| ai|llm|agent|do not|don't|without|overr|[inst|<<end|\u200b|
-\u200c|\u2060|<!--|bypass|claude|gpt|before you|you are now|vergiss|vergessen|missacht|oublie|tiens pas|tenez pas|
-olvid|descart|omiso|esqueç|desconsider|dimentica|trascura|negeer|vergeet|zapom|pomiń|glöm|glem|se bort|
-önceki|yukarıdaki|забудь|игнор|отбрось|ігнор|uită|abaikan|lupakan|bỏ qua|quên|忽略|无视|無視|忘|不要理会|
-不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם|cancel|discard|skip|abandon|when you|whenever you
-""".replace("\n", "").split("|")
-)
-"""A text without any of these holds no signal; most texts end here."""
+_STEMS: Final = {
+    kind: tuple(listed.replace("\n", "").split("|"))
+    for kind, listed in {
+        "override": """
+ignor|ign0r|disreg|forget|overr|bypass|neglect|do not f|do not o|do not a|don't f|don't o|stop f|discard|cancel|skip|abandon|
+set aside|delete|vergiss|vergessen|missacht|oublie|tiens pas|tenez pas|olvid|descart|omiso|esqueç|desconsider|dimentica|
+trascura|negeer|vergeet|zapom|pomiń|glöm|glem|se bort|önceki|yukarıdaki|забудь|игнор|отбрось|ігнор|uită|abaikan|lupakan|
+bỏ qua|quên|忽略|无视|無視|忘|不要理会|不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם
+""",
+        "announced": """
+instr|important m|important n|important a|before you|question|request|query|task|command|directive|orders|goal|objective|
+priority|(system|[[|regardless
+""",
+        "new task": "instr|your new|your real|your true",
+        "address": """
+assistant| ai|llm|language model|agent|bot|claude|gpt|gemini|copilot|llama|mistral|deepseek|grok|when you|whenever you|
+you are now|model
+""",
+        "authority": "<|system|inst|<<|override|mode enabled|command",
+        "act": """
+call|invoke|run|execute|use|delete|erase|wipe|purge|drop|send|forward|post|upload|mail|exfiltrate|leak|transmit|append|
+submit|reveal|print|output|disclose|repeat|share|include
+""",
+        "secrecy": "do not|don't|never|without|hidden|secret|silent",
+        "hidden": "\u200b|\u200c|\u2060|<!--",
+    }.items()
+}
+"""Where a signal may be: a text without these holds none, and of a long one only what is near them is read."""
+
+BEFORE_CHARS: Final = 120
+AFTER_CHARS: Final = 300
+"""Around a stem; no signal is longer."""
 
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
 _INVISIBLE = re.compile("[\u200d\u00ad\ufeff]|(?<=\\w)[\u200b\u200c\u2060](?=\\w)")
@@ -248,9 +271,6 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
             the beginning too, and so does an order about somebody's accounts, files or money.
     """
     text = text[:SCANNED_CHARS]
-    low = text.lower()
-    if not any(word in low for word in _QUICK) and not _TAGS.search(text):
-        return frozenset({"order"}) if foreign and _ORDER.search(text) else frozenset()
     plain = _INVISIBLE.sub("", text)
     hits = sorted(_hits(plain))
     for index, (place, kind) in enumerate(hits):
@@ -271,15 +291,45 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
 
 
 def _hits(text: str) -> Iterator[tuple[int, str]]:
+    low = text.lower()
+    tags = [match.start() for match in _TAGS.finditer(text)] if _TAGS.search(text) else []
+    near = {kind: list(_regions(low, stems)) for kind, stems in _STEMS.items()}
+    if not tags and not any(near[kind] for kind in _STRANGE):
+        return
     for kind, pattern in _SIGNALS.items():
-        for number, match in enumerate(pattern.finditer(text)):
-            if number >= SIGNALS_READ:
-                break
+        regions = [(0, len(text))] if kind == "hidden" and tags else near[kind]
+        for match in itertools.islice(_matches(pattern, text, regions), SIGNALS_READ):
             if _quoted(text, match) or (kind == "act" and _refused(text, match)):
                 continue
             if kind == "override" and (_OWN_WORDS.search(match[0]) or _refused(text, match)):
                 continue
             yield match.start(), kind
+
+
+def _regions(low: str, stems: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    places: list[int] = []
+    for stem in stems:
+        place = low.find(stem)
+        while place >= 0:
+            places.append(place)
+            # The next one in reach adds nothing: what it is near to is read already.
+            place = low.find(stem, place + BEFORE_CHARS)
+    begin = end = -1
+    for place in sorted(places):
+        if place - BEFORE_CHARS > end:
+            if end > 0:
+                yield begin, end
+            begin = max(0, place - BEFORE_CHARS)
+        end = place + AFTER_CHARS
+    if end > 0:
+        yield begin, end
+
+
+def _matches(
+    pattern: "re.Pattern[str]", text: str, regions: list[tuple[int, int]]
+) -> Iterator["re.Match[str]"]:
+    for begin, end in regions:
+        yield from pattern.finditer(text, begin, end)
 
 
 _QUOTES: Final = {

@@ -8,7 +8,7 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
-from reflexio_mcp.traffic.rules.found import Example, example
+from reflexio_mcp.traffic.rules.found import Example, Group, example
 from reflexio_mcp.traffic.rules.names import is_temporary
 
 __all__ = ["SharedSessions", "SplitConversations", "TemporarySessions"]
@@ -149,11 +149,13 @@ def _beginning(item: RequestWithInteractions) -> str:
 class _Run:
     """Sessions in a row of one caller, from the newest back."""
 
+    newest: int
     oldest: int
     said: _Said
     waiting: list[Example] = field(default_factory=list[Example])
     turns: int = 1
     continued: int = 0
+    counted: int = 0
     beginnings: Counter[str] = field(default_factory=Counter[str])
 
     @property
@@ -180,14 +182,14 @@ class SplitConversations(Detector):
         run = self._runs.pop(key, None)
         if not single:
             if run:
-                self._close(run)
+                self._close(key, run)
             return
         said = _Said.of(item)
         if run and run.oldest - request.created_at > SPLIT_GAP_SECONDS:
-            self._close(run)
+            self._close(key, run)
             run = None
         if run is None:
-            run = _Run(request.created_at, said)
+            run = _Run(request.created_at, request.created_at, said)
         else:
             run.turns += 1
             run.continued += run.said.continues(said)
@@ -195,7 +197,7 @@ class SplitConversations(Detector):
         self._keep(run, item)
         self._runs[key] = run
         if len(self._runs) > KEYS_KEPT:
-            self._close(self._runs.popitem(last=False)[1])
+            self._close(*self._runs.popitem(last=False))
 
     def _keep(self, run: _Run, item: RequestWithInteractions) -> None:
         # Until it is long enough its turns wait here; from then on they are counted as they come.
@@ -211,13 +213,19 @@ class SplitConversations(Detector):
     def _count(self, run: _Run) -> None:
         for one in run.waiting:
             self.founds[0].note_example(one)
+        run.counted += len(run.waiting)
         run.waiting.clear()
 
-    def _close(self, run: _Run) -> None:
-        if run.is_split:
-            self._count(run)
+    def _close(self, key: tuple[str, str, str], run: _Run) -> None:
+        if not run.is_split:
+            return
+        self._count(run)
+        (found,) = self.founds
+        # No filter selects requests without a source, and none of a part of a run.
+        if found.group is None and all(key) and run.counted == run.turns:
+            found.group = Group(*key, run.oldest, run.newest, run.counted)
 
     def finish(self) -> None:
-        for run in self._runs.values():
-            self._close(run)
+        for key, run in self._runs.items():
+            self._close(key, run)
         self._runs.clear()

@@ -221,7 +221,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "personal-phone", "low", "request", "look",
         "phone numbers in stored text",
         "A phone number identifies a person.",
-        "Strip phone numbers before publishing where they are not needed.",
+        "Strip those that are not needed before publishing.",
         "Valid in the numbering plan of its country (phonenumbers): international, written as in North America, "
         "or behind a word such as `call` or `Handy` (WORD_BEFORE_CHARS).",
         selects=True,
@@ -230,7 +230,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "personal-email", "low", "request", "look",
         "e-mail addresses of persons in stored text",
         "An e-mail address identifies a person.",
-        "Strip e-mail addresses before publishing where they are not needed.",
+        "Strip those that are not needed before publishing.",
         "The form of an address, without mailboxes of nobody in particular (`noreply@`, `support@`).",
         selects=True,
     ),
@@ -238,7 +238,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "personal-address", "low", "request", "look",
         "postal addresses in stored text",
         "An address tells where a person lives.",
-        "Strip addresses before publishing where they are not needed.",
+        "Strip those that are not needed before publishing.",
         "A street with a number in the forms of some fifteen countries, before a postcode or a town, or behind "
         "a word such as `live` or `Adresse` (WORD_BEFORE_CHARS). A business has an address too.",
         selects=True,

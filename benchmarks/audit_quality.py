@@ -1,0 +1,176 @@
+"""How much an audit finds, and what it finds wrongly, on data that nobody here wrote.
+
+    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10] [--write]
+
+FOLDER holds checkouts that a person fetches, each under its own name (`docs/audit-rules.md` has the commands); what is
+missing is left out. Without `--held-out` only the part to work with is looked at.
+"""
+
+import argparse
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import quality_data
+from quality_data import Sample
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.rules.detector import SessionSeen
+from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
+from reflexio_mcp.traffic.rules.planted import planted_signals
+from reflexio_mcp.traffic.rules.secrets import find_secrets
+from reflexio_mcp.traffic.rules.sessions import SplitConversations
+
+FIGURES = Path(__file__).parent / "quality" / "figures.md"
+CONVERSATIONS = 400
+"""Read for the rules about sessions."""
+
+Row = tuple[str, str, str]
+
+
+def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
+    """The rule and what it was shown, what it found, and what it found wrongly."""
+
+    def part(samples: Iterable[Sample]) -> list[Sample]:
+        return [sample for sample in samples if sample.held_out == held_out]
+
+    def has_secret(sample: Sample) -> bool:
+        return bool(find_secrets(sample.text))
+
+    def is_planted(sample: Sample) -> bool:
+        return bool(planted_signals(sample.text, foreign=sample.foreign))
+
+    yield from _judged("probable-secret", has_secret, part(quality_data.secrets(folder)), show)
+    yield from _judged("probable-secret", has_secret, part(quality_data.told()), show)
+    yield from _judged("planted-instructions", is_planted, part(quality_data.planted(folder)), show)
+    plain = part(quality_data.ordinary(folder))
+    yield from _judged("probable-secret", has_secret, plain, show)
+    yield from _judged("planted-instructions", is_planted, plain, show)
+    yield from _sessions(folder, held_out)
+
+
+def _judged(rule: str, finds: Callable[[Sample], bool], samples: list[Sample], show: int) -> Iterator[Row]:
+    found, all_of, wrong, none_of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    odd: list[tuple[str, Sample]] = []
+    for sample in samples:
+        hit = finds(sample)
+        if sample.wanted is False:
+            none_of[sample.source] += 1
+            wrong[sample.source] += hit
+        else:
+            all_of[sample.source] += 1
+            found[sample.source] += hit
+        if sample.wanted is not None and hit != sample.wanted:
+            odd.append(("found wrongly" if hit else "missed", sample))
+    for source in sorted(all_of.keys() | none_of.keys()):
+        yield (
+            f"`{rule}`: {source}",
+            _share(found[source], all_of[source]),
+            _share(wrong[source], none_of[source]),
+        )
+    random.Random(0).shuffle(odd)
+    for how, sample in odd[:show]:
+        print(f"{rule}, {sample.source}, {how}: {sample.text[:160]!r}", file=sys.stderr)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({part / whole:.1%})" if whole else ""
+
+
+def _request(number: int, *said: str, at: int, session: str) -> RequestWithInteractions:
+    turns = [
+        StoredInteraction(interaction_id=index, role=("User", "Assistant")[index % 2], content=text)
+        for index, text in enumerate(said)
+    ]
+    stored = StoredRequest(request_id=f"r{number}", user_id="ada", session_id=session, created_at=at)
+    return RequestWithInteractions(request=stored, interactions=turns)
+
+
+def _sessions(folder: Path, held_out: bool) -> Iterator[Row]:
+    conversations = [
+        pairs
+        for pairs in quality_data.dialogues(folder)
+        if len(pairs) >= 7 and Sample("", pairs[0][0], None).held_out == held_out
+    ]
+    random.Random(1).shuffle(conversations)
+    conversations = conversations[:CONVERSATIONS]
+    if not conversations:
+        return
+    turns = sum(map(len, conversations))
+    split = sum(_split(pairs) for pairs in conversations)
+    yield "`split-conversation`: dialogues with a session a turn", _share(split, turns), ""
+    unrelated, long = _unrelated(conversations, folder, held_out)
+    yield (
+        "`split-conversation`: unrelated questions, long answers",
+        "",
+        _share(sum(map(_split, long)), len(long) * 10),
+    )
+    yield (
+        "`split-conversation`: unrelated questions",
+        "",
+        _share(sum(map(_split, unrelated)), len(unrelated) * 10),
+    )
+    again, copied, wrong = 0, 0, 0
+    for pairs in conversations:
+        once = [_request(index, *pair, at=index * 60, session="s") for index, pair in enumerate(pairs)]
+        later = [
+            _request(900 + index, *pair, at=10**6 + index, session="s") for index, pair in enumerate(pairs)
+        ]
+        found = Duplicates()
+        found.session(SessionSeen("s", [*once, *later][::-1]))
+        again += found.founds[0].count
+        found = Duplicates()
+        found.session(SessionSeen("s", once[::-1]))
+        wrong += found.founds[0].count + found.founds[1].count
+        sessions = CopiedSessions()
+        sessions.session(SessionSeen("new", later[::-1]))
+        sessions.session(SessionSeen("old", once[::-1]))
+        sessions.finish()
+        copied += sessions.founds[0].count
+    yield "`duplicate`: dialogues imported twice, days later", _share(again, turns), _share(wrong, turns)
+    yield "`copied-session`: the same under new session ids", _share(copied, len(conversations)), ""
+
+
+def _split(pairs: list[tuple[str, str]]) -> int:
+    found = SplitConversations()
+    for index, pair in reversed(list(enumerate(pairs))):
+        item = _request(index, *pair, at=index * 60, session=f"s{index}")
+        found.session(SessionSeen(f"s{index}", [item]))
+    found.finish()
+    return found.founds[0].count
+
+
+def _unrelated(
+    conversations: list[list[tuple[str, str]]], folder: Path, held_out: bool
+) -> tuple[list[list[tuple[str, str]]], list[list[tuple[str, str]]]]:
+    chance = random.Random(2)
+    openings = [pairs[0] for pairs in conversations]
+    texts = [
+        sample.text
+        for sample in quality_data.ordinary(folder)
+        if sample.source == "documentation" and len(sample.text) > 300 and sample.held_out == held_out
+    ]
+    short = [[chance.choice(openings) for _ in range(10)] for _ in range(300)]
+    if not texts:
+        return short, []
+    answer = lambda: f"{chance.choice(texts)} {chance.choice(texts)}"[:4000]  # noqa: E731
+    return short, [[(chance.choice(openings)[0], answer()) for _ in range(10)] for _ in range(300)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How much an audit finds on published data.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--held-out", action="store_true", help="the part that is looked at when the work is done"
+    )
+    parser.add_argument("--show", type=int, default=0, help="misses and false alarms to print, of each rule")
+    options = parser.parse_args()
+    print("| rule and data | found | found wrongly |\n|---|---|---|")
+    for row in rows(options.folder, options.held_out, options.show):
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
