@@ -53,7 +53,17 @@ READY_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 1.0
 
-_KNOWN_PATHS: Final = frozenset({*_METHODS, HEALTH_PATH, READY_PATH})
+_SIGN_IN_PATHS: Final = frozenset({"/register", "/authorize", "/token"})
+_SIGN_IN_METADATA: Final = ("/.well-known/oauth-", "/.well-known/openid-configuration")
+"""Where clients of OAuth look when they have no token. They show the answer to the person."""
+
+NO_SIGN_IN: Final = (
+    "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
+    "operator has it: it is REFLEXIO_MCP_AUTH_TOKEN, or in the file that the server names when it starts."
+)
+ASKS_FOR_NONE: Final = "This server has no sign-in and asks for no token: connect without one."
+
+_KNOWN_PATHS: Final = frozenset({*_METHODS, HEALTH_PATH, READY_PATH, *_SIGN_IN_PATHS})
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _Headers = Sequence[tuple[bytes, bytes]]
@@ -179,6 +189,9 @@ class HttpApp:
                 ready = await self._is_ready()
                 await _text(send, 200 if ready else 503, "ready" if ready else "not ready")
             return
+        if path in _SIGN_IN_PATHS or path.startswith(_SIGN_IN_METADATA):
+            told = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN
+            raise Refusal(404, "sign_in", told, oauth_error="access_denied")
         if path not in (MCP_PATH, SSE_PATH) and path != MESSAGES_PATH:
             raise Refusal(404, "path", f"There is nothing here; this server speaks MCP at {MCP_PATH}.")
         origin = self._guard.check_place(scope)
@@ -306,7 +319,13 @@ async def _text(send: Send, status: int, text: str) -> None:
 
 
 async def _refuse(send: Send, refused: Refusal) -> None:
-    error = {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": refused.text}}
+    error: dict[str, object] = {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {"code": INVALID_REQUEST, "message": refused.text},
+    }
+    if refused.oauth_error:
+        error = {"error": refused.oauth_error, "error_description": refused.text}
     # The body may be unread, and is not going to be.
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refused.headers]
     await _respond(send, refused.status, json.dumps(error).encode(), headers)

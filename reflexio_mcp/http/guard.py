@@ -55,16 +55,23 @@ class Refusal(Exception):
         reason: one word for the log.
         text: a sentence for the caller; repeats nothing of what was sent.
         headers: further ones of the response.
+        oauth_error: set where a client expects an answer of OAuth: the error's name there.
     """
 
     def __init__(
-        self, status: int, reason: str, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
+        self,
+        status: int,
+        reason: str,
+        text: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        oauth_error: str = "",
     ) -> None:
         super().__init__(text)
         self.status = status
         self.reason = reason
         self.text = text
         self.headers = headers
+        self.oauth_error = oauth_error
 
 
 class Guard:

@@ -9,7 +9,10 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import httpx
+import httpx2
 import pytest
+from mcp.client.auth import OAuthRegistrationError
+from mcp.client.auth.utils import handle_registration_response
 
 from reflexio_mcp.http import serving as serving_module
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
@@ -251,3 +254,38 @@ def test_a_token_that_may_be_guessed_is_said_at_the_start(
         said = capsys.readouterr().err
         assert ("REFLEXIO_MCP_AUTH_TOKEN" in said) is warned
         assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/register"),
+        ("GET", "/authorize"),
+        ("POST", "/token"),
+        ("GET", "/.well-known/oauth-protected-resource"),
+        ("GET", "/.well-known/oauth-protected-resource/mcp"),
+        ("GET", "/.well-known/oauth-authorization-server"),
+        ("GET", "/.well-known/openid-configuration"),
+    ],
+)
+async def test_a_client_that_tries_to_sign_in_is_told_where_the_token_is(method: str, path: str) -> None:
+    async with serving(Settings()) as served, httpx.AsyncClient(timeout=5) as client:
+        reply = await client.request(method, f"{served.url}{path}", json={} if method == "POST" else None)
+    assert reply.status_code == 404
+    assert reply.json()["error"] == "access_denied"
+    assert "Authorization: Bearer TOKEN" in reply.json()["error_description"]
+    assert "REFLEXIO_MCP_AUTH_TOKEN" in reply.json()["error_description"]
+
+
+async def test_the_official_client_shows_the_person_where_the_token_is() -> None:
+    async with serving(Settings()) as served, httpx2.AsyncClient(timeout=5) as web:
+        reply = await web.post(f"{served.url}/register", json={"redirect_uris": ["http://127.0.0.1:1/"]})
+        with pytest.raises(OAuthRegistrationError, match="give the client its bearer token"):
+            await handle_registration_response(reply)
+
+
+async def test_a_server_without_tokens_says_that_none_is_needed() -> None:
+    settings = Settings(unsafe_no_auth=True)
+    async with serving(settings, tokens=()) as served, httpx.AsyncClient(timeout=5) as client:
+        reply = await client.post(f"{served.url}/register", json={})
+    assert "asks for no token" in reply.json()["error_description"]
