@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
+from reflexio_mcp.render.gaps import gap_facts, gap_lines, named_gaps
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.text import (
     BUDGET,
@@ -62,12 +63,20 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
     overview = audit.overview
     if not overview.requests:
         text = f"Nothing to audit ({visible(audit.filter.describe())}). Try an earlier start_time."
-        nothing: AuditFacts = {"notice": NOTICE, "requests": 0, "findings": [], "next": text}
-        return Rendered(text, nothing)
+        nothing: AuditFacts = {
+            "notice": NOTICE,
+            "requests": 0,
+            "findings": [],
+            "next": text,
+            **gap_facts(audit.gaps),
+        }
+        return Rendered("\n".join([text, *gap_lines(audit.gaps)]), nothing)
     findings = [_finding_facts(one, examples, subjects) for one in audit.findings[:shown]]
     facts: AuditFacts = {"notice": NOTICE, **_overview_facts(overview, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
+    if audit.gaps:
+        facts["unreadable"], facts["unreadable_count"] = named_gaps(audit.gaps), len(audit.gaps)
     if audit.not_run:
         facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
@@ -80,7 +89,8 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
     for one in facts["findings"]:
         lines += _finding_lines(one)
     # First what was not looked for: "nothing found" is read in its light.
-    before = [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
+    before = gap_lines(audit.gaps)
+    before += [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
     if audit.left_out:
         facts["left_out"] = audit.left_out
         before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")

@@ -2,7 +2,7 @@
 
 from typing import Required, TypedDict
 
-from reflexio_mcp.render.text import Facts, Unlisted
+from reflexio_mcp.render.text import Facts, GapFacts, Unlisted
 
 __all__ = ["AuditFacts", "OverviewFacts"]
 
@@ -25,7 +25,7 @@ class OverviewFacts(_Window, total=False):
     learning: Facts
 
 
-class AuditFacts(OverviewFacts, total=False):
+class AuditFacts(OverviewFacts, GapFacts, total=False):
     """The numbers of a period, and what is wrong in it."""
 
     notice: Required[str]

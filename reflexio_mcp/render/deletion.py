@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Final
 
 from reflexio_mcp.render.deletion_facts import DeletionFacts, ReceiptFacts, Status
+from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learning_deletion import (
     learning_plan_facts,
     learning_plan_lines,
@@ -88,7 +89,7 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
     return dense(
         {
             "request_id": shown_id(item.request_id),
-            "created_at": iso(item.created_at),
+            "created_at": None if item.unreadable else iso(item.created_at),
             "first_words": "" if masked else visible(item.first_words),
         }
     )
@@ -114,14 +115,17 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     if isinstance(plan, LearningPlan):
         return learning_plan_facts(plan, masked=masked)
     if not plan.goes:
-        return {"requests": 0, "what": clip(" ".join(plan.what.split()), NAME_CHARS), **dense(_missing(plan))}
+        what = clip(" ".join(plan.what.split()), NAME_CHARS)
+        return {"requests": 0, "what": what, **dense(_missing(plan)), **gap_facts(plan.gaps)}
     return dense(
         {
             "requests": len(plan.goes),
             "only_in_copies": len(plan.kept) or None,
             "interactions": plan.interactions,
-            "first": iso(plan.first),
-            "last": iso(plan.last),
+            "first": iso(plan.first) if plan.first is not None else None,
+            "last": iso(plan.last) if plan.last is not None else None,
+            "cannot_be_shown": named_ids(plan.unreadable) if plan.unreadable else None,
+            "cannot_be_shown_count": len(plan.unreadable) or None,
             "users": _top(plan.count_by("user_id")),
             "sessions": _top(plan.count_by("session_id")),
             "sources": _top(plan.count_by("source")),
@@ -131,6 +135,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
             "all": _all_of(plan),
             **_missing(plan),
+            **gap_facts(plan.gaps),
         }
     )
 
@@ -139,7 +144,8 @@ def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines; those with stored words belong inside a fence."""
     if "requests" not in facts:
         return learning_plan_lines(facts)
-    span = facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}"
+    first, last = facts.get("first", "at a time that is not known"), facts.get("last")
+    span = first if last in {None, first} else f"{first} to {last}"
     lines = [
         f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
     ]
@@ -150,9 +156,13 @@ def plan_lines(facts: Facts) -> list[str]:
         for key in ("users", "sessions", "sources")
         if key in facts
     ]
+    if "cannot_be_shown" in facts:
+        lines.append(
+            _named("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]),
+        )
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
-        lines.append("  " + joined((example["request_id"], example["created_at"], words)))
+        lines.append("  " + joined((example["request_id"], example.get("created_at", ""), words)))
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
         lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
@@ -178,10 +188,24 @@ def _named(name: str, ids: list[str], count: int) -> str:
     return f"{name} ({count:,}{first}): {', '.join(ids)}"
 
 
+UNSHOWN: Final = (
+    "Reflexio fails to return {requests}. What they hold, whose they are and what was learned from them is not known, "
+    "and no recovery copy can hold them."
+)
+
+
 def survivors(plan: Plan) -> str:
-    """What would be left of the set."""
+    """What would be left of the set, and what is not known of it."""
     if isinstance(plan, LearningPlan):
         return what_lives(plan)
+    unshown = len(plan.unreadable)
+    if not unshown:
+        return _known_survivors(plan)
+    sentence = UNSHOWN.format(requests=f"{unshown:,} of these requests")
+    return sentence if unshown == len(plan.goes) else f"{_known_survivors(plan)} {sentence}"
+
+
+def _known_survivors(plan: Plan) -> str:
     if plan.include_learnings:
         return what_goes(plan.learned)
     return what_stays(plan.learned, hint="include_learnings=true removes them too")
@@ -224,6 +248,7 @@ def planned(
         survives, undo = survivors(plan), finality(plan)
         structured["survives"], structured["undo"] = survives, undo
         text += [survives, undo]
+    text += gap_lines(plan.gaps)
     if code:
         structured["confirm"] = code
     structured["next"] = following
@@ -289,6 +314,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
             "copies_changed": done.forgotten or None,
             "problems": list(done.problems),
+            **gap_facts(done.plan.gaps),
         }
     )
     facts["counts"], facts["outcomes"] = counts, outcomes  # also where nothing was there
@@ -337,6 +363,7 @@ def receipt(done: Receipt) -> Rendered:
         copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
         text.append(f"Taken out of {copies}.")
     text += done.problems
+    text += gap_lines(done.plan.gaps)
     if "failure" in facts:
         text.append(f"It stopped: {facts['failure']}")
     if not done.complete:
@@ -394,6 +421,17 @@ def _next(done: Receipt) -> str:
 
 
 def _survives(done: Receipt) -> str:
+    known = _known_survival(done)
+    unshown = len(done.plan.unreadable)
+    if not unshown:
+        return known
+    sentence = (
+        f"What was learned from {counted(unshown, 'request')} that Reflexio failed to return is not known."
+    )
+    return sentence if unshown == len(done.plan.goes) else f"{known} {sentence}"
+
+
+def _known_survival(done: Receipt) -> str:
     if done.plan.include_learnings:
         return what_became(done.learned_gone, done.learned_left, done.plan.learned, done.still_learning)
     return what_stays(done.learned_left)

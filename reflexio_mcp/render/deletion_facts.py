@@ -1,8 +1,8 @@
 """What the tools that delete answer with."""
 
-from typing import Literal, Required, TypedDict
+from typing import Literal, Required
 
-from reflexio_mcp.render.text import Facts, Unlisted
+from reflexio_mcp.render.text import Facts, GapFacts, Unlisted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
 __all__ = ["DeletionFacts", "ReceiptFacts", "Status"]
@@ -23,7 +23,7 @@ Status = Literal[
 """How a deletion stands: as a plan that was not carried out, and why, or as a receipt."""
 
 
-class _Done(TypedDict, total=False):
+class _Done(GapFacts, total=False):
     status: Required[Status]
     deleted: Required[int]
     checked: Unlisted[str]

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Required, TypedDict
+from typing import Any, Final, Required
 
+from reflexio_mcp.render.gaps import gap_lines, named_gaps
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
 from reflexio_mcp.render.text import (
@@ -12,6 +13,7 @@ from reflexio_mcp.render.text import (
     NAMES,
     NOTICE,
     Facts,
+    GapFacts,
     Rendered,
     Unlisted,
     clip,
@@ -160,7 +162,7 @@ _WHY: Final[dict[Ended, str]] = {
 }
 
 
-class _End(TypedDict, total=False):
+class _End(GapFacts, total=False):
     complete: bool
     ended: Unlisted[Ended]
     total: int | None
@@ -184,7 +186,7 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
     """Whether a page is all there is, and how to go on."""
     facts: _End = dense(
         {
-            "complete": page.ended == "" and page.cursor is None,
+            "complete": page.ended == "" and page.cursor is None and not page.gaps,
             "ended": page.ended,
             "total": page.total,
             "looked_at": page.looked_at,
@@ -204,6 +206,8 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
         lines.append(f"Not all: {_WHY[page.ended]}.{total}{looked}")
         if page.rest_of_session:
             lines.append(f"{page.rest_of_session:,} more in the last session.")
+    elif page.gaps:
+        lines.append(looked.strip())
     elif page.rows or looked:
         total = page.total or 0
         before = f" {counted(total, noun)} with the pages before." if total > len(page.rows) else ""
@@ -211,6 +215,9 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
     if page.others:
         sees = "list_requests with session_id shows a whole conversation"
         lines.append(f"{counted(page.others, 'other request')} of these sessions do not match: {sees}.")
+    lines = [line for line in lines if line] + gap_lines(page.gaps)
+    if page.gaps:
+        facts["unreadable"], facts["unreadable_count"] = named_gaps(page.gaps), len(page.gaps)
     if page.cursor:
         lines.append(f"Go on with cursor={page.cursor}")
     return lines, facts
@@ -231,6 +238,8 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
     asked = f" ({described})" if (described := _asked(wanted)) else ""
     if page.rows:
         return f"{found}{asked}."
+    if page.gaps:
+        return f"No {noun} matches{asked} among those that could be read."
     if page.ended:
         # Not an all-clear: the search stopped before the end.
         return f"No {noun} matches{asked} among those looked through so far."

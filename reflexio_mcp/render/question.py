@@ -30,6 +30,12 @@ def _names(counts: list[tuple[str, int]]) -> str:
     return ", ".join(named)
 
 
+def _span(plan: Plan) -> str:
+    if plan.first is None or plan.last is None:
+        return "a time that is not known"
+    return iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
+
+
 def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> str:
     """Write the question from the plan alone, so that the same set always asks the same.
 
@@ -46,7 +52,7 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
     all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
-    span = iso(plan.first) if plan.first == plan.last else f"{iso(plan.first)} to {iso(plan.last)}"
+    span = _span(plan)
     lines = [f"Delete {all_of_it}{size} {whose}? {finality(plan)}"]
     if number is not None:
         lines.append(f"To delete, type the number of requests: {number}")
@@ -55,6 +61,10 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         lines.append(f"Users: {_names(users)}")
     if plan.kept:
         lines.append(f"Only in recovery copies: {len(plan.kept):,}; they go from there.")
+    if plan.unreadable:
+        lines.append(
+            f"Reflexio fails to return {len(plan.unreadable):,} of them: what these hold is not known."
+        )
     words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
     if words and not masked:
         shown = words[:WORDS_SHOWN]

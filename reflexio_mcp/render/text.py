@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, TypedDict, TypeVar, cast
 
 __all__ = [
     "BUDGET",
@@ -22,6 +22,7 @@ __all__ = [
     "NOTICE",
     "UNLISTED",
     "Facts",
+    "GapFacts",
     "Rendered",
     "Unlisted",
     "as_stored",
@@ -168,6 +169,13 @@ F = TypeVar("F", bound=Mapping[str, Any])
 UNLISTED: Final = "unlisted"
 Unlisted = Annotated[T, UNLISTED]
 """A fact that a tool's output schema leaves out: every conversation pays for the schema, and few need this one."""
+
+
+class GapFacts(TypedDict, total=False):
+    """What the service could not return, in an answer that leaves it out."""
+
+    unreadable: Unlisted[list[Facts]]
+    unreadable_count: Unlisted[int]
 
 
 def dense(facts: F) -> F:

@@ -170,11 +170,14 @@ class ReflexioClient:
             raise ConnectionLost(detail, correlation_id=taken.correlation_id)
         return is_stored_as_sent(body, found[0])
 
-    async def get_requests(self, query: RequestQuery) -> RequestPage:
+    async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
         """Read one page of sessions with their matching requests.
 
         The server takes no period of a single second, so the second before is asked for too and dropped here.
         It comes behind the wanted one in the server's order, which therefore stays true.
+
+        Args:
+            repeat: try again after a failure that may pass.
 
         Raises:
             NotSent: `end_time` is before `start_time`, or a number is out of the server's range.
@@ -200,6 +203,7 @@ class ReflexioClient:
             self._timeout,
             content=encode(sent),
             required=("success", "sessions"),
+            repeat=repeat,
         )
         page = await self._ask(call, RequestPage)
         if single:

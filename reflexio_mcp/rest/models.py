@@ -4,7 +4,7 @@ Models that are sent forbid unknown fields; models that are read ignore them, be
 say more. Building the validators is deferred to the first use, to keep the start of a stdio server short.
 """
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -28,6 +28,7 @@ __all__ = [
     "StoredInteraction",
     "StoredRequest",
     "ToolUse",
+    "UnreadableRequest",
     "UserPlaybook",
     "UserProfile",
     "VersionReply",
@@ -187,6 +188,17 @@ class StoredRequest(Read):
 class RequestWithInteractions(Read):
     request: StoredRequest
     interactions: list[StoredInteraction] = Field(default_factory=list[StoredInteraction])
+
+
+class UnreadableRequest(RequestWithInteractions):
+    """Stands for a stored request that the service fails to return.
+
+    Nothing is known of it but its id, and the user it was asked for under.
+    """
+
+    @classmethod
+    def of(cls, request_id: str, user_id: str) -> Self:
+        return cls(request=StoredRequest(request_id=request_id, user_id=user_id))
 
 
 class SessionGroup(Read):

@@ -59,6 +59,7 @@ class Call:
         timeout: seconds the whole call may take, repeats and waits included.
         required: keys without which a 2xx is not this API's answer.
         by_id: a 404 means that the id is unknown, and not that the route is.
+        repeat: whether a failure that may pass is tried again.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -69,6 +70,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     required: tuple[str, ...] = ()
     by_id: bool = False
+    repeat: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ class Sender:
         earlier_unknown = False
         attempt = faults = 0
         limited_since: float | None = None
+        answered: ServerFault | None = None
         while True:
             attempt += 1
             outcome = await self._try(call, deadline - self._pace.clock(), attempt)
@@ -112,7 +113,12 @@ class Sender:
             else:
                 faults += 1
             wait = self._backoff(attempt, outcome.wait)
-            if not outcome.repeatable or faults >= MOST_TRIES or wait >= deadline - now:
+            if isinstance(error, ServerFault):
+                answered = error
+            # A lost connection says nothing: servers close theirs behind a 500, and the next call meets that.
+            tries = MOST_TRIES if call.repeat or isinstance(error, ConnectionLost) else 1
+            if not outcome.repeatable or faults >= tries or wait >= deadline - now:
+                error = answered if answered and isinstance(error, ConnectionLost) else error
                 if earlier_unknown:
                     error.effect = "unknown"
                 raise error

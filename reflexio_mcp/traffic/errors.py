@@ -3,6 +3,7 @@
 TrafficError
 ├── InvalidInput   an argument that cannot be used; nothing was sent
 ├── NotStored      nothing with that id is visible to this caller
+├── Unreadable     it is stored, but the service fails to return it
 ├── CapReached     more deletions than an hour may have; nothing was deleted
 ├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
 ├── Stopping       the server is about to end; nothing was deleted
@@ -17,6 +18,7 @@ __all__ = [
     "OutcomeUnclear",
     "Stopping",
     "TrafficError",
+    "Unreadable",
 ]
 
 
@@ -39,6 +41,10 @@ class InvalidInput(TrafficError):
 
 class NotStored(TrafficError):
     """Nothing with that id is visible to this caller."""
+
+
+class Unreadable(TrafficError):
+    """It is stored, but the service fails to return it."""
 
 
 class CapReached(TrafficError):

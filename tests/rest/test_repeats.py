@@ -1,5 +1,6 @@
 """What is repeated, when and how often, and that no repetition does harm or hides what happened."""
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -526,3 +527,31 @@ async def test_the_answer_of_a_wrong_server_is_not_asked_for_again() -> None:
             with pytest.raises(ReflexioError):
                 await client.whoami()
     assert len(server.received) == 1
+
+
+async def test_a_connection_that_a_fault_has_closed_does_not_hide_the_fault() -> None:
+    """Servers close the connection behind a 500; the next call on it finds it closed."""
+    answers = itertools.cycle([httpx.Response(500, text="Internal Server Error"), None])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if (response := next(answers)) is None:
+            raise httpx.ReadError("closed", request=request)
+        return response
+
+    async with client_over(answer) as client:
+        with pytest.raises(ServerFault):
+            await client.get_requests(RequestQuery())
+
+
+@pytest.mark.parametrize(("repeat", "calls"), [(True, 4), (False, 1)])
+async def test_a_read_that_is_not_to_be_repeated_is_sent_once(repeat: bool, calls: int) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(500)
+
+    async with client_over(answer) as client:
+        with pytest.raises(ServerFault):
+            await client.get_requests(RequestQuery(), repeat=repeat)
+    assert len(sent) == calls

@@ -43,7 +43,7 @@ class SlowToLearn(ReflexioClient):
         await anyio.sleep_forever()
         raise AssertionError
 
-    async def get_requests(self, query: Any) -> Any:
+    async def get_requests(self, query: Any, *, repeat: bool = True) -> Any:
         return await self._place.client.get_requests(query)
 
     async def learning_status(self, request_id: str) -> LearningStatus:
@@ -97,7 +97,7 @@ class LostAnswers(ReflexioClient):
         await self._place.client.publish(body, minted=minted)
         raise ConnectionLost
 
-    async def get_requests(self, query: Any) -> Any:
+    async def get_requests(self, query: Any, *, repeat: bool = True) -> Any:
         if not self._readable:
             raise ConnectionLost
         return await self._place.client.get_requests(query)

@@ -370,7 +370,7 @@ async def test_a_made_up_offset_costs_a_few_calls_and_shows_the_same() -> None:
 class Stuck(ReflexioClient):
     """A service that knows no offsets and always has more."""
 
-    async def get_requests(self, query: RequestQuery) -> RequestPage:
+    async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
         request = StoredRequest(request_id="r1", user_id="ada", session_id="s1", created_at=START)
         group = SessionGroup(session_id="s1", requests=[RequestWithInteractions(request=request)])
         return RequestPage(sessions=[group], has_more=True, server_time=START + 60)

@@ -7,12 +7,14 @@ from typing import Final
 
 import anyio.to_thread
 
+from reflexio_mcp.rest.errors import ServerFault
 from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
 from reflexio_mcp.traffic.audit.learning import LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
+from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, SessionSeen, stop_if_cancelled
@@ -55,6 +57,7 @@ class Audit:
         not_run: rules that could not be applied.
         left_out: which of the traffic was not looked at, and why; empty when all of it was.
         go_on: the call that looks at it.
+        gaps: what the service could not return. No rule was applied to it.
     """
 
     filter: TrafficFilter
@@ -63,6 +66,7 @@ class Audit:
     not_run: tuple[NotRun, ...]
     left_out: str = ""
     go_on: Next | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 async def run_audit(
@@ -106,7 +110,7 @@ async def run_audit(
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
     not_run.append(NotRun("personal-data", NOT_LOOKED_FOR if personal else "REFLEXIO_MCP_PERSONAL_DATA=0"))
-    stopped = await _pass(scope, wanted, overview, learning, detectors, progress)
+    stopped, gaps = await _pass(scope, wanted, overview, learning, detectors, progress)
     left_out, before = "", 0
     if stopped is not None:
         before = stopped
@@ -143,12 +147,16 @@ async def run_audit(
         if one.id in founds and founds[one.id].count
     ]
     go_on = go_on_call(asked, before, offer) if left_out else None
-    return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on)
+    return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on, gaps)
 
 
 async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
     """The first second of the newest `SESSIONS_AUDITED` sessions; `None` where there are no more than that."""
-    page = await scope.client.get_requests(wanted.query(top_k=1, offset=SESSIONS_AUDITED))
+    try:
+        page = await scope.client.get_requests(wanted.query(top_k=1, offset=SESSIONS_AUDITED))
+    except ServerFault:
+        # The service cannot return the session there; the pass goes round it.
+        return None
     newest = [item.request.created_at for group in page.sessions for item in group.requests]
     return max(newest) + 1 if newest else None
 
@@ -160,11 +168,12 @@ async def _pass(
     learning: LearningChecks,
     detectors: list[Detector],
     progress: Progress | None,
-) -> int | None:
+) -> tuple[int | None, tuple[Gap, ...]]:
     """Look at the sessions, the newest first.
 
     Returns:
-        Where time ran out: the newest second of the last session that was looked at; `None` when all were.
+        Where time ran out: the newest second of the last session that was looked at; `None` when all were. And what
+        the service could not return.
     """
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
     reported, stopped = 0, None
@@ -180,7 +189,7 @@ async def _pass(
             break
     for detector in detectors:
         detector.finish()
-    return stopped
+    return stopped, pager.gaps
 
 
 def _look(

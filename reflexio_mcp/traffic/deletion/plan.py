@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.content import opening
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -20,6 +20,7 @@ from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import SESSIONS_AT_ONCE, Progress, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.rules.secrets import redact
@@ -71,6 +72,8 @@ class PlannedRequest:
     interaction_ids: tuple[int, ...]
     opening: str = ""
     first_words: str = ""
+    unreadable: bool = False
+    """The service fails to return it: nothing is known of it but its id."""
 
     @property
     def interactions(self) -> int:
@@ -116,6 +119,7 @@ class Plan:
         recovery_days: how many days a recovery copy is kept; 0 means that the deletion is final.
         copies: recovery copies that hold the ids of `not_found`, where nothing of the set is stored.
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
+        gaps: what the service could not return while the set was looked up. It is not in the set.
     """
 
     what: str
@@ -131,6 +135,7 @@ class Plan:
     recovery_days: int = 0
     copies: tuple[RecoveryCopy, ...] = ()
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     ids: tuple[str, ...] = field(init=False)
 
     noun: ClassVar[str] = "request"
@@ -153,13 +158,24 @@ class Plan:
     def interactions(self) -> int:
         return sum(item.interactions for item in self.goes)
 
-    @property
-    def first(self) -> int:
-        return min(item.created_at for item in self.goes)
+    @cached_property
+    def unreadable(self) -> tuple[str, ...]:
+        """Ids of requests that go although the service fails to return them."""
+        return tuple(item.request_id for item in self.requests if item.unreadable)
 
     @property
-    def last(self) -> int:
-        return max(item.created_at for item in self.goes)
+    def _readable(self) -> list[PlannedRequest]:
+        return [item for item in self.goes if not item.unreadable]
+
+    @property
+    def first(self) -> int | None:
+        """When the oldest request arrived, epoch seconds; `None` when that is known of none."""
+        return min((item.created_at for item in self._readable), default=None)
+
+    @property
+    def last(self) -> int | None:
+        """When the newest request arrived."""
+        return max((item.created_at for item in self._readable), default=None)
 
     @property
     def users(self) -> int:
@@ -196,7 +212,7 @@ class Plan:
     def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
         """Its requests as the sources of learnings, by user; `taken` are ids that other requests have by now."""
         by_user: defaultdict[str, list[PlannedRequest]] = defaultdict(list)
-        for item in self.goes:
+        for item in self._readable:
             by_user[item.user_id].append(item)
         return {
             user: Sources(
@@ -209,7 +225,10 @@ class Plan:
     @cached_property
     def places(self) -> list[TrafficFilter]:
         """The filters that select the set and as little else as can be told: by time, or by session."""
-        times = [item.created_at for item in self.requests]
+        readable = [item for item in self.requests if not item.unreadable]
+        if not readable:
+            return []
+        times = [item.created_at for item in readable]
         bounded = replace(
             self.wanted or TrafficFilter(),
             start=min(times),
@@ -219,14 +238,14 @@ class Plan:
             finding="",
         )
         spans: dict[str, tuple[int, int]] = {}
-        for item in self.requests:
+        for item in readable:
             low, high = spans.get(item.session_id, (item.created_at, item.created_at))
             spans[item.session_id] = (min(low, item.created_at), max(high, item.created_at))
         # A set given by ids tells nothing about what else lies in its time; its sessions do.
         if self.wanted is None and len(spans) * SESSIONS_AT_ONCE <= len(self.requests):
             return [TrafficFilter(session_id=one, start=low, end=high) for one, (low, high) in spans.items()]
-        if all(item.user_id == self.requests[0].user_id for item in self.requests):
-            bounded = replace(bounded, user_id=self.requests[0].user_id)
+        if len({item.user_id for item in readable}) == 1:
+            bounded = replace(bounded, user_id=readable[0].user_id)
         return [bounded]
 
     def part(self, ids: Collection[str]) -> "Plan":
@@ -260,6 +279,7 @@ def planned_request(item: RequestWithInteractions, *, words: bool = True) -> Pla
         created_at=request.created_at,
         interaction_ids=_interaction_ids(item),
         opening=opening(item, OPENING_CHARS) if words else "",
+        unreadable=isinstance(item, UnreadableRequest),
     )
 
 
@@ -269,6 +289,7 @@ def _plan(
     not_found: Sequence[str] = (),
     wanted: TrafficFilter | None = None,
     user_is_fixed: bool = False,
+    gaps: tuple[Gap, ...] = (),
 ) -> Plan:
     ordered = sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True)
     return Plan(
@@ -277,6 +298,7 @@ def _plan(
         not_found=tuple(not_found),
         wanted=wanted,
         user_is_fixed=user_is_fixed,
+        gaps=gaps,
     )
 
 
@@ -319,15 +341,15 @@ async def plan_session(
     """Look up a session: the requests of every user in it, or of one user."""
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
-    found = await read_matching(scope, wanted, progress=progress)
-    return _plan(f"session {session_id}", found, wanted=wanted, user_is_fixed=bool(scope.user_id))
+    found, gaps = await read_matching(scope, wanted, progress=progress)
+    return _plan(f"session {session_id}", found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
 
 
 async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
     """Look up everything a filter selects."""
-    found = await read_matching(scope, wanted, progress=progress)
+    found, gaps = await read_matching(scope, wanted, progress=progress)
     what = f"every request with {wanted.describe()}"
-    return _plan(what, found, wanted=wanted, user_is_fixed=bool(scope.user_id))
+    return _plan(what, found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
 
 
 async def with_first_words(plan: Plan) -> Plan:
@@ -374,8 +396,12 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
 
 async def read_matching(
     scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None
-) -> list[PlannedRequest]:
-    """Read everything that a filter selects; contents are dropped as they are read."""
+) -> tuple[list[PlannedRequest], tuple[Gap, ...]]:
+    """Read everything that a filter selects; contents are dropped as they are read.
+
+    Returns:
+        The requests, and what the service could not return.
+    """
     found: list[PlannedRequest] = []
     sessions = 0
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
@@ -387,4 +413,4 @@ async def read_matching(
         found += [planned_request(item, words=index < shown) for index, item in enumerate(matching)]
         if progress:
             await progress("looked up", pager.requests_seen, None)
-    return found
+    return found, pager.gaps

@@ -26,6 +26,11 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Origin", "carry_out", "check_cap"]
 
 NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
+NO_COPY_OF_UNREADABLE: Final = (
+    "Nothing was deleted: Reflexio fails to return {requests} of the set, so no recovery copy can hold them. Pass "
+    "erase=true to delete without a copy."
+)
+
 NO_COPY: Final = (
     "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to make room, or pass "
     "erase=true to delete without a copy."
@@ -156,6 +161,10 @@ async def _recorded(
     writer: CopyWriter | None = None
     found = Reread()
     if copies.days > 0 and not plan.erase and plan.requests:
+        if plan.unreadable:
+            raise NotRecorded(
+                NO_COPY_OF_UNREADABLE.format(requests=_counted(len(plan.unreadable), "request"))
+            )
         read_at = time.monotonic()
         writer, found = await _copied(scope, plan, origin.owner, copies, progress)
     audit_log = state.audit_log

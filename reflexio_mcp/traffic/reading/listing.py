@@ -10,7 +10,8 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, first_words
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import find_request
+from reflexio_mcp.traffic.reading.gaps import Gap
+from reflexio_mcp.traffic.reading.lookup import get_stored
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
 
@@ -82,6 +83,7 @@ class Page(Generic[T]):
             had to be applied here.
         rest_of_session: how many requests of the last session are still to come.
         others: requests of the listed sessions that were read and do not match.
+        gaps: what the service could not return on the way. Whether it belongs to the list is not known.
     """
 
     rows: list[T]
@@ -92,6 +94,7 @@ class Page(Generic[T]):
     looked_back_to: int | None = None
     rest_of_session: int = 0
     others: int = 0
+    gaps: tuple[Gap, ...] = ()
 
 
 Rows = Callable[
@@ -156,7 +159,7 @@ async def list_requests(
         most_sessions: sessions at the most.
     """
     if request_id:
-        item = await find_request(scope, request_id)
+        item = await get_stored(scope, request_id)
         found = wanted.pick([item]) if item is not None else []
         for one in found:
             budget.take(one)
@@ -228,7 +231,8 @@ async def _longest(
         page.rows.append(row)
     if not page.ended and matched > len(page.rows):
         page.ended = "limit"
-    page.total = matched if page.ended != "looked" else None
+    page.gaps = pager.gaps
+    page.total = matched if page.ended != "looked" and not page.gaps else None
     page.looked_at, page.looked_back_to = pager.requests_seen, oldest
     return page
 
@@ -311,7 +315,9 @@ class _Filling:
             if page.ended and not pager.on_last_page:
                 break
         else:
-            page.total = self._shown_before + len(page.rows) + left
+            if not pager.gaps:
+                page.total = self._shown_before + len(page.rows) + left
+        page.gaps = pager.gaps
         if not wanted.looks_inside:
             page.looked_at = None
         else:

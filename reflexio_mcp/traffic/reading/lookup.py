@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from reflexio_mcp.rest.errors import NotFound
-from reflexio_mcp.rest.models import LearningStatus, RequestQuery, RequestWithInteractions
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.rest.errors import NotFound, ServerFault
+from reflexio_mcp.rest.models import LearningStatus, RequestQuery, RequestWithInteractions, UnreadableRequest
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.gaps import unreadable_request
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -24,6 +25,7 @@ __all__ = [
     "Take",
     "find_request",
     "get_request",
+    "get_stored",
     "learning_of",
     "read_set",
     "require_id",
@@ -62,14 +64,37 @@ def require_id(field: str, text: str) -> str:
 
 
 async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
-    """The stored request with that id if this caller may see it, else `None`."""
+    """The stored request with that id if this caller may see it, else `None`.
+
+    It is an `UnreadableRequest` when the service fails to return it.
+    """
     query = RequestQuery(request_id=request_id, user_id=scope.user_id or None, top_k=1)
-    page = await scope.client.get_requests(query)
+    try:
+        page = await scope.client.get_requests(query)
+    except ServerFault as error:
+        if (unreadable := await unreadable_request(scope, query, error)) is None:
+            raise
+        return unreadable
     for group in page.sessions:
         for item in group.requests:
             if item.request.request_id == request_id and scope.covers(item.request.user_id):
                 return item
     return None
+
+
+async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions | None:
+    """The stored request with that id if this caller may see it, else `None`.
+
+    Raises:
+        Unreadable: the service fails to return it.
+    """
+    item = await find_request(scope, request_id)
+    if isinstance(item, UnreadableRequest):
+        raise Unreadable(
+            f"Request {request_id[:80]!r} is stored, but Reflexio fails to return it, so it cannot be shown. "
+            "delete_request deletes it without showing it."
+        )
+    return item
 
 
 async def learning_of(scope: Scope, request_id: str) -> LearningStatus | None:
@@ -86,9 +111,10 @@ async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInterac
     Raises:
         InvalidInput: the id is blank.
         NotStored: nothing with that id is visible to this caller.
+        Unreadable: the service fails to return it.
     """
     request_id = require_id("request_id", request_id)
-    item = await find_request(scope, request_id)
+    item = await get_stored(scope, request_id)
     if item is None:
         raise NotStored(
             f"No request {request_id[:80]!r} is stored{_whose(scope)}. Find ids with list_requests."
@@ -161,7 +187,8 @@ class _Search:
     async def sample(self) -> list[TrafficFilter]:
         """Look up a few and say where the others may be: in their sessions, or in the time between them."""
         ids = list(self.left)
-        found = await self.one_by_one(ids[:: max(1, len(ids) // SAMPLE)])
+        sampled = await self.one_by_one(ids[:: max(1, len(ids) // SAMPLE)])
+        found = [one for one in sampled if not isinstance(one, UnreadableRequest)]
         if not found:
             return []
         user = self._scope.user_id

@@ -7,7 +7,7 @@ offset alone, and can stop and go on inside a session.
 
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -16,6 +16,7 @@ from reflexio_mcp.rest.errors import NotTheApi
 from reflexio_mcp.rest.models import RequestPage, RequestWithInteractions, SessionGroup
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.gaps import Gap, read_page
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SessionPager", "SessionSlice", "place_of"]
@@ -72,11 +73,17 @@ class SessionPager:
         self.requests_seen = 0
         self.sessions_seen = 0
         self.on_last_page = False
+        self._gaps: dict[str, Gap] = {}
 
     @property
     def caller(self) -> str:
         """Whose pages these are, as `Scope.caller`."""
         return self._scope.caller
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What the service could not return of the pages that were read so far."""
+        return tuple(self._gaps.values())
 
     @property
     def settled(self) -> bool:
@@ -112,6 +119,7 @@ class SessionPager:
     async def slices(self) -> AsyncGenerator[SessionSlice]:
         """Yield what is left of each session, in the API's order: newest first, then by id downwards."""
         self.requests_seen = self.sessions_seen = 0
+        self._gaps.clear()
         offset, page = await self._start()
         seen: set[str] = set()
         met: set[str] = set()
@@ -147,9 +155,9 @@ class SessionPager:
         if self._after is None:
             page = await self._page(0)
             if self._frozen is None:
-                newest = [item.request.created_at for group in page.sessions for item in group.requests]
-                self._frozen = max(newest, default=None)
                 self._clock = page.server_time if page.server_time is not None else time.time()
+                newest = [item.request.created_at for group in page.sessions for item in group.requests]
+                self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
             return 0, page
         key = (self._after.newest, self._after.session_id)
         offset = self._after.offset
@@ -172,7 +180,14 @@ class SessionPager:
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-        return await self._scope.client.get_requests(query)
+        page, gaps = await read_page(self._scope, query)
+        for name, gap in gaps.items():
+            # Where two pages overlap, each knows one of the neighbours.
+            known = self._gaps.get(name, gap)
+            first = [one for one in (known.first, gap.first) if one is not None]
+            last = [one for one in (known.last, gap.last) if one is not None]
+            self._gaps[name] = replace(gap, first=max(first, default=None), last=min(last, default=None))
+        return page
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.

@@ -1,0 +1,309 @@
+"""A stored request that the service fails to return: everything else is still shown, and it can be deleted."""
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.server.server import build_server
+from reflexio_mcp.settings import load
+from reflexio_mcp.store.app import create_app
+from tests.rest.helpers import FakeTime
+from tests.support.embedded import Clock
+from tests.support.facts import text_of
+
+pytestmark = pytest.mark.anyio
+
+AGENT = {"user-agent": "reflexio-mcp-tests/0"}
+DEEP = 300
+"""Levels of nesting that the real server stores and then fails to return."""
+
+
+class Service:
+    """A service with a request that it fails to return.
+
+    Args:
+        raw: calls it directly.
+        transport: where a client of ours finds it.
+        url: its address.
+        next_second: makes later requests arrive in a later second, where the test can.
+    """
+
+    def __init__(
+        self, raw: httpx.AsyncClient, transport: Any, url: str, next_second: Callable[[], None]
+    ) -> None:
+        self.raw = raw
+        self.transport = transport
+        self.url = url
+        self.next_second = next_second
+        self.user = f"user-{uuid.uuid4()}"
+        self.reads = 0
+
+    async def publish(self, request_id: str, session_id: str, *, deep: bool = False, user: str = "") -> None:
+        data: dict[str, Any] = {}
+        for _ in range(DEEP if deep else 0):
+            data = {"a": data}
+        used = [{"tool_name": "search", "tool_data": data}]
+        body = {
+            "user_id": user or self.user,
+            "session_id": session_id,
+            "request_id": request_id,
+            "evaluation_only": True,
+            "interaction_data_list": [{"content": f"words of {request_id}", "tools_used": used}],
+        }
+        reply = await self.raw.post("/api/publish_interaction", json=body)
+        assert reply.json()["success"], reply.text
+        self.next_second()
+
+    async def is_stored(self, request_id: str) -> bool:
+        reply = await self.raw.get("/api/learning_status", params={"request_id": request_id})
+        return reply.status_code == 200
+
+    @asynccontextmanager
+    async def server(self, **env: str) -> AsyncGenerator[Client]:
+        time = FakeTime()
+        rest = ReflexioClient(self.url, transport=self.transport, sleep=time.sleep)
+        settings = load({"REFLEXIO_URL": self.url, "REFLEXIO_MCP_CONFIRM": "preview", **env})
+        async with Client(build_server(settings, client=rest)) as client:
+            yield client
+        await rest.aclose()
+
+
+@asynccontextmanager
+async def failing_store() -> AsyncGenerator[Service]:
+    """The embedded store, which answers 500 as the real server does."""
+    clock = Clock()
+    store = create_app(":memory:", clock=clock)
+    inner = httpx.ASGITransport(app=store)
+    service: Service
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        response = await inner.handle_async_request(request)
+        await response.aread()
+        if request.url.path == "/api/get_requests":
+            service.reads += 1
+            if response.text.count('"a":') >= DEEP:
+                return httpx.Response(500, text="Internal Server Error")
+        return response
+
+    def next_second() -> None:
+        clock.now += 1
+
+    async with httpx.AsyncClient(transport=inner, base_url="http://store", headers=AGENT) as raw:
+        service = Service(raw, httpx.MockTransport(answer), "http://store", next_second)
+        yield service
+    await store.aclose()
+
+
+@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.live)])
+async def service(
+    request: pytest.FixtureRequest, live_transport: Callable[[], httpx.AsyncHTTPTransport]
+) -> AsyncIterator[Service]:
+    if request.param == "embedded":
+        async with failing_store() as made:
+            yield made
+        return
+    url = request.getfixturevalue("reflexio_url")
+    async with httpx.AsyncClient(
+        transport=live_transport(), base_url=url, headers={**AGENT, "connection": "close"}, timeout=30
+    ) as raw:
+        yield Service(raw, None, url, lambda: None)
+        # Nobody else could list anything on this server while it is there.
+        for name in ("deep", "other-deep"):
+            await raw.request("DELETE", "/api/delete_request", json={"request_id": name})
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    return text_of(result), result.structured_content
+
+
+def ids(found: dict[str, Any]) -> list[str]:
+    return [one["request_id"] for group in found["sessions"] for one in group["requests"]]
+
+
+async def stock(service: Service) -> list[str]:
+    """Six sessions of one request; the third newest holds the one that cannot be returned beside another."""
+    names = [f"r{number}-{uuid.uuid4()}" for number in range(6)]
+    for number, name in enumerate(names):
+        if number == 3:
+            await service.publish("deep", f"s3-{service.user}", deep=True)
+        await service.publish(name, f"s{number}-{service.user}")
+    return names
+
+
+async def test_lists_go_round_it_and_say_so(service: Service) -> None:
+    names = await stock(service)
+    async with service.server() as client:
+        text, found = await call(client, "list_requests", user_id=service.user)
+        assert sorted(ids(found)) == sorted(names[:3] + names[4:])
+        assert found["unreadable_count"] == 1
+        assert not found.get("complete")
+        assert "Reflexio fails to return a session whose newest request arrived" in text
+        assert "That is all" not in text
+        text, found = await call(client, "list_sessions", user_id=service.user)
+        assert found["returned"] == 5
+        assert "total" not in found
+        assert "delete_request deletes a request that cannot be shown" in text
+
+
+async def test_pages_lead_past_it(service: Service) -> None:
+    names = await stock(service)
+    seen: list[str] = []
+    async with service.server() as client:
+        cursor = ""
+        for _ in range(12):
+            _, found = await call(client, "list_requests", user_id=service.user, limit=1, cursor=cursor)
+            seen += ids(found)
+            cursor = found.get("cursor", "")
+            if not cursor:
+                break
+    assert not cursor
+    assert sorted(seen) == sorted(names[:3] + names[4:])
+
+
+async def test_a_list_of_its_session_shows_what_else_is_in_it(service: Service) -> None:
+    if service.transport is None:
+        pytest.skip("the real server's clock cannot be moved, and the API has no grain below a second")
+    names = await stock(service)
+    async with service.server() as client:
+        service.next_second()
+        text, found = await call(client, "list_requests", session_id=f"s3-{service.user}")
+    # The API takes no period of a single second: what arrived in the second after it goes with it.
+    assert ids(found) in ([names[3]], [])
+    assert found["unreadable"][0]["from"] <= found["unreadable"][0]["to"]
+    assert "Reflexio fails to return what arrived" in text
+
+
+async def test_an_audit_looks_at_the_rest_and_says_first_what_it_could_not_read(service: Service) -> None:
+    await stock(service)
+    async with service.server() as client:
+        text, found = await call(client, "audit_traffic", user_id=service.user, start_time="2020-01-01")
+    assert found["requests"] == 5
+    assert found["unreadable_count"] == 1
+    assert text.index("Reflexio fails to return") < text.index("agent versions")
+
+
+async def test_it_cannot_be_shown_but_the_answer_says_that_it_is_there(service: Service) -> None:
+    await stock(service)
+    async with service.server() as client:
+        result = await client.call_tool("get_request", {"request_id": "deep"})
+        assert result.is_error
+        assert "is stored, but Reflexio fails to return it" in text_of(result)
+        assert "delete_request" in text_of(result)
+        result = await client.call_tool("get_request", {"request_id": "not there"})
+        assert "No request" in text_of(result)
+
+
+async def test_it_is_deleted_by_id_after_a_plan_that_says_what_is_not_known(service: Service) -> None:
+    names = await stock(service)
+    async with service.server() as client:
+        text, found = await call(client, "delete_request", request_id="deep")
+        assert found["deleted"] == 0
+        assert found["plan"]["cannot_be_shown"] == ["deep"]
+        assert "Reflexio fails to return 1 of these requests" in text
+        assert "what was learned from them is not known" in text
+        assert "1970" not in text
+        assert await service.is_stored("deep")
+        text, found = await call(client, "delete_request", request_id="deep", confirm=found["confirm"])
+        assert found["deleted"] == 1
+        assert found["status"] == "complete"
+        assert "checked by reading again" in text
+        assert "What was learned from 1 request that Reflexio failed to return is not known." in text
+        assert not await service.is_stored("deep")
+        _, found = await call(client, "list_requests", user_id=service.user)
+    assert sorted(ids(found)) == sorted(names)
+
+
+async def test_a_set_with_it_and_others_goes_as_planned(service: Service) -> None:
+    names = await stock(service)
+    async with service.server() as client:
+        wanted = ["deep", names[0], names[5]]
+        _, found = await call(client, "delete_requests", request_ids=wanted)
+        assert found["plan"]["requests"] == 3
+        assert found["plan"]["cannot_be_shown_count"] == 1
+        _, found = await call(client, "delete_requests", request_ids=wanted, confirm=found["confirm"])
+        assert found["deleted"] == 3
+    assert not await service.is_stored("deep")
+
+
+async def test_a_filter_does_not_take_what_could_not_be_looked_at(service: Service) -> None:
+    names = await stock(service)
+    async with service.server() as client:
+        text, found = await call(client, "delete_requests", user_id=service.user)
+        assert found["plan"]["requests"] == 5
+        assert found["plan"]["unreadable_count"] == 1
+        assert "Not all of it could be read" in text
+        _, found = await call(client, "delete_requests", user_id=service.user, confirm=found["confirm"])
+        assert found["deleted"] == 5
+    assert await service.is_stored("deep")
+    assert await service.is_stored(names[3]), "it is in the session that could not be read"
+
+
+async def test_nothing_goes_without_the_recovery_copy_that_was_promised(
+    service: Service, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    await stock(service)
+    folder = str(tmp_path_factory.mktemp("copies"))
+    env = {"REFLEXIO_MCP_RECOVERY_DAYS": "3", "REFLEXIO_MCP_RECOVERY_DIR": folder}
+    async with service.server(**env, REFLEXIO_MCP_CONFIRM="off") as client:
+        result = await client.call_tool("delete_request", {"request_id": "deep"})
+        assert result.is_error
+        assert "no recovery copy can hold" in text_of(result)
+        assert "erase=true" in text_of(result)
+        assert await service.is_stored("deep")
+        _, found = await call(client, "delete_request", request_id="deep", erase=True)
+        assert found["deleted"] == 1
+
+
+async def test_a_caller_confined_to_a_user_cannot_reach_anothers(service: Service) -> None:
+    await service.publish("other-deep", f"s-{service.user}", deep=True, user=f"other-{service.user}")
+    await service.publish("deep", f"s-{service.user}", deep=True)
+    async with service.server(REFLEXIO_USER_ID=service.user, REFLEXIO_MCP_CONFIRM="off") as client:
+        result = await client.call_tool("get_request", {"request_id": "other-deep"})
+        assert "No request" in text_of(result)
+        _, found = await call(client, "delete_request", request_id="other-deep")
+        assert found["deleted"] == 0
+        assert await service.is_stored("other-deep")
+        _, found = await call(client, "delete_request", request_id="deep")
+        assert found["deleted"] == 1
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+async def test_a_service_that_fails_now_and_then_is_not_taken_for_one(share: float) -> None:
+    """Faults that have nothing to do with the data never become a plan for what somebody else may own."""
+    async with failing_store() as service:
+        await service.publish("mine", "s1")
+        await service.publish("theirs", "s2", user="other")
+        inner, count = service.transport, 0
+
+        async def unsteady(request: httpx.Request) -> httpx.Response:
+            nonlocal count
+            count += 1
+            if request.url.path == "/api/get_requests" and count * share % 1 + share >= 1:
+                return httpx.Response(500, text="Internal Server Error")
+            return await inner.handle_async_request(request)
+
+        service.transport = httpx.MockTransport(unsteady)
+        async with service.server(REFLEXIO_USER_ID=service.user, REFLEXIO_MCP_CONFIRM="off") as client:
+            for _ in range(15):
+                await client.call_tool("delete_request", {"request_id": "theirs"})
+        assert await service.is_stored("theirs")
+
+
+async def test_going_round_it_takes_a_bounded_number_of_calls() -> None:
+    async with failing_store() as service:
+        for number in range(120):
+            await service.publish(f"r{number}", f"s{number}", deep=number == 77)
+        async with service.server() as client:
+            service.reads = 0
+            _, found = await call(client, "list_sessions", limit=100)
+            assert found["unreadable_count"] == 1
+            assert service.reads < 40
