@@ -126,6 +126,12 @@ class LyingService:
     def get_user_playbooks(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"success": True, "user_playbooks": [], "playbooks": [], "msg": lie("msg")}
 
+    def finalize_session(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"success": True, "accepted": True, "msg": lie("msg")}
+
+    def delete_profiles_by_ids(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"success": True, "deleted_count": len(body["profile_ids"]), "message": lie("deleted")}
+
     def _deleted(self, *gone: str) -> dict[str, Any]:
         self.stored = [one for one in self.stored if one not in gone]
         return {"success": True, "message": lie("deleted"), "deleted_count": len(gone)}
@@ -177,6 +183,11 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "list_requests": [{}, {"detail": "full"}, {"detail": "masked"}],
     "get_request": [{"request_id": REQUEST}, {"request_id": REQUEST, "detail": "masked"}],
     "list_learnings": [{"user_id": USER}, {"user_id": USER, "detail": "masked"}, {"request_id": REQUEST}],
+    "delete_learnings": [
+        {"user_id": USER, "learning_ids": [lie("profile"), lie("missing")]},
+        {"request_id": REQUEST},
+    ],
+    "finish_session": [{"user_id": "u", "session_id": "s"}],
     "explore_traffic": [{}, {"detail": "masked"}],
     "explorer_data": [
         {"view": "rows"},
