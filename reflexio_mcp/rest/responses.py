@@ -43,7 +43,7 @@ _TAKEN: Final = re.compile(r"request_id .* already exists", re.DOTALL)
 _LIMIT: Final = re.compile(r"\bper (\d{1,4} )?(second|minute|hour|day)\b")
 _UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _INTERNAL: Final = re.compile(
-    r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w+://"
+    r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w://"
 )
 """What betrays a trace, a path or an address in a line of text."""
 

@@ -36,7 +36,14 @@ async def main():
             await client.get_requests(RequestQuery())
         except ReflexioError as error:
             print(explain(error, "read"))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak_kib() // 1024)
+
+def peak_kib():
+    # Linux counts the process it was forked from into ru_maxrss, which may be a large test run.
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 anyio.run(main)
 """

@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -173,6 +174,9 @@ class SplitConversations(Detector):
     def __init__(self) -> None:
         super().__init__("split-conversation")
         self._runs: OrderedDict[tuple[str, str, str], _Run] = OrderedDict()
+        # The oldest request of each user, source and version that belongs to no run: lists of a run must not meet it.
+        self._others: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+        self._forgotten = False
 
     def session(self, seen: SessionSeen) -> None:
         item = seen.requests[0]
@@ -182,7 +186,8 @@ class SplitConversations(Detector):
         run = self._runs.pop(key, None)
         if not single:
             if run:
-                self._close(key, run)
+                self._close(key, run, following=request.created_at)
+            self._pass_over(seen.requests)
             return
         said = _Said.of(item)
         if run and run.oldest - request.created_at > SPLIT_GAP_SECONDS:
@@ -216,13 +221,35 @@ class SplitConversations(Detector):
         run.counted += len(run.waiting)
         run.waiting.clear()
 
-    def _close(self, key: tuple[str, str, str], run: _Run) -> None:
+    def _pass_over(self, items: Sequence[RequestWithInteractions]) -> None:
+        for item in items:
+            one = item.request
+            key = (one.user_id, one.source, one.agent_version)
+            self._others[key] = min(self._others.pop(key, one.created_at), one.created_at)
+        while len(self._others) > KEYS_KEPT:
+            self._others.popitem(last=False)
+            self._forgotten = True
+
+    def _stands_alone(self, key: tuple[str, str, str], run: _Run, following: int | None) -> bool:
+        """Whether a list by user, source, version and time holds the run's requests and no other."""
+        return (
+            not self._forgotten
+            and run.newest < self._others.get(key, run.newest + 1)
+            and following != run.oldest
+        )
+
+    def _close(self, key: tuple[str, str, str], run: _Run, following: int | None = None) -> None:
         if not run.is_split:
             return
         self._count(run)
         (found,) = self.founds
         # No filter selects requests without a source, and none of a part of a run.
-        if found.group is None and all(key) and run.counted == run.turns:
+        if (
+            found.group is None
+            and all(key)
+            and run.counted == run.turns
+            and self._stands_alone(key, run, following)
+        ):
             found.group = Group(*key, run.oldest, run.newest, run.counted)
 
     def finish(self) -> None:
