@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,7 @@ def test_rich_is_imported_by_those_that_draw_alone() -> None:
 
 
 @pytest.fixture
-def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """A Reflexio that has learned from two requests; `look` reaches it in this process."""
 
     async def fill() -> World:
@@ -210,7 +211,8 @@ def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(
         server_module, "build_server", lambda settings: build(settings, client=world.client())
     )
-    return Settings(url=URL)
+    yield Settings(url=URL)
+    anyio.run(world.close)
 
 
 def test_what_was_learned_is_listed_with_where_it_came_from(learned: Settings) -> None:
