@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import anyio
@@ -49,9 +50,8 @@ Words = Annotated[str, Field(description="words of the learning")]
 FedBy = Annotated[str, Field(description="fed by this request")]
 
 
-def selection_of(
-    scope: Scope,
-    *,
+async def asked_selection(
+    call: Call,
     user_id: str,
     request_id: str,
     session_id: str,
@@ -60,13 +60,13 @@ def selection_of(
     start_time: str,
     end_time: str,
     contains: str,
-    learning_ids: Sequence[str] = (),
 ) -> Selection:
-    """The selection that the arguments of a tool mean.
+    """The learnings that a call's arguments select.
 
     Raises:
-        InvalidInput: an argument that cannot be meant so.
+        InvalidInput: one of them cannot be used.
     """
+    scope = scope_of(call)
     if scope.masked and contains:
         raise InvalidInput("contains", "is off here: this server hides what is stored.")
     wanted = make_filter(
@@ -81,11 +81,16 @@ def selection_of(
     )
     if request_id and wanted.session_id:
         raise InvalidInput("request_id", "cannot go with session_id; give one of them.")
-    return Selection(wanted.user_id, tuple(learning_ids), request_id, wanted, contains)
+    return Selection(wanted.user_id, (), request_id, wanted, contains)
+
+
+AskedSelection = Annotated[Selection, Resolve(asked_selection)]
+"""What a tool with the parameters of `asked_selection` selects; the model does not see it."""
 
 
 async def list_learnings(
     call: Call,
+    selection: AskedSelection,
     user_id: UserId = "",
     request_id: FedBy = "",
     session_id: SessionId = "",
@@ -98,17 +103,6 @@ async def list_learnings(
     cursor: Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    selection = selection_of(
-        scope,
-        user_id=user_id,
-        request_id=request_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-    )
     after = _read(cursor) if cursor else None
     async with ProgressReporter(call).steady("looking through"):
         selected = await select_learnings(scope, selection)
@@ -178,34 +172,12 @@ NAMES_NOTHING = (
 
 
 async def prepare_learnings(
-    call: Call,
-    learning_ids: list[str] | None,
-    user_id: str,
-    request_id: str,
-    session_id: str,
-    source: str,
-    agent_version: str,
-    start_time: str,
-    end_time: str,
-    contains: str,
-    everything: bool,
-    confirm: str,
+    call: Call, asked: AskedSelection, learning_ids: list[str] | None, everything: bool, confirm: str
 ) -> Prepared:
     scope = scope_of(call)
     if learning_ids is not None and not learning_ids:
         raise InvalidInput("learning_ids", "must not be empty; nothing was deleted.")
-    selection = selection_of(
-        scope,
-        user_id=user_id,
-        request_id=request_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        learning_ids=learning_ids or (),
-    )
+    selection = replace(asked, learning_ids=tuple(learning_ids or ()))
     named = selection.learning_ids or selection.by_requests or selection.words
     # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
