@@ -509,7 +509,12 @@ export async function showsAndTakesBackWhatWasLearned(browser) {
   await sessions(view).first().locator(".check input").click();
   await view.locator("#delete").click();
   await view.locator("#sheet .final").waitFor();
-  await view.locator("label.option", { hasText: "Also take back 1 playbook" }).locator("input").click();
+  await view.locator("label.option", { hasText: "Also take back 1 playbook" }).waitFor();
+  const waits = await view.evaluate(() => {
+    document.querySelector("label.option input").click();
+    return document.querySelector("#sheet .final").disabled;
+  });
+  assert.ok(waits, "what was agreed to is not acted on before it is planned");
   await view.locator("label.option input:checked").waitFor();
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: "3 deleted, checked by reading again" }).waitFor();

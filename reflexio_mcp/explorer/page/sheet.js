@@ -87,12 +87,20 @@ export class Sheet {
       });
       typed = el("label", { class: "typed" }, `Type ${number(plan.type)} to delete`, input);
     }
+    /** @param {boolean} on */
+    const planAgain = (on) => {
+      // The button acts on the plan that is shown, which is not what was just asked for.
+      act.disabled = true;
+      const input = typed?.querySelector("input");
+      if (input) input.disabled = true;
+      void this.remove(rows, page, on);
+    };
     const gone = plan.not_found
       ? el("p", { class: "quiet" }, `${counted(plan.not_found, "request")} of your selection is not stored any more.`)
       : null;
     this.put(
       title,
-      [listed(rows), gone, ...learned(plan, learnings, (on) => void this.remove(rows, page, on)), el("p", { class: "truth" }, plan.recovery_days
+      [listed(rows), gone, ...learned(plan, learnings, planAgain), el("p", { class: "truth" }, plan.recovery_days
         ? `A copy is kept on ${page.keeper} until ${page.day(Date.now() + plan.recovery_days * DAY_MS)}.`
         : "This cannot be undone.")],
       [typed, keep, act],
