@@ -7,7 +7,6 @@ wrong or `doctor` found a failure, 130 Ctrl-C, 141 the reader of the output went
 # PYTHON_ARGCOMPLETE_OK
 
 import argparse
-import difflib
 import logging
 import os
 import re
@@ -191,6 +190,8 @@ def _indented(text: str) -> str:
 
 
 def _meant(typed: str, known: Iterable[str]) -> str:
+    import difflib  # only mistakes need it
+
     near = difflib.get_close_matches(typed, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

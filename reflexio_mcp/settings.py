@@ -4,7 +4,6 @@ Each option has a variable and, unless it is a secret, a flag of the same name. 
 entry and the bundle manifest are generated from this table too.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -387,6 +386,8 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
 
 def nearest(variable: str) -> str:
     """The variable of ours that a misspelt name was probably meant to be; empty when none is near."""
+    import difflib  # only mistakes need it
+
     bare = {name.replace("_MCP", ""): name for name in _KNOWN}
     name = variable.upper().replace("-", "_").replace("_MCP", "")
     found = difflib.get_close_matches(name, bare, n=1, cutoff=0.8)
@@ -441,6 +442,8 @@ def _name(option: Option) -> str:
 
 
 def _refusal(option: Option, text: str) -> str:
+    import difflib  # only mistakes need it
+
     near = difflib.get_close_matches(text.strip().lower(), [word.lower() for word in option.choices], n=1)
     meant = f"; did you mean {near[0]}?" if near else "."
     return f"{_name(option)} takes {option.accepts}{meant}"

@@ -133,6 +133,8 @@ def test_httpx_is_imported_in_rest_and_where_the_backend_is_chosen_alone() -> No
         "reflexio_mcp.server.resources",
         "reflexio_mcp.server.completions",
         "kingfisher_sdk",
+        "reflexio_mcp.traffic.rules.secrets",
+        "difflib",
         "phonenumbers",
         "stdnum",
         "tomlkit",

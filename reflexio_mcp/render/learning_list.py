@@ -23,7 +23,6 @@ from reflexio_mcp.render.text import (
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selected
 from reflexio_mcp.traffic.learnings.turns import FoundTurns
-from reflexio_mcp.traffic.rules.secrets import redact
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["LearningsFacts", "learnings_page"]
@@ -125,6 +124,8 @@ def learnings_page(
 
 
 def _one(item: FedLearning, found: FoundTurns, masked: bool) -> Facts:
+    from reflexio_mcp.traffic.rules.secrets import redact  # its patterns take a while to compile
+
     learning = item.learning
     places: defaultdict[str, list[int]] = defaultdict(list)
     for one in sorted(learning.interaction_ids):

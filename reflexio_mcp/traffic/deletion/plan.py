@@ -23,7 +23,6 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import SESSIONS_AT_ONCE, Progress, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
-from reflexio_mcp.traffic.rules.secrets import redact
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -372,6 +371,8 @@ async def with_first_words(plan: Plan) -> Plan:
 
 
 def _in_brief(text: str) -> str:
+    from reflexio_mcp.traffic.rules.secrets import redact  # its patterns take a while to compile
+
     words = " ".join(redact(text).split())
     return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"
 
