@@ -1,20 +1,23 @@
 """A host on the command line: any assistant with a shell can do a task through it.
 
     python -m evals.bridge begin FOLDER TASK [--server ours|thin] [--view text|structured]
-    python -m evals.bridge tools FOLDER
-    python -m evals.bridge call FOLDER TOOL '{"argument": "value"}'
-    python -m evals.bridge answer FOLDER 'what the person is told'
+    FOLDER/host tools
+    FOLDER/host call TOOL '{"argument": "value"}'
+    FOLDER/host answer 'what the person is told'
 
-`begin` plants a store in FOLDER and prints the task. Each call starts a server of its own on that store, as some hosts do,
-and shows what such a host gives its model: the text or the structured content.
+`begin` plants a store in FOLDER, writes the host there as a command that runs from anywhere, and prints what the
+assistant is told. Each call starts a server of its own on that store, as some hosts do, and shows what such a host gives
+its model: the text or the structured content. Where the JSON or the answer is `-`, it is read from standard input.
 """
 
 import argparse
 import json
+import logging
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from mcp import Client
@@ -30,14 +33,22 @@ __all__ = ["answer", "begin", "call", "tools"]
 
 RULES = """You are an assistant with access to a memory server, through these commands alone:
 
-    python -m evals.bridge tools {folder}
-    python -m evals.bridge call {folder} TOOL 'JSON ARGUMENTS'
-    python -m evals.bridge answer {folder} 'YOUR ANSWER TO THE PERSON'
+    {host} tools
+    {host} call TOOL 'JSON ARGUMENTS'
+    {host} answer 'YOUR ANSWER TO THE PERSON'
 
-Do not look at any file. The person has agreed to exactly what they ask for, so where the server wants a person's
-yes to that, you have it. End with `answer`. The person says:
+`tools` shows what there is, `call` makes one call and shows its result. JSON or an answer that is hard to quote can be
+given as - and piped in. Look at no file and use nothing else. The person has agreed to exactly what they ask for, so
+where the server wants a person's yes to that, you have it; you have it for nothing more. Use few calls.
+
+End with `answer`, once. Below the answer, write each point at which you could not tell something, or made a call that
+should not have been needed, as a line of its own that begins with "Doubt:". The person says:
 
     {asks}
+"""
+
+HOST = """#!/bin/sh
+PYTHONPATH={root} exec {python} -m evals.bridge host {folder} "$@"
 """
 
 
@@ -59,7 +70,13 @@ async def begin(folder: Path, name: str, *, server: str = "ours", view: str = "t
     await plant(folder / "store.db", world())
     begun = {"task": name, "server": server, "view": view}
     (folder / "task.json").write_text(json.dumps(begun), encoding="utf-8")
-    return RULES.format(folder=folder, asks=task.asks)
+    parts = {"root": Path(__file__).parents[1], "python": sys.executable, "folder": folder}
+    host = folder / "host"
+    host.write_text(
+        HOST.format(**{name: shlex.quote(str(part)) for name, part in parts.items()}), encoding="utf-8"
+    )
+    host.chmod(0o755)
+    return RULES.format(host=shlex.quote(str(host)), asks=task.asks)
 
 
 def _settings(folder: Path, task: Task) -> dict[str, str]:
@@ -72,17 +89,19 @@ def _settings(folder: Path, task: Task) -> dict[str, str]:
 
 
 async def tools(folder: Path) -> str:
-    """What the host's model is given of the tools, as JSON."""
+    """What the host's model is given before its first call: the server's instructions and, as JSON, the tools."""
     task, begun = _task(folder)
+    instructions = None
     if begun["server"] == "thin":
         listed = thin.listed()
     else:
         async with Client(build_server(load(_settings(folder, task)))) as client:
+            instructions = client.instructions
             listed = [
                 {"name": one.name, "description": one.description, "inputSchema": one.input_schema}
                 for one in (await client.list_tools()).tools
             ]
-    text = json.dumps(listed, indent=1, ensure_ascii=False)
+    text = (f"{instructions}\n\n" if instructions else "") + json.dumps(listed, ensure_ascii=False)
     _note(folder, listed=len(text))
     return text
 
@@ -101,7 +120,7 @@ async def call(folder: Path, tool: str, arguments: dict[str, Any]) -> str:
             text = json.dumps(result.structured_content, ensure_ascii=False)
         if result.is_error:
             text = f"Error: {text}"
-    _note(folder, tool=tool, arguments=arguments, chars=len(text))
+    _note(folder, tool=tool, arguments=arguments, chars=len(text), result=text)
     return text
 
 
@@ -110,39 +129,80 @@ def answer(folder: Path, text: str) -> None:
     _note(folder, answer=text)
 
 
+def _object(text: str) -> dict[str, Any]:
+    try:
+        read = json.loads(_piped(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"these are not JSON arguments: {error}") from None
+    if not isinstance(read, dict):
+        raise argparse.ArgumentTypeError('the arguments are an object: {"name": "value"}')
+    return cast("dict[str, Any]", read)
+
+
+def _piped(text: str) -> str:
+    return sys.stdin.read() if text == "-" else text
+
+
+def _new(text: str) -> Path:
+    if Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{text} is there already; a task begins in a new folder")
+    return Path(text).absolute()
+
+
 async def _main(arguments: argparse.Namespace) -> str:
-    folder = Path(arguments.folder)
     match arguments.command:
         case "begin":
-            return await begin(folder, arguments.task, server=arguments.server, view=arguments.view)
+            return await begin(arguments.folder, arguments.task, server=arguments.server, view=arguments.view)
         case "tools":
-            return await tools(folder)
+            return await tools(arguments.folder)
         case "call":
-            return await call(folder, arguments.tool, json.loads(arguments.arguments))
+            return await call(arguments.folder, arguments.tool, arguments.arguments)
         case _:
-            answer(folder, arguments.text)
+            answer(arguments.folder, arguments.text)
             return "Noted."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.bridge",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"tasks: {', '.join(one.name for one in TASKS)}",
+    )
+    ways = parser.add_subparsers(dest="command", required=True, metavar="begin")
+    first = ways.add_parser("begin", help="plant a store and print what the assistant is told")
+    first.add_argument("folder", type=_new)
+    first.add_argument("task", choices=[one.name for one in TASKS], metavar="task")
+    first.add_argument("--server", choices=("ours", "thin"), default="ours")
+    first.add_argument("--view", choices=("text", "structured"), default="text")
+    return parser
+
+
+def _host() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="host", description="The commands of an assistant.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("tools", help="show the tools")
+    one = commands.add_parser("call", help="call a tool and show its result")
+    one.add_argument("tool")
+    one.add_argument(
+        "arguments", nargs="?", default="{}", type=_object, help="a JSON object, or - to pipe it in"
+    )
+    last = commands.add_parser("answer", help="tell the person, as the last command")
+    last.add_argument("text", type=_piped, help="the answer, or - to pipe it in")
+    return parser
 
 
 def main() -> None:
     """Run one command."""
-    parser = argparse.ArgumentParser(prog="python -m evals.bridge", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("begin", "tools", "call", "answer"):
-        command = commands.add_parser(name)
-        command.add_argument("folder")
-        if name == "begin":
-            command.add_argument("task", choices=[one.name for one in TASKS])
-            command.add_argument("--server", choices=("ours", "thin"), default="ours")
-            command.add_argument("--view", choices=("text", "structured"), default="text")
-        elif name == "call":
-            command.add_argument("tool")
-            command.add_argument("arguments", nargs="?", default="{}")
-        elif name == "answer":
-            command.add_argument("text")
-    arguments = parser.parse_args()
+    match sys.argv[1:]:
+        case ["host", folder, *words]:
+            arguments = _host().parse_args(words, argparse.Namespace(folder=Path(folder)))
+        case words:
+            arguments = _parser().parse_args(words)
     # The server keeps its keys beside the run, so that the person's own are left alone.
-    os.environ["XDG_DATA_HOME"] = str(Path(arguments.folder).absolute() / "data")
+    os.environ["XDG_DATA_HOME"] = str(arguments.folder / "data")
+    # A host shows its model no log.
+    logging.disable()
     sys.stdout.write(anyio.run(_main, arguments) + "\n")
 
 

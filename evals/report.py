@@ -55,7 +55,7 @@ async def read(folder: Path) -> Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """One line a task, and the sums that the aims are stated in."""
+    """One line a task, and for each server and view the sums that the aims are stated in."""
     lines = [f"{'task':<20} {'server':<6} {'view':<10} {'right':<5} {'calls':>5} {'chars':>7}"]
     for one in outcomes:
         right = "no" if one.wrong else "yes"
@@ -65,12 +65,20 @@ def table(outcomes: list[Outcome]) -> str:
         if one.wrong:
             lines.append(f"    {one.wrong}")
         lines += [f"    {doubt}" for doubt in one.doubts]
+    for server, view in sorted({(one.server, one.view) for one in outcomes}):
+        lines.append(
+            f"{server}, {view}: {_sum([one for one in outcomes if (one.server, one.view) == (server, view)])}"
+        )
+    return "\n".join(lines)
+
+
+def _sum(outcomes: list[Outcome]) -> str:
     right, lost = sum(not one.wrong for one in outcomes), sum(len(one.wrong.lost) for one in outcomes)
     calls, chars = sum(one.calls for one in outcomes), sum(one.chars for one in outcomes)
-    lines.append(
-        f"{right} of {len(outcomes)} right, {lost} wrongly deleted, {calls} calls, {chars:,} characters"
+    return (
+        f"{right} of {len(outcomes)} right, {lost} wrongly deleted, {calls} calls, {chars:,} characters, "
+        f"{sum(len(one.doubts) for one in outcomes)} doubts"
     )
-    return "\n".join(lines)
 
 
 async def _main(folders: list[Path]) -> str:

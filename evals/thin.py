@@ -11,19 +11,30 @@ from reflexio_mcp.store.app import create_app
 __all__ = ["TOOLS", "call"]
 
 _FILTER: Final = {
-    name: {"type": "string"} for name in ("user_id", "session_id", "request_id", "source", "start_time", "end_time")
-} | {"top_k": {"type": "integer"}, "offset": {"type": "integer"}}  # fmt: skip
+    name: {"type": "string"} for name in ("user_id", "session_id", "request_id", "source")
+} | {
+    "start_time": {"type": "string", "format": "date-time"},
+    "end_time": {"type": "string", "format": "date-time"},
+    "top_k": {"type": "integer", "default": 30},
+    "offset": {"type": "integer", "default": 0},
+}  # fmt: skip
 
 TOOLS: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     # name: (method, what it does, its properties)
-    "get_requests": ("POST", "List stored requests by session.", _FILTER),
+    "get_requests": ("POST", "List stored requests by session; top_k and offset count sessions.", _FILTER),
     "publish_interaction": (
         "POST",
         "Store interactions.",
         {
             "user_id": {"type": "string"},
             "session_id": {"type": "string"},
-            "interaction_data_list": {"type": "array", "items": {"type": "object"}},
+            "interaction_data_list": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"role": {"type": "string"}, "content": {"type": "string"}},
+                },
+            },
         },
     ),
     "delete_request": ("DELETE", "Delete a request.", {"request_id": {"type": "string"}}),

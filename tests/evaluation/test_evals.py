@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from evals import bridge
 from evals.report import read, table
 from evals.tasks import TASKS, Task, chosen
 from evals.worlds import Row, plant, stored, world
+from reflexio_mcp.server.server import INSTRUCTIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +110,58 @@ async def test_deleting_too_much_is_seen(tmp_path: Path) -> None:
     assert "Doubt: whether the dog belongs to the trip." in text
 
 
+@pytest.mark.parametrize("spare", ["copy-0", "copy-2"])
+async def test_it_does_not_matter_which_of_equal_requests_is_kept(spare: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    await bridge.begin(folder, "twice", view="structured")
+    ids = [f"copy-{index}" for index in range(4) if f"copy-{index}" != spare]
+    plan = await ask(folder, "delete_requests", request_ids=ids)
+    await ask(folder, "delete_requests", request_ids=ids, confirm=plan["confirm"])
+    bridge.answer(folder, "3 copies are gone.")
+    assert not (await read(folder)).wrong
+    plan = await ask(folder, "delete_request", request_id=spare)
+    await ask(folder, "delete_request", request_id=spare, confirm=plan["confirm"])
+    assert (await read(folder)).wrong.lost == ("copy-0",)
+
+
+def test_an_assistant_needs_a_shell_alone(planted: Path, tmp_path: Path) -> None:
+    """The printed command runs from anywhere, writes no log, and says what is wrong with a call that it cannot make."""
+    folder = tmp_path / "a run"
+    said = anyio.run(bridge.begin, folder, "how-many")
+    host = next(line for line in said.splitlines() if line.endswith(" tools")).strip().removesuffix(" tools")
+
+    def run(words: str, piped: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            f"{host} {words}",
+            shell=True,
+            cwd=tmp_path,
+            input=piped,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    told = run("tools")
+    assert "list_requests" in told.stdout
+    assert told.stdout.startswith(INSTRUCTIONS)
+    called = run("call list_requests -", '{"user_id": "bob"}')
+    assert "bob-" in called.stdout
+    assert called.stderr == ""
+    wrong = run("call list_requests '{user_id: bob}'")
+    assert wrong.returncode == 2
+    assert "not JSON" in wrong.stderr
+    assert run("answer -", "39 requests.\nDoubt: none").stdout == "Noted.\n"
+    outcome = anyio.run(read, folder)
+    assert not outcome.wrong
+    assert (outcome.calls, outcome.doubts) == (1, ("Doubt: none",))
+    again = subprocess.run(
+        [sys.executable, "-m", "evals.bridge", "begin", str(folder), "lisbon"],
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert "new folder" in again.stderr
+
+
 async def test_a_secret_in_the_answer_is_seen(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     await bridge.begin(folder, "credentials")
@@ -118,7 +173,7 @@ async def test_a_secret_in_the_answer_is_seen(tmp_path: Path) -> None:
 async def test_the_bridge_gives_what_a_host_gives_and_counts_it(server: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     await bridge.begin(folder, "how-many", server=server)
-    names = {tool["name"] for tool in json.loads(await bridge.tools(folder))}
+    names = {tool["name"] for tool in json.loads((await bridge.tools(folder)).rpartition("\n\n")[2])}
     tool = "list_requests" if server == "ours" else "get_requests"
     assert tool in names
     text = await bridge.call(folder, tool, {"user_id": "bob"})
