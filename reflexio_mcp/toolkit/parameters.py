@@ -6,11 +6,13 @@ from mcp.server.mcpserver.resolve import Resolve
 from pydantic import Field
 
 from reflexio_mcp.toolkit.context import Call, scope_of
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter, with_search
 
 __all__ = [
     "AgentVersion",
     "AskedFilter",
+    "AskedMetadata",
+    "AskedWords",
     "Confirm",
     "Contains",
     "Cursor",
@@ -47,7 +49,7 @@ Erase = Annotated[bool, Field(description="keep no recovery copy")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 
 
-async def asked_filter(
+async def asked_metadata(
     call: Call,
     user_id: str,
     session_id: str,
@@ -55,13 +57,11 @@ async def asked_filter(
     agent_version: str,
     start_time: str,
     end_time: str,
-    contains: str,
-    finding: str,
 ) -> TrafficFilter:
-    """The filter that a call's arguments make.
+    """The part of a filter that looks at metadata.
 
     Raises:
-        InvalidInput: one of them cannot be used.
+        InvalidInput: one of the arguments cannot be used.
     """
     return make_filter(
         scope_of(call),
@@ -71,10 +71,24 @@ async def asked_filter(
         agent_version=agent_version,
         start_time=start_time,
         end_time=end_time,
-        contains=contains,
-        finding=finding,
     )
 
 
+AskedMetadata = Annotated[TrafficFilter, Resolve(asked_metadata)]
+"""The filter that a call's arguments make, without `contains` and `finding`; the model does not see it."""
+
+
+async def asked_words(call: Call, wanted: AskedMetadata, contains: str) -> TrafficFilter:
+    return with_search(wanted, contains, "", masked=scope_of(call).masked)
+
+
+AskedWords = Annotated[TrafficFilter, Resolve(asked_words)]
+"""As `AskedMetadata`, with `contains`."""
+
+
+async def asked_filter(call: Call, wanted: AskedMetadata, contains: str, finding: str) -> TrafficFilter:
+    return with_search(wanted, contains, finding, masked=scope_of(call).masked)
+
+
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
-"""The filter of a tool that has all the parameters of one; the model does not see it."""
+"""As `AskedMetadata`, with `contains` and `finding`: the filter of a tool that has all the parameters of one."""

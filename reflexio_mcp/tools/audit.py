@@ -9,6 +9,7 @@ from reflexio_mcp.render.audit_facts import AuditFacts
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
+    AskedWords,
     Contains,
     EndTime,
     SessionId,
@@ -17,13 +18,13 @@ from reflexio_mcp.toolkit.parameters import (
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.traffic.reading.filters import make_filter
 
 __all__ = ["SPECS"]
 
 
 async def audit_traffic(
     call: Call,
+    wanted: AskedWords,
     user_id: UserId = "",
     session_id: SessionId = "",
     source: Source = "",
@@ -39,16 +40,6 @@ async def audit_traffic(
     from reflexio_mcp.traffic.audit.run import run_audit
 
     scope = scope_of(call)
-    wanted = make_filter(
-        scope,
-        user_id=user_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-    )
     settings = app_of(call).settings
     offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
     async with ProgressReporter(call).steady("reading") as reporter:

@@ -11,6 +11,7 @@ from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_o
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
     AskedFilter,
+    AskedWords,
     Contains,
     EndTime,
     Finding,
@@ -21,7 +22,6 @@ from reflexio_mcp.toolkit.parameters import (
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
 __all__ = ["SPECS"]
@@ -57,6 +57,7 @@ async def explore_traffic(
 
 async def explorer_data(
     call: Call,
+    asked: AskedWords,
     view: Literal["rows", "findings", "request", "plan", "export"],
     user_id: str = "",
     session_id: str = "",
@@ -77,27 +78,16 @@ async def explorer_data(
     match view:
         case "rows" if request_ids is not None:
             facts = await explorer_views.rows_by_id(call, request_ids, uncovered=uncovered)
+        case "rows":
+            facts = await explorer_views.rows(call, asked, limit, cursor, uncovered=uncovered)
         case "request":
             facts = await explorer_views.one_request(call, request_id, cursor, uncovered=uncovered)
         case "plan":
             facts = await explorer_views.plan(call, request_ids or [], include_learnings=include_learnings)
         case "export":
             facts = await explorer_views.export(call, request_ids or [], uncovered=uncovered)
-        case _:
-            asked = make_filter(
-                scope_of(call),
-                user_id=user_id,
-                session_id=session_id,
-                source=source,
-                agent_version=agent_version,
-                start_time=start_time,
-                end_time=end_time,
-                contains=contains,
-            )
-            if view == "rows":
-                facts = await explorer_views.rows(call, asked, limit, cursor, uncovered=uncovered)
-            else:
-                facts = await explorer_views.findings(call, asked, limit, cursor)
+        case "findings":
+            facts = await explorer_views.findings(call, asked, limit, cursor)
     return explorer_views.data(call, view, facts)
 
 

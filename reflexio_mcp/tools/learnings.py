@@ -22,6 +22,7 @@ from reflexio_mcp.render.learning_list import LearningsFacts, learnings_page
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
+    AskedMetadata,
     Confirm,
     Cursor,
     EndTime,
@@ -41,7 +42,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
@@ -50,35 +51,14 @@ Words = Annotated[str, Field(description="words of the learning")]
 FedBy = Annotated[str, Field(description="fed by this request")]
 
 
-async def asked_selection(
-    call: Call,
-    user_id: str,
-    request_id: str,
-    session_id: str,
-    source: str,
-    agent_version: str,
-    start_time: str,
-    end_time: str,
-    contains: str,
-) -> Selection:
+async def asked_selection(call: Call, wanted: AskedMetadata, request_id: str, contains: str) -> Selection:
     """The learnings that a call's arguments select.
 
     Raises:
         InvalidInput: one of them cannot be used.
     """
-    scope = scope_of(call)
-    if scope.masked and contains:
+    if scope_of(call).masked and contains:
         raise InvalidInput("contains", "is off here: this server hides what is stored.")
-    wanted = make_filter(
-        scope,
-        user_id=user_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains="",
-    )
     if request_id and wanted.session_id:
         raise InvalidInput("request_id", "cannot go with session_id; give one of them.")
     return Selection(wanted.user_id, (), request_id, wanted, contains)

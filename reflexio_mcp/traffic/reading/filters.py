@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio.to_thread
 
@@ -13,7 +13,14 @@ from reflexio_mcp.traffic.reading.search import check_search, search
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso, parse_time
 
-__all__ = ["NO_FILTER", "PART_OF_SESSIONS", "TrafficFilter", "is_part_of_sessions", "make_filter"]
+__all__ = [
+    "NO_FILTER",
+    "PART_OF_SESSIONS",
+    "TrafficFilter",
+    "is_part_of_sessions",
+    "make_filter",
+    "with_search",
+]
 
 NO_FILTER = "no filter"
 
@@ -154,7 +161,6 @@ def make_filter(
     end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
     if start is not None and end is not None and end < start:
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
-    check_search(contains.strip(), finding.strip(), masked=scope.masked)
     made = TrafficFilter(
         user_id=scope.user(user_id),
         session_id=session_id.strip(),
@@ -162,9 +168,19 @@ def make_filter(
         agent_version=agent_version.strip(),
         start=start,
         end=end,
-        contains=contains.strip(),
-        finding=finding.strip(),
     )
+    return with_search(made, contains, finding, masked=scope.masked)
+
+
+def with_search(wanted: TrafficFilter, contains: str, finding: str, *, masked: bool) -> TrafficFilter:
+    """A filter with a search in it; arguments and errors as for `make_filter`.
+
+    Args:
+        masked: this server hides what is stored.
+    """
+    contains, finding = contains.strip(), finding.strip()
+    check_search(contains, finding, masked=masked)
+    made = replace(wanted, contains=contains, finding=finding)
     if made.finding == "temporary-session" and is_part_of_sessions(made):
         raise InvalidInput(
             "finding", f"temporary-session does not go with these filters: {PART_OF_SESSIONS}."
