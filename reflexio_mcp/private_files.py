@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ __all__ = [
     "create",
     "is_private",
     "keep_secret",
+    "lock",
     "locked",
     "make_folder",
     "open_regular",
@@ -89,18 +91,43 @@ def restrict(path: Path) -> None:
             path.chmod(stat.S_IMODE(about.st_mode) & 0o700)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Let one process at a time into the block. Where the system cannot lock a folder, all of them."""
+def lock(descriptor: int, *, seconds: float | None = None) -> None:
+    """Keep other processes out until the descriptor is closed. Does nothing where the system cannot lock it.
+
+    Args:
+        descriptor: an open file or folder.
+        seconds: the longest wait for another process; as long as it takes when `None`.
+
+    Raises:
+        TimeoutError: another process still holds the lock.
+    """
     if sys.platform == "win32":
-        yield
         return
     import fcntl
 
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if end else 0))
+        except BlockingIOError:
+            if end and time.monotonic() > end:
+                raise TimeoutError from None
+            time.sleep(0.05)
+        except OSError:
+            return
+        else:
+            return
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, seconds: float | None = None) -> Generator[None]:
+    """Let one process at a time into the block, as `lock` does for a folder."""
+    if sys.platform == "win32":  # which does not open folders
+        yield
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, seconds=seconds)
         yield
     finally:
         os.close(descriptor)

@@ -104,3 +104,14 @@ def test_the_key_of_fingerprints_outlives_the_process_unless_no_file_can_be_kept
     (tmp_path / "file").touch()
     nowhere = Settings(store=str(tmp_path / "file" / "store.db"))
     assert local_key(nowhere) is None
+
+
+def test_a_lock_that_another_holds_is_waited_for_as_long_as_was_asked(tmp_path: Path) -> None:
+    with (
+        private_files.locked(tmp_path),
+        pytest.raises(TimeoutError),
+        private_files.locked(tmp_path, seconds=0.1),
+    ):
+        pytest.fail("two were let in at once")
+    with private_files.locked(tmp_path, seconds=0.1):
+        pass

@@ -9,12 +9,13 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
+from reflexio_mcp import private_files
 from reflexio_mcp.install.errors import InstallError, MalformedError
 
 __all__ = ["Original", "backups", "difference", "locked", "read", "replace"]
@@ -48,32 +49,25 @@ class Original:
 
 @contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Keep other processes of this package from editing the same file.
+    """Keep other processes of this package from editing clients' files.
 
-    The lock is a file in this user's cache folder, so that nothing is left beside the client's own.
+    The lock is on this package's cache folder, so that nothing is left beside the client's file.
 
     Raises:
         InstallError: another process holds it for too long.
     """
-    import hashlib
-
-    import filelock
     import platformdirs
 
-    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
-    folder = platformdirs.user_cache_path("reflexio-mcp", appauthor=False) / "locks"
-    lock = filelock.FileLock(folder / f"{name}.lock", timeout=LOCK_SECONDS)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (filelock.Timeout, OSError):
-        raise InstallError(
-            f"Another process is editing {path}. Nothing was changed; run this again when it is done."
-        ) from None
-    try:
+    folder = platformdirs.user_cache_path("reflexio-mcp", appauthor=False)
+    with ExitStack() as held:
+        try:
+            private_files.make_folder(folder)
+            held.enter_context(private_files.locked(folder, seconds=LOCK_SECONDS))
+        except OSError:
+            raise InstallError(
+                f"Another process is editing {path}. Nothing was changed; run this again when it is done."
+            ) from None
         yield
-    finally:
-        lock.release()
 
 
 def read(path: Path) -> Original:

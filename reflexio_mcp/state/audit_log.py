@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -99,7 +98,8 @@ class AuditLog:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Opening a pipe this way does not wait for somebody who reads it.
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
-            with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file, _locked(file):
+            with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file:
+                private_files.lock(file.fileno())
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise PermissionError(1, "not a regular file")
                 private_files.restrict(self._path)
@@ -126,14 +126,3 @@ def _write(file: FileIO, data: bytes) -> None:
         with contextlib.suppress(OSError):
             file.truncate(end)
         raise
-
-
-@contextmanager
-def _locked(file: FileIO) -> Generator[None]:
-    """Let one process at a time write, where the system can lock a file. Closing it ends the lock."""
-    if sys.platform != "win32":
-        import fcntl
-
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-    yield

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reflexio_mcp.install import files
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import Request, run_install
 from reflexio_mcp.install.layout import Layout
@@ -164,6 +165,20 @@ def test_an_unknown_client_is_answered_with_the_known_ones(capsys: pytest.Captur
     assert run_install(Request("emacs"), env={}, launch=LAUNCH) == 1
     said = capsys.readouterr().err
     assert all(client.name in said for client in CLIENTS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not lock a folder")
+def test_a_file_that_another_process_edits_for_too_long_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.write(SAMPLES["cursor"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
+    with files.locked(home.path):
+        assert home.install()[0] == 1
+    assert home.path.read_text(encoding="utf-8") == SAMPLES["cursor"]
+    assert "Another process is editing" in capsys.readouterr().err
 
 
 def test_six_installations_at_once_lose_no_entry(tmp_path: Path) -> None:
