@@ -3,11 +3,11 @@
 Looking for secrets in long texts takes time: call these in a worker thread.
 """
 
-from typing import Any, Final, cast
+from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.rules.secrets import redact
+from reflexio_mcp.traffic.rules.secrets import redact, redact_within
 
 __all__ = ["covered", "covered_opening"]
 
@@ -34,16 +34,10 @@ def covered_opening(item: RequestWithInteractions) -> tuple[RequestWithInteracti
 
 def _turn(turn: StoredInteraction) -> StoredInteraction:
     texts = {name: redact(getattr(turn, name)) for name in _TEXTS}
-    values = {name: _value(getattr(turn, name)) for name in ("interacted_image_url", "tools_used")}
-    return turn.model_copy(update=texts | values)
-
-
-def _value(value: Any) -> Any:
-    """The value with each text in it covered, however deep."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, list):
-        return [_value(one) for one in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {key: _value(one) for key, one in cast("dict[str, Any]", value).items()}
-    return value
+    return turn.model_copy(
+        update={
+            **texts,
+            "interacted_image_url": redact(turn.interacted_image_url),
+            "tools_used": [redact_within(used) for used in turn.tools_used],
+        }
+    )

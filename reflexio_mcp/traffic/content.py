@@ -9,8 +9,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 
@@ -22,7 +22,9 @@ __all__ = [
     "content_digest",
     "first_words",
     "opening",
+    "stored_texts",
     "texts_of",
+    "texts_within",
 ]
 
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
@@ -32,6 +34,29 @@ FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
 def texts_of(turn: StoredInteraction) -> tuple[str, str, str, str]:
     """Every stored text of a turn that is content."""
     return turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content
+
+
+def texts_within(value: object) -> Iterator[str]:
+    """Each text in what a tool was given or gave, behind its name there: `{"password": "…"}` is `password: …`.
+
+    So a value is judged beside its name.
+    """
+    left: list[tuple[str, object]] = [("", value)]
+    while left:  # a stack of its own: it may be nested deeper than Python calls
+        name, one = left.pop()
+        if isinstance(one, str):
+            yield f"{name}: {one}" if name else one
+        elif isinstance(one, dict):
+            left += reversed(cast("dict[str, object]", one).items())
+        elif isinstance(one, list):
+            left += ((name, each) for each in reversed(cast("list[object]", one)))
+
+
+def stored_texts(turn: StoredInteraction) -> Iterator[str]:
+    """Every stored text of a turn, what tools were given and gave included."""
+    yield from filter(None, texts_of(turn))
+    for used in turn.tools_used:
+        yield from texts_within(used.get("tool_data"))
 
 
 def content_chars(item: RequestWithInteractions) -> int:

@@ -1,12 +1,11 @@
 """Storing one request, repeatably, and waiting for what is learned from it."""
 
 import base64
-import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal
 
 import anyio
 import anyio.to_thread
@@ -16,6 +15,7 @@ from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
+from reflexio_mcp.traffic.content import texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
@@ -120,19 +120,23 @@ _SCREENED: Final = ("content", "shadow_content", "expert_content", "user_action_
 def _screen(
     interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"]
 ) -> tuple[Sequence[Interaction], tuple[str, ...]]:
-    from reflexio_mcp.traffic.rules.secrets import find_secrets, redact  # compiles patterns few servers need
+    from reflexio_mcp.traffic.rules.secrets import (
+        find_secrets,
+        redact,
+        redact_within,
+    )  # compiles patterns few servers need
 
     kinds: dict[str, None] = {}
     screened: list[Interaction] = []
     for turn in interactions:
         texts: dict[str, str] = {name: getattr(turn, name) for name in _SCREENED}
-        given = "\n".join(json.dumps(used.tool_data, ensure_ascii=False) for used in turn.tools_used)
-        for text in (*texts.values(), given):
+        given = (text for used in turn.tools_used for text in texts_within(used.tool_data))
+        for text in (*texts.values(), *given):
             kinds |= dict.fromkeys(secret.kind for secret in find_secrets(text))
         if policy == "redact":
             texts = {name: redact(text) for name, text in texts.items()}
             tools = [
-                used.model_copy(update={"tool_data": _each_text(used.tool_data, redact)})
+                used.model_copy(update={"tool_data": redact_within(used.tool_data)})
                 for used in turn.tools_used
             ]
             turn = turn.model_copy(update={**texts, "tools_used": tools})
@@ -144,16 +148,6 @@ def _screen(
             "stored; publish again without it.",
         )
     return screened, tuple(kinds)
-
-
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {name: _each_text(one, change) for name, one in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_each_text(one, change) for one in cast("list[Any]", value)]
-    return value
 
 
 def _check_turn(name: str, turn: Interaction) -> None:

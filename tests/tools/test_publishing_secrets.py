@@ -51,11 +51,13 @@ async def test_a_secret_is_stored_and_the_reply_says_its_kind_and_how_to_take_it
 
 async def test_a_secret_is_redacted_before_it_is_stored_where_that_is_set(tmp_path: Path) -> None:
     async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
-        used = [{"tool_name": "deploy", "tool_data": {"headers": [f"token {KEY}"]}}]
+        given = {"headers": [f"token {KEY}"], "auth": {"password": "Tr0ub4dor&3x9"}}
+        used = [{"tool_name": "deploy", "tool_data": given}]
         result = await publish(client, [*TURNS, {"role": "Assistant", "content": "ok", "tools_used": used}])
-        assert "Secrets were replaced before it was stored: github-pat" in text_of(result)
+        assert "Secrets were replaced before it was stored: github-pat, password" in text_of(result)
     raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
     assert KEY.encode() not in raw
+    assert b"Tr0ub4dor" not in raw
     assert b"[redacted: github-pat]" in raw
 
 

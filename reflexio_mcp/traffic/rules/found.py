@@ -7,7 +7,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, content_digest
 from reflexio_mcp.traffic.rules.table import Rule
 
-__all__ = ["EXAMPLES", "Example", "Found", "Group", "example"]
+__all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "example"]
 
 EXAMPLES: Final = 2
 """Requests a finding shows: enough to judge it by, few enough to read."""

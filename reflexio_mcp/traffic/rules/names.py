@@ -10,6 +10,7 @@ __all__ = [
     "MANY_SOURCES",
     "VOLATILE_SOURCES",
     "is_temporary",
+    "is_volatile",
     "says_test",
     "says_test_session",
     "shape_of_source",
@@ -195,3 +196,8 @@ _MODEL = re.compile(
 def shape_of_source(source: str) -> str:
     """A source with its dates, times and ids replaced by `*`; the source itself when it has none."""
     return source if _MODEL.search(source) else _VARIABLE.sub("*", source)
+
+
+def is_volatile(shape: str) -> bool:
+    """Whether a shape has something in it that is new every time; no source can have a `*` in its name."""
+    return "*" in shape

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 
 __all__ = ["KINDS", "NOT_LOOKED_FOR", "PersonalData", "kinds_in", "personal_kinds"]
@@ -308,10 +308,9 @@ def kinds_in(item: RequestWithInteractions) -> frozenset[str]:
     """The kinds of personal data in a request's texts."""
     found: set[str] = set()
     for turn in item.interactions:
-        for text in texts_of(turn):
+        for text in stored_texts(turn):
             stop_if_cancelled()
-            if text:
-                found |= personal_kinds(text)
+            found |= personal_kinds(text)
     return frozenset(found)
 
 

@@ -11,15 +11,24 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.secret_values import is_placeholder
 from reflexio_mcp.traffic.rules.told_secrets import told_secrets
 
-__all__ = ["MISSING", "Secret", "Secrets", "available", "find_secrets", "redact", "secret_in"]
+__all__ = [
+    "MISSING",
+    "Secret",
+    "Secrets",
+    "available",
+    "find_secrets",
+    "redact",
+    "redact_within",
+    "secret_in",
+]
 
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
@@ -91,14 +100,32 @@ def find_secrets(text: str) -> list[Secret]:
     return found
 
 
-def redact(text: str) -> str:
-    """The text with each secret replaced by what it is: `[redacted: github-pat]`."""
+def redact(text: str, name: str = "") -> str:
+    """The text with each secret replaced by what it is: `[redacted: github-pat]`.
+
+    Args:
+        name: what the text is called where it stands; `password` says that all of it is a secret.
+    """
+    behind = len(name) + 2 if name else 0
+    text = f"{name}: {text}" if name else text
     kept: list[str] = []
-    behind = 0
     for secret in find_secrets(text):
-        kept += (text[behind : secret.start], f"[redacted: {secret.kind}]")
-        behind = secret.end
+        if secret.end > behind:
+            kept += (text[behind : max(behind, secret.start)], f"[redacted: {secret.kind}]")
+            behind = secret.end
     return "".join((*kept, text[behind:]))
+
+
+def redact_within(value: Any, name: str = "") -> Any:
+    """What a tool was given or gave, with each secret in it replaced, however deep it stands."""
+    if isinstance(value, str):
+        return redact(value, name)
+    if isinstance(value, list):
+        return [redact_within(one, name) for one in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {redact(key): redact_within(one, key) for key, one in fields.items()}
+    return value
 
 
 def _has_digit(run: str) -> bool:
@@ -172,9 +199,9 @@ def _load() -> Scanner:
 def secret_in(item: RequestWithInteractions) -> str:
     """What kind of secret a request's texts seem to hold; empty for none."""
     for turn in item.interactions:
-        for text in texts_of(turn):
+        for text in stored_texts(turn):
             stop_if_cancelled()
-            if text and (found := find_secrets(text)):
+            if found := find_secrets(text):
                 return found[0].kind
     return ""
 

@@ -8,7 +8,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
-from reflexio_mcp.traffic.rules.names import is_temporary, test_name
+from reflexio_mcp.traffic.rules.names import is_temporary, is_volatile, shape_of_source, test_name
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
 from reflexio_mcp.traffic.rules.personal import KINDS, kinds_in
 from reflexio_mcp.traffic.rules.planted import planted_kinds
@@ -60,6 +60,7 @@ SELECTORS: Final[dict[str, Pick]] = {
     "test-traffic": _each(lambda item: test_name(item.request)),
     "duplicate": _copies(0),
     "near-duplicate": _copies(1),
+    "volatile-source": _each(lambda item: is_volatile(shape_of_source(item.request.source))),
     "temporary-session": _temporary,
     "nearly-empty": _each(is_nearly_empty),
     **{kind: _each(functools.partial(_holds, kind)) for kind in KINDS},

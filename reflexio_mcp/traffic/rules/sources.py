@@ -5,8 +5,14 @@ from typing import Final
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector
-from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, example
-from reflexio_mcp.traffic.rules.names import MANY_SOURCES, VOLATILE_SOURCES, shape_of_source, test_name
+from reflexio_mcp.traffic.rules.found import EXAMPLES, NOTES_KEPT, Example, example
+from reflexio_mcp.traffic.rules.names import (
+    MANY_SOURCES,
+    VOLATILE_SOURCES,
+    is_volatile,
+    shape_of_source,
+    test_name,
+)
 
 __all__ = ["TestTraffic", "Unversioned", "VolatileSources"]
 
@@ -49,18 +55,18 @@ class VolatileSources(Detector):
 
     def finish(self) -> None:
         volatile, many = self.founds
+        habit = any(
+            is_volatile(shape) and len(these) >= VOLATILE_SOURCES for shape, these in self._shapes.items()
+        )
         distinct = 0
         for shape, sources in self._shapes.items():
-            if "*" not in shape or len(sources) < VOLATILE_SOURCES:
-                distinct += len(sources)
+            distinct += 1 if len(sources) >= VOLATILE_SOURCES else len(sources)
+            if not (habit and is_volatile(shape)):
                 continue
-            distinct += 1
-            volatile.notes[shape] = len(sources)
+            if len(volatile.notes) < NOTES_KEPT:
+                volatile.notes[shape] = len(sources)
             for source, one in sources.items():
-                volatile.add(source)
-                volatile.span(one.created_at)
-                if len(volatile.examples) < EXAMPLES:
-                    volatile.examples.append(one)
+                volatile.note_example(one, subject=source)
         if distinct > MANY_SOURCES:
             many.add("")
             many.notes["distinct sources"] = distinct

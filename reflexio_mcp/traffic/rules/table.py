@@ -154,15 +154,16 @@ RULES: Final[tuple[Rule, ...]] = (
         "sources that carry timestamps or ids",
         "A source that is new every time cannot be filtered by, compared or cleaned up.",
         "Send one constant source for one integration; ids belong in session_id or request_id.",
-        "VOLATILE_SOURCES or more sources that are the same but for a date, an epoch time, a uuid, a hexadecimal id "
-        "or a number of six digits or more.",
+        "VOLATILE_SOURCES or more sources are the same but for a date, an epoch time, a uuid, a hexadecimal id or a "
+        "number of six digits or more. Then every source that carries one counts; the filter selects all of those.",
+        selects=True,
     ),
     Rule(
         "many-sources", "low", "period", "look",
         "too many distinct sources",
         "Nobody can tell this many sources apart, so filters by source stop helping.",
         "Send the integration's name as source and put variants into agent_version.",
-        "More than MANY_SOURCES sources, those of `volatile-source` counted as one.",
+        "More than MANY_SOURCES sources, those that differ in a date, a time or an id only counted as one.",
     ),
     Rule(
         "unversioned", "low", "source", "look",
