@@ -346,8 +346,8 @@ def receipt(done: Receipt) -> Rendered:
     text = [_head(done), fence("\n".join(lines))]
     if done.by_others:
         text.append(
-            f"{done.by_others:,} of them had been deleted by somebody else in the meantime; "
-            "the service does not say which."
+            f"The service counts {done.by_others:,} of them as gone before: somebody else had deleted them, or its "
+            "count is wrong. It does not say which."
         )
     survives = _survives(done)
     structured: DeletionFacts = {"notice": NOTICE, **facts, "survives": survives}
@@ -398,16 +398,18 @@ def _next(done: Receipt) -> str:
             "What is stored now under the changed ids is not what was agreed to and was left alone: look at it, "
             "and delete it only if it shall go too."
         )
+    if done.may_still_go:
+        steps.append(
+            f"{counted(done.may_still_go, 'request')} could still be read, but the deletion may still take effect: "
+            "look at what is stored first."
+        )
     if isinstance(done.failure, NotAuthorized):
         steps.append("A repeat changes nothing until the operator sets a key that may delete them.")
     elif isinstance(done.failure, RateLimited):
         wait = max(1, round(done.failure.retry_after or 60))
         steps.append(f"Call the same deletion again in {wait} s to finish; what is gone stays gone.")
     elif done.may_still_go:
-        steps.append(
-            f"{counted(done.may_still_go, 'request')} could still be read, but the deletion may still take effect: "
-            "look at what is stored first. Call the same deletion again if they are still there."
-        )
+        steps.append("Call the same deletion again if they are still there.")
     elif done.count("unknown"):
         steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
     elif done.plan.include_learnings and done.count("deleted") == len(done.plan.requests):

@@ -54,6 +54,7 @@ class DeletionFacts(_Done, total=False):
     counts: dict[Outcome, int]
     outcomes: dict[Outcome, list[str]]
     deleted_ids: Unlisted[list[str]]
+    changed_ids: Unlisted[list[str]]
     not_found: Unlisted[list[str]]
     plan: Facts
     changed: Unlisted[Facts]

@@ -3,7 +3,13 @@
 from typing import Final
 
 from reflexio_mcp.render.deletion_facts import DeletionFacts
-from reflexio_mcp.render.learnings import NOT_LOOKED_FOR, learned_facts, learned_lines, still_learned
+from reflexio_mcp.render.learnings import (
+    NOT_LOOKED_FOR,
+    learned_facts,
+    learned_lines,
+    left_alone,
+    still_learned,
+)
 from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, fence, shown_id
 from reflexio_mcp.rest.errors import explain
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
@@ -71,6 +77,9 @@ def learning_receipt(done: Receipt) -> Rendered:
         counts["deleted"] = gone.count
     if left and left.count:
         counts["still_present"] = left.count
+    changed = sorted(left.changed) if left else []
+    if changed:
+        counts["changed"] = len(changed)
     facts: DeletionFacts = dense(
         {
             "notice": NOTICE,
@@ -80,6 +89,7 @@ def learning_receipt(done: Receipt) -> Rendered:
             "learned_deleted": learned_facts(gone, shown=0) if gone.count else None,
             "deleted_ids": [shown_id(one) for one in list(gone.fed)[:NAMED]],
             "learnings_still_there": [shown_id(one) for one in list(left.fed)[:NAMED]] if left else [],
+            "changed_ids": [shown_id(one) for one in changed[:NAMED]],
             "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
             "still_learning": len(done.still_learning) or None,
             "problems": list(done.problems),
@@ -90,6 +100,7 @@ def learning_receipt(done: Receipt) -> Rendered:
     for name, ids, number in (
         ("deleted", facts.get("deleted_ids"), gone.count),
         ("still there", facts.get("learnings_still_there"), left.count if left else 0),
+        ("changed", facts.get("changed_ids"), len(changed)),
         ("not found", facts.get("not_found"), len(plan.not_found)),
     ):
         if ids:
@@ -103,7 +114,9 @@ def learning_receipt(done: Receipt) -> Rendered:
     if lines:
         text.append(fence("\n".join(lines)))
     survives = " ".join(
-        one for one in (still_learned(done.still_learning), _merged(done), what_lives(plan)) if one
+        one
+        for one in (left_alone(left), still_learned(done.still_learning), _merged(done), what_lives(plan))
+        if one
     )
     facts["survives"] = survives
     text += [survives, *done.problems]

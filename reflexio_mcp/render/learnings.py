@@ -7,7 +7,15 @@ from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label,
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 
-__all__ = ["learned_facts", "learned_lines", "still_learned", "what_became", "what_goes", "what_stays"]
+__all__ = [
+    "learned_facts",
+    "learned_lines",
+    "left_alone",
+    "still_learned",
+    "what_became",
+    "what_goes",
+    "what_stays",
+]
 
 FROM_IT: Final = "learned from conversations that contain it"
 """A learning lists the turns of a whole window: which of them said it is not known."""
@@ -113,7 +121,8 @@ def what_became(
         gone, left, still_learning: as `TakenBack` has them.
         planned: the same learnings as the plan had them, with what else fed them.
     """
-    if not gone.count and (left is None or not left.count):
+    changed = left_alone(left)
+    if not gone.count and not changed and (left is None or not left.count):
         told = [_nothing(left)]
     else:
         told = list[str]()
@@ -124,10 +133,20 @@ def what_became(
             told.append("Whether any are left could not be read.")
         elif left.count:
             told.append(f"{_count(left)} {_verb(left, 'is', 'are')} still there.")
+        told.append(changed)
         if planned is not None and planned.shared:
             told.append(_others(planned, again=True))
         told += [_unread(left or gone), NOT_LOOKED_FOR]
     return _sentences(*told, still_learned(still_learning))
+
+
+def left_alone(left: Learned | None) -> str:
+    """That learnings have another text than the plan showed; empty where none has."""
+    if left is None or not left.changed:
+        return ""
+    number = len(left.changed)
+    have, were = ("has", "was") if number == 1 else ("have", "were")
+    return f"{counted(number, 'learning')} {have} another text than the plan showed and {were} left alone."
 
 
 def still_learned(still_learning: Mapping[str, str]) -> str:

@@ -41,6 +41,7 @@ _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN: Final = re.compile(r"request_id .* already exists", re.DOTALL)
 _LIMIT: Final = re.compile(r"\bper (\d{1,4} )?(second|minute|hour|day)\b")
+_KNOWN_REFUSALS: Final = frozenset({400, 413, 415})
 _UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _INTERNAL: Final = re.compile(
     r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w://"
@@ -97,6 +98,16 @@ def read_answer(
     Returns:
         The answer, or the error to raise when the call is not repeated.
     """
+    result = _read(call, url, status, headers, content)
+    if isinstance(result, ReflexioError) and call.kind == "delete":
+        # A proxy can answer for a server that goes on, whatever the status: only reading again tells.
+        result.effect = "unknown"
+    return result
+
+
+def _read(
+    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes
+) -> Answer | ReflexioError:
     correlation_id = _correlation_id(headers)
     data = _json_object(content)
     if 200 <= status < 300:
@@ -149,7 +160,9 @@ def _refusal(
         known = isinstance(reason, str) and _REASON.fullmatch(reason)
         detail = f"{status}, {reason}" if known else f"{status}"
         return ServerFault(detail, status=status, correlation_id=correlation_id)
-    return Refused(f"{status}", status=status, correlation_id=correlation_id)
+    # No answer of this API: whoever gave it may not know what became of the call.
+    effect: Effect = "none" if status in _KNOWN_REFUSALS else "unknown"
+    return Refused(f"{status}", status=status, correlation_id=correlation_id, effect=effect)
 
 
 def _failed_operation(

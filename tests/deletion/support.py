@@ -36,6 +36,8 @@ class Known(NamedTuple):
     interactions: tuple[int, ...] = ()
     status: str | None = None
     content: str = "what was learned"
+    quote: str = ""
+    trigger: str = ""
 
 
 @dataclass
@@ -115,6 +117,8 @@ def _row(known: Known) -> dict[str, Any]:
     return {
         "user_id": known.user,
         "content": known.content,
+        "source_span": known.quote,
+        "trigger": known.trigger,
         "source_interaction_ids": list(known.interactions),
         "status": known.status,
     }

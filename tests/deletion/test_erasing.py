@@ -259,7 +259,8 @@ async def test_what_others_delete_meanwhile_is_erased_from_the_copies_all_the_sa
         await caller.call("restore_requests", copy_id=copy_id, request_ids=["r1"])
         world.backend.before[BY_IDS] = [first]
         facts = await caller.call("delete_request", request_id="r1", erase=True)
-    assert facts["outcomes"] == {"not_found": ["r1"]}
+    assert facts["outcomes"] == {"deleted": ["r1"]}
+    assert facts["deleted_by_others"] == 1
     assert facts["copies_changed"] == 1
     left = "".join(path.read_text(encoding="utf-8") for path in copies(world))
     assert "words to erase" not in left

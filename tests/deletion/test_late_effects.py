@@ -105,17 +105,6 @@ async def test_a_deletion_that_may_still_take_effect_is_said_to(world: World, er
     assert "Call the same deletion again to finish" not in text_of(result)
 
 
-async def test_a_refused_deletion_keeps_no_copy_and_no_room(world: World, era: str) -> None:
-    await world.put("r1")
-    world.backend.failing[BY_IDS] = (0, 422)
-    async with world.connect(era, **ON, DELETE_CAP="1") as caller:
-        facts = await caller.call("delete_request", request_id="r1")
-        assert "may_still_go" not in facts
-        assert not copies(world)
-        world.backend.failing.clear()
-        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
-
-
 def short_lists(world: World, missing: set[str]) -> None:
     """Lists leave some requests out; a look-up by id finds them."""
 

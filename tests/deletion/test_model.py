@@ -173,17 +173,12 @@ class Deletions(RuleBasedStateMachine):
         outcomes = {name: set(ids) for name, ids in facts["outcomes"].items()}
         assert facts["counts"] == {name: len(ids) for name, ids in outcomes.items()}
         assert sum(facts["counts"].values()) == len(chosen | missing)
-        # The copy is read just before the act, and what it finds gone is not ours.
         assert set.union(*outcomes.values()) == chosen | missing
         assert not outcomes.keys() & {"still_present", "not_allowed", "unknown"}
         mine = outcomes.get("deleted", set())
         assert outcomes.get("not_found", set()) == (chosen | missing) - mine
-        # Others' deletions are named one by one where the whole batch was theirs, else counted.
-        if lost == chosen:
-            assert not mine
-        else:
-            assert mine == chosen
-            assert facts.get("deleted_by_others", 0) == len(lost)
+        assert mine == chosen
+        assert facts.get("deleted_by_others", 0) == len(lost)
         for one in mine:
             self.stored.pop(one, None)
         if copy_id := facts.get("copy_id"):

@@ -1,6 +1,7 @@
 """delete_learnings: exactly what was chosen goes, the requests stay, and what can come back is said."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -179,3 +180,61 @@ async def test_the_plan_shows_what_would_go_unless_it_is_hidden(world: World) ->
     async with world.connect(CONFIRM="preview", MASK="1") as caller:
         result = await caller.result("delete_learnings", user_id="ada")
     assert "Lisbon" not in text_of(result) + str(result.structured_content)
+
+
+@pytest.mark.parametrize("kind", ["profile", "user_playbook"])
+@pytest.mark.parametrize("field", ["content", "quote", "trigger"])
+@pytest.mark.parametrize(
+    "tool", ["by id", "by user", "by words", "of a request", "with its request", "with its session"]
+)
+async def test_another_text_under_the_same_id_is_not_deleted_on_the_old_code(
+    world: World, kind: str, field: str, tool: str
+) -> None:
+    await world.put("r1")
+    await world.learn("one" if kind == "profile" else 1, "r1", content="Drinks tea")
+    one = f"{kind}:{'one' if kind == 'profile' else 1}"
+    name, wanted = {
+        "by id": ("delete_learnings", {"user_id": "ada", "learning_ids": [one]}),
+        "by user": ("delete_learnings", {"user_id": "ada"}),
+        "by words": ("delete_learnings", {"user_id": "ada", "contains": "tea"}),
+        "of a request": ("delete_learnings", {"request_id": "r1"}),
+        "with its request": ("delete_request", {"request_id": "r1", "include_learnings": True}),
+        "with its session": ("delete_session", {"session_id": "s", "include_learnings": True}),
+    }[tool]
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.call(name, **wanted)
+        edited(world, {field: "Never drinks tea again"})
+        answered = await caller.call(name, **wanted, confirm=plan["confirm"])
+    if kind == "profile" and field == "trigger":
+        return  # a profile has none
+    assert answered["status"] == "changed"
+    assert world.backend.profiles or world.backend.playbooks
+    assert await world.ids() == {"r1"}
+
+
+def edited(world: World, change: dict[str, str]) -> None:
+    learned: dict[Any, Known]
+    for learned in (world.backend.profiles, world.backend.playbooks):
+        for one, known in learned.items():
+            learned[one] = known._replace(**change)
+
+
+@pytest.mark.parametrize("selection", [{"learning_ids": ["profile:tea"]}, {"contains": "tea"}, {}])
+async def test_a_text_that_is_edited_while_the_deletion_waits_is_left_alone(
+    world: World, selection: dict[str, Any]
+) -> None:
+    await world.put("r1")
+    await world.learn("tea", "r1", content="Drinks tea")
+
+    async def edit() -> None:
+        edited(world, {"content": "Never drinks tea again"})
+
+    world.backend.before["/api/learning_status"] = [edit]
+    async with world.connect(CONFIRM="off", DELETE_CAP="1") as caller:
+        facts = await caller.call("delete_learnings", user_id="ada", **selection)
+        assert facts["status"] == "incomplete"
+        assert facts["counts"] == {"changed": 1}
+        assert facts["changed_ids"] == ["profile:tea"]
+        assert "1 learning has another text than the plan showed and was left alone." in facts["survives"]
+        assert world.backend.profiles["tea"].content == "Never drinks tea again"
+        assert (await caller.call("delete_learnings", user_id="ada"))["deleted"] == 1

@@ -362,7 +362,8 @@ async def test_no_delete_takes_a_failure_for_success(fault: Fault, caplog: pytes
         for delete in deletes:
             with pytest.raises(fault.kind) as caught:
                 await delete
-            assert caught.value.effect == fault.effect
+            # What answered may be a proxy, and the server behind it may have deleted.
+            assert caught.value.effect == "unknown"
             assert_safe(caught.value, caplog)
 
 

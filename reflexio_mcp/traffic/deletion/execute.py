@@ -50,8 +50,8 @@ class Receipt:
         plan: what was planned.
         outcomes: what became of each id, those not found included.
         failure: what ended it early, if something did; the outcomes are just as exact.
-        by_others: how many of those that are gone had already been deleted by somebody else when this
-            deletion reached them. The service counts them and does not name them.
+        by_others: how many of those that were sent the service did not count: somebody else had deleted them before,
+            or its count is wrong. It does not name them.
         learned_gone: learnings that were deleted.
         learned_left: learnings of the set that are (still) there; `None` when that could not be read.
         still_learning: users for whom something was still being learned when learnings were deleted, each with the
@@ -59,6 +59,7 @@ class Receipt:
         correlation_ids: the service's ids of the calls that deleted.
         copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
         sent: ids in delete calls that took effect, or that may still do so.
+        learned_sent: the same for learnings.
         forgotten: older recovery copies from which the requests were taken out.
         problems: what else went wrong, as sentences.
     """
@@ -72,6 +73,7 @@ class Receipt:
     still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
     correlation_ids: tuple[str, ...] = ()
     sent: frozenset[str] = frozenset()
+    learned_sent: frozenset[str] = frozenset()
     copy_id: str = ""
     kept_until: int = 0
     forgotten: int = 0
@@ -90,14 +92,17 @@ class Receipt:
     @property
     def may_still_go(self) -> int:
         """How many were still there when they were read again, although a delete call may take effect on them."""
-        return sum(self.outcomes.get(one) == "still_present" for one in self.sent)
+        return sum(self.outcomes.get(one) in ("still_present", "not_allowed") for one in self.sent)
 
     @property
     def complete(self) -> bool:
         """Whether everything planned is gone."""
         left = self.count("still_present", "not_allowed", "changed", "unknown")
         learned = self.plan.include_learnings and (
-            self.learned_left is None or self.learned_left.count > 0 or bool(self.still_learning)
+            self.learned_left is None
+            or self.learned_left.count > 0
+            or bool(self.learned_left.changed)
+            or bool(self.still_learning)
         )
         return self.failure is None and left == 0 and not learned
 
@@ -161,6 +166,7 @@ async def execute(
         still_learning=taken.still_learning,
         correlation_ids=tuple(act.correlation_ids),
         sent=frozenset(act.sent),
+        learned_sent=taken.sent,
     )
 
 
@@ -201,6 +207,7 @@ class Execution:
         except ReflexioError as error:
             self.failure = error
             if error.effect == "none":
+                # It never left this process.
                 self.sent.difference_update(ids)
             if error.correlation_id:
                 self.correlation_ids.append(error.correlation_id)
@@ -210,14 +217,8 @@ class Execution:
     def _note(self, reply: DeleteReply, ids: list[str]) -> None:
         if reply.correlation_id:
             self.correlation_ids.append(reply.correlation_id)
-        if reply.deleted_count is None:
-            return
-        count = min(max(reply.deleted_count, 0), len(ids))
-        if count == 0:
-            # Every one of them was gone before, so none of them is ours.
-            self._gone_before.update(ids)
-        else:
-            self.by_others += len(ids) - count
+        if reply.deleted_count is not None and 0 <= reply.deleted_count <= len(ids):
+            self.by_others += len(ids) - reply.deleted_count
 
     async def outcomes(self, ids: list[str], progress: Progress | None) -> dict[str, Outcome]:
         """What became of each planned id, in the plan's order, those not found last."""

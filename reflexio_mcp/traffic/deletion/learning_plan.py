@@ -1,6 +1,5 @@
 """What a deletion of learnings alone would take. It goes the same way as one of requests: consent, act and receipt."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -46,10 +45,7 @@ class LearningPlan(Plan):
 
     @cached_property
     def marks(self) -> dict[str, str]:
-        return {
-            one.learning_id: hashlib.sha256(one.content.encode("utf-8", "surrogatepass")).hexdigest()
-            for one in self.chosen.learnings
-        }
+        return {one.learning_id: one.digest for one in self.chosen.learnings}
 
     def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
         nobody = Sources(frozenset(), frozenset())

@@ -195,10 +195,10 @@ class Plan:
         return ",".join(name for name, given in chosen if given)
 
     def bound(self, flags: str) -> str:
-        """What a code is bound to besides the requests: the options, and the learnings where they go too."""
+        """What a code is bound to besides the requests: the options, and what was learned where that goes too."""
         if "learnings" not in flags or self.learned is None:
             return flags
-        names = "\0".join(sorted(self.learned.fed))
+        names = "\0".join(sorted(f"{one.learning_id}\0{one.digest}" for one in self.learned.learnings))
         return f"{flags} {hashlib.sha256(names.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
     @property

@@ -133,9 +133,7 @@ async def carry_out(
         gone = receipt.sent.union(receipt.ids("deleted"), receipt.ids("unknown"))
         deleted = len(gone) + receipt.count("erased_from_copies")
         if plan.noun == "learning":
-            # A reading can lag behind a deletion: only a refusal shows that the others are still there.
-            refused = receipt.failure is not None and receipt.failure.effect == "none"
-            deleted = receipt.learned_gone.count if refused else number
+            deleted = min(len(receipt.learned_sent), number)
     except BaseException as error:
         if not isinstance(error, ReflexioError | TrafficError):
             # A cancellation, or a fault of this program: how far it came is not known.

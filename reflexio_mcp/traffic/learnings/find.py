@@ -63,12 +63,14 @@ class Learned:
         unlinked: learnings of these users that do not say what they were learned from.
         users_left_out: users whose learnings were not read, because the set touches too many.
         learns: whether this backend learns at all.
+        changed: learnings that an earlier reading found and whose text is another one by now. They are not in `fed`.
     """
 
     fed: Mapping[str, FedLearning]
     unlinked: int = 0
     users_left_out: int = 0
     learns: bool = True
+    changed: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -144,7 +146,8 @@ async def find_learned(
 
     Args:
         sources_by_user: the requests of each user.
-        before: what an earlier reading found, by `learning_id`. It stays found for as long as it is stored.
+        before: what an earlier reading found, by `learning_id`. It stays found for as long as it is stored with the
+            same text, or says that it was learned from these requests.
         most_users: read this many users at the most, those with the most requests first.
 
     Raises:
@@ -156,22 +159,26 @@ async def find_learned(
     chosen = users if most_users is None else users[:most_users]
     fed: dict[str, FedLearning] = {}
     unlinked = 0
+    changed: set[str] = set()
 
     async def read(user_id: str) -> None:
         nonlocal unlinked
         sources = sources_by_user[user_id]
         for one in await learnings_of_user(scope, user_id):
-            if found := (before or {}).get(one.learning_id):
+            found = (before or {}).get(one.learning_id)
+            if found and found.learning.digest == one.digest:
                 fed[one.learning_id] = replace(found, learning=one)
             elif how := sources.fed(one):
                 others = one.interaction_ids - sources.interaction_ids
                 alone = how == "recorded" and not others
                 fed[one.learning_id] = FedLearning(one, how, others, others_known=alone)
+            elif found:
+                changed.add(one.learning_id)
             elif not one.interaction_ids:
                 unlinked += 1
 
     await for_each_user(chosen, read)
-    return Learned(fed, unlinked, len(users) - len(chosen))
+    return Learned(fed, unlinked, len(users) - len(chosen), changed=frozenset(changed))
 
 
 async def for_each_user(users: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:

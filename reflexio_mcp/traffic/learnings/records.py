@@ -1,10 +1,12 @@
 """A learning as it is stored, whichever of the two kinds it is."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
+from reflexio_mcp.traffic.content import add_texts
 
 __all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of_playbook", "learning_of_profile"]
 
@@ -47,6 +49,13 @@ class Learning:
     def learning_id(self) -> str:
         """The id that this server gives it, which says its kind too: `profile:…` or `user_playbook:…`."""
         return f"{self.kind}:{self.number}"
+
+    @property
+    def digest(self) -> str:
+        """Tells it apart from what another text makes of it: a learning can be edited under its id."""
+        digest = hashlib.sha256()
+        add_texts(digest, (self.user_id, self.content, self.trigger, self.quote))
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

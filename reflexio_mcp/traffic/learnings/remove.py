@@ -2,14 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
-from reflexio_mcp.traffic.learnings.records import Learning, ids_of
+from reflexio_mcp.traffic.learnings.records import Kind, Learning, ids_of
 from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, wait_until_learned
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
@@ -30,12 +30,14 @@ class TakenBack:
         still_learning: users for whom something was still being learned when the wait was over, each with the
             service's word for it. What comes of it can hold the deleted text again.
         failure: what ended it early.
+        sent: ids in delete calls that took effect, or that may still do so.
     """
 
     gone: Learned = NOTHING
     left: Learned | None = NOTHING
     still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
     failure: ReflexioError | None = None
+    sent: frozenset[str] = frozenset()
 
 
 async def take_back(
@@ -59,6 +61,7 @@ async def take_back(
     until = anyio.current_time() + seconds
     busy: Mapping[str, str] = {}
     seen, left, failure = NOTHING, None, None
+    sent: set[str] = set()
     try:
         for _ in range(ROUNDS):
             rest = max(0.0, until - anyio.current_time())
@@ -68,7 +71,7 @@ async def take_back(
                 left = found
                 break
             seen = seen.joined(found)
-            await delete_learnings(scope, found.learnings)
+            await delete_learnings(scope, found.learnings, sent)
             if busy:
                 break
     except ReflexioError as error:
@@ -77,20 +80,31 @@ async def take_back(
         try:
             left = await look()
         except ReflexioError as error:
-            return TakenBack(NOTHING, None, busy, failure or error)
-    return TakenBack(seen.without(left), left, busy, failure)
+            return TakenBack(NOTHING, None, busy, failure or error, frozenset(sent))
+    return TakenBack(seen.without(left), left, busy, failure, frozenset(sent))
 
 
-async def delete_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:
+async def delete_learnings(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
     """Delete learnings by id. The API does not confine this to a user: the caller has checked whose they are.
+
+    Args:
+        sent: takes the ids of those in calls that took effect, or that may still do so.
 
     Raises:
         ReflexioError: as the client raises it.
     """
-    calls: tuple[tuple[Callable[[list[str]], Any], list[str]], ...] = (
-        (scope.client.delete_profiles, ids_of(learnings, "profile")),
-        (scope.client.delete_user_playbooks, ids_of(learnings, "user_playbook")),
+    calls: tuple[tuple[Kind, Callable[[list[str]], Awaitable[object]]], ...] = (
+        ("profile", scope.client.delete_profiles),
+        ("user_playbook", scope.client.delete_user_playbooks),
     )
-    for delete, ids in calls:
+    for kind, delete in calls:
+        ids = ids_of(learnings, kind)
         for start in range(0, len(ids), MAX_DELETE_IDS):
-            await delete(ids[start : start + MAX_DELETE_IDS])
+            batch = ids[start : start + MAX_DELETE_IDS]
+            try:
+                await delete(batch)
+            except ReflexioError as error:
+                if error.effect != "none":
+                    sent.update(f"{kind}:{one}" for one in batch)
+                raise
+            sent.update(f"{kind}:{one}" for one in batch)
