@@ -9,7 +9,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    import httpx
+    from reflexio_mcp.store.app import EmbeddedStore
 
 __all__ = ["default_store", "local_key", "open_client", "recovery_folder", "state_file"]
 
@@ -74,17 +74,9 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
         key = settings.api_key if api_key is None else api_key
         return ReflexioClient(settings.base_url, api_key=key or None, timeout=settings.timeout)
 
-    def transport() -> "httpx.AsyncBaseTransport":
-        import httpx
-
+    def store() -> "EmbeddedStore":
         from reflexio_mcp.store.app import create_app
 
-        store = create_app(settings.store or str(default_store()))
+        return create_app(settings.store or str(default_store()))
 
-        class EmbeddedTransport(httpx.ASGITransport):
-            async def aclose(self) -> None:
-                await store.aclose()
-
-        return EmbeddedTransport(app=store)
-
-    return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=transport)
+    return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)

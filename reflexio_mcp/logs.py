@@ -7,10 +7,11 @@ correlation ids. Of a library's record only its place stays, since its text may 
 import json
 import logging
 import os
-import queue
 import threading
 import time
 import traceback
+from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 __all__ = [
@@ -28,6 +29,10 @@ EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 
 MOST_LINES: Final = 1000
 """Lines that wait for whoever reads stderr; what comes after them is counted and lost."""
+
+LINES_AT_ONCE: Final = 64
+GATHER_SECONDS: Final = 0.02
+"""How long a line may wait for others that are written with it."""
 
 FLUSH_SECONDS: Final = 1.0
 """How long the end of the process waits for the last lines to be read."""
@@ -92,8 +97,10 @@ class StderrHandler(logging.Handler):
     def __init__(self, descriptor: int = 2) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._waiting: queue.Queue[str] = queue.Queue(MOST_LINES)
-        self._lost = 0
+        self._waiting: deque[str] = deque()
+        self._any = threading.Event()
+        self._hurried = threading.Event()
+        self._taken = self._done = self._lost = 0
         # A daemon: the process ends although it is writing.
         threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
 
@@ -102,38 +109,44 @@ class StderrHandler(logging.Handler):
             line = self.format(record)
         except Exception:  # noqa: BLE001 - as logging's own handlers: a bad record must not fail who logs
             return
-        try:
-            self._waiting.put_nowait(line)
-        except queue.Full:
+        if len(self._waiting) >= MOST_LINES:
             self._lost += 1
+            return
+        self._taken += 1
+        self._waiting.append(line)
+        if not self._any.is_set():
+            self._any.set()
 
     def flush(self) -> None:
         """Wait for the lines to be written, `FLUSH_SECONDS` at most."""
-        until = time.monotonic() + FLUSH_SECONDS
-        with self._waiting.all_tasks_done:
-            while self._waiting.unfinished_tasks and (left := until - time.monotonic()) > 0:
-                self._waiting.all_tasks_done.wait(left)
+        last, until = self._taken, time.monotonic() + FLUSH_SECONDS
+        self._hurried.set()
+        while self._done < last and time.monotonic() < until:
+            time.sleep(0.001)
+        self._hurried.clear()
 
     def _write_all(self) -> None:
         while True:
-            line = self._waiting.get()
-            try:
-                self._write(line)
-                if self._lost and self._waiting.empty():
-                    self.acquire()  # `emit` counts under it, and never holds it for long
-                    lost, self._lost = self._lost, 0
-                    self.release()
-                    self._write(f"{lost:,} lines were lost: nobody read stderr.")
-            except OSError:  # closed: there is nobody left to tell
-                pass
-            finally:
-                self._waiting.task_done()
+            self._any.wait()
+            # Waking this thread costs a busy server more than the line does, so lines are gathered for a moment.
+            self._hurried.wait(GATHER_SECONDS)
+            self._any.clear()
+            while self._waiting:
+                lines = [self._waiting.popleft() for _ in range(min(LINES_AT_ONCE, len(self._waiting)))]
+                self._write(lines)
+                self._done += len(lines)
+            if self._lost:
+                self.acquire()  # `emit` counts under it, and never holds it for long
+                lost, self._lost = self._lost, 0
+                self.release()
+                self._write([f"{lost:,} lines were lost: nobody read stderr."])
 
-    def _write(self, line: str) -> None:
+    def _write(self, lines: list[str]) -> None:
         # Not through `sys.stderr`: its lock would be held while the pipe is full, and the interpreter needs it to end.
-        left = memoryview((line + "\n").encode("utf-8", "backslashreplace"))
-        while left:
-            left = left[os.write(self._descriptor, left) :]
+        left = memoryview("\n".join([*lines, ""]).encode("utf-8", "backslashreplace"))
+        with suppress(OSError):  # closed: there is nobody left to tell
+            while left:
+                left = left[os.write(self._descriptor, left) :]
 
 
 def flush() -> None:
@@ -163,6 +176,9 @@ class Lines(logging.Formatter):
         return "".join([kind, "\n", *traceback.format_tb(ei[2])]).rstrip() if self._traces else kind
 
 
+_json: Final = json.JSONEncoder(separators=(",", ":"))
+
+
 def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
     """Write one line.
 
@@ -178,4 +194,4 @@ def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
     line = {"time": stamp, "event": kind} | {
         key: value for key, value in facts.items() if value not in ("", None)
     }
-    EVENTS.log(level, "%s", json.dumps(line, separators=(",", ":")))
+    EVENTS.log(level, "%s", _json.encode(line))

@@ -45,7 +45,7 @@ ROOMS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "consent": (TOOLS, {"httpx", *SERVERS}),
     "explorer": (("__init__",), INNER),
     "tools": (("explorer", "consent", *TOOLS), {"httpx", *SERVERS}),
-    "backend": (("private_files", "rest", "settings", "state", "store"), {"mcp", *SERVERS}),
+    "backend": (("private_files", "rest", "settings", "state", "store"), INNER),
     "server": (("logs", "private_files", "backend", "tools", "explorer", "consent", *TOOLS), {"httpx", "uvicorn"}),
     "stdio": (("server", "logs", "settings"), {"httpx", *SERVERS}),
     "http": (("server", "toolkit", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
@@ -116,9 +116,9 @@ def test_no_module_leads_back_to_itself() -> None:
     graphlib.TopologicalSorter(graph).prepare()
 
 
-def test_httpx_is_imported_in_rest_and_where_the_backend_is_chosen_alone() -> None:
-    importers = {room_of(path) for path in FILES if any(n.split(".")[0] == "httpx" for n in imports(path))}
-    assert importers == {"rest", "backend"}
+def test_httpx_is_imported_by_one_module() -> None:
+    importers = {module_of(path) for path in FILES if any(n.split(".")[0] == "httpx" for n in imports(path))}
+    assert importers == {"reflexio_mcp.rest.transport"}
 
 
 @pytest.mark.parametrize(

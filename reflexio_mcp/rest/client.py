@@ -1,4 +1,4 @@
-"""The one client of the API: every call in the contract, typed. How a call is sent stands in `transport`."""
+"""The one client of the API: every call in the contract, typed. `sender` repeats them, `transport` sends them."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -37,7 +37,7 @@ from reflexio_mcp.rest.models import (
 from reflexio_mcp.rest.responses import Answer, Call
 
 if TYPE_CHECKING:
-    from reflexio_mcp.rest.transport import Sender
+    from reflexio_mcp.rest.sender import Sender
 
 __all__ = ["ReflexioClient"]
 
@@ -65,8 +65,8 @@ class ReflexioClient:
         base_url: where the API is, path prefix kept, trailing slash dropped.
         api_key: sent as a bearer token when given.
         timeout: seconds one ordinary call may take, repeats and waits included.
-        transport: an `httpx` transport instead of the network (the embedded store, or a test's faults), or a
-            function that makes one at the first call.
+        transport: instead of the network a store in this process (a `Transport` of `rest.sender`) or an `httpx`
+            transport, or a function that makes one at the first call.
         sleep: waits that many seconds between tries.
         clock: monotonic seconds.
         jitter: a number from 0 to 1 that spreads the waits of several clients.
@@ -339,13 +339,15 @@ class ReflexioClient:
     def _open(self) -> "Sender":
         import anyio
 
-        from reflexio_mcp.rest.transport import Pace, Sender
+        from reflexio_mcp.rest.sender import Pace, Sender
 
-        transport = self._transport() if callable(self._transport) else self._transport
-        return Sender(
-            self._base_url,
-            api_key=self._api_key,
-            user_agent=f"reflexio-mcp/{reflexio_mcp.__version__}",
-            transport=transport,
-            pace=Pace(self._sleep or anyio.sleep, self._clock, self._jitter),
-        )
+        transport: Any = self._transport() if callable(self._transport) else self._transport
+        if not hasattr(transport, "exchange"):
+            from reflexio_mcp.rest.transport import HttpTransport
+
+            agent = f"reflexio-mcp/{reflexio_mcp.__version__}"
+            transport = HttpTransport(
+                self._base_url, api_key=self._api_key, user_agent=agent, inner=transport
+            )
+        pace = Pace(self._sleep or anyio.sleep, self._clock, self._jitter)
+        return Sender(self._base_url, api_key=self._api_key, transport=transport, pace=pace)

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from reflexio_mcp.rest.errors import (
@@ -72,6 +72,19 @@ class Call:
     required: tuple[str, ...] = ()
     by_id: bool = False
     repeat: bool = True
+
+
+class HttpReply(NamedTuple):
+    """A complete reply as it came.
+
+    Args:
+        headers: a mapping of names in any case, or of lower-case ones.
+        content: the decoded body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
-"""The embedded store as an ASGI app: the API's routes over one SQLite file, for the client in this process.
+"""The embedded store: the API's routes over one SQLite file, for the client in this process.
 
-    store = create_app(path)
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=store), base_url="http://store")
-    ...
-    await store.aclose()
+    client = ReflexioClient(url, transport=create_app(path))
 
-The first call that needs the file opens it. No lifespan is run, so whoever makes the app closes it.
+It is an ASGI app too, for tests and tools that speak HTTP to it. The first call that needs the file opens it, and
+whoever makes the store closes it.
 """
 
 import functools
@@ -15,7 +13,7 @@ import secrets
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -26,6 +24,7 @@ import anyio
 import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
+from reflexio_mcp.rest import responses as rest
 from reflexio_mcp.store.database import BUSY_SECONDS, MAX_READERS, Connection, Database
 from reflexio_mcp.store.errors import StoreBusy, StoreFailed, store_error
 from reflexio_mcp.store.routes import (
@@ -87,17 +86,18 @@ class EmbeddedStore:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the store answers HTTP only, not {scope['type']}")
-        status, parts = await self._answer(scope, await _body(receive))
-        headers = [
-            (b"date", _http_date(int(self._clock()))),
-            (b"content-type", b"text/plain; charset=utf-8" if status == 500 else b"application/json"),
-            (b"content-length", str(sum(map(len, parts))).encode()),
-            (b"x-correlation-id", secrets.token_hex(4).encode()),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        query = dict(parse_qsl(scope["query_string"].decode()))
+        status, headers, content = await self._reply(
+            scope["method"], scope["path"], query, await _body(receive)
+        )
+        headers = {**headers, "content-length": str(len(content))}
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": encoded})
+        await send({"type": "http.response.body", "body": content})
+
+    async def exchange(self, call: rest.Call, seconds: float) -> rest.HttpReply:
+        """Answer the client in this process: what the API would, without HTTP in between."""
+        return await self._reply(call.method, call.route, call.params, call.content or b"")
 
     async def aclose(self) -> None:
         """Close the file, in a worker thread. Runs to its end even when the caller is cancelled."""
@@ -108,15 +108,20 @@ class EmbeddedStore:
         """Close the file. No call may be running; later calls fail. Closing twice is fine."""
         self._database.close()
 
-    async def _answer(self, scope: Scope, raw: bytes) -> Reply:
-        query = dict(parse_qsl(scope["query_string"].decode()))
+    async def _reply(self, method: str, path: str, query: Mapping[str, str], raw: bytes) -> rest.HttpReply:
         call = Call(store=self._database, now=int(self._clock()), query=query, raw=raw)
-        place = scope["method"], scope["path"]
-        if read := READING.get(place):
-            return await anyio.to_thread.run_sync(_read, read, call, limiter=self._readers)
-        if write := WRITING.get(place):
-            return await self._write(_Write(write, call, deletes=scope["method"] == "DELETE"))
-        return 404, [compact({"detail": "Not Found"}).encode()]
+        if read := READING.get((method, path)):
+            status, parts = await anyio.to_thread.run_sync(_read, read, call, limiter=self._readers)
+        elif write := WRITING.get((method, path)):
+            status, parts = await self._write(_Write(write, call, deletes=method == "DELETE"))
+        else:
+            status, parts = 404, [compact({"detail": "Not Found"}).encode()]
+        headers = {
+            "date": _http_date(int(self._clock())),
+            "content-type": "text/plain; charset=utf-8" if status == 500 else "application/json",
+            "x-correlation-id": secrets.token_hex(4),
+        }
+        return rest.HttpReply(status, headers, b"".join(parts))
 
     async def _write(self, mine: _Write) -> Reply:
         self._waiting.append(mine)
@@ -209,8 +214,8 @@ def _failure(route: ReadRoute | WriteRoute, error: Exception) -> Reply:
 
 
 @functools.lru_cache(maxsize=1)
-def _http_date(epoch: int) -> bytes:
-    return formatdate(epoch, usegmt=True).encode()
+def _http_date(epoch: int) -> str:
+    return formatdate(epoch, usegmt=True)
 
 
 async def _body(receive: Receive) -> bytes:

@@ -8,7 +8,7 @@ can simply be repeated.
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -39,7 +39,7 @@ class Call:
 
     store: Database
     now: int
-    query: dict[str, str]
+    query: Mapping[str, str]
     raw: bytes
 
 

@@ -48,7 +48,12 @@ def finish(process: subprocess.Popen[str]) -> list[str]:
 def kill(process: subprocess.Popen[str]) -> list[str]:
     """End the process as `kill -9` does, and return the whole lines it still printed."""
     process.kill()
-    rest, _ = process.communicate(timeout=60)
+    # Not `communicate`: it would miss what `line` has read ahead.
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        rest = process.stdout.read()
+    process.wait(timeout=60)
     return rest.splitlines(keepends=True)
 
 
