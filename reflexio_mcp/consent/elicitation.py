@@ -46,11 +46,17 @@ class NumberOfLearnings(Number):
     requests: int = Field(title="Number of learnings", description="Type how many learnings to delete.")
 
 
+class NumberOfInteractions(Number):
+    """The number of interactions, typed."""
+
+    requests: int = Field(title="Number of interactions", description="Type how many interactions to delete.")
+
+
 def form_of(question: Question) -> type[Reply]:
     """Return the form that asks a question."""
     if question.number is None:
         return Yes
-    return NumberOfLearnings if question.noun == "learning" else Number
+    return {"learning": NumberOfLearnings, "interaction": NumberOfInteractions}.get(question.noun, Number)
 
 
 def can_ask(call: Context[Any, Any]) -> bool:

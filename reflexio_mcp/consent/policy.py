@@ -194,7 +194,7 @@ def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None)
 
 
 def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdict:
-    following = f"Find ids with list_{plan.noun}s."
+    following = f"Find ids with {plan.found_with}."
     if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
         following = (
             f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "

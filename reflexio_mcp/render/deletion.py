@@ -33,11 +33,18 @@ from reflexio_mcp.render.text import (
     shown_id,
     visible,
 )
+from reflexio_mcp.render.turn_deletion import (
+    turn_plan_facts,
+    turn_plan_lines,
+    what_is_left,
+    what_the_request_keeps,
+)
 from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -114,6 +121,8 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     """What a plan would take, as facts."""
     if isinstance(plan, LearningPlan):
         return learning_plan_facts(plan, masked=masked)
+    if isinstance(plan, TurnPlan) and plan.turns:
+        return turn_plan_facts(plan, masked=masked) | dense(_missing(plan))
     if not plan.goes:
         what = clip(" ".join(plan.what.split()), NAME_CHARS)
         return {"requests": 0, "what": what, **dense(_missing(plan)), **gap_facts(plan.gaps)}
@@ -142,8 +151,10 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
 
 def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines; those with stored words belong inside a fence."""
-    if "requests" not in facts:
+    if "learnings" in facts:
         return learning_plan_lines(facts)
+    if "requests" not in facts:
+        return turn_plan_lines(facts)
     first, last = facts.get("first", "at a time that is not known"), facts.get("last")
     span = first if last in {None, first} else f"{first} to {last}"
     lines = [
@@ -198,6 +209,8 @@ def survivors(plan: Plan) -> str:
     """What would be left of the set, and what is not known of it."""
     if isinstance(plan, LearningPlan):
         return what_lives(plan)
+    if isinstance(plan, TurnPlan):
+        return f"{what_the_request_keeps(plan)} {_known_survivors(plan)}"
     unshown = len(plan.unreadable)
     if not unshown:
         return _known_survivors(plan)
@@ -266,11 +279,7 @@ def _change_facts(changes: Changes, plan: Plan) -> Facts:
             "removed": named_ids(changes.removed),
         }
     # The earlier set is not known here: count what can have come since.
-    if isinstance(plan, LearningPlan):
-        arrived = (one.changed_at for one in plan.chosen.learnings)
-    else:
-        arrived = (item.created_at for item in plan.goes)
-    since = sum(at > changes.code.made_at for at in arrived)
+    since = sum(at > changes.code.made_at for at in plan.arrivals)
     return facts | {f"now_{plan.noun}s": plan.size, "arrived_since": since}
 
 
@@ -306,6 +315,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "checked": CHECKED if done.plan.requests and not done.count("unknown") else "",
             "deleted_by_others": done.by_others or None,
             "may_still_go": done.may_still_go or None,
+            "interactions_left": done.interactions_left if isinstance(done.plan, TurnPlan) else None,
             "learned_deleted": learned_facts(done.learned_gone, shown=0) if done.learned_gone.count else None,
             "learned_left": learned_facts(done.learned_left, shown=0),
             "learnings_still_there": _still_there(done, room),
@@ -353,8 +363,10 @@ def receipt(done: Receipt) -> Rendered:
     structured: DeletionFacts = {"notice": NOTICE, **facts, "survives": survives}
     text.append(survives)
     if done.copy_id:
+        # The service adds nothing to a stored request.
+        as_what = " as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else ""
         text.append(
-            f"Until {iso(done.kept_until)} it can be put back: restore_requests with copy_id={done.copy_id}"
+            f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
         )
     elif done.count("deleted", "erased_from_copies"):
         structured["undo"] = FINAL
@@ -378,9 +390,10 @@ def _head(done: Receipt) -> str:
         return (
             f"Erased {counted(erased, 'request')} of {len(done.plan.kept):,} that only recovery copies held."
         )
-    head = f"Deleted {number:,} of {counted(len(done.plan.requests), 'request')}"
+    noun = done.plan.noun
+    head = f"Deleted {number:,} of {counted(done.plan.stored, noun)}"
     if unknown and not number:
-        head = f"Whether any of {counted(unknown, 'request')} was deleted is not known: reading again failed."
+        head = f"Whether any of {counted(unknown, noun)} was deleted is not known: reading again failed."
     elif unknown:
         head += f"; of {unknown:,} it is not known, because reading again failed."
     else:
@@ -400,8 +413,8 @@ def _next(done: Receipt) -> str:
         )
     if done.may_still_go:
         steps.append(
-            f"{counted(done.may_still_go, 'request')} could still be read, but the deletion may still take effect: "
-            "look at what is stored first."
+            f"{counted(done.may_still_go, done.plan.noun)} could still be read, but the deletion may still take "
+            "effect: look at what is stored first."
         )
     if isinstance(done.failure, NotAuthorized):
         steps.append("A repeat changes nothing until the operator sets a key that may delete them.")
@@ -412,10 +425,10 @@ def _next(done: Receipt) -> str:
         steps.append("Call the same deletion again if they are still there.")
     elif done.count("unknown"):
         steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
-    elif done.plan.include_learnings and done.count("deleted") == len(done.plan.requests):
+    elif done.plan.include_learnings and done.count("deleted") == done.plan.stored:
         steps.append(
-            "The requests are gone; what was learned from them is taken back with delete_learnings, by user_id and the "
-            "learning_ids that list_learnings shows."
+            f"The {done.plan.noun}s are gone; what was learned from them is taken back with delete_learnings, by "
+            "user_id and the learning_ids that list_learnings shows."
         )
     elif done.failure is not None or done.count("still_present") or not steps:
         steps.append("Call the same deletion again to finish; what is gone stays gone.")
@@ -424,6 +437,8 @@ def _next(done: Receipt) -> str:
 
 def _survives(done: Receipt) -> str:
     known = _known_survival(done)
+    if isinstance(done.plan, TurnPlan):
+        return f"{what_is_left(done)} {known}" if what_is_left(done) else known
     unshown = len(done.plan.unreadable)
     if not unshown:
         return known

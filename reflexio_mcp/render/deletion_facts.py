@@ -29,6 +29,7 @@ class _Done(GapFacts, total=False):
     checked: Unlisted[str]
     deleted_by_others: Unlisted[int | None]
     may_still_go: Unlisted[int | None]
+    interactions_left: Unlisted[int | None]
     learned_deleted: Facts | None
     learned_left: Facts | None
     learnings_still_there: Unlisted[list[str]]

@@ -42,7 +42,11 @@ def masked_request(item: RequestWithInteractions, fingerprints: Fingerprints) ->
 
 def masked_turn(turn: StoredInteraction) -> Facts:
     """One interaction: who spoke and how much."""
-    facts: Facts = {"role": as_name(turn.role), "chars": sum(map(len, texts_of(turn)))}
+    facts: Facts = {
+        "interaction_id": turn.interaction_id,
+        "role": as_name(turn.role),
+        "chars": sum(map(len, texts_of(turn))),
+    }
     if turn.user_action != "none":
         facts["user_action"] = as_name(turn.user_action)
     if turn.tools_used:
@@ -53,7 +57,7 @@ def masked_turn(turn: StoredInteraction) -> Facts:
 def masked_turn_text(facts: Facts) -> str:
     """The facts of `masked_turn` in words."""
     extra = "".join(f", {key} {facts[key]}" for key in ("user_action", "tools_used") if key in facts)
-    return f"{facts['role']}: {counted(facts['chars'], 'character')}{extra}"
+    return f"{facts['interaction_id']} · {facts['role']}: {counted(facts['chars'], 'character')}{extra}"
 
 
 def masked_words(facts: Facts) -> str:

@@ -5,8 +5,10 @@ from typing import Final
 from reflexio_mcp.render.deletion import finality
 from reflexio_mcp.render.learnings import what_goes, what_stays
 from reflexio_mcp.render.text import counted, visible
+from reflexio_mcp.render.turn_deletion import what_the_request_keeps
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["question_text"]
@@ -48,6 +50,8 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
     """
     if isinstance(plan, LearningPlan):
         return _learnings_question(plan, number)
+    if isinstance(plan, TurnPlan):
+        return _turns_question(plan, number, masked)
     users = plan.count_by("user_id")
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
@@ -70,9 +74,32 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         shown = words[:WORDS_SHOWN]
         of_them = f", {len(shown)} of {len(plan.goes):,}" if len(shown) < len(plan.goes) else ""
         lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
-    told = what_goes if plan.include_learnings else what_stays
-    lines.append(told(plan.learned, short=True))
+    lines.append(_learned(plan))
     lines.append(f"Set {plan.fingerprint}")
+    return "\n".join(line for line in lines if line)
+
+
+def _learned(plan: Plan) -> str:
+    told = what_goes if plan.include_learnings else what_stays
+    return told(plan.learned, short=True)
+
+
+def _turns_question(plan: TurnPlan, number: int | None, masked: bool) -> str:
+    request = plan.requests[0]
+    whose = f"of a request of user “{_short(request.user_id, NAME_CHARS)}”"
+    lines = [f"Delete {counted(plan.size, 'interaction')} {whose}? {finality(plan)}"]
+    if number is not None:
+        lines.append(f"To delete, type the number of interactions: {number}")
+    lines.append(
+        f"Request “{_short(request.request_id, NAME_CHARS)}” of {iso(request.created_at)}, session "
+        f"“{_short(request.session_id, NAME_CHARS)}”. {what_the_request_keeps(plan)}"
+    )
+    words = [f"“{_short(turn.first_words, WORDS_CHARS)}”" for turn in plan.turns if turn.first_words]
+    if words and not masked:
+        shown = words[:WORDS_SHOWN]
+        of_them = f", {len(shown)} of {plan.size:,}" if len(shown) < plan.size else ""
+        lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
+    lines += [_learned(plan), f"Set {plan.fingerprint}"]
     return "\n".join(line for line in lines if line)
 
 

@@ -41,6 +41,7 @@ def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
     shown, used = beginning(turn.content, chars, offset)
     return dense(
         {
+            "interaction_id": turn.interaction_id,
             "role": clip(turn.role, NAME_CHARS),
             "content": shown,
             "content_chars": len(turn.content) if used < len(turn.content) else None,
@@ -65,9 +66,9 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     if "content_chars" in facts:
         content += f"… [{facts['content_chars']:,} characters"
         content += f", from {facts['content_from']:,}]" if "content_from" in facts else "]"
-    lines = [f"{facts.get('role', 'User')}: {content}".rstrip()]
+    lines = [f"{facts['interaction_id']} · {facts.get('role', 'User')}: {content}".rstrip()]
     for key, value in facts.items():
-        if key not in ("role", "content", "content_chars", "content_from"):
+        if key not in ("interaction_id", "role", "content", "content_chars", "content_from"):
             many = cast("list[object]", value) if isinstance(value, list) else [cast("object", value)]
             lines += [f"  {key}: {one}" for one in many]
     return "\n".join(lines)

@@ -226,6 +226,12 @@ class ReflexioClient:
         """Delete up to 10,000 requests. Unknown ids are skipped."""
         return await self._delete_ids("/api/delete_requests_by_ids", "request_ids", request_ids)
 
+    async def delete_interaction(self, user_id: str, interaction_id: int) -> DeleteReply:
+        """Delete one interaction of a user. Its request stays, even empty; success also for an unknown id."""
+        return await self._delete(
+            "/api/delete_interaction", {"user_id": user_id, "interaction_id": interaction_id}
+        )
+
     async def learning_status(self, request_id: str) -> LearningStatus:
         """Ask whether learning has covered a request.
 

@@ -24,9 +24,18 @@ import anyio
 import anyio.to_thread
 
 from reflexio_mcp import private_files
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 
-__all__ = ["CopyWriter", "Found", "RecoveryCopies", "RecoveryCopy", "contents", "read_at"]
+__all__ = [
+    "CopyWriter",
+    "Found",
+    "RecoveryCopies",
+    "RecoveryCopy",
+    "contents",
+    "copy_of_turns",
+    "is_of",
+    "read_at",
+]
 
 T = TypeVar("T")
 
@@ -212,8 +221,7 @@ class RecoveryCopies:
         wanted = set(request_ids)
 
         def pick(item: RequestWithInteractions) -> str | None:
-            one = item.request.request_id
-            return one if one in wanted else None
+            return item.request.request_id if is_of(item, wanted) else None
 
         return self.search(owner, pick)
 
@@ -224,27 +232,65 @@ class RecoveryCopies:
             How many copies were changed, and the copies that could not be read or rewritten; those are unchanged.
         """
         gone = set(request_ids)
+        return self._change(owner, lambda item: None if is_of(item, gone) else item)
+
+    def forget_turns(
+        self, owner: str, request_id: str, is_gone: Callable[[StoredInteraction], bool]
+    ) -> tuple[int, list[RecoveryCopy]]:
+        """Remove interactions of a request from every copy of a scope; returns what `forget` does."""
+
+        def without(item: RequestWithInteractions) -> RequestWithInteractions | None:
+            if not is_of(item, (request_id,)):
+                return item
+            kept = [turn for turn in item.interactions if not is_gone(turn)]
+            if len(kept) == len(item.interactions):
+                return item
+            return item.model_copy(update={"interactions": kept}) if kept else None
+
+        return self._change(owner, without)
+
+    def _change(
+        self, owner: str, edit: Callable[[RequestWithInteractions], RequestWithInteractions | None]
+    ) -> tuple[int, list[RecoveryCopy]]:
         changed, failed = 0, list[RecoveryCopy]()
         for copy in self.of(owner):
             try:
-                if any(item.request.request_id in gone for item in _items(copy.path)):
-                    self._rewrite(copy, gone)
+                if any(edit(item) is not item for item in _items(copy.path)):
+                    self._rewrite(copy, edit)
                     changed += 1
             except (OSError, ValueError):
                 failed.append(copy)
         return changed, failed
 
-    def _rewrite(self, copy: RecoveryCopy, gone: Collection[str]) -> None:
+    def _rewrite(
+        self, copy: RecoveryCopy, edit: Callable[[RequestWithInteractions], RequestWithInteractions | None]
+    ) -> None:
         name = copy.path.name.removesuffix(".jsonl").rpartition("-")[0]
         writer = CopyWriter(self._folder, name, copy.copy_id)
         try:
             for item in _items(copy.path):
-                if item.request.request_id not in gone:
-                    writer.add([item])
+                if kept := edit(item):
+                    writer.add([kept])
             if not writer.ids or writer.finish() != copy.path:
                 copy.path.unlink(missing_ok=True)
         finally:
             writer.discard()
+
+
+def copy_of_turns(item: RequestWithInteractions, copy_id: str) -> RequestWithInteractions:
+    """Give deleted interactions the id of a request of their own, under which they can be stored again.
+
+    The service adds nothing to a stored request. The interactions still name the request that they were in.
+    """
+    name = f"{item.request.request_id}-turns-{copy_id}"
+    return item.model_copy(update={"request": item.request.model_copy(update={"request_id": name})})
+
+
+def is_of(item: RequestWithInteractions, request_ids: Collection[str]) -> bool:
+    """Whether a copied request is one of these, or holds interactions of one of them."""
+    return item.request.request_id in request_ids or any(
+        turn.request_id in request_ids for turn in item.interactions
+    )
 
 
 def contents(copy: RecoveryCopy) -> dict[str, int]:

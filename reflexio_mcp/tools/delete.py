@@ -39,6 +39,7 @@ from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
@@ -49,6 +50,9 @@ RequestIds = Annotated[
     list[str] | SkipJsonSchema[None],
     Field(description="up to 10,000 (with user_id: only that user's); or use the filter"),
 ]
+InteractionIds = Annotated[
+    list[int] | SkipJsonSchema[None], Field(description="only these turns, as get_request shows them")
+]
 Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
 
 NAMES_NOTHING = (
@@ -58,11 +62,18 @@ NAMES_NOTHING = (
 
 
 async def prepare_request(
-    call: Call, request_id: str, confirm: str, include_learnings: bool, erase: bool
+    call: Call,
+    request_id: str,
+    interaction_ids: list[int] | None,
+    confirm: str,
+    include_learnings: bool,
+    erase: bool,
 ) -> Prepared:
     wanted = require_id("request_id", request_id)
 
     async def look_up(scope: Scope, progress: Progress) -> Plan:
+        if interaction_ids is not None:
+            return await plan_turns(scope, wanted, interaction_ids)
         return await plan_ids(scope, [wanted], what=f"request {wanted}", progress=progress)
 
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
@@ -79,6 +90,7 @@ async def delete_request(
     prepared: Annotated[Prepared, Resolve(prepare_request)],
     consent: Annotated[ElicitationResult[Reply], Resolve(ask_request)],
     request_id: str,
+    interaction_ids: InteractionIds = None,
     confirm: Confirm = "",
     include_learnings: IncludeLearnings = False,
     erase: Erase = False,
@@ -236,6 +248,8 @@ async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
 
 def _gone(done: Receipt) -> list[Changed]:
     deleted = set(done.ids("deleted"))
+    if isinstance(done.plan, TurnPlan):
+        deleted = {item.request_id for item in done.plan.requests if deleted}
     return [
         Changed(item.session_id, item.request_id, item.user_id)
         for item in done.plan.requests

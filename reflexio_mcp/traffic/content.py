@@ -25,6 +25,7 @@ __all__ = [
     "stored_texts",
     "texts_of",
     "texts_within",
+    "turn_digest",
 ]
 
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
@@ -70,6 +71,13 @@ def content_digest(item: RequestWithInteractions) -> bytes:
     for turn in item.interactions:
         add_texts(digest, (turn.role, *texts_of(turn)))
     return digest.digest()
+
+
+def turn_digest(turn: StoredInteraction) -> str:
+    """A digest of one turn's role and content. Like `content_digest`, it is never shown."""
+    digest = hashlib.sha256()
+    add_texts(digest, (turn.role, *stored_texts(turn)))
+    return digest.hexdigest()
 
 
 class _Digest(Protocol):

@@ -165,3 +165,22 @@ async def test_a_merge_under_way_is_waited_for_and_its_profile_goes_too(
     assert done["status"] == "complete"
     assert "still learning" not in done["survives"]
     assert not [one.content for one in await corner.profiles() if "oat" in one.content]
+
+
+async def test_one_turn_goes_with_what_it_fed_and_its_request_stays(corner: Corner) -> None:
+    corner.learn("in metric", playbook="Answer in metric units")
+    corner.learn("Secret Lane", playbook="Write to 12 Secret Lane")
+    await corner.say("a", "Always answer in metric units", "Write to 12 Secret Lane", force_extraction=True)
+    metric, lane = await corner.interactions("a")
+    assert len(await corner.playbooks()) == 2
+    async with corner.connect() as caller:
+        wanted = {"request_id": corner.name("a"), "include_learnings": True}
+        done = await caller.call("delete_request", **wanted, interaction_ids=[lane])
+        assert done["learned_deleted"]["user_playbooks"] == 1
+        assert await corner.interactions("a") == [metric]
+        assert [one.content for one in await corner.playbooks()] == ["Answer in metric units"]
+        done = await caller.call("delete_request", **wanted, interaction_ids=[metric])
+        assert done["survives"].startswith("The request is empty now and stays")
+        shown = await caller.call("get_request", request_id=corner.name("a"))
+    assert shown["interactions"] == []
+    assert not await corner.playbooks()

@@ -7,10 +7,12 @@ from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy, is_of
+from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.plan import Plan, planned_request
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
 from reflexio_mcp.traffic.scope import Scope
@@ -37,7 +39,7 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
     Raises:
         ReflexioError: the sessions of what the copies hold could not be read.
     """
-    if not copies.days:
+    if not copies.days or plan.noun != "request":
         return plan
     if plan.erase:
         return await _with_kept(scope, plan, copies, owner)
@@ -54,7 +56,7 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
         request = item.request
         if request.request_id in stored or not scope.covers(request.user_id):
             return None
-        fits = wanted.matches_request(request) if wanted else request.request_id in missing
+        fits = wanted.matches_request(request) if wanted else is_of(item, missing)
         return item if fits else None
 
     found = await anyio.to_thread.run_sync(copies.search, owner, named)
@@ -63,7 +65,9 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
         items = await _selected(scope, wanted, items)
     kept = [planned_request(item) for item in items]
     kept.sort(key=lambda item: (item.created_at, item.request_id), reverse=True)
-    held = {item.request_id for item in kept}
+    held = {
+        one for item in items for one in (item.request.request_id, *(t.request_id for t in item.interactions))
+    }
     return replace(
         plan,
         kept=tuple(kept),
@@ -100,6 +104,8 @@ async def erase_from_copies(receipt: Receipt, owner: str, copies: RecoveryCopies
         receipt: what became of the stored requests.
         owner: whose copies, as `CodeMaker.scope`.
     """
+    if isinstance(receipt.plan, TurnPlan):
+        return await _erase_turns(receipt, receipt.plan, owner, copies)
     kept = [item.request_id for item in receipt.plan.kept]
     if receipt.failure is not None:
         # A repeat must still find them, to find what was learned from them.
@@ -115,6 +121,22 @@ async def erase_from_copies(receipt: Receipt, owner: str, copies: RecoveryCopies
         outcomes.update((one, "still_present") for one in held.items)
     problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
     return replace(receipt, outcomes=outcomes, forgotten=changed, problems=problems)
+
+
+async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: RecoveryCopies) -> Receipt:
+    # A request that was restored has new interaction ids, so an older copy is searched by what was said.
+    deleted = set(receipt.ids("deleted"))
+    digests = {turn.digest for turn in plan.turns if str(turn.interaction_id) in deleted}
+    if not digests:
+        return receipt
+
+    def is_gone(turn: StoredInteraction) -> bool:
+        return turn_digest(turn) in digests
+
+    request_id = plan.requests[0].request_id
+    changed, failed = await anyio.to_thread.run_sync(copies.forget_turns, owner, request_id, is_gone)
+    problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
+    return replace(receipt, forgotten=changed, problems=problems)
 
 
 def _not_erased(failed: Sequence[RecoveryCopy]) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
@@ -10,6 +10,7 @@ from typing import Final, Literal
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
 from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
@@ -61,6 +62,8 @@ class Receipt:
         sent: ids in delete calls that took effect, or that may still do so.
         learned_sent: the same for learnings.
         forgotten: older recovery copies from which the requests were taken out.
+        interactions_left: how many interactions are left in the request of which some were chosen; `None` where no
+            such request is stored.
         problems: what else went wrong, as sentences.
     """
 
@@ -77,6 +80,7 @@ class Receipt:
     copy_id: str = ""
     kept_until: int = 0
     forgotten: int = 0
+    interactions_left: int | None = None
     problems: tuple[str, ...] = ()
 
     def count(self, *outcomes: Outcome) -> int:
@@ -167,6 +171,7 @@ async def execute(
         correlation_ids=tuple(act.correlation_ids),
         sent=frozenset(act.sent),
         learned_sent=taken.sent,
+        interactions_left=act.interactions_left,
     )
 
 
@@ -180,6 +185,7 @@ class Execution:
         self.sent: set[str] = set()
         self.failure: ReflexioError | None = None
         self.by_others = 0
+        self.interactions_left: int | None = None
         self.correlation_ids: list[str] = []
 
     async def still_same(self, ids: Sequence[str]) -> list[str]:
@@ -200,10 +206,21 @@ class Execution:
         return [one for one in ids if one in found.same]
 
     async def delete(self, ids: list[str]) -> None:
+        client = self._scope.client
+        if not isinstance(self._plan, TurnPlan):
+            await self._send(ids, client.delete_requests_by_ids(ids))
+            return
+        user_id = self._plan.requests[0].user_id
+        for one in ids:
+            # The API takes one interaction a call.
+            if self.failure is None:
+                await self._send([one], client.delete_interaction(user_id, int(one)))
+
+    async def _send(self, ids: list[str], call: Awaitable[DeleteReply]) -> None:
         self._begun = True
         self.sent.update(ids)
         try:
-            reply = await self._scope.client.delete_requests_by_ids(ids)
+            reply = await call
         except ReflexioError as error:
             self.failure = error
             if error.effect == "none":
@@ -227,6 +244,7 @@ class Execution:
         try:
             found = await read_again(self._scope, self._plan.part(set(ids)), progress=progress)
             self._changed |= found.changed
+            self.interactions_left = found.interactions
             for one in ids:
                 if one in found.same:
                     became[one] = left

@@ -30,6 +30,7 @@ class LearningPlan(Plan):
     both: str = ""
 
     noun: ClassVar[str] = "learning"
+    found_with: ClassVar[str] = "list_learnings"
 
     @property
     def chosen(self) -> Learned:
@@ -38,6 +39,10 @@ class LearningPlan(Plan):
     @property
     def size(self) -> int:
         return self.chosen.count
+
+    @property
+    def arrivals(self) -> list[int]:
+        return [one.changed_at for one in self.chosen.learnings]
 
     @property
     def users(self) -> int:

@@ -26,11 +26,13 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
+    "OPENING_CHARS",
     "USERS_COUNTED",
     "WORDS_SHOWN",
     "Plan",
     "PlannedRequest",
     "Progress",
+    "in_brief",
     "mark_of",
     "plan_filter",
     "plan_ids",
@@ -140,6 +142,9 @@ class Plan:
     noun: ClassVar[str] = "request"
     """What it counts."""
 
+    found_with: ClassVar[str] = "list_requests"
+    """The tool that shows the ids of what it counts."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(item.request_id for item in self.requests))
 
@@ -152,6 +157,16 @@ class Plan:
     def size(self) -> int:
         """How many would go."""
         return len(self.goes)
+
+    @property
+    def stored(self) -> int:
+        """How many of them are stored, and not in recovery copies alone."""
+        return len(self.requests)
+
+    @property
+    def arrivals(self) -> list[int]:
+        """When each of them arrived, epoch seconds."""
+        return [item.created_at for item in self.goes]
 
     @property
     def interactions(self) -> int:
@@ -256,6 +271,10 @@ class Plan:
             not_found=(),
         )
 
+    def knowing(self, learned: Learned) -> "Plan":
+        """The same plan with what was learned from its set."""
+        return replace(self, learned=learned)
+
     def count_by(self, name: str) -> list[tuple[str, int]]:
         """How many requests a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
         counts: Counter[str] = Counter(getattr(item, name) for item in self.goes)
@@ -359,7 +378,7 @@ async def with_first_words(plan: Plan) -> Plan:
 
     def shown(items: Sequence[PlannedRequest], number: int) -> tuple[PlannedRequest, ...]:
         return tuple(
-            replace(item, opening="", first_words=_in_brief(item.opening) if index < number else "")
+            replace(item, opening="", first_words=in_brief(item.opening) if index < number else "")
             for index, item in enumerate(items)
         )
 
@@ -370,7 +389,8 @@ async def with_first_words(plan: Plan) -> Plan:
     return await anyio.to_thread.run_sync(add)
 
 
-def _in_brief(text: str) -> str:
+def in_brief(text: str) -> str:
+    """The first words of a text, secrets redacted. Looking for them takes time."""
     from reflexio_mcp.traffic.rules.secrets import redact  # its patterns take a while to compile
 
     words = " ".join(redact(text).split())
@@ -388,7 +408,7 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
     most = None if plan.include_learnings else USERS_COUNTED
     try:
         learned = await find_learned(scope, plan.sources(), most_users=most)
-        return replace(plan, learned=await with_other_requests(scope, learned))
+        return plan.knowing(await with_other_requests(scope, learned))
     except ReflexioError:
         if plan.include_learnings:
             raise

@@ -1,7 +1,7 @@
 """One deletion from start to end: the hourly cap, the recovery copy, the audit log and the receipt."""
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -13,10 +13,11 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.local import LocalState
-from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies
+from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.plan import Plan
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
 from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TrafficError
 from reflexio_mcp.traffic.learnings.records import ids_of
@@ -180,7 +181,7 @@ async def _recorded(
         receipt = await execute(
             scope,
             plan,
-            only=writer.ids if writer else None,
+            only=found.same if writer else None,
             changed=found.changed,
             read_at=read_at,
             progress=progress,
@@ -198,7 +199,7 @@ async def _recorded(
         if entry and not entry.close(outcome, **facts):
             problems.append(NOT_CLOSED)
     receipt = replace(receipt, problems=(*receipt.problems, *problems))
-    return await _kept(receipt, origin.owner, copies, writer) if writer else receipt
+    return await _kept(receipt, found.same, origin.owner, copies, writer) if writer else receipt
 
 
 async def _copied(
@@ -208,6 +209,8 @@ async def _copied(
         writer = await anyio.to_thread.run_sync(copies.begin, owner)
 
         async def keep(items: list[RequestWithInteractions]) -> None:
+            if isinstance(plan, TurnPlan):
+                items = [copy_of_turns(item, writer.copy_id) for item in items]
             await anyio.to_thread.run_sync(writer.add, items)
 
         try:
@@ -228,10 +231,12 @@ def _refused(sentence: str) -> Generator[None]:
         raise NotRecorded(sentence.format(why=error.strerror or "an input/output error")) from error
 
 
-async def _kept(receipt: Receipt, owner: str, copies: RecoveryCopies, writer: CopyWriter) -> Receipt:
+async def _kept(
+    receipt: Receipt, kept: Collection[str], owner: str, copies: RecoveryCopies, writer: CopyWriter
+) -> Receipt:
     # A reading can lag behind a deletion, and an answer too: the copy goes only when no call can have deleted anything.
     gone = receipt.sent.union(*(receipt.ids(outcome) for outcome in ("deleted", "unknown", "changed")))
-    if not gone & writer.ids:
+    if gone.isdisjoint(kept):
         await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
     elif copy := copies.find(owner, writer.copy_id):
         return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until)
@@ -243,8 +248,10 @@ def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[s
         "tool": origin.tool,
         "client": origin.client,
         "consent": origin.consent,
-        "request_ids": list(plan.ids),
+        "request_ids": [item.request_id for item in plan.requests],
     }
+    if isinstance(plan, TurnPlan):
+        facts["interaction_ids"] = list(plan.ids)
     if plan.kept:
         facts["only_in_copies"] = [item.request_id for item in plan.kept]
     if origin.user_id:

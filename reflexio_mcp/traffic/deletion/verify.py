@@ -1,11 +1,14 @@
-"""Reading planned requests again: which are still stored as planned, and which ids another request has taken."""
+"""Reading what was planned again: what is still stored as planned, and which ids another request has taken."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.errors import ServerFault
+from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
+from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.plan import Plan, mark_of
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.reading.lookup import Progress, find_request, read_set
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Reread", "read_again"]
@@ -16,12 +19,15 @@ class Reread:
     """What is there now.
 
     Args:
-        same: ids whose request is the planned one.
+        same: ids whose request, or interaction, is the planned one.
         changed: ids that another request has taken since.
+        interactions: how many interactions the one request has of which some were planned; `None` where no such
+            request is stored.
     """
 
     same: set[str] = field(default_factory=set[str])
     changed: set[str] = field(default_factory=set[str])
+    interactions: int | None = None
 
 
 async def read_again(
@@ -31,7 +37,7 @@ async def read_again(
     keep: Callable[[list[RequestWithInteractions]], Awaitable[None]] | None = None,
     progress: Progress | None = None,
 ) -> Reread:
-    """Read the stored requests of a plan again. For an id in neither set, this caller can see nothing.
+    """Read what is stored of a plan again. For an id in neither set, this caller can see nothing.
 
     Args:
         keep: receives the requests that are the same, a few at a time.
@@ -39,6 +45,8 @@ async def read_again(
     Raises:
         ReflexioError: as the client raises it.
     """
+    if isinstance(plan, TurnPlan):
+        return await _turns_again(scope, plan, keep)
     found = Reread()
     marks = plan.marks
 
@@ -58,4 +66,24 @@ async def read_again(
 
     if plan.requests:
         await read_set(scope, plan.ids, take, places=plan.places, progress=progress)
+    return found
+
+
+async def _turns_again(
+    scope: Scope, plan: TurnPlan, keep: Callable[[list[RequestWithInteractions]], Awaitable[None]] | None
+) -> Reread:
+    found = Reread()
+    planned = plan.requests[0]
+    item = await find_request(scope, planned.request_id)
+    if isinstance(item, UnreadableRequest):
+        raise ServerFault("the service fails to return the request")
+    if item is None or item.request.user_id != planned.user_id:
+        return found
+    found.interactions = len(item.interactions)
+    digests = {turn.interaction_id: turn.digest for turn in plan.turns}
+    # The service never uses an interaction id again.
+    same = [one for one in item.interactions if digests.get(one.interaction_id) == turn_digest(one)]
+    found.same = {str(one.interaction_id) for one in same}
+    if keep and same:
+        await keep([RequestWithInteractions(request=item.request, interactions=same)])
     return found

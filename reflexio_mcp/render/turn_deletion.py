@@ -1,0 +1,76 @@
+"""Plans and receipts of deletions that take chosen interactions of one request."""
+
+from typing import Final
+
+from reflexio_mcp.render.learnings import learned_facts, learned_lines
+from reflexio_mcp.render.masking import as_name
+from reflexio_mcp.render.text import NAME_CHARS, Facts, clip, counted, dense, joined, shown_id, visible
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["turn_plan_facts", "turn_plan_lines", "what_is_left", "what_the_request_keeps"]
+
+NAMED: Final = 20
+"""Interactions that a plan names one by one."""
+
+
+def turn_plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
+    """What a plan would take, as facts."""
+    request = plan.requests[0]
+    return dense(
+        {
+            "request_id": shown_id(request.request_id),
+            "user_id": shown_id(request.user_id),
+            "session_id": shown_id(request.session_id),
+            "created_at": iso(request.created_at),
+            "interactions": plan.size,
+            "interactions_staying": len(plan.rest),
+            "learned": learned_facts(plan.learned, masked=masked),
+            "also_fed_by_the_rest": plan.fed_by_rest or None,
+            "include_learnings": plan.include_learnings,
+            "erase": plan.erase,
+            "examples": [
+                dense(
+                    {
+                        "interaction_id": turn.interaction_id,
+                        "role": clip(as_name(turn.role) if masked else turn.role, NAME_CHARS),
+                        "first_words": "" if masked else visible(turn.first_words),
+                    }
+                )
+                for turn in plan.turns[:NAMED]
+            ],
+        }
+    )
+
+
+def turn_plan_lines(facts: Facts) -> list[str]:
+    """The same facts as lines, which belong inside a fence."""
+    where = f"request {facts['request_id']}, user {facts['user_id']}, session {facts['session_id']}"
+    lines = [f"{counted(facts['interactions'], 'interaction')} of {where}, {facts['created_at']}"]
+    for turn in facts["examples"]:
+        words = f"“{turn['first_words']}”" if "first_words" in turn else ""
+        lines.append("  " + joined((str(turn["interaction_id"]), turn["role"], words)))
+    if (shown := len(facts["examples"])) < facts["interactions"]:
+        lines.append(f"  (first {shown} of {facts['interactions']:,})")
+    return lines + learned_lines(facts["learned"])
+
+
+def what_the_request_keeps(plan: TurnPlan) -> str:
+    """What stays in the request."""
+    if not plan.rest:
+        return "Nothing is left in the request then, and the request itself stays, empty."
+    stays = "stays" if len(plan.rest) == 1 else "stay"
+    told = f"{counted(len(plan.rest), 'interaction')} of the request {stays}."
+    if number := plan.fed_by_rest:
+        told += f" {'It' if len(plan.rest) == 1 else 'They'} fed {number:,} of the learnings below too."
+    return told
+
+
+def what_is_left(done: Receipt) -> str:
+    """What is left in the request; empty where that could not be read."""
+    if done.interactions_left is None:
+        return "" if done.count("unknown") else "The request itself is not stored any more."
+    if not done.interactions_left:
+        return "The request is empty now and stays; delete_request without interaction_ids deletes it too."
+    return f"The request keeps {counted(done.interactions_left, 'interaction')}."
