@@ -84,6 +84,11 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     unsafe_no_auth: bool = False
     tenancy: Tenancy = "off"
+    oauth_issuer: str = ""
+    oauth_audience: str = ""
+    oauth_user_claim: str = "sub"
+    oauth_client_id: str = ""
+    oauth_client_secret: str = ""
     state_keys: tuple[str, ...] = ()
     sessions: Sessions = "auto"
     max_in_flight: int = 64
@@ -97,6 +102,11 @@ class Settings:
     def embedded(self) -> bool:
         """Whether the embedded store is the backend: neither a URL nor a key is set, and callers bring none."""
         return not self.url and not self.api_key and self.tenancy == "off"
+
+    @property
+    def many_callers(self) -> bool:
+        """Whether callers are told apart, so that none may have all of what is limited."""
+        return self.tenancy != "off" or bool(self.oauth_issuer)
 
     @property
     def keeps_sessions(self) -> bool:
@@ -307,6 +317,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("tenancy", "REFLEXIO_MCP_TENANCY", _one_of("off", "header"), "off or header",
            "Whose key is used. off: the configured one, for every caller. header: the caller's own, sent in "
            "X-Reflexio-API-Key; X-Reflexio-User-Id may confine it to a user.", "http"),
+    Option("oauth_issuer", "REFLEXIO_MCP_OAUTH_ISSUER", _url, "the URL of an OAuth authorization server",
+           "People sign in at this authorization server, and each sees their own memory.", "http"),
+    Option("oauth_audience", "REFLEXIO_MCP_OAUTH_AUDIENCE", _url,
+           "the URL at which clients reach this server, such as https://memory.example/mcp",
+           "What access tokens must be issued for.", "http"),
+    Option("oauth_user_claim", "REFLEXIO_MCP_OAUTH_USER_CLAIM", _text, "the name of a claim",
+           "Which claim of an access token is the user id. Default: sub.", "http"),
+    Option("oauth_client_id", "REFLEXIO_MCP_OAUTH_CLIENT_ID", _text, "a client id",
+           "With its secret: access tokens that are no JWT are checked by asking the authorization server.", "http"),
+    Option("oauth_client_secret", "REFLEXIO_MCP_OAUTH_CLIENT_SECRET", _text, "a client secret",
+           "The secret of that client.", "http", secret=True),
     Option("state_keys", "REFLEXIO_MCP_STATE_KEYS", _state_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, "
            "comma-separated",
            "Secrets that replicas share, the newest first. They seal what one replica begins and another finishes.",

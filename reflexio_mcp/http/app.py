@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -17,7 +17,8 @@ from mcp.types import INVALID_REQUEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
-from reflexio_mcp.http.guard import Guard, Refusal
+from reflexio_mcp.http.guard import Guard
+from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
 from reflexio_mcp.logs import event, withhold_from_libraries
 from reflexio_mcp.rest.client import ReflexioClient
@@ -27,8 +28,11 @@ from reflexio_mcp.server.callers import Caller, share_of
 from reflexio_mcp.server.middleware import CALLER
 from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import build_server
-from reflexio_mcp.settings import Settings
+from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.shares import Shares
+
+if TYPE_CHECKING:
+    from reflexio_mcp.http.sign_in import SignIn
 
 __all__ = ["MCP_PATH", "HttpApp", "create_app"]
 
@@ -80,6 +84,13 @@ _CORS: Final = (
     (b"access-control-max-age", b"600"),
 )
 
+_PUBLIC: Final = (
+    (b"content-type", b"application/json"),
+    (b"access-control-allow-origin", b"*"),
+    (b"cache-control", b"max-age=300"),
+)
+"""Headers of what any page may read, before anybody has signed in."""
+
 logger = logging.getLogger("reflexio_mcp.http")
 
 
@@ -99,7 +110,8 @@ class HttpApp:
         self.settings = settings
         self.server = build_server(settings, client=client)
         self._runtime = self.server.runtime
-        self._guard = Guard(settings, tokens)
+        self._sign_in = _sign_in(settings)
+        self._guard = Guard(settings, tokens, self._sign_in)
         # The guard has seen every request before the SDK does; a second check would log the Host that was sent.
         guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         self.server.streamable_http_app(
@@ -141,6 +153,8 @@ class HttpApp:
         """What has to be entered before the first request, and left after the last."""
         async with self._runtime.open(), self.server.session_manager.run():
             yield
+        if self._sign_in is not None:
+            await self._sign_in.aclose()
 
     async def drain(self, seconds: float) -> None:
         """Let running calls finish, then end what is left, and wait for the deletions that were promised.
@@ -189,8 +203,16 @@ class HttpApp:
                 ready = await self._is_ready()
                 await _text(send, 200 if ready else 503, "ready" if ready else "not ready")
             return
+        if self._sign_in is not None and self._sign_in.is_metadata(path):
+            self._guard.check_host(scope)
+            self._guard.check_method(scope, ("GET", "HEAD"))
+            await _respond(send, 200, json.dumps(self._sign_in.metadata).encode(), _PUBLIC)
+            return
         if path in _SIGN_IN_PATHS or path.startswith(_SIGN_IN_METADATA):
             told = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN
+            if self._sign_in is not None:
+                issuer = self.settings.oauth_issuer
+                told = f"This server issues no tokens: sign in at {issuer}; see {PROTECTED_RESOURCE}."
             raise Refusal(404, "sign_in", told, oauth_error="access_denied")
         if path not in (MCP_PATH, SSE_PATH) and path != MESSAGES_PATH:
             raise Refusal(404, "path", f"There is nothing here; this server speaks MCP at {MCP_PATH}.")
@@ -199,7 +221,7 @@ class HttpApp:
         if origin and method == "OPTIONS":
             await _respond(send, 204, b"", [*_CORS, *_shared_with(origin)])
             return
-        caller = self._guard.admit(scope)
+        caller = await self._guard.admit(scope)
         self._guard.check_method(scope, _METHODS[path])
         scope[CALLER] = caller
         scope["user"] = _user(caller.name, caller.account)
@@ -212,6 +234,8 @@ class HttpApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if method == "POST":
                 receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
+                if self._sign_in is not None:
+                    receive = await self._sign_in.checked(receive, caller, self.server.grant_of)
             await app(scope, receive, send)
 
         began = time.perf_counter()
@@ -224,6 +248,8 @@ class HttpApp:
                 message["headers"] = [*message.get("headers", ()), *_shared_with(origin)]
 
         exchange = Exchange(send, standing=method == "GET", started=started)
+        if exchange.standing:
+            exchange.scope.deadline = anyio.current_time() + caller.seconds_left
         try:
             if path == SSE_PATH:
                 await self._stream(exchange, answer, scope, receive)
@@ -272,6 +298,19 @@ def create_app(settings: Settings) -> HttpApp:
     """
     tokens, _ = bearer_tokens(settings)
     return HttpApp(settings, tokens)
+
+
+def _sign_in(settings: Settings) -> "SignIn | None":
+    if not settings.oauth_issuer:
+        if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:
+            raise ConfigurationError(
+                "REFLEXIO_MCP_OAUTH_AUDIENCE and the client of REFLEXIO_MCP_OAUTH_CLIENT_ID need "
+                "REFLEXIO_MCP_OAUTH_ISSUER: nobody could sign in."
+            )
+        return None
+    from reflexio_mcp.http.sign_in import SignIn  # only servers with a sign-in need what it imports
+
+    return SignIn(settings)
 
 
 @functools.lru_cache(maxsize=4096)

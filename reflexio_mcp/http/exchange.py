@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reflexio_mcp.http.guard import Refusal
+from reflexio_mcp.http.refusal import Refusal
 from reflexio_mcp.server.middleware import DISCONNECT, Disconnect
 
 __all__ = ["Exchange", "Exchanges", "read_body"]

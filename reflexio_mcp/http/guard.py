@@ -3,20 +3,23 @@
 Everything is decided from the head of the request, before its body is read.
 """
 
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Scope
 
+from reflexio_mcp.http.refusal import Refusal, is_loopback
 from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.server.callers import KEY_HEADER, USER_HEADER, Caller, CallerRefused, read_caller
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["MOST_HEAD_BYTES", "Guard", "Refusal", "is_loopback"]
+if TYPE_CHECKING:
+    from reflexio_mcp.http.sign_in import SignIn
+
+__all__ = ["MOST_HEAD_BYTES", "Guard"]
 
 MOST_HEAD_BYTES: Final = 32 * 1024
 
@@ -47,46 +50,21 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST: Final = re.compile(r"[^/\s@?#]+")
 
 
-class Refusal(Exception):
-    """A request that is not answered.
-
-    Args:
-        status: of the HTTP response.
-        reason: one word for the log.
-        text: a sentence for the caller; repeats nothing of what was sent.
-        headers: further ones of the response.
-        oauth_error: set where a client expects an answer of OAuth: the error's name there.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        reason: str,
-        text: str,
-        headers: Sequence[tuple[bytes, bytes]] = (),
-        oauth_error: str = "",
-    ) -> None:
-        super().__init__(text)
-        self.status = status
-        self.reason = reason
-        self.text = text
-        self.headers = headers
-        self.oauth_error = oauth_error
-
-
 class Guard:
     """Decides about requests.
 
     Args:
         settings: what the operator allows.
         tokens: the bearer tokens that are accepted.
+        sign_in: decides about tokens that the operator did not give.
 
     Raises:
         ConfigurationError: what is allowed is not what can be allowed.
     """
 
-    def __init__(self, settings: Settings, tokens: Tokens) -> None:
-        if not is_loopback(settings.host) and not settings.allowed_hosts:
+    def __init__(self, settings: Settings, tokens: Tokens, sign_in: "SignIn | None" = None) -> None:
+        named = [*settings.allowed_hosts, *([sign_in.host] if sign_in else [])]
+        if not is_loopback(settings.host) and not named:
             raise ConfigurationError(
                 f"--host / REFLEXIO_MCP_HOST {settings.host[:60]!r} can be reached from elsewhere: name the hosts that "
                 "clients use with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
@@ -107,9 +85,10 @@ class Guard:
                 )
         self._settings = settings
         self._tokens = tokens
+        self._sign_in = sign_in
         bound = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
         here = [*LOOPBACK, *([bound.lower()] if is_loopback(settings.host) else [])]
-        self.hosts = _with_ports([*here, *settings.allowed_hosts])
+        self.hosts = _with_ports([*here, *named])
         loopback = [f"{scheme}://{host}" for scheme in ("http", "https") for host in here]
         self.origins = [*_with_ports(loopback), *(origin.lower() for origin in settings.allowed_origins)]
 
@@ -141,7 +120,7 @@ class Guard:
                 [(b"allow", ", ".join(allowed).encode())],
             )
 
-    def admit(self, scope: Scope) -> Caller:
+    async def admit(self, scope: Scope) -> Caller:
         """The caller of a request.
 
         Raises:
@@ -163,10 +142,16 @@ class Guard:
                 "Tokens do not belong in the address: send Authorization: Bearer TOKEN.",
             )
         token = self._token(headers)
+        accepted = self._tokens.check(token)
+        if not accepted and (self._tokens or self._sign_in) and (not token or self._sign_in is None):
+            raise self._unknown(sent=any(name == b"authorization" for name, _ in headers))
         try:
-            return read_caller(headers, self._settings, token=token)
+            caller = read_caller(headers, self._settings, token=token.decode("latin-1"))
         except CallerRefused as refused:
             raise Refusal(403, refused.reason, refused.text) from None
+        if accepted or self._sign_in is None:
+            return caller
+        return await self._sign_in.caller(token.decode("latin-1"))
 
     def check_place(self, scope: Scope) -> str:
         """Check Host and Origin, which keep other people's web pages out.
@@ -177,9 +162,7 @@ class Guard:
         Raises:
             Refusal: a host or an origin that is not allowed.
         """
-        hosts = _values(scope, b"host")
-        if len(hosts) != 1 or not _allowed(hosts[0], self.hosts):
-            raise Refusal(421, "host", "This server does not answer to that Host; see --allowed-hosts.")
+        self.check_host(scope)
         origins = _values(scope, b"origin")
         if not origins:
             return ""
@@ -187,29 +170,34 @@ class Guard:
             raise Refusal(403, "origin", "This Origin is not allowed here; see --allowed-origins.")
         return origins[0]
 
-    def _token(self, headers: list[tuple[bytes, bytes]]) -> str:
-        if not self._tokens:
-            return ""
+    def check_host(self, scope: Scope) -> None:
+        """Check the Host, which keeps out web pages that reach this server by a name of their own.
+
+        Raises:
+            Refusal: a host that is not allowed.
+        """
+        hosts = _values(scope, b"host")
+        if len(hosts) != 1 or not _allowed(hosts[0], self.hosts):
+            raise Refusal(421, "host", "This server does not answer to that Host; see --allowed-hosts.")
+
+    def _token(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if not (self._tokens or self._sign_in):
+            return b""
         value = next((value for name, value in headers if name == b"authorization"), b"")
         scheme, _, given = value.partition(b" ")
-        if scheme.lower() != b"bearer" or not self._tokens.check(given.strip()):
-            raise Refusal(
-                401,
-                "token" if value else "no_token",
-                "A bearer token is required: send Authorization: Bearer TOKEN.",
-                [(b"www-authenticate", b"Bearer")],
+        return given.strip() if scheme.lower() == b"bearer" else b""
+
+    def _unknown(self, *, sent: bool) -> Refusal:
+        reason, header = ("token" if sent else "no_token"), (b"www-authenticate", b"Bearer")
+        text = "A bearer token is required: send Authorization: Bearer TOKEN."
+        if sent:
+            text = (
+                "The bearer token is not one that this server accepts; ask its operator for the current one."
             )
-        return given.strip().decode("latin-1")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what binds this address can be reached from this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        if self._sign_in is not None:
+            header = self._sign_in.challenge(error="invalid_token" if sent else "")
+            text = f"Sign in first, at {self._settings.oauth_issuer}; the client does it where it supports OAuth."
+        return Refusal(401, reason, text, [header])
 
 
 def _is_origin(text: str) -> bool:

@@ -60,6 +60,8 @@ def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
         return Tokens(()), None
     if settings.auth_token:
         return Tokens(settings.auth_token), None
+    if settings.oauth_issuer:
+        return Tokens(()), None  # people sign in
     path = token_file()
     try:
         return Tokens([_kept(path)]), path

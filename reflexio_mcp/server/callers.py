@@ -6,11 +6,15 @@ request brings its own. A request's headers may narrow what the operator fixed; 
 
 import hashlib
 import hmac
+import math
+import time
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.toolkit.spec import Grant
 from reflexio_mcp.traffic.content import add_texts
 
 __all__ = [
@@ -18,6 +22,8 @@ __all__ = [
     "USER_HEADER",
     "Caller",
     "CallerRefused",
+    "granted",
+    "person",
     "read_caller",
     "share_of",
 ]
@@ -54,6 +60,8 @@ class Caller:
         key_id: stands for the key where it must not appear; empty where all callers share one.
         name: stands for the caller as a whole: in logs, as the owner of sessions.
         account: stands for token and key alone: in limits, which naming another user must not escape.
+        grants: what somebody who signed in may do; `None` where nothing is withheld.
+        expires_at: epoch seconds at which its token ends, and with it what is still open.
     """
 
     api_key: str = field(default="", repr=False)
@@ -61,6 +69,17 @@ class Caller:
     key_id: str = ""
     name: str = "local"
     account: str = "local"
+    grants: frozenset[Grant] | None = None
+    expires_at: float = math.inf
+
+    @property
+    def seconds_left(self) -> float:
+        """How long its token is still good."""
+        return self.expires_at - time.time()
+
+
+granted: ContextVar[frozenset[Grant] | None] = ContextVar("reflexio_mcp_granted", default=None)
+"""The grants of whoever sent the message that is being answered."""
 
 
 def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Caller:
@@ -95,9 +114,25 @@ def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Cal
     return Caller(key, user, key_id, name, account)
 
 
+def person(
+    settings: Settings, subject: str, user_id: str, grants: frozenset[Grant], expires_at: float = math.inf
+) -> Caller:
+    """Somebody who signed in.
+
+    Args:
+        settings: the configuration; the operator's key is used for all.
+        subject: who it is to the authorization server.
+        user_id: whose memory it is; empty for an operator, who sees everybody's.
+        grants: what the person may do.
+        expires_at: epoch seconds at which the token ends.
+    """
+    who = _stand_in("person", settings.oauth_issuer, subject)
+    return Caller(settings.api_key, user_id, who, _stand_in("caller", who, user_id), who, grants, expires_at)
+
+
 def share_of(settings: Settings, most: int) -> int:
     """How much one account may have of what there is `most` of: where there are many accounts, none has all."""
-    return most if settings.tenancy == "off" else max(1, most // _SHARES)
+    return max(1, most // _SHARES) if settings.many_callers else most
 
 
 def _single(headers: Headers, name: bytes) -> str:

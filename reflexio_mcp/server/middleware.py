@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from reflexio_mcp.logs import event
 from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.callers import Caller, share_of
+from reflexio_mcp.server.callers import Caller, granted, share_of
 from reflexio_mcp.server.client_pool import PoolFull
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
@@ -30,7 +30,7 @@ from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.shares import Shares
 
-__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of", "join_trace"]
+__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of", "join_trace", "note_grants"]
 
 CALLER: Final = "reflexio_mcp.caller"
 """Key of the `Caller` in an ASGI scope."""
@@ -47,6 +47,7 @@ BUSY: Final = (
     "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
 )
 LISTENING: Final = "Too many subscription streams are open; end one first, then try again."
+SIGNED_OUT: Final = "The sign-in has expired; sign in again, then open the stream again."
 FULL: Final = "Busy: every connection to Reflexio is in use; nothing was done. Try again in a moment."
 STOPPING: Final = "This server is stopping; nothing was done. Try again in a moment."
 STOPPED: Final = (
@@ -178,7 +179,9 @@ class CallLimiter:
             if not taken:
                 event("refused", logging.WARNING, reason="streams", caller=caller.name)
                 raise MCPError(INVALID_REQUEST, LISTENING)
-            return await call_next(ctx)
+            with anyio.CancelScope(deadline=anyio.current_time() + caller.seconds_left):
+                return await call_next(ctx)
+            raise MCPError(INVALID_REQUEST, SIGNED_OUT)
 
     def refuse_new(self) -> None:
         """Answer every further call with "try again"."""
@@ -237,6 +240,16 @@ async def join_trace(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -
         return await call_next(ctx)
     finally:
         otel_context.detach(token)
+
+
+async def note_grants(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Let everything inside know what the sender of this message may do."""
+    caller = caller_of(ctx)
+    token = granted.set(caller.grants if caller else frozenset())
+    try:
+        return await call_next(ctx)
+    finally:
+        granted.reset(token)
 
 
 def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller | None:

@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -48,12 +48,12 @@ class Runtime:
 
     Args:
         settings: the configuration.
-        tools: the names of the tools that are offered.
+        tools: returns the names of the tools that are offered to the caller.
         client: used instead of the configured backend, and never closed here.
     """
 
     def __init__(
-        self, settings: Settings, tools: frozenset[str], client: ReflexioClient | None = None
+        self, settings: Settings, tools: Callable[[], frozenset[str]], client: ReflexioClient | None = None
     ) -> None:
         self.settings = settings
         self.jobs = Jobs(describe)

@@ -54,7 +54,7 @@ class Scopes:
 
     def local_caller(self) -> Caller | None:
         """Whoever is at the other end of a pipe; nobody where callers have to say who they are."""
-        return Caller(user_id=self._settings.user_id) if self._settings.tenancy == "off" else None
+        return None if self._settings.many_callers else Caller(user_id=self._settings.user_id)
 
     @asynccontextmanager
     async def calling(self, caller: Caller) -> AsyncGenerator[None]:
@@ -64,15 +64,23 @@ class Scopes:
             PoolFull: no client can be opened now.
             BadAddress: the caller's key cannot be used.
         """
-        if self._settings.tenancy == "off":
+        if not self._settings.many_callers:
             yield
             return
-        async with self.pool.lease(caller) as client:
+        async with self._client_of(caller) as client:
             token = _current.set(self._scope(client, caller.user_id, caller.key_id))
             try:
                 yield
             finally:
                 _current.reset(token)
+
+    @asynccontextmanager
+    async def _client_of(self, caller: Caller) -> AsyncGenerator[ReflexioClient]:
+        if self._settings.tenancy == "off":
+            yield self.client  # everybody who signed in is served with the configured key
+        else:
+            async with self.pool.lease(caller) as client:
+                yield client
 
     def current(self) -> Scope:
         """The scope of the call that is being answered.
@@ -80,12 +88,10 @@ class Scopes:
         Raises:
             NoCaller: callers bring their own keys, and this is not inside anybody's call.
         """
-        if self._settings.tenancy == "off":
+        if not self._settings.many_callers:
             return self._scope(self.client, self._settings.user_id)
         if (scope := _current.get()) is None:
-            raise NoCaller(
-                "This call came without a Reflexio key; nothing was done. Send X-Reflexio-API-Key."
-            )
+            raise NoCaller("This call does not say whose it is; nothing was done.")
         return scope
 
     def _scope(self, client: ReflexioClient, user_id: str, key_id: str = "") -> Scope:

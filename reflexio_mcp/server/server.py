@@ -33,6 +33,7 @@ from mcp.types import (
     TextContent,
     UnsubscribeRequestParams,
 )
+from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
@@ -40,7 +41,8 @@ from reflexio_mcp.render.text import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
-from reflexio_mcp.server.middleware import CallLimiter, caller_of, join_trace
+from reflexio_mcp.server.callers import granted
+from reflexio_mcp.server.middleware import CallLimiter, caller_of, join_trace, note_grants
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import StdioStream
@@ -48,8 +50,9 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked
 from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
+from reflexio_mcp.toolkit.spec import Grant
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
-from reflexio_mcp.tools.catalog import offered
+from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError
 
 __all__ = ["NAME", "ReflexioServer", "build_server"]
@@ -100,9 +103,10 @@ class ReflexioServer(MCPServer[App]):
     """
 
     def __init__(self, settings: Settings, client: ReflexioClient | None = None, **options: Any) -> None:
-        self._tools = {tool.name: tool for tool in offered(settings)}
-        names = frozenset(self._tools)
-        self.runtime = Runtime(settings, names, client)
+        self._catalog = {tool.name: tool for tool in offered(settings)}
+        self._grants = {spec.name: spec.grant for spec in CATALOG}
+        names = frozenset(self._catalog)
+        self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         keys = [key.encode() for key in settings.state_keys] or [secrets.token_bytes(32)]
         options.setdefault(
             "request_state_security", RequestStateSecurity(keys=keys, bind_principal=_principal)
@@ -116,13 +120,15 @@ class ReflexioServer(MCPServer[App]):
             icons=[ICON],
             version=__version__,
             instructions=INSTRUCTIONS,
-            tools=list(self._tools.values()),
+            tools=list(self._catalog.values()),
             lifespan=_lifespan,
             **options,
         )
         check(self)
         self.limiter = CallLimiter(settings, self.runtime.scopes, names)
         add_outside_sealing(self, self.limiter)
+        if settings.oauth_issuer:
+            self.middleware.insert(0, note_grants)
         # Around the SDK's own span, which then belongs to the caller's trace.
         self.middleware.insert(0, join_trace)
         if self._opens_page:
@@ -135,7 +141,22 @@ class ReflexioServer(MCPServer[App]):
 
     @property
     def _opens_page(self) -> bool:
-        return "explore_traffic" in self._tools
+        return "explore_traffic" in self._catalog
+
+    @property
+    def _tools(self) -> Mapping[str, Tool]:
+        """The tools that whoever sent this message may call."""
+        if (grants := granted.get()) is None:
+            return self._catalog
+        return {name: tool for name, tool in self._catalog.items() if self._grants[name] in grants}
+
+    def grant_of(self, name: str) -> Grant:
+        """What somebody must have been granted to call a tool; the least for a name that is no tool's."""
+        return self._grants.get(name, Grant.READ)
+
+    async def list_tools(self) -> list[ListedTool]:
+        may = self._tools
+        return [tool for tool in await super().list_tools() if tool.name in may]
 
     async def run_stdio_async(self) -> None:
         """Serve one connection over standard input and output until the end of input."""

@@ -27,7 +27,7 @@ class App:
 
     Args:
         settings: the operator's decisions.
-        tools: the names of the tools that are offered.
+        offered: returns the names of the tools that are offered to the caller.
         scope: the scope of the call that is being answered.
         codes: the plan codes of a scope.
         state: what limits deletions, records them and lets them be undone.
@@ -39,7 +39,7 @@ class App:
     """
 
     settings: Settings
-    tools: frozenset[str]
+    offered: Callable[[], frozenset[str]]
     scope: Callable[[], Scope]
     codes: Callable[[Scope], CodeMaker]
     state: LocalState
@@ -48,6 +48,11 @@ class App:
     where: str = ""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     page_notes: PageNotes = field(default_factory=PageNotes)
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The names of the tools that are offered to the caller."""
+        return self.offered()
 
 
 Call: TypeAlias = Context[App, Any]

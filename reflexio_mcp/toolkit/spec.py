@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -22,7 +23,7 @@ from mcp.types import ToolAnnotations
 from reflexio_mcp.render.text import UNLISTED
 from reflexio_mcp.settings import Settings
 
-__all__ = ["ToolSpec", "build", "prune", "schema_of"]
+__all__ = ["Grant", "ToolSpec", "build", "prune", "schema_of"]
 
 Schema = dict[str, Any]
 
@@ -69,6 +70,14 @@ def _schema(hint: Any) -> Schema:
     raise TypeError(f"no fact is a {hint}")
 
 
+class Grant(StrEnum):
+    """What somebody who signed in may do here; the scope of OAuth is `memory:` and this word."""
+
+    READ = "read"
+    PUBLISH = "publish"
+    DELETE = "delete"
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     """One tool: what the catalogue needs to offer it.
@@ -78,6 +87,7 @@ class ToolSpec:
         description: what the model reads; short, with the words a person would use.
         output: the typed dictionary that its structured content is.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
+        adds: it only adds to what is stored, so `Grant.PUBLISH` is enough.
         needs: whether a configuration has what the tool needs, besides what the operator allows.
         opens_page: a host that shows apps opens the explorer's page for its results.
         opened_by: the tool whose page alone calls this one; it is offered where that tool is.
@@ -90,6 +100,7 @@ class ToolSpec:
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
+    adds: bool = False
     needs: Callable[[Settings], bool] = lambda settings: True
     opens_page: bool = False
     opened_by: str = ""
@@ -97,6 +108,11 @@ class ToolSpec:
     @property
     def name(self) -> str:
         return self.fn.__name__
+
+    @property
+    def grant(self) -> Grant:
+        """What its caller must have been granted; the most, unless its declaration says less."""
+        return Grant.READ if self.read_only else Grant.PUBLISH if self.adds else Grant.DELETE
 
     def offered(self, settings: Settings) -> bool:
         """Whether a configuration offers the tool.

@@ -77,12 +77,14 @@ SPECS = (
         "Remember: store turns of a conversation as one request of a session.",
         PublishFacts,
         idempotent=False,
+        adds=True,
     ),
     ToolSpec(
         finish_session,
         "Finish a session",
         "Say that a conversation has had its last turn, so that what it taught is learned now.",
         FinishFacts,
+        adds=True,
         needs=lambda settings: not settings.embedded,
     ),
 )

@@ -1,0 +1,445 @@
+"""Sign-in: the server as an OAuth 2.1 resource server that takes access tokens of one authorization server.
+
+It issues no tokens itself. The rules are those of the MCP authorization specification (2025-11-25) and of RFC 6750
+(bearer tokens), 7519 and 8725 (JWT), 7662 (introspection), 8414 (where an authorization server has what), 9068 (JWTs
+as access tokens) and 9728 (what a client is told about this resource).
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import jwt
+from starlette.types import Message, Receive
+
+from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal, is_loopback
+from reflexio_mcp.server.callers import Caller, person
+from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.toolkit.spec import Grant
+
+__all__ = ["SignIn"]
+
+PREFIX: Final = "memory:"
+"""Of each scope: `memory:read` is `Grant.READ`."""
+
+OPERATOR: Final = f"{PREFIX}operator"
+"""The scope of those who see every user."""
+
+SCOPES: Final = (*(f"{PREFIX}{grant}" for grant in Grant), OPERATOR)
+
+ALGORITHMS: Final = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Signatures with a public key. A shared secret or `none` would let the caller sign."""
+
+TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+
+FRESH_SECONDS: Final = 300.0
+"""How long the keys of the authorization server are used without asking again."""
+
+STALE_SECONDS: Final = 3600.0
+"""How long they are used while it cannot be reached."""
+
+ASK_AGAIN_SECONDS: Final = 10.0
+"""The least time between two fetches, whatever key ids callers make up."""
+
+REMEMBER_SECONDS: Final = 15.0
+"""How long an introspection holds; a revoked token works that much longer."""
+
+MOST_REMEMBERED: Final = 10_000
+LEEWAY_SECONDS: Final = 30
+TIMEOUT_SECONDS: Final = 5.0
+MOST_REPLY_BYTES: Final = 1024 * 1024
+MOST_USER_CHARS: Final = 1000
+
+Json = Mapping[str, Any]
+
+
+class _Unreachable(Exception):
+    """The authorization server did not give what is needed to check a token."""
+
+
+class _Invalid(Exception):
+    """A token that is not accepted; the text says why without repeating any of it."""
+
+
+class SignIn:
+    """Decides who a token of the authorization server stands for, and what its bearer may do.
+
+    Args:
+        settings: names the authorization server (`oauth_issuer`) and this resource (`oauth_audience`).
+        http: used instead of a client of its own, and never closed here.
+        clock: monotonic seconds.
+
+    Raises:
+        ConfigurationError: settings that contradict each other.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        http: httpx.AsyncClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _check(settings)
+        self._settings = settings
+        self._issuer = settings.oauth_issuer
+        self._audience = settings.oauth_audience
+        # A client that writes a URL its own way asks for a token with or without the last slash.
+        self._audiences = [self._audience, f"{self._audience}/"]
+        self._own = http is None
+        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._clock = clock
+        self._asking = anyio.Lock()
+        self._asked_at = -ASK_AGAIN_SECONDS
+        self._found_at = -STALE_SECONDS
+        self._endpoints: Json = {}
+        self._keys: list[Json] = []
+        self._remembered: OrderedDict[bytes, tuple[float, Json]] = OrderedDict()
+
+    @property
+    def host(self) -> str:
+        """The host, with its port if it has one, at which clients reach this resource."""
+        return urlsplit(self._audience).netloc
+
+    @property
+    def metadata(self) -> Json:
+        """What RFC 9728 tells a client about this resource."""
+        return {
+            "resource": self._audience,
+            "authorization_servers": [self._issuer],
+            "scopes_supported": list(SCOPES),
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Reflexio memory",
+        }
+
+    def is_metadata(self, path: str) -> bool:
+        """Whether the metadata stands at this path: the resource's own after the well-known one, or that alone."""
+        return path in (PROTECTED_RESOURCE, PROTECTED_RESOURCE + urlsplit(self._audience).path)
+
+    def challenge(self, *, error: str = "", wanted: str = "") -> tuple[bytes, bytes]:
+        """The header that tells a client where and for what to sign in.
+
+        Args:
+            error: a word of RFC 6750; empty where no token was sent.
+            wanted: scopes, separated by blanks; those of a person who may do everything by default.
+        """
+        parts = urlsplit(self._audience)
+        found_at = f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE}{parts.path}"
+        scope = wanted or " ".join(SCOPES[:-1])
+        said = [
+            *([f'error="{error}"'] if error else []),
+            f'resource_metadata="{found_at}"',
+            f'scope="{scope}"',
+        ]
+        return b"www-authenticate", f"Bearer {', '.join(said)}".encode()
+
+    def refused(self, caller: Caller, missing: Grant) -> Refusal:
+        """The answer to a call that the caller's scopes do not cover; it asks for those and the missing one."""
+        wanted = {*(caller.grants or ()), missing}
+        scope = " ".join(f"{PREFIX}{grant}" for grant in Grant if grant in wanted)
+        return Refusal(
+            403,
+            "scope",
+            f"This needs the scope {PREFIX}{missing}; nothing was done. Sign in again and grant it.",
+            [self.challenge(error="insufficient_scope", wanted=scope)],
+        )
+
+    async def caller(self, token: str) -> Caller:
+        """The person that a token stands for.
+
+        Raises:
+            Refusal: the token is not accepted (401), grants nothing here (403), or cannot be checked now (503).
+        """
+        try:
+            claims = await self._claims(token)
+            return self._person(claims)
+        except _Invalid as error:
+            raise Refusal(
+                401, "token", f"{error} Sign in again.", [self.challenge(error="invalid_token")]
+            ) from None
+        except _Unreachable:
+            raise Refusal(
+                503,
+                "sign_in_away",
+                "The sign-in service cannot be reached, so nobody can be let in; try again in a moment.",
+                [(b"retry-after", b"10")],
+            ) from None
+
+    async def checked(self, receive: Receive, caller: Caller, grant_of: Callable[[str], Grant]) -> Receive:
+        """Let only calls through that the caller's scopes cover; for others the client asks the person for more.
+
+        Args:
+            receive: gives the whole body at once.
+            caller: who sent it.
+            grant_of: what a tool of this name needs.
+
+        Raises:
+            Refusal: a scope is missing.
+        """
+        message = await receive()
+        for name in _tools_called(message.get("body", b"")) if caller.grants is not None else ():
+            if (needed := grant_of(name)) not in cast("frozenset[Grant]", caller.grants):
+                raise self.refused(caller, needed)
+        unread = [message]
+
+        async def replay() -> Message:
+            return unread.pop() if unread else await receive()
+
+        return replay
+
+    async def aclose(self) -> None:
+        """Close the connections to the authorization server."""
+        if self._own:
+            await self._http.aclose()
+
+    def _person(self, claims: Json) -> Caller:
+        user = claims.get(self._settings.oauth_user_claim)
+        if (
+            not isinstance(user, str)
+            or not user.strip()
+            or len(user) > MOST_USER_CHARS
+            or not user.isprintable()
+        ):
+            raise _Invalid("The token names no user in the claim that this server reads.")
+        scopes = _scopes_of(claims)
+        grants = frozenset(grant for grant in Grant if f"{PREFIX}{grant}" in scopes)
+        caller = person(
+            self._settings,
+            str(claims["sub"]),
+            "" if OPERATOR in scopes else user.strip(),
+            grants,
+            float(claims.get("exp", math.inf)),
+        )
+        if not grants:
+            raise self.refused(caller, Grant.READ)
+        return caller
+
+    async def _claims(self, token: str) -> Json:
+        if token.count(".") == 2:
+            try:
+                header = jwt.get_unverified_header(token)
+            except (jwt.PyJWTError, ValueError, RecursionError):
+                header = None
+            if header is not None:
+                return _checked(await self._signed(token, header))
+        if not self._settings.oauth_client_id:
+            raise _Invalid("The token is not one that this server can read.")
+        return _checked(await self._introspected(token))
+
+    async def _signed(self, token: str, header: Json) -> Json:
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if (
+            not isinstance(algorithm, str)
+            or algorithm not in ALGORITHMS
+            or str(header.get("typ", "JWT")).lower() not in TYPES
+            or "crit" in header
+        ):
+            raise _Invalid("The token is signed in a way that is not accepted here.")
+        key = _fitting(await self._known_keys(), algorithm, kid)
+        if key is None:
+            key = _fitting(await self._known_keys(again=True), algorithm, kid)
+        if key is None:
+            raise _Invalid("The token is not signed with a key of the sign-in service.")
+        try:
+            return jwt.decode(
+                token,
+                jwt.PyJWK(dict(key), algorithm=algorithm),
+                algorithms=[algorithm],
+                audience=self._audiences,
+                issuer=self._issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _Invalid("The token has expired.") from None
+        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
+            raise _Invalid("The token was issued for another server, or by another service.") from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise _Invalid("The token is not valid.") from None
+
+    async def _introspected(self, token: str) -> Json:
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        until, reply = self._remembered.get(digest, (0.0, {}))
+        if self._clock() >= until:
+            reply = await self._asked(token)
+            self._remembered[digest] = (self._clock() + REMEMBER_SECONDS, reply)
+            self._remembered.move_to_end(digest)
+            while len(self._remembered) > MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+        if reply.get("active") is not True:
+            raise _Invalid("The token is not valid, or not any more.")
+        audience = reply.get("aud")
+        named = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
+        if not any(one in self._audiences for one in named) or reply.get("iss", self._issuer) != self._issuer:
+            raise _Invalid("The token was issued for another server, or by another service.")
+        now, ends, begins = time.time(), reply.get("exp"), reply.get("nbf")
+        if isinstance(ends, int | float) and now >= ends + LEEWAY_SECONDS:
+            raise _Invalid("The token has expired.")
+        if isinstance(begins, int | float) and now < begins - LEEWAY_SECONDS:
+            raise _Invalid("The token is not valid yet.")
+        return reply
+
+    async def _asked(self, token: str) -> Json:
+        await self._known_keys()
+        endpoint = self._endpoints.get("introspection_endpoint")
+        if not self._is_safe(endpoint):
+            raise _Unreachable
+        secret = (self._settings.oauth_client_id, self._settings.oauth_client_secret)
+        return await self._reply("POST", str(endpoint), data={"token": token}, auth=secret)
+
+    async def _known_keys(self, *, again: bool = False) -> list[Json]:
+        """The keys of the authorization server.
+
+        Args:
+            again: a token names a key that is not among them: it may be new.
+
+        Raises:
+            _Unreachable: there are none, or none that can still be relied upon.
+        """
+        if self._clock() - self._found_at < FRESH_SECONDS and not again:
+            return self._keys
+        async with self._asking:
+            if self._clock() - self._asked_at >= ASK_AGAIN_SECONDS:
+                self._asked_at = self._clock()
+                try:
+                    await self._discover()
+                    self._found_at = self._clock()
+                except _Unreachable:
+                    pass
+        if self._clock() - self._found_at >= STALE_SECONDS:
+            raise _Unreachable
+        return self._keys
+
+    async def _discover(self) -> None:
+        parts = urlsplit(self._issuer)
+        origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+        places = (
+            f"{origin}/.well-known/oauth-authorization-server{path}",
+            f"{origin}/.well-known/openid-configuration{path}",
+            f"{origin}{path}/.well-known/openid-configuration",
+        )
+        for place in dict.fromkeys(places):
+            try:
+                found = await self._reply("GET", place)
+            except _Unreachable:
+                continue
+            # Another issuer's keys would be those of whoever serves this document.
+            if found.get("issuer") == self._issuer and self._is_safe(found.get("jwks_uri")):
+                keys: Any = (await self._reply("GET", str(found["jwks_uri"]))).get("keys")
+                if isinstance(keys, list):
+                    held = cast("list[Any]", keys)
+                    self._keys = [cast("Json", key) for key in held if isinstance(key, dict)]
+                    self._endpoints = found
+                    return
+        raise _Unreachable
+
+    def _is_safe(self, url: Any) -> bool:
+        return isinstance(url, str) and _is_encrypted_or_here(url)
+
+    async def _reply(self, method: str, url: str, **options: Any) -> Json:
+        headers = {"accept": "application/json", "accept-encoding": "identity"}
+        try:
+            async with self._http.stream(method, url, headers=headers, **options) as response:
+                if (
+                    response.status_code != 200
+                    or response.headers.get("content-encoding", "identity") != "identity"
+                ):
+                    raise _Unreachable
+                body = b""
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > MOST_REPLY_BYTES:
+                        raise _Unreachable
+            found: Any = json.loads(body)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
+            raise _Unreachable from None
+        if not isinstance(found, dict):
+            raise _Unreachable
+        return cast("Json", found)
+
+
+def _tools_called(body: bytes) -> list[str]:
+    try:
+        sent: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return []  # the SDK says what is wrong with it
+    called: list[str] = []
+    for one in cast("list[Any]", sent if isinstance(sent, list) else [sent]):
+        if isinstance(one, dict) and cast("Json", one).get("method") == "tools/call":
+            params: Any = cast("Json", one).get("params")
+            name: Any = cast("Json", params).get("name") if isinstance(params, dict) else None
+            called.append(name if isinstance(name, str) else "")
+    return called
+
+
+def _check(settings: Settings) -> None:
+    issuer, audience = "REFLEXIO_MCP_OAUTH_ISSUER", "REFLEXIO_MCP_OAUTH_AUDIENCE"
+    if not settings.oauth_audience:
+        raise ConfigurationError(
+            f"{issuer} needs {audience}: the address at which clients reach this server, as in https://memory.example/mcp."
+        )
+    for name, url in ((issuer, settings.oauth_issuer), (audience, settings.oauth_audience)):
+        if not _is_encrypted_or_here(url):
+            raise ConfigurationError(f"{name} must be an https URL; http is accepted for this machine alone.")
+    if bool(settings.oauth_client_id) != bool(settings.oauth_client_secret):
+        raise ConfigurationError(
+            "REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET belong together; set both or none."
+        )
+    for other, given in (
+        ("--unsafe-no-auth / REFLEXIO_MCP_UNSAFE_NO_AUTH", settings.unsafe_no_auth),
+        ("--tenancy / REFLEXIO_MCP_TENANCY header", settings.tenancy != "off"),
+        ("--user-id / REFLEXIO_USER_ID", bool(settings.user_id)),
+    ):
+        if given:
+            raise ConfigurationError(
+                f"{other} and {issuer} contradict each other: who signs in decides whose memory it is. Unset one."
+            )
+
+
+def _is_encrypted_or_here(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    except ValueError:
+        return False
+
+
+def _fitting(keys: list[Json], algorithm: str, kid: Any) -> Json | None:
+    """The key that a token's header names. Without a name, the only one that can be meant."""
+    kind = {"R": "RSA", "P": "RSA", "E": "EC"}[algorithm[0]] if algorithm != "EdDSA" else "OKP"
+    fit = [
+        key
+        for key in keys
+        if key.get("kty") == kind
+        and key.get("use", "sig") == "sig"
+        and key.get("alg", algorithm) == algorithm
+        and (kid is None or key.get("kid") == kid)
+    ]
+    return fit[0] if len(fit) == 1 else None
+
+
+def _checked(claims: Json) -> Json:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise _Invalid("The token names nobody.")
+    if claims.get("cnf"):
+        # It is bound to a key that its owner has to show. Taken as a plain bearer token, a thief could use it.
+        raise _Invalid("The token is bound to a key of its owner; this server takes plain bearer tokens.")
+    return claims
+
+
+def _scopes_of(claims: Json) -> frozenset[str]:
+    found: Any = claims.get("scope", claims.get("scp"))
+    if isinstance(found, str):
+        return frozenset(found.split())
+    if isinstance(found, list):
+        return frozenset(one for one in cast("list[Any]", found) if isinstance(one, str))
+    return frozenset()

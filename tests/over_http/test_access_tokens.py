@@ -1,0 +1,509 @@
+"""Access tokens of an authorization server: which are taken, which are not, and what each may do."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import jwt
+import pytest
+from mcp.client import Client
+
+from reflexio_mcp.http.app import HttpApp
+from reflexio_mcp.http.refusal import Refusal
+from reflexio_mcp.http.sign_in import (
+    ASK_AGAIN_SECONDS,
+    FRESH_SECONDS,
+    REMEMBER_SECONDS,
+    STALE_SECONDS,
+    SignIn,
+)
+from reflexio_mcp.http.tokens import Tokens
+from reflexio_mcp.settings import ConfigurationError, Settings
+from tests.over_http.test_attacks import events
+from tests.support.issuer import AUDIENCE, Issuer, issuing, key, public
+from tests.support.serving import TOKEN, Served, connected, modern_call, serving, serving_process, turns
+
+pytestmark = pytest.mark.anyio
+
+ALL = "memory:read memory:publish memory:delete"
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with issuing() as issuer:
+        yield issuer
+
+
+def signing_in(issuer: Issuer, **more: Any) -> Settings:
+    options: dict[str, Any] = {"oauth_issuer": issuer.url, "oauth_audience": AUDIENCE, "confirm": "preview"}
+    return Settings(**options | more)
+
+
+@asynccontextmanager
+async def serving_people(issuer: Issuer, **more: Any) -> AsyncIterator[Served]:
+    async with serving(signing_in(issuer, **more), tokens=()) as served:
+        yield served
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def as_person(served: Served, token: str, **way: Any) -> AbstractAsyncContextManager[Client]:
+    return connected(served.url, bearer(token), **way)
+
+
+async def call(
+    served: Served, token: str, tool: str = "list_requests", arguments: dict[str, Any] | None = None
+) -> httpx.Response:
+    headers, body = modern_call(tool, arguments or {})
+    async with httpx.AsyncClient(timeout=30) as http:
+        return await http.post(f"{served.url}/mcp", json=body, headers=headers | bearer(token))
+
+
+def b64(value: object) -> str:
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def by_hand(header: dict[str, Any], claims: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
+    """A token that no library would make."""
+    text = f"{b64(header)}.{b64(claims)}"
+    return f"{text}.{b64(sign(text.encode()))}"
+
+
+def hmac_with(secret: bytes) -> Callable[[bytes], bytes]:
+    return lambda text: hmac.new(secret, text, hashlib.sha256).digest()
+
+
+def pem() -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key("one").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+NOW = int(time.time())
+LONG_NUMBER = b'{"alg":' + b"9" * 5000 + b"}"
+FORGED: dict[str, Callable[[Issuer], str]] = {
+    "another key under the same name": lambda i: jwt.encode(
+        i.claims("ann"), key("thief"), algorithm="RS256", headers={"kid": "one"}
+    ),
+    "a key nobody has": lambda i: i.token(kid="thief"),
+    "no signature": lambda i: by_hand({"alg": "none", "kid": "one"}, i.claims("ann"), lambda _: b""),
+    "no signature, spelt otherwise": lambda i: by_hand({"alg": "NonE"}, i.claims("ann"), lambda _: b""),
+    "the public key as a shared secret": lambda i: by_hand(
+        {"alg": "HS256", "kid": "one"}, i.claims("ann"), hmac_with(pem())
+    ),
+    "the public key as JSON as a shared secret": lambda i: by_hand(
+        {"alg": "HS256", "kid": "one"}, i.claims("ann"), hmac_with(json.dumps(public("one")).encode())
+    ),
+    "an empty shared secret": lambda i: by_hand({"alg": "HS256"}, i.claims("ann"), hmac_with(b"")),
+    "its own key in the header": lambda i: i.token(
+        kid="thief", headers={"kid": "one", "jwk": public("thief"), "alg": "RS256"}
+    ),
+    "its own key by address": lambda i: i.token(kid="thief", headers={"kid": "one", "jku": f"{i.url}/keys"}),
+    "the signature of another token": lambda i: ".".join(
+        [*i.token("bob").split(".")[:2], i.token("ann").split(".")[2]]
+    ),
+    "changed after it was signed": lambda i: ".".join(
+        [i.token().split(".")[0], b64(i.claims("bob")), i.token().split(".")[2]]
+    ),
+    "an elliptic token for an RSA key": lambda i: by_hand(
+        {"alg": "ES256", "kid": "one"}, i.claims("ann"), lambda _: b"x" * 64
+    ),
+    "a weak algorithm": lambda i: by_hand(
+        {"alg": "RS1", "kid": "one"}, i.claims("ann"), lambda _: b"x" * 256
+    ),
+    "a list as algorithm": lambda i: by_hand(
+        {"alg": ["RS256"], "kid": "one"}, i.claims("ann"), lambda _: b"x"
+    ),
+    "an extension that must be understood": lambda i: i.token(headers={"crit": ["exp"]}),
+    "another type of token": lambda i: i.token(headers={"typ": "logout+jwt"}),
+    "expired": lambda i: i.token(exp=NOW - 3600, iat=NOW - 7200),
+    "not valid yet": lambda i: i.token(nbf=NOW + 3600),
+    "issued in the future": lambda i: i.token(iat=NOW + 3600),
+    "no end": lambda i: i.token(exp=None),
+    "an end that is a text": lambda i: i.token(exp="soon"),
+    "for another server": lambda i: i.token(aud="https://elsewhere.example/mcp"),
+    "for a longer address": lambda i: i.token(aud=f"{AUDIENCE}x"),
+    "for the client": lambda i: i.token(aud="client-id"),
+    "for nobody": lambda i: i.token(aud=None),
+    "by another issuer": lambda i: i.token(iss="https://elsewhere.example"),
+    "by an issuer whose name begins alike": lambda i: i.token(iss=f"{i.url}.elsewhere.example"),
+    "by no issuer": lambda i: i.token(iss=None),
+    "of nobody": lambda i: i.token(sub=None),
+    "of an empty name": lambda i: i.token(""),
+    "of a blank name": lambda i: i.token("  "),
+    "of a name that is a list": lambda i: i.token(sub=["ann"]),
+    "of a name with a line break": lambda i: i.token("ann\nbob"),
+    "of a name too long": lambda i: i.token("a" * 1001),
+    "bound to a key of its owner": lambda i: i.token(cnf={"jkt": "thumbprint"}),
+    "opaque": lambda i: "an-opaque-token",
+    "empty parts": lambda i: "..",
+    "no text at all": lambda i: "\xff\xfe.\xff.\xff",
+    "claims that are a list": lambda i: by_hand({"alg": "RS256", "kid": "one"}, [1], lambda _: b"x"),  # type: ignore[arg-type]
+    "a header nested deep": lambda i: f"{b64(b'[' * 9000)}.e30.eA",
+    "a header with a number too long": lambda i: f"{b64(LONG_NUMBER)}.e30.eA",
+}
+
+
+async def test_forged_tokens_let_nobody_in(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_people(issuer) as served:
+        assert (await call(served, issuer.token())).status_code == 200
+        for name, forge in FORGED.items():
+            token = forge(issuer)
+            headers, body = modern_call("list_requests", {})
+            async with httpx.AsyncClient() as http:
+                sent = [(k, v) for k, v in headers.items()] + [
+                    ("authorization", f"Bearer {token}".encode("latin-1"))
+                ]
+                reply = await http.post(f"{served.url}/mcp", json=body, headers=sent)  # type: ignore[arg-type]
+            assert reply.status_code == 401, (name, reply.text)
+            challenge = reply.headers["www-authenticate"]
+            assert challenge.startswith('Bearer error="invalid_token", resource_metadata="'), name
+            assert token not in reply.text + caplog.text, name
+
+
+@pytest.mark.parametrize("kind", ["RSA", "EC", "OKP"])
+async def test_each_kind_of_key_is_taken(issuer: Issuer, kind: str) -> None:
+    issuer.keys = [public(kind, kind), public("one")]
+    async with serving_people(issuer) as served:
+        assert (await call(served, issuer.token(kid=kind, kind=kind))).status_code == 200
+
+
+async def test_who_is_not_signed_in_is_told_where(issuer: Issuer) -> None:
+    async with serving_people(issuer) as served, httpx.AsyncClient() as http:
+        headers, body = modern_call("list_requests", {})
+        reply = await http.post(f"{served.url}/mcp", json=body, headers=headers)
+        assert reply.status_code == 401
+        assert issuer.url in reply.text
+        challenge = reply.headers["www-authenticate"]
+        assert challenge == (
+            'Bearer resource_metadata="http://127.0.0.1:9/.well-known/oauth-protected-resource/mcp", '
+            f'scope="{ALL}"'
+        )
+        for path in ("/mcp", ""):
+            told = await http.get(f"{served.url}/.well-known/oauth-protected-resource{path}")
+            assert told.json() == {
+                "resource": AUDIENCE,
+                "authorization_servers": [issuer.url],
+                "scopes_supported": [*ALL.split(), "memory:operator"],
+                "bearer_methods_supported": ["header"],
+                "resource_name": "Reflexio memory",
+            }
+            assert told.headers["access-control-allow-origin"] == "*"
+        foreign = await http.get(
+            f"{served.url}/.well-known/oauth-protected-resource", headers={"host": "evil.example"}
+        )
+        assert foreign.status_code == 421
+        for path in ("/register", "/.well-known/oauth-authorization-server"):
+            told = await http.get(f"{served.url}{path}")
+            assert told.status_code == 404
+            assert issuer.url in told.json()["error_description"]
+
+
+GRANTED = {
+    "memory:read": {
+        "list_sessions",
+        "list_requests",
+        "get_request",
+        "audit_traffic",
+        "explore_traffic",
+        "get_status",
+    },
+    "memory:publish": {"publish_interaction"},
+    "memory:delete": {"delete_request", "delete_session", "delete_requests", "restore_requests"},
+}
+
+
+@pytest.mark.parametrize("way", [{"mode": "auto"}, {"mode": "legacy"}], ids=["2026", "2025"])
+@pytest.mark.parametrize("granted", ["read", "publish", "delete", "read publish", "read publish delete"])
+async def test_scopes_decide_which_tools_are_offered_and_answered(
+    issuer: Issuer, granted: str, way: dict[str, Any], tmp_path: Any
+) -> None:
+    scope = " ".join(f"memory:{one}" for one in granted.split())
+    may = set().union(*(GRANTED[one] for one in scope.split()))
+    every = set().union(*GRANTED.values())
+    token = issuer.token(scope=f"openid {scope} memory:everything")
+    folder = str(tmp_path / "copies")
+    async with serving_people(issuer, recovery_days=1, recovery_dir=folder) as served:
+        async with as_person(served, token, **way) as client:
+            listed = {tool.name for tool in (await client.list_tools()).tools} - {"explorer_data"}
+            assert listed == may
+            readable = "memory:read" in scope
+            assert bool((await client.list_resource_templates()).resource_templates) == readable
+            assert bool((await client.list_prompts()).prompts) == (granted != "publish")
+        for tool in every:
+            reply = await call(served, token, tool, {})
+            if tool in may:
+                assert reply.status_code == 200, tool
+                continue
+            assert reply.status_code == 403, tool
+            challenge = reply.headers["www-authenticate"]
+            assert 'error="insufficient_scope"' in challenge
+            [needed] = [name for name, tools in GRANTED.items() if tool in tools]
+            wanted = challenge.partition('scope="')[2].partition('"')[0].split()
+            assert set(wanted) == {needed, *scope.split()}, tool
+
+
+@pytest.mark.parametrize("scope", ["", "openid profile", "memory:everything", "memory:operator"])
+async def test_without_a_scope_of_ours_nothing_is_answered(issuer: Issuer, scope: str) -> None:
+    async with serving_people(issuer) as served:
+        reply = await call(served, issuer.token(scope=scope), "get_status")
+        assert reply.status_code == 403
+        assert "insufficient_scope" in reply.headers["www-authenticate"]
+
+
+async def test_scopes_may_be_a_list_as_some_services_write_them(issuer: Issuer) -> None:
+    async with serving_people(issuer) as served:
+        listed = issuer.token(scope=None, scp=["memory:read"])
+        assert (await call(served, listed)).status_code == 200
+        assert (await call(served, listed, "delete_session", {"session_id": "s"})).status_code == 403
+
+
+async def test_the_user_is_the_claim_that_the_operator_names(issuer: Issuer) -> None:
+    async with serving_people(issuer, oauth_user_claim="email") as served:
+        given = {"session_id": "s", "user_id": "ann@example.org", "interactions": turns("hello")}
+        token = issuer.token("0815", email="ann@example.org")
+        stored = (await call(served, token, "publish_interaction", given)).json()["result"][
+            "structuredContent"
+        ]
+        assert stored["user_id"] == "ann@example.org"
+        assert (await call(served, issuer.token("0815"))).status_code == 401
+
+
+async def test_an_operator_sees_everybody_and_a_static_token_stays_valid(issuer: Issuer) -> None:
+    async with serving(signing_in(issuer), tokens=(TOKEN,)) as served:
+        for name in ("ann", "bob"):
+            given = {"session_id": "s", "user_id": name, "interactions": turns(f"of {name}")}
+            assert (await call(served, issuer.token(name), "publish_interaction", given)).status_code == 200
+        for token, seen in (
+            (issuer.token("ann"), 1),
+            (issuer.token("eve"), 0),
+            (issuer.token("eve", scope=f"{ALL} memory:operator"), 2),
+            (TOKEN, 2),
+        ):
+            reply = (await call(served, token)).json()["result"]["structuredContent"]
+            assert reply["returned"] == seen
+
+
+async def test_a_header_of_tenancy_is_refused_beside_a_sign_in(issuer: Issuer) -> None:
+    async with serving_people(issuer) as served, httpx.AsyncClient() as http:
+        headers, body = modern_call("list_requests", {})
+        for name in ("x-reflexio-user-id", "x-reflexio-api-key"):
+            reply = await http.post(
+                f"{served.url}/mcp", json=body, headers=headers | bearer(issuer.token()) | {name: "bob"}
+            )
+            assert reply.status_code == 403
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def checking(issuer: Issuer, clock: Clock, **more: Any) -> AsyncIterator[SignIn]:
+    sign_in = SignIn(signing_in(issuer, **more), clock=clock)
+    try:
+        yield sign_in
+    finally:
+        await sign_in.aclose()
+
+
+async def status_of(sign_in: SignIn, token: str) -> int:
+    try:
+        await sign_in.caller(token)
+    except Refusal as refused:
+        return refused.status
+    return 200
+
+
+async def test_keys_are_kept_rotated_and_dropped(issuer: Issuer) -> None:
+    clock = Clock()
+    async with checking(issuer, clock) as sign_in:
+        assert await status_of(sign_in, issuer.token()) == 200
+        assert await status_of(sign_in, issuer.token()) == 200
+        assert issuer.asked["/keys"] == 1
+
+        clock.now += ASK_AGAIN_SECONDS
+        issuer.keys = [public("one"), public("two")]
+        assert await status_of(sign_in, issuer.token(kid="two")) == 200, "a new key is fetched when it is met"
+        for number in range(50):
+            assert await status_of(sign_in, issuer.token(kid="thief", headers={"kid": str(number)})) == 401
+        assert issuer.asked["/keys"] == 2, "made-up names do not make the issuer work"
+
+        issuer.keys = [public("two")]
+        clock.now += FRESH_SECONDS
+        assert await status_of(sign_in, issuer.token(kid="two")) == 200
+        assert await status_of(sign_in, issuer.token(kid="one")) == 401, "a key that was withdrawn"
+
+
+async def test_while_the_issuer_is_away_its_keys_hold_for_an_hour_and_then_nobody_comes_in(
+    issuer: Issuer,
+) -> None:
+    clock = Clock()
+    async with checking(issuer, clock) as sign_in:
+        issuer.status = 503
+        assert await status_of(sign_in, issuer.token()) == 503, "never reached"
+        issuer.status = 200
+        clock.now += ASK_AGAIN_SECONDS
+        assert await status_of(sign_in, issuer.token()) == 200
+        issuer.status = 503
+        clock.now += FRESH_SECONDS + 1
+        assert await status_of(sign_in, issuer.token()) == 200
+        clock.now += STALE_SECONDS
+        assert await status_of(sign_in, issuer.token()) == 503
+        issuer.status = 200
+        clock.now += ASK_AGAIN_SECONDS
+        assert await status_of(sign_in, issuer.token()) == 200
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "another issuer": {"metadata": {"issuer": "https://elsewhere.example"}},
+    "keys without encryption": {"metadata": {"jwks_uri": "http://keys.example/keys"}},
+    "keys in a file": {"metadata": {"jwks_uri": "file:///etc/passwd"}},
+    "no keys": {"metadata": {"jwks_uri": None}},
+    "not JSON": {"body": b"<html>"},
+    "a list": {"body": b"[]"},
+    "nested deep": {"body": b"[" * 100_000},
+    "endless": {"body": b" " * (2 * 1024 * 1024)},
+    "packed": {"headers": {"content-encoding": "gzip"}},
+    "moved": {"status": 302, "headers": {"location": "https://elsewhere.example"}},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_an_issuer_that_answers_oddly_lets_nobody_in(issuer: Issuer, lie: str) -> None:
+    for name, value in LIES[lie].items():
+        setattr(issuer, name, value)
+    async with checking(issuer, Clock()) as sign_in:
+        assert await status_of(sign_in, issuer.token()) == 503
+
+
+@pytest.mark.parametrize(
+    "keys", [[], [{}], [{"kty": "RSA", "kid": "one"}], ["one"], [{"kty": "oct", "k": "AA", "kid": "one"}]]
+)
+async def test_keys_that_are_none_let_nobody_in(issuer: Issuer, keys: list[Any]) -> None:
+    issuer.keys = keys
+    async with checking(issuer, Clock()) as sign_in:
+        assert await status_of(sign_in, issuer.token()) == 401
+
+
+async def test_a_key_for_encryption_or_another_algorithm_does_not_sign(issuer: Issuer) -> None:
+    for more in ({"use": "enc"}, {"alg": "PS256"}):
+        issuer.keys = [public("one", **more)]
+        async with checking(issuer, Clock()) as sign_in:
+            assert await status_of(sign_in, issuer.token()) == 401
+
+
+OPAQUE: dict[str, tuple[int, dict[str, Any]]] = {
+    "in order": (200, {}),
+    "without an end": (200, {"exp": None}),
+    "for several": (200, {"aud": ["other", AUDIENCE]}),
+    "revoked": (401, {"active": False}),
+    "neither": (401, {"active": "true"}),
+    "expired": (401, {"exp": NOW - 3600}),
+    "not valid yet": (401, {"nbf": NOW + 3600}),
+    "for another server": (401, {"aud": "https://elsewhere.example"}),
+    "for nobody in particular": (401, {"aud": None}),
+    "by another issuer": (401, {"iss": "https://elsewhere.example"}),
+    "of nobody": (401, {"sub": None}),
+    "bound to a certificate": (401, {"cnf": {"x5t#S256": "thumbprint"}}),
+    "without a scope": (403, {"scope": "openid"}),
+}
+
+
+@pytest.mark.parametrize("case", OPAQUE)
+async def test_opaque_tokens_are_checked_by_asking(issuer: Issuer, case: str) -> None:
+    status, more = OPAQUE[case]
+    said = {"active": True, **issuer.claims("ann")} | more
+    issuer.tokens["opaque"] = {name: value for name, value in said.items() if value is not None}
+    async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="secret") as sign_in:
+        assert await status_of(sign_in, "opaque") == status
+        assert await status_of(sign_in, "another") == 401
+
+
+async def test_a_revoked_token_works_no_longer_than_an_answer_is_remembered(issuer: Issuer) -> None:
+    clock = Clock()
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with checking(issuer, clock, oauth_client_id="us", oauth_client_secret="secret") as sign_in:
+        assert await status_of(sign_in, "opaque") == 200
+        del issuer.tokens["opaque"]
+        assert await status_of(sign_in, "opaque") == 200
+        assert issuer.asked["/ask"] == 1
+        clock.now += REMEMBER_SECONDS
+        assert await status_of(sign_in, "opaque") == 401
+        issuer.status = 500
+        clock.now += REMEMBER_SECONDS
+        assert await status_of(sign_in, "opaque") == 503, "what cannot be checked is not let in"
+
+
+@pytest.mark.parametrize("path", ["/sse", "/mcp"])
+async def test_streams_end_with_the_token(issuer: Issuer, tmp_path: Path, path: str) -> None:
+    variables: dict[str, Any] = {
+        "REFLEXIO_MCP_OAUTH_ISSUER": issuer.url,
+        "REFLEXIO_MCP_OAUTH_AUDIENCE": AUDIENCE,
+    }
+    async with (
+        serving_process(tmp_path, **variables, REFLEXIO_MCP_AUTH_TOKEN="") as served,
+        httpx.AsyncClient(timeout=30) as http,
+    ):
+        headers, body = modern_call("", {})
+        meta = body["params"]["_meta"]
+        wanted = {"notifications": {"resourceSubscriptions": ["reflexio://sessions/s"]}, "_meta": meta}
+        listen = body | {"method": "subscriptions/listen", "params": wanted}
+        headers = {name: text for name, text in headers.items() if name != "mcp-name"}
+        headers["mcp-method"] = "subscriptions/listen"
+        method, sends = ("GET", None) if path == "/sse" else ("POST", listen)
+        # The leeway for clocks lets a token in that has just ended; a stream is not kept open on it.
+        ends = int(time.time()) + 3
+        sent = headers | bearer(issuer.token(exp=ends))
+        with anyio.fail_after(20):
+            async with http.stream(method, f"{served.url}{path}", headers=sent, json=sends) as stream:
+                assert stream.status_code == 200
+                began = [chunk async for chunk in stream.aiter_bytes()]
+        assert began, "it was open"
+        assert time.time() >= ends - 1
+
+
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
+    "no audience": {"oauth_audience": ""},
+    "an issuer without encryption": {"oauth_issuer": "http://id.example"},
+    "an audience without encryption": {"oauth_audience": "http://memory.example/mcp"},
+    "a client without its secret": {"oauth_client_id": "us"},
+    "a secret without its client": {"oauth_client_secret": "secret"},
+    "no authentication": {"unsafe_no_auth": True},
+    "keys in headers": {"tenancy": "header", "url": "https://reflexio.example"},
+    "one user for all": {"user_id": "ann"},
+    "no issuer": {"oauth_issuer": ""},
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+async def test_settings_that_contradict_a_sign_in_stop_the_start(issuer: Issuer, case: str) -> None:
+    settings = replace(signing_in(issuer), store=":memory:", **CONTRADICTIONS[case])
+    with pytest.raises(ConfigurationError, match="REFLEXIO_"):
+        HttpApp(settings, Tokens(()))
+
+
+async def test_refusals_are_logged_by_reason_alone(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving_people(issuer) as served:
+        thief = issuer.token(kid="thief")
+        await call(served, thief)
+        await call(served, issuer.token(scope="memory:read"), "delete_session", {"session_id": "s"})
+    reasons = [event["reason"] for event in events(caplog, "refused")]
+    assert reasons == ["token", "scope"]
+    assert "ann" not in caplog.text
