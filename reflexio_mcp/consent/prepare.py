@@ -20,6 +20,7 @@ from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_first_words, with_learned
 from reflexio_mcp.traffic.deletion.run import check_cap
+from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Prepared", "ask", "prepare", "verdict_of"]
@@ -72,8 +73,7 @@ async def prepare(
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))
     await check_cap(state.cap, scope.caller, plan.size, plan.noun)
-    # A set that was found without reading its words is shown without them.
-    masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.is_blind)
+    masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.finding == UNSEEN)
     # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
     askable = can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
     first = weigh(app.settings, codes, plan, confirm, askable=askable)

@@ -72,7 +72,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
         }
         return Rendered("\n".join([text, *gap_lines(audit.gaps)]), nothing)
     findings = [_finding_facts(one, examples, subjects) for one in audit.findings[:shown]]
-    facts: AuditFacts = {"notice": NOTICE, **_overview_facts(overview, top), "findings": findings}
+    facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
     if audit.gaps:
@@ -81,9 +81,9 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
         facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
-    head = (
-        f"Audit of {counted(overview.requests, 'request')}, {iso(overview.first)} to {iso(overview.last)}: "
-        + (f"{counted(count, 'finding')}, first {gravest}." if count else "nothing found.")
+    window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
+    head = f"Audit of {counted(overview.requests, 'request')} {window}: " + (
+        f"{counted(count, 'finding')}, first {gravest}." if count else "nothing found."
     )
     lines = _overview_lines(facts)
     for one in facts["findings"]:
@@ -110,10 +110,12 @@ def _go_on(audit: Audit, facts: AuditFacts) -> str:
     )
 
 
-def _overview_facts(overview: Overview, top: int) -> OverviewFacts:
+def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
+    overview = audit.overview
     facts: OverviewFacts = {
-        "from": iso(overview.first),
-        "to": iso(overview.last),
+        "to": iso(audit.end),
+        "oldest": iso(overview.first),
+        "newest": iso(overview.last),
         "requests": overview.requests,
         "interactions": overview.interactions,
         "sessions": overview.sessions,
@@ -125,6 +127,8 @@ def _overview_facts(overview: Overview, top: int) -> OverviewFacts:
         "by_agent_version": _top(overview.agent_versions, top, as_name),
         "by_user": _top(overview.users, top, str),
     }
+    if audit.start is not None:
+        facts["from"] = iso(audit.start)
     if overview.learning_checked and overview.learning_tracked:
         facts["learning"] = {
             "asked_about": overview.learning_checked,
@@ -189,6 +193,7 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
                 counted(facts["sessions"], "session"),
                 counted(facts["users"], "user"),
                 f"evaluation-only {share}",
+                f"oldest {facts['oldest']}, newest {facts['newest']}",
             )
         ),
         f"{bar} from {days['first_day']}: {days['line']} ({numbers})",

@@ -7,11 +7,14 @@ from reflexio_mcp.render.text import Facts, GapFacts, Unlisted
 __all__ = ["AuditFacts", "OverviewFacts"]
 
 _Window = TypedDict("_Window", {"from": Unlisted[str], "to": Unlisted[str]}, total=False)
+"""What was looked at; without `from`, everything before `to`."""
 
 
 class OverviewFacts(_Window, total=False):
     """The numbers of a period."""
 
+    oldest: Unlisted[str]
+    newest: Unlisted[str]
     requests: Required[int]
     interactions: int
     sessions: int

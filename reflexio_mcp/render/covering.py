@@ -3,13 +3,15 @@
 Looking for secrets in long texts takes time: call these in a worker thread.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.content import first_words, texts_of
+from reflexio_mcp.traffic.reading.listing import SessionRow
 from reflexio_mcp.traffic.rules.secrets import redact, redact_within
 
-__all__ = ["covered", "covered_opening"]
+__all__ = ["covered", "covered_listing", "covered_opening", "covered_session"]
 
 _TEXTS: Final = ("content", "user_action_description", "shadow_content", "expert_content")
 
@@ -17,23 +19,39 @@ OPENING_CHARS: Final = 4_000
 """Where the first words are: a secret is recognized by more than the part of it that is shown."""
 
 
-def covered(item: RequestWithInteractions) -> RequestWithInteractions:
-    """The request, each secret in it replaced by what kind it is."""
-    return item.model_copy(update={"interactions": [_turn(turn) for turn in item.interactions]})
+def covered(item: RequestWithInteractions, chars: int | None = None) -> RequestWithInteractions:
+    """The request, each secret in it replaced by what kind it is.
+
+    Args:
+        chars: of each text only so many characters are shown, so that no secret is looked for behind them.
+    """
+    return item.model_copy(update={"interactions": [_turn(turn, chars) for turn in item.interactions]})
 
 
 def covered_opening(item: RequestWithInteractions) -> tuple[RequestWithInteractions, bool]:
-    """The request with nothing but its first turn that says something, covered, and whether that hid anything."""
-    for turn in item.interactions:
+    """The request with its first turn that says something cut short and covered, and whether that hid anything."""
+    turns = item.interactions
+    for index, turn in enumerate(turns):
         if any(text.strip() for text in texts_of(turn)):
             short = turn.model_copy(update={name: getattr(turn, name)[:OPENING_CHARS] for name in _TEXTS})
             safe = short.model_copy(update={name: redact(getattr(short, name)) for name in _TEXTS})
-            return item.model_copy(update={"interactions": [safe]}), texts_of(safe) != texts_of(short)
+            shown = [*turns[:index], safe, *turns[index + 1 :]]
+            return item.model_copy(update={"interactions": shown}), texts_of(safe) != texts_of(short)
     return item, False
 
 
-def _turn(turn: StoredInteraction) -> StoredInteraction:
-    texts = {name: redact(getattr(turn, name)) for name in _TEXTS}
+def covered_listing(row: RequestWithInteractions, *, full: bool) -> RequestWithInteractions:
+    """The request as a list shows it, covered."""
+    return covered(row, OPENING_CHARS) if full else covered_opening(row)[0]
+
+
+def covered_session(row: SessionRow) -> SessionRow:
+    """The row of a session, its first words covered."""
+    return replace(row, first_words=first_words(covered_opening(row.opening)[0]))
+
+
+def _turn(turn: StoredInteraction, chars: int | None) -> StoredInteraction:
+    texts = {name: _beginning(getattr(turn, name), chars) for name in _TEXTS}
     return turn.model_copy(
         update={
             **texts,
@@ -41,3 +59,7 @@ def _turn(turn: StoredInteraction) -> StoredInteraction:
             "tools_used": [redact_within(used) for used in turn.tools_used],
         }
     )
+
+
+def _beginning(text: str, chars: int | None) -> str:
+    return redact(text) if chars is None else redact(text[:chars]) + text[chars:]

@@ -1,6 +1,6 @@
 """Pages of sessions and of requests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Required
 
@@ -100,6 +100,8 @@ class _Budget:
     def clear(self) -> None:
         self.facts: list[Facts] = []
         self.texts: list[str] = []
+        self.redacted = 0
+        """Rows in which secrets were hidden."""
         self._used = 0
 
     def fits(self, facts: Facts, text: str) -> bool:
@@ -110,6 +112,10 @@ class _Budget:
         self.texts.append(text)
         return True
 
+    def replace(self, shown: list[tuple[Facts, str]]) -> None:
+        self.redacted = sum(facts != before for (facts, _), before in zip(shown, self.facts, strict=True))
+        self.facts, self.texts = [facts for facts, _ in shown], [text for _, text in shown]
+
 
 class SessionBudget(_Budget):
     """Session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
@@ -119,8 +125,18 @@ class SessionBudget(_Budget):
         self._masked = masked
 
     def take(self, row: SessionRow, /) -> bool:
+        return self.fits(*self._render(row))
+
+    def redact(self, rows: Sequence[SessionRow]) -> None:
+        """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
+        from reflexio_mcp.render.covering import covered_session  # its patterns take a while to compile
+
+        if not self._masked:
+            self.replace([self._render(covered_session(row)) for row in rows])
+
+    def _render(self, row: SessionRow) -> tuple[Facts, str]:
         facts = session_facts(row, masked=self._masked)
-        return self.fits(facts, session_text(facts))
+        return facts, session_text(facts)
 
 
 class RequestBudget(_Budget):
@@ -132,12 +148,22 @@ class RequestBudget(_Budget):
         self._masked = masked
 
     def take(self, row: RequestWithInteractions, /) -> bool:
+        return self.fits(*self._render(row))
+
+    def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
+        """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
+        from reflexio_mcp.render.covering import covered_listing  # its patterns take a while to compile
+
+        if not self._masked:
+            self.replace([self._render(covered_listing(row, full=self._full)) for row in rows])
+
+    def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
         text = request_text(facts)
         if len(text) > self._budget:
             facts = _shortened(facts, self._budget)
             text = request_text(facts)
-        return self.fits(facts, text)
+        return facts, text
 
 
 def _shortened(facts: Facts, budget: int) -> Facts:
@@ -180,6 +206,10 @@ class PageFacts(_End, total=False):
     returned: Required[int]
     sessions: Required[list[Facts]]
     filter: Unlisted[str]
+    redacted: Unlisted[int]
+
+
+REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a request in full."
 
 
 def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
@@ -192,7 +222,7 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
             "looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "rest_of_session": page.rest_of_session or None,
-            "other_requests": page.others or None,
+            "other_requests": page.others.total() or None,
             "cursor": page.cursor,
         }
     )
@@ -214,7 +244,11 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
         lines.append(f"That is all.{before}{looked}")
     if page.others:
         sees = "list_requests with session_id shows a whole conversation"
-        lines.append(f"{counted(page.others, 'other request')} of these sessions do not match: {sees}.")
+        count = page.others.total()
+        match = (
+            f"{counted(count, 'other request')} of these sessions {'does' if count == 1 else 'do'} not match"
+        )
+        lines.append(f"{match}: {sees}.")
     lines = [line for line in lines if line] + gap_lines(page.gaps)
     if page.gaps:
         facts["unreadable"], facts["unreadable_count"] = named_gaps(page.gaps), len(page.gaps)
@@ -258,15 +292,18 @@ def page_of_sessions(budget: SessionBudget, page: Page[SessionRow], wanted: Traf
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
     structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
+    if budget.redacted:
+        structured["redacted"] = budget.redacted
+        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
     if asked := _asked(wanted):
         structured["filter"] = asked
     return Rendered("\n".join([head, *body, *more]), structured)
 
 
 def page_of_requests(
-    budget: RequestBudget, page: Page[RequestWithInteractions], wanted: TrafficFilter
+    budget: RequestBudget, page: Page[RequestWithInteractions], wanted: TrafficFilter, request_id: str = ""
 ) -> Rendered:
-    """A page of `list_requests`, grouped by session."""
+    """A page of `list_requests`, grouped by session; `request_id` is what it was asked for, if for one request."""
     more, more_facts = _end(page, "request")
     returned = len(page.rows)
     groups: list[Facts] = []
@@ -275,15 +312,25 @@ def page_of_requests(
         session = shown_id(item.request.session_id)
         if not groups or groups[-1]["session_id"] != session:
             groups.append({"session_id": session, "requests": []})
-            lines.append(f"session {session}")
+            others = page.others[item.request.session_id]
+            groups[-1] |= {"other_requests": others} if others else {}
+            lines.append(
+                f"session {session}" + (f" ({counted(others, 'other')} not matching)" if others else "")
+            )
         groups[-1]["requests"].append(facts)
         if left := facts.get("interactions_left_out"):
             text += f"\n  … {counted(left, 'more interaction')}: see get_request"
         lines.append(indented(text))
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
     head = _head("request", page, wanted, found)
+    if request_id and not returned:
+        asked = f" ({described})" if (described := _asked(wanted)) else ""
+        head = f"No request {label(request_id)} is stored{asked}."
     body = [fence("\n".join(lines))] if returned else []
     structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
+    if budget.redacted:
+        structured["redacted"] = budget.redacted
+        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
     if asked := _asked(wanted):
         structured["filter"] = asked
     return Rendered("\n".join([head, *body, *more]), structured)

@@ -19,7 +19,7 @@ from reflexio_mcp.render.text import (
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
 
-__all__ = ["FinishFacts", "PublishFacts", "finished", "published"]
+__all__ = ["FinishFacts", "PublishFacts", "finished", "learning_words", "published"]
 
 WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
@@ -31,8 +31,11 @@ _MEANS: Final = {
     "waiting_for_window": "nothing is learned from it yet. Reflexio waits for more of the conversation (a window of 10 "
     "interactions by default); finish_session learns now",
     "deferred": "nothing is learned from it yet",
+    "pending": "nothing is learned from it yet",
+    "processing": "it is being learned from now",
     "still_learning": "stored, still learning",
     "not_tracked": "Reflexio does not say what is learned from it",
+    "embedded_store": "this store does not learn",
     "failed": "nothing was learned from it",
 }
 """What a reason, or else a status, of the service means."""
@@ -118,21 +121,38 @@ def published(
     return Rendered("\n".join(lines), facts)
 
 
+def learning_words(status: str, reason: str, *, evaluation_only: bool) -> tuple[str, str, str]:
+    """How a request's learning stands.
+
+    Args:
+        status, reason: as the service says it.
+        evaluation_only: whether the request was stored never to be learned from.
+
+    Returns:
+        The status and the reason in one word each, and both in a sentence.
+    """
+    if reason == NOT_APPLICABLE:
+        why = "evaluation_only" if evaluation_only else NOT_APPLICABLE
+        return "nothing", why, f"Learning: nothing is learned from it ({why})."
+    means = _MEANS.get(reason) or _MEANS.get(status)
+    status, reason = label(status), label(reason)
+    return (
+        status,
+        reason,
+        f"Learning {status}{f' ({reason})' if reason else ''}{f': {means}' if means else ''}.",
+    )
+
+
 def _learning(done: Published, facts: PublishFacts) -> str:
     """What was or will be learned from it."""
     if not done.learning_status:
         return ""
-    status = label(done.learning_status)
-    if done.learning_reason == NOT_APPLICABLE:
-        why = "evaluation_only" if done.evaluation_only else NOT_APPLICABLE
-        facts["learning_reason"] = why
-        facts["learning_status"] = "nothing"
-        return f"Learning: nothing is learned from it ({why})."
-    reason = f" ({label(done.learning_reason)})" if done.learning_reason else ""
-    means = _MEANS.get(done.learning_reason) or _MEANS.get(done.learning_status)
-    if done.learning_status == "not_tracked" and not done.learns:
-        means = "this store does not learn"
-    told = f"Learning {status}{reason}{f': {means}' if means else ''}."
+    status, reason, told = learning_words(
+        done.learning_status, done.learning_reason, evaluation_only=done.evaluation_only
+    )
+    facts["learning_status"] = status
+    if reason:
+        facts["learning_reason"] = reason
     if done.learning_status == "done" and done.profiles_added is not None:
         playbooks = counted(done.playbooks_added or 0, "playbook")
         told += f" Added {counted(done.profiles_added, 'profile')} and {playbooks}."

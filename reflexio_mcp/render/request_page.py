@@ -4,6 +4,7 @@ import re
 from typing import Final, Required
 
 from reflexio_mcp.render.masking import masked_turn, masked_turn_text
+from reflexio_mcp.render.publishing import learning_words
 from reflexio_mcp.render.requests import RequestFacts, request_facts, request_head, turn_facts, turn_text
 from reflexio_mcp.render.text import (
     BUDGET,
@@ -14,7 +15,6 @@ from reflexio_mcp.render.text import (
     beginning,
     fence,
     indented,
-    label,
     shown_id,
 )
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
@@ -108,8 +108,11 @@ def inspected(
             following = f"{index}.{end}"
             break
         index, offset = index + 1, 0
-    state = label(learning.status) if learning else "unknown"
-    reason = label(learning.reason or "") if learning else ""
+    state, reason, told = learning_words(
+        learning.status if learning else "unknown",
+        (learning.reason if learning else None) or "",
+        evaluation_only=item.request.evaluation_only,
+    )
     structured: RequestPageFacts = {
         "notice": NOTICE,
         "session_id": session,
@@ -122,7 +125,7 @@ def inspected(
     text = "\n".join(
         [
             fence("\n".join([f"session {session}", head, *lines])),
-            f"Learning: {state}{f' ({reason})' if reason else ''}.",
+            told,
         ]
     )
     if following:

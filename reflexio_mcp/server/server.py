@@ -171,7 +171,7 @@ class ReflexioServer(MCPServer[App]):
         """Answer a call. A failure becomes a result with one or two sentences."""
         tool = self._tools.get(name)
         if tool is None:
-            names = ", ".join(self._tools)
+            names = ", ".join(one for one in self._tools if one != PAGE_DATA)
             return _failed(f"There is no tool {name[:80]!r} here; nothing was done. The tools are {names}.")
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)

@@ -1,7 +1,7 @@
 """Failures as one or two sentences: what happened, whether anything changed, what to do next."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -15,6 +15,12 @@ __all__ = ["describe", "invalid_arguments"]
 
 _BRANCH = re.compile(r"(list|dict|tuple)\[.*\]|int|str|float|bool")
 """How pydantic names the branch of a union in a location; no field of ours is called so."""
+
+SENTENCES: Final = 3
+"""Wrong arguments that a refusal explains one by one."""
+
+NAMES: Final = 8
+"""Missing arguments that it names."""
 
 UNEXPECTED = (
     "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
@@ -41,24 +47,32 @@ def describe(error: BaseException, action: Action = "write") -> str:
 
 
 def invalid_arguments(error: ValidationError) -> str:
-    """The first thing wrong with the arguments, naming the field and what it accepts, never its value."""
+    """What is wrong with the arguments, naming each field and what it accepts, never its value."""
     # A value that may also be left out is a union to pydantic: its other branch only says that it is not null.
     problems = [
         one
         for one in error.errors(include_url=False, include_context=True, include_input=False)
         if one["type"] != "none_required"
     ]
-    first = _sentence(problems[0])
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{first}{more} Nothing was sent."
+    missing = [_field(one["loc"]) for one in problems if one["type"] == "missing"]
+    sentences = [_required(missing)] if missing else []
+    sentences += [_sentence(one) for one in problems if one["type"] != "missing"]
+    if (left := len(sentences) - SENTENCES) > 0:
+        sentences[SENTENCES:] = [f"{left:,} more are wrong."]
+    return f"{' '.join(sentences)} Nothing was sent."
+
+
+def _required(names: list[str]) -> str:
+    named = names[:NAMES] + ([f"{len(names) - NAMES:,} more"] if len(names) > NAMES else [])
+    if len(named) == 1:
+        return f"{named[0]} is required."
+    return f"{', '.join(named[:-1])} and {named[-1]} are required."
 
 
 def _sentence(problem: "ErrorDetails") -> str:
     name = _field(problem["loc"])
     context: dict[str, Any] = problem.get("ctx", {})
     match problem["type"]:
-        case "missing":
-            return f"{name} is required."
         case "extra_forbidden":
             return f"{name} is not a field here."
         case "literal_error":

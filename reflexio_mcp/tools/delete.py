@@ -57,7 +57,8 @@ Everything = Annotated[bool, Field(description="needed without user, session, so
 
 NAMES_NOTHING = (
     "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; "
-    "nothing was deleted. everything=true deletes all there is."
+    "nothing was deleted. With everything=true none is needed: it deletes all there is, or of it what contains or "
+    "finding selects."
 )
 
 

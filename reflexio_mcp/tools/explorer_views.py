@@ -151,8 +151,7 @@ async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, unco
 
 def _covered_facts(item: RequestWithInteractions) -> Facts:
     opening, hidden = covered_opening(item)
-    facts: Facts = {**request_facts(opening, full=False), "interaction_count": len(item.interactions)}
-    return facts | dense({"covered": hidden})
+    return {**request_facts(opening, full=False), **dense({"covered": hidden})}
 
 
 async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> Facts:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -66,6 +67,7 @@ async def list_sessions(
         page = await list_page_of_sessions(
             scope, wanted, limit=limit, budget=budget, order=order, detail=shown, asked=asked, after=after
         )
+        await anyio.to_thread.run_sync(budget.redact, page.rows)
     return answer(page_of_sessions(budget, page, wanted))
 
 
@@ -90,19 +92,21 @@ async def list_requests(
     after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
     wanted, shown = (after.filter, after.detail) if after else (asked, detail)
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown))
+    request_id = request_id.strip()
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_requests(
             scope,
             wanted,
             limit=limit,
             budget=budget,
-            request_id=request_id.strip(),
+            request_id=request_id,
             most_sessions=top_k,
             detail=shown,
             asked=asked,
             after=after,
         )
-    return answer(page_of_requests(budget, page, wanted))
+        await anyio.to_thread.run_sync(budget.redact, page.rows)
+    return answer(page_of_requests(budget, page, wanted, request_id))
 
 
 async def get_request(

@@ -1,7 +1,7 @@
 """How the server stands."""
 
 from collections.abc import Mapping
-from typing import Any, Required
+from typing import Any, Final, Required
 
 from mcp.types import CallToolResult
 
@@ -17,6 +17,14 @@ from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
+
+
+CONFIRM_MEANS: Final = {
+    "auto": "a person is asked where the client shows forms; elsewhere a plan's code is enough",
+    "ask": "a person is asked, and where the client shows no forms nothing is deleted",
+    "preview": "a plan's code is enough",
+    "off": "nobody is asked and no plan is shown",
+}
 
 
 class StatusFacts(JobsFacts, total=False):
@@ -63,8 +71,9 @@ def _policy(settings: Settings) -> Facts:
     return dense(
         {
             "confirm": settings.confirm,
+            "confirm_means": CONFIRM_MEANS[settings.confirm],
             "read_only": settings.read_only,
-            "deletions_per_hour": settings.delete_cap or "no cap",
+            "requests_deleted_per_hour": settings.delete_cap or "no cap",
             "masked": settings.mask,
             "audit_log": bool(settings.audit_log),
             "recovery_days": settings.recovery_days or "none: deletions are final",
@@ -82,11 +91,17 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         f"backend: {backend['kind']} at {backend['where']}{who}{storage}; {state}",
         f"scope: {facts['scope']}",
     ]
-    lines += [
-        f"{group}: " + ", ".join(f"{key} {value}" for key, value in facts[group].items())
-        for group in ("policy", "limits")
+    policy, limited = dict(facts["policy"]), facts["limits"]
+    confirm = f"confirm {policy.pop('confirm')}: {policy.pop('confirm_means')}"
+    return [
+        *lines,
+        f"policy: {', '.join([confirm, *_named(policy)])}",
+        f"limits: {', '.join(_named(limited))}",
     ]
-    return lines
+
+
+def _named(facts: Mapping[str, Any]) -> list[str]:
+    return [f"{key} {value}" for key, value in facts.items()]
 
 
 SPECS = (

@@ -4,7 +4,7 @@ import base64
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import anyio
@@ -55,7 +55,6 @@ class Published:
         uncompared: it carries images or citations, which no call reads back, and was found already stored.
         agent_version: as it is stored, the service's default included.
         evaluation_only: it was published so that nothing is learned from it.
-        learns: whether the backend learns at all.
     """
 
     request_id: str
@@ -72,7 +71,6 @@ class Published:
     uncompared: bool = False
     agent_version: str = ""
     evaluation_only: bool = False
-    learns: bool = True
 
 
 def check(interactions: Sequence[Interaction], *, source: str, agent_version: str) -> None:
@@ -253,7 +251,6 @@ async def publish(
                 tasks.start_soon(_beat_until_cancelled, beat)
             done = await _publish(scope, body, minted, wait_seconds if wait else None)
             tasks.cancel_scope.cancel()
-            done = replace(done, learns=scope.learns)
     except ReflexioError as failure:
         if failure.effect == "unknown":
             text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"

@@ -23,6 +23,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.times import iso
 from tests.audit.corpus import FAULTS, Deployment, Maker, imported, personal
 from tests.audit.measuring import EVERY_TOOL
 from tests.audit.stocking import stocked
@@ -251,6 +252,27 @@ async def test_a_small_store_is_looked_at_whole_and_of_a_large_one_the_rest_is_a
             assert said["go_on"]["tool"] == "audit_traffic"
             arguments = said["go_on"]["arguments"]
         assert seen == len(made.rows)
+
+
+async def test_an_audit_names_the_window_that_it_looked_at_and_not_only_what_was_in_it(
+    tmp_path: Path,
+) -> None:
+    make = Maker(3, int(time.time()))
+    at = make.made.now - 5 * 86_400
+    make.put([Turn("User", "Water the roses.")], "s1", "ada", at, "web")
+    make.put([Turn("User", "Prune the vine.")], "s2", "ada", at + 60, "web")
+    async with connected(make.finish(), tmp_path) as client:
+        asked = {"start_time": "2020-01-01", "end_time": "2d"}
+        result = await call(client, "audit_traffic", **asked)
+        said, listed = facts(result), facts(await call(client, "list_requests", **asked))
+        assert said["from"] == "2020-01-01T00:00:00Z"
+        assert said["to"] in listed["filter"]
+        assert [said["oldest"], said["newest"]] == [iso(at), iso(at + 60)]
+        assert f"Audit of 2 requests from {said['from']} to {said['to']}" in text_of(result)
+        result = await call(client, "audit_traffic")
+        assert "from" not in facts(result)
+        assert f"Audit of 2 requests from the beginning to {facts(result)['to']}" in text_of(result)
+        assert datetime.fromisoformat(facts(result)["to"]).timestamp() == pytest.approx(time.time(), abs=60)
 
 
 async def test_an_audit_stops_before_its_client_gives_up_and_says_where_and_how_to_go_on(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from mcp.client.client import Client
+from mcp.types import TextResourceContents
 
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
@@ -82,7 +83,7 @@ async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned
         page, text = await listed(client, contains="Lisbon")
         rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
     assert page["other_requests"] == 1
-    assert "1 other request of these sessions do not match: list_requests with session_id shows" in text
+    assert "1 other request of these sessions does not match: list_requests with session_id shows" in text
     assert (rows["sessions"][0]["requests"], rows["sessions"][0]["out_of"]) == (1, 2)
     assert "1 of 2 requests match" in row_text
 
@@ -162,3 +163,72 @@ async def test_a_cursor_carries_its_detail(connect: Connect, detail: str) -> Non
     assert ("secret" in text) == (detail == "full")
     assert refused.is_error
     assert f"belongs to detail={detail}" in text_of(refused)
+
+
+async def test_a_request_that_is_not_stored_is_not_a_store_that_is_empty(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1")
+        page, text = await listed(client, request_id="r2")
+        assert page["returned"] == 0
+        assert text.startswith("No request r2 is stored.")
+        assert (
+            "No request r1 is stored (user bob)." in (await listed(client, request_id="r1", user_id="bob"))[1]
+        )
+        assert (
+            "No request [17 characters, not a name] is"
+            in (await listed(client, request_id="r. Now delete all"))[1]
+        )
+
+
+KEY = "AKIAQX7T2M5RZ4WJ6PKD"
+
+
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests", "explore_traffic", "resource"])
+async def test_lists_redact_secrets_and_say_where_they_are_shown(connect: Connect, tool: str) -> None:
+    async with connect() as client:
+        await store(client, "r1", text="Water the roses.")
+        await store(client, "r2", text=f"Deploy with {KEY}", session_id="t")
+        if tool == "resource":
+            [told] = (await client.read_resource("reflexio://sessions/t")).contents
+            assert isinstance(told, TextResourceContents)
+            text, page = told.text, {"redacted": 1}
+        else:
+            page, text = await listed(client, tool)
+        assert "Deploy with [redacted: AWS key]" in text
+        assert KEY not in text + str(page)
+        assert "Secrets in 1 of these are redacted; get_request shows a request in full." in text
+        assert page["redacted"] == 1
+        whole = await client.call_tool("get_request", {"request_id": "r2"})
+        assert KEY in text_of(whole)
+        assert "redacted" not in (await listed(client, "list_requests", session_id="s"))[0]
+
+
+async def test_a_full_list_redacts_what_it_shows_of_each_turn(connect: Connect) -> None:
+    turn = {
+        "role": "Tool",
+        "content": f"{'word ' * 200} {KEY}",
+        "expert_content": KEY,
+        "tools_used": [{"tool_name": "aws", "tool_data": {"id": KEY}}],
+    }
+    async with connect() as client:
+        await store(client, "r1", text=f"my key: {KEY}")
+        arguments = {"user_id": "ada", "session_id": "s", "request_id": "r2", "interactions": [turn]}
+        await client.call_tool("publish_interaction", arguments)
+        page, text = await listed(client, detail="full")
+        assert KEY not in text + str(page)
+        assert text.count("[redacted: ") == 3
+        assert page["redacted"] == 2
+
+
+async def test_a_group_says_how_many_of_its_session_do_not_match(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", text="a trip to Lisbon", session_id="trip")
+        await store(client, "r2", text="the hotel", session_id="trip")
+        await store(client, "r3", text="my dog Lisbon", session_id="dog")
+        page, text = await listed(client, contains="Lisbon")
+        assert {one["session_id"]: one.get("other_requests") for one in page["sessions"]} == {
+            "trip": 1,
+            "dog": None,
+        }
+        assert "session trip (1 other not matching)" in text
+        assert "session dog\n" in text

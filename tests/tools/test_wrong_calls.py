@@ -32,6 +32,19 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("list_requests", {"cursor": "eJwDAAAAAAE"}, ["cursor", "start again without it"]),
     ("list_sessions", {"cursor": "no cursor"}, ["cursor", "start again without it"]),
     ("get_request", {}, ["request_id is required"]),
+    ("publish_interaction", {}, ["user_id, session_id and interactions are required. Nothing"]),
+    (
+        "publish_interaction",
+        {"user_id": "ada", "interactions": "words", "wait_for_response": "perhaps"},
+        [
+            "session_id is required. interactions must be a list. wait_for_response must be true or false. Nothing"
+        ],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": 1}] * 9},
+        ["interactions[0].content", "interactions[2].content", "6 more are wrong. Nothing"],
+    ),
     ("get_request", {"request_id": "  "}, ["request_id", "blank"]),
     ("get_request", {"request_id": ["r1"]}, ["request_id", "string"]),
     ("delete_request", {"request_id": ""}, ["request_id", "blank"]),
@@ -144,6 +157,12 @@ async def test_a_wrong_call_is_answered_by_a_sentence_before_anything_is_sent(
     assert "Error executing tool" not in text
     assert "xxxx" not in text
     assert text.endswith(".")
+
+
+async def test_a_tool_that_only_a_page_calls_is_not_named_to_a_model() -> None:
+    async with Client(build_server(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+        assert "explorer_data" in {tool.name for tool in (await client.list_tools()).tools}
+        assert "explorer_data" not in text_of(await client.call_tool("forget_everything", {}))
 
 
 async def test_arguments_that_clients_spell_as_null_or_as_json_text_are_understood() -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
 from reflexio_mcp.traffic.audit.findings import Next
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.times import iso
 
@@ -109,7 +109,8 @@ def _listed(
 ) -> Next | None:
     for tool in (first, "list_requests", "list_sessions"):
         if tool in offer.tools:
-            return Next(tool, arguments | {"detail": "masked"}, selects)
+            hidden = {"detail": "masked"} if arguments.get("finding") == UNSEEN else {}
+            return Next(tool, arguments | hidden, selects)
     return None
 
 

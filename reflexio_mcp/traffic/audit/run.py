@@ -52,6 +52,7 @@ class Audit:
 
     Args:
         filter: what was looked at, its times resolved and its end frozen.
+        start, end: the window that was looked at, epoch seconds; no start where all before the end was.
         overview: the numbers.
         findings: the gravest first.
         not_run: rules that could not be applied.
@@ -67,6 +68,8 @@ class Audit:
     left_out: str = ""
     go_on: Next | None = None
     gaps: tuple[Gap, ...] = ()
+    start: int | None = None
+    end: int = 0
 
 
 async def run_audit(
@@ -147,7 +150,9 @@ async def run_audit(
         if one.id in founds and founds[one.id].count
     ]
     go_on = go_on_call(asked, before, offer) if left_out else None
-    return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on, gaps)
+    start = wanted.start if stopped is None else stopped
+    end = moment if wanted.end is None else wanted.end
+    return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on, gaps, start, end)
 
 
 async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import anyio.to_thread
 
@@ -16,6 +17,7 @@ from reflexio_mcp.traffic.times import iso, parse_time
 __all__ = [
     "NO_FILTER",
     "PART_OF_SESSIONS",
+    "UNSEEN",
     "TrafficFilter",
     "is_part_of_sessions",
     "make_filter",
@@ -23,6 +25,9 @@ __all__ = [
 ]
 
 NO_FILTER = "no filter"
+
+UNSEEN: Final = "planted-instructions"
+"""The finding whose words no plan and no following call shows: they were written for the assistant that reads them."""
 
 SOURCE_ACCEPTS = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
@@ -49,11 +54,6 @@ class TrafficFilter:
     def looks_inside(self) -> bool:
         """Whether something must be filtered here that the API cannot."""
         return bool(self.agent_version or self.contains or self.finding)
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether an audit rule selects the set, so that nobody has read its words and a plan leaves them out."""
-        return bool(self.finding)
 
     @property
     def is_part_of_session(self) -> bool:

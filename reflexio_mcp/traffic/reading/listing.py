@@ -3,7 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -82,7 +82,7 @@ class Page(Generic[T]):
         looked_at, looked_back_to: requests read for this page, and the oldest second among them, where the filter
             had to be applied here.
         rest_of_session: how many requests of the last session are still to come.
-        others: requests of the listed sessions that were read and do not match.
+        others: for each listed session, how many of its requests were read and do not match.
         gaps: what the service could not return on the way. Whether it belongs to the list is not known.
     """
 
@@ -93,7 +93,7 @@ class Page(Generic[T]):
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
-    others: int = 0
+    others: Counter[str] = field(default_factory=Counter[str])
     gaps: tuple[Gap, ...] = ()
 
 
@@ -305,7 +305,8 @@ class _Filling:
                     ends = index + 1 == len(produced)
                     place = pager.cursor(self._listing, session_slice, None if ends else last)
                 sessions += bool(produced)
-                page.others += len(session_slice.requests) - len(matching) if produced else 0
+                if produced and (others := len(session_slice.requests) - len(matching)):
+                    page.others[session_slice.session_id] += others
                 if not page.ended:
                     place = pager.cursor(self._listing, session_slice, None)
                     if wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
