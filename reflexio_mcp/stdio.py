@@ -52,10 +52,13 @@ async def _finish(server: ReflexioServer) -> None:
     jobs = server.runtime.jobs
     server.limiter.refuse_new()
     jobs.close()
-    if not jobs.running:
+    running = jobs.running
+    if running:
+        with anyio.move_on_after(DRAIN_SECONDS):
+            await jobs.drain()
+    await jobs.stop_following(LAST_WORDS_SECONDS)
+    if not running:
         return
-    with anyio.move_on_after(DRAIN_SECONDS):
-        await jobs.drain()
     with anyio.move_on_after(LAST_WORDS_SECONDS):
         await server.limiter.wait_idle()
         await anyio.sleep(LAST_WORDS_SECONDS / 10)  # answers on their way to standard output

@@ -14,6 +14,7 @@ from reflexio_mcp.render.learning_deletion import (
     what_lives,
 )
 from reflexio_mcp.render.learnings import (
+    FOLLOWED,
     learned_facts,
     learned_lines,
     what_became,
@@ -320,6 +321,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "learned_left": learned_facts(done.learned_left, shown=0),
             "learnings_still_there": _still_there(done, room),
             "still_learning": len(done.still_learning) or None,
+            "follow_up": done.follow_up or None,
             "copy_id": done.copy_id,
             "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
             "copies_changed": done.forgotten or None,
@@ -425,6 +427,8 @@ def _next(done: Receipt) -> str:
         steps.append("Call the same deletion again if they are still there.")
     elif done.count("unknown"):
         steps.append("Look at what is stored, then call the same deletion again; what is gone stays gone.")
+    elif done.follow_up and done.count("deleted") == done.plan.stored:
+        steps.append(FOLLOWED)
     elif done.plan.include_learnings and done.count("deleted") == done.plan.stored:
         steps.append(
             f"The {done.plan.noun}s are gone; what was learned from them is taken back with delete_learnings, by "
@@ -450,5 +454,7 @@ def _survives(done: Receipt) -> str:
 
 def _known_survival(done: Receipt) -> str:
     if done.plan.include_learnings:
-        return what_became(done.learned_gone, done.learned_left, done.plan.learned, done.still_learning)
+        return what_became(
+            done.learned_gone, done.learned_left, done.plan.learned, done.still_learning, done.follow_up
+        )
     return what_stays(done.learned_left)

@@ -34,6 +34,7 @@ class _Done(GapFacts, total=False):
     learned_left: Facts | None
     learnings_still_there: Unlisted[list[str]]
     still_learning: Unlisted[int | None]
+    follow_up: Unlisted[int | None]
     copy_id: str
     copy_kept_until: str | None
     copies_changed: Unlisted[int | None]

@@ -6,10 +6,21 @@ from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
+from reflexio_mcp.render.learnings import what_followed
 from reflexio_mcp.render.text import NAME_CHARS, NOTICE, Facts, Unlisted, clip, fence
+from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.state.follow_ups import Abandoned
 from reflexio_mcp.traffic.deletion.jobs import Job
+from reflexio_mcp.traffic.times import iso
 
 __all__ = ["JobsFacts", "Told", "jobs_shown"]
+
+ABANDONED: Final = (
+    "It ended with its server before Reflexio had stopped learning, so what was deleted may have been learned again: "
+    "look with list_learnings, and take it back with delete_learnings."
+)
+
+ABANDONED_SHOWN: Final = 3
 
 RESERVED: Final = 200
 """Characters for the fence around the names, and for the line that counts what was left out."""
@@ -20,6 +31,7 @@ class JobsFacts(TypedDict, total=False):
 
     deletions: list[Facts]
     deletions_left_out: int
+    abandoned: list[Facts]
     notice: Unlisted[str]
 
 
@@ -31,12 +43,13 @@ class Told:
     facts: JobsFacts = field(default_factory=JobsFacts)
 
 
-def jobs_shown(jobs: Sequence[Job], room: int) -> Told:
+def jobs_shown(jobs: Sequence[Job], room: int, abandoned: Sequence[Abandoned] = ()) -> Told:
     """Render the newest jobs, as many as fit.
 
     Args:
         jobs: newest first.
         room: how many characters each form may take. The first job is rendered whatever it takes.
+        abandoned: follow-ups that ended with their process; the newest ones are told.
     """
     shown, names, lines = list[Facts](), list[str](), list[str]()
     left = room - RESERVED
@@ -53,8 +66,15 @@ def jobs_shown(jobs: Sequence[Job], room: int) -> Told:
         names.append(name)
         lines += said
         shown.append(facts)
-    told = Told([fence("\n".join(["deletions", *names])), *lines] if shown else [], {"deletions": shown})
-    if shown:
+    ended = abandoned[:ABANDONED_SHOWN]
+    names += [f"not finished: {_clipped(one.what)}" for one in ended]
+    told = Told([fence("\n".join(["deletions", *names])), *lines] if names else [], {"deletions": shown})
+    if ended:
+        told.facts["abandoned"] = [
+            {"what": _clipped(one.what), "began": iso(one.began), "follow_up": ABANDONED} for one in ended
+        ]
+        told.lines += [f"The follow-up of {iso(one.began)} was not finished. {ABANDONED}" for one in ended]
+    if names:
         told.facts["notice"] = NOTICE
     if older := len(jobs) - len(shown):
         told.facts["deletions_left_out"] = older
@@ -62,15 +82,33 @@ def jobs_shown(jobs: Sequence[Job], room: int) -> Told:
     return told
 
 
+def _followed(job: Job) -> str:
+    """How a follow-up stands."""
+    if job.state == "running":
+        return "It waits until Reflexio has stopped learning, and deletes what the deleted requests fed."
+    if job.taken is not None:
+        failure = f" It stopped: {explain(job.taken.failure, 'read')}" if job.taken.failure else ""
+        return what_followed(job.taken) + failure
+    return job.failure or ABANDONED
+
+
 def _what(job: Job) -> str:
     # It names ids, which may be somebody's words.
-    return clip(" ".join(job.what.split()), NAME_CHARS)
+    return _clipped(job.what)
+
+
+def _clipped(what: str) -> str:
+    return clip(" ".join(what.split()), NAME_CHARS)
 
 
 def _forms(job: Job) -> Iterator[tuple[list[str], Facts]]:
     """Yield a job with its whole receipt, then with its counts alone."""
     facts: Facts = {"number": job.number, "what": _what(job), "state": job.state}
-    line = f"deletion {job.number}: {job.state}"
+    line = f"{'follow-up' if job.follows else 'deletion'} {job.number}: {job.state}"
+    if job.follows:
+        said = _followed(job)
+        yield [f"{line}. {said}"], facts | {"follow_up": said}
+        return
     if job.failure:
         facts["failure"] = job.failure
         line += f": {job.failure}"

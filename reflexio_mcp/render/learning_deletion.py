@@ -4,6 +4,7 @@ from typing import Final
 
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.learnings import (
+    FOLLOWED,
     NOT_LOOKED_FOR,
     learned_facts,
     learned_lines,
@@ -19,6 +20,8 @@ __all__ = ["learning_plan_facts", "learning_plan_lines", "learning_receipt", "wh
 
 REPLACED: Final = ("merged", "superseded")
 """States of a learning whose text another one took over."""
+
+LOOK_AGAIN: Final = "Look at what is there with list_learnings, then call again; what is gone stays gone."
 
 NAMED: Final = 20
 """Ids that an answer names of each kind."""
@@ -92,6 +95,7 @@ def learning_receipt(done: Receipt) -> Rendered:
             "changed_ids": [shown_id(one) for one in changed[:NAMED]],
             "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
             "still_learning": len(done.still_learning) or None,
+            "follow_up": done.follow_up or None,
             "problems": list(done.problems),
         }
     )
@@ -115,7 +119,12 @@ def learning_receipt(done: Receipt) -> Rendered:
         text.append(fence("\n".join(lines)))
     survives = " ".join(
         one
-        for one in (left_alone(left), still_learned(done.still_learning), _merged(done), what_lives(plan))
+        for one in (
+            left_alone(left),
+            still_learned(done.still_learning, done.follow_up),
+            _merged(done),
+            what_lives(plan),
+        )
         if one
     )
     facts["survives"] = survives
@@ -125,7 +134,11 @@ def learning_receipt(done: Receipt) -> Rendered:
         facts["failure"] = failure
         text.append(f"It stopped: {failure}")
     if not done.complete:
-        following = "Look at what is there with list_learnings, then call again; what is gone stays gone."
+        following = (
+            FOLLOWED
+            if done.follow_up
+            else "Look at what is there with list_learnings, then call again; what is gone stays gone."
+        )
         facts["next"] = following
         text.append(following)
     return Rendered("\n".join(text), facts)

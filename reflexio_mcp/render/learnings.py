@@ -6,13 +6,17 @@ from typing import Final
 from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label, shown_id
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
+from reflexio_mcp.traffic.learnings.remove import TakenBack
 
 __all__ = [
+    "FOLLOWED",
+    "NOT_LOOKED_FOR",
     "learned_facts",
     "learned_lines",
     "left_alone",
     "still_learned",
     "what_became",
+    "what_followed",
     "what_goes",
     "what_stays",
 ]
@@ -27,6 +31,8 @@ NOT_LOOKED_FOR: Final = (
     "Agent playbooks, made from many users' traffic, stay, and so do session outcomes and evaluations; profiles past "
     "their time to live are not listed and were not looked for."
 )
+
+FOLLOWED: Final = "Nothing has to be called again: ask get_status later what the follow-up did."
 
 SHOWN: Final = 5
 """Learnings that a plan or a receipt shows with their content."""
@@ -113,13 +119,18 @@ def what_goes(learned: Learned | None, *, short: bool = False) -> str:
 
 
 def what_became(
-    gone: Learned, left: Learned | None, planned: Learned | None, still_learning: Mapping[str, str]
+    gone: Learned,
+    left: Learned | None,
+    planned: Learned | None,
+    still_learning: Mapping[str, str],
+    follow_up: int = 0,
 ) -> str:
     """What became of learnings that were to go.
 
     Args:
         gone, left, still_learning: as `TakenBack` has them.
         planned: the same learnings as the plan had them, with what else fed them.
+        follow_up: the number of the job that goes on after it, or 0.
     """
     changed = left_alone(left)
     if not gone.count and not changed and (left is None or not left.count):
@@ -137,7 +148,7 @@ def what_became(
         if planned is not None and planned.shared:
             told.append(_others(planned, again=True))
         told += [_unread(left or gone), NOT_LOOKED_FOR]
-    return _sentences(*told, still_learned(still_learning))
+    return _sentences(*told, still_learned(still_learning, follow_up))
 
 
 def left_alone(left: Learned | None) -> str:
@@ -149,15 +160,36 @@ def left_alone(left: Learned | None) -> str:
     return f"{counted(number, 'learning')} {have} another text than the plan showed and {were} left alone."
 
 
-def still_learned(still_learning: Mapping[str, str]) -> str:
-    """That learning went on when the learnings were deleted; empty where it did not."""
+def what_followed(taken: TakenBack) -> str:
+    """What a follow-up found and deleted."""
+    told = list[str]()
+    if taken.gone.count:
+        verb = _verb(taken.gone, "was", "were")
+        told.append(f"{_count(taken.gone)} {FROM_IT} {verb} deleted, checked by reading again.")
+    elif taken.left is not None and not taken.left.count:
+        told.append("Nothing more was learned from it, checked by reading again.")
+    if taken.left is None:
+        told.append("Whether any are left could not be read.")
+    elif taken.left.count:
+        told.append(f"{_count(taken.left)} {_verb(taken.left, 'is', 'are')} still there.")
+    return _sentences(*told, left_alone(taken.left), still_learned(taken.still_learning))
+
+
+def still_learned(still_learning: Mapping[str, str], follow_up: int = 0) -> str:
+    """That learning went on when the learnings were deleted, and what comes after; empty where it did not."""
     if not still_learning:
         return ""
     words = ", ".join(sorted({label(one) for one in still_learning.values()}))
     users = counted(len(still_learning), "user")
-    return (
+    told = (
         f"Reflexio is still learning from other traffic of {users} ({words}); what comes of it can repeat "
         "what was deleted."
+    )
+    if not follow_up:
+        return told
+    return (
+        f"{told} A follow-up waits for it in the background and deletes what the deleted requests fed; get_status "
+        f"reports on it as follow-up {follow_up}. It ends with this server."
     )
 
 

@@ -130,13 +130,12 @@ class Runtime:
     async def _own_app(self) -> AsyncGenerator[App]:
         self._users += 1
         try:
-            async with anyio.create_task_group() as tasks:
-                pruning = anyio.CancelScope()
-                tasks.start_soon(self._prune, pruning)
+            async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
+                background.start_soon(self.state.copies.keep_pruned)
                 try:
-                    yield self._app(tasks)
+                    yield self._app(tasks, background)
                 finally:
-                    pruning.cancel()
+                    background.cancel_scope.cancel()
         finally:
             self._users -= 1
             if not self._users:  # the last one to leave closes the clients
@@ -144,11 +143,7 @@ class Runtime:
                     await self.scopes.aclose()
                 self.state.close()
 
-    async def _prune(self, scope: anyio.CancelScope) -> None:
-        with scope:
-            await self.state.copies.keep_pruned()
-
-    def _app(self, tasks: TaskGroup) -> App:
+    def _app(self, tasks: TaskGroup, background: TaskGroup) -> App:
         return App(
             self.settings,
             self._tools,
@@ -157,6 +152,7 @@ class Runtime:
             self.state,
             self.jobs,
             tasks,
+            background,
             where=self.where,
             subscriptions=self.subscriptions,
             page_notes=self.page_notes,

@@ -28,6 +28,13 @@ CREATE TABLE IF NOT EXISTS deletions (
     at REAL NOT NULL,
     number INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS follow_ups (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    what TEXT NOT NULL,
+    began REAL NOT NULL,
+    alive REAL NOT NULL
+);
 CREATE INDEX IF NOT EXISTS deletions_by_owner ON deletions (owner, at);
 """
 
@@ -45,6 +52,11 @@ class StateDatabase:
         self._lock = threading.Lock()
         self._file: Path | None = None
         self._memory: sqlite3.Connection | None = None
+
+    def exists(self) -> bool:
+        """Whether some process of this user has made the file."""
+        path = self._path()
+        return path is not None and path.exists()
 
     @contextlib.contextmanager
     def transaction(self) -> Generator["sqlite3.Connection"]:

@@ -1,12 +1,13 @@
 """The state of deletions on this machine."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from reflexio_mcp.state.audit_log import AuditLog
 from reflexio_mcp.state.database import StateDatabase
+from reflexio_mcp.state.follow_ups import FollowUps
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.recovery_copies import RecoveryCopies
 
@@ -22,12 +23,14 @@ class LocalState:
         copies: the recovery copies; none are made when their `days` is 0.
         audit_log: the audit log, if there is one.
         database: the file that all processes of this user share.
+        follow_ups: what goes on after deletions, in every process.
     """
 
     cap: HourlyCap
     copies: RecoveryCopies
     audit_log: AuditLog | None = None
     database: StateDatabase | None = None
+    follow_ups: FollowUps = field(default_factory=FollowUps)
 
     @classmethod
     def configured(
@@ -54,6 +57,7 @@ class LocalState:
             RecoveryCopies(recovery_folder, recovery_days),
             AuditLog(audit_log) if audit_log else None,
             shared,
+            FollowUps(shared),
         )
 
     def close(self) -> None:

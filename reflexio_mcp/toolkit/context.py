@@ -33,6 +33,7 @@ class App:
         state: what limits deletions, records them and lets them be undone.
         jobs: deletions that have begun, shared by every connection.
         tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
+        background: where what goes on after them runs. It is cancelled when the lifespan ends.
         where: the backend's address or file, in words.
         subscriptions: who is told when a session or request changes.
         page_notes: what people did in the explorer since the model was last answered.
@@ -45,6 +46,7 @@ class App:
     state: LocalState
     jobs: Jobs
     tasks: TaskGroup
+    background: TaskGroup
     where: str = ""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     page_notes: PageNotes = field(default_factory=PageNotes)

@@ -36,11 +36,13 @@ from reflexio_mcp.toolkit.parameters import (
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.follow_up import follow_up, needs_follow_up
 from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.learnings.remove import TakenBack
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
@@ -224,7 +226,7 @@ async def finish(
         progress = prepared.reporter if wait else None
         done = await carry_out(scope, plan, origin, app.state, read_at=read_at, progress=progress)
         app.subscriptions.tell(scope, _gone(done))
-        return done
+        return _followed(app, scope, done, origin)
 
     job = app.jobs.start(app.tasks, plan.what, scope.owner, work)
     if wait:
@@ -232,6 +234,18 @@ async def finish(
     following = f"The receipt will be in get_status as deletion {job.number}."
     lead = "Scheduled, not yet done. This will go:"
     return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=prepared.masked))
+
+
+def _followed(app: App, scope: Scope, done: Receipt, origin: Origin) -> Receipt:
+    """The receipt, with the job that goes on after it where something was still being learned."""
+    if not needs_follow_up(done):
+        return done
+
+    async def go_on() -> TakenBack:
+        return await follow_up(scope, done, origin, app.state)
+
+    job = app.jobs.follow(app.background, done.plan.what, scope.owner, go_on)
+    return replace(done, follow_up=job.number) if job else done
 
 
 async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Required
 
+import anyio.to_thread
 from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
@@ -52,7 +53,8 @@ async def get_status(call: Call) -> CallToolResult:
         },
     }
     lines = _lines(facts)
-    told = jobs_shown(app.jobs.of(scope.owner), BUDGET - len("\n".join(lines)))
+    abandoned = await anyio.to_thread.run_sync(app.state.follow_ups.abandoned, app.codes(scope).scope)
+    told = jobs_shown(app.jobs.of(scope.owner), BUDGET - len("\n".join(lines)), abandoned)
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
 

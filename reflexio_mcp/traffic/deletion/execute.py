@@ -57,6 +57,7 @@ class Receipt:
         learned_left: learnings of the set that are (still) there; `None` when that could not be read.
         still_learning: users for whom something was still being learned when learnings were deleted, each with the
             service's word for it.
+        follow_up: the number of the job that goes on after it; 0 where none does.
         correlation_ids: the service's ids of the calls that deleted.
         copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
         sent: ids in delete calls that took effect, or that may still do so.
@@ -74,6 +75,7 @@ class Receipt:
     learned_gone: Learned = NOTHING
     learned_left: Learned | None = None
     still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
+    follow_up: int = 0
     correlation_ids: tuple[str, ...] = ()
     sent: frozenset[str] = frozenset()
     learned_sent: frozenset[str] = frozenset()
@@ -118,7 +120,6 @@ async def execute(
     only: Collection[str] | None = None,
     changed: Collection[str] = (),
     read_at: float | None = None,
-    learning_wait: float = LEARNING_WAIT_SECONDS,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Receipt:
@@ -134,7 +135,6 @@ async def execute(
         only: the planned ids that may go (all when `None`); the others were seen to be gone already.
         changed: the planned ids that were seen to be another request's.
         read_at: when the reading that found them began, by `clock`; `None` when somebody else had time since.
-        learning_wait: seconds to wait for what is being learned before learnings go.
         progress: told after every batch.
         clock: monotonic seconds.
 
@@ -159,7 +159,7 @@ async def execute(
             await progress("deleted", min((number + 1) * BATCH, len(ids)), len(ids))
     # Where no request is planned there is none to read again.
     outcomes = await act.outcomes(ids, progress) if plan.requests or plan.kept else {}
-    taken = await act.take_back_learnings(learning_wait, progress)
+    taken = await act.take_back_learnings(progress)
     return Receipt(
         plan,
         outcomes,
@@ -257,7 +257,7 @@ class Execution:
         became.update(dict.fromkeys(self._plan.not_found, "not_found"))
         return became
 
-    async def take_back_learnings(self, seconds: float, progress: Progress | None) -> TakenBack:
+    async def take_back_learnings(self, progress: Progress | None) -> TakenBack:
         """Delete what the requests fed where that was agreed to, else read what stays."""
         # What was learned from a request that took an id is not among them.
         sources = self._plan.sources(taken=self._changed)
@@ -268,7 +268,9 @@ class Execution:
             return await find_learned(self._scope, sources, before=planned.fed, most_users=most)
 
         if self._plan.include_learnings and self.failure is None:
-            return await take_back(self._scope, list(sources), look, seconds=seconds, progress=progress)
+            return await take_back(
+                self._scope, list(sources), look, seconds=LEARNING_WAIT_SECONDS, progress=progress
+            )
         try:
             return TakenBack(left=await look())
         except ReflexioError:

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.errors import Stopping, TrafficError
+from reflexio_mcp.traffic.learnings.remove import TakenBack
 
 __all__ = ["Job", "Jobs"]
 
@@ -38,17 +39,23 @@ class Job:
         what: what is deleted, in words.
         owner: the `Scope.owner` it belongs to; nobody else sees it.
         began: monotonic seconds.
+        follows: it goes on after a deletion, in the background, and ends with the server.
+        receipt: what a deletion did.
+        taken: what a follow-up did.
     """
 
     number: int
     what: str
     owner: str
-    state: Literal["running", "done", "failed"] = "running"
+    follows: bool = False
+    state: Literal["running", "done", "failed", "stopped"] = "running"
     receipt: Receipt | None = None
+    taken: TakenBack | None = None
     failure: str = ""
     error: Exception | None = None
     finished: anyio.Event = field(default_factory=anyio.Event)
     began: float = field(default_factory=time.monotonic)
+    cancelled: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
 class Jobs:
@@ -73,16 +80,43 @@ class Jobs:
         """
         if self._closed:
             raise Stopping(STOPPING)
+        job = self._add(what, owner)
+        if self._idle.is_set():
+            self._idle = anyio.Event()
+        tasks.start_soon(self._run, job, work)
+        return job
+
+    def follow(
+        self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[TakenBack]]
+    ) -> Job | None:
+        """Start what goes on after a deletion and return at once. It ends when `tasks` is cancelled.
+
+        Returns:
+            The job; `None` when the server is stopping, and nothing was started.
+        """
+        if self._closed or tasks.cancel_scope.cancel_called:
+            return None
+        job = self._add(what, owner, follows=True)
+        tasks.start_soon(self._follow, job, work)
+        return job
+
+    async def stop_following(self, seconds: float) -> None:
+        """End what goes on after deletions, and wait until that is noted, `seconds` at the most."""
+        following = [job for job in self._all() if job.follows and job.state == "running"]
+        for job in following:
+            job.cancelled.cancel()
+        with anyio.move_on_after(seconds):
+            for job in following:
+                await job.finished.wait()
+
+    def _add(self, what: str, owner: str, *, follows: bool = False) -> Job:
         own = self._jobs.setdefault(owner, deque())
-        job = Job(own[-1].number + 1 if own else 1, what, owner)
+        job = Job(own[-1].number + 1 if own else 1, what, owner, follows)
         own.append(job)
         while len(own) > REMEMBERED and own[0].state != "running":
             own.popleft()
         if sum(map(len, self._jobs.values())) > MOST_REMEMBERED:
             self._forget_one()
-        if self._idle.is_set():
-            self._idle = anyio.Event()
-        tasks.start_soon(self._run, job, work)
         return job
 
     def answered(self, job: Job) -> None:
@@ -102,13 +136,13 @@ class Jobs:
         return list(reversed(self._jobs.get(owner, ())))
 
     def running_for(self, caller: str) -> bool:
-        """Return whether a job of this caller is running, whichever user it is for."""
+        """Return whether a job of this caller is running, whichever user it is for, follow-ups included."""
         return any(job.state == "running" and _caller(job.owner) == caller for job in self._all())
 
     @property
     def running(self) -> int:
-        """How many jobs are running, whoever they belong to."""
-        return sum(job.state == "running" for job in self._all())
+        """How many deletions are running, whoever they belong to."""
+        return sum(job.state == "running" and not job.follows for job in self._all())
 
     def _all(self) -> Iterator[Job]:
         return chain.from_iterable(self._jobs.values())
@@ -139,6 +173,20 @@ class Jobs:
                 job.finished.set()
                 if not self.running:
                     self._idle.set()
+
+    async def _follow(self, job: Job, work: Callable[[], Awaitable[TakenBack]]) -> None:
+        try:
+            with job.cancelled:
+                job.taken = await work()
+                job.state = "done"
+        except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
+            job.state, job.failure, job.error = "failed", self._describe(error), error
+            if not isinstance(error, ReflexioError | TrafficError):
+                logger.error("follow-up %d failed: %s", job.number, type(error).__name__)
+        finally:
+            if job.state == "running":
+                job.state = "stopped"
+            job.finished.set()
 
 
 def _caller(owner: str) -> str:

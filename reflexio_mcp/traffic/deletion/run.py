@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Origin", "carry_out", "check_cap"]
+__all__ = ["NO_ENTRY", "Origin", "carry_out", "check_cap", "refusing"]
 
 NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
 NO_COPY_OF_UNREADABLE: Final = (
@@ -78,7 +78,7 @@ async def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "reques
         CapReached: says how much room there is, and when there is enough.
         NotRecorded: what was deleted cannot be counted.
     """
-    with _refused(NO_COUNT):
+    with refusing(NO_COUNT):
         room = await anyio.to_thread.run_sync(cap.room, owner)
         wait = 0.0
         if room is not None and room < number <= cap.limit:
@@ -122,7 +122,7 @@ async def carry_out(
     """
     number = plan.size
     # By the key: naming another user must not make more room.
-    with _refused(NO_COUNT):
+    with refusing(NO_COUNT):
         taken = await anyio.to_thread.run_sync(state.cap.take, scope.caller, number)
     if taken is None:
         await check_cap(state.cap, scope.caller, number, plan.noun)
@@ -169,7 +169,7 @@ async def _recorded(
     audit_log = state.audit_log
     try:
         opening = _opening(plan, origin, writer)
-        with _refused(NO_ENTRY):
+        with refusing(NO_ENTRY):
             entry = await anyio.to_thread.run_sync(audit_log.open, opening) if audit_log else None
     except BaseException:
         if writer:
@@ -205,7 +205,7 @@ async def _recorded(
 async def _copied(
     scope: Scope, plan: Plan, owner: str, copies: RecoveryCopies, progress: Progress | None
 ) -> tuple[CopyWriter, Reread]:
-    with _refused(NO_COPY):
+    with refusing(NO_COPY):
         writer = await anyio.to_thread.run_sync(copies.begin, owner)
 
         async def keep(items: list[RequestWithInteractions]) -> None:
@@ -223,7 +223,7 @@ async def _copied(
 
 
 @contextmanager
-def _refused(sentence: str) -> Generator[None]:
+def refusing(sentence: str) -> Generator[None]:
     """Turn a failure to write into the refusal to delete anything."""
     try:
         yield

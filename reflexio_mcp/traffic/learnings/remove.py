@@ -10,7 +10,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
 from reflexio_mcp.traffic.learnings.records import Kind, Learning, ids_of
-from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, wait_until_learned
+from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, LONGEST_PAUSE, wait_until_learned
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
@@ -46,6 +46,7 @@ async def take_back(
     look: Callable[[], Awaitable[Learned]],
     *,
     seconds: float = LEARNING_WAIT_SECONDS,
+    longest_pause: float = LONGEST_PAUSE,
     progress: Progress | None = None,
 ) -> TakenBack:
     """Delete learnings once nothing of these users is being learned any more, and look whether they are gone.
@@ -54,6 +55,7 @@ async def take_back(
         users: whose learnings they are.
         look: reads the learnings that are to go, as they are now.
         seconds: how long to wait for what is being learned. After that the learnings go all the same.
+        longest_pause: seconds between two looks whether something is.
 
     Returns:
         What became of them. A failure of the service does not raise: it is in what is returned.
@@ -65,7 +67,9 @@ async def take_back(
     try:
         for _ in range(ROUNDS):
             rest = max(0.0, until - anyio.current_time())
-            busy = await wait_until_learned(scope, users, rest, progress=progress)
+            busy = await wait_until_learned(
+                scope, users, rest, longest_pause=longest_pause, progress=progress
+            )
             found = await look()
             if not found.count:
                 left = found

@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["LEARNING_WAIT_SECONDS", "still_learning", "wait_until_learned"]
+__all__ = ["LEARNING_WAIT_SECONDS", "LONGEST_PAUSE", "still_learning", "wait_until_learned"]
 
 LEARNING_WAIT_SECONDS: Final = 60.0
 """How long a deletion waits for what is being learned."""
@@ -29,6 +29,9 @@ LONGEST_PAUSE: Final = 5.0
 """Seconds between two looks. The API allows 120 a minute for one address."""
 
 SESSIONS_AT_ONCE: Final = 5
+
+UNLOOKED: Final = "not_looked_at"
+"""What stands for a user when the time was over before it was asked for."""
 
 IDLE: Final = "waiting_for_window"
 """The reason of a pending request for which nothing runs until more of the conversation arrives."""
@@ -59,12 +62,18 @@ async def still_learning(scope: Scope, user_id: str) -> str:
 
 
 async def wait_until_learned(
-    scope: Scope, users: Collection[str], seconds: float, *, progress: Progress | None = None
+    scope: Scope,
+    users: Collection[str],
+    seconds: float,
+    *,
+    longest_pause: float = LONGEST_PAUSE,
+    progress: Progress | None = None,
 ) -> Mapping[str, str]:
     """Wait until nothing is being learned from the traffic of some users.
 
     Args:
         seconds: at the most.
+        longest_pause: seconds between two looks, once it has taken a while.
         progress: told how many users are done.
 
     Returns:
@@ -74,12 +83,12 @@ async def wait_until_learned(
         ReflexioError: as the client raises it.
     """
     until = anyio.current_time() + seconds
-    busy: dict[str, str] = dict.fromkeys(users, "not looked at")
+    busy: dict[str, str] = dict.fromkeys(users, UNLOOKED)
     pause = FIRST_PAUSE
     while True:
 
         async def look(user_id: str) -> None:
-            if anyio.current_time() > until and busy[user_id] == "not looked at":
+            if anyio.current_time() > until and busy[user_id] == UNLOOKED:
                 return
             if word := await still_learning(scope, user_id):
                 busy[user_id] = word
@@ -95,7 +104,7 @@ async def wait_until_learned(
         if not busy or left <= 0:
             return busy
         await anyio.sleep(min(pause, left))
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, longest_pause)
 
 
 async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:

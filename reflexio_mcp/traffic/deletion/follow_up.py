@@ -1,0 +1,138 @@
+"""Going on after a deletion that ended while Reflexio was still learning from its users.
+
+A merge that was under way can bring deleted learnings back under new ids. The follow-up waits for longer than a call
+may take, then deletes what the deletion's own requests fed, and nothing else: that is what the person agreed to.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+
+from reflexio_mcp.rest.errors import NotAuthorized
+from reflexio_mcp.state.local import LocalState
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.run import NO_ENTRY, Origin, refusing
+from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
+from reflexio_mcp.traffic.learnings.records import Sources, ids_of
+from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["FOLLOW_UP_SECONDS", "follow_up", "needs_follow_up"]
+
+FOLLOW_UP_SECONDS: Final = 3_600.0
+"""How long a follow-up waits for what is being learned."""
+
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two looks whether something still is."""
+
+FIRST_RETRY: Final = 5.0
+LONGEST_RETRY: Final = 300.0
+"""Seconds after a failure of the service until the next try."""
+
+ALIVE_SECONDS: Final = 60.0
+"""Seconds between two signs of life for other processes."""
+
+
+def needs_follow_up(done: Receipt) -> bool:
+    """Whether learnings that were to go may come back from what was still being learned."""
+    agreed = done.plan.include_learnings and done.failure is None
+    return agreed and bool(_sources(done))
+
+
+def _sources(done: Receipt) -> dict[str, Sources]:
+    sources = done.plan.sources(taken=done.ids("changed"))
+    return {
+        user: own
+        for user, own in sources.items()
+        if user in done.still_learning and (own.interaction_ids or own.request_ids)
+    }
+
+
+async def follow_up(
+    scope: Scope, done: Receipt, origin: Origin, state: LocalState, *, seconds: float = FOLLOW_UP_SECONDS
+) -> TakenBack:
+    """Wait until nothing is being learned from a deletion's users any more, and delete what its requests fed.
+
+    A failure of the service is tried again until the time is over. When it is cancelled, the audit log and other
+    processes of this user know that it was not finished.
+
+    Args:
+        done: the deletion.
+        seconds: how long to wait at the most.
+
+    Raises:
+        NotRecorded: the audit log cannot be written; nothing more was deleted.
+    """
+    notes, log = state.follow_ups, state.audit_log
+    facts: Mapping[str, Any] = {
+        "tool": origin.tool,
+        "client": origin.client,
+        "consent": origin.consent,
+        "follow_up_of": list(done.plan.ids),
+    }
+    with refusing(NO_ENTRY):
+        entry = await anyio.to_thread.run_sync(log.open, facts) if log else None
+    number = await anyio.to_thread.run_sync(notes.begin, origin.owner, done.plan.what)
+    outcome, closing = "interrupted", dict[str, Any]()
+    try:
+        taken = await _taken_back(scope, done, seconds, _SignOfLife(state, number))
+        left = taken.left is None or taken.left.count > 0
+        through = taken.failure is None and not left and not taken.still_learning
+        outcome = "complete" if through else "incomplete"
+        if taken.gone.count:
+            closing["profile_ids"] = ids_of(taken.gone.learnings, "profile")
+            closing["user_playbook_ids"] = ids_of(taken.gone.learnings, "user_playbook")
+    finally:
+        # Local and short; also when it is cancelled.
+        if entry:
+            entry.close(outcome, **closing)
+        if outcome == "interrupted":
+            notes.stopped(number)
+        else:
+            notes.finished(number)
+    return taken
+
+
+async def _taken_back(scope: Scope, done: Receipt, seconds: float, alive: "_SignOfLife") -> TakenBack:
+    sources = _sources(done)
+    before = (done.plan.learned or NOTHING).fed
+
+    async def look() -> Learned:
+        return await find_learned(scope, sources, before=before)
+
+    until = anyio.current_time() + seconds
+    gone, pause = NOTHING, FIRST_RETRY
+    while True:
+        taken = await take_back(
+            scope,
+            list(sources),
+            look,
+            seconds=max(0.0, until - anyio.current_time()),
+            longest_pause=LONGEST_PAUSE,
+            progress=alive,
+        )
+        gone = gone.joined(taken.gone)
+        left = until - anyio.current_time()
+        if taken.failure is None or isinstance(taken.failure, NotAuthorized) or left <= 0:
+            return replace(taken, gone=gone)
+        await alive()
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 2, LONGEST_RETRY)
+
+
+class _SignOfLife:
+    """Tells other processes from time to time that a follow-up goes on."""
+
+    def __init__(self, state: LocalState, number: int) -> None:
+        self._notes = state.follow_ups
+        self._number = number
+        self._told = time.monotonic()
+
+    async def __call__(self, *told: object) -> None:
+        if time.monotonic() - self._told >= ALIVE_SECONDS:
+            self._told = time.monotonic()
+            await anyio.to_thread.run_sync(self._notes.alive, self._number)

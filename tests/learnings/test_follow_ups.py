@@ -1,0 +1,143 @@
+"""What goes on after a deletion that ended while Reflexio was still learning: in the background, to an end or not."""
+
+import json
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from reflexio_mcp.traffic.deletion import execute, follow_up
+from tests.deletion.support import Caller, Known, World, text_of
+from tests.support.real_learning import Corner
+from tests.support.scripted_model import MERGE
+
+pytestmark = pytest.mark.anyio
+
+BUSY = {"status": "processing", "reason": "extracting"}
+DONE = {"status": "done", "reason": "covered"}
+PROFILES = "/api/get_profiles"
+
+
+@pytest.fixture
+async def busy(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Ada's request `r` fed a profile; something is still being learned from her other one when the wait is over."""
+    monkeypatch.setattr(execute, "LEARNING_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(follow_up, "FIRST_RETRY", 0.01)
+    await world.put("r")
+    await world.put("other", session="t")
+    await world.learn("oat", "r", content="Takes oat milk")
+    world.backend.learning = [BUSY, BUSY]
+    return world
+
+
+async def status_of(caller: Caller, state: str) -> dict[str, object]:
+    """The follow-up in the status, once it has this state."""
+    with anyio.fail_after(20):
+        while True:
+            facts = await caller.call("get_status")
+            for one in facts.get("deletions", []):
+                if one["state"] == state and "follow_up" in one:
+                    return one
+            await anyio.sleep(0.05)
+
+
+async def test_what_a_merge_brought_back_goes_in_the_background(busy: World, era: str) -> None:
+    turns = await busy.interactions("r", "other")
+
+    async def merged() -> None:
+        busy.backend.profiles["merged"] = Known("ada", "other", turns, content="Takes oat milk and sugar")
+
+    async with busy.connect(era, CONFIRM="off") as caller:
+        result = await caller.result("delete_request", request_id="r", include_learnings=True)
+        done = result.structured_content
+        assert done
+        assert done["status"] == "incomplete"
+        assert "Reflexio is still learning from other traffic of 1 user (extracting)" in done["survives"]
+        assert f"get_status reports on it as follow-up {done['follow_up']}" in text_of(result)
+        assert done["next"].startswith("Nothing has to be called again")
+        busy.backend.before[PROFILES] = [merged]
+        facts = await status_of(caller, "done")
+    assert facts["number"] == done["follow_up"]
+    assert "1 profile learned from conversations that contain it was deleted" in str(facts["follow_up"])
+    assert not busy.backend.profiles
+    assert await busy.ids() == {"other"}
+
+
+async def test_only_what_was_agreed_to_goes(busy: World) -> None:
+    await busy.learn("theirs", "other", content="Likes tea")
+    async with busy.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_request", request_id="r", include_learnings=True)
+        assert done["follow_up"]
+        facts = await status_of(caller, "done")
+    assert "Nothing more was learned from it" in str(facts["follow_up"])
+    assert set(busy.backend.profiles) == {"theirs"}
+
+
+async def test_failures_of_the_service_are_tried_again(busy: World) -> None:
+    async with busy.connect(CONFIRM="off") as caller:
+        await caller.call("delete_request", request_id="r", include_learnings=True)
+        turns = await busy.interactions("other")
+        busy.backend.profiles["again"] = Known("ada", "r", (1, *turns))
+        busy.backend.failing["/api/get_profiles"] = (0, 422)
+        await anyio.sleep(0.2)
+        assert (await caller.call("get_status"))["deletions"][0]["state"] == "running"
+        busy.backend.failing.clear()
+        await status_of(caller, "done")
+    assert not busy.backend.profiles
+
+
+async def test_it_ends_with_the_server_and_a_later_one_says_so(busy: World, tmp_path: Path) -> None:
+    busy.backend.learning = [BUSY] * 1000
+    log = tmp_path / "audit.jsonl"
+    options = {"CONFIRM": "off", "AUDIT_LOG": str(log)}
+    async with busy.connect(**options) as caller:
+        done = await caller.call("delete_request", request_id="r", include_learnings=True)
+        assert done["follow_up"]
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert lines[-1]["outcome"] == "interrupted"
+    assert lines[-2]["follow_up_of"] == ["r"]
+    async with busy.connect(**options) as caller:
+        result = await caller.result("get_status")
+        facts = result.structured_content
+        assert facts
+        assert facts["abandoned"][0]["what"] == "request r"
+        assert "ended with its server before Reflexio had stopped learning" in text_of(result)
+
+
+async def test_chosen_learnings_have_no_follow_up(busy: World) -> None:
+    async with busy.connect(CONFIRM="off") as caller:
+        facts = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:oat"])
+    assert facts["still_learning"] == 1
+    assert "follow_up" not in facts
+
+
+async def test_without_include_learnings_there_is_none(busy: World) -> None:
+    async with busy.connect(CONFIRM="off") as caller:
+        await caller.call("delete_request", request_id="r")
+        assert (
+            "deletions" not in await caller.call("get_status")
+            or not (await caller.call("get_status"))["deletions"]
+        )
+    assert set(busy.backend.profiles) == {"oat"}
+
+
+@pytest.mark.live
+async def test_a_merge_that_outlasts_the_wait_is_followed_up(
+    corner: Corner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "LEARNING_WAIT_SECONDS", 1.0)
+    corner.learn("oat milk", profile="Takes oat milk")
+    corner.learn("two sugars", profile="Takes two sugars in the milk")
+    corner.model.merges["milk"] = "Takes oat milk and two sugars"
+    await corner.say("a", "I take oat milk", force_extraction=True)
+    async with corner.connect() as caller:
+        with corner.model.holding(MERGE):
+            await corner.say("b", "And two sugars", session="t", force_extraction=True, wait=False)
+            await anyio.to_thread.run_sync(corner.model.wait_for, MERGE, "Takes two sugars in the milk")
+            done = await caller.call("delete_request", request_id=corner.name("a"), include_learnings=True)
+            assert done["follow_up"]
+            assert done["still_learning"] == 1
+        facts = await status_of(caller, "done")
+    assert "deleted, checked by reading again" in str(facts["follow_up"])
+    assert not [one.content for one in await corner.profiles() if "oat" in one.content]
