@@ -52,11 +52,18 @@ class NumberOfInteractions(Number):
     requests: int = Field(title="Number of interactions", description="Type how many interactions to delete.")
 
 
+class NumberOfRecords(Number):
+    """The number of records, typed."""
+
+    requests: int = Field(title="Number of records", description="Type how many records to delete.")
+
+
 def form_of(question: Question) -> type[Reply]:
     """Return the form that asks a question."""
     if question.number is None:
         return Yes
-    return {"learning": NumberOfLearnings, "interaction": NumberOfInteractions}.get(question.noun, Number)
+    forms = {"learning": NumberOfLearnings, "interaction": NumberOfInteractions, "record": NumberOfRecords}
+    return forms.get(question.noun, Number)
 
 
 def can_ask(call: Context[Any, Any]) -> bool:

@@ -40,12 +40,20 @@ from reflexio_mcp.render.turn_deletion import (
     what_is_left,
     what_the_request_keeps,
 )
+from reflexio_mcp.render.user_deletion import (
+    user_next,
+    user_plan_facts,
+    user_plan_lines,
+    what_goes_of_user,
+    what_was_cleared,
+)
 from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -65,6 +73,8 @@ NAMED: Final = 10
 
 LISTED: Final = 60
 """Ids an answer names for each outcome; the rest is counted."""
+
+NOT_COPIED: Final = "It holds the requests and not what was learned from them; that is final."
 
 FINAL: Final = "This is final: there is no recovery copy of it."
 CHECKED: Final = "by reading again"
@@ -107,7 +117,9 @@ def finality(plan: Plan) -> str:
     """Whether a deletion can be undone, and for how long."""
     if not plan.recovery_days:
         return "This cannot be undone."
-    return f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
+    kept = f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
+    goes = plan.include_learnings and plan.learned is not None and plan.learned.count
+    return f"{kept} {NOT_COPIED}" if goes else kept
 
 
 def _missing(plan: Plan) -> Facts:
@@ -124,7 +136,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
         return learning_plan_facts(plan, masked=masked)
     if isinstance(plan, TurnPlan) and plan.turns:
         return turn_plan_facts(plan, masked=masked) | dense(_missing(plan))
-    if not plan.goes:
+    if not plan.size:
         what = clip(" ".join(plan.what.split()), NAME_CHARS)
         return {"requests": 0, "what": what, **dense(_missing(plan)), **gap_facts(plan.gaps)}
     return dense(
@@ -144,6 +156,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "erase": plan.erase,
             "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
             "all": _all_of(plan),
+            **(user_plan_facts(plan) if isinstance(plan, UserPlan) else {}),
             **_missing(plan),
             **gap_facts(plan.gaps),
         }
@@ -178,6 +191,8 @@ def plan_lines(facts: Facts) -> list[str]:
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
         lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
+    if "session_outcomes" in facts:
+        lines += user_plan_lines(facts)
     return lines + learned_lines(facts["learned"])
 
 
@@ -210,6 +225,8 @@ def survivors(plan: Plan) -> str:
     """What would be left of the set, and what is not known of it."""
     if isinstance(plan, LearningPlan):
         return what_lives(plan)
+    if isinstance(plan, UserPlan):
+        return what_goes_of_user(plan)
     if isinstance(plan, TurnPlan):
         return f"{what_the_request_keeps(plan)} {_known_survivors(plan)}"
     unshown = len(plan.unreadable)
@@ -322,6 +339,8 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "learnings_still_there": _still_there(done, room),
             "still_learning": len(done.still_learning) or None,
             "follow_up": done.follow_up or None,
+            "session_outcomes_left": done.cleared.outcomes_left if done.cleared else None,
+            "arrived": done.cleared.arrived if done.cleared else None,
             "copy_id": done.copy_id,
             "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
             "copies_changed": done.forgotten or None,
@@ -370,7 +389,10 @@ def receipt(done: Receipt) -> Rendered:
         text.append(
             f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
         )
-    elif done.count("deleted", "erased_from_copies"):
+        if done.learned_gone.count:
+            structured["undo"] = NOT_COPIED
+            text.append(NOT_COPIED)
+    elif done.count("deleted", "erased_from_copies") or isinstance(done.plan, UserPlan):
         structured["undo"] = FINAL
         text.append(FINAL)
     if done.forgotten:
@@ -388,11 +410,13 @@ def receipt(done: Receipt) -> Rendered:
 
 def _head(done: Receipt) -> str:
     number, unknown, erased = (done.count(one) for one in ("deleted", "unknown", "erased_from_copies"))
+    if isinstance(done.plan, UserPlan) and not done.plan.goes:
+        return "No request of this user was stored."
     if not done.plan.requests:
         return (
             f"Erased {counted(erased, 'request')} of {len(done.plan.kept):,} that only recovery copies held."
         )
-    noun = done.plan.noun
+    noun = "request" if isinstance(done.plan, UserPlan) else done.plan.noun
     head = f"Deleted {number:,} of {counted(done.plan.stored, noun)}"
     if unknown and not number:
         head = f"Whether any of {counted(unknown, noun)} was deleted is not known: reading again failed."
@@ -407,6 +431,8 @@ def _head(done: Receipt) -> str:
 
 def _next(done: Receipt) -> str:
     """What to do about what is left, by why it is left."""
+    if following := user_next(done):
+        return following
     steps: list[str] = []
     if done.count("changed"):
         steps.append(
@@ -440,6 +466,8 @@ def _next(done: Receipt) -> str:
 
 
 def _survives(done: Receipt) -> str:
+    if isinstance(done.plan, UserPlan):
+        return what_was_cleared(done)
     known = _known_survival(done)
     if isinstance(done.plan, TurnPlan):
         return f"{what_is_left(done)} {known}" if what_is_left(done) else known

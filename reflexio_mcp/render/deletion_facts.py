@@ -35,6 +35,8 @@ class _Done(GapFacts, total=False):
     learnings_still_there: Unlisted[list[str]]
     still_learning: Unlisted[int | None]
     follow_up: Unlisted[int | None]
+    session_outcomes_left: Unlisted[int | None]
+    arrived: Unlisted[int | None]
     copy_id: str
     copy_kept_until: str | None
     copies_changed: Unlisted[int | None]

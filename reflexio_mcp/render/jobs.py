@@ -31,7 +31,7 @@ class JobsFacts(TypedDict, total=False):
 
     deletions: list[Facts]
     deletions_left_out: int
-    abandoned: list[Facts]
+    abandoned: Unlisted[list[Facts]]
     notice: Unlisted[str]
 
 

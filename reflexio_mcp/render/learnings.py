@@ -11,6 +11,7 @@ from reflexio_mcp.traffic.learnings.remove import TakenBack
 __all__ = [
     "FOLLOWED",
     "NOT_LOOKED_FOR",
+    "kinds_counted",
     "learned_facts",
     "learned_lines",
     "left_alone",
@@ -103,7 +104,7 @@ def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) 
         short: leave out what was not looked for, as a question to a person does.
     """
     if learned is not None and learned.count:
-        told = f"{_count(learned)} {FROM_IT} {_verb(learned, 'stays', 'stay')}{hint and f'; {hint}'}."
+        told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'stays', 'stay')}{hint and f'; {hint}'}."
         return _sentences(told, _others(learned), _unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
 
@@ -111,7 +112,7 @@ def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) 
 def what_goes(learned: Learned | None, *, short: bool = False) -> str:
     """What was learned from a set and goes with it; `short` as for `what_stays`."""
     if learned is not None and learned.count:
-        told = f"{_count(learned)} {FROM_IT} {_verb(learned, 'goes', 'go')} too."
+        told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'goes', 'go')} too."
         return _sentences(
             told, _others(learned, again=True), _unread(learned), "" if short else NOT_LOOKED_FOR
         )
@@ -139,11 +140,11 @@ def what_became(
         told = list[str]()
         if gone.count:
             verb = _verb(gone, "was", "were")
-            told.append(f"{_count(gone)} {FROM_IT} {verb} deleted, checked by reading again.")
+            told.append(f"{kinds_counted(gone)} {FROM_IT} {verb} deleted, checked by reading again.")
         if left is None:
             told.append("Whether any are left could not be read.")
         elif left.count:
-            told.append(f"{_count(left)} {_verb(left, 'is', 'are')} still there.")
+            told.append(f"{kinds_counted(left)} {_verb(left, 'is', 'are')} still there.")
         told.append(changed)
         if planned is not None and planned.shared:
             told.append(_others(planned, again=True))
@@ -165,13 +166,13 @@ def what_followed(taken: TakenBack) -> str:
     told = list[str]()
     if taken.gone.count:
         verb = _verb(taken.gone, "was", "were")
-        told.append(f"{_count(taken.gone)} {FROM_IT} {verb} deleted, checked by reading again.")
+        told.append(f"{kinds_counted(taken.gone)} {FROM_IT} {verb} deleted, checked by reading again.")
     elif taken.left is not None and not taken.left.count:
         told.append("Nothing more was learned from it, checked by reading again.")
     if taken.left is None:
         told.append("Whether any are left could not be read.")
     elif taken.left.count:
-        told.append(f"{_count(taken.left)} {_verb(taken.left, 'is', 'are')} still there.")
+        told.append(f"{kinds_counted(taken.left)} {_verb(taken.left, 'is', 'are')} still there.")
     return _sentences(*told, left_alone(taken.left), still_learned(taken.still_learning))
 
 
@@ -232,7 +233,8 @@ def _verb(learned: Learned, one: str, many: str) -> str:
     return one if learned.count == 1 else many
 
 
-def _count(learned: Learned) -> str:
+def kinds_counted(learned: Learned) -> str:
+    """How many learnings of each kind, in words."""
     numbers = (
         (len(ids_of(learned.learnings, "profile")), "profile"),
         (len(ids_of(learned.learnings, "user_playbook")), "user playbook"),

@@ -6,9 +6,11 @@ from reflexio_mcp.render.deletion import finality
 from reflexio_mcp.render.learnings import what_goes, what_stays
 from reflexio_mcp.render.text import counted, visible
 from reflexio_mcp.render.turn_deletion import what_the_request_keeps
+from reflexio_mcp.render.user_deletion import what_goes_of_user
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["question_text"]
@@ -52,6 +54,8 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         return _learnings_question(plan, number)
     if isinstance(plan, TurnPlan):
         return _turns_question(plan, number, masked)
+    if isinstance(plan, UserPlan):
+        return _user_question(plan, number)
     users = plan.count_by("user_id")
     whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
@@ -75,6 +79,8 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         of_them = f", {len(shown)} of {len(plan.goes):,}" if len(shown) < len(plan.goes) else ""
         lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
     lines.append(_learned(plan))
+    if plan.learned is None or plan.learned.learns:
+        lines.append("Session outcomes and evaluations stay.")
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(line for line in lines if line)
 
@@ -82,6 +88,23 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
 def _learned(plan: Plan) -> str:
     told = what_goes if plan.include_learnings else what_stays
     return told(plan.learned, short=True)
+
+
+def _user_question(plan: UserPlan, number: int | None) -> str:
+    learned = plan.learned.count if plan.learned else 0
+    parts = (
+        counted(len(plan.goes), "request"),
+        counted(learned, "learning"),
+        counted(len(plan.outcomes), "session outcome"),
+    )
+    user = _short(plan.user_id, NAME_CHARS)
+    lines = [f"Delete EVERYTHING of user “{user}” ({', '.join(parts)})? {finality(plan)}"]
+    if number is not None:
+        lines.append(f"To delete, type the number of records: {number}")
+    if plan.goes:
+        lines.append(f"From {_span(plan)}. Sessions: {_names(plan.count_by('session_id'))}")
+    lines += [what_goes_of_user(plan), f"Set {plan.fingerprint}"]
+    return "\n".join(lines)
 
 
 def _turns_question(plan: TurnPlan, number: int | None, masked: bool) -> str:

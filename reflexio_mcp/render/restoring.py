@@ -13,9 +13,12 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["RestoreFacts", "copies_listed", "restored"]
 
 LOST: Final = (
-    "Not restored, because the service does not give it out: arrival times (they are new), images sent as base64, "
-    "citations, and learnings that were deleted. The turns have new ids, so learnings of the deleted turns that were "
-    "kept are not tied to them."
+    "Not restored, because the service does not give it out: arrival times (they are new), images sent as base64 and "
+    "citations."
+)
+LEARNINGS_LOST: Final = (
+    "A recovery copy holds no learnings: those that were deleted do not come back with it. The turns have new ids, so "
+    "learnings of the deleted turns that were kept are not tied to them."
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50
@@ -70,8 +73,12 @@ def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
     return Rendered("\n".join([lead, *lines, *more, following]), facts)
 
 
-def restored(done: Restored, *, evaluation_only: bool) -> Rendered:
-    """What came of a restore."""
+def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered:
+    """What came of a restore.
+
+    Args:
+        learns: whether the backend learns from what is stored.
+    """
     kinds: tuple[Became, ...] = ("restored", "already_there", "not_restorable", "not_in_copy", "left")
     named = {kind: done.ids(kind) for kind in kinds}
     counts: dict[Became, int] = {kind: len(named[kind]) for kind in kinds if named[kind]}
@@ -104,9 +111,9 @@ def restored(done: Restored, *, evaluation_only: bool) -> Rendered:
             f"{counted(done.turns_lost, 'interaction')} held nothing but an image and could not be restored."
         )
     if number:
-        facts["lost"] = LOST
-        text.append(LOST)
-        if not evaluation_only:
+        facts["lost"] = f"{LOST} {LEARNINGS_LOST}" if learns else LOST
+        text.append(facts["lost"])
+        if learns and not evaluation_only:
             facts["learning"] = LEARNS
             text.append(LEARNS)
     if done.failure is not None:

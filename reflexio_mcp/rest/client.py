@@ -19,16 +19,20 @@ from reflexio_mcp.rest.errors import (
 )
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import (
+    AgentPlaybook,
+    ClearReply,
     DeleteReply,
     FinalizeReply,
     HealthReply,
     LearningStatus,
+    Provenance,
     PublishBody,
     PublishReply,
     Read,
     Reply,
     RequestPage,
     RequestQuery,
+    SessionOutcome,
     UserPlaybook,
     UserProfile,
     VersionReply,
@@ -51,6 +55,9 @@ HEALTH_SECONDS: Final = 5.0
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
 """A learning that is no longer current holds what was learned just the same."""
 
+
+OUTCOMES_AT_ONCE: Final = 1_000
+"""Session outcomes in one call: as many as the API gives."""
 
 EVERY_ONE: Final = 1_000_000_000
 """More learnings than any user has."""
@@ -291,6 +298,45 @@ class ReflexioClient:
             raise NotSent("the id of a user playbook is a number")
         numbers = [int(text) for text in user_playbook_ids]
         return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
+
+    async def clear_user_data(self, user_id: str) -> ClearReply:
+        """Delete all of a user's requests, learnings in every status, and session outcomes."""
+        call = Call(
+            "POST",
+            "/api/clear_user_data",
+            "delete",
+            self._timeout,
+            content=encode({"user_id": user_id}),
+            required=("success",),
+        )
+        return await self._ask(call, ClearReply)
+
+    async def get_session_outcomes(self, user_id: str) -> list[SessionOutcome]:
+        """Read how a user's sessions are said to have ended."""
+        found: list[SessionOutcome] = []
+        while True:
+            sent = {"user_id": user_id, "top_k": OUTCOMES_AT_ONCE, "offset": len(found)}
+            page = await self._list("/api/get_session_outcomes", sent, "session_outcomes", SessionOutcome)
+            found += page
+            if len(page) < OUTCOMES_AT_ONCE:
+                return found
+
+    async def get_agent_playbooks(self) -> list[AgentPlaybook]:
+        """Read the ids of all agent playbooks, of every status."""
+        sent = {"limit": EVERY_ONE, "status_filter": EVERY_STATUS}
+        return await self._list("/api/get_agent_playbooks", sent, "agent_playbooks", AgentPlaybook)
+
+    async def agent_playbook_sources(self, agent_playbook_id: int) -> Provenance:
+        """Ask whose playbooks an agent playbook was made from."""
+        call = Call(
+            "POST",
+            "/api/get_learning_provenance",
+            "read",
+            self._timeout,
+            content=encode({"kind": "agent_playbook", "id": str(agent_playbook_id)}),
+            required=("success",),
+        )
+        return await self._ask(call, Provenance)
 
     async def whoami(self) -> WhoAmI:
         """Ask whose data the key reaches and where it is stored."""

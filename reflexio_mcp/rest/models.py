@@ -12,12 +12,15 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.rest import limits
 
 __all__ = [
+    "AgentPlaybook",
     "Citation",
+    "ClearReply",
     "DeleteReply",
     "FinalizeReply",
     "HealthReply",
     "Interaction",
     "LearningStatus",
+    "Provenance",
     "PublishBody",
     "PublishReply",
     "RequestPage",
@@ -25,6 +28,9 @@ __all__ = [
     "RequestWithInteractions",
     "RetrievedLearning",
     "SessionGroup",
+    "SessionOutcome",
+    "SourcePlaybook",
+    "SourceUser",
     "StoredInteraction",
     "StoredRequest",
     "ToolUse",
@@ -243,6 +249,54 @@ class DeleteReply(Reply):
     deleted_requests_count: int | None = None
     repeated: bool = False
     """Set by the client: the reply to an earlier try was lost, so the counts of this one are left out."""
+
+
+class ClearReply(DeleteReply):
+    """What clearing a user's data answered: how many rows of each kind went."""
+
+    deleted_counts: dict[str, int] = Field(default_factory=dict[str, int])
+
+
+class SessionOutcome(Read):
+    """How a session of a user is said to have ended."""
+
+    outcome_id: str = ""
+    user_id: str = ""
+    session_id: str = ""
+    outcome: str = ""
+    occurred_at: int = 0
+
+
+class AgentPlaybook(Read):
+    """A playbook made from many users' playbooks. It names no user; only its id is read."""
+
+    agent_playbook_id: int
+
+
+class SourceUser(Read):
+    """Whose a playbook is."""
+
+    user_id: str | None = None
+
+
+class SourcePlaybook(Read):
+    """A user playbook that an agent playbook was made from."""
+
+    user_playbook: SourceUser = Field(default_factory=SourceUser)
+
+
+class Provenance(Reply):
+    """Whose playbooks an agent playbook was made from.
+
+    The reply holds these users' interactions in full. Nothing but whose they are is read from it.
+    """
+
+    provenance_status: str = "unavailable"
+    source_user_playbooks: list[SourcePlaybook] = Field(default_factory=list[SourcePlaybook])
+
+    @property
+    def users(self) -> frozenset[str]:
+        return frozenset(one.user_playbook.user_id or "" for one in self.source_user_playbooks)
 
 
 class LearningStatus(Reply):

@@ -104,12 +104,11 @@ def _erase(given: Values) -> str:
     plan = _call("delete_requests", user_id=user, everything=not user)
     return (
         f"Prepare a user's erasure request. Find: {_call('list_sessions', user_id=user, detail='masked')}; follow the "
-        f"cursor and count. Plan: {plan}, with include_learnings=true and erase=true where it takes them. "
+        f"cursor and count. Plan: {plan}, with include_learnings=true and erase=true where it takes them: both "
+        "together take requests, learnings in every state and session outcomes, and what arrives meanwhile. "
         f"Consent: {ASK} Receipt: {REPORT} Then {_call('list_requests', user_id=user, detail='masked')} must find "
-        "nothing. Where there is delete_learnings, call it for this user too, because learnings can outlive their "
-        "requests; then list_learnings must find none. What survives: say so from the receipts. Say that the data is "
-        "no longer listed or searchable, not that it is erased: playbooks aggregated over many users, session "
-        "outcomes, evaluations, the service's own run records, backups and logs are outside this server."
+        "nothing, and list_learnings, where there is one, none. What survives: say so from the receipt. Say that the "
+        "data is no longer listed or searchable, not that it is erased: the receipt names what no call can remove."
     )
 
 

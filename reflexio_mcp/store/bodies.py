@@ -185,6 +185,10 @@ class DeleteSession(Body):
     session_id: Name
 
 
+class ClearUserData(Body):
+    user_id: Name
+
+
 class DeleteInteraction(Body):
     user_id: Name
     interaction_id: Annotated[int, Field(gt=0)]

@@ -190,6 +190,15 @@ def delete_session(connection: sqlite3.Connection, session_id: str) -> int:
     return connection.execute("DELETE FROM requests WHERE session_id = ?", (session_id,)).rowcount
 
 
+def clear_user(connection: sqlite3.Connection, user_id: str) -> dict[str, int]:
+    """Delete all requests of a user. Returns how many rows of each kind went."""
+    interactions = connection.execute(
+        "SELECT COUNT(*) FROM interactions JOIN requests ON arrival = request WHERE user_id = ?", (user_id,)
+    ).fetchone()[0]
+    requests = connection.execute("DELETE FROM requests WHERE user_id = ?", (user_id,)).rowcount
+    return {"requests": requests, "interactions": interactions}
+
+
 def delete_interaction(connection: sqlite3.Connection, user_id: str, interaction_id: int) -> int:
     """Delete one interaction if it is this user's. Its request stays, even when it was the last one."""
     return connection.execute(

@@ -163,6 +163,22 @@ def delete_interaction(call: Call) -> Change:
     return change
 
 
+def clear_user_data(call: Call) -> Change:
+    body = _body_of(bodies.ClearUserData, call)
+    return lambda connection: {
+        "success": True,
+        "deleted_counts": queries.clear_user(connection, body.user_id),
+    }
+
+
+def get_session_outcomes(call: Call) -> Json:
+    return {"success": True, "session_outcomes": []}
+
+
+def get_agent_playbooks(call: Call) -> Json:
+    return {"success": True, "agent_playbooks": [], "msg": "Found 0 agent playbook(s)"}
+
+
 def get_profiles(call: Call) -> Json:
     return {"success": True, "user_profiles": [], "msg": "Found 0 profile(s)"}
 
@@ -208,6 +224,8 @@ def version(call: Call) -> Json:
 READING: Final[dict[tuple[str, str], ReadRoute]] = {
     ("GET", "/api/learning_status"): learning_status,
     ("POST", "/api/get_requests"): get_requests,
+    ("POST", "/api/get_session_outcomes"): get_session_outcomes,
+    ("POST", "/api/get_agent_playbooks"): get_agent_playbooks,
     ("POST", "/api/get_profiles"): get_profiles,
     ("POST", "/api/get_user_playbooks"): get_user_playbooks,
     ("DELETE", "/api/delete_profiles_by_ids"): delete_learnings,
@@ -223,6 +241,7 @@ WRITING: Final[dict[tuple[str, str], WriteRoute]] = {
     ("DELETE", "/api/delete_session"): delete_session,
     ("DELETE", "/api/delete_requests_by_ids"): delete_requests_by_ids,
     ("DELETE", "/api/delete_interaction"): delete_interaction,
+    ("POST", "/api/clear_user_data"): clear_user_data,
 }
 
 

@@ -48,7 +48,8 @@ def offered(settings: Settings) -> list[Tool]:
         name
         for name, gone in (
             ("user_id", bool(settings.user_id)),
-            ("erase", not settings.recovery_days),
+            # Where it is learned, it also means everything of a user.
+            ("erase", settings.embedded and not settings.recovery_days),
             ("include_learnings", settings.embedded),
             *((name, settings.embedded) for name in LEARNED_FROM),
         )

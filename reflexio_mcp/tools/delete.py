@@ -41,8 +41,10 @@ from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
+from reflexio_mcp.traffic.deletion.user_plan import plan_user
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.remove import TakenBack
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
@@ -56,6 +58,13 @@ InteractionIds = Annotated[
     list[int] | SkipJsonSchema[None], Field(description="only these turns, as get_request shows them")
 ]
 Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
+
+EraseSet = Annotated[
+    bool,
+    Field(
+        description="keep no recovery copy; with include_learnings and only a user: all of that user's data"
+    ),
+]
 
 NAMES_NOTHING = (
     "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; "
@@ -162,6 +171,9 @@ async def prepare_set(
         if request_ids is not None:
             return await plan_ids(scope, request_ids, user_id=user_id, progress=progress)
         plan = await plan_filter(scope, wanted, progress=progress)
+        whole = wanted.user_id and wanted == TrafficFilter(user_id=wanted.user_id)
+        if whole and erase and include_learnings and scope.learns:
+            return await plan_user(scope, replace(plan, everything=True), wanted.user_id)
         # Beside a filter `everything` adds nothing: the narrower set is meant.
         return replace(plan, everything=everything and not named and not (wanted.contains or wanted.finding))
 
@@ -188,7 +200,7 @@ async def delete_requests(
     everything: Everything = False,
     confirm: Confirm = "",
     include_learnings: IncludeLearnings = False,
-    erase: Erase = False,
+    erase: EraseSet = False,
     wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_requests", prepared, consent, wait_for_response)

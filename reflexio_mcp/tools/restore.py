@@ -44,7 +44,7 @@ async def restore_requests(
     app.subscriptions.tell(
         scope, [Changed(one.session_id, one.request_id, one.user_id) for one in done.stored]
     )
-    return answer(restored(done, evaluation_only=evaluation_only))
+    return answer(restored(done, evaluation_only=evaluation_only, learns=scope.learns))
 
 
 SPECS = (

@@ -126,3 +126,27 @@ async def test_learnings_are_asked_for_with_a_user_and_a_number(real_api: Api) -
     assert fields_of(reply) == [["body", "profile_ids"]]
     reply = await real_api.try_delete("delete_user_playbooks_by_ids", user_playbook_ids=["a"])
     assert fields_of(reply) == [["body", "user_playbook_ids", 0]]
+
+
+async def test_clearing_a_users_data_takes_every_request_of_that_user_alone(api: Api) -> None:
+    theirs = fresh("user")
+    await api.publish("mine", request_id=(first := fresh()))
+    await api.publish("mine too", request_id=(second := fresh()), session_id=fresh("session"))
+    await api.publish("theirs", request_id=(other := fresh()), user_id=theirs)
+    for counts in ({"requests": 2, "interactions": 2}, {"requests": 0, "interactions": 0}):
+        cleared = await api.client.post("/api/clear_user_data", json={"user_id": api.user})
+        assert cleared.status_code == 200, cleared.text
+        assert cleared.json()["success"]
+        assert cleared.json()["deleted_counts"].items() >= counts.items()
+    assert await api.stored(first, second) == [False, False]
+    assert await api.ids(user_id=theirs) == [[other]]
+    blank = await api.client.post("/api/clear_user_data", json={"user_id": " "})
+    assert fields_of(blank) == [["body", "user_id"]]
+
+
+async def test_a_user_without_outcomes_has_none_and_agent_playbooks_are_a_list(api: Api) -> None:
+    outcomes = await api.client.post("/api/get_session_outcomes", json={"user_id": api.user, "top_k": 1000})
+    assert outcomes.json()["session_outcomes"] == []
+    every = {"limit": 1_000_000_000, "status_filter": [None, "archived"]}
+    playbooks = await api.client.post("/api/get_agent_playbooks", json=every)
+    assert isinstance(playbooks.json()["agent_playbooks"], list)

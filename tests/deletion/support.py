@@ -47,6 +47,9 @@ class Backend:
     Args:
         store: answers what is not answered here.
         profiles, playbooks: what was learned, by id, as `Known`. `World.learn` adds to them.
+        outcomes: the user whose session has an outcome, by session.
+        keeps_outcomes: clearing a user's data leaves them.
+        agent_playbooks: the users from whose playbooks each was made, by id.
         learning: what `/api/learning_status` answers for each request, one a call; then the store does.
         before: called once, in order, before a route is answered.
         failing: route to the status it answers with, after so many calls that worked.
@@ -64,6 +67,9 @@ class Backend:
         default_factory=dict
     )
     calls: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, str] = field(default_factory=dict[str, str])
+    keeps_outcomes: bool = False
+    agent_playbooks: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path: str = scope["path"]
@@ -80,6 +86,10 @@ class Backend:
             return await _reply(send, rewrite(json.loads(asked), await _asked(self.store, scope, asked)))
         if path == "/api/learning_status" and self.learning:
             return await _reply(send, self.learning.pop(0))
+        if path == "/api/clear_user_data":
+            asked = await _body(receive)
+            self._cleared(json.loads(asked)["user_id"])
+            return await _reply(send, await _asked(self.store, scope, asked))
         handler = getattr(self, path.removeprefix("/api/"), None)
         if handler is None:
             return await self.store(scope, receive, send)
@@ -101,6 +111,37 @@ class Backend:
                 for one, known in self.playbooks.items()
                 if known.user == asked["user_id"] and known.status in asked["status_filter"]
             ]
+        }
+
+    def _cleared(self, user_id: str) -> None:
+        self.profiles = {one: known for one, known in self.profiles.items() if known.user != user_id}
+        self.playbooks = {one: known for one, known in self.playbooks.items() if known.user != user_id}
+        if not self.keeps_outcomes:
+            self.outcomes = {one: user for one, user in self.outcomes.items() if user != user_id}
+
+    def get_session_outcomes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "session_outcomes": [
+                {"outcome_id": f"o-{one}", "session_id": one, "user_id": user, "outcome": "success"}
+                for one, user in self.outcomes.items()
+                if user == asked["user_id"]
+            ]
+        }
+
+    def get_agent_playbooks(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"agent_playbooks": [{"agent_playbook_id": one} for one in self.agent_playbooks]}
+
+    def get_learning_provenance(self, asked: dict[str, Any]) -> dict[str, Any]:
+        users = self.agent_playbooks[int(asked["id"])]
+        return {
+            "provenance_status": "exact" if users else "unavailable",
+            "source_user_playbooks": [
+                {
+                    "user_playbook": {"user_playbook_id": 1, "user_id": user},
+                    "interactions": [{"interaction_id": 1, "content": "secret of somebody else"}],
+                }
+                for user in users
+            ],
         }
 
     def delete_profiles_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deletion.support import BY_IDS, Known, World, text_of
+from tests.deletion.support import BY_IDS, Known, Person, World, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -270,3 +270,30 @@ async def test_where_nothing_is_learned_the_option_is_not_offered() -> None:
         assert "include_learnings" not in tool.parameters["properties"]
         assert "erase" not in tool.parameters["properties"]
         assert tool.name != "restore_requests"
+
+
+@pytest.mark.parametrize("known", ["none", "these", "not_known", "unread"])
+async def test_every_deletion_of_a_session_says_that_its_outcome_stays(
+    world: World, era: str, known: str
+) -> None:
+    await world.put("r1")
+    if known == "these":
+        await world.learn("p", "r1")
+    if known == "not_known":
+        world.backend.profiles["manual"] = Known("ada", "manual_12345678")
+    if known == "unread":
+        world.backend.failing["/api/get_profiles"] = (0, 403)
+    said = "session outcomes and evaluations"
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.call("delete_session", session_id="s")
+        assert said in plan["survives"]
+        done = await caller.call("delete_session", session_id="s", confirm=plan["confirm"])
+    assert said in done["survives"]
+
+
+async def test_the_question_about_a_session_says_that_its_outcome_stays(world: World, era: str) -> None:
+    await world.put("r1")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        await caller.call("delete_session", session_id="s")
+    assert "Session outcomes and evaluations stay." in person.seen[0]

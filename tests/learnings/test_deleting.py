@@ -1,12 +1,14 @@
 """Deletions on the real server after it has learned: what the plan says, what goes, and what is true afterwards."""
 
+import time
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import httpx
 import pytest
 
-from reflexio_mcp.rest.models import LearningStatus
+from reflexio_mcp.rest.models import LearningStatus, RequestQuery
 from tests.deletion.support import Caller
 from tests.support.real_learning import Corner
 from tests.support.scripted_model import MERGE, PROFILES
@@ -184,3 +186,39 @@ async def test_one_turn_goes_with_what_it_fed_and_its_request_stays(corner: Corn
         shown = await caller.call("get_request", request_id=corner.name("a"))
     assert shown["interactions"] == []
     assert not await corner.playbooks()
+
+
+async def test_everything_of_a_user_goes_and_each_place_is_empty_afterwards(corner: Corner) -> None:
+    corner.learn("oat milk", profile="Takes oat milk")
+    corner.learn("two sugars", profile="Takes two sugars in the milk")
+    corner.learn("in metric", playbook="Answer in metric units")
+    corner.model.merges["milk"] = "Takes oat milk and two sugars"
+    await corner.say("a", "I take oat milk, always answer in metric", force_extraction=True)
+    await corner.say("b", "And two sugars", session="t", force_extraction=True)
+    await corner.say("c", "Somebody else takes oat milk", user="bob", force_extraction=True)
+    async with httpx.AsyncClient(
+        base_url=corner.server.url, headers={"User-Agent": "reflexio-mcp/test"}
+    ) as raw:
+        said = {"session_id": corner.name("s"), "outcome": "success", "occurred_at": int(time.time())}
+        assert (await raw.post("/api/session_outcome", json=said)).json()["recorded"]
+    stored = await corner.profiles()
+    assert "superseded" in [one.status for one in stored]
+    # The request that taught some of it is long gone.
+    await corner.rest.delete_request(corner.name("a"))
+    wanted = {"user_id": corner.name("ada"), "include_learnings": True, "erase": True}
+    async with corner.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_requests", **wanted)
+        assert plan["plan"]["requests"] == 1
+        assert plan["plan"]["session_outcomes"] == 1
+        assert plan["plan"]["learned"]["profiles"] == len(stored)
+        done = await caller.call("delete_requests", **wanted, confirm=plan["confirm"])
+        assert done["status"] == "complete", done
+        assert (await caller.call("list_learnings", user_id=corner.name("ada")))["learnings"] == []
+    assert "Nothing of this user is listed any more" in done["survives"]
+    assert done["learned_deleted"]["profiles"] == len(stored)
+    assert not await corner.profiles()
+    assert not await corner.playbooks()
+    assert not await corner.rest.get_session_outcomes(corner.name("ada"))
+    page = await corner.rest.get_requests(RequestQuery(user_id=corner.name("ada")))
+    assert not page.sessions
+    assert await corner.profiles("bob")

@@ -1,6 +1,7 @@
 """What a publish says about learning, on the real server that learns."""
 
 import anyio
+import httpx
 import pytest
 
 from tests.deletion.support import World, text_of
@@ -73,6 +74,53 @@ async def test_evaluation_only_teaches_nothing_and_says_so(corner: Corner) -> No
         assert "Learning done" not in text_of(result)
         assert not missing_from_text(result)
     assert not await corner.profiles()
+
+
+@pytest.mark.live
+async def test_the_arm_of_a_user_is_stored_and_the_other_and_an_unknown_experiment_are_refused(
+    corner: Corner,
+) -> None:
+    experiment = {"experiment_id": corner.name("e")}
+    agent = {"User-Agent": "reflexio-mcp/test"}
+    async with httpx.AsyncClient(base_url=corner.server.url, headers=agent) as raw:
+        started = await raw.post("/api/retrieval_experiments", json={**experiment, "holdout_percentage": 50})
+        assert started.status_code == 200, started.text
+        try:
+            async with corner.connect() as caller:
+                stored: list[str] = []
+                for arm in ("treatment", "holdout"):
+                    chosen = {
+                        "retrieval_experiment_id": experiment["experiment_id"],
+                        "retrieval_experiment_arm": arm,
+                    }
+                    # The service assigns each user to one arm.
+                    result = await caller.result("publish_interaction", **request(corner, arm), **chosen)
+                    if result.is_error:
+                        assert "arm does not match the user assignment" in text_of(result)
+                        continue
+                    stored.append(arm)
+                    shown = await caller.call("get_request", request_id=corner.name(arm))
+                    assert {name: shown[name] for name in chosen} == chosen
+                assert len(stored) == 1
+                other = {"retrieval_experiment_id": "none-such", "retrieval_experiment_arm": "holdout"}
+                await caller.refused("publish_interaction", **request(corner, "x"), **other)
+                assert "No request" in await caller.refused("get_request", request_id=corner.name("x"))
+        finally:
+            await raw.post("/api/retrieval_experiments/stop", json=experiment)
+
+
+@pytest.mark.live
+async def test_overriding_a_stall_learns_as_ever_where_there_is_none(corner: Corner) -> None:
+    corner.learn("Secret Lane", profile="Lives at 12 Secret Lane")
+    async with corner.connect() as caller:
+        facts = await caller.call(
+            "publish_interaction",
+            **request(
+                corner, "a", override_learning_stall=True, session_finished=True, wait_for_response=True
+            ),
+        )
+    assert facts["learning_status"] == "done"
+    assert len(await corner.profiles()) == 1
 
 
 @pytest.mark.live

@@ -39,7 +39,7 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
     Raises:
         ReflexioError: the sessions of what the copies hold could not be read.
     """
-    if not copies.days or plan.noun != "request":
+    if not copies.days or not plan.copied:
         return plan
     if plan.erase:
         return await _with_kept(scope, plan, copies, owner)

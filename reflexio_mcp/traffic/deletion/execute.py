@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -11,17 +11,24 @@ from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
 from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.deletion.verify import read_again
-from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
+from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
+from reflexio_mcp.traffic.learnings.select import unselected
 from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["OUTCOMES", "Outcome", "Receipt", "execute"]
 
 BATCH: Final = 2_000
 """Ids in one call: few enough to be deleted within its time limit, enough that the calls themselves cost little."""
+
+CLEARINGS: Final = 3
+"""Times that a user's data is cleared where more of it arrived meanwhile."""
 
 FRESH_SECONDS: Final = 5.0
 """A reading that began longer ago is made again before anything is deleted because of it."""
@@ -41,6 +48,19 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
     "unknown",
     "not_found",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What a deletion of everything of a user found afterwards, besides what was planned.
+
+    Args:
+        outcomes_left: session outcomes that are still there; `None` when that could not be read.
+        arrived: requests of this user that are stored now and were not planned; `None` when that could not be read.
+    """
+
+    outcomes_left: int | None = None
+    arrived: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,7 @@ class Receipt:
         forgotten: older recovery copies from which the requests were taken out.
         interactions_left: how many interactions are left in the request of which some were chosen; `None` where no
             such request is stored.
+        cleared: what else became of a whole user's data; `None` for every other deletion.
         problems: what else went wrong, as sentences.
     """
 
@@ -83,6 +104,7 @@ class Receipt:
     kept_until: int = 0
     forgotten: int = 0
     interactions_left: int | None = None
+    cleared: Cleared | None = None
     problems: tuple[str, ...] = ()
 
     def count(self, *outcomes: Outcome) -> int:
@@ -110,7 +132,8 @@ class Receipt:
             or bool(self.learned_left.changed)
             or bool(self.still_learning)
         )
-        return self.failure is None and left == 0 and not learned
+        cleared = self.cleared is None or self.cleared == Cleared(0, 0)
+        return self.failure is None and left == 0 and not learned and cleared
 
 
 async def execute(
@@ -147,6 +170,8 @@ async def execute(
     """
     ids = [one for one in plan.ids if only is None or one in only]
     act = Execution(scope, plan, changed)
+    if isinstance(plan, UserPlan):
+        return await act.clear(plan, progress)
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     for number, batch in enumerate(batches):
         if act.failure:
@@ -176,6 +201,12 @@ async def execute(
 
 
 class Execution:
+    """One deletion on its way.
+
+    Args:
+        changed: the planned ids that were seen to be another request's.
+    """
+
     def __init__(self, scope: Scope, plan: Plan, changed: Collection[str]) -> None:
         self._scope = scope
         self._plan = plan
@@ -215,6 +246,51 @@ class Execution:
             # The API takes one interaction a call.
             if self.failure is None:
                 await self._send([one], client.delete_interaction(user_id, int(one)))
+
+    async def clear(self, plan: UserPlan, progress: Progress | None) -> Receipt:
+        """Delete everything of a user, and again where something arrived meanwhile."""
+        client, user_id = self._scope.client, plan.user_id
+        ids = list(plan.ids)
+        for _ in range(CLEARINGS):
+            await self._send(ids, client.clear_user_data(user_id))
+            if self.failure or not await self._arrived(plan):
+                break
+        outcomes = await self.outcomes(ids, progress) if plan.goes else {}
+        taken = await self.take_back_learnings(progress)
+        # What the plan named and nobody lists any more is gone, by this call or by another.
+        planned = plan.learned or NOTHING
+        gone = planned.joined(taken.gone).without(taken.left) if taken.left is not None else NOTHING
+        return Receipt(
+            # What the service could not return went too, or is what cannot be read now.
+            replace(plan, gaps=()),
+            outcomes,
+            self.failure or taken.failure,
+            learned_gone=gone,
+            learned_left=taken.left,
+            still_learning=taken.still_learning,
+            correlation_ids=tuple(self.correlation_ids),
+            sent=frozenset(self.sent),
+            learned_sent=frozenset(planned.fed) | taken.sent,
+            cleared=Cleared(await self._outcomes_left(user_id), await self._arrived(plan)),
+        )
+
+    async def _arrived(self, plan: UserPlan) -> int | None:
+        """How many requests of the user are stored that were not planned."""
+        planned, found = set(plan.ids), 0
+        pager = SessionPager(self._scope, TrafficFilter(user_id=plan.user_id))
+        try:
+            async for part in pager.slices():
+                found += sum(one.request.request_id not in planned for one in part.requests)
+        except ReflexioError:
+            return None
+        return None if pager.gaps else found
+
+    async def _outcomes_left(self, user_id: str) -> int | None:
+        try:
+            outcomes = await self._scope.client.get_session_outcomes(user_id)
+        except ReflexioError:
+            return None
+        return sum(one.user_id == user_id for one in outcomes)
 
     async def _send(self, ids: list[str], call: Awaitable[DeleteReply]) -> None:
         self._begun = True
@@ -261,16 +337,17 @@ class Execution:
         """Delete what the requests fed where that was agreed to, else read what stays."""
         # What was learned from a request that took an id is not among them.
         sources = self._plan.sources(taken=self._changed)
+        users = [self._plan.user_id] if isinstance(self._plan, UserPlan) else list(sources)
         planned = self._plan.learned or NOTHING
 
         async def look() -> Learned:
+            if isinstance(self._plan, UserPlan):
+                return unselected(await learnings_of_user(self._scope, self._plan.user_id))
             most = None if self._plan.include_learnings else USERS_COUNTED
             return await find_learned(self._scope, sources, before=planned.fed, most_users=most)
 
         if self._plan.include_learnings and self.failure is None:
-            return await take_back(
-                self._scope, list(sources), look, seconds=LEARNING_WAIT_SECONDS, progress=progress
-            )
+            return await take_back(self._scope, users, look, seconds=LEARNING_WAIT_SECONDS, progress=progress)
         try:
             return TakenBack(left=await look())
         except ReflexioError:

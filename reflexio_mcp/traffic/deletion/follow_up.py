@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = 30.0
 """Seconds between two looks whether something still is."""
 
 FIRST_RETRY: Final = 5.0
-LONGEST_RETRY: Final = 300.0
+LONGEST_RETRY: Final = 120.0
 """Seconds after a failure of the service until the next try."""
 
 ALIVE_SECONDS: Final = 60.0

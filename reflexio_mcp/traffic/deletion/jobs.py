@@ -166,23 +166,25 @@ class Jobs:
                 job.receipt = await work()
                 job.state = "done"
             except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
-                job.state, job.failure, job.error = "failed", self._describe(error), error
-                if not isinstance(error, ReflexioError | TrafficError):
-                    logger.error("deletion %d failed: %s", job.number, type(error).__name__)
+                self._failed(job, error)
             finally:
                 job.finished.set()
                 if not self.running:
                     self._idle.set()
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        job.state, job.failure, job.error = "failed", self._describe(error), error
+        if not isinstance(error, ReflexioError | TrafficError):
+            what = "follow-up" if job.follows else "deletion"
+            logger.error("%s %d failed: %s", what, job.number, type(error).__name__)
 
     async def _follow(self, job: Job, work: Callable[[], Awaitable[TakenBack]]) -> None:
         try:
             with job.cancelled:
                 job.taken = await work()
                 job.state = "done"
-        except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
-            job.state, job.failure, job.error = "failed", self._describe(error), error
-            if not isinstance(error, ReflexioError | TrafficError):
-                logger.error("follow-up %d failed: %s", job.number, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(job, error)
         finally:
             if job.state == "running":
                 job.state = "stopped"

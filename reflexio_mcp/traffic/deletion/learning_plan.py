@@ -31,6 +31,7 @@ class LearningPlan(Plan):
 
     noun: ClassVar[str] = "learning"
     found_with: ClassVar[str] = "list_learnings"
+    copied: ClassVar[bool] = False
 
     @property
     def chosen(self) -> Learned:

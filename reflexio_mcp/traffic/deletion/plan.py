@@ -145,6 +145,9 @@ class Plan:
     found_with: ClassVar[str] = "list_requests"
     """The tool that shows the ids of what it counts."""
 
+    copied: ClassVar[bool] = True
+    """Whether recovery copies hold what it is about under the same ids."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(item.request_id for item in self.requests))
 
@@ -403,7 +406,7 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
     Raises:
         ReflexioError: it could not be read, and is to be removed too.
     """
-    if not plan.goes:
+    if plan.learned is not None or not plan.goes:
         return plan
     most = None if plan.include_learnings else USERS_COUNTED
     try:

@@ -18,6 +18,7 @@ from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
 from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TrafficError
 from reflexio_mcp.traffic.learnings.records import ids_of
@@ -135,6 +136,9 @@ async def carry_out(
         deleted = len(gone) + receipt.count("erased_from_copies")
         if plan.noun == "learning":
             deleted = min(len(receipt.learned_sent), number)
+        if plan.noun == "record":
+            # One call takes all of it.
+            deleted = number
     except BaseException as error:
         if not isinstance(error, ReflexioError | TrafficError):
             # A cancellation, or a fault of this program: how far it came is not known.
@@ -254,6 +258,8 @@ def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[s
         facts["interaction_ids"] = list(plan.ids)
     if plan.kept:
         facts["only_in_copies"] = [item.request_id for item in plan.kept]
+    if isinstance(plan, UserPlan):
+        facts |= {"everything_of": plan.user_id, "session_outcomes": len(plan.outcomes)}
     if origin.user_id:
         facts["user_id"] = origin.user_id
     if plan.include_learnings and plan.learned:

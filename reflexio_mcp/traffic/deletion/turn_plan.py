@@ -47,6 +47,7 @@ class TurnPlan(Plan):
 
     noun: ClassVar[str] = "interaction"
     found_with: ClassVar[str] = "get_request"
+    copied: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(str(turn.interaction_id) for turn in self.turns))

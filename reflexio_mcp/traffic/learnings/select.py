@@ -15,7 +15,7 @@ from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, requi
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Selected", "Selection", "select_learnings"]
+__all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 
 MOST_USERS: Final = 50
 """Users whose learnings one call reads; the API allows so many calls a minute."""
@@ -103,7 +103,7 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
         return Selected(_with_words(learned, selection.words), sources)
     if not user_id:
         raise InvalidInput("The call", NAMES_NOTHING)
-    learned = _all(await learnings_of_user(scope, user_id))
+    learned = unselected(await learnings_of_user(scope, user_id))
     return Selected(_with_words(learned, selection.words))
 
 
@@ -114,7 +114,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
         raise InvalidInput("learning_ids", "cannot go with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
     # The API would take anybody's ids, so only those that this user really has are ever used.
-    found = _all([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
+    found = unselected([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
     return Selected(found, not_found=tuple(one for one in wanted if one not in found.fed))
 
 
@@ -153,7 +153,7 @@ def _sources(items: Mapping[str, Sequence[RequestWithInteractions]]) -> dict[str
     }
 
 
-def _all(learnings: Sequence[Learning]) -> Learned:
+def unselected(learnings: Sequence[Learning]) -> Learned:
     """Learnings that were not chosen by what fed them: every turn they list is another one."""
     return Learned(
         {
