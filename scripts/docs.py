@@ -243,7 +243,7 @@ def demo() -> str:
 
 
 def demo_steps() -> str:
-    """The demo's heart: a deletion from plan to receipt."""
+    """The part of the demo that deletes, from plan to receipt."""
     part = re.search(r"^6\. .*?(?=^7\. )", demo(), re.DOTALL | re.MULTILINE)
     assert part, "the demo has no sixth step"
     return f"```text\n{part.group().strip()}\n```\n"

@@ -22,7 +22,7 @@ SECONDS = 1800
 
 
 def environment(home: Path) -> dict[str, str]:
-    """An empty home and a poor path."""
+    """An empty home and a minimal PATH."""
     env = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED_ON)}
     return env | {"HOME": str(home), "PATH": "/usr/bin:/bin", "PIP_CACHE_DIR": str(home / "cache")}
 

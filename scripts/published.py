@@ -36,7 +36,7 @@ Without a key it keeps everything in a file on this computer. With a key it work
 independent of Reflexio.
 """
 
-# What a person who clicks a bundle together is asked; everything else keeps its default.
+# What the host asks a person who installs the bundle; everything else keeps its default.
 BUNDLE_OPTIONS = ("url", "api_key", "user_id", "read_only", "confirm")
 
 

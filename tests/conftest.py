@@ -61,7 +61,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def loggers_as_they_were() -> Iterator[None]:
-    """A server that serves HTTP quiets the loggers of libraries; inside a test, for that test alone."""
+    """An HTTP server in a test quiets the loggers of libraries; undo that after the test."""
     before = {
         name: (logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in _loggers()
     }

@@ -1,4 +1,4 @@
-"""Looking without an assistant: what the tools know, as tables for a person and as JSON for a program."""
+"""Commands that show what is stored without an assistant: tables for people, JSON for programs."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Files for one user alone: who may read them, and what may stand in their place."""
+"""Private files: who may read them, and what else may be found in their place."""
 
 import os
 import stat

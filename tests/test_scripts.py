@@ -1,4 +1,4 @@
-"""The two commands of the README have to get a newcomer further, or say what is missing."""
+"""The README's two commands work from a fresh clone, or say what is missing."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""What answers there: is it the API, does it take the key, whose data is it, does its clock agree, does it write."""
+"""Checks of what answers at the address: the API, the key, whose data it reaches, the clock, and writing."""
 
 import re
 import secrets
@@ -40,7 +40,7 @@ KNOWN_VERSION: Final = (0, 2, 32)
 """The server that this version was measured against."""
 
 SKEW_SECONDS: Final = 60
-"""A difference that ages such as `7d` begin to show; ten times as much selects wrong requests."""
+"""A difference worth a warning; with ten times as much, an age such as `7d` selects wrong requests."""
 
 _NAMES: Final[dict[type[ReflexioError], str]] = {
     NotTheApi: "not-the-api",
@@ -76,14 +76,14 @@ def problem(case: Case, error: ReflexioError) -> Finding:
 
 
 async def check_api(case: Case) -> list[Finding]:
-    """Is it the API at all: its health route answers as it should."""
+    """Whether it is the API: its health route answers as expected."""
     async with _client(case) as client:
         await client.health()
     return [ok(f"{case.settings.base_url} is a Reflexio API")]
 
 
 async def check_identity(case: Case) -> list[Finding]:
-    """Does it take the User-Agent and the key, and whose data do they reach."""
+    """Whether it accepts the User-Agent and the key, and whose data they reach."""
     async with _client(case) as client:
         me = await client.whoami()
     found = [ok(f"accepted as {me.org_id or 'the only organisation'}")]
@@ -93,7 +93,7 @@ async def check_identity(case: Case) -> list[Finding]:
 
 
 async def check_version(case: Case) -> list[Finding]:
-    """Which version is it, and do we know it."""
+    """Which version it has, and whether that was tested."""
     try:
         async with _client(case) as client:
             said = (await client.version()).server_version
@@ -116,7 +116,7 @@ async def check_version(case: Case) -> list[Finding]:
 
 
 async def check_clock(case: Case) -> list[Finding]:
-    """Does the server's clock agree with this machine's."""
+    """Whether the server's clock agrees with this machine's."""
     async with _client(case) as client:
         page = await client.get_requests(_own(case, top_k=1))
     if page.server_time is None:

@@ -38,7 +38,7 @@ REACHED: Final = (*_THERE, "api", "identity")
 BACKEND: Final = (
     Check("configuration", "every value, and where it came from", configuration.check_configuration),
     Check("key", "the key's form, and whether one is needed", configuration.check_key, _THERE[:1], "key"),
-    Check("proxy", "which proxy is in the way", network.check_proxy, _THERE[:1], "network"),
+    Check("proxy", "which proxy calls go through", network.check_proxy, _THERE[:1], "network"),
     Check("dns", "whether the server's name exists", network.check_dns, _THERE[:1], "network"),
     Check("connection", "whether anything listens", network.check_connection, ("configuration", "dns"), "network"),
     Check("tls", "whether the certificate is trusted, and how long", network.check_tls, _THERE[:-1], "network"),

@@ -1,4 +1,4 @@
-"""The configuration itself: can it be read, where does each value come from, is it what was meant."""
+"""The configuration: whether it can be read, where each value comes from, and what was probably meant."""
 
 import re
 from typing import Final
@@ -14,7 +14,7 @@ _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
 
 
 async def check_configuration(case: Case) -> list[Finding]:
-    """Read it; name what is wrong, misspelt or was never filled in."""
+    """Read it, and name what is wrong, misspelt or was never filled in."""
     found: list[Finding] = []
     for option in OPTIONS:
         flag = case.flags.get(option.name)

@@ -43,10 +43,10 @@ def _proxy(case: Case) -> str:
 
 
 async def check_proxy(case: Case) -> list[Finding]:
-    """Which proxy is in the way, and whether it is there."""
+    """Which proxy calls go through, and whether it can be reached."""
     proxy = _proxy(case)
     if not proxy:
-        return [ok("no proxy is in the way")]
+        return [ok("no proxy is used")]
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.password:
         case.report.secrets.add(parts.password)
@@ -66,7 +66,7 @@ async def check_proxy(case: Case) -> list[Finding]:
 
 
 async def check_dns(case: Case) -> list[Finding]:
-    """Does the name exist."""
+    """Whether the name exists."""
     if _proxy(case):
         return [skipped("the proxy looks the name up")]
     _, host, port = _target(case)
@@ -74,7 +74,7 @@ async def check_dns(case: Case) -> list[Finding]:
         with anyio.fail_after(case.seconds):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        return [failure("name-service-silent", f"no answer to the question which address {host} has")]
+        return [failure("name-service-silent", f"the name service does not answer for {host}")]
     except (OSError, UnicodeError):
         why = "" if case.settings.url else "This machine has no name service now, or no way out."
         return [failure("host-unknown", f"the name {host} is not known", why=why, do=case.address_advice())]
@@ -83,7 +83,7 @@ async def check_dns(case: Case) -> list[Finding]:
 
 
 async def check_connection(case: Case) -> list[Finding]:
-    """Does anybody listen there."""
+    """Whether anything listens there."""
     if _proxy(case):
         return [skipped("the proxy connects")]
     _, host, port = _target(case)
@@ -95,7 +95,7 @@ async def check_connection(case: Case) -> list[Finding]:
 
 
 async def check_tls(case: Case) -> list[Finding]:
-    """Is the certificate one that this machine trusts, for this name, and for how long."""
+    """Whether this machine trusts the certificate for this name, and for how long."""
     scheme, host, port = _target(case)
     if scheme == "http":
         return [skipped("the address is plain http")]

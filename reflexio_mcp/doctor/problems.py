@@ -18,7 +18,7 @@ class Problem(NamedTuple):
 
 _KEY_FROM_ACCOUNT: Final = "Set REFLEXIO_API_KEY to a key from your Reflexio account."
 _SERVER_LOG: Final = "Look at the Reflexio server's log."
-_NOTE: Final = "Nothing: this is a note."
+_NOTE: Final = "Nothing; this is for information."
 _API_ADDRESS: Final = (
     "Set REFLEXIO_URL to the API's own address: scheme, host and port, without a page's path."
 )
@@ -37,11 +37,12 @@ PROBLEMS: Final[dict[str, Problem]] = {
         "Remove it."),
     # The key
     "key-missing": Problem("The server answers nobody without a key.", _KEY_FROM_ACCOUNT),
-    "key-refused": Problem("The key is not one of this server's, or was revoked.", _KEY_FROM_ACCOUNT),
+    "key-refused": Problem("The server does not know this key, or it was revoked.", _KEY_FROM_ACCOUNT),
     "key-malformed": Problem(
-        "It is sent as it is, and no key looks like that.", "Set the bare key, without quotes and without Bearer."),
+        "It would be sent like this, and no key looks like that.",
+        "Set the bare key, without quotes and without Bearer."),
     "key-is-an-example": Problem("The key in the example was never replaced.", _KEY_FROM_ACCOUNT),
-    "key-sent-in-clear": Problem("Anybody on the way can read it.", "Use an https address in REFLEXIO_URL."),
+    "key-sent-in-clear": Problem("Anyone on the network path can read it.", "Use an https address in REFLEXIO_URL."),
     # The way to the server
     "proxy-unreachable": Problem(
         "A *_PROXY variable names this proxy, so no call arrives.",
@@ -91,7 +92,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "storage-failed": Problem("The server runs, but its storage does not.", _SERVER_LOG),
     "storage-not-configured": Problem(
         "What is published would go nowhere.", "Finish setting up the Reflexio server."),
-    "server-fault": Problem("The server failed inside.", _SERVER_LOG),
+    "server-fault": Problem("The server had an internal error.", _SERVER_LOG),
     "server-older": Problem("Calls that it does not know will fail.", "Upgrade the Reflexio server."),
     "version-unknown": Problem(
         "The server names no released version; one installed from a package may say 0.0.0-dev.", _NOTE),

@@ -23,7 +23,7 @@ _HELLO = {
 }
 
 _POOR_PATH = "/usr/bin:/bin"
-"""What a client has that is started from a dock. On Windows it has the person's own PATH."""
+"""The PATH of a client that was started from a dock. On Windows it has the person's own."""
 
 _KEPT = (
     "HOME",
@@ -117,7 +117,7 @@ async def _ask(process: anyio.abc.Process) -> str:
                 if b'"serverInfo"' in line and line.rstrip().endswith(b"}"):
                     return "yes"
     except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        # Its last words may still be on their way.
+        # What it wrote last may still be on its way.
         with anyio.move_on_after(1):
             await process.wait()
         return ""

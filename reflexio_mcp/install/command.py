@@ -291,7 +291,7 @@ def _kept(settings: list[str]) -> str:
 def _difference(
     client: Client, original: Original, changed: str, old: object, spec: InstallSpec | None = None
 ) -> str:
-    """The change, with the names on the way and our own entries readable, and nothing of anybody else."""
+    """The change, with names and our own entries readable and everything else masked."""
     shown: list[object] = [*client.section, PROMPT, "inputs", None if foreign(client, old) else old]
     if spec:
         shown += [spec.name, entry(client, spec)]

@@ -154,7 +154,7 @@ _STRING: Final = {
 
 
 def difference(original: Original, text: str, *, shown: Iterable[object], hidden: Iterable[str] = ()) -> str:
-    """What would change, as a unified difference in which no string of anybody else can be read.
+    """What would change, as a unified difference with every string masked that this package did not write.
 
     Args:
         original: the file as it was read.

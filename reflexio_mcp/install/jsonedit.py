@@ -315,7 +315,7 @@ def _cut(text: str, owner: _Node, item: _Node) -> str:
         begin = len(text[:begin].rstrip(" \t"))
     text = text[:begin] + text[end:]
     if index and item.comma < 0:
-        # The comma that led to the last item has nothing to lead to any more.
+        # The item before is the last one now, so its comma goes too.
         comma = owner.items[index - 1].comma
         text = text[:comma] + text[comma + 1 :]
     return text

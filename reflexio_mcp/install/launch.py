@@ -45,7 +45,7 @@ def find_launch(
         InstallError: this copy lives in a cache that is thrown away, and what made it is not found.
     """
     env = os.environ if env is None else env
-    runner = _throw_away(Path(prefix), env)
+    runner = _temporary(Path(prefix), env)
     if runner:
         source = installed_from() if source is None else source
         found = _tool(runner, env)
@@ -89,8 +89,8 @@ def installed_from() -> str:
     return url2pathname(urlsplit(url).path) if url.startswith("file:") else url
 
 
-def _throw_away(prefix: Path, env: Mapping[str, str]) -> str:
-    """What made a throw-away environment: `uvx`, `pipx` or nothing."""
+def _temporary(prefix: Path, env: Mapping[str, str]) -> str:
+    """What made a temporary environment: `uvx`, `pipx` or nothing."""
     cache = env.get("UV_CACHE_DIR", "")
     parts = prefix.parts
     if (cache and Path(cache) in prefix.parents) or any(

@@ -61,7 +61,7 @@ def remove_value(text: str, path: Sequence[str]) -> str:
     del node[path[-1]]
     changed = _dumped(text, document)
     newline = "\r\n" if "\r\n" in text else "\n"
-    # The blank line that led to the last table leads to nothing any more.
+    # Without the last table, the blank line before it goes too.
     return (
         changed.removesuffix(newline)
         if changed.endswith(newline * 2) and text.startswith(changed)

@@ -5,7 +5,7 @@ call. In structured content the object opens with a notice, and stored words sit
 bidirectional and other invisible characters are written as escapes.
 
 Outside the fence only two functions print what is stored or what a service says: `shown_id` for ids, and `label` for
-a status, a reason or a name. `tests/render/test_every_answer.py` looks for any other way out.
+a status, a reason or a name. `tests/render/test_every_answer.py` looks for any other.
 """
 
 import re

@@ -36,11 +36,11 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     # Some clients spell "not given" as null.
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
-        # Before anything looks at them: what comes later may take its time with each character.
+        # Length first: later steps may take time for each character.
         texts = [value] if accepted[name].get("type") == "string" else value
         if name != "cursor" and isinstance(texts, list) and _is_too_long(cast("list[Any]", texts)):
             raise InvalidInput(name, f"takes {MOST_CHARS:,} characters at most; nothing was done.")
-        # Clients fill in empty text for what is not given. Blanks were meant as something, and would select everything.
+        # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
         if isinstance(value, str) and value and not value.strip():
             instead = (
                 ""

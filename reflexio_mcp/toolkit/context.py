@@ -1,4 +1,4 @@
-"""What a tool finds around it: the caller's scope, the operator's settings, the work still running."""
+"""What a tool can reach: the caller's scope, the operator's settings, the work still running."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

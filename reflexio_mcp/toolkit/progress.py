@@ -1,4 +1,4 @@
-"""Signs of life of a long call."""
+"""Progress notifications of a long call."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -13,19 +13,19 @@ from reflexio_mcp.traffic.tasks import task_group
 __all__ = ["ProgressReporter"]
 
 EVERY_SECONDS: Final = 5.0
-"""Between two messages while something happens."""
+"""Between two messages while the work advances."""
 
 SILENCE_SECONDS: Final = 10.0
-"""The longest silence while one call to the service takes its time."""
+"""The longest silence while the work waits for one slow call to the service."""
 
 SEND_SECONDS: Final = 1.0
-"""How long one message may take to be taken."""
+"""How long a client has to accept a message."""
 
 logger = logging.getLogger("reflexio_mcp")
 
 
 class ProgressReporter:
-    """Progress of one call, numbers always growing over all its stages."""
+    """Progress of one call. Its numbers grow through all stages of the work."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -35,14 +35,14 @@ class ProgressReporter:
         self._nobody_reads = not _is_read(call)
 
     async def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Note how far it is, and say so when the last message is old enough."""
+        """Note how far the work is, and send that when the last message is old enough."""
         self._words = f"{what} {done:,}{f' of {total:,}' if total is not None else ''} requests"
         if anyio.current_time() - self._last >= EVERY_SECONDS:
             await self._send()
 
     @asynccontextmanager
     async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
-        """Also beat while nothing is noted. An exception of the body leaves as it was raised.
+        """Send messages while no progress is noted, too. An exception of the body is raised as it is.
 
         Args:
             words: what is being done, until something is noted.
@@ -52,11 +52,11 @@ class ProgressReporter:
             yield self
             return
         async with task_group() as tasks:
-            tasks.start_soon(self._keep_beating)
+            tasks.start_soon(self._send_regularly)
             yield self
             tasks.cancel_scope.cancel()
 
-    async def _keep_beating(self) -> None:
+    async def _send_regularly(self) -> None:
         while True:
             await anyio.sleep(1)
             if anyio.current_time() - self._last >= SILENCE_SECONDS:
@@ -67,7 +67,7 @@ class ProgressReporter:
         if self._nobody_reads:
             return
         self._sent += 1
-        # The stream of a caller that has gone away takes nothing, or breaks: the work goes on without it.
+        # When the caller has gone away, its stream blocks or breaks. The work goes on without it.
         with anyio.move_on_after(SEND_SECONDS) as limit:
             try:
                 await self._call.report_progress(self._sent, None, self._words)

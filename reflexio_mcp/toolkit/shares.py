@@ -1,4 +1,4 @@
-"""How much of something that all callers share one account may have at the same time."""
+"""How much of a shared resource one account may hold at a time."""
 
 from collections import Counter
 from collections.abc import Generator
@@ -26,7 +26,7 @@ class Shares:
         return self._held.total()
 
     def take(self, account: str) -> bool:
-        """Count one more for `account`, and say whether it may have it; nothing is counted where it may not."""
+        """Count one more for `account` if it may have it, and return whether it may."""
         if self._each is not None and self._held[account] >= self._each:
             return False
         if self._all is not None and self.total >= self._all:
@@ -42,7 +42,7 @@ class Shares:
 
     @contextmanager
     def hold(self, account: str) -> Generator[bool]:
-        """Hold one for as long as the context is; gives whether `account` may have it."""
+        """Hold one during the block; yields whether `account` may have it."""
         taken = self.take(account)
         try:
             yield taken

@@ -117,7 +117,7 @@ class ToolSpec:
     def offered(self, settings: Settings) -> bool:
         """Whether a configuration offers the tool.
 
-        Resources, prompts, completions and subscriptions are offered where a tool is that tells the same.
+        Resources, prompts, completions and subscriptions are offered where a tool that shows the same is.
         """
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
         return named and (self.read_only or not settings.read_only) and self.needs(settings)
@@ -150,7 +150,7 @@ def build(spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = 
 
 
 def _app_meta(spec: ToolSpec, page: str) -> dict[str, Any] | None:
-    # As the extension MCP Apps wants it.
+    # The form that the MCP Apps extension defines.
     if spec.opens_page:
         return {"ui": {"resourceUri": page}}
     return {"ui": {"visibility": ["app"]}} if spec.opened_by else None
@@ -180,7 +180,7 @@ def _inlined(node: Any, definitions: Schema) -> Any:
 _SAYS_LITTLE: Final = frozenset(
     {"title", "maxLength", "minLength", "maxItems", "minItems", "additionalProperties"}
 )
-"""Keywords whose tokens are paid on every listing and whose breach is answered by a sentence anyway."""
+"""Keywords that cost tokens in every listing; a sentence answers whatever breaks them."""
 
 
 def prune(node: Any, *, names: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""Who watches which session or request, and telling them when this server changes it.
+"""Subscriptions to sessions and requests, and the notifications when this server changes them.
 
 Two forms on the wire: clients of 2025 subscribe to one resource at a time and are told on the connection, clients
 of 2026-07-28 open a stream that names all they want to hear of. Nobody hears of what lies outside its scope.
@@ -99,7 +99,7 @@ Hear = Callable[[Changed], None]
 
 
 class ScopedBus:
-    """What one caller's stream of 2026-07-28 hears of: the part of `subscriptions` inside its scope."""
+    """What the stream of a 2026-07-28 client is notified of: the part of `subscriptions` inside its scope."""
 
     def __init__(self, subscriptions: "Subscriptions", subscriber: Subscriber) -> None:
         self._subscriptions = subscriptions
@@ -135,10 +135,10 @@ class Subscriptions:
         return len(self._hearing)
 
     def add(self, subscriber: Subscriber, hear: Hear) -> Callable[[], None]:
-        """Begin to hear of changes inside a scope.
+        """Subscribe to changes inside a scope.
 
         Returns:
-            What ends it; may be called again.
+            Ends the subscription; may be called more than once.
 
         Raises:
             MCPError: too many subscriptions.
@@ -169,12 +169,12 @@ class Subscriptions:
 
         Args:
             connection: the SDK's connection; what is pushed on its exit stack runs when it closes.
-            session: notifications go out by it.
+            session: sends the notifications.
             tasks: where sending runs, so that no tool waits for a slow reader.
-            kinds: of what resources can be watched.
+            kinds: of resources that can be watched.
 
         Raises:
-            MCPError: the address is none that can be watched, or there are too many subscriptions.
+            MCPError: the address cannot be watched, or there are too many subscriptions.
         """
         wanted = name_of(uri)
         if wanted is None or wanted.kind not in kinds:
@@ -190,7 +190,7 @@ class Subscriptions:
 
         self._standing[key] = self.add(subscriber, hear)
         if connection not in self._connections:
-            # Once: subscribing and leaving again and again must not pile up work for the connection's end.
+            # Once a connection: repeated subscribing must not pile up callbacks for its end.
             self._connections.add(connection)
             connection.exit_stack.callback(self._leave_all, connection)
 
@@ -205,7 +205,7 @@ class Subscriptions:
             self.leave(one, uri)
 
     def tell(self, scope: Scope, changes: Iterable[Changed]) -> None:
-        """Tell who may know: the same key, and the same user or everybody."""
+        """Notify the subscribers that may know: those with the same key, and the same user or no user."""
         if not self._hearing:
             return
         for changed in changes:

@@ -1,4 +1,4 @@
-"""What this room refuses, as sentences a model can act on.
+"""What `traffic/` refuses, as sentences a model can act on.
 
 TrafficError
 ├── InvalidInput   an argument that cannot be used; nothing was sent

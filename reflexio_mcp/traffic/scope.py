@@ -13,7 +13,7 @@ __all__ = ["Scope"]
 class Scope:
     """A client and the user it is confined to; an empty `user_id` is everybody.
 
-    Every function of this room takes one, so that no read and no act can be written without its scope.
+    Every function of `traffic/` takes one, so nothing is read or deleted without a scope.
 
     Args:
         client: reaches what its key reaches.

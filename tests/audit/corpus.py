@@ -1,7 +1,7 @@
 """A labelled corpus: deployments of ordinary and faulty traffic, seeded, each fault named by who put it there.
 
 A deployment is a store of its own with its own users, sources and habits. Ordinary traffic comes first and holds
-near misses of every rule: what looks like a fault to a careless eye and is none. Faults are then put in, and
+near misses of every rule: what looks like a fault and is none. Faults are then put in, and
 `truth` says which units (request ids, session ids, sources) each rule should find.
 """
 
@@ -172,7 +172,7 @@ def templated_turns(make: Maker) -> None:
 
 
 def asked_again(make: Maker) -> None:
-    """The same question twice, answered differently; and short words said twice in earnest."""
+    """The same question twice, answered differently; and short words that are meant each time."""
     rows = make.conversation(2)
     last = rows[-1]
     question = Turn("User", make.talk.long_text(1))
@@ -217,7 +217,7 @@ def names_that_mislead(make: Maker) -> None:
 
 
 def evaluated_tests(make: Maker) -> None:
-    """Tests that say so where it counts."""
+    """Tests that are marked as tests."""
     for row in make.conversation(3, source="staging", evaluation_only=True):
         make.made.learning[row.request_id] = "done"
 

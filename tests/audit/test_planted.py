@@ -1,4 +1,4 @@
-"""What was planted for an assistant is told from what people say to theirs."""
+"""Instructions planted for an assistant are told apart from what people say to theirs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The edges of single rules, and what they cost."""
+"""Edge cases of single rules, and what they cost."""
 
 import random
 import time

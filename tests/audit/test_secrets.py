@@ -1,4 +1,4 @@
-"""What counts as a secret, where in the text it is, and what only looks like one."""
+"""What counts as a secret, where it stands, and what only looks like one."""
 
 import base64
 

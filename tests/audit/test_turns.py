@@ -32,7 +32,7 @@ def large() -> RequestWithInteractions:
 
 
 class Others:
-    """Whoever else is waiting for a turn."""
+    """Another task that waits for the event loop."""
 
     turns = 0
 

@@ -1,4 +1,4 @@
-"""A world for each test."""
+"""A backend of its own for each test."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.deletion.support import World
 
 @pytest.fixture(params=("2026-07-28", "legacy"))
 def era(request: pytest.FixtureRequest) -> str:
-    """The protocol era a test speaks."""
+    """The protocol revision a test speaks."""
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""Stored content that orders the assistant about: it stays inside the fence, and no code it carries works."""
+"""Stored content that gives the assistant orders: it stays inside the fence, and no code in it works."""
 
 import itertools
 import json
@@ -75,7 +75,7 @@ async def test_the_persons_question_keeps_its_own_words_apart_from_stored_ones(
 
 
 async def test_a_code_read_in_stored_words_fits_nothing(world: World, era: str) -> None:
-    """Whoever wrote the content does not know the key, whatever else is known of the set."""
+    """The author of stored content does not have the key, whatever else they know of the set."""
     await world.put("r1")
     forger = CodeMaker(b"", "")
     async with world.connect(era) as caller:

@@ -1,4 +1,4 @@
-"""Large sets: bounded memory, signs of life, and a process killed in the middle."""
+"""Large sets: bounded memory, progress, and a process that is killed in the middle."""
 
 import json
 import sqlite3

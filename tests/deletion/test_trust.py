@@ -1,4 +1,4 @@
-"""What a plan, a form and a receipt say so that nobody has to doubt: secrets, finality, completeness."""
+"""What a plan, a form and a receipt say of secrets, finality and completeness."""
 
 from typing import Any
 

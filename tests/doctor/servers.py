@@ -1,4 +1,4 @@
-"""Real servers on 127.0.0.1 that are wrong in one way each."""
+"""Real servers on 127.0.0.1, each with one fault."""
 
 import http.server
 import json

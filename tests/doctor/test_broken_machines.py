@@ -1,4 +1,4 @@
-"""Broken set-ups of a machine, each recognised by name, with what to do and without a secret."""
+"""Broken set-ups of a machine: each problem is named, with what to do, and no secret is shown."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Broken servers and ways to them, each recognised by name, with what to do and without a secret."""
+"""Broken servers and connections: each problem is named, with what to do, and no secret is shown."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the documents show is so: every block is executed or parsed, every link leads somewhere."""
+"""The documents are right: every code block is executed or parsed, and every link works."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every task can be done and can be failed, and the report says which of both came about."""
+"""Every task can be passed and failed, and the report says which it was."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The difference of a dry run: ours to the letter, of others the outline alone."""
+"""The difference that a dry run shows: our entry in full, everything else masked."""
 
 from pathlib import Path
 

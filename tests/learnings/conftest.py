@@ -1,4 +1,4 @@
-"""For each test a corner of the real, learning server, or a world of its own without it."""
+"""For each test, users of its own on the real server that learns, or an embedded backend."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -29,5 +29,5 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture(params=("2026-07-28", "legacy"))
 def era(request: pytest.FixtureRequest) -> str:
-    """The protocol era a test speaks."""
+    """The protocol revision a test speaks."""
     return request.param

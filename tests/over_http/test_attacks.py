@@ -1,4 +1,4 @@
-"""What strangers, foreign web pages and broken clients get: nothing, quickly, and a line in the log."""
+"""Callers without a token, foreign web pages and broken clients are refused quickly, with a line in the log."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""SIGTERM: nobody is left without an answer, no promise is broken, exit 0, no traceback."""
+"""SIGTERM: every caller gets an answer, deletions are finished, exit code 0, no traceback."""
 
 import json
 import signal

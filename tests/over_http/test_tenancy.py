@@ -1,4 +1,4 @@
-"""Each caller its own memory: what one brings, no other sees."""
+"""Each caller sees its own data and no other's."""
 
 import logging
 from collections.abc import AsyncIterator

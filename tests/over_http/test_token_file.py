@@ -1,4 +1,4 @@
-"""The file that holds a token nobody gave: whatever lies there, the start neither hangs nor splits in two."""
+"""The file of a generated token: whatever stands there, the start does not hang, and all processes get one token."""
 
 import os
 import sys

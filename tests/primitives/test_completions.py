@@ -69,7 +69,7 @@ async def test_nothing_outside_the_scope_is_offered(connect: Connect, unique: st
 
 
 class Careless(ReflexioClient):
-    """A service that pays no heed to the user it is asked for."""
+    """A service that ignores the user it is asked for."""
 
     async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
         return await super().get_requests(query.model_copy(update={"user_id": None}))

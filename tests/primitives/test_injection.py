@@ -1,4 +1,4 @@
-"""Stored text that wants to be more than text: on every surface it stays inside the fence, with nothing hidden."""
+"""Stored text that attacks the reader: everywhere it stays inside the fence, with nothing hidden."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Finding, planning and deleting without anybody reading: no surface shows a stored word when it is masked."""
+"""Masked: finding, planning and deleting work, and no answer shows a stored word."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Resources: the same facts as the tools, behind an address."""
+"""Resources give the same facts as the tools."""
 
 from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""Whoever watches a session or a request hears when this server changes it, and nobody else does."""
+"""Subscribers of a session or request are notified when this server changes it, and nobody else is."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The server as a process: how it ends, what it survives, who else may use its store."""
+"""The server as a process: how it ends, what it survives, and sharing its store with others."""
 
 import os
 import signal

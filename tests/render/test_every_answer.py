@@ -1,4 +1,4 @@
-"""A service that lies in every field: nothing it says stands outside the fence or hides, whatever the tool."""
+"""A service with an attack in every field: no tool shows any of it outside the fence or hidden."""
 
 import json
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""What the tests of the client share: a clock that runs by itself, a client over a function, and canaries."""
+"""What the tests of the client share: a clock without waiting, a client over a function, and secrets to look for."""
 
 from collections.abc import Callable
 from typing import Any

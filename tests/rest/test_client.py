@@ -1,4 +1,4 @@
-"""What the client puts on the wire, what it makes of the replies, and what it costs before the first call."""
+"""What the client sends, how it reads replies, and what it costs before the first call."""
 
 import inspect
 import json

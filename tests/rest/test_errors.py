@@ -1,4 +1,4 @@
-"""The error tree: as drawn, complete, and each class with its sentence."""
+"""The error tree is as documented, and each class has its sentence."""
 
 import re
 from collections.abc import Iterator

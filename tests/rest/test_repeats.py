@@ -1,4 +1,4 @@
-"""What is repeated, when and how often, and that no repetition does harm or hides what happened."""
+"""What is retried, when and how often, and that no retry does harm or hides what happened."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The hourly cap at its edges."""
+"""Edge cases of the hourly cap."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What was answered stays, whatever happens to the processes."""
+"""What was acknowledged stays stored, whatever happens to the processes."""
 
 import sqlite3
 import threading

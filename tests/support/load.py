@@ -1,4 +1,4 @@
-"""Many clients at once on several replicas, and a ledger of what each was told."""
+"""Many clients at once on several replicas, and a record of the answers they got."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A real Reflexio server that learns from conversations, and one test's own corner of it."""
+"""A real Reflexio server that learns from conversations, with users of its own for each test."""
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence

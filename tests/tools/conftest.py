@@ -21,7 +21,7 @@ Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 @pytest.fixture(params=ERAS)
 def era(request: pytest.FixtureRequest) -> str:
-    """The protocol era a test speaks."""
+    """The protocol revision a test speaks."""
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""Publishing with `wait_for_response`: signs of life, a bound, and an honest end."""
+"""Publishing with `wait_for_response`: progress, a time limit, and an answer that is true."""
 
 import re
 from typing import Any

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Careless(ReflexioClient):
-    """A service that pays no heed to the user it is asked for."""
+    """A service that ignores the user it is asked for."""
 
     async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
         return await super().get_requests(query.model_copy(update={"user_id": None}))

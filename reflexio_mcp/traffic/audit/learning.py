@@ -22,7 +22,7 @@ LEARNING_SECONDS: Final = 20.0
 """Time for all of them; a slow service is asked about fewer."""
 
 LEARNING_OVERDUE_SECONDS: Final = 3600
-"""Extraction takes seconds to minutes; after an hour nothing is coming."""
+"""Extraction takes seconds to minutes; after an hour it has failed."""
 
 AT_ONCE: Final = 6
 

@@ -17,7 +17,7 @@ ID_CHARS: Final = 800
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the caller can call: the names of the tools, and whether `user_id` is one of their arguments."""
+    """The tools that the caller has, and whether `user_id` is one of their arguments."""
 
     tools: frozenset[str]
     takes_user: bool = True

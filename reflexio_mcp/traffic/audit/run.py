@@ -141,7 +141,7 @@ async def run_audit(
     founds |= {found.rule.id: found for found in learning.founds}
     frozen = wanted
     if overview.requests:
-        # A deletion by filter takes one that says what of the store it is about.
+        # A deletion refuses a filter without a user, session, source, version or time.
         start = overview.first if wanted.start is None else wanted.start
         frozen = replace(wanted, start=start, end=overview.last)
     findings = [
@@ -160,7 +160,7 @@ async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
     try:
         page = await scope.client.get_requests(wanted.query(top_k=1, offset=SESSIONS_AUDITED))
     except ServerFault:
-        # The service cannot return the session there; the pass goes round it.
+        # The service cannot return the session there; the pass leaves it out.
         return None
     newest = [item.request.created_at for group in page.sessions for item in group.requests]
     return max(newest) + 1 if newest else None
@@ -184,7 +184,7 @@ async def _pass(
     reported, stopped = 0, None
     until = anyio.current_time() + AUDIT_SECONDS
     async for session_slice in pager.slices():
-        # Looking at texts takes a while: a worker thread leaves this one free for other calls.
+        # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
         await anyio.to_thread.run_sync(_look, wanted, session_slice, overview, learning, detectors)
         if progress and overview.requests >= reported + REQUESTS_A_REPORT:
             reported = overview.requests
