@@ -116,18 +116,20 @@ class Fingerprints:
 
 def opening(item: RequestWithInteractions, chars: int) -> str:
     """The first text of a request that says something, at most `chars` characters of it, as it is stored."""
-    for turn in item.interactions:
-        for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
-            if text[: chars * 8].strip():
-                return text[:chars]
-    return ""
+    return _first_text(item, chars)[:chars]
 
 
 def first_words(item: RequestWithInteractions, chars: int = 80) -> str:
     """The first thing said in a request, in one line of at most `chars` characters."""
+    words = " ".join(_first_text(item, chars).split())
+    return words if len(words) <= chars else words[: chars - 1] + "…"
+
+
+def _first_text(item: RequestWithInteractions, chars: int) -> str:
+    """The beginning of the first text that is not blank: enough of it for `chars` characters of words."""
     for turn in item.interactions:
         for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
             # A slice first: a stored text may have a million characters.
-            if words := " ".join(text[: chars * 8].split()):
-                return words if len(words) <= chars else words[: chars - 1] + "…"
+            if (start := text[: chars * 8]).strip():
+                return start
     return ""

@@ -18,6 +18,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer, build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import EmbeddedStore, create_app
+from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
 from tests.support.facts import missing_from_text
 
@@ -246,8 +247,12 @@ class World:
         self.folder = folder
         self.rest = self.client()
 
-    def client(self, timeout: float = 30.0) -> ReflexioClient:
-        return ReflexioClient(URL, transport=httpx.ASGITransport(app=self.backend), timeout=timeout)
+    def client(self) -> ReflexioClient:
+        """A client of the backend that does not really wait between its retries."""
+        time = FakeTime()
+        return ReflexioClient(
+            URL, transport=httpx.ASGITransport(app=self.backend), sleep=time.sleep, clock=time.clock
+        )
 
     def server(self, **env: str) -> ReflexioServer:
         """A server of this backend. Variables are given without their prefix."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.deletion.support import BY_IDS, Person, World, agreeing, text_of
+from tests.deletion.test_taken_ids import swap, thinking
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +118,17 @@ async def test_erasing_counts_towards_the_cap(world: World, era: str) -> None:
         assert "1 request, and 3 an hour" in await caller.refused(
             "delete_request", request_id="r2", erase=True
         )
+
+
+async def test_copies_give_up_an_id_that_another_request_has_taken_meanwhile(world: World) -> None:
+    await only_in_copies(world, "legacy")
+    await world.put("r1", text="stored again")
+    person = thinking(swap(world, "r1", text="not agreed to"))
+    async with world.connect("legacy", person, RECOVERY_DAYS="7") as caller:
+        facts = await caller.call("delete_request", request_id="r1", erase=True)
+    assert facts["outcomes"] == {"changed": ["r1"]}
+    assert "words to erase" not in copies(world)[0].read_text(encoding="utf-8")
+    assert await world.ids() == {"r1"}
 
 
 def _as_directory(path: Path) -> None:

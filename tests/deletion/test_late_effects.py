@@ -65,7 +65,6 @@ async def test_what_goes_after_the_receipt_can_still_be_put_back(
 ) -> None:
     await world.put("r1", text="the only words")
     takes_effect = service(world)
-    world.rest = world.client(timeout=2)
     async with world.connect(era, **ON) as caller:
         facts = await caller.call("delete_request", request_id="r1")
         await takes_effect()
@@ -81,7 +80,6 @@ async def test_what_may_have_gone_counts_towards_the_cap(
     world: World, era: str, service: Callable[[World], Act]
 ) -> None:
     service(world)
-    world.rest = world.client(timeout=2)
     async with world.connect(era, CONFIRM="off", DELETE_CAP="3") as caller:
         for number in range(3):
             await world.put(f"r{number}")
@@ -93,7 +91,6 @@ async def test_what_may_have_gone_counts_towards_the_cap(
 async def test_a_deletion_that_may_still_take_effect_is_said_to(world: World, era: str) -> None:
     await world.put("r1")
     answers_too_late(world)
-    world.rest = world.client(timeout=2)
     async with world.connect(era, **ON) as caller:
         result = await caller.result("delete_request", request_id="r1")
     facts = result.structured_content

@@ -161,7 +161,6 @@ async def test_nothing_deleted_means_no_copy(world: World, era: str) -> None:
 async def test_a_rate_limit_ends_a_restore_with_what_is_left(world: World, era: str) -> None:
     for number in range(3):
         await world.put(f"r{number}")
-    world.rest = world.client(timeout=1)
     async with world.connect(era, **ON) as caller:
         copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
         world.backend.failing["/api/publish_interaction"] = (1, 429)

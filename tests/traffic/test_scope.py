@@ -1,13 +1,17 @@
 """A scope holds although the service does not: every way to stored requests leaves out other users' rows itself."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
+from reflexio_mcp.state.recovery_copies import RecoveryCopies
 from reflexio_mcp.store.app import create_app
+from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
@@ -96,6 +100,20 @@ async def test_no_plan_holds_another_users_requests(everybody: Scope, ada: Scope
     assert (list(of_ben.ids), list(of_ben.not_found)) == (["r1"], ["r0"])
     # Even what somebody else planned is not there for this scope.
     assert not (await read_again(ada, await plan_ids(everybody, ["r1", "r3"]))).same
+
+
+async def test_a_recovery_copy_adds_no_other_users_requests_to_a_plan(
+    everybody: Scope, ada: Scope, tmp_path: Path
+) -> None:
+    items = {one: await find_request(everybody, one) for one in ("r0", "r1")}
+    copies = RecoveryCopies(lambda: tmp_path / "copies", 7)
+    writer = copies.begin("owner")
+    writer.add([item for item in items.values() if item])
+    writer.finish()
+    gone = replace(await plan_ids(ada, ["no-0", "no-1"]), not_found=("r0", "r1"), erase=True)
+    plan = await look_into_copies(ada, gone, copies, "owner")
+    assert [one.request_id for one in plan.kept] == ["r0"]
+    assert plan.not_found == ("r1",)
 
 
 async def test_a_set_is_read_for_its_scope_alone_whichever_way_is_taken(ada: Scope, everybody: Scope) -> None:

@@ -71,7 +71,6 @@ class SessionPager:
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self.requests_seen = 0
-        self.sessions_seen = 0
         self.on_last_page = False
         self._gaps: dict[str, Gap] = {}
 
@@ -118,7 +117,7 @@ class SessionPager:
 
     async def slices(self) -> AsyncGenerator[SessionSlice]:
         """Yield what is left of each session, in the API's order: newest first, then by id downwards."""
-        self.requests_seen = self.sessions_seen = 0
+        self.requests_seen = 0
         self._gaps.clear()
         offset, page = await self._start()
         seen: set[str] = set()
@@ -140,7 +139,6 @@ class SessionPager:
                 seen.add(group.session_id)
                 newest = requests[0].request.created_at
                 left = self._left(group.session_id, newest, requests)
-                self.sessions_seen += 1
                 self.requests_seen += len(left)
                 if left:
                     yield SessionSlice(group.session_id, newest, offset + index, left, requests)
