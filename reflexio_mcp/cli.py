@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
-from reflexio_mcp.look import FILTER, look, wanted
+from reflexio_mcp.read_commands import FILTER, run_read_command, wanted
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load, unread
 
 __all__ = ["main", "parse"]
@@ -376,7 +376,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return explore(settings, wanted(arguments, settings))
         case _:
-            return look(arguments, settings)
+            return run_read_command(arguments, settings)
 
 
 def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:

@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from reflexio_mcp.explorer.document import document, shell
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.page import PAGE_KEY
+from reflexio_mcp.toolkit.explorer_page import PAGE_KEY
 
 if TYPE_CHECKING:
     from mcp import Client

@@ -30,7 +30,7 @@ from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import InstallSpec
 from reflexio_mcp.install.layout import Layout, System
 from reflexio_mcp.install.links import LINKS
-from reflexio_mcp.look import FILTER
+from reflexio_mcp.read_commands import FILTER
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES

@@ -22,10 +22,10 @@ TRAFFIC = ("traffic", "traffic/rules", "traffic/reading", "traffic/learnings", "
            "traffic/deletion", "traffic/publishing")  # fmt: skip
 TOOLS = ("toolkit", "render", *TRAFFIC, *DATA, "settings")
 ANY = None
-"""Every room that is declared above this one."""
+"""Every layer that is declared above this one."""
 
-ROOMS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
-    # A folder or a file: the rooms it may import beside itself, and the libraries it may not. The lowest is first.
+LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
+    # A folder or a file: the layers it may import beside itself, and the libraries it may not. The lowest is first.
     "__init__": ((), INNER),
     "private_files": ((), INNER),
     "logs": ((), INNER),
@@ -55,7 +55,7 @@ ROOMS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "install": (("settings", "private_files", "__init__"), INNER),
     "doctor": (("install", "backend", "tools", "store", "private_files", "rest", "settings", "state", "__init__"),
                {"httpx", *SERVERS}),
-    "look": (ANY, {"httpx", *SERVERS}),
+    "read_commands": (ANY, {"httpx", *SERVERS}),
     "explore": (ANY, {"httpx"}),
     "demo": (ANY, {"httpx", *SERVERS}),
     "cli": (ANY, {"httpx", *SERVERS}),
@@ -70,12 +70,12 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 
-def room_of(path: Path) -> str:
-    """The room that a file belongs to: declared for the file itself, else for the folder it lies in."""
+def layer_of(path: Path) -> str:
+    """The layer that a file belongs to: declared for the file itself, else for the folder it lies in."""
     inside = path.relative_to(PACKAGE)
     file, folder = inside.with_suffix("").as_posix(), inside.parent.as_posix()
-    assert file in ROOMS or folder in ROOMS, f"{inside} belongs to no room: declare one in ROOMS"
-    return file if file in ROOMS else folder
+    assert file in LAYERS or folder in LAYERS, f"{inside} belongs to no layer: declare one in LAYERS"
+    return file if file in LAYERS else folder
 
 
 def imports(path: Path) -> set[str]:
@@ -94,23 +94,23 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_a_room_is_declared_above_those_it_may_import() -> None:
-    order = list(ROOMS)
-    for room, (below, _) in ROOMS.items():
-        assert set(below or ()) <= set(order[: order.index(room)]), f"{room} imports what stands above it"
+def test_a_layer_is_declared_above_those_it_may_import() -> None:
+    order = list(LAYERS)
+    for layer, (below, _) in LAYERS.items():
+        assert set(below or ()) <= set(order[: order.index(layer)]), f"{layer} imports what stands above it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_imports_only_its_own_room_and_what_lies_below(path: Path) -> None:
-    room = room_of(path)
-    below, banned = ROOMS[room]
-    allowed = {room, *(list(ROOMS)[: list(ROOMS).index(room)] if below is None else below)}
+def test_a_file_imports_only_its_own_layer_and_what_lies_below(path: Path) -> None:
+    layer = layer_of(path)
+    below, banned = LAYERS[layer]
+    allowed = {layer, *(list(LAYERS)[: list(LAYERS).index(layer)] if below is None else below)}
     for name in imports(path):
         top = name.split(".")[0]
-        assert top not in banned, f"{room} imports {name}"
+        assert top not in banned, f"{layer} imports {name}"
         if top == "reflexio_mcp":
             assert name in MODULES, f"{name} does not exist"
-            assert room_of(MODULES[name]) in allowed, f"{room} imports {name}"
+            assert layer_of(MODULES[name]) in allowed, f"{layer} imports {name}"
 
 
 def test_no_module_leads_back_to_itself() -> None:

@@ -19,7 +19,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
-from reflexio_mcp.toolkit.page import PageNotes
+from reflexio_mcp.toolkit.explorer_page import PageNotes
 from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen

@@ -11,7 +11,7 @@ from mcp.types import CallToolResult, TextContent
 from reflexio_mcp.render.text import Rendered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
-from reflexio_mcp.toolkit.page import PageNotes, has_pass, make_pass
+from reflexio_mcp.toolkit.explorer_page import PageNotes, has_pass, make_pass
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.jobs import Jobs

@@ -13,7 +13,7 @@ import pytest
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
-from reflexio_mcp.look import TOOLS, look
+from reflexio_mcp.read_commands import TOOLS, run_read_command
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server import server as server_module
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -60,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 def shown(settings: Settings, *words: str) -> str:
     out = io.StringIO()
-    assert look(parse(words), settings, out) == 0
+    assert run_read_command(parse(words), settings, out) == 0
     return out.getvalue()
 
 
@@ -154,7 +154,7 @@ def test_somebody_outside_the_configuration_is_refused(
 def test_what_is_not_there_is_said_in_one_sentence_and_fails(
     store: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert look(parse(["show", "nowhere"]), store, io.StringIO()) == 1
+    assert run_read_command(parse(["show", "nowhere"]), store, io.StringIO()) == 1
     said = capsys.readouterr().err
     assert said == "reflexio-mcp: No request 'nowhere' is stored. Find ids with reflexio-mcp requests.\n"
     assert shown(store, "sessions", "--session-id", "none") == "No session matches.\n"
@@ -179,7 +179,7 @@ def test_a_table_fits_the_terminal_and_keeps_its_ids(
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
     out = Terminal()
-    assert look(parse(["requests", "--limit", "5"]), store, out) == 0
+    assert run_read_command(parse(["requests", "--limit", "5"]), store, out) == 0
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 100
     assert len(re.findall(r"request-\d+ ", out.getvalue())) >= 4  # and perhaps long-1
@@ -238,4 +238,4 @@ def test_a_store_that_does_not_learn_says_so(store: Settings, capsys: pytest.Cap
 
 def test_whose_learnings_has_to_be_said(learned: Settings) -> None:
     with pytest.raises(ConfigurationError, match="Whose"):
-        look(parse(["learned"]), learned, io.StringIO())
+        run_read_command(parse(["learned"]), learned, io.StringIO())

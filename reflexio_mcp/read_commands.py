@@ -19,7 +19,7 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 if TYPE_CHECKING:
     from mcp import Client
 
-__all__ = ["FILTER", "look", "wanted"]
+__all__ = ["FILTER", "run_read_command", "wanted"]
 
 Facts = Mapping[str, Any]
 
@@ -54,7 +54,7 @@ class _Failed(Exception):
     """A tool answered with an error; its text says what happened and what to do."""
 
 
-def look(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
+def run_read_command(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
     """Run one of the commands.
 
     Args:
