@@ -1,7 +1,12 @@
 """What was learned from a set: counted, kept or removed, and checked by reading again."""
 
+from dataclasses import replace
+
 import pytest
 
+from reflexio_mcp.traffic.deletion.execute import execute
+from reflexio_mcp.traffic.deletion.plan import plan_ids, with_learned
+from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import BY_IDS, Known, Person, World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -211,6 +216,30 @@ async def test_learnings_go_when_nothing_is_being_learned_any_more(world: World,
         facts = await caller.call("delete_request", request_id="r1", include_learnings=True)
     assert facts["status"] == "complete"
     assert "still learning" not in facts["survives"]
+
+
+async def test_a_deletion_is_not_complete_while_something_is_still_being_learned(world: World) -> None:
+    await learned(world)
+    scope = Scope(world.rest)
+    plan = replace(await plan_ids(scope, ["r1"]), include_learnings=True)
+    world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 2
+    done = await execute(scope, await with_learned(scope, plan), learning_wait=0)
+    assert done.outcomes == {"r1": "deleted"}
+    assert done.learned_left is not None
+    assert not done.learned_left.count
+    assert set(done.still_learning) == {"ada"}
+    assert not done.complete
+
+
+async def test_learnings_stay_when_their_requests_could_not_be_deleted(world: World, era: str) -> None:
+    await learned(world)
+    before = set(world.backend.profiles)
+    world.backend.failing[BY_IDS] = (0, 422)
+    async with world.connect(era, CONFIRM="off") as caller:
+        facts = await caller.call("delete_session", session_id="s", include_learnings=True)
+    assert facts["status"] == "incomplete"
+    assert facts["deleted"] == 0
+    assert set(world.backend.profiles) == before
 
 
 async def test_a_merge_that_brings_a_learning_back_is_deleted_again(world: World, era: str) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.traffic.deletion.execute import execute
+from reflexio_mcp.traffic.deletion.plan import plan_ids
+from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import BY_IDS, READ, World, agreeing, text_of
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +114,17 @@ async def test_a_reading_that_is_old_is_made_again_whoever_agreed(
             facts = (await caller.call("get_status"))["deletions"][0]["receipt"]
     assert facts["outcomes"] == {"changed": ["r1"]}
     assert await world.ids() == {"r1"}
+
+
+@pytest.mark.parametrize(("age", "left_alone"), [(4.9, False), (5.1, True)])
+async def test_a_reading_serves_for_five_seconds(world: World, age: float, left_alone: bool) -> None:
+    await world.put("r1")
+    scope = Scope(world.rest)
+    plan = await plan_ids(scope, ["r1"])
+    await swap(world, "r1", user="bob")()
+    done = await execute(scope, plan, read_at=0.0, clock=lambda: age)
+    assert (done.outcomes == {"r1": "changed"}) is left_alone
+    assert await world.ids() == ({"r1"} if left_alone else set())
 
 
 async def test_each_batch_is_read_again_when_its_turn_comes_late(
