@@ -11,13 +11,13 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.read_commands import FILTER, run_read_command, wanted
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load, unread
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, did_you_mean, load, unread
 
 __all__ = ["main", "parse"]
 
@@ -152,7 +152,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "serve")
     elif words[0] not in top.commands and not words[0].startswith("-"):
-        top.error("there is no such command" + _meant(words[0], top.commands))
+        top.error("there is no such command" + did_you_mean(words[0], top.commands))
     found, unknown = top.parse_known_args(words)
     if unknown:
         _refuse(top, found.command, unknown)
@@ -177,7 +177,7 @@ def _refuse(top: _TopParser, name: str, unknown: list[str]) -> NoReturn:
     if elsewhere:
         command.error(f"{name} has no {flag}; it belongs to {', '.join(elsewhere)}")
     # What is near no flag may be a secret, so it is not repeated.
-    near = _meant(flag, _flags(command))
+    near = did_you_mean(flag, _flags(command))
     command.error(f"there is no {flag}{near}" if near else "there is an option that it does not have")
 
 
@@ -189,18 +189,11 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-def _meant(typed: str, known: Iterable[str]) -> str:
-    import difflib  # only mistakes need it
-
-    near = difflib.get_close_matches(typed, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def _one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
             raise argparse.ArgumentTypeError(
-                f"takes {', '.join(words[:-1])} or {words[-1]}" + _meant(text, words)
+                f"takes {', '.join(words[:-1])} or {words[-1]}" + did_you_mean(text, words)
             )
         return text
 

@@ -22,6 +22,7 @@ __all__ = [
     "Option",
     "Settings",
     "add_flags",
+    "did_you_mean",
     "load",
     "nearest",
     "parse_flags",
@@ -463,8 +464,13 @@ def _name(option: Option) -> str:
 
 
 def _refusal(option: Option, text: str) -> str:
+    meant = did_you_mean(text.strip().lower(), [word.lower() for word in option.choices])
+    return f"{_name(option)} takes {option.accepts}{meant or '.'}"
+
+
+def did_you_mean(typed: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a mistyped word, with the known word nearest to it; empty when none is near."""
     import difflib  # only mistakes need it
 
-    near = difflib.get_close_matches(text.strip().lower(), [word.lower() for word in option.choices], n=1)
-    meant = f"; did you mean {near[0]}?" if near else "."
-    return f"{_name(option)} takes {option.accepts}{meant}"
+    near = difflib.get_close_matches(typed, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

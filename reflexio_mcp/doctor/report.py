@@ -105,11 +105,6 @@ class Report:
         }
         return self._masked(json.dumps(shown, indent=2, ensure_ascii=False)) + "\n"
 
-    def as_text(self) -> str:
-        """The report for a person."""
-        lines = [self.heading(), *(self.line(one) for one in self.findings if one.status != "skipped")]
-        return "\n".join([*lines, self.ending()]) + "\n"
-
     def heading(self) -> str:
         """The first lines: the version, and what is set."""
         option = max((len(one.option) for one in self.values), default=0)

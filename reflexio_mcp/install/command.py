@@ -1,7 +1,6 @@
 """`reflexio-mcp install` and `uninstall`: what they do and what they say."""
 
 import contextlib
-import difflib
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from reflexio_mcp.install.files import Original, backups, difference, locked, re
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.install.ownership import foreign, kept, variables_of
-from reflexio_mcp.settings import OPTIONS, load
+from reflexio_mcp.settings import OPTIONS, did_you_mean, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
 
@@ -217,10 +216,9 @@ def _client(request: Request) -> Client | None:
         return None
     client = find_client(request.client)
     if client is None:
-        near = difflib.get_close_matches(request.client.lower(), [one.name for one in CLIENTS], n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
+        meant = did_you_mean(request.client.lower(), [one.name for one in CLIENTS])
         raise InstallError(
-            f"There is no such client.{meant} {_names()}. For any other client, use install --print."
+            f"There is no such client{meant or '.'} {_names()}. For any other client, use install --print."
         )
     return client
 

@@ -146,3 +146,20 @@ async def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> N
     assert cap.room("a") == 0
     assert HourlyCap(0, database).room("a") is None
     database.close()
+
+
+async def test_a_deletion_that_a_fault_ends_counts_as_if_all_of_it_had_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        await world.put(f"r{number}")
+
+    async def breaks(*_: object, **__: object) -> None:
+        raise ValueError("a fault of this program")
+
+    async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
+        with monkeypatch.context() as patch:
+            patch.setattr("reflexio_mcp.traffic.deletion.run.execute", breaks)
+            await caller.refused("delete_session", session_id="s")
+        assert "3 an hour are allowed (0 left now)" in await caller.refused("delete_request", request_id="r0")
+    assert await world.ids(session_id="s")

@@ -30,7 +30,7 @@ class SetUp:
                 start_seconds=20,
             )
         )
-        for shown in (report.as_text(), report.as_json()):
+        for shown in (as_text(report), report.as_json()):
             assert KEY not in shown
             assert "Traceback" not in shown
         for finding in report.findings:
@@ -48,3 +48,9 @@ class SetUp:
 
 def problems(report: Report, status: str = "failure") -> set[str]:
     return {finding.name for finding in report.findings if finding.status == status}
+
+
+def as_text(report: Report) -> str:
+    """What the command prints."""
+    lines = [report.line(one) for one in report.findings if one.status != "skipped"]
+    return "\n".join([report.heading(), *lines, report.ending()]) + "\n"

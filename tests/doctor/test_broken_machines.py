@@ -16,7 +16,7 @@ from reflexio_mcp.doctor.checks import CHECKS
 from reflexio_mcp.doctor.command import run_doctor
 from reflexio_mcp.settings import OPTIONS, nearest
 from tests.doctor.servers import api, free_port
-from tests.doctor.support import KEY, SetUp, problems
+from tests.doctor.support import KEY, SetUp, as_text, problems
 
 pytestmark = pytest.mark.anyio
 
@@ -99,12 +99,12 @@ async def test_a_misspelt_variable_in_a_clients_entry_is_warned_of(machine: SetU
     machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     report = await machine.examined()
     assert problems(report, "warning") == {"unknown-variable"}
-    assert "Cursor, reflexio: REFLEXIO_USER is set" in report.as_text()
+    assert "Cursor, reflexio: REFLEXIO_USER is set" in as_text(report)
 
 
 async def test_a_pasted_header_is_named_without_hiding_the_word_that_is_wrong(machine: SetUp) -> None:
     machine.env |= {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}
-    shown = (await machine.examined()).as_text()
+    shown = as_text(await machine.examined())
     assert "the word Bearer" in shown
     assert "without Bearer" in shown
 
@@ -289,7 +289,7 @@ async def test_a_server_that_ends_at_once_is_recognised_with_its_last_words(mach
     machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": {"command": str(script)}}}))
     report = await machine.examined()
     assert problems(report) == {"client-start-fails"}
-    assert "no module" in report.as_text()
+    assert "no module" in as_text(report)
 
 
 STRANGERS: list[dict[str, Any]] = [
@@ -323,8 +323,8 @@ async def test_each_entry_is_checked_with_its_own_server_and_key(machine: SetUp)
         cursor(machine, {"REFLEXIO_URL": url, "REFLEXIO_API_KEY": KEY})
         report = await machine.examined()
         assert problems(report) == {"key-refused"}
-        assert "Cursor, reflexio: the server refuses the key" in report.as_text()
-        assert "All is well" not in report.as_text()
+        assert "Cursor, reflexio: the server refuses the key" in as_text(report)
+        assert "All is well" not in as_text(report)
     cursor(machine, {"REFLEXIO_URL": f"http://127.0.0.1:{free_port()}"})
     assert problems(await machine.examined()) == {"connection-refused"}
     cursor(machine, {"REFLEXIO_URL": "https://reflexio.invalid"})
@@ -356,7 +356,7 @@ async def test_a_client_of_the_terminal_has_the_path_of_the_shell(machine: SetUp
 
 async def test_without_a_client_it_is_not_said_that_all_is_well(machine: SetUp) -> None:
     (machine.home / ".cursor").mkdir()
-    shown = (await machine.examined()).as_text()
+    shown = as_text(await machine.examined())
     assert "All is well" not in shown
     assert shown.endswith("Next: Run `reflexio-mcp install cursor`.\n")
 

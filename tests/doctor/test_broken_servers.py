@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.doctor.servers import api, certificate, free_port, raw
-from tests.doctor.support import KEY, SetUp, problems
+from tests.doctor.support import KEY, SetUp, as_text, problems
 
 pytestmark = pytest.mark.anyio
 
@@ -194,7 +194,7 @@ async def test_a_proxy_that_is_not_there_is_recognised(
     machine.env |= {"REFLEXIO_URL": "http://reflexio.example", "HTTP_PROXY": proxy}
     report = await machine.examined()
     assert problems(report) == {"proxy-unreachable"}
-    assert "hunter22" not in report.as_text()
+    assert "hunter22" not in as_text(report)
 
 
 async def test_a_proxy_in_front_of_localhost_is_warned_of(
