@@ -284,3 +284,29 @@ async def test_what_a_secret_was_found_in_is_shown_to_nobody(world: World, era: 
     assert "1 request" in person.seen[0]
     for shown in (person.seen[0], text_of(result), str(result.structured_content)):
         assert "my password is [redacted: password in a sentence], do not tell" in shown
+
+
+OPTIONS: list[dict[str, bool]] = [
+    {},
+    {"include_learnings": True},
+    {"erase": True},
+    {"include_learnings": True, "erase": True},
+]
+
+
+@pytest.mark.parametrize("planned", OPTIONS)
+async def test_a_code_fits_only_the_options_it_was_given_for(
+    world: World, era: str, planned: dict[str, bool]
+) -> None:
+    await world.put("r1")
+    async with world.connect(era, CONFIRM="preview", RECOVERY_DAYS="7") as caller:
+        plan = await caller.call("delete_request", request_id="r1", **planned)
+        for others in OPTIONS:
+            if others != planned:
+                result = await caller.result(
+                    "delete_request", request_id="r1", confirm=plan["confirm"], **others
+                )
+                assert "given for other options" in text_of(result)
+        assert await world.ids() == {"r1"}
+        done = await caller.call("delete_request", request_id="r1", confirm=plan["confirm"], **planned)
+    assert done["status"] == "complete"
