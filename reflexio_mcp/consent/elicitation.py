@@ -1,11 +1,11 @@
 """Asking a person through the client's form, in both protocol eras."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
 
@@ -34,16 +34,26 @@ class Yes(Reply):
     delete: bool = Field(default=False, title="Delete", description="Yes deletes. No keeps everything.")
 
 
+def _not_a_switch(value: object) -> object:
+    """Refuse a yes where a number has to be typed: as a number it would be 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number has to be typed")
+    return value
+
+
+Typed = Annotated[int, BeforeValidator(_not_a_switch)]
+
+
 class Number(Reply):
     """The number of requests, typed."""
 
-    requests: int = Field(title="Number of requests", description="Type how many requests to delete.")
+    requests: Typed = Field(title="Number of requests", description="Type how many requests to delete.")
 
 
 class NumberOfLearnings(Number):
     """The number of learnings, typed."""
 
-    requests: int = Field(title="Number of learnings", description="Type how many learnings to delete.")
+    requests: Typed = Field(title="Number of learnings", description="Type how many learnings to delete.")
 
 
 class NumberOfInteractions(Number):

@@ -137,8 +137,6 @@ def answered(question: Question, reply: bool | int) -> Verdict:
     """
     if question.number is None:
         return Verdict(True, "ask") if reply is True else DECLINED
-    if isinstance(reply, bool):
-        return UNANSWERED
     if reply == question.number:
         return Verdict(True, "ask")
     there = f"{question.number:,} {question.noun}s"

@@ -286,6 +286,15 @@ async def test_what_a_secret_was_found_in_is_shown_to_nobody(world: World, era: 
         assert "my password is [redacted: password in a sentence], do not tell" in shown
 
 
+async def test_a_yes_is_no_number(world: World, era: str) -> None:
+    await world.put("r1")
+    person = Person(lambda _: {"requests": True})
+    async with world.connect(era, person, CONFIRM_ABOVE="0") as caller:
+        result = await caller.client.call_tool("delete_request", {"request_id": "r1"})
+    assert "Nothing was deleted" in text_of(result)
+    assert await world.ids() == {"r1"}
+
+
 OPTIONS: list[dict[str, bool]] = [
     {},
     {"include_learnings": True},

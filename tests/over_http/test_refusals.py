@@ -159,7 +159,7 @@ async def test_what_could_never_match_stops_the_start(name: str, value: str) -> 
 
 
 async def test_streams_are_opened_by_get_alone() -> None:
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=5) as client:
+    async with serving(Settings()) as served, httpx.AsyncClient(timeout=20) as client:
         for method, path in (("HEAD", "/sse"), ("POST", "/sse"), ("GET", "/messages/"), ("HEAD", "/mcp")):
             reply = await client.request(method, f"{served.url}{path}", headers=AUTHORIZED)
             assert reply.status_code == 405, (method, path)
@@ -172,7 +172,7 @@ async def test_every_refusal_has_its_line_and_none_repeats_what_was_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     base, body = legacy_initialize()
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=5) as client:
+    async with serving(Settings()) as served, httpx.AsyncClient(timeout=20) as client:
         caplog.set_level(logging.DEBUG)
         tries = [
             (406, "/mcp", base | {"accept": f"text/{CANARY}"}),
@@ -269,7 +269,7 @@ def test_a_token_that_may_be_guessed_is_said_at_the_start(
     ],
 )
 async def test_a_client_that_tries_to_sign_in_is_told_where_the_token_is(method: str, path: str) -> None:
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=5) as client:
+    async with serving(Settings()) as served, httpx.AsyncClient(timeout=20) as client:
         reply = await client.request(method, f"{served.url}{path}", json={} if method == "POST" else None)
     assert reply.status_code == 404
     assert reply.json()["error"] == "access_denied"
@@ -278,7 +278,7 @@ async def test_a_client_that_tries_to_sign_in_is_told_where_the_token_is(method:
 
 
 async def test_the_official_client_shows_the_person_where_the_token_is() -> None:
-    async with serving(Settings()) as served, httpx2.AsyncClient(timeout=5) as web:
+    async with serving(Settings()) as served, httpx2.AsyncClient(timeout=20) as web:
         reply = await web.post(f"{served.url}/register", json={"redirect_uris": ["http://127.0.0.1:1/"]})
         with pytest.raises(OAuthRegistrationError, match="give the client its bearer token"):
             await handle_registration_response(reply)
@@ -286,6 +286,6 @@ async def test_the_official_client_shows_the_person_where_the_token_is() -> None
 
 async def test_a_server_without_tokens_says_that_none_is_needed() -> None:
     settings = Settings(unsafe_no_auth=True)
-    async with serving(settings, tokens=()) as served, httpx.AsyncClient(timeout=5) as client:
+    async with serving(settings, tokens=()) as served, httpx.AsyncClient(timeout=20) as client:
         reply = await client.post(f"{served.url}/register", json={})
     assert "asks for no token" in reply.json()["error_description"]

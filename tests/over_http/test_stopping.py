@@ -24,7 +24,7 @@ pytestmark = [
 
 
 async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path) -> None:
-    async with serving_process(tmp_path) as served, AsyncExitStack() as stack:
+    async with serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60") as served, AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
         headers, body = legacy_initialize()
         opened = await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
@@ -49,7 +49,7 @@ async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path
         ]
         assert [one.status_code for one in streams] == [200, 200, 200]
         await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
-        assert await served.terminate(timeout=8) == 0
+        assert await served.terminate(timeout=30) == 0
         for stream in streams:
             # Each was ended in good order and not cut off, which would raise here.
             await stream.aread()
@@ -61,7 +61,10 @@ async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path
 async def test_a_client_that_watches_a_resource_does_not_hold_the_process(
     tmp_path: Path, way: dict[str, Any]
 ) -> None:
-    async with serving_process(tmp_path) as served, anyio.create_task_group() as tasks:
+    async with (
+        serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60") as served,
+        anyio.create_task_group() as tasks,
+    ):
         watching = anyio.Event()
 
         async def watch() -> None:
@@ -73,7 +76,7 @@ async def test_a_client_that_watches_a_resource_does_not_hold_the_process(
         tasks.start_soon(watch)
         with anyio.fail_after(20):
             await watching.wait()
-        assert await served.terminate(timeout=8) == 0
+        assert await served.terminate(timeout=30) == 0
         assert "Traceback" not in served.stderr()
         tasks.cancel_scope.cancel()
 
