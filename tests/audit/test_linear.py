@@ -53,6 +53,6 @@ def test_the_time_of_a_look_is_linear_in_the_text(rule: str, beginning: str) -> 
         quarter, whole = (beginning + piece * (chars // len(piece)) for chars in (CHARS // 4, CHARS))
         long = seconds(look, whole)
         assert long < SECONDS, f"{piece!r}: {long:.1f} s"
-        if long > 0.2:
+        if long > 0.5:  # less says little: texts of several blocks cost more than those of one
             least = min(seconds(look, quarter) for _ in range(2))
             assert long < GROWTH * least, f"{piece!r}: {least:.2f} s, then {long:.2f} s"
