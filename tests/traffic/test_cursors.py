@@ -1,11 +1,15 @@
 """A cursor goes on inside the scope of whoever brings it, whatever scope it was made in."""
 
+from typing import Any
+
 import pytest
 
+from reflexio_mcp.rest.models import RequestPage
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing, open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
+from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import START, Embedded, embedded
 from tests.traffic.test_pages_against_brute_force import Unlimited
@@ -62,3 +66,51 @@ async def test_a_cursor_of_another_list_filter_or_detail_is_refused() -> None:
         # A cursor carries its whole question, so nothing need be asked beside it.
         for asked in (TrafficFilter(user_id="ada"), TrafficFilter()):
             assert open_cursor(scope, text, "requests", asked).filter.user_id == "ada"
+
+
+async def test_a_cursor_belongs_to_the_key_that_it_was_made_with() -> None:
+    async with embedded() as place:
+        wanted = TrafficFilter(user_id="ada")
+        text = Cursor("requests", wanted, START, 0, START, "s", detail="summary").encode(wanted, "one key")
+        assert open_cursor(Scope(place.client, caller="one key"), text, "requests", wanted)
+        for caller in ("another key", ""):
+            with pytest.raises(InvalidInput, match="is not one that this list gave"):
+                open_cursor(Scope(place.client, caller=caller), text, "requests", wanted)
+
+
+@pytest.mark.parametrize("offset", [True, -1, 10**15, "0", None, 0.5])
+async def test_a_made_up_place_is_refused(offset: Any) -> None:
+    async with embedded() as place:
+        text = Cursor("requests", TrafficFilter(), START, offset, START, "s").encode(TrafficFilter())
+        with pytest.raises(InvalidInput, match="is not one that this list gave"):
+            open_cursor(place.scope, text, "requests", TrafficFilter())
+
+
+async def test_many_deletions_before_the_place_are_walked_back_in_few_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with embedded() as place:
+        for number in range(80):
+            place.clock.now += 60
+            await place.put(f"r{number:02}", session=f"s{number:02}")
+        place.clock.now += 60
+        calls = 0
+        pager = SessionPager(place.scope, TrafficFilter(), batch=1)
+        seen: list[str] = []
+        async for part in pager.slices():
+            seen += [item.request.request_id for item in part.requests]
+            if len(seen) == 60:
+                for one in seen:
+                    await place.client.delete_request(one)
+                ask = place.client.get_requests
+
+                async def counted(*args: Any, **named: Any) -> RequestPage:
+                    nonlocal calls
+                    calls += 1
+                    return await ask(*args, **named)  # noqa: B023 - set once
+
+                monkeypatch.setattr(place.client, "get_requests", counted)
+            if len(seen) == 61:
+                break
+        assert seen == [f"r{number:02}" for number in reversed(range(19, 80))]
+        assert calls < 12

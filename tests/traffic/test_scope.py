@@ -15,6 +15,7 @@ from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reading.lookup import find_request, get_request, read_set
@@ -26,15 +27,15 @@ pytestmark = pytest.mark.anyio
 
 
 class Careless(ReflexioClient):
-    """A service that ignores the user it is asked for."""
+    """A service that ignores the user and the end of the period that it is asked for."""
 
     async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
-        return await super().get_requests(query.model_copy(update={"user_id": None}))
+        return await super().get_requests(query.model_copy(update={"user_id": None, "end_time": None}))
 
 
 @pytest.fixture
-async def everybody() -> AsyncIterator[Scope]:
-    """A scope without a user over such a service, which holds one session of two users."""
+async def place() -> AsyncIterator[Embedded]:
+    """Such a service, which holds one session of two users."""
     clock = Clock()
     store = create_app(":memory:", clock=clock)
     client = Careless("http://store", transport=lambda: httpx.ASGITransport(app=store))
@@ -43,9 +44,15 @@ async def everybody() -> AsyncIterator[Scope]:
         clock.now += 60
         await place.put(f"r{number}", user="ben" if number % 2 else "ada", session="shared")
     clock.now += 60
-    yield Scope(client)
+    yield place
     await client.aclose()
     await store.aclose()
+
+
+@pytest.fixture
+def everybody(place: Embedded) -> Scope:
+    """A scope without a user over it."""
+    return place.scope
 
 
 @pytest.fixture
@@ -89,6 +96,20 @@ async def test_lists_hold_the_scopes_requests_alone(everybody: Scope, ada: Scope
     # Whoever sees everybody can still ask for one.
     page = await list_requests(everybody, TrafficFilter(user_id="ben"), limit=10, budget=Unlimited())
     assert [item.request.request_id for item in page.rows] == ["r5", "r3", "r1"]
+
+
+async def test_what_arrives_between_two_pages_stays_out_although_the_service_sends_it(
+    everybody: Scope, place: Embedded
+) -> None:
+    await place.put("newer", session="other")
+    place.clock.now += 60
+    first = await list_requests(everybody, TrafficFilter(), limit=1, budget=Unlimited())
+    await place.put("late", session="shared")
+    assert first.cursor
+    after = open_cursor(everybody, first.cursor, "requests", TrafficFilter())
+    rest = await list_requests(everybody, TrafficFilter(), limit=10, budget=Unlimited(), after=after)
+    shown = [item.request.request_id for item in (*first.rows, *rest.rows)]
+    assert shown == ["newer", "r5", "r4", "r3", "r2", "r1", "r0"]
 
 
 async def test_no_plan_holds_another_users_requests(everybody: Scope, ada: Scope) -> None:
