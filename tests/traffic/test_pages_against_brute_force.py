@@ -273,6 +273,48 @@ async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("later", "waits"), [(0, True), (1, True), (2, False)])
+async def test_a_second_is_closed_when_a_whole_one_lies_behind_it(
+    later: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with embedded() as place:
+        for index in range(2):
+            await place.put(f"r{index}", session=f"s{index}")
+        place.clock.now += later
+        waited: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            place.clock.now += seconds
+
+        monkeypatch.setattr("reflexio_mcp.traffic.reading.paging.anyio.sleep", sleep)
+        page = await list_requests(place.scope, TrafficFilter(), limit=1, budget=Unlimited())
+        assert page.cursor
+        assert bool(waited) is waits
+
+
+@pytest.mark.anyio
+async def test_a_pass_takes_one_call_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with embedded() as place:
+        for index in range(30):
+            place.clock.now = START + index
+            await place.put(f"r{index:02}", session=f"s{index:02}")
+        asked: list[int] = []
+        ask = place.client.get_requests
+
+        async def counted(query: RequestQuery) -> RequestPage:
+            asked.append(query.offset)
+            return await ask(query)
+
+        monkeypatch.setattr(place.client, "get_requests", counted)
+        pager = SessionPager(place.scope, TrafficFilter(), batch=9)
+        seen = [part.session_id async for part in pager.slices()]
+        assert seen == [f"s{index:02}" for index in reversed(range(30))]
+        # One session of each page is asked for again, to see whether the pages have shifted.
+        assert asked == [0, 9, 18, 27]
+
+
+@pytest.mark.anyio
 async def test_a_huge_session_is_cut_inside() -> None:
     async with embedded() as place:
         for index in range(30):
