@@ -13,6 +13,7 @@ from reflexio_mcp.state.recovery_copies import RecoveryCopies
 from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
+from reflexio_mcp.traffic.deletion.restore import restore
 from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -123,14 +124,28 @@ async def test_no_plan_holds_another_users_requests(everybody: Scope, ada: Scope
     assert not (await read_again(ada, await plan_ids(everybody, ["r1", "r3"]))).same
 
 
+async def copied(scope: Scope, folder: Path, *ids: str) -> tuple[RecoveryCopies, str]:
+    """Recovery copies of `owner` with one copy of these requests, and its id."""
+    copies = RecoveryCopies(lambda: folder / "copies", 7)
+    writer = copies.begin("owner")
+    writer.add([item for one in ids if (item := await find_request(scope, one))])
+    writer.finish()
+    return copies, writer.copy_id
+
+
+async def test_a_restore_stores_no_other_users_requests(everybody: Scope, ada: Scope, tmp_path: Path) -> None:
+    copies, copy_id = await copied(everybody, tmp_path, "r0", "r1")
+    for one in ("r0", "r1"):
+        await everybody.client.delete_request(one)
+    done = await restore(ada, copies, "owner", copy_id)
+    assert done.outcomes == {"r0": "restored", "r1": "not_restorable"}
+    assert await find_request(everybody, "r1") is None
+
+
 async def test_a_recovery_copy_adds_no_other_users_requests_to_a_plan(
     everybody: Scope, ada: Scope, tmp_path: Path
 ) -> None:
-    items = {one: await find_request(everybody, one) for one in ("r0", "r1")}
-    copies = RecoveryCopies(lambda: tmp_path / "copies", 7)
-    writer = copies.begin("owner")
-    writer.add([item for item in items.values() if item])
-    writer.finish()
+    copies, _ = await copied(everybody, tmp_path, "r0", "r1")
     gone = replace(await plan_ids(ada, ["no-0", "no-1"]), not_found=("r0", "r1"), erase=True)
     plan = await look_into_copies(ada, gone, copies, "owner")
     assert [one.request_id for one in plan.kept] == ["r0"]
