@@ -412,7 +412,10 @@ async def test_a_made_up_offset_costs_a_few_calls_and_shows_the_same() -> None:
 class Stuck(ReflexioClient):
     """A service that knows no offsets and always has more."""
 
+    asked = 0
+
     async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
+        self.asked += 1
         request = StoredRequest(request_id="r1", user_id="ada", session_id="s1", created_at=START)
         group = SessionGroup(session_id="s1", requests=[RequestWithInteractions(request=request)])
         return RequestPage(sessions=[group], has_more=True, server_time=START + 60)
@@ -420,7 +423,8 @@ class Stuck(ReflexioClient):
 
 @pytest.mark.anyio
 async def test_pages_that_never_go_on_are_an_error_and_no_endless_loop() -> None:
-    scope = Scope(Stuck("http://127.0.0.1:9"))
+    stuck = Stuck("http://127.0.0.1:9")
     with anyio.fail_after(20), pytest.raises(NotTheApi):
-        async for _ in SessionPager(scope, TrafficFilter()).slices():
+        async for _ in SessionPager(Scope(stuck), TrafficFilter()).slices():
             pass
+    assert stuck.asked < 20
