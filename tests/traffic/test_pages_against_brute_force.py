@@ -294,6 +294,16 @@ async def test_a_second_is_closed_when_a_whole_one_lies_behind_it(
 
 
 @pytest.mark.anyio
+async def test_of_sessions_that_are_equally_long_the_newest_come_first() -> None:
+    async with embedded() as place:
+        for index in range(5):
+            place.clock.now = START + index
+            await place.put(f"r{index}", session=f"s{index}")
+        page = await list_sessions(place.scope, TrafficFilter(), limit=2, budget=Unlimited(), order="longest")
+        assert [row.session_id for row in page.rows] == ["s4", "s3"]
+
+
+@pytest.mark.anyio
 async def test_a_pass_takes_one_call_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     async with embedded() as place:
         for index in range(30):
