@@ -80,7 +80,12 @@ async def test_ids_can_be_given_with_the_user_they_must_belong_to(world: World, 
     wanted: dict[str, Any] = {"request_ids": ["r1", "r2"]}
     async with world.connect(era, CONFIRM="off") as caller:
         facts = await caller.call("delete_requests", **wanted, user_id="ada")
-        said = await caller.refused("delete_requests", **wanted, user_id="ada", source="ide")
+        more: list[dict[str, Any]] = [
+            {"source": "ide"}, {"session_id": "s"}, {"agent_version": "1"}, {"start_time": "1d"}, {"end_time": "1d"},
+            {"contains": "words"}, {"finding": "duplicate"}, {"everything": True},
+        ]  # fmt: skip
+        for one in more:
+            said = await caller.refused("delete_requests", **wanted, user_id="ada", **one)
+            assert said == "request_ids goes with user_id and no other filter. Nothing was deleted."
     assert facts["outcomes"] == {"deleted": ["r1"], "not_found": ["r2"]}
     assert await world.ids() == {"r2"}
-    assert said == "request_ids goes with user_id and no other filter. Nothing was deleted."
