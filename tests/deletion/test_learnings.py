@@ -218,12 +218,15 @@ async def test_learnings_go_when_nothing_is_being_learned_any_more(world: World,
     assert "still learning" not in facts["survives"]
 
 
-async def test_a_deletion_is_not_complete_while_something_is_still_being_learned(world: World) -> None:
+async def test_a_deletion_is_not_complete_while_something_is_still_being_learned(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.traffic.deletion.execute.LEARNING_WAIT_SECONDS", 0)
     await learned(world)
     scope = Scope(world.rest)
     plan = replace(await plan_ids(scope, ["r1"]), include_learnings=True)
     world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 2
-    done = await execute(scope, await with_learned(scope, plan), learning_wait=0)
+    done = await execute(scope, await with_learned(scope, plan))
     assert done.outcomes == {"r1": "deleted"}
     assert done.learned_left is not None
     assert not done.learned_left.count
