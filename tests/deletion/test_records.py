@@ -4,9 +4,11 @@ import json
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.traffic.deletion.run import check_cap
@@ -120,12 +122,14 @@ async def test_a_set_beyond_the_cap_is_refused_as_a_whole_before_anybody_is_aske
     assert len(await world.ids(session_id="s")) == 4
 
 
-async def test_what_did_not_go_does_not_count(world: World, era: str) -> None:
+async def test_what_never_reached_the_service_does_not_count(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.put("r1")
-    world.backend.failing[BY_IDS] = (0, 403)
     async with world.connect(era, CONFIRM="off", DELETE_CAP="1") as caller:
-        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 0
-        world.backend.failing.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(world.rest, "delete_requests_by_ids", AsyncMock(side_effect=Unreachable("gone")))
+            assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 0
         assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
 
 

@@ -3,9 +3,11 @@
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.rest.models import RequestQuery
 from reflexio_mcp.state.recovery_copies import DAY
 from tests.deletion.support import BY_IDS, World, text_of
@@ -149,12 +151,13 @@ async def test_copies_go_when_their_days_are_over(world: World, era: str) -> Non
     assert not copies(world)
 
 
-async def test_nothing_deleted_means_no_copy(world: World, era: str) -> None:
+async def test_nothing_deleted_means_no_copy(world: World, era: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.put("r1")
-    world.backend.failing[BY_IDS] = (0, 403)
+    # A refusal is no proof: a proxy can answer for a server that goes on.
+    monkeypatch.setattr(world.rest, "delete_requests_by_ids", AsyncMock(side_effect=Unreachable("gone")))
     async with world.connect(era, **ON) as caller:
         facts = await caller.call("delete_request", request_id="r1")
-    assert facts["outcomes"] == {"not_allowed": ["r1"]}
+    assert facts["outcomes"] == {"still_present": ["r1"]}
     assert not copies(world)
 
 
