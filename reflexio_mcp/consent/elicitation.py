@@ -2,9 +2,17 @@
 
 from typing import Annotated, Any, Final
 
-from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, ElicitationResult
+from mcp.server.elicitation import (
+    AcceptedElicitation,
+    CancelledElicitation,
+    DeclinedElicitation,
+    ElicitationResult,
+    render_elicitation_schema,
+)
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
@@ -13,6 +21,9 @@ __all__ = ["Reply", "ask_now", "asks_in_the_result", "can_ask", "form_of", "sett
 
 MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result and the call is repeated with the answer."""
+
+FORM_MODES: Final = "2025-11-25"
+"""From this revision on, a form says its mode. Before, the protocol's schema does not list the key."""
 
 
 def _only_fields(schema: dict[str, Any]) -> None:
@@ -95,11 +106,33 @@ async def ask_now(call: Context[Any, Any], message: str, question: Question) -> 
 
     Whatever the client does with the question, this returns a verdict and never raises a protocol error.
     """
+    form = form_of(question)
     try:
-        return settle(question, await call.elicit(message, form_of(question)))
+        if (call.protocol_version or "") < FORM_MODES:
+            return settle(question, await _elicit_without_mode(call, message, form))
+        return settle(question, await call.elicit(message, form))
     except (MCPError, ValueError):
         # The client refused the form, did not understand it, or sent something that is no answer.
         return UNANSWERED
+
+
+async def _elicit_without_mode(
+    call: Context[Any, Any], message: str, form: type[Reply]
+) -> ElicitationResult[Reply]:
+    """As `Context.elicit`, which always sends `mode`.
+
+    Raises:
+        MCPError: the client refused.
+        ValueError: what it sent is no answer.
+    """
+    params = ElicitRequestFormParams.model_construct(
+        mode=None, message=message, requested_schema=render_elicitation_schema(form)
+    )
+    related = ServerMessageMetadata(related_request_id=call.request_id)
+    answer = await call.session.send_request(ElicitRequest(params=params), ElicitResult, metadata=related)
+    if answer.action == "accept":
+        return AcceptedElicitation(data=form.model_validate(answer.content))
+    return CancelledElicitation() if answer.action == "cancel" else DeclinedElicitation()
 
 
 def settle(question: Question, outcome: ElicitationResult[Reply]) -> Verdict:

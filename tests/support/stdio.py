@@ -144,6 +144,17 @@ class StdioSession:
             json.dumps({"jsonrpc": "2.0", "method": method, "params": self._stamped(params)})
         )
 
+    async def server_request(self, *, timeout: float = WAIT) -> dict[str, Any]:
+        """Await a request of the server that was not taken yet. `answer` answers it."""
+        with anyio.fail_after(timeout):
+            while not self.requests:
+                self._sort(await self._message())
+        return self.requests.pop(0)
+
+    async def answer(self, request: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Answer a request of the server."""
+        await self.send_line(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}))
+
     async def reply(self, request_id: int, *, timeout: float = WAIT) -> dict[str, Any]:
         """Await the result of a request that `send` began.
 

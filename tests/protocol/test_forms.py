@@ -1,0 +1,90 @@
+"""Every form that can be sent, held to the official schema of the revision it is sent in, with nothing beside it."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+from mcp.server.elicitation import render_elicitation_schema
+
+from reflexio_mcp.consent.elicitation import form_of
+from reflexio_mcp.consent.policy import Question
+from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session, schema
+
+pytestmark = pytest.mark.anyio
+
+KEYS = {"2025-06-18": "definitions", "2025-11-25": "$defs", "2026-07-28": "$defs"}
+
+
+def closed(node: Any) -> Any:
+    """A schema in which an object may have the properties that are listed and no others, as some clients read it."""
+    if isinstance(node, list):
+        return [closed(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    inner = {key: closed(value) for key, value in node.items()}
+    if isinstance(node.get("properties"), dict) and "additionalProperties" not in node:
+        inner["additionalProperties"] = False
+    return inner
+
+
+def check(revision: Revision, params: dict[str, Any]) -> None:
+    """Hold the parameters of a form to the closed schema of a revision.
+
+    Raises:
+        ValidationError: it says something else, or more.
+    """
+    whole = dict(cast("dict[str, Any]", schema(revision, "ElicitRequest").schema))
+    sent = {key: value for key, value in params.items() if key != "_meta"}
+    asked: dict[str, Any] = {"method": "elicitation/create", "params": sent}
+    if "id" in whole[KEYS[revision]]["ElicitRequest"]["properties"]:
+        asked |= {"jsonrpc": "2.0", "id": 1}
+    Draft202012Validator(closed(whole)).validate(asked)
+
+
+@pytest.mark.parametrize("count", [1, 26], ids=["a yes", "a number"])
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_form_on_the_wire_says_what_its_revision_lists_and_nothing_else(
+    revision: Revision, count: int, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
+    async with open_session(revision, env=env, capabilities={"elicitation": {}}) as session:
+        for number in range(count):
+            turns = [{"content": f"Water rose number {number}."}]
+            given = {"user_id": "ann", "session_id": "s", "interactions": turns}
+            assert not (await session.call("publish_interaction", given)).get("isError")
+        asked = await session.send("tools/call", {"name": "delete_session", "arguments": {"session_id": "s"}})
+        if revision == MODERN:
+            [question] = (await session.reply(asked))["inputRequests"].values()
+            params = question["params"]
+        else:
+            request = await session.server_request()
+            params = request["params"]
+            await session.answer(request, {"action": "decline"})
+            answer = await session.reply(asked)
+            assert answer["structuredContent"]["status"] == "declined"
+        check(revision, params)
+        first = params["message"].splitlines()[0]
+        noun = "request" if count == 1 else "requests"
+        assert first.startswith(f"Delete {count} {noun} (")
+        assert first.endswith("This cannot be undone.")
+        [(name, one)] = params["requestedSchema"]["properties"].items()
+        assert (name, one["type"], one.get("default")) == (
+            ("delete", "boolean", False) if count == 1 else ("requests", "integer", None)
+        )
+
+
+QUESTIONS = {
+    "a yes": Question(None),
+    "a number of requests": Question(26),
+    "a number of learnings": Question(3, "learning"),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_each_form_there_is_fits_each_revision(revision: Revision, question: str) -> None:
+    requested = render_elicitation_schema(form_of(QUESTIONS[question]))
+    check(revision, {"message": "Delete?", "requestedSchema": requested})
+    with pytest.raises(ValidationError):
+        check(revision, {"message": "Delete?", "requestedSchema": requested | {"title": "Yes"}})
