@@ -212,8 +212,8 @@ class PageFacts(_End, total=False):
 REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a request in full."
 
 
-def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
-    """Whether a page is all there is, and how to go on."""
+def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
+    """Whether a page is all there is, and how to go on: with `tool`, else with the same one."""
     facts: _End = dense(
         {
             "complete": page.ended == "" and page.cursor is None and not page.gaps,
@@ -253,7 +253,7 @@ def _end(page: Page[Any], noun: str) -> tuple[list[str], _End]:
     if page.gaps:
         facts["unreadable"], facts["unreadable_count"] = named_gaps(page.gaps), len(page.gaps)
     if page.cursor:
-        lines.append(f"Go on with cursor={page.cursor}")
+        lines.append(f"Go on with {tool}{' ' * bool(tool)}cursor={page.cursor}")
     return lines, facts
 
 
@@ -283,9 +283,11 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
     return f"No {noun} matches{asked}."
 
 
-def page_of_sessions(budget: SessionBudget, page: Page[SessionRow], wanted: TrafficFilter) -> Rendered:
-    """A page of `list_sessions`."""
-    more, more_facts = _end(page, "session")
+def page_of_sessions(
+    budget: SessionBudget, page: Page[SessionRow], wanted: TrafficFilter, tool: str = ""
+) -> Rendered:
+    """A page of `list_sessions`; `tool` is what has the next page, where it is another one."""
+    more, more_facts = _end(page, "session", tool)
     returned = len(page.rows)
     head = _head("session", page, wanted, counted(returned, "session"))
     body = [fence("\n".join(budget.texts))] if returned else []

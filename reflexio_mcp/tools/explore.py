@@ -51,7 +51,8 @@ async def explore_traffic(
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope, wanted, limit=SESSIONS_TOLD, budget=budget)
         await anyio.to_thread.run_sync(budget.redact, page.rows)
-    result = answer(page_of_sessions(budget, page, wanted))
+    # This tool takes no cursor.
+    result = answer(page_of_sessions(budget, page, wanted, "list_sessions"))
     # Under this name the page keeps where it was, for when the conversation is opened again.
     result.meta = {"viewUUID": str(uuid.uuid4()), **page_pass(call)}
     return result

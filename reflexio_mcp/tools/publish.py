@@ -8,7 +8,7 @@ from pydantic import Field
 from reflexio_mcp.render.publishing import FinishFacts, PublishFacts, finished, published
 from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import AgentVersion, SessionId, UserId
+from reflexio_mcp.toolkit.parameters import SessionId, UserId
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.publishing import finish, publish, screen
@@ -22,13 +22,13 @@ async def publish_interaction(
     session_id: Annotated[str, Field(description="the conversation; the same for all its requests")],
     interactions: Annotated[list[Interaction], Field(description="the turns, oldest first")],
     source: Annotated[str, Field(description="where it comes from: a-z 0-9 . _ : -")] = "",
-    agent_version: AgentVersion = "",
+    agent_version: Annotated[str, Field(description="your agent's; default agent-v0")] = "",
     wait_for_response: Annotated[bool, Field(description="wait until learned from")] = False,
     skip_aggregation: Annotated[bool, Field(description="keep out of agent playbooks")] = False,
     force_extraction: Annotated[bool, Field(description="learn now, do not wait for more turns")] = False,
     evaluation_only: Annotated[bool, Field(description="store, never learn")] = False,
     session_finished: Annotated[bool, Field(description="last of its session: learn now")] = False,
-    override_learning_stall: bool = False,
+    override_learning_stall: Annotated[bool, Field(description="learn although learning stalled")] = False,
     retrieval_experiment_id: str = "",
     retrieval_experiment_arm: str = "",
     request_id: Annotated[str, Field(description="your own id makes a repeat safe")] = "",

@@ -232,3 +232,13 @@ async def test_a_group_says_how_many_of_its_session_do_not_match(connect: Connec
         }
         assert "session trip (1 other not matching)" in text
         assert "session dog\n" in text
+
+
+async def test_a_tool_without_a_cursor_names_the_one_that_takes_it(connect: Connect) -> None:
+    async with connect() as client:
+        for number in range(12):
+            await store(client, f"r{number}", session_id=f"s{number}")
+        page, text = await listed(client, "explore_traffic")
+        assert f"Go on with list_sessions cursor={page['cursor']}" in text
+        rest, text = await listed(client, "list_sessions", cursor=page["cursor"])
+        assert (rest["returned"], rest["complete"]) == (2, True)
