@@ -70,13 +70,15 @@ class NumberOfLearnings(Number):
 class NumberOfInteractions(Number):
     """The number of interactions, typed."""
 
-    requests: int = Field(title="Number of interactions", description="Type how many interactions to delete.")
+    requests: Typed = Field(
+        title="Number of interactions", description="Type how many interactions to delete."
+    )
 
 
 class NumberOfRecords(Number):
     """The number of records, typed."""
 
-    requests: int = Field(title="Number of records", description="Type how many records to delete.")
+    requests: Typed = Field(title="Number of records", description="Type how many records to delete.")
 
 
 def form_of(question: Question) -> type[Reply]:

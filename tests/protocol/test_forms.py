@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from mcp.server.elicitation import render_elicitation_schema
 
-from reflexio_mcp.consent.elicitation import form_of
+from reflexio_mcp.consent.elicitation import Reply, form_of
 from reflexio_mcp.consent.policy import Question
 from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session, schema
 
@@ -78,7 +78,14 @@ QUESTIONS = {
     "a yes": Question(None),
     "a number of requests": Question(26),
     "a number of learnings": Question(3, "learning"),
+    "a number of interactions": Question(4, "interaction"),
+    "a number of records": Question(5, "record"),
 }
+
+
+def test_no_form_is_left_out() -> None:
+    forms = {form_of(question) for question in QUESTIONS.values()}
+    assert forms >= {form for kind in Reply.__subclasses__() for form in (kind, *kind.__subclasses__())}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -86,5 +93,15 @@ QUESTIONS = {
 def test_each_form_there_is_fits_each_revision(revision: Revision, question: str) -> None:
     requested = render_elicitation_schema(form_of(QUESTIONS[question]))
     check(revision, {"message": "Delete?", "requestedSchema": requested})
+    field = next(iter(requested["properties"]))
+    assert field == "delete" or not _takes(form_of(QUESTIONS[question]), {field: True})
     with pytest.raises(ValidationError):
         check(revision, {"message": "Delete?", "requestedSchema": requested | {"title": "Yes"}})
+
+
+def _takes(form: type[Reply], content: dict[str, Any]) -> bool:
+    try:
+        form.model_validate(content)
+    except ValueError:
+        return False
+    return True
