@@ -7,20 +7,19 @@ from typing import Any, Final
 
 from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines, named_gaps
+from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.text import (
     BUDGET,
-    NAME_CHARS,
     NOTICE,
     Facts,
     Rendered,
-    clip,
     counted,
     dense,
     fence,
     joined,
     shown_id,
-    visible,
+    shown_name,
 )
 from reflexio_mcp.traffic.audit.findings import Finding
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
@@ -62,7 +61,8 @@ def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
 def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) -> Rendered:
     overview = audit.overview
     if not overview.requests:
-        text = f"Nothing to audit ({visible(audit.filter.describe())}). Try an earlier start_time."
+        about = asked(audit.filter)
+        text = f"Nothing to audit{f' ({about})' if about else ''}. Try an earlier start_time."
         nothing: AuditFacts = {
             "notice": NOTICE,
             "requests": 0,
@@ -155,7 +155,9 @@ def _top(tally: Tally, top: int, named: Any) -> Facts:
     most = tally.counts.most_common(top)
     # A list: names that look alike when they are clipped are still counted apart.
     facts: Facts = {
-        "top": [{"name": clip(named(name), NAME_SHOWN) or "(none)", "count": count} for name, count in most]
+        "top": [
+            {"name": shown_name(named(name), NAME_SHOWN) or "(none)", "count": count} for name, count in most
+        ]
     }
     others = tally.distinct - len(most)
     if others or tally.beyond:
@@ -228,7 +230,7 @@ def _finding_facts(finding: Finding, examples: int, subjects: int) -> Facts:
             "count": finding.count,
             "unit": rule.unit,
             "finds": rule.finds,
-            "notes": [visible(clip(note, NAME_CHARS)) for note in finding.notes],
+            "notes": [shown_name(note) for note in finding.notes],
             "why": rule.why,
             "advice": rule.advice,
             "which": _which(finding, subjects),
@@ -247,8 +249,8 @@ def _which(finding: Finding, subjects: int) -> list[str]:
 
 def _argument(value: Any) -> Any:
     if isinstance(value, str):
-        return visible(value)
-    return [visible(str(one)) for one in value]
+        return shown_id(value)
+    return [shown_id(str(one)) for one in value]
 
 
 def _example_facts(one: Example) -> Facts:
@@ -257,7 +259,7 @@ def _example_facts(one: Example) -> Facts:
             "request_id": shown_id(one.request_id),
             "session_id": shown_id(one.session_id),
             "created_at": iso(one.created_at),
-            "source": clip(one.source, NAME_CHARS),
+            "source": shown_name(one.source),
             "copy_of": shown_id(one.copy_of) if one.copy_of else "",
             "interactions": one.interactions,
             "fingerprint": one.fingerprint,

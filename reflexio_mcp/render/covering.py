@@ -9,7 +9,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
-from reflexio_mcp.traffic.rules.secrets import redact, redact_within
+from reflexio_mcp.traffic.rules.secrets import redact, redact_opening, redact_within
 
 __all__ = ["covered", "covered_listing", "covered_opening", "covered_session"]
 
@@ -33,8 +33,10 @@ def covered_opening(item: RequestWithInteractions) -> tuple[RequestWithInteracti
     turns = item.interactions
     for index, turn in enumerate(turns):
         if any(text.strip() for text in texts_of(turn)):
-            short = turn.model_copy(update={name: getattr(turn, name)[:OPENING_CHARS] for name in _TEXTS})
-            safe = short.model_copy(update={name: redact(getattr(short, name)) for name in _TEXTS})
+            short = turn.model_copy(
+                update={name: getattr(turn, name).lstrip()[:OPENING_CHARS] for name in _TEXTS}
+            )
+            safe = short.model_copy(update={name: redact_opening(getattr(short, name)) for name in _TEXTS})
             shown = [*turns[:index], safe, *turns[index + 1 :]]
             return item.model_copy(update={"interactions": shown}), texts_of(safe) != texts_of(short)
     return item, False

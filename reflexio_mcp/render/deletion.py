@@ -22,16 +22,16 @@ from reflexio_mcp.render.learnings import (
     what_stays,
 )
 from reflexio_mcp.render.text import (
-    NAME_CHARS,
     NOTICE,
     Facts,
     Rendered,
-    clip,
     counted,
     dense,
+    explained,
     fence,
     joined,
     shown_id,
+    shown_name,
     visible,
 )
 from reflexio_mcp.render.turn_deletion import (
@@ -47,7 +47,7 @@ from reflexio_mcp.render.user_deletion import (
     what_goes_of_user,
     what_was_cleared,
 )
-from reflexio_mcp.rest.errors import NotAuthorized, RateLimited, explain
+from reflexio_mcp.rest.errors import NotAuthorized, RateLimited
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
@@ -87,7 +87,7 @@ IDS_CHARS: Final = 2_600
 
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
-    named = {clip(name, NAME_CHARS) or "(none)": count for name, count in counts[:NAMED]}
+    named = {shown_name(name) or "(none)": count for name, count in counts[:NAMED]}
     return named | ({"(others)": sum(count for _, count in counts[NAMED:])} if len(counts) > NAMED else {})
 
 
@@ -137,7 +137,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     if isinstance(plan, TurnPlan) and plan.turns:
         return turn_plan_facts(plan, masked=masked) | dense(_missing(plan))
     if not plan.size:
-        what = clip(" ".join(plan.what.split()), NAME_CHARS)
+        what = shown_name(" ".join(plan.what.split()))
         return {"requests": 0, "what": what, **dense(_missing(plan)), **gap_facts(plan.gaps)}
     return dense(
         {
@@ -206,7 +206,7 @@ def _all_of(plan: Plan) -> str:
         if isinstance(value, int):  # a time
             arguments[f"{one.name}_time"] = iso(value)
         elif value and isinstance(value, str) and not (one.name == "user_id" and plan.user_is_fixed):
-            arguments[one.name] = value
+            arguments[one.name] = shown_id(value)
     return f"list_requests {json.dumps(arguments, ensure_ascii=False)}"
 
 
@@ -264,7 +264,7 @@ def planned(
     """
     facts = plan_facts(plan, masked=masked)
     structured: DeletionFacts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
-    body = plan_lines(facts) if plan.size else [clip(" ".join(plan.what.split()), NAME_CHARS)]
+    body = plan_lines(facts) if plan.size else [shown_name(" ".join(plan.what.split()))]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
         body.append(_named("not found", facts["not_found"], count))
@@ -351,7 +351,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
     facts["counts"], facts["outcomes"] = counts, outcomes  # also where nothing was there
     if done.failure is not None:
         # What took effect was read again; only where that failed is there nothing else to say.
-        facts["failure"] = explain(done.failure, "write" if done.count("unknown") else "read")
+        facts["failure"] = explained(done.failure, "write" if done.count("unknown") else "read")
     return facts
 
 

@@ -7,8 +7,7 @@ from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
 from reflexio_mcp.render.learnings import what_followed
-from reflexio_mcp.render.text import NAME_CHARS, NOTICE, Facts, Unlisted, clip, fence
-from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.render.text import NOTICE, Facts, Unlisted, explained, fence, shown_name
 from reflexio_mcp.state.follow_ups import Abandoned
 from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.times import iso
@@ -87,7 +86,7 @@ def _followed(job: Job) -> str:
     if job.state == "running":
         return "It waits until Reflexio has stopped learning, and deletes what the deleted requests fed."
     if job.taken is not None:
-        failure = f" It stopped: {explain(job.taken.failure, 'read')}" if job.taken.failure else ""
+        failure = f" It stopped: {explained(job.taken.failure, 'read')}" if job.taken.failure else ""
         return what_followed(job.taken) + failure
     return job.failure or ABANDONED
 
@@ -98,7 +97,7 @@ def _what(job: Job) -> str:
 
 
 def _clipped(what: str) -> str:
-    return clip(" ".join(what.split()), NAME_CHARS)
+    return shown_name(" ".join(what.split()))
 
 
 def _forms(job: Job) -> Iterator[tuple[list[str], Facts]]:

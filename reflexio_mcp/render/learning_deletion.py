@@ -11,8 +11,7 @@ from reflexio_mcp.render.learnings import (
     left_alone,
     still_learned,
 )
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, fence, shown_id
-from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, explained, fence, shown_id
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 
@@ -130,7 +129,7 @@ def learning_receipt(done: Receipt) -> Rendered:
     facts["survives"] = survives
     text += [survives, *done.problems]
     if done.failure is not None:
-        failure = explain(done.failure, "write" if left is None else "read")
+        failure = explained(done.failure, "write" if left is None else "read")
         facts["failure"] = failure
         text.append(f"It stopped: {failure}")
     if not done.complete:

@@ -14,11 +14,11 @@ from reflexio_mcp.render.text import (
     counted,
     dense,
     fence,
-    indented,
+    hanging,
     joined,
     label,
     shown_id,
-    visible,
+    shown_name,
 )
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selected
@@ -98,7 +98,7 @@ def learnings_page(
         }
     )
     facts["learnings"] = shown  # an empty list is an answer too
-    asked = visible(" ".join(what.split()))[:300]
+    asked = shown_name(" ".join(what.split()), 300)
     lead = f"{counted(total, 'learning')} of {asked}" if total else f"No learning of {asked}"
     body = [f"{lead}, {len(shown):,} here:" if total else f"{lead}."]
     text = [fence("\n".join([*body, *lines]))]
@@ -136,7 +136,7 @@ def _one(item: FedLearning, found: FoundTurns, masked: bool) -> Facts:
     return dense(
         {
             "learning_id": shown_id(learning.learning_id),
-            "state": visible(learning.state),
+            "state": shown_name(learning.state),
             "changed_at": iso(learning.changed_at) if learning.changed_at else "",
             "user_id": shown_id(learning.user_id),
             "content": content,
@@ -175,11 +175,11 @@ def _lines(facts: Facts) -> list[str]:
     )
     lines = [head]
     if "content" in facts:
-        lines.append(indented(facts["content"]))
+        lines.append(f"  {hanging(facts['content'])}")
     if "trigger" in facts:
-        lines.append(f"  when: {facts['trigger']}")
+        lines.append(f"  when: {hanging(facts['trigger'])}")
     if "quotes" in facts:
-        lines.append(f"  quotes: “{facts['quotes']}”")
+        lines.append(f"  quotes: “{hanging(facts['quotes'])}”")
     sources = list[str]()
     if "from_requests" in facts:
         more = f" … ({facts['requests']:,} requests)" if "requests" in facts else ""

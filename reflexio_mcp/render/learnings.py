@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label, shown_id
+from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.learnings.remove import TakenBack
@@ -66,13 +66,17 @@ def learned_facts(learned: Learned | None, *, shown: int = SHOWN, masked: bool =
 
 
 def _one(item: FedLearning, masked: bool) -> Facts:
+    from reflexio_mcp.traffic.rules.secrets import redact_opening  # its patterns take a while to compile
+
     learning = item.learning
     others = sorted(item.other_requests)
     return dense(
         {
             "learning_id": shown_id(learning.learning_id),
-            "state": learning.state,
-            "content": "" if masked else clip(" ".join(learning.content.split()), CONTENT_CHARS),
+            "state": shown_name(learning.state),
+            "content": ""
+            if masked
+            else clip(" ".join(redact_opening(learning.content).split()), CONTENT_CHARS),
             "also_from": [shown_id(one) for one in others[:REQUESTS_NAMED]],
             "also_from_count": len(others) if len(others) > REQUESTS_NAMED else None,
             "known": item.how if item.how != "recorded" else None,

@@ -9,14 +9,12 @@ from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
 from reflexio_mcp.render.text import (
     BUDGET,
-    NAME_CHARS,
     NAMES,
     NOTICE,
     Facts,
     GapFacts,
     Rendered,
     Unlisted,
-    clip,
     counted,
     dense,
     fence,
@@ -24,6 +22,7 @@ from reflexio_mcp.render.text import (
     joined,
     label,
     shown_id,
+    shown_name,
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -32,7 +31,7 @@ from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, Ended, Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["PageFacts", "RequestBudget", "SessionBudget", "page_of_requests", "page_of_sessions"]
+__all__ = ["PageFacts", "RequestBudget", "SessionBudget", "asked", "page_of_requests", "page_of_sessions"]
 
 
 def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Facts:
@@ -47,9 +46,9 @@ def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Fac
             "interactions": row.interactions,
             "first": iso(row.first),
             "last": iso(row.last),
-            "sources": [clip(source, NAME_CHARS) for source in row.sources[:NAMES]],
+            "sources": [shown_name(source) for source in row.sources[:NAMES]],
             "more_sources": max(0, len(row.sources) - NAMES) or None,
-            "agent_versions": [clip(version, NAME_CHARS) for version in versions[:NAMES]],
+            "agent_versions": [shown_name(version) for version in versions[:NAMES]],
             "more_agent_versions": max(0, len(row.agent_versions) - NAMES) or None,
             "evaluation_only": row.evaluation_only or None,
             "first_words": "" if masked else visible(row.first_words),
@@ -257,7 +256,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     return lines, facts
 
 
-def _asked(wanted: TrafficFilter) -> str:
+def asked(wanted: TrafficFilter) -> str:
     """The filter in words. It stands outside the fence, so an id that is not one word is not repeated."""
     plain = {
         name: value if not value or label(value) == value else "as given"
@@ -265,22 +264,22 @@ def _asked(wanted: TrafficFilter) -> str:
         for value in (getattr(wanted, name),)
     }
     described = replace(wanted, **plain).describe()
-    return "" if described == NO_FILTER else clip(described, FILTER_CHARS)
+    return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
 
 
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
-    asked = f" ({described})" if (described := _asked(wanted)) else ""
+    filtered = f" ({described})" if (described := asked(wanted)) else ""
     if page.rows:
-        return f"{found}{asked}."
+        return f"{found}{filtered}."
     if page.gaps:
-        return f"No {noun} matches{asked} among those that could be read."
+        return f"No {noun} matches{filtered} among those that could be read."
     if page.ended:
         # Not an all-clear: the search stopped before the end.
-        return f"No {noun} matches{asked} among those looked through so far."
+        return f"No {noun} matches{filtered} among those looked through so far."
     if wanted == TrafficFilter(user_id=wanted.user_id):
         of_user = f" for user {shown_id(wanted.user_id)}" if wanted.user_id else ""
         return f"Nothing is stored{of_user} yet." if page.total == 0 else f"No more {noun}s follow."
-    return f"No {noun} matches{asked}."
+    return f"No {noun} matches{filtered}."
 
 
 def page_of_sessions(
@@ -297,8 +296,8 @@ def page_of_sessions(
     if budget.redacted:
         structured["redacted"] = budget.redacted
         more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
-    if asked := _asked(wanted):
-        structured["filter"] = asked
+    if described := asked(wanted):
+        structured["filter"] = described
     return Rendered("\n".join([head, *body, *more]), structured)
 
 
@@ -326,13 +325,13 @@ def page_of_requests(
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
     head = _head("request", page, wanted, found)
     if request_id and not returned:
-        asked = f" ({described})" if (described := _asked(wanted)) else ""
-        head = f"No request {label(request_id)} is stored{asked}."
+        filtered = f" ({described})" if (described := asked(wanted)) else ""
+        head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
     structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
     if budget.redacted:
         structured["redacted"] = budget.redacted
         more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
-    if asked := _asked(wanted):
-        structured["filter"] = asked
+    if described := asked(wanted):
+        structured["filter"] = described
     return Rendered("\n".join([head, *body, *more]), structured)

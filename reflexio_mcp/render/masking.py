@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import Final, TypedDict
 
-from reflexio_mcp.render.text import Facts, counted, visible
+from reflexio_mcp.render.text import Facts, counted
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints, content_chars, texts_of
 
@@ -36,7 +36,7 @@ def masked_request(item: RequestWithInteractions, fingerprints: Fingerprints) ->
     return {
         "fingerprint": fingerprints.of(item),
         "chars": content_chars(item),
-        "roles": [visible(role) for role, _ in roles.most_common(5)],
+        "roles": [role for role, _ in roles.most_common(5)],
     }
 
 

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.text import (
-    NAME_CHARS,
     NOTICE,
     Rendered,
     Unlisted,
-    clip,
     counted,
     dense,
     fence,
     joined,
     label,
     shown_id,
+    shown_name,
 )
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
@@ -80,7 +79,7 @@ def published(
             "session_id": shown_id(done.session_id),
             "user_id": shown_id(done.user_id),
             "interactions": done.interactions,
-            "agent_version": clip(done.agent_version, NAME_CHARS),
+            "agent_version": shown_name(done.agent_version),
             "read_back": done.read_back,
             "learning_status": label(done.learning_status),
             "learning_reason": label(done.learning_reason),
@@ -88,7 +87,7 @@ def published(
             "playbooks_added": done.playbooks_added if learned else None,
             "secrets": list(secrets),
             "notice": NOTICE if done.warnings else "",
-            "warnings": [clip(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
+            "warnings": [shown_name(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
             "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
         }
     )

@@ -6,16 +6,17 @@ from typing import Any, Final, Required, TypedDict, cast
 
 from reflexio_mcp.render.masking import as_name, masked_request, masked_words
 from reflexio_mcp.render.text import (
-    NAME_CHARS,
     Facts,
     Unlisted,
     beginning,
     clip,
     counted,
     dense,
+    hanging,
     indented,
     joined,
     shown_id,
+    shown_name,
     visible,
 )
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -42,13 +43,13 @@ def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
     return dense(
         {
             "interaction_id": turn.interaction_id,
-            "role": clip(turn.role, NAME_CHARS),
+            "role": shown_name(turn.role),
             "content": shown,
             "content_chars": len(turn.content) if used < len(turn.content) else None,
             "content_from": offset or None,
-            "user_action": clip(turn.user_action, NAME_CHARS) if turn.user_action != "none" else "",
+            "user_action": shown_name(turn.user_action) if turn.user_action != "none" else "",
             "user_action_description": clip(turn.user_action_description, chars),
-            "interacted_image_url": clip(turn.interacted_image_url, chars),
+            "interacted_image_url": shown_name(turn.interacted_image_url, chars),
             "shadow_content": clip(turn.shadow_content, chars),
             "expert_content": clip(turn.expert_content, chars),
             "tools_used": [clip(_json(used), chars) for used in turn.tools_used],
@@ -66,11 +67,11 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     if "content_chars" in facts:
         content += f"… [{facts['content_chars']:,} characters"
         content += f", from {facts['content_from']:,}]" if "content_from" in facts else "]"
-    lines = [f"{facts['interaction_id']} · {facts.get('role', 'User')}: {content}".rstrip()]
+    lines = [f"{facts['interaction_id']} · {facts.get('role', 'User')}: {hanging(content)}".rstrip()]
     for key, value in facts.items():
         if key not in ("interaction_id", "role", "content", "content_chars", "content_from"):
             many = cast("list[object]", value) if isinstance(value, list) else [cast("object", value)]
-            lines += [f"  {key}: {one}" for one in many]
+            lines += [f"  {key}: {hanging(str(one))}" for one in many]
     return "\n".join(lines)
 
 
@@ -119,11 +120,11 @@ def request_facts(
             "request_id": shown_id(request.request_id),
             "user_id": shown_id(request.user_id),
             "created_at": iso(request.created_at),
-            "source": clip(request.source, NAME_CHARS),
-            "agent_version": clip(version, NAME_CHARS),
+            "source": shown_name(request.source),
+            "agent_version": shown_name(version),
             "evaluation_only": request.evaluation_only,
-            "retrieval_experiment_id": clip(named[0], NAME_CHARS),
-            "retrieval_experiment_arm": clip(named[1], NAME_CHARS),
+            "retrieval_experiment_id": shown_name(named[0]),
+            "retrieval_experiment_arm": shown_name(named[1]),
             "interaction_count": len(item.interactions),
             "first_words": "" if full or masked else visible(first_words(item)),
             "interactions": [turn_facts(turn, chars) for turn in item.interactions]

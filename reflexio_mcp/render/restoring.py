@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.deletion import named_ids
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, Unlisted, counted, fence
-from reflexio_mcp.rest.errors import explain
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, Unlisted, counted, explained, fence
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso
@@ -117,7 +116,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
             facts["learning"] = LEARNS
             text.append(LEARNS)
     if done.failure is not None:
-        facts["failure"] = explain(done.failure)
+        facts["failure"] = explained(done.failure)
         text.append(f"It stopped: {facts['failure']}")
     if following := _following(done, counts):
         facts["next"] = following

@@ -4,7 +4,7 @@ from typing import Final
 
 from reflexio_mcp.render.learnings import learned_facts, learned_lines
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.text import NAME_CHARS, Facts, clip, counted, dense, joined, shown_id, visible
+from reflexio_mcp.render.text import Facts, counted, dense, joined, shown_id, shown_name, visible
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
@@ -34,7 +34,7 @@ def turn_plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
                 dense(
                     {
                         "interaction_id": turn.interaction_id,
-                        "role": clip(as_name(turn.role) if masked else turn.role, NAME_CHARS),
+                        "role": shown_name(as_name(turn.role) if masked else turn.role),
                         "first_words": "" if masked else visible(turn.first_words),
                     }
                 )

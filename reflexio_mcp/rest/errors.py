@@ -60,10 +60,11 @@ class ReflexioError(Exception):
     it knows better: a failed read changes nothing, and after a try whose answer was lost no refusal is certain.
 
     Args:
-        detail: one line of text that is safe to show: no key, no payload, no server trace, no path.
+        detail: one line of text that is safe to show: no key, no payload, no words of the service.
         status: the HTTP status, when there was an answer.
         correlation_id: the server's id for the call, when it gave one.
         effect: whether the call may have changed anything, if not what the class says.
+        said: the service's own words, one line of visible characters. They may be anybody's: a fence shows them.
     """
 
     effect: Effect = "none"
@@ -75,9 +76,11 @@ class ReflexioError(Exception):
         status: int | None = None,
         correlation_id: str | None = None,
         effect: Effect | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.said = said
         self.status = status
         self.correlation_id = correlation_id
         if effect is not None:

@@ -151,7 +151,8 @@ def _refusal(
 ) -> ReflexioError:
     said = data.get("detail") if data else None
     if status == 422:
-        return InvalidBody(_invalid_fields(said), status=status, correlation_id=correlation_id)
+        fields, words = _invalid_fields(said)
+        return InvalidBody(fields, status=status, correlation_id=correlation_id, said=words)
     if status in {401, 403}:
         about_agent = isinstance(said, str) and "user agent" in said.lower()
         detail = f"{status}, it does not accept the User-Agent" if about_agent else f"{status}"
@@ -188,7 +189,7 @@ def _failed_operation(
     # The embedded store says when nothing was changed; elsewhere a failed operation may have stopped half-way.
     effect: Effect | None = "none" if data.get("changed") is False else None
     line = safe_line(text, call.content)
-    return OperationFailed(line, status=status, correlation_id=correlation_id, effect=effect)
+    return OperationFailed(status=status, correlation_id=correlation_id, effect=effect, said=line)
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:
@@ -216,33 +217,36 @@ def _texts(sent: bytes | None) -> Iterator[str]:
             yield value.strip()
 
 
-def _invalid_fields(said: object) -> str:
-    """Name the fields of a 422 and what they accept; the `input` beside them echoes the payload."""
+def _invalid_fields(said: object) -> tuple[str, str]:
+    """Name the fields of a 422, and what it says of them; the `input` beside them echoes the payload."""
     if not isinstance(said, list):
-        return "422"
+        return "422", ""
     problems = [cast("JsonObject", item) for item in cast("list[Any]", said) if isinstance(item, dict)]
-    shown = [f"{_field(problem.get('loc'))}: {_message(problem)}" for problem in problems[:_MOST_FIELDS]]
+    fields = [_field(problem.get("loc")) for problem in problems[:_MOST_FIELDS]]
+    words = [_message(problem) for problem in problems[:_MOST_FIELDS]]
+    told = "; ".join(f"{name}: {said}" for name, said in zip(fields, words, strict=True) if said)
     if len(problems) > _MOST_FIELDS:
-        shown.append(f"{len(problems) - _MOST_FIELDS} more")
-    return "; ".join(shown) or "422"
+        fields.append(f"{len(problems) - _MOST_FIELDS} more")
+    return ", ".join(fields) or "422", told
 
 
 def _field(location: object) -> str:
     parts = cast("list[Any]", location) if isinstance(location, list) else []
-    named = [str(part) for part in parts if isinstance(part, int) or part in _FIELD_NAMES]
-    return ".".join(named) or "body"
+    named = [
+        str(part)
+        for part in parts
+        if isinstance(part, int) or (isinstance(part, str) and part in _FIELD_NAMES)
+    ]
+    return ".".join(named)[:LONGEST_LINE] or "body"
 
 
 def _message(problem: JsonObject) -> str:
     message, echoed = problem.get("msg"), problem.get("input")
     if not isinstance(message, str):
-        return "not accepted"
+        return ""
     if isinstance(echoed, str) and len(echoed.strip()) >= 3 and echoed.strip() in message:
-        return "not accepted"
-    return (
-        safe_line(message.removeprefix("Value error, "), json.dumps({"input": echoed}).encode())
-        or "not accepted"
-    )
+        return ""
+    return safe_line(message.removeprefix("Value error, "), json.dumps({"input": echoed}).encode())
 
 
 _FIELD_NAMES: Final = frozenset(

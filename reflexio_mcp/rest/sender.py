@@ -131,7 +131,7 @@ class Sender:
             await self._pace.sleep(wait)
 
     def _backoff(self, attempt: int, told: float | None) -> float:
-        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**attempt)
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(attempt, 10))
         drawn = longest * (0.5 + 0.5 * self._pace.jitter())
         return drawn if told is None else told + drawn * 0.25
 
@@ -152,9 +152,12 @@ class Sender:
                     outcome, status = _judge(call, f"{self._base_url}{call.route}", reply), reply.status
         if outcome is None:
             outcome = Failure(TimedOut(f"within {call.timeout:g} s"))
-        elif isinstance(outcome, Failure) and self._api_key and self._api_key in outcome.error.detail:
-            outcome.error.detail = ""
-            outcome.error.args = ("",)
+        elif isinstance(outcome, Failure) and self._api_key:
+            if self._api_key in outcome.error.said:
+                outcome.error.said = ""
+            if self._api_key in outcome.error.detail:
+                outcome.error.detail = ""
+                outcome.error.args = ("",)
         found = outcome if isinstance(outcome, Answer) else outcome.error
         note(found.correlation_id)
         log.debug(

@@ -12,7 +12,7 @@ from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, P
 from reflexio_mcp.render.text import visible
 from reflexio_mcp.rest.limits import SOURCE_PATTERN
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
-from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.errors import InvalidInput, quoted
 from reflexio_mcp.traffic.times import parse_time
 
 __all__ = ["PROMPTS", "TaskPrompt", "get", "listed"]
@@ -186,7 +186,7 @@ def get(call: Call, name: str, arguments: Mapping[str, str] | None) -> GetPrompt
     prompt = next((one for one in PROMPTS if one.name == name and one.needs <= tools), None)
     if prompt is None:
         names = ", ".join(one.name for one in listed(tools, scoped=bool(scope.user_id)))
-        raise MCPError(INVALID_PARAMS, f"There is no prompt {name[:60]!r}; there are {names or 'none'}.")
+        raise MCPError(INVALID_PARAMS, f"There is no prompt {quoted(name)}; there are {names or 'none'}.")
     try:
         given = _checked(prompt, arguments or {}, scope.user_id)
         text = prompt.write(given)

@@ -42,7 +42,8 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
 from reflexio_mcp.server.callers import granted
-from reflexio_mcp.server.middleware import CallLimiter, caller_of, join_trace, note_grants
+from reflexio_mcp.server.client_pool import PoolFull
+from reflexio_mcp.server.middleware import FULL, CallLimiter, caller_of, join_trace, note_grants
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import StdioStream
@@ -53,7 +54,7 @@ from reflexio_mcp.toolkit.errors import describe, invalid_arguments
 from reflexio_mcp.toolkit.spec import Grant
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered
-from reflexio_mcp.traffic.errors import TrafficError
+from reflexio_mcp.traffic.errors import TrafficError, quoted
 
 __all__ = ["NAME", "ReflexioServer", "build_server"]
 
@@ -172,7 +173,7 @@ class ReflexioServer(MCPServer[App]):
         tool = self._tools.get(name)
         if tool is None:
             names = ", ".join(one for one in self._tools if one != PAGE_DATA)
-            return _failed(f"There is no tool {name[:80]!r} here; nothing was done. The tools are {names}.")
+            return _failed(f"There is no tool {quoted(name)} here; nothing was done. The tools are {names}.")
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)
             result = await super().call_tool(name, given, context)
@@ -224,13 +225,26 @@ class ReflexioServer(MCPServer[App]):
             raise MCPError(INVALID_REQUEST, "This call names no caller; nothing is watched.")
         return Subscriber(caller.key_id, caller.user_id, caller.account)
 
+    async def _watcher(self, ctx: Ctx) -> Subscriber:
+        """Who begins to watch, with a key that Reflexio accepts: with keys made up, one could take every share."""
+        subscriber, caller, scopes = self._subscriber(ctx), caller_of(ctx), self.runtime.scopes
+        if caller and caller.key_id and not self.runtime.subscriptions.holds(subscriber.account):
+            try:
+                async with scopes.calling(caller):
+                    await scopes.current().client.whoami()
+            except PoolFull:
+                raise MCPError(INVALID_REQUEST, FULL) from None
+            except ReflexioError as error:
+                raise MCPError(INVALID_REQUEST, describe(error, "read")) from None
+        return subscriber
+
     async def _subscribe(self, ctx: Ctx, params: SubscribeRequestParams) -> EmptyResult:
         from reflexio_mcp.server.resources import kinds
 
         app = cast("App", ctx.lifespan_context)
         app.subscriptions.stand(
             connection_of(ctx.session),
-            self._subscriber(ctx),
+            await self._watcher(ctx),
             str(params.uri),
             ctx.session,
             app.tasks,
@@ -252,8 +266,11 @@ class ReflexioServer(MCPServer[App]):
             left = [uri for uri in wanted if (name := name_of(str(uri))) and name.kind in watchable]
             asked = params.notifications.model_copy(update={"resource_subscriptions": left or None})
             params = params.model_copy(update={"notifications": asked})
+        watcher = await self._watcher(ctx)
+        # Before the handler opens the stream, which it does not close when its bus refuses it.
+        self.runtime.subscriptions.check_room(watcher)
         # One handler a stream: its bus is the caller's part of what happens.
-        return await ListenHandler(ScopedBus(self.runtime.subscriptions, self._subscriber(ctx)))(ctx, params)
+        return await ListenHandler(ScopedBus(self.runtime.subscriptions, watcher))(ctx, params)
 
 
 def _with_page_notes(

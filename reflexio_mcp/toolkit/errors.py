@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from reflexio_mcp.rest.errors import Action, ReflexioError, explain
+from reflexio_mcp.render.text import explained, quoting
+from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.traffic.errors import TrafficError
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def describe(error: BaseException, action: Action = "write") -> str:
         action: whether the call could have changed anything.
     """
     if isinstance(error, ReflexioError):
-        return explain(error, action)
+        return explained(error, action)
     if isinstance(error, TrafficError):
-        return str(error)
+        cause = error.__cause__
+        return quoting(str(error), cause.said) if isinstance(cause, ReflexioError) else str(error)
     if isinstance(error, ValidationError):
         return invalid_arguments(error)
     if isinstance(error, TimeoutError):

@@ -25,11 +25,18 @@ class Shares:
         """What all accounts hold together."""
         return self._held.total()
 
+    def holds(self, account: str) -> bool:
+        """Whether `account` holds any."""
+        return account in self._held
+
+    def has_room(self, account: str) -> bool:
+        """Whether `account` may have one more."""
+        own = self._each is None or self._held[account] < self._each
+        return own and (self._all is None or self.total < self._all)
+
     def take(self, account: str) -> bool:
         """Count one more for `account` if it may have it, and return whether it may."""
-        if self._each is not None and self._held[account] >= self._each:
-            return False
-        if self._all is not None and self.total >= self._all:
+        if not self.has_room(account):
             return False
         self._held[account] += 1
         return True

@@ -38,6 +38,8 @@ MOST_SUBSCRIPTIONS: Final = 10_000
 MOST_URI_CHARS: Final = 200_000
 """Characters of an address: an id of the longest kind, escaped."""
 
+TOO_MANY: Final = "There are too many subscriptions; end some first, then try again."
+
 SEND_SECONDS: Final = 2.0
 """Time a client has to take a notification; one that does not read misses it, and reads afresh later anyway."""
 
@@ -134,6 +136,15 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._hearing)
 
+    def holds(self, account: str) -> bool:
+        """Whether an account has a subscription."""
+        return self._shares.holds(account)
+
+    def check_room(self, subscriber: Subscriber) -> None:
+        """Raise what `add` would where there are too many already."""
+        if not self._shares.has_room(subscriber.account):
+            raise MCPError(INVALID_PARAMS, TOO_MANY)
+
     def add(self, subscriber: Subscriber, hear: Hear) -> Callable[[], None]:
         """Subscribe to changes inside a scope.
 
@@ -144,9 +155,7 @@ class Subscriptions:
             MCPError: too many subscriptions.
         """
         if not self._shares.take(subscriber.account):
-            raise MCPError(
-                INVALID_PARAMS, "There are too many subscriptions; end some first, then try again."
-            )
+            raise MCPError(INVALID_PARAMS, TOO_MANY)
         token = object()
         self._hearing[token] = (subscriber, hear)
 

@@ -10,10 +10,9 @@ from reflexio_mcp import __version__
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
 from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, label, shown_id
 from reflexio_mcp.rest import limits
-from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.scope import Scope
 
@@ -64,7 +63,7 @@ async def _backend(app: App, scope: Scope) -> Facts:
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
-        return facts | {"reachable": False, "problem": describe(error, "read")}
+        return facts | {"reachable": False, "problem": explain(error, "read")}
     named = dense({"organization": label(identity.org_id), "storage": label(identity.storage_type)})
     return facts | {"reachable": True} | named
 

@@ -31,6 +31,8 @@ __all__ = [
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
 """How one looks: 40 bits, enough to tell a million contents of one store apart."""
 
+_WORD = re.compile(r"\S")
+
 
 def texts_of(turn: StoredInteraction) -> tuple[str, str, str, str]:
     """Every stored text of a turn that is content."""
@@ -115,21 +117,16 @@ class Fingerprints:
 
 
 def opening(item: RequestWithInteractions, chars: int) -> str:
-    """The first text of a request that says something, at most `chars` characters of it, as it is stored."""
-    return _first_text(item, chars)[:chars]
+    """The first text of a request that says something, at most `chars` characters of it from its first word on."""
+    for turn in item.interactions:
+        for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
+            if begins := _WORD.search(text):
+                return text[begins.start() : begins.start() + chars]
+    return ""
 
 
 def first_words(item: RequestWithInteractions, chars: int = 80) -> str:
     """The first thing said in a request, in one line of at most `chars` characters."""
-    words = " ".join(_first_text(item, chars).split())
+    # A part first: a stored text may have a million characters.
+    words = " ".join(opening(item, chars * 8).split())
     return words if len(words) <= chars else words[: chars - 1] + "…"
-
-
-def _first_text(item: RequestWithInteractions, chars: int) -> str:
-    """The beginning of the first text that is not blank: enough of it for `chars` characters of words."""
-    for turn in item.interactions:
-        for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
-            # A slice first: a stored text may have a million characters.
-            if (start := text[: chars * 8]).strip():
-                return start
-    return ""

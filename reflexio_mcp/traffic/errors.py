@@ -10,6 +10,9 @@ TrafficError
 └── OutcomeUnclear a publish whose answer was lost; says how to repeat it
 """
 
+import re
+from typing import Final
+
 __all__ = [
     "CapReached",
     "InvalidInput",
@@ -19,7 +22,24 @@ __all__ = [
     "Stopping",
     "TrafficError",
     "Unreadable",
+    "label",
+    "quoted",
 ]
+
+_LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
+
+
+def label(text: str) -> str:
+    """An id, a status or a name that is not ours, in a sentence of ours: one word, or its length.
+
+    What is not a single word could be anything, so only its length is shown.
+    """
+    return text if _LABEL.fullmatch(text) else f"[{len(text):,} characters, not a name]" if text else ""
+
+
+def quoted(text: str) -> str:
+    """What a caller named, in a sentence of ours: as `label`, one word in quotation marks."""
+    return f"'{text}'" if _LABEL.fullmatch(text) else label(text)
 
 
 class TrafficError(Exception):

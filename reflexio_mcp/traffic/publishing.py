@@ -16,7 +16,7 @@ from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioErro
 from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
 from reflexio_mcp.traffic.content import texts_within
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
 from reflexio_mcp.traffic.scope import Scope
@@ -274,7 +274,7 @@ async def finish(scope: Scope, user_id: str, session_id: str) -> tuple[str, str]
     reply = await scope.client.finalize_session(user, session)
     if not reply.accepted:
         raise NotStored(
-            f"User {user[:80]!r} has no session {session[:80]!r}; nothing was finished. Find it with list_sessions."
+            f"User {quoted(user)} has no session {quoted(session)}; nothing was finished. Find it with list_sessions."
         )
     return user, session
 

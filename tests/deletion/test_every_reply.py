@@ -12,6 +12,8 @@ import pytest
 
 from reflexio_mcp.rest.client import ReflexioClient
 from tests.deletion.support import BY_IDS, URL, World, text_of
+from tests.primitives.conftest import outside_the_fence
+from tests.rest.helpers import FakeTime
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +21,7 @@ Effect = Literal["before", "never", "after"]
 Reply = int | bytes | Exception
 PROFILES = "/api/delete_profiles_by_ids"
 PLAYBOOKS = "/api/delete_user_playbooks_by_ids"
+TURN = "/api/delete_interaction"
 
 REFUSALS: list[Reply] = [
     *(301, 302, 307, 308),
@@ -31,8 +34,8 @@ LIES: list[Reply] = [
     b"<html>",
     b"[]",
     b"{}",
-    b'{"success": false, "message": "storage failed"}',
-    b'{"success": false, "changed": false, "msg": "storage failed"}',
+    b'{"success": false, "message": "nothing was found"}',
+    b'{"success": false, "changed": false, "msg": "nothing was changed"}',
     b'{"success": true}',
     *(f'{{"success": true, "deleted_count": {number}}}'.encode() for number in (-1, 0, 1, 2, 10**30)),
     b'{"success": true, "deleted_count": "none"}',
@@ -57,7 +60,7 @@ class Service(httpx.AsyncBaseTransport):
         self.held: list[httpx.Request] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path not in (BY_IDS, PROFILES, PLAYBOOKS):
+        if request.url.path not in (BY_IDS, PROFILES, PLAYBOOKS, TURN):
             return await self._inner.handle_async_request(request)
         await request.aread()
         if self.effect == "before":
@@ -76,15 +79,12 @@ class Service(httpx.AsyncBaseTransport):
             await self._inner.handle_async_request(self.held.pop())
 
 
-async def at_once(seconds: float) -> None:
-    """Waits for nothing."""
-
-
 @pytest.fixture
 async def service(world: World) -> Service:
     service = Service(world)
     await world.rest.aclose()
-    world.rest = ReflexioClient(URL, transport=service, timeout=3, sleep=at_once)
+    time = FakeTime()
+    world.rest = ReflexioClient(URL, transport=service, timeout=3, sleep=time.sleep, clock=time.clock)
     return service
 
 
@@ -108,7 +108,7 @@ async def test_requests(world: World, service: Service, tool: str, effect: Effec
             await world.put(one, session=one, text="the only words")
             room = server.runtime.state.cap.room("") or 0
             result = await caller.result(tool, **TOOLS[tool](one))
-            facts, said = result.structured_content or {}, text_of(result)
+            facts, said = result.structured_content or {}, outside_the_fence(text_of(result)).lower()
             if effect == "before":
                 seen = facts["outcomes"] == {"deleted": [one]}
             else:
@@ -116,9 +116,7 @@ async def test_requests(world: World, service: Service, tool: str, effect: Effec
                 seen = seen and facts["status"] == "incomplete" and facts["may_still_go"] == 1
             kept = "copy_id" in facts
             counted = (server.runtime.state.cap.room("") or 0) == room - 1
-            honest = not any(
-                claim in said.lower() for claim in ("nothing was", "not found", "no recovery copy")
-            )
+            honest = not any(claim in said for claim in ("nothing was", "not found", "no recovery copy"))
             await service.take_effect()
             stored = bool(await world.ids(session_id=one))
             restored = ""
@@ -129,6 +127,34 @@ async def test_requests(world: World, service: Service, tool: str, effect: Effec
                 wrong.append(f"{reply!r}: {facts.get('outcomes')} {kept=} {counted=} {honest=} {stored=}")
             if not stored and restored != str({"restored": [one]}):
                 wrong.append(f"{reply!r}: {restored}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("effect", ["before", "never", "after"])
+async def test_interactions(world: World, service: Service, effect: Effect) -> None:
+    service.effect = effect
+    server = world.server(CONFIRM="off", RECOVERY_DAYS="7", DELETE_CAP="1000")
+    wrong: list[str] = []
+    async with world.connect(server=server) as caller:
+        for number, reply in enumerate((*REFUSALS, *LIES, *FAULTS)):
+            service.reply, one = reply, f"r{number}"
+            await world.put(one, session=one, text="the only words")
+            [turn] = await world.interactions(one)
+            room = server.runtime.state.cap.room("") or 0
+            result = await caller.result("delete_request", request_id=one, interaction_ids=[turn])
+            facts, said = result.structured_content or {}, outside_the_fence(text_of(result)).lower()
+            if effect == "before":
+                seen = facts["outcomes"] == {"deleted": [str(turn)]}
+            else:
+                seen = facts["outcomes"] in ({"still_present": [str(turn)]}, {"not_allowed": [str(turn)]})
+                seen = seen and facts["status"] == "incomplete" and facts["may_still_go"] == 1
+            counted = (server.runtime.state.cap.room("") or 0) == room - 1
+            honest = not any(claim in said for claim in ("nothing was", "not found"))
+            await service.take_effect()
+            if not (seen and counted and honest and "copy_id" in facts):
+                wrong.append(
+                    f"{reply!r}: {facts.get('outcomes')} {counted=} {honest=} {facts.get('copy_id')}"
+                )
     assert not wrong, "\n".join(wrong)
 
 
@@ -146,13 +172,13 @@ async def test_learnings(world: World, service: Service, kind: str, effect: Effe
             one = f"profile:p{number}" if kind == "profile" else f"user_playbook:{number + 1}"
             room = server.runtime.state.cap.room("") or 0
             result = await caller.result("delete_learnings", user_id="ada", learning_ids=[one])
-            facts, said = result.structured_content or {}, text_of(result)
+            facts, said = result.structured_content or {}, outside_the_fence(text_of(result)).lower()
             if effect == "before":
                 seen = facts["counts"] == {"deleted": 1}
             else:
                 seen = facts["counts"] == {"still_present": 1} and facts["status"] == "incomplete"
             counted = (server.runtime.state.cap.room("") or 0) == room - 1
-            honest = "nothing was" not in said.lower() and "not found" not in said
+            honest = "nothing was" not in said and "not found" not in said
             if not (seen and counted and honest):
                 wrong.append(f"{reply!r}: {facts.get('counts')} {counted=} {honest=}")
             await service.take_effect()

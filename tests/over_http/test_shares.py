@@ -11,6 +11,7 @@ from typing import Any, cast
 import anyio
 import httpx
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Caller, read_caller, share_of
@@ -193,6 +194,25 @@ async def test_no_caller_takes_every_stream_and_session(backend: TenantBackend) 
                 stream = client.stream("GET", f"{served.url}/sse", headers=headers)
                 reply = await stack.enter_async_context(stream)
                 assert reply.status_code == (200 if number < share else 503)
+
+
+@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
+async def test_no_tenant_takes_all_subscriptions_not_even_with_keys_it_makes_up(
+    backend: TenantBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.server.runtime.MOST_SUBSCRIPTIONS", 8)
+    uri = "reflexio://sessions/s"
+    async with serving(tenants(backend)) as served, AsyncExitStack() as stack:
+        with anyio.fail_after(30):
+            assert [await _listen(served, stack, "key-a", one) for one in range(3)] == [True, True, False]
+            assert not any([await _listen(served, stack, f"made-up-{one}", one) for one in range(8)])
+            assert await _listen(served, stack, "key-b", 1)
+            async with as_caller(served, "made-up-9", mode="legacy") as client:
+                with pytest.raises(MCPError, match="refused access"):
+                    await client.subscribe_resource(uri)
+            for user in ("", "ada"):
+                async with as_caller(served, "key-c", user, mode="legacy") as client:
+                    await client.subscribe_resource(uri)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

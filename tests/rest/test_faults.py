@@ -56,6 +56,7 @@ class Fault:
     content: bytes
     kind: type[ReflexioError]
     text: str
+    said: str = ""
     effect: Effect = "none"
     headers: dict[str, str] = field(default_factory=lambda: dict(JSON))
 
@@ -93,9 +94,9 @@ FAULTS = [
         422,
         as_json(REFUSED_FIELD),
         InvalidBody,
-        "Reflexio does not accept the arguments (source: String should match pattern '^[a-z]'; "
-        f"interaction_data_list.0: not accepted; correlation id {ID}). "
+        f"Reflexio does not accept the arguments (source, interaction_data_list.0; correlation id {ID}). "
         "Nothing was changed; correct them and try again.",
+        said="source: String should match pattern '^[a-z]'",
     ),
     Fault(
         "other 422",
@@ -225,8 +226,9 @@ FAULTS = [
         200,
         as_json({"success": False, "message": f"StorageError: disk full\nStack trace:\n{TRACE}"}),
         OperationFailed,
-        f"Reflexio reported that the operation failed (StorageError: disk full; correlation id {ID}). "
+        f"Reflexio reported that the operation failed (correlation id {ID}). "
         f"{UNKNOWN}try again, or look at the server's log, and {LOOK}",
+        said="StorageError: disk full",
         effect="unknown",
     ),
     Fault(
@@ -334,6 +336,7 @@ async def test_a_publish_that_fails_says_what_happened_and_gives_nothing_away(
     assert sum(fake_time.slept) <= 30
     left = round(3600 - sum(fake_time.slept))
     assert explain(error) == fault.text.format(url=route, id=ID, left=left)
+    assert error.said == fault.said
     assert_safe(error, caplog)
 
 

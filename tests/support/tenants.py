@@ -21,6 +21,7 @@ class TenantBackend:
         url: where it listens.
         calls: how often each key was brought; empty for none.
         headers: of the last call.
+        refused: keys that begin so are answered with 401.
         held: while set, a call is received and not answered before `release`.
     """
 
@@ -29,6 +30,7 @@ class TenantBackend:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     stores: dict[str, EmbeddedStore] = field(default_factory=dict[str, EmbeddedStore])
     held: str = ""
+    refused: str = "made-up"
     holding: int = 0
     ended: int = 0
     release: anyio.Event = field(default_factory=anyio.Event)
@@ -37,7 +39,7 @@ class TenantBackend:
         self.headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         key = self.headers.get("authorization", "").removeprefix("Bearer ")
         self.calls[key] += 1
-        if not key and scope["path"] != "/health":
+        if (not key or key.startswith(self.refused)) and scope["path"] != "/health":
             await send({"type": "http.response.start", "status": 401, "headers": []})
             await send({"type": "http.response.body", "body": b'{"detail":"no key"}'})
             return

@@ -12,6 +12,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
+from tests.primitives.conftest import outside_the_fence
 from tests.rest.helpers import KEY, PAYLOAD, FakeTime, client_over
 from tests.rest.test_faults import FAULTS, Fault
 from tests.support.facts import text_of
@@ -54,9 +55,11 @@ async def test_a_failure_is_a_sentence_about_what_happened_what_changed_and_what
     text = text_of(result)
     assert result.is_error
     assert result.structured_content is None
-    assert len(text) <= 500
-    assert text.endswith(".")
-    assert "\n" not in text
+    # What the service says stands behind the sentence, in a fence of its own.
+    sentence = outside_the_fence(text).rstrip("\n")
+    assert len(sentence) <= 500
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
     if tool == "publish_interaction":
         assert ("Nothing was changed" in text) == (fault.effect == "none")
         assert ("not known" in text) == (fault.effect == "unknown")

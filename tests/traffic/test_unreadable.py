@@ -222,6 +222,39 @@ async def test_it_is_deleted_by_id_after_a_plan_that_says_what_is_not_known(serv
     assert sorted(ids(found)) == sorted(names)
 
 
+async def test_where_no_user_is_named_it_is_stepped_round_too(service: Service) -> None:
+    """Everybody's traffic: what a list without any filter holds, which the service answers with 500."""
+    names = await stock(service)
+    reply = await service.raw.post("/api/get_requests", json={"top_k": 100})
+    assert reply.status_code == 500 or isinstance(service.transport, httpx.MockTransport)
+    async with service.server() as client:
+        for tool in ("list_sessions", "list_requests", "audit_traffic"):
+            arguments = {} if tool == "audit_traffic" else {"limit": 100}
+            text, found = await call(client, tool, **arguments)
+            assert found["unreadable_count"] == 1, tool
+            assert "Reflexio fails to return" in text
+        seen: list[str] = []
+        cursor = ""
+        while True:
+            _, found = await call(client, "list_requests", limit=3, **({"cursor": cursor} if cursor else {}))
+            seen += ids(found)
+            cursor = found.get("cursor", "")
+            if not cursor:
+                break
+        assert {*names[:3], *names[4:]} <= set(seen)
+        result = await client.call_tool("get_request", {"request_id": "deep"})
+        assert "is stored, but Reflexio fails to return it" in text_of(result)
+        text, found = await call(client, "delete_requests", request_ids=["deep", names[0]])
+        assert found["plan"]["cannot_be_shown"] == ["deep"]
+        assert "What they hold, whose they are and what was learned from them is not known" in text
+        again = {"request_ids": ["deep", names[0]], "confirm": found["confirm"]}
+        text, found = await call(client, "delete_requests", **again)
+        assert found["counts"] == {"deleted": 2}
+        _, found = await call(client, "list_sessions", limit=100)
+        assert "unreadable_count" not in found
+    assert not await service.is_stored("deep")
+
+
 async def test_a_set_with_it_and_others_goes_as_planned(service: Service) -> None:
     names = await stock(service)
     async with service.server() as client:

@@ -50,8 +50,8 @@ WORDS_SHOWN: Final = 5
 """Requests whose first words a plan shows."""
 
 WORDS_CHARS: Final = 80
-OPENING_CHARS: Final = 1_000
-"""Characters in which secrets are looked for before the first words are shown: a part of one cannot be recognized."""
+OPENING_CHARS: Final = 2_000
+"""Characters in which secrets are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,10 +393,10 @@ async def with_first_words(plan: Plan) -> Plan:
 
 
 def in_brief(text: str) -> str:
-    """The first words of a text, secrets redacted. Looking for them takes time."""
-    from reflexio_mcp.traffic.rules.secrets import redact  # its patterns take a while to compile
+    """The first words of a text, secrets covered. Looking for them takes time."""
+    from reflexio_mcp.traffic.rules.secrets import redact_opening  # its patterns take a while to compile
 
-    words = " ".join(redact(text).split())
+    words = " ".join(redact_opening(text).split())
     return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"
 
 

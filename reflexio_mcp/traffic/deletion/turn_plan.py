@@ -129,5 +129,5 @@ def _planned(turns: Sequence[StoredInteraction]) -> tuple[PlannedTurn, ...]:
 
 
 def _opening(turn: StoredInteraction) -> str:
-    said = (text for text in texts_of(turn) if text[: OPENING_CHARS * 8].strip())
+    said = (begins for text in texts_of(turn) if (begins := text.lstrip()))
     return next(said, "")[:OPENING_CHARS]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -123,7 +123,7 @@ async def _by_request(scope: Scope, selection: Selection) -> Selected:
     item = await find_request(scope, request_id)
     if item is None:
         raise NotStored(
-            f"No request {request_id[:80]!r} is stored here. What it taught may still be there: list the learnings of "
+            f"No request {quoted(request_id)} is stored here. What it taught may still be there: list the learnings of "
             "its user."
         )
     sources = _sources({item.request.user_id: [item]})

@@ -11,7 +11,7 @@ from typing import Final
 
 from reflexio_mcp.rest.errors import NotFound, ServerFault
 from reflexio_mcp.rest.models import LearningStatus, RequestQuery, RequestWithInteractions, UnreadableRequest
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import unreadable_request
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -91,7 +91,7 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
     item = await find_request(scope, request_id)
     if isinstance(item, UnreadableRequest):
         raise Unreadable(
-            f"Request {request_id[:80]!r} is stored, but Reflexio fails to return it, so it cannot be shown. "
+            f"Request {quoted(request_id)} is stored, but Reflexio fails to return it, so it cannot be shown. "
             "delete_request deletes it without showing it."
         )
     return item
@@ -117,13 +117,13 @@ async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInterac
     item = await get_stored(scope, request_id)
     if item is None:
         raise NotStored(
-            f"No request {request_id[:80]!r} is stored{_whose(scope)}. Find ids with list_requests."
+            f"No request {quoted(request_id)} is stored{_whose(scope)}. Find ids with list_requests."
         )
     return item, await learning_of(scope, request_id)
 
 
 def _whose(scope: Scope) -> str:
-    return f" for user {scope.user_id!r}" if scope.user_id else ""
+    return f" for user {quoted(scope.user_id)}" if scope.user_id else ""
 
 
 async def read_set(

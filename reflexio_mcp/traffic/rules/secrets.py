@@ -17,7 +17,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.secret_values import is_placeholder
-from reflexio_mcp.traffic.rules.told_secrets import told_secrets
+from reflexio_mcp.traffic.rules.told_secrets import told_phrases, told_secrets
 
 __all__ = [
     "MISSING",
@@ -26,6 +26,7 @@ __all__ = [
     "available",
     "find_secrets",
     "redact",
+    "redact_opening",
     "redact_within",
     "secret_in",
 ]
@@ -63,6 +64,11 @@ AWS_PAIR_CHARS: Final = 200
 
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
 _PEM: Final = "PRIVATE KEY"
+_PEM_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,-]*")
+_PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16}")
+PRIVATE_KEY: Final = "private-key"
 _BEARER: Final = "Bearer token"
 _AWS: Final = "AWS key"
 _NAMES = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
@@ -88,8 +94,16 @@ def find_secrets(text: str) -> list[Secret]:
     text = text[:SCANNED_CHARS]
     places = [Secret(*place) for place in told_secrets(text)]
     places += _by_form(text)
-    if available() and (_PEM in text or any(map(_has_digit, _COULD_BE_A_KEY.findall(text)))):
+    if available() and (_PEM in text or _could_be_a_key(text)):
         places += _by_format(text)
+    return _apart(places)
+
+
+def _could_be_a_key(text: str) -> bool:
+    return any(map(_has_digit, _COULD_BE_A_KEY.findall(text)))
+
+
+def _apart(places: Iterable[Secret]) -> list[Secret]:
     found: list[Secret] = []
     for place in sorted(places, key=lambda one: (one.start, -one.end)):
         if found and place.start < found[-1].end:
@@ -106,10 +120,24 @@ def redact(text: str, name: str = "") -> str:
     Args:
         name: what the text is called where it stands; `password` says that all of it is a secret.
     """
-    behind = len(name) + 2 if name else 0
     text = f"{name}: {text}" if name else text
+    return _without(text, find_secrets(text), len(name) + 2 if name else 0)
+
+
+def redact_opening(text: str) -> str:
+    """The beginning of a text without its secrets, for where the first words are shown to somebody.
+
+    What follows the name of a password is covered to the end of its line, also where it reads like ordinary words: a
+    passphrase does.
+    """
+    phrases = [Secret(*place) for place in told_phrases(text)]
+    return _without(text, _apart([*find_secrets(text), *phrases]))
+
+
+def _without(text: str, secrets: Iterable[Secret], behind: int = 0) -> str:
+    """What of a text stands from `behind` on, each secret replaced."""
     kept: list[str] = []
-    for secret in find_secrets(text):
+    for secret in secrets:
         if secret.end > behind:
             kept += (text[behind : max(behind, secret.start)], f"[redacted: {secret.kind}]")
             behind = secret.end
@@ -132,7 +160,20 @@ def _has_digit(run: str) -> bool:
     return any(map(str.isdigit, run))
 
 
+def _private_keys(text: str) -> Iterator[Secret]:
+    """Private keys, those that are cut off included."""
+    behind = 0
+    while begins := _PEM_BEGINS.search(text, behind):
+        ends = _PEM_ENDS.search(text, begins.end())
+        body = _PEM_BODY.match(text, begins.end())
+        assert body
+        behind = ends.end() if ends and ends.start() <= body.end() else body.end()
+        if _PEM_LINE.search(text, begins.end(), behind):
+            yield Secret(begins.start(), behind, PRIVATE_KEY)
+
+
 def _by_form(text: str) -> Iterator[Secret]:
+    yield from _private_keys(text)
     for kind, begins, pattern, is_word in _PATTERNS:
         start = text.find(begins)
         while start >= 0:

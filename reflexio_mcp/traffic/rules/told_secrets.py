@@ -12,7 +12,7 @@ from typing import Final
 
 from reflexio_mcp.traffic.rules.secret_values import is_machine_made, is_password, is_placeholder
 
-__all__ = ["Place", "told_secrets"]
+__all__ = ["Place", "told_phrases", "told_secrets"]
 
 Place = tuple[int, int, str]
 """First character, the one after the last, and the kind."""
@@ -235,6 +235,19 @@ _COUNTED = re.compile(
 _YEAR = re.compile(r"(?:19|20)\d\d(?:-\d{1,2}){0,2}")
 _BARE_PIN = ("pin", "pins")
 _CVV = re.compile(r"[^.\n?!\d]{0,30}?(?:is|was|[:=]) {0,3}(\d{3,4})(?!\d)")
+
+
+_PHRASE = re.compile(
+    rf"(?:[^.\n?!;:=：]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([^\s][^\n]{{3,200}})"
+)
+
+
+def told_phrases(text: str) -> Iterator[Place]:
+    """What follows the name of a password, to the end of its line: more than a secret, where none may be shown."""
+    text = text.replace("\u0130", "I")
+    for _, end in _ends(text.lower(), (*_PASSWORDS, *_SEEDS)):
+        if match := _PHRASE.match(text, end):
+            yield match.start(1), match.end(1), TOLD
 
 
 def _codes(text: str, low: str) -> Iterator[Place]:
