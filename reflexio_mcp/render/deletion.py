@@ -126,6 +126,7 @@ def _missing(plan: Plan) -> Facts:
     named = named_ids(plan.not_found)
     return {
         "not_found": named,
+        "not_found_of": shown_id(plan.ids_of) if named and plan.ids_of else None,
         "not_found_count": len(plan.not_found) if len(plan.not_found) > len(named) else None,
     }
 
@@ -267,7 +268,8 @@ def planned(
     body = plan_lines(facts) if plan.size else [shown_name(" ".join(plan.what.split()))]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
-        body.append(_named("not found", facts["not_found"], count))
+        whose = f" among those of user {facts['not_found_of']}" if "not_found_of" in facts else ""
+        body.append(_named(f"not found{whose}", facts["not_found"], count))
     text = [lead]
     if changes is not None and changes.code is not None:
         changed = _change_facts(changes, plan)

@@ -89,3 +89,16 @@ async def test_ids_can_be_given_with_the_user_they_must_belong_to(world: World, 
             assert said == "request_ids goes with user_id and no other filter. Nothing was deleted."
     assert facts["outcomes"] == {"deleted": ["r1"], "not_found": ["r2"]}
     assert await world.ids() == {"r2"}
+
+
+async def test_an_id_of_somebody_else_is_not_called_missing_from_the_store(world: World, era: str) -> None:
+    await world.put("r1", user="ada")
+    await world.put("r2", user="bob")
+    async with world.connect(era) as caller:
+        result = await caller.result("delete_requests", request_ids=["r1", "r2"], user_id="ada")
+        assert "not found among those of user ada (1): r2" in text_of(result)
+        assert result.structured_content
+        assert result.structured_content["plan"]["not_found_of"] == "ada"
+        assert "not found (1): r3" in text_of(
+            await caller.result("delete_requests", request_ids=["r1", "r3"])
+        )

@@ -113,6 +113,7 @@ class Plan:
         not_found: ids that were asked for and that this caller cannot see.
         wanted: the filter that selects the set, when it was not given by ids.
         user_is_fixed: the scope is confined to one user, so no call names it.
+        ids_of: the user whose the ids had to be, where the call names one: others of them count as not found.
         everything: the caller asked for all there is.
         include_learnings: what was learned from the set goes too.
         erase: no recovery copy is kept.
@@ -129,6 +130,7 @@ class Plan:
     not_found: tuple[str, ...] = ()
     wanted: TrafficFilter | None = None
     user_is_fixed: bool = False
+    ids_of: str = ""
     everything: bool = False
     include_learnings: bool = False
     erase: bool = False
@@ -352,8 +354,10 @@ async def plan_ids(
 
     await read_set(scope, ids, take, progress=progress)
     missing = [one for one in ids if one not in found]
-    whose = f" of user {user_id}" if user_id and not scope.user_id else ""
-    return _plan(what or f"{len(ids):,} request ids{whose}", list(found.values()), missing)
+    ids_of = "" if scope.user_id else user_id
+    whose = f" of user {ids_of}" if ids_of else ""
+    plan = _plan(what or f"{len(ids):,} request ids{whose}", list(found.values()), missing)
+    return replace(plan, ids_of=ids_of)
 
 
 async def plan_session(
