@@ -1,15 +1,15 @@
 """The one client of the API: every call in the contract, typed. `sender` repeats them, `transport` sends them."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Set
 from random import random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import reflexio_mcp
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.address import check_api_key, check_base_url
-from reflexio_mcp.rest.codec import encode, iso_time, parsed, parsed_list, text
+from reflexio_mcp.rest.codec import Choose, encode, iso_time, parsed, parsed_list, text
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
     BodyTooLarge,
@@ -269,20 +269,31 @@ class ReflexioClient:
         )
         return await self._ask(call, FinalizeReply)
 
-    async def get_profiles(self, user_id: str) -> list[UserProfile]:
-        """Read all of a user's profiles, of every status, last modified first.
+    async def get_profiles(
+        self, user_id: str, *, turns: Set[int] | None = None, also: Collection[str] = ()
+    ) -> list[UserProfile]:
+        """Read a user's profiles, of every status, last modified first.
 
         The server leaves out those whose time to live is over.
+
+        Args:
+            turns: leave out those that list interactions, and none of these. The server cannot, and making models of
+                thousands takes longer than reading them.
+            also: ids of profiles that are not left out.
         """
         # Without a number the server gives 30.
         sent = {"user_id": user_id, "top_k": None, "status_filter": EVERY_STATUS}
-        return await self._list("/api/get_profiles", sent, "user_profiles", UserProfile)
+        choose = None if turns is None else _fed_by(turns, "profile_id", also)
+        return await self._list("/api/get_profiles", sent, "user_profiles", UserProfile, choose)
 
-    async def get_user_playbooks(self, user_id: str) -> list[UserPlaybook]:
-        """Read all of a user's playbooks, of every status, newest first."""
+    async def get_user_playbooks(
+        self, user_id: str, *, turns: Set[int] | None = None, also: Collection[str] = ()
+    ) -> list[UserPlaybook]:
+        """Read a user's playbooks, of every status, newest first; `turns` and `also` as for `get_profiles`."""
         # Here no number means 100, and there are no pages.
         sent = {"user_id": user_id, "limit": EVERY_ONE, "status_filter": EVERY_STATUS}
-        return await self._list("/api/get_user_playbooks", sent, "user_playbooks", UserPlaybook)
+        choose = None if turns is None else _fed_by(turns, "user_playbook_id", also)
+        return await self._list("/api/get_user_playbooks", sent, "user_playbooks", UserPlaybook, choose)
 
     async def delete_profiles(self, profile_ids: list[str]) -> DeleteReply:
         """Delete up to 10,000 profiles. Unknown ids are skipped."""
@@ -365,9 +376,11 @@ class ReflexioClient:
             reply.deleted_count = reply.deleted_requests_count = None
         return reply
 
-    async def _list(self, route: str, sent: dict[str, Any], name: str, model: type[ReadT]) -> list[ReadT]:
+    async def _list(
+        self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None
+    ) -> list[ReadT]:
         call = Call("POST", route, "read", self._timeout, content=encode(sent), required=("success", name))
-        return await self._send(call, lambda answer: parsed_list(model, answer, name))
+        return await self._send(call, lambda answer: parsed_list(model, answer, name, choose))
 
     async def _ask(self, call: Call, model: type[ReplyT]) -> ReplyT:
         return await self._send(call, lambda answer: parsed(model, answer))
@@ -403,3 +416,21 @@ class ReflexioClient:
             )
         pace = Pace(self._sleep or anyio.sleep, self._clock, self._jitter)
         return Sender(self._base_url, api_key=self._api_key, transport=transport, pace=pace)
+
+
+def _fed_by(turns: Set[int], id_name: str, also: Collection[str]) -> Choose:
+    """Choose the learnings that list one of these interactions, or none, or are among `also`."""
+
+    def choose(rows: list[Any]) -> list[Any]:
+        chosen: list[Any] = []
+        for row in rows:
+            try:
+                listed = row["source_interaction_ids"]
+                others = isinstance(listed, list) and turns.isdisjoint(cast("list[Any]", listed))
+                if not others or not listed or (also and str(row[id_name]) in also):
+                    chosen.append(row)
+            except (TypeError, KeyError):
+                chosen.append(row)  # it lists none, or is no learning, which its model says
+        return chosen
+
+    return choose

@@ -1,8 +1,9 @@
 """Bodies between Python and the wire: encoding with its refusals, and models from the data of an answer."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -10,7 +11,10 @@ from reflexio_mcp.rest.errors import NotSent, NotTheApi
 from reflexio_mcp.rest.models import Read, Reply
 from reflexio_mcp.rest.responses import Answer
 
-__all__ = ["encode", "iso_time", "parsed", "parsed_list", "text"]
+__all__ = ["Choose", "encode", "iso_time", "parsed", "parsed_list", "text"]
+
+Choose: TypeAlias = Callable[[list[Any]], list[Any]]
+"""Picks the wanted items of a list from their JSON."""
 
 ReadT = TypeVar("ReadT", bound=Read)
 ReplyT = TypeVar("ReplyT", bound=Reply)
@@ -75,8 +79,11 @@ def parsed(model: type[ReplyT], answer: Answer) -> ReplyT:
     return _validated(model, {**answer.data, **ours}, answer)
 
 
-def parsed_list(model: type[ReadT], answer: Answer, name: str) -> list[ReadT]:
+def parsed_list(model: type[ReadT], answer: Answer, name: str, choose: Choose | None = None) -> list[ReadT]:
     """Return the list under a key of an answer.
+
+    Args:
+        choose: picks the items that are wanted from their JSON; the others are not even checked.
 
     Raises:
         NotTheApi: it is no list, or an item has another shape.
@@ -84,7 +91,10 @@ def parsed_list(model: type[ReadT], answer: Answer, name: str) -> list[ReadT]:
     items: object = answer.data[name]
     if not isinstance(items, list):
         raise _other_json(answer, name)
-    return [_validated(model, item, answer, at=name) for item in cast("list[object]", items)]
+    wanted = cast("list[Any]", items)
+    if choose is not None:
+        wanted = choose(wanted)
+    return [_validated(model, item, answer, at=name) for item in wanted]
 
 
 def _validated(model: type[ReadT], data: object, answer: Answer, at: str = "") -> ReadT:

@@ -181,7 +181,8 @@ def _judge(call: Call, url: str, reply: HttpReply) -> Answer | Failure:
     content = reply.content
     if len(content) > limits.MAX_REPLY_BYTES:
         return Failure(reply_too_large(reply.status))
-    if content.count(b",") + content.count(b"[") + content.count(b"{") > limits.MAX_REPLY_VALUES:
+    # A value takes a byte at least, so only a long reply has to be counted.
+    if len(content) > limits.MAX_REPLY_VALUES < sum(map(content.count, (b",", b"[", b"{"))):
         return Failure(ReplyTooLarge("too many values", status=reply.status))
     result = read_answer(call, url, reply.status, reply.headers, reply.content)
     if isinstance(result, Answer):

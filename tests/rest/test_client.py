@@ -376,11 +376,39 @@ async def test_learnings_of_every_status_are_asked_for() -> None:
     assert [playbook.user_playbook_id for playbook in playbooks] == [3]
 
 
-@pytest.mark.parametrize("items", ["none", [{"no": "id"}], ["text"], [None]])
+@pytest.mark.parametrize(
+    "items",
+    [
+        "none",
+        [{"no": "id"}],
+        ["text"],
+        [None],
+        [{"profile_id": "p", "source_interaction_ids": "12"}],
+        [{"profile_id": "p", "source_interaction_ids": [[1]]}],
+    ],
+)
 async def test_learnings_of_another_shape_are_no_empty_list(items: object) -> None:
     async with client_over(Recorder({"success": True, "user_profiles": items})) as client:
-        with pytest.raises(NotTheApi):
-            await client.get_profiles("u")
+        for turns in (None, {7}):
+            with pytest.raises(NotTheApi):
+                await client.get_profiles("u", turns=turns)
+
+
+async def test_only_learnings_that_list_other_turns_are_left_out() -> None:
+    listed = {"a": [1, 2], "b": [2, 3], "c": [3], "none": [], "d": [4]}
+    rows = [{"profile_id": one, "source_interaction_ids": turns} for one, turns in listed.items()]
+    reply = {
+        "success": True,
+        "user_profiles": [*rows, {"profile_id": "null", "source_interaction_ids": None}],
+    }
+    async with client_over(Recorder(reply)) as client:
+        chosen = await client.get_profiles("u", turns={2}, also={"d"})
+        assert [one.profile_id for one in chosen] == ["a", "b", "none", "d", "null"]
+        assert len(await client.get_profiles("u")) == 6
+    numbered = [{"user_playbook_id": number, "source_interaction_ids": [number]} for number in (1, 2, 3)]
+    async with client_over(Recorder({"success": True, "user_playbooks": numbered})) as client:
+        kept = await client.get_user_playbooks("u", turns={2}, also={"3"})
+    assert [one.user_playbook_id for one in kept] == [2, 3]
 
 
 async def test_playbook_ids_are_sent_as_the_numbers_they_are() -> None:

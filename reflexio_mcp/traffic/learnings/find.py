@@ -4,12 +4,13 @@ Only a user's own profiles and playbooks are looked at. Agent playbooks are made
 neither, and the API lists no profile whose time to live is over.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
 from reflexio_mcp.traffic.learnings.records import (
     HowKnown,
+    Kind,
     Learning,
     Sources,
     learning_of_playbook,
@@ -115,24 +116,34 @@ NOTHING: Final = Learned({})
 DOES_NOT_LEARN: Final = Learned({}, learns=False)
 
 
-async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
+async def learnings_of_user(
+    scope: Scope, user_id: str, *, turns: Set[int] | None = None, also: Collection[str] = ()
+) -> list[Learning]:
     """Every profile and playbook of a user that the API lists, whatever its state, the last changed first.
+
+    Args:
+        turns: leave out those that list interactions, and none of these.
+        also: learnings that are not left out, by their `learning_id`.
 
     Raises:
         ReflexioError: as the client raises it.
     """
-    both: dict[str, list[Learning]] = {}
+    found: list[Learning] = []
 
-    async def read(kind: str) -> None:
+    async def read(kind: Kind) -> None:
+        numbers = {one.removeprefix(f"{kind}:") for one in also if one.startswith(f"{kind}:")}
         if kind == "profile":
-            both[kind] = [learning_of_profile(one) for one in await scope.client.get_profiles(user_id)]
+            profiles = await scope.client.get_profiles(user_id, turns=turns, also=numbers)
+            found.extend(map(learning_of_profile, profiles))
         else:
-            both[kind] = [learning_of_playbook(one) for one in await scope.client.get_user_playbooks(user_id)]
+            playbooks = await scope.client.get_user_playbooks(user_id, turns=turns, also=numbers)
+            found.extend(map(learning_of_playbook, playbooks))
 
-    await for_each_user(("profile", "user_playbook"), read)
+    kinds: tuple[Kind, ...] = ("profile", "user_playbook")
+    await for_each_user(kinds, read)
     # The API filters by user; what another one owns stops here all the same, since it deletes by id alone.
-    found = [one for kind in both.values() for one in kind if one.user_id == user_id]
-    return sorted(found, key=lambda one: (-one.changed_at, one.learning_id))
+    mine = [one for one in found if one.user_id == user_id]
+    return sorted(mine, key=lambda one: (-one.changed_at, one.learning_id))
 
 
 async def find_learned(
@@ -164,8 +175,9 @@ async def find_learned(
     async def read(user_id: str) -> None:
         nonlocal unlinked
         sources = sources_by_user[user_id]
-        for one in await learnings_of_user(scope, user_id):
-            found = (before or {}).get(one.learning_id)
+        known = before or {}
+        for one in await learnings_of_user(scope, user_id, turns=sources.interaction_ids, also=known):
+            found = known.get(one.learning_id)
             if found and found.learning.digest == one.digest:
                 fed[one.learning_id] = replace(found, learning=one)
             elif how := sources.fed(one):
