@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
@@ -54,25 +55,26 @@ class Corner:
     def name(self, text: str) -> str:
         return f"{text}-{self.tag}"
 
-    def learn(self, when: str, **learned: str) -> None:
+    def learn(self, when: str, **learned: Any) -> None:
         """Tell the model what to learn where this is said, in the words of `Rule`."""
         self.model.rules.append(Rule(when, **learned))
 
     async def say(
         self,
         request_id: str,
-        *texts: str,
+        *turns: str | Interaction,
         user: str = "ada",
         session: str = "s",
         wait: bool | None = None,
         **options: Any,
     ) -> PublishReply:
         """Publish a request of these turns. One that closes its window is learned from when this returns."""
+        spoken = [Interaction(content=one) if isinstance(one, str) else one for one in turns]
         body = PublishBody(
             user_id=self.name(user),
             session_id=self.name(session),
             request_id=self.name(request_id),
-            interaction_data_list=[Interaction(content=text) for text in texts],
+            interaction_data_list=spoken,
             **options,
         )
         wait = body.force_extraction or body.session_finished if wait is None else wait
@@ -100,6 +102,15 @@ class Corner:
             for group in page.sessions:
                 found += [turn.interaction_id for item in group.requests for turn in item.interactions]
         return found
+
+    async def ask(self, route: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Call a route of the server that the product's client does not have: a GET where there is no body."""
+        agent = {"user-agent": "reflexio-mcp-tests/0"}
+        async with httpx.AsyncClient(base_url=self.server.url, headers=agent, timeout=60) as client:
+            reply = await (
+                client.get(f"/api/{route}") if body is None else client.post(f"/api/{route}", json=body)
+            )
+        return reply.raise_for_status().json()
 
     async def playbooks(self, user: str = "ada") -> Sequence[UserPlaybook]:
         """Every playbook of a user, whatever its status."""

@@ -42,6 +42,7 @@ class Rule:
         playbook: the content of a user playbook.
         forget: a text; the profiles that contain it are no longer true.
         quote: the words of the user that a profile is said to come from.
+        times: how many such profiles, numbered; one without a number when it is 1.
     """
 
     when: str
@@ -49,6 +50,7 @@ class Rule:
     playbook: str = ""
     forget: str = ""
     quote: str = ""
+    times: int = 1
 
 
 @dataclass
@@ -154,7 +156,8 @@ class ScriptedModel:
                 return "true" if said else "false"
             case "StructuredProfilesOutput":
                 known = prompt.partition("[Existing Profiles]")[2].partition("[User Interactions")[0]
-                return {"profiles": [_profile(one) for one in said if _is_new(one, known)]}
+                new = [one for one in said if _is_new(one, known)]
+                return {"profiles": [profile for one in new for profile in _profiles(one)]}
             case "ProfileDeduplicationOutput":
                 return self._placed(prompt)
             case "StructuredReferencedExtractedPlaybookList":
@@ -205,14 +208,16 @@ def _is_new(rule: Rule, known: str) -> bool:
     return bool(rule.forget) or (bool(rule.profile) and rule.profile not in known)
 
 
-def _profile(rule: Rule) -> dict[str, Any]:
-    return {
-        "content": rule.profile or f"No longer true: {rule.forget}",
+def _profiles(rule: Rule) -> list[dict[str, Any]]:
+    content = rule.profile or f"No longer true: {rule.forget}"
+    contents = [content] if rule.times == 1 else [f"{content} {number}" for number in range(rule.times)]
+    rest = {
         "time_to_live": "infinity",
         "source_span": rule.quote or None,
         "notes": None,
         "reader_angle": None,
     }
+    return [{"content": one, **rest} for one in contents]
 
 
 def _playbook(rule: Rule, turns: list[tuple[str, str]]) -> dict[str, Any]:

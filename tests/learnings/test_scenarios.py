@@ -1,0 +1,160 @@
+"""What a user may meet on the real server: every state of a learning, expert answers, thousands, a return."""
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import anyio
+import pytest
+
+from reflexio_mcp.rest.models import Interaction
+from tests.deletion.support import text_of
+from tests.support.real_learning import Corner
+
+pytestmark = [pytest.mark.anyio, pytest.mark.live]
+
+MANY = 3_000
+
+
+def change(corner: Corner, statement: str, *values: Any) -> int:
+    """Change rows in the server's own file, as no call of its API does; returns how many where that is known."""
+    (path,) = (corner.server.home / ".reflexio" / "data").glob("*.db")
+    with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+        # The server's own function, without which its triggers fail: it prepares words for its search.
+        connection.create_function("reflexio_unicode_lexical_index", -1, lambda text, *_: text)
+        return connection.execute(statement, values).rowcount
+
+
+def states(facts: dict[str, Any]) -> list[str]:
+    return sorted(one["state"] for one in facts["learnings"])
+
+
+async def oat_milk(corner: Corner) -> None:
+    corner.learn("oat milk", profile="Takes oat milk", quote="I take oat milk")
+    await corner.say("a", "I take oat milk", force_extraction=True)
+
+
+async def test_a_learning_is_found_and_goes_in_every_state_that_the_service_lists(corner: Corner) -> None:
+    await oat_milk(corner)
+    user = {"user_id": corner.name("ada")}
+
+    async def generate_again() -> None:
+        before = len(await corner.profiles())
+        assert (await corner.ask("rerun_profile_generation", user))["success"]
+        with anyio.fail_after(30):
+            while len(await corner.profiles()) == before:  # noqa: ASYNC110 - nobody is told when it has learned
+                await anyio.sleep(0.1)
+
+    await generate_again()
+    await corner.ask("upgrade_all_profiles", user)
+    await generate_again()
+    source = {"request_id": corner.name("a")}
+    async with corner.connect() as caller:
+        facts = await caller.call("list_learnings", **source)
+        assert states(facts) == ["archived", "current", "pending"]
+        assert {one["quotes"] for one in facts["learnings"]} == {"I take oat milk"}
+        assert {one["source"] for one in facts["learnings"]} == {"recorded"}
+        # The states that pass in a moment, and those that other calls of the API do not make of a profile alone.
+        for state in ("archive_in_progress", "superseded", "merged", "expired"):
+            changed = "UPDATE profiles SET status = ? WHERE user_id = ? AND status NOT IN ('archived')"
+            assert change(corner, changed, state, user["user_id"]) == 1
+            assert states(await caller.call("list_learnings", **source)) == sorted(
+                ["archived", "current", state]
+            )
+        done = await caller.call("delete_request", **source, include_learnings=True)
+    assert done["learned_deleted"]["profiles"] == 3
+    assert not await corner.profiles()
+
+
+async def test_a_profile_past_its_time_to_live_is_said_not_to_be_looked_for(corner: Corner) -> None:
+    await oat_milk(corner)
+    of_user = "profiles WHERE user_id = ?"
+    assert change(
+        corner, f"UPDATE {of_user.replace('WHERE', 'SET expiration_timestamp = 1 WHERE')}", corner.name("ada")
+    )
+    async with corner.connect() as caller:
+        done = await caller.call("delete_request", request_id=corner.name("a"), include_learnings=True)
+    assert "profiles past their time to live are not listed and were not looked for" in done["survives"]
+    assert change(corner, f"DELETE FROM {of_user}", corner.name("ada")) == 1
+
+
+async def test_what_an_experts_answer_taught_is_found_by_every_turn_of_its_window(corner: Corner) -> None:
+    corner.learn("in metric", playbook="Answer in metric units")
+    await corner.say("a", "Hello")
+    told = Interaction(role="Assistant", content="Ten miles", expert_content="16 km, in metric units")
+    await corner.say("b", "How far is it?", told, force_extraction=True)
+    async with corner.connect() as caller:
+        [learned] = (await caller.call("list_learnings", request_id=corner.name("a")))["learnings"]
+        assert learned["content"] == "Answer in metric units"
+        assert learned["from_requests"] == [f"{corner.name('a')} (turn 1)", f"{corner.name('b')} (turn 1, 2)"]
+        done = await caller.call("delete_request", request_id=corner.name("b"), include_learnings=True)
+    assert "It was also learned from 1 other request that stays and can be learned again" in done["survives"]
+    assert not await corner.playbooks()
+
+
+async def test_a_learning_comes_back_while_its_source_lives_as_was_said(corner: Corner) -> None:
+    await oat_milk(corner)
+    user = {"user_id": corner.name("ada")}
+    async with corner.connect() as caller:
+        done = await caller.call("delete_learnings", **user)
+        assert "can be learned again from there" in done["survives"]
+        assert not await corner.profiles()
+        await corner.say("b", "Thank you", force_extraction=True)
+        [back] = (await caller.call("list_learnings", **user))["learnings"]
+        assert back["content"] == "Takes oat milk"
+        assert back["learning_id"] not in done["deleted_ids"]
+        for request in ("a", "b"):
+            await caller.call("delete_request", request_id=corner.name(request))
+        done = await caller.call("delete_learnings", **user)
+        assert done["deleted_ids"] == [back["learning_id"]]
+        assert "learned again" not in done["survives"]
+        await corner.say("c", "Good morning", force_extraction=True)
+    assert not await corner.profiles()
+
+
+async def test_a_user_with_thousands_of_learnings(corner: Corner) -> None:
+    await oat_milk(corner)
+    await corner.say("b", "What is the weather?")
+    [(turn,)] = [one.source_interaction_ids for one in await corner.profiles()]
+    [other] = await corner.interactions("b")
+    # Learning so many takes the server minutes: they are copies of the one that it learned.
+    columns = "user_id, content, last_modified_timestamp, generated_from_request_id, source_span"
+    change(
+        corner,
+        f"""
+        WITH RECURSIVE counter (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counter WHERE i + 1 < ?)
+        INSERT INTO profiles (profile_id, {columns}, source_interaction_ids)
+        SELECT 'copy-' || i || '-' || ?, {columns}, '[' || iif(i % 100, ?, ?) || ']' FROM profiles, counter
+        WHERE user_id = ?
+        """,
+        MANY,
+        corner.tag,
+        other,
+        turn,
+        corner.name("ada"),
+    )
+    async with corner.connect(CONFIRM="preview", DELETE_CAP="0") as caller:
+        seen: list[str] = []
+        page = await caller.call("list_learnings", user_id=corner.name("ada"), limit=100)
+        assert page["total"] == MANY
+        for _ in range(2):
+            seen += [one["learning_id"] for one in page["learnings"]]
+            page = await caller.call(
+                "list_learnings", user_id=corner.name("ada"), limit=100, cursor=page["cursor"]
+            )
+        assert len(set(seen)) == len(seen)
+        plan = await caller.result("delete_request", request_id=corner.name("a"), include_learnings=True)
+        assert plan.structured_content
+        assert plan.structured_content["plan"]["learned"]["profiles"] == MANY // 100
+        assert f"{MANY // 100 - 5} more" in text_of(plan)
+        done = await caller.call(
+            "delete_request",
+            request_id=corner.name("a"),
+            include_learnings=True,
+            confirm=plan.structured_content["confirm"],
+        )
+        assert done["learned_deleted"]["profiles"] == MANY // 100
+        assert len(await corner.profiles()) == MANY - MANY // 100
+        done = await caller.confirmed("delete_learnings", user_id=corner.name("ada"))
+    assert done["deleted"] == MANY - MANY // 100
+    assert not await corner.profiles()
