@@ -61,7 +61,8 @@ def what_lives(plan: LearningPlan) -> str:
     told: list[str] = []
     if number := len(plan.living):
         requests = f"{counted(number, 'stored request')} that {'stays' if number == 1 else 'stay'}"
-        told.append(f"They were learned from {requests}, and can be learned again from there.")
+        they = "It was" if plan.size == 1 else "They were"
+        told.append(f"{they} learned from {requests}, and can be learned again from there.")
         both = plan.both or "delete_requests with these request_ids and include_learnings=true"
         told.append(f"To take both: {both}.")
     if not plan.chosen.others_known:

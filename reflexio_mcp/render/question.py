@@ -136,7 +136,8 @@ def _learnings_question(plan: LearningPlan, number: int | None) -> str:
         lines.append(f"Users: {_names(users)}")
     if living := len(plan.living):
         lines.append(
-            f"{counted(living, 'request')} that fed them stay; they can be learned again from there."
+            f"{counted(living, 'request')} they came from {'stays' if living == 1 else 'stay'}; they can be learned "
+            "again from there."
         )
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(lines)

@@ -41,7 +41,7 @@ from reflexio_mcp.traffic.deletion.plan import Plan, Progress
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
-from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns
+from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns, with_last_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
@@ -88,6 +88,7 @@ async def list_learnings(
         selected = await select_learnings(scope, selection)
         ordered = sorted(selected.learned.fed.values(), key=_place)
         page = [one for one in ordered if after is None or _place(one) > after][:limit]
+        page = await with_last_requests(scope, page)
         turns = await _turns_of(scope, page)
     cursors = {one.learning.learning_id: _written(_place(one)) for one in ordered[:-1]}
 
@@ -173,6 +174,8 @@ async def prepare_learnings(
 
 def _taking_both(selection: Selection) -> str:
     wanted = selection.wanted
+    if selection.words:  # they choose among what the requests fed, and the call would take the rest too
+        return ""
     if selection.request_id:
         return "delete_request with this request_id and include_learnings=true"
     if wanted.session_id and wanted == TrafficFilter(user_id=wanted.user_id, session_id=wanted.session_id):

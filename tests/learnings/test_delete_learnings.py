@@ -238,3 +238,15 @@ async def test_a_text_that_is_edited_while_the_deletion_waits_is_left_alone(
         assert "1 learning has another text than the plan showed and was left alone." in facts["survives"]
         assert world.backend.profiles["tea"].content == "Never drinks tea again"
         assert (await caller.call("delete_learnings", user_id="ada"))["deleted"] == 1
+
+
+async def test_only_requests_that_fed_what_goes_are_said_to_teach_it_again(world: World) -> None:
+    await some(world)
+    await world.put("d", session="t", text="Thank you")
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_learnings", session_id="t")
+        assert plan["plan"]["source_requests"] == ["a", "b"]
+        plan = await caller.call("delete_learnings", session_id="t", contains="tea")
+        assert plan["plan"]["source_requests"] == ["b"]
+        assert "It was learned from 1 stored request that stays" in plan["survives"]
+        assert "delete_requests with these request_ids" in plan["survives"]

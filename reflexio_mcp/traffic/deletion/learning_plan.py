@@ -23,10 +23,12 @@ class LearningPlan(Plan):
     Args:
         fed_by: the requests that fed them, by user, where the learnings were chosen by them: what these fed until the
             deletion goes too. Without any, the chosen learnings go and no others.
+        living: the stored requests that fed the chosen ones, as far as they were looked up.
         both: the call that takes the living sources too, or empty.
     """
 
     fed_by: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
+    living: frozenset[str] = frozenset()
     both: str = ""
 
     noun: ClassVar[str] = "learning"
@@ -57,12 +59,6 @@ class LearningPlan(Plan):
         nobody = Sources(frozenset(), frozenset())
         return {one.user_id: nobody for one in self.chosen.learnings} | dict(self.fed_by)
 
-    @property
-    def living(self) -> frozenset[str]:
-        """The stored requests that fed them, as far as they were looked up."""
-        own = (sources.request_ids for sources in self.fed_by.values())
-        return self.chosen.other_requests.union(*own)
-
     def count_by(self, name: str) -> list[tuple[str, int]]:
         counts: defaultdict[str, int] = defaultdict(int)
         for one in self.chosen.learnings:
@@ -85,6 +81,7 @@ async def plan_learnings(
     """
     selected = await select_learnings(scope, selection)
     learned = await with_other_requests(scope, selected.learned)
+    own = (selected.sources[one.user_id].which_fed(one) for one in learned.learnings if selected.sources)
     return LearningPlan(
         f"learnings of {selection.describe()}",
         (),
@@ -94,5 +91,6 @@ async def plan_learnings(
         learned=learned,
         # Words choose among what was fed, so nothing may be added to it later.
         fed_by={} if selection.words else selected.sources,
+        living=learned.other_requests.union(*own),
         both=both,
     )

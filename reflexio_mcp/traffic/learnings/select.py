@@ -126,31 +126,40 @@ async def _by_request(scope: Scope, selection: Selection) -> Selected:
             f"No request {quoted(request_id)} is stored here. What it taught may still be there: list the learnings of "
             "its user."
         )
-    sources = _sources({item.request.user_id: [item]})
+    found = _Collected()
+    found.add([item])
+    sources = found.sources()
     learned = await find_learned(scope, sources)
     status = await learning_of(scope, request_id)
     return Selected(_with_words(learned, selection.words), sources, status=status)
 
 
 async def _sources_of(scope: Scope, wanted: TrafficFilter) -> dict[str, Sources]:
-    requests: defaultdict[str, set[str]] = defaultdict(set)
-    turns: defaultdict[str, set[int]] = defaultdict(set)
+    found = _Collected()
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
     async for one in pager.slices():
-        for item in await wanted.pick_in_thread(one.requests):
-            requests[item.request.user_id].add(item.request.request_id)
-            turns[item.request.user_id].update(turn.interaction_id for turn in item.interactions)
-    return {user: Sources(frozenset(ids), frozenset(turns[user])) for user, ids in requests.items()}
+        found.add(await wanted.pick_in_thread(one.requests))
+    return found.sources()
 
 
-def _sources(items: Mapping[str, Sequence[RequestWithInteractions]]) -> dict[str, Sources]:
-    return {
-        user: Sources(
-            frozenset(item.request.request_id for item in of_user),
-            frozenset(turn.interaction_id for item in of_user for turn in item.interactions),
-        )
-        for user, of_user in items.items()
-    }
+@dataclass
+class _Collected:
+    """Requests by user, without their contents: the request that holds each interaction."""
+
+    requests: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    turns: defaultdict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, items: Sequence[RequestWithInteractions]) -> None:
+        for item in items:
+            user, request_id = item.request.user_id, item.request.request_id
+            self.requests[user].add(request_id)
+            self.turns[user].update((turn.interaction_id, request_id) for turn in item.interactions)
+
+    def sources(self) -> dict[str, Sources]:
+        return {
+            user: Sources(frozenset(ids), frozenset(self.turns[user]), self.turns[user])
+            for user, ids in self.requests.items()
+        }
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:

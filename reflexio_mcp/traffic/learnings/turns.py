@@ -1,18 +1,20 @@
 """Where the interactions that a learning lists are stored: the way from an interaction's id to its request."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.traffic.learnings.find import Learned
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["FoundTurns", "Turn", "find_turns", "with_other_requests"]
+__all__ = ["FoundTurns", "Turn", "find_turns", "with_last_requests", "with_other_requests"]
 
 MOST_REQUESTS: Final = 5_000
 """Requests of one user that are read to find turns."""
@@ -84,6 +86,27 @@ async def find_turns(
                 found.whole = False
                 return found
     return found
+
+
+async def with_last_requests(scope: Scope, items: Sequence[FedLearning]) -> list[FedLearning]:
+    """Look up the request that a learning names where it lists no interactions: is it stored, it fed the learning.
+
+    Raises:
+        ReflexioError: as the client raises it.
+    """
+    wanted = {one.learning.last_request_id for one in items if one.how == "not_known"} - {""}
+    stored: set[tuple[str, str]] = set()
+
+    async def take(found: list[RequestWithInteractions]) -> None:
+        stored.update((item.request.user_id, item.request.request_id) for item in found)
+
+    await read_set(scope, sorted(wanted), take)
+    return [
+        replace(one, how="reconstructed")
+        if one.how == "not_known" and (one.learning.user_id, one.learning.last_request_id) in stored
+        else one
+        for one in items
+    ]
 
 
 async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
