@@ -1,4 +1,7 @@
-"""The guide: how to choose what goes with a publish. Limits come from the table that validates them."""
+"""The guide: what is stored, the way through the tools, and how to choose what goes with a publish.
+
+Limits come from the table that validates them.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,12 +14,74 @@ __all__ = ["FIELDS", "guide"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One argument of `publish_interaction`: what it accepts, and how to choose it."""
+    """One argument of `publish_interaction`: what it accepts, and how to choose it.
+
+    Args:
+        learns: it is offered only where the backend learns.
+    """
 
     name: str
     accepts: str
     advice: str
+    learns: bool = False
 
+
+MODEL: Final = (
+    "Interaction: one turn, who spoke and what was said.",
+    (
+        "Request: the interactions of one publish, usually a question and its answer. It has an id, a user, a"
+        " source and an agent version. Requests are what is listed, read and deleted."
+    ),
+    "Session: one conversation, all requests with the same session_id. The id is shared by all users.",
+)
+
+LEARNING: Final = (
+    "Learning: a profile (about the user) or a playbook (how to answer them), made by Reflexio from a window "
+    "of a user's latest interactions, across requests and sessions. It outlives the request that it came "
+    "from."
+)
+
+WORKFLOW: Final = (
+    "Publish each question with its answer, under the session_id of the conversation.",
+    "Look: list_sessions, list_requests, get_request.",
+    "Check: audit_traffic names what was sent wrong, and the call that cleans it up.",
+    (
+        "Take back: a delete_ tool shows a plan, the person agrees, the same call with its confirm code acts,"
+        " and the receipt says what is gone and what is left."
+    ),
+)
+
+LEARNING_STEPS: Final = (
+    (
+        "Say when a conversation is over: finish_session, or session_finished with its last publish. What it "
+        "taught is then learned at once."
+    ),
+    (
+        "See what was learned, and from what: list_learnings. Take it back with delete_learnings, or with "
+        "include_learnings together with its requests."
+    ),
+)
+
+CHOICES: Final = (
+    ("a conversation with a person", "their user_id, a new session_id, and the same source every time"),
+    ("a coding agent", "the developer as user_id, the thread as session_id, source=ide"),
+    ("several agents in one product", "one source; agent_version tells the agents apart"),
+    (
+        "tests, demos, evaluation runs",
+        "evaluation_only=true and a source of their own, so that they are easy to delete",
+    ),
+    ("importing old conversations", "the session ids they had, once, with your own request_ids"),
+    ("the reply to a publish was lost", "publish again with the same request_id"),
+    ("the next step needs what is learned", "force_extraction=true and wait_for_response=true"),
+    ("one person's matter, of no use to others", "skip_aggregation=true"),
+)
+
+WAITING: Final = (
+    "wait_for_response is false for a publish, because learning takes a while and the conversation does not "
+    "need it. It is true for a deletion: its receipt says whether it worked, and what nobody reads nobody "
+    "knows. Pass false there when the set is large and the host gives up early; the receipt is then in "
+    "get_status."
+)
 
 FIELDS: Final = (
     Field("user_id", "any text but blank",
@@ -42,15 +107,47 @@ FIELDS: Final = (
           "True learns from it now instead of when enough has come together."),
     Field("evaluation_only", "true or false",
           "True for tests, demos, staging and shadow traffic: it is stored and never learned from."),
+    Field("session_finished", "true or false",
+          "True with the last publish of a conversation: what waits for more of it is learned from now.", True),
+    Field("override_learning_stall", "true or false",
+          "True tries to learn although the service has stopped, because its model refused the key or the account.",
+          True),
+    Field("retrieval_experiment_id", "any text, with retrieval_experiment_arm",
+          "The experiment that compares answers with and without what was learned.", True),
+    Field("retrieval_experiment_arm", "treatment or holdout",
+          "treatment where the agent was given what was learned, holdout where it was not.", True),
 )  # fmt: skip
 
 
-def guide() -> str:
-    """The whole guide as text."""
+def guide(*, learns: bool) -> str:
+    """The whole guide as text.
+
+    Args:
+        learns: whether the backend learns from what is stored.
+    """
     lines = [
         "How to publish so that what is learned is right and what went wrong can be taken back.",
         "",
-        *(f"{field.name} ({field.accepts}): {field.advice}" for field in FIELDS),
+        "What is stored",
+        *MODEL,
+        *([LEARNING] if learns else []),
+        "",
+        "The way through the tools",
+        *(
+            f"{number}. {step}"
+            for number, step in enumerate((*WORKFLOW, *(LEARNING_STEPS if learns else ())), 1)
+        ),
+        "",
+        "Common choices",
+        *(f"- {what}: {chosen}" for what, chosen in CHOICES),
+        WAITING,
+        "",
+        "The arguments of publish_interaction",
+        *(
+            f"{field.name} ({field.accepts}): {field.advice}"
+            for field in FIELDS
+            if learns or not field.learns
+        ),
         "",
         f"The service takes {limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.",
         "",

@@ -32,8 +32,8 @@ RESOURCES: Final = (
     Resource(
         uri="reflexio://guide",
         name="guide",
-        title="Guide to publishing",
-        description="How to choose session id, source, agent version and flags.",
+        title="Guide",
+        description="What is stored, the way through the tools, and how to choose ids, source, version and flags.",
         mime_type=TEXT,
     ),
 )
@@ -114,7 +114,7 @@ async def _text(call: Call, uri: str) -> str:
     if uri == "reflexio://guide":
         from reflexio_mcp.server.guide import guide
 
-        return guide()
+        return guide(learns=scope_of(call).learns)
     assert name is not None
     if name.kind == "sessions":
         return await _session(call, name.id)

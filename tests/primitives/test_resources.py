@@ -1,5 +1,6 @@
 """Resources give the same facts as the tools."""
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -8,7 +9,9 @@ from mcp.types import INVALID_PARAMS
 
 from reflexio_mcp.render.text import BUDGET
 from reflexio_mcp.rest import limits
-from reflexio_mcp.server.guide import FIELDS
+from reflexio_mcp.server.guide import FIELDS, guide
+from reflexio_mcp.settings import load
+from reflexio_mcp.tools.catalog import offered
 from reflexio_mcp.traffic.rules.table import RULES
 from tests.primitives.conftest import Connect, call, publish, resource_text
 
@@ -38,14 +41,39 @@ async def test_the_guide_names_every_argument_limit_and_rule(connect: Connect) -
     async with connect() as client:
         text = await resource_text(client, "reflexio://guide")
         (tool,) = [one for one in (await client.list_tools()).tools if one.name == "publish_interaction"]
-    assert {field.name for field in FIELDS} == set(tool.input_schema["properties"])
+    here = [field for field in FIELDS if not field.learns]
+    assert {field.name for field in here} == set(tool.input_schema["properties"])
     for field in FIELDS:
-        assert f"\n{field.name} (" in text
+        assert (f"\n{field.name} (" in text) == (field in here)
     assert limits.SOURCE_PATTERN.pattern in text
     for number in (limits.MAX_INTERACTIONS, limits.MAX_CONTENT_CHARS, limits.MAX_AGENT_VERSION_CHARS):
         assert f"{number:,}" in text
     assert all(rule.id in text for rule in RULES)
     assert len(text) <= BUDGET
+
+
+async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_too() -> None:
+    settings = load({"REFLEXIO_URL": "http://127.0.0.1:1"})
+    (tool,) = [one for one in offered(settings) if one.name == "publish_interaction"]
+    assert {field.name for field in FIELDS} == set(tool.parameters["properties"])
+    tools = {one.name for one in offered(settings)}
+    text, plain = guide(learns=True), guide(learns=False)
+    assert len(text) <= BUDGET
+    for word in (
+        "Interaction:",
+        "Request:",
+        "Session:",
+        "1. Publish",
+        "Common choices",
+        "wait_for_response is false",
+    ):
+        assert word in text
+        assert word in plain
+    for word in ("Learning:", "finish_session", "list_learnings", "session_finished"):
+        assert word in text
+        assert word not in plain
+    named = set(re.findall(r"\b(?:list|get|delete|audit|finish|publish)_[a-z]+\b", text)) - {"delete_"}
+    assert named <= tools | {"publish_interaction"}, named - tools
 
 
 async def test_a_session_and_a_request_are_read_by_their_address(connect: Connect, unique: str) -> None:
