@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, Required, TypedDict
 
+from reflexio_mcp.render.learnings import unread
 from reflexio_mcp.render.text import (
     BUDGET,
     NOTICE,
@@ -99,8 +100,13 @@ def learnings_page(
     )
     facts["learnings"] = shown  # an empty list is an answer too
     asked = shown_name(" ".join(what.split()), 300)
-    lead = f"{counted(total, 'learning')} of {asked}" if total else f"No learning of {asked}"
-    body = [f"{lead}, {len(shown):,} here:" if total else f"{lead}."]
+    lead = f"{counted(total, 'learning')} of {asked}, {len(shown):,} here:"
+    if not total:
+        known = learned.status == "none"
+        lead = (
+            f"No learning of {asked}." if known else f"Whether there is a learning of {asked} is not known."
+        )
+    body = [lead]
     text = [fence("\n".join([*body, *lines]))]
     if selected.not_found:
         text.append(fence(f"not found: {', '.join(not_found)}"))
@@ -113,10 +119,8 @@ def learnings_page(
         text.append(
             f"Learning from this request: {facts['learning_status']}{reason}. More may be learned from it."
         )
-    if learned.users_left_out:
-        text.append(f"The learnings of {counted(learned.users_left_out, 'more user')} were not read.")
-    if learned.unlinked:
-        text.append(f"{counted(learned.unlinked, 'more learning')} of these users name no source.")
+    if left := unread(learned):
+        text.append(left)
     text.append(NOT_LISTED)
     if following:
         text.append(f"More follow: call again with the same arguments and cursor={following}")

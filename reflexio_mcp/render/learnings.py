@@ -16,6 +16,7 @@ __all__ = [
     "learned_lines",
     "left_alone",
     "still_learned",
+    "unread",
     "what_became",
     "what_followed",
     "what_goes",
@@ -27,6 +28,7 @@ FROM_IT: Final = "learned from conversations that contain it"
 
 NONE: Final = "No profile or user playbook was learned from it."
 NO_LEARNING: Final = "This store does not learn."
+NOT_KNOWN: Final = "Whether anything was learned from it is not known."
 NOT_READ: Final = "What was learned from it is not known: it could not be read."
 NOT_LOOKED_FOR: Final = (
     "Agent playbooks, made from many users' traffic, stay, and so do session outcomes and evaluations; profiles past "
@@ -109,7 +111,7 @@ def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) 
     """
     if learned is not None and learned.count:
         told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'stays', 'stay')}{hint and f'; {hint}'}."
-        return _sentences(told, _others(learned), _unread(learned), "" if short else NOT_LOOKED_FOR)
+        return _sentences(told, _others(learned), unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
 
 
@@ -118,7 +120,7 @@ def what_goes(learned: Learned | None, *, short: bool = False) -> str:
     if learned is not None and learned.count:
         told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'goes', 'go')} too."
         return _sentences(
-            told, _others(learned, again=True), _unread(learned), "" if short else NOT_LOOKED_FOR
+            told, _others(learned, again=True), unread(learned), "" if short else NOT_LOOKED_FOR
         )
     return _nothing(learned, short)
 
@@ -138,21 +140,22 @@ def what_became(
         follow_up: the number of the job that goes on after it, or 0.
     """
     changed = left_alone(left)
-    if not gone.count and not changed and (left is None or not left.count):
+    if left is None and planned is not None and planned.count:
+        what = f"{kinds_counted(planned)} {FROM_IT} {_verb(planned, 'was', 'were')} deleted"
+        told = [f"Whether {what} is not known: reading again failed.", NOT_LOOKED_FOR]
+    elif left is None or not (gone.count or left.count or changed):
         told = [_nothing(left)]
     else:
         told = list[str]()
         if gone.count:
             verb = _verb(gone, "was", "were")
             told.append(f"{kinds_counted(gone)} {FROM_IT} {verb} deleted, checked by reading again.")
-        if left is None:
-            told.append("Whether any are left could not be read.")
-        elif left.count:
+        if left.count:
             told.append(f"{kinds_counted(left)} {_verb(left, 'is', 'are')} still there.")
         told.append(changed)
         if planned is not None and planned.shared:
             told.append(_others(planned, again=True))
-        told += [_unread(left or gone), NOT_LOOKED_FOR]
+        told += [unread(left), NOT_LOOKED_FOR]
     return _sentences(*told, still_learned(still_learning, follow_up))
 
 
@@ -206,7 +209,7 @@ def _nothing(learned: Learned | None, short: bool = False) -> str:
         return "" if short else NO_LEARNING
     if learned.status == "none":
         return "" if short else _sentences(NONE, limits)
-    return _sentences("Whether anything was learned from it is not known.", _unread(learned), limits)
+    return _sentences(NOT_KNOWN, unread(learned), limits)
 
 
 def _others(learned: Learned, *, again: bool = False) -> str:
@@ -223,7 +226,8 @@ def _others(learned: Learned, *, again: bool = False) -> str:
     return " ".join(told)
 
 
-def _unread(learned: Learned) -> str:
+def unread(learned: Learned) -> str:
+    """What makes it not known whether there is more; empty where nothing does."""
     told: list[str] = []
     if learned.users_left_out:
         told.append(f"The learnings of {counted(learned.users_left_out, 'more user')} were not read.")

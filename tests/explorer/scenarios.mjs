@@ -519,7 +519,7 @@ export async function showsAndTakesBackWhatWasLearned(browser) {
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: "3 deleted, checked by reading again" }).waitFor();
   assert.match(await sheet(view).textContent(), /1 user playbook .*was deleted, checked by reading again/);
-  await learned.locator("[role=status]", { hasText: "Nothing was learned from this." }).waitFor();
+  await learned.locator("[role=status]", { hasText: "No profile or user playbook was learned from it." }).waitFor();
   await it.done();
 }
 

@@ -114,9 +114,15 @@ function requestsOf(one) {
 /** @param {any} answer @param {number} count */
 function remarkOn(answer, count) {
   const parts = [];
-  if (!count) parts.push("Nothing was learned from this.");
+  const unsure = answer.unlinked || answer.users_not_read;
+  if (!count) {
+    parts.push(unsure ? "Whether anything was learned from it is not known." : "No profile or user playbook was learned from it.");
+  }
   if (answer.learning_status) parts.push("More may be learned from it: it is not through yet.");
   if (answer.users_not_read) parts.push(`The learnings of ${counted(answer.users_not_read, "more user")} were not read.`);
-  if (answer.unlinked) parts.push(`${counted(answer.unlinked, "more learning")} of these users name no source.`);
+  if (answer.unlinked) {
+    const which = answer.unlinked === 1 ? "does not say what it was" : "do not say what they were";
+    parts.push(`${counted(answer.unlinked, "more learning")} there ${which} learned from.`);
+  }
   return parts.join(" ");
 }

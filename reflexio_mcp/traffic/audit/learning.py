@@ -81,7 +81,7 @@ class LearningChecks:
                     tasks.start_soon(check, one)
         if overview.learning_checked and untracked == overview.learning_checked:
             overview.learning_tracked = False
-            return "this store does not track learning"
+            return "this store does not learn"
         if failure is not None and not overview.learning_checked:
             return "the service did not say how learning stands"
         return ""
