@@ -298,7 +298,7 @@ async def test_receipts_say_what_the_real_server_holds_afterwards(corner: Corner
     steps = random.Random(7)
     stored: list[str] = []
     async with corner.connect() as caller:
-        for number in range(6):
+        for number in range(4):
             corner.learn(f"fact {number}", profile=f"Fact number {number}", playbook=f"Mind fact {number}")
             request = f"r{number}"
             await corner.say(
