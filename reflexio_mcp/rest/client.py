@@ -377,7 +377,7 @@ class ReflexioClient:
         return reply
 
     async def _list(
-        self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None
+        self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None = None
     ) -> list[ReadT]:
         call = Call("POST", route, "read", self._timeout, content=encode(sent), required=("success", name))
         return await self._send(call, lambda answer: parsed_list(model, answer, name, choose))
