@@ -1,6 +1,7 @@
 """What a user may meet on the real server: every state of a learning, expert answers, thousands, a return."""
 
 import sqlite3
+import time
 from contextlib import closing
 from typing import Any
 
@@ -158,3 +159,34 @@ async def test_a_user_with_thousands_of_learnings(corner: Corner) -> None:
         done = await caller.confirmed("delete_learnings", user_id=corner.name("ada"))
     assert done["deleted"] == MANY - MANY // 100
     assert not await corner.profiles()
+
+
+async def test_what_no_call_removes_is_there_after_everything_of_a_user_went(corner: Corner) -> None:
+    """Each kind that the receipt names is looked for where the server keeps it."""
+    corner.model.failure_reason = "It forgot the oat milk"
+    corner.learn("in metric", playbook="Answer in metric units")
+    await oat_milk(corner)
+    await corner.say("b", "Always answer in metric units", force_extraction=True, agent_version="1")
+    session = {"session_id": corner.name("s")}
+    outcome = {**session, "outcome": "success", "occurred_at": int(time.time())}
+    assert (await corner.ask("session_outcome", outcome))["recorded"]
+    graded = await corner.ask("evaluations/grade_on_demand", {**session, "agent_version": "1"})
+    assert graded["result_id"], graded
+    before = corner.kept()
+    async with corner.connect() as caller:
+        done = await caller.call(
+            "delete_requests", user_id=corner.name("ada"), include_learnings=True, erase=True
+        )
+        listed = await caller.call("list_learnings", user_id=corner.name("ada"))
+    assert done["status"] == "complete"
+    assert done["session_outcomes_left"] == 0
+    assert listed["total"] == 0
+    # Of all that is tied to the user by name these are left, and each is named.
+    assert before.keys() >= {"profiles", "user_playbooks", "interactions", "requests", "session_outcomes"}
+    left = ("agent_success_evaluation_result", "_agent_runs")
+    assert corner.kept() == {table: before[table] for table in left}
+    assert "evaluations and verdicts of sessions" in done["survives"]
+    assert "own run records, which hold conversations word for word" in done["survives"]
+    assert "no longer listed or searchable, but not gone everywhere" in done["survives"]
+    evaluations = await corner.ask("get_agent_success_evaluation_results", {"limit": 100})
+    assert "It forgot the oat milk" in str(evaluations)

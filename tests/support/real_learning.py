@@ -1,8 +1,9 @@
 """A real Reflexio server that learns from conversations, with users of its own for each test."""
 
+import sqlite3
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,22 @@ class Corner:
                 client.get(f"/api/{route}") if body is None else client.post(f"/api/{route}", json=body)
             )
         return reply.raise_for_status().json()
+
+    def kept(self, user: str = "ada") -> dict[str, int]:
+        """How many rows of a user, or of that user's session `s`, each table of the server's own file has."""
+        (path,) = (self.server.home / ".reflexio" / "data").glob("*.db")
+        counts: dict[str, int] = {}
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            plain = "type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+            tables = connection.execute(f"SELECT name FROM sqlite_master WHERE {plain}").fetchall()
+            for (table,) in tables:
+                columns = {row[1] for row in connection.execute(f"PRAGMA table_info('{table}')")}
+                wanted = {"user_id": self.name(user), "session_id": self.name("s")}
+                where = " OR ".join(f"{column} = :{column}" for column in wanted if column in columns)
+                if where:
+                    query = f"SELECT count(*) FROM '{table}' WHERE {where}"
+                    counts[table] = connection.execute(query, wanted).fetchone()[0]
+        return {table: count for table, count in counts.items() if count}
 
     async def playbooks(self, user: str = "ada") -> Sequence[UserPlaybook]:
         """Every playbook of a user, whatever its status."""

@@ -173,7 +173,7 @@ class ScriptedModel:
             case "AgentSuccessEvaluationOutput":
                 return {
                     "is_success": not self.failure_reason,
-                    "failure_type": "scripted" if self.failure_reason else None,
+                    "failure_type": "wrong_answer" if self.failure_reason else None,
                     "failure_reason": self.failure_reason or None,
                     "is_escalated": False,
                     "number_of_correction_per_session": 0,
