@@ -194,3 +194,25 @@ async def test_a_code_does_not_fit_another_request_that_took_the_id_in_the_same_
     assert facts["status"] == "changed"
     assert facts["changed"]["added"] == facts["changed"]["removed"] == ["r1"]
     assert await world.ids() == {"r1"}
+
+
+@pytest.mark.parametrize("days", ["0", "7"])
+async def test_another_content_is_told_apart_where_a_service_numbers_no_interactions(
+    world: World, days: str
+) -> None:
+    await world.put("r1", text="what was agreed to")
+
+    def unnumbered(asked: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        for group in reply["sessions"]:
+            for one in group["requests"]:
+                for turn in one["interactions"]:
+                    turn["interaction_id"] = 0
+        return reply
+
+    world.backend.rewriting[READ] = unnumbered
+    async with world.connect(CONFIRM="preview", RECOVERY_DAYS=days) as caller:
+        plan = await caller.call("delete_request", request_id="r1")
+        await swap(world, "r1", text="written by somebody else")()
+        answered = await caller.call("delete_request", request_id="r1", confirm=plan["confirm"])
+    assert answered["status"] == "changed"
+    assert await world.ids() == {"r1"}

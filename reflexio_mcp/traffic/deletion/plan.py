@@ -1,7 +1,6 @@
 """What a deletion would remove, looked up in the store."""
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
-from reflexio_mcp.traffic.content import opening
+from reflexio_mcp.traffic.content import add_texts, opening, turn_digest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
@@ -71,6 +70,8 @@ class PlannedRequest:
     agent_version: str
     created_at: int
     interaction_ids: tuple[int, ...]
+    mark: str
+    """What tells the request apart from another one that took its id, as `mark_of`."""
     opening: str = ""
     first_words: str = ""
     unreadable: bool = False
@@ -81,25 +82,19 @@ class PlannedRequest:
         """How many interactions it has."""
         return len(self.interaction_ids)
 
-    @property
-    def mark(self) -> str:
-        """What tells the request apart from another one that took its id, as `mark_of`."""
-        return _mark(self.created_at, self.interaction_ids, self.user_id, self.session_id)
-
 
 def mark_of(item: RequestWithInteractions) -> str:
     """Return what tells a stored request apart from another one that took its id."""
-    request = item.request
-    return _mark(request.created_at, _interaction_ids(item), request.user_id, request.session_id)
+    request, digest = item.request, hashlib.sha256()
+    add_texts(digest, (str(request.created_at), request.user_id, request.session_id))
+    for turn in item.interactions:
+        # The ids alone would do where a service never uses one again; not every one may keep to that.
+        add_texts(digest, (str(turn.interaction_id), turn_digest(turn)))
+    return digest.hexdigest()
 
 
 def _interaction_ids(item: RequestWithInteractions) -> tuple[int, ...]:
     return tuple(turn.interaction_id for turn in item.interactions)
-
-
-def _mark(created_at: int, interaction_ids: Sequence[int], user_id: str, session_id: str) -> str:
-    # The service never uses an interaction id again, so these are the same only for the same content.
-    return json.dumps([created_at, interaction_ids, user_id, session_id])
 
 
 @dataclass(frozen=True)
@@ -301,6 +296,7 @@ def planned_request(item: RequestWithInteractions, *, words: bool = True) -> Pla
         agent_version=request.agent_version,
         created_at=request.created_at,
         interaction_ids=_interaction_ids(item),
+        mark=mark_of(item),
         opening=opening(item, OPENING_CHARS) if words else "",
         unreadable=isinstance(item, UnreadableRequest),
     )
