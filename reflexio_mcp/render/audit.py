@@ -38,8 +38,15 @@ NAME_SHOWN: Final = 60
 
 SUBJECTS: Final = 5
 
-_LEVELS: Final = ((2, TOP, SUBJECTS), (2, 6, 3), (1, 4, 2), (0, 3, 1))
-"""Examples a finding, names a count and names of a finding: less of each where the answer would be too long."""
+_LEVELS: Final = (
+    (2, TOP, SUBJECTS, True),
+    (2, 6, 3, True),
+    (1, 4, 2, True),
+    (0, 3, 1, True),
+    (0, 3, 1, False),
+)
+"""Examples a finding, names a count, names of a finding, and whether it says why it matters and what to do instead:
+less of each where the answer would be too long."""
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
@@ -47,18 +54,18 @@ _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
     """An audit in both forms; fewer examples and names first, then fewer findings, until it fits."""
     rendered = Rendered("", {})
-    for examples, top, subjects in _LEVELS:
-        rendered = _render(audit, examples, top, subjects, len(audit.findings))
+    for examples, top, subjects, reasons in _LEVELS:
+        rendered = _render(audit, examples, top, subjects, reasons, len(audit.findings))
         if len(rendered.text) <= budget:
             return rendered
     for shown in range(len(audit.findings) - 1, -1, -1):
-        rendered = _render(audit, 0, 3, 1, shown)
+        rendered = _render(audit, 0, 3, 1, False, shown)
         if len(rendered.text) <= budget:
             break
     return rendered
 
 
-def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) -> Rendered:
+def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool, shown: int) -> Rendered:
     overview = audit.overview
     if not overview.requests:
         about = asked(audit.filter)
@@ -71,7 +78,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, shown: int) ->
             **gap_facts(audit.gaps),
         }
         return Rendered("\n".join([text, *gap_lines(audit.gaps)]), nothing)
-    findings = [_finding_facts(one, examples, subjects) for one in audit.findings[:shown]]
+    findings = [_finding_facts(one, examples, subjects, reasons) for one in audit.findings[:shown]]
     facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
@@ -214,7 +221,7 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _finding_facts(finding: Finding, examples: int, subjects: int) -> Facts:
+def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool) -> Facts:
     rule = finding.rule
     following: Facts | None = None
     if finding.next is not None:
@@ -231,10 +238,11 @@ def _finding_facts(finding: Finding, examples: int, subjects: int) -> Facts:
             "unit": rule.unit,
             "finds": rule.finds,
             "notes": [shown_name(note) for note in finding.notes],
-            "why": rule.why,
-            "advice": rule.advice,
+            "why": rule.why if reasons else "",
+            "advice": rule.advice if reasons else "",
             "which": _which(finding, subjects),
             "next": following,
+            "no_next": "" if following else "no call here selects exactly these",
             "examples": [_example_facts(one) for one in finding.examples[:examples]],
         }
     )
@@ -242,7 +250,7 @@ def _finding_facts(finding: Finding, examples: int, subjects: int) -> Facts:
 
 def _which(finding: Finding, subjects: int) -> list[str]:
     # Requests are named by the examples.
-    if finding.rule.unit not in ("session", "source"):
+    if finding.rule.unit in ("request", "period"):
         return []
     return [shown_id(one) or "(none)" for one in finding.subjects[:subjects]]
 
@@ -270,15 +278,16 @@ def _example_facts(one: Example) -> Facts:
 def _finding_lines(facts: Facts) -> list[str]:
     unit = "" if facts["unit"] == "period" else f" {counted(facts['count'], facts['unit'])}:"
     notes = f" ({', '.join(facts['notes'])})" if "notes" in facts else ""
-    lines = [
-        f"[{facts['severity']}] {facts['id']}:{unit} {facts['finds']}{notes}. {facts['why']} {facts['advice']}"
-    ]
+    reasons = f" {facts['why']} {facts['advice']}" if "why" in facts else ""
+    lines = [f"[{facts['severity']}] {facts['id']}:{unit} {facts['finds']}{notes}.{reasons}"]
     if "which" in facts:
         lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{_more(facts)}")
     if following := facts.get("next"):
         arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
         covers = "" if following["selects"] == facts["count"] else f" (for {following['selects']:,} of them)"
         lines.append(f"  next: {following['tool']} {arguments}{covers}")
+    else:
+        lines.append(f"  next: {facts['no_next']}")
     lines += [f"  e.g. {line}" for line in _example_lines(facts.get("examples", []))]
     return lines
 

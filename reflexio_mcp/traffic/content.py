@@ -26,6 +26,7 @@ __all__ = [
     "texts_of",
     "texts_within",
     "turn_digest",
+    "turn_digests",
 ]
 
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
@@ -80,6 +81,17 @@ def turn_digest(turn: StoredInteraction) -> str:
     digest = hashlib.sha256()
     add_texts(digest, (turn.role, *stored_texts(turn)))
     return digest.hexdigest()
+
+
+def turn_digests(item: RequestWithInteractions) -> list[bytes]:
+    """Digests of a request's user with its first turn, its first two, and so on; the last one stands for all of it."""
+    digest = hashlib.blake2b(digest_size=16)
+    add_texts(digest, [item.request.user_id])
+    digests: list[bytes] = []
+    for turn in item.interactions:
+        add_texts(digest, (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""))
+        digests.append(digest.digest())
+    return digests or [b""]
 
 
 class _Digest(Protocol):

@@ -12,7 +12,7 @@ import string
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.audit.talk import NAMES, Speaker, Turn
 
@@ -590,6 +590,67 @@ def unlearned(make: Maker) -> None:
         make.made.truth[rule].add(row.request_id)
 
 
+def nobody(make: Maker) -> None:
+    for user in ("anonymous", "guest_user"):
+        for _ in range(6):
+            make.conversation(1, user=user)
+        make.made.truth["anonymous-user"].add(user)
+
+
+def sourceless(make: Maker) -> None:
+    """An integration that never learned to name itself."""
+    for number in range(len(make.made.rows) // 2 + 12):
+        row = make.put(
+            make.talk.exchange(), f"web-{number}-{make.id()[:4]}", make.user(), make.when(), "none"
+        )
+        make.made.rows[-1] = replace(row, source="")
+        make.made.truth["no-source"].add(row.request_id)
+
+
+def hashed_versions(make: Maker) -> None:
+    for _ in range(25):
+        version = f"build-{make.rng.getrandbits(40):010x}a1"
+        make.conversation(1, at=make.when(5, 5 * HOUR), agent_version=version)
+        make.made.truth["version-per-session"].add(version)
+
+
+def wrong_turns(make: Maker) -> None:
+    """What stands in a turn where something else belongs."""
+    user, at, session, source = make.user(), make.when(), "turns-" + make.id()[:8], make.sources[0]
+    pixels = "".join(make.rng.choices(string.ascii_letters + string.digits, k=6000))
+    prompt = "You are a helpful assistant of the museum. " + "Answer in two sentences and stay polite. " * 6
+    said: list[tuple[str, list[Turn]]] = [
+        ("assistant-as-user", [Turn("User", "Certainly! Here is the plan: " + make.talk.long_text(2))]),
+        ("assistant-as-user", [Turn("User", "User: hello there\nAssistant: Hello, how are the tomatoes?")]),
+        ("inline-image", [Turn("User", f"look at this data:image/png;base64,{pixels} please")]),
+        ("inline-image", [Turn("Assistant", f"![](iVBORw0KGgo{pixels})")]),
+        *(("repeated-prompt", [Turn("System", prompt), *make.talk.exchange()]) for _ in range(6)),
+    ]
+    for rule, turns in said:
+        row = make.put(turns, session, user, at, source)
+        make.made.truth[rule].add(row.request_id)
+        at += 120
+
+
+def to_come(make: Maker) -> None:
+    for hours in (5, 900):
+        row = make.put(
+            make.talk.exchange(), "late-" + make.id()[:8], make.user(), make.made.now + hours * HOUR
+        )
+        make.made.truth["future-time"].add(row.request_id)
+
+
+def endless(make: Maker) -> None:
+    user, at, session = make.user(), make.made.now - 70 * DAY, "forever-" + make.id()[:6]
+    for _ in range(62):
+        make.put(make.talk.exchange(), session, user, at, make.sources[0])
+        at += DAY
+    make.made.truth["endless-session"].add(session)
+
+
+MORE_FAULTS = (nobody, sourceless, hashed_versions, wrong_turns, to_come)
+
+
 def _letters(rng: random.Random, alphabet: str, length: int) -> str:
     text = "".join(rng.choice(alphabet) for _ in range(length - 2))
     return text + "q7" if "q" in alphabet else text + "Q7"
@@ -698,6 +759,10 @@ def make_corpus(now: int, deployments: int = DEPLOYMENTS) -> list[Deployment]:
         make.ordinary(little=unlearned in faults)
         for fault in faults:
             fault(make)
+        if unlearned not in faults and seed % 3 == 1:
+            MORE_FAULTS[seed // 3 % len(MORE_FAULTS)](make)
+        if unlearned not in faults and seed % 10 == 8:
+            endless(make)
         if unlearned not in faults and seed % 6 == 4:
             imported(make)
         if unlearned not in faults and seed % 6 == 1:

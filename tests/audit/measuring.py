@@ -130,6 +130,8 @@ async def _agree(measured: Measured, made: Deployment, scope: Scope, audit: Audi
             "request": {item.request_id for item in doomed},
             "session": {item.session_id for item in doomed},
             "source": {item.source for item in doomed},
+            "user": {item.user_id for item in doomed},
+            "version": {item.agent_version for item in doomed},
             "period": {""} if doomed else set[str](),
         }[finding.rule.unit]
         whole = finding.next.selects == finding.count

@@ -13,6 +13,15 @@ LEAST_PRECISION = 0.95
 LEAST_RECALL = 0.9
 LEAST_FAULTS = 6
 
+OF_A_WHOLE_STORE = {
+    "user-per-session",
+    "only-evaluation",
+    "one-version",
+    "orphaned-learning",
+    "stale-learning",
+}
+"""Nothing else can be in a store that shows these; `test_habits.py` has them. Here none must be found."""
+
 
 pytestmark = pytest.mark.xdist_group("corpus")  # one worker makes it, once
 
@@ -23,7 +32,9 @@ def test_the_corpus_has_several_hundred_sessions_and_faults_of_every_rule(
     record_property("audit rules over the labelled corpus", measured.table())
     assert measured.sessions >= 500
     few = {
-        name: score for name, score in measured.scores.items() if score.right + score.missed < LEAST_FAULTS
+        name: score
+        for name, score in measured.scores.items()
+        if name not in OF_A_WHOLE_STORE and score.right + score.missed < LEAST_FAULTS
     }
     assert not few
 
@@ -31,6 +42,9 @@ def test_the_corpus_has_several_hundred_sessions_and_faults_of_every_rule(
 @pytest.mark.parametrize("rule_id", [rule.id for rule in RULES])
 def test_a_rule_finds_what_it_should_and_hardly_anything_else(measured: Measured, rule_id: str) -> None:
     score = measured.scores[rule_id]
+    if rule_id in OF_A_WHOLE_STORE:
+        assert not score.wrong, score.names
+        return
     assert score.precision >= LEAST_PRECISION, score.names
     assert score.recall >= LEAST_RECALL, score.names
 

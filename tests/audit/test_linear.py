@@ -5,20 +5,39 @@ from collections.abc import Callable
 
 import pytest
 
-from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
+from reflexio_mcp.traffic.rules.names import (
+    is_anonymous,
+    is_made_up,
+    is_temporary,
+    is_volatile_version,
+    says_test,
+    says_test_session,
+    shape_of_source,
+)
 from reflexio_mcp.traffic.rules.personal import personal_kinds
 from reflexio_mcp.traffic.rules.planted import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
+from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, prompt_of
+from reflexio_mcp.traffic.rules.words import WordFinder
+from tests.audit.test_misplaced import said
 
 LOOKS: dict[str, Callable[[str], object]] = {
     "planted-instructions": planted_signals,
     "probable-secret": find_secrets,
     "personal data": personal_kinds,
+    "turns": lambda text: (
+        is_assistants(said(text)),
+        has_image(said(text)),
+        prompt_of(said(text)),
+    ),
     "names": lambda text: (
         says_test(text),
         says_test_session(text),
         is_temporary(text),
         shape_of_source(text),
+        is_anonymous(text),
+        is_made_up(text, text, 0),
+        is_volatile_version(text),
     ),
 }
 
@@ -29,6 +48,8 @@ REPEATED = [
     "recovery phrase ", "word ", "1234 ", "eyJaaaaaaaaaa.", "curl -u ", "--password ", "identified by ", "密码",
     "пароль ", "secret_key_", '"key" ', "aA1!", "{{", " ", "\n", "=", "://", "@", "-----BEGIN PRIVATE KEY-----\n",
     "\u0130", "+49 ", "4111 1111 1111 1111 ", "DE89 3704 0044 0532 0130 00 ", "a@b.", "12 ", "tmp-", "test-",
+    "/9j/4", "iVBORw0KGgo", "data:image/png;base64,", "User: a\n", "\nAssistant", "you are a ", "anonymous ",
+    "1764000000 ",
 ]  # fmt: skip
 
 CHARS = 100_000
@@ -56,3 +77,13 @@ def test_the_time_of_a_look_is_linear_in_the_text(rule: str, beginning: str) -> 
         if long > 0.5:  # less says little: texts of several blocks cost more than those of one
             least = min(seconds(look, quarter) for _ in range(2))
             assert long < GROWTH * least, f"{piece!r}: {least:.2f} s, then {long:.2f} s"
+
+
+def test_words_are_found_as_a_search_for_each_of_them_finds_them() -> None:
+    words = ["pass", "password", "word", "pass word", "a", "ab", "abc", "bc", ".*", "密码", "код"]
+    text = "passwords abcab pass word .* 密码код aabc passwor" * 20
+    naive = {(start, word) for word in words for start in range(len(text)) if text.startswith(word, start)}
+    places = list(WordFinder(words).places(text))
+    assert set(places) == naive
+    assert len(places) == len(naive)
+    assert [start for start, _ in places] == sorted(start for start, _ in places)

@@ -18,7 +18,7 @@ __all__ = ["LEARNING_CHECKS", "LearningChecks"]
 LEARNING_CHECKS: Final = 60
 """The service answers 120 of these questions a minute for one client: an audit takes half of them."""
 
-LEARNING_SECONDS: Final = 20.0
+LEARNING_SECONDS: Final = 8.0
 """Time for all of them; a slow service is asked about fewer."""
 
 LEARNING_OVERDUE_SECONDS: Final = 3600

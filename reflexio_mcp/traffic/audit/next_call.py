@@ -45,6 +45,8 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool 
             following := _listed(offer, arguments, found.count)
         ):
             return following
+    if one.unit == "learning":
+        return _forgotten(found, offer)
     subjects = [subject for subject in found.subjects if _sayable(subject)]
     if deletes and subjects and (following := _deleted(found, subjects, offer, window)):
         return following
@@ -74,6 +76,14 @@ def _deleted(found: Found, subjects: list[str], offer: Offer, window: dict[str, 
     return None
 
 
+def _forgotten(found: Found, offer: Offer) -> Next | None:
+    ids = _fitting([subject for subject in found.subjects[: found.owned] if _sayable(subject)])
+    if "delete_learnings" not in offer.tools or not ids or not _sayable(found.owner):
+        return None
+    user = {"user_id": found.owner} if offer.takes_user else {}
+    return Next("delete_learnings", user | {"learning_ids": ids}, len(ids))
+
+
 def _look(
     found: Found, subjects: list[str], wanted: TrafficFilter, offer: Offer, window: dict[str, Any]
 ) -> Next | None:
@@ -84,6 +94,11 @@ def _look(
             return None
         only = {"agent_version": DEFAULT_AGENT_VERSION} if found.rule.id == "unversioned" else {}
         return _listed(offer, window | {"source": named} | only, 1)
+    if found.rule.unit in ("user", "version"):
+        name = "user_id" if found.rule.unit == "user" else "agent_version"
+        if not subjects or (name == "user_id" and not offer.takes_user):
+            return None
+        return _listed(offer, window | {name: subjects[0]}, 1)
     if (group := found.group) and not wanted.contains and not wanted.finding:
         caller = {"user_id": group.user_id} if offer.takes_user else {}
         caller |= {"source": group.source, "agent_version": group.agent_version}

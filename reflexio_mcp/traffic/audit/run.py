@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ServerFault
 from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
+from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning import LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
@@ -23,9 +24,17 @@ from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.nearly_empty import NearlyEmpty
 from reflexio_mcp.traffic.rules.personal import NOT_LOOKED_FOR, PersonalData
 from reflexio_mcp.traffic.rules.planted import Planted
-from reflexio_mcp.traffic.rules.sessions import SharedSessions, SplitConversations, TemporarySessions
-from reflexio_mcp.traffic.rules.sources import TestTraffic, Unversioned, VolatileSources
+from reflexio_mcp.traffic.rules.sessions import (
+    EndlessSessions,
+    OnlyEvaluation,
+    SharedSessions,
+    SplitConversations,
+    TemporarySessions,
+)
+from reflexio_mcp.traffic.rules.sources import NoSource, TestTraffic, Unversioned, Versions, VolatileSources
 from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.turns import Turns
+from reflexio_mcp.traffic.rules.users import AnonymousUsers, NewUsers
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
 
@@ -34,14 +43,18 @@ __all__ = ["Audit", "run_audit"]
 SESSIONS_AUDITED: Final = 1_000
 """Of an audit without a start_time: all of a small store, the newest ones of a large one."""
 
-AUDIT_SECONDS: Final = 40.0
-"""Clients give up on a call after 60 s. An audit stops before, says where it stopped and how to go on."""
+AUDIT_SECONDS: Final = 35.0
+"""For the traffic. Clients give up on a call after 60 s: an audit stops before, with what learning takes on top, and
+says where it stopped and how to go on."""
+
+LEARNED_SECONDS: Final = 8.0
+"""For reading what was learned, when the traffic has been read."""
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions read at a time: what is held in memory besides the counters."""
 
-REQUESTS_A_REPORT: Final = 100
-"""Requests between two reports of progress."""
+REQUESTS_A_LOOK: Final = 100
+"""Requests that are handed to a worker thread at a time; then progress is reported."""
 
 Progress = Callable[[str, int, int | None], Awaitable[None]]
 
@@ -99,7 +112,8 @@ async def run_audit(
     copied = CopiedSessions()
     detectors: list[Detector] = [
         TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), SplitConversations(),
-        NearlyEmpty(), Planted(), Duplicates(), secrets.Secrets(),
+        NearlyEmpty(), Planted(), Duplicates(), secrets.Secrets(), NoSource(), Versions(), AnonymousUsers(), NewUsers(),
+        Turns(moment), EndlessSessions(),
     ]  # fmt: skip
     not_run: list[NotRun] = []
     if personal:
@@ -110,6 +124,9 @@ async def run_audit(
         not_run += [NotRun(one, PART_OF_SESSIONS) for one in ("copied-session", "temporary-session")]
     else:
         detectors += [TemporarySessions(moment), copied]
+    narrow = wanted.looks_inside or wanted.source or wanted.session_id
+    if not narrow:
+        detectors.append(OnlyEvaluation())
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
     not_run.append(NotRun("personal-data", NOT_LOOKED_FOR if personal else "REFLEXIO_MCP_PERSONAL_DATA=0"))
@@ -137,8 +154,12 @@ async def run_audit(
         await progress("checked the learning of", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
-    founds = {found.rule.id: found for one in detectors for found in one.founds}
-    founds |= {found.rule.id: found for found in learning.founds}
+    learned = LearnedChecks(moment)
+    if scope.learns and not narrow:
+        users = [user for user, _ in overview.users.counts.most_common()]
+        if reason := await learned.read(scope, users, LEARNED_SECONDS):
+            not_run.append(NotRun("orphaned-learning", reason))
+    founds = {found.rule.id: found for one in (*detectors, learning, learned) for found in one.founds}
     frozen = wanted
     if overview.requests:
         # A deletion refuses a filter without a user, session, source, version or time.
@@ -181,23 +202,50 @@ async def _pass(
         the service could not return.
     """
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
-    reported, stopped = 0, None
-    until = anyio.current_time() + AUDIT_SECONDS
-    async for session_slice in pager.slices():
+    until = time.monotonic() + AUDIT_SECONDS
+    waiting: list[SessionSlice] = []
+
+    async def look() -> int | None:
         # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
-        await anyio.to_thread.run_sync(_look, wanted, session_slice, overview, learning, detectors)
-        if progress and overview.requests >= reported + REQUESTS_A_REPORT:
-            reported = overview.requests
-            await progress("looked at", reported, None)
-        if anyio.current_time() >= until:
-            stopped = session_slice.newest
+        looked = await anyio.to_thread.run_sync(_look, wanted, waiting, overview, learning, detectors, until)
+        if progress:
+            await progress("looked at", overview.requests, None)
+        last = waiting[looked - 1].newest
+        is_over = time.monotonic() >= until
+        waiting.clear()
+        return last if is_over else None
+
+    stopped = None
+    async for session_slice in pager.slices():
+        waiting.append(session_slice)
+        if sum(len(one.requests) for one in waiting) < REQUESTS_A_LOOK:
+            continue
+        if (stopped := await look()) is not None:
             break
+    if waiting:
+        stopped = await look()
     for detector in detectors:
         detector.finish()
     return stopped, pager.gaps
 
 
 def _look(
+    wanted: TrafficFilter,
+    slices: list[SessionSlice],
+    overview: Overview,
+    learning: LearningChecks,
+    detectors: list[Detector],
+    until: float,
+) -> int:
+    """Look at sessions until the time is over; how many were looked at, one at the least."""
+    for number, session_slice in enumerate(slices, 1):
+        _look_at(wanted, session_slice, overview, learning, detectors)
+        if time.monotonic() >= until:
+            return number
+    return len(slices)
+
+
+def _look_at(
     wanted: TrafficFilter,
     session_slice: SessionSlice,
     overview: Overview,
@@ -214,8 +262,8 @@ def _look(
             len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
         )
         learning.request(item)
+        stop_if_cancelled()
         for detector in detectors:
-            stop_if_cancelled()
             detector.request(item)
     seen = SessionSeen(session_slice.session_id, matching)
     for detector in detectors:

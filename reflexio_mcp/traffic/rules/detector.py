@@ -1,12 +1,14 @@
 """What every rule's detector has in common."""
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import Final
 
 import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.content import turn_digests
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.table import rule
 
@@ -17,12 +19,17 @@ SCANNED_CHARS: Final = 1_000_000
 """Of one text. The service takes no longer one; should a text be longer, an audit says that its rest was not read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionSeen:
     """One session as far as the audit's filter matches; requests newest first."""
 
     session_id: str
     requests: list[RequestWithInteractions]
+
+    @functools.cached_property
+    def digests(self) -> list[list[bytes]]:
+        """`turn_digests` of each request; several detectors need them."""
+        return [turn_digests(item) for item in self.requests]
 
 
 class Detector:
@@ -47,11 +54,20 @@ class Detector:
         """Draw the conclusions that need everything to have been seen."""
 
 
-def stop_if_cancelled() -> None:
+LONG_CHARS: Final = 1_000
+"""A text that takes long enough to look whether anybody still waits for the answer."""
+
+
+def stop_if_cancelled(chars: int = LONG_CHARS) -> None:
     """Give up when the call that this worker thread serves was cancelled; elsewhere do nothing.
+
+    Args:
+        chars: of the text that is looked at next; for a short one nothing is asked.
 
     Raises:
         anyio.get_cancelled_exc_class(): the call was cancelled.
     """
+    if chars < LONG_CHARS:
+        return
     with contextlib.suppress(RuntimeError):  # this is no worker thread of anyio's
         anyio.from_thread.check_cancelled()

@@ -6,17 +6,16 @@ a pair are then compared exactly. Each pair of bins remembers its last few texts
 or too many are forgotten, so that work and memory do not grow with the square or the length of a session.
 """
 
-import hashlib
 import re
 import zlib
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import add_texts, content_chars, texts_of
+from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
 
@@ -190,7 +189,7 @@ class Duplicates(Detector):
         exact, near = self.founds
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
-        contents = [_Content.of(item) for item in items]
+        contents = [_Content.of(*each) for each in zip(items, seen.digests[::-1], strict=True)]
         seconds: dict[int, bytes] = {}
         for content in contents:
             if seconds.setdefault(content.at, content.digest) != content.digest:
@@ -237,8 +236,8 @@ class _Content:
         return self.item.request.request_id
 
     @classmethod
-    def of(cls, item: RequestWithInteractions) -> "_Content":
-        *beginnings, digest = turn_digests(item) or (b"",)
+    def of(cls, item: RequestWithInteractions, digests: Sequence[bytes]) -> "_Content":
+        *beginnings, digest = digests
         longest: dict[str, int] = {}
         for turn in item.interactions:
             longest[turn.role] = max(longest.get(turn.role, 0), sum(map(len, texts_of(turn))))
@@ -251,17 +250,6 @@ class _Content:
             tuple(beginnings[:TURNS_COMPARED]),
             len(longest) > 1 and max(longest.values()) >= DUPLICATE_CHARS,
         )
-
-
-def turn_digests(item: RequestWithInteractions) -> list[bytes]:
-    """Digests of a request's user with its first turn, its first two, and so on; the last one stands for all of it."""
-    digest = hashlib.blake2b(digest_size=16)
-    add_texts(digest, [item.request.user_id])
-    digests: list[bytes] = []
-    for turn in item.interactions:
-        add_texts(digest, (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""))
-        digests.append(digest.digest())
-    return digests
 
 
 def _imported_again(contents: list[_Content]) -> set[int]:
@@ -437,9 +425,7 @@ class CopiedSessions(Detector):
     def session(self, seen: SessionSeen) -> None:
         mine = len(self._sessions)
         digests: set[bytes] = set()
-        for item in seen.requests:
-            stop_if_cancelled()
-            digest = (turn_digests(item) or [b""])[-1]
+        for item, (*_, digest) in zip(seen.requests, seen.digests, strict=True):
             if digest in digests:
                 continue
             digests.add(digest)

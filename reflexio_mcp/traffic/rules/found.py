@@ -78,6 +78,9 @@ class Found:
     end: int = 0
     kept: int = SUBJECTS_KEPT
     group: Group | None = None
+    owner: str = ""
+    """Of learnings: whose the first `owned` subjects are."""
+    owned: int = 0
 
     def add(
         self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "", copy_of: str = ""
@@ -105,3 +108,10 @@ class Found:
         if len(self.examples) < EXAMPLES:
             self.examples.append(one)
         self.span(one.created_at)
+
+    def clear(self) -> None:
+        """Forget everything: what looked like the rule's is too little to be."""
+        self.count, self.start, self.end = 0, 2**62, 0
+        for kept in (self.subjects, self.examples):
+            kept.clear()
+        self.notes.clear()

@@ -9,8 +9,12 @@ from reflexio_mcp.rest.models import StoredRequest
 __all__ = [
     "MANY_SOURCES",
     "VOLATILE_SOURCES",
+    "has_id",
+    "is_anonymous",
+    "is_made_up",
     "is_temporary",
     "is_volatile",
+    "is_volatile_version",
     "says_test",
     "says_test_session",
     "shape_of_source",
@@ -201,3 +205,55 @@ def shape_of_source(source: str) -> str:
 def is_volatile(shape: str) -> bool:
     """Whether a shape has something in it that is new every time; no source can have a `*` in its name."""
     return "*" in shape
+
+
+def is_volatile_version(version: str) -> bool:
+    """Whether an agent version carries a time, a hash or an id; `2.14.0` and `2026.11` do not."""
+    return is_volatile(_VARIABLE.sub("*", version[:NAME_READ].lower()))
+
+
+_NOBODY: Final = _set(
+    "anonymous anon anonym anonyme anonymus unknown unidentified unauthenticated guest nobody none null nil undefined "
+    "nan everybody everyone visitor public"
+)
+"""Words for somebody who is not known. `default`, `me` and `user` are what a store of one person's own calls him."""
+
+_PERSON: Final = _set("user users customer client visitor account id person uid name")
+
+
+def is_anonymous(user_id: str) -> bool:
+    """Whether a user id stands for anybody: `anonymous`, `guest_user`. `guest-4711` is one of many and does not."""
+    words = words_of(user_id)
+    return any(word in _NOBODY for word in words) and all(
+        word in _NOBODY or word in _PERSON for word in words
+    )
+
+
+_PASSING: Final = _NOBODY | _set("session sess chat conversation conv temp tmp random new")
+
+
+def has_id(name: str) -> bool:
+    """Whether a name carries a uuid, a hash, a time or a long number."""
+    return is_volatile(_VARIABLE.sub("*", name[:NAME_READ].lower()))
+
+
+def is_made_up(user_id: str, session_id: str, created_at: int) -> bool:
+    """Whether a user id was made for one session: from the session's id, from the time it began, or for a guest.
+
+    Args:
+        created_at: when a request of the session arrived, epoch seconds.
+    """
+    if has_id(session_id) and len(session_id) >= 8 and session_id in user_id:
+        return True
+    if any(abs(int(number) // scale - created_at) < 86_400 for number, scale in _times(user_id)):
+        return True
+    words = words_of(user_id)
+    return bool(words) and words[0] in _PASSING and any(map(_is_id, words[1:]))
+
+
+def _times(name: str) -> list[tuple[str, int]]:
+    # Epoch seconds or milliseconds.
+    return [(number, 1 if len(number) == 10 else 1000) for number in _EPOCH.findall(name[:NAME_READ])]
+
+
+_EPOCH = re.compile(r"(?<!\d)1\d{9}(?:\d{3})?(?!\d)")

@@ -8,6 +8,7 @@ from typing import Final, cast
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
+from reflexio_mcp.traffic.rules.words import WordFinder
 
 __all__ = ["Planted", "planted_kinds", "planted_signals"]
 
@@ -225,6 +226,12 @@ submit|reveal|print|output|disclose|repeat|share|include
 }
 """Where a signal may be: a text without these holds none, and of a long one only what is near them is read."""
 
+_KINDS_OF: Final = {
+    stem: [kind for kind, stems in _STEMS.items() if stem in stems]
+    for stem in dict.fromkeys(itertools.chain.from_iterable(_STEMS.values()))
+}
+_FINDER: Final = WordFinder(_KINDS_OF)
+
 BEFORE_CHARS: Final = 120
 AFTER_CHARS: Final = 300
 """Around a stem; no signal is longer."""
@@ -293,7 +300,7 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
 def _hits(text: str) -> Iterator[tuple[int, str]]:
     low = text.lower()
     tags = [match.start() for match in _TAGS.finditer(text)] if _TAGS.search(text) else []
-    near = {kind: list(_regions(low, stems)) for kind, stems in _STEMS.items()}
+    near = _near(low)
     if not tags and not any(near[kind] for kind in _STRANGE):
         return
     for kind, pattern in _SIGNALS.items():
@@ -306,16 +313,22 @@ def _hits(text: str) -> Iterator[tuple[int, str]]:
             yield match.start(), kind
 
 
-def _regions(low: str, stems: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    places: list[int] = []
-    for stem in stems:
-        place = low.find(stem)
-        while place >= 0:
-            places.append(place)
-            # The next one in reach adds nothing: what it is near to is read already.
-            place = low.find(stem, place + BEFORE_CHARS)
+def _near(low: str) -> dict[str, list[tuple[int, int]]]:
+    """For each kind of signal the parts of a text in which it may stand."""
+    places: dict[str, list[int]] = {kind: [] for kind in _STEMS}
+    read: dict[str, int] = {}
+    for place, stem in _FINDER.places(low):
+        # The next one in reach adds nothing: what it is near to is read already.
+        if place - read.get(stem, -BEFORE_CHARS) >= BEFORE_CHARS:
+            read[stem] = place
+            for kind in _KINDS_OF[stem]:
+                places[kind].append(place)
+    return {kind: list(_regions(found)) for kind, found in places.items()}
+
+
+def _regions(places: list[int]) -> Iterator[tuple[int, int]]:
     begin = end = -1
-    for place in sorted(places):
+    for place in places:
         if place - BEFORE_CHARS > end:
             if end > 0:
                 yield begin, end
@@ -371,7 +384,7 @@ def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
         if role in _OWN_ROLES:
             continue
         for text, foreign in _texts(turn, role in _FOREIGN_ROLES):
-            stop_if_cancelled()
+            stop_if_cancelled(len(text))
             if text and (kinds := planted_signals(text, foreign=foreign)):
                 return kinds
     return frozenset()

@@ -63,6 +63,7 @@ AWS_PAIR_CHARS: Final = 200
 """Between the id and the secret of an AWS key; the secret alone has no form of its own."""
 
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
+_DIGIT = re.compile(r"\d")
 _PEM: Final = "PRIVATE KEY"
 _PEM_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -84,6 +85,7 @@ class Secret:
     kind: str
 
 
+@functools.cache
 def available() -> bool:
     """Whether the formats of vendors can be looked for here; does not import what knows them."""
     return importlib.util.find_spec("kingfisher_sdk") is not None
@@ -100,7 +102,7 @@ def find_secrets(text: str) -> list[Secret]:
 
 
 def _could_be_a_key(text: str) -> bool:
-    return any(map(_has_digit, _COULD_BE_A_KEY.findall(text)))
+    return any(map(_DIGIT.search, _COULD_BE_A_KEY.findall(text)))
 
 
 def _apart(places: Iterable[Secret]) -> list[Secret]:
@@ -154,10 +156,6 @@ def redact_within(value: Any, name: str = "") -> Any:
         fields = cast("dict[str, Any]", value)
         return {redact(key): redact_within(one, key) for key, one in fields.items()}
     return value
-
-
-def _has_digit(run: str) -> bool:
-    return any(map(str.isdigit, run))
 
 
 def _private_keys(text: str) -> Iterator[Secret]:
@@ -241,7 +239,7 @@ def secret_in(item: RequestWithInteractions) -> str:
     """What kind of secret a request's texts seem to hold; empty for none."""
     for turn in item.interactions:
         for text in stored_texts(turn):
-            stop_if_cancelled()
+            stop_if_cancelled(len(text))
             if found := find_secrets(text):
                 return found[0].kind
     return ""

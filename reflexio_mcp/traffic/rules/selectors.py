@@ -8,12 +8,20 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
-from reflexio_mcp.traffic.rules.names import is_temporary, is_volatile, shape_of_source, test_name
+from reflexio_mcp.traffic.rules.names import (
+    is_anonymous,
+    is_temporary,
+    is_volatile,
+    is_volatile_version,
+    shape_of_source,
+    test_name,
+)
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
 from reflexio_mcp.traffic.rules.personal import KINDS, kinds_in
 from reflexio_mcp.traffic.rules.planted import planted_kinds
 from reflexio_mcp.traffic.rules.secrets import secret_in
-from reflexio_mcp.traffic.rules.sessions import TEMPORARY_OVER_SECONDS
+from reflexio_mcp.traffic.rules.sessions import TEMPORARY_OVER_SECONDS, is_endless
+from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, is_in_the_future, prompt_of
 
 __all__ = ["SELECTORS"]
 
@@ -63,6 +71,14 @@ SELECTORS: Final[dict[str, Pick]] = {
     "volatile-source": _each(lambda item: is_volatile(shape_of_source(item.request.source))),
     "temporary-session": _temporary,
     "nearly-empty": _each(is_nearly_empty),
+    "anonymous-user": _each(lambda item: is_anonymous(item.request.user_id)),
+    "version-per-session": _each(lambda item: is_volatile_version(item.request.agent_version)),
+    "no-source": _each(lambda item: not item.request.source),
+    "assistant-as-user": _each(is_assistants),
+    "inline-image": _each(has_image),
+    "repeated-prompt": _each(prompt_of),
+    "future-time": _each(lambda item: is_in_the_future(item, time.time())),
+    "endless-session": lambda items: items if is_endless(items) else (),
     **{kind: _each(functools.partial(_holds, kind)) for kind in KINDS},
 }
 """Rule id to what picks its requests out of those of one session (newest first)."""

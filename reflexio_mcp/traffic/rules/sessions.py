@@ -9,13 +9,29 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
-from reflexio_mcp.traffic.rules.found import Example, Group, example
+from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, Group, example
 from reflexio_mcp.traffic.rules.names import is_temporary
 
-__all__ = ["SharedSessions", "SplitConversations", "TemporarySessions"]
+__all__ = [
+    "EndlessSessions",
+    "OnlyEvaluation",
+    "SharedSessions",
+    "SplitConversations",
+    "TemporarySessions",
+    "is_endless",
+]
 
 TEMPORARY_OVER_SECONDS: Final = 24 * 3600
 """A day after its last request nobody goes on with a scratch session."""
+
+ENDLESS_REQUESTS: Final = 500
+"""Months of daily talk; nobody means all of it by one conversation."""
+
+ENDLESS_DAYS: Final = 60
+"""Days with requests; a conversation that goes on for so many of them is a person's whole history."""
+
+EVALUATION_REQUESTS: Final = 20
+"""Fewer are somebody who tries it out."""
 
 SPLIT_TURNS: Final = 6
 """Five short questions in a row happen; six that go on about the same thing are one conversation."""
@@ -107,6 +123,50 @@ class TemporarySessions(Detector):
         if last.request.created_at <= self._over and is_temporary(seen.session_id):
             self.founds[0].add(seen.session_id, last)
             self.founds[0].span(seen.requests[-1].request.created_at)
+
+
+def is_endless(items: Sequence[RequestWithInteractions]) -> bool:
+    """Whether requests of one session are too many, or on too many days, for a conversation."""
+    if len(items) < ENDLESS_DAYS:
+        return False
+    return len(items) >= ENDLESS_REQUESTS or (
+        len({item.request.created_at // 86_400 for item in items}) >= ENDLESS_DAYS
+    )
+
+
+class EndlessSessions(Detector):
+    """`endless-session`."""
+
+    def __init__(self) -> None:
+        super().__init__("endless-session")
+
+    def session(self, seen: SessionSeen) -> None:
+        if is_endless(seen.requests):
+            self.founds[0].add(seen.session_id, seen.requests[0])
+            self.founds[0].span(seen.requests[-1].request.created_at)
+
+
+class OnlyEvaluation(Detector):
+    """`only-evaluation`: of a whole period."""
+
+    def __init__(self) -> None:
+        super().__init__("only-evaluation")
+        self._requests = 0
+        self._taught = False
+
+    def request(self, item: RequestWithInteractions) -> None:
+        self._requests += 1
+        self._taught = self._taught or not item.request.evaluation_only
+        if not self._taught and len(self.founds[0].examples) < EXAMPLES:
+            self.founds[0].examples.append(example(item))
+            self.founds[0].span(item.request.created_at)
+
+    def finish(self) -> None:
+        if self._taught or self._requests < EVALUATION_REQUESTS:
+            self.founds[0].clear()
+        else:
+            self.founds[0].add("")
+            self.founds[0].notes["requests"] = self._requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Rules about how traffic is named: sources and agent versions."""
 
+import zlib
 from typing import Final
 
 from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
@@ -10,11 +11,12 @@ from reflexio_mcp.traffic.rules.names import (
     MANY_SOURCES,
     VOLATILE_SOURCES,
     is_volatile,
+    is_volatile_version,
     shape_of_source,
     test_name,
 )
 
-__all__ = ["TestTraffic", "Unversioned", "VolatileSources"]
+__all__ = ["NoSource", "TestTraffic", "Unversioned", "Versions", "VolatileSources"]
 
 SOURCES_KEPT: Final = 5_000
 """Distinct sources an audit remembers; more than that is a finding long before."""
@@ -24,6 +26,31 @@ UNVERSIONED_REQUESTS: Final = 10
 
 UNVERSIONED_SHARE: Final = 0.8
 """Below it most traffic has a version and the rest is an old client."""
+
+
+NO_SOURCE_REQUESTS: Final = 10
+"""Fewer are a first try of somebody."""
+
+NO_SOURCE_SHARE: Final = 0.2
+"""Below it they come from something old or forgotten, and most traffic can be told apart."""
+
+ONE_VERSION_SOURCES: Final = 3
+"""Integrations are released one by one: so many that agree in their version have it from a constant."""
+
+ONE_VERSION_DAYS: Final = 30
+"""In a month something is released."""
+
+ONE_VERSION_REQUESTS: Final = 200
+"""Fewer do not say that anybody works on these agents."""
+
+NEW_VERSIONS: Final = 10
+"""Versions with a hash or time in it; less than that is what a team releases in days."""
+
+NEW_VERSIONS_SHARE: Final = 0.9
+"""Of them with a single session: a version that was released is used for more than one."""
+
+NEW_VERSIONS_A_DAY: Final = 3
+"""Nobody releases more often day by day."""
 
 
 class TestTraffic(Detector):
@@ -113,3 +140,83 @@ class Unversioned(Detector):
                     found.span(one.created_at)
                     if len(found.examples) < EXAMPLES:
                         found.examples.append(one)
+
+
+class NoSource(Detector):
+    """`no-source`."""
+
+    def __init__(self) -> None:
+        super().__init__("no-source")
+        self._requests = 0
+
+    def request(self, item: RequestWithInteractions) -> None:
+        self._requests += 1
+        if not item.request.source:
+            self.founds[0].add(item.request.request_id, item)
+
+    def finish(self) -> None:
+        count = self.founds[0].count
+        if count < NO_SOURCE_REQUESTS or count < NO_SOURCE_SHARE * self._requests:
+            self.founds[0].clear()
+
+
+class Versions(Detector):
+    """`one-version` and `version-per-session`."""
+
+    def __init__(self) -> None:
+        super().__init__("one-version", "version-per-session")
+        self._only = ""
+        self._one: Example | None = None
+        self._several = False
+        self._sources: set[str] = set()
+        self._requests = 0
+        self._first, self._last = 2**62, 0
+        # Each volatile version with the session it was seen in, or -1 for several.
+        self._sessions: dict[str, int] = {}
+        self._examples: dict[str, Example] = {}
+        self._days: set[int] = set()
+
+    def request(self, item: RequestWithInteractions) -> None:
+        request = item.request
+        version = request.agent_version
+        if is_volatile_version(version):
+            self._see_volatile(version, item)
+        if self._several:
+            return
+        if self._one is None:
+            self._only, self._one = version, example(item)
+        self._several = version != self._only
+        self._requests += 1
+        self._first, self._last = min(self._first, request.created_at), max(self._last, request.created_at)
+        if request.source and len(self._sources) < ONE_VERSION_SOURCES:
+            self._sources.add(request.source)
+
+    def _see_volatile(self, version: str, item: RequestWithInteractions) -> None:
+        session = zlib.crc32(item.request.session_id.encode("utf-8", "surrogatepass"))
+        if version in self._sessions:
+            if self._sessions[version] != session:
+                self._sessions[version] = -1
+        elif len(self._sessions) < SOURCES_KEPT:
+            self._sessions[version] = session
+            self._examples[version] = example(item)
+            self._days.add(item.request.created_at // 86_400)
+
+    def finish(self) -> None:
+        one, new = self.founds
+        is_default = self._only in ("", DEFAULT_AGENT_VERSION)
+        if (
+            self._one is not None
+            and not (self._several or is_default or is_volatile_version(self._only))
+            and self._requests >= ONE_VERSION_REQUESTS
+            and self._last - self._first >= ONE_VERSION_DAYS * 86_400
+            and len(self._sources) >= ONE_VERSION_SOURCES
+        ):
+            one.note_example(self._one, subject=self._only)
+        single = sum(session >= 0 for session in self._sessions.values())
+        if (
+            len(self._sessions) >= NEW_VERSIONS
+            and single >= NEW_VERSIONS_SHARE * len(self._sessions)
+            and len(self._sessions) >= NEW_VERSIONS_A_DAY * len(self._days)
+        ):
+            for version, seen in self._examples.items():
+                new.note_example(seen, subject=version)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 __all__ = ["RULES", "Remedy", "Rule", "Severity", "Unit", "rule"]
 
 Severity = Literal["high", "medium", "low"]
-Unit = Literal["request", "session", "source", "period"]
+Unit = Literal["request", "session", "source", "period", "user", "version", "learning"]
 Remedy = Literal["delete", "look"]
 """What the next call does: plan a deletion of what was found, or show it without content."""
 
@@ -150,6 +150,58 @@ RULES: Final[tuple[Rule, ...]] = (
         "are asked about as for `learning-failed`.",
     ),
     Rule(
+        "anonymous-user", "medium", "user", "look",
+        "one user id for everybody who is not known",
+        "What is learned from one stranger is told to the next.",
+        "Publish with an id of each person, or with evaluation_only=true where there is none.",
+        "ANONYMOUS_SESSIONS or more sessions of user ids that consist of words for nobody (`anonymous`, `guest_user`, "
+        "`unknown`). `default`, `me` and `user` are none: they name the one person of a private store.",
+        selects=True,
+    ),
+    Rule(
+        "user-per-session", "medium", "period", "look",
+        "a new user id for every session",
+        "Nothing that was learned about a person is ever used again.",
+        "Keep one user_id for a person; ids of conversations belong in session_id.",
+        "NEW_USERS or more users of whom NEW_USERS_SHARE have one session only and an id made for it: it holds the "
+        "session's id, the time the session began, or a word such as `guest` with an id. Users with lasting ids who "
+        "came once are none. No filter selects it: the call lists the period's sessions.",
+    ),
+    Rule(
+        "assistant-as-user", "medium", "request", "look",
+        "an assistant's words stored as a person's",
+        "What the assistant said is learned as if the person had said it about himself.",
+        "Give each turn the role of who said it, and publish no transcript as one turn.",
+        "A turn of a person that begins as assistants do and people do not (`Assistant: `, `As an AI language model, "
+        "I`, `Certainly! Here is`, in six languages), or with `User: ` and goes on with `Assistant: ` in a later line.",
+        selects=True,
+    ),
+    Rule(
+        "future-time", "medium", "request", "look",
+        "times that are still to come",
+        "They stand first in every list, and a filter by time loses them.",
+        "Send created_at as epoch seconds in UTC, not milliseconds, or leave it out.",
+        "The request or a turn of it is more than FUTURE_SECONDS ahead of this machine's clock.",
+        selects=True,
+    ),
+    Rule(
+        "only-evaluation", "medium", "period", "look",
+        "nothing but evaluation_only traffic",
+        "Nothing is learned from any of it.",
+        "Leave evaluation_only out for the traffic of real users.",
+        "All of EVALUATION_REQUESTS or more requests. Not looked for with a filter by source, session, agent version "
+        "or words: what it selects may be the evaluation. No filter selects it: the call lists the period.",
+    ),
+    Rule(
+        "orphaned-learning", "medium", "learning", "delete",
+        "learnings whose sources are all deleted",
+        "What was deleted is still recalled, in the words that were learned from it.",
+        "Delete with include_learnings=true.",
+        "A current profile or playbook none of whose source interactions is stored any more. The learnings of "
+        "USERS_READ users of the period are read, those with the most requests first; users with too many requests "
+        "to look through are left out. Not looked for where the store does not learn.",
+    ),
+    Rule(
         "volatile-source", "low", "source", "look",
         "sources that carry timestamps or ids",
         "A source that is new every time cannot be filtered by, compared or cleaned up.",
@@ -191,6 +243,67 @@ RULES: Final[tuple[Rule, ...]] = (
         "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
         "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
         selects=True,
+    ),
+    Rule(
+        "no-source", "low", "request", "look",
+        "requests without a source",
+        "Nobody can tell which integration sent them, and a filter by source leaves them out.",
+        "Publish with source, or set REFLEXIO_MCP_SOURCE.",
+        "NO_SOURCE_REQUESTS or more, and NO_SOURCE_SHARE of all requests or more.",
+        selects=True,
+    ),
+    Rule(
+        "one-version", "low", "version", "look",
+        "one agent version for everything",
+        "A version that never changes tells no release from another.",
+        "Send the version that is released, for each integration its own.",
+        "ONE_VERSION_REQUESTS or more requests of ONE_VERSION_SOURCES sources or more, over ONE_VERSION_DAYS days or "
+        "more, all with the same version (`agent-v0` is what `unversioned` is about).",
+    ),
+    Rule(
+        "version-per-session", "low", "version", "look",
+        "a new agent version for every session",
+        "Versions that nothing else shares cannot be compared.",
+        "Send the version that is released; ids belong in session_id or request_id.",
+        "NEW_VERSIONS or more versions with a hash, a time or an id in it, NEW_VERSIONS_A_DAY or more for each day "
+        "they began, NEW_VERSIONS_SHARE of them with one session only. Then every version that carries one counts; the "
+        "filter selects all of those. A hash for each release is none.",
+        selects=True,
+    ),
+    Rule(
+        "endless-session", "low", "session", "look",
+        "sessions that never end",
+        "What is learned when a session ends never is, and nothing in it can be deleted as one conversation.",
+        "Begin a session id of its own for every conversation.",
+        "ENDLESS_REQUESTS or more requests, or requests on ENDLESS_DAYS days or more.",
+        selects=True,
+    ),
+    Rule(
+        "inline-image", "low", "request", "look",
+        "images written into text",
+        "Learning reads an image's letters as words, and they fill what a model can take in.",
+        "Send images as image_encoding or interacted_image_url.",
+        "A data URL of an image, or base64 that begins as PNG, JPEG, GIF or WebP do, with IMAGE_CHARS characters or "
+        "more.",
+        selects=True,
+    ),
+    Rule(
+        "repeated-prompt", "low", "request", "look",
+        "a system prompt stored again and again",
+        "Learning takes instructions to the assistant for what the person wants.",
+        "Publish the turns of the conversation without the system prompt.",
+        "The same prompt (its first PROMPT_CHARS characters) PROMPT_TIMES times or more: a turn of the role System or "
+        "Developer, or a person's turn that begins as prompts do (`You are a helpful assistant`). Then every request "
+        "that carries one counts; the filter selects all of those.",
+        selects=True,
+    ),
+    Rule(
+        "stale-learning", "low", "learning", "delete",
+        "learnings that nothing has confirmed for long",
+        "People change, and what was true of them long ago is still told to assistants as a fact.",
+        "Delete what no longer holds; what still does is learned again.",
+        "A current profile or playbook last changed STALE_DAYS days ago or more. As many are read as for "
+        "`orphaned-learning`.",
     ),
     Rule(
         "personal-card", "low", "request", "look",

@@ -1,16 +1,17 @@
 """Secrets that no vendor's prefix gives away: told in a sentence, set beside their name, given to a command.
 
-Each look finds the words first with plain searches, then matches one bounded pattern at each of them, so that it
-takes time linear in the text.
+One pass finds the words; then one bounded pattern is matched at each of them, so that a text takes time linear in its
+length.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from reflexio_mcp.traffic.rules.secret_values import is_machine_made, is_password, is_placeholder
+from reflexio_mcp.traffic.rules.words import WordFinder
 
 __all__ = ["Place", "told_phrases", "told_secrets"]
 
@@ -33,20 +34,32 @@ def told_secrets(text: str) -> Iterator[Place]:
     # The one letter whose lower case is longer than itself would shift every place behind it.
     text = text.replace("\u0130", "I")
     low = text.lower()
-    yield from _beside_names(text, low)
-    yield from _in_sentences(text, low)
-    yield from _codes(text, low)
-    yield from _phrases(text, low)
-    yield from _in_commands(text, low)
+    places = _places(low)
+    if not places:
+        return
+    yield from _beside_names(text, low, places)
+    yield from _in_sentences(text, low, places)
+    yield from _codes(text, low, places)
+    yield from _phrases(text, low, places)
+    yield from _in_commands(text, places)
 
 
-def _ends(low: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Where words of `_PASSWORDS` and its like begin and end; `~` at one's end allows an ending of its own."""
-    for word in words:
-        stem = word.rstrip("~")
-        inflected, whole = word != stem, stem.isascii() or (stem[0].isalpha() and ord(stem[0]) < 0x590)
-        start = low.find(stem)
-        while start >= 0:
+Places = Mapping[str, Sequence[int]]
+"""Where words begin."""
+
+
+def _places(low: str) -> Places:
+    places: dict[str, list[int]] = {}
+    for start, word in _FINDER.places(low):
+        places.setdefault(word, []).append(start)
+    return places
+
+
+def _ends(low: str, places: Places, words: Mapping[str, bool]) -> Iterator[tuple[int, int]]:
+    """Where words of a list begin and end."""
+    for stem in words.keys() & places.keys():
+        inflected, whole = words[stem], stem.isascii() or (stem[0].isalpha() and ord(stem[0]) < 0x590)
+        for start in places[stem]:
             end = start + len(stem)
             before = low[start - 1 : start]
             if not whole or (not (before.isalnum() and len(stem) < 8) and before not in (":", "/", "@", "_")):
@@ -56,11 +69,16 @@ def _ends(low: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
                         end += 1
                 if not whole or not (low[end : end + 1].isalnum() or low[end : end + 1] == "_"):
                     yield start, end
-            start = low.find(stem, start + 1)
 
 
-def _words(listed: str) -> tuple[str, ...]:
-    return tuple(" ".join(word.split()) for word in listed.split(";"))
+def _words(listed: str) -> dict[str, bool]:
+    """The words of a list with `;` between them, and whether they may have an ending (written `~`)."""
+    words: dict[str, bool] = {}
+    for word in listed.split(";"):
+        plain = " ".join(word.split())
+        stem = plain.rstrip("~")
+        words[stem] = words.get(stem, False) or stem != plain
+    return words
 
 
 # --- beside its name: `JIRA_API_TOKEN=…`, `"client_secret" : "…"`, `password: …`
@@ -101,9 +119,9 @@ _PASSWORD_NAME = re.compile(r"pass|pwd|pw(?![a-z])|pasw|contrase|senha|haslo|hes
 _CLOSERS: Final = ".)]}?!:*"
 
 
-def _beside_names(text: str, low: str) -> Iterator[Place]:
+def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
     behind = 0
-    for start in sorted(_found(low, _NAMES)):
+    for start in sorted(_found(places, _NAMES)):
         if (
             start < behind
             or _INSIDE_A_WORD.match(low, start)
@@ -121,12 +139,9 @@ def _beside_names(text: str, low: str) -> Iterator[Place]:
             yield match.start(1), behind, KEY
 
 
-def _found(low: str, words: Iterable[str]) -> Iterator[int]:
+def _found(places: Places, words: Iterable[str]) -> Iterator[int]:
     for word in words:
-        start = low.find(word)
-        while start >= 0:
-            yield start
-            start = low.find(word, start + 1)
+        yield from places.get(word, ())
 
 
 # --- in a sentence: `my password is …`, in the languages people write to assistants in
@@ -144,17 +159,8 @@ _PASSWORDS: Final = _words(
     المرور; كلمة السر; كلمة سر; كلمة مرور; סיסמ~; पासवर्ड; รหัสผ่าน
     """
 )
-_KEYS: Final = (
-    "pass",
-    "login",
-    "token",
-    "api key",
-    "api keys",
-    "access key",
-    "secret key",
-    "key",
-    "apikey",
-    "credentials",
+_KEYS: Final = _words(
+    "pass; login; token; api key; api keys; access key; secret key; key; apikey; credentials"
 )
 _IS: Final = (
     r"(?:(?<!\w)(?:is|was|to|be|are|it['’]?s|ist|lautet|war|est|c['’]est|était|es|era|è|é|e|jest|ä?r|är|er|je|on|este"
@@ -167,6 +173,7 @@ _AFTER = re.compile(
 _DIRECT = re.compile(rf"[ \t:]{{0,3}}[{_QUOTE}]{{0,3}}([^=<>\s-][!-~]{{5,63}})")
 _PAIR = re.compile(r"[ \t:]{0,3}(?:is |are )?[\w.@-]{2,40} ?/ ?([!-~]{6,64})")
 _AS_MY = re.compile(r"(?i)(?<!\S)([!-~]{6,64}) as (?:my|our|the|a) (?:pass ?word|pass ?phrase|pass ?code)\b")
+_PASSPHRASES: Final = _words("passphrase; pass phrase")
 _QUOTED_PHRASE = re.compile(
     rf"[^\n.?!]{{0,40}}?[{_QUOTE}]([a-zA-Z]{{2,12}}(?:[ -][a-zA-Z]{{2,12}}){{2,7}})[{_QUOTE}]"
 )
@@ -175,9 +182,9 @@ _CODE_BEHIND: Final = {2: ("(", "_"), 3: ("(", "_", "-", "=", '"', "'", ">")}
 _ENDING: Final = ".,;:?)]}>" + _QUOTE
 
 
-def _in_sentences(text: str, low: str) -> Iterator[Place]:
+def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
     for words, kinds in ((_PASSWORDS, 2), (_KEYS, 3)):
-        for _, end in _ends(low, words):
+        for _, end in _ends(low, places, words):
             if text[end : end + 1] in _CODE_BEHIND[kinds]:
                 continue
             for pattern in (_AFTER, _DIRECT, _PAIR):
@@ -189,10 +196,10 @@ def _in_sentences(text: str, low: str) -> Iterator[Place]:
                     if is_password(value, kinds=needed) or (words is _KEYS and is_machine_made(value)):
                         yield match.start(1), match.start(1) + len(value), TOLD
                         break
-    for _, end in _ends(low, ("passphrase", "pass phrase")):
+    for _, end in _ends(low, places, _PASSPHRASES):
         if match := _QUOTED_PHRASE.match(text, end):
             yield match.start(1), match.end(1), TOLD
-    for start in _found(low, (" as ",)):
+    for start in _found(places, (" as ",)):
         since = max(0, start - 70)
         match = _AS_MY.match(
             text, max(since - 1, text.rfind(" ", since, start), text.rfind("\n", since, start)) + 1
@@ -204,9 +211,9 @@ def _in_sentences(text: str, low: str) -> Iterator[Place]:
 # --- codes of digits
 
 _PLACES: Final = "door gate alarm entry access lock garage safe entrance vault keypad lockbox building"
-_CODES: Final = (
-    *(f"{place} {what}" for place in _PLACES.split() for what in ("code", "combination", "pin")),
-    *_words(
+_CODES: Final = {
+    **{f"{place} {what}": False for place in _PLACES.split() for what in ("code", "combination", "pin")},
+    **_words(
         """
     pin; pins; pin code; pin-code; pincode; pin number; passcode; geheimzahl; digicode; code pin;
     pin-kod~; türcode; tür-code; zugangscode; alarmcode; code de la porte; code d'entrée; code
@@ -222,7 +229,7 @@ _CODES: Final = (
     開門密碼; 开门密码; 비밀번호; 비번; 密码; 密碼; パスワード; парол~; пароль
     """
     ),
-)
+}
 _CODE_AFTER = re.compile(
     rf"(?:[^.\n?!;:=：\d]{{0,24}}?[?]? ?{_IS}|[^.\n?!;:=：\d]{{0,10}})[ \t]{{0,3}}[{_QUOTE}]{{0,3}}"
     r"((?:\d{1,3}-){2,4}\d{1,3}|\d[\dA-Z-]{2,10}[A-Z*#]?)(?![A-Za-z.,%/-]{0,3}\d|[A-Za-z_%])"
@@ -233,6 +240,7 @@ _COUNTED = re.compile(
     r"|ký tự|times|years?|mm|cm|kb|mb|bits?)"
 )
 _YEAR = re.compile(r"(?:19|20)\d\d(?:-\d{1,2}){0,2}")
+_CARD_CODES: Final = _words("security code; cvv; cvc")
 _BARE_PIN = ("pin", "pins")
 _CVV = re.compile(r"[^.\n?!\d]{0,30}?(?:is|was|[:=]) {0,3}(\d{3,4})(?!\d)")
 
@@ -245,13 +253,14 @@ _PHRASE = re.compile(
 def told_phrases(text: str) -> Iterator[Place]:
     """What follows the name of a password, to the end of its line: more than a secret, where none may be shown."""
     text = text.replace("\u0130", "I")
-    for _, end in _ends(text.lower(), (*_PASSWORDS, *_SEEDS)):
+    low = text.lower()
+    for _, end in _ends(low, _places(low), {**_PASSWORDS, **_SEEDS}):
         if match := _PHRASE.match(text, end):
             yield match.start(1), match.end(1), TOLD
 
 
-def _codes(text: str, low: str) -> Iterator[Place]:
-    for start, end in _ends(low, _CODES):
+def _codes(text: str, low: str, places: Places) -> Iterator[Place]:
+    for start, end in _ends(low, places, _CODES):
         match = _CODE_AFTER.match(text, end)
         if not match or _COUNTED.match(text, match.end(1)) or _YEAR.fullmatch(match[1]):
             continue
@@ -262,7 +271,7 @@ def _codes(text: str, low: str) -> Iterator[Place]:
             continue  # `pin 4827 of the board`
         if sum(map(str.isdigit, match[1])) >= 4:
             yield match.start(1), match.end(1), CODE
-    for _, end in _ends(low, ("security code", "cvv", "cvc")):
+    for _, end in _ends(low, places, _CARD_CODES):
         if "card" in low[max(0, end - 60) : end + 40] and (match := _CVV.match(text, end)):
             yield match.start(1), match.end(1), CODE
 
@@ -288,14 +297,15 @@ _SENTENCE: Final = frozenset(
     )
 )
 """Words of ordinary sentences, which no such phrase consists of."""
+_BACKUPS: Final = _words("backup codes; backup code; recovery codes; recovery code; 2fa codes")
 _BACKUP_CODES = re.compile(r"[^\n]{0,20}?((?:[0-9a-z]{4,5}-[0-9a-z]{4,5}[ ,\n]{0,3}){2,20})")
 
 
-def _phrases(text: str, low: str) -> Iterator[Place]:
-    for _, end in _ends(low, _SEEDS):
+def _phrases(text: str, low: str, places: Places) -> Iterator[Place]:
+    for _, end in _ends(low, places, _SEEDS):
         if (match := _TWELVE_WORDS.match(text, end)) and not _SENTENCE & set(re.findall(r"[a-z]+", match[1])):
             yield match.start(1), match.end(1), SEED
-    for _, end in _ends(low, ("backup codes", "backup code", "recovery codes", "recovery code", "2fa codes")):
+    for _, end in _ends(low, places, _BACKUPS):
         if (match := _BACKUP_CODES.match(text, end)) and sum(map(str.isdigit, match[1])) >= 6:
             yield match.start(1), match.end(1), BACKUP
 
@@ -328,8 +338,16 @@ _COMMANDS: Final = (
 _JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}(?:\.[\w-]{10,1000})?")
 
 
-def _in_commands(text: str, low: str) -> Iterator[Place]:
-    for start in _found(low, ("://",)):
+_FINDER: Final = WordFinder(
+    (
+        *_NAMES, *_PASSWORDS, *_KEYS, *_CODES, *_CARD_CODES, *_SEEDS, *_BACKUPS, *(word for word, _ in _COMMANDS),
+        "://", "basic ", "eyj", " as ",
+    )
+)  # fmt: skip
+
+
+def _in_commands(text: str, places: Places) -> Iterator[Place]:
+    for start in _found(places, ("://",)):
         match = _USERINFO.match(text, start)
         if (
             match
@@ -338,15 +356,15 @@ def _in_commands(text: str, low: str) -> Iterator[Place]:
             and not is_placeholder(match[1])
         ):
             yield match.start(1), match.end(1), IN_URL
-    for start in _found(low, ("basic ",)):
+    for start in _found(places, ("basic ",)):
         if (match := _BASIC_HEADER.match(text, start)) and _is_pair(match[1]):
             yield match.start(1), match.end(1), BASIC
     for word, pattern in _COMMANDS:
-        for start in _found(low, (word,)):
+        for start in _found(places, (word,)):
             match = pattern.match(text, start)
             if match and _is_given(match[1]):
                 yield match.start(1), match.end(1), COMMAND
-    for start in _found(text, ("eyJ",)):
+    for start in _found(places, ("eyj",)):
         if match := _JWT.match(text, start):
             yield match.start(), match.end(), JWT
 

@@ -1,0 +1,144 @@
+"""Rules about what stands in turns where something else belongs: answers, images, prompts, and times to come."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.content import stored_texts
+from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector
+
+__all__ = ["Turns", "has_image", "is_assistants", "is_in_the_future", "prompt_of"]
+
+IMAGE_CHARS: Final = 4_000
+"""Of base64: an icon is shorter, and what is longer takes more room than the conversation."""
+
+PROMPT_CHARS: Final = 200
+"""A system prompt is longer than what a person says about how he wants to be answered."""
+
+PROMPT_TIMES: Final = 5
+"""The same prompt so often: it is stored with every turn or session."""
+
+PROMPTS_KEPT: Final = 2_000
+
+FUTURE_SECONDS: Final = 3600
+"""Clocks differ by minutes, and a wrong time zone shows as whole hours."""
+
+_PERSON: Final = frozenset({"user", "human", "customer", "person"})
+_SYSTEM: Final = frozenset({"system", "developer"})
+
+_BEGINNING: Final = 400
+"""Characters of a turn in which an assistant shows itself."""
+
+_ASSISTANT = re.compile(
+    r"(?:assistant|ai assistant|chatgpt|claude|gemini|copilot|bot) ?:\s"
+    r"|as an ai (?:language model|assistant|model|chatbot)?,? ?i\b"
+    r"|i(?: am|['’]m) (?:an ai (?:language model|assistant|model)|a large language model"
+    r"|(?:claude|chatgpt|gemini),? an? ai)"
+    r"(?:[,.!]| (?:and|created|trained|developed|designed|made|built)\b)"
+    r"|i(?: am|['’]m) sorry, (?:but )?(?:as an ai|i (?:cannot|can['’]?t|am unable to|am not able to) "
+    r"(?:assist|help|comply|fulfil))"
+    r"|(?:certainly|sure(?: thing)?|of course|absolutely|great)[!,.] (?:here(?:['’]s| is| are)\b"
+    r"|i(?:['’]d| would) be happy to"
+    r"|i can (?:certainly )?help (?:you )?with|let me help you)"
+    r"|i(?:['’]d| would) be (?:happy|glad) to (?:help|assist) (?:you )?with that\b"
+    r"|(?:natürlich|gerne?|selbstverständlich)[!,.] hier (?:ist|sind)\b|bien sûr ?[!,.] voici\b"
+    r"|¡?(?:claro|por supuesto)[!,.] aquí (?:tienes|está|hay)\b|claro[!,.] aqui (?:está|vai|estão)\b|certo[!,.] ecco\b",
+    re.IGNORECASE,
+)
+"""How assistants begin and people do not."""
+
+_LABELLED = re.compile(r"(?:user|human|customer) ?:\s", re.IGNORECASE)
+_ANSWERED = re.compile(r"\n\s{0,20}(?:assistant|ai|bot|chatgpt|claude) ?:\s", re.IGNORECASE)
+_PROMPT = re.compile(
+    r"(?:you are|you're) (?:an? |the )?(?:[\w'-]{1,20} ){0,4}?(?:assistant|agent|ai|bot|chatbot|expert|model"
+    r"|copilot|tutor)\b"
+    r"|#{1,3} ?(?:system(?: prompt)?|instructions|role)\b|<(?:system|instructions)\b|system ?:\s",
+    re.IGNORECASE,
+)
+_IMAGES: Final = (";base64,", "iVBORw0KGgo", "/9j/4", "R0lGOD", "UklGR")
+"""How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF and WebP."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\r\n]*")
+
+
+def is_assistants(item: RequestWithInteractions) -> bool:
+    """Whether a turn of a person holds what an assistant said."""
+    for turn in item.interactions:
+        if turn.role.lower() not in _PERSON:
+            continue
+        begins = turn.content[:_BEGINNING].lstrip(" \t\r\n*_>#\"'“")
+        if _ASSISTANT.match(begins):
+            return True
+        if _LABELLED.match(begins) and _ANSWERED.search(turn.content[:SCANNED_CHARS]):
+            return True
+    return False
+
+
+def has_image(item: RequestWithInteractions) -> bool:
+    """Whether an image was written into a text."""
+    return any(
+        _holds_image(text[:SCANNED_CHARS]) for turn in item.interactions for text in stored_texts(turn)
+    )
+
+
+def _holds_image(text: str) -> bool:
+    if len(text) < IMAGE_CHARS:
+        return False
+    for begins in _IMAGES:
+        start = text.find(begins)
+        while start >= 0:
+            if begins == ";base64,":
+                is_image = "data:image/" in text[max(0, start - 40) : start]
+                start += len(begins)
+            else:
+                is_image = True
+            end = _BASE64.match(text, start).end()  # type: ignore[union-attr]
+            if is_image and end - start >= IMAGE_CHARS:
+                return True
+            start = text.find(begins, max(end, start + 1))
+    return False
+
+
+def prompt_of(item: RequestWithInteractions) -> str:
+    """The beginning of the system prompt that a request carries; empty for none."""
+    for turn in item.interactions:
+        role = turn.role.lower()
+        text = turn.content[: 2 * PROMPT_CHARS].strip()
+        if len(text) < PROMPT_CHARS:
+            continue
+        if role in _SYSTEM or (role in _PERSON and _PROMPT.match(text)):
+            return text[:PROMPT_CHARS]
+    return ""
+
+
+def is_in_the_future(item: RequestWithInteractions, now: float) -> bool:
+    """Whether a request or a turn of it has a time that is still to come."""
+    times: Iterable[int] = (item.request.created_at, *(turn.created_at for turn in item.interactions))
+    return max(times) > now + FUTURE_SECONDS
+
+
+class Turns(Detector):
+    """`assistant-as-user`, `inline-image`, `future-time` and `repeated-prompt`."""
+
+    def __init__(self, now: float) -> None:
+        super().__init__("assistant-as-user", "inline-image", "future-time", "repeated-prompt")
+        self._now = now
+        self._prompts: dict[str, int] = {}
+
+    def request(self, item: RequestWithInteractions) -> None:
+        answers, images, future, prompts = self.founds
+        request_id = item.request.request_id
+        if is_assistants(item):
+            answers.add(request_id, item)
+        if has_image(item):
+            images.add(request_id, item)
+        if is_in_the_future(item, self._now):
+            future.add(request_id, item)
+        if prompt := prompt_of(item):
+            prompts.add(request_id, item)
+            if prompt in self._prompts or len(self._prompts) < PROMPTS_KEPT:
+                self._prompts[prompt] = self._prompts.get(prompt, 0) + 1
+
+    def finish(self) -> None:
+        if max(self._prompts.values(), default=0) < PROMPT_TIMES:
+            self.founds[3].clear()

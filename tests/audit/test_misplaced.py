@@ -1,0 +1,101 @@
+"""What stands in a turn where something else belongs: an assistant's words, an image, a prompt."""
+
+import base64
+import random
+
+import pytest
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.rules.turns import (
+    IMAGE_CHARS,
+    has_image,
+    is_assistants,
+    is_in_the_future,
+    prompt_of,
+)
+
+
+def said(text: str, role: str = "User", created_at: int = 0) -> RequestWithInteractions:
+    turn = StoredInteraction(interaction_id=1, role=role, content=text, created_at=created_at)
+    return RequestWithInteractions(request=StoredRequest(request_id="r", session_id="s"), interactions=[turn])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Assistant: The shop opens at nine.",
+        "As an AI language model, I cannot see your screen.",
+        "I'm sorry, but I can't assist with that.",
+        "Certainly! Here's a plan for the week:",
+        "Sure, here is the letter.",
+        "**Of course!** Here are three ideas".replace("**", ""),
+        "I'd be happy to help you with that. Which city?",
+        "I am a large language model, trained to answer questions.",
+        "Gerne! Hier ist der Entwurf.",
+        "¡Claro! Aquí tienes la receta.",
+        "User: when do you open?\nAssistant: At nine.",
+    ],
+)
+def test_what_an_assistant_said_is_told_from_what_a_person_says(text: str) -> None:
+    assert is_assistants(said(text))
+    assert not is_assistants(said(text, role="Assistant"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sure, that works for me.",
+        "Certainly not before nine.",
+        "I am an AI engineer and need a plan.",
+        "I'm sorry, but I can't come on Friday. Write a reply?",
+        "Summarise this talk:\nUser: when do you open?\nAssistant: At nine.",
+        "Assistant professors earn how much?",
+        "Claude Monet painted which of these?",
+        "User: please keep my name out of it",
+        "Here is the list. Of course! Here we go again is my motto.",
+    ],
+)
+def test_what_people_say_is_theirs(text: str) -> None:
+    assert not is_assistants(said(text))
+
+
+def image(chars: int) -> str:
+    return base64.b64encode(random.Random(1).randbytes(chars * 3 // 4)).decode()
+
+
+@pytest.mark.parametrize(
+    "begins", ["data:image/png;base64,", "iVBORw0KGgo", "/9j/4AAQ", "R0lGODlh", "see UklGR"]
+)
+def test_an_image_in_a_text_is_found_and_a_little_one_is_left(begins: str) -> None:
+    assert has_image(said(f"look: {begins}{image(IMAGE_CHARS + 40)} there"))
+    assert not has_image(said(f"look: {begins}{image(IMAGE_CHARS - 200)} " + "and words " * 500))
+
+
+def test_what_is_no_image_is_none() -> None:
+    assert not has_image(said("data:text/csv;base64," + image(9000)))
+    assert not has_image(said("the certificate " + "MIIC" + image(9000)))
+    assert not has_image(said("words " * 3000))
+
+
+def test_an_image_that_a_tool_gave_is_found() -> None:
+    turn = StoredInteraction(
+        interaction_id=1,
+        tools_used=[{"tool_name": "shot", "tool_data": {"png": "iVBORw0KGgo" + image(9000)}}],
+    )
+    item = RequestWithInteractions(request=StoredRequest(request_id="r"), interactions=[turn])
+    assert has_image(item)
+
+
+def test_milliseconds_are_a_time_to_come() -> None:
+    now = 1_764_000_000
+    assert is_in_the_future(said("hello", created_at=now * 1000), now)
+    assert not is_in_the_future(said("hello", created_at=now + 60), now)
+
+
+def test_a_prompt_is_told_from_what_a_person_asks_for() -> None:
+    prompt = "You are a helpful assistant of the museum. " + "Answer in two sentences and stay polite. " * 6
+    assert prompt_of(said(prompt))
+    assert prompt_of(said("Keep to the house rules at all times. " * 8, role="System"))
+    assert not prompt_of(said("You are a helpful assistant."))
+    assert not prompt_of(said("You are late again, and I have told you so often that I am tired of it. " * 4))
+    assert not prompt_of(said("Keep to the house rules at all times. " * 8))
