@@ -53,6 +53,8 @@ def test_what_people_tell_is_found(text: str) -> None:
         "ALTER USER app WITH PASSWORD 'gr4nIte_Rock'",
         "sshpass -p 'Riv3rBend' ssh ops@10.0.0.8",
         "the pair is AKIA" + "Z5LX7QPN3JMU2KHT and 9wQzL0vXcR2bT7uYpK4m" + "N8sJ1dF6gH3aEeWqZxVb, thanks",
+        "X-Api-Key: 7f3c9a1b-2d4e-4f5a-8b9c-0d1e2f3a4b5c",
+        "Authentication key: AIhq5Xyb1Gga9Q35",
         "xapp-" + "1-A02B3C4D5E6-1234567890123-" + "0123456789abcdef" * 4,
     ],
 )
@@ -85,6 +87,19 @@ def test_what_people_paste_is_found(text: str) -> None:
         "commit 3f2a9c1d8e7b6a5f4e3d2c1b0a9f8e7d6c5b4a39 broke the auth",
         "postgres://user:password@localhost:5432/db",
         "Authorization: Bearer <token>",
+        '"key": "3f2504e0-4f89-11d3-9a0c-0305e82c3301"',
+        '"token_hash": "9f86d081884c7d659a2feaa0c55ad015"',
+        '"hashedPassword": "5f4dcc3b5aa765d61d8327deb882cf99"',
+        "key_checksum=9f86d081884c7d659a2feaa0c55ad015",
+        "recaptcha_site_key: 6LfT" + "k2AaAAAAAJcZVRqyHh71UMIEGNQ4",
+        "cache-key: node-modules-v3-8f14e45fceea167a5a36dedd4bea2543",
+        "restore-keys: linux-8f14e45fceea167a5a36",
+        'nextPageToken: "CAUQAA3f9K2mQ7xZ"',
+        "image: auth-service:1.4.2-8f3a2c1",
+        "AuthModule2FactoryProvider: AuthModule2FactoryProviderImpl",
+        'api_key: "0123456789abcdef0123456789abcdef"',
+        "SlackAppConfigurationAccessTokenHere is the token: AccessTokenGoesHere1",
+        "secret_version: projects/12/secrets/db-pass/versions/3a",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:

@@ -153,7 +153,7 @@ _STRANGE: Final = frozenset({"override", "announced", "new task", "address", "au
 
 _ORDER = re.compile(
     r"(?:^|[.!?:;'\"\]>}] {0,3}|\n)(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then )*"
-    r"(?:grant|unlock|transfer|withdraw|wire|pay|send|share|forward|export|delete|erase|wipe|upload|post|disable|deactivate|reset"
+    r"(?:grant|deposit|publish|submit|enable|authori[sz]e|approve|instruct|fetch|rename|unlock|transfer|withdraw|wire|pay|send|share|forward|export|delete|erase|wipe|upload|post|disable|deactivate|reset"
     r"|change|update|schedule|initiate|sell|buy|redirect|retrieve|access|download|install|execute|run|make|create|leave|move"
     r"|purchase|order|provide|give|email|set|add|remove|book|reserve|visit|invite|say|modify|view|summon|dispatch|arrange|add)\b "
     r"[^.\n]{0,80}?(?:\b(?:my|the user'?s|our)\b[^.\n]{0,80}?\b(?:accounts?|passwords?|credentials|files?|data|records?|history|location"
@@ -164,6 +164,29 @@ _ORDER = re.compile(
     re.IGNORECASE,
 )
 """An order about somebody's things. A person may give it; a tool result or a fetched page has no business to."""
+
+_BEGINS: Final = r"(?:^|[.!?:;\"\]>}] {0,3}|\n)[ \t]{0,8}(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then |can you |could you )*"
+_MY_ANSWER: Final = r"your (?:\w{1,12} )?(?:answers?|response|reply|replies|output|message)\b"
+_ANSWER_ORDER = re.compile(
+    rf"{_BEGINS}(?:(?:encode|encrypt|translate|reverse|invert|write|provide|render|modify|adjust|alter|augment|enhance|add|append"
+    r"|include|insert|integrate|incorporate|embed|replace|substitute|misspell|scramble|jumble|rearrange|group|shift|use|apply|display"
+    rf"|format|end|begin|start|finish|conclude|precede|prefix|give|make)\b[^.\n]{{0,100}}?\b{_MY_ANSWER}"
+    r"|(?:reply|respond|answer) (?:only |backwards? |always )?(?:in|using|with|as)\b"
+    rf"|in {_MY_ANSWER}[, ]{{1,2}}(?:please )?(?:include|mention|suggest|add|say|use|write|recommend|promote|hint|tell|state))",
+    re.IGNORECASE,
+)
+"""An order about how to answer: whoever reads a page has nobody to answer."""
+_SENT_ORDER = re.compile(
+    rf"{_BEGINS}(?:(?:send|forward|e-?mail|mail|post|upload|share|transfer|wire|pay|submit|copy|concatenate|export|publish|leak)\b"
+    r"(?! (?:a |an |the |your |any )?(?:get|put|post|http|pull|bug|issues?|feedback|requests?|questions?|patch))[^.\n]{3,120}?"
+    r"\b(?:to|with|on|at|into)\b[^.\n]{0,40}?(?:(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bhttps?://|\bwww\.|\b[A-Z]{2}\d{2} ?[A-Z\d]{4})"
+    r"|(?:send|transfer|wire|pay|donate|refund)\b[^.\n]{0,60}?\b(?:money|funds|transaction|\d[\d.,]* ?(?:dollars|usd|eur|euros|btc))\b"
+    r"|(?:tell|convince|persuade|urge) the (?:user|customer|reader|human)s? (?:that|to|about)\b"
+    r"|say that (?:i|the user|you) should\b)",
+    re.IGNORECASE,
+)
+"""An order to send something to an address, to move money, or to talk somebody into something."""
+_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER)
 
 _OWN_ROLES: Final = frozenset({"system", "developer"})
 """Prompts of the integration itself: commanding an assistant is what they are for."""
@@ -294,7 +317,15 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
             plain[max(0, place - NEAR_CHARS) : place]
         ):
             return frozenset(kinds)
-    return frozenset({"order"}) if foreign and _ORDER.search(plain) else frozenset()
+    return frozenset({"order"}) if foreign and _has_order(plain) else frozenset()
+
+
+def _has_order(text: str) -> bool:
+    return any(
+        not _excused(text[max(0, match.start() - NEAR_CHARS) : match.start()])
+        for pattern in _ORDERS
+        for match in itertools.islice(pattern.finditer(text), SIGNALS_READ)
+    )
 
 
 def _hits(text: str) -> Iterator[tuple[int, str]]:

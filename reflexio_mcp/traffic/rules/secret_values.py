@@ -4,7 +4,7 @@ import re
 from math import log2
 from typing import Final
 
-__all__ = ["is_machine_made", "is_password", "is_placeholder"]
+__all__ = ["is_machine_made", "is_password", "is_placeholder", "is_uuid"]
 
 MACHINE_MADE_CHARS: Final = 10
 """Shortest key or token that is told from a word, a number or a version without knowing who issued it."""
@@ -25,7 +25,9 @@ _PLACEHOLDER = re.compile(
     r"|^(?:pass|password|passwd|passphrase|pw|pwd|secret|user|username|token|admin|root|postgres|test|guest|key|apikey"
     r"|null|none|nil|true|false|undefined|string|str|int|bool|object|value|default|required|optional|env|public"
     r"|private)\d{0,4}$"
-    r"|[-_.](?:here|placeholder|goes)$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
+    r"|[-_.](?:here|placeholder|goes)$|(?:token|key|secret|password)(?:here|goes|value)"
+    r"|^(?:[a-z]{2,8}[_-])?(?:0123456789|1234567890|abcdefghij)"
+    r"|^(.{2,12}?)\1{2,}$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
 )
 _CODE = re.compile(
     r"[()\[\]{}]|=[\"']|^\.{0,2}/|^(?:https?|ftp|file|s3|gs)://[^@]{0,400}$|::|->|=>|&&|\|\|"
@@ -35,6 +37,14 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d+)(?:[-_./:+](?:[A-Za-z]+\d{0,2}|\d+))*")
 _WORDS_AND_NUMBERS = re.compile(r"(?:[A-Za-z]+|\d{1,4})(?:[-_./:](?:[A-Za-z]+|\d{1,4}))+")
 _IDENTIFIER = re.compile(r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,3}|[A-Z]+(?:_[A-Z]+)*\d{0,2}")
+_CAMEL = re.compile(
+    r"(?:[A-Za-z]?[a-z]{3,}|(?:Id|Is|To|Of|In|On|By|My|Up|Ui|Js)(?![a-z]))(?:\d{0,4}(?:[A-Z][a-z]{2,}|[A-Z][a-z](?![a-z])))*\d{0,8}[a-z]?"
+)
+"""What programs are written in: `AuthModule2Factory`, `value1234567`."""
+_VERSION = re.compile(r"v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?")
+_PATH = re.compile(
+    r"/?(?:[a-z]+(?:[-_.][a-z0-9]{1,12})*\d{0,4}|\d+[a-z]?)(?:/(?:[a-z]+(?:[-_.][a-z0-9]{1,12})*\d{0,4}|\d+[a-z]?)){2,}"
+)
 _SEPARATOR = re.compile(r"[-_./:+]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
@@ -53,6 +63,10 @@ def is_placeholder(value: str) -> bool:
     )
 
 
+def is_uuid(value: str) -> bool:
+    return bool(_UUID.fullmatch(value))
+
+
 def is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token and no name, path, word or number."""
     if not MACHINE_MADE_CHARS <= len(value) <= LONGEST or _CODE.search(value) or is_placeholder(value):
@@ -62,11 +76,11 @@ def is_machine_made(value: str) -> bool:
     has_digits, has_letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
     if not (has_digits and has_letters):
         return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not _NAMELIKE.fullmatch(value)
-    if _IDENTIFIER.fullmatch(value):
+    if any(look.fullmatch(value) for look in (_IDENTIFIER, _CAMEL, _VERSION, _PATH)):
         return False
     if _HEX.fullmatch(value):
         return len(value) >= 16 and _entropy(value) >= 2.6
-    if _UUID.fullmatch(value):
+    if is_uuid(value):
         return True
     if _NAMELIKE.fullmatch(value) and all(
         len(part) < 12 or _IDENTIFIER.fullmatch(part) for part in _SEPARATOR.split(value)

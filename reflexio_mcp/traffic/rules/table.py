@@ -353,8 +353,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "postal addresses in stored text",
         "An address tells where a person lives.",
         "Strip those that are not needed before publishing.",
-        "A street with a number in the forms of some fifteen countries, before a postcode or a town, or behind "
-        "a word such as `live` or `Adresse` (WORD_BEFORE_CHARS). A business has an address too.",
+        "A street with a number in the forms of some twenty countries, before a postcode or a town, or behind a word "
+        "such as `live` or `Adresse` (WORD_BEFORE_CHARS); or anything that has a number, a postcode and a town behind "
+        "it. A business has an address too.",
         selects=True,
     ),
 )  # fmt: skip

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from reflexio_mcp.traffic.rules.secret_values import is_machine_made, is_password, is_placeholder
+from reflexio_mcp.traffic.rules.secret_values import is_machine_made, is_password, is_placeholder, is_uuid
 from reflexio_mcp.traffic.rules.words import WordFinder
 
 __all__ = ["Place", "told_phrases", "told_secrets"]
@@ -104,16 +104,28 @@ _ASSIGNED = re.compile(
 )
 _REST = re.compile(r"""[^\s"'`<>,;\\|]+""")
 """Of a value longer than what is needed to judge it."""
-_NO_SECRET_NAME = re.compile(
-    r"(?i)credentials?_?-?id|pub(?:lic)?[ _-]?key|signature|author|monkey|turkey|tokeni[sz]|secretary|compass|bypass"
-    r"|key[ _-]?(?:board|stone|note|word|frame|hole|pad|stores?|paths?|files?|names?|ids?|types?|size|len"
+_NO_KEY: Final = (
+    r"key[ _-]?(?:board|stone|note|word|frame|hole|pad|stores?|paths?|files?|names?|ids?|types?|size|len"
     r"|length|code|usage"
     r"|events?|down|up|press|hash|fingerprint|index|idx|chain|space|map|pair|alias|ring|ref|vault)(?![a-z])"
     r"|(?:primary|foreign|cache|sort|partition|object|row|dict|map|index|hot|shortcut|i18n|translation|message|event"
-    r"|registry|answer|lookup|group|idempotency|s3|storage|etag|column|config|session)[ _-]?key"
-    r"|keying|max[_ ]?tokens|token[_ ]?(?:count|limit|type|usage|ur[li]|endpoint|ids?)(?![a-z])"
+    r"|registry|answer|lookup|group|idempotency|s3|storage|etag|column|config|session|restore|site"
+    r"|publishable)[ _-]?key"
+    r"|(?:hash|hashed|digest|checksum|md5|sha-?\d{0,3}|integrity|crc)[ _-]?(?:\w{0,10}[ _-])?(?:key|token|secret|pass)"
+    r"|(?:key|token|secret|pass\w{0,5})[ _-]?(?:hash|digest|checksum|md5|sha-?\d|version|integrity)"
+    r"|(?:page|next|continuation|sync|cursor|public)[ _-]?token"
+)
+"""What something is found or checked by, or what everybody may know."""
+_NO_KEY_NAME = re.compile(f"(?i){_NO_KEY}")
+_NO_SECRET_NAME = re.compile(
+    rf"(?i){_NO_KEY}|credentials?_?-?id|pub(?:lic)?[ _-]?key|signature|author|monkey|turkey|tokeni[sz]|secretary"
+    r"|compass|bypass|keying|max[_ ]?tokens|token[_ ]?(?:count|limit|type|usage|ur[li]|endpoint|ids?)(?![a-z])"
     r"|pass(?:enger|ive|age|ed|ing|port)|authori[tz]|authentic|secret[_-]?(?:name|id|arn|ref|length|type|path|manager)"
 )
+_KEPT_SECRET = re.compile(
+    r"(?i)api|secret|token|pass|auth|access|private|client|cred|licen[cs]e|service|account"
+)
+"""Beside these a uuid is a key; beside `key` alone it is what something is found by."""
 _INSIDE_A_WORD = re.compile(r"pwd?[a-z]")
 _PASSWORD_NAME = re.compile(r"pass|pwd|pw(?![a-z])|pasw|contrase|senha|haslo|heslo")
 _CLOSERS: Final = ".)]}?!:*"
@@ -133,6 +145,8 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
         if _NO_SECRET_NAME.search(name):
             continue
         plain = value.replace("\\_", "_")
+        if is_uuid(plain) and not _KEPT_SECRET.search(name):
+            continue
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
             whole = _REST.match(text, match.end())
             behind = whole.end() if whole else match.start(1) + len(value)
@@ -184,8 +198,9 @@ _ENDING: Final = ".,;:?)]}>" + _QUOTE
 
 def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
     for words, kinds in ((_PASSWORDS, 2), (_KEYS, 3)):
-        for _, end in _ends(low, places, words):
-            if text[end : end + 1] in _CODE_BEHIND[kinds]:
+        for start, end in _ends(low, places, words):
+            in_code = text[end : end + 1] in _CODE_BEHIND[kinds]
+            if in_code or _NO_KEY_NAME.search(text, max(0, start - 20), end):
                 continue
             for pattern in (_AFTER, _DIRECT, _PAIR):
                 if match := pattern.match(text, end):
