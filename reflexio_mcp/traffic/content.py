@@ -22,11 +22,11 @@ __all__ = [
     "content_digest",
     "first_words",
     "opening",
+    "running_digests",
     "stored_texts",
     "texts_of",
     "texts_within",
     "turn_digest",
-    "turn_digests",
 ]
 
 FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
@@ -83,7 +83,7 @@ def turn_digest(turn: StoredInteraction) -> str:
     return digest.hexdigest()
 
 
-def turn_digests(item: RequestWithInteractions) -> list[bytes]:
+def running_digests(item: RequestWithInteractions) -> list[bytes]:
     """Digests of a request's user with its first turn, its first two, and so on; the last one stands for all of it."""
     digest = hashlib.blake2b(digest_size=16)
     add_texts(digest, [item.request.user_id])

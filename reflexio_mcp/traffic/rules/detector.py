@@ -8,7 +8,7 @@ from typing import Final
 import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import turn_digests
+from reflexio_mcp.traffic.content import running_digests
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.table import rule
 
@@ -28,8 +28,8 @@ class SessionSeen:
 
     @functools.cached_property
     def digests(self) -> list[list[bytes]]:
-        """`turn_digests` of each request; several detectors need them."""
-        return [turn_digests(item) for item in self.requests]
+        """`running_digests` of each request; several detectors need them."""
+        return [running_digests(item) for item in self.requests]
 
 
 class Detector:
