@@ -11,6 +11,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import quality_data
@@ -22,6 +23,7 @@ from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
 from reflexio_mcp.traffic.rules.planted import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
+from reflexio_mcp.traffic.rules.turns import is_assistants
 
 FIGURES = Path(__file__).parent / "quality" / "figures.md"
 CONVERSATIONS = 400
@@ -42,12 +44,23 @@ def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
     def is_planted(sample: Sample) -> bool:
         return bool(planted_signals(sample.text, foreign=sample.foreign))
 
+    def is_misplaced(sample: Sample) -> bool:
+        return is_assistants(_request(0, sample.text, at=0, session="s"))
+
     yield from _judged("probable-secret", has_secret, part(quality_data.secrets(folder)), show)
     yield from _judged("probable-secret", has_secret, part(quality_data.told()), show)
     yield from _judged("planted-instructions", is_planted, part(quality_data.planted(folder)), show)
     plain = part(quality_data.ordinary(folder))
     yield from _judged("probable-secret", has_secret, plain, show)
     yield from _judged("planted-instructions", is_planted, plain, show)
+    given = [
+        replace(sample, source="documentation, given by a tool", foreign=True)
+        for sample in plain
+        if sample.source == "documentation"
+    ]
+    yield from _judged("planted-instructions", is_planted, given, show)
+    people = part(quality_data.said_by_people(folder))
+    yield from _judged("assistant-as-user", is_misplaced, people, show)
     yield from _sessions(folder, held_out)
 
 

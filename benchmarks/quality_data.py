@@ -82,6 +82,15 @@ def ordinary(folder: Path) -> Iterator[Sample]:
                 yield Sample("documentation", text, False)
 
 
+def said_by_people(folder: Path) -> Iterator[Sample]:
+    """What the person says in public dialogue sets."""
+    for path in sorted(folder.glob("dstc8-schema-guided-dialogue/*/dialogues_*.json")):
+        for dialogue in _json(path):
+            for turn in dialogue["turns"]:
+                if turn["speaker"] == "USER":
+                    yield Sample("dialogues, said by people", turn["utterance"], False)
+
+
 def dialogues(folder: Path) -> Iterator[list[tuple[str, str]]]:
     """Whole conversations: what was said and what was answered, turn by turn."""
     for path in sorted(folder.glob("dstc8-schema-guided-dialogue/*/dialogues_*.json")):
