@@ -22,6 +22,7 @@ from pathlib import Path
 import bootstrap
 import bundle
 import changelog
+import musl_wheel
 from bootstrap import ROOT, SetupError
 
 DIST = ROOT / "dist"
@@ -167,6 +168,7 @@ def check_archives(python: Path) -> None:
         DIST / f"reflexio_mcp-{version()}-py3-none-any.whl",
         DIST / f"reflexio_mcp-{version()}.tar.gz",
     )
+    musl_wheel.musl_wheel(wheel)
     with zipfile.ZipFile(wheel) as inside:
         names = inside.namelist()
         metadata = inside.read(f"reflexio_mcp-{version()}.dist-info/METADATA").decode()

@@ -118,8 +118,6 @@ async def run_audit(
     not_run: list[NotRun] = []
     if personal:
         detectors.append(PersonalData())
-    if not secrets.available():
-        not_run.append(NotRun("probable-secret", secrets.MISSING))
     if is_part_of_sessions(wanted):
         not_run += [NotRun(one, PART_OF_SESSIONS) for one in ("copied-session", "temporary-session")]
     else:
@@ -131,6 +129,8 @@ async def run_audit(
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
     not_run.append(NotRun("personal-data", NOT_LOOKED_FOR if personal else "REFLEXIO_MCP_PERSONAL_DATA=0"))
     stopped, gaps = await _pass(scope, wanted, overview, learning, detectors, progress)
+    if not secrets.available():
+        not_run.insert(0, NotRun("probable-secret", secrets.MISSING))
     left_out, before = "", 0
     if stopped is not None:
         before = stopped

@@ -86,9 +86,16 @@ class Secret:
 
 
 @functools.cache
+def _is_installed() -> bool:
+    return importlib.util.find_spec("kingfisher_sdk") is not None
+
+
+_fails_to_load = threading.Event()
+
+
 def available() -> bool:
     """Whether the formats of vendors can be looked for here; does not import what knows them."""
-    return importlib.util.find_spec("kingfisher_sdk") is not None
+    return _is_installed() and not _fails_to_load.is_set()
 
 
 def find_secrets(text: str) -> list[Secret]:
@@ -221,7 +228,11 @@ def _scanner() -> Scanner:
 
 @functools.cache
 def _load() -> Scanner:
-    import kingfisher_sdk
+    try:
+        import kingfisher_sdk
+    except ImportError:  # its library does not fit this machine's
+        _fails_to_load.set()
+        return lambda raw: []
 
     scanner = kingfisher_sdk.Scanner(kingfisher_sdk.Rules())
 
