@@ -36,6 +36,9 @@ JsonObject: TypeAlias = dict[str, Any]
 LONGEST_LINE: Final = 200
 """Characters of a server's text that are shown; the rest is cut."""
 
+_LONGEST_READ: Final = 10_000
+"""Characters of a server's text that are looked at."""
+
 _MOST_FIELDS: Final = 3
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -84,7 +87,7 @@ class HttpReply(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    content: bytes
+    content: bytes | bytearray
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Answer:
 
 
 def read_answer(
-    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes
+    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes | bytearray
 ) -> Answer | ReflexioError:
     """Judge one complete HTTP reply.
 
@@ -184,7 +187,7 @@ def _failed_operation(
 ) -> AlreadyExists | OperationFailed:
     message = data.get("message") or data.get("msg")
     text = message if isinstance(message, str) else ""
-    if call.kind == "publish" and _TAKEN.fullmatch(text.strip()):
+    if call.kind == "publish" and _TAKEN.fullmatch(text[:_LONGEST_READ].strip()):
         return AlreadyExists(status=status, correlation_id=correlation_id)
     # The embedded store says when nothing was changed; elsewhere a failed operation may have stopped half-way.
     effect: Effect | None = "none" if data.get("changed") is False else None
@@ -198,8 +201,10 @@ def safe_line(text: str, sent: bytes | None = None) -> str:
     Args:
         sent: the JSON body of the call; its text values of six or more characters must not come back.
     """
-    lines = text.strip().splitlines()
+    lines = text.strip()[:_LONGEST_READ].splitlines()
     line = "".join(character if character.isprintable() else " " for character in lines[0]) if lines else ""
+    if len(line) == _LONGEST_READ:
+        return ""  # no sentence, and what it echoes may lie further on
     if _INTERNAL.search(line) or any(value in line for value in _texts(sent)):
         return ""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
@@ -307,7 +312,7 @@ def _redirect_target(headers: Mapping[str, str]) -> str:
     )
 
 
-def _json_object(content: bytes) -> JsonObject | None:
+def _json_object(content: bytes | bytearray) -> JsonObject | None:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

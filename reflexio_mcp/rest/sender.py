@@ -126,7 +126,11 @@ class Sender:
                 error = answered if answered and isinstance(error, ConnectionLost) else error
                 if earlier_unknown:
                     error.effect = "unknown"
-                raise error
+                try:
+                    raise error
+                finally:
+                    # Its traceback holds this frame: an error held by the frame would keep all callers' data too.
+                    del error, outcome, answered
             earlier_unknown = earlier_unknown or error.effect == "unknown"
             await self._pace.sleep(wait)
 

@@ -25,6 +25,8 @@ from reflexio_mcp.rest.sender import Failure, reply_too_large
 __all__ = ["HttpTransport", "trust"]
 
 _CONNECT_SECONDS: Final = 10.0
+_STEP_BYTES: Final = 2**20
+"""Of a reply that are decoded at once."""
 
 
 class HttpTransport:
@@ -76,6 +78,8 @@ class HttpTransport:
             ) as response:
                 return HttpReply(response.status_code, response.headers, await _content(response))
         except ReflexioError as error:
+            # The frames in its traceback hold what was read of the reply.
+            error.__traceback__ = error.__context__ = None
             return Failure(error, repeatable=isinstance(error, ConnectionLost))
         except httpx.HTTPError as error:
             return self._broken(error)
@@ -95,7 +99,7 @@ class HttpTransport:
         return Failure(ConnectionLost(), repeatable=True)
 
 
-async def _content(response: httpx.Response) -> bytes:
+async def _content(response: httpx.Response) -> bytearray:
     """Read and decode the body of a reply, up to a limit.
 
     `httpx` would decode each piece it receives as a whole, and a few kilobytes can stand for gigabytes.
@@ -109,24 +113,39 @@ async def _content(response: httpx.Response) -> bytes:
     if encoding not in {"identity", "gzip"}:
         raise NotTheApi("its answer is encoded in a way that was not asked for", status=response.status_code)
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
-    parts: list[bytes] = []
-    left = limits.MAX_REPLY_BYTES
+    most = limits.MAX_REPLY_BYTES
+    content = bytearray()
+    count = 0
     # As it is received; `aiter_raw` refuses a stream that is in memory already.
     assert isinstance(response.stream, httpx.AsyncByteStream)
     async for received in response.stream:
-        part = received
-        if unpacker is not None:
-            try:
-                part = unpacker.decompress(part, left + 1)
-            except zlib.error:
-                raise ConnectionLost from None
-        left -= len(part)
-        if left < 0:
+        count += len(received)
+        if unpacker is None:
+            content += received
+        elif unpacker.eof and received:
+            raise ConnectionLost  # no gzip any more; the unpacker would keep all of it
+        else:
+            _unpack(unpacker, received, content, most + 1)
+        # Compressed, endlessly much can stand for nothing.
+        if max(count, len(content)) > most:
             raise reply_too_large(response.status_code)
-        parts.append(part)
-    if unpacker is not None and parts and not unpacker.eof:
+    if unpacker is not None and count and not unpacker.eof:
         raise ConnectionLost
-    return b"".join(parts)
+    return content
+
+
+def _unpack(unpacker: Any, packed: bytes, content: bytearray, most: int) -> None:
+    """Add what a piece of gzip stands for, in small steps, until there are `most` bytes.
+
+    Raises:
+        ConnectionLost: it is no gzip.
+    """
+    while packed and len(content) < most:
+        try:
+            content += unpacker.decompress(packed, min(_STEP_BYTES, most - len(content)))
+        except zlib.error:
+            raise ConnectionLost from None
+        packed = unpacker.unconsumed_tail
 
 
 def _why_unreachable(error: httpx.HTTPError) -> tuple[str, bool]:

@@ -286,11 +286,11 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
         try:
             reply = await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
             return _published(body, reply)
-        except AlreadyExists as error:
+        except AlreadyExists:
             # Repeating a call with an id of one's own must be safe, as hosts repeat what they saw fail.
             if (item := await find_request(scope, body.request_id)) and is_stored_as_sent(body, item):
                 return _published(body, await _learned(scope, body.request_id), already=True, read_back=True)
-            raise error
+            raise
         except ReflexioError as error:
             if error.effect == "none":
                 raise
@@ -299,7 +299,10 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
             return _published(body, await _learned(scope, body.request_id), read_back=True)
-    raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
+    try:
+        raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
+    finally:
+        del failure  # which holds this frame
 
 
 async def _learned(scope: Scope, request_id: str) -> PublishReply:

@@ -15,12 +15,19 @@ T = TypeVar("T")
 @asynccontextmanager
 async def task_group() -> AsyncGenerator[TaskGroup]:
     """A task group that raises what its body or its first task raised, as it was raised."""
+    error: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
             yield tasks
     except ExceptionGroup as group:
         error = _first(group)
-        raise error from error.__cause__
+    # Raised where the group is no context of it, and let go: the two would keep each other alive, and with them
+    # all that the frames in their tracebacks hold.
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
@@ -50,4 +57,9 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
         for item in items:
             tasks.start_soon(one, item)
     if failures:
-        raise failures[0]
+        error = failures[0]
+        failures.clear()
+        try:
+            raise error
+        finally:
+            del error

@@ -16,13 +16,17 @@ from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.errors import ConnectionLost, NotTheApi, ReplyTooLarge, explain
 from reflexio_mcp.rest.models import RequestQuery
 from tests.rest.helpers import Handler, body, client_over
+from tests.support.stdio import environment, open_session
 from tests.support.wire import Reaction, response, serve
 
 pytestmark = pytest.mark.anyio
 
 MIB = 2**20
-LARGEST_MIB = 500
-"""What a process may take at most: itself, the largest reply it reads, and that reply as Python objects."""
+LARGEST_MIB = 700
+"""What a process may take at most: itself, the largest reply it reads, and that reply as Python objects, whose texts
+take four bytes a character when one character of them needs that."""
+KEPT_MIB = 40
+"""What a process may have more than before, once it has met hostile replies: what it imported for them."""
 
 CLIENT = """
 import resource, sys, anyio
@@ -75,6 +79,63 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "millions of lists": lambda: gzipped(gzip.compress(b"[" + b"[]," * (20 * MIB) + b"[]]")),
     "millions of objects": lambda: gzipped(gzip.compress(b"[" + b'{"a":1},' * (7 * MIB) + b"1]")),
 }
+
+
+def chunked(*pieces: bytes) -> bytes:
+    head = b"HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+WRONG: dict[str, Callable[[], bytes]] = HOSTILE | {
+    "gzip in gzip": lambda: response(
+        200, gzip.compress(packed(b" ", 400 * MIB)), {"content-encoding": "gzip, gzip"}
+    ),
+    "what follows a short gzip": lambda: chunked(gzip.compress(b"{}"), *[b" " * MIB] * 100),
+    "gzip that stands for nothing": lambda: gzipped(
+        b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * (16 * MIB)
+    ),
+    "a long text where a list belongs": lambda: gzipped(
+        gzip.compress(b'{"success": true, "sessions": "' + b"a" * (60 * MIB) + b'"}', 1)
+    ),
+    "a long text in an item that is none": lambda: gzipped(
+        gzip.compress(
+            b'{"success": true, "sessions": [{"session_id": "' + b"a" * (60 * MIB) + b'", "requests": 5}]}', 1
+        )
+    ),
+    "a long reason": lambda: gzipped(
+        gzip.compress(b'{"success": false, "msg": "\xf0\x9f\x98\x80' + b"a" * (60 * MIB) + b'"}', 1)
+    ),
+    "an endless head": lambda: b"HTTP/1.1 200 X\r\nx: " + b"y" * (8 * MIB),
+}
+
+
+def memory_mib(pid: int, which: str) -> int:
+    with Path(f"/proc/{pid}/status").open(encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(f"{which}:")) // 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_process_keeps_nothing_of_hostile_replies(tmp_path: Path) -> None:
+    """Over stdio, as a client starts it: every kind of reply twice, and memory is what it was."""
+    replies = {name: await anyio.to_thread.run_sync(make) for name, make in WRONG.items()}
+    reply = b""
+    async with (
+        serve(lambda _received: Reaction((reply,), end="close")) as server,
+        open_session("2025-06-18", env=environment(tmp_path, REFLEXIO_URL=server.url)) as session,
+    ):
+        reply = response(500, b"")
+        await session.call("list_requests")
+        before = memory_mib(session.process.pid, "VmRSS")
+        for name, hostile in replies.items():
+            reply = hostile
+            for _ in range(2):
+                result = await session.call("list_requests")
+                assert result["isError"], name
+                assert len(json.dumps(result)) < 2000, name
+            kept = memory_mib(session.process.pid, "VmRSS") - before
+            assert kept < KEPT_MIB, f"{name}: {kept} MiB more"
+        peak = memory_mib(session.process.pid, "VmHWM")
+    assert peak < LARGEST_MIB
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows measures memory otherwise")

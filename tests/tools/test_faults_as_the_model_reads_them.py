@@ -1,5 +1,6 @@
 """What a model reads when the service fails under a tool, and that nothing is given away or claimed."""
 
+import gc
 import logging
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
@@ -69,6 +71,30 @@ async def test_a_failure_is_a_sentence_about_what_happened_what_changed_and_what
         # The plan failed: only reads had been sent.
         assert "not known" not in text
     safe(text, caplog)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+async def test_an_error_is_gone_when_its_call_is_answered(fault: Fault) -> None:
+    """And with it what the frames in its traceback hold: the collector may not come by for a long time."""
+    calls = [
+        *CALLS,
+        ("list_learnings", {"user_id": "ada"}),
+        ("audit_traffic", {}),
+        ("delete_requests", {"request_ids": ["r1", "r2"]}),
+        ("get_status", {}),
+    ]
+    rest = client_over(lambda _: httpx.Response(fault.status, content=fault.content, headers=fault.headers))
+    async with Client(build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for tool, arguments in calls:
+                await client.call_tool(tool, arguments)
+                await anyio.wait_all_tasks_blocked()
+                left = [one for one in gc.get_objects() if isinstance(one, ReflexioError)]
+                assert left == [], tool
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
