@@ -163,6 +163,16 @@ class Option:
     def is_path(self) -> bool:
         return self.parse is _path
 
+    def shown(self, text: str) -> str:
+        """A value as it may be shown; empty for a secret, and for what is refused, which may be a misplaced key."""
+        if self.secret:
+            return ""
+        try:
+            self.parse(text)
+        except ValueError:
+            return ""
+        return text.strip()
+
 
 GROUPS: Final = {
     "reflexio": "Where the data is",

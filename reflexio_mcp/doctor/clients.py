@@ -1,6 +1,7 @@
 """Each client's entry for this server: whether it starts, and whether its own key and server work."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final, cast
 from reflexio_mcp.doctor.backend import BACKEND, make
 from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.report import Finding, Report, failure, note, ok, warning
-from reflexio_mcp.doctor.starting import environment, start
+from reflexio_mcp.doctor.starting import POOR_PATH, environment, start
 from reflexio_mcp.install import jsonedit, tomledit
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
 from reflexio_mcp.install.errors import InstallError, MalformedError
@@ -25,6 +26,8 @@ _REFERENCE: Final = re.compile(
     r"|\{env:(?P<bare>[A-Za-z_]\w*)\}|\$(?P<plain>[A-Za-z_]\w*)"
 )
 """The ways in which clients write that a value stands elsewhere."""
+
+_DECISIVE: Final = re.compile(r"PATH|PYTHON(PATH|HOME|USERBASE)|(LD|DYLD|UV|PIP|PIPX)_\w+", re.IGNORECASE)
 
 _PROBLEMS: Final = {
     "missing": "client-command-missing",
@@ -67,10 +70,10 @@ async def _file(case: Case, client: Client, path: Path) -> list[Finding]:
 
 
 async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Finding]:
-    where = f"{client.title}, {name}"
+    where = f"{client.title}, {name if name.isprintable() and len(name) <= 60 else 'an entry'}"
     if other := foreign(client, entry) or ("" if isinstance(entry, dict) else "empty"):
         if name.startswith("reflexio") or "reflexio" in str(cast("object", entry)):
-            return [note(f"{where}: it is {other}; not started", "client-entry-foreign")]
+            return [note(f"{where}: it is {other}; not started and not checked", "client-entry-foreign")]
         return []
     held = cast("dict[str, Any]", entry)
     command, arguments = command_of(client, held)
@@ -79,7 +82,7 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
             return [_broken(client, "client-entry-incomplete", f"{where}: the entry has no command")]
         return []
     literals = variables_of(client, held)
-    variables, unset = _resolved(literals, case)
+    variables, unset, unseen = _resolved(literals, case)
     forwarded = held.get("env_vars")
     names = [str(one) for one in cast("list[Any]", forwarded)] if isinstance(forwarded, list) else []
     if client.key == "inherit":
@@ -105,6 +108,14 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
                     do=f"Set REFLEXIO_API_KEY and run `reflexio-mcp install {client.name}`.",
                 )
             )
+    if decisive := sorted(name for name in variables if _DECISIVE.fullmatch(name)):
+        # Another PATH, preloaded code or another index can make anything of our command.
+        said = f"{where}: {', '.join(decisive)} decides what it runs; not started and not checked"
+        return [*found, note(said, "client-not-checked")]
+    bare = not re.search(r"[/\\]", str(command))
+    if client.terminal and bare and not shutil.which(str(command), path=POOR_PATH):
+        said = f"{where}: {command} is found by your shell's PATH alone; install writes the whole path"
+        found.append(note(said, "client-needs-path"))
     env = environment(variables, case.env, terminal=client.terminal)
     went = await start([str(command), *arguments], env, case.start_seconds)
     if went.problem:
@@ -117,6 +128,10 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
         return found
     found.append(ok(f"{where}: starts and answers"))
     hidden = KEY in literals and (KEY in unset or not variables.get(KEY))
+    if unseen - {KEY}:
+        names = ", ".join(sorted(unseen - {KEY}))
+        said = f"{where}: only the client knows {names}, so its server was not checked"
+        return [*found, note(said, "client-not-checked")]
     return found + await _backend(case, where, env, added_arguments(client, held), hidden=hidden)
 
 
@@ -140,7 +155,9 @@ async def _backend(
     settings = one.settings
     if hidden and not settings.url:
         # With its key the entry means the hosted service; without, it cannot be told from the embedded store.
-        return [note(f"{where}: its key is not known here, so its server was not checked")]
+        return [
+            note(f"{where}: its key is not known here, so its server was not checked", "client-not-checked")
+        ]
     same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")
     if all(getattr(settings, name) == getattr(case.settings, name) for name in same):
         return []
@@ -152,16 +169,22 @@ async def _backend(
     return told
 
 
-def _resolved(env: Mapping[str, Any], case: Case) -> tuple[dict[str, str], set[str]]:
-    """The entry's variables with references replaced, and the names of those that are not set."""
+def _resolved(env: Mapping[str, Any], case: Case) -> tuple[dict[str, str], set[str], set[str]]:
+    """The entry's variables with references replaced, the names that are not set, and the variables with a value that
+    only the client knows."""
     unset: set[str] = set()
+    unseen: set[str] = set()
+    resolved: dict[str, str] = {}
+    for variable, text in env.items():
 
-    def value(match: re.Match[str]) -> str:
-        name = match["braced"] or match["bare"] or match["plain"]
-        if not name:
-            return case.env.get(KEY, "")
-        if not case.env.get(name) and not match["default"]:
-            unset.add(name)
-        return case.env.get(name) or match["default"] or ""
+        def value(match: re.Match[str], variable: str = variable) -> str:
+            name = match["braced"] or match["bare"] or match["plain"]
+            if not name:
+                unseen.add(variable)
+                return case.env.get(KEY, "") if variable == KEY else ""
+            if not case.env.get(name) and not match["default"]:
+                unset.add(name)
+            return case.env.get(name) or match["default"] or ""
 
-    return {name: _REFERENCE.sub(value, str(text)) for name, text in env.items()}, unset
+        resolved[variable] = _REFERENCE.sub(value, str(text))
+    return resolved, unset, unseen

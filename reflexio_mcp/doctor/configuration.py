@@ -49,11 +49,9 @@ def _shown(option: Option, text: str) -> str:
     """A value as it may be shown: one that is refused may be a key in the wrong place."""
     if option.secret:
         return "(set)"
-    try:
-        option.parse(text)
-    except ValueError:
-        return text.strip() if _PLACEHOLDER.fullmatch(text.strip()) else "(refused, not shown)"
-    return text.strip()
+    if _PLACEHOLDER.fullmatch(text.strip()):
+        return text.strip()
+    return option.shown(text) or "(refused, not shown)"
 
 
 def _check_tools(case: Case) -> None:

@@ -3,13 +3,15 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 import anyio.abc
 
-__all__ = ["Start", "environment", "start"]
+__all__ = ["POOR_PATH", "Start", "environment", "start"]
 
 _HELLO = {
     "jsonrpc": "2.0",
@@ -22,7 +24,7 @@ _HELLO = {
     },
 }
 
-_POOR_PATH = "/usr/bin:/bin"
+POOR_PATH: Final = "/usr/bin:/bin"
 """The PATH of a client that was started from a dock. On Windows it has the person's own."""
 
 _KEPT = (
@@ -61,7 +63,7 @@ def environment(variables: Mapping[str, str], base: Mapping[str, str], *, termin
         if name.lower().endswith("_proxy") or name == "SSL_CERT_FILE"
     }
     whole = terminal or os.name == "nt"
-    return made | {"PATH": base.get("PATH", _POOR_PATH) if whole else _POOR_PATH} | dict(variables)
+    return made | {"PATH": base.get("PATH", POOR_PATH) if whole else POOR_PATH} | dict(variables)
 
 
 async def start(command: Sequence[str], env: Mapping[str, str], seconds: float) -> Start:
@@ -72,10 +74,17 @@ async def start(command: Sequence[str], env: Mapping[str, str], seconds: float) 
         env: all that the process gets.
         seconds: the longest wait for the answer.
     """
+    # An empty folder: Python would import what lies in the working folder.
+    with tempfile.TemporaryDirectory() as folder:
+        return await _start(command, env, seconds, folder)
+
+
+async def _start(command: Sequence[str], env: Mapping[str, str], seconds: float, folder: str) -> Start:
     try:
         process = await anyio.open_process(
             list(command),
             env={"PYTHONDONTWRITEBYTECODE": "1", **env},
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedErr
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
-from reflexio_mcp.install.ownership import foreign, kept, variables_of
+from reflexio_mcp.install.ownership import foreign, hidden, kept, variables_of
 from reflexio_mcp.settings import OPTIONS, did_you_mean, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
@@ -293,7 +293,7 @@ def _difference(
     shown: list[object] = [*client.section, PROMPT, "inputs", None if foreign(client, old) else old]
     if spec:
         shown += [spec.name, entry(client, spec)]
-    return difference(original, changed, shown=shown, hidden=_keys(client, old) | {spec.key if spec else ""})
+    return difference(original, changed, shown=shown, hidden=hidden(client, old) | {spec.key if spec else ""})
 
 
 def _keys(client: Client, old: object) -> set[str]:

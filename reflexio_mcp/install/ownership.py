@@ -1,22 +1,28 @@
 """Whose an entry is that a client's file already has, and what of it outlives a new installation."""
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final, cast
 
 from reflexio_mcp.install.clients import Client
+from reflexio_mcp.install.launch import COMMAND, installed_from
 from reflexio_mcp.settings import OPTIONS
 
-__all__ = ["added_arguments", "command_of", "foreign", "kept", "variables_of"]
+__all__ = ["added_arguments", "command_of", "foreign", "hidden", "kept", "variables_of"]
 
-# A path's last part, perhaps with a version, an extra or an image's tag: uvx reflexio-mcp@latest, x/reflexio-mcp:1.
-_OURS: Final = re.compile(r"(?:.*[/\\])?reflexio[-_]mcp(?:\.exe|\.git)?(?:[\[=@:<>~!].*)?", re.DOTALL)
-_ELSEWHERE: Final = {"node", "npx", "npm", "bun", "bunx", "deno", "pnpm", "yarn"}
-"""What starts packages of another world, where the name is not this project's."""
+_RELEASE: Final = re.compile(
+    r"reflexio[-_]mcp(?:\[[\w,-]*\])?"
+    r"(?:@latest|@\d[\w.+!]*|(?:[=~<>!]=|[<>])\d[\w.+!*]*(?:,(?:[=~<>!]=|[<>])\d[\w.+!*]*)*)?"
+)
+"""Our package on an index, perhaps with extras and a version. Never an address: `reflexio-mcp@https://...`."""
 
-_SOURCES: Final = (["--from"], ["--with"], ["--spec"], ["--directory"], ["--project"])
-"""What the next argument is where the package comes from, not what runs."""
+_REPOSITORY: Final = re.compile(r"git\+https://github\.com/reflexio-mcp/reflexio-mcp(?:\.git)?(?:@[\w./-]+)?")
+_FILE: Final = re.compile(r"reflexio[-_]mcp(?:-\d[\w.+!-]*(?:\.whl|\.tar\.gz))?")
+_PYTHON: Final = re.compile(r"pythonw?(?:3(?:\.\d{1,3})?)?")
+_PYTHON_FLAGS: Final = {"-P", "-I", "-E", "-s", "-u", "-B"}
+_PYTHON_VERSION: Final = re.compile(r"\d(?:\.\d{1,3}){0,2}")
 
 _URLS: Final = ("url", "serverUrl", "httpUrl")
 
@@ -41,12 +47,16 @@ def foreign(client: Client, old: object) -> str:
     kinds = {"type": "stdio", **dict(client.fixed)}
     other = next((key for key, kind in kinds.items() if not _same_kind(entry.get(key, kind), kind)), None)
     if other is not None:
-        return f"of {other} {str(entry[other])[:20]!r}"
+        kind = str(entry[other])
+        return f"of {other} {kind!r}" if kind.isalpha() and len(kind) <= 20 else f"of another {other}"
     command, arguments = command_of(client, entry)
     if command is None:
         return ""
-    if not isinstance(command, str) or _program(command, arguments) is None:
+    at = _program(command, arguments) if isinstance(command, str) else None
+    if at is None:
         return f"another program, {_last_part(str(command))[:40]!r}"
+    if arguments[at:] and not arguments[at].startswith("-") and arguments[at] != "serve":
+        return "another command of this program"
     return ""
 
 
@@ -88,34 +98,108 @@ def kept(client: Client, old: object, new: Mapping[str, Any]) -> list[str]:
         new: the entry as it would be in a file that had none.
 
     Returns:
-        `NAME=value` each, or an argument; a secret's value is not shown.
+        `NAME=value` each, or a flag; a value that is or may be a secret is not shown.
     """
     if not isinstance(old, dict):
         return []
     entry = cast("dict[str, Any]", old)
-    secret = {option.env for option in OPTIONS if option.secret}
     variables, after = variables_of(client, entry), variables_of(client, new)
     said = [
-        f"{name}={'***' if name in secret else str(value)[:80]}"
+        f"{name}={_shown(name, value)[:80]}"
         for name, value in variables.items()
         if name.startswith("REFLEXIO_") and name not in after
     ]
     forwarded = entry.get("env_vars")
     if isinstance(forwarded, list) and "env_vars" not in new:
         said += [str(name) for name in cast("list[Any]", forwarded) if str(name).startswith("REFLEXIO_")]
-    return said + added_arguments(client, entry)
+    flags = {option.flag for option in OPTIONS}
+    words = [one.split("=")[0] for one in added_arguments(client, entry) if one.startswith("-")]
+    return said + [word for word in words if word in flags]
+
+
+def hidden(client: Client, entry: object) -> set[str]:
+    """What of an entry may be a secret, and is not shown: values that no option of ours would take openly."""
+    if not isinstance(entry, dict):
+        return set()
+    held = cast("dict[str, Any]", entry)
+    variables = variables_of(client, held)
+    found = {
+        str(value)
+        for name, value in variables.items()
+        if _shown(name, value) == _HIDDEN and not _REFERENCE.fullmatch(str(value))
+    }
+    known = {"serve", *(option.flag for option in OPTIONS)}
+    arguments = added_arguments(client, held)
+    return found | {one.split("=", 1)[-1] for one in arguments if one.split("=")[0] not in known} - {""}
+
+
+_HIDDEN: Final = "***"
+_REFERENCE: Final = re.compile(r"\$\{\{? ?[\w.:-]+ ?\}?\}|\$[A-Za-z_]\w*|\{env:\w+\}")
+"""How clients write that a value stands elsewhere."""
+
+
+def _shown(name: str, value: object) -> str:
+    option = next((one for one in OPTIONS if one.env == name), None)
+    return (option.shown(str(value)) if option else "") or _HIDDEN
 
 
 def _program(command: str, arguments: list[str]) -> int | None:
-    """How many arguments come before those of our program, when that is what runs."""
-    if _OURS.fullmatch(command):
-        return 0
-    if _last_part(command).lower().removesuffix(".exe").removesuffix(".cmd") in _ELSEWHERE:
+    """How many arguments come before those of our program, when that is what runs.
+
+    Only the forms that `install` writes and the documentation shows: whatever else is named like ours may be
+    anything.
+    """
+    name = _last_part(command)
+    if command != name and not _is_local(command):
         return None
-    for number, one in enumerate(arguments):
-        if _OURS.fullmatch(one) and arguments[number - 1 : number] not in _SOURCES:
-            return number + 1
-    return None
+    match name.removesuffix(".exe"):
+        case "reflexio-mcp":
+            return 0
+        case "uvx":
+            return _packaged(arguments, 0, "--from")
+        case "uv" if arguments[:2] == ["tool", "run"]:
+            return _packaged(arguments, 2, "--from")
+        case "pipx" if arguments[:1] == ["run"]:
+            return _packaged(arguments, 1, "--spec")
+        case python if _PYTHON.fullmatch(python) or command == sys.executable:
+            at = next((at for at, one in enumerate(arguments) if one not in _PYTHON_FLAGS), 0)
+            return at + 2 if arguments[at : at + 2] == ["-m", "reflexio_mcp"] else None
+        case _:
+            return None
+
+
+def _packaged(arguments: list[str], at: int, source_flag: str) -> int | None:
+    """The same for a runner of packages, whose own arguments begin at `at`."""
+    sourced = False
+    while at < len(arguments) and arguments[at].startswith("-"):
+        flag, equals, value = arguments[at].partition("=")
+        if not equals:
+            at += 1
+            value = arguments[at] if at < len(arguments) else ""
+        at += 1
+        if flag == source_flag and _is_our_source(value):
+            sourced = True
+        elif flag not in ("--python", "-p") or not _PYTHON_VERSION.fullmatch(value):
+            return None
+    if at >= len(arguments):
+        return None
+    ours = arguments[at] == COMMAND if sourced else _RELEASE.fullmatch(arguments[at])
+    return at + 1 if ours else None
+
+
+def _is_our_source(source: str) -> bool:
+    if _RELEASE.fullmatch(source) or _REPOSITORY.fullmatch(source):
+        return True
+    if _is_local(source) and _FILE.fullmatch(_last_part(source)):
+        return True
+    return bool(source) and source == installed_from()
+
+
+def _is_local(path: str) -> bool:
+    """Whether a path is absolute and on this machine: a share on another one is not."""
+    if path.startswith(("\\\\", "//")):
+        return False
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
 
 
 def _last_part(command: str) -> str:

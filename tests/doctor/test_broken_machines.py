@@ -299,6 +299,10 @@ STRANGERS: list[dict[str, Any]] = [
     {"command": "/bin/sh", "args": ["-c", "MARK reflexio"]},
     {"command": "MARK", "args": ["--reflexio"]},
     {"command": "node", "args": ["/home/jo/reflexio-mcp/index.js"]},
+    {"command": "MARK", "args": ["reflexio-mcp"]},
+    {"command": "/bin/sh", "args": ["MARK", "/x/reflexio-mcp"]},
+    {"command": "/usr/bin/env", "args": ["MARK", "reflexio-mcp"]},
+    {"command": "bash", "args": ["-c", "MARK; /x/reflexio-mcp"]},
 ]
 
 
@@ -315,6 +319,67 @@ async def test_programs_of_others_are_never_started(entry: dict[str, Any], name:
     assert not mark.exists()
     assert (problems(report), report.exit_code) == (set(), 0)
     assert "client-entry-foreign" in problems(report, "note")
+
+
+async def test_an_entry_whose_variables_decide_what_runs_is_not_started(machine: SetUp) -> None:
+    mark = machine.home / "started"
+    program = machine.home / "reflexio-mcp"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n", encoding="utf-8")
+    program.chmod(0o755)
+    for name in ("PATH", "LD_PRELOAD", "PYTHONPATH", "UV_INDEX_URL"):
+        entry = {"command": "reflexio-mcp", "env": {name: str(machine.home)}}
+        machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+        report = await machine.examined()
+        assert not mark.exists()
+        assert (problems(report), report.exit_code) == (set(), 0)
+        assert f"Cursor, reflexio: {name} decides what it runs" in report.as_text()
+        assert "All is well" not in report.as_text()
+
+
+async def test_what_lies_in_the_working_folder_is_not_started(
+    machine: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = machine.home / "started"
+    module = machine.home / "reflexio_mcp" / "__main__.py"
+    module.parent.mkdir()
+    module.write_text(f"open({str(mark)!r}, 'w')\n", encoding="utf-8")
+    monkeypatch.chdir(machine.home)
+    cursor(machine, {"REFLEXIO_MCP_STORE": ":memory:"})
+    report = await machine.examined()
+    assert not mark.exists()
+    assert problems(report) == set()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": f"Bearer {KEY}"}},
+        {"command": "reflexio-mcp", "args": ["explore"]},
+    ],
+)
+async def test_all_is_not_well_beside_an_entry_that_is_not_checked(
+    entry: dict[str, Any], machine: SetUp
+) -> None:
+    cursor(machine, {"REFLEXIO_MCP_STORE": ":memory:"})
+    machine.client(".gemini/settings.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    assert (problems(report), report.exit_code) == (set(), 0)
+    assert "1 of the clients' entries could not be" in report.as_text()
+    assert "All is well" not in report.as_text()
+
+
+async def test_a_server_that_only_the_client_knows_is_not_taken_for_checked(machine: SetUp) -> None:
+    entry = {
+        "type": "stdio",
+        "command": sys.executable,
+        "args": ["-m", "reflexio_mcp"],
+        "env": {"REFLEXIO_URL": "${input:url}"},
+    }
+    machine.env |= {"REFLEXIO_API_KEY": KEY}
+    machine.client(".config/Code/User/mcp.json", json.dumps({"servers": {"reflexio": entry}}))
+    report = await machine.examined()
+    assert "VS Code, reflexio: only the client knows REFLEXIO_URL" in report.as_text()
+    assert "All is well" not in report.as_text()
 
 
 async def test_each_entry_is_checked_with_its_own_server_and_key(machine: SetUp) -> None:
@@ -350,6 +415,7 @@ async def test_a_client_of_the_terminal_has_the_path_of_the_shell(machine: SetUp
     machine.client(".claude.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     report = await machine.examined()
     assert (problems(report), report.exit_code) == (set(), 0)
+    assert "client-needs-path" in problems(report, "note")
     machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     assert problems(await machine.examined()) == {"client-command-missing"}
 
