@@ -1,8 +1,8 @@
 """Lines on standard input that the SDK refuses are repaired or answered, so that no call hangs.
 
 The SDK drops what it cannot parse, and the client waits for an answer until it gives up. Three kinds are seen:
-half a character, which is repaired; JSON that is nested too deep or has a number too long; and JSON that is no
-message of the protocol.
+half a character or a byte order mark, which are repaired; JSON that is nested too deep or has a number too long; and
+JSON that is no message of the protocol.
 """
 
 import json
@@ -18,6 +18,7 @@ from mcp.types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     RequestId,
     jsonrpc_message_adapter,
 )
@@ -33,6 +34,7 @@ UNREADABLE: Final = (
     "Nothing was done."
 )
 NO_MESSAGE: Final = "This is no JSON-RPC 2.0 request: {problem}. Nothing was done."
+BAD_ID: Final = "its id must be a string or a whole number"
 BATCH: Final = (
     "Batches are not part of this protocol: send each request on a line of its own. Nothing was done."
 )
@@ -44,27 +46,27 @@ _ESCAPES: Final = re.compile(
 # Possessive, and a text that breaks off ends at the end of the line: each character is looked at once.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
 
-_MOST_DIGITS: Final = 4300
-"""Digits of the longest integer that Python turns into text again."""
+_EXACT: Final = 2**53
+"""From here on not every whole number is one as a float."""
 
 
 def mended(line: str) -> str:
-    """The JSON text with every lone surrogate replaced by U+FFFD.
+    """The JSON text without a byte order mark, and with every lone surrogate replaced by U+FFFD.
 
-    A host written in JavaScript that cuts a text in the middle of an emoji sends one. It is well-formed JSON and no
-    valid Unicode.
+    Windows shells write the mark before the first line. A host written in JavaScript that cuts a text in the middle
+    of an emoji sends half of a pair: well-formed JSON and no valid Unicode.
     """
-    return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line)
+    return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line.lstrip("\ufeff"))
 
 
 def top_level(line: str) -> dict[str, str]:
-    """The keys of the outermost object in a line that may be broken, each with its value's first token.
+    """The keys of the first object in a line that may be broken, each with its value's first token.
 
     A key that stands there twice has its last value, as a parser would take it.
     """
     found: dict[str, str] = {}
     depth, key, after_colon = 0, "", False
-    for match in _TOKEN.finditer(line):
+    for match in _TOKEN.finditer(line, max(line.find("{"), 0)):
         part = match[0]
         if depth == 1 and after_colon:
             found[key] = part
@@ -73,7 +75,7 @@ def top_level(line: str) -> dict[str, str]:
         elif part in "}]":
             depth -= 1
         elif depth == 1 and part.startswith('"') and not after_colon:
-            key = part[1:-1]
+            key = _value_of(part) if "\\" in part else part[1:-1]
         after_colon = depth == 1 and part == ":"
         if depth == 0:
             break
@@ -102,6 +104,10 @@ class StdioStream:
             item = await self._inner.receive()
             if not isinstance(item, ValidationError):
                 self._begun = True
+                if _is_request_without_id(item):
+                    error = ErrorData(code=INVALID_REQUEST, message=NO_MESSAGE.format(problem=BAD_ID))
+                    await self._answer(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+                    continue
                 return item
             if (message := await self._read_again(item)) is not None:
                 return message
@@ -122,12 +128,12 @@ class StdioStream:
                 error = ErrorData(code=PARSE_ERROR, message=UNREADABLE)
                 await self._answer(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
                 return None
-            return await self._refuse(keys, _id_of_token(keys.get("id", "")), PARSE_ERROR, UNREADABLE)
+            keys = {key: _value_of(token) if key == "id" else token for key, token in keys.items()}
+            return await self._refuse(keys, PARSE_ERROR, UNREADABLE)
         if isinstance(whole, list) and len(errors[0]["loc"]) == 1:
             for one in cast("list[Any]", whole):
                 if isinstance(one, dict):
-                    request = cast("dict[str, Any]", one)
-                    await self._refuse(request, _id_of(request.get("id")), INVALID_REQUEST, BATCH)
+                    await self._refuse(cast("dict[str, Any]", one), INVALID_REQUEST, BATCH)
             return None
         # The branches of the union report different parts of the message; one of them misses something in all of it.
         seen: list[Any] = [error["input"] for error in errors if error["type"] == "missing"]
@@ -135,12 +141,11 @@ class StdioStream:
             return None
         request = cast("dict[str, Any]", seen[0])
         text = NO_MESSAGE.format(problem=_problem(request))
-        return await self._refuse(request, _id_of(request.get("id")), INVALID_REQUEST, text)
+        return await self._refuse(request, INVALID_REQUEST, text)
 
-    async def _refuse(
-        self, keys: dict[str, Any], id_: RequestId | None, code: int, text: str
-    ) -> SessionMessage | None:
-        if id_ is None:
+    async def _refuse(self, keys: dict[str, Any], code: int, text: str) -> SessionMessage | None:
+        id_ = _id_of(keys.get("id"))
+        if id_ is None and not ("id" in keys and "method" in keys):
             return None  # nobody waits for an answer
         refusal = SessionMessage(
             JSONRPCError(jsonrpc="2.0", id=id_, error=ErrorData(code=code, message=text))
@@ -175,24 +180,32 @@ class StdioStream:
         await self.aclose()
 
 
+def _is_request_without_id(item: SessionMessage | Exception) -> bool:
+    """Whether the SDK took for a notification what has an id of another kind, such as `1.5` or `null`."""
+    message = item.message if isinstance(item, SessionMessage) else None
+    return isinstance(message, JSONRPCNotification) and not message.method.startswith("notifications/")
+
+
 def _problem(request: dict[str, Any]) -> str:
     if request.get("jsonrpc") != "2.0":
         return 'jsonrpc must be "2.0"'
     if not isinstance(request.get("method"), str):
         return "method must be a string"
+    if "id" in request and _id_of(request["id"]) is None:
+        return BAD_ID
     return "params must be an object"
 
 
 def _id_of(value: object) -> RequestId | None:
+    """The id to answer under; `None`, which JSON-RPC has for this, where it is none of the protocol's."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)  # some languages know no other numbers, and to them it is the same one
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def _id_of_token(token: str) -> RequestId | None:
-    if re.fullmatch(r"-?(?:0|[1-9][0-9]*)", token):
-        return int(token) if len(token) <= _MOST_DIGITS else None
-    if len(token) >= 2 and token.startswith('"') and token.endswith('"'):
-        try:
-            return str(json.loads(mended(token)))
-        except ValueError:
-            return None
-    return None
+def _value_of(token: str) -> Any:
+    """What one JSON token stands for, or `None`."""
+    try:
+        return json.loads(mended(token), strict=False)
+    except ValueError:
+        return None
