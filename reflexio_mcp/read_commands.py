@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
 
+from reflexio_mcp.rest.limits import is_blank
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         if (value := getattr(arguments, f"filter_{name}", None)) is not None
     }
     for name, value in chosen.items():
-        if not value.strip():
+        if is_blank(value):
             raise ConfigurationError(
                 f"--{name.replace('_', '-')} is blank. Leave it out to select everything."
             )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPS",
+    "LIMITS",
     "OPTIONS",
     "ConfigurationError",
     "Option",
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "nearest",
     "parse_flags",
+    "stops",
     "unread",
 ]
 
@@ -364,6 +366,14 @@ OPTIONS: Final[tuple[Option, ...]] = (
 
 _KNOWN: Final = {option.env: option for option in OPTIONS}
 
+_PREFIX: Final = "REFLEXIO_MCP_"
+LIMITS: Final = frozenset({
+    "user_id", "read_only", "tools", "confirm", "confirm_above", "delete_cap", "mask", "publish_secrets", "audit_log",
+    "recovery_days", "recovery_dir", "auth_token", "allowed_hosts", "allowed_origins", "tenancy", "max_in_flight",
+    "max_callers", "max_sessions", "session_idle", "slow_client",
+})  # fmt: skip
+"""What limits or protects: under a name that nothing reads, it would limit nothing."""
+
 _OTHERS: Final = {
     "REFLEXIO_AGENT_VERSION",
     "REFLEXIO_ALLOWED_ORIGINS",
@@ -391,13 +401,16 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     Raises:
         ConfigurationError: one or two sentences that name the flag and the variable, and what is accepted.
     """
+    from reflexio_mcp.rest.limits import is_blank
+
     env = os.environ if env is None else env
     flags = flags or {}
     for name in env:
-        if name.upper().startswith("REFLEXIO_MCP_") and name not in _KNOWN:
-            meant = nearest(name)
+        if "REFL" in name.upper() and name not in _KNOWN and stops(name, meant := nearest(name)):
+            if not env[name] and not name.upper().startswith(_PREFIX):
+                continue  # a client expanded a variable of another program to nothing
             raise ConfigurationError(
-                f"{name} is not a variable of this server and would have no effect. "
+                f"{_readable(name)} is not a variable of this server and would have no effect. "
                 + (f"Did you mean {meant}?" if meant else "Remove it.")
             )
     values: dict[str, Any] = {}
@@ -405,7 +418,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
         text = flags.get(option.name, env.get(option.env) or None)
         if text is None:
             continue
-        if not text.strip():
+        if is_blank(text):
             raise ConfigurationError(
                 f"{_name(option)} is blank. It takes {option.accepts}; leave it out for the default."
             )
@@ -416,12 +429,24 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     return Settings(**values)
 
 
+def stops(name: str, meant: str) -> bool:
+    """Whether the server does not start because of a variable that it does not know.
+
+    Args:
+        name: the variable, none of ours.
+        meant: the one that was probably meant, or empty.
+    """
+    if name in _OTHERS:
+        return False
+    return name.strip().upper().startswith(_PREFIX) or (meant in _KNOWN and _KNOWN[meant].name in LIMITS)
+
+
 def nearest(variable: str) -> str:
     """The variable of ours that a misspelt name was probably meant to be; empty when none is near."""
     import difflib  # only mistakes need it
 
     bare = {name.replace("_MCP", ""): name for name in _KNOWN}
-    name = variable.upper().replace("-", "_").replace("_MCP", "")
+    name = variable.strip().upper().replace("-", "_").replace("_MCP", "")
     found = difflib.get_close_matches(name, bare, n=1, cutoff=0.8)
     if not found:
         return ""
@@ -433,10 +458,10 @@ def nearest(variable: str) -> str:
 def unread(env: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like ours and that nothing reads, each with the one that was probably meant.
 
-    The second is empty for a `REFLEXIO_MCP_` variable that is near none; `load` refuses those with that prefix.
+    The second is empty for a `REFLEXIO_MCP_` variable that is near none. `stops` tells which of them `load` refuses.
     """
     found = {name: nearest(name) for name in sorted(env) if name not in _KNOWN and name not in _OTHERS}
-    return {name: meant for name, meant in found.items() if meant or name.upper().startswith("REFLEXIO_MCP_")}
+    return {name: meant for name, meant in found.items() if meant or stops(name, meant)}
 
 
 def add_flags(parser: "argparse.ArgumentParser", options: Iterable[Option]) -> None:
@@ -467,6 +492,11 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
         return vars(parser.parse_known_args(list(arguments))[0])
     except (argparse.ArgumentError, SystemExit):
         return {}
+
+
+def _readable(name: str) -> str:
+    """The name of a variable, as far as it is one: anything may stand there."""
+    return name if re.fullmatch(r"[\w-]{1,60}", name, re.ASCII) else f"The variable {name[:60]!a}"
 
 
 def _name(option: Option) -> str:

@@ -5,7 +5,7 @@ import pytest
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
 from reflexio_mcp.rest.errors import BadAddress
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, Settings, load
+from reflexio_mcp.settings import LIMITS, OPTIONS, ConfigurationError, Option, Settings, load
 
 
 def test_nothing_configured_is_the_embedded_store() -> None:
@@ -30,7 +30,7 @@ def test_an_empty_variable_is_not_set() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.env)
-@pytest.mark.parametrize("blank", [" ", "\t", " \n "])
+@pytest.mark.parametrize("blank", [" ", "\t", " \n ", "\u00a0", "\u200b", "\u2060\x07", "\u3164 \ufeff"])
 def test_a_blank_value_stops_the_start(option: Option, blank: str) -> None:
     with pytest.raises(ConfigurationError, match="is blank"):
         load({option.env: blank})
@@ -55,6 +55,17 @@ def test_a_list_of_nothing_stops_the_start(option: Option) -> None:
         ("REFLEXIO_MCP_TOOL", "REFLEXIO_MCP_TOOLS"),
         ("REFLEXIO_MCP_USER_ID", "REFLEXIO_USER_ID"),
         ("reflexio_mcp_read_only", "REFLEXIO_MCP_READ_ONLY"),
+        ("REFLEXIO_READ_ONLY", "REFLEXIO_MCP_READ_ONLY"),
+        ("REFLEXIO_READONLY", "REFLEXIO_MCP_READ_ONLY"),
+        ("REFLEXIO_CONFIRM", "REFLEXIO_MCP_CONFIRM"),
+        ("REFLEXIO_TOOLS", "REFLEXIO_MCP_TOOLS"),
+        ("REFLEXIO_DELETE_CAP", "REFLEXIO_MCP_DELETE_CAP"),
+        ("REFLEXIO_AUTH_TOKEN", "REFLEXIO_MCP_AUTH_TOKEN"),
+        ("REFLEXIO_USER", "REFLEXIO_USER_ID"),
+        ("REFLEXIO_USERID", "REFLEXIO_USER_ID"),
+        ("reflexio_user_id", "REFLEXIO_USER_ID"),
+        ("REFLEXO_USER_ID", "REFLEXIO_USER_ID"),
+        ("REFLEXIO-USER-ID", "REFLEXIO_USER_ID"),
     ],
 )
 def test_an_unknown_variable_stops_the_start_and_is_led_back(wrong: str, right: str) -> None:
@@ -62,6 +73,35 @@ def test_an_unknown_variable_stops_the_start_and_is_led_back(wrong: str, right: 
         load({wrong: "1"})
     assert str(refused.value).startswith(f"{wrong} is not a variable of this server")
     assert str(refused.value).endswith(f"Did you mean {right}?")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["REFLEXIO_USER_ID ", " REFLEXIO_MCP_READ_ONLY", "REFLEXIO_MCP_READ_ONLY\u200b"]
+)
+def test_a_variable_with_blanks_in_its_name_stops_the_start_and_shows_them(wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load({wrong: "1"})
+    assert ascii(wrong) in str(refused.value)
+    assert "Did you mean REFLEXIO_" in str(refused.value)
+
+
+def test_every_limit_that_is_named_without_its_middle_stops_the_start() -> None:
+    for name in LIMITS:
+        option = next(one for one in OPTIONS if one.name == name)
+        if (wrong := option.env.replace("_MCP", "")) not in ("REFLEXIO_ALLOWED_ORIGINS", option.env):
+            with pytest.raises(ConfigurationError, match=f"Did you mean {option.env}"):
+                load({wrong: "1"})
+
+
+def test_what_others_read_or_limits_nothing_does_not_stop_the_start() -> None:
+    others = (
+        "REFLEXIO_STORAGE",
+        "REFLEXIO_LOG_LEVEL",
+        "REFLEXIO_ALLOWED_ORIGINS",
+        "REFLEXIO_BASE_URL",
+        "USER_ID",
+    )
+    assert load(dict.fromkeys(others, "1") | {"REFLEXIO_READ_ONLY": ""}) == Settings()
 
 
 def test_an_unknown_variable_that_is_near_none_stops_the_start() -> None:

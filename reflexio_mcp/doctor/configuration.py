@@ -5,7 +5,7 @@ from typing import Final
 
 from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, unread
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, stops, unread
 
 __all__ = ["check_configuration", "check_key", "unread_variables"]
 
@@ -61,9 +61,9 @@ def _check_tools(case: Case) -> None:
 
 
 def unread_variables(case: Case) -> list[Finding]:
-    """The variables that look like ours and have no effect; an unknown `REFLEXIO_MCP_` one stops the server."""
+    """The variables that look like ours and have no effect; those that `load` refuses are failures."""
     return [
-        (failure if name.upper().startswith("REFLEXIO_MCP_") else warning)(
+        (failure if stops(name, meant) else warning)(
             "unknown-variable",
             f"{name} is set, and nothing reads it",
             why=f"{meant} was probably meant, and has no effect like this." if meant else "",

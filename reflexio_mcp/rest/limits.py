@@ -41,3 +41,15 @@ PUBLISH_WAIT_SECONDS: Final = 240
 
 CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "fd00:ec2::254")
 """Image URLs on these hosts are refused by the server (422)."""
+
+
+_BLANK_LETTERS: Final = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, range(0xFE00, 0xFE10)))
+)
+"""What counts as a letter, sign or mark and shows nothing by itself."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody could see anything of a text: blanks, control characters, zero-width and other invisible ones."""
+    return not any(one.isprintable() and not one.isspace() and one not in _BLANK_LETTERS for one in text)

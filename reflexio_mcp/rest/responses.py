@@ -122,7 +122,7 @@ def read_answer(
 
 
 def _read(
-    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes
+    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes | bytearray
 ) -> Answer | ReflexioError:
     correlation_id = _correlation_id(headers)
     data = _json_object(content)

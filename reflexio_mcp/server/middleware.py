@@ -30,7 +30,16 @@ from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.shares import Shares
 
-__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "caller_of", "join_trace", "note_grants"]
+__all__ = [
+    "CALLER",
+    "DISCONNECT",
+    "CallLimiter",
+    "Disconnect",
+    "bound_errors",
+    "caller_of",
+    "join_trace",
+    "note_grants",
+]
 
 CALLER: Final = "reflexio_mcp.caller"
 """Key of the `Caller` in an ASGI scope."""
@@ -250,6 +259,28 @@ async def note_grants(ctx: ServerRequestContext[Any, Any], call_next: CallNext) 
         return await call_next(ctx)
     finally:
         granted.reset(token)
+
+
+_MOST_ECHOED: Final = 512
+"""Characters of what a caller sent that an error repeats: the SDK's own name the URI or method whole."""
+
+
+async def bound_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Cut what an error repeats of its request."""
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        error.error.message = _cut(error.error.message)
+        error.error.data = _cut(error.error.data)
+        raise
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _MOST_ECHOED else f"{value[:_MOST_ECHOED]}…"
+    if isinstance(value, dict):
+        return {_cut(key): _cut(one) for key, one in cast("dict[Any, Any]", value).items()}
+    return value
 
 
 def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller | None:

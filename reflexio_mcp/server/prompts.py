@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
 from reflexio_mcp.render.text import visible
-from reflexio_mcp.rest.limits import SOURCE_PATTERN
+from reflexio_mcp.rest.limits import SOURCE_PATTERN, is_blank
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, quoted
 from reflexio_mcp.traffic.times import parse_time
@@ -215,7 +215,7 @@ def _checked(prompt: TaskPrompt, arguments: Mapping[str, str], user_id: str) -> 
         raise InvalidInput(
             unknown[0][:60], f"is no argument of {prompt.name}; it takes {', '.join(accepted) or 'none'}."
         )
-    given = {name: value.strip() for name, value in arguments.items() if value.strip()}
+    given = {name: value.strip() for name, value in arguments.items() if not is_blank(value)}
     for name, one in accepted.items():
         if one.required and name not in given:
             raise InvalidInput(name, "is required.")

@@ -43,7 +43,14 @@ from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.client_pool import PoolFull
-from reflexio_mcp.server.middleware import FULL, CallLimiter, caller_of, join_trace, note_grants
+from reflexio_mcp.server.middleware import (
+    FULL,
+    CallLimiter,
+    bound_errors,
+    caller_of,
+    join_trace,
+    note_grants,
+)
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import StdioStream
@@ -132,6 +139,7 @@ class ReflexioServer(MCPServer[App]):
             self.middleware.insert(0, note_grants)
         # Around the SDK's own span, which then belongs to the caller's trace.
         self.middleware.insert(0, join_trace)
+        self.middleware.insert(0, bound_errors)
         if self._opens_page:
             self.middleware.append(DeclareApps())
         low = lowlevel(self)

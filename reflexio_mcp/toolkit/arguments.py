@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.render.text import as_stored
+from reflexio_mcp.rest.limits import is_blank
 from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["checked"]
@@ -41,7 +42,8 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
         if name != "cursor" and isinstance(texts, list) and _is_too_long(cast("list[Any]", texts)):
             raise InvalidInput(name, f"takes {MOST_CHARS:,} characters at most; nothing was done.")
         # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
-        if isinstance(value, str) and value and not value.strip():
+        # What is invisible was not meant at all; a stored id of that kind is given as results show it, in escapes.
+        if isinstance(value, str) and value and is_blank(value):
             instead = (
                 ""
                 if name in tool.parameters.get("required", ())
