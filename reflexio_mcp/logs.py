@@ -31,7 +31,7 @@ MOST_LINES: Final = 1000
 """Lines that wait for whoever reads stderr; what comes after them is counted and lost."""
 
 LINES_AT_ONCE: Final = 64
-GATHER_SECONDS: Final = 0.02
+GATHER_SECONDS: Final = 0.05
 """How long a line may wait for others that are written with it."""
 
 FLUSH_SECONDS: Final = 1.0
@@ -194,4 +194,5 @@ def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
     line = {"time": stamp, "event": kind} | {
         key: value for key, value in facts.items() if value not in ("", None)
     }
-    EVENTS.log(level, "%s", _json.encode(line))
+    # Not `EVENTS.log`, which would look up the stack for the place of the call, that no line shows.
+    EVENTS.handle(logging.LogRecord(EVENTS.name, level, __file__, 0, _json.encode(line), None, None))

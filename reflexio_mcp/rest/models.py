@@ -304,6 +304,13 @@ class LearningStatus(Reply):
     reason: str | None = None
 
 
+def unlearned(*, evaluation_only: bool) -> LearningStatus:
+    """Where the learning of a request stands in a backend that learns from none: the embedded store."""
+    if evaluation_only:
+        return LearningStatus(status="done", reason="not_applicable")
+    return LearningStatus(status="not_tracked", reason="embedded_store")
+
+
 class UserProfile(Read):
     """A profile learned about a user.
 

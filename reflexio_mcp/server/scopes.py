@@ -43,6 +43,7 @@ class Scopes:
         self._given = client
         self._client = client
         self._probe: ReflexioClient | None = None
+        self._local: Scope | None = None
         self.pool = ClientPool(lambda key: open_client(settings, api_key=key), settings.max_callers, promised)
 
     @property
@@ -89,7 +90,9 @@ class Scopes:
             NoCaller: callers bring their own keys, and this is not inside anybody's call.
         """
         if not self._settings.many_callers:
-            return self._scope(self.client, self._settings.user_id)
+            if self._local is None:
+                self._local = self._scope(self.client, self._settings.user_id)
+            return self._local
         if (scope := _current.get()) is None:
             raise NoCaller("This call does not say whose it is; nothing was done.")
         return scope
@@ -121,7 +124,7 @@ class Scopes:
     async def aclose(self) -> None:
         """Close every client but the one that was handed in. The next call opens what it needs again."""
         own = [self._probe, None if self._given else self._client]
-        self._probe, self._client = None, self._given
+        self._probe, self._client, self._local = None, self._given, None
         for client in own:
             if client is not None:
                 await client.aclose()

@@ -14,7 +14,6 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
@@ -133,7 +132,7 @@ class EmbeddedStore:
                     with anyio.CancelScope(shield=True):  # others wait for this batch too
                         await anyio.to_thread.run_sync(self._commit, batch)
         finally:
-            with suppress(ValueError):  # a caller that went away before its turn
+            if mine in self._waiting:  # its caller went away before its turn
                 self._waiting.remove(mine)
         assert mine.reply is not None
         return mine.reply
@@ -161,7 +160,10 @@ class EmbeddedStore:
             return
         try:
             with self._database.writing(deletes=batch[0].deletes) as connection:
-                replies = [_changed(connection, write.route, change) for write, change in changes]
+                alone = len(changes) == 1
+                replies = [
+                    _changed(connection, write.route, change, alone=alone) for write, change in changes
+                ]
         except Exception as error:  # noqa: BLE001 - becomes the reply
             replies = [_failure(write.route, error) for write, _ in changes]
         for (write, _), reply in zip(changes, replies, strict=True):
@@ -180,8 +182,10 @@ def _read(route: ReadRoute, call: Call) -> Reply:
         return _failure(route, error)
 
 
-def _changed(connection: Connection, route: WriteRoute, change: Change) -> Reply:
-    """Carry out one of several writes in a transaction. If it fails, the others stand."""
+def _changed(connection: Connection, route: WriteRoute, change: Change, *, alone: bool) -> Reply:
+    """Carry out a write in a transaction. If it is not alone there and fails, the others stand."""
+    if alone:
+        return _success(change(connection))
     connection.execute("SAVEPOINT one")
     try:
         reply = _success(change(connection))

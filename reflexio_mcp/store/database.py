@@ -50,6 +50,7 @@ class Connection(sqlite3.Connection):
 class _OpenFile:
     """The connections to one file, and which files on the disk they belong to."""
 
+    paths: tuple[str, ...]
     ids: tuple[FileId, ...]
     writer: Connection
     readers: list[Connection] = field(default_factory=list[Connection])
@@ -181,7 +182,8 @@ class Database:
     def _open(self) -> _OpenFile:
         if not self._in_memory:
             _make_private(Path(os.path.realpath(self._path)))
-        before = self._ids_on_disk()
+        paths = self._paths()
+        before = _ids_on_disk(paths)
         connection = self._connect()
         try:
             version = schema.check(connection)
@@ -194,23 +196,24 @@ class Database:
                 upkeep.empty_log(connection, 0)
                 if upkeep.scrub_is_due(connection):
                     self._upkeep.set(upkeep.OPENING_DELAY_SECONDS)
-            ids = self._ids_on_disk()
+            ids = _ids_on_disk(paths)
             if ids[:1] != before[:1]:
                 raise file_changed()
         except BaseException:
             connection.close()
             raise
-        return _OpenFile(ids, connection)
+        return _OpenFile(paths, ids, connection)
 
-    def _ids_on_disk(self) -> tuple[FileId, ...]:
-        """Which files stand where SQLite has the database, its write-ahead log and the index of that log."""
+    def _paths(self) -> tuple[str, ...]:
+        """Where SQLite has the database, its write-ahead log and the index of that log."""
         if self._in_memory:
             return ()
+        # A link that leads elsewhere later leads to another database: that shows in the first of them.
         real = os.path.realpath(self._path)
-        return _file_id(self._path), _file_id(f"{real}-wal"), _file_id(f"{real}-shm")
+        return self._path, f"{real}-wal", f"{real}-shm"
 
     def _is_in_place(self, file: _OpenFile) -> bool:
-        return self._ids_on_disk() == file.ids
+        return _ids_on_disk(file.paths) == file.ids
 
     def _check_in_place(self, file: _OpenFile, *, writing: bool = False) -> None:
         if self._is_in_place(file):
@@ -312,9 +315,13 @@ def _close_all(connections: list[Connection]) -> None:
         connections.pop().close()
 
 
+def _ids_on_disk(paths: tuple[str, ...]) -> tuple[FileId, ...]:
+    return tuple(map(_file_id, paths))
+
+
 def _file_id(path: str) -> FileId:
     try:
-        about = Path(path).stat()
+        about = os.stat(path)  # noqa: PTH116 - twice for each call: a Path costs more than the look itself
     except OSError:
         return None
     return about.st_dev, about.st_ino

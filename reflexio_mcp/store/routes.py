@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from reflexio_mcp import __version__
+from reflexio_mcp.rest.models import unlearned
 from reflexio_mcp.store import bodies, pages, queries
 from reflexio_mcp.store.database import Connection, Database
 from reflexio_mcp.store.errors import StoreError, StoreFailed
@@ -24,8 +25,6 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 ORGANIZATION: Final = "embedded"
 STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded store"}
-NOT_TRACKED: Final[Json] = {"learning_status": "not_tracked", "learning_reason": "embedded_store"}
-NOT_APPLICABLE: Final[Json] = {"learning_status": "done", "learning_reason": "not_applicable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,7 @@ class Refusal(Exception):
 def publish_interaction(call: Call) -> Change:
     body = _body_of(bodies.Publish, call)
     request_id = body.request_id or str(uuid.uuid4())
+    learning = unlearned(evaluation_only=body.evaluation_only)
 
     def change(connection: Connection) -> Json:
         if not queries.store(connection, body, request_id, call.now):
@@ -81,7 +81,8 @@ def publish_interaction(call: Call) -> Change:
             **STORAGE,
             "profiles_added": 0,
             "playbooks_added": 0,
-            **(NOT_APPLICABLE if body.evaluation_only else NOT_TRACKED),
+            "learning_status": learning.status,
+            "learning_reason": learning.reason,
         }
 
     return change
@@ -95,8 +96,8 @@ def learning_status(call: Call) -> Json:
         raise unavailable(error) from error
     if evaluation_only is None:
         raise Refusal(404, {"detail": "request not found"})
-    answer = NOT_APPLICABLE if evaluation_only else NOT_TRACKED
-    return {"status": answer["learning_status"], "reason": answer["learning_reason"]}
+    learning = unlearned(evaluation_only=evaluation_only)
+    return {"status": learning.status, "reason": learning.reason}
 
 
 def get_requests(call: Call) -> list[bytes]:

@@ -1,6 +1,6 @@
 """What a tool can reach: the caller's scope, the operator's settings, the work still running."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -11,7 +11,7 @@ from mcp.types import CallToolResult, TextContent
 from reflexio_mcp.render.text import Rendered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
-from reflexio_mcp.toolkit.explorer_page import PageNotes, has_pass, make_pass
+from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, PageNotes, has_pass, make_pass
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.jobs import Jobs
@@ -86,7 +86,8 @@ def page_pass(call: Call) -> dict[str, Any]:
 
 def from_page(call: Call) -> bool:
     """Whether this call comes from the explorer's page and not from the model."""
-    return has_pass(app_of(call).codes(scope_of(call)), cast("Any", call.request_context.meta))
+    meta = cast("Mapping[str, Any] | None", call.request_context.meta)
+    return bool(meta and PAGE_KEY in meta) and has_pass(app_of(call).codes(scope_of(call)), meta)
 
 
 def answer(result: Rendered) -> CallToolResult:

@@ -246,11 +246,14 @@ async def publish(
     )
     minted = not chosen
     try:
-        async with task_group() as tasks:
-            if beat and wait:
-                tasks.start_soon(_beat_until_cancelled, beat)
-            done = await _publish(scope, body, minted, wait_seconds if wait else None)
-            tasks.cancel_scope.cancel()
+        if not wait:
+            done = await _publish(scope, body, minted, None)
+        else:
+            async with task_group() as tasks:
+                if beat:
+                    tasks.start_soon(_beat_until_cancelled, beat)
+                done = await _publish(scope, body, minted, wait_seconds)
+                tasks.cancel_scope.cancel()
     except ReflexioError as failure:
         if failure.effect == "unknown":
             text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"

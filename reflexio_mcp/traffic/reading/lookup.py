@@ -10,7 +10,13 @@ from contextlib import aclosing
 from typing import Final
 
 from reflexio_mcp.rest.errors import NotFound, ServerFault
-from reflexio_mcp.rest.models import LearningStatus, RequestQuery, RequestWithInteractions, UnreadableRequest
+from reflexio_mcp.rest.models import (
+    LearningStatus,
+    RequestQuery,
+    RequestWithInteractions,
+    UnreadableRequest,
+    unlearned,
+)
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import unreadable_request
@@ -119,6 +125,8 @@ async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInterac
         raise NotStored(
             f"No request {quoted(request_id)} is stored{_whose(scope)}. Find ids with list_requests."
         )
+    if not scope.learns:
+        return item, unlearned(evaluation_only=item.request.evaluation_only)
     return item, await learning_of(scope, request_id)
 
 
