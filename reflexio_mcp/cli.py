@@ -7,6 +7,7 @@ wrong or `doctor` found a failure, 130 Ctrl-C, 141 the reader of the output went
 # PYTHON_ARGCOMPLETE_OK
 
 import argparse
+import gc
 import logging
 import os
 import re
@@ -381,6 +382,18 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
     return run_install(Request(flags=flags, **{name: getattr(arguments, name) for name in names}))
 
 
+def _import_fast() -> None:
+    """Save a fifth of the time that importing the SDK takes.
+
+    Nothing of what it makes is garbage, so the collector looks in vain; `tune_collector` turns it on again. And of
+    the protocol's models, which exist once for each revision, a connection needs few: each is built when it is used.
+    """
+    from pydantic import BaseModel
+
+    gc.disable()
+    BaseModel.model_config["defer_build"] = True
+
+
 def _serve(transport: str, settings: Settings) -> int:
     for name, meant in unread(os.environ).items():
         logging.getLogger(__name__).warning("%s is set, and nothing reads it. Did you mean %s?", name, meant)
@@ -391,9 +404,11 @@ def _serve(transport: str, settings: Settings) -> int:
             )
         if sys.stdin.isatty():
             sys.stderr.write(_WAITING)
+        _import_fast()
         from reflexio_mcp.stdio import serve
 
         return serve(settings)
+    _import_fast()
     from reflexio_mcp.http import serve as serve_http
 
     return serve_http(settings)

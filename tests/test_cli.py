@@ -219,3 +219,33 @@ def test_a_terminal_of_any_encoding_gets_what_it_can_show(encoding: str, tmp_pat
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
     done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_the_sdk_is_imported_without_the_collector_and_without_building_models(
+    tmp_path: Path, transport: str
+) -> None:
+    code = (
+        "import gc, sys, types\n"
+        "from reflexio_mcp import cli\n"
+        "def serve(settings):\n"
+        "    from mcp.types import Tool\n"
+        "    from reflexio_mcp.server.runtime import tune_collector\n"
+        "    told = [gc.isenabled(), Tool.__pydantic_complete__]\n"
+        "    tune_collector()\n"
+        "    Tool(name='t', input_schema={})\n"
+        "    print(*told, gc.isenabled(), Tool.__pydantic_complete__)\n"
+        "    return 0\n"
+        f"sys.modules['reflexio_mcp.{transport}'] = types.SimpleNamespace(serve=serve)\n"
+        f"sys.exit(cli.main(['serve', '--transport', {transport!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["False", "False", "True", "True"], done.stderr

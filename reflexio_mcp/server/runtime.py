@@ -39,6 +39,7 @@ def tune_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 class Runtime:
