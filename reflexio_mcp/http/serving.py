@@ -1,15 +1,13 @@
-"""Running the app in this process, and stopping it so that nobody is left without an answer."""
+"""Runs the app in this process, and stops it so that every call gets an answer."""
 
-import asyncio
-import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import uvicorn
@@ -25,25 +23,23 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 __all__ = ["serve", "uvicorn_server"]
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions that have begun or were promised, after calls had their time."""
+"""Longest wait for deletions that have begun or were promised, after the time that calls have."""
 
 KEEP_ALIVE_SECONDS: Final = 65
-"""A little longer than a proxy's usual 60 s, so that it is never the proxy that finds a closed connection."""
+"""A little longer than a proxy's usual 60 s, so that a proxy never sends a request on a connection that closes."""
 
 CLOSE_SECONDS: Final = 2
 BACKLOG: Final = 2048
 
 SPARE_DESCRIPTORS: Final = 128
-"""Files of a process that are not connections to clients: the store's, those to Reflexio, the log."""
-
-ACCEPT_LOG_SECONDS: Final = 10.0
+"""File descriptors for what is not a connection of a client: the store, connections to Reflexio, the log."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How soon a thread of the embedded store gets its turn beside the event loop: Python's own 5 ms add up in a call."""
+"""How soon a thread of the embedded store gets its turn beside the event loop; Python's default is 5 ms."""
 
 
 class _Server(uvicorn.Server):
-    """Without uvicorn's handling of signals, which ends in raising them again."""
+    """Leaves signals to `_serve`: uvicorn would raise them again at its end."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -65,14 +61,13 @@ def serve(settings: Settings) -> int:
     app = HttpApp(settings, tokens)
     tune_collector()
     listener = _listen(settings)
-    _allow_connections()
     sys.setswitchinterval(SWITCH_SECONDS)
     _announce(settings, listener, kept_in)
     return anyio.run(_serve, settings, app, listener)
 
 
 def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
-    """The server that `serve` runs: with this project's limits, and signals left to others."""
+    """Return the server that `serve` runs, with this project's limits; it handles no signals."""
     most = _most_connections()
     config = uvicorn.Config(
         app,
@@ -86,7 +81,7 @@ def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
-        # So many are accepted in one go, before the first of them can be counted.
+        # asyncio accepts so many in one go, before the first of them is counted.
         backlog=min(BACKLOG, most // 2),
     )
     return (uvicorn.Server if sys.platform == "win32" else _Server)(config)
@@ -94,7 +89,6 @@ def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
 
 async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
     server = uvicorn_server(settings, app)
-    _calm_accepting(asyncio.get_running_loop())
     if sys.platform == "win32":
         async with app.running():
             await server.serve(sockets=[listener])
@@ -110,7 +104,7 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
             code = 130 if number == signal.SIGINT else 0
             watching.start_soon(_stop, settings, app, server)
 
-    # The receiver stays to the very end: without it a second signal would kill what is being tidied up.
+    # The receiver stays until the end: without it a second signal would end the process at once.
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with anyio.create_task_group() as watching:
             watching.start_soon(watch, signals)
@@ -141,7 +135,10 @@ def _listen(settings: Settings) -> socket.socket:
     host = settings.host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, settings.port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, settings.port), family=family, backlog=BACKLOG)
+        # asyncio sets TCP_NODELAY only where a socket names its protocol. Without it the second half of an answer
+        # waits until the client acknowledges the first.
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
     except OSError as error:
         raise ConfigurationError(
             f"--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen on {host[:60]} port "
@@ -149,47 +146,16 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def _allow_connections() -> None:
-    """Raise the soft limit of open files, which is often 1,024, as far as the connections need it."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS * 2
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
 def _most_connections() -> int:
-    """How many connections there may be, so that files are left for everything else."""
+    """Return how many connections there may be, so that descriptors are left for everything else."""
     if sys.platform == "win32":
         return MOST_CONNECTIONS
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else _connections_within(soft)
-
-
-def _connections_within(descriptors: int) -> int:
-    return max(16, min(MOST_CONNECTIONS, descriptors - SPARE_DESCRIPTORS))
-
-
-def _calm_accepting(loop: asyncio.AbstractEventLoop) -> None:
-    """Say seldom, and in one line, that no connection can be accepted; asyncio would at each try, with its place."""
-    said = -ACCEPT_LOG_SECONDS
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal said
-        if not str(context.get("message", "")).startswith("socket.accept()"):
-            loop.default_exception_handler(context)
-        elif loop.time() - said >= ACCEPT_LOG_SECONDS:
-            said = loop.time()
-            event("refused", logging.WARNING, reason="descriptors")
-
-    loop.set_exception_handler(handle)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(16, min(MOST_CONNECTIONS, soft - SPARE_DESCRIPTORS))
 
 
 def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None) -> None:

@@ -1,8 +1,11 @@
-"""HTTP/1.1 on the socket, for clients that are slow, silent or too many."""
+"""HTTP/1.1 for clients that are slow, silent or too many.
+
+uvicorn limits how long a connection may be idle between requests, and nothing before or within one. Its
+`limit_concurrency` answers 503 and leaves the connection open, so silent clients would keep everybody else out.
+"""
 
 import asyncio
 import logging
-import socket
 from typing import Any, Final
 
 import h11
@@ -16,12 +19,12 @@ MOST_CONNECTIONS: Final = 4096
 
 
 def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Protocol]:
-    """A protocol class for uvicorn, which by itself would wait for the head of a request for ever.
+    """Return a protocol class for uvicorn.
 
     Args:
-        head_seconds: how long a connection may take to send one, from its opening or its first byte; and how long it
-            may go on with a body after its answer.
-        most: connections that are open at the same time; the next one is closed.
+        head_seconds: how long the head of a request may take, from the opening of the connection or its first byte,
+            and how long the client may go on with a body that was answered already.
+        most: connections that are open at the same time; a further one is closed.
     """
 
     class Bounded(H11Protocol):
@@ -29,11 +32,6 @@ def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Pro
         _emptying: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
-            # asyncio does so only where a socket names its protocol, which those of `socket.create_server` do not. A
-            # response goes out in two pieces, and the second would wait for the client's delayed acknowledgement.
-            connection = transport.get_extra_info("socket")
-            if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().connection_made(transport)
             if len(self.connections) > most:
                 self._refuse("connections")
@@ -70,9 +68,6 @@ def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Pro
                 super().send_400_response(msg)
             except h11.LocalProtocolError:  # in the middle of an answer, or after it
                 self.transport.abort()
-
-        def _unsupported_upgrade_warning(self) -> None:
-            """What asks for another protocol is answered in this one."""
 
         def _has_unread_body(self) -> bool:
             return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY

@@ -245,7 +245,7 @@ def test_a_token_that_may_be_guessed_is_said_at_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(serving_module, "_listen", lambda settings: None)
-    for name in ("_allow_connections", "_announce", "tune_collector"):
+    for name in ("_announce", "tune_collector"):
         monkeypatch.setattr(serving_module, name, lambda *given: None)
     monkeypatch.setattr(serving_module.sys, "setswitchinterval", lambda seconds: None)
     monkeypatch.setattr(serving_module.anyio, "run", lambda *given: 0)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.serving import _calm_accepting, uvicorn_server
+from reflexio_mcp.http.serving import _listen, uvicorn_server
 from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.settings import Settings
 from tests.support.serving import TOKEN, modern_call, serving_process
@@ -20,8 +20,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_no_answer_waits_for_the_acknowledgement_of_its_first_half() -> None:
-    server = uvicorn_server(Settings(store=":memory:"), HttpApp(Settings(store=":memory:"), Tokens((TOKEN,))))
-    listener = socket.create_server(("127.0.0.1", 0))
+    settings = Settings(store=":memory:", host="127.0.0.1", port=0)
+    server = uvicorn_server(settings, HttpApp(settings, Tokens((TOKEN,))))
+    listener = _listen(settings)
     serving = asyncio.create_task(server.serve([listener]))
     with listener, anyio.fail_after(20):
         async with await anyio.connect_tcp(*listener.getsockname()[:2]) as client:
@@ -58,21 +59,3 @@ async def test_few_descriptors_leave_some_for_the_work_and_the_log_quiet(tmp_pat
         assert await served.terminate() == 0
         assert "Traceback" not in served.stderr()
         assert " ERROR " not in served.stderr()
-
-
-async def test_accepting_that_fails_is_said_once_and_without_its_place(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-    _calm_accepting(loop)
-    try:
-        for _ in range(100):
-            failed = {"message": "socket.accept() out of system resource", "exception": OSError(24, "canary")}
-            loop.call_exception_handler(failed)
-        assert len(caplog.records) == 1
-        assert "canary" not in caplog.text
-        loop.call_exception_handler({"message": "something else"})
-        assert "something else" in caplog.text
-    finally:
-        loop.set_exception_handler(before)
