@@ -1,4 +1,4 @@
-"""Checks of addresses and the key: at construction or before a call is sent, instead of a failure at each call."""
+"""Checks of URLs and of the key, made before a call is sent."""
 
 import contextlib
 import ipaddress

@@ -1,4 +1,4 @@
-"""The one client of the API: every call in the contract, typed. `sender` repeats them, `transport` sends them."""
+"""The typed client of the API, with every call of the contract. `sender` repeats calls, `transport` sends them."""
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Set
@@ -50,11 +50,10 @@ ReplyT = TypeVar("ReplyT", bound=Reply)
 T = TypeVar("T")
 
 HEALTH_SECONDS: Final = 5.0
-"""The most a call of `/health` may take: who asks wants to know now."""
+"""Longest wait for `/health`, whose callers want an answer at once."""
 
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
-"""A learning that is no longer current holds what was learned just the same."""
-
+"""A learning that is no longer current still holds what was learned."""
 
 OUTCOMES_AT_ONCE: Final = 1_000
 """Session outcomes in one call: as many as the API gives."""
@@ -166,7 +165,7 @@ class ReflexioClient:
         raise AlreadyExists(status=taken.status, correlation_id=taken.correlation_id, effect="none")
 
     async def _holds(self, body: PublishBody, taken: AlreadyExists) -> bool:
-        """Whether the caller's `request_id`, found taken after a lost reply, holds what was to be stored."""
+        """Return whether a `request_id` that is taken after a lost reply holds what was sent."""
         try:
             page = await self.get_requests(RequestQuery(request_id=body.request_id))
         except ReflexioError:
@@ -386,7 +385,7 @@ class ReflexioClient:
         return await self._send(call, lambda answer: parsed(model, answer))
 
     async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:
-        """Send a call and read its answer. Here alone is known what its failure means."""
+        """Send a call and read its answer. A failed read changes nothing, which is set here alone."""
         if self._closed:
             raise NotSent("the client is closed")
         if call.content is not None and len(call.content) > limits.MAX_BODY_BYTES:

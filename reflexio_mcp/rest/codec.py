@@ -1,4 +1,4 @@
-"""Bodies between Python and the wire: encoding with its refusals, and models from the data of an answer."""
+"""Encodes bodies, and makes models of the data of an answer."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def iso_time(epoch: int) -> str:
 
 
 def parsed(model: type[ReplyT], answer: Answer) -> ReplyT:
-    """Return an answer as a model. What the client knows by itself replaces whatever the server says of it.
+    """Return an answer as a model. What the client itself knows replaces what the server says of it.
 
     Raises:
         NotTheApi: the data has another shape.

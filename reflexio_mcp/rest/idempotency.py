@@ -1,4 +1,4 @@
-"""Whether what is stored is what was sent: the question after a publish whose reply was lost."""
+"""Compares a stored request with the one that was sent, after a publish whose reply was lost."""
 
 from reflexio_mcp.rest import limits
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions, StoredInteraction
@@ -15,7 +15,7 @@ _COMPARED = (
 
 
 def is_stored_as_sent(body: PublishBody, stored: RequestWithInteractions) -> bool:
-    """Compare everything that the API gives back; embedded images and citations it keeps to itself."""
+    """Return whether everything is equal that the API returns; it returns no embedded images and no citations."""
     request = stored.request
     sent_labels = (
         body.user_id.strip(),

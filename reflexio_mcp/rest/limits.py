@@ -1,17 +1,17 @@
 """Limits and formats of the Reflexio API, measured against `reflexio-ai` 0.2.32.
 
-One table for whoever validates, explains or documents them.
+Validation, messages and documentation all take them from here.
 """
 
 import re
 from typing import Final
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
-"""A larger request body is cut with a connection reset and no response, so it is never sent."""
+"""The server resets the connection on a larger request body, without a response; so it is never sent."""
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-"""A larger reply, decoded, is not read to its end. This limit is the client's own, like the next one: together they
-bound what a reply takes in memory. A session of many thousand requests is one reply, and that has to fit."""
+"""A larger reply, decoded, is not read to its end. This limit and the next are the client's own and bound the memory
+that a reply takes. They leave room for a session of many thousand requests, which is one reply."""
 
 MAX_REPLY_VALUES: Final = 4_000_000
 """JSON values in a reply, counted by their punctuation. Packed densely, 64 MiB of them take more than a gigabyte."""

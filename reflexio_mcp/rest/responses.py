@@ -1,4 +1,4 @@
-"""What an answer of the server means: its data, or one error of the tree with text that is safe to show."""
+"""Reads a reply of the server: its data, or an error of the tree whose text is safe to show."""
 
 import functools
 import json
@@ -49,7 +49,7 @@ _UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _INTERNAL: Final = re.compile(
     r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w://"
 )
-"""What betrays a trace, a path or an address in a line of text."""
+"""Signs of a stack trace, a path or an address in a line of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _failed_operation(
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:
-    """Return the first line of a server's text, or nothing when it betrays internals or echoes what was sent.
+    """Return the first line of a server's text, or nothing when it shows internals or repeats what was sent.
 
     Args:
         sent: the JSON body of the call; its text values of six or more characters must not come back.

@@ -120,7 +120,7 @@ class Sender:
             wait = self._backoff(attempt, outcome.wait)
             if isinstance(error, ServerFault):
                 answered = error
-            # A lost connection says nothing: servers close theirs behind a 500, and the next call meets that.
+            # A lost connection is repeated in any case: servers close theirs after a 500, which the next call meets.
             tries = MOST_TRIES if call.repeat or isinstance(error, ConnectionLost) else 1
             if not outcome.repeatable or faults >= tries or wait >= deadline - now:
                 error = answered if answered and isinstance(error, ConnectionLost) else error

@@ -1,8 +1,8 @@
 """The SQLite file: how it is opened, shared between threads and processes, and kept free of what was deleted.
 
-Everything here blocks and runs in worker threads. One connection writes, a few read; each reading call sees one
-moment of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a killed
-process and a power loss. What happens to deleted content is told in `upkeep`.
+Everything here blocks, so it runs in worker threads. One connection writes, a few read; a reading call sees one
+state of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a killed
+process and a power loss. `upkeep` removes deleted content.
 
 An open connection keeps using its file after somebody has moved or removed it, and what is written then is lost.
 So each call checks that the files in the folder are still the ones that are open (device and inode). If they are
@@ -41,9 +41,9 @@ FileId = tuple[int, int] | None
 
 
 class Connection(sqlite3.Connection):
-    """A connection on which a reader can leave what the next reading may use."""
+    """A connection that keeps the last scan of sessions for the next page."""
 
-    memory: object = None
+    scan: object = None
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Generator[Connection, None, None]:
-        """A connection that sees one moment of the store.
+        """A connection that sees one state of the store.
 
         Raises:
             StoreBusy: another process held the file for too long.

@@ -1,4 +1,4 @@
-"""What can go wrong with the store file, in words that name no path and end in what to do.
+"""Errors of the store file. Their messages name no path and end in what to do.
 
 StoreError
 ├── StoreBusy     another process holds the file; nothing was changed, and the call can be repeated

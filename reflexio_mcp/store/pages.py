@@ -1,9 +1,8 @@
 """Which sessions stand on a page: newest matching request first, then id descending.
 
-The API pages by an offset that counts sessions. A page is found by a walk down an index that is in this order
-already: it stops with the page's last session, and each row it passes belongs to a session of this page or of one
-before. What was walked is remembered on the connection, so that the next page goes on from there, for as long as
-nobody writes.
+The API pages by an offset that counts sessions. A page is found by scanning an index that is in this order already:
+the scan stops at the page's last session, and each row it reads belongs to a session of this page or of an earlier
+one. The connection keeps the scan, so that the next page continues it, for as long as nobody writes.
 """
 
 import sqlite3
@@ -18,14 +17,14 @@ DEFAULT_PAGE: Final = 100
 
 MAX_INTEGER: Final = 2**63 - 1
 MAX_REMEMBERED: Final = 100_000
-"""Sessions of a walk that are remembered, some 100 bytes each."""
+"""Sessions of a scan that are kept, some 100 bytes each."""
 
 
 @dataclass(frozen=True)
 class Filter:
     """The filters of `get_requests` as SQL: the condition, its values, and the index that serves it.
 
-    The upper time bound stands apart, because a walk that goes on starts lower than it.
+    The upper time bound stands apart, because a scan that continues starts below it.
     """
 
     lower: str
@@ -75,8 +74,8 @@ class Filter:
 
 
 @dataclass
-class Walk:
-    """How far down the sessions of a filter a connection has been."""
+class SessionScan:
+    """The sessions of a filter that a connection has read, and where it continues."""
 
     found: Filter
     version: tuple[int, int]
@@ -85,8 +84,8 @@ class Walk:
     place: tuple[int, str] | None = None
     ended: bool = False
 
-    def reach(self, connection: sqlite3.Connection, sessions: int) -> None:
-        """Go on until so many sessions have been seen, or there are no more."""
+    def read(self, connection: sqlite3.Connection, sessions: int) -> None:
+        """Continue until so many sessions are known, or there are no more."""
         if self.ended or len(self.order) >= sessions:
             return
         condition, values = self.found.condition, self.found.values
@@ -121,12 +120,12 @@ def page_of(connection: Connection, found: Filter, query: GetRequests) -> list[s
     if size > MAX_INTEGER or offset > MAX_INTEGER:
         raise OverflowError
     version = _version(connection)
-    walk = connection.memory
-    if not isinstance(walk, Walk) or walk.found != found or walk.version != version:
-        walk = Walk(found, version)
-    walk.reach(connection, offset + size)
-    connection.memory = walk if len(walk.order) <= MAX_REMEMBERED else None
-    return walk.order[offset : offset + size]
+    scan = connection.scan
+    if not isinstance(scan, SessionScan) or scan.found != found or scan.version != version:
+        scan = SessionScan(found, version)
+    scan.read(connection, offset + size)
+    connection.scan = scan if len(scan.order) <= MAX_REMEMBERED else None
+    return scan.order[offset : offset + size]
 
 
 def _version(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What is asked of the file, in plain functions over a connection from `Database`."""
+"""The queries, as plain functions over a connection of `Database`."""
 
 import json
 import sqlite3

@@ -1,6 +1,6 @@
-"""One function a route: a call in, the API's answer out. They block and run in worker threads.
+"""The routes: one function each, from a call to the API's answer. They block, so they run in worker threads.
 
-Only the client of this package calls them, so they refuse what it can send and the API refuses, and no more.
+Only this package's client calls them, so they refuse only what it can send and the API would refuse.
 
 A storage failure is answered as the API does it: 200 with `success: false` and the reason, or 503 when the call
 can simply be repeated.
@@ -261,7 +261,7 @@ def unavailable(error: StoreError) -> Refusal:
 
 def failed(error: StoreFailed) -> Json:
     """The API's answer to a write that its storage did not take."""
-    # `changed` is this store's own word: it rolls back what failed, which a server cannot promise.
+    # `changed` is this store's own field: it rolls back what failed, which a server does not promise.
     return {"success": False, **({"changed": False} if error.unchanged else {}), "message": error.message}
 
 

@@ -1,4 +1,4 @@
-"""The file's layout, its version, and the way from one version to the next."""
+"""The schema of the store file, its version and its migrations."""
 
 import sqlite3
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create}
-"""Version a file is at -> the step that takes it to the next. Each runs inside one transaction."""
+"""From a file's version to the step that migrates it to the next. Each runs in one transaction."""
 
 
 def check(connection: sqlite3.Connection) -> int:

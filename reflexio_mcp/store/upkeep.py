@@ -1,4 +1,4 @@
-"""Upkeep of the store file: deleted content leaves every file, and the log does not grow old.
+"""Upkeep of the store file: deleted content is removed from every file, and the log is emptied.
 
 Deleted content can remain in three places:
 
@@ -9,8 +9,8 @@ Deleted content can remain in three places:
   does not reach it. Only rewriting the file (`VACUUM`) does, at some 6 ms a megabyte; this follows within a second
   of the deletion, in the background.
 
-The table `upkeep` counts deletions and how many of them a rewrite has covered, so that the next process makes up
-for a rewrite that the end of this one cut short.
+The table `upkeep` counts deletions and how many of them a rewrite has covered, so that the next process does
+a rewrite for which this one had no time.
 
 The log is also emptied a second after the last write. From then on the file alone holds everything, so a copy of
 it is complete and nothing is lost when it is moved.
@@ -26,13 +26,13 @@ PURGE_PATIENCE_SECONDS: Final = 1.0
 """How long a deletion waits for readers. After that the log is emptied in the background."""
 
 TRY_SECONDS: Final = 0.1
-"""How long one attempt waits for other processes. They wait for this one meanwhile, so it is short."""
+"""How long one attempt waits for other processes; short, because they wait for this one meanwhile."""
 
 LOG_DELAY_SECONDS: Final = 1.0
 """How long after a write the log is emptied."""
 
 SCRUB_DELAY_SECONDS: Final = 0.5
-"""One rewrite covers the deletions of this time."""
+"""How long after a deletion the file is rewritten; one rewrite covers all deletions of that time."""
 
 OPENING_DELAY_SECONDS: Final = 2.0
 SCRUB_SHARE: Final = 0.05
@@ -92,7 +92,7 @@ def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
-    return _patiently(connection, wait_seconds, attempt)
+    return _with_patience(connection, wait_seconds, attempt)
 
 
 def empty_log_soon(connection: sqlite3.Connection) -> bool:
@@ -131,7 +131,7 @@ def scrub(connection: sqlite3.Connection) -> bool:
     # In memory the copy would take as much as the file. On disk it holds nothing that was deleted.
     connection.execute("PRAGMA temp_store = FILE")
     try:
-        return _patiently(connection, TRY_SECONDS, attempt)
+        return _with_patience(connection, TRY_SECONDS, attempt)
     finally:
         connection.execute("PRAGMA temp_store = MEMORY")
 
@@ -142,7 +142,7 @@ def file_bytes(connection: sqlite3.Connection) -> int:
     return pages * size
 
 
-def _patiently(connection: sqlite3.Connection, wait_seconds: float, attempt: Callable[[], bool]) -> bool:
+def _with_patience(connection: sqlite3.Connection, wait_seconds: float, attempt: Callable[[], bool]) -> bool:
     (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {int(wait_seconds * 1000)}")
     try:
