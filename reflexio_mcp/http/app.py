@@ -24,8 +24,8 @@ from reflexio_mcp.logs import event, withhold_from_libraries
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.limits import MAX_BODY_BYTES
+from reflexio_mcp.server.call_limiter import CALLER
 from reflexio_mcp.server.callers import Caller, share_of
-from reflexio_mcp.server.middleware import CALLER
 from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import build_server
 from reflexio_mcp.settings import ConfigurationError, Settings

@@ -1,4 +1,4 @@
-"""One request and its response: read whole, answered once, ended when either side goes away."""
+"""One HTTP request and its response: reads the body whole, answers once, and ends when either side goes away."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -9,16 +9,16 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflexio_mcp.http.refusal import Refusal
-from reflexio_mcp.server.middleware import DISCONNECT, Disconnect
+from reflexio_mcp.server.call_limiter import DISCONNECT, Disconnect
 
 __all__ = ["Exchange", "Exchanges", "read_body"]
 
-_FAREWELL_SECONDS: Final = 1.0
-"""Longest try to say a last word to a client that may not be reading."""
+_FINISH_SECONDS: Final = 1.0
+"""Longest attempt to end the response of a client that may not be reading."""
 
 
 async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> Receive:
-    """Read the whole body now, so that nobody waits for it later.
+    """Read the whole body before anything else waits for it.
 
     Args:
         most: bytes that are taken.
@@ -62,8 +62,8 @@ class Exchange:
 
     Args:
         send: of the connection.
-        standing: whether its answer goes on for as long as the client likes.
-        started: sees, and may change, the response's first message.
+        standing: whether its response is a stream that stays open as long as the client likes.
+        started: is given the response's first message, and may change it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Exchange:
         self.complete = False
 
     async def send(self, message: Message) -> None:
-        """Pass a message on; whatever comes after the end of the response is dropped."""
+        """Pass a message on. Messages after the end of the response are dropped."""
         if self.complete or (message["type"] == "http.response.start" and self.started):
             return
         if message["type"] == "http.response.start":
@@ -90,7 +90,7 @@ class Exchange:
         await self._send(message)
 
     def listening(self, receive: Receive) -> Receive:
-        """`receive`, noticing when the other side goes away."""
+        """Return a `receive` that notices when the client goes away."""
 
         async def listen() -> Message:
             message = await receive()
@@ -101,8 +101,8 @@ class Exchange:
         return listen
 
     async def finish(self) -> None:
-        """End the response in good order, wherever it stands."""
-        with suppress(OSError), anyio.move_on_after(_FAREWELL_SECONDS, shield=True):
+        """Complete the response: with 503 if it has not begun."""
+        with suppress(OSError), anyio.move_on_after(_FINISH_SECONDS, shield=True):
             if not self.started:
                 headers = [(b"retry-after", b"1"), (b"content-length", b"0"), (b"connection", b"close")]
                 await self.send({"type": "http.response.start", "status": 503, "headers": headers})
@@ -111,7 +111,7 @@ class Exchange:
 
 
 class Exchanges:
-    """The requests that are being answered, so that a stopping server can wait for them and end them."""
+    """The requests that are being answered. A server that stops waits for them and ends them."""
 
     def __init__(self) -> None:
         self._open: set[Exchange] = set()
@@ -136,12 +136,12 @@ class Exchanges:
             self._changed.set()
 
     async def wait_answered(self) -> None:
-        """Wait until only standing answers are open."""
+        """Wait until only streams are open."""
         while any(not exchange.standing for exchange in self._open):
             self._changed = anyio.Event()
             await self._changed.wait()
 
     def end_all(self) -> None:
-        """End what is open, streams included."""
+        """End every open response, streams included."""
         for exchange in self._open:
             exchange.scope.cancel()

@@ -1,1 +1,1 @@
-"""The MCP server: wiring, middleware, callers, resources, prompts and completions."""
+"""The MCP server: wiring, callers, limits, resources, prompts and completions."""

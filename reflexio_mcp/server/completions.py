@@ -1,7 +1,7 @@
-"""Completions: session ids, sources, users and agent versions of recent traffic, as they are typed.
+"""Completions of session ids, sources, users and agent versions, from recent traffic.
 
-They come from one look at the newest sessions, remembered for some seconds and each caller for itself. A slow or
-silent backend is not waited for: there is nothing to offer then, and the look goes on for the next key stroke.
+The newest sessions are read once and kept for some seconds, for each caller apart. A slow backend is not waited for:
+nothing is offered then, and the reading continues for the next keystroke.
 """
 
 from collections import OrderedDict
@@ -27,28 +27,28 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Completer"]
 
 WAIT_SECONDS: Final = 0.08
-"""How long a key stroke waits for the look: people notice a tenth of a second."""
+"""How long a keystroke waits for the reading: people notice a tenth of a second."""
 
 FRESH_SECONDS: Final = 20.0
 QUIET_SECONDS: Final = 5.0
-"""After a look that failed none is tried for this long."""
+"""How long nothing is read after a failed reading."""
 
 LOOK_SECONDS: Final = 3.0
 SESSIONS_LOOKED_AT: Final = 50
 CALLERS_KEPT: Final = 64
 MOST_VALUES: Final = 100
-"""As many as the protocol allows in one answer."""
+"""The most that the protocol allows in one answer."""
 
 VALUE_CHARS: Final = 128
 VALUE_WORDS: Final = 6
-"""A longer value is a text and no name; it is not offered."""
+"""A value of more words is a text and not a name, so it is not offered."""
 
 FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id")
 
 
 @dataclass
 class _Recent:
-    """What one caller's last look found, in order of last use."""
+    """What was last read for one caller, newest first."""
 
     values: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     until: float = 0.0
@@ -56,16 +56,16 @@ class _Recent:
 
 
 class Completer:
-    """Answers for every caller of a process."""
+    """Answers completions for every caller."""
 
     def __init__(self) -> None:
         self._recent: OrderedDict[str, _Recent] = OrderedDict()
 
     async def complete(self, app: App, scope: Scope, params: CompleteRequestParams) -> CompleteResult:
-        """The values that begin with what was typed; none where nothing is known in time."""
+        """Return the values that begin with what was typed; none if they are not known in time."""
         name, typed = params.argument.name, params.argument.value
         values: list[str] = []
-        # The values come from traffic: they are told where a list tells them too.
+        # The values come from traffic, so they are offered only where a list shows them too.
         if (
             app.tools & {"list_sessions", "list_requests"}
             and _is_offered(params.ref, app.tools)
@@ -109,7 +109,7 @@ def _is_offered(ref: Any, tools: frozenset[str]) -> bool:
 
 
 async def _look(scope: Scope, recent: _Recent, looked: anyio.Event) -> None:
-    """Look once and never raise: there is nobody to tell."""
+    """Read the newest sessions. Raises nothing: no caller waits for it."""
     seconds = QUIET_SECONDS
     try:
         with anyio.move_on_after(LOOK_SECONDS):
@@ -140,7 +140,7 @@ def _collect(scope: Scope, page: RequestPage) -> dict[str, list[str]]:
 
 
 def _offerable(name: str, value: str) -> bool:
-    # What would have to be shown in another form than it is stored, or reads like a sentence, is not offered.
+    # Not offered: values that would have to be shown escaped or masked, and values that read like a sentence.
     return (
         0 < len(value) <= VALUE_CHARS
         and visible(value) == value

@@ -41,19 +41,13 @@ from reflexio_mcp.render.text import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
+from reflexio_mcp.server.call_limiter import FULL, CallLimiter, bound_errors, caller_of, note_grants
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.client_pool import PoolFull
-from reflexio_mcp.server.middleware import (
-    FULL,
-    CallLimiter,
-    bound_errors,
-    caller_of,
-    join_trace,
-    note_grants,
-)
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import StdioStream
+from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked
 from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of

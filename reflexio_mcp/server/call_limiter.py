@@ -1,6 +1,7 @@
-"""SDK middleware around every call, whichever transport it came by: its trace, its caller, its limits, its end.
+"""SDK middleware that limits how many calls of one caller run at a time, logs each call, and ends it early.
 
-HTTP leaves in the request's scope who is calling. The call then runs with that caller's client and nobody else's.
+It runs around every call of every transport. HTTP puts the caller into the request's ASGI scope; the call then runs
+with that caller's client.
 """
 
 import logging
@@ -14,9 +15,7 @@ import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_REQUEST
-from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import BaseModel
 
 from reflexio_mcp.logs import event
@@ -30,16 +29,7 @@ from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.shares import Shares
 
-__all__ = [
-    "CALLER",
-    "DISCONNECT",
-    "CallLimiter",
-    "Disconnect",
-    "bound_errors",
-    "caller_of",
-    "join_trace",
-    "note_grants",
-]
+__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "bound_errors", "caller_of", "note_grants"]
 
 CALLER: Final = "reflexio_mcp.caller"
 """Key of the `Caller` in an ASGI scope."""
@@ -48,7 +38,7 @@ DISCONNECT: Final = "reflexio_mcp.disconnect"
 """Key of the `Disconnect` in an ASGI scope."""
 
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
-"""Methods that reach Reflexio: counted, limited, logged, waited for at the end."""
+"""Methods that reach Reflexio: they are counted, limited, logged, and waited for when the server stops."""
 
 LISTEN: Final = "subscriptions/listen"
 
@@ -66,14 +56,14 @@ STOPPED: Final = (
 
 
 class Disconnect:
-    """The HTTP request that a call came with, and what ends when its sender goes away."""
+    """Ends the calls of one HTTP request when its sender goes away."""
 
     def __init__(self) -> None:
         self._over = False
         self._scopes: set[anyio.CancelScope] = set()
 
     def leave(self) -> None:
-        """The sender is gone."""
+        """Cancel what was added, and what is added later: the sender is gone."""
         self._over = True
         for scope in self._scopes:
             scope.cancel()
@@ -88,7 +78,7 @@ class Disconnect:
 
 
 class CallLimiter:
-    """Lets calls in, and knows which are running.
+    """Lets calls in up to a limit for each caller, and knows which are running.
 
     Args:
         settings: the limits.
@@ -100,7 +90,7 @@ class CallLimiter:
         self._scopes = scopes
         self._tools = tools
         self._most = settings.max_in_flight
-        # One caller alone at the end of a pipe limits itself.
+        # A client over stdio is alone and limits itself.
         self._running = Shares(settings.max_in_flight)
         self._running_alone = Shares(None)
         self._streams = Shares(share_of(settings, settings.max_sessions), settings.max_sessions)
@@ -233,24 +223,6 @@ class CallLimiter:
         )
 
 
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
-
-
-async def join_trace(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Let everything inside belong to the trace of the HTTP header `traceparent`, if there is one.
-
-    A `traceparent` in the message's `_meta` wins: the SDK reads it later.
-    """
-    headers: Mapping[str, str] | None = getattr(ctx.request, "headers", None)
-    if not headers or "traceparent" not in headers:
-        return await call_next(ctx)
-    token = otel_context.attach(_PROPAGATOR.extract(headers))
-    try:
-        return await call_next(ctx)
-    finally:
-        otel_context.detach(token)
-
-
 async def note_grants(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Let everything inside know what the sender of this message may do."""
     caller = caller_of(ctx)
@@ -284,7 +256,7 @@ def _cut(value: Any) -> Any:
 
 
 def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller | None:
-    """The caller that HTTP found in the request this message came with."""
+    """Return the caller of the HTTP request that brought this message; `None` over stdio."""
     return (_scope(ctx) or {}).get(CALLER)
 
 
