@@ -290,7 +290,7 @@ class _Layout:
             return
         self._say(
             f"{facts['requests']:,} requests in {facts['sessions']:,} sessions of {facts['users']:,} users, "
-            f"{_time(facts['from'])} to {_time(facts['to'])} UTC\n"
+            f"{_time(facts['oldest'])} to {_time(facts['newest'])} UTC\n"
         )
         self._table(
             ("severity", "count", "finding", "what"),

@@ -388,12 +388,10 @@ def receipt(done: Receipt) -> Rendered:
     if done.copy_id:
         # The service adds nothing to a stored request.
         as_what = " as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else ""
-        text.append(
-            f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
-        )
-        if done.learned_gone.count:
-            structured["undo"] = NOT_COPIED
-            text.append(NOT_COPIED)
+        back = f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
+        undo = [back, NOT_COPIED] if done.learned_gone.count else [back]
+        structured["undo"] = "\n".join(undo)
+        text += undo
     elif done.count("deleted", "erased_from_copies") or isinstance(done.plan, UserPlan):
         structured["undo"] = FINAL
         text.append(FINAL)

@@ -279,7 +279,8 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
     if wanted == TrafficFilter(user_id=wanted.user_id):
         of_user = f" for user {shown_id(wanted.user_id)}" if wanted.user_id else ""
         return f"Nothing is stored{of_user} yet." if page.total == 0 else f"No more {noun}s follow."
-    return f"No {noun} matches{filtered}."
+    elsewhere = " Words are looked for in texts and ids; source and agent_version are filters of their own."
+    return f"No {noun} matches{filtered}.{elsewhere if wanted.contains else ''}"
 
 
 def page_of_sessions(

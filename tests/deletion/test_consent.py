@@ -283,7 +283,8 @@ async def test_what_a_secret_was_found_in_is_shown_to_nobody(world: World, era: 
         result = await caller.result("delete_requests", user_id="ada", finding="probable-secret")
     assert "1 request" in person.seen[0]
     for shown in (person.seen[0], text_of(result), str(result.structured_content)):
-        assert "my password is [redacted: password in a sentence], do not tell" in shown
+        assert "my password is [redacted: password in a sentence]" in shown
+        assert "hunter2" not in shown
 
 
 async def test_a_yes_is_no_number(world: World, era: str) -> None:

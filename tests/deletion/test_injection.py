@@ -65,7 +65,8 @@ async def test_the_persons_question_keeps_its_own_words_apart_from_stored_ones(
     [message] = person.seen
     assert not HIDDEN.search(message)
     lines = message.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert lines[-2] == "Session outcomes and evaluations stay."
     assert lines[0] == "Delete 1 request (1 interaction) of user “ada”? This cannot be undone."
     assert re.fullmatch(r"Set ([0-9A-F]{4}-){3}[0-9A-F]{4}", lines[-1])
     # Quotation marks are balanced line by line: stored words do not get out of theirs.
