@@ -7,8 +7,8 @@ from typing import Any
 import mcp.types
 from mcp.types import CallToolResult
 
-NOT_SAID_AGAIN = {"notice", "status"}
-"""Keys that are words about the result and stand in the text in other words."""
+NOT_SAID_AGAIN = {"notice", "status", "also_from_others", "other_requests"}
+"""Keys that are words about the result and stand in the text in other words, or count what it names one by one."""
 
 
 def text_of(result: CallToolResult) -> str:
