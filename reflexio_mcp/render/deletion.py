@@ -17,6 +17,7 @@ from reflexio_mcp.render.learnings import (
     FOLLOWED,
     learned_facts,
     learned_lines,
+    unread,
     what_became,
     what_goes,
     what_stays,
@@ -281,6 +282,8 @@ def planned(
         survives, undo = survivors(plan), finality(plan)
         structured["survives"], structured["undo"] = survives, undo
         text += [survives, undo]
+    elif isinstance(plan, LearningPlan) and (said := unread(plan.chosen)):
+        text.append(said)
     text += gap_lines(plan.gaps)
     if code:
         structured["confirm"] = code
