@@ -48,6 +48,9 @@ _METHODS: Final = {
     MESSAGES_PATH: ("POST",),
 }
 
+WITHOUT_SESSIONS: Final = b"2026-07-28"
+"""The revision whose clients open no session."""
+
 MOST_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """What the API takes, and the envelope around it."""
 
@@ -268,8 +271,9 @@ class HttpApp:
             await self._exchanges.run(exchange, app, scope, receive)
 
     def _check_share(self, caller: Caller, scope: Scope) -> None:
-        # Only an opening request of 2025 has neither; the SDK counts sessions, but not whose they are.
-        if any(name in (b"mcp-session-id", b"mcp-method") for name, _ in scope["headers"]):
+        # Whatever else may open a session counts; the SDK counts sessions too, but not whose they are.
+        headers = dict(reversed(scope["headers"]))  # of two, the SDK reads the first
+        if b"mcp-session-id" in headers or headers.get(b"mcp-protocol-version") == WITHOUT_SESSIONS:
             return
         if self._owners.count(caller.account) >= self._share:
             raise _too_many()

@@ -32,7 +32,8 @@ PREFIX: Final = "memory:"
 OPERATOR: Final = f"{PREFIX}operator"
 """The scope of those who see every user."""
 
-SCOPES: Final = (*(f"{PREFIX}{grant}" for grant in Grant), OPERATOR)
+SCOPES: Final = tuple(f"{PREFIX}{grant}" for grant in Grant)
+"""What a client may ask for. Operators know of theirs: some clients ask for every scope that is named here."""
 
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -48,12 +49,21 @@ STALE_SECONDS: Final = 3600.0
 """How long they are used while it cannot be reached."""
 
 ASK_AGAIN_SECONDS: Final = 10.0
-"""The least time between two fetches, whatever key ids callers make up."""
+"""The least time from the end of one fetch to the next one, whatever key ids callers make up."""
+
+FETCH_SECONDS: Final = 8.0
+"""How long a fetch may take in all."""
 
 REMEMBER_SECONDS: Final = 15.0
 """How long an introspection holds; a revoked token works that much longer."""
 
 MOST_REMEMBERED: Final = 10_000
+MOST_ASKING: Final = 16
+"""Introspections at a time."""
+
+MOST_WAITING: Final = 64
+"""Requests that wait for one; beyond them the answer is "try again", so that a flood costs no more than that."""
+
 LEEWAY_SECONDS: Final = 30
 TIMEOUT_SECONDS: Final = 5.0
 MOST_REPLY_BYTES: Final = 1024 * 1024
@@ -97,8 +107,10 @@ class SignIn:
         self._own = http is None
         self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
         self._clock = clock
-        self._asking = anyio.Lock()
-        self._asked_at = -ASK_AGAIN_SECONDS
+        self._fetching: anyio.Event | None = None
+        self._fetched_at = -ASK_AGAIN_SECONDS
+        self._introspecting = anyio.CapacityLimiter(MOST_ASKING)
+        self._waiting = 0
         self._found_at = -STALE_SECONDS
         self._endpoints: Json = {}
         self._keys: list[Json] = []
@@ -133,7 +145,7 @@ class SignIn:
         """
         parts = urlsplit(self._audience)
         found_at = f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE}{parts.path}"
-        scope = wanted or " ".join(SCOPES[:-1])
+        scope = wanted or " ".join(SCOPES)
         said = [
             *([f'error="{error}"'] if error else []),
             f'resource_metadata="{found_at}"',
@@ -202,9 +214,11 @@ class SignIn:
 
     def _person(self, claims: Json) -> Caller:
         user = claims.get(self._settings.oauth_user_claim)
+        # Blanks around it are not cut off: that would make one person of two.
         if (
             not isinstance(user, str)
-            or not user.strip()
+            or not user
+            or user != user.strip()
             or len(user) > MOST_USER_CHARS
             or not user.isprintable()
         ):
@@ -214,9 +228,9 @@ class SignIn:
         caller = person(
             self._settings,
             str(claims["sub"]),
-            "" if OPERATOR in scopes else user.strip(),
+            "" if OPERATOR in scopes else user,
             grants,
-            float(claims.get("exp", math.inf)),
+            _moment(claims, "exp", math.inf),
         )
         if not grants:
             raise self.refused(caller, Grant.READ)
@@ -270,20 +284,22 @@ class SignIn:
         until, reply = self._remembered.get(digest, (0.0, {}))
         if self._clock() >= until:
             reply = await self._asked(token)
+            self._remembered.pop(digest, None)
+            if reply.get("active") is not True:
+                raise _Invalid("The token is not valid, or not any more.")
             self._remembered[digest] = (self._clock() + REMEMBER_SECONDS, reply)
-            self._remembered.move_to_end(digest)
             while len(self._remembered) > MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
-        if reply.get("active") is not True:
-            raise _Invalid("The token is not valid, or not any more.")
+        if str(reply.get("token_type") or "bearer").lower() not in ("bearer", "access_token"):
+            raise _Invalid("The token is not an access token to be sent as it is.")
         audience = reply.get("aud")
         named = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
         if not any(one in self._audiences for one in named) or reply.get("iss", self._issuer) != self._issuer:
             raise _Invalid("The token was issued for another server, or by another service.")
-        now, ends, begins = time.time(), reply.get("exp"), reply.get("nbf")
-        if isinstance(ends, int | float) and now >= ends + LEEWAY_SECONDS:
+        ends, begins = _moment(reply, "exp", math.inf), _moment(reply, "nbf", -math.inf)
+        if time.time() >= ends + LEEWAY_SECONDS:
             raise _Invalid("The token has expired.")
-        if isinstance(begins, int | float) and now < begins - LEEWAY_SECONDS:
+        if time.time() < begins - LEEWAY_SECONDS:
             raise _Invalid("The token is not valid yet.")
         return reply
 
@@ -292,8 +308,15 @@ class SignIn:
         endpoint = self._endpoints.get("introspection_endpoint")
         if not self._is_safe(endpoint):
             raise _Unreachable
+        if self._waiting >= MOST_WAITING:
+            raise _Unreachable
         secret = (self._settings.oauth_client_id, self._settings.oauth_client_secret)
-        return await self._reply("POST", str(endpoint), data={"token": token}, auth=secret)
+        self._waiting += 1
+        try:
+            async with self._introspecting:
+                return await self._reply("POST", str(endpoint), data={"token": token}, auth=secret)
+        finally:
+            self._waiting -= 1
 
     async def _known_keys(self, *, again: bool = False) -> list[Json]:
         """The keys of the authorization server.
@@ -304,19 +327,31 @@ class SignIn:
         Raises:
             _Unreachable: there are none, or none that can still be relied upon.
         """
-        if self._clock() - self._found_at < FRESH_SECONDS and not again:
+        age = self._clock() - self._found_at
+        if age < FRESH_SECONDS and not again:
             return self._keys
-        async with self._asking:
-            if self._clock() - self._asked_at >= ASK_AGAIN_SECONDS:
-                self._asked_at = self._clock()
-                try:
-                    await self._discover()
-                    self._found_at = self._clock()
-                except _Unreachable:
-                    pass
+        if self._fetching is not None:
+            # Known keys do for now; only who needs a new one waits.
+            if again or age >= STALE_SECONDS:
+                await self._fetching.wait()
+        elif self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
+            await self._fetch()
         if self._clock() - self._found_at >= STALE_SECONDS:
             raise _Unreachable
         return self._keys
+
+    async def _fetch(self) -> None:
+        """Fetch the keys once, for everybody who waits for them; a failure leaves the known ones."""
+        self._fetching = done = anyio.Event()
+        try:
+            with anyio.move_on_after(FETCH_SECONDS):
+                await self._discover()
+                self._found_at = self._clock()
+        except _Unreachable:
+            pass
+        finally:
+            self._fetched_at, self._fetching = self._clock(), None
+            done.set()
 
     async def _discover(self) -> None:
         parts = urlsplit(self._issuer)
@@ -347,20 +382,24 @@ class SignIn:
     async def _reply(self, method: str, url: str, **options: Any) -> Json:
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         try:
-            async with self._http.stream(method, url, headers=headers, **options) as response:
-                if (
-                    response.status_code != 200
-                    or response.headers.get("content-encoding", "identity") != "identity"
-                ):
-                    raise _Unreachable
-                body = b""
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > MOST_REPLY_BYTES:
-                        raise _Unreachable
-            found: Any = json.loads(body)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
+            with anyio.fail_after(FETCH_SECONDS):
+                return await self._read(method, url, headers, options)
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
             raise _Unreachable from None
+
+    async def _read(self, method: str, url: str, headers: Mapping[str, str], options: Json) -> Json:
+        async with self._http.stream(method, url, headers=headers, **options) as response:
+            if (
+                response.status_code != 200
+                or response.headers.get("content-encoding", "identity") != "identity"
+            ):
+                raise _Unreachable
+            body = b""
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MOST_REPLY_BYTES:
+                    raise _Unreachable
+        found: Any = json.loads(body)
         if not isinstance(found, dict):
             raise _Unreachable
         return cast("Json", found)
@@ -426,10 +465,22 @@ def _fitting(keys: list[Json], algorithm: str, kid: Any) -> Json | None:
     return fit[0] if len(fit) == 1 else None
 
 
+def _moment(claims: Json, name: str, missing: float) -> float:
+    """A time among the claims, in epoch seconds; `missing` where it is not there or null."""
+    value = claims.get(name)
+    if value is None:
+        return missing
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _Invalid("The token is not valid.")
+    return float(value)
+
+
 def _checked(claims: Json) -> Json:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
         raise _Invalid("The token names nobody.")
+    if claims.get("token_use", "access") != "access":
+        raise _Invalid("The token is not an access token.")
     if claims.get("cnf"):
         # It is bound to a key that its owner has to show. Taken as a plain bearer token, a thief could use it.
         raise _Invalid("The token is bound to a key of its owner; this server takes plain bearer tokens.")

@@ -22,6 +22,7 @@ from reflexio_mcp.http.refusal import Refusal
 from reflexio_mcp.http.sign_in import (
     ASK_AGAIN_SECONDS,
     FRESH_SECONDS,
+    MOST_WAITING,
     REMEMBER_SECONDS,
     STALE_SECONDS,
     SignIn,
@@ -143,6 +144,8 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
     "of nobody": lambda i: i.token(sub=None),
     "of an empty name": lambda i: i.token(""),
     "of a blank name": lambda i: i.token("  "),
+    "of a name with blanks around it": lambda i: i.token("ann "),
+    "an ID token": lambda i: i.token(token_use="id"),
     "of a name that is a list": lambda i: i.token(sub=["ann"]),
     "of a name with a line break": lambda i: i.token("ann\nbob"),
     "of a name too long": lambda i: i.token("a" * 1001),
@@ -196,7 +199,7 @@ async def test_who_is_not_signed_in_is_told_where(issuer: Issuer) -> None:
             assert told.json() == {
                 "resource": AUDIENCE,
                 "authorization_servers": [issuer.url],
-                "scopes_supported": [*ALL.split(), "memory:operator"],
+                "scopes_supported": ALL.split(),
                 "bearer_methods_supported": ["header"],
                 "resource_name": "Reflexio memory",
             }
@@ -370,6 +373,51 @@ async def test_while_the_issuer_is_away_its_keys_hold_for_an_hour_and_then_nobod
         assert await status_of(sign_in, issuer.token()) == 200
 
 
+async def test_while_the_issuer_hangs_known_keys_still_let_people_in(issuer: Issuer) -> None:
+    clock = Clock()
+    async with checking(issuer, clock) as sign_in:
+        assert await status_of(sign_in, issuer.token()) == 200
+        clock.now += FRESH_SECONDS + 1
+        issuer.hold.clear()
+        forged = issuer.token(kid="thief", headers={"kid": "made-up"})
+        told: list[int] = []
+
+        async def knock() -> None:
+            told.append(await status_of(sign_in, forged))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(knock)
+            await anyio.sleep(0.2)
+            with anyio.fail_after(2):
+                assert await status_of(sign_in, issuer.token()) == 200
+            issuer.hold.set()
+        assert told == [401] * 20
+        assert issuer.asked["/keys"] == 2, "all of them waited for one fetch"
+
+
+async def test_a_flood_of_unknown_tokens_is_cut_short(issuer: Issuer) -> None:
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="secret") as sign_in:
+        assert await status_of(sign_in, "opaque") == 200
+        issuer.hold.clear()
+        told: list[int] = []
+
+        async def knock(number: int) -> None:
+            told.append(await status_of(sign_in, f"junk-{number}"))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(500):
+                tasks.start_soon(knock, number)
+            await anyio.sleep(0.5)
+            assert told == [503] * (500 - MOST_WAITING)
+            with anyio.fail_after(2):
+                assert await status_of(sign_in, "opaque") == 200, "who is known is not kept waiting"
+            issuer.hold.set()
+        assert told.count(401) == MOST_WAITING
+        assert issuer.asked["/ask"] == 1 + MOST_WAITING
+
+
 LIES: dict[str, dict[str, Any]] = {
     "another issuer": {"metadata": {"issuer": "https://elsewhere.example"}},
     "keys without encryption": {"metadata": {"jwks_uri": "http://keys.example/keys"}},
@@ -421,6 +469,12 @@ OPAQUE: dict[str, tuple[int, dict[str, Any]]] = {
     "by another issuer": (401, {"iss": "https://elsewhere.example"}),
     "of nobody": (401, {"sub": None}),
     "bound to a certificate": (401, {"cnf": {"x5t#S256": "thumbprint"}}),
+    "an end that is null": (200, {"exp": None}),
+    "an end that is a text": (401, {"exp": str(NOW + 600)}),
+    "an end that is no number": (401, {"exp": float("nan")}),
+    "a beginning that is a text": (401, {"nbf": str(NOW)}),
+    "a refresh token": (401, {"token_type": "refresh_token"}),
+    "an ID token": (401, {"token_use": "id"}),
     "without a scope": (403, {"scope": "openid"}),
 }
 

@@ -187,6 +187,9 @@ async def test_no_caller_takes_every_stream_and_session(backend: TenantBackend) 
             assert await _listen(served, stack, "key-b", 1)
             begun = [(await ask(served, bring("key-a", f"u{n}"))).status_code for n in range(share + 1)]
             assert begun == [200] * share + [503]
+            # A header of the later revision does not make a request of the earlier one another.
+            as_later = bring("key-a") | {"mcp-method": "initialize"}
+            assert (await ask(served, as_later)).status_code == 503
             assert (await ask(served, bring("key-b"))).status_code == 200
             client = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
             for number in range(share + 1):

@@ -45,6 +45,7 @@ class Issuer:
         metadata: laid over its metadata.
         tokens: what introspection says of a token.
         status: of each answer; 200 is well.
+        hold: while it is not set, no answer is given.
         asked: how often each path was asked for.
     """
 
@@ -55,6 +56,7 @@ class Issuer:
     status: int = 200
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    hold: threading.Event = field(default_factory=threading.Event)
     asked: Counter[str] = field(default_factory=Counter[str])
 
     def claims(
@@ -97,11 +99,13 @@ class Issuer:
 def issuing() -> Iterator[Issuer]:
     """Serve one on a free port of 127.0.0.1."""
     issuer = Issuer()
+    issuer.hold.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             sent = self.rfile.read(int(self.headers.get("content-length", 0)))
             issuer.asked[self.path] += 1
+            issuer.hold.wait(30)
             found = issuer.answer(self.path, sent)
             body = issuer.body if issuer.body is not None else json.dumps(found).encode()
             self.send_response(issuer.status if found is not None else 404)
@@ -116,7 +120,10 @@ def issuing() -> Iterator[Issuer]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
     issuer.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
