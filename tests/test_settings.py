@@ -164,7 +164,7 @@ def test_a_wrong_value_stops_the_start_with_exit_code_two(
     assert main(["tools"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "erase_all" in said.err
+    assert "name 2 of 2 is no tool's" in said.err
     assert "list_requests" in said.err
 
 

@@ -48,7 +48,7 @@ class Case:
         # A refused URL is shown with the other values, but not its credentials.
         for text in (self.flags.get("url", ""), self.env.get("REFLEXIO_URL", "")):
             self.report.secrets |= set(re.findall(r"//([^/\s]+)@", text))
-            self.report.secrets |= set(re.findall(r"[?&#][^=&#\s]*=([^&#\s]+)", text))
+            self.report.secrets |= set(re.findall(r"[?&#][^=&#?\s]*=([^&#\s]+)", text))
         for option in OPTIONS:
             if option.secret and (text := self.env.get(option.env, "").strip()):
                 words = (word.strip("\"'") for word in text.replace(",", " ").split())

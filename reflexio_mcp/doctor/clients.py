@@ -21,8 +21,8 @@ from reflexio_mcp.settings import parse_flags
 __all__ = ["check_clients"]
 
 _REFERENCE: Final = re.compile(
-    r"\$\{\{ *secrets\.\w+ *\}\}|\$\{input:[^}]+\}"  # a client's own store, which nobody else can read
-    r"|\$\{(?:env:)?(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}"
+    r"\$\{\{ *secrets\.\w+ *\}\}|\$\{input:[^}$]+\}"  # a client's own store, which nobody else can read
+    r"|\$\{(?:env:)?(?P<braced>[A-Za-z_]\w*)(?::-(?P<default>[^}$]*))?\}"
     r"|\{env:(?P<bare>[A-Za-z_]\w*)\}|\$(?P<plain>[A-Za-z_]\w*)"
 )
 """The ways in which clients write that a value stands elsewhere."""

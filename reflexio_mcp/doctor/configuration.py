@@ -51,6 +51,11 @@ def _shown(option: Option, text: str) -> str:
         return "(set)"
     if _PLACEHOLDER.fullmatch(text.strip()):
         return text.strip()
+    if option.name == "tools":
+        from reflexio_mcp.tools.catalog import CATALOG
+
+        if not {spec.name for spec in CATALOG}.issuperset(re.split(r"[,\s]+", text.strip(", \t"))):
+            return "(refused, not shown)"
     return option.shown(text) or "(refused, not shown)"
 
 

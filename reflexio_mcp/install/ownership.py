@@ -129,8 +129,7 @@ def hidden(client: Client, entry: object) -> set[str]:
         if _shown(name, value) == _HIDDEN and not _REFERENCE.fullmatch(str(value))
     }
     known = {"serve", *(option.flag for option in OPTIONS)}
-    arguments = added_arguments(client, held)
-    return found | {one.split("=", 1)[-1] for one in arguments if one.split("=")[0] not in known} - {""}
+    return found | set(added_arguments(client, held)) - known
 
 
 _HIDDEN: Final = "***"

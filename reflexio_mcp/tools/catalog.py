@@ -3,7 +3,7 @@
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.explorer.document import uri
-from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.settings import ConfigurationError, Settings, did_you_mean
 from reflexio_mcp.toolkit.spec import ToolSpec, build
 from reflexio_mcp.tools import audit, delete, explore, learnings, publish, read, restore, status
 
@@ -38,10 +38,14 @@ def offered(settings: Settings) -> list[Tool]:
         ConfigurationError: a name that is not a tool's.
     """
     names = [spec.name for spec in CATALOG if not spec.opened_by]
-    if unknown := sorted(set(settings.tools).difference(names)):
-        raise ConfigurationError(
-            f"--tools / REFLEXIO_MCP_TOOLS names {', '.join(unknown)[:100]!r}; the tools are {', '.join(names)}."
-        )
+    for number, name in enumerate(settings.tools, 1):
+        if name not in names:
+            meant = did_you_mean(name, names) or "."
+            # The name itself is not repeated: it may be a key in the wrong place.
+            raise ConfigurationError(
+                f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is no tool's{meant} "
+                f"The tools are {', '.join(names)}."
+            )
     chosen = [spec for spec in CATALOG if spec.offered(settings)]
     # What the operator fixed, or what means nothing here, leaves every schema.
     without = frozenset(

@@ -87,6 +87,24 @@ def test_of_a_conversation_published_again_with_every_turn_the_last_one_stays() 
     assert copies(items) == ([], ["r2", "r4", "r6"])
 
 
+def test_each_of_several_copies_names_the_one_that_stays() -> None:
+    found = Duplicates()
+    found.session(SessionSeen("s", [request(number, *DIALOGUE[0], at=number) for number in range(4)][::-1]))
+    exact, _ = found.founds
+    assert exact.subjects == ["r1", "r2", "r3"]
+    assert {one.copy_of for one in exact.examples} == {"r0"}
+
+
+def test_of_a_conversation_published_again_with_every_turn_each_names_the_last_one() -> None:
+    turns = [text for pair in DIALOGUE for text in pair]
+    growing = [request(number, *turns[: 2 * number + 2], at=number * 60) for number in range(3)]
+    found = Duplicates()
+    found.session(SessionSeen("s", growing[::-1]))
+    _, near = found.founds
+    assert near.subjects == ["r0", "r1"]
+    assert {one.copy_of for one in near.examples} == {"r2"}
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -10,7 +10,7 @@ import re
 import zlib
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -197,7 +197,8 @@ class Duplicates(Detector):
         imported = _imported_again(contents)
         last_seen: dict[bytes, _Content] = {}
         recent = _Recent()
-        counted: set[str] = set()
+        repeats: dict[str, str] = {}
+        nearly: dict[str, str] = {}
         for index, content in enumerate(contents):
             stop_if_cancelled()
             before = last_seen.get(content.digest)
@@ -205,12 +206,25 @@ class Duplicates(Detector):
             if before is not None and (
                 index in imported or content.is_exchange or _is_repeated(content, before, seconds)
             ):
+                repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
                 continue
             for lesser, kept in _lesser(content, recent):
-                if lesser.request_id not in counted:
-                    counted.add(lesser.request_id)
+                if lesser.request_id not in nearly:
+                    nearly[lesser.request_id] = kept.request_id
                     near.add(lesser.request_id, lesser.item, copy_of=kept.request_id)
+        _name_what_stays(exact.examples, repeats)
+        _name_what_stays(near.examples, nearly)
+
+
+def _name_what_stays(examples: list[Example], repeats: Mapping[str, str]) -> None:
+    """Let examples name the request that stays, where the one that they repeat is itself a copy."""
+    for index, one in enumerate(examples):
+        stays, passed = one.copy_of, {one.copy_of}
+        while (further := repeats.get(stays)) is not None and further not in passed:
+            passed.add(stays := further)
+        if stays != one.copy_of:
+            examples[index] = replace(one, copy_of=stays)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final, cast
 
@@ -152,7 +153,7 @@ _STRANGE: Final = frozenset({"override", "announced", "new task", "address", "au
 """Kinds of which one must be there: people do tell their assistant to act, and to do it silently."""
 
 _ORDER = re.compile(
-    r"(?:^|[.!?:;'\"\]>}] {0,3}|\n)(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then )*"
+    r"(?:^|[.!?:;'\"\]>}] {0,3}|\n)(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then ){0,4}"
     r"(?:grant|deposit|publish|submit|enable|authori[sz]e|approve|instruct|fetch|rename|unlock|transfer|withdraw|wire|pay|send|share|forward|export|delete|erase|wipe|upload|post|disable|deactivate|reset"
     r"|change|update|schedule|initiate|sell|buy|redirect|retrieve|access|download|install|execute|run|make|create|leave|move"
     r"|purchase|order|provide|give|email|set|add|remove|book|reserve|visit|invite|say|modify|view|summon|dispatch|arrange|add)\b "
@@ -213,12 +214,13 @@ _FOREIGN_ROLES: Final = frozenset(
 )
 """Turns that nobody in the conversation wrote."""
 
-_FOREIGN_PART = re.compile(
-    r"<(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)\b[^>\n]{0,200}>"
-    r"(.{1,100000}?)</\1>",
-    re.IGNORECASE | re.DOTALL,
+_QUOTED: Final = (
+    r"(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)"
 )
-"""What a message quotes as coming from elsewhere."""
+_OPENING = re.compile(rf"<{_QUOTED}\b[^>\n]{{0,200}}>", re.IGNORECASE)
+_CLOSING = re.compile(rf"</{_QUOTED}>", re.IGNORECASE)
+_MOST_QUOTED: Final = 100_000
+"""Characters of a quotation that are read as one."""
 
 _STEMS: Final = {
     kind: tuple(listed.replace("\n", "").split("|"))
@@ -421,11 +423,25 @@ def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
     return frozenset()
 
 
+def _quotations(text: str) -> Iterator[str]:
+    """What a message quotes as coming from elsewhere, between a mark and the next one that ends it."""
+    ends: dict[str, list[int]] = {}
+    for closing in _CLOSING.finditer(text):
+        ends.setdefault(closing[1].lower(), []).append(closing.start())
+    free = 0
+    for opening in _OPENING.finditer(text):
+        its = ends.get(opening[1].lower(), [])
+        at = bisect_right(its, opening.end())
+        if opening.start() >= free and at < len(its) and its[at] - opening.end() <= _MOST_QUOTED:
+            free = its[at]
+            yield text[opening.end() : free]
+
+
 def _texts(turn: StoredInteraction, foreign: bool) -> Iterator[tuple[str, bool]]:
     for text in texts_of(turn):
         yield text, foreign
         if not foreign and "</" in text:
-            yield from ((match[2], True) for match in _FOREIGN_PART.finditer(text))
+            yield from ((part, True) for part in _quotations(text))
     left: list[object] = [used.get("tool_data") for used in turn.tools_used]
     while left:  # a stack of its own: what a tool gave may be nested deeper than Python calls
         one = left.pop()

@@ -76,7 +76,9 @@ def is_machine_made(value: str) -> bool:
     has_digits, has_letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
     if not (has_digits and has_letters):
         return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not _NAMELIKE.fullmatch(value)
-    if any(look.fullmatch(value) for look in (_IDENTIFIER, _CAMEL, _VERSION, _PATH)):
+    if _IDENTIFIER.fullmatch(value) or _CAMEL.fullmatch(value):
+        return False
+    if _VERSION.fullmatch(value) or _PATH.fullmatch(value):
         return False
     if _HEX.fullmatch(value):
         return len(value) >= 16 and _entropy(value) >= 2.6
@@ -97,7 +99,9 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
     """
     if not PASSWORD_CHARS <= len(value) <= 80 or _CODE.search(value) or is_placeholder(value):
         return False
-    if any(look.fullmatch(value) for look in (_DOTTED, _MEASURE, _UUID)) or not any(map(str.isalpha, value)):
+    if _DOTTED.fullmatch(value) or _MEASURE.fullmatch(value) or _UUID.fullmatch(value):
+        return False
+    if not any(map(str.isalpha, value)):
         return False
     has = (
         any(map(str.islower, value)),
