@@ -98,6 +98,10 @@ async def test_it_ends_with_the_server_and_a_later_one_says_so(busy: World, tmp_
     async with busy.connect(**options) as caller:
         done = await caller.call("delete_request", request_id="r", include_learnings=True)
         assert done["follow_up"]
+        with anyio.fail_after(20):
+            while "follow_up_of" not in log.read_text(encoding="utf-8"):  # noqa: ASYNC110 - until it has begun
+                await anyio.sleep(0.05)
+        await anyio.sleep(0.5)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert lines[-1]["outcome"] == "interrupted"
     assert lines[-2]["follow_up_of"] == ["r"]
