@@ -6,6 +6,7 @@ from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.learnings import (
     FOLLOWED,
     NOT_LOOKED_FOR,
+    kinds_counted,
     learned_facts,
     learned_lines,
     left_alone,
@@ -113,7 +114,8 @@ def learning_receipt(done: Receipt) -> Rendered:
     if left is None:
         head = f"Whether {counted(plan.size, 'learning')} were deleted is not known: reading again failed."
     else:
-        head = f"Deleted {gone.count:,} of {counted(plan.size, 'learning')}, checked by reading again."
+        kinds = f" ({kinds_counted(gone)})" if gone.count else ""
+        head = f"Deleted {gone.count:,} of {counted(plan.size, 'learning')}{kinds}, checked by reading again."
     text = [head]
     if lines:
         text.append(fence("\n".join(lines)))

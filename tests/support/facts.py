@@ -38,13 +38,18 @@ def missing_from_text(result: CallToolResult) -> list[tuple[str, Any]]:
     text = text_of(result)
     # Fences indent what they hold, so line starts are not compared.
     flat = re.sub(r"\s+", " ", text)
+    # Digits inside a name or in a fence's random code say nothing.
+    numbers = set(re.findall(r"(?<![\w:#-])\d{1,3}(?:,\d{3})+|(?<![\w:#-])\d+", flat))
     missing: list[tuple[str, Any]] = []
     for key, value in leaves(result.structured_content):
         # A zero is said in words: "nothing was deleted", "no session matches".
         if key in NOT_SAID_AGAIN or isinstance(value, bool) or value == 0:
             continue
-        said = f"{value:,}" if isinstance(value, int) else re.sub(r"\s+", " ", str(value)).strip()
-        if said not in flat and str(value) not in flat:
+        if isinstance(value, int):
+            told = f"{value:,}" in numbers or str(value) in numbers
+        else:
+            told = str(value) in flat or re.sub(r"\s+", " ", str(value)).strip() in flat
+        if not told:
             missing.append((key, value))
     return missing
 
