@@ -26,7 +26,7 @@ from mcp.types import CallToolResult, TextContent
 from evals import thin
 from evals.tasks import TASKS, Task
 from evals.worlds import plant, world
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 
 __all__ = ["answer", "begin", "call", "tools"]
@@ -95,7 +95,7 @@ async def tools(folder: Path) -> str:
     if begun["server"] == "thin":
         listed = thin.listed()
     else:
-        async with Client(build_server(load(_settings(folder, task)))) as client:
+        async with Client(ReflexioServer(load(_settings(folder, task)))) as client:
             instructions = client.instructions
             listed = [
                 {"name": one.name, "description": one.description, "inputSchema": one.input_schema}
@@ -112,7 +112,7 @@ async def call(folder: Path, tool: str, arguments: dict[str, Any]) -> str:
     if begun["server"] == "thin":
         text = await thin.call(folder / "store.db", tool, arguments)
     else:
-        async with Client(build_server(load(_settings(folder, task)))) as client:
+        async with Client(ReflexioServer(load(_settings(folder, task)))) as client:
             result = await client.call_tool(tool, arguments)
         assert isinstance(result, CallToolResult)
         text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))

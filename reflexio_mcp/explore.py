@@ -67,12 +67,12 @@ def explore(settings: Settings, wanted: Mapping[str, Any], out: TextIO | None = 
 async def _serve(settings: Settings, wanted: dict[str, Any], screen: TextIO) -> int:
     from mcp import Client
 
-    from reflexio_mcp.server.server import build_server
+    from reflexio_mcp.server.server import ReflexioServer
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # whoever comes before the server runs waits for it
-    async with Client(build_server(settings)) as client:
+    async with Client(ReflexioServer(settings)) as client:
         window = _Window(client, wanted, listener.getsockname()[1])
         config = uvicorn.Config(window.app(), log_config=None, lifespan="off", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)

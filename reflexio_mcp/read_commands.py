@@ -130,9 +130,9 @@ async def _ask(
     """The facts of a tool, from as many pages as it takes, or the text of its error."""
     from mcp import Client
 
-    from reflexio_mcp.server.server import build_server
+    from reflexio_mcp.server.server import ReflexioServer
 
-    async with Client(build_server(settings)) as client:
+    async with Client(ReflexioServer(settings)) as client:
         try:
             return await _pages(client, tool, wanted, limit), ""
         except _Failed as error:  # outside, it would arrive in a group

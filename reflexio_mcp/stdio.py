@@ -10,7 +10,7 @@ import anyio
 
 from reflexio_mcp.logs import flush
 from reflexio_mcp.server.runtime import tune_collector
-from reflexio_mcp.server.server import ReflexioServer, build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
 
 __all__ = ["serve"]
@@ -29,7 +29,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    server = build_server(settings)
+    server = ReflexioServer(settings)
     tune_collector()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server)

@@ -34,7 +34,7 @@ from reflexio_mcp.read_commands import FILTER
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -79,7 +79,7 @@ def _options(group: str) -> str:
 def listed() -> tuple[dict[str, object], ...]:
     """The tools as `tools/list` gives them where all are offered with every parameter."""
     everything = Settings(url="http://localhost:8061", recovery_days=7)
-    tools = asyncio.run(build_server(everything).list_tools())
+    tools = asyncio.run(ReflexioServer(everything).list_tools())
     return tuple(tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools)
 
 

@@ -129,9 +129,9 @@ def started() -> set[str]:
     """The modules that a stdio server has when it has started."""
     code = (
         "import sys\n"
-        "from reflexio_mcp.server.server import build_server\n"
+        "from reflexio_mcp.server.server import ReflexioServer\n"
         "from reflexio_mcp.settings import load\n"
-        "build_server(load({'REFLEXIO_MCP_STORE': ':memory:'}))\n"
+        "ReflexioServer(load({'REFLEXIO_MCP_STORE': ':memory:'}))\n"
         "print(*sys.modules)"
     )
     done = subprocess.run(

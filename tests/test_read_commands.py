@@ -207,9 +207,9 @@ def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
         return world
 
     world = anyio.run(fill)
-    build = server_module.build_server
+    build = server_module.ReflexioServer
     monkeypatch.setattr(
-        server_module, "build_server", lambda settings: build(settings, client=world.client())
+        server_module, "ReflexioServer", lambda settings: build(settings, client=world.client())
     )
     yield Settings(url=URL)
     anyio.run(world.close)

@@ -7,7 +7,7 @@ import uuid
 from typing import Final
 
 from reflexio_mcp.backend import open_client
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import (
@@ -55,36 +55,40 @@ _NAMES: Final[dict[type[ReflexioError], str]] = {
 }
 
 
-def _client(case: Case) -> ReflexioClient:
-    settings = case.settings
-    return ReflexioClient(settings.base_url, api_key=settings.api_key or None, timeout=case.seconds)
+def _client(environment: Environment) -> ReflexioClient:
+    settings = environment.settings
+    return ReflexioClient(settings.base_url, api_key=settings.api_key or None, timeout=environment.seconds)
 
 
-def problem(case: Case, error: ReflexioError) -> Finding:
+def problem(environment: Environment, error: ReflexioError) -> Finding:
     """A failed call as a finding."""
     if isinstance(error, NotAuthorized):
         if "User-Agent" in error.detail:
             return failure("user-agent-refused", "the server refuses this client's User-Agent")
         name, did = (
-            ("key-refused", "refuses the key") if case.settings.api_key else ("key-missing", "asks for a key")
+            ("key-refused", "refuses the key")
+            if environment.settings.api_key
+            else ("key-missing", "asks for a key")
         )
         return failure(name, f"the server {did} ({error.status})")
     if isinstance(error, NotTheApi) and error.status is not None and 300 <= error.status < 400:
         return failure("redirected", explain(error, "read"))
     name = next(name for kind, name in _NAMES.items() if isinstance(error, kind))
-    return failure(name, explain(error, "read"), do=case.address_advice() if name == "unreachable" else "")
+    return failure(
+        name, explain(error, "read"), do=environment.address_advice() if name == "unreachable" else ""
+    )
 
 
-async def check_api(case: Case) -> list[Finding]:
+async def check_api(environment: Environment) -> list[Finding]:
     """Whether it is the API: its health route answers as expected."""
-    async with _client(case) as client:
+    async with _client(environment) as client:
         await client.health()
-    return [ok(f"{case.settings.base_url} is a Reflexio API")]
+    return [ok(f"{environment.settings.base_url} is a Reflexio API")]
 
 
-async def check_identity(case: Case) -> list[Finding]:
+async def check_identity(environment: Environment) -> list[Finding]:
     """Whether it accepts the User-Agent and the key, and whose data they reach."""
-    async with _client(case) as client:
+    async with _client(environment) as client:
         me = await client.whoami()
     found = [ok(f"accepted as {me.org_id or 'the only organisation'}")]
     if not me.storage_configured:
@@ -92,10 +96,10 @@ async def check_identity(case: Case) -> list[Finding]:
     return found
 
 
-async def check_version(case: Case) -> list[Finding]:
+async def check_version(environment: Environment) -> list[Finding]:
     """Which version it has, and whether that was tested."""
     try:
-        async with _client(case) as client:
+        async with _client(environment) as client:
             said = (await client.version()).server_version
     except NotTheApi:
         return [note("the server does not tell its version", "version-unknown")]
@@ -115,10 +119,10 @@ async def check_version(case: Case) -> list[Finding]:
     return [ok(f"the server has version {said}")]
 
 
-async def check_clock(case: Case) -> list[Finding]:
+async def check_clock(environment: Environment) -> list[Finding]:
     """Whether the server's clock agrees with this machine's."""
-    async with _client(case) as client:
-        page = await client.get_requests(_own(case, top_k=1))
+    async with _client(environment) as client:
+        page = await client.get_requests(_own(environment, top_k=1))
     if page.server_time is None:
         return [note("the server does not tell its time", "clock-unknown")]
     skew = round(time.time() - page.server_time)
@@ -129,10 +133,10 @@ async def check_clock(case: Case) -> list[Finding]:
     return [tell("clock-skew", f"this machine's clock is {abs(skew)} s {ahead} the server's")]
 
 
-async def check_rate(case: Case) -> list[Finding]:
+async def check_rate(environment: Environment) -> list[Finding]:
     """How much of the publishing limit the last minute has used."""
-    async with _client(case) as client:
-        page = await client.get_requests(_own(case, top_k=100, start_time=int(time.time()) - 60))
+    async with _client(environment) as client:
+        page = await client.get_requests(_own(environment, top_k=100, start_time=int(time.time()) - 60))
     used = sum(len(session.requests) for session in page.sessions)
     if used >= PUBLISHES_PER_MINUTE * 5 // 6:
         return [
@@ -144,16 +148,16 @@ async def check_rate(case: Case) -> list[Finding]:
     return [ok(f"at most {used} of {PUBLISHES_PER_MINUTE} publishes were used in the last minute")]
 
 
-def _own(case: Case, *, top_k: int, start_time: int | None = None) -> RequestQuery:
-    return RequestQuery(user_id=case.settings.user_id or None, top_k=top_k, start_time=start_time)
+def _own(environment: Environment, *, top_k: int, start_time: int | None = None) -> RequestQuery:
+    return RequestQuery(user_id=environment.settings.user_id or None, top_k=top_k, start_time=start_time)
 
 
-async def check_writing(case: Case) -> list[Finding]:
+async def check_writing(environment: Environment) -> list[Finding]:
     """Publish one request that teaches nothing, find it, delete it, and see that it is gone."""
-    if not case.write:
+    if not environment.write:
         return [skipped("not asked for (--write)")]
     body = PublishBody(
-        user_id=case.settings.user_id or "reflexio-mcp-doctor",
+        user_id=environment.settings.user_id or "reflexio-mcp-doctor",
         session_id=f"reflexio-mcp-doctor-{secrets.token_hex(6)}",
         request_id=str(uuid.uuid4()),
         interaction_data_list=[Interaction(content="Written by reflexio-mcp doctor and deleted at once.")],
@@ -164,17 +168,17 @@ async def check_writing(case: Case) -> list[Finding]:
         "write-not-deleted",
         f"the request {body.request_id} in the session {body.session_id} may still be there",
     )
-    async with open_client(case.settings) as client:
+    async with open_client(environment.settings) as client:
         try:
             await client.publish(body, minted=True)
         except ReflexioError as error:
-            return [problem(case, error)]
+            return [problem(environment, error)]
         try:
             listed = await _is_there(client, body)
             await client.delete_request(body.request_id)
             left = await _is_there(client, body)
         except ReflexioError as error:
-            return [problem(case, error), left_behind]
+            return [problem(environment, error), left_behind]
     if not listed:
         return [failure("write-not-listed", "what was just stored is not listed")]
     return [left_behind] if left else [ok("published, listed, deleted, and gone")]

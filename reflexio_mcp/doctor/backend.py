@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from reflexio_mcp.doctor import api, configuration, network, store
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, skipped
 from reflexio_mcp.rest.errors import ReflexioError
 
@@ -26,7 +26,7 @@ class Check:
 
     name: str
     looks_at: str
-    run: Callable[[Case], Awaitable[list[Finding]]]
+    run: Callable[[Environment], Awaitable[list[Finding]]]
     after: tuple[str, ...] = ()
     needs: Literal["", "network", "key"] = ""
 
@@ -53,20 +53,20 @@ BACKEND: Final = (
 # fmt: on
 
 
-async def make(case: Case, checks: Sequence[Check]) -> None:
+async def make(environment: Environment, checks: Sequence[Check]) -> None:
     """Make every check that makes sense and add what it finds to the case's report."""
     for check in checks:
-        failed = {one.check for one in case.report.findings if one.status == "failure"}
+        failed = {one.check for one in environment.report.findings if one.status == "failure"}
         in_the_way = [name for name in check.after if name in failed]
         if in_the_way:
             found = [skipped(f"not checked, because of {in_the_way[0]}")]
-        elif check.needs and case.settings.embedded:
+        elif check.needs and environment.settings.embedded:
             found = [skipped("the embedded store needs no network and no key")]
-        elif check.needs == "key" and case.key_unknown:
+        elif check.needs == "key" and environment.key_unknown:
             found = [skipped("only the client knows the key")]
         else:
             try:
-                found = await check.run(case)
+                found = await check.run(environment)
             except ReflexioError as error:
-                found = [api.problem(case, error)]
-        case.report.add(replace(one, check=check.name, name=one.name or check.name) for one in found)
+                found = [api.problem(environment, error)]
+        environment.report.add(replace(one, check=check.name, name=one.name or check.name) for one in found)

@@ -4,7 +4,7 @@ from typing import Final
 
 from reflexio_mcp.doctor import api, clients
 from reflexio_mcp.doctor.backend import BACKEND, REACHED, Check, make
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Report
 
 __all__ = ["CHECKS", "Check", "examine"]
@@ -20,7 +20,7 @@ CHECKS: Final = (
 )
 
 
-async def examine(case: Case) -> Report:
+async def examine(environment: Environment) -> Report:
     """Make every check that makes sense."""
-    await make(case, CHECKS)
-    return case.report
+    await make(environment, CHECKS)
+    return environment.report

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from reflexio_mcp.doctor.backend import BACKEND, make
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Report, failure, note, ok, warning
-from reflexio_mcp.doctor.starting import POOR_PATH, environment, start
+from reflexio_mcp.doctor.starting import POOR_PATH, child_environment, start
 from reflexio_mcp.install import jsonedit, tomledit
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
 from reflexio_mcp.install.errors import InstallError, MalformedError
@@ -36,23 +36,25 @@ _PROBLEMS: Final = {
 }
 
 
-async def check_clients(case: Case) -> list[Finding]:
+async def check_clients(environment: Environment) -> list[Finding]:
     """Look at every client's file; start the entries that `install` would take for its own, and no others."""
     found: list[Finding] = []
     for client in CLIENTS:
-        for path in client.paths(case.layout):
-            found += await _file(case, client, path)
+        for path in client.paths(environment.layout):
+            found += await _file(environment, client, path)
     if all(one.name in ("client-file-malformed", "client-entry-foreign") for one in found):
-        found.append(replace(note("no client has this server yet", "no-client"), do=_install_which(case)))
+        found.append(
+            replace(note("no client has this server yet", "no-client"), do=_install_which(environment))
+        )
     return found
 
 
-def _install_which(case: Case) -> str:
-    here = found_clients(case.layout)
+def _install_which(environment: Environment) -> str:
+    here = found_clients(environment.layout)
     return f"Run `reflexio-mcp install {here[0].name}`." if here else "Run `reflexio-mcp install`."
 
 
-async def _file(case: Case, client: Client, path: Path) -> list[Finding]:
+async def _file(environment: Environment, client: Client, path: Path) -> list[Finding]:
     try:
         original = read(path)
         if original.data is None:
@@ -65,11 +67,11 @@ async def _file(case: Case, client: Client, path: Path) -> list[Finding]:
         return [warning("client-file-unreadable", f"{client.title}: {error}")]
     found: list[Finding] = []
     for name, entry in cast("dict[str, Any]", servers).items() if isinstance(servers, dict) else ():
-        found += await _entry(case, client, name, entry)
+        found += await _entry(environment, client, name, entry)
     return found
 
 
-async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Finding]:
+async def _entry(environment: Environment, client: Client, name: str, entry: Any) -> list[Finding]:
     where = f"{client.title}, {name if name.isprintable() and len(name) <= 60 else 'an entry'}"
     if other := foreign(client, entry) or ("" if isinstance(entry, dict) else "empty"):
         if name.startswith("reflexio") or "reflexio" in str(cast("object", entry)):
@@ -82,12 +84,12 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
             return [_broken(client, "client-entry-incomplete", f"{where}: the entry has no command")]
         return []
     literals = variables_of(client, held)
-    variables, unset, unseen = _resolved(literals, case)
+    variables, unset, unseen = _resolved(literals, environment)
     forwarded = held.get("env_vars")
     names = [str(one) for one in cast("list[Any]", forwarded)] if isinstance(forwarded, list) else []
     if client.key == "inherit":
         names.append(KEY)
-    variables |= {one: case.env[one] for one in names if one in case.env}
+    variables |= {one: environment.env[one] for one in names if one in environment.env}
     found: list[Finding] = []
     if unset and client.key != "prompt":
         found.append(
@@ -99,7 +101,7 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
         )
     key = str(literals.get(KEY, ""))
     if key and not _REFERENCE.search(key):
-        case.report.secrets.add(key)
+        environment.report.secrets.add(key)
         if client.key != "file":
             found.append(
                 warning(
@@ -116,13 +118,13 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
     if client.terminal and bare and not shutil.which(str(command), path=POOR_PATH):
         said = f"{where}: {command} is found by your shell's PATH alone; install writes the whole path"
         found.append(note(said, "client-needs-path"))
-    env = environment(variables, case.env, terminal=client.terminal)
-    went = await start([str(command), *arguments], env, case.start_seconds)
+    env = child_environment(variables, environment.env, terminal=client.terminal)
+    went = await start([str(command), *arguments], env, environment.start_seconds)
     if went.problem:
         said = {
             "missing": f"{command} cannot be run: {went.said or 'not found'}",
             "ended": f"it ends at once: {went.said}",
-            "silent": f"no answer in {case.start_seconds:g} s. {went.said}".strip(),
+            "silent": f"no answer in {environment.start_seconds:g} s. {went.said}".strip(),
         }[went.problem]
         found.append(_broken(client, _PROBLEMS[went.problem], f"{where}: {said}"))
         return found
@@ -132,7 +134,7 @@ async def _entry(case: Case, client: Client, name: str, entry: Any) -> list[Find
         names = ", ".join(sorted(unseen - {KEY}))
         said = f"{where}: only the client knows {names}, so its server was not checked"
         return [*found, note(said, "client-not-checked")]
-    return found + await _backend(case, where, env, added_arguments(client, held), hidden=hidden)
+    return found + await _backend(environment, where, env, added_arguments(client, held), hidden=hidden)
 
 
 def _broken(client: Client, name: str, what: str) -> Finding:
@@ -140,15 +142,15 @@ def _broken(client: Client, name: str, what: str) -> Finding:
 
 
 async def _backend(
-    case: Case, where: str, env: Mapping[str, str], arguments: list[str], *, hidden: bool
+    environment: Environment, where: str, env: Mapping[str, str], arguments: list[str], *, hidden: bool
 ) -> list[Finding]:
     """What is wrong with the server and the key that an entry names."""
-    one = Case(
+    one = Environment(
         flags=parse_flags(arguments),
         env=env,
-        layout=case.layout,
-        seconds=case.seconds,
-        report=Report(secrets=case.report.secrets),
+        layout=environment.layout,
+        seconds=environment.seconds,
+        report=Report(secrets=environment.report.secrets),
         key_unknown=hidden,
     )
     await make(one, BACKEND[:1])
@@ -159,7 +161,7 @@ async def _backend(
             note(f"{where}: its key is not known here, so its server was not checked", "client-not-checked")
         ]
     same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")
-    if all(getattr(settings, name) == getattr(case.settings, name) for name in same):
+    if all(getattr(settings, name) == getattr(environment.settings, name) for name in same):
         return []
     await make(one, BACKEND[1:])
     wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
@@ -169,7 +171,7 @@ async def _backend(
     return told
 
 
-def _resolved(env: Mapping[str, Any], case: Case) -> tuple[dict[str, str], set[str], set[str]]:
+def _resolved(env: Mapping[str, Any], environment: Environment) -> tuple[dict[str, str], set[str], set[str]]:
     """The entry's variables with references replaced, the names that are not set, and the variables with a value that
     only the client knows."""
     unset: set[str] = set()
@@ -181,10 +183,10 @@ def _resolved(env: Mapping[str, Any], case: Case) -> tuple[dict[str, str], set[s
             name = match["braced"] or match["bare"] or match["plain"]
             if not name:
                 unseen.add(variable)
-                return case.env.get(KEY, "") if variable == KEY else ""
-            if not case.env.get(name) and not match["default"]:
+                return environment.env.get(KEY, "") if variable == KEY else ""
+            if not environment.env.get(name) and not match["default"]:
                 unset.add(name)
-            return case.env.get(name) or match["default"] or ""
+            return environment.env.get(name) or match["default"] or ""
 
         resolved[variable] = _REFERENCE.sub(value, str(text))
     return resolved, unset, unseen

@@ -7,8 +7,8 @@ from typing import TextIO
 
 import anyio
 
-from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.checks import examine
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Report
 
 __all__ = ["run_doctor"]
@@ -47,7 +47,7 @@ def run_doctor(
 
     if not as_json:
         report.on_finding = tell
-    anyio.run(examine, Case(flags=flags, write=write, report=report))
+    anyio.run(examine, Environment(flags=flags, write=write, report=report))
     say(report.as_json() if as_json else report.ending() + "\n")
     return report.exit_code
 

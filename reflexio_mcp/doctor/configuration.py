@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, stops, unread
 
@@ -13,16 +13,16 @@ _PLACEHOLDER: Final = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%")
 _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
 
 
-async def check_configuration(case: Case) -> list[Finding]:
+async def check_configuration(environment: Environment) -> list[Finding]:
     """Read it, and name what is wrong, misspelt or was never filled in."""
     found: list[Finding] = []
     for option in OPTIONS:
-        flag = case.flags.get(option.name)
-        text = flag if flag is not None else case.env.get(option.env, "")
+        flag = environment.flags.get(option.name)
+        text = flag if flag is not None else environment.env.get(option.env, "")
         if not text.strip():
             continue
         source = option.flag if flag is not None else option.env
-        case.report.values.append(Value(option.name, _shown(option, text), source))
+        environment.report.values.append(Value(option.name, _shown(option, text), source))
         if _PLACEHOLDER.fullmatch(text.strip()):
             found.append(
                 failure(
@@ -31,18 +31,20 @@ async def check_configuration(case: Case) -> list[Finding]:
                     do=f"Set {option.env} where the client is started, or write the value itself.",
                 )
             )
-    found += [one for one in unread_variables(case) if one.status == "failure" or not found]
+    found += [one for one in unread_variables(environment) if one.status == "failure" or not found]
     if any(one.status == "failure" for one in found):
         return found
     try:
-        case.settings = load(case.env, case.flags)
-        _check_tools(case)
+        environment.settings = load(environment.env, environment.flags)
+        _check_tools(environment)
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
     who = (
-        f"confined to the user {case.settings.user_id}" if case.settings.user_id else "every user is visible"
+        f"confined to the user {environment.settings.user_id}"
+        if environment.settings.user_id
+        else "every user is visible"
     )
-    return found or [ok(f"the backend is {case.settings.base_url or 'the embedded store'}; {who}")]
+    return found or [ok(f"the backend is {environment.settings.base_url or 'the embedded store'}; {who}")]
 
 
 def _shown(option: Option, text: str) -> str:
@@ -59,13 +61,13 @@ def _shown(option: Option, text: str) -> str:
     return option.shown(text) or "(refused, not shown)"
 
 
-def _check_tools(case: Case) -> None:
+def _check_tools(environment: Environment) -> None:
     from reflexio_mcp.tools.catalog import offered
 
-    offered(case.settings)
+    offered(environment.settings)
 
 
-def unread_variables(case: Case) -> list[Finding]:
+def unread_variables(environment: Environment) -> list[Finding]:
     """The variables that look like ours and have no effect; those that `load` refuses are failures."""
     return [
         (failure if stops(name, meant) else warning)(
@@ -74,16 +76,16 @@ def unread_variables(case: Case) -> list[Finding]:
             why=f"{meant} was probably meant, and has no effect like this." if meant else "",
             do=f"Name it {meant}, or remove it." if meant else "",
         )
-        for name, meant in unread(case.env).items()
+        for name, meant in unread(environment.env).items()
     ]
 
 
-async def check_key(case: Case) -> list[Finding]:
+async def check_key(environment: Environment) -> list[Finding]:
     """The key, as far as it can be judged without sending it."""
     from reflexio_mcp.rest.address import check_api_key
     from reflexio_mcp.rest.errors import BadAddress
 
-    key, url = case.settings.api_key, case.settings.base_url
+    key, url = environment.settings.api_key, environment.settings.base_url
     if not key:
         if url.startswith("https://www.reflexio.ai"):
             return [failure("key-missing", "REFLEXIO_API_KEY is not set, and the hosted service needs it")]

@@ -11,7 +11,7 @@ from urllib.request import proxy_bypass
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 
 __all__ = ["check_connection", "check_dns", "check_proxy", "check_tls"]
@@ -24,17 +24,17 @@ def _port(scheme: str, port: int | None) -> int:
     return port or (443 if scheme == "https" else 80)
 
 
-def _target(case: Case) -> tuple[str, str, int]:
-    parts = urlsplit(case.settings.base_url)
+def _target(environment: Environment) -> tuple[str, str, int]:
+    parts = urlsplit(environment.settings.base_url)
     return parts.scheme, parts.hostname or "", _port(parts.scheme, parts.port)
 
 
-def _proxy(case: Case) -> str:
+def _proxy(environment: Environment) -> str:
     """The proxy that a call would go through, or nothing."""
-    scheme, host, port = _target(case)
+    scheme, host, port = _target(environment)
     proxies = {
         key.lower().removesuffix("_proxy"): value
-        for key, value in case.env.items()
+        for key, value in environment.env.items()
         if key.lower().endswith("_proxy")
     }
     if not proxies or proxy_bypass(f"{host}:{port}", proxies):
@@ -42,18 +42,18 @@ def _proxy(case: Case) -> str:
     return proxies.get(scheme) or proxies.get("all", "")
 
 
-async def check_proxy(case: Case) -> list[Finding]:
+async def check_proxy(environment: Environment) -> list[Finding]:
     """Which proxy calls go through, and whether it can be reached."""
-    proxy = _proxy(case)
+    proxy = _proxy(environment)
     if not proxy:
         return [ok("no proxy is used")]
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.password:
-        case.report.secrets.add(parts.password)
+        environment.report.secrets.add(parts.password)
     host, port = parts.hostname or "", _port(parts.scheme, parts.port)
-    if problem := await _cannot_connect(host, port, case.seconds):
+    if problem := await _cannot_connect(host, port, environment.seconds):
         return [failure("proxy-unreachable", f"calls go through the proxy {host}:{port}, and {problem}")]
-    _, target, _ = _target(case)
+    _, target, _ = _target(environment)
     if target in ("localhost", "127.0.0.1", "::1"):
         return [
             warning(
@@ -65,45 +65,47 @@ async def check_proxy(case: Case) -> list[Finding]:
     return [note(f"calls go through the proxy {host}:{port}")]
 
 
-async def check_dns(case: Case) -> list[Finding]:
+async def check_dns(environment: Environment) -> list[Finding]:
     """Whether the name exists."""
-    if _proxy(case):
+    if _proxy(environment):
         return [skipped("the proxy looks the name up")]
-    _, host, port = _target(case)
+    _, host, port = _target(environment)
     try:
-        with anyio.fail_after(case.seconds):
+        with anyio.fail_after(environment.seconds):
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
         return [failure("name-service-silent", f"the name service does not answer for {host}")]
     except (OSError, UnicodeError):
-        why = "" if case.settings.url else "This machine has no name service now, or no way out."
-        return [failure("host-unknown", f"the name {host} is not known", why=why, do=case.address_advice())]
+        why = "" if environment.settings.url else "This machine has no name service now, or no way out."
+        return [
+            failure("host-unknown", f"the name {host} is not known", why=why, do=environment.address_advice())
+        ]
     addresses = sorted({str(one[4][0]) for one in found})
     return [ok(f"{host} is {', '.join(addresses[:3])}")]
 
 
-async def check_connection(case: Case) -> list[Finding]:
+async def check_connection(environment: Environment) -> list[Finding]:
     """Whether anything listens there."""
-    if _proxy(case):
+    if _proxy(environment):
         return [skipped("the proxy connects")]
-    _, host, port = _target(case)
-    problem = await _cannot_connect(host, port, case.seconds)
+    _, host, port = _target(environment)
+    problem = await _cannot_connect(host, port, environment.seconds)
     if not problem:
         return [ok(f"{host}:{port} accepts connections")]
     name = "connection-refused" if "refused" in problem else "connection-times-out"
-    return [failure(name, f"{host}:{port}: {problem}", do=case.address_advice())]
+    return [failure(name, f"{host}:{port}: {problem}", do=environment.address_advice())]
 
 
-async def check_tls(case: Case) -> list[Finding]:
+async def check_tls(environment: Environment) -> list[Finding]:
     """Whether this machine trusts the certificate for this name, and for how long."""
-    scheme, host, port = _target(case)
+    scheme, host, port = _target(environment)
     if scheme == "http":
         return [skipped("the address is plain http")]
-    if _proxy(case):
+    if _proxy(environment):
         return [skipped("checked by the calls below, through the proxy")]
     try:
         ends = await anyio.to_thread.run_sync(
-            partial(_handshake, host, port, case.seconds), abandon_on_cancel=True
+            partial(_handshake, host, port, environment.seconds), abandon_on_cancel=True
         )
     except ssl.SSLCertVerificationError as error:
         said = error.verify_message.lower()
@@ -113,7 +115,9 @@ async def check_tls(case: Case) -> list[Finding]:
             return [failure("tls-wrong-host", f"the certificate there is not for {host}")]
         return [failure("tls-untrusted", f"the certificate of {host} is not trusted here")]
     except ssl.SSLError:
-        return [failure("tls-not-spoken", f"{host}:{port} does not speak TLS", do=case.address_advice())]
+        return [
+            failure("tls-not-spoken", f"{host}:{port} does not speak TLS", do=environment.address_advice())
+        ]
     except OSError:
         return [failure("tls-broken", f"{host}:{port} broke off the TLS handshake")]
     days = (ends - datetime.now(UTC)).days

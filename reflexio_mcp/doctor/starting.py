@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 import anyio.abc
 
-__all__ = ["POOR_PATH", "Start", "environment", "start"]
+__all__ = ["POOR_PATH", "Start", "child_environment", "start"]
 
 _HELLO = {
     "jsonrpc": "2.0",
@@ -48,7 +48,9 @@ class Start:
     said: str = ""
 
 
-def environment(variables: Mapping[str, str], base: Mapping[str, str], *, terminal: bool) -> dict[str, str]:
+def child_environment(
+    variables: Mapping[str, str], base: Mapping[str, str], *, terminal: bool
+) -> dict[str, str]:
     """What a client gives the server that it starts.
 
     Args:

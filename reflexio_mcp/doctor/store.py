@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from reflexio_mcp.backend import default_store
-from reflexio_mcp.doctor.case import Case
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 from reflexio_mcp.store import schema
 
@@ -19,13 +19,13 @@ __all__ = ["check_store", "check_written_files"]
 SPARE_BYTES: Final = 50 * 1024 * 1024
 
 
-async def check_store(case: Case) -> list[Finding]:
+async def check_store(environment: Environment) -> list[Finding]:
     """Look at the file without changing or creating it."""
-    if not case.settings.embedded:
+    if not environment.settings.embedded:
         return [skipped("Reflexio keeps the data")]
-    if case.settings.store == ":memory:":
+    if environment.settings.store == ":memory:":
         return [note("nothing is kept: the store is in memory", "store-in-memory")]
-    path = Path(case.settings.store) if case.settings.store else default_store()
+    path = Path(environment.settings.store) if environment.settings.store else default_store()
     if blocked := _not_writable(path, "store-not-writable"):
         return [blocked]
     if not path.exists():
@@ -80,9 +80,9 @@ def _not_writable(path: Path, name: str) -> Finding | None:
     return failure(name, f"{path} cannot be written", why=why)
 
 
-async def check_written_files(case: Case) -> list[Finding]:
+async def check_written_files(environment: Environment) -> list[Finding]:
     """The audit log and the recovery copies, where they are wanted."""
-    settings = case.settings
+    settings = environment.settings
     found: list[Finding] = []
     if settings.audit_log:
         blocked = _not_writable(Path(settings.audit_log), "audit-log-not-writable")

@@ -27,9 +27,9 @@ from reflexio_mcp.rest.limits import MAX_BODY_BYTES
 from reflexio_mcp.server.call_limiter import CALLER
 from reflexio_mcp.server.callers import Caller, share_of
 from reflexio_mcp.server.sdk import SessionOwners
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.shares import Shares
+from reflexio_mcp.toolkit.quota import Quota
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.sign_in import SignIn
@@ -111,7 +111,7 @@ class HttpApp:
 
     def __init__(self, settings: Settings, tokens: Tokens, *, client: ReflexioClient | None = None) -> None:
         self.settings = settings
-        self.server = build_server(settings, client=client)
+        self.server = ReflexioServer(settings, client=client)
         self._runtime = self.server.runtime
         self._sign_in = _sign_in(settings)
         self._guard = Guard(settings, tokens, self._sign_in)
@@ -137,7 +137,7 @@ class HttpApp:
         withhold_from_libraries()
         self._exchanges = Exchanges()
         self._share = share_of(settings, settings.max_sessions)
-        self._streams = Shares(self._share, settings.max_sessions)
+        self._streams = Quota(self._share, settings.max_sessions)
         self.stopping = False
         self._ready = False
         self._asked_at = -READY_SECONDS

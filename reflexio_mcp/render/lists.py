@@ -128,10 +128,10 @@ class SessionBudget(_Budget):
 
     def redact(self, rows: Sequence[SessionRow]) -> None:
         """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
-        from reflexio_mcp.render.covering import covered_session  # its patterns take a while to compile
+        from reflexio_mcp.render.redaction import redacted_session  # its patterns take a while to compile
 
         if not self._masked:
-            self.replace([self._render(covered_session(row)) for row in rows])
+            self.replace([self._render(redacted_session(row)) for row in rows])
 
     def _render(self, row: SessionRow) -> tuple[Facts, str]:
         facts = session_facts(row, masked=self._masked)
@@ -151,10 +151,10 @@ class RequestBudget(_Budget):
 
     def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
         """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
-        from reflexio_mcp.render.covering import covered_listing  # its patterns take a while to compile
+        from reflexio_mcp.render.redaction import redacted_listing  # its patterns take a while to compile
 
         if not self._masked:
-            self.replace([self._render(covered_listing(row, full=self._full)) for row in rows])
+            self.replace([self._render(redacted_listing(row, full=self._full)) for row in rows])
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}

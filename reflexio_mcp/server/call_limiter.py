@@ -27,7 +27,7 @@ from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe
-from reflexio_mcp.toolkit.shares import Shares
+from reflexio_mcp.toolkit.quota import Quota
 
 __all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "bound_errors", "caller_of", "note_grants"]
 
@@ -91,9 +91,9 @@ class CallLimiter:
         self._tools = tools
         self._most = settings.max_in_flight
         # A client over stdio is alone and limits itself.
-        self._running = Shares(settings.max_in_flight)
-        self._running_alone = Shares(None)
-        self._streams = Shares(share_of(settings, settings.max_sessions), settings.max_sessions)
+        self._running = Quota(settings.max_in_flight)
+        self._running_alone = Quota(None)
+        self._streams = Quota(share_of(settings, settings.max_sessions), settings.max_sessions)
         self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._ended = False
@@ -156,7 +156,7 @@ class CallLimiter:
                 disconnect.discard(scope)
 
     @contextmanager
-    def _counted(self, running: Shares, caller: Caller) -> Generator[bool]:
+    def _counted(self, running: Quota, caller: Caller) -> Generator[bool]:
         if not self._calls:
             self._idle = anyio.Event()
         try:

@@ -1,4 +1,4 @@
-"""`build_server`: the only place where the parts meet."""
+"""The server: the only place where the parts meet."""
 
 import logging
 import secrets
@@ -57,7 +57,7 @@ from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 
-__all__ = ["NAME", "ReflexioServer", "build_server"]
+__all__ = ["NAME", "ReflexioServer"]
 
 NAME: Final = "reflexio-mcp"
 
@@ -336,20 +336,3 @@ async def _lifespan(server: MCPServer[App]) -> AsyncGenerator[App]:
     assert isinstance(server, ReflexioServer)
     async with server.runtime.connection() as app:
         yield app
-
-
-def build_server(
-    settings: Settings, *, client: ReflexioClient | None = None, **options: Any
-) -> ReflexioServer:
-    """Wire a server for a configuration.
-
-    Args:
-        settings: the configuration.
-        client: used instead of the configured backend, and never closed here.
-        options: passed on to `MCPServer`.
-
-    Raises:
-        ConfigurationError: the settings name a tool that does not exist, or the installed SDK is one that this
-            server cannot work with.
-    """
-    return ReflexioServer(settings, client, **options)

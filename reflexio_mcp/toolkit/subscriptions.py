@@ -16,7 +16,7 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
-from reflexio_mcp.toolkit.shares import Shares
+from reflexio_mcp.toolkit.quota import Quota
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -128,7 +128,7 @@ class Subscriptions:
     """
 
     def __init__(self, share: int = MOST_SUBSCRIPTIONS) -> None:
-        self._shares = Shares(share, MOST_SUBSCRIPTIONS)
+        self._quota = Quota(share, MOST_SUBSCRIPTIONS)
         self._hearing: dict[object, tuple[Subscriber, Hear]] = {}
         self._standing: dict[tuple[object, str], Callable[[], None]] = {}
         self._connections: set[object] = set()
@@ -138,11 +138,11 @@ class Subscriptions:
 
     def holds(self, account: str) -> bool:
         """Whether an account has a subscription."""
-        return self._shares.holds(account)
+        return self._quota.holds(account)
 
     def check_room(self, subscriber: Subscriber) -> None:
         """Raise what `add` would where there are too many already."""
-        if not self._shares.has_room(subscriber.account):
+        if not self._quota.has_room(subscriber.account):
             raise MCPError(INVALID_PARAMS, TOO_MANY)
 
     def add(self, subscriber: Subscriber, hear: Hear) -> Callable[[], None]:
@@ -154,14 +154,14 @@ class Subscriptions:
         Raises:
             MCPError: too many subscriptions.
         """
-        if not self._shares.take(subscriber.account):
+        if not self._quota.take(subscriber.account):
             raise MCPError(INVALID_PARAMS, TOO_MANY)
         token = object()
         self._hearing[token] = (subscriber, hear)
 
         def end() -> None:
             if self._hearing.pop(token, None):
-                self._shares.give_back(subscriber.account)
+                self._quota.give_back(subscriber.account)
 
         return end
 

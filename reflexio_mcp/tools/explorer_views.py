@@ -12,8 +12,8 @@ from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.consent.prepare import prepare
-from reflexio_mcp.render.covering import covered, covered_opening
 from reflexio_mcp.render.deletion import plan_facts, survivors
+from reflexio_mcp.render.redaction import redacted, redacted_opening
 from reflexio_mcp.render.request_page import inspected
 from reflexio_mcp.render.requests import request_facts
 from reflexio_mcp.render.text import NOTICE, Facts, dense, shown_id, visible
@@ -142,15 +142,15 @@ async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, unco
     if masked is not None or uncovered:
         facts: list[Facts] = [{**request_facts(item, full=False, masked=masked)} for item in items]
     else:
-        facts = await anyio.to_thread.run_sync(lambda: [_covered_facts(item) for item in items])
+        facts = await anyio.to_thread.run_sync(lambda: [_redacted_facts(item) for item in items])
     groups: dict[str, list[Facts]] = {}
     for item, one in zip(items, facts, strict=True):
         groups.setdefault(shown_id(item.request.session_id), []).append(one)
     return [{"session_id": session, "requests": requests} for session, requests in groups.items()]
 
 
-def _covered_facts(item: RequestWithInteractions) -> Facts:
-    opening, hidden = covered_opening(item)
+def _redacted_facts(item: RequestWithInteractions) -> Facts:
+    opening, hidden = redacted_opening(item)
     return {**request_facts(opening, full=False), **dense({"covered": hidden})}
 
 
@@ -187,7 +187,7 @@ async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bo
     """One request with its turns, when each was said, and where its learning stands."""
     item, learning = await get_request(scope_of(call), request_id)
     masked = hides(call)
-    shown = item if masked or uncovered else await anyio.to_thread.run_sync(covered, item)
+    shown = item if masked or uncovered else await anyio.to_thread.run_sync(redacted, item)
     facts: Facts = dict(inspected(shown, learning, cursor, REQUEST_CHARS, masked=masked).structured)
     first = int(cursor.partition(".")[0]) if cursor else 0
     for turn, kept in zip(facts["interactions"], item.interactions[first:], strict=False):
@@ -245,7 +245,7 @@ async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> 
         found = await _read(scope_of(call), step)
         for one in step:
             if item := found.get(one):
-                kept = item if uncovered else await anyio.to_thread.run_sync(covered, item)
+                kept = item if uncovered else await anyio.to_thread.run_sync(redacted, item)
                 requests.append(_exported(kept))
                 chars += sum(len(turn.content) for turn in kept.interactions)
         looked_up += len(step)

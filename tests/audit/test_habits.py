@@ -13,7 +13,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic.audit.findings import Finding
@@ -205,7 +205,7 @@ async def test_learnings_that_are_old_or_outlived_their_sources_are_found_with_t
              "last_modified_timestamp": changed, "status": status}
         )  # fmt: skip
     settings = load({"REFLEXIO_URL": "http://127.0.0.1:1"})
-    async with Client(build_server(settings, client=rest)) as client:
+    async with Client(ReflexioServer(settings, client=rest)) as client:
         result = await call(client, "audit_traffic")
         found = {one["id"]: one for one in facts(result)["findings"]}
         orphaned, stale = found["orphaned-learning"], found["stale-learning"]
@@ -220,7 +220,7 @@ async def test_learnings_that_are_old_or_outlived_their_sources_are_found_with_t
         plan = await client.call_tool("delete_learnings", {**orphaned["next"]["arguments"]})
         assert "2 profiles" in text_of(plan) or "2 learnings" in text_of(plan)
     read_only = load({"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_MCP_READ_ONLY": "1"})
-    async with Client(build_server(read_only, client=rest)) as client:
+    async with Client(ReflexioServer(read_only, client=rest)) as client:
         result = await call(client, "audit_traffic")
         (one,) = [one for one in facts(result)["findings"] if one["id"] == "stale-learning"]
         assert "next" not in one

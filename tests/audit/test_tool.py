@@ -15,7 +15,7 @@ from mcp.client.client import Client
 
 from reflexio_mcp.render.text import BUDGET
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.run import run_audit
@@ -55,7 +55,7 @@ def everything_wrong() -> Deployment:
 
 @asynccontextmanager
 async def connected(made: Deployment, folder: Path, **env: str) -> AsyncGenerator[Client]:
-    async with stocked(made, folder) as rest, Client(build_server(load(env), client=rest)) as client:
+    async with stocked(made, folder) as rest, Client(ReflexioServer(load(env), client=rest)) as client:
         yield client
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.render.covering import covered
+from reflexio_mcp.render.redaction import redacted
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules.personal import kinds_in
 from reflexio_mcp.traffic.rules.secrets import redact_within, secret_in
@@ -36,7 +36,7 @@ def test_a_secret_in_a_tools_input_or_output_is_found_and_covered(data: dict[str
     item = used(data)
     assert secret_in(item)
     assert SELECTORS["probable-secret"]([item]) == [item]
-    shown = str(covered(item).interactions[0].tools_used)
+    shown = str(redacted(item).interactions[0].tools_used)
     assert "[redacted: " in shown
     assert not [one for one in (KEY, "Tr0ub4dor", "p0Lm93kxQvTt82bW") if one in shown]
     assert shown == str([{"tool_name": "http", "tool_data": redact_within(data)}])
@@ -53,7 +53,7 @@ def test_a_secret_in_a_tools_input_or_output_is_found_and_covered(data: dict[str
 def test_ordinary_tool_data_is_no_secret_and_stays_as_it_is(data: dict[str, Any]) -> None:
     item = used(data)
     assert not secret_in(item)
-    assert covered(item).interactions[0].tools_used == item.interactions[0].tools_used
+    assert redacted(item).interactions[0].tools_used == item.interactions[0].tools_used
 
 
 def test_what_a_secret_hides_in_may_be_nested_deep() -> None:

@@ -15,7 +15,7 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
-from reflexio_mcp.server.server import ReflexioServer, build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 from tests.rest.helpers import FakeTime
@@ -261,7 +261,7 @@ class World:
             name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value
             for name, value in env.items()
         }
-        return build_server(load(variables), client=self.rest)
+        return ReflexioServer(load(variables), client=self.rest)
 
     @asynccontextmanager
     async def connect(

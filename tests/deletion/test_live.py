@@ -10,7 +10,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.deletion.support import Caller
 
@@ -35,7 +35,7 @@ class Live:
             name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value
             for name, value in env.items()
         }
-        server = build_server(load(variables), client=self.rest)
+        server = ReflexioServer(load(variables), client=self.rest)
         return Client(server, mode=era, raise_exceptions=True, elicitation_callback=person)
 
     async def publish(self, caller: Caller, request_id: str, user: str, session: str) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reflexio_mcp.doctor.case import Case
 from reflexio_mcp.doctor.checks import examine
+from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Report
 from reflexio_mcp.install.layout import Layout
 
@@ -21,7 +21,7 @@ class SetUp:
 
     async def examined(self, *, write: bool = False, seconds: float = 3.0) -> Report:
         report = await examine(
-            Case(
+            Environment(
                 flags=self.flags,
                 env=self.env,
                 layout=Layout("linux", self.home, self.env),

@@ -18,7 +18,7 @@ from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import parse
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import OPTIONS, Settings, load
 from reflexio_mcp.tools.catalog import offered
 from tests.support.stdio import environment
@@ -201,7 +201,7 @@ def test_calls_that_need_a_reflexio_that_learns_fit_their_tools() -> None:
 
 @pytest.mark.anyio
 async def test_each_way_of_publishing_works(tmp_path: Path) -> None:
-    async with Client(build_server(Settings(store=str(tmp_path / "store.db")))) as client:
+    async with Client(ReflexioServer(Settings(store=str(tmp_path / "store.db")))) as client:
         calls = calls_of("publishing.md")
         for call in calls:
             result = await client.call_tool(call["tool"], call["arguments"])
@@ -235,7 +235,7 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
     await fill(where)
     code = ""
     deleted = 0
-    async with Client(build_server(where)) as client:
+    async with Client(ReflexioServer(where)) as client:
         for call in calls_of("recipes.md"):
             arguments = {**call["arguments"]}
             if arguments.get("confirm") == "CODE":

@@ -10,7 +10,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from reflexio_mcp.explorer.document import document, uri
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.explorer.stocking import Request, write
 from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session
@@ -35,7 +35,7 @@ async def served(
 ) -> AsyncIterator[Client]:
     path = folder / "store.db"
     write(path, requests)
-    server = build_server(load({"REFLEXIO_MCP_STORE": str(path), **variables}))
+    server = ReflexioServer(load({"REFLEXIO_MCP_STORE": str(path), **variables}))
     async with Client(server, mode=mode, raise_exceptions=True) as client:  # pyright: ignore[reportArgumentType]
         yield client
 
@@ -175,7 +175,7 @@ async def with_forms(folder: Path, asked: list[str], **variables: str) -> AsyncI
 
     path = folder / "store.db"
     write(path, [talk("r1"), talk("r2")])
-    server = build_server(load({"REFLEXIO_MCP_STORE": str(path), **variables}))
+    server = ReflexioServer(load({"REFLEXIO_MCP_STORE": str(path), **variables}))
     async with Client(server, raise_exceptions=True, elicitation_callback=decline) as client:
         yield client
 

@@ -25,7 +25,7 @@ from reflexio_mcp.render import (
     user_deletion,
 )
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.traffic.deletion import execute, plan
 from reflexio_mcp.traffic.learnings import turns
@@ -97,7 +97,7 @@ async def a_shared_learning_went(world: World, _: pytest.MonkeyPatch) -> str:
 
 async def the_store_does_not_learn(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
-    server = build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=world.rest)
+    server = ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=world.rest)
     return await told(world, "delete_request", server=server, request_id="a")
 
 
@@ -459,7 +459,7 @@ async def _restored(world: World, *, server: object = None, **more: bool) -> str
 async def restored_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch) -> str:
     variables = {"CONFIRM": "off", "RECOVERY_DAYS": "1", "RECOVERY_DIR": str(world.folder / "copies")}
     settings = load({f"REFLEXIO_MCP_{name}": value for name, value in variables.items()})
-    return await _restored(world, server=build_server(settings, client=world.rest))
+    return await _restored(world, server=ReflexioServer(settings, client=world.rest))
 
 
 def published(status: str) -> Story:

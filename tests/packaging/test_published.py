@@ -127,11 +127,11 @@ def _typed(value: Any) -> str:
 async def test_the_server_says_the_same_of_itself() -> None:
     from mcp import Client
 
-    from reflexio_mcp.server.server import build_server
+    from reflexio_mcp.server.server import ReflexioServer
     from reflexio_mcp.settings import Settings
 
     described = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    async with Client(build_server(Settings(store=":memory:")), mode="legacy") as client:
+    async with Client(ReflexioServer(Settings(store=":memory:")), mode="legacy") as client:
         told = client.server_info
     assert told
     assert (told.title, told.version) == (ENTRY["title"], __version__)

@@ -13,7 +13,7 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 
@@ -51,7 +51,7 @@ def connecting(make_client: Callable[[], ReflexioClient], era: str) -> Connect:
     @asynccontextmanager
     async def connect(*, options: dict[str, Any] | None = None, **env: str) -> AsyncGenerator[Client]:
         rest = make_client()
-        server = build_server(load(env), client=rest)
+        server = ReflexioServer(load(env), client=rest)
         try:
             async with Client(server, mode=era, raise_exceptions=True, **(options or {})) as client:
                 yield client

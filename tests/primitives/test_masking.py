@@ -10,7 +10,7 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult, PromptReference
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.primitives.conftest import Connect, call, facts, publish, resource_text, text_of
 from tests.primitives.test_prompts import follow, prompt_text
@@ -203,11 +203,11 @@ async def test_a_second_server_leaves_the_fingerprints_of_a_running_one_alone(
     backend: Callable[[], ReflexioClient], unique: str
 ) -> None:
     settings = load({"REFLEXIO_API_KEY": "key-of-the-first"})
-    async with backend() as rest, Client(build_server(settings, client=rest)) as client:
+    async with backend() as rest, Client(ReflexioServer(settings, client=rest)) as client:
         request = await publish(client, f"ada-{unique}", f"s-{unique}", "a question", "an answer")
         asked = {"request_id": request, "detail": "masked"}
         before = facts(await call(client, "get_request", **asked))["fingerprint"]
-        second = build_server(load({"REFLEXIO_API_KEY": "key-of-the-second"}), client=rest)
+        second = ReflexioServer(load({"REFLEXIO_API_KEY": "key-of-the-second"}), client=rest)
         assert facts(await call(client, "get_request", **asked))["fingerprint"] == before
         async with Client(second) as other:
             assert facts(await call(other, "get_request", **asked))["fingerprint"] != before

@@ -12,7 +12,7 @@ from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.toolkit.subscriptions import (
     MOST_SUBSCRIPTIONS,
@@ -131,7 +131,7 @@ async def test_nobody_hears_of_another_key_or_another_user() -> None:
 
 async def test_a_subscription_ends_with_its_connection(backend: Backend) -> None:
     rest = backend()
-    server = build_server(load({}), client=rest)
+    server = ReflexioServer(load({}), client=rest)
     async with Client(server, mode="legacy") as client:
         await client.subscribe_resource("reflexio://sessions/s")
         assert len(server.runtime.subscriptions) == 1
@@ -156,7 +156,7 @@ def test_one_account_cannot_take_all_subscriptions() -> None:
 
 
 async def test_tenants_share_the_subscriptions_of_a_server() -> None:
-    tenants = build_server(load({"REFLEXIO_URL": "http://127.0.0.1:9", "REFLEXIO_MCP_TENANCY": "header"}))
+    tenants = ReflexioServer(load({"REFLEXIO_URL": "http://127.0.0.1:9", "REFLEXIO_MCP_TENANCY": "header"}))
     most = MOST_SUBSCRIPTIONS // 4
     for number in range(most):
         tenants.runtime.subscriptions.add(Subscriber("key", str(number), "account"), lambda changed: None)

@@ -19,7 +19,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, PromptReference, TextResourceContents
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.catalog import CATALOG
 from tests.deletion.support import Person
@@ -168,7 +168,7 @@ async def lied_to(
         "REFLEXIO_MCP_RECOVERY_DAYS": "1",
         "REFLEXIO_MCP_RECOVERY_DIR": str(folder),
     }
-    server = build_server(load(variables | env), client=rest)
+    server = ReflexioServer(load(variables | env), client=rest)
     try:
         async with Client(server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
             yield client

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from mcp.client.client import Client
 
 from reflexio_mcp.render.text import Facts, Unlisted
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.toolkit.spec import schema_of
 from reflexio_mcp.tools.catalog import CATALOG
@@ -67,7 +67,7 @@ async def test_every_kind_of_answer_has_the_keys_of_its_dictionary_and_no_other(
         "REFLEXIO_MCP_CONFIRM": "preview",
     }
     seen: set[tuple[str, str]] = set()
-    async with Client(build_server(load(env))) as client:
+    async with Client(ReflexioServer(load(env))) as client:
 
         async def call(tool: str, **arguments: Any) -> dict[str, Any]:
             result = await client.call_tool(tool, arguments)

@@ -14,7 +14,7 @@ import reflexio_mcp
 from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.server.sdk import check
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, load
 
 PACKAGE = Path(reflexio_mcp.__file__).parent
@@ -42,7 +42,7 @@ def test_without_the_owners_of_sessions_http_does_not_start(monkeypatch: pytest.
 def test_without_the_connection_of_a_session_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     renaming(monkeypatch, ServerSession, "_connection")
     with pytest.raises(ConfigurationError, match=r"has no ServerSession\._connection, which this server"):
-        build_server(load({"REFLEXIO_MCP_STORE": ":memory:"}))
+        ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))
 
 
 def test_without_the_low_level_server_or_the_sealing_of_forms_nothing_starts() -> None:

@@ -20,7 +20,7 @@ from reflexio_mcp.rest.models import (
     UserPlaybook,
     UserProfile,
 )
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.deletion.support import Caller
 from tests.support.scripted_model import Rule, ScriptedModel
@@ -91,7 +91,7 @@ class Corner:
             name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value
             for name, value in env.items()
         }
-        server = build_server(load(variables), client=self.rest)
+        server = ReflexioServer(load(variables), client=self.rest)
         async with Client(server, mode=era, raise_exceptions=True) as client:
             yield Caller(client)
 

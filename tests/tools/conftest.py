@@ -9,7 +9,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 from tests.support.embedded import Clock
@@ -46,7 +46,7 @@ def connect(era: str, store: EmbeddedStore) -> Connect:
         *, client_options: dict[str, Any] | None = None, **env: str
     ) -> AsyncGenerator[Client]:
         rest = ReflexioClient("http://store", transport=httpx.ASGITransport(app=store))
-        server = build_server(load(env), client=rest)
+        server = ReflexioServer(load(env), client=rest)
         try:
             async with Client(server, mode=era, raise_exceptions=True, **(client_options or {})) as client:
                 yield client

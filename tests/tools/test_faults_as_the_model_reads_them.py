@@ -11,7 +11,7 @@ from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 from tests.primitives.conftest import outside_the_fence
@@ -51,7 +51,7 @@ async def test_a_failure_is_a_sentence_about_what_happened_what_changed_and_what
         return httpx.Response(fault.status, content=fault.content, headers=fault.headers)
 
     rest = client_over(reply)
-    async with Client(build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
         with anyio.fail_after(10):
             result = await client.call_tool(tool, arguments)
     text = text_of(result)
@@ -84,7 +84,7 @@ async def test_an_error_is_gone_when_its_call_is_answered(fault: Fault) -> None:
         ("get_status", {}),
     ]
     rest = client_over(lambda _: httpx.Response(fault.status, content=fault.content, headers=fault.headers))
-    async with Client(build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
         gc.collect()
         gc.disable()
         # What failed in other tests may be kept by theirs.
@@ -106,7 +106,7 @@ async def test_the_status_says_that_the_service_is_not_reachable_and_why(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     rest = client_over(lambda _: httpx.Response(fault.status, content=fault.content, headers=fault.headers))
-    async with Client(build_server(load({}), client=rest)) as client:
+    async with Client(ReflexioServer(load({}), client=rest)) as client:
         result = await client.call_tool("get_status", {})
     assert not result.is_error
     assert result.structured_content is not None
@@ -132,7 +132,7 @@ async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
     rest = ReflexioClient(
         "http://store", api_key=KEY, transport=httpx.MockTransport(reply), sleep=time.sleep, clock=time.clock
     )
-    async with Client(build_server(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
         turns = [{"content": "words"}]
         await client.call_tool(
             "publish_interaction",
@@ -153,7 +153,7 @@ async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
 
 async def test_no_connection_is_said_with_the_setting_to_look_at() -> None:
     rest = ReflexioClient("http://127.0.0.1:9", timeout=1.0)
-    async with Client(build_server(load({"REFLEXIO_URL": "http://127.0.0.1:9"}), client=rest)) as client:
+    async with Client(ReflexioServer(load({"REFLEXIO_URL": "http://127.0.0.1:9"}), client=rest)) as client:
         result = await client.call_tool("list_sessions", {})
     assert result.is_error
     assert "could not be reached" in text_of(result)

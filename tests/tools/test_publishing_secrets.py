@@ -9,7 +9,7 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.primitives.conftest import call, facts, text_of
 
@@ -22,7 +22,7 @@ TURNS = [{"content": f"Use {KEY} for the deploy"}, {"role": "Assistant", "conten
 @asynccontextmanager
 async def connected(folder: Path, **env: str) -> AsyncGenerator[Client]:
     env["REFLEXIO_MCP_STORE"] = str(folder / "store.db")
-    async with Client(build_server(load(env))) as client:
+    async with Client(ReflexioServer(load(env))) as client:
         yield client
 
 

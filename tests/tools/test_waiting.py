@@ -10,7 +10,7 @@ from mcp.client.client import Client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ConnectionLost
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic import publishing
@@ -60,7 +60,7 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
         beats.append(progress)
 
     settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
-    async with embedded() as place, Client(build_server(settings, client=SlowToLearn(place))) as client:
+    async with embedded() as place, Client(ReflexioServer(settings, client=SlowToLearn(place))) as client:
         with anyio.fail_after(10):
             result = await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
     assert not result.is_error
@@ -76,7 +76,7 @@ async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_
     settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
     async with embedded() as place:
         rest = SlowToLearn(place, stores=False)
-        async with Client(build_server(settings, client=rest)) as client:
+        async with Client(ReflexioServer(settings, client=rest)) as client:
             with anyio.fail_after(10):
                 result = await client.call_tool("publish_interaction", ARGUMENTS)
     assert result.is_error
@@ -110,7 +110,7 @@ class LostAnswers(ReflexioClient):
 async def test_a_lost_answer_is_looked_up_before_anything_is_said(wait: bool) -> None:
     async with (
         embedded() as place,
-        Client(build_server(load({}), client=LostAnswers(place, readable=True))) as client,
+        Client(ReflexioServer(load({}), client=LostAnswers(place, readable=True))) as client,
     ):
         result = await client.call_tool(
             "publish_interaction", {**ARGUMENTS, "request_id": "", "wait_for_response": wait}
@@ -123,11 +123,11 @@ async def test_a_lost_answer_is_looked_up_before_anything_is_said(wait: bool) ->
 async def test_a_lost_answer_that_cannot_be_looked_up_names_the_minted_id_to_repeat_with() -> None:
     arguments = {name: value for name, value in ARGUMENTS.items() if name != "request_id"}
     async with embedded() as place:
-        async with Client(build_server(load({}), client=LostAnswers(place, readable=False))) as client:
+        async with Client(ReflexioServer(load({}), client=LostAnswers(place, readable=False))) as client:
             result = await client.call_tool("publish_interaction", arguments)
         assert result.is_error
         [minted] = re.findall(r"request_id=([0-9a-f-]{36}) ", text_of(result))
-        async with Client(build_server(load({}), client=place.client)) as client:
+        async with Client(ReflexioServer(load({}), client=place.client)) as client:
             again = await client.call_tool("publish_interaction", {**arguments, "request_id": minted})
             listed = await client.call_tool("list_requests", {})
     assert not again.is_error
@@ -145,7 +145,7 @@ async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None
     store = create_app(":memory:")
     async with embedded() as place:
         await place.put("r1", text="other words")
-        async with Client(build_server(load({}), client=place.client)) as client:
+        async with Client(ReflexioServer(load({}), client=place.client)) as client:
             result = await client.call_tool("publish_interaction", ARGUMENTS)
     await store.aclose()
     assert result.is_error

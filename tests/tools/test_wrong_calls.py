@@ -6,7 +6,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.traffic.deletion.plan import plan_session
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -144,7 +144,7 @@ class NothingSent(ReflexioClient):
 async def test_a_wrong_call_is_answered_by_a_sentence_before_anything_is_sent(
     tool: str, arguments: dict[str, Any], said: list[str], era: str
 ) -> None:
-    server = build_server(load({}), client=NothingSent("http://127.0.0.1:9"))
+    server = ReflexioServer(load({}), client=NothingSent("http://127.0.0.1:9"))
     async with Client(server, mode=era) as client:
         result = await client.call_tool(tool, arguments)
     text = text_of(result)
@@ -160,13 +160,13 @@ async def test_a_wrong_call_is_answered_by_a_sentence_before_anything_is_sent(
 
 
 async def test_a_tool_that_only_a_page_calls_is_not_named_to_a_model() -> None:
-    async with Client(build_server(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
         assert "explorer_data" in {tool.name for tool in (await client.list_tools()).tools}
         assert "explorer_data" not in text_of(await client.call_tool("forget_everything", {}))
 
 
 async def test_arguments_that_clients_spell_as_null_or_as_json_text_are_understood() -> None:
-    async with Client(build_server(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
         stored = await client.call_tool(
             "publish_interaction",
             {**GOOD, "interactions": '[{"content": "as text"}]', "source": None, "request_id": "r1"},
@@ -180,7 +180,7 @@ async def test_a_blank_argument_never_means_everything() -> None:
     """Each text argument of each tool, also of those that come later."""
     settings = load({"REFLEXIO_MCP_STORE": ":memory:", "REFLEXIO_MCP_RECOVERY_DAYS": "7"})
     tried: set[str] = set()
-    async with Client(build_server(settings)) as client:
+    async with Client(ReflexioServer(settings)) as client:
         for tool in (await client.list_tools()).tools:
             for name, schema in tool.input_schema["properties"].items():
                 if schema.get("type") != "string" or "enum" in schema:

@@ -10,7 +10,7 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import build_server
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.store.app import create_app
 from tests.rest.helpers import FakeTime
@@ -69,7 +69,7 @@ class Service:
         time = FakeTime()
         rest = ReflexioClient(self.url, transport=self.transport, sleep=time.sleep)
         settings = load({"REFLEXIO_URL": self.url, "REFLEXIO_MCP_CONFIRM": "preview", **env})
-        async with Client(build_server(settings, client=rest)) as client:
+        async with Client(ReflexioServer(settings, client=rest)) as client:
             yield client
         await rest.aclose()
 

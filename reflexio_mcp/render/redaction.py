@@ -11,7 +11,7 @@ from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
 from reflexio_mcp.traffic.rules.secrets import redact, redact_opening, redact_within
 
-__all__ = ["covered", "covered_listing", "covered_opening", "covered_session"]
+__all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session"]
 
 _TEXTS: Final = ("content", "user_action_description", "shadow_content", "expert_content")
 
@@ -19,7 +19,7 @@ OPENING_CHARS: Final = 4_000
 """Where the first words are: a secret is recognized by more than the part of it that is shown."""
 
 
-def covered(item: RequestWithInteractions, chars: int | None = None) -> RequestWithInteractions:
+def redacted(item: RequestWithInteractions, chars: int | None = None) -> RequestWithInteractions:
     """The request, each secret in it replaced by what kind it is.
 
     Args:
@@ -28,7 +28,7 @@ def covered(item: RequestWithInteractions, chars: int | None = None) -> RequestW
     return item.model_copy(update={"interactions": [_turn(turn, chars) for turn in item.interactions]})
 
 
-def covered_opening(item: RequestWithInteractions) -> tuple[RequestWithInteractions, bool]:
+def redacted_opening(item: RequestWithInteractions) -> tuple[RequestWithInteractions, bool]:
     """The request with its first turn that says something cut short and covered, and whether that hid anything."""
     turns = item.interactions
     for index, turn in enumerate(turns):
@@ -42,14 +42,14 @@ def covered_opening(item: RequestWithInteractions) -> tuple[RequestWithInteracti
     return item, False
 
 
-def covered_listing(row: RequestWithInteractions, *, full: bool) -> RequestWithInteractions:
+def redacted_listing(row: RequestWithInteractions, *, full: bool) -> RequestWithInteractions:
     """The request as a list shows it, covered."""
-    return covered(row, OPENING_CHARS) if full else covered_opening(row)[0]
+    return redacted(row, OPENING_CHARS) if full else redacted_opening(row)[0]
 
 
-def covered_session(row: SessionRow) -> SessionRow:
+def redacted_session(row: SessionRow) -> SessionRow:
     """The row of a session, its first words covered."""
-    return replace(row, first_words=first_words(covered_opening(row.opening)[0]))
+    return replace(row, first_words=first_words(redacted_opening(row.opening)[0]))
 
 
 def _turn(turn: StoredInteraction, chars: int | None) -> StoredInteraction:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["Shares"]
+__all__ = ["Quota"]
 
 
-class Shares:
+class Quota:
     """Counts what each account holds.
 
     Args:

@@ -10,7 +10,7 @@ from reflexio_mcp.doctor.report import Report
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.settings import OPTIONS, Settings
 
-__all__ = ["Case"]
+__all__ = ["Environment"]
 
 _NO_ADDRESS_GIVEN: Final = (
     "Check this machine's network, VPN and proxy. REFLEXIO_URL is not set, which means the hosted service; set it "
@@ -19,7 +19,7 @@ _NO_ADDRESS_GIVEN: Final = (
 
 
 @dataclass(slots=True)
-class Case:
+class Environment:
     """One environment under examination.
 
     Args:
