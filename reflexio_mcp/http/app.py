@@ -1,4 +1,4 @@
-"""The ASGI app: paths, and the way of a request from the guard to the SDK's transports."""
+"""The ASGI app: its paths, and how a request passes the guard on its way to the SDK's transports."""
 
 import functools
 import json
@@ -14,6 +14,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import INVALID_REQUEST
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
@@ -55,14 +56,14 @@ MOST_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """What the API takes, and the envelope around it."""
 
 READY_SECONDS: Final = 2.0
-"""How long an answer of `/ready` is given again: whoever asks cannot make the backend work."""
+"""How long an answer of `/ready` is kept, so that asking often does not load the backend."""
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 1.0
 
 _SIGN_IN_PATHS: Final = frozenset({"/register", "/authorize", "/token"})
 _SIGN_IN_METADATA: Final = ("/.well-known/oauth-", "/.well-known/openid-configuration")
-"""Where clients of OAuth look when they have no token. They show the answer to the person."""
+"""Where OAuth clients look when they have no token. They show the answer to the person."""
 
 NO_SIGN_IN: Final = (
     "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
@@ -75,24 +76,18 @@ _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELET
 
 _Headers = Sequence[tuple[bytes, bytes]]
 
-_CORS: Final = (
-    (b"access-control-allow-methods", b"GET, POST, DELETE"),
-    (
-        b"access-control-allow-headers",
-        (
-            b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, "
-            b"mcp-name, traceparent, tracestate, x-reflexio-api-key, x-reflexio-user-id"
-        ),
-    ),
-    (b"access-control-max-age", b"600"),
-)
+_SHARED_HEADERS: Final = (
+    "authorization", "content-type", "accept", "last-event-id", "mcp-session-id", "mcp-protocol-version", "mcp-method",
+    "mcp-name", "traceparent", "tracestate", "x-reflexio-api-key", "x-reflexio-user-id",
+)  # fmt: skip
+"""Headers that the page of an allowed origin may send."""
 
 _PUBLIC: Final = (
     (b"content-type", b"application/json"),
     (b"access-control-allow-origin", b"*"),
     (b"cache-control", b"max-age=300"),
 )
-"""Headers of what any page may read, before anybody has signed in."""
+"""Headers of answers that any page may read before anybody has signed in."""
 
 logger = logging.getLogger("reflexio_mcp.http")
 
@@ -135,6 +130,14 @@ class HttpApp:
             transport_security=guarded,
         )
         withhold_from_libraries()
+        # The guard has checked the Origin before.
+        self._shared: ASGIApp = CORSMiddleware(
+            functools.partial(self._refusing, self._admitted),
+            allow_origin_regex=".*",
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=_SHARED_HEADERS,
+            expose_headers=("mcp-session-id", "mcp-protocol-version"),
+        )
         self._exchanges = Exchanges()
         self._share = share_of(settings, settings.max_sessions)
         self._streams = Quota(self._share, settings.max_sessions)
@@ -147,20 +150,20 @@ class HttpApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            await self._refusing(self._answer, scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1003})
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """What has to be entered before the first request, and left after the last."""
+        """Enter this before the first request and leave it after the last."""
         async with self._runtime.open(), self.server.session_manager.run():
             yield
         if self._sign_in is not None:
             await self._sign_in.aclose()
 
     async def drain(self, seconds: float) -> None:
-        """Let running calls finish, then end what is left, and wait for the deletions that were promised.
+        """Let running calls finish, end the rest, and wait for the deletions that were promised.
 
         Args:
             seconds: how long calls may go on; then they are told to try again.
@@ -185,10 +188,10 @@ class HttpApp:
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refusing(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         try:
-            await self._answer(scope["path"], scope, receive, send)
+            await app(scope, receive, send)
         except Refusal as refused:
             _log_refusal(scope, refused.status, refused.reason, began)
             await _refuse(send, refused)
@@ -196,7 +199,8 @@ class HttpApp:
             logger.error("a request failed: %s", type(error).__name__)
             await _refuse(send, Refusal(500, "failed", "This server failed; try again."))
 
-    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
         self._guard.check_form(scope)
         if path in (HEALTH_PATH, READY_PATH):
             self._guard.check_method(scope, ("GET", "HEAD"))
@@ -219,11 +223,12 @@ class HttpApp:
             raise Refusal(404, "sign_in", told, oauth_error="access_denied")
         if path not in (MCP_PATH, SSE_PATH) and path != MESSAGES_PATH:
             raise Refusal(404, "path", f"There is nothing here; this server speaks MCP at {MCP_PATH}.")
-        origin = self._guard.check_place(scope)
+        self._guard.check_host_and_origin(scope)
+        await self._shared(scope, receive, send)
+
+    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
         method: str = scope["method"]
-        if origin and method == "OPTIONS":
-            await _respond(send, 204, b"", [*_CORS, *_shared_with(origin)])
-            return
         caller = await self._guard.admit(scope)
         self._guard.check_method(scope, _METHODS[path])
         scope[CALLER] = caller
@@ -247,8 +252,6 @@ class HttpApp:
             if message["status"] >= 400:
                 reason = HTTPStatus(message["status"]).phrase.lower().replace(" ", "_")
                 _log_refusal(scope, message["status"], reason, began)
-            if origin:
-                message["headers"] = [*message.get("headers", ()), *_shared_with(origin)]
 
         exchange = Exchange(send, standing=method == "GET", started=started)
         if exchange.standing:
@@ -295,7 +298,7 @@ class HttpApp:
 
 
 def create_app(settings: Settings) -> HttpApp:
-    """The app for an ASGI server of one's own; it needs the ASGI lifespan.
+    """Make the app for another ASGI server, which must send lifespan events.
 
     Raises:
         ConfigurationError: a configuration that would leave the server open, or that cannot work.
@@ -347,14 +350,6 @@ def _too_many() -> Refusal:
     return Refusal(503, "sessions", "Too many sessions are open; try again later.", [(b"retry-after", b"10")])
 
 
-def _shared_with(origin: str) -> _Headers:
-    return (
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version"),
-        (b"vary", b"Origin"),
-    )
-
-
 async def _text(send: Send, status: int, text: str) -> None:
     await _respond(
         send, status, text.encode(), [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
@@ -369,13 +364,12 @@ async def _refuse(send: Send, refused: Refusal) -> None:
     }
     if refused.oauth_error:
         error = {"error": refused.oauth_error, "error_description": refused.text}
-    # The body may be unread, and is not going to be.
+    # The body may be unread and stays unread.
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refused.headers]
     await _respond(send, refused.status, json.dumps(error).encode(), headers)
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: _Headers) -> None:
     length = (b"content-length", str(len(body)).encode())
-    sent = [*headers, length] if status != 204 else list(headers)
-    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body, "more_body": False})

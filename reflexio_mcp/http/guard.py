@@ -1,6 +1,6 @@
-"""Who may ask at all: Host, Origin, bearer token, and headers that say one thing only.
+"""Who may call: checks of Host, Origin, bearer token and repeated headers.
 
-Everything is decided from the head of the request, before its body is read.
+Everything is decided from the head of a request, before its body is read.
 """
 
 import re
@@ -37,7 +37,7 @@ _ONCE: Final = frozenset(
         USER_HEADER,
     }
 )
-"""Headers that decide who is asking and for what: two of them, and two readers may take different ones."""
+"""Headers that decide who is calling and for whom. Of one sent twice, two readers could each take another."""
 
 _TOKEN_PARAMETERS: Final = frozenset(
     {"token", "access_token", "auth_token", "bearer", "authorization", "api_key"}
@@ -51,15 +51,15 @@ _HOST: Final = re.compile(r"[^/\s@?#]+")
 
 
 class Guard:
-    """Decides about requests.
+    """Refuses requests that must not be answered.
 
     Args:
         settings: what the operator allows.
         tokens: the bearer tokens that are accepted.
-        sign_in: decides about tokens that the operator did not give.
+        sign_in: checks the tokens that are not the operator's own.
 
     Raises:
-        ConfigurationError: what is allowed is not what can be allowed.
+        ConfigurationError: an allowed host or origin is malformed, or none is named where others can reach the server.
     """
 
     def __init__(self, settings: Settings, tokens: Tokens, sign_in: "SignIn | None" = None) -> None:
@@ -93,10 +93,10 @@ class Guard:
         self.origins = [*_with_ports(loopback), *(origin.lower() for origin in settings.allowed_origins)]
 
     def check_form(self, scope: Scope) -> None:
-        """Check what every request has, also one that needs no token.
+        """Check what every request needs, even one that needs no token.
 
         Raises:
-            Refusal: the head is too long, or says in two ways where the body ends.
+            Refusal: the head is too long, or gives the end of the body in two ways.
         """
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         names = {name for name, _ in headers}
@@ -107,16 +107,16 @@ class Guard:
             raise Refusal(431, "long_head", f"The head of a request may have {MOST_HEAD_BYTES // 1024} KiB.")
 
     def check_method(self, scope: Scope, allowed: Sequence[str]) -> None:
-        """Check that a path has this method.
+        """Check that a path takes this method.
 
         Raises:
-            Refusal: it has not.
+            Refusal: it does not.
         """
         if scope["method"] not in allowed:
             raise Refusal(
                 405,
                 "method",
-                f"This address takes {' and '.join(allowed)} alone.",
+                f"This address takes only {' and '.join(allowed)}.",
                 [(b"allow", ", ".join(allowed).encode())],
             )
 
@@ -124,12 +124,12 @@ class Guard:
         """The caller of a request.
 
         Raises:
-            Refusal: the request is not answered.
+            Refusal: the request must not be answered.
         """
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         counts = Counter(name for name, _ in headers if name in _ONCE)
         if any(count > 1 for count in counts.values()):
-            raise Refusal(400, "duplicate_header", "A header that decides about the request was sent twice.")
+            raise Refusal(400, "duplicate_header", "A header that may be sent once was sent twice.")
         query: bytes = scope["query_string"]
         if query and (
             self._tokens.are_in(query)
@@ -153,25 +153,19 @@ class Guard:
             return caller
         return await self._sign_in.caller(token.decode("latin-1"))
 
-    def check_place(self, scope: Scope) -> str:
+    def check_host_and_origin(self, scope: Scope) -> None:
         """Check Host and Origin, which keep other people's web pages out.
-
-        Returns:
-            The Origin, empty where there is none.
 
         Raises:
             Refusal: a host or an origin that is not allowed.
         """
         self.check_host(scope)
         origins = _values(scope, b"origin")
-        if not origins:
-            return ""
-        if len(origins) != 1 or not _allowed(origins[0], self.origins):
+        if origins and (len(origins) != 1 or not _allowed(origins[0], self.origins)):
             raise Refusal(403, "origin", "This Origin is not allowed here; see --allowed-origins.")
-        return origins[0]
 
     def check_host(self, scope: Scope) -> None:
-        """Check the Host, which keeps out web pages that reach this server by a name of their own.
+        """Check the Host, which keeps out web pages that reach this server under another name (DNS rebinding).
 
         Raises:
             Refusal: a host that is not allowed.

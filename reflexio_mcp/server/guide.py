@@ -1,4 +1,4 @@
-"""The guide: what is stored, the way through the tools, and how to choose what goes with a publish.
+"""The guide: what is stored, how the tools fit together, and what to choose when publishing.
 
 Limits come from the table that validates them.
 """
@@ -53,8 +53,8 @@ WORKFLOW: Final = (
 
 LEARNING_STEPS: Final = (
     (
-        "Say when a conversation is over: finish_session, or session_finished with its last publish. What it "
-        "taught is then learned at once."
+        "Say when a conversation is over: finish_session, or session_finished with its last publish. Reflexio "
+        "then learns from it at once."
     ),
     (
         "See what was learned, and from what: list_learnings. Take it back with delete_learnings, or with "
@@ -70,17 +70,16 @@ CHOICES: Final = (
         "tests, demos, evaluation runs",
         "evaluation_only=true and a source of their own, so that they are easy to delete",
     ),
-    ("importing old conversations", "the session ids they had, once, with your own request_ids"),
+    ("importing old conversations", "their original session ids, published once, with your own request_ids"),
     ("the reply to a publish was lost", "publish again with the same request_id"),
     ("the next step needs what is learned", "force_extraction=true and wait_for_response=true"),
-    ("one person's matter, of no use to others", "skip_aggregation=true"),
+    ("a private matter, of no use to others", "skip_aggregation=true"),
 )
 
 WAITING: Final = (
-    "wait_for_response is false for a publish, because learning takes a while and the conversation does not "
-    "need it. It is true for a deletion: its receipt says whether it worked, and what nobody reads nobody "
-    "knows. Pass false there when the set is large and the host gives up early; the receipt is then in "
-    "get_status."
+    "wait_for_response defaults to false for a publish: learning takes a while, and the conversation goes on without "
+    "it. It defaults to true for a deletion, because the receipt says whether it worked. Pass false there when the "
+    "set is large and the host gives up early; the receipt is then in get_status."
 )
 
 FIELDS: Final = (
@@ -104,13 +103,13 @@ FIELDS: Final = (
     Field("skip_aggregation", "true or false",
           "True keeps it out of what is learned across users."),
     Field("force_extraction", "true or false; not with evaluation_only",
-          "True learns from it now instead of when enough has come together."),
+          "True learns from it now instead of waiting for more of the conversation."),
     Field("evaluation_only", "true or false",
           "True for tests, demos, staging and shadow traffic: it is stored and never learned from."),
     Field("session_finished", "true or false",
-          "True with the last publish of a conversation: what waits for more of it is learned from now.", True),
+          "True with the last publish of a conversation: what was waiting for more of it is learned from now.", True),
     Field("override_learning_stall", "true or false",
-          "True tries to learn although the service has stopped, because its model refused the key or the account.",
+          "True tries to learn although the service has paused because its model refused the key or account.",
           True),
     Field("retrieval_experiment_id", "any text, with retrieval_experiment_arm",
           "The experiment that compares answers with and without what was learned.", True),
@@ -132,7 +131,7 @@ def guide(*, learns: bool) -> str:
         *MODEL,
         *([LEARNING] if learns else []),
         "",
-        "The way through the tools",
+        "Using the tools",
         *(
             f"{number}. {step}"
             for number, step in enumerate((*WORKFLOW, *(LEARNING_STEPS if learns else ())), 1)

@@ -130,12 +130,16 @@ async def test_an_allowed_web_page_is_answered_with_the_headers_its_browser_want
         origin = {"origin": "https://app.example", "host": "mcp.example"}
         asked = origin | {"access-control-request-method": "POST"}
         preflight = await client.options(f"{served.url}/mcp", headers=asked)
-        assert preflight.status_code == 204
+        assert preflight.is_success
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
         assert "x-reflexio-api-key" in preflight.headers["access-control-allow-headers"]
         reply = await ask(served, AUTHORIZED | origin)
         assert reply.status_code == 200
         assert reply.headers["access-control-allow-origin"] == "https://app.example"
         assert "mcp-session-id" in reply.headers["access-control-expose-headers"]
+        refused = await ask(served, origin)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://app.example", "its page reads why"
 
 
 @pytest.mark.parametrize(

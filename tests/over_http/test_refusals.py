@@ -89,7 +89,7 @@ async def test_what_breaks_the_guard_itself_is_answered_and_logged_by_its_kind_a
         def broken(scope: object) -> str:
             raise ValueError("canary")
 
-        monkeypatch.setattr(served.app._guard, "check_place", broken)
+        monkeypatch.setattr(served.app._guard, "check_host_and_origin", broken)
         assert (await ask(served, AUTHORIZED)).status_code == 500
     assert "canary" not in caplog.text
     assert "Traceback" not in caplog.text

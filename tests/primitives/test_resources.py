@@ -65,7 +65,7 @@ async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_to
         "Session:",
         "1. Publish",
         "Common choices",
-        "wait_for_response is false",
+        "wait_for_response defaults to false",
     ):
         assert word in text
         assert word in plain
