@@ -53,18 +53,38 @@ class Entry:
         Returns:
             Whether it could be written. The deletion is over by then, so a failure does not raise.
         """
-        line = {"event": "end", "correlation_id": self.correlation_id, "outcome": outcome, **facts}
         try:
-            self._log.append(line)
+            self._log.append(self._end(outcome, facts))
         except OSError:
             return False
         return True
+
+    def hand_over(
+        self, outcome: str, closing: Mapping[str, Any], opening: Mapping[str, Any]
+    ) -> "Entry | None":
+        """Write the second line together with the first one of what goes on afterwards: both are there or neither.
+
+        Args:
+            outcome: how the deletion ended.
+            closing: what else the second line says.
+            opening: what the first line of the next entry says.
+
+        Returns:
+            The next entry; `None` when the lines could not be written.
+        """
+        try:
+            return self._log.open(opening, after=self._end(outcome, closing))
+        except OSError:
+            return None
+
+    def _end(self, outcome: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"event": "end", "correlation_id": self.correlation_id, "outcome": outcome, **facts}
 
 
 class AuditLog:
     """An append-only file that only its owner can read.
 
-    Several processes can write to one file: each line is a single write at its end.
+    Several processes can write to one file: lines that belong together are a single write at its end.
 
     Args:
         path: the file; made when it does not exist.
@@ -76,24 +96,31 @@ class AuditLog:
         self._clock = clock
         self._lock = threading.Lock()
 
-    def open(self, facts: Mapping[str, Any]) -> Entry:
+    def open(self, facts: Mapping[str, Any], *, after: Mapping[str, Any] | None = None) -> Entry:
         """Write the first line of an entry and wait until it is on the disk.
+
+        Args:
+            facts: what the line says.
+            after: a line that is written in the same step, before it.
 
         Raises:
             OSError: it could not be written; nothing may be deleted.
         """
         correlation_id = secrets.token_hex(8)
-        self.append({"event": "begin", "correlation_id": correlation_id, **(_call.get() or {}), **facts})
+        line = {"event": "begin", "correlation_id": correlation_id, **(_call.get() or {}), **facts}
+        self.append(*([after] if after else []), line)
         return Entry(self, correlation_id)
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Write one line and wait until it is on the disk.
+    def append(self, *lines: Mapping[str, Any]) -> None:
+        """Write lines in one step and wait until they are on the disk.
 
         Raises:
-            OSError: it could not be written in full.
+            OSError: they could not be written in full; then none of them is there.
         """
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        data = json.dumps({"time": moment, **line}, ensure_ascii=True).encode() + b"\n"
+        data = b"".join(
+            json.dumps({"time": moment, **line}, ensure_ascii=True).encode() + b"\n" for line in lines
+        )
         with self._lock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Opening a pipe this way does not wait for somebody who reads it.
@@ -107,7 +134,7 @@ class AuditLog:
 
 
 def _write(file: FileIO, data: bytes) -> None:
-    """Write one line at the end of the file, or nothing.
+    """Write lines at the end of the file, or nothing.
 
     Raises:
         OSError: it could not be written in full.
@@ -116,7 +143,7 @@ def _write(file: FileIO, data: bytes) -> None:
     if end:
         file.seek(end - 1)
         if file.read(1) != b"\n":
-            # Another program, or a crash, left half a line: this one must not become a part of it.
+            # Another program, or a crash, left half a line: these must not become a part of it.
             data = b"\n" + data
     try:
         if file.write(data) != len(data):

@@ -8,11 +8,12 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from reflexio_mcp.state.audit_log import Entry
 from reflexio_mcp.state.database import StateDatabase
 
-__all__ = ["Abandoned", "FollowUps"]
+__all__ = ["Abandoned", "FollowUps", "Promise"]
 
 SILENT_SECONDS: Final = 300.0
 """A follow-up that gave no sign of life for so long has ended with its process."""
@@ -27,6 +28,34 @@ class Abandoned:
 
     what: str
     began: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A follow-up that is on record and has not ended.
+
+    Args:
+        notes: where other processes look for it.
+        number: what it is known by there.
+        entry: its entry in the audit log, if there is one.
+    """
+
+    notes: "FollowUps"
+    number: int
+    entry: Entry | None
+
+    def alive(self) -> None:
+        """Note that it goes on."""
+        self.notes.alive(self.number)
+
+    def end(self, outcome: str, **facts: Any) -> None:
+        """Note how it ended, `interrupted` when it was not through."""
+        if self.entry:
+            self.entry.close(outcome, **facts)
+        if outcome == "interrupted":
+            self.notes.stopped(self.number)
+        else:
+            self.notes.finished(self.number)
 
 
 class FollowUps:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import anyio
+import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.types import CallToolResult
@@ -36,7 +37,7 @@ from reflexio_mcp.toolkit.parameters import (
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
-from reflexio_mcp.traffic.deletion.follow_up import follow_up, needs_follow_up
+from reflexio_mcp.traffic.deletion.follow_up import follow_up
 from reflexio_mcp.traffic.deletion.jobs import Job
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
@@ -237,8 +238,9 @@ async def finish(
     async def work() -> Receipt:
         progress = prepared.reporter if wait else None
         done = await carry_out(scope, plan, origin, app.state, read_at=read_at, progress=progress)
+        followed = await _followed(app, scope, done)
         app.subscriptions.tell(scope, _gone(done))
-        return _followed(app, scope, done, origin)
+        return followed
 
     job = app.jobs.start(app.tasks, plan.what, scope.owner, work)
     if wait:
@@ -248,16 +250,20 @@ async def finish(
     return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=prepared.masked))
 
 
-def _followed(app: App, scope: Scope, done: Receipt, origin: Origin) -> Receipt:
+async def _followed(app: App, scope: Scope, done: Receipt) -> Receipt:
     """The receipt, with the job that goes on after it where something was still being learned."""
-    if not needs_follow_up(done):
+    promise = done.promise
+    if promise is None:
         return done
 
     async def go_on() -> TakenBack:
-        return await follow_up(scope, done, origin, app.state)
+        return await follow_up(scope, done, promise)
 
-    job = app.jobs.follow(app.background, done.plan.what, scope.owner, go_on)
-    return replace(done, follow_up=job.number) if job else done
+    if job := app.jobs.follow(app.background, done.plan.what, scope.owner, go_on):
+        return replace(done, follow_up=job.number)
+    # The server is stopping.
+    await anyio.to_thread.run_sync(promise.end, "interrupted")
+    return done
 
 
 async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:

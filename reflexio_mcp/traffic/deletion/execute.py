@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
+from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
@@ -77,7 +78,8 @@ class Receipt:
         learned_left: learnings of the set that are (still) there; `None` when that could not be read.
         still_learning: users for whom something was still being learned when learnings were deleted, each with the
             service's word for it.
-        follow_up: the number of the job that goes on after it; 0 where none does.
+        promise: what has to go on after it, on record.
+        follow_up: the number of the job that does; 0 where none does.
         correlation_ids: the service's ids of the calls that deleted.
         copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
         sent: ids in delete calls that took effect, or that may still do so.
@@ -96,6 +98,7 @@ class Receipt:
     learned_gone: Learned = NOTHING
     learned_left: Learned | None = None
     still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
+    promise: Promise | None = None
     follow_up: int = 0
     correlation_ids: tuple[str, ...] = ()
     sent: frozenset[str] = frozenset()

@@ -5,7 +5,6 @@ may take, then deletes what the deletion's own requests fed, and nothing else: t
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,9 +12,8 @@ import anyio
 import anyio.to_thread
 
 from reflexio_mcp.rest.errors import NotAuthorized
-from reflexio_mcp.state.local import LocalState
+from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.traffic.deletion.execute import Receipt
-from reflexio_mcp.traffic.deletion.run import NO_ENTRY, Origin, refusing
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources, ids_of
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
@@ -53,7 +51,7 @@ def _sources(done: Receipt) -> dict[str, Sources]:
 
 
 async def follow_up(
-    scope: Scope, done: Receipt, origin: Origin, state: LocalState, *, seconds: float = FOLLOW_UP_SECONDS
+    scope: Scope, done: Receipt, promise: Promise, *, seconds: float = FOLLOW_UP_SECONDS
 ) -> TakenBack:
     """Wait until nothing is being learned from a deletion's users any more, and delete what its requests fed.
 
@@ -62,24 +60,13 @@ async def follow_up(
 
     Args:
         done: the deletion.
+        promise: its record, which the end of the follow-up closes.
         seconds: how long to wait at the most.
-
-    Raises:
-        NotRecorded: the audit log cannot be written; nothing more was deleted.
     """
-    notes, log = state.follow_ups, state.audit_log
-    facts: Mapping[str, Any] = {
-        "tool": origin.tool,
-        "client": origin.client,
-        "consent": origin.consent,
-        "follow_up_of": list(done.plan.ids),
-    }
-    with refusing(NO_ENTRY):
-        entry = await anyio.to_thread.run_sync(log.open, facts) if log else None
-    number = await anyio.to_thread.run_sync(notes.begin, origin.owner, done.plan.what)
     outcome, closing = "interrupted", dict[str, Any]()
+    # Nothing is awaited before this: a task that is cancelled before its first step comes as far as its first wait.
     try:
-        taken = await _taken_back(scope, done, seconds, _SignOfLife(state, number))
+        taken = await _taken_back(scope, done, seconds, _SignOfLife(promise))
         left = taken.left is None or taken.left.count > 0
         through = taken.failure is None and not left and not taken.still_learning
         outcome = "complete" if through else "incomplete"
@@ -88,12 +75,7 @@ async def follow_up(
             closing["user_playbook_ids"] = ids_of(taken.gone.learnings, "user_playbook")
     finally:
         # Local and short; also when it is cancelled.
-        if entry:
-            entry.close(outcome, **closing)
-        if outcome == "interrupted":
-            notes.stopped(number)
-        else:
-            notes.finished(number)
+        promise.end(outcome, **closing)
     return taken
 
 
@@ -127,12 +109,11 @@ async def _taken_back(scope: Scope, done: Receipt, seconds: float, alive: "_Sign
 class _SignOfLife:
     """Tells other processes from time to time that a follow-up goes on."""
 
-    def __init__(self, state: LocalState, number: int) -> None:
-        self._notes = state.follow_ups
-        self._number = number
+    def __init__(self, promise: Promise) -> None:
+        self._promise = promise
         self._told = time.monotonic()
 
     async def __call__(self, *told: object) -> None:
         if time.monotonic() - self._told >= ALIVE_SECONDS:
             self._told = time.monotonic()
-            await anyio.to_thread.run_sync(self._notes.alive, self._number)
+            await anyio.to_thread.run_sync(self._promise.alive)

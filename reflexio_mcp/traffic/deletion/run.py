@@ -11,11 +11,14 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.audit_log import Entry
+from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
+from reflexio_mcp.traffic.deletion.follow_up import needs_follow_up
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
@@ -25,7 +28,7 @@ from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["NO_ENTRY", "Origin", "carry_out", "check_cap", "refusing"]
+__all__ = ["Origin", "carry_out", "check_cap", "refusing"]
 
 NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
 NO_COPY_OF_UNREADABLE: Final = (
@@ -179,8 +182,6 @@ async def _recorded(
         if writer:
             copies.remove(origin.owner, writer.copy_id)
         raise
-    outcome, facts = "interrupted", dict[str, Any]()
-    problems: list[str] = []
     try:
         receipt = await execute(
             scope,
@@ -192,17 +193,18 @@ async def _recorded(
         )
         if plan.erase:
             receipt = await erase_from_copies(receipt, origin.owner, copies)
-        outcome, facts = _closing(receipt)
-    except ReflexioError as error:
-        if writer:
-            copies.remove(origin.owner, writer.copy_id)
-        outcome, facts = "nothing_deleted", {"failure": type(error).__name__}
-        raise
-    finally:
+    except BaseException as error:
+        outcome, facts = "interrupted", dict[str, Any]()
+        if isinstance(error, ReflexioError):
+            if writer:
+                copies.remove(origin.owner, writer.copy_id)
+            outcome, facts = "nothing_deleted", {"failure": type(error).__name__}
         # Even when the call is cancelled: closing an entry is local and short.
-        if entry and not entry.close(outcome, **facts):
-            problems.append(NOT_CLOSED)
-    receipt = replace(receipt, problems=(*receipt.problems, *problems))
+        if entry:
+            entry.close(outcome, **facts)
+        raise
+    with anyio.CancelScope(shield=True):
+        receipt = await anyio.to_thread.run_sync(_closed, receipt, origin, state, entry)
     return await _kept(receipt, found.same, origin.owner, copies, writer) if writer else receipt
 
 
@@ -224,6 +226,22 @@ async def _copied(
             writer.discard()
             raise
     return writer, found
+
+
+def _closed(receipt: Receipt, origin: Origin, state: LocalState, entry: Entry | None) -> Receipt:
+    """Note how a deletion ended and, in the same step, what has to go on after it."""
+    outcome, facts = _closing(receipt)
+    not_closed = replace(receipt, problems=(*receipt.problems, NOT_CLOSED))
+    if not needs_follow_up(receipt):
+        return receipt if entry is None or entry.close(outcome, **facts) else not_closed
+    notes = state.follow_ups
+    number = notes.begin(origin.owner, receipt.plan.what)
+    following = entry.hand_over(outcome, facts, _following(receipt, origin)) if entry else None
+    if entry and following is None:
+        # What cannot be logged is not done.
+        notes.finished(number)
+        return not_closed
+    return replace(receipt, promise=Promise(notes, number, following))
 
 
 @contextmanager
@@ -248,12 +266,7 @@ async def _kept(
 
 
 def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[str, Any]:
-    facts: dict[str, Any] = {
-        "tool": origin.tool,
-        "client": origin.client,
-        "consent": origin.consent,
-        "request_ids": [item.request_id for item in plan.requests],
-    }
+    facts = _whence(origin) | {"request_ids": [item.request_id for item in plan.requests]}
     if isinstance(plan, TurnPlan):
         facts["interaction_ids"] = list(plan.ids)
     if plan.kept:
@@ -268,6 +281,14 @@ def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[s
     if writer:
         facts["recovery_copy"] = writer.copy_id
     return facts
+
+
+def _following(receipt: Receipt, origin: Origin) -> Mapping[str, Any]:
+    return _whence(origin) | {"follow_up_of": list(receipt.plan.ids)}
+
+
+def _whence(origin: Origin) -> dict[str, Any]:
+    return {"tool": origin.tool, "client": origin.client, "consent": origin.consent}
 
 
 def _closing(receipt: Receipt) -> tuple[str, dict[str, Any]]:
