@@ -17,6 +17,7 @@ from reflexio_mcp.traffic.deletion.plan_codes import (
     changes_between,
     read_code,
 )
+from reflexio_mcp.traffic.times import iso
 
 __all__ = [
     "CANCELLED",
@@ -171,12 +172,20 @@ def _shown(
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
     code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time() if now is None else now)
     again = (
-        "Show this to the person. To delete exactly these after their yes, call again with the same arguments and "
-        f"confirm={code}"
+        "Show this to the person. To delete exactly these after their yes, call again with the same arguments"
+        f"{_times(plan)} and confirm={code}"
     )
     if changes is not None and changes.code is None and not codes.lasting:
         again = f"{again}\n{CODES_DO_NOT_LAST}"
     return Verdict(False, mode, status, code, lead, again, changes)
+
+
+def _times(plan: Plan) -> str:
+    """The times of the plan's filter: an age such as `10d` would mean another time in the next call."""
+    wanted = plan.wanted
+    times = (("start_time", wanted.start), ("end_time", wanted.end)) if wanted else ()
+    named = [f"{name}={iso(time)}" for name, time in times if time is not None]
+    return f" ({', '.join(named)})" if named else ""
 
 
 def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None) -> Changes:

@@ -21,7 +21,7 @@ from reflexio_mcp.render.text import (
     shown_id,
     shown_name,
 )
-from reflexio_mcp.traffic.audit.findings import Finding
+from reflexio_mcp.traffic.audit.findings import Finding, Next
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.rules.found import Example
@@ -112,9 +112,7 @@ def _go_on(audit: Audit, facts: AuditFacts) -> str:
         return ""
     arguments = {name: _argument(value) for name, value in audit.go_on.arguments.items()}
     facts["go_on"] = {"tool": audit.go_on.tool, "arguments": arguments}
-    return (
-        f" Go on with {audit.go_on.tool} {json.dumps(arguments, ensure_ascii=False, separators=(',', ':'))}"
-    )
+    return f" Go on with {audit.go_on.tool} {_json(arguments)}"
 
 
 def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
@@ -223,13 +221,9 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
 
 def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool) -> Facts:
     rule = finding.rule
-    following: Facts | None = None
-    if finding.next is not None:
-        following = {
-            "tool": finding.next.tool,
-            "arguments": {name: _argument(value) for name, value in finding.next.arguments.items()},
-            "selects": finding.next.selects,
-        }
+    following = _call_facts(finding.next)
+    if following and finding.next:
+        following["selects"] = finding.next.selects
     return dense(
         {
             "id": rule.id,
@@ -241,11 +235,21 @@ def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool
             "why": rule.why if reasons else "",
             "advice": rule.advice if reasons else "",
             "which": _which(finding, subjects),
+            "look": _call_facts(finding.look),
             "next": following,
             "no_next": "" if following else "no call here selects exactly these",
             "examples": [_example_facts(one) for one in finding.examples[:examples]],
         }
     )
+
+
+def _call_facts(call: Next | None) -> Facts | None:
+    if call is None:
+        return None
+    return {
+        "tool": call.tool,
+        "arguments": {name: _argument(value) for name, value in call.arguments.items()},
+    }
 
 
 def _which(finding: Finding, subjects: int) -> list[str]:
@@ -283,13 +287,21 @@ def _finding_lines(facts: Facts) -> list[str]:
     if "which" in facts:
         lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{_more(facts)}")
     if following := facts.get("next"):
-        arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
+        arguments = _json(following["arguments"])
+        if look := facts.get("look"):
+            lines.append(f"  look: {look['tool']} {_json(look['arguments'])}")
+            if look["arguments"] == following["arguments"]:
+                arguments = "with the same arguments"
         covers = "" if following["selects"] == facts["count"] else f" (for {following['selects']:,} of them)"
         lines.append(f"  next: {following['tool']} {arguments}{covers}")
     else:
         lines.append(f"  next: {facts['no_next']}")
     lines += [f"  e.g. {line}" for line in _example_lines(facts.get("examples", []))]
     return lines
+
+
+def _json(arguments: Facts) -> str:
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
 
 
 def _more(facts: Facts) -> str:

@@ -21,9 +21,9 @@ class OverviewFacts(_Window, total=False):
     users: int
     evaluation_only: int
     evaluation_only_share: Unlisted[float]
-    per_day: Facts
+    per_day: Unlisted[Facts]
     by_source: Facts
-    by_agent_version: Facts
+    by_agent_version: Unlisted[Facts]
     by_user: Facts
     learning: Facts
 

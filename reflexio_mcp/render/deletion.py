@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
-from reflexio_mcp.render.deletion_facts import DeletionFacts, ReceiptFacts, Status
+from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts, ReceiptFacts, Status
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learning_deletion import (
     learning_plan_facts,
@@ -31,6 +31,7 @@ from reflexio_mcp.render.text import (
     explained,
     fence,
     joined,
+    sentences,
     shown_id,
     shown_name,
     visible,
@@ -77,7 +78,6 @@ LISTED: Final = 60
 
 NOT_COPIED: Final = "It holds the requests and not what was learned from them; that is final."
 
-FINAL: Final = "This is final: there is no recovery copy of it."
 CHECKED: Final = "by reading again"
 
 FIRST_IDS: Final = 5
@@ -109,6 +109,7 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
         {
             "request_id": shown_id(item.request_id),
             "created_at": None if item.unreadable else iso(item.created_at),
+            "copy_of": shown_id(item.copy_of),
             "first_words": "" if masked else visible(item.first_words),
         }
     )
@@ -189,7 +190,8 @@ def plan_lines(facts: Facts) -> list[str]:
         )
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
-        lines.append("  " + joined((example["request_id"], example.get("created_at", ""), words)))
+        repeats = f"repeats {example['copy_of']}, which stays" if "copy_of" in example else ""
+        lines.append("  " + joined((example["request_id"], example.get("created_at", ""), repeats, words)))
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
         lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
@@ -213,8 +215,12 @@ def _all_of(plan: Plan) -> str:
 
 
 def _named(name: str, ids: list[str], count: int) -> str:
-    first = f", first {len(ids):,}" if count > len(ids) else ""
-    return f"{name} ({count:,}{first}): {', '.join(ids)}"
+    return f"{name} ({_shown(ids, count) or f'{count:,}'}): {', '.join(ids)}"
+
+
+def _shown(ids: Sequence[str], count: int) -> str:
+    """How many of the ids are named, where it is not all of them."""
+    return f"first {len(ids):,} of {count:,}" if len(ids) < count else ""
 
 
 UNSHOWN: Final = (
@@ -232,10 +238,14 @@ def survivors(plan: Plan) -> str:
     if isinstance(plan, TurnPlan):
         return f"{what_the_request_keeps(plan)} {_known_survivors(plan)}"
     unshown = len(plan.unreadable)
-    if not unshown:
-        return _known_survivors(plan)
-    sentence = UNSHOWN.format(requests=f"{unshown:,} of these requests")
-    return sentence if unshown == len(plan.goes) else f"{_known_survivors(plan)} {sentence}"
+    known = _known_survivors(plan) if unshown < len(plan.goes) else ""
+    sentence = UNSHOWN.format(requests=f"{unshown:,} of these requests") if unshown else ""
+    return sentences(known, sentence, _rest_of_session(plan))
+
+
+def _rest_of_session(plan: Plan) -> str:
+    of_one_user = plan.wanted and plan.wanted.session_id and plan.wanted.user_id
+    return "What other users have in this session stays." if of_one_user else ""
 
 
 def _known_survivors(plan: Plan) -> str:
@@ -335,6 +345,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "deleted": done.count("deleted"),
             "counts": counts,
             "outcomes": outcomes,
+            "ids_named": {one: told for one, ids in outcomes.items() if (told := _shown(ids, counts[one]))},
             "checked": CHECKED if done.plan.requests and not done.count("unknown") else "",
             "deleted_by_others": done.by_others or None,
             "may_still_go": done.may_still_go or None,
@@ -475,12 +486,12 @@ def _survives(done: Receipt) -> str:
     if isinstance(done.plan, TurnPlan):
         return f"{what_is_left(done)} {known}" if what_is_left(done) else known
     unshown = len(done.plan.unreadable)
-    if not unshown:
-        return known
     sentence = (
         f"What was learned from {counted(unshown, 'request')} that Reflexio failed to return is not known."
+        if unshown
+        else ""
     )
-    return sentence if unshown == len(done.plan.goes) else f"{known} {sentence}"
+    return sentences(known if unshown < len(done.plan.goes) else "", sentence, _rest_of_session(done.plan))
 
 
 def _known_survival(done: Receipt) -> str:

@@ -1,11 +1,11 @@
 """What the tools that delete answer with."""
 
-from typing import Literal, Required
+from typing import Final, Literal, Required
 
 from reflexio_mcp.render.text import Facts, GapFacts, Unlisted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
-__all__ = ["DeletionFacts", "ReceiptFacts", "Status"]
+__all__ = ["FINAL", "DeletionFacts", "ReceiptFacts", "Status"]
 
 Status = Literal[
     "planned",
@@ -23,9 +23,13 @@ Status = Literal[
 """How a deletion stands: as a plan that was not carried out, and why, or as a receipt."""
 
 
+FINAL: Final = "This cannot be undone: there is no recovery copy of it."
+
+
 class _Done(GapFacts, total=False):
     status: Required[Status]
     deleted: Required[int]
+    ids_named: Unlisted[dict[Outcome, str]]
     checked: Unlisted[str]
     deleted_by_others: Unlisted[int | None]
     may_still_go: Unlisted[int | None]
@@ -38,7 +42,7 @@ class _Done(GapFacts, total=False):
     session_outcomes_left: Unlisted[int | None]
     arrived: Unlisted[int | None]
     copy_id: str
-    copy_kept_until: str | None
+    copy_kept_until: Unlisted[str | None]
     copies_changed: Unlisted[int | None]
     problems: Unlisted[list[str]]
     failure: Unlisted[str]

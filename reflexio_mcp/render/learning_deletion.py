@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reflexio_mcp.render.deletion_facts import DeletionFacts
+from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
 from reflexio_mcp.render.learnings import (
     FOLLOWED,
     NOT_LOOKED_FOR,
@@ -130,7 +130,11 @@ def learning_receipt(done: Receipt) -> Rendered:
         if one
     )
     facts["survives"] = survives
-    text += [survives, *done.problems]
+    text.append(survives)
+    if gone.count:
+        facts["undo"] = FINAL
+        text.append(FINAL)
+    text += done.problems
     if done.failure is not None:
         failure = explained(done.failure, "write" if left is None else "read")
         facts["failure"] = failure

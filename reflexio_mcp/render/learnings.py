@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Final
 
-from reflexio_mcp.render.text import Facts, clip, counted, dense, joined, label, shown_id, shown_name
+from reflexio_mcp.render.text import (
+    Facts,
+    clip,
+    counted,
+    dense,
+    joined,
+    label,
+    sentences,
+    shown_id,
+    shown_name,
+)
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.learnings.remove import TakenBack
@@ -111,7 +121,7 @@ def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) 
     """
     if learned is not None and learned.count:
         told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'stays', 'stay')}{hint and f'; {hint}'}."
-        return _sentences(told, _others(learned), unread(learned), "" if short else NOT_LOOKED_FOR)
+        return sentences(told, _others(learned), unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
 
 
@@ -119,9 +129,7 @@ def what_goes(learned: Learned | None, *, short: bool = False) -> str:
     """What was learned from a set and goes with it; `short` as for `what_stays`."""
     if learned is not None and learned.count:
         told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'goes', 'go')} too."
-        return _sentences(
-            told, _others(learned, again=True), unread(learned), "" if short else NOT_LOOKED_FOR
-        )
+        return sentences(told, _others(learned, again=True), unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
 
 
@@ -156,7 +164,7 @@ def what_became(
         if planned is not None and planned.shared:
             told.append(_others(planned, again=True))
         told += [unread(left), NOT_LOOKED_FOR]
-    return _sentences(*told, still_learned(still_learning, follow_up))
+    return sentences(*told, still_learned(still_learning, follow_up))
 
 
 def left_alone(left: Learned | None) -> str:
@@ -180,7 +188,7 @@ def what_followed(taken: TakenBack) -> str:
         told.append("Whether any are left could not be read.")
     elif taken.left.count:
         told.append(f"{kinds_counted(taken.left)} {_verb(taken.left, 'is', 'are')} still there.")
-    return _sentences(*told, left_alone(taken.left), still_learned(taken.still_learning))
+    return sentences(*told, left_alone(taken.left), still_learned(taken.still_learning))
 
 
 def still_learned(still_learning: Mapping[str, str], follow_up: int = 0) -> str:
@@ -204,12 +212,12 @@ def still_learned(still_learning: Mapping[str, str], follow_up: int = 0) -> str:
 def _nothing(learned: Learned | None, short: bool = False) -> str:
     limits = "" if short else NOT_LOOKED_FOR
     if learned is None:
-        return _sentences(NOT_READ, limits)
+        return sentences(NOT_READ, limits)
     if not learned.learns:
         return "" if short else NO_LEARNING
     if learned.status == "none":
-        return "" if short else _sentences(NONE, limits)
-    return _sentences(NOT_KNOWN, unread(learned), limits)
+        return "" if short else sentences(NONE, limits)
+    return sentences(NOT_KNOWN, unread(learned), limits)
 
 
 def _others(learned: Learned, *, again: bool = False) -> str:
@@ -248,7 +256,3 @@ def kinds_counted(learned: Learned) -> str:
         (len(ids_of(learned.learnings, "user_playbook")), "user playbook"),
     )
     return " and ".join(counted(number, noun) for number, noun in numbers if number)
-
-
-def _sentences(*told: str) -> str:
-    return " ".join(one for one in told if one)

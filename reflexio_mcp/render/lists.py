@@ -189,12 +189,12 @@ _WHY: Final[dict[Ended, str]] = {
 
 class _End(GapFacts, total=False):
     complete: bool
-    ended: Unlisted[Ended]
+    not_all_because: Unlisted[str]
     total: int | None
     looked_at: Unlisted[int | None]
     looked_back_to: Unlisted[str]
     rest_of_session: Unlisted[int | None]
-    other_requests: Unlisted[int | None]
+    not_matching: Unlisted[int | None]
     cursor: str | None
 
 
@@ -216,12 +216,12 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     facts: _End = dense(
         {
             "complete": page.ended == "" and page.cursor is None and not page.gaps,
-            "ended": page.ended,
+            "not_all_because": _WHY[page.ended] if page.ended else "",
             "total": page.total,
             "looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "rest_of_session": page.rest_of_session or None,
-            "other_requests": page.others.total() or None,
+            "not_matching": page.others.total() or None,
             "cursor": page.cursor,
         }
     )
@@ -315,7 +315,7 @@ def page_of_requests(
         if not groups or groups[-1]["session_id"] != session:
             groups.append({"session_id": session, "requests": []})
             others = page.others[item.request.session_id]
-            groups[-1] |= {"other_requests": others} if others else {}
+            groups[-1] |= {"not_matching": others} if others else {}
             lines.append(
                 f"session {session}" + (f" ({counted(others, 'other')} not matching)" if others else "")
             )

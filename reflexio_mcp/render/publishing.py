@@ -22,6 +22,7 @@ __all__ = ["FinishFacts", "PublishFacts", "finished", "learning_words", "publish
 
 WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
+ROLE_CHARS: Final = 60
 
 NOT_APPLICABLE: Final = "not_applicable"
 """The service's reason where nothing can be learned."""
@@ -56,6 +57,7 @@ class PublishFacts(TypedDict, total=False):
     playbooks_added: Unlisted[int | None]
     notice: Unlisted[str]
     secrets: list[str]
+    unusual_roles: Unlisted[list[str]]
     warnings: list[str]
     more_warnings: Unlisted[int | None]
     next: str
@@ -86,7 +88,8 @@ def published(
             "profiles_added": done.profiles_added if learned else None,
             "playbooks_added": done.playbooks_added if learned else None,
             "secrets": list(secrets),
-            "notice": NOTICE if done.warnings else "",
+            "unusual_roles": [shown_name(role, ROLE_CHARS) for role in done.unusual_roles[:MOST_WARNINGS]],
+            "notice": NOTICE if done.warnings or done.unusual_roles else "",
             "warnings": [shown_name(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
             "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
         }
@@ -106,6 +109,8 @@ def published(
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
     if secrets:
         lines.append(_secrets(facts, secrets, redacted, takes_back))
+    if roles := facts.get("unusual_roles"):
+        lines.append(f"Unusual roles; the usual ones are User and Assistant:\n{fence(', '.join(roles))}")
     if done.uncompared:
         lines.append("Images and citations cannot be read back and were not compared.")
     if told := _learning(done, facts):

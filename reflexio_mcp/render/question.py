@@ -78,6 +78,8 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         shown = words[:WORDS_SHOWN]
         of_them = f", {len(shown)} of {len(plan.goes):,}" if len(shown) < len(plan.goes) else ""
         lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
+    if any(item.copy_of for item in plan.goes):
+        lines.append("What they repeat stays.")
     lines.append(_learned(plan))
     if plan.learned is None or plan.learned.learns:
         lines.append("Session outcomes and evaluations stay.")

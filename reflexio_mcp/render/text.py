@@ -41,6 +41,7 @@ __all__ = [
     "joined",
     "label",
     "quoting",
+    "sentences",
     "shown_id",
     "shown_name",
     "visible",
@@ -214,6 +215,11 @@ def dense(facts: F) -> F:
 
 def joined(parts: Iterable[str]) -> str:
     return " · ".join(part for part in parts if part)
+
+
+def sentences(*told: str) -> str:
+    """Sentences as one text, without the empty ones."""
+    return " ".join(one for one in told if one)
 
 
 def counted(number: int, noun: str) -> str:

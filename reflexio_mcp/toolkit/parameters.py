@@ -1,6 +1,6 @@
 """Parameters that several tools share, so that one word means one thing everywhere."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from mcp.server.mcpserver.resolve import Resolve
 from pydantic import Field
@@ -9,6 +9,7 @@ from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter, with_search
 
 __all__ = [
+    "MASKED",
     "AgentVersion",
     "AskedFilter",
     "AskedMetadata",
@@ -22,6 +23,7 @@ __all__ = [
     "Finding",
     "IncludeLearnings",
     "Limit",
+    "ListDetail",
     "SessionId",
     "Source",
     "StartTime",
@@ -42,7 +44,9 @@ Contains = Annotated[
 Finding = Annotated[str, Field(description="a rule of audit_traffic")]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(description="from the page before")]
-Detail = Literal["summary", "full", "masked"]
+MASKED: Final = "masked: fingerprints, no text"
+Detail = Annotated[Literal["summary", "full", "masked"], Field(description=MASKED)]
+ListDetail = Annotated[Literal["summary", "masked"], Field(description=MASKED)]
 Confirm = Annotated[str, Field(description="code from this call's plan")]
 IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
 Erase = Annotated[bool, Field(description="keep no recovery copy")]

@@ -132,7 +132,7 @@ async def delete_session(
     prepared: Annotated[Prepared, Resolve(prepare_session)],
     consent: Annotated[ElicitationResult[Reply], Resolve(ask_session)],
     session_id: SessionId,
-    user_id: UserId = "",
+    user_id: Annotated[str, Field(description="only of this user; the rest of the session stays")] = "",
     confirm: Confirm = "",
     include_learnings: IncludeLearnings = False,
     erase: Erase = False,
@@ -309,7 +309,7 @@ SPECS = (
     ToolSpec(
         delete_session,
         "Delete a session",
-        "Forget a conversation: every stored request of a session. Shows what would go first.",
+        "Forget a conversation: all stored requests of a session. Shows what would go first.",
         DeletionFacts,
         destructive=True,
     ),

@@ -16,6 +16,7 @@ from reflexio_mcp.toolkit.parameters import (
     Contains,
     EndTime,
     Finding,
+    ListDetail,
     SessionId,
     Source,
     StartTime,
@@ -42,7 +43,7 @@ async def explore_traffic(
     end_time: EndTime = "",
     contains: Contains = "",
     finding: Finding = "",
-    detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
+    detail: ListDetail = "summary",
 ) -> CallToolResult:
     import uuid
 

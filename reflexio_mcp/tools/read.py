@@ -17,6 +17,7 @@ from reflexio_mcp.render.lists import (
 from reflexio_mcp.render.request_page import RequestPageFacts, inspected
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
+    MASKED,
     AgentVersion,
     AskedFilter,
     Contains,
@@ -25,6 +26,7 @@ from reflexio_mcp.toolkit.parameters import (
     EndTime,
     Finding,
     Limit,
+    ListDetail,
     SessionId,
     Source,
     StartTime,
@@ -52,8 +54,8 @@ async def list_sessions(
     end_time: EndTime = "",
     contains: Contains = "",
     finding: Finding = "",
-    detail: Annotated[Literal["summary", "masked"], Field()] = "summary",
-    order: Annotated[Literal["newest", "longest"], Field()] = "newest",
+    detail: ListDetail = "summary",
+    order: Annotated[Literal["newest", "longest"], Field(description="longest: most characters")] = "newest",
     limit: Limit = 20,
     cursor: Cursor = "",
 ) -> CallToolResult:
@@ -112,7 +114,7 @@ async def list_requests(
 async def get_request(
     call: Call,
     request_id: str,
-    detail: Annotated[Literal["full", "masked"], Field()] = "full",
+    detail: Annotated[Literal["full", "masked"], Field(description=MASKED)] = "full",
     cursor: Cursor = "",
 ) -> CallToolResult:
     item, learning = await get_one(scope_of(call), request_id)

@@ -30,6 +30,11 @@ BEAT_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 8.0
 """For looking whether a publish has arrived whose answer did not; with the longest default wait still below 60 s."""
 
+USUAL_ROLES: Final = frozenset(
+    {"user", "human", "customer", "person", "client", "assistant", "agent", "ai", "bot", "model"}
+    | {"system", "developer", "tool", "function"}
+)
+
 ARMS: Final = ("treatment", "holdout")
 """Arms of a retrieval experiment."""
 
@@ -55,6 +60,7 @@ class Published:
         uncompared: it carries images or citations, which no call reads back, and was found already stored.
         agent_version: as it is stored, the service's default included.
         evaluation_only: it was published so that nothing is learned from it.
+        unusual_roles: roles that no agent usually gives its turns.
     """
 
     request_id: str
@@ -71,6 +77,7 @@ class Published:
     uncompared: bool = False
     agent_version: str = ""
     evaluation_only: bool = False
+    unusual_roles: tuple[str, ...] = ()
 
 
 def check(interactions: Sequence[Interaction], *, source: str, agent_version: str) -> None:
@@ -343,4 +350,10 @@ def _published(
         and any(turn.image_encoding or turn.citations for turn in body.interaction_data_list),
         agent_version=body.agent_version or limits.DEFAULT_AGENT_VERSION,
         evaluation_only=body.evaluation_only,
+        unusual_roles=_unusual_roles(body),
     )
+
+
+def _unusual_roles(body: PublishBody) -> tuple[str, ...]:
+    roles = dict.fromkeys(turn.role for turn in body.interaction_data_list)
+    return tuple(role for role in roles if role.strip().lower() not in USUAL_ROLES)

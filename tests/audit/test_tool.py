@@ -88,7 +88,30 @@ async def test_both_forms_tell_the_same_and_fit(made: Deployment, tmp_path: Path
         assert all(example["fingerprint"] in text for example in one.get("examples", []))
         if following := one.get("next"):
             arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
+            look = one.get("look")
+            assert (look is not None) == following["tool"].startswith("delete_")
+            if look and look["arguments"] == following["arguments"]:
+                assert f"look: {look['tool']} {arguments}" in text
+                arguments = "with the same arguments"
             assert f"next: {following['tool']} {arguments}" in text
+
+
+async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
+    made: Deployment, tmp_path: Path
+) -> None:
+    async with connected(made, tmp_path) as client:
+        findings = facts(await call(client, "audit_traffic"))["findings"]
+        looks = [one for one in findings if "look" in one]
+        assert looks
+        for one in looks:
+            look, following = one["look"], one["next"]
+            if look["tool"] != "list_requests" or "session_id" in look["arguments"]:
+                await call(client, look["tool"], **look["arguments"])
+                continue
+            assert following["tool"] == "delete_requests"
+            rows = await listed_through_all_pages(client, "list_requests", look["arguments"])
+            plan = facts(await call(client, "delete_requests", **following["arguments"]))["plan"]
+            assert len(rows) == plan["requests"], one["id"]
 
 
 async def test_no_stored_word_is_in_an_audit(made: Deployment, tmp_path: Path) -> None:

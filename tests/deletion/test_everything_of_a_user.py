@@ -45,7 +45,7 @@ async def test_everything_goes_and_each_place_is_read_again(world: World, era: s
     assert done["session_outcomes_left"] == 0
     assert done["survives"].startswith("2 profiles and 1 user playbook were deleted. " + NOTHING_LISTED)
     assert "erased" not in done["survives"]
-    assert done["undo"].startswith("This is final")
+    assert done["undo"].startswith("This cannot be undone")
     assert await world.ids() == {"theirs"}
     assert set(world.backend.profiles) == {"his"}
     assert not world.backend.playbooks

@@ -1,5 +1,6 @@
 """What a plan, a form and a receipt say of secrets, finality and completeness."""
 
+import re
 from typing import Any
 
 import pytest
@@ -37,13 +38,13 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         status = await caller.call("get_status")
     if days == "0":
         assert plan["undo"] == "This cannot be undone."
-        assert "final" in done["undo"]
+        assert done["undo"].startswith("This cannot be undone:")
         assert "final" in str(status["policy"]["recovery_days"])
     else:
         assert plan["undo"] == "A recovery copy is kept on this machine for 7 days."
         assert done["copy_kept_until"]
         assert status["policy"]["recovery_days"] == 7
-    assert "final" in erased["undo"]
+    assert erased["undo"].startswith("This cannot be undone:")
     assert done["checked"] == "by reading again"
 
 
@@ -60,10 +61,89 @@ async def test_what_is_not_shown_is_counted_and_can_be_listed(world: World, era:
         assert tool == "list_requests"
         assert arguments == '{"user_id": "ada", "session_id": "s"}'
         done = await caller.result("delete_session", session_id="s", user_id="ada", confirm=plan["confirm"])
-    assert "deleted (30, first 5): r29, r28, r27, r26, r25" in text_of(done)
+    assert "deleted (first 5 of 30): r29, r28, r27, r26, r25" in text_of(done)
     assert done.structured_content
     assert done.structured_content["counts"] == {"deleted": 30}
     assert done.structured_content["outcomes"] == {"deleted": ["r29", "r28", "r27", "r26", "r25"]}
+    assert done.structured_content["ids_named"] == {"deleted": "first 5 of 30"}
+
+
+async def test_a_plan_and_its_receipt_agree_whether_it_can_be_undone(world: World, era: str) -> None:
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("delete_session", {"session_id": "s"}),
+        ("delete_requests", {"source": "ide"}),
+        ("delete_requests", {"user_id": "ada", "include_learnings": True}),
+        ("delete_requests", {"user_id": "ada", "include_learnings": True, "erase": True}),
+        ("delete_learnings", {"learning_ids": ["profile:p1"], "user_id": "ada"}),
+        ("delete_request", {"request_id": "r1", "erase": True}),
+    ]
+    for days in ("0", "7"):
+        for tool, arguments in ways:
+            await world.put("r1", source="ide")
+            await world.learn("p1", "r1")
+            async with world.connect(era, RECOVERY_DAYS=days) as caller:
+                plan = await caller.call(tool, **arguments)
+                done = await caller.call(tool, **arguments, confirm=plan["confirm"])
+                if await world.ids():
+                    await caller.confirmed("delete_requests", everything=True, erase=True)
+            world.backend.profiles.clear()
+            final = [one["undo"].startswith("This cannot be undone") for one in (plan, done)]
+            assert final[0] == final[1] == ("copy_id" not in done), (tool, arguments, days)
+
+
+async def test_the_call_that_confirms_selects_by_the_times_that_the_plan_was_made_with(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [world.clock.now]
+    monkeypatch.setattr("reflexio_mcp.traffic.reading.filters.time.time", lambda: now[0])
+    await world.put("r1")
+    await world.put("r2")
+    now[0] = world.clock.now + 3600
+    async with world.connect(era) as caller:
+        wanted = {"user_id": "ada", "start_time": "60m"}
+        plan = await caller.call("delete_requests", **wanted)
+        assert plan["plan"]["requests"] == 1
+        now[0] += 600
+        # As the same age means another time by now, nothing would be left of the set.
+        again = re.search(r"start_time=(\S+)\)", plan["next"])
+        assert again
+        done = await caller.call(
+            "delete_requests", **wanted | {"start_time": again[1]}, confirm=plan["confirm"]
+        )
+    assert done["outcomes"] == {"deleted": ["r2"]}
+
+
+async def test_a_plan_for_duplicates_names_the_copy_that_stays(world: World, era: str) -> None:
+    text = "Please remember that the quarterly meeting is on Monday at nine in the large room."
+    for name in ("first", "second", "third"):
+        await world.put(name, text=text)
+    person = Person(lambda _: "decline")
+    async with world.connect(era) as caller:
+        result = await caller.result("delete_requests", user_id="ada", finding="duplicate")
+    async with world.connect(era, person) as caller:
+        await caller.result("delete_requests", user_id="ada", finding="duplicate")
+    plan = (result.structured_content or {})["plan"]
+    assert {one["request_id"]: one["copy_of"] for one in plan["examples"]} == {
+        "second": "first",
+        "third": "first",
+    }
+    assert text_of(result).count("repeats first, which stays") == 2
+    assert "What they repeat stays." in person.seen[0]
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+async def test_a_plan_for_one_user_says_that_others_keep_their_part_of_the_session(
+    world: World, era: str, fixed: bool
+) -> None:
+    await world.put("r1", user="ada")
+    await world.put("r2", user="bob")
+    of_ada = {} if fixed else {"user_id": "ada"}
+    async with world.connect(era, **({"REFLEXIO_USER_ID": "ada"} if fixed else {})) as caller:
+        plan = await caller.call("delete_session", session_id="s", **of_ada)
+        done = await caller.call("delete_session", session_id="s", **of_ada, confirm=plan["confirm"])
+    assert "What other users have in this session stays." in plan["survives"]
+    assert "What other users have in this session stays." in done["survives"]
+    assert await world.ids() == {"r2"}
 
 
 async def test_a_fixed_user_is_in_no_call_to_list_the_set(world: World, era: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import mcp.types
 from mcp.types import CallToolResult
 
-NOT_SAID_AGAIN = {"notice", "status", "also_from_others", "other_requests"}
+NOT_SAID_AGAIN = {"notice", "status", "also_from_others", "other_requests", "not_matching"}
 """Keys that are words about the result and stand in the text in other words, or count what it names one by one."""
 
 

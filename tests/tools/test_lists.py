@@ -46,7 +46,11 @@ async def test_a_whole_list_says_so_and_a_part_says_why_and_of_how_many(connect:
         assert (whole["complete"], whole["total"]) == (True, 7)
         assert "That is all." in text
         first, text = await listed(client, limit=3)
-        assert (first["ended"], first["total"], "complete" in first) == ("limit", 7, False)
+        assert (first["not_all_because"], first["total"], "complete" in first) == (
+            "limit is reached",
+            7,
+            False,
+        )
         assert "Not all: limit is reached. 7 requests in all." in text
         second, _ = await listed(client, limit=3, cursor=first["cursor"])
         last, text = await listed(client, limit=3, cursor=second["cursor"])
@@ -60,7 +64,7 @@ async def test_a_full_answer_says_that_it_is_full(connect: Connect) -> None:
         for number in range(30):
             await store(client, f"r{number}", text="word " * 600)
         page, text = await listed(client, detail="full", limit=100)
-    assert page["ended"] == "full"
+    assert page["not_all_because"] == "this answer is full"
     assert "Not all: this answer is full. 30 requests in all." in text
 
 
@@ -82,7 +86,7 @@ async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned
         await store(client, "r3", text="Another matter", session_id="t")
         page, text = await listed(client, contains="Lisbon")
         rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
-    assert page["other_requests"] == 1
+    assert page["not_matching"] == 1
     assert "1 other request of these sessions does not match: list_requests with session_id shows" in text
     assert (rows["sessions"][0]["requests"], rows["sessions"][0]["out_of"]) == (1, 2)
     assert "1 of 2 requests match" in row_text
@@ -105,7 +109,7 @@ async def test_the_longest_conversations_come_first_when_asked(connect: Connect)
         page, text = await listed(client, "list_sessions", order="longest", limit=2)
         refused = await client.call_tool("list_sessions", {"order": "longest", "cursor": "x"})
     assert [(row["session_id"], row["chars"]) for row in page["sessions"]] == [("b", 500), ("a", 50)]
-    assert (page["ended"], page["total"]) == ("limit", 3)
+    assert (page["not_all_because"], page["total"]) == ("limit is reached", 3)
     assert "500 characters" in text
     assert refused.is_error
 
@@ -145,7 +149,7 @@ async def test_top_k_counts_sessions(connect: Connect, clock: Clock) -> None:
         page, _ = await listed(client, top_k=2)
         rest, _ = await listed(client, top_k=2, cursor=page["cursor"])
     assert ids(page) == ["c1", "c0", "b1", "b0"]
-    assert (page["ended"], page["total"]) == ("limit", 6)
+    assert (page["not_all_because"], page["total"]) == ("limit is reached", 6)
     assert ids(rest) == ["a1", "a0"]
 
 
@@ -226,7 +230,7 @@ async def test_a_group_says_how_many_of_its_session_do_not_match(connect: Connec
         await store(client, "r2", text="the hotel", session_id="trip")
         await store(client, "r3", text="my dog Lisbon", session_id="dog")
         page, text = await listed(client, contains="Lisbon")
-        assert {one["session_id"]: one.get("other_requests") for one in page["sessions"]} == {
+        assert {one["session_id"]: one.get("not_matching") for one in page["sessions"]} == {
             "trip": 1,
             "dog": None,
         }

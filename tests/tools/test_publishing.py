@@ -82,6 +82,18 @@ async def test_an_image_that_is_no_base64_is_refused(connect: Connect, text: str
     assert (listed.structured_content or {})["returned"] == 0
 
 
+async def test_a_role_that_no_agent_has_is_stored_and_pointed_out(connect: Connect) -> None:
+    turns = [{**TURN, "role": role} for role in ("banana", "User", "assistant", "System")]
+    async with connect() as client:
+        result = await client.call_tool("publish_interaction", CALL | {"interactions": turns})
+        usual = await client.call_tool(
+            "publish_interaction", CALL | {"request_id": "r2", "interactions": turns[1:]}
+        )
+    assert (result.structured_content or {})["unusual_roles"] == ["banana"]
+    assert "Unusual roles; the usual ones are User and Assistant:" in text_of(result)
+    assert "unusual_roles" not in (usual.structured_content or {})
+
+
 async def test_the_version_that_stands_in_for_a_missing_one_is_said(connect: Connect) -> None:
     async with connect() as client:
         without = await client.call_tool("publish_interaction", CALL)

@@ -36,6 +36,7 @@ class Finding:
         examples: requests of it, without content.
         notes: kinds and counts, never content.
         next: the call to make.
+        look: the call that shows what `next` would delete.
         start, end: first and last time among the requests that were found, epoch seconds.
     """
 
@@ -45,6 +46,7 @@ class Finding:
     examples: tuple[Example, ...]
     notes: tuple[str, ...]
     next: Next | None
+    look: Next | None
     start: int
     end: int
 

@@ -9,7 +9,7 @@ from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["Offer", "go_on_call", "next_call"]
+__all__ = ["Offer", "go_on_call", "look_first", "next_call"]
 
 ID_CHARS: Final = 800
 """Room for ids in one call's arguments, where no filter can select the finding."""
@@ -51,6 +51,19 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool 
     if deletes and subjects and (following := _deleted(found, subjects, offer, window)):
         return following
     return _look(found, subjects, wanted, offer, window)
+
+
+def look_first(following: Next | None, offer: Offer) -> Next | None:
+    """The call that shows what a deletion takes, so that the person sees it before the plan; `None` for other calls."""
+    if following is None or not following.tool.startswith("delete_"):
+        return None
+    chosen = dict(following.arguments)
+    if (ids := chosen.get("request_ids")) or "request_id" in chosen:
+        one = {"request_id": ids[0] if ids else chosen["request_id"], "detail": "masked"}
+        return Next("get_request", one, 1) if "get_request" in offer.tools else None
+    if ids := chosen.pop("learning_ids", None):
+        return Next("list_learnings", chosen, len(ids)) if "list_learnings" in offer.tools else None
+    return _listed(offer, chosen, following.selects)
 
 
 def go_on_call(asked: TrafficFilter, end: int, offer: Offer) -> Next | None:

@@ -11,7 +11,7 @@ from reflexio_mcp.rest.errors import ServerFault
 from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning import LearningChecks
-from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, next_call
+from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
@@ -271,6 +271,7 @@ def _look_at(
 
 
 def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Finding:
+    following = next_call(found, wanted, offer, whole=whole)
     return Finding(
         rule=found.rule,
         count=found.count,
@@ -279,7 +280,8 @@ def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer, *,
             replace(one, fingerprint=scope.fingerprints.of_digest(one.digest)) for one in found.examples
         ),
         notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
-        next=next_call(found, wanted, offer, whole=whole),
+        next=following,
+        look=look_first(following, offer),
         start=found.start,
         end=found.end,
     )

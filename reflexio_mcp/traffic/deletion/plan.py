@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Final
@@ -74,6 +74,8 @@ class PlannedRequest:
     """What tells the request apart from another one that took its id, as `mark_of`."""
     opening: str = ""
     first_words: str = ""
+    copy_of: str = ""
+    """Of a set of duplicates: the id of the request that it repeats, which stays. Known of those that are shown."""
     unreadable: bool = False
     """The service fails to return it: nothing is known of it but its id."""
 
@@ -281,11 +283,21 @@ class Plan:
         return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def planned_request(item: RequestWithInteractions, *, words: bool = True) -> PlannedRequest:
+async def _originals(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> Mapping[str, str]:
+    from reflexio_mcp.traffic.rules.selectors import originals  # loads the detectors
+
+    listed = [item for item in requests if wanted.matches_request(item.request)]
+    return await anyio.to_thread.run_sync(originals, wanted.finding, listed)
+
+
+def planned_request(
+    item: RequestWithInteractions, *, words: bool = True, copy_of: str = ""
+) -> PlannedRequest:
     """Return what a plan keeps of a request.
 
     Args:
         words: whether its first words may be shown.
+        copy_of: the id of the request that it repeats.
     """
     request = item.request
     return PlannedRequest(
@@ -298,6 +310,7 @@ def planned_request(item: RequestWithInteractions, *, words: bool = True) -> Pla
         interaction_ids=_interaction_ids(item),
         mark=mark_of(item),
         opening=opening(item, OPENING_CHARS) if words else "",
+        copy_of=copy_of,
         unreadable=isinstance(item, UnreadableRequest),
     )
 
@@ -434,7 +447,13 @@ async def read_matching(
         # The newest requests are in the first sessions, and no other's words are ever shown.
         shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
         sessions += bool(matching)
-        found += [planned_request(item, words=index < shown) for index, item in enumerate(matching)]
+        copies: Mapping[str, str] = {}
+        if shown and wanted.finding:
+            copies = await _originals(wanted, session_slice.requests)
+        found += [
+            planned_request(item, words=index < shown, copy_of=copies.get(item.request.request_id, ""))
+            for index, item in enumerate(matching)
+        ]
         if progress:
             await progress("looked up", pager.requests_seen, None)
     return found, pager.gaps

@@ -182,6 +182,8 @@ class Duplicates(Detector):
 
     def __init__(self) -> None:
         super().__init__("duplicate", "near-duplicate")
+        self.originals: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        """Of the last session, by rule: each copy's id with that of the request that stays."""
 
     def session(self, seen: SessionSeen) -> None:
         if len(seen.requests) < 2:
@@ -213,18 +215,24 @@ class Duplicates(Detector):
                 if lesser.request_id not in nearly:
                     nearly[lesser.request_id] = kept.request_id
                     near.add(lesser.request_id, lesser.item, copy_of=kept.request_id)
-        _name_what_stays(exact.examples, repeats)
-        _name_what_stays(near.examples, nearly)
+        self.originals = (_what_stays(repeats), _what_stays(nearly))
+        for found, stays in zip(self.founds, self.originals, strict=True):
+            found.examples[:] = [
+                replace(one, copy_of=stays.get(one.request_id, one.copy_of)) for one in found.examples
+            ]
 
 
-def _name_what_stays(examples: list[Example], repeats: Mapping[str, str]) -> None:
-    """Let examples name the request that stays, where the one that they repeat is itself a copy."""
-    for index, one in enumerate(examples):
-        stays, passed = one.copy_of, {one.copy_of}
-        while (further := repeats.get(stays)) is not None and further not in passed:
-            passed.add(stays := further)
-        if stays != one.copy_of:
-            examples[index] = replace(one, copy_of=stays)
+def _what_stays(repeats: Mapping[str, str]) -> dict[str, str]:
+    """Each copy with the request that stays, also where the one that it repeats is itself a copy."""
+    stays: dict[str, str] = {}
+    for copy in repeats:
+        passed: dict[str, None] = {}
+        at = copy
+        while at in repeats and at not in stays and at not in passed:
+            passed[at] = None
+            at = repeats[at]
+        stays |= dict.fromkeys(passed, stays.get(at, at))
+    return stays
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ KINDS: Final = (
     "personal-address",
 )
 
-NOT_LOOKED_FOR: Final = "health and people's names, because no precision that was measured would allow it"
+NOT_LOOKED_FOR: Final = "only health and people's names, which no rule finds reliably"
 
 WORD_BEFORE_CHARS: Final = 60
 """How far before a number the word may stand that says what it is."""

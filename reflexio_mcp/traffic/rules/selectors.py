@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -23,7 +23,9 @@ from reflexio_mcp.traffic.rules.secrets import secret_in
 from reflexio_mcp.traffic.rules.sessions import TEMPORARY_OVER_SECONDS, is_endless
 from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, is_in_the_future, prompt_of
 
-__all__ = ["SELECTORS"]
+__all__ = ["SELECTORS", "originals"]
+
+COPIES: Final = ("duplicate", "near-duplicate")
 
 Items = Sequence[RequestWithInteractions]
 Pick = Callable[[Items], Items]
@@ -39,15 +41,22 @@ def _holds(kind: str, item: RequestWithInteractions) -> bool:
 
 def _copies(which: int) -> Pick:
     def pick(items: Items) -> Items:
-        duplicates = Duplicates()
-        for found in duplicates.founds:
-            found.kept = len(items)
-        if items:
-            duplicates.session(SessionSeen(items[0].request.session_id, list(items)))
-        ids = set(duplicates.founds[which].subjects)
-        return [item for item in items if item.request.request_id in ids]
+        copies = _originals(which, items)
+        return [item for item in items if item.request.request_id in copies]
 
     return pick
+
+
+def _originals(which: int, items: Items) -> Mapping[str, str]:
+    duplicates = Duplicates()
+    if items:
+        duplicates.session(SessionSeen(items[0].request.session_id, list(items)))
+    return duplicates.originals[which]
+
+
+def originals(finding: str, items: Items) -> Mapping[str, str]:
+    """What stays of a finding that is about copies: the id of each copy with that of the request that it repeats."""
+    return _originals(COPIES.index(finding), items) if finding in COPIES else {}
 
 
 def _shared(items: Items) -> Items:
