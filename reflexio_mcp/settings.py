@@ -54,8 +54,8 @@ class ConfigurationError(ValueError):
 class Settings:
     """Everything the operator decided. Immutable; made by `load`.
 
-    `timeout` and `wait_timeout` are seconds, `confirm_above` and `delete_cap` count requests (the cap per hour,
-    0 is none), `recovery_days` is days (0 keeps no copies). Of the HTTP server, `max_in_flight` counts calls of
+    `timeout` and `wait_timeout` are seconds, `confirm_above` counts requests, `delete_cap` all that is deleted (per
+    hour, 0 is none), `recovery_days` is days (0 keeps no copies). Of the HTTP server, `max_in_flight` counts calls of
     one caller, `max_callers` clients of the API kept open; `session_idle`, `slow_client` and `stop_timeout` are
     seconds.
     """
@@ -290,8 +290,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("confirm_above", "REFLEXIO_MCP_CONFIRM_ABOVE", _whole(0, 10_000), "a whole number from 0 to 10000",
            "Above this many requests the person types the number instead of answering yes.", "deletion"),
     Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _whole(0, 10_000_000), "a whole number; 0 is no cap",
-           "How many requests may be deleted in an hour, by all processes of this user together.",
-           "deletion"),
+           "How many requests, messages, learnings and session outcomes may be deleted in an hour, by all processes of "
+           "this user together.", "deletion"),
     Option("source", "REFLEXIO_MCP_SOURCE", _source,
            "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
            "Source of requests that are published without one."),

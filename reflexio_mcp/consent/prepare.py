@@ -72,7 +72,7 @@ async def prepare(
         plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))
-    await check_cap(state.cap, scope.caller, plan.size, plan.noun)
+    await check_cap(state.cap, scope.caller, plan)
     masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.finding == UNSEEN)
     # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
     askable = can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))

@@ -35,7 +35,7 @@ class _Done(GapFacts, total=False):
     may_still_go: Unlisted[int | None]
     interactions_left: Unlisted[int | None]
     learned_deleted: Facts | None
-    learned_left: Facts | None
+    learned_left: Unlisted[Facts | None]
     learnings_still_there: Unlisted[list[str]]
     still_learning: Unlisted[int | None]
     follow_up: Unlisted[int | None]

@@ -1,4 +1,4 @@
-"""How many requests may be deleted in an hour, so that a runaway loop stops early."""
+"""How much may be deleted in an hour, so that a runaway loop stops early."""
 
 import hashlib
 import time
@@ -16,12 +16,12 @@ WINDOW_SECONDS: Final = 3600.0
 
 
 class HourlyCap:
-    """Counts the requests that were deleted in the last hour, for each owner, in every process of this user.
+    """Counts what was deleted in the last hour, for each owner, in every process of this user.
 
     Every method blocks; call it in a worker thread.
 
     Args:
-        limit: requests an hour; 0 means no cap.
+        limit: deletions an hour; 0 means no cap.
         database: where the counts are.
         account: what tells the owners of one backend and key from those of another; it is not stored as it is.
         clock: epoch seconds.
@@ -40,7 +40,7 @@ class HourlyCap:
         self._clock = clock
 
     def room(self, owner: str) -> int | None:
-        """Return how many more requests may be deleted now; `None` when there is no cap.
+        """Return how many more may be deleted now; `None` when there is no cap.
 
         Raises:
             OSError: the counts cannot be read.
@@ -86,7 +86,7 @@ class HourlyCap:
             connection.execute("DELETE FROM deletions WHERE id = ? AND number <= 0", (taken,))
 
     def wait(self, owner: str, number: int) -> float:
-        """Return the seconds until `number` more requests fit, provided that nothing else is deleted.
+        """Return the seconds until `number` more deletions fit, provided that nothing else is deleted.
 
         Raises:
             OSError: the counts cannot be read.

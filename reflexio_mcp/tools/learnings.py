@@ -26,6 +26,7 @@ from reflexio_mcp.toolkit.parameters import (
     Confirm,
     Cursor,
     EndTime,
+    Finding,
     Limit,
     SessionId,
     Source,
@@ -42,7 +43,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns, with_last_requests
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, with_search
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
@@ -51,16 +52,21 @@ Words = Annotated[str, Field(description="words of the learning")]
 FedBy = Annotated[str, Field(description="fed by this request")]
 
 
-async def asked_selection(call: Call, wanted: AskedMetadata, request_id: str, contains: str) -> Selection:
+async def asked_selection(
+    call: Call, metadata: AskedMetadata, request_id: str, contains: str, finding: str
+) -> Selection:
     """The learnings that a call's arguments select.
 
     Raises:
         InvalidInput: one of them cannot be used.
     """
-    if scope_of(call).masked and contains:
+    masked = scope_of(call).masked
+    if masked and contains:
         raise InvalidInput("contains", "is off here: this server hides what is stored.")
-    if request_id and wanted.session_id:
-        raise InvalidInput("request_id", "cannot go with session_id; give one of them.")
+    # The words are those of the learning, not of its requests.
+    wanted = with_search(metadata, "", finding, masked=masked)
+    if request_id and wanted != TrafficFilter(user_id=wanted.user_id):
+        raise InvalidInput("request_id", "goes with user_id and contains alone; leave the other filters out.")
     return Selection(wanted.user_id, (), request_id, wanted, contains)
 
 
@@ -79,6 +85,7 @@ async def list_learnings(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Words = "",
+    finding: Finding = "",
     limit: Limit = 20,
     cursor: Cursor = "",
 ) -> CallToolResult:
@@ -159,14 +166,20 @@ async def prepare_learnings(
     if learning_ids is not None and not learning_ids:
         raise InvalidInput("learning_ids", "must not be empty; nothing was deleted.")
     selection = replace(asked, learning_ids=tuple(learning_ids or ()))
-    named = selection.learning_ids or selection.by_requests or selection.words
+    wanted = replace(asked.wanted, finding="")
+    # A finding alone looks at everybody's traffic.
+    narrowed = selection.request_id or wanted != TrafficFilter(user_id=wanted.user_id)
+    named = selection.learning_ids or narrowed or selection.words
     # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
 
     async def look_up(scope: Scope, progress: Progress) -> Plan:
         return await plan_learnings(
-            scope, selection, everything=everything and not named, both=_taking_both(selection)
+            scope,
+            selection,
+            everything=everything and not named and not selection.wanted.finding,
+            both=_taking_both(selection),
         )
 
     return await prepare(call, look_up, confirm=confirm, include_learnings=True, erase=False)
@@ -202,6 +215,7 @@ async def delete_learnings(
     start_time: StartTime = "",
     end_time: EndTime = "",
     contains: Words = "",
+    finding: Finding = "",
     everything: AllOfThem = False,
     confirm: Confirm = "",
     wait_for_response: WaitForReceipt = True,

@@ -74,7 +74,7 @@ def _policy(settings: Settings) -> Facts:
             "confirm": settings.confirm,
             "confirm_means": CONFIRM_MEANS[settings.confirm],
             "read_only": settings.read_only,
-            "requests_deleted_per_hour": settings.delete_cap or "no cap",
+            "deletions_per_hour": settings.delete_cap or "no cap",
             "masked": settings.mask,
             "audit_log": bool(settings.audit_log),
             "recovery_days": settings.recovery_days or "none: deletions are final",

@@ -11,8 +11,11 @@ import pytest
 from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.run import check_cap
 from reflexio_mcp.traffic.errors import CapReached
+from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.select import unselected
 from tests.deletion.support import BY_IDS, World, agreeing
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +137,9 @@ async def test_what_never_reached_the_service_does_not_count(
 
 
 async def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> None:
+    five = unselected(
+        [Learning("profile", str(one), "ada", "", "", "current", 0, "", frozenset(), "") for one in range(5)]
+    )
     now = 0.0
     database = StateDatabase()
     cap = HourlyCap(10, database, clock=lambda: now)
@@ -141,7 +147,7 @@ async def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> N
     now = 1800.0
     cap.take("a", 4)
     with pytest.raises(CapReached, match="30 min"):
-        await check_cap(cap, "a", 5)
+        await check_cap(cap, "a", LearningPlan("learnings", (), learned=five))
     assert not cap.take("a", 5)
     assert cap.take("b", 10)
     now = 3600.0
@@ -167,3 +173,26 @@ async def test_a_deletion_that_a_fault_ends_counts_as_if_all_of_it_had_gone(
             await caller.refused("delete_session", session_id="s")
         assert "3 an hour are allowed (0 left now)" in await caller.refused("delete_request", request_id="r0")
     assert await world.ids(session_id="s")
+
+
+async def test_learnings_that_go_with_their_requests_count_too(world: World, era: str) -> None:
+    for name in ("a", "b"):
+        await world.put(name)
+    await world.learn("p", "a")
+    await world.learn("q", "a")
+    async with world.connect(era, CONFIRM="off", DELETE_CAP="3") as caller:
+        world.backend.failing["/api/delete_profiles_by_ids"] = (0, 400)
+        facts = await caller.call("delete_request", request_id="a", include_learnings=True)
+        assert (facts["deleted"], facts["status"]) == (1, "incomplete")
+        del world.backend.failing["/api/delete_profiles_by_ids"]
+        # The call that was refused may have taken effect all the same.
+        assert "(0 left now)" in await caller.refused("delete_request", request_id="b")
+    await world.put("a")
+    await world.learn("p", "a")
+    await world.learn("q", "a")
+    async with world.connect(era, CONFIRM="off", DELETE_CAP="2", REFLEXIO_API_KEY="another") as caller:
+        said = await caller.refused("delete_request", request_id="a", include_learnings=True)
+        assert "this would delete 1 request and 2 learnings, and 2 an hour are allowed" in said
+        assert await world.ids() == {"a", "b"}
+        assert (await caller.call("delete_request", request_id="a"))["deleted"] == 1
+        assert (await caller.call("delete_request", request_id="b"))["deleted"] == 1

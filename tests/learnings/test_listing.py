@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 
 async def some(world: World) -> None:
     await world.put("a", text="I live in Lisbon")
-    await world.put("b", session="t", source="chat")
+    await world.put("b", session="t", source="staging")
     await world.put("c", user="bob")
     await world.learn("lisbon", "a", "b", content="Lives in Lisbon")
     await world.learn("tea", "b", content="Drinks tea", status="superseded")
@@ -29,11 +29,14 @@ def ids(facts: dict) -> list[str]:
         ({"request_id": "b"}, ["profile:lisbon", "profile:tea"]),
         ({"session_id": "s"}, ["profile:lisbon", "user_playbook:7"]),
         ({"session_id": "s", "user_id": "bob"}, ["user_playbook:7"]),
-        ({"source": "chat"}, ["profile:lisbon", "profile:tea"]),
+        ({"source": "staging"}, ["profile:lisbon", "profile:tea"]),
         ({"user_id": "ada", "contains": "LISBON lives"}, ["profile:lisbon"]),
         ({"user_id": "ada", "contains": '"in lisbon"'}, ["profile:lisbon"]),
         ({"user_id": "ada", "contains": '"lisbon in"'}, []),
         ({"session_id": "t", "contains": "tea"}, ["profile:tea"]),
+        ({"finding": "test-traffic"}, ["profile:lisbon", "profile:tea"]),
+        ({"finding": "test-traffic", "contains": "tea"}, ["profile:tea"]),
+        ({"finding": "test-traffic", "user_id": "bob"}, []),
     ],
 )
 async def test_learnings_are_found_by_user_by_what_fed_them_and_by_words(

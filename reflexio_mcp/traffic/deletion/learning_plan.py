@@ -40,6 +40,10 @@ class LearningPlan(Plan):
         return self.learned or NOTHING
 
     @property
+    def learnings_to_go(self) -> int:
+        return 0  # they are in `size`
+
+    @property
     def size(self) -> int:
         return self.chosen.count
 
@@ -86,6 +90,7 @@ async def plan_learnings(
         f"learnings of {selection.describe()}",
         (),
         not_found=selected.not_found,
+        wanted=selection.wanted,
         everything=everything,
         include_learnings=True,
         learned=learned,

@@ -161,6 +161,11 @@ class Plan:
         return len(self.goes)
 
     @property
+    def learnings_to_go(self) -> int:
+        """How many learnings go with what it counts."""
+        return self.learned.count if self.include_learnings and self.learned else 0
+
+    @property
     def stored(self) -> int:
         """How many of them are stored, and not in recovery copies alone."""
         return len(self.requests)

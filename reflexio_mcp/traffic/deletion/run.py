@@ -72,16 +72,14 @@ class Origin:
     user_id: str = ""
 
 
-async def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "request") -> None:
+async def check_cap(cap: HourlyCap, owner: str, plan: Plan) -> None:
     """Refuse a deletion that is larger than what may be deleted now.
-
-    Args:
-        noun: what is counted.
 
     Raises:
         CapReached: says how much room there is, and when there is enough.
         NotRecorded: what was deleted cannot be counted.
     """
+    number = plan.size + plan.learnings_to_go
     with refusing(NO_COUNT):
         room = await anyio.to_thread.run_sync(cap.room, owner)
         wait = 0.0
@@ -89,10 +87,10 @@ async def check_cap(cap: HourlyCap, owner: str, number: int, noun: str = "reques
             wait = await anyio.to_thread.run_sync(cap.wait, owner, number)
     if room is None or number <= room:
         return
-    lead = (
-        f"Nothing was deleted: this would delete {_counted(number, noun)}, and {cap.limit:,} an hour are allowed "
-        f"({room:,} left now)."
-    )
+    what = _counted(plan.size, plan.noun)
+    if plan.learnings_to_go:
+        what += f" and {_counted(plan.learnings_to_go, 'learning')}"
+    lead = f"Nothing was deleted: this would delete {what}, and {cap.limit:,} an hour are allowed ({room:,} left now)."
     if number > cap.limit:
         raise CapReached(
             f"{lead} Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (0 is no cap)."
@@ -124,21 +122,19 @@ async def carry_out(
         CapReached, NotRecorded: nothing was deleted.
         ReflexioError: what is stored could not be read again; nothing was deleted.
     """
-    number = plan.size
+    number = plan.size + plan.learnings_to_go
     # By the key: naming another user must not make more room.
     with refusing(NO_COUNT):
         taken = await anyio.to_thread.run_sync(state.cap.take, scope.caller, number)
     if taken is None:
-        await check_cap(state.cap, scope.caller, number, plan.noun)
+        await check_cap(state.cap, scope.caller, plan)
         raise CapReached(FULL)
     deleted = 0
     try:
         receipt = await _recorded(scope, plan, origin, state, read_at, progress)
         # What may be deleted counts as deleted.
         gone = receipt.sent.union(receipt.ids("deleted"), receipt.ids("unknown"))
-        deleted = len(gone) + receipt.count("erased_from_copies")
-        if plan.noun == "learning":
-            deleted = min(len(receipt.learned_sent), number)
+        deleted = len(gone) + receipt.count("erased_from_copies") + len(receipt.learned_sent)
         if plan.noun == "record":
             # One call takes all of it.
             deleted = number

@@ -96,7 +96,7 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     if selection.learning_ids:
         return await _by_ids(scope, user_id, selection)
     if selection.request_id:
-        return await _by_request(scope, selection)
+        return await _by_request(scope, user_id, selection)
     if selection.by_requests:
         sources = await _sources_of(scope, selection.wanted)
         learned = await find_learned(scope, sources, most_users=MOST_USERS)
@@ -118,13 +118,14 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     return Selected(found, not_found=tuple(one for one in wanted if one not in found.fed))
 
 
-async def _by_request(scope: Scope, selection: Selection) -> Selected:
+async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selected:
     request_id = require_id("request_id", selection.request_id)
     item = await find_request(scope, request_id)
-    if item is None:
+    if item is None or (user_id and item.request.user_id != user_id):
+        whose = f" of user {quoted(user_id)}" if item else ""
         raise NotStored(
-            f"No request {quoted(request_id)} is stored here. What it taught may still be there: list the learnings of "
-            "its user."
+            f"No request {quoted(request_id)}{whose} is stored here. What it taught may still be there: list the "
+            "learnings of its user."
         )
     found = _Collected()
     found.add([item])
