@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
 
-from reflexio_mcp.rest.limits import is_blank
+from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:

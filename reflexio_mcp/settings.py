@@ -255,7 +255,7 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
 
 
 def _source(text: str) -> str:
-    from reflexio_mcp.rest.limits import SOURCE_PATTERN
+    from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 
     source = text.strip()
     if not SOURCE_PATTERN.fullmatch(source):
@@ -401,7 +401,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     Raises:
         ConfigurationError: one or two sentences that name the flag and the variable, and what is accepted.
     """
-    from reflexio_mcp.rest.limits import is_blank
+    from reflexio_mcp.rest.api_limits import is_blank
 
     env = os.environ if env is None else env
     flags = flags or {}

@@ -26,10 +26,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that share a real server to one worker, so that it is started once."""
+    """Give the tests that share what is dear to make to one worker: a real server, the audited corpus."""
     for item in items:
         if item.get_closest_marker("live"):
             item.add_marker(pytest.mark.xdist_group("live"))
+        elif "measured" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("corpus"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
+from reflexio_mcp.rest.api_limits import PUBLISHES_PER_MINUTE
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import (
     BadAddress,
@@ -23,7 +24,6 @@ from reflexio_mcp.rest.errors import (
     Unreachable,
     explain,
 )
-from reflexio_mcp.rest.limits import PUBLISHES_PER_MINUTE
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 
 __all__ = [

@@ -3,7 +3,7 @@
 from typing import Final
 
 from reflexio_mcp.doctor import api, clients
-from reflexio_mcp.doctor.backend import BACKEND, REACHED, Check, make
+from reflexio_mcp.doctor.backend_checks import BACKEND, REACHED, Check, make
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Report
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from reflexio_mcp.doctor.backend import BACKEND, make
+from reflexio_mcp.doctor.backend_checks import BACKEND, make
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Report, failure, note, ok, warning
 from reflexio_mcp.doctor.starting import POOR_PATH, child_environment, start

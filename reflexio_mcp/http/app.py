@@ -22,9 +22,9 @@ from reflexio_mcp.http.guard import Guard
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal
 from reflexio_mcp.http.tokens import Tokens, bearer_tokens
 from reflexio_mcp.logs import event, withhold_from_libraries
+from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.limits import MAX_BODY_BYTES
 from reflexio_mcp.server.call_limiter import CALLER
 from reflexio_mcp.server.callers import Caller, share_of
 from reflexio_mcp.server.sdk import SessionOwners

@@ -25,7 +25,7 @@ from reflexio_mcp.traffic.audit.findings import Finding, Next
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.rules.found import Example
-from reflexio_mcp.traffic.rules.names import VOLATILE_SOURCES, shape_of_source
+from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["audited"]

@@ -1,4 +1,4 @@
-"""Plans, questions and receipts of deletions that take learnings alone."""
+"""Plans and receipts of deletions that take learnings alone."""
 
 from typing import Final
 

@@ -15,7 +15,7 @@ from reflexio_mcp.render.text import (
     shown_id,
     shown_name,
 )
-from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
 
 __all__ = ["FinishFacts", "PublishFacts", "finished", "learning_words", "published"]

@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["question_text"]
 
 NAMED: Final = 5
-NAME_CHARS: Final = 60
+QUESTION_NAME_CHARS: Final = 60
 WORDS_SHOWN: Final = 3
 WORDS_CHARS: Final = 80
 
@@ -28,7 +28,7 @@ def _short(text: str, chars: int) -> str:
 
 
 def _names(counts: list[tuple[str, int]]) -> str:
-    named = [f"“{_short(name, NAME_CHARS)}” ({count:,})" for name, count in counts[:NAMED]]
+    named = [f"“{_short(name, QUESTION_NAME_CHARS)}” ({count:,})" for name, count in counts[:NAMED]]
     if len(counts) > NAMED:
         named.append(f"{len(counts) - NAMED:,} more")
     return ", ".join(named)
@@ -57,7 +57,11 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
     if isinstance(plan, UserPlan):
         return _user_question(plan, number)
     users = plan.count_by("user_id")
-    whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
+    whose = (
+        f"of user “{_short(users[0][0], QUESTION_NAME_CHARS)}”"
+        if len(users) == 1
+        else f"of {len(users):,} USERS"
+    )
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
     all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
     span = _span(plan)
@@ -99,7 +103,7 @@ def _user_question(plan: UserPlan, number: int | None) -> str:
         counted(learned, "learning"),
         counted(len(plan.outcomes), "session outcome"),
     )
-    user = _short(plan.user_id, NAME_CHARS)
+    user = _short(plan.user_id, QUESTION_NAME_CHARS)
     lines = [f"Delete EVERYTHING of user “{user}” ({', '.join(parts)})? {finality(plan)}"]
     if number is not None:
         lines.append(f"To delete, type the number of records: {number}")
@@ -111,13 +115,13 @@ def _user_question(plan: UserPlan, number: int | None) -> str:
 
 def _turns_question(plan: TurnPlan, number: int | None, masked: bool) -> str:
     request = plan.requests[0]
-    whose = f"of a request of user “{_short(request.user_id, NAME_CHARS)}”"
+    whose = f"of a request of user “{_short(request.user_id, QUESTION_NAME_CHARS)}”"
     lines = [f"Delete {counted(plan.size, 'interaction')} {whose}? {finality(plan)}"]
     if number is not None:
         lines.append(f"To delete, type the number of interactions: {number}")
     lines.append(
-        f"Request “{_short(request.request_id, NAME_CHARS)}” of {iso(request.created_at)}, session "
-        f"“{_short(request.session_id, NAME_CHARS)}”. {what_the_request_keeps(plan)}"
+        f"Request “{_short(request.request_id, QUESTION_NAME_CHARS)}” of {iso(request.created_at)}, session "
+        f"“{_short(request.session_id, QUESTION_NAME_CHARS)}”. {what_the_request_keeps(plan)}"
     )
     words = [f"“{_short(turn.first_words, WORDS_CHARS)}”" for turn in plan.turns if turn.first_words]
     if words and not masked:
@@ -130,7 +134,11 @@ def _turns_question(plan: TurnPlan, number: int | None, masked: bool) -> str:
 
 def _learnings_question(plan: LearningPlan, number: int | None) -> str:
     users = plan.count_by("user_id")
-    whose = f"of user “{_short(users[0][0], NAME_CHARS)}”" if len(users) == 1 else f"of {len(users):,} USERS"
+    whose = (
+        f"of user “{_short(users[0][0], QUESTION_NAME_CHARS)}”"
+        if len(users) == 1
+        else f"of {len(users):,} USERS"
+    )
     lines = [f"Delete {counted(plan.size, 'learning')} {whose}? This cannot be undone."]
     if number is not None:
         lines.append(f"To delete, type the number of learnings: {number}")

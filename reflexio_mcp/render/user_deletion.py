@@ -1,4 +1,4 @@
-"""Plans, questions and receipts of deletions that take everything of a user."""
+"""Plans and receipts of deletions that take everything of a user."""
 
 from typing import Final
 

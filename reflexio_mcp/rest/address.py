@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 from urllib.parse import urlsplit
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import BadAddress
 
 __all__ = ["check_api_key", "check_base_url", "image_url_fault"]
@@ -59,6 +59,6 @@ def image_url_fault(url: str) -> str | None:
         return "must be an http, https or data URL"
     with contextlib.suppress(ValueError):
         host = str(ipaddress.ip_address(host))
-    if parts.scheme != "data" and host in limits.CLOUD_METADATA_HOSTS:
+    if parts.scheme != "data" and host in api_limits.CLOUD_METADATA_HOSTS:
         return "must not point at a cloud metadata service"
     return None

@@ -1,4 +1,4 @@
-"""The typed client of the API, with every call of the contract. `sender` repeats calls, `transport` sends them."""
+"""The typed client of the API, with every call of the contract. `retry` repeats calls, `transport` sends them."""
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Set
@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import reflexio_mcp
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.address import check_api_key, check_base_url
 from reflexio_mcp.rest.codec import Choose, encode, iso_time, parsed, parsed_list, text
 from reflexio_mcp.rest.errors import (
@@ -17,7 +17,6 @@ from reflexio_mcp.rest.errors import (
     NotSent,
     ReflexioError,
 )
-from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import (
     AgentPlaybook,
     ClearReply,
@@ -38,10 +37,11 @@ from reflexio_mcp.rest.models import (
     VersionReply,
     WhoAmI,
 )
+from reflexio_mcp.rest.read_back import is_stored_as_sent
 from reflexio_mcp.rest.responses import Answer, Call
 
 if TYPE_CHECKING:
-    from reflexio_mcp.rest.sender import Sender
+    from reflexio_mcp.rest.retry import Sender
 
 __all__ = ["ReflexioClient"]
 
@@ -71,7 +71,7 @@ class ReflexioClient:
         base_url: where the API is, path prefix kept, trailing slash dropped.
         api_key: sent as a bearer token when given.
         timeout: seconds one ordinary call may take, repeats and waits included.
-        transport: instead of the network a store in this process (a `Transport` of `rest.sender`) or an `httpx`
+        transport: instead of the network a store in this process (a `Transport` of `rest.retry`) or an `httpx`
             transport, or a function that makes one at the first call.
         sleep: waits that many seconds between tries.
         clock: monotonic seconds.
@@ -141,7 +141,7 @@ class ReflexioClient:
             ConnectionLost: the reply was lost, and what the `request_id` holds could not be read back.
         """
         if timeout is None:
-            timeout = self._timeout + (limits.PUBLISH_WAIT_SECONDS if wait else 0)
+            timeout = self._timeout + (api_limits.PUBLISH_WAIT_SECONDS if wait else 0)
         call = Call(
             "POST",
             "/api/publish_interaction",
@@ -192,8 +192,8 @@ class ReflexioClient:
             raise NotSent("top_k must be at least 1, and offset at least 0")
         sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time"})
         # Beyond 64 bits the server fails, and it adds one to see whether there is more.
-        sent["top_k"] = min(query.top_k, limits.MAX_TOP_K // 2)
-        sent["offset"] = min(query.offset, limits.MAX_TOP_K // 2)
+        sent["top_k"] = min(query.top_k, api_limits.MAX_TOP_K // 2)
+        sent["offset"] = min(query.offset, api_limits.MAX_TOP_K // 2)
         start, end = query.start_time, query.end_time
         single = start is not None and start == end
         if start is not None and not (single and start == 0):
@@ -364,8 +364,8 @@ class ReflexioClient:
         return await self._ask(call, VersionReply)
 
     async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> DeleteReply:
-        if not 1 <= len(ids) <= limits.MAX_DELETE_IDS:
-            raise NotSent(f"{name} takes 1 to {limits.MAX_DELETE_IDS} ids, and {len(ids)} were given")
+        if not 1 <= len(ids) <= api_limits.MAX_DELETE_IDS:
+            raise NotSent(f"{name} takes 1 to {api_limits.MAX_DELETE_IDS} ids, and {len(ids)} were given")
         return await self._delete(route, {name: ids})
 
     async def _delete(self, route: str, sent: dict[str, Any]) -> DeleteReply:
@@ -388,8 +388,8 @@ class ReflexioClient:
         """Send a call and read its answer. A failed read changes nothing, which is set here alone."""
         if self._closed:
             raise NotSent("the client is closed")
-        if call.content is not None and len(call.content) > limits.MAX_BODY_BYTES:
-            size, most = len(call.content) / 2**20, limits.MAX_BODY_BYTES // 2**20
+        if call.content is not None and len(call.content) > api_limits.MAX_BODY_BYTES:
+            size, most = len(call.content) / 2**20, api_limits.MAX_BODY_BYTES // 2**20
             raise BodyTooLarge(f"{size:.1f} MiB as sent, the limit is {most} MiB")
         if self._sender is None:
             self._sender = self._open()
@@ -403,7 +403,7 @@ class ReflexioClient:
     def _open(self) -> "Sender":
         import anyio
 
-        from reflexio_mcp.rest.sender import Pace, Sender
+        from reflexio_mcp.rest.retry import Pace, Sender
 
         transport: Any = self._transport() if callable(self._transport) else self._transport
         if not hasattr(transport, "exchange"):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 
 __all__ = [
     "AgentPlaybook",
@@ -100,21 +100,25 @@ class RetrievedLearning(Sent):
 class Interaction(Sent):
     """One turn to publish. At least one of its content fields must say something."""
 
-    role: Annotated[str, Field(max_length=limits.MAX_ROLE_CHARS, description="User or Assistant")] = "User"
-    content: Annotated[str, Field(max_length=limits.MAX_CONTENT_CHARS)] = ""
+    role: Annotated[str, Field(max_length=api_limits.MAX_ROLE_CHARS, description="User or Assistant")] = (
+        "User"
+    )
+    content: Annotated[str, Field(max_length=api_limits.MAX_CONTENT_CHARS)] = ""
     created_at: Annotated[int, Field(description="epoch seconds")] | SkipJsonSchema[None] = None
     user_action: UserAction = "none"
-    user_action_description: Annotated[str, Field(max_length=limits.MAX_ACTION_DESCRIPTION_CHARS)] = ""
-    interacted_image_url: Annotated[str, Field(max_length=limits.MAX_IMAGE_URL_CHARS)] = ""
+    user_action_description: Annotated[str, Field(max_length=api_limits.MAX_ACTION_DESCRIPTION_CHARS)] = ""
+    interacted_image_url: Annotated[str, Field(max_length=api_limits.MAX_IMAGE_URL_CHARS)] = ""
     image_encoding: Annotated[
-        str, Field(max_length=limits.MAX_IMAGE_BASE64_CHARS, description="base64 image")
+        str, Field(max_length=api_limits.MAX_IMAGE_BASE64_CHARS, description="base64 image")
     ] = ""
     shadow_content: Annotated[
         str,
-        Field(max_length=limits.MAX_CONTENT_CHARS, description="answer of an alternative agent, to compare"),
+        Field(
+            max_length=api_limits.MAX_CONTENT_CHARS, description="answer of an alternative agent, to compare"
+        ),
     ] = ""
     expert_content: Annotated[
-        str, Field(max_length=limits.MAX_CONTENT_CHARS, description="the answer an expert would give")
+        str, Field(max_length=api_limits.MAX_CONTENT_CHARS, description="the answer an expert would give")
     ] = ""
     tools_used: list[ToolUse] = Field(default_factory=list[ToolUse])
     citations: list[Citation] = Field(default_factory=list[Citation], description="learnings this turn cites")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import (
     BadAddress,
     ConnectionLost,
@@ -20,7 +20,7 @@ from reflexio_mcp.rest.errors import (
     Unreachable,
 )
 from reflexio_mcp.rest.responses import Call, HttpReply
-from reflexio_mcp.rest.sender import Failure, reply_too_large
+from reflexio_mcp.rest.retry import Failure, reply_too_large
 
 __all__ = ["HttpTransport", "trust"]
 
@@ -113,7 +113,7 @@ async def _content(response: httpx.Response) -> bytearray:
     if encoding not in {"identity", "gzip"}:
         raise NotTheApi("its answer is encoded in a way that was not asked for", status=response.status_code)
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
-    most = limits.MAX_REPLY_BYTES
+    most = api_limits.MAX_REPLY_BYTES
     content = bytearray()
     count = 0
     # As it is received; `aiter_raw` refuses a stream that is in memory already.

@@ -23,7 +23,7 @@ from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, granted, share_of
 from reflexio_mcp.server.client_pool import PoolFull
-from reflexio_mcp.server.scopes import Scopes
+from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.errors import describe

@@ -6,7 +6,7 @@ Limits come from the table that validates them.
 from dataclasses import dataclass
 from typing import Final
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.traffic.rules.table import RULES
 
 __all__ = ["FIELDS", "guide"]
@@ -88,17 +88,17 @@ FIELDS: Final = (
     Field("session_id", "any text but blank",
           "One conversation of one user, the same id from its first turn to its last. Sessions are shared across "
           "users, so make the id unique: a uuid, or the chat's own id."),
-    Field("interactions", f"1 to {limits.MAX_INTERACTIONS:,} turns, {limits.MAX_CONTENT_CHARS:,} characters each, "
-          f"{limits.MAX_BODY_BYTES // 2**20} MiB in all",
+    Field("interactions", f"1 to {api_limits.MAX_INTERACTIONS:,} turns, {api_limits.MAX_CONTENT_CHARS:,} characters "
+          f"each, {api_limits.MAX_BODY_BYTES // 2**20} MiB in all",
           "What was said since the last publish, question and answer together, each turn once."),
-    Field("source", f"empty, or {limits.SOURCE_PATTERN.pattern}",
+    Field("source", f"empty, or {api_limits.SOURCE_PATTERN.pattern}",
           "Which integration sent it: one constant word such as `ide` or `support-chat`. No dates, no ids."),
-    Field("agent_version", f"up to {limits.MAX_AGENT_VERSION_CHARS:,} characters; empty is stored as "
-          f"{limits.DEFAULT_AGENT_VERSION}",
+    Field("agent_version", f"up to {api_limits.MAX_AGENT_VERSION_CHARS:,} characters; empty is stored as "
+          f"{api_limits.DEFAULT_AGENT_VERSION}",
           "Which agent answered: change it with every change of prompt or model, so that versions can be compared."),
     Field("request_id", "any text but blank; made when left out",
           "Leave it out, or give your own to repeat a publish safely: the same id is never stored twice."),
-    Field("wait_for_response", f"true or false; the service holds at most {limits.PUBLISH_WAIT_SECONDS} s",
+    Field("wait_for_response", f"true or false; the service holds at most {api_limits.PUBLISH_WAIT_SECONDS} s",
           "True only when the next step needs what is learned from it."),
     Field("skip_aggregation", "true or false",
           "True keeps it out of what is learned across users."),
@@ -148,7 +148,7 @@ def guide(*, learns: bool) -> str:
             if learns or not field.learns
         ),
         "",
-        f"The service takes {limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.",
+        f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.",
         "",
         "What audit_traffic looks for, and what to do instead:",
         *(f"{rule.id}: {rule.advice}" for rule in RULES),

@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
 from reflexio_mcp.render.text import visible
-from reflexio_mcp.rest.limits import SOURCE_PATTERN, is_blank
+from reflexio_mcp.rest.api_limits import SOURCE_PATTERN, is_blank
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, quoted
 from reflexio_mcp.traffic.times import parse_time

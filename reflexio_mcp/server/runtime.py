@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from reflexio_mcp.backend import default_store, local_key, recovery_folder, state_file
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import share_of
-from reflexio_mcp.server.scopes import Scopes
+from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App

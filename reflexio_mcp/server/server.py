@@ -49,9 +49,9 @@ from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, l
 from reflexio_mcp.server.stdio_stream import StdioStream
 from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.arguments import checked
 from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
+from reflexio_mcp.toolkit.input_validation import checked
 from reflexio_mcp.toolkit.spec import Grant
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered

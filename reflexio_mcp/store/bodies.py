@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.address import image_url_fault
 
 MAX_LIST_ITEMS = 1000
@@ -59,9 +59,9 @@ def _encodable(value: dict[str, Any]) -> dict[str, Any]:
 Name = Annotated[str, AfterValidator(_not_blank)]
 Source = (
     Literal[""]
-    | Annotated[str, StringConstraints(max_length=128, pattern=rf"^{limits.SOURCE_PATTERN.pattern}$")]
+    | Annotated[str, StringConstraints(max_length=128, pattern=rf"^{api_limits.SOURCE_PATTERN.pattern}$")]
 )
-Text = Annotated[str, Field(max_length=limits.MAX_CONTENT_CHARS)]
+Text = Annotated[str, Field(max_length=api_limits.MAX_CONTENT_CHARS)]
 
 
 class Body(BaseModel):
@@ -88,16 +88,16 @@ class RetrievedLearning(Body):
 
 class Interaction(Body):
     created_at: int = 0
-    role: Annotated[str, Field(max_length=limits.MAX_ROLE_CHARS)] = "User"
+    role: Annotated[str, Field(max_length=api_limits.MAX_ROLE_CHARS)] = "User"
     content: Text = ""
     shadow_content: Text = ""
     expert_content: Text = ""
     user_action: Literal["click", "scroll", "type", "none"] = "none"
-    user_action_description: Annotated[str, Field(max_length=limits.MAX_ACTION_DESCRIPTION_CHARS)] = ""
+    user_action_description: Annotated[str, Field(max_length=api_limits.MAX_ACTION_DESCRIPTION_CHARS)] = ""
     interacted_image_url: Annotated[
-        str, Field(max_length=limits.MAX_IMAGE_URL_CHARS), AfterValidator(_image_url)
+        str, Field(max_length=api_limits.MAX_IMAGE_URL_CHARS), AfterValidator(_image_url)
     ] = ""
-    image_encoding: Annotated[str, Field(max_length=limits.MAX_IMAGE_BASE64_CHARS)] = ""
+    image_encoding: Annotated[str, Field(max_length=api_limits.MAX_IMAGE_BASE64_CHARS)] = ""
     tools_used: Annotated[list[ToolUse], Field(max_length=MAX_LIST_ITEMS)] = Field(
         default_factory=list[ToolUse]
     )
@@ -126,10 +126,10 @@ class Publish(Body):
     request_id: Name | None = None
     user_id: Name
     interaction_data_list: Annotated[
-        list[Interaction], Field(min_length=1, max_length=limits.MAX_INTERACTIONS)
+        list[Interaction], Field(min_length=1, max_length=api_limits.MAX_INTERACTIONS)
     ]
     source: Source = ""
-    agent_version: Annotated[str, Field(max_length=limits.MAX_AGENT_VERSION_CHARS)] = ""
+    agent_version: Annotated[str, Field(max_length=api_limits.MAX_AGENT_VERSION_CHARS)] = ""
     session_id: Name
     session_finished: bool = False
     skip_aggregation: bool = False
@@ -145,9 +145,9 @@ class Publish(Body):
             if reason := interaction.contradiction():
                 raise ValueError(f"interaction_data_list[{position}] {reason}")
         learnings = sum(len(interaction.retrieved_learnings) for interaction in self.interaction_data_list)
-        if learnings > limits.MAX_RETRIEVED_LEARNINGS:
+        if learnings > api_limits.MAX_RETRIEVED_LEARNINGS:
             raise ValueError(
-                f"a publish request may carry at most {limits.MAX_RETRIEVED_LEARNINGS} retrieved_learnings"
+                f"a publish request may carry at most {api_limits.MAX_RETRIEVED_LEARNINGS} retrieved_learnings"
                 f" across all interactions (got {learnings})"
             )
         return self
@@ -195,4 +195,4 @@ class DeleteInteraction(Body):
 
 
 class DeleteRequestsByIds(Body):
-    request_ids: Annotated[list[str], Field(min_length=1, max_length=limits.MAX_DELETE_IDS)]
+    request_ids: Annotated[list[str], Field(min_length=1, max_length=api_limits.MAX_DELETE_IDS)]

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.store.bodies import GetRequests, Publish
 from reflexio_mcp.store.database import Connection
 from reflexio_mcp.store.pages import Filter, page_of

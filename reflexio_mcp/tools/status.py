@@ -9,7 +9,7 @@ from mcp.types import CallToolResult
 from reflexio_mcp import __version__
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
 from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, label, shown_id
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
@@ -47,8 +47,8 @@ async def get_status(call: Call) -> CallToolResult:
         "limits": {
             "call_seconds": app.settings.timeout,
             "publish_wait_seconds": app.settings.wait_timeout,
-            "interactions_per_publish": limits.MAX_INTERACTIONS,
-            "ids_per_deletion": limits.MAX_DELETE_IDS,
+            "interactions_per_publish": api_limits.MAX_INTERACTIONS,
+            "ids_per_deletion": api_limits.MAX_DELETE_IDS,
         },
     }
     lines = _lines(facts)

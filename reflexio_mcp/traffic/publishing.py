@@ -10,11 +10,11 @@ from typing import Final, Literal
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
-from reflexio_mcp.rest.idempotency import is_stored_as_sent
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
+from reflexio_mcp.rest.read_back import is_stored_as_sent
 from reflexio_mcp.traffic.content import texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
@@ -86,20 +86,22 @@ def check(interactions: Sequence[Interaction], *, source: str, agent_version: st
     Raises:
         InvalidInput: one sentence naming the field and what it accepts.
     """
-    if not 1 <= len(interactions) <= limits.MAX_INTERACTIONS:
-        raise InvalidInput("interactions", f"takes 1 to {limits.MAX_INTERACTIONS:,} turns.")
+    if not 1 <= len(interactions) <= api_limits.MAX_INTERACTIONS:
+        raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
     for index, turn in enumerate(interactions):
         _check_turn(f"interactions[{index}]", turn)
     learnings = sum(len(turn.retrieved_learnings) for turn in interactions)
-    if learnings > limits.MAX_RETRIEVED_LEARNINGS:
+    if learnings > api_limits.MAX_RETRIEVED_LEARNINGS:
         raise InvalidInput(
             "interactions",
-            f"carry {learnings:,} retrieved_learnings; {limits.MAX_RETRIEVED_LEARNINGS:,} at most.",
+            f"carry {learnings:,} retrieved_learnings; {api_limits.MAX_RETRIEVED_LEARNINGS:,} at most.",
         )
-    if source and not limits.SOURCE_PATTERN.fullmatch(source):
+    if source and not api_limits.SOURCE_PATTERN.fullmatch(source):
         raise InvalidInput("source", SOURCE_ACCEPTS)
-    if len(agent_version) > limits.MAX_AGENT_VERSION_CHARS:
-        raise InvalidInput("agent_version", f"takes {limits.MAX_AGENT_VERSION_CHARS:,} characters at most.")
+    if len(agent_version) > api_limits.MAX_AGENT_VERSION_CHARS:
+        raise InvalidInput(
+            "agent_version", f"takes {api_limits.MAX_AGENT_VERSION_CHARS:,} characters at most."
+        )
 
 
 async def screen(
@@ -348,7 +350,7 @@ def _published(
         read_back=read_back,
         uncompared=already
         and any(turn.image_encoding or turn.citations for turn in body.interaction_data_list),
-        agent_version=body.agent_version or limits.DEFAULT_AGENT_VERSION,
+        agent_version=body.agent_version or api_limits.DEFAULT_AGENT_VERSION,
         evaluation_only=body.evaluation_only,
         unusual_roles=_unusual_roles(body),
     )

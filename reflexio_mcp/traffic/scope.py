@@ -33,7 +33,7 @@ class Scope:
 
     @property
     def owner(self) -> str:
-        """Whose jobs, codes and caps these are: the key's stand-in and the user."""
+        """Whose jobs and codes these are: the key's stand-in and the user."""
         return f"{self.caller}/{self.user_id}"
 
     def user(self, asked: str) -> str:

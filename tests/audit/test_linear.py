@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reflexio_mcp.traffic.rules.names import (
+from reflexio_mcp.traffic.rules.name_heuristics import (
     is_anonymous,
     is_made_up,
     is_temporary,

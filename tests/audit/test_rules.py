@@ -9,7 +9,12 @@ import pytest
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules import duplicates, secrets
 from reflexio_mcp.traffic.rules.detector import SessionSeen
-from reflexio_mcp.traffic.rules.names import is_temporary, says_test, says_test_session, shape_of_source
+from reflexio_mcp.traffic.rules.name_heuristics import (
+    is_temporary,
+    says_test,
+    says_test_session,
+    shape_of_source,
+)
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
 from reflexio_mcp.traffic.rules.planted import planted_signals
 from reflexio_mcp.traffic.rules.sessions import SplitConversations

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from tests.contract.calls import Api, fields_of, fresh
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ async def test_a_set_of_ids_goes_and_unknown_ones_are_passed_over(api: Api) -> N
 
 async def test_a_set_of_10_000_ids_is_taken_and_more_is_422(api: Api) -> None:
     mine = (await api.publish())["request_id"]
-    most = [*(f"none-{number}" for number in range(limits.MAX_DELETE_IDS - 1)), mine]
+    most = [*(f"none-{number}" for number in range(api_limits.MAX_DELETE_IDS - 1)), mine]
     assert (await api.delete("delete_requests_by_ids", request_ids=most))["deleted_count"] == 1
     reply = await api.try_delete("delete_requests_by_ids", request_ids=[*most, "one more"])
     assert fields_of(reply) == [["body", "request_ids"]]

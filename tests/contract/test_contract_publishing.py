@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from tests.contract.calls import Api, fields_of, fresh, messages_of
 
 pytestmark = pytest.mark.anyio
@@ -192,12 +192,12 @@ async def test_a_time_that_is_no_whole_second_is_422(api: Api, sent: Any) -> Non
 @pytest.mark.parametrize(
     "fields",
     [
-        {"role": "r" * (limits.MAX_ROLE_CHARS + 1)},
-        {"content": "c" * (limits.MAX_CONTENT_CHARS + 1)},
-        {"shadow_content": "c" * (limits.MAX_CONTENT_CHARS + 1)},
-        {"expert_content": "c" * (limits.MAX_CONTENT_CHARS + 1)},
-        {"user_action_description": "d" * (limits.MAX_ACTION_DESCRIPTION_CHARS + 1)},
-        {"interacted_image_url": "https://127.0.0.1/" + "u" * limits.MAX_IMAGE_URL_CHARS},
+        {"role": "r" * (api_limits.MAX_ROLE_CHARS + 1)},
+        {"content": "c" * (api_limits.MAX_CONTENT_CHARS + 1)},
+        {"shadow_content": "c" * (api_limits.MAX_CONTENT_CHARS + 1)},
+        {"expert_content": "c" * (api_limits.MAX_CONTENT_CHARS + 1)},
+        {"user_action_description": "d" * (api_limits.MAX_ACTION_DESCRIPTION_CHARS + 1)},
+        {"interacted_image_url": "https://127.0.0.1/" + "u" * api_limits.MAX_IMAGE_URL_CHARS},
         {"user_action": "swipe"},
         {"interacted_image_url": "ftp://127.0.0.1/x"},
         {"interacted_image_url": "no url"},
@@ -217,7 +217,7 @@ async def test_a_field_over_its_limit_or_of_another_form_is_422(api: Api, fields
     assert await api.ids() == []
 
 
-@pytest.mark.parametrize("host", [*limits.CLOUD_METADATA_HOSTS, "METADATA.google.internal"])
+@pytest.mark.parametrize("host", [*api_limits.CLOUD_METADATA_HOSTS, "METADATA.google.internal"])
 async def test_an_image_on_a_metadata_host_is_422(api: Api, host: str) -> None:
     url = f"http://[{host}]/x" if ":" in host else f"http://{host}/x"
     reply = await api.try_interaction(content="x", interacted_image_url=url)
@@ -273,7 +273,7 @@ async def test_a_batch_where_all_are_empty_is_422(real_api: Api) -> None:
     assert "every interaction is empty" in messages_of(reply)
 
 
-@pytest.mark.parametrize("count", [0, limits.MAX_INTERACTIONS + 1])
+@pytest.mark.parametrize("count", [0, api_limits.MAX_INTERACTIONS + 1])
 async def test_a_batch_of_none_or_too_many_is_422(api: Api, count: int) -> None:
     reply = await api.try_publish(interaction_data_list=[{"content": "x"}] * count)
     assert fields_of(reply) == [["body", "interaction_data_list"]]

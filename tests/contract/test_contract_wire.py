@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from tests.contract.calls import REFUSED_AGENT_WORDS, Api, fields_of, fresh
 
 pytestmark = pytest.mark.anyio
@@ -165,7 +165,7 @@ async def test_the_server_refuses_a_publish_after_60_valid_ones_without_saying_w
         headers={"user-agent": "reflexio-mcp-tests/0"},
         timeout=30,
     ) as client:
-        for _ in range(limits.PUBLISHES_PER_MINUTE):
+        for _ in range(api_limits.PUBLISHES_PER_MINUTE):
             assert (await client.post("/api/publish_interaction", json=body)).status_code == 200
         invalid = await client.post("/api/publish_interaction", json={})
         assert invalid.status_code == 422

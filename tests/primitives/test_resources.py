@@ -8,7 +8,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from reflexio_mcp.render.text import BUDGET
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.catalog import offered
@@ -45,8 +45,12 @@ async def test_the_guide_names_every_argument_limit_and_rule(connect: Connect) -
     assert {field.name for field in here} == set(tool.input_schema["properties"])
     for field in FIELDS:
         assert (f"\n{field.name} (" in text) == (field in here)
-    assert limits.SOURCE_PATTERN.pattern in text
-    for number in (limits.MAX_INTERACTIONS, limits.MAX_CONTENT_CHARS, limits.MAX_AGENT_VERSION_CHARS):
+    assert api_limits.SOURCE_PATTERN.pattern in text
+    for number in (
+        api_limits.MAX_INTERACTIONS,
+        api_limits.MAX_CONTENT_CHARS,
+        api_limits.MAX_AGENT_VERSION_CHARS,
+    ):
         assert f"{number:,}" in text
     assert all(rule.id in text for rule in RULES)
     assert len(text) <= BUDGET

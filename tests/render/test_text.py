@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexio_mcp.render.text import ID_CHARS, as_stored, clip, fence, label, shown_id, visible
+from reflexio_mcp.render.text import SHOWN_ID_CHARS, as_stored, clip, fence, label, shown_id, visible
 
 HIDING = {
     "right-to-left override": "\u202e",
@@ -93,7 +93,7 @@ def test_an_id_stays_in_its_line() -> None:
 
 
 def test_an_id_that_is_cut_says_its_true_length() -> None:
-    assert shown_id("x" * 600) == f"{'x' * ID_CHARS}… [600 characters]"
+    assert shown_id("x" * 600) == f"{'x' * SHOWN_ID_CHARS}… [600 characters]"
 
 
 @pytest.mark.parametrize("text", ["waiting_for_window", "self-host/org:1", "sqlite"])

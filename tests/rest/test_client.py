@@ -11,8 +11,8 @@ import pytest
 from opentelemetry import trace
 
 import reflexio_mcp
+from reflexio_mcp.rest import api_limits, models
 from reflexio_mcp.rest import client as client_module
-from reflexio_mcp.rest import limits, models
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import BadAddress, NotFound, NotSent, NotTheApi, explain
 from reflexio_mcp.rest.models import (
@@ -421,7 +421,7 @@ async def test_playbook_ids_are_sent_as_the_numbers_they_are() -> None:
     assert len(recorder.requests) == 1
 
 
-@pytest.mark.parametrize("count", [0, limits.MAX_DELETE_IDS + 1])
+@pytest.mark.parametrize("count", [0, api_limits.MAX_DELETE_IDS + 1])
 async def test_a_set_that_the_server_refuses_is_not_sent(count: int) -> None:
     recorder = Recorder(OK)
     async with client_over(recorder) as client:

@@ -12,7 +12,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ConnectionLost, NotTheApi, ReplyTooLarge, explain
 from reflexio_mcp.rest.models import RequestQuery
 from tests.rest.helpers import Handler, body, client_over
@@ -201,9 +201,9 @@ async def test_a_reply_of_the_largest_size_is_read_and_one_byte_more_is_not(
     content = page("one")
     for encode in (lambda content: content, gzip.compress):
         encoding = "gzip" if encode is gzip.compress else None
-        monkeypatch.setattr(limits, "MAX_REPLY_BYTES", len(content))
+        monkeypatch.setattr(api_limits, "MAX_REPLY_BYTES", len(content))
         assert await first_id(replying(encode(content), encoding)) == "one"
-        monkeypatch.setattr(limits, "MAX_REPLY_BYTES", len(content) - 1)
+        monkeypatch.setattr(api_limits, "MAX_REPLY_BYTES", len(content) - 1)
         with pytest.raises(ReplyTooLarge):
             await first_id(replying(encode(content), encoding))
 
@@ -211,7 +211,7 @@ async def test_a_reply_of_the_largest_size_is_read_and_one_byte_more_is_not(
 async def test_a_write_whose_reply_is_too_large_may_have_taken_effect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_REPLY_BYTES", 10)
+    monkeypatch.setattr(api_limits, "MAX_REPLY_BYTES", 10)
     async with client_over(replying(page("one"))) as client:
         with pytest.raises(ReplyTooLarge) as caught:
             await client.publish(body(), minted=True)

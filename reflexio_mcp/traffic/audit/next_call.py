@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
 from reflexio_mcp.traffic.audit.findings import Next
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.rules.found import Found
@@ -11,7 +11,7 @@ from reflexio_mcp.traffic.times import iso
 
 __all__ = ["Offer", "go_on_call", "look_first", "next_call"]
 
-ID_CHARS: Final = 800
+ALL_IDS_CHARS: Final = 800
 """Room for ids in one call's arguments, where no filter can select the finding."""
 
 
@@ -164,7 +164,7 @@ def _window(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
 
 def _fitting(ids: list[str]) -> list[str]:
     chosen: list[str] = []
-    room = ID_CHARS
+    room = ALL_IDS_CHARS
     for one in ids:
         room -= len(one) + 4
         if room < 0:

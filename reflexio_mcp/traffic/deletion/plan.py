@@ -9,8 +9,8 @@ from typing import ClassVar, Final
 
 import anyio.to_thread
 
+from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.content import add_texts, opening, turn_digest

@@ -6,8 +6,8 @@ from typing import Final
 
 import anyio
 
+from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.limits import MAX_DELETE_IDS
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
 from reflexio_mcp.traffic.learnings.records import Kind, Learning, ids_of
 from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, LONGEST_PAUSE, wait_until_learned

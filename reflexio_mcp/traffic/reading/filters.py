@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.rest.limits import SOURCE_PATTERN
+from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, search

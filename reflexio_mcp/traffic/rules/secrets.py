@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
-from reflexio_mcp.traffic.rules.secret_values import is_placeholder
+from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder
 from reflexio_mcp.traffic.rules.told_secrets import told_phrases, told_secrets
 
 __all__ = [

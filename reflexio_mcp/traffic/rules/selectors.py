@@ -8,7 +8,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import Duplicates
-from reflexio_mcp.traffic.rules.names import (
+from reflexio_mcp.traffic.rules.name_heuristics import (
     is_anonymous,
     is_temporary,
     is_volatile,

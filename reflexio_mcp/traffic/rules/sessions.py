@@ -10,7 +10,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
 from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, Group, example
-from reflexio_mcp.traffic.rules.names import is_temporary
+from reflexio_mcp.traffic.rules.name_heuristics import is_temporary
 
 __all__ = [
     "EndlessSessions",

@@ -3,11 +3,11 @@
 import zlib
 from typing import Final
 
-from reflexio_mcp.rest.limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector
 from reflexio_mcp.traffic.rules.found import EXAMPLES, NOTES_KEPT, Example, example
-from reflexio_mcp.traffic.rules.names import (
+from reflexio_mcp.traffic.rules.name_heuristics import (
     MANY_SOURCES,
     VOLATILE_SOURCES,
     is_volatile,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from reflexio_mcp.traffic.rules.secret_values import is_machine_made, is_password, is_placeholder, is_uuid
+from reflexio_mcp.traffic.rules.secret_heuristics import is_machine_made, is_password, is_placeholder, is_uuid
 from reflexio_mcp.traffic.rules.words import WordFinder
 
 __all__ = ["Place", "told_phrases", "told_secrets"]

@@ -6,7 +6,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
 from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, example
-from reflexio_mcp.traffic.rules.names import is_anonymous, is_made_up
+from reflexio_mcp.traffic.rules.name_heuristics import is_anonymous, is_made_up
 
 __all__ = ["AnonymousUsers", "NewUsers"]
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import anyio
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.correlation import note
 from reflexio_mcp.rest.errors import (
     ConnectionLost,
@@ -178,15 +178,15 @@ class Sender:
 
 def reply_too_large(status: int) -> ReplyTooLarge:
     """What to raise for a body of more bytes than this client takes."""
-    return ReplyTooLarge(f"more than {limits.MAX_REPLY_BYTES // 2**20} MiB", status=status)
+    return ReplyTooLarge(f"more than {api_limits.MAX_REPLY_BYTES // 2**20} MiB", status=status)
 
 
 def _judge(call: Call, url: str, reply: HttpReply) -> Answer | Failure:
     content = reply.content
-    if len(content) > limits.MAX_REPLY_BYTES:
+    if len(content) > api_limits.MAX_REPLY_BYTES:
         return Failure(reply_too_large(reply.status))
     # A value takes a byte at least, so only a long reply has to be counted.
-    if len(content) > limits.MAX_REPLY_VALUES < sum(map(content.count, (b",", b"[", b"{"))):
+    if len(content) > api_limits.MAX_REPLY_VALUES < sum(map(content.count, (b",", b"[", b"{"))):
         return Failure(ReplyTooLarge("too many values", status=reply.status))
     result = read_answer(call, url, reply.status, reply.headers, reply.content)
     if isinstance(result, Answer):

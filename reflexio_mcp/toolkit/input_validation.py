@@ -5,14 +5,14 @@ from typing import Any, Final, cast
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.render.text import as_stored
-from reflexio_mcp.rest.limits import is_blank
+from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["checked"]
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
 
-MOST_CHARS: Final = 50_000
+MAX_ARGUMENT_CHARS: Final = 50_000
 """Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""
 
 
@@ -40,7 +40,7 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
         # Length first: later steps may take time for each character.
         texts = [value] if accepted[name].get("type") == "string" else value
         if name != "cursor" and isinstance(texts, list) and _is_too_long(cast("list[Any]", texts)):
-            raise InvalidInput(name, f"takes {MOST_CHARS:,} characters at most; nothing was done.")
+            raise InvalidInput(name, f"takes {MAX_ARGUMENT_CHARS:,} characters at most; nothing was done.")
         # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
         # What is invisible was not meant at all; a stored id of that kind is given as results show it, in escapes.
         if isinstance(value, str) and value and is_blank(value):
@@ -58,7 +58,7 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
 
 
 def _is_too_long(texts: list[Any]) -> bool:
-    return any(isinstance(text, str) and len(text) > MOST_CHARS for text in texts)
+    return any(isinstance(text, str) and len(text) > MAX_ARGUMENT_CHARS for text in texts)
 
 
 def _ids_as_stored(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Compares a stored request with the one that was sent, after a publish whose reply was lost."""
 
-from reflexio_mcp.rest import limits
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions, StoredInteraction
 
 _COMPARED = (
@@ -21,7 +21,7 @@ def is_stored_as_sent(body: PublishBody, stored: RequestWithInteractions) -> boo
         body.user_id.strip(),
         body.session_id.strip(),
         body.source,
-        body.agent_version or limits.DEFAULT_AGENT_VERSION,
+        body.agent_version or api_limits.DEFAULT_AGENT_VERSION,
         body.evaluation_only,
     )
     stored_labels = (

@@ -54,7 +54,7 @@ BACKEND: Final = (
 
 
 async def make(environment: Environment, checks: Sequence[Check]) -> None:
-    """Make every check that makes sense and add what it finds to the case's report."""
+    """Make every check that makes sense and add what it finds to the environment's report."""
     for check in checks:
         failed = {one.check for one in environment.report.findings if one.status == "failure"}
         in_the_way = [name for name in check.after if name in failed]
