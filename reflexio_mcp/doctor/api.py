@@ -103,7 +103,7 @@ async def check_version(environment: Environment) -> list[Finding]:
             said = (await client.version()).server_version
     except NotTheApi:
         return [note("the server does not tell its version", "version-unknown")]
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)(.*)", said)
+    found = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(.*)", said)
     # A server that is not installed from a release says 0.0.0-dev, and so does the released one.
     if not found or "dev" in found.group(4) or said.startswith("0.0.0"):
         shown = repr(said[:40]) if said.isprintable() and said else "nothing"

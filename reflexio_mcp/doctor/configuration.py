@@ -6,6 +6,7 @@ from typing import Final
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, stops, unread
+from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["check_configuration", "check_key", "unread_variables"]
 
@@ -58,6 +59,8 @@ def _shown(option: Option, text: str) -> str:
 
         if not {spec.name for spec in CATALOG}.issuperset(re.split(r"[,\s]+", text.strip(", \t"))):
             return "(refused, not shown)"
+    if keys_in(text):
+        return "(looks like a key, not shown)"
     return option.shown(text) or "(refused, not shown)"
 
 

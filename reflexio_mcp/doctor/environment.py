@@ -9,6 +9,7 @@ from typing import Final
 from reflexio_mcp.doctor.report import Report
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.settings import OPTIONS, Settings
+from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["Environment"]
 
@@ -54,6 +55,9 @@ class Environment:
                 words = (word.strip("\"'") for word in text.replace(",", " ").split())
                 # The scheme of a pasted header is no secret.
                 self.report.secrets |= {text, *(word for word in words if word.lower() != "bearer")}
+
+            elif text := self.flags.get(option.name, self.env.get(option.env, "")):
+                self.report.secrets |= keys_in(text)
 
     def address_advice(self) -> str:
         """What to do about an address that nobody gave; empty where `REFLEXIO_URL` is set."""

@@ -66,7 +66,7 @@ class Guard:
         named = [*settings.allowed_hosts, *([sign_in.host] if sign_in else [])]
         if not is_loopback(settings.host) and not named:
             raise ConfigurationError(
-                f"--host / REFLEXIO_MCP_HOST {settings.host[:60]!r} can be reached from elsewhere: name the hosts that "
+                "The address of --host / REFLEXIO_MCP_HOST can be reached from elsewhere: name the hosts that "
                 "clients use with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
             )
         for option, values in (("hosts", settings.allowed_hosts), ("origins", settings.allowed_origins)):

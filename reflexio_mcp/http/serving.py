@@ -141,7 +141,7 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
     except OSError as error:
         raise ConfigurationError(
-            f"--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen on {host[:60]} port "
+            "--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen there on port "
             f"{settings.port} ({error.strerror or type(error).__name__})."
         ) from None
 

@@ -291,9 +291,12 @@ def _difference(
 ) -> str:
     """The change, with names and our own entries readable and everything else masked."""
     shown: list[object] = [*client.section, PROMPT, "inputs", None if foreign(client, old) else old]
+    secret = hidden(client, old)
     if spec:
-        shown += [spec.name, entry(client, spec)]
-    return difference(original, changed, shown=shown, hidden=hidden(client, old) | {spec.key if spec else ""})
+        new = entry(client, spec)
+        shown += [spec.name, new]
+        secret |= hidden(client, new) | {spec.key}
+    return difference(original, changed, shown=shown, hidden=secret)
 
 
 def _keys(client: Client, old: object) -> set[str]:

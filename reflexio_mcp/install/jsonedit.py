@@ -21,6 +21,8 @@ _TOKEN: Final = re.compile(
     |(?P<mark>[{}\[\],:])""",
     re.VERBOSE | re.DOTALL,
 )
+_REMARK: Final = re.compile(r"[ \t]*(?://[^\r\n]*|/\*.*?\*/)", re.DOTALL)
+_REST_OF_LINE: Final = re.compile(r"[ \t]*(\r?\n)?")
 _MOST_NESTED: Final = 200
 
 
@@ -292,8 +294,7 @@ def _insert(text: str, owner: _Node, key: str | None, value: Any) -> str:
 
 def _end_of_remarks(text: str, position: int, limit: int) -> int:
     """Behind the comments that stand on the same line as `position`."""
-    pattern = re.compile(r"[ \t]*(?://[^\r\n]*|/\*.*?\*/)", re.DOTALL)
-    while match := pattern.match(text, position, limit):
+    while match := _REMARK.match(text, position, limit):
         position = match.end()
     return position
 
@@ -305,7 +306,7 @@ def _cut(text: str, owner: _Node, item: _Node) -> str:
         return text[: owner.start + 1] + text[owner.end - 1 :]
     begin, end = item.outer, item.end if item.comma < 0 else item.comma + 1
     line = text.rfind("\n", 0, begin) + 1
-    rest = re.compile(r"[ \t]*(\r?\n)?").match(text, end)
+    rest = _REST_OF_LINE.match(text, end)
     assert rest is not None
     if not text[line:begin].strip(" \t") and rest.group(1):
         begin, end = line, rest.end()

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from reflexio_mcp.install.clients import Client
 from reflexio_mcp.install.launch import COMMAND, installed_from
 from reflexio_mcp.settings import OPTIONS
+from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["added_arguments", "command_of", "foreign", "hidden", "kept", "variables_of"]
 
@@ -139,6 +140,8 @@ _REFERENCE: Final = re.compile(r"\$\{\{? ?[\w.:-]+ ?\}?\}|\$[A-Za-z_]\w*|\{env:\
 
 def _shown(name: str, value: object) -> str:
     option = next((one for one in OPTIONS if one.env == name), None)
+    if keys_in(str(value)):
+        return _HIDDEN
     return (option.shown(str(value)) if option else "") or _HIDDEN
 
 

@@ -166,7 +166,7 @@ _ORDER = re.compile(
 )
 """An order about somebody's things. A person may give it; a tool result or a fetched page has no business to."""
 
-_BEGINS: Final = r"(?:^|[.!?:;\"\]>}] {0,3}|\n)[ \t]{0,8}(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then |can you |could you )*"
+_BEGINS: Final = r"(?:^|[.!?:;\"\]>}] {0,3}|\n)[ \t]{0,8}(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then |can you |could you ){0,6}"
 _MY_ANSWER: Final = r"your (?:\w{1,12} )?(?:answers?|response|reply|replies|output|message)\b"
 _ANSWER_ORDER = re.compile(
     rf"{_BEGINS}(?:(?:encode|encrypt|translate|reverse|invert|write|provide|render|modify|adjust|alter|augment|enhance|add|append"

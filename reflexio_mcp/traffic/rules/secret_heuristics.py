@@ -4,7 +4,7 @@ import re
 from math import log2
 from typing import Final
 
-__all__ = ["is_machine_made", "is_password", "is_placeholder", "is_uuid"]
+__all__ = ["is_machine_made", "is_password", "is_placeholder", "is_uuid", "keys_in"]
 
 MACHINE_MADE_CHARS: Final = 10
 """Shortest key or token that is told from a word, a number or a version without knowing who issued it."""
@@ -42,14 +42,14 @@ _CAMEL = re.compile(
 )
 """What programs are written in: `AuthModule2Factory`, `value1234567`."""
 _VERSION = re.compile(r"v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?")
-_PATH = re.compile(
-    r"/?(?:[a-z]+(?:[-_.][a-z0-9]{1,12})*\d{0,4}|\d+[a-z]?)(?:/(?:[a-z]+(?:[-_.][a-z0-9]{1,12})*\d{0,4}|\d+[a-z]?)){2,}"
-)
+_STEP = r"(?:[a-z]++(?:[-_.][a-z0-9]{1,12}+)*+\d{0,4}+|\d++[a-z]?+)"
+_PATH = re.compile(rf"/?{_STEP}(?:/{_STEP}){{2,}}+")
+"""Without backtracking: `a-b1/` again and again would take twice as long with each one."""
 _SEPARATOR = re.compile(r"[-_./:+]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _MEASURE = re.compile(
-    r"(?i)\d+(?:[.,:x-]\d+)*(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d+(?:\.\d+)+\w*"
+    r"(?i)\d++(?:[.,:x-]\d++)*+(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d++(?:\.\d++)++\w*+"
     r"|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]+@[\w-]+\.[\w.-]+|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
 )
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
@@ -89,6 +89,12 @@ def is_machine_made(value: str) -> bool:
     ):
         return False
     return _entropy(value) >= MACHINE_MADE_ENTROPY
+
+
+def keys_in(text: str) -> set[str]:
+    """What in the value of an option looks like a key in the wrong place: its words, of a path the last part."""
+    words = {re.split(r"[/\\]", word)[-1] for word in re.split(r"[,\s]+", text)}
+    return {word for word in words if is_machine_made(word) and not is_uuid(word)}
 
 
 def is_password(value: str, *, kinds: int = 2) -> bool:
