@@ -68,7 +68,7 @@ async def prepare(
     read_at = time.monotonic()
     async with reporter.steady("looking up"):
         plan = await look_up(scope, reporter)
-        days = 0 if erase or plan.noun == "learning" else state.copies.days
+        days = 0 if erase else state.copies.days
         plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))

@@ -11,6 +11,8 @@ from reflexio_mcp.render.learning_deletion import (
     learning_plan_facts,
     learning_plan_lines,
     learning_receipt,
+    taken_out,
+    way_back,
     what_lives,
 )
 from reflexio_mcp.render.learnings import (
@@ -76,7 +78,7 @@ NAMED: Final = 10
 LISTED: Final = 60
 """Ids an answer names for each outcome; the rest is counted."""
 
-NOT_COPIED: Final = "It holds the requests and not what was learned from them; that is final."
+COPIED: Final = "It holds what was learned from them too."
 
 CHECKED: Final = "by reading again"
 
@@ -120,8 +122,7 @@ def finality(plan: Plan) -> str:
     if not plan.recovery_days:
         return "This cannot be undone."
     kept = f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
-    goes = plan.include_learnings and plan.learned is not None and plan.learned.count
-    return f"{kept} {NOT_COPIED}" if goes else kept
+    return f"{kept} {COPIED}" if plan.learnings_to_go else kept
 
 
 def _missing(plan: Plan) -> Facts:
@@ -146,6 +147,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
         {
             "requests": len(plan.goes),
             "only_in_copies": len(plan.kept) or None,
+            "learnings_only_in_copies": len(plan.kept_learnings) or None,
             "interactions": plan.interactions,
             "first": iso(plan.first) if plan.first is not None else None,
             "last": iso(plan.last) if plan.last is not None else None,
@@ -179,6 +181,10 @@ def plan_lines(facts: Facts) -> list[str]:
     ]
     if "only_in_copies" in facts:
         lines.append(f"only in recovery copies: {facts['only_in_copies']:,}; they go from there")
+    if "learnings_only_in_copies" in facts:
+        lines.append(
+            f"learnings only in recovery copies: {facts['learnings_only_in_copies']:,}; they go from there"
+        )
     lines += [
         f"{key}: " + ", ".join(f"{name} ({count:,})" for name, count in facts[key].items())
         for key in ("users", "sessions", "sources")
@@ -359,6 +365,8 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "arrived": done.cleared.arrived if done.cleared else None,
             "copy_id": done.copy_id,
             "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
+            "not_copied": done.not_copied or None,
+            "learnings_erased_from_copies": done.learned_erased or None,
             "copies_changed": done.forgotten or None,
             "problems": list(done.problems),
             **gap_facts(done.plan.gaps),
@@ -402,16 +410,13 @@ def receipt(done: Receipt) -> Rendered:
     if done.copy_id:
         # The service adds nothing to a stored request.
         as_what = " as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else ""
-        back = f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
-        undo = [back, NOT_COPIED] if done.learned_gone.count else [back]
-        structured["undo"] = "\n".join(undo)
-        text += undo
+        structured["undo"] = way_back(done, as_what)
+        text.append(structured["undo"])
     elif done.count("deleted", "erased_from_copies") or isinstance(done.plan, UserPlan):
         structured["undo"] = FINAL
         text.append(FINAL)
     if done.forgotten:
-        copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
-        text.append(f"Taken out of {copies}.")
+        text.append(taken_out(done))
     text += done.problems
     text += gap_lines(done.plan.gaps)
     if "failure" in facts:

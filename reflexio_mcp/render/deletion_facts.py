@@ -43,6 +43,8 @@ class _Done(GapFacts, total=False):
     arrived: Unlisted[int | None]
     copy_id: str
     copy_kept_until: Unlisted[str | None]
+    not_copied: Unlisted[int | None]
+    learnings_erased_from_copies: Unlisted[int | None]
     copies_changed: Unlisted[int | None]
     problems: Unlisted[list[str]]
     failure: Unlisted[str]

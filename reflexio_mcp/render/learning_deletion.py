@@ -15,8 +15,17 @@ from reflexio_mcp.render.learnings import (
 from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, explained, fence, shown_id
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
+from reflexio_mcp.traffic.times import iso
 
-__all__ = ["learning_plan_facts", "learning_plan_lines", "learning_receipt", "what_lives"]
+__all__ = [
+    "erased_from_copies",
+    "learning_plan_facts",
+    "learning_plan_lines",
+    "learning_receipt",
+    "taken_out",
+    "way_back",
+    "what_lives",
+]
 
 REPLACED: Final = ("merged", "superseded")
 """States of a learning whose text another one took over."""
@@ -33,6 +42,7 @@ def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
     return dense(
         {
             "learnings": plan.size,
+            "only_in_copies": len(plan.kept_learnings) or None,
             "users": {shown_id(name): count for name, count in plan.count_by("user_id")[:NAMED]},
             "learned": learned_facts(plan.chosen, masked=masked),
             "living_sources": len(living) or None,
@@ -46,6 +56,8 @@ def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
 def learning_plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines, which belong inside a fence."""
     lines = [counted(facts.get("learnings", 0), "learning")]
+    if "only_in_copies" in facts:
+        lines.append(f"only in recovery copies: {facts['only_in_copies']:,}; they go from there")
     if "users" in facts:
         lines.append("users: " + ", ".join(f"{name} ({count:,})" for name, count in facts["users"].items()))
     lines += learned_lines(facts["learned"])
@@ -62,7 +74,7 @@ def what_lives(plan: LearningPlan) -> str:
     told: list[str] = []
     if number := len(plan.living):
         requests = f"{counted(number, 'stored request')} that {'stays' if number == 1 else 'stay'}"
-        they = "It was" if plan.size == 1 else "They were"
+        they = "It was" if plan.stored == 1 else "They were"
         told.append(f"{they} learned from {requests}, and can be learned again from there.")
         both = plan.both or "delete_requests with these request_ids and include_learnings=true"
         told.append(f"To take both: {both}.")
@@ -97,6 +109,11 @@ def learning_receipt(done: Receipt) -> Rendered:
             "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
             "still_learning": len(done.still_learning) or None,
             "follow_up": done.follow_up or None,
+            "copy_id": done.copy_id,
+            "copy_kept_until": iso(done.kept_until) if done.copy_id else None,
+            "not_copied": done.not_copied or None,
+            "learnings_erased_from_copies": done.learned_erased or None,
+            "copies_changed": done.forgotten or None,
             "problems": list(done.problems),
         }
     )
@@ -112,11 +129,15 @@ def learning_receipt(done: Receipt) -> Rendered:
             more = " …" if number > len(ids) else ""
             lines.append(f"{name} ({number:,}): {', '.join(ids)}{more}")
     if left is None:
-        head = f"Whether {counted(plan.size, 'learning')} were deleted is not known: reading again failed."
+        head = f"Whether {counted(plan.stored, 'learning')} were deleted is not known: reading again failed."
     else:
         kinds = f" ({kinds_counted(gone)})" if gone.count else ""
-        head = f"Deleted {gone.count:,} of {counted(plan.size, 'learning')}{kinds}, checked by reading again."
-    text = [head]
+        head = (
+            f"Deleted {gone.count:,} of {counted(plan.stored, 'learning')}{kinds}, checked by reading again."
+        )
+    text = [head] if plan.stored else []
+    if done.learned_erased:
+        text.append(erased_from_copies(done))
     if lines:
         text.append(fence("\n".join(lines)))
     survives = " ".join(
@@ -131,9 +152,14 @@ def learning_receipt(done: Receipt) -> Rendered:
     )
     facts["survives"] = survives
     text.append(survives)
-    if gone.count:
+    if done.copy_id:
+        facts["undo"] = way_back(done)
+    elif gone.count or done.learned_erased:
         facts["undo"] = FINAL
-        text.append(FINAL)
+    if "undo" in facts:
+        text.append(facts["undo"])
+    if done.forgotten:
+        text.append(taken_out(done))
     text += done.problems
     if done.failure is not None:
         failure = explained(done.failure, "write" if left is None else "read")
@@ -148,6 +174,34 @@ def learning_receipt(done: Receipt) -> Rendered:
         facts["next"] = following
         text.append(following)
     return Rendered("\n".join(text), facts)
+
+
+def way_back(done: Receipt, as_what: str = "") -> str:
+    """Until when a deletion can be undone, by which call, and what of it cannot.
+
+    Args:
+        as_what: as what it comes back, where that is something else.
+    """
+    back = f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
+    if not done.not_copied:
+        return back
+    them = "is not in the copy" if done.not_copied == 1 else "are not in the copy"
+    number = counted(done.not_copied, "learning")
+    return f"{back}\n{number} that came up while it was made {them}; that part cannot be undone."
+
+
+def erased_from_copies(done: Receipt) -> str:
+    """How many learnings went that only recovery copies held."""
+    verb = "is" if done.learned_erased == 1 else "are"
+    return (
+        f"{counted(done.learned_erased, 'learning')} that only recovery copies held {verb} erased from them."
+    )
+
+
+def taken_out(done: Receipt) -> str:
+    """From how many older copies something was taken."""
+    copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
+    return f"Taken out of {copies}."
 
 
 def _merged(done: Receipt) -> str:

@@ -100,7 +100,7 @@ def _user_question(plan: UserPlan, number: int | None) -> str:
     learned = plan.learned.count if plan.learned else 0
     parts = (
         counted(len(plan.goes), "request"),
-        counted(learned, "learning"),
+        counted(learned + len(plan.kept_learnings), "learning"),
         counted(len(plan.outcomes), "session outcome"),
     )
     user = _short(plan.user_id, QUESTION_NAME_CHARS)
@@ -139,11 +139,13 @@ def _learnings_question(plan: LearningPlan, number: int | None) -> str:
         if len(users) == 1
         else f"of {len(users):,} USERS"
     )
-    lines = [f"Delete {counted(plan.size, 'learning')} {whose}? This cannot be undone."]
+    lines = [f"Delete {counted(plan.size, 'learning')} {whose}? {finality(plan)}"]
     if number is not None:
         lines.append(f"To delete, type the number of learnings: {number}")
     if len(users) > 1:
         lines.append(f"Users: {_names(users)}")
+    if plan.kept_learnings:
+        lines.append(f"Only in recovery copies: {len(plan.kept_learnings):,}; they go from there.")
     if living := len(plan.living):
         lines.append(
             f"{counted(living, 'request')} they came from {'stays' if living == 1 else 'stay'}; they can be learned "

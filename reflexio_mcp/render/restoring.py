@@ -1,10 +1,10 @@
 """Recovery copies, and what came of restoring one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.deletion import named_ids
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, Unlisted, counted, explained, fence
+from reflexio_mcp.render.text import NOTICE, Facts, Rendered, Unlisted, counted, explained, fence, shown_id
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso
@@ -15,9 +15,12 @@ LOST: Final = (
     "Not restored, because the service does not give it out: arrival times (they are new), images sent as base64 and "
     "citations."
 )
-LEARNINGS_LOST: Final = (
-    "A recovery copy holds no learnings: those that were deleted do not come back with it. The turns have new ids, so "
-    "learnings of the deleted turns that were kept are not tied to them."
+NOT_TIED: Final = "The turns have new ids: learnings that were not deleted with them are not tied to them."
+NO_LEARNINGS: Final = "This copy holds no learnings: none that went with the requests comes back."
+LEARNINGS_BACK: Final = (
+    "Restored learnings have their text, state, times and sources back. A user playbook has a new id. Not restored, "
+    "because the service does not give it out: its own notes on them and which learning a merged one went into. "
+    "Reflexio may change, merge or replace them as it learns on."
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50
@@ -35,6 +38,9 @@ class RestoreFacts(TypedDict, total=False):
     notice: Unlisted[str]
     copy_id: str
     restored: int
+    learnings_restored: Unlisted[int]
+    learnings: Unlisted[dict[Became, list[str]]]
+    new_ids: Unlisted[dict[str, str]]
     counts: dict[Became, int]
     outcomes: dict[Became, list[str]]
     deleted_at: Unlisted[str]
@@ -46,19 +52,26 @@ class RestoreFacts(TypedDict, total=False):
 
 
 def _copy(copy: RecoveryCopy) -> Facts:
-    return {
+    facts: Facts = {
         "copy_id": copy.copy_id,
         "deleted_at": iso(copy.made_at),
         "kept_until": iso(copy.kept_until),
         "requests": copy.requests,
     }
+    return facts | {"learnings": copy.learnings} if copy.learnings else facts
+
+
+def _held(requests: int, learnings: int) -> str:
+    """So many requests and learnings, in words."""
+    parts = [counted(requests, "request")] if requests or not learnings else []
+    return " and ".join([*parts, *([counted(learnings, "learning")] if learnings else [])])
 
 
 def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
     """The copies of a scope."""
     shown = [_copy(copy) for copy in copies[:COPIES_SHOWN]]
     lines = [
-        f"copy_id={one['copy_id']} · {counted(one['requests'], 'request')} deleted {one['deleted_at']}, "
+        f"copy_id={one['copy_id']} · {_held(one['requests'], one.get('learnings', 0))} deleted {one['deleted_at']}, "
         f"kept until {one['kept_until']}"
         for one in shown
     ]
@@ -83,10 +96,14 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     counts: dict[Became, int] = {kind: len(named[kind]) for kind in kinds if named[kind]}
     outcomes: dict[Became, list[str]] = {kind: named_ids(named[kind]) for kind in counts}
     number = counts.get("restored", 0)
+    learned: dict[Became, list[str]] = {}
+    for one, became in done.learned.items():
+        learned.setdefault(became, []).append(one)
+    back = len(learned.get("restored", ()))
     deleted_at = iso(done.copy.made_at)
     facts: RestoreFacts = {
         "notice": NOTICE,
-        "status": _status(counts),
+        "status": _status(counts.keys() | learned.keys()),
         "copy_id": done.copy.copy_id,
         "restored": number,
         "counts": counts,
@@ -95,45 +112,63 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     }
     origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
     text = [
-        f"Restored {counted(number, 'request')} from {origin}."
-        if number
+        f"Restored {_held(number, back)} from {origin}."
+        if number or back
         else f"Nothing was restored from {origin}."
     ]
     lines = [
         f"{kind.replace('_', ' ')} ({counts[kind]:,}): {', '.join(ids)}{' …' if counts[kind] > len(ids) else ''}"
         for kind, ids in outcomes.items()
     ]
+    if learned:
+        facts["learnings_restored"] = back
+        facts["learnings"] = {kind: named_ids(ids) for kind, ids in learned.items()}
+        lines += [
+            f"learnings {kind.replace('_', ' ')} ({len(learned[kind])}): {', '.join(ids)}"
+            f"{' …' if len(learned[kind]) > len(ids) else ''}"
+            for kind, ids in facts["learnings"].items()
+        ]
+    if done.new_ids:
+        facts["new_ids"] = {
+            shown_id(old): shown_id(new) for old, new in list(done.new_ids.items())[:COPIES_SHOWN]
+        }
+        lines.append("new ids: " + ", ".join(f"{old} is {new}" for old, new in facts["new_ids"].items()))
     text.append(fence("\n".join(lines)))
     if done.turns_lost:
         facts["interactions_lost"] = done.turns_lost
         text.append(
             f"{counted(done.turns_lost, 'interaction')} held nothing but an image and could not be restored."
         )
-    if number:
-        facts["lost"] = f"{LOST} {LEARNINGS_LOST}" if learns else LOST
+    lost: list[str] = [LOST] if number else []
+    if number and learns:
+        lost += [NOT_TIED] if done.copy.learnings else [NO_LEARNINGS, NOT_TIED]
+    if back:
+        lost.append(LEARNINGS_BACK)
+    if lost:
+        facts["lost"] = " ".join(lost)
         text.append(facts["lost"])
-        if learns and not evaluation_only:
-            facts["learning"] = LEARNS
-            text.append(LEARNS)
+    if number and learns and not evaluation_only:
+        facts["learning"] = LEARNS
+        text.append(LEARNS)
     if done.failure is not None:
         facts["failure"] = explained(done.failure)
         text.append(f"It stopped: {facts['failure']}")
-    if following := _following(done, counts):
+    if following := _following(done, counts, learned):
         facts["next"] = following
         text.append(following)
     return Rendered("\n".join(text), facts)
 
 
-def _status(counts: Mapping[Became, int]) -> Status:
+def _status(became: Set[Became]) -> Status:
     """`complete` only where something was restored and nothing is missing."""
-    if {"left", "not_restorable", "not_in_copy"} & counts.keys():
-        return "incomplete" if "restored" in counts or "left" in counts else "nothing_restored"
-    return "complete" if "restored" in counts else "nothing_restored"
+    if {"left", "not_restorable", "not_in_copy"} & became:
+        return "incomplete" if "restored" in became or "left" in became else "nothing_restored"
+    return "complete" if "restored" in became else "nothing_restored"
 
 
-def _following(done: Restored, counts: Mapping[Became, int]) -> str:
+def _following(done: Restored, counts: Mapping[Became, int], learned: Mapping[Became, Sequence[str]]) -> str:
     steps: list[str] = []
-    if "left" in counts:
+    if "left" in counts or "left" in learned:
         when = f" in {round(done.waiting)} s" if done.waiting else ""
         why = "The service accepts no more just now. " if done.waiting else ""
         steps.append(f"{why}Call again{when} to go on; nothing is stored twice.")
@@ -141,6 +176,6 @@ def _following(done: Restored, counts: Mapping[Became, int]) -> str:
         steps.append(
             "What is not in this copy may be in another one: call restore_requests without arguments."
         )
-    if set(counts) == {"already_there"}:
+    if set(counts) == {"already_there"} and set(learned) <= {"already_there"}:
         steps.append("All of it is already stored; look at it with get_request.")
     return " ".join(steps)

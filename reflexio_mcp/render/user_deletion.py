@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from reflexio_mcp.render.learning_deletion import erased_from_copies
 from reflexio_mcp.render.learnings import kinds_counted, still_learned
 from reflexio_mcp.render.text import Facts, counted
 from reflexio_mcp.traffic.deletion.execute import Receipt
@@ -77,6 +78,8 @@ def what_was_cleared(done: Receipt) -> str:
     if done.learned_gone.count:
         verb = "was" if done.learned_gone.count == 1 else "were"
         told.append(f"{kinds_counted(done.learned_gone)} {verb} deleted.")
+    if done.learned_erased:
+        told.append(erased_from_copies(done))
     places = (
         (left.count if left else None, "learning"),
         (cleared.outcomes_left, "session outcome"),

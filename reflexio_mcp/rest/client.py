@@ -1,7 +1,7 @@
 """The typed client of the API, with every call of the contract. `retry` repeats calls, `transport` sends them."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Set
+from collections.abc import Awaitable, Callable, Collection, Sequence, Set
 from random import random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
@@ -18,6 +18,7 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
 )
 from reflexio_mcp.rest.models import (
+    AddReply,
     AgentPlaybook,
     ClearReply,
     DeleteReply,
@@ -309,6 +310,16 @@ class ReflexioClient:
         numbers = [int(text) for text in user_playbook_ids]
         return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
 
+    async def add_profiles(self, profiles: Sequence[UserProfile]) -> AddReply:
+        """Store profiles under their own ids, as they are, without learning. One whose id is taken is overwritten."""
+        needed = {"profile_id", "user_id", "content", "last_modified_timestamp", "generated_from_request_id"}
+        return await self._add("/api/add_user_profile", "user_profiles", profiles, needed)
+
+    async def add_user_playbooks(self, playbooks: Sequence[UserPlaybook]) -> AddReply:
+        """Store user playbooks as they are, without learning, under new ids."""
+        needed = {"user_id", "agent_version", "request_id", "created_at"}
+        return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
+
     async def clear_user_data(self, user_id: str) -> ClearReply:
         """Delete all of a user's requests, learnings in every status, and session outcomes."""
         call = Call(
@@ -374,6 +385,25 @@ class ReflexioClient:
         if reply.repeated:
             reply.deleted_count = reply.deleted_requests_count = None
         return reply
+
+    async def _add(
+        self, route: str, name: str, rows: Sequence[UserProfile] | Sequence[UserPlaybook], needed: set[str]
+    ) -> AddReply:
+        sent = [
+            row.model_dump(mode="json", exclude_defaults=True) | row.model_dump(mode="json", include=needed)
+            for row in rows
+        ]
+        # A playbook that was sent twice is stored twice.
+        call = Call(
+            "POST",
+            route,
+            "publish",
+            self._timeout,
+            content=encode({name: sent}),
+            required=("success",),
+            repeat=False,
+        )
+        return await self._ask(call, AddReply)
 
     async def _list(
         self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None = None

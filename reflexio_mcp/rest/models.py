@@ -333,6 +333,11 @@ class UserProfile(Read):
     """The user's own words."""
     status: str | None = None
     """`None` for a current one; else `pending`, `archived`, `merged`, `superseded` or `expired`."""
+    profile_time_to_live: str = "infinity"
+    expiration_timestamp: int = 0
+    custom_features: dict[str, Any] | None = None
+    extractor_names: list[str] | None = None
+    tags: list[str] = Field(default_factory=list[str])
 
 
 class UserPlaybook(Read):
@@ -349,6 +354,15 @@ class UserPlaybook(Read):
     source_interaction_ids: list[int] = Field(default_factory=list[int])
     source_span: str = ""
     status: str | None = None
+    agent_version: str = ""
+    playbook_name: str = ""
+    tags: list[str] = Field(default_factory=list[str])
+
+
+class AddReply(Reply):
+    """How many learnings were stored. Never proof: re-read to know."""
+
+    added_count: int = 0
 
 
 class FinalizeReply(Reply):

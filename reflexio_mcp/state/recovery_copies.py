@@ -1,4 +1,4 @@
-"""Recovery copies: the requests that a deletion removes, kept in a local file for some days.
+"""Recovery copies: the requests and learnings that a deletion removes, kept in a local file for some days.
 
 Each deletion has one file. Only its owner can read it, and it is complete on the disk before anything is deleted.
 A copy belongs to the scope (backend and user) it was made in; no other scope sees it. The file's name says when the
@@ -14,19 +14,20 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from reflexio_mcp import private_files
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, UserPlaybook, UserProfile
 
 __all__ = [
+    "CopiedLearning",
     "CopyWriter",
     "Found",
     "RecoveryCopies",
@@ -34,18 +35,27 @@ __all__ = [
     "contents",
     "copy_of_turns",
     "is_of",
+    "learnings_in",
     "read_at",
 ]
 
 T = TypeVar("T")
+
+CopiedLearning: TypeAlias = UserProfile | UserPlaybook
 
 DAY: Final = 86_400
 PRUNE_SECONDS: Final = 3_600
 UNFINISHED_SECONDS: Final = 3_600
 """An unfinished file that is older than this was left behind by a crash."""
 
-_NAME = re.compile(r"(\d{10})-(\d{10})-([0-9a-f]{16})-([0-9a-f]{10})-(\d{1,9})\.jsonl")
+_NAME = re.compile(r"(\d{10})-(\d{10})-([0-9a-f]{16})-([0-9a-f]{10})-(\d{1,9})(?:-(\d{1,9}))?\.jsonl")
+"""When it was made, until when it is kept, whose it is, its id, and how many requests and learnings it holds."""
 _UNFINISHED = re.compile(r"\d{10}-(\d{10})-[0-9a-f]{16}-[0-9a-f]{10}\.part")
+
+
+_KIND: Final = "learning"
+_LEARNING: Final = f'{{"{_KIND}": '.encode()
+"""How the line of a learning begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class RecoveryCopy:
     kept_until: int
     requests: int
     path: Path
+    learnings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,7 @@ class CopyWriter:
     def __init__(self, folder: Path, name: str, copy_id: str) -> None:
         self.copy_id = copy_id
         self.ids: set[str] = set()
+        self.learnings = 0
         self._folder = folder
         self._name = name
         self._part = folder / f"{name}.part"
@@ -95,13 +107,27 @@ class CopyWriter:
             self._file.write(json.dumps(item.model_dump(mode="json"), ensure_ascii=True) + "\n")
             self.ids.add(item.request.request_id)
 
+    def add_learnings(self, rows: Iterable[CopiedLearning]) -> None:
+        """Write learnings as the API returned them, one a line.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        for row in rows:
+            line = {_KIND: "profile" if isinstance(row, UserProfile) else "user_playbook"}
+            self._file.write(
+                json.dumps(line | {"row": row.model_dump(mode="json")}, ensure_ascii=True) + "\n"
+            )
+            self.learnings += 1
+
     def finish(self) -> Path:
         """Make the copy durable and give it its name.
 
         Raises:
             OSError: the disk does not take it.
         """
-        final = self._folder / f"{self._name}-{len(self.ids)}.jsonl"
+        learnings = f"-{self.learnings}" if self.learnings else ""
+        final = self._folder / f"{self._name}-{len(self.ids)}{learnings}.jsonl"
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -180,7 +206,8 @@ class RecoveryCopies:
             for path in self._folder.iterdir():
                 match = _NAME.fullmatch(path.name)
                 if match and match[3] == label and int(match[2]) > now:
-                    found.append(RecoveryCopy(match[4], int(match[1]), int(match[2]), int(match[5]), path))
+                    made, until, requests, learnings = (int(match[one] or 0) for one in (1, 2, 5, 6))
+                    found.append(RecoveryCopy(match[4], made, until, requests, path, learnings))
         return sorted(found, key=lambda copy: (copy.made_at, copy.copy_id), reverse=True)
 
     def find(self, owner: str, copy_id: str) -> RecoveryCopy | None:
@@ -225,19 +252,48 @@ class RecoveryCopies:
 
         return self.search(owner, pick)
 
-    def forget(self, owner: str, request_ids: Collection[str]) -> tuple[int, list[RecoveryCopy]]:
-        """Remove requests from every copy of a scope.
+    def forget(
+        self,
+        owner: str,
+        request_ids: Collection[str],
+        forgotten: Callable[[CopiedLearning, Collection[int]], bool],
+    ) -> tuple[int, list[RecoveryCopy]]:
+        """Remove requests and learnings from every copy of a scope.
+
+        Args:
+            forgotten: whether a copied learning goes; it is given the ids of all interactions that go.
 
         Returns:
             How many copies were changed, and the copies that could not be read or rewritten; those are unchanged.
         """
         gone = set(request_ids)
-        return self._change(owner, lambda item: None if is_of(item, gone) else item)
+        turns: set[int] = set()
+
+        def note(item: RequestWithInteractions) -> None:
+            if is_of(item, gone):
+                turns.update(turn.interaction_id for turn in item.interactions)
+
+        # A learning can be in another copy than the request that fed it.
+        self.search(owner, note)
+        return self._change(
+            owner, lambda item: None if is_of(item, gone) else item, lambda row: forgotten(row, turns)
+        )
 
     def forget_turns(
-        self, owner: str, request_id: str, is_gone: Callable[[StoredInteraction], bool]
+        self,
+        owner: str,
+        request_id: str,
+        is_gone: Callable[[StoredInteraction], bool],
+        forgotten: Callable[[CopiedLearning, Collection[int]], bool],
     ) -> tuple[int, list[RecoveryCopy]]:
-        """Remove interactions of a request from every copy of a scope; returns what `forget` does."""
+        """Remove interactions of a request from every copy of a scope; the rest is as for `forget`."""
+        turns: set[int] = set()
+
+        def note(item: RequestWithInteractions) -> None:
+            if is_of(item, (request_id,)):
+                turns.update(turn.interaction_id for turn in item.interactions if is_gone(turn))
+
+        self.search(owner, note)
 
         def without(item: RequestWithInteractions) -> RequestWithInteractions | None:
             if not is_of(item, (request_id,)):
@@ -247,31 +303,62 @@ class RecoveryCopies:
                 return item
             return item.model_copy(update={"interactions": kept}) if kept else None
 
-        return self._change(owner, without)
+        return self._change(owner, without, lambda row: forgotten(row, turns))
 
-    def _change(
-        self, owner: str, edit: Callable[[RequestWithInteractions], RequestWithInteractions | None]
-    ) -> tuple[int, list[RecoveryCopy]]:
-        changed, failed = 0, list[RecoveryCopy]()
+    def learnings(self, owner: str, pick: Callable[[CopiedLearning], bool]) -> Found[CopiedLearning]:
+        """Look for learnings in every copy of a scope."""
+        items: list[CopiedLearning] = []
+        copies: list[RecoveryCopy] = []
+        unreadable: list[RecoveryCopy] = []
         for copy in self.of(owner):
             try:
-                if any(edit(item) is not item for item in _items(copy.path)):
-                    self._rewrite(copy, edit)
+                found = [row for row in learnings_in(copy) if pick(row)]
+            except (OSError, ValueError):
+                unreadable.append(copy)
+                continue
+            if found:
+                copies.append(copy)
+            items += found
+        return Found(tuple(items), tuple(copies), tuple(unreadable))
+
+    def _change(
+        self,
+        owner: str,
+        edit: Callable[[RequestWithInteractions], RequestWithInteractions | None],
+        forgotten: Callable[[CopiedLearning], bool],
+    ) -> tuple[int, list[RecoveryCopy]]:
+        changed, failed = 0, list[RecoveryCopy]()
+
+        def goes(line: RequestWithInteractions | CopiedLearning) -> bool:
+            is_request = isinstance(line, RequestWithInteractions)
+            return edit(line) is not line if is_request else forgotten(line)
+
+        for copy in self.of(owner):
+            try:
+                if any(map(goes, _lines(copy.path))):
+                    self._rewrite(copy, edit, forgotten)
                     changed += 1
             except (OSError, ValueError):
                 failed.append(copy)
         return changed, failed
 
     def _rewrite(
-        self, copy: RecoveryCopy, edit: Callable[[RequestWithInteractions], RequestWithInteractions | None]
+        self,
+        copy: RecoveryCopy,
+        edit: Callable[[RequestWithInteractions], RequestWithInteractions | None],
+        forgotten: Callable[[CopiedLearning], bool],
     ) -> None:
-        name = copy.path.name.removesuffix(".jsonl").rpartition("-")[0]
-        writer = CopyWriter(self._folder, name, copy.copy_id)
+        match = _NAME.fullmatch(copy.path.name)
+        assert match
+        writer = CopyWriter(self._folder, "-".join(match.groups()[:4]), copy.copy_id)
         try:
-            for item in _items(copy.path):
-                if kept := edit(item):
+            for item in _lines(copy.path):
+                if not isinstance(item, RequestWithInteractions):
+                    if not forgotten(item):
+                        writer.add_learnings([item])
+                elif kept := edit(item):
                     writer.add([kept])
-            if not writer.ids or writer.finish() != copy.path:
+            if not (writer.ids or writer.learnings) or writer.finish() != copy.path:
                 copy.path.unlink(missing_ok=True)
         finally:
             writer.discard()
@@ -304,8 +391,9 @@ def contents(copy: RecoveryCopy) -> dict[str, int]:
     place = 0
     with os.fdopen(private_files.open_regular(copy.path), "rb") as file:
         for line in file:
-            request = RequestWithInteractions.model_validate_json(line).request
-            found.append((request.created_at, request.request_id, place))
+            item = _parsed(line)
+            if isinstance(item, RequestWithInteractions):
+                found.append((item.request.created_at, item.request.request_id, place))
             place += len(line)
     return {request_id: start for _, request_id, start in sorted(found)}
 
@@ -321,10 +409,31 @@ def read_at(copy: RecoveryCopy, start: int) -> RequestWithInteractions:
         return RequestWithInteractions.model_validate_json(file.readline())
 
 
+def learnings_in(copy: RecoveryCopy) -> list[CopiedLearning]:
+    """Return the learnings of a copy.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is neither a stored request nor a learning.
+    """
+    return [line for line in _lines(copy.path) if not isinstance(line, RequestWithInteractions)]
+
+
 def _items(path: Path) -> Iterator[RequestWithInteractions]:
+    return (line for line in _lines(path) if isinstance(line, RequestWithInteractions))
+
+
+def _lines(path: Path) -> Iterator[RequestWithInteractions | CopiedLearning]:
     with os.fdopen(private_files.open_regular(path), "rb") as file:
-        for line in file:
-            yield RequestWithInteractions.model_validate_json(line)
+        yield from map(_parsed, file)
+
+
+def _parsed(line: bytes) -> RequestWithInteractions | CopiedLearning:
+    if not line.startswith(_LEARNING):
+        return RequestWithInteractions.model_validate_json(line)
+    read = json.loads(line)
+    model = UserProfile if read[_KIND] == "profile" else UserPlaybook
+    return model.model_validate(read.get("row"))
 
 
 def _is_own(folder: Path) -> bool:

@@ -26,6 +26,7 @@ from reflexio_mcp.toolkit.parameters import (
     Confirm,
     Cursor,
     EndTime,
+    Erase,
     Finding,
     Limit,
     SessionId,
@@ -160,7 +161,12 @@ NAMES_NOTHING = (
 
 
 async def prepare_learnings(
-    call: Call, asked: AskedSelection, learning_ids: list[str] | None, everything: bool, confirm: str
+    call: Call,
+    asked: AskedSelection,
+    learning_ids: list[str] | None,
+    everything: bool,
+    confirm: str,
+    erase: bool,
 ) -> Prepared:
     scope = scope_of(call)
     if learning_ids is not None and not learning_ids:
@@ -182,7 +188,7 @@ async def prepare_learnings(
             both=_taking_both(selection),
         )
 
-    return await prepare(call, look_up, confirm=confirm, include_learnings=True, erase=False)
+    return await prepare(call, look_up, confirm=confirm, include_learnings=True, erase=erase)
 
 
 def _taking_both(selection: Selection) -> str:
@@ -218,6 +224,7 @@ async def delete_learnings(
     finding: Finding = "",
     everything: AllOfThem = False,
     confirm: Confirm = "",
+    erase: Erase = False,
     wait_for_response: WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_learnings", prepared, consent, wait_for_response)

@@ -51,7 +51,7 @@ SPECS = (
     ToolSpec(
         restore_requests,
         "Restore deleted requests",
-        "Undo a deletion: store again what its recovery copy holds, under the same ids.",
+        "Undo a deletion: store again what its recovery copy holds, what was learned included.",
         RestoreFacts,
         needs=lambda settings: settings.recovery_days > 0,
     ),

@@ -51,6 +51,7 @@ class Backend:
         outcomes: the user whose session has an outcome, by session.
         keeps_outcomes: clearing a user's data leaves them.
         agent_playbooks: the users from whose playbooks each was made, by id.
+        last_playbook: the last id that a playbook got here.
         learning: what `/api/learning_status` answers for each request, one a call; then the store does.
         before: called once, in order, before a route is answered.
         failing: route to the status it answers with, after so many calls that worked.
@@ -71,6 +72,7 @@ class Backend:
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
     keeps_outcomes: bool = False
     agent_playbooks: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    last_playbook: int = 1_000
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path: str = scope["path"]
@@ -114,6 +116,17 @@ class Backend:
             ]
         }
 
+    def add_user_profile(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.profiles |= {one["profile_id"]: _known(one) for one in asked["user_profiles"]}
+        return {"added_count": len(asked["user_profiles"])}
+
+    def add_user_playbook(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for one in asked["user_playbooks"]:
+            # It never uses an id again.
+            self.last_playbook = max([self.last_playbook, *self.playbooks]) + 1
+            self.playbooks[self.last_playbook] = _known(one)
+        return {"added_count": len(asked["user_playbooks"])}
+
     def _cleared(self, user_id: str) -> None:
         self.profiles = {one: known for one, known in self.profiles.items() if known.user != user_id}
         self.playbooks = {one: known for one, known in self.playbooks.items() if known.user != user_id}
@@ -153,6 +166,18 @@ class Backend:
     def delete_user_playbooks_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
         gone = [self.playbooks.pop(one, None) for one in asked["user_playbook_ids"]]
         return {"deleted_count": sum(one is not None for one in gone)}
+
+
+def _known(row: dict[str, Any]) -> "Known":
+    return Known(
+        row["user_id"],
+        row.get("generated_from_request_id") or row.get("request_id", ""),
+        tuple(row.get("source_interaction_ids", ())),
+        row.get("status"),
+        row.get("content", ""),
+        row.get("source_span", ""),
+        row.get("trigger", ""),
+    )
 
 
 def _row(known: Known) -> dict[str, Any]:

@@ -180,26 +180,3 @@ async def test_a_rate_limit_ends_a_restore_with_what_is_left(world: World, era: 
 async def test_a_copy_id_is_no_path(world: World, era: str, copy_id: str) -> None:
     async with world.connect(era, **ON) as caller:
         assert "No recovery copy" in await caller.refused("restore_requests", copy_id=copy_id)
-
-
-async def test_what_a_copy_does_not_hold_is_said_before_and_after(world: World, era: str) -> None:
-    await world.put("r1")
-    await world.learn("p", "r1")
-    options = {"CONFIRM": "preview", "RECOVERY_DAYS": "7"}
-    said = "It holds the requests and not what was learned from them; that is final."
-    async with world.connect(era, **options) as caller:
-        plan = await caller.call("delete_request", request_id="r1")
-        assert said not in plan["undo"]
-        plan = await caller.call("delete_request", request_id="r1", include_learnings=True)
-        assert said in plan["undo"]
-        done = await caller.result(
-            "delete_request", request_id="r1", include_learnings=True, confirm=plan["confirm"]
-        )
-        assert done.structured_content
-        assert said in text_of(done)
-        back = await caller.call("restore_requests", copy_id=done.structured_content["copy_id"])
-    assert "those that were deleted do not come back with it" in back["lost"]
-    assert (
-        back["learning"] == "Restored traffic may be learned from again; evaluation_only=true prevents that."
-    )
-    assert not world.backend.profiles

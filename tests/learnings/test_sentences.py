@@ -266,11 +266,11 @@ async def everything_of_a_user_went(world: World, _: pytest.MonkeyPatch) -> str:
     return text
 
 
-async def the_copy_will_not_have_what_was_learned(world: World, _: pytest.MonkeyPatch) -> str:
+async def the_copy_will_have_what_was_learned(world: World, _: pytest.MonkeyPatch) -> str:
     return await _with_a_copy(world, include_learnings=True)
 
 
-async def the_copy_will_have_all_that_goes(world: World, _: pytest.MonkeyPatch) -> str:
+async def what_was_learned_would_stay(world: World, _: pytest.MonkeyPatch) -> str:
     return await _with_a_copy(world, include_learnings=False)
 
 
@@ -296,6 +296,54 @@ async def a_learning_alone_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
     await world.learn("p", "a")
     return await planned(world, "delete_learnings", user_id="ada", learning_ids=["profile:p"])
+
+
+async def a_learning_was_erased(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.learn("p", "a")
+    text = await told(world, "delete_learnings", user_id="ada", erase=True)
+    assert not world.backend.profiles
+    return text
+
+
+async def a_learning_came_up_meanwhile(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _came_up_meanwhile(world, "q")
+
+
+async def two_learnings_came_up_meanwhile(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _came_up_meanwhile(world, "q", "r")
+
+
+async def _came_up_meanwhile(world: World, *names: str) -> str:
+    await world.put("a")
+    await world.learn("p", "a")
+
+    async def learned() -> None:
+        for name in names:
+            await world.learn(name, "a")
+
+    world.backend.before[STATUS] = [learned]
+    text = await told(world, "delete_learnings", session_id="s")
+    assert not world.backend.profiles
+    return text
+
+
+async def a_copy_alone_holds_a_learning(world: World, _: pytest.MonkeyPatch) -> str:
+    await a_learning_alone_went(world, _)
+    async with world.connect(CONFIRM="preview", RECOVERY_DAYS="1") as caller:
+        return text_of(await caller.result("delete_learnings", user_id="ada", erase=True))
+
+
+async def a_copy_alone_held_it(world: World, _: pytest.MonkeyPatch) -> str:
+    await a_learning_alone_went(world, _)
+    return await told(world, "delete_learnings", user_id="ada", erase=True)
+
+
+async def a_copy_alone_holds_a_users_learning(world: World, _: pytest.MonkeyPatch) -> str:
+    await a_learning_alone_went(world, _)
+    everything = {"user_id": "ada", "include_learnings": True, "erase": True}
+    async with world.connect(CONFIRM="preview", RECOVERY_DAYS="1") as caller:
+        return text_of(await caller.result("delete_requests", **everything))
 
 
 async def a_learning_without_a_living_source_went(world: World, _: pytest.MonkeyPatch) -> str:
@@ -456,6 +504,17 @@ async def _restored(world: World, *, server: object = None, **more: bool) -> str
         return text_of(await caller.result("restore_requests", copy_id=done["copy_id"], **more))
 
 
+async def restored_with_its_learnings(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.learn("p", "a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_request", request_id="a", include_learnings=True)
+        assert not world.backend.profiles
+        text = text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
+    assert set(world.backend.profiles) == {"p"}
+    return text
+
+
 async def restored_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch) -> str:
     variables = {"CONFIRM": "off", "RECOVERY_DAYS": "1", "RECOVERY_DIR": str(world.folder / "copies")}
     settings = load({f"REFLEXIO_MCP_{name}": value for name, value in variables.items()})
@@ -554,7 +613,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "learnings still there": (the_learnings_would_not_go, a_learning_went),
     "s are gone; what was learned from them is taken back with delete_learnings, by user_id and the learning_ids that "
     "list_learnings shows.": (the_learnings_would_not_go, a_learning_went),
-    deletion.NOT_COPIED: (the_copy_will_not_have_what_was_learned, the_copy_will_have_all_that_goes),
+    deletion.COPIED: (the_copy_will_have_what_was_learned, what_was_learned_would_stay),
     # follow-ups
     learnings.FOLLOWED: (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
     "A follow-up waits for it in the background and deletes what the deleted requests fed; get_status reports on it as "
@@ -593,7 +652,25 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     ),
     "See how the learning went with get_request.": (published("still_learning"), published("done")),
     # restoring
-    restoring.LEARNINGS_LOST: (restored, restored_where_nothing_is_learned),
+    restoring.NOT_TIED: (restored, restored_where_nothing_is_learned),
+    restoring.NO_LEARNINGS: (restored, restored_with_its_learnings),
+    restoring.LEARNINGS_BACK: (restored_with_its_learnings, restored),
+    "learnings only in recovery copies:": (
+        a_copy_alone_holds_a_users_learning,
+        everything_of_a_user_would_go,
+    ),
+    "that came up while it was made": (a_learning_came_up_meanwhile, a_learning_alone_went),
+    "is not in the copy": (a_learning_came_up_meanwhile, a_learning_alone_went),
+    "are not in the copy": (two_learnings_came_up_meanwhile, a_learning_came_up_meanwhile),
+    "; that part cannot be undone.": (a_learning_came_up_meanwhile, a_learning_alone_went),
+    "it can be put back": (a_learning_alone_went, a_learning_was_erased),
+    ": restore_requests with copy_id=": (a_learning_alone_went, a_learning_was_erased),
+    "that only recovery copies held": (a_copy_alone_held_it, a_learning_was_erased),
+    "erased from them.": (a_copy_alone_held_it, a_learning_was_erased),
+    "Taken out of": (a_copy_alone_held_it, a_learning_was_erased),
+    "1 recovery copy": (a_copy_alone_held_it, a_learning_was_erased),
+    "only in recovery copies:": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
+    "; they go from there": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
     restoring.LEARNS: (restored, restored_without_learning),
 }
 

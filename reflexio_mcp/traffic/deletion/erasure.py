@@ -1,18 +1,22 @@
 """What recovery copies still hold of a set, and removing it from there."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy, is_of
+from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, RecoveryCopy, is_of
 from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan, planned_request
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.deletion.user_plan import UserPlan
+from reflexio_mcp.traffic.learnings.find import NOTHING
+from reflexio_mcp.traffic.learnings.records import Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
 from reflexio_mcp.traffic.scope import Scope
@@ -20,7 +24,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["erase_from_copies", "look_into_copies"]
 
 NOT_ERASED: Final = (
-    "{what} could not be read or changed (copy_id={names}), so some of these requests may still be in there. "
+    "{what} could not be read or changed (copy_id={names}), so some of it may still be in there. "
     "Ask the operator to check the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them."
 )
 NAMED: Final = 5
@@ -39,11 +43,18 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
     Raises:
         ReflexioError: the sessions of what the copies hold could not be read.
     """
-    if not copies.days or not plan.copied:
+    if not copies.days:
         return plan
     if plan.erase:
-        return await _with_kept(scope, plan, copies, owner)
-    if plan.requests or not plan.not_found:
+        if plan.copied:
+            plan = await _with_kept(scope, plan, copies, owner)
+        return await _with_kept_learnings(plan, copies, owner)
+    if isinstance(plan, LearningPlan):
+        if plan.size or not plan.not_found:
+            return plan
+        found = await anyio.to_thread.run_sync(copies.learnings, owner, _meant(plan))
+        return replace(plan, copies=found.copies, unreadable_copies=found.unreadable)
+    if not plan.copied or plan.requests or not plan.not_found:
         return plan
     found = await anyio.to_thread.run_sync(copies.holding, owner, plan.not_found)
     return replace(plan, copies=found.copies, unreadable_copies=found.unreadable)
@@ -73,6 +84,27 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
         kept=tuple(kept),
         not_found=tuple(one for one in plan.not_found if one not in held),
         unreadable_copies=found.unreadable,
+    )
+
+
+def _meant(plan: LearningPlan | UserPlan) -> Callable[[CopiedLearning], bool]:
+    return lambda row: plan.chooses(learning_of(row))
+
+
+async def _with_kept_learnings(plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
+    if not isinstance(plan, LearningPlan | UserPlan):
+        return plan
+    found = await anyio.to_thread.run_sync(copies.learnings, owner, _meant(plan))
+    stored = plan.learned or NOTHING
+    digests = {one.digest for one in stored.learnings}
+    kept = {one.learning_id: one for one in map(learning_of, found.items) if one.digest not in digests}
+    # An id that is stored with another text by now stands for what is stored.
+    only_there = tuple(one for name, one in kept.items() if name not in stored.fed)
+    return replace(
+        plan,
+        kept_learnings=only_there,
+        not_found=tuple(one for one in plan.not_found if one not in kept),
+        unreadable_copies=tuple(dict.fromkeys((*plan.unreadable_copies, *found.unreadable))),
     )
 
 
@@ -106,6 +138,8 @@ async def erase_from_copies(receipt: Receipt, owner: str, copies: RecoveryCopies
     """
     if isinstance(receipt.plan, TurnPlan):
         return await _erase_turns(receipt, receipt.plan, owner, copies)
+    if isinstance(receipt.plan, LearningPlan | UserPlan):
+        receipt = await _erase_learnings(receipt, receipt.plan, owner, copies)
     kept = [item.request_id for item in receipt.plan.kept]
     if receipt.failure is not None:
         # A repeat must still find them, to find what was learned from them.
@@ -114,13 +148,51 @@ async def erase_from_copies(receipt: Receipt, owner: str, copies: RecoveryCopies
     gone = [one for outcome in ("deleted", "not_found", "changed") for one in receipt.ids(outcome)]
     if not kept and not gone:
         return receipt
-    changed, failed = await anyio.to_thread.run_sync(copies.forget, owner, [*kept, *gone])
+    changed, failed = await anyio.to_thread.run_sync(
+        copies.forget, owner, [*kept, *gone], _taught(receipt, gone)
+    )
     outcomes = {**receipt.outcomes, **dict.fromkeys(kept, "erased_from_copies")}
     if failed and kept:
         held = await anyio.to_thread.run_sync(copies.holding, owner, kept)
         outcomes.update((one, "still_present") for one in held.items)
+    problems = dict.fromkeys((*receipt.problems, _not_erased(failed))) if failed else receipt.problems
+    forgotten = max(receipt.forgotten, changed)
+    return replace(receipt, outcomes=outcomes, forgotten=forgotten, problems=tuple(problems))
+
+
+def _taught(
+    receipt: Receipt, gone: Sequence[str], turns: Collection[int] = ()
+) -> Callable[[CopiedLearning, Collection[int]], bool]:
+    """Whether a copied learning goes: it was deleted, or fed by what is."""
+    digests = {one.digest for one in receipt.learned_gone.learnings}
+    planned = {one.request_id: one.interaction_ids for one in receipt.plan.goes}
+    own = frozenset(turns).union(*(planned.get(one, ()) for one in gone))
+
+    def goes(row: CopiedLearning, of_copies: Collection[int]) -> bool:
+        learning = learning_of(row)
+        if learning.digest in digests:
+            return True
+        return Sources(frozenset(gone), own.union(of_copies)).fed(learning) is not None
+
+    return goes
+
+
+async def _erase_learnings(
+    receipt: Receipt, plan: LearningPlan | UserPlan, owner: str, copies: RecoveryCopies
+) -> Receipt:
+    """Take learnings out of the copies: those that were deleted and, where nothing failed, all that were meant."""
+    deleted = {one.digest for one in receipt.learned_gone.learnings}
+    meant = _meant(plan) if receipt.failure is None else None
+
+    def goes(row: CopiedLearning, _: Collection[int]) -> bool:
+        return learning_of(row).digest in deleted or (meant is not None and meant(row))
+
+    changed, failed = await anyio.to_thread.run_sync(copies.forget, owner, (), goes)
+    held = await anyio.to_thread.run_sync(copies.learnings, owner, _meant(plan))
+    left = {learning_of(row).learning_id for row in held.items}
+    erased = sum(one.learning_id not in left for one in plan.kept_learnings) if not held.unreadable else 0
     problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
-    return replace(receipt, outcomes=outcomes, forgotten=changed, problems=problems)
+    return replace(receipt, learned_erased=erased, forgotten=changed, problems=problems)
 
 
 async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: RecoveryCopies) -> Receipt:
@@ -134,7 +206,8 @@ async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: Rec
         return turn_digest(turn) in digests
 
     request_id = plan.requests[0].request_id
-    changed, failed = await anyio.to_thread.run_sync(copies.forget_turns, owner, request_id, is_gone)
+    taught = _taught(receipt, (), [int(one) for one in deleted])
+    changed, failed = await anyio.to_thread.run_sync(copies.forget_turns, owner, request_id, is_gone, taught)
     problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
     return replace(receipt, forgotten=changed, problems=problems)
 

@@ -84,7 +84,9 @@ class Receipt:
         copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
         sent: ids in delete calls that took effect, or that may still do so.
         learned_sent: the same for learnings.
-        forgotten: older recovery copies from which the requests were taken out.
+        forgotten: older recovery copies from which something was taken out.
+        learned_erased: learnings that only recovery copies held and that were taken out of them.
+        not_copied: deleted learnings that the recovery copy does not hold, because they came up after it was made.
         interactions_left: how many interactions are left in the request of which some were chosen; `None` where no
             such request is stored.
         cleared: what else became of a whole user's data; `None` for every other deletion.
@@ -106,6 +108,8 @@ class Receipt:
     copy_id: str = ""
     kept_until: int = 0
     forgotten: int = 0
+    learned_erased: int = 0
+    not_copied: int = 0
     interactions_left: int | None = None
     cleared: Cleared | None = None
     problems: tuple[str, ...] = ()
@@ -136,7 +140,8 @@ class Receipt:
             or bool(self.still_learning)
         )
         cleared = self.cleared is None or self.cleared == Cleared(0, 0)
-        return self.failure is None and left == 0 and not learned and cleared
+        erased = self.learned_erased == len(self.plan.kept_learnings)
+        return self.failure is None and left == 0 and not learned and cleared and erased
 
 
 async def execute(

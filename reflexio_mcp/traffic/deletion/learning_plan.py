@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
-from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.scope import Scope
@@ -25,11 +25,15 @@ class LearningPlan(Plan):
             deletion goes too. Without any, the chosen learnings go and no others.
         living: the stored requests that fed the chosen ones, as far as they were looked up.
         both: the call that takes the living sources too, or empty.
+        selection: what chose them, with the user whom it means.
+        by: the requests that the selection went by, by user.
     """
 
     fed_by: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     living: frozenset[str] = frozenset()
     both: str = ""
+    selection: Selection = field(default_factory=Selection)
+    by: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
 
     noun: ClassVar[str] = "learning"
     found_with: ClassVar[str] = "list_learnings"
@@ -45,19 +49,32 @@ class LearningPlan(Plan):
 
     @property
     def size(self) -> int:
+        return len(self._all)
+
+    @property
+    def stored(self) -> int:
         return self.chosen.count
 
     @property
+    def _all(self) -> list[Learning]:
+        return [*self.chosen.learnings, *self.kept_learnings]
+
+    @property
     def arrivals(self) -> list[int]:
-        return [one.changed_at for one in self.chosen.learnings]
+        return [one.changed_at for one in self._all]
 
     @property
     def users(self) -> int:
-        return len({one.user_id for one in self.chosen.learnings})
+        return len({one.user_id for one in self._all})
 
     @cached_property
     def marks(self) -> dict[str, str]:
-        return {one.learning_id: one.digest for one in self.chosen.learnings}
+        kept = {one.learning_id: f"kept {one.digest}" for one in self.kept_learnings}
+        return {one.learning_id: one.digest for one in self.chosen.learnings} | kept
+
+    def chooses(self, learning: Learning) -> bool:
+        """Whether the selection means a learning that a recovery copy holds."""
+        return self.selection.chooses(learning, self.by)
 
     def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
         nobody = Sources(frozenset(), frozenset())
@@ -65,7 +82,7 @@ class LearningPlan(Plan):
 
     def count_by(self, name: str) -> list[tuple[str, int]]:
         counts: defaultdict[str, int] = defaultdict(int)
-        for one in self.chosen.learnings:
+        for one in self._all:
             counts[getattr(one, name)] += 1
         return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
@@ -98,4 +115,6 @@ async def plan_learnings(
         fed_by={} if selection.words else selected.sources,
         living=learned.other_requests.union(*own),
         both=both,
+        selection=replace(selection, user_id=scope.user(selection.user_id)),
+        by=selected.sources,
     )

@@ -16,7 +16,7 @@ from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.content import add_texts, opening, turn_digest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
-from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
@@ -107,6 +107,7 @@ class Plan:
         what: the target in words.
         requests: the stored requests, newest first.
         kept: requests that only recovery copies still hold; they are removed from there.
+        kept_learnings: learnings that only recovery copies still hold; they are removed from there.
         not_found: ids that were asked for and that this caller cannot see.
         wanted: the filter that selects the set, when it was not given by ids.
         user_is_fixed: the scope is confined to one user, so no call names it.
@@ -124,6 +125,7 @@ class Plan:
     what: str
     requests: tuple[PlannedRequest, ...]
     kept: tuple[PlannedRequest, ...] = ()
+    kept_learnings: tuple[Learning, ...] = ()
     not_found: tuple[str, ...] = ()
     wanted: TrafficFilter | None = None
     user_is_fixed: bool = False

@@ -1,9 +1,10 @@
-"""Storing again what a recovery copy holds."""
+"""Storing again what a recovery copy holds: first the requests, then what was learned from them."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import anyio
 import anyio.to_thread
@@ -18,9 +19,21 @@ from reflexio_mcp.rest.models import (
     StoredInteraction,
     StoredRequest,
     ToolUse,
+    UserPlaybook,
+    UserProfile,
 )
-from reflexio_mcp.state.recovery_copies import RecoveryCopies, RecoveryCopy, contents, read_at
+from reflexio_mcp.state.recovery_copies import (
+    CopiedLearning,
+    RecoveryCopies,
+    RecoveryCopy,
+    contents,
+    learnings_in,
+    read_at,
+)
+from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.errors import NotStored
+from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
 from reflexio_mcp.traffic.scope import Scope
 
@@ -28,6 +41,9 @@ __all__ = ["Became", "Restored", "restore"]
 
 Became = Literal["restored", "already_there", "not_restorable", "not_in_copy", "left"]
 """What became of one id. `left` means that the call ended before its turn: a repeat goes on there."""
+
+LEARNINGS_AT_ONCE: Final = 20
+"""Learnings in one call: each takes the service a tenth of a second."""
 
 UNREADABLE = "The recovery copy cannot be read; nothing was restored. See the server's log."
 
@@ -43,6 +59,8 @@ class Restored:
         waiting: seconds until the service accepts more, when its rate limit ended the call.
         failure: what else ended the call early.
         stored: the requests that were stored again.
+        learned: what became of each learning, by its id in the copy.
+        new_ids: the ids of those that have another one now.
     """
 
     copy: RecoveryCopy
@@ -51,6 +69,8 @@ class Restored:
     waiting: float | None = None
     failure: ReflexioError | None = None
     stored: list[StoredRequest] = field(default_factory=list[StoredRequest])
+    learned: dict[str, Became] = field(default_factory=dict[str, Became])
+    new_ids: dict[str, str] = field(default_factory=dict[str, str])
 
     def ids(self, became: Became) -> list[str]:
         return [one for one, what in self.outcomes.items() if what == became]
@@ -68,13 +88,13 @@ async def restore(
     clock: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
 ) -> Restored:
-    """Publish the requests of a copy again under their own ids, oldest first.
+    """Publish the requests of a copy again under their own ids, oldest first, then store its learnings.
 
-    A stored request is never overwritten. The call ends after `seconds`, or when the service's rate limit is reached,
+    Nothing that is stored is overwritten. The call ends after `seconds`, or when the service's rate limit is reached,
     and names what is left; a repeat goes on there.
 
     Args:
-        request_ids: only these; all when empty.
+        request_ids: only these, and the learnings that they fed; all when empty.
         evaluation_only: store them so that nothing is learned from them again.
 
     Raises:
@@ -87,6 +107,7 @@ async def restore(
         raise NotStored("No recovery copy has this copy_id. List the copies with restore_requests alone.")
     try:
         held = await anyio.to_thread.run_sync(contents, copy)
+        learnings = await anyio.to_thread.run_sync(learnings_in, copy) if copy.learnings else []
     except (OSError, ValueError) as error:
         raise NotStored(UNREADABLE) from error
     chosen = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids)) or list(held)
@@ -118,7 +139,143 @@ async def restore(
             break
         if progress:
             await progress("restored", len(chosen) - len(done.ids("left")), len(chosen))
+    if learnings:
+        back = _Learnings(scope, done, lambda: clock() < until)
+        try:
+            await back.restore(learnings, [held[one] for one in wanted], some=bool(request_ids))
+        except RateLimited as error:
+            done.waiting = error.retry_after or 60.0
+        except ReflexioError as error:
+            done.failure = done.failure or error
+        except (OSError, ValueError):
+            # The copy was there a moment ago: its days are over, or somebody has removed it.
+            done.learned = {learning_of(row).learning_id: "not_restorable" for row in learnings}
     return done
+
+
+class _Learnings:
+    """The learnings of a copy on their way back.
+
+    Args:
+        in_time: whether another call may begin.
+    """
+
+    def __init__(self, scope: Scope, done: Restored, in_time: Callable[[], bool]) -> None:
+        self._scope = scope
+        self._done = done
+        self._in_time = in_time
+
+    async def restore(self, rows: Sequence[CopiedLearning], places: Sequence[int], *, some: bool) -> None:
+        """Store what is not there.
+
+        Args:
+            rows: what the copy holds.
+            places: where it holds the requests that are restored.
+            some: leave out learnings that these requests did not feed.
+
+        Raises:
+            OSError, ValueError: the copy can no longer be read.
+            ReflexioError: as the client raises it.
+        """
+        done, turns = self._done, _Turns()
+        for place in places:
+            turns.add(await anyio.to_thread.run_sync(read_at, done.copy, place))
+        own = Sources(frozenset(done.outcomes), frozenset(turns.requests))
+        by_user: defaultdict[str, list[CopiedLearning]] = defaultdict(list)
+        now = time.time()
+        for row in rows:
+            one = learning_of(row)
+            if some and not own.fed(one):
+                continue
+            over = isinstance(row, UserProfile) and 0 < row.expiration_timestamp <= now
+            storable = self._scope.covers(one.user_id) and (one.content or one.trigger) and not over
+            done.learned[one.learning_id] = "left" if storable else "not_restorable"
+            if storable:
+                by_user[one.user_id].append(row)
+        if done.ids("left") or done.failure or done.waiting:
+            return
+        await read_set(self._scope, list(done.outcomes), turns.see)
+        for user_id, of_user in by_user.items():
+            await self._of_user(user_id, [turns.renewed(row) for row in of_user])
+
+    async def _of_user(self, user_id: str, rows: Sequence[CopiedLearning]) -> None:
+        learned = self._done.learned
+        there = await learnings_of_user(self._scope, user_id)
+        ids = {one.learning_id for one in there}
+        known = {(one.digest, one.state) for one in there}
+        missing: list[CopiedLearning] = []
+        for row in rows:
+            one = learning_of(row)
+            # A repeat finds a playbook that it has stored under another id.
+            if one.learning_id in ids or (one.digest, one.state) in known:
+                learned[one.learning_id] = "already_there"
+            else:
+                missing.append(row)
+        failure: ReflexioError | None = None
+        for start in range(0, len(missing), LEARNINGS_AT_ONCE):
+            if failure or not self._in_time():
+                break
+            try:
+                await self._store(missing[start : start + LEARNINGS_AT_ONCE])
+            except ReflexioError as error:
+                failure = error
+        if missing:
+            # What is said to be restored was seen, also where a reply was lost.
+            found = [
+                one for one in await learnings_of_user(self._scope, user_id) if one.learning_id not in ids
+            ]
+            self._note(missing, found)
+        if failure:
+            raise failure
+
+    async def _store(self, rows: Sequence[CopiedLearning]) -> None:
+        if profiles := [row for row in rows if isinstance(row, UserProfile)]:
+            await self._scope.client.add_profiles(profiles)
+        if playbooks := [row for row in rows if isinstance(row, UserPlaybook)]:
+            await self._scope.client.add_user_playbooks(playbooks)
+
+    def _note(self, rows: Sequence[CopiedLearning], found: Sequence[Learning]) -> None:
+        new: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for one in found:
+            new[one.digest, one.state].append(one.learning_id)
+        for row in rows:
+            one = learning_of(row)
+            if same := new[one.digest, one.state]:
+                now = one.learning_id if one.learning_id in same else same[0]
+                same.remove(now)
+                self._done.learned[one.learning_id] = "restored"
+                if now != one.learning_id:
+                    self._done.new_ids[one.learning_id] = now
+
+
+class _Turns:
+    """Which stored interaction is which of a copy: what is stored again has new ids."""
+
+    def __init__(self) -> None:
+        self.requests: dict[int, str] = {}
+        self._digests: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._now: dict[int, int] = {}
+
+    def add(self, copied: RequestWithInteractions) -> None:
+        request_id = copied.request.request_id
+        for turn in copied.interactions:
+            self.requests[turn.interaction_id] = request_id
+            self._digests[request_id].append((turn.interaction_id, turn_digest(turn)))
+
+    async def see(self, stored: list[RequestWithInteractions]) -> None:
+        """Match the interactions of stored requests with those of the copy, in their order."""
+        for item in stored:
+            left = list(self._digests[item.request.request_id])
+            for turn in item.interactions:
+                digest = turn_digest(turn)
+                place = next((place for place, (_, said) in enumerate(left) if said == digest), None)
+                if place is not None:
+                    self._now[left.pop(place)[0]] = turn.interaction_id
+
+    def renewed(self, row: CopiedLearning) -> CopiedLearning:
+        """A learning that names the interactions by the ids that they have now."""
+        ids = [self._now.get(one, one) for one in row.source_interaction_ids]
+        return row.model_copy(update={"source_interaction_ids": ids})
 
 
 async def _publish(

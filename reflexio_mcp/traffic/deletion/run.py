@@ -19,11 +19,13 @@ from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.follow_up import needs_follow_up
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
 from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TrafficError
+from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
@@ -134,7 +136,8 @@ async def carry_out(
         receipt = await _recorded(scope, plan, origin, state, read_at, progress)
         # What may be deleted counts as deleted.
         gone = receipt.sent.union(receipt.ids("deleted"), receipt.ids("unknown"))
-        deleted = len(gone) + receipt.count("erased_from_copies") + len(receipt.learned_sent)
+        erased = receipt.count("erased_from_copies") + receipt.learned_erased
+        deleted = len(gone) + len(receipt.learned_sent) + erased
         if plan.noun == "record":
             # One call takes all of it.
             deleted = number
@@ -161,14 +164,14 @@ async def _recorded(
     copies = state.copies
     await anyio.to_thread.run_sync(copies.prune)
     writer: CopyWriter | None = None
-    found = Reread()
-    if copies.days > 0 and not plan.erase and plan.requests:
+    found, learnings = Reread(), NOTHING
+    if copies.days > 0 and not plan.erase and (plan.requests or isinstance(plan, LearningPlan)):
         if plan.unreadable:
             raise NotRecorded(
                 NO_COPY_OF_UNREADABLE.format(requests=_counted(len(plan.unreadable), "request"))
             )
         read_at = time.monotonic()
-        writer, found = await _copied(scope, plan, origin.owner, copies, progress)
+        writer, found, learnings = await _copied(scope, plan, origin.owner, copies, progress)
     audit_log = state.audit_log
     try:
         opening = _opening(plan, origin, writer)
@@ -201,12 +204,14 @@ async def _recorded(
         raise
     with anyio.CancelScope(shield=True):
         receipt = await anyio.to_thread.run_sync(_closed, receipt, origin, state, entry)
-    return await _kept(receipt, found.same, origin.owner, copies, writer) if writer else receipt
+    if writer is None:
+        return receipt
+    return await _kept(receipt, found.same, learnings, origin.owner, copies, writer)
 
 
 async def _copied(
     scope: Scope, plan: Plan, owner: str, copies: RecoveryCopies, progress: Progress | None
-) -> tuple[CopyWriter, Reread]:
+) -> tuple[CopyWriter, Reread, Learned]:
     with refusing(NO_COPY):
         writer = await anyio.to_thread.run_sync(copies.begin, owner)
 
@@ -217,11 +222,21 @@ async def _copied(
 
         try:
             found = await read_again(scope, plan, keep=keep, progress=progress)
+            learnings = await _learnings_as_they_are(scope, plan, found)
+            rows = [one.row for one in learnings.learnings if one.row]
+            await anyio.to_thread.run_sync(writer.add_learnings, rows)
             await anyio.to_thread.run_sync(writer.finish)
         except BaseException:
             writer.discard()
             raise
-    return writer, found
+    return writer, found, learnings
+
+
+async def _learnings_as_they_are(scope: Scope, plan: Plan, found: Reread) -> Learned:
+    """The learnings that are to go, as they are before anything is deleted."""
+    if not plan.include_learnings or plan.learned is None:
+        return NOTHING
+    return await find_learned(scope, plan.sources(taken=found.changed), before=plan.learned.fed)
 
 
 def _closed(receipt: Receipt, origin: Origin, state: LocalState, entry: Entry | None) -> Receipt:
@@ -250,14 +265,21 @@ def refusing(sentence: str) -> Generator[None]:
 
 
 async def _kept(
-    receipt: Receipt, kept: Collection[str], owner: str, copies: RecoveryCopies, writer: CopyWriter
+    receipt: Receipt,
+    kept: Collection[str],
+    learnings: Learned,
+    owner: str,
+    copies: RecoveryCopies,
+    writer: CopyWriter,
 ) -> Receipt:
     # A reading can lag behind a deletion, and an answer too: the copy goes only when no call can have deleted anything.
     gone = receipt.sent.union(*(receipt.ids(outcome) for outcome in ("deleted", "unknown", "changed")))
-    if gone.isdisjoint(kept):
+    if gone.isdisjoint(kept) and receipt.learned_sent.isdisjoint(learnings.fed):
         await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
     elif copy := copies.find(owner, writer.copy_id):
-        return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until)
+        copied = {one.learning_id: one.digest for one in learnings.learnings}
+        later = sum(copied.get(one.learning_id) != one.digest for one in receipt.learned_gone.learnings)
+        return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until, not_copied=later)
     return receipt
 
 

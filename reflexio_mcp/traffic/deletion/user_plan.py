@@ -9,6 +9,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import AgentPlaybook, SessionOutcome
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.select import unselected
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -56,7 +57,8 @@ class UserPlan(Plan):
 
     @property
     def size(self) -> int:
-        return len(self.goes) + (self.learned.count if self.learned else 0) + len(self.outcomes)
+        learnings = (self.learned.count if self.learned else 0) + len(self.kept_learnings)
+        return len(self.goes) + learnings + len(self.outcomes)
 
     @property
     def users(self) -> int:
@@ -70,7 +72,12 @@ class UserPlan(Plan):
             )
             for one in self.outcomes
         }
-        return super().marks | outcomes
+        kept = {f"kept {one.learning_id}": one.digest for one in self.kept_learnings}
+        return super().marks | outcomes | kept
+
+    def chooses(self, learning: Learning) -> bool:
+        """Whether a learning that a recovery copy holds goes too."""
+        return learning.user_id == self.user_id
 
 
 async def plan_user(scope: Scope, requests: Plan, user_id: str) -> UserPlan:

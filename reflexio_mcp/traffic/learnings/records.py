@@ -8,7 +8,16 @@ from typing import Literal
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of_playbook", "learning_of_profile"]
+__all__ = [
+    "HowKnown",
+    "Kind",
+    "Learning",
+    "Sources",
+    "ids_of",
+    "learning_of",
+    "learning_of_playbook",
+    "learning_of_profile",
+]
 
 Kind = Literal["profile", "user_playbook"]
 
@@ -32,6 +41,7 @@ class Learning:
         quote: the user's own words that it was learned from, if it quotes any.
         interaction_ids: the interactions it lists as its sources; those that were deleted stay listed.
         last_request_id: the request that closed its window.
+        row: the whole of it as the API gave it.
     """
 
     kind: Kind
@@ -44,6 +54,7 @@ class Learning:
     quote: str
     interaction_ids: frozenset[int]
     last_request_id: str
+    row: UserProfile | UserPlaybook | None = field(default=None, compare=False, repr=False)
 
     @property
     def learning_id(self) -> str:
@@ -97,6 +108,7 @@ def learning_of_profile(profile: UserProfile) -> Learning:
         profile.source_span,
         frozenset(profile.source_interaction_ids),
         profile.generated_from_request_id,
+        profile,
     )
 
 
@@ -113,7 +125,13 @@ def learning_of_playbook(playbook: UserPlaybook) -> Learning:
         playbook.source_span,
         frozenset(playbook.source_interaction_ids),
         playbook.request_id,
+        playbook,
     )
+
+
+def learning_of(row: UserProfile | UserPlaybook) -> Learning:
+    """A learning of either kind as the API gave it."""
+    return learning_of_profile(row) if isinstance(row, UserProfile) else learning_of_playbook(row)
 
 
 def ids_of(learnings: Iterable[Learning], kind: Kind) -> list[str]:

@@ -51,6 +51,20 @@ class Selection:
         """Whether it goes by what fed the learnings."""
         return bool(self.request_id) or self.wanted != TrafficFilter(user_id=self.wanted.user_id)
 
+    def chooses(self, learning: Learning, sources: Mapping[str, Sources]) -> bool:
+        """Whether it means a learning that is not stored any more.
+
+        Args:
+            sources: the requests that it goes by, by user.
+        """
+        if self.by_requests:
+            of_user = sources.get(learning.user_id)
+            meant = of_user is not None and of_user.fed(learning) is not None
+        else:
+            meant = learning.user_id == self.user_id
+        ids = self.learning_ids
+        return meant and (not ids or learning.learning_id in ids) and _says(learning, self.words)
+
     def describe(self) -> str:
         """In words, for plans and lists."""
         parts: list[str] = []
@@ -176,12 +190,12 @@ def unselected(learnings: Sequence[Learning]) -> Learned:
 
 
 def _with_words(learned: Learned, words: str) -> Learned:
-    wanted = [(quoted or plain).casefold() for quoted, plain in _WORDS.findall(words)]
-    if not wanted:
+    if not words:
         return learned
+    fed = {name: one for name, one in learned.fed.items() if _says(one.learning, words)}
+    return replace(learned, fed=fed)
 
-    def says(one: Learning) -> bool:
-        text = f"{one.content}\n{one.trigger}\n{one.quote}".casefold()
-        return all(word in text for word in wanted)
 
-    return replace(learned, fed={name: one for name, one in learned.fed.items() if says(one.learning)})
+def _says(learning: Learning, words: str) -> bool:
+    text = f"{learning.content}\n{learning.trigger}\n{learning.quote}".casefold()
+    return all((quoted or plain).casefold() in text for quoted, plain in _WORDS.findall(words))
