@@ -1,7 +1,8 @@
 """Delete what a test run stored, from a shell or from CI: `python clean_test_run.py ci.e2e`.
 
-It shows the plan and asks; with `--yes` it goes on by itself. It needs nothing but reflexio-mcp in the same
-environment, and uses the same variables (`REFLEXIO_URL`, `REFLEXIO_API_KEY`, ...).
+It shows the plan and asks; with `--yes` it goes on by itself. It needs a Python that has reflexio-mcp, such as
+`.venv/bin/python` of a clone after `python3 scripts/test.py`, and uses the same variables (`REFLEXIO_URL`,
+`REFLEXIO_API_KEY`, ...).
 """
 
 import argparse
@@ -9,8 +10,16 @@ import asyncio
 import os
 import sys
 
-from mcp import Client, StdioServerParameters
-from mcp.types import CallToolResult, TextContent
+try:
+    from mcp import Client, StdioServerParameters
+    from mcp.types import CallToolResult, TextContent
+
+    import reflexio_mcp  # noqa: F401
+except ImportError as error:
+    sys.exit(
+        f"{sys.executable} does not have {error.name}. Install reflexio-mcp for it (pip install .), or run this "
+        "with the Python of an environment that has it."
+    )
 
 
 def text_of(result: CallToolResult) -> str:

@@ -11,7 +11,7 @@ from reflexio_mcp.settings import Settings
 if TYPE_CHECKING:
     from reflexio_mcp.store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "recovery_folder", "state_file"]
+__all__ = ["default_store", "local_key", "open_client", "place_of", "recovery_folder", "state_file"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -24,6 +24,11 @@ def default_store() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "store.db"
+
+
+def place_of(settings: Settings) -> str:
+    """The backend's address or file."""
+    return (settings.store or str(default_store())) if settings.embedded else settings.base_url
 
 
 def recovery_folder(settings: Settings) -> Path:

@@ -1,7 +1,7 @@
 """The command line.
 
 Exit codes: 0 all went well, 1 something failed or `doctor` has warnings, 2 the command line or the configuration is
-wrong or `doctor` found a failure, 130 Ctrl-C, 141 the reader of the output went away.
+wrong or `doctor` found a failure, 130 Ctrl-C, 141 the program that read the output ended first.
 """
 
 # PYTHON_ARGCOMPLETE_OK
@@ -40,7 +40,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "learned": "list what was learned, and from which requests",
         "audit": "find secrets, duplicates, test traffic and more",
     },
-    "Look and take back": {
+    "Look and delete": {
         "explore": "open a page in the browser to look through, select and delete",
     },
     "Serve": {
@@ -119,12 +119,16 @@ class _TopParser(_Parser):
         lines = [
             "usage: reflexio-mcp [COMMAND] [OPTIONS]",
             "",
-            "An MCP server to inspect, audit and take back what your AI assistant stored in Reflexio.",
+            "An MCP server to inspect, audit and delete what your AI assistant stored in Reflexio.",
             "Without a command it serves MCP on standard input and output, to the client that starts it.",
         ]
         for title, commands in COMMANDS.items():
             lines += ["", f"{title}:", *(f"  {name:12} {about}" for name, about in commands.items())]
-        lines += ["", "  reflexio-mcp COMMAND --help says more; --version prints the version."]
+        lines += [
+            "",
+            "No command stores anything, and only the page of explore deletes: the rest is done by your assistant.",
+            "reflexio-mcp COMMAND --help says more; --version prints the version.",
+        ]
         lines += [
             "",
             "Exit codes: 0 all went well, 1 something failed, 2 the command line or configuration is wrong.",
@@ -290,8 +294,8 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
 def _add_filter(command: _Parser, name: str) -> None:
     section = command.add_argument_group("Which requests")
     about = dict(FILTER)
-    if name in ("audit", "learned"):
-        about.pop("finding")  # an audit looks for all of them, and a learning has none
+    if name == "audit":
+        about.pop("finding")  # an audit looks for all of them
     if name == "learned":
         about |= {"request_id": "what this request fed", "contains": "learnings with all these words"}
     for one, text in about.items():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
 
+from reflexio_mcp.backend import place_of
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.settings import ConfigurationError, Settings
 
@@ -90,7 +91,7 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
     if arguments.as_json:
         screen.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         return 0
-    _Layout(screen).show(arguments.command, facts)
+    _Layout(screen, settings).show(arguments.command, facts)
     return 0
 
 
@@ -189,18 +190,35 @@ def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
 class _Layout:
     """Facts as tables that fit the terminal; plain, and as wide as they need to be, where there is none."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, settings: Settings) -> None:
         from rich.console import Console
 
         self._out = out
+        self._settings = settings
         width = None if out.isatty() else _UNBOUNDED
         self._console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
 
     def show(self, command: str, facts: Facts) -> None:
         with self._console.capture() as printed:
+            if command != "show":
+                self._say(f"{self._place()}\n", "dim")
             getattr(self, f"_{command}")(facts)
+            if not (facts.get("returned") or facts.get("requests") or command == "show"):
+                self._say(self._elsewhere(), "dim")
         # Tables fill their last column with blanks, which a pipe is better without.
         self._out.write("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
+
+    def _place(self) -> str:
+        kind = "the embedded store" if self._settings.embedded else "Reflexio"
+        return f"In {kind} at {place_of(self._settings)}"
+
+    def _elsewhere(self) -> str:
+        """A client's entry may name another place than this shell does."""
+        other = "a Reflexio server" if self._settings.embedded else "another one"
+        return (
+            f"This is where this shell looks; a client's entry may name another place. To look into {other}: --url, or "
+            "REFLEXIO_URL and REFLEXIO_API_KEY."
+        )
 
     def _table(self, headings: Sequence[str], rows: Iterable[Sequence[object]], *, cut: bool = False) -> None:
         """A table. Ids are folded rather than cut, so that they can be copied; `cut` cuts the last column to fit."""
@@ -226,7 +244,7 @@ class _Layout:
 
     def _sessions(self, facts: Facts) -> None:
         if not facts["sessions"]:
-            self._say("No session matches.")
+            self._say(_nothing(facts, "session"))
             return
         self._table(
             ("last (UTC)", "session", "users", "requests", "sources", "first words"),
@@ -247,7 +265,7 @@ class _Layout:
 
     def _requests(self, facts: Facts) -> None:
         if not facts["sessions"]:
-            self._say("No request matches.")
+            self._say(_nothing(facts, "request"))
             return
         self._table(
             ("time (UTC)", "request", "session", "user", "source", "turns", "first words"),
@@ -331,6 +349,10 @@ class _Layout:
 
 
 _GONE: Final = {"turns_deleted": "turns no longer stored", "turns_not_looked_up": "turns not looked up"}
+
+
+def _nothing(facts: Facts, noun: str) -> str:
+    return f"No {noun} matches." if "filter" in facts else "Nothing is stored here yet."
 
 
 def _same_filter(arguments: Facts) -> str:

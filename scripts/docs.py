@@ -40,6 +40,7 @@ from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 LAUNCH = published.launch(published.source())
+OWN = {"REFLEXIO_URL": "http://localhost:8061"}
 HOSTED = {"REFLEXIO_USER_ID": "your-user-id"}
 
 _VOLATILE = (
@@ -122,7 +123,7 @@ def clients() -> str:
             f"reflexio-mcp install {client.name}",
             "```",
             "",
-            f"{client.restart} {client.note}",
+            client.restart,
             "",
             f"<details><summary>By hand, in {_places(client.name)}</summary>",
             "",
@@ -130,7 +131,13 @@ def clients() -> str:
             snippet(client, InstallSpec(LAUNCH)).rstrip(),
             "```",
             "",
-            "With the hosted Reflexio:",
+            "With a Reflexio server of your own:",
+            "",
+            f"```{kind}",
+            snippet(client, InstallSpec(LAUNCH, OWN)).rstrip(),
+            "```",
+            "",
+            f"With an account at Reflexio. {client.note}",
             "",
             f"```{kind}",
             snippet(client, hosted).rstrip(),
@@ -166,8 +173,10 @@ def get_it() -> str:
     else:
         lines = [f"git clone {published.repository()}", "cd reflexio-mcp", "uv tool install ."]
         others = (
-            "`pip install .` works as well. Without installing anything: `uvx --from . reflexio-mcp install`. After "
-            "the first release on PyPI, `uv tool install reflexio-mcp` replaces the first three lines."
+            "This needs [uv](https://docs.astral.sh/uv/). Without it: `python3 -m venv .venv && .venv/bin/pip install "
+            ".`, and from then on `.venv/bin/reflexio-mcp` for `reflexio-mcp`. Without installing anything: "
+            "`uvx --from . reflexio-mcp install`. After the first release on PyPI, `uv tool install reflexio-mcp` "
+            "replaces the first three lines."
         )
     return "```bash\n" + "\n".join([*lines, "reflexio-mcp install"]) + f"\n```\n\n{others}\n"
 

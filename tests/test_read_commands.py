@@ -79,7 +79,7 @@ def test_the_filter_is_that_of_the_tool(command: str) -> None:
 
 
 def test_sessions_are_a_table_with_whole_ids(store: Settings) -> None:
-    lines = shown(store, "sessions", "--limit", "3", "--source", "ci.e2e").splitlines()
+    lines = shown(store, "sessions", "--limit", "3", "--source", "ci.e2e").splitlines()[2:]
     assert lines[0].split() == ["last", "(UTC)", "session", "users", "requests", "sources", "first", "words"]
     assert all(re.match(r"\S+ \S+  session-\d+  ", line) for line in lines[1:4])
     assert lines[-1] == "3 sessions, newest first. There are more: add --all, or a larger --limit."
@@ -123,6 +123,21 @@ def test_an_audit_names_what_it_found_and_how_to_see_it(store: Settings) -> None
     assert "Lisbon" not in said
 
 
+@pytest.mark.parametrize("command", ["sessions", "requests", "audit"])
+def test_where_it_looked_is_said_and_how_to_look_elsewhere(
+    command: str, store: Settings, tmp_path: Path
+) -> None:
+    assert shown(store, command).startswith(f"In the embedded store at {store.store}\n")
+    empty = Settings(store=str(tmp_path / "empty.db"))
+    said = shown(empty, command)
+    assert str(tmp_path / "empty.db") in said
+    assert "--url, or REFLEXIO_URL" in said
+    assert "--url" not in shown(store, command)
+    assert "matches" not in said
+    if command != "audit":
+        assert f"No {command[:-1]} matches." in shown(store, command, "--user-id", "nobody")
+
+
 def test_masked_content_stays_masked(store: Settings) -> None:
     from dataclasses import replace
 
@@ -157,7 +172,7 @@ def test_what_is_not_there_is_said_in_one_sentence_and_fails(
     assert run_read_command(parse(["show", "nowhere"]), store, io.StringIO()) == 1
     said = capsys.readouterr().err
     assert said == "reflexio-mcp: No request 'nowhere' is stored. Find ids with reflexio-mcp requests.\n"
-    assert shown(store, "sessions", "--session-id", "none") == "No session matches.\n"
+    assert "\nNo session matches.\n" in shown(store, "sessions", "--session-id", "none")
 
 
 def test_looking_changes_nothing(store: Settings) -> None:
@@ -207,10 +222,12 @@ def learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
         return world
 
     world = anyio.run(fill)
-    build = server_module.ReflexioServer
-    monkeypatch.setattr(
-        server_module, "ReflexioServer", lambda settings: build(settings, client=world.client())
-    )
+
+    class OfWorld(server_module.ReflexioServer):
+        def __init__(self, settings: Settings) -> None:
+            super().__init__(settings, client=world.client())
+
+    monkeypatch.setattr(server_module, "ReflexioServer", OfWorld)
     yield Settings(url=URL)
     anyio.run(world.close)
 

@@ -61,7 +61,7 @@ async def make(environment: Environment, checks: Sequence[Check]) -> None:
         if in_the_way:
             found = [skipped(f"not checked, because of {in_the_way[0]}")]
         elif check.needs and environment.settings.embedded:
-            found = [skipped("the embedded store needs no network and no key")]
+            found = [skipped("the embedded store of this shell needs no network and no key")]
         elif check.needs == "key" and environment.key_unknown:
             found = [skipped("only the client knows the key")]
         else:

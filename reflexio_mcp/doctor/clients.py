@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
+from reflexio_mcp.backend import place_of
 from reflexio_mcp.doctor.backend_checks import BACKEND, make
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Report, failure, note, ok, warning
@@ -128,7 +129,7 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
         }[went.problem]
         found.append(_broken(client, _PROBLEMS[went.problem], f"{where}: {said}"))
         return found
-    found.append(ok(f"{where}: starts and answers"))
+    found.append(ok(f"{where}: the program starts and answers"))
     hidden = KEY in literals and (KEY in unset or not variables.get(KEY))
     if unseen - {KEY}:
         names = ", ".join(sorted(unseen - {KEY}))
@@ -164,10 +165,14 @@ async def _backend(
     if all(getattr(settings, name) == getattr(environment.settings, name) for name in same):
         return []
     await make(one, BACKEND[1:])
+    place = place_of(settings)
     wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
     told = [replace(each, what=f"{where}: {each.what}", check="") for each in wrong]
     if not told:
-        told = [ok(f"{where}: its backend is {settings.base_url or 'the embedded store'}, without a problem")]
+        told = [ok(f"{where}: it uses {place}, without a problem")]
+    if place_of(settings) != place_of(environment.settings) and settings.store != ":memory:":
+        flag = f"--url {settings.base_url}" if settings.base_url else f"--store {place}"
+        told.insert(0, note(f"{where}: it uses {place}, and commands in this shell do so with {flag}"))
     return told
 
 

@@ -45,7 +45,7 @@ async def check_configuration(environment: Environment) -> list[Finding]:
         if environment.settings.user_id
         else "every user is visible"
     )
-    return found or [ok(f"the backend is {environment.settings.base_url or 'the embedded store'}; {who}")]
+    return found or [ok(f"this shell uses {environment.settings.base_url or 'the embedded store'}; {who}")]
 
 
 def _shown(option: Option, text: str) -> str:

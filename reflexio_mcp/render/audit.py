@@ -69,7 +69,9 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
     overview = audit.overview
     if not overview.requests:
         about = asked(audit.filter)
-        text = f"Nothing to audit{f' ({about})' if about else ''}. Try an earlier start_time."
+        text = f"Nothing to audit{f' ({about})' if about else ''}."
+        if audit.filter.start is not None:
+            text += " Try an earlier start_time."
         nothing: AuditFacts = {
             "notice": NOTICE,
             "requests": 0,

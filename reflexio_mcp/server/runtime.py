@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from reflexio_mcp.backend import default_store, local_key, recovery_folder, state_file
+from reflexio_mcp.backend import local_key, place_of, recovery_folder, state_file
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.tenancy import Scopes
@@ -78,9 +78,7 @@ class Runtime:
     @property
     def where(self) -> str:
         """The backend's address or file."""
-        if self.settings.embedded:
-            return self.settings.store or str(default_store())
-        return self.settings.base_url
+        return place_of(self.settings)
 
     def codes(self, scope: Scope) -> CodeMaker:
         """The plan codes of a scope; they fit no other scope."""

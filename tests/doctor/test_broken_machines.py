@@ -238,7 +238,23 @@ async def test_a_client_that_is_set_up_right_is_started_and_answers(machine: Set
     machine.client(".codeium/windsurf/mcp_config.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     report = await machine.examined()
     assert report.exit_code == 0
-    assert any("Windsurf, reflexio: starts and answers" in finding.what for finding in report.findings)
+    assert any(
+        "Windsurf, reflexio: the program starts and answers" in finding.what for finding in report.findings
+    )
+
+
+async def test_an_entry_with_a_server_of_its_own_is_told_apart_from_what_this_shell_uses(
+    machine: SetUp,
+) -> None:
+    url = "http://127.0.0.1:9"
+    entry = {"command": sys.executable, "args": ["-m", "reflexio_mcp"], "env": {"REFLEXIO_URL": url}}
+    machine.client(".codeium/windsurf/mcp_config.json", json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    said = [one.what for one in report.findings if one.status != "skipped"]
+    assert any(one.startswith("this shell uses the embedded store") for one in said)
+    assert f"Windsurf, reflexio: it uses {url}, and commands in this shell do so with --url {url}" in said
+    assert any(one.status == "failure" and one.what.startswith("Windsurf, ") for one in report.findings)
+    assert "in this shell" in report.heading()
 
 
 @pytest.mark.parametrize(

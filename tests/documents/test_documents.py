@@ -104,7 +104,7 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
         if words[0] == "reflexio-mcp":
             arguments = parse(words[1:])
             load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})
-        elif words[0] == "python3":
+        elif words[0] in ("python3", ".venv/bin/python"):
             assert (ROOT / words[1]).is_file(), line
         else:
             assert document.name == "http.md", f"{line!r} is checked by nothing"
@@ -273,6 +273,16 @@ async def test_the_script_that_cleans_a_test_run_shows_the_plan_and_asks(tmp_pat
     assert gone.returncode == 0
     assert "Deleted 2 of 2" in gone.stdout
     assert cleaned("--yes").returncode == 0
+
+
+def test_the_script_says_in_a_sentence_that_its_python_does_not_have_the_package() -> None:
+    script = str(ROOT / "examples" / "clean_test_run.py")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", script, "ci.e2e"], capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "pip install ." in done.stderr
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:
