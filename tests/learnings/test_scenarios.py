@@ -190,3 +190,39 @@ async def test_what_no_call_removes_is_there_after_everything_of_a_user_went(cor
     assert "no longer listed or searchable, but not gone everywhere" in done["survives"]
     evaluations = await corner.ask("get_agent_success_evaluation_results", {"limit": 100})
     assert "It forgot the oat milk" in str(evaluations)
+
+
+async def test_an_agent_playbook_made_from_two_users_is_named_without_the_others_words(
+    corner: Corner,
+) -> None:
+    corner.learn("in metric", playbook="Answer in metric units")
+    for user, said in (("ada", "In metric please"), ("bob", "Bob's secret: in metric")):
+        await corner.say(f"of-{user}", said, user=user, session=user, force_extraction=True)
+    [hers], [his] = await corner.playbooks(), await corner.playbooks("bob")
+    # Reflexio makes them with scikit-learn, which its server here goes without: stored by its own call, and its
+    # sources are written as it writes them.
+    row = {"agent_version": "v1", "content": "Use metric units", "playbook_name": corner.name("units")}
+    assert (await corner.ask("add_agent_playbook", {"agent_playbooks": [row]}))["success"]
+    made = max(one.agent_playbook_id for one in await corner.rest.get_agent_playbooks())
+    link = (
+        "INSERT INTO agent_playbook_source_user_playbooks "
+        "(agent_playbook_id, user_playbook_id, source_interaction_ids) VALUES (?, ?, ?)"
+    )
+    for source in (hers, his):
+        turns = str(source.source_interaction_ids)
+        change(corner, link, made, source.user_playbook_id, turns)
+    raw = await corner.ask("get_learning_provenance", {"kind": "agent_playbook", "id": str(made)})
+    assert raw["provenance_status"] == "exact"
+    assert "Bob's secret" in str(raw)
+    everything = {"user_id": corner.name("ada"), "include_learnings": True, "erase": True}
+    async with corner.connect(CONFIRM="preview") as caller:
+        plan = await caller.result("delete_requests", **everything)
+        assert plan.structured_content
+        done = await caller.result(
+            "delete_requests", **everything, confirm=plan.structured_content["confirm"]
+        )
+    for told in (plan, done):
+        assert f"1 agent playbook names playbooks of this user as a source: {made}." in text_of(told)
+        assert "secret" not in text_of(told) + str(told.structured_content)
+        assert corner.name("bob") not in text_of(told) + str(told.structured_content)
+    assert [one.content for one in await corner.playbooks("bob")] == ["Answer in metric units"]
