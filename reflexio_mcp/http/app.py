@@ -179,6 +179,7 @@ class HttpApp:
             await self._exchanges.wait_answered()
             await anyio.sleep(LAST_WORDS_SECONDS / 20)  # answers on their way to a stream at /sse
         self._exchanges.end_all()
+        self._runtime.jobs.close()
         await self._runtime.jobs.drain()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

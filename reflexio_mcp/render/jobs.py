@@ -8,18 +8,25 @@ from typing import Final, TypedDict
 from reflexio_mcp.render.deletion import receipt
 from reflexio_mcp.render.learnings import what_followed
 from reflexio_mcp.render.text import NOTICE, Facts, Unlisted, explained, fence, shown_name
-from reflexio_mcp.state.follow_ups import Abandoned
+from reflexio_mcp.state.jobs import JobRecord
 from reflexio_mcp.traffic.deletion.jobs import Job
-from reflexio_mcp.traffic.times import iso
 
-__all__ = ["JobsFacts", "Told", "jobs_shown"]
+__all__ = ["JobsFacts", "Told", "jobs_shown", "told_of"]
 
+FOLLOWING: Final = "It waits until Reflexio has stopped learning, and deletes what the deleted requests fed."
 ABANDONED: Final = (
     "It ended with its server before Reflexio had stopped learning, so what was deleted may have been learned again: "
     "look with list_learnings, and take it back with delete_learnings."
 )
 
-ABANDONED_SHOWN: Final = 3
+WAITS: Final = (
+    "The process that began it ended before it was through. A process with this configuration that may delete goes on "
+    "with it."
+)
+NOT_FINISHED: Final = (
+    "Not done: its process ended before it was through, and no other one goes on with it. Some of it may be gone: look "
+    "what is there, and plan it again."
+)
 
 RESERVED: Final = 200
 """Characters for the fence around the names, and for the line that counts what was left out."""
@@ -30,7 +37,7 @@ class JobsFacts(TypedDict, total=False):
 
     deletions: list[Facts]
     deletions_left_out: int
-    abandoned: Unlisted[list[Facts]]
+    deletions_problem: Unlisted[str]
     notice: Unlisted[str]
 
 
@@ -42,13 +49,13 @@ class Told:
     facts: JobsFacts = field(default_factory=JobsFacts)
 
 
-def jobs_shown(jobs: Sequence[Job], room: int, abandoned: Sequence[Abandoned] = ()) -> Told:
+def jobs_shown(jobs: Sequence[JobRecord], room: int, problem: str = "") -> Told:
     """Render the newest jobs, as many as fit.
 
     Args:
         jobs: newest first.
         room: how many characters each form may take. The first job is rendered whatever it takes.
-        abandoned: follow-ups that ended with their process; the newest ones are told.
+        problem: why they cannot be shown, as a sentence, where they cannot.
     """
     shown, names, lines = list[Facts](), list[str](), list[str]()
     left = room - RESERVED
@@ -65,52 +72,34 @@ def jobs_shown(jobs: Sequence[Job], room: int, abandoned: Sequence[Abandoned] = 
         names.append(name)
         lines += said
         shown.append(facts)
-    ended = abandoned[:ABANDONED_SHOWN]
-    names += [f"not finished: {_clipped(one.what)}" for one in ended]
     told = Told([fence("\n".join(["deletions", *names])), *lines] if names else [], {"deletions": shown})
-    if ended:
-        told.facts["abandoned"] = [
-            {"what": _clipped(one.what), "began": iso(one.began), "follow_up": ABANDONED} for one in ended
-        ]
-        told.lines += [f"The follow-up of {iso(one.began)} was not finished. {ABANDONED}" for one in ended]
     if names:
         told.facts["notice"] = NOTICE
+    if problem:
+        told.facts["deletions_problem"] = problem
+        told.lines.append(problem)
     if older := len(jobs) - len(shown):
         told.facts["deletions_left_out"] = older
         told.lines.append(f"{older:,} older deletions are left out here.")
     return told
 
 
-def _followed(job: Job) -> str:
-    """How a follow-up stands."""
-    if job.state == "running":
-        return "It waits until Reflexio has stopped learning, and deletes what the deleted requests fed."
-    if job.taken is not None:
-        failure = f" It stopped: {explained(job.taken.failure, 'read')}" if job.taken.failure else ""
-        return what_followed(job.taken) + failure
-    return job.failure or ABANDONED
+def told_of(job: Job) -> str:
+    """What is kept of a job that has ended: each way to tell of it as lines and facts, the longest first."""
+    return json.dumps(list(_ways(job)))
 
 
-def _what(job: Job) -> str:
-    # It names ids, which may be somebody's words.
-    return _clipped(job.what)
-
-
-def _clipped(what: str) -> str:
-    return shown_name(" ".join(what.split()))
-
-
-def _forms(job: Job) -> Iterator[tuple[list[str], Facts]]:
-    """Yield a job with its whole receipt, then with its counts alone."""
-    facts: Facts = {"number": job.number, "what": _what(job), "state": job.state}
-    line = f"{'follow-up' if job.follows else 'deletion'} {job.number}: {job.state}"
-    if job.follows:
+def _ways(job: Job) -> Iterator[tuple[list[str], Facts]]:
+    """Yield what came of a job with its whole receipt, then with its counts alone."""
+    if job.record.follows:
         said = _followed(job)
-        yield [f"{line}. {said}"], facts | {"follow_up": said}
+        yield [f". {said}"], {"follow_up": said}
         return
+    facts: Facts = {}
+    line = ""
     if job.failure:
         facts["failure"] = job.failure
-        line += f": {job.failure}"
+        line = f": {job.failure}"
     if job.receipt is None:
         yield [line], facts
         return
@@ -122,3 +111,36 @@ def _forms(job: Job) -> Iterator[tuple[list[str], Facts]]:
         [f"{line}, {status}: {said or 'nothing was there'}"],
         facts | {"receipt": {"status": status, "counts": counts}},
     )
+
+
+def _followed(job: Job) -> str:
+    """How a follow-up ended."""
+    if job.taken is not None:
+        failure = f" It stopped: {explained(job.taken.failure, 'read')}" if job.taken.failure else ""
+        return what_followed(job.taken) + failure
+    return job.failure or ABANDONED
+
+
+def _what(job: JobRecord) -> str:
+    # It names ids, which may be somebody's words.
+    return shown_name(" ".join(job.what.split()))
+
+
+def _forms(job: JobRecord) -> Iterator[tuple[list[str], Facts]]:
+    """Yield a job in every way that it can be told, the longest first."""
+    line = f"{'follow-up' if job.follows else 'deletion'} {job.number}: {job.state}"
+    known: Facts = {"number": job.number, "what": _what(job), "state": job.state}
+    ways: list[tuple[list[str], Facts]] = json.loads(job.told) if job.told else [_untold(job)]
+    for (first, *more), facts in ways:
+        yield [line + first, *more], known | facts
+
+
+def _untold(job: JobRecord) -> tuple[list[str], Facts]:
+    """How a job stands of which nothing is known yet."""
+    if job.follows:
+        said = FOLLOWING if job.state == "running" else ABANDONED
+        return [f". {said}"], {"follow_up": said}
+    if job.state == "running":
+        return [""], {}
+    said = WAITS if job.order else NOT_FINISHED
+    return [f": {said}"], {"failure": said}

@@ -4,14 +4,15 @@ import gc
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from reflexio_mcp.backend import local_key, place_of, recovery_folder, state_file
+from reflexio_mcp.render.jobs import told_of
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.tenancy import Scopes
@@ -21,6 +22,7 @@ from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.explorer_page import PageNotes
 from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
+from reflexio_mcp.tools.delete import take_over
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
 from reflexio_mcp.traffic.scope import Scope
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from reflexio_mcp.server.completions import Completer
 
 __all__ = ["Runtime", "tune_collector"]
+
+LOOK_SECONDS: Final = 20.0
+"""Seconds between two looks whether another process left a deletion unfinished."""
 
 
 def tune_collector() -> None:
@@ -57,10 +62,6 @@ class Runtime:
         self, settings: Settings, tools: Callable[[], frozenset[str]], client: ReflexioClient | None = None
     ) -> None:
         self.settings = settings
-        self.jobs = Jobs(describe)
-        self.scopes = Scopes(settings, client, self.jobs.running_for)
-        self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))
-        self.page_notes = PageNotes()
         self.state = LocalState.configured(
             database=lambda: state_file(settings),
             account=f"{self.where}\0{settings.api_key}",
@@ -69,6 +70,10 @@ class Runtime:
             recovery_days=settings.recovery_days,
             audit_log=settings.audit_log,
         )
+        self.jobs = Jobs(describe, self.state.jobs, told_of)
+        self.scopes = Scopes(settings, client, self.jobs.running_for)
+        self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))
+        self.page_notes = PageNotes()
         self._tools = tools
         self._users = 0
         self._shared: App | None = None
@@ -131,8 +136,11 @@ class Runtime:
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.copies.keep_pruned)
+                app = self._app(tasks, background)
+                if self.settings.tenancy == "off":
+                    background.start_soon(self._keep_promises, app)
                 try:
-                    yield self._app(tasks, background)
+                    yield app
                 finally:
                     background.cancel_scope.cancel()
         finally:
@@ -141,6 +149,16 @@ class Runtime:
                 with anyio.CancelScope(shield=True):
                     await self.scopes.aclose()
                 self.state.close()
+
+    async def _keep_promises(self, app: App) -> None:
+        """Go on with deletions whose process has ended, of everybody who is served with the configured key.
+
+        Whoever brings a key of their own has to come again, and look at the status.
+        """
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            with suppress(OSError):
+                await take_over(app, lambda order: self.scopes.standing(order.caller, order.user_id))
 
     def _app(self, tasks: TaskGroup, background: TaskGroup) -> App:
         return App(

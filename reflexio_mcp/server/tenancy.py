@@ -97,6 +97,10 @@ class Scopes:
             raise NoCaller("This call does not say whose it is; nothing was done.")
         return scope
 
+    def standing(self, caller: str, user_id: str) -> Scope:
+        """A scope that is served with the configured key, outside any call."""
+        return self._scope(self.client, user_id, caller)
+
     def _scope(self, client: ReflexioClient, user_id: str, key_id: str = "") -> Scope:
         settings = self._settings
         return Scope(

@@ -21,22 +21,41 @@ __all__ = ["StateDatabase"]
 WAIT_SECONDS: Final = 10.0
 """How long a transaction waits for another process."""
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS deletions (
-    id INTEGER PRIMARY KEY,
-    owner TEXT NOT NULL,
-    at REAL NOT NULL,
-    number INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS follow_ups (
-    id INTEGER PRIMARY KEY,
-    owner TEXT NOT NULL,
-    what TEXT NOT NULL,
-    began REAL NOT NULL,
-    alive REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS deletions_by_owner ON deletions (owner, at);
-"""
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS deletions (
+        id INTEGER PRIMARY KEY,
+        owner TEXT NOT NULL,
+        at REAL NOT NULL,
+        number INTEGER NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS deletions_by_owner ON deletions (owner, at);
+    """,
+    """
+    DROP TABLE IF EXISTS follow_ups;
+    ALTER TABLE deletions ADD COLUMN job INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        follows INTEGER NOT NULL,
+        tool TEXT NOT NULL,
+        job_order TEXT NOT NULL,
+        state TEXT NOT NULL,
+        told TEXT NOT NULL DEFAULT '',
+        worker TEXT NOT NULL,
+        began REAL NOT NULL,
+        alive REAL NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX jobs_by_owner ON jobs (owner, number);
+    """,
+)
+"""What makes each version of the file out of the one before. The last one only adds, so that a process of an earlier
+version can still count its deletions."""
 
 
 class StateDatabase:
@@ -54,9 +73,9 @@ class StateDatabase:
         self._memory: sqlite3.Connection | None = None
 
     def exists(self) -> bool:
-        """Whether some process of this user has made the file."""
+        """Whether anything has been kept so far, by any process of this user."""
         path = self._path()
-        return path is not None and path.exists()
+        return self._memory is not None or (path is not None and path.exists())
 
     @contextlib.contextmanager
     def transaction(self) -> Generator["sqlite3.Connection"]:
@@ -107,12 +126,35 @@ class StateDatabase:
                 self._file = path
         if self._file is None:
             self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            self._memory.executescript(_SCHEMA)
+            _migrate(self._memory)
             return self._memory
         connection = sqlite3.connect(self._file, timeout=WAIT_SECONDS, isolation_level=None)
         try:
-            connection.executescript(_SCHEMA)
-        except sqlite3.Error:
+            # What was deleted from the file is not to be found in it.
+            connection.execute("PRAGMA secure_delete = ON")
+            _migrate(connection)
+        except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _migrate(connection: "sqlite3.Connection") -> None:
+    """Bring the file to the newest version; another process may be doing the same."""
+    if _version(connection) >= len(_MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for script in _MIGRATIONS[_version(connection) :]:
+            # One by one: `executescript` would end the transaction.
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: "sqlite3.Connection") -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]

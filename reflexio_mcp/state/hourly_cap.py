@@ -50,8 +50,11 @@ class HourlyCap:
         with self._database.transaction() as connection:
             return self._room(connection, owner)
 
-    def take(self, owner: str, number: int) -> int | None:
+    def take(self, owner: str, number: int, job: int = 0) -> int | None:
         """Count deletions that are about to happen.
+
+        Args:
+            job: the job they belong to; what an earlier process counted for it is counted anew.
 
         Returns:
             What `give_back` takes, or `None` when they do not fit; then nothing is counted.
@@ -63,10 +66,14 @@ class HourlyCap:
             return 0
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deletions WHERE at <= ?", (self._clock() - WINDOW_SECONDS,))
-            if number > self._room(connection, owner):
+            if number > self._room(connection, owner, job):
                 return None
-            values = (self._key(owner), self._clock(), number)
-            added = connection.execute("INSERT INTO deletions (owner, at, number) VALUES (?, ?, ?)", values)
+            if job:
+                connection.execute("DELETE FROM deletions WHERE job = ?", (job,))
+            added = connection.execute(
+                "INSERT INTO deletions (owner, at, number, job) VALUES (?, ?, ?, ?)",
+                (self._key(owner), self._clock(), number, job),
+            )
             return added.lastrowid
 
     def give_back(self, taken: int, number: int) -> None:
@@ -104,9 +111,10 @@ class HourlyCap:
                 return max(0.0, at + WINDOW_SECONDS - self._clock())
         return WINDOW_SECONDS if needed > 0 else 0.0
 
-    def _room(self, connection: "sqlite3.Connection", owner: str) -> int:
+    def _room(self, connection: "sqlite3.Connection", owner: str, job: int = 0) -> int:
         counted = connection.execute(
-            "SELECT coalesce(sum(number), 0) FROM deletions WHERE owner = ? AND at > ?", self._window(owner)
+            "SELECT coalesce(sum(number), 0) FROM deletions WHERE owner = ? AND at > ? AND (job != ? OR job = 0)",
+            (*self._window(owner), job),
         )
         return max(0, self.limit - counted.fetchone()[0])
 

@@ -1,6 +1,7 @@
 """Deleting traffic: plan, consent, act, receipt."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from reflexio_mcp.consent.prepare import Prepared, ask, prepare, verdict_of
 from reflexio_mcp.render.deletion import planned, receipt
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.text import visible
+from reflexio_mcp.state.jobs import JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
@@ -39,7 +41,15 @@ from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.follow_up import follow_up
 from reflexio_mcp.traffic.deletion.jobs import Job
-from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_filter, plan_ids, plan_session
+from reflexio_mcp.traffic.deletion.orders import Order, order_of
+from reflexio_mcp.traffic.deletion.plan import (
+    Plan,
+    Progress,
+    plan_filter,
+    plan_ids,
+    plan_session,
+    with_learned,
+)
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.deletion.user_plan import plan_user
@@ -49,7 +59,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SPECS", "finish"]
+__all__ = ["SPECS", "finish", "take_over"]
 
 RequestIds = Annotated[
     list[str] | SkipJsonSchema[None],
@@ -235,19 +245,68 @@ async def finish(
     asked = verdict.mode == "ask" and not asks_in_the_result(call)
     read_at = None if asked else prepared.read_at
 
-    async def work() -> Receipt:
+    async def work(job: Job) -> Receipt:
         progress = prepared.reporter if wait else None
-        done = await carry_out(scope, plan, origin, app.state, read_at=read_at, progress=progress)
-        followed = await _followed(app, scope, done)
-        app.subscriptions.tell(scope, _gone(done))
-        return followed
+        return await _carried_out(app, scope, plan, origin, job, read_at=read_at, progress=progress)
 
-    job = app.jobs.start(app.tasks, plan.what, scope.owner, work)
+    order = await anyio.to_thread.run_sync(order_of, scope, plan, origin)
+    job = await app.jobs.start(app.tasks, plan.what, owner, work, caller=scope.caller, tool=tool, order=order)
     if wait:
         return await _waited(app, job, prepared)
     following = f"The receipt will be in get_status as deletion {job.number}."
     lead = "Scheduled, not yet done. This will go:"
     return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=prepared.masked))
+
+
+async def take_over(app: App, scope_of: Callable[[Order], Scope], owner: str | None = None) -> None:
+    """Go on with deletions whose process has ended before it was through.
+
+    Args:
+        scope_of: the scope that an order was agreed to in.
+        owner: whose deletions, as `CodeMaker.scope`; those of all callers of this backend when `None`.
+
+    Raises:
+        OSError: what other processes have promised cannot be read.
+    """
+    tools = [spec.name for spec in SPECS if spec.offered(app.settings)]
+    while tools and not app.jobs.closed:
+        record = await anyio.to_thread.run_sync(app.state.jobs.claim, tools, owner)
+        if record is None:
+            return
+        try:
+            order = await anyio.to_thread.run_sync(Order.read, record.order)
+        except ValueError:  # it was written by another version
+            await anyio.to_thread.run_sync(app.state.jobs.end, record.key, "stopped", "")
+            continue
+        _resume(app, scope_of(order), order, record)
+
+
+def _resume(app: App, scope: Scope, order: Order, record: JobRecord) -> None:
+    origin = replace(order.origin, resumed=True)
+
+    async def work(job: Job) -> Receipt:
+        plan = await with_learned(scope, order.plan)
+        return await _carried_out(app, scope, plan, origin, job)
+
+    app.jobs.resume(app.tasks, record, scope.caller, work)
+
+
+async def _carried_out(
+    app: App,
+    scope: Scope,
+    plan: Plan,
+    origin: Origin,
+    job: Job,
+    *,
+    read_at: float | None = None,
+    progress: Progress | None = None,
+) -> Receipt:
+    done = await carry_out(
+        scope, plan, origin, app.state, job=job.record.key, read_at=read_at, progress=progress
+    )
+    followed = await _followed(app, scope, done)
+    app.subscriptions.tell(scope, _gone(done))
+    return followed
 
 
 async def _followed(app: App, scope: Scope, done: Receipt) -> Receipt:
@@ -259,7 +318,7 @@ async def _followed(app: App, scope: Scope, done: Receipt) -> Receipt:
     async def go_on() -> TakenBack:
         return await follow_up(scope, done, promise)
 
-    if job := app.jobs.follow(app.background, done.plan.what, scope.owner, go_on):
+    if job := app.jobs.follow(app.background, promise.record, go_on, caller=scope.caller):
         return replace(done, follow_up=job.number)
     # The server is stopping.
     await anyio.to_thread.run_sync(promise.end, "interrupted")
@@ -272,7 +331,7 @@ async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
         async with prepared.reporter.steady("deleting"):
             await job.finished.wait()
     if anyio.current_effective_deadline() > -math.inf:
-        app.jobs.answered(job)
+        await app.jobs.answered(job)
     # Otherwise nobody reads this answer any more: the receipt stays in the status.
     if job.receipt is None:
         raise job.error or TimeoutError

@@ -12,12 +12,20 @@ from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, label, show
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.jobs import JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.tools.delete import take_over
+from reflexio_mcp.traffic.deletion.run import why_not
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
 
+
+UNREADABLE: Final = (
+    "Earlier deletions cannot be read ({why}), and nothing can be deleted now. Ask the operator to check state.db in "
+    "the server's data folder."
+)
 
 CONFIRM_MEANS: Final = {
     "auto": "a person is asked where the client shows forms; elsewhere a plan's code is enough",
@@ -52,8 +60,13 @@ async def get_status(call: Call) -> CallToolResult:
         },
     }
     lines = _lines(facts)
-    abandoned = await anyio.to_thread.run_sync(app.state.follow_ups.abandoned, app.codes(scope).scope)
-    told = jobs_shown(app.jobs.of(scope.owner), BUDGET - len("\n".join(lines)), abandoned)
+    owner, problem, jobs = app.codes(scope).scope, "", list[JobRecord]()
+    try:
+        await take_over(app, lambda order: scope, owner)
+        jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
+    except OSError as error:
+        problem = UNREADABLE.format(why=why_not(error))
+    told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
 

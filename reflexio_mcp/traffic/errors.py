@@ -7,6 +7,7 @@ TrafficError
 ├── CapReached     more deletions than an hour may have; nothing was deleted
 ├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
 ├── Stopping       the server is about to end; nothing was deleted
+├── TakenOver      another process goes on with a deletion
 └── OutcomeUnclear a publish whose answer was lost; says how to repeat it
 """
 
@@ -20,6 +21,7 @@ __all__ = [
     "NotStored",
     "OutcomeUnclear",
     "Stopping",
+    "TakenOver",
     "TrafficError",
     "Unreadable",
     "label",
@@ -77,6 +79,10 @@ class NotRecorded(TrafficError):
 
 class Stopping(TrafficError):
     """The server is about to end; nothing was deleted."""
+
+
+class TakenOver(TrafficError):
+    """Another process goes on with a deletion that this one was silent about for too long."""
 
 
 class OutcomeUnclear(TrafficError):

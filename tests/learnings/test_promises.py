@@ -87,7 +87,7 @@ async def left_by(world: World, url: str, at: int, number: signal.Signals) -> Le
     noted: list[float] = []
     for state in states:
         with closing(sqlite3.connect(state)) as database:
-            noted = [alive for (alive,) in database.execute("SELECT alive FROM follow_ups")]
+            noted = [alive for (alive,) in database.execute("SELECT alive FROM jobs WHERE follows")]
     text = log.read_text(encoding="utf-8") if log.exists() else ""
     return Left(
         receipt,

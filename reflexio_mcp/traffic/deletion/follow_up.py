@@ -4,12 +4,10 @@ A merge that was under way can bring deleted learnings back under new ids. The f
 may take, then deletes what the deletion's own requests fed, and nothing else: that is what the person agreed to.
 """
 
-import time
 from dataclasses import replace
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 
 from reflexio_mcp.rest.errors import NotAuthorized
 from reflexio_mcp.state.follow_ups import Promise
@@ -30,9 +28,6 @@ LONGEST_PAUSE: Final = 30.0
 FIRST_RETRY: Final = 5.0
 LONGEST_RETRY: Final = 120.0
 """Seconds after a failure of the service until the next try."""
-
-ALIVE_SECONDS: Final = 60.0
-"""Seconds between two signs of life for other processes."""
 
 
 def needs_follow_up(done: Receipt) -> bool:
@@ -55,8 +50,8 @@ async def follow_up(
 ) -> TakenBack:
     """Wait until nothing is being learned from a deletion's users any more, and delete what its requests fed.
 
-    A failure of the service is tried again until the time is over. When it is cancelled, the audit log and other
-    processes of this user know that it was not finished.
+    A failure of the service is tried again until the time is over. When it is cancelled, the audit log knows that it
+    was not finished.
 
     Args:
         done: the deletion.
@@ -66,7 +61,7 @@ async def follow_up(
     outcome, closing = "interrupted", dict[str, Any]()
     # Nothing is awaited before this: a task that is cancelled before its first step comes as far as its first wait.
     try:
-        taken = await _taken_back(scope, done, seconds, _SignOfLife(promise))
+        taken = await _taken_back(scope, done, seconds)
         left = taken.left is None or taken.left.count > 0
         through = taken.failure is None and not left and not taken.still_learning
         outcome = "complete" if through else "incomplete"
@@ -79,7 +74,7 @@ async def follow_up(
     return taken
 
 
-async def _taken_back(scope: Scope, done: Receipt, seconds: float, alive: "_SignOfLife") -> TakenBack:
+async def _taken_back(scope: Scope, done: Receipt, seconds: float) -> TakenBack:
     sources = _sources(done)
     before = (done.plan.learned or NOTHING).fed
 
@@ -95,25 +90,10 @@ async def _taken_back(scope: Scope, done: Receipt, seconds: float, alive: "_Sign
             look,
             seconds=max(0.0, until - anyio.current_time()),
             longest_pause=LONGEST_PAUSE,
-            progress=alive,
         )
         gone = gone.joined(taken.gone)
         left = until - anyio.current_time()
         if taken.failure is None or isinstance(taken.failure, NotAuthorized) or left <= 0:
             return replace(taken, gone=gone)
-        await alive()
         await anyio.sleep(min(pause, left))
         pause = min(pause * 2, LONGEST_RETRY)
-
-
-class _SignOfLife:
-    """Tells other processes from time to time that a follow-up goes on."""
-
-    def __init__(self, promise: Promise) -> None:
-        self._promise = promise
-        self._told = time.monotonic()
-
-    async def __call__(self, *told: object) -> None:
-        if time.monotonic() - self._told >= ALIVE_SECONDS:
-            self._told = time.monotonic()
-            await anyio.to_thread.run_sync(self._promise.alive)

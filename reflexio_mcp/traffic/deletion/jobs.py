@@ -1,61 +1,63 @@
 """Deletions that have begun: each runs to its end, whatever becomes of the call that started it."""
 
 import logging
-import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Final, Literal
+from typing import Final
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.state.jobs import LEASE_SECONDS, JobRecord, JobRecords, JobState
 from reflexio_mcp.traffic.deletion.execute import Receipt
-from reflexio_mcp.traffic.errors import Stopping, TrafficError
+from reflexio_mcp.traffic.deletion.run import why_not
+from reflexio_mcp.traffic.errors import NotRecorded, Stopping, TakenOver, TrafficError
 from reflexio_mcp.traffic.learnings.remove import TakenBack
 
 __all__ = ["Job", "Jobs"]
 
-REMEMBERED: Final = 50
-"""Finished jobs whose receipts are kept for each owner."""
-
-MOST_REMEMBERED: Final = 1000
-"""Finished jobs that are kept for all owners. Beyond it the caller with the most loses its oldest, so that nobody can
-crowd out another."""
+KEEP_SECONDS: Final = LEASE_SECONDS / 4
+"""Seconds between two signs of life of a job."""
 
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
+NO_RECORD: Final = (
+    "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to check state.db in the server's "
+    "data folder, and that there is room on its disk."
+)
+TAKEN_OVER: Final = (
+    "Another process of this server has taken this deletion over; its receipt will be in get_status as deletion "
+    "{number}."
+)
 
 logger = logging.getLogger("reflexio_mcp")
 
 
 @dataclass(eq=False)
 class Job:
-    """One deletion.
+    """One deletion that this process works on.
 
     Args:
-        number: counts the jobs of its owner.
-        what: what is deleted, in words.
-        owner: the `Scope.owner` it belongs to; nobody else sees it.
-        began: monotonic seconds.
-        follows: it goes on after a deletion, in the background, and ends with the server.
+        record: how all processes know it.
+        caller: the `Scope.caller` it belongs to.
         receipt: what a deletion did.
         taken: what a follow-up did.
     """
 
-    number: int
-    what: str
-    owner: str
-    follows: bool = False
-    state: Literal["running", "done", "failed", "stopped"] = "running"
+    record: JobRecord
+    caller: str
+    state: JobState = "running"
     receipt: Receipt | None = None
     taken: TakenBack | None = None
     failure: str = ""
     error: Exception | None = None
     finished: anyio.Event = field(default_factory=anyio.Event)
-    began: float = field(default_factory=time.monotonic)
     cancelled: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    @property
+    def number(self) -> int:
+        return self.record.number
 
 
 class Jobs:
@@ -63,133 +65,205 @@ class Jobs:
 
     Args:
         describe: turns an error into a sentence without secrets.
+        records: what every process knows of them.
+        told: makes what is kept of a job that has ended.
     """
 
-    def __init__(self, describe: Callable[[Exception], str]) -> None:
+    def __init__(
+        self, describe: Callable[[Exception], str], records: JobRecords, told: Callable[[Job], str]
+    ) -> None:
         self._describe = describe
-        self._jobs: dict[str, deque[Job]] = {}
+        self._records = records
+        self._told = told
+        self._running: set[Job] = set()
         self._closed = False
         self._idle = anyio.Event()
         self._idle.set()
 
-    def start(self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[Receipt]]) -> Job:
-        """Start `work` and return at once. `tasks` must wait for its tasks before the process exits.
+    async def start(
+        self,
+        tasks: TaskGroup,
+        what: str,
+        owner: str,
+        work: Callable[[Job], Awaitable[Receipt]],
+        *,
+        caller: str = "",
+        tool: str = "",
+        order: str = "",
+    ) -> Job:
+        """Record a deletion, start it and return at once. `tasks` must wait for its tasks before the process exits.
+
+        Args:
+            owner, caller, tool, order: as `JobRecords.add` takes them.
+
+        Raises:
+            Stopping: the server starts nothing any more.
+            NotRecorded: it cannot be recorded; nothing was started.
+        """
+        self._check_open()
+
+        def add() -> JobRecord:
+            return self._records.add(owner, caller, what, tool=tool, order=order)
+
+        job: Job | None = None
+        # Shielded: what is recorded is also begun.
+        with anyio.CancelScope(shield=True):
+            try:
+                record = await anyio.to_thread.run_sync(add)
+            except OSError as error:
+                raise NotRecorded(NO_RECORD.format(why=why_not(error))) from error
+            job = self._begin(tasks, record, caller, work)
+        assert job
+        return job
+
+    def resume(
+        self, tasks: TaskGroup, record: JobRecord, caller: str, work: Callable[[Job], Awaitable[Receipt]]
+    ) -> Job:
+        """Go on with a job that this process has claimed.
 
         Raises:
             Stopping: the server starts nothing any more.
         """
-        if self._closed:
-            raise Stopping(STOPPING)
-        job = self._add(what, owner)
-        if self._idle.is_set():
-            self._idle = anyio.Event()
-        tasks.start_soon(self._run, job, work)
-        return job
+        self._check_open()
+        return self._begin(tasks, record, caller, work)
 
     def follow(
-        self, tasks: TaskGroup, what: str, owner: str, work: Callable[[], Awaitable[TakenBack]]
+        self,
+        tasks: TaskGroup,
+        record: JobRecord,
+        work: Callable[[], Awaitable[TakenBack]],
+        *,
+        caller: str = "",
     ) -> Job | None:
         """Start what goes on after a deletion and return at once. It ends when `tasks` is cancelled.
+
+        Args:
+            record: how it is known; its process is this one.
 
         Returns:
             The job; `None` when the server is stopping, and nothing was started.
         """
         if self._closed or tasks.cancel_scope.cancel_called:
             return None
-        job = self._add(what, owner, follows=True)
+        job = Job(record, caller)
+        self._running.add(job)
         tasks.start_soon(self._follow, job, work)
         return job
 
     async def stop_following(self, seconds: float) -> None:
         """End what goes on after deletions, and wait until that is noted, `seconds` at the most."""
-        following = [job for job in self._all() if job.follows and job.state == "running"]
+        following = [job for job in self._running if job.record.follows]
         for job in following:
             job.cancelled.cancel()
         with anyio.move_on_after(seconds):
             for job in following:
                 await job.finished.wait()
 
-    def _add(self, what: str, owner: str, *, follows: bool = False) -> Job:
-        own = self._jobs.setdefault(owner, deque())
-        job = Job(own[-1].number + 1 if own else 1, what, owner, follows)
-        own.append(job)
-        while len(own) > REMEMBERED and own[0].state != "running":
-            own.popleft()
-        if sum(map(len, self._jobs.values())) > MOST_REMEMBERED:
-            self._forget_one()
-        return job
-
-    def answered(self, job: Job) -> None:
+    async def answered(self, job: Job) -> None:
         """Forget a job whose caller has its receipt."""
-        own = self._jobs.get(job.owner, deque())
-        if job in own:
-            own.remove(job)
-        if not own:
-            self._jobs.pop(job.owner, None)
+        try:
+            await anyio.to_thread.run_sync(self._records.forget, job.record.key)
+        except OSError:
+            logger.warning("deletion %d stays in the status: the state file cannot be used", job.number)
 
     def close(self) -> None:
         """Start nothing any more. Jobs that are running go on."""
         self._closed = True
 
-    def of(self, owner: str) -> list[Job]:
-        """Return the jobs of one owner, newest first."""
-        return list(reversed(self._jobs.get(owner, ())))
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._closed
 
     def running_for(self, caller: str) -> bool:
         """Return whether a job of this caller is running, whichever user it is for, follow-ups included."""
-        return any(job.state == "running" and _caller(job.owner) == caller for job in self._all())
+        return any(job.caller == caller for job in self._running)
 
     @property
     def running(self) -> int:
-        """How many deletions are running, whoever they belong to."""
-        return sum(job.state == "running" and not job.follows for job in self._all())
-
-    def _all(self) -> Iterator[Job]:
-        return chain.from_iterable(self._jobs.values())
-
-    def _forget_one(self) -> None:
-        # By the key: a caller that names many users has no more than one that names one.
-        finished = [job for job in self._all() if job.state != "running"]
-        if not finished:
-            return
-        most = Counter(_caller(job.owner) for job in finished).most_common(1)[0][0]
-        self.answered(min((job for job in finished if _caller(job.owner) == most), key=lambda job: job.began))
+        """How many deletions are running here, whoever they belong to."""
+        return sum(not job.record.follows for job in self._running)
 
     async def drain(self) -> None:
         """Wait until nothing is running."""
         await self._idle.wait()
 
-    async def _run(self, job: Job, work: Callable[[], Awaitable[Receipt]]) -> None:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Stopping(STOPPING)
+
+    def _begin(
+        self, tasks: TaskGroup, record: JobRecord, caller: str, work: Callable[[Job], Awaitable[Receipt]]
+    ) -> Job:
+        job = Job(record, caller)
+        self._running.add(job)
+        if self._idle.is_set():
+            self._idle = anyio.Event()
+        tasks.start_soon(self._run, job, work)
+        return job
+
+    async def _run(self, job: Job, work: Callable[[Job], Awaitable[Receipt]]) -> None:
+        async def act() -> None:
+            job.receipt = await work(job)
+
         # Shielded: a deletion outlives the call, the connection and the signal to stop.
         with anyio.CancelScope(shield=True):
+            await self._through(job, act)
+            if not self.running:
+                self._idle.set()
+
+    async def _follow(self, job: Job, work: Callable[[], Awaitable[TakenBack]]) -> None:
+        async def act() -> None:
+            job.taken = await work()
+
+        with job.cancelled:
+            await self._through(job, act)
+
+    async def _through(self, job: Job, act: Callable[[], Awaitable[None]]) -> None:
+        """Do the work, say meanwhile that it goes on, and record what came of it."""
+        try:
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._keep, job, beside.cancel_scope)
+                try:
+                    await act()
+                    job.state = "done"
+                except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
+                    self._failed(job, error)
+                beside.cancel_scope.cancel()
+        finally:
+            if job.state == "running":
+                job.state = "stopped"
+            with anyio.CancelScope(shield=True):
+                await self._end(job)
+            self._running.discard(job)
+            job.finished.set()
+
+    async def _keep(self, job: Job, work: anyio.CancelScope) -> None:
+        while True:
+            await anyio.sleep(KEEP_SECONDS)
             try:
-                job.receipt = await work()
-                job.state = "done"
-            except Exception as error:  # noqa: BLE001 - one job must not end the others, nor the server
-                self._failed(job, error)
-            finally:
-                job.finished.set()
-                if not self.running:
-                    self._idle.set()
+                kept = await anyio.to_thread.run_sync(self._records.keep, job.record.key)
+            except OSError:
+                continue  # whoever claims it cannot write there either
+            if not kept:
+                # This process was asleep for so long that another one goes on with it: exactly one acts.
+                job.error = TakenOver(TAKEN_OVER.format(number=job.number))
+                job.state, job.failure = "stopped", str(job.error)
+                work.cancel()
+                return
+
+    async def _end(self, job: Job) -> None:
+        def end() -> None:
+            self._records.end(job.record.key, job.state, self._told(job))
+
+        try:
+            await anyio.to_thread.run_sync(end)
+        except OSError:
+            # Where it can be written again, another process reads what is there and writes the receipt.
+            logger.warning("the receipt of deletion %d cannot be kept", job.number)
 
     def _failed(self, job: Job, error: Exception) -> None:
         job.state, job.failure, job.error = "failed", self._describe(error), error
         if not isinstance(error, ReflexioError | TrafficError):
-            what = "follow-up" if job.follows else "deletion"
+            what = "follow-up" if job.record.follows else "deletion"
             logger.error("%s %d failed: %s", what, job.number, type(error).__name__)
-
-    async def _follow(self, job: Job, work: Callable[[], Awaitable[TakenBack]]) -> None:
-        try:
-            with job.cancelled:
-                job.taken = await work()
-                job.state = "done"
-        except Exception as error:  # noqa: BLE001 - as above
-            self._failed(job, error)
-        finally:
-            if job.state == "running":
-                job.state = "stopped"
-            job.finished.set()
-
-
-def _caller(owner: str) -> str:
-    return owner.partition("/")[0]

@@ -14,6 +14,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.audit_log import Entry
 from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.jobs import JobRecord
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
@@ -30,7 +31,7 @@ from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Origin", "carry_out", "check_cap", "refusing"]
+__all__ = ["Origin", "carry_out", "check_cap", "refusing", "why_not"]
 
 NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
 NO_COPY_OF_UNREADABLE: Final = (
@@ -44,10 +45,14 @@ NO_COPY: Final = (
 )
 NO_COUNT: Final = (
     "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to check state.db in "
-    "the server's data folder, or to set REFLEXIO_MCP_DELETE_CAP=0, which means no cap."
+    "the server's data folder, and that there is room on its disk."
 )
 FULL: Final = (
     "Nothing was deleted: another deletion has just used the room under the hourly cap. Try again later."
+)
+GONE_BEFORE: Final = (
+    "The process that began this deletion ended before it was through. This receipt is of the process that went on "
+    "with it, so what the first one deleted counts as not found here."
 )
 NO_ENTRY: Final = (
     "Nothing was deleted: the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written ({why}). "
@@ -65,6 +70,7 @@ class Origin:
         consent: the mode of consent that let it through.
         owner: the scope it belongs to, as `CodeMaker.scope`.
         user_id: the user it is confined to, or empty.
+        resumed: the process that began it has ended, and another one goes on with it.
     """
 
     tool: str
@@ -72,6 +78,7 @@ class Origin:
     consent: str
     owner: str
     user_id: str = ""
+    resumed: bool = False
 
 
 async def check_cap(cap: HourlyCap, owner: str, plan: Plan) -> None:
@@ -111,12 +118,14 @@ async def carry_out(
     origin: Origin,
     state: LocalState,
     *,
+    job: int = 0,
     read_at: float | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
     """Delete what a plan names, within the hourly cap and with its recovery copy and audit log entry.
 
     Args:
+        job: the key of its job, where it has one.
         read_at: when the reading behind the plan began, in monotonic seconds; `None` when others have had time to
             change something since, so that it must be made again.
 
@@ -127,7 +136,7 @@ async def carry_out(
     number = plan.size + plan.learnings_to_go
     # By the key: naming another user must not make more room.
     with refusing(NO_COUNT):
-        taken = await anyio.to_thread.run_sync(state.cap.take, scope.caller, number)
+        taken = await anyio.to_thread.run_sync(state.cap.take, scope.caller, number, job)
     if taken is None:
         await check_cap(state.cap, scope.caller, plan)
         raise CapReached(FULL)
@@ -148,8 +157,9 @@ async def carry_out(
         raise
     finally:
         # What cannot be given back counts on: the limit errs on the safe side.
-        with anyio.CancelScope(shield=True), suppress(OSError):
-            await anyio.to_thread.run_sync(state.cap.give_back, taken, number - deleted)
+        if not origin.resumed:  # else an earlier process deleted a part that is not known
+            with anyio.CancelScope(shield=True), suppress(OSError):
+                await anyio.to_thread.run_sync(state.cap.give_back, taken, number - deleted)
     return receipt
 
 
@@ -202,8 +212,10 @@ async def _recorded(
         if entry:
             entry.close(outcome, **facts)
         raise
+    if origin.resumed:
+        receipt = replace(receipt, problems=(*receipt.problems, GONE_BEFORE))
     with anyio.CancelScope(shield=True):
-        receipt = await anyio.to_thread.run_sync(_closed, receipt, origin, state, entry)
+        receipt = await anyio.to_thread.run_sync(_closed, receipt, scope.caller, origin, state, entry)
     if writer is None:
         return receipt
     return await _kept(receipt, found.same, learnings, origin.owner, copies, writer)
@@ -239,20 +251,23 @@ async def _learnings_as_they_are(scope: Scope, plan: Plan, found: Reread) -> Lea
     return await find_learned(scope, plan.sources(taken=found.changed), before=plan.learned.fed)
 
 
-def _closed(receipt: Receipt, origin: Origin, state: LocalState, entry: Entry | None) -> Receipt:
+def _closed(receipt: Receipt, caller: str, origin: Origin, state: LocalState, entry: Entry | None) -> Receipt:
     """Note how a deletion ended and, in the same step, what has to go on after it."""
     outcome, facts = _closing(receipt)
     not_closed = replace(receipt, problems=(*receipt.problems, NOT_CLOSED))
-    if not needs_follow_up(receipt):
+    record: JobRecord | None = None
+    if needs_follow_up(receipt):
+        # What cannot be recorded is not done.
+        with suppress(OSError):
+            record = state.jobs.add(origin.owner, caller, receipt.plan.what, follows=True)
+    if record is None:
         return receipt if entry is None or entry.close(outcome, **facts) else not_closed
-    notes = state.follow_ups
-    number = notes.begin(origin.owner, receipt.plan.what)
     following = entry.hand_over(outcome, facts, _following(receipt, origin)) if entry else None
     if entry and following is None:
-        # What cannot be logged is not done.
-        notes.finished(number)
+        with suppress(OSError):
+            state.jobs.forget(record.key)
         return not_closed
-    return replace(receipt, promise=Promise(notes, number, following))
+    return replace(receipt, promise=Promise(state.jobs, record, following))
 
 
 @contextmanager
@@ -261,7 +276,12 @@ def refusing(sentence: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise NotRecorded(sentence.format(why=error.strerror or "an input/output error")) from error
+        raise NotRecorded(sentence.format(why=why_not(error))) from error
+
+
+def why_not(error: OSError) -> str:
+    """The reason in an error, in words that name no path."""
+    return error.strerror or "an input/output error"
 
 
 async def _kept(
@@ -293,6 +313,8 @@ def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[s
         facts |= {"everything_of": plan.user_id, "session_outcomes": len(plan.outcomes)}
     if origin.user_id:
         facts["user_id"] = origin.user_id
+    if origin.resumed:
+        facts["resumed"] = True
     if plan.include_learnings and plan.learned:
         facts["profile_ids"] = ids_of(plan.learned.learnings, "profile")
         facts["user_playbook_ids"] = ids_of(plan.learned.learnings, "user_playbook")

@@ -110,7 +110,7 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
     missing = tuple(str(one) for one in wanted if one not in {turn.interaction_id for turn in found})
     if item is None or not found:
         return TurnPlan(what, (), not_found=missing)
-    rest = frozenset(turn.interaction_id for turn in item.interactions) - wanted.keys()
+    rest = frozenset(turn.interaction_id for turn in item.interactions).difference(wanted)
     chosen = RequestWithInteractions(request=item.request, interactions=found)
     turns = await anyio.to_thread.run_sync(_planned, found)
     return TurnPlan(what, (planned_request(chosen, words=False),), not_found=missing, turns=turns, rest=rest)

@@ -1,0 +1,217 @@
+"""Deletions that were promised, in every process of this user: who works on them, and what came of them.
+
+A process that works on a job says so again and again. Where it falls silent its lease runs out, and another process
+may claim the job, if what was promised can be done by another one. Everything here blocks and runs in worker threads.
+"""
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from reflexio_mcp.state.database import StateDatabase
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["LEASE_SECONDS", "JobRecord", "JobRecords", "JobState"]
+
+LEASE_SECONDS: Final = 60.0
+"""A process that said nothing about a job for so long has ended."""
+
+TOLD_SECONDS: Final = 7 * 86_400.0
+"""For how long a job is told, and an unfinished one gone on with."""
+
+REMEMBERED: Final = 50
+"""Finished jobs that are kept for each owner."""
+
+MOST_REMEMBERED: Final = 1000
+"""Finished jobs that are kept for all owners. Beyond it the caller with the most loses its oldest, so that nobody can
+crowd out another."""
+
+TRIES: Final = 3
+"""Processes that may work on a job: what ended so many of them would end the next one too."""
+
+JobState = Literal["running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What is known of one job.
+
+    Args:
+        key: what the other methods take.
+        number: counts the jobs of its owner.
+        what: what is deleted, in words.
+        follows: it goes on after a deletion.
+        state: `stopped` where its process ended before it was through.
+        told: what came of it, as `end` got it; empty before.
+        order: what another process needs to go on with it; empty where none can.
+    """
+
+    key: int
+    number: int
+    what: str
+    follows: bool
+    state: JobState
+    told: str = ""
+    order: str = ""
+
+
+class JobRecords:
+    """The jobs of every process of this user.
+
+    Args:
+        database: the shared file.
+        account: what tells the owners of one backend and key from those of another; it is not stored as it is.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self, database: StateDatabase, account: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._account = account
+        self._clock = clock
+        self._worker = secrets.token_hex(8)
+
+    def add(
+        self, owner: str, caller: str, what: str, *, tool: str = "", order: str = "", follows: bool = False
+    ) -> JobRecord:
+        """Record a job that this process begins.
+
+        Args:
+            owner: who sees it.
+            caller: whose share of what is kept it takes.
+            tool: the tool that was called.
+            order: what another process needs to go on with it, or empty.
+
+        Raises:
+            OSError: it cannot be recorded.
+        """
+        now, whose, of_caller = self._clock(), self._digest("owner", owner), self._digest("caller", caller)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM jobs WHERE began < ? AND alive < ?", (now - TOLD_SECONDS, now))
+            counted = connection.execute(
+                "SELECT coalesce(max(number), 0) FROM jobs WHERE owner = ?", (whose,)
+            )
+            number = counted.fetchone()[0] + 1
+            added = connection.execute(
+                "INSERT INTO jobs (account, owner, caller, number, what, follows, tool, job_order, state, worker, "
+                "began, alive) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)",
+                (
+                    *(self._digest("account"), whose, of_caller, number, what, follows, tool, order),
+                    *(self._worker, now, now + LEASE_SECONDS),
+                ),
+            )
+            self._make_room(connection, whose)
+            assert added.lastrowid
+            return JobRecord(added.lastrowid, number, what, follows, "running", order=order)
+
+    def keep(self, key: int) -> bool:
+        """Say that this process still works on a job.
+
+        Returns:
+            Whether the job is still its own; another one may have claimed it.
+
+        Raises:
+            OSError: it cannot be said.
+        """
+        values = (self._clock() + LEASE_SECONDS, key, self._worker)
+        with self._database.transaction() as connection:
+            kept = connection.execute("UPDATE jobs SET alive = ? WHERE id = ? AND worker = ?", values)
+            return kept.rowcount > 0
+
+    def end(self, key: int, state: JobState, told: str) -> None:
+        """Record what came of a job, unless another process has claimed it.
+
+        Raises:
+            OSError: it cannot be recorded.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, told = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ?",
+                (state, told, key, self._worker),
+            )
+
+    def forget(self, key: int) -> None:
+        """Remove a job whose caller has its receipt.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM jobs WHERE id = ? AND worker = ?", (key, self._worker))
+
+    def of(self, owner: str) -> list[JobRecord]:
+        """The jobs of one owner, the newest first.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        if not self._database.exists():
+            return []
+        now = self._clock()
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT id, number, what, follows, CASE WHEN state = 'running' AND alive < ? THEN 'stopped' ELSE state "
+                "END, told, CASE WHEN tries < ? THEN job_order ELSE '' END FROM jobs WHERE owner = ? AND "
+                "(began >= ? OR alive >= ?) ORDER BY number DESC",
+                (now, TRIES, self._digest("owner", owner), now - TOLD_SECONDS, now),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def claim(self, tools: Collection[str], owner: str | None = None) -> JobRecord | None:
+        """Take over a job whose process has ended; no other process gets it too.
+
+        Args:
+            tools: the tools that this process may use.
+            owner: whose jobs; those of all owners of this account when `None`.
+
+        Raises:
+            OSError: they cannot be read, or not be claimed.
+        """
+        if not self._database.exists():
+            return None
+        now = self._clock()
+        whose = None if owner is None else self._digest("owner", owner)
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT id, number, what, follows, state, told, job_order FROM jobs WHERE account = ? AND "
+                "coalesce(?, owner) = owner AND state = 'running' AND alive < ? AND began >= ? AND job_order != '' "
+                "AND tries < ? AND tool IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT 1",
+                (self._digest("account"), whose, now, now - TOLD_SECONDS, TRIES, json.dumps([*tools])),
+            ).fetchone()
+            if row is None:
+                return None
+            connection.execute(
+                "UPDATE jobs SET worker = ?, alive = ?, tries = tries + 1 WHERE id = ?",
+                (self._worker, now + LEASE_SECONDS, row[0]),
+            )
+        return _record(row)
+
+    def _make_room(self, connection: "sqlite3.Connection", owner: str) -> None:
+        connection.execute(
+            "DELETE FROM jobs WHERE owner = ? AND state != 'running' AND id NOT IN "
+            "(SELECT id FROM jobs WHERE owner = ? ORDER BY number DESC LIMIT ?)",
+            (owner, owner, REMEMBERED),
+        )
+        if connection.execute("SELECT count(*) FROM jobs").fetchone()[0] <= MOST_REMEMBERED:
+            return
+        # By the key: a caller that names many users has no more than one that names one.
+        connection.execute(
+            "DELETE FROM jobs WHERE id = (SELECT min(id) FROM jobs WHERE state != 'running' AND caller = (SELECT "
+            "caller FROM jobs WHERE state != 'running' GROUP BY caller ORDER BY count(*) DESC LIMIT 1))"
+        )
+
+    def _digest(self, *parts: str) -> str:
+        named = "\0".join(("job", self._account, *parts))
+        return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _record(row: tuple[int, int, str, int, JobState, str, str]) -> JobRecord:
+    key, number, what, follows, state, told, order = row
+    return JobRecord(key, number, what, bool(follows), state, told, order)

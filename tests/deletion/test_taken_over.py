@@ -1,0 +1,217 @@
+"""A deletion whose process is killed in the middle is gone on with by another one, once, and told by all."""
+
+import json
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from reflexio_mcp.render.jobs import NOT_FINISHED, WAITS
+from reflexio_mcp.traffic.deletion import jobs
+from reflexio_mcp.traffic.deletion.orders import Order, order_of
+from reflexio_mcp.traffic.deletion.plan import plan_ids
+from reflexio_mcp.traffic.deletion.run import GONE_BEFORE, Origin
+from reflexio_mcp.traffic.deletion.turn_plan import plan_turns
+from reflexio_mcp.traffic.scope import Scope
+from tests.deletion.support import BY_IDS, World
+from tests.deletion.test_shared_state import state_file
+from tests.deletion.test_stopping import Held, held
+from tests.support.stdio import MODERN, StdioSession, open_session
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for another process"),
+]
+
+SESSION: dict[str, Any] = {"session_id": "s", "wait_for_response": False}
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[Held]:
+    """Holds the first deletion of three requests."""
+    async with held(tmp_path) as backend:
+        yield backend
+
+
+def lease_over(folder: Path) -> None:
+    """As if the process that was killed had been silent for a minute."""
+    with closing(sqlite3.connect(state_file(folder))) as database:
+        database.execute("UPDATE jobs SET alive = 0")
+        database.commit()
+
+
+async def killed(
+    backend: Held, folder: Path, arguments: dict[str, Any], tool: str = "delete_session", **env: str
+) -> None:
+    """A server that was killed while the backend had its deletion in hand."""
+    async with open_session(MODERN, env=backend.env(folder) | env) as session:
+        if arguments.get("wait_for_response", True):
+            await session.send("tools/call", {"name": tool, "arguments": arguments})
+        else:
+            told = (await session.call(tool, arguments))["structuredContent"]
+            assert told["status"] == "scheduled"
+        with anyio.fail_after(60):
+            await backend.deleting.wait()
+        await session.kill()
+    backend.release.set()
+
+
+async def ended(session: StdioSession) -> dict[str, Any]:
+    """The one deletion of the status, once it has ended."""
+    with anyio.fail_after(60):
+        while True:
+            [job] = (await session.call("get_status"))["structuredContent"]["deletions"]
+            if job["state"] != "running":
+                return job
+            await anyio.sleep(0.1)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_another_process_goes_on_with_it(backend: Held, tmp_path: Path, waits: bool) -> None:
+    log = tmp_path / "audit.jsonl"
+    options = {"REFLEXIO_MCP_AUDIT_LOG": str(log), "REFLEXIO_MCP_DELETE_CAP": "3"}
+    await killed(backend, tmp_path, SESSION | {"wait_for_response": waits}, **options)
+    stored = await backend.world.ids()
+    async with AsyncExitStack() as stack:
+        env = backend.env(tmp_path) | options
+        one, another = [await stack.enter_async_context(open_session(MODERN, env=env)) for _ in range(2)]
+        [job] = (await one.call("get_status"))["structuredContent"]["deletions"]
+        assert job["state"] == "running"
+        lease_over(tmp_path)
+        job = await ended(one)
+        assert await ended(another) == job
+        assert job["state"] == "done"
+        assert job["receipt"]["counts"].get("deleted", 0) == len(stored)
+        assert GONE_BEFORE in job["receipt"]["problems"]
+        # What the first process may have deleted still counts.
+        await backend.world.put("r9", session="t")
+        assert (await another.call("delete_request", {"request_id": "r9"}))["isError"]
+    assert await backend.world.ids() == {"r9"}
+    begun = [
+        one
+        for one in map(json.loads, log.read_text(encoding="utf-8").splitlines())
+        if one["event"] == "begin"
+    ]
+    assert [one.get("resumed") for one in begun] == [None, True]
+
+
+async def test_a_request_that_changed_since_is_left_alone(tmp_path: Path) -> None:
+    async with held(tmp_path) as backend:
+        world = backend.world
+
+        async def refused() -> None:
+            await backend.hold()
+            raise ConnectionError  # the deletion of the killed process never takes effect
+
+        world.backend.before[BY_IDS] = [refused]
+        await killed(backend, tmp_path, SESSION)
+        await world.rest.delete_requests_by_ids(["r1"])
+        await world.put("r1", text="somebody's new words")
+        lease_over(tmp_path)
+        async with open_session(MODERN, env=backend.env(tmp_path)) as session:
+            job = await ended(session)
+        assert job["receipt"]["status"] == "incomplete"
+        assert job["receipt"]["outcomes"]["changed"] == ["r1"]
+        assert await world.ids() == {"r1"}
+
+
+async def test_a_server_that_may_not_delete_says_that_another_one_has_to(
+    backend: Held, tmp_path: Path
+) -> None:
+    await killed(backend, tmp_path, SESSION)
+    lease_over(tmp_path)
+    env = backend.env(tmp_path) | {"REFLEXIO_MCP_READ_ONLY": "true"}
+    async with open_session(MODERN, env=env) as session:
+        job = await ended(session)
+    assert (job["state"], job["failure"]) == ("stopped", WAITS)
+
+
+async def test_everything_of_a_user_is_not_begun_anew(backend: Held, tmp_path: Path) -> None:
+    backend.world.backend.before = {"/api/clear_user_data": [backend.hold]}
+    whole = {"user_id": "ada", "erase": True, "include_learnings": True, "wait_for_response": False}
+    await killed(backend, tmp_path, whole, "delete_requests")
+    lease_over(tmp_path)
+    async with open_session(MODERN, env=backend.env(tmp_path)) as session:
+        job = await ended(session)
+    assert (job["state"], job["failure"]) == ("stopped", NOT_FINISHED)
+
+
+async def test_without_its_record_nothing_is_deleted(world: World, era: str, data_folder: Path) -> None:
+    for number in range(2):
+        await world.put(f"r{number}")
+    async with world.connect(era, CONFIRM="off", DELETE_CAP="0") as caller:
+        await caller.call("delete_request", request_id="r0")
+        state_file(data_folder).write_bytes(b"this is no database" * 100)
+        said = await caller.refused("delete_request", request_id="r1")
+        status = await caller.call("get_status")
+    assert said.startswith("Nothing was deleted: the deletion cannot be recorded")
+    assert str(data_folder) not in said
+    assert "Earlier deletions cannot be read" in status["deletions_problem"]
+    assert await world.ids() == {"r1"}
+
+
+async def test_a_process_that_was_asleep_stops_where_another_one_goes_on(
+    world: World, era: str, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "KEEP_SECONDS", 0.05)
+    await world.put("r1")
+    asleep, awake = anyio.Event(), anyio.Event()
+
+    async def sleep() -> None:
+        asleep.set()
+        await awake.wait()
+
+    world.backend.before[BY_IDS] = [sleep]
+    sleeper, other = world.server(CONFIRM="off"), world.server(CONFIRM="off")
+    said: list[str] = []
+
+    async def call() -> None:
+        async with world.connect(era, server=sleeper) as caller:
+            said.append(await caller.refused("delete_request", request_id="r1"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await asleep.wait()
+        with closing(sqlite3.connect(state_file(data_folder))) as database:
+            database.execute("UPDATE jobs SET worker = 'another process'")
+            database.commit()
+        with anyio.fail_after(20):
+            while not said:  # noqa: ASYNC110 - it is told by nobody
+                await anyio.sleep(0.05)
+    assert "taken this deletion over" in said[0]
+    assert await world.ids() == {"r1"}
+    assert other.runtime.jobs.running == 0
+
+
+async def test_what_another_version_promised_is_said_to_be_not_done(
+    world: World, era: str, data_folder: Path
+) -> None:
+    server = world.server(CONFIRM="off")
+    async with world.connect(era, server=server) as caller:
+        owner = server.runtime.codes(server.runtime.scopes.current()).scope
+        server.runtime.state.jobs.add(
+            owner, "", "session s", tool="delete_session", order='{"in": "its form"}'
+        )
+        with closing(sqlite3.connect(state_file(data_folder))) as database:
+            database.execute("UPDATE jobs SET alive = 0")
+            database.commit()
+        [job] = (await caller.call("get_status"))["deletions"]
+    assert (job["state"], job["failure"]) == ("stopped", NOT_FINISHED)
+
+
+async def test_an_order_is_read_back_as_it_was_agreed_to_without_its_words(world: World) -> None:
+    await world.put("r1", text="canary")
+    scope = Scope(world.rest)
+    [first, *_] = await world.interactions("r1")
+    origin = Origin("a tool", "a client", "off", "owner")
+    for plan in (await plan_ids(scope, ["r1", "gone"]), await plan_turns(scope, "r1", [first])):
+        written = order_of(scope, plan, origin)
+        assert "canary" not in written
+        read = Order.read(written).plan
+        assert type(read) is type(plan)
+        assert (read.marks, read.ids, read.not_found) == (plan.marks, plan.ids, plan.not_found)

@@ -1,0 +1,160 @@
+"""The jobs that processes share: told everywhere, gone on with once, by one process, when theirs has ended."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from reflexio_mcp.state.database import StateDatabase
+from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.jobs import LEASE_SECONDS, TOLD_SECONDS, TRIES, JobRecords
+from tests.support.embedded import Clock
+
+TOOLS = ["delete_requests"]
+Process = Callable[..., JobRecords]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def process(tmp_path: Path, clock: Clock) -> Process:
+    """Makes what one more process has: the same file, opened for itself."""
+
+    def make(account: str = "account") -> JobRecords:
+        return JobRecords(StateDatabase(lambda: tmp_path / "state.db"), account, clock)
+
+    return make
+
+
+def promise(records: JobRecords, owner: str = "owner", order: str = "an order") -> int:
+    return records.add(owner, "caller", "what", tool="delete_requests", order=order).key
+
+
+def test_a_receipt_is_told_by_every_process_to_its_owner_alone(process: Process) -> None:
+    one, another = process(), process()
+    one.end(promise(one), "done", "the receipt")
+    [told] = another.of("owner")
+    assert (told.number, told.state, told.told, told.order) == (1, "done", "the receipt", "")
+    assert another.of("owner") == one.of("owner")
+    assert not another.of("somebody else")
+    assert not process("another key").of("owner")
+
+
+def test_a_job_is_its_process_as_long_as_that_says_so(process: Process, clock: Clock) -> None:
+    one, another = process(), process()
+    key = promise(one)
+    for _ in range(5):
+        clock.now += LEASE_SECONDS - 1
+        assert one.keep(key)
+        assert another.claim(TOOLS) is None
+    clock.now += LEASE_SECONDS + 1
+    assert [job.state for job in another.of("owner")] == ["stopped"]
+    taken = another.claim(TOOLS)
+    assert taken
+    assert (taken.key, taken.order) == (key, "an order")
+    assert not one.keep(key)
+    one.end(key, "done", "too late")
+    one.forget(key)
+    assert [(job.state, job.told) for job in one.of("owner")] == [("running", "")]
+    another.end(key, "done", "the receipt")
+    assert [job.told for job in one.of("owner")] == ["the receipt"]
+
+
+def test_what_nobody_else_can_do_or_may_do_is_not_claimed(process: Process, clock: Clock) -> None:
+    one, another = process(), process()
+    promise(one, order="")
+    one.add("owner", "caller", "goes on", follows=True)
+    clock.now += LEASE_SECONDS + 1
+    assert another.claim(TOOLS) is None
+    assert [job.state for job in another.of("owner")] == ["stopped"] * 2
+    promise(one)
+    clock.now += LEASE_SECONDS + 1
+    assert another.claim(["delete_session"]) is None
+    assert process("another key").claim(TOOLS) is None
+    assert another.claim(TOOLS, "somebody else") is None
+    assert another.claim(TOOLS, "owner")
+
+
+def test_what_ends_every_process_that_tries_is_given_up(process: Process, clock: Clock) -> None:
+    promise(process())
+    for _ in range(TRIES):
+        clock.now += LEASE_SECONDS + 1
+        assert process().claim(TOOLS)
+    clock.now += LEASE_SECONDS + 1
+    assert process().claim(TOOLS) is None
+    [told] = process().of("owner")
+    assert (told.state, told.order) == ("stopped", "")
+
+
+def test_a_promise_is_forgotten_after_a_week(process: Process, clock: Clock) -> None:
+    one = process()
+    promise(one)
+    clock.now += TOLD_SECONDS + 1
+    assert one.claim(TOOLS) is None
+    assert not one.of("owner")
+    assert promise(one, "another")
+    assert not one.of("owner")
+
+
+@pytest.mark.anyio
+async def test_of_many_that_would_go_on_exactly_one_does(process: Process, clock: Clock) -> None:
+    for _ in range(5):
+        promise(process())
+    clock.now += LEASE_SECONDS + 1
+    claimed: list[int] = []
+
+    def one_process() -> None:
+        records = process()
+        while taken := records.claim(TOOLS):
+            claimed.append(taken.key)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(anyio.to_thread.run_sync, one_process)
+    assert sorted(claimed) == [1, 2, 3, 4, 5]
+
+
+def test_what_a_dead_process_counted_is_counted_once_and_anew(tmp_path: Path, clock: Clock) -> None:
+    def cap() -> HourlyCap:
+        return HourlyCap(10, StateDatabase(lambda: tmp_path / "state.db"), clock=clock)
+
+    assert cap().take("me", 6, job=1)
+    assert cap().take("me", 4, job=2)
+    clock.now += 3000
+    assert cap().take("me", 6, job=1)
+    assert cap().room("me") == 0
+    clock.now += 700
+    # What the first process may have deleted counts from when the second one went on.
+    assert cap().room("me") == 4
+
+
+def test_a_file_of_an_earlier_version_keeps_its_counts(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as earlier:
+        earlier.executescript(
+            "CREATE TABLE deletions (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, at REAL NOT NULL, number INTEGER "
+            "NOT NULL); CREATE TABLE follow_ups (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, what TEXT NOT NULL, "
+            "began REAL NOT NULL, alive REAL NOT NULL);"
+        )
+    cap = HourlyCap(10, StateDatabase(lambda: path), clock=clock)
+    with closing(sqlite3.connect(path)) as earlier:
+        counted = "INSERT INTO deletions (owner, at, number) VALUES (?, ?, 7)"
+        earlier.execute(counted, (cap._key("me"), clock()))
+        earlier.commit()
+    assert cap.take("me", 4) is None
+    assert cap.take("me", 3)
+
+
+def test_nothing_of_an_order_is_left_in_the_file(process: Process, tmp_path: Path) -> None:
+    records = process()
+    key = promise(records, order="canary " * 2000)
+    assert b"canary" in (tmp_path / "state.db").read_bytes()
+    records.end(key, "done", "")
+    assert b"canary" not in (tmp_path / "state.db").read_bytes()
