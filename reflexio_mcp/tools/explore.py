@@ -62,7 +62,7 @@ async def explore_traffic(
 async def explorer_data(
     call: Call,
     asked: AskedWords,
-    view: Literal["rows", "findings", "request", "plan", "export"],
+    view: Literal["rows", "findings", "across", "learning", "request", "plan", "export"],
     user_id: str = "",
     session_id: str = "",
     source: str = "",
@@ -74,7 +74,7 @@ async def explorer_data(
     request_ids: list[str] | SkipJsonSchema[None] = None,
     include_learnings: bool = False,
     uncovered: bool = False,
-    limit: Annotated[int, Field(ge=1, le=1000)] = 1000,
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000,
     cursor: str = "",
 ) -> CallToolResult:
     from reflexio_mcp.tools import explorer_views
@@ -92,6 +92,10 @@ async def explorer_data(
             facts = await explorer_views.export(call, request_ids or [], uncovered=uncovered)
         case "findings":
             facts = await explorer_views.findings(call, asked, limit, cursor)
+        case "across":
+            facts = await explorer_views.across(call, asked, limit)
+        case "learning":
+            facts = await explorer_views.learning(call, request_ids or [])
     return explorer_views.data(call, view, facts)
 
 

@@ -17,21 +17,36 @@ from reflexio_mcp.render.redaction import redacted, redacted_opening
 from reflexio_mcp.render.request_page import inspected
 from reflexio_mcp.render.requests import request_facts
 from reflexio_mcp.render.text import NOTICE, Facts, dense, shown_id, visible
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, scope_of
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_ids
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, is_part_of_sessions
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import get_request, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import get_request, learning_of, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
+from reflexio_mcp.traffic.rules.duplicates import CopiedSessions
 from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["data", "export", "findings", "one_request", "plan", "rows", "rows_by_id"]
+__all__ = [
+    "across",
+    "data",
+    "export",
+    "findings",
+    "learning",
+    "one_request",
+    "plan",
+    "rows",
+    "rows_by_id",
+]
 
 IDS_AT_ONCE: Final = 500
 """Requests that one answer brings by id."""
@@ -45,6 +60,14 @@ EXPORT_CHARS: Final = 2_000_000
 EXPORT_STEP: Final = 50
 
 SESSIONS_AT_ONCE: Final = 100
+
+ACROSS: Final = ("copied-session", "split-conversation")
+"""Rules about requests that only several sessions together show."""
+
+LEARNING_AT_ONCE: Final = 20
+"""Requests whose learning one answer tells; the service is asked about each, and answers 120 a minute."""
+
+LOOKUPS_AT_ONCE: Final = 6
 
 
 def data(call: Call, view: str, facts: Facts) -> CallToolResult:
@@ -70,7 +93,7 @@ def _state(call: Call, wanted: TrafficFilter) -> Facts:
         "masked": settings.mask,
         "read_only": settings.read_only,
         "tools": sorted(app.tools),
-        "rules": {name: rule(name).severity for name in SELECTORS},
+        "rules": {name: rule(name).severity for name in (*SELECTORS, *ACROSS)},
         "filter": {
             "user_id": shown_id(wanted.user_id),
             "session_id": shown_id(wanted.session_id),
@@ -181,6 +204,59 @@ def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
     matching = wanted.pick(requests)
     picked = {name: pick(matching) for name, pick in SELECTORS.items()}
     return {name: [shown_id(one.request.request_id) for one in items] for name, items in picked.items()}
+
+
+async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
+    """Which requests the rules find that look at several sessions.
+
+    Args:
+        limit: requests to look at, rounded up to whole sessions.
+    """
+    pager = SessionPager(scope_of(call), asked, batch=SESSIONS_AT_ONCE)
+    copied, split = CopiedSessions(), SplitConversations()
+    detectors: list[Detector] = [split] if is_part_of_sessions(asked) else [copied, split]
+    for found in (*copied.founds, *split.founds):
+        found.kept = limit
+    requests_of: dict[str, list[str]] = {}
+
+    def look(part: Sequence[RequestWithInteractions]) -> None:
+        if matching := asked.pick(part):
+            seen = SessionSeen(matching[0].request.session_id, list(matching))
+            requests_of[seen.session_id] = [one.request.request_id for one in matching]
+            for detector in detectors:
+                detector.session(seen)
+
+    async for part in pager.slices():
+        await anyio.to_thread.run_sync(look, part.requests)
+        if pager.requests_seen >= limit:
+            break
+    for detector in detectors:
+        detector.finish()
+    copies = [one for session in copied.founds[0].subjects for one in requests_of[session]]
+    found = {"copied-session": copies, "split-conversation": split.founds[0].subjects}
+    return {"findings": {name: [shown_id(one) for one in ids] for name, ids in found.items() if ids}}
+
+
+async def learning(call: Call, request_ids: Sequence[str]) -> Facts:
+    """Where the learning of some requests stands: `learning`, by id, as far as the service says."""
+    scope = scope_of(call)
+    ids = _ids(request_ids)[:LEARNING_AT_ONCE]
+    if scope.user_id:
+        # The service tells it of anybody's request.
+        ids = list(await _read(scope, ids))
+    told: dict[str, str] = {}
+
+    async def look(request_id: str) -> None:
+        if status := await learning_of(scope, request_id):
+            told[request_id] = status.status
+
+    try:
+        await for_each(ids, look, at_once=LOOKUPS_AT_ONCE)
+    except ReflexioError:
+        # A badge is missing then, and asked for again with the next rows.
+        if not told:
+            raise
+    return {"learning": told}
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> Facts:

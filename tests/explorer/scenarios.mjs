@@ -26,7 +26,7 @@ async function opened(browser, options = {}) {
 async function until(view, pattern) {
   await view.waitForFunction(
     ([source]) => new RegExp(source).test(document.getElementById("summary").textContent), [pattern.source],
-  );
+  ).catch(async (error) => { throw new Error(`${error.message} It says: ${await summary(view)}, not ${pattern}`); });
 }
 
 async function selectSession(view, words) {
@@ -483,44 +483,123 @@ export async function readsAVeryLongTurn(browser) {
   await it.done();
 }
 
-export async function showsAndTakesBackWhatWasLearned(browser) {
-  const it = await opened(browser);
-  const { view } = it;
+
+/** Open, badges, filter, brush, expand, uncover, learnings, take back, select, export, plan, confirm, receipt, undo. */
+async function wholeJob({ view, page, told = async () => {}, exported }) {
+  await until(view, /^5 requests in 3 sessions$/);
+  // Before anything is opened: what waits to be learned, what is never learned, what an audit finds.
+  const row = (words) => view.locator(".body .session", { hasText: words });
+  await row("Something new to say").locator(".badge", { hasText: "waiting to be learned" }).waitFor();
+  await row("I live at 12 Secret Lane").locator(".badge", { hasText: "probable secret" }).waitFor();
+  assert.match(await row("An evaluation").locator(".badges").textContent(), /evaluation/);
+  assert.doesNotMatch(await row("An evaluation").locator(".badges").textContent(), /waiting/);
+
+  await view.locator("#source").selectOption("=slack");
+  await until(view, /^1 of 5 requests in 1 session$/);
+  await view.locator("#reset").click();
+  await view.locator("#words").fill("deploy fails");
+  await until(view, /^1 of 5 requests in 1 session$/);
+  await view.locator("#words").fill("");
+  await until(view, /^5 requests/);
+  const box = await view.locator(".area").boundingBox();
+  await page.mouse.move(box.x + box.width - 16, box.y + 30);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.85, box.y + 30, { steps: 4 });
+  await page.mouse.up();
+  await until(view, /^4 of 5 requests in 2 sessions$/);
+
+  await row("I live at 12 Secret Lane").click();
   const learned = view.locator("#learned");
-  assert.match(await learned.textContent(), /Open or select something/);
-  await sessions(view).first().click();
   await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor();
+  await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
   assert.match(await learned.textContent(), /Profile.*from \d requests?/);
   assert.ok(await view.locator(".body .request.lit").count() > 0, "the requests it comes from are lit");
   assert.deepEqual(await axe(view), []);
+  const secret = view.locator(".body .request", { hasText: "The deploy fails" });
+  await secret.click();
+  await view.locator(".turn", { hasText: "redacted" }).waitFor();
+  assert.doesNotMatch(await view.locator("body").textContent(), /AKIA/);
+  await view.locator("#cover").click();
+  await view.locator(".turn", { hasText: "AKIAQ3EGUZ7TV4KJ9XLP" }).waitFor();
+  await view.locator("#cover").click();
+  await view.waitForFunction(() => !document.body.textContent.includes("AKIA"));
+
+  await row("I live at 12 Secret Lane").click();
+  await row("I live at 12 Secret Lane").click();
   await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).locator("button", { hasText: "Take back" }).click();
   await button(view, "Keep it").waitFor();
   assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep it");
   assert.deepEqual(await axe(view), []);
   await button(view, "Take it back").click();
   await view.locator("#sheet-title", { hasText: "Taken back" }).waitFor();
-  assert.match(await sheet(view).textContent(), /Deleted 1 of 1 learning, checked by reading again\./);
+  assert.match(await sheet(view).textContent(), /Deleted 1 of 1 learning \(1 profile\), checked by reading again\./);
   await button(view, "Close").click();
   await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor({ state: "detached" });
-  assert.deepEqual(it.messages, ["In the explorer, the person took back 1 learning."]);
-  const told = await it.client.callTool({ name: "get_status", arguments: {} });
-  assert.match(told.content.at(-1).text, /^Since then, 1 learning was deleted in the explorer\.$/);
+  await told("In the explorer, the person took back 1 learning.", /^Since then, 1 learning was deleted in the explorer\.$/);
 
-  await sessions(view).first().locator(".check input").click();
+  await row("I live at 12 Secret Lane").locator(".check input").click();
+  await view.locator("#selected", { hasText: "3 requests in 1 session" }).waitFor();
+  const lines = (await exported()).trim().split("\n").map((line) => JSON.parse(line));
+  assert.equal(lines.length, 3);
+  assert.ok(!JSON.stringify(lines).includes("AKIA"), "what is covered stays covered in the file");
   await view.locator("#delete").click();
-  await view.locator("#sheet .final").waitFor();
   await view.locator("label.option", { hasText: "Also take back 1 playbook" }).waitFor();
+  await view.locator(".typed input").fill("3");
   const waits = await view.evaluate(() => {
     document.querySelector("label.option input").click();
     return document.querySelector("#sheet .final").disabled;
   });
   assert.ok(waits, "what was agreed to is not acted on before it is planned");
   await view.locator("label.option input:checked").waitFor();
+  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
+  await view.locator(".typed input").fill("3");
+  assert.deepEqual(await axe(view), []);
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: "3 deleted, checked by reading again" }).waitFor();
   assert.match(await sheet(view).textContent(), /1 user playbook .*was deleted, checked by reading again/);
+  assert.equal(await row("I live at 12 Secret Lane").count(), 0);
+  await told("In the explorer, the person deleted 3 requests.", /^Since then, 3 requests .*deleted in the explorer\.$/);
+  await button(view, "Undo").click();
+  await view.locator("#sheet [role=status]", { hasText: "Restored 3 requests" }).waitFor();
+  await button(view, "Close").click();
+  await row("I live at 12 Secret Lane").waitFor();
   await learned.locator("[role=status]", { hasText: "No profile or user playbook was learned from it." }).waitFor();
+  await told("In the explorer, the person restored 3 requests.", /restored in the explorer\.$/);
+}
+
+export async function doesTheWholeJobOnARealServer(browser) {
+  const it = await opened(browser);
+  const { view, client } = it;
+  await wholeJob({
+    view, page: it.page,
+    told: async (message, next) => {
+      assert.equal(it.messages.at(-1), message);
+      const result = await client.callTool({ name: "get_status", arguments: {} });
+      assert.match(result.content.at(-1).text, next);
+    },
+    exported: async () => {
+      await view.locator("#export").click();
+      await until(view, /^3 requests saved\.$/);
+      return it.files.at(-1).text;
+    },
+  });
   await it.done();
+}
+
+export async function doesTheWholeJobWithoutAnAssistant(browser) {
+  const it = await command(browser);
+  const { view, page } = it;
+  await wholeJob({
+    view, page,
+    exported: async () => {
+      const saving = page.waitForEvent("download");
+      await view.locator("#export").click();
+      return readFileSync(await (await saving).path(), "utf8");
+    },
+  });
+  assert.deepEqual(it.problems, []);
+  await page.close();
+  assert.equal(await it.ended, 0);
 }
 
 export async function worksWithoutAnAssistant(browser) {

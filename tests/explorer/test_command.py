@@ -9,13 +9,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import pytest
 
+from reflexio_mcp.store.app import create_app
 from tests.explorer.conftest import Play
 from tests.explorer.stocking import team, write
+from tests.support.tenants import tenant_backend
 
 
 @dataclass(frozen=True)
@@ -151,3 +155,17 @@ def test_it_ends_when_the_page_is_closed(running: Running) -> None:
 
 def test_a_person_does_the_whole_job_in_it(play: Play) -> None:
     play("worksWithoutAnAssistant", REFLEXIO_MCP_RECOVERY_DAYS="7")
+
+
+@pytest.mark.anyio
+async def test_it_works_over_a_reflexio_elsewhere_that_wants_a_key(play: Play, tmp_path: Path) -> None:
+    async with tenant_backend() as elsewhere:
+        write(tmp_path / "elsewhere.db", team())
+        elsewhere.stores["its-key"] = create_app(str(tmp_path / "elsewhere.db"))
+        given = {
+            "REFLEXIO_URL": elsewhere.url,
+            "REFLEXIO_API_KEY": "its-key",
+            "REFLEXIO_MCP_RECOVERY_DAYS": "7",
+        }
+        await anyio.to_thread.run_sync(partial(play, "worksWithoutAnAssistant", "", **given))
+        assert set(elsewhere.calls) == {"its-key"}

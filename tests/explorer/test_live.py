@@ -1,5 +1,7 @@
-"""The page on a real Reflexio server that learns: what was learned is shown, lit in the table, and taken back."""
+"""The page on a real Reflexio server that learns, shown by the official bridge and by `reflexio-mcp explore`."""
 
+import sqlite3
+from contextlib import closing
 from functools import partial
 
 import anyio.to_thread
@@ -11,15 +13,48 @@ from tests.support.real_learning import Corner
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
 
+DAYS_AGO = "2 days"
+SECRET = "aws_access_key_id = AKIAQ3EGUZ7TV4KJ9XLP"
 
-async def test_what_was_learned_is_shown_and_goes_with_its_requests(corner: Corner, play: Play) -> None:  # noqa: F811
-    corner.learn("Secret Lane", profile="Lives at 12 Secret Lane", quote="I live at 12 Secret Lane")
-    corner.learn("in metric", playbook="Answer in metric units")
-    await corner.say("a", "I live at 12 Secret Lane. Always answer in metric units.", session="home")
-    await corner.say("b", "What is the weather?", session="home")
-    await corner.say("c", "Thank you", session="home", force_extraction=True)
-    assert len(await corner.profiles()) == 1
-    given = {"REFLEXIO_URL": corner.server.url, "REFLEXIO_USER_ID": corner.name("ada")}
-    await anyio.to_thread.run_sync(partial(play, "showsAndTakesBackWhatWasLearned", "", **given))
-    assert [one for one in await corner.profiles() if one.status is None] == []
-    assert [one for one in await corner.playbooks() if one.status is None] == []
+
+async def told_and_learned(server: Corner) -> None:
+    """A session that was learned from, one that waits, and one of another day."""
+    server.learn("Secret Lane", profile="Lives at 12 Secret Lane", quote="I live at 12 Secret Lane")
+    server.learn("in metric", playbook="Answer in metric units")
+    await server.say(
+        "a", "I live at 12 Secret Lane. Always answer in metric units.", session="home", source="web_app"
+    )
+    await server.say("b", f"The deploy fails with {SECRET}", session="home", source="web_app")
+    await server.say("c", "Thank you", session="home", source="web_app", force_extraction=True)
+    await server.say(
+        "old", "An evaluation of another day", session="eval", source="nightly", evaluation_only=True
+    )
+    await server.say("d", "Something new to say", session="later", source="slack")
+    assert len(await server.profiles()) == 1
+    (path,) = (server.server.home / ".reflexio" / "data").glob("*.db")
+    with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+        # No call stores a request at another time than now.
+        connection.execute(
+            "UPDATE requests SET created_at = strftime('%Y-%m-%dT%H:%M:%S+00:00', created_at, ?) WHERE request_id = ?",
+            (f"-{DAYS_AGO}", server.name("old")),
+        )
+
+
+async def learned_now(server: Corner) -> list[str]:
+    kept = [*await server.profiles(), *await server.playbooks()]
+    return [one.content for one in kept if one.status is None]
+
+
+@pytest.mark.parametrize("how", ["doesTheWholeJobOnARealServer", "doesTheWholeJobWithoutAnAssistant"])
+async def test_a_person_does_the_whole_job_where_it_learns(corner: Corner, play: Play, how: str) -> None:  # noqa: F811
+    await told_and_learned(corner)
+    given = {
+        "REFLEXIO_URL": corner.server.url,
+        "REFLEXIO_USER_ID": corner.name("ada"),
+        "REFLEXIO_MCP_RECOVERY_DAYS": "7",
+        "REFLEXIO_MCP_CONFIRM_ABOVE": "2",
+    }
+    await anyio.to_thread.run_sync(partial(play, how, "", **given))
+    assert await learned_now(corner) == []
+    stored = [await corner.interactions(one) for one in ("a", "b", "c", "d", "old")]
+    assert all(stored), "the deletion was undone"

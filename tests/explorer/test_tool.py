@@ -12,6 +12,7 @@ from mcp.types import CallToolResult
 from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from tests.deletion.support import World
 from tests.explorer.stocking import Request, write
 from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session
 
@@ -153,6 +154,36 @@ async def test_findings_name_the_requests_they_are_about(tmp_path: Path) -> None
         answer = await ask(client, "findings")
         assert answer["findings"]["probable-secret"] == ["r1"]
         assert answer["looked_at"] == 2
+
+
+async def test_a_session_that_repeats_another_is_found_however_far_apart_they_are(tmp_path: Path) -> None:
+    said = [
+        f"A long enough thing to say, number {n}, about the quarterly report of the office." for n in range(6)
+    ]
+    requests = [talk(f"{s}-{n}", s, text=text) for s in ("first", "again") for n, text in enumerate(said)]
+    async with served(tmp_path, *requests, talk("r1", "other")) as client:
+        assert "copied-session" not in (await ask(client, "findings")).get("findings", {})
+        answer = await ask(client, "across")
+        (copies,) = answer["findings"].values()
+        assert list(answer["findings"]) == ["copied-session"]
+        assert len({one.partition("-")[0] for one in copies}) == 1
+        assert len(copies) == 6
+        state = (await ask(client, "rows"))["state"]
+        assert "copied-session" in state["rules"]
+        # Of a part of each session it cannot be said.
+        assert (await ask(client, "across", source="web_app"))["findings"] == {}
+
+
+async def test_the_page_is_told_whose_learning_waits_or_failed(tmp_path: Path) -> None:
+    world = World(":memory:", tmp_path)
+    for one, user in (("r1", "ann"), ("r2", "ann"), ("theirs", "bob")):
+        await world.put(one, user=user)
+    world.backend.learning = [{"status": "pending", "reason": "waiting_for_window"}, {"status": "failed"}]
+    async with world.connect(REFLEXIO_USER_ID="ann") as caller:
+        told = (await ask(caller.client, "learning", request_ids=["r1", "r2", "theirs", "gone"]))["learning"]
+    assert sorted(told) == ["r1", "r2"]
+    assert sorted(told.values()) == ["failed", "pending"]
+    await world.close()
 
 
 async def test_read_only_has_no_plan_to_carry_out(tmp_path: Path) -> None:

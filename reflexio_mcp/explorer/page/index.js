@@ -42,7 +42,10 @@ export class Index {
       const known = this.rows.get(row.id);
       if (row.covered) this.secret.add(row.id);
       if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
-      else row.findings = known.findings;
+      else {
+        row.findings = known.findings;
+        row.learning ||= known.learning;
+      }
       this.rows.set(row.id, row);
     }
   }

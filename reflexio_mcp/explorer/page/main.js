@@ -33,6 +33,12 @@ const INLINE_HEIGHT = 680;
 const REDRAW_MS = 1_000;
 /** How long after the last change the place is stored. */
 const KEEP_MS = 300;
+/** How long rows are on the screen before the page asks where their learning stands. */
+const SETTLED_MS = 200;
+/** Requests in one such question, and how many a minute: half of what the service answers. */
+const LEARNING_AT_ONCE = 20;
+const LEARNING_A_MINUTE = 60;
+const MINUTE_MS = 60_000;
 
 /** @type {[string, number | null][]} */
 const PERIODS = [["24 hours", DAY_MS], ["7 days", 7 * DAY_MS], ["30 days", 30 * DAY_MS], ["All", null]];
@@ -70,6 +76,11 @@ class Page {
     /** Whether the person has done anything yet. */
     this.touched = false;
     this.keeping = 0;
+    /** @type {Row[]} */
+    this.onScreen = [];
+    this.settling = 0;
+    /** When the page asked about a request's learning, in the last minute. @type {number[]} */
+    this.askedLearning = [];
     this.matched = this.index.match(this.filter, this.sort);
     this.sheet = new Sheet(/** @type {HTMLDialogElement} */ (byId("sheet")));
     this.table = new Table(byId("grid"), byId("body"), {
@@ -84,6 +95,7 @@ class Page {
       grave: (rule) => this.server?.rules[rule] === "high",
       copy: (text) => void this.copy(text),
       moved: () => this.checkpoint(),
+      seen: (rows) => this.seen(rows),
       opened: (line) => this.lookAt(line.kind === "session" ? { session: line.session.id } : { request: line.row.id }),
     });
     this.learned = new Learned(byId("learned"), {
@@ -96,7 +108,7 @@ class Page {
       light: (ids) => {
         this.lit.clear();
         for (const id of ids) this.lit.add(id);
-        this.table.redraw();
+        this.table.refresh();
       },
       day: (at) => this.clock_.day(at),
     });
@@ -239,18 +251,56 @@ class Page {
     do {
       const answer = await this.ask("findings", { ...(cursor ? { cursor } : this.baseAsked()), limit: PAGE });
       if (turn !== this.reading) return;
-      for (const [rule, ids] of Object.entries(answer.findings ?? {})) {
-        for (const id of /** @type {string[]} */ (ids)) {
-          const row = this.index.rows.get(id);
-          if (row && !row.findings.includes(rule)) row.findings.push(rule);
-        }
-      }
+      this.note(answer.findings);
       seen += answer.looked_at ?? 0;
       cursor = answer.cursor ?? "";
       if (cursor && performance.now() - drawn < REDRAW_MS) continue;
       drawn = performance.now();
       this.render();
     } while (cursor && seen < this.budget);
+    const answer = await this.ask("across", { ...this.baseAsked(), limit: STRETCH });
+    if (turn !== this.reading) return;
+    this.note(answer.findings);
+    this.render();
+  }
+
+  /** @param {Record<string, string[]>} findings rule to ids of requests */
+  note(findings = {}) {
+    for (const [rule, ids] of Object.entries(findings)) {
+      for (const id of ids) {
+        const row = this.index.rows.get(id);
+        if (row && !row.findings.includes(rule)) row.findings.push(rule);
+      }
+    }
+  }
+
+  /** Once the rows stay on the screen, ask where their learning stands. @param {Row[]} rows */
+  seen(rows) {
+    this.onScreen = rows;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => void this.lookForLearning(), SETTLED_MS);
+  }
+
+  async lookForLearning() {
+    if (!this.can("list_learnings")) return;
+    const unknown = this.onScreen.filter((row) => !row.learning);
+    const now = performance.now();
+    this.askedLearning = this.askedLearning.filter((at) => now - at < MINUTE_MS);
+    const left = LEARNING_A_MINUTE - this.askedLearning.length;
+    if (unknown.length && left <= 0) this.settling = setTimeout(() => void this.lookForLearning(), MINUTE_MS / 4);
+    const some = unknown.slice(0, Math.min(left, LEARNING_AT_ONCE));
+    if (!some.length) return;
+    this.askedLearning.push(...some.map(() => now));
+    let told;
+    try {
+      told = (await this.ask("learning", { request_ids: some.map((row) => row.id) })).learning ?? {};
+    } catch {
+      // The badges are missing; the next rows on the screen ask again.
+      return;
+    }
+    for (const row of some) row.learning = told[row.id] ?? "unknown";
+    this.table.refresh();
+    this.seen(this.onScreen);
   }
 
   baseAsked() {
@@ -325,6 +375,7 @@ class Page {
       detail.state = "ready";
       detail.note = noteOf(answer);
       if (answer.learning_status) row.learning = answer.learning_status;
+      this.table.refresh();
     } catch (error) {
       detail.state = "failed";
       detail.note = messageOf(error);
@@ -382,7 +433,7 @@ class Page {
       if (on) this.selected.add(row.id);
       else this.selected.delete(row.id);
     }
-    this.table.redraw();
+    this.table.refresh();
     this.renderActions();
     this.checkpoint();
   }

@@ -23,6 +23,7 @@ import { counted, number, shortened } from "./format.js";
  * @property {(rule: string) => boolean} grave
  * @property {(text: string) => void} copy
  * @property {() => void} moved something was opened, closed or scrolled
+ * @property {(rows: Row[]) => void} seen told the requests that are on the screen; of a closed session its newest one
  * @property {(line: Exclude<Line, {kind: "detail"}>) => void} opened
  */
 
@@ -43,6 +44,8 @@ export class Table {
     this.sessions = [];
     /** @type {Line[]} */
     this.lines = [];
+    /** Where a line is among `lines`. @type {Map<string, number>} */
+    this.at = new Map();
     this.tops = new Float64Array(1);
     /** @type {Set<string>} */
     this.open = new Set();
@@ -50,6 +53,8 @@ export class Table {
     this.drawn = new Map();
     /** @type {Map<string, number>} */
     this.heights = new Map();
+    /** Long turns that are shown whole. @type {Set<string>} */
+    this.unfolded = new Set();
     /** The line that has, or would get, the focus. */
     this.current = "";
     this.rowHeight = 36;
@@ -90,7 +95,8 @@ export class Table {
         if (this.open.has(rowKey)) this.lines.push({ kind: "detail", key: `d ${row.id}`, row });
       }
     }
-    if (!this.lines.some((line) => line.key === this.current)) this.current = this.lines[0]?.key ?? "";
+    this.at = new Map(this.lines.map((line, at) => [line.key, at]));
+    if (!this.at.has(this.current)) this.current = this.lines[0]?.key ?? "";
     this.place();
     this.redraw();
   }
@@ -109,7 +115,7 @@ export class Table {
     this.scroller.setAttribute("aria-rowcount", String(this.lines.length + 1));
   }
 
-  /** Draw what is seen from nothing, as after a change of what it says. */
+  /** Draw what is seen from nothing, as after a change of which rows there are. */
   redraw() {
     const had = this.body.contains(document.activeElement);
     for (const one of this.drawn.values()) this.observer.unobserve(one);
@@ -117,6 +123,23 @@ export class Table {
     this.body.replaceChildren();
     this.draw();
     if (had) this.drawn.get(this.current)?.focus({ preventScroll: true });
+  }
+
+  /** Say anew what the rows that are drawn say; opened requests stay as they are. */
+  refresh() {
+    const had = this.body.contains(document.activeElement);
+    for (const [key, one] of this.drawn) {
+      const line = this.lineOf(key);
+      if (line?.kind === "session") this.fillSession(one, line.session);
+      else if (line?.kind === "request") this.fillRequest(one, line.row);
+    }
+    // A box that had the focus was made anew.
+    if (had && !this.body.contains(document.activeElement)) this.drawn.get(this.current)?.focus({ preventScroll: true });
+  }
+
+  /** @param {string} [key] @returns {Line | undefined} */
+  lineOf(key = "") {
+    return this.lines[this.at.get(key) ?? -1];
   }
 
   /** The first line that ends below a height. @param {number} y */
@@ -139,7 +162,7 @@ export class Table {
     const wanted = new Set();
     for (let at = first; at < last; at += 1) wanted.add(this.lines[at].key);
     // The focused row stays in the document however far it is scrolled away.
-    const focused = this.lines.findIndex((line) => line.key === this.current);
+    const focused = this.at.get(this.current) ?? -1;
     if (focused >= 0) wanted.add(this.current);
     for (const [key, one] of this.drawn) {
       if (wanted.has(key)) continue;
@@ -149,6 +172,10 @@ export class Table {
     }
     for (let at = first; at < last; at += 1) this.drawLine(at);
     if (focused >= 0) this.drawLine(focused);
+    this.owner.seen(this.lines.slice(first, last).flatMap((line) => {
+      if (line.kind === "session") return line.session.rows.find((row) => !row.evaluation) ?? [];
+      return line.row.evaluation ? [] : line.row;
+    }));
   }
 
   /** @param {number} at */
@@ -241,7 +268,7 @@ export class Table {
     /** @param {string} text @param {string} [class_] @param {string} [title] */
     const badge = (text, class_ = "", title = "") =>
       made.push(el("span", { class: `badge ${class_}`, title: title || false }, text));
-    /** @type {Map<string, number>} */
+    /** How many requests a rule finds. @type {Map<string, number>} */
     const found = new Map();
     for (const row of rows) for (const rule of row.findings) found.set(rule, (found.get(rule) ?? 0) + 1);
     if (session && session.rows.length < session.total)
@@ -250,15 +277,21 @@ export class Table {
     const waiting = rows.filter((row) => row.learning === "pending" || row.learning === "processing").length;
     if (failed) badge("learning failed", "warn");
     if (waiting) badge("waiting to be learned");
-    const [first] = found.keys();
-    if (first) badge(found.size > 1 ? counted(found.size, "finding") : this.owner.ruleWords(first),
-      [...found.keys()].some((one) => this.owner.grave(one)) ? "warn" : "",
-      [...found].map(([rule, times]) => `${this.owner.ruleWords(rule)}: ${number(times)}`).join("\n"));
+    /** @param {string[]} rules */
+    const told = (rules) => rules.map((rule) => `${this.owner.ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
+    const rules = [...found.keys()].sort((a, b) => Number(this.owner.grave(b)) - Number(this.owner.grave(a)));
+    // One that is grave is named, however many others there are.
+    const named = rules.length === 1 || this.owner.grave(rules[0]) ? rules.splice(0, 1) : [];
+    for (const rule of named) badge(this.owner.ruleWords(rule), this.owner.grave(rule) ? "warn" : "", told([rule]));
+    if (rules.length) badge(counted(rules.length, named.length ? "other finding" : "finding"), "", told(rules));
     const evaluation = rows.filter((row) => row.evaluation).length;
     if (evaluation) badge(evaluation === rows.length ? "evaluation" : `${number(evaluation)} evaluation`);
+    // What is grave is seen first; where there is no room, the rest is counted.
+    made.sort((a, b) => Number(b.classList.contains("warn")) - Number(a.classList.contains("warn")));
     const said = made.map((one) => one.textContent ?? "");
     if (said.join("").length <= BADGE_CHARS || made.length < 2) return made;
-    const rest = el("span", { class: "badge", title: said.slice(1).join("\n"), "aria-label": said.slice(1).join(", ") }, `+${made.length - 1}`);
+    const rest = el("span", { class: "badge", title: made.slice(1).map((one) => one.title || one.textContent).join("\n") },
+      el("span", { "aria-hidden": "true" }, `+${made.length - 1}`), el("span", { class: "spoken" }, said.slice(1).join(", ")));
     return [made[0], rest];
   }
 
@@ -275,15 +308,15 @@ export class Table {
     );
     if (detail.state === "loading") cell.append(el("p", { class: "quiet" }, "Reading the turns."));
     if (detail.state === "failed") cell.append(el("p", { class: "note" }, detail.note));
-    for (const turn of detail.turns) cell.append(this.turn(turn));
+    detail.turns.forEach((turn, index) => cell.append(this.turn(turn, `${one.id} ${index}`)));
     if (detail.state === "ready" && detail.note) cell.append(el("p", { class: "quiet" }, detail.note));
     if (detail.cursor)
       cell.append(el("button", { class: "link", onclick: () => this.owner.more(one) }, "Read on"));
     row.append(cell);
   }
 
-  /** @param {Turn} turn */
-  turn(turn) {
+  /** @param {Turn} turn @param {string} key */
+  turn(turn, key) {
     const text = el("div", { class: "text", dir: "auto" }, turn.text);
     const made = el(
       "div", { class: "turn" },
@@ -294,15 +327,17 @@ export class Table {
           el("span", { class: "quiet" }, `${name} `), stored(value)))),
     );
     if (turn.text.length > 900 || turn.text.split("\n", FOLD_LINES + 1).length > FOLD_LINES) {
-      text.classList.add("folded");
-      const button = el("button", {
-        class: "link", "aria-expanded": "false",
-        onclick: () => {
-          const folded = text.classList.toggle("folded");
-          button.textContent = folded ? "Show all" : "Show less";
-          button.setAttribute("aria-expanded", String(!folded));
-        },
-      }, "Show all");
+      const button = el("button", { class: "link", type: "button", onclick: () => {
+        if (!this.unfolded.delete(key)) this.unfolded.add(key);
+        fold();
+      } });
+      const fold = () => {
+        const whole = this.unfolded.has(key);
+        text.classList.toggle("folded", !whole);
+        button.textContent = whole ? "Show less" : "Show all";
+        button.setAttribute("aria-expanded", String(whole));
+      };
+      fold();
       text.after(button);
     }
     return made;
@@ -325,7 +360,7 @@ export class Table {
       const height = Math.ceil(one.offsetHeight);
       const before = this.heights.get(key) ?? GUESS;
       if (!height || height === before || !one.isConnected) continue;
-      const at = this.lines.findIndex((line) => line.key === key);
+      const at = this.at.get(key) ?? -1;
       if (at >= 0 && this.tops[at] + before <= top) changed += height - before;
       this.heights.set(key, height);
     }
@@ -351,14 +386,14 @@ export class Table {
     this.current = key;
     this.relay();
     this.owner.moved();
-    const line = this.lines.find((one) => one.key === key);
+    const line = this.lineOf(key);
     if (open && line && line.kind !== "detail") this.owner.opened(line);
   }
 
   /** Draw an opened request again. @param {string} id */
   refreshDetail(id) {
     const one = this.drawn.get(`d ${id}`);
-    const line = this.lines.find((other) => other.key === `d ${id}`);
+    const line = this.lineOf(`d ${id}`);
     if (!one || line?.kind !== "detail") return;
     const had = one.contains(document.activeElement);
     one.replaceChildren();
@@ -368,7 +403,7 @@ export class Table {
 
   /** Take the focus. */
   focus() {
-    this.goTo(Math.max(0, this.lines.findIndex((line) => line.key === this.current)));
+    this.goTo(this.at.get(this.current) ?? 0);
   }
 
   /** @param {HTMLElement} line @param {boolean} focus */
@@ -404,7 +439,7 @@ export class Table {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const row = lineOf(event.target);
     if (!row || (event.target !== row && event.key !== "Escape")) return;
-    const at = this.lines.findIndex((line) => line.key === row.dataset.key);
+    const at = this.at.get(row.dataset.key ?? "") ?? -1;
     const line = this.lines[at];
     if (!line) return;
     const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.rowHeight) - 2);
@@ -456,7 +491,7 @@ export class Table {
   /** @param {MouseEvent} event */
   click(event) {
     const row = lineOf(event.target);
-    const line = this.lines.find((one) => one.key === row?.dataset.key);
+    const line = this.lineOf(row?.dataset.key);
     if (!row || !line || line.kind === "detail") return;
     this.current = line.key;
     const target = /** @type {Element} */ (event.target);
