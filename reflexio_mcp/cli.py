@@ -126,7 +126,7 @@ class _TopParser(_Parser):
             lines += ["", f"{title}:", *(f"  {name:12} {about}" for name, about in commands.items())]
         lines += [
             "",
-            "No command stores anything, and only the page of explore deletes: the rest is done by your assistant.",
+            "Of these, only the page of explore deletes your memory; storing is your assistant's part.",
             "reflexio-mcp COMMAND --help says more; --version prints the version.",
         ]
         lines += [

@@ -184,6 +184,18 @@ async def test_wrong_arguments_are_the_clients_mistake_and_are_named(
     assert says in failure.value.error.message
 
 
+async def test_no_argument_of_any_prompt_may_be_blank(connect: Connect) -> None:
+    good = {"session_id": "s", "source": "ide", "user_id": "ada", "start_time": "7d", "end_time": "1d"}
+    async with connect() as client:
+        for prompt in (await client.list_prompts()).prompts:
+            for blank in prompt.arguments or []:
+                given = {one.name: good[one.name] for one in prompt.arguments or []} | {blank.name: " \t "}
+                with pytest.raises(MCPError) as failure:
+                    await client.get_prompt(prompt.name, given)
+                assert failure.value.error.code == INVALID_PARAMS
+                assert blank.name in failure.value.error.message
+
+
 async def test_a_read_only_server_offers_no_prompt_that_deletes(connect: Connect) -> None:
     async with connect(REFLEXIO_MCP_READ_ONLY="1") as client:
         names = {one.name for one in (await client.list_prompts()).prompts}
