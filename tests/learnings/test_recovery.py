@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import Known, World, text_of
+from tests.deletion.support import BY_IDS, Known, World, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -227,6 +227,26 @@ async def test_erasing_a_request_takes_what_it_fed_out_of_the_copies(world: Worl
         assert "Drinks tea" in words_in_copies(world)
         assert (await caller.call("delete_request", request_id="a", erase=True))["deleted"] == 1
     assert not copies(world)
+
+
+async def test_no_words_of_learnings_in_copies_stand_in_what_is_noted_of_a_deletion(
+    world: World, data_folder: Path
+) -> None:
+    await some(world)
+    noted: list[bytes] = []
+
+    def read() -> None:
+        noted.extend(one.read_bytes() for one in data_folder.rglob("state.db*"))
+
+    async def look() -> None:
+        read()
+
+    async with world.connect(**ON) as caller:
+        await caller.call("delete_learnings", user_id="ada")
+        world.backend.before[BY_IDS] = [look]
+        assert (await caller.call("delete_request", request_id="a", erase=True))["deleted"] == 1
+    assert noted
+    assert not any(b"Drinks tea" in one or b"Lisbon" in one for one in noted)
 
 
 async def test_everything_of_a_user_includes_what_only_copies_hold(world: World) -> None:
