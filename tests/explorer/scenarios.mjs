@@ -563,7 +563,7 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   await view.locator("#sheet [role=status]", { hasText: "Restored 3 requests" }).waitFor();
   await button(view, "Close").click();
   await row("I live at 12 Secret Lane").waitFor();
-  await learned.locator("[role=status]", { hasText: "No profile or user playbook was learned from it." }).waitFor();
+  await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
   await told("In the explorer, the person restored 3 requests.", /restored in the explorer\.$/);
 }
 

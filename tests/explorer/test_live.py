@@ -55,6 +55,7 @@ async def test_a_person_does_the_whole_job_where_it_learns(corner: Corner, play:
         "REFLEXIO_MCP_CONFIRM_ABOVE": "2",
     }
     await anyio.to_thread.run_sync(partial(play, how, "", **given))
-    assert await learned_now(corner) == []
+    # Taken back by itself, the profile is gone; the playbook came back with its requests.
+    assert await learned_now(corner) == ["Answer in metric units"]
     stored = [await corner.interactions(one) for one in ("a", "b", "c", "d", "old")]
     assert all(stored), "the deletion was undone"

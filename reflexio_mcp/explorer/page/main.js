@@ -567,6 +567,8 @@ class Page {
     if (result.isError) throw new Error(textOf(result));
     const restored = result.structuredContent?.restored ?? 0;
     await this.refresh(rows.map((row) => row.id));
+    // A copy brings back what was learned as well.
+    if (this.can("list_learnings")) void this.learned.reload();
     this.render();
     await this.host.tell(`In the explorer, the person restored ${counted(restored, "request")}.`);
     return textOf(result).split("\n")[0];
