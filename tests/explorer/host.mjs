@@ -172,7 +172,9 @@ export async function settled(view) {
 export async function axe(view) {
   const source = require_("node:fs").readFileSync(`${modules}/axe-core/axe.min.js`, "utf8");
   await view.evaluate(source);
-  const { violations } = await view.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const { violations } = await view.evaluate(() => window.axe.run(document, {
+    resultTypes: ["violations"], rules: { "target-size": { enabled: true } },
+  }));
   return violations.map((one) => `${one.impact} ${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary ?? ""}`).slice(0, 3).join(" | ")}`);
 }
 

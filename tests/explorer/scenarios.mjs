@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 
 import { readFileSync } from "node:fs";
+import { connect as dial, createServer } from "node:net";
 
 import { axe, command, connect, explore, settled } from "./host.mjs";
 
@@ -399,32 +400,215 @@ export async function fitsEveryWidth(browser) {
   await client.close();
 }
 
+/** axe in each state that a person meets on the way through the page. */
+async function walks(it, where) {
+  const { view } = it;
+  const found = async (state) => assert.deepEqual(await axe(view), [], `${state}, ${where}`);
+  await found("table");
+  await view.locator(".body .session", { hasText: "2 users" }).click();
+  await view.locator(".body .request").first().click();
+  await view.locator(".turn").first().waitFor();
+  await selectSession(view, "2 users");
+  await found("opened and selected");
+  await view.locator("#delete").click();
+  await button(view, "Delete 4 requests").waitFor();
+  await found("plan");
+  await view.locator(".typed input").fill("4");
+  await found("plan, number typed");
+  await button(view, "Keep them").click();
+  await view.locator("#words").fill("nothing says this");
+  await view.locator(".empty", { hasText: "Nothing matches." }).waitFor();
+  await found("nothing matches");
+  await view.locator(".empty button").click();
+  await until(view, /^398 requests/);
+}
+
 export async function satisfiesAxe(browser) {
   const client = await connect();
   for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 320]]) {
     const it = await explore(browser, client, { theme, width });
     await settled(it.view);
-    const found = async (state) => {
-      assert.deepEqual(await axe(it.view), [], `${state}, ${theme}, ${width}`);
-    };
-    await found("table");
-    await it.view.locator(".body .session", { hasText: "2 users" }).click();
-    await it.view.locator(".body .request").first().click();
-    await it.view.locator(".turn").first().waitFor();
-    await selectSession(it.view, "2 users");
-    await found("opened and selected");
-    await it.view.locator("#delete").click();
-    await button(it.view, "Delete 4 requests").waitFor();
-    await found("plan");
-    await it.view.locator(".typed input").fill("4");
-    await found("plan, number typed");
-    await button(it.view, "Keep them").click();
-    await it.view.locator("#words").fill("nothing says this");
-    await it.view.locator(".empty", { hasText: "Nothing matches." }).waitFor();
-    await found("nothing matches");
+    await walks(it, `${theme}, ${width}`);
     await it.context.close();
   }
   await client.close();
+}
+
+export async function holdsInForcedColours(browser) {
+  const client = await connect();
+  for (const [theme, width] of [["light", 1280], ["dark", 320]]) {
+    const it = await explore(browser, client, { theme, width, media: { forcedColors: "active", colorScheme: theme, viewport: { width, height: 720 } } });
+    const { view } = it;
+    await settled(view);
+    assert.ok(await view.evaluate(() => matchMedia("(forced-colors: active)").matches));
+    // What is told by a colour elsewhere is still seen: the switch, the pressed chip, the sources, what is selected.
+    const look = (selector, pseudo, name) => view.evaluate(
+      ([one, part, property]) => getComputedStyle(document.querySelector(one), part)[property], [selector, pseudo, name],
+    );
+    const covered = await look("#cover", "::before", "backgroundImage");
+    assert.match(covered, /gradient/);
+    await view.locator("#cover").click();
+    assert.notEqual(await look("#cover", "::before", "backgroundImage"), covered);
+    await view.locator("#cover").click();
+    const pressed = (on) => look(`.chips button[aria-pressed="${on}"]`, null, "backgroundColor");
+    assert.notEqual(await pressed(true), await pressed(false));
+    const hues = await view.locator(".legend i").evaluateAll((keys) => keys.map((key) => getComputedStyle(key).backgroundColor));
+    assert.equal(new Set(hues).size, hues.length, `${hues}`);
+    await selectSession(view, "2 users");
+    assert.equal(await look(".line.chosen", null, "outlineStyle"), "solid");
+    assert.equal(await look(".body .session:not(.chosen)", null, "outlineStyle"), "none");
+    await view.locator("#clear").click();
+    await walks(it, `forced colours, ${width}`);
+    assert.deepEqual(it.problems, []);
+    await it.context.close();
+  }
+  await client.close();
+}
+
+export async function worksByTouch(browser) {
+  const it = await opened(browser, {
+    width: 390, height: 720, media: { viewport: { width: 390, height: 720 }, hasTouch: true, isMobile: true },
+  });
+  const { page, view } = it;
+  assert.ok(await view.evaluate(() => matchMedia("(pointer: coarse)").matches));
+  const small = await view.locator("button:visible, select:visible, .body .session:visible").evaluateAll((those) => those
+    .filter((one) => one.getBoundingClientRect().height < 36).map((one) => one.textContent));
+  assert.deepEqual(small, [], "a finger hits it");
+  const row = view.locator(".body .session", { hasText: "2 users" });
+  assert.ok((await row.boundingBox()).height >= 44);
+  // Beside the box is close enough.
+  const box = await row.locator(".check input").boundingBox();
+  await page.touchscreen.tap(box.x - 4, box.y + box.height + 8);
+  await view.locator("#selected", { hasText: "4 requests" }).waitFor();
+  await row.tap();
+  await view.locator(".body .request").first().tap();
+  await view.locator(".turn").first().waitFor();
+  assert.deepEqual(await axe(view), []);
+  // A finger drawn over the timeline narrows the period.
+  const area = await view.locator(".area").boundingBox();
+  const touches = await it.context.newCDPSession(page);
+  const touch = (type, part) => touches.send("Input.dispatchTouchEvent", {
+    type, touchPoints: part === null ? [] : [{ x: area.x + area.width * part, y: area.y + 30 }],
+  });
+  await touch("touchStart", 0.5);
+  for (const part of [0.55, 0.6, 0.7]) await touch("touchMove", part);
+  await touch("touchEnd", null);
+  await until(view, /^\d+ of 398 requests/);
+  await it.done();
+}
+
+export async function keepsStillUnderReducedMotion(browser) {
+  for (const [motion, names] of [["reduce", ["none"]], ["no-preference", ["rise"]]]) {
+    const it = await opened(browser, { media: { reducedMotion: motion, viewport: { width: 1280, height: 720 } } });
+    await selectSession(it.view, "2 users");
+    await it.view.locator("#delete").click();
+    await button(it.view, "Delete 4 requests").waitFor();
+    const moving = await it.view.evaluate(() => [getComputedStyle(document.getElementById("sheet")).animationName]);
+    assert.deepEqual(moving, names);
+    if (motion === "reduce") {
+      const changing = await it.view.evaluate(() => [...document.querySelectorAll("*")].flatMap((one) =>
+        [null, "::before", "::after"].map((part) => getComputedStyle(one, part).transitionDuration)).filter((time) => !/^0s(, 0s)*$/.test(time)));
+      assert.deepEqual(changing, []);
+    }
+    await it.done();
+  }
+}
+
+export async function readsFromRightToLeft(browser) {
+  for (const width of [1280, 320]) {
+    const it = await opened(browser, { width });
+    const { view } = it;
+    const row = (words) => view.locator(".body .session", { hasText: words });
+    await it.quiet();
+    const [arabic, latin] = [row("كيف"), row("Plain Latin")];
+    // The columns are where they are in other rows, and a long text begins where it is read from.
+    for (const part of [".when", ".words"]) {
+      const [one, other] = [await arabic.locator(part).boundingBox(), await latin.locator(part).boundingBox()];
+      assert.equal(Math.round(one.x), Math.round(other.x), part);
+    }
+    const style = (name) => arabic.locator(".words").evaluate((one, property) => getComputedStyle(one)[property], name);
+    assert.equal(await style("direction"), "rtl");
+    assert.equal(await style("textAlign"), "left");
+    // Whatever is left out of an id, no character is cut in two.
+    const user = await row("👩‍👩‍👧‍👦").locator(".user").textContent();
+    assert.match(user, /…/);
+    assert.equal(user.replaceAll("👩‍👩‍👧‍👦", ""), "…");
+    await arabic.click();
+    await view.locator(".body .request").first().click();
+    await view.locator(".turn").first().waitFor();
+    assert.equal(await view.locator(".turn .text").first().evaluate((one) => getComputedStyle(one).direction), "rtl");
+    await arabic.locator(".check input").click();
+    assert.deepEqual(await axe(view), []);
+    await view.locator("#delete").click();
+    await view.locator("#sheet .final").waitFor();
+    assert.deepEqual(await axe(view), []);
+    const wide = await view.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
+    assert.ok(wide, "nothing hangs over the edge");
+    await it.done();
+  }
+}
+
+/** A way to the backend that can be cut. */
+async function way(to) {
+  const { hostname, port } = new URL(to);
+  const open = new Set();
+  let away = false;
+  const server = createServer((from) => {
+    if (away) return from.destroy();
+    const on = dial(Number(port), hostname);
+    for (const one of [from, on]) {
+      open.add(one);
+      one.on("error", () => {});
+      one.on("close", () => { open.delete(one); from.destroy(); on.destroy(); });
+    }
+    from.pipe(on).pipe(from);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut: () => { away = true; for (const one of open) one.destroy(); },
+    mend: () => { away = false; },
+    close: () => server.close(),
+  };
+}
+
+export async function livesThroughABackendThatGoesAway(browser) {
+  const backend = await way(process.env.BACKEND);
+  const it = await opened(browser, { client: { env: { REFLEXIO_URL: backend.url } } });
+  const { view } = it;
+  await until(view, /^398 requests in 99 sessions$/);
+  await it.quiet();
+  await view.locator(".body .session", { hasText: "2 users" }).click();
+  backend.cut();
+
+  // What is read for the first time says so, and what was known stays.
+  await view.locator(".body .request").first().click();
+  const failed = view.locator(".body .detail [role=alert]");
+  await failed.waitFor();
+  assert.deepEqual(await axe(view), []);
+  await view.locator("#words").fill("label printer");
+  await view.locator("#again").waitFor();
+  assert.equal(await view.locator("#summary").getAttribute("class"), "note");
+  assert.equal(await view.locator(".body .session", { hasText: "2 users" }).count(), 1);
+  assert.deepEqual(await axe(view), []);
+  await view.locator("#again").click();
+  await view.locator("#again").waitFor({ state: "hidden" });
+  await view.locator("#again").waitFor();
+  assert.equal(await view.locator(".body .session", { hasText: "2 users" }).count(), 1, "the last known rows are back");
+  await selectSession(view, "2 users");
+  await view.locator("#delete").click();
+  await view.locator("#sheet [role=alert]").waitFor();
+  assert.deepEqual(await axe(view), []);
+  await button(view, "Close").click();
+
+  backend.mend();
+  await failed.locator("xpath=..").locator("button", { hasText: "Try again" }).click();
+  await view.locator(".turn", { hasText: "Noted." }).waitFor();
+  await view.locator("#again").click();
+  await until(view, /^\d+ of 398 requests in \d+ sessions?$/);
+  assert.ok(await view.locator("#again").isHidden());
+  await it.done();
+  backend.close();
 }
 
 export async function showsHostileTextAsText(browser) {

@@ -208,11 +208,33 @@ def long_turn() -> list[Request]:
     return [Request("long", "long", "ann", int(time.time()) - 60, (("User", text),))]
 
 
+FAMILY = "👩‍👩‍👧‍👦"
+
+
+def scripts(now: int | None = None) -> list[Request]:
+    """Ids and text in scripts that are read from right to left beside Latin ones, and long emoji."""
+    now = int(time.time()) if now is None else now
+    said = (
+        ("محادثة-أولى", "مستخدم-مجهول", "كيف أتراجع عن ترحيل نجح نصفه فقط؟ " * 8, "web_app"),
+        ("שיחה-12", "דנה.לוי", "אני מעדיפה תשובות קצרות בבוקר", "slack"),
+        ("emoji", FAMILY * 30, FAMILY * 30, "web_app"),
+        ("latin", "maria.keller", "Plain Latin words beside them", "web_app"),
+        ("mixed", "user (مستخدم) 42", "Both: שלום and hello, 20% of 1,000", "web_app"),
+    )
+    return [
+        Request(
+            f"r-{session}", session, user, now - 60 * place, (("User", text), ("Assistant", text)), source
+        )
+        for place, (session, user, text, source) in enumerate(said)
+    ]
+
+
 KINDS: dict[str, Callable[[], list[Request]]] = {
     "empty": list[Request],
     "team": team,
     "hostile": hostile,
     "long": long_turn,
+    "scripts": scripts,
 }
 
 

@@ -4,13 +4,18 @@ import base64
 import hashlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import pytest
 
 from reflexio_mcp.explorer.document import MODULES, document, uri
+from reflexio_mcp.store.app import create_app
 from tests.explorer.conftest import NodeTools, Play
+from tests.explorer.stocking import team, write
+from tests.support.tenants import tenant_backend
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "reflexio_mcp" / "explorer" / "page"
@@ -33,6 +38,10 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("takesOnTheHostsLooks", "team", {}),
     ("fitsEveryWidth", "team", {}),
     ("satisfiesAxe", "team", {}),
+    ("holdsInForcedColours", "team", {}),
+    ("worksByTouch", "team", {}),
+    ("keepsStillUnderReducedMotion", "team", {}),
+    ("readsFromRightToLeft", "scripts", {}),
     ("showsHostileTextAsText", "hostile", {}),
     ("readsAVeryLongTurn", "long", {}),
     ("saysThatNothingIsStored", "empty", {}),
@@ -43,6 +52,15 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
 @pytest.mark.parametrize(("name", "kind", "variables"), SCENARIOS, ids=[one[0] for one in SCENARIOS])
 def test_a_person_can_rely_on_it(play: Play, name: str, kind: str, variables: dict[str, str]) -> None:
     play(name, kind, **variables)
+
+
+@pytest.mark.anyio
+async def test_what_was_read_stays_while_the_backend_is_away(play: Play, tmp_path: Path) -> None:
+    async with tenant_backend() as backend:
+        write(tmp_path / "backend.db", team())
+        backend.stores["its-key"] = create_app(str(tmp_path / "backend.db"))
+        given = {"BACKEND": backend.url, "REFLEXIO_API_KEY": "its-key"}
+        await anyio.to_thread.run_sync(partial(play, "livesThroughABackendThatGoesAway", "", **given))
 
 
 def test_it_is_drawn_at_once_however_much_is_stored(play: Play, record_property: Any, tmp_path: Path) -> None:
@@ -95,6 +113,7 @@ def test_every_scenario_is_played() -> None:
         "worksWithoutAnAssistant",
         "doesTheWholeJobOnARealServer",
         "doesTheWholeJobWithoutAnAssistant",
+        "livesThroughABackendThatGoesAway",
     }
     assert set(written) - elsewhere == {name for name, _, _ in SCENARIOS}
 

@@ -1,6 +1,7 @@
 /** Numbers, times and ids in words. */
 
 const grouped = new Intl.NumberFormat("en");
+const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
 
 /** @param {number} value */
 export function number(value) {
@@ -103,7 +104,7 @@ export class Clock {
  * @param {string} id @param {number} [most] characters */
 export function shortened(id, most = 20) {
   if (id.length <= most) return id;
-  const letters = Array.from(id);
+  const letters = Array.from(graphemes.segment(id), (one) => one.segment);
   if (letters.length <= most) return id;
   const tail = Math.floor(most / 3);
   return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;

@@ -68,19 +68,20 @@ export class Learned {
       this.draw(remarkOn(answer, this.learnings.length));
       this.owner.light(new Set(this.learnings.flatMap((one) => requestsOf(one))));
     } catch (error) {
-      if (turn === this.asked) this.draw(`What was learned is not known. ${error instanceof Error ? error.message : ""}`);
+      if (turn === this.asked) this.draw(`What was learned is not known. ${error instanceof Error ? error.message : ""}`, true);
     }
   }
 
-  /** @param {string} note */
-  draw(note) {
+  /** @param {string} note @param {boolean} [failed] */
+  draw(note, failed = false) {
     this.place.classList.toggle("idle", !this.target);
     fill(
       this.place,
       el("h2", {}, "Learned from this"),
       ...this.learnings.map((one) => this.card(one)),
       note && el("p", { class: "quiet", role: "status" }, note),
-      this.cursor && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Show more"),
+      failed && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Try again"),
+      !failed && this.cursor && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Show more"),
     );
   }
 

@@ -116,6 +116,9 @@ class Page {
       this.period = null;
       this.change({ start, end });
     });
+    // One button, not a new one at every drawing: it may be under a finger.
+    this.brush = el("button", { type: "button", class: "brush", "aria-pressed": "true",
+      onclick: () => this.change({ start: null, end: null }) });
     this.listen();
     this.render();
     performance.mark("explorer-ready");
@@ -178,6 +181,7 @@ class Page {
   /** Read everything anew under a filter. @param {Record<string, any>} given as a tool takes it */
   async read(given) {
     const turn = ++this.reading;
+    const before = this.index;
     this.index = new Index();
     this.cursor = "";
     this.budget = STRETCH;
@@ -186,6 +190,10 @@ class Page {
     this.details.clear();
     this.render();
     await this.readPages(turn, { ...given, uncovered: this.uncovered }, true);
+    if (turn !== this.reading || !this.problem || this.index.rows.size) return;
+    // What was known before is better than nothing.
+    this.index = before;
+    this.render();
   }
 
   /** @param {number} turn @param {Record<string, any>} given @param {boolean} first */
@@ -233,8 +241,8 @@ class Page {
     if (first) {
       this.filter = { ...base, words: this.filter.words, finding: this.filter.finding };
       this.recall();
-      if (this.filter.words) void this.lookForWords();
     }
+    if (this.filter.words) void this.lookForWords();
     this.table.owner.selectable = this.can("delete_requests") || this.can("list_requests");
     const learns = this.can("list_learnings");
     byId("learned").hidden = !learns;
@@ -361,6 +369,10 @@ class Page {
   async readOn(row) {
     const detail = this.details.get(row.id);
     if (!detail) return;
+    if (detail.state === "failed") {
+      detail.state = "loading";
+      this.table.refreshDetail(row.id);
+    }
     try {
       const answer = await this.ask("request", {
         request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}), uncovered: this.uncovered,
@@ -484,7 +496,7 @@ class Page {
       el("button", { type: "button", "data-length": length ?? "", onclick: () => {
         this.period = length;
         this.change({ start: length === null ? null : Date.now() - length, end: null });
-      } }, name)));
+      } }, name)), this.brush);
     for (const [key, name] of /** @type {[SortKey, string][]} */ ([["when", "When"], ["user", "User"], ["requests", "Requests"], ["source", "Source"]])) {
       const head = document.querySelector(`[data-sort="${key}"]`);
       head?.append(el("button", { type: "button", onclick: () => {
@@ -497,6 +509,7 @@ class Page {
     byId("all").addEventListener("change", (event) => {
       this.select(this.matched.rows, /** @type {HTMLInputElement} */ (event.target).checked);
     });
+    byId("again").addEventListener("click", () => void this.read(this.baseAsked()));
     byId("clear").addEventListener("click", () => this.select(this.chosen(), false));
     byId("delete").addEventListener("click", () => void this.delete());
     byId("export").addEventListener("click", () => void this.export());
@@ -698,16 +711,13 @@ class Page {
     const chips = [...byId("periods").querySelectorAll("button[data-length]")];
     for (const chip of chips) {
       const length = chip.getAttribute("data-length");
+      const from = length ? Date.now() - Number(length) : -Infinity;
+      set(chip, { title: counted(matched.anyTime.filter((row) => row.at >= from).length, "request") });
       const on = brushed ? false : length === (this.period === null ? "" : String(this.period));
       chip.setAttribute("aria-pressed", String(on));
     }
-    byId("periods").querySelector(".brush")?.remove();
-    if (brushed) {
-      const text = `${start === null ? "the beginning" : this.clock_.edge(start)} to ${end === null ? "now" : this.clock_.edge(end, 1_000)}`;
-      byId("periods").append(el("button", { type: "button", class: "brush", "aria-pressed": "true", onclick: () => {
-        this.change({ start: null, end: null });
-      } }, text));
-    }
+    this.brush.hidden = !brushed;
+    this.brush.textContent = `${start === null ? "the beginning" : this.clock_.edge(start)} to ${end === null ? "now" : this.clock_.edge(end, 1_000)}`;
     byId("reset").hidden = !Object.entries(NO_FILTER).some(([name, value]) => filter[/** @type {keyof Filter} */ (name)] !== value);
   }
 
@@ -730,6 +740,7 @@ class Page {
     const summary = byId("summary");
     summary.textContent = this.said ? this.said : text;
     summary.classList.toggle("note", Boolean(this.problem));
+    byId("again").hidden = !this.problem || !all;
     byId("further").hidden = !this.cursor || this.loading !== "" || Boolean(this.problem);
   }
 

@@ -236,7 +236,7 @@ export class Table {
         "div", { role: "gridcell", class: "user" },
         several ? el("span", { class: "note" }, counted(session.users.length, "user")) : idOf(session.users[0]),
       ),
-      el("div", { role: "gridcell", class: "words" }, wordsOf(opening)),
+      wordsOf(opening),
       el("div", { role: "gridcell", class: "count" }, number(session.rows.length),
         el("span", { class: "unit" }, session.rows.length === 1 ? " request" : " requests")),
       el("div", { role: "gridcell", class: "source" }, stored(session.sources[0] ?? ""),
@@ -254,7 +254,7 @@ export class Table {
       ...this.openable(row, `r ${one.id}`, [one], `request ${one.id}`),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(one.at) }, when),
       el("div", { role: "gridcell", class: "user" }, idOf(one.user)),
-      el("div", { role: "gridcell", class: "words" }, wordsOf(one)),
+      wordsOf(one),
       el("div", { role: "gridcell", class: "count turns" }, counted(one.turns, "turn")),
       el("div", { role: "gridcell", class: "source" }, stored(one.source)),
       el("div", { role: "gridcell", class: "badges" }, ...this.badges([one], null)),
@@ -304,13 +304,15 @@ export class Table {
     cell.append(
       el("div", { class: "ids" },
         this.copyable("Request", one.id), this.copyable("Session", one.session), this.copyable("User", one.user),
-        one.version && el("span", {}, "Version ", stored(one.version))),
+        one.version && el("span", {}, "Version ", stored(one.version)), el("span", {}, this.owner.clock().exact(one.at))),
     );
     if (detail.state === "loading") cell.append(el("p", { class: "quiet" }, "Reading the turns."));
-    if (detail.state === "failed") cell.append(el("p", { class: "note" }, detail.note));
+    if (detail.state === "failed")
+      cell.append(el("p", { class: "note", role: "alert" }, detail.note),
+        el("button", { class: "link", type: "button", onclick: () => this.owner.more(one) }, "Try again"));
     detail.turns.forEach((turn, index) => cell.append(this.turn(turn, `${one.id} ${index}`)));
     if (detail.state === "ready" && detail.note) cell.append(el("p", { class: "quiet" }, detail.note));
-    if (detail.cursor)
+    if (detail.cursor && detail.state === "ready")
       cell.append(el("button", { class: "link", onclick: () => this.owner.more(one) }, "Read on"));
     row.append(cell);
   }
@@ -517,5 +519,7 @@ function idOf(id) {
 
 /** @param {Row} row */
 function wordsOf(row) {
-  return row.words ? stored(row.words) : el("span", { class: "quiet" }, row.turns ? "hidden" : "no text");
+  // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
+  if (row.words) return el("div", { role: "gridcell", class: "words", dir: "auto" }, row.words);
+  return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.turns ? "hidden" : "no text"));
 }
