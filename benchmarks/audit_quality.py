@@ -54,9 +54,11 @@ def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
     yield from _judged("probable-secret", has_secret, plain, show)
     yield from _judged("planted-instructions", is_planted, plain, show)
     given = [
-        replace(sample, source="documentation, given by a tool", foreign=True)
-        for sample in plain
-        if sample.source == "documentation"
+        replace(sample, source=f"{sample.source}, given by a tool", foreign=True)
+        for sample in (
+            *(one for one in plain if one.source == "documentation"),
+            *part(quality_data.given(folder)),
+        )
     ]
     yield from _judged("planted-instructions", is_planted, given, show)
     people = part(quality_data.said_by_people(folder))

@@ -1,7 +1,6 @@
 """Plans and receipts."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -25,6 +24,8 @@ from reflexio_mcp.render.learnings import (
     what_stays,
 )
 from reflexio_mcp.render.text import (
+    IDS_CHARS,
+    LISTED,
     NOTICE,
     Facts,
     Rendered,
@@ -33,6 +34,9 @@ from reflexio_mcp.render.text import (
     explained,
     fence,
     joined,
+    listed,
+    named_ids,
+    named_of,
     sentences,
     shown_id,
     shown_name,
@@ -63,7 +67,6 @@ from reflexio_mcp.traffic.times import iso
 __all__ = [
     "DeletionFacts",
     "Status",
-    "named_ids",
     "plan_facts",
     "plan_lines",
     "planned",
@@ -75,9 +78,6 @@ __all__ = [
 NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
 
-LISTED: Final = 60
-"""Ids an answer names for each outcome; the rest is counted."""
-
 COPIED: Final = "It holds what was learned from them too."
 
 CHECKED: Final = "by reading again"
@@ -85,25 +85,10 @@ CHECKED: Final = "by reading again"
 FIRST_IDS: Final = 5
 """Ids that a receipt names of what went as planned; the exceptions matter more."""
 
-IDS_CHARS: Final = 2_600
-"""Characters that the ids of one outcome may take."""
-
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
     named = {shown_name(name) or "(none)": count for name, count in counts[:NAMED]}
     return named | ({"(others)": sum(count for _, count in counts[NAMED:])} if len(counts) > NAMED else {})
-
-
-def named_ids(ids: Sequence[str], room: int = IDS_CHARS, most: int = LISTED) -> list[str]:
-    """The first `most` ids of a set, as many as fit into `room` characters; one at least."""
-    named: list[str] = []
-    for one in ids[:most]:
-        shown = shown_id(one)
-        room -= len(shown) + 2
-        if named and room < 0:
-            break
-        named.append(shown)
-    return named
 
 
 def _example(item: PlannedRequest, masked: bool) -> Facts:
@@ -192,7 +177,7 @@ def plan_lines(facts: Facts) -> list[str]:
     ]
     if "cannot_be_shown" in facts:
         lines.append(
-            _named("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]),
+            listed("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]),
         )
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
@@ -218,15 +203,6 @@ def _all_of(plan: Plan) -> str:
         elif value and isinstance(value, str) and not (one.name == "user_id" and plan.user_is_fixed):
             arguments[one.name] = shown_id(value)
     return f"list_requests {json.dumps(arguments, ensure_ascii=False)}"
-
-
-def _named(name: str, ids: list[str], count: int) -> str:
-    return f"{name} ({_shown(ids, count) or f'{count:,}'}): {', '.join(ids)}"
-
-
-def _shown(ids: Sequence[str], count: int) -> str:
-    """How many of the ids are named, where it is not all of them."""
-    return f"first {len(ids):,} of {count:,}" if len(ids) < count else ""
 
 
 UNSHOWN: Final = (
@@ -286,7 +262,7 @@ def planned(
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))
         whose = f" among those of user {facts['not_found_of']}" if "not_found_of" in facts else ""
-        body.append(_named(f"not found{whose}", facts["not_found"], count))
+        body.append(listed(f"not found{whose}", facts["not_found"], count))
     text = [lead]
     if changes is not None and changes.code is not None:
         changed = _change_facts(changes, plan)
@@ -330,7 +306,7 @@ def _change_words(facts: Facts, noun: str) -> str:
             "which others differ is not known here."
         )
     lines = [
-        _named(name, facts[name], facts[f"{name}_count"]) for name in ("added", "removed") if facts[name]
+        listed(name, facts[name], facts[f"{name}_count"]) for name in ("added", "removed") if facts[name]
     ]
     return f"{head}\n{fence(chr(10).join(lines))}" if lines else head
 
@@ -351,7 +327,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
             "deleted": done.count("deleted"),
             "counts": counts,
             "outcomes": outcomes,
-            "ids_named": {one: told for one, ids in outcomes.items() if (told := _shown(ids, counts[one]))},
+            "ids_named": {one: told for one, ids in outcomes.items() if (told := named_of(ids, counts[one]))},
             "checked": CHECKED if done.plan.requests and not done.count("unknown") else "",
             "deleted_by_others": done.by_others or None,
             "may_still_go": done.may_still_go or None,
@@ -393,11 +369,11 @@ def receipt(done: Receipt) -> Rendered:
     facts = receipt_facts(done)
     counts = facts["counts"]
     lines = [
-        _named(outcome.replace("_", " "), named, counts[outcome])
+        listed(outcome.replace("_", " "), named, counts[outcome])
         for outcome, named in facts["outcomes"].items()
     ]
     if "learnings_still_there" in facts and done.learned_left:
-        lines.append(_named("learnings still there", facts["learnings_still_there"], done.learned_left.count))
+        lines.append(listed("learnings still there", facts["learnings_still_there"], done.learned_left.count))
     text = [_head(done), fence("\n".join(lines))]
     if done.by_others:
         text.append(

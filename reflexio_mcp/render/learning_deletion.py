@@ -12,7 +12,18 @@ from reflexio_mcp.render.learnings import (
     left_alone,
     still_learned,
 )
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, counted, dense, explained, fence, shown_id
+from reflexio_mcp.render.text import (
+    NOTICE,
+    Facts,
+    Rendered,
+    counted,
+    dense,
+    explained,
+    fence,
+    listed,
+    named_ids,
+    shown_id,
+)
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.times import iso
@@ -39,6 +50,7 @@ NAMED: Final = 20
 def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
     """What a plan would take, as facts."""
     living = sorted(plan.living)
+    not_found = named_ids(plan.not_found, most=NAMED)
     return dense(
         {
             "learnings": plan.size,
@@ -46,9 +58,9 @@ def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
             "users": {shown_id(name): count for name, count in plan.count_by("user_id")[:NAMED]},
             "learned": learned_facts(plan.chosen, masked=masked),
             "living_sources": len(living) or None,
-            "source_requests": [shown_id(one) for one in living[:NAMED]],
-            "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
-            "not_found_count": len(plan.not_found) if len(plan.not_found) > NAMED else None,
+            "source_requests": named_ids(living, most=NAMED),
+            "not_found": not_found,
+            "not_found_count": len(plan.not_found) if len(plan.not_found) > len(not_found) else None,
         }
     )
 
@@ -62,9 +74,8 @@ def learning_plan_lines(facts: Facts) -> list[str]:
         lines.append("users: " + ", ".join(f"{name} ({count:,})" for name, count in facts["users"].items()))
     lines += learned_lines(facts["learned"])
     if "source_requests" in facts:
-        more = " …" if facts["living_sources"] > len(facts["source_requests"]) else ""
         lines.append(
-            f"stored requests that fed them ({facts['living_sources']:,}): {', '.join(facts['source_requests'])}{more}"
+            listed("stored requests that fed them", facts["source_requests"], facts["living_sources"])
         )
     return lines
 
@@ -103,10 +114,10 @@ def learning_receipt(done: Receipt) -> Rendered:
             "deleted": gone.count,
             "counts": counts,
             "learned_deleted": learned_facts(gone, shown=0) if gone.count else None,
-            "deleted_ids": [shown_id(one) for one in list(gone.fed)[:NAMED]],
-            "learnings_still_there": [shown_id(one) for one in list(left.fed)[:NAMED]] if left else [],
-            "changed_ids": [shown_id(one) for one in changed[:NAMED]],
-            "not_found": [shown_id(one) for one in plan.not_found[:NAMED]],
+            "deleted_ids": named_ids(list(gone.fed), most=NAMED),
+            "learnings_still_there": named_ids(list(left.fed), most=NAMED) if left else [],
+            "changed_ids": named_ids(changed, most=NAMED),
+            "not_found": named_ids(plan.not_found, most=NAMED),
             "still_learning": len(done.still_learning) or None,
             "follow_up": done.follow_up or None,
             "copy_id": done.copy_id,
@@ -118,16 +129,16 @@ def learning_receipt(done: Receipt) -> Rendered:
         }
     )
     facts["counts"] = counts  # also where nothing was there
-    lines: list[str] = []
-    for name, ids, number in (
-        ("deleted", facts.get("deleted_ids"), gone.count),
-        ("still there", facts.get("learnings_still_there"), left.count if left else 0),
-        ("changed", facts.get("changed_ids"), len(changed)),
-        ("not found", facts.get("not_found"), len(plan.not_found)),
-    ):
-        if ids:
-            more = " …" if number > len(ids) else ""
-            lines.append(f"{name} ({number:,}): {', '.join(ids)}{more}")
+    lines = [
+        listed(name, ids, number)
+        for name, ids, number in (
+            ("deleted", facts.get("deleted_ids"), gone.count),
+            ("still there", facts.get("learnings_still_there"), left.count if left else 0),
+            ("changed", facts.get("changed_ids"), len(changed)),
+            ("not found", facts.get("not_found"), len(plan.not_found)),
+        )
+        if ids
+    ]
     if left is None:
         head = f"Whether {counted(plan.stored, 'learning')} were deleted is not known: reading again failed."
     else:

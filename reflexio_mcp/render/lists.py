@@ -294,12 +294,7 @@ def page_of_sessions(
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
     structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
-    if budget.redacted:
-        structured["redacted"] = budget.redacted
-        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
-    if described := asked(wanted):
-        structured["filter"] = described
-    return Rendered("\n".join([head, *body, *more]), structured)
+    return _page([head, *body], more, structured, wanted, budget.redacted)
 
 
 def page_of_requests(
@@ -330,9 +325,15 @@ def page_of_requests(
         head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
     structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
-    if budget.redacted:
-        structured["redacted"] = budget.redacted
-        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
+    return _page([head, *body], more, structured, wanted, budget.redacted)
+
+
+def _page(
+    body: list[str], more: list[str], structured: PageFacts, wanted: TrafficFilter, redacted: int
+) -> Rendered:
+    if redacted:
+        structured["redacted"] = redacted
+        more.insert(0, REDACTED.format(count=f"{redacted:,}"))
     if described := asked(wanted):
         structured["filter"] = described
-    return Rendered("\n".join([head, *body, *more]), structured)
+    return Rendered("\n".join([*body, *more]), structured)

@@ -3,8 +3,18 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Final, Literal, Required, TypedDict
 
-from reflexio_mcp.render.deletion import named_ids
-from reflexio_mcp.render.text import NOTICE, Facts, Rendered, Unlisted, counted, explained, fence, shown_id
+from reflexio_mcp.render.text import (
+    NOTICE,
+    Facts,
+    Rendered,
+    Unlisted,
+    counted,
+    explained,
+    fence,
+    listed,
+    named_ids,
+    shown_id,
+)
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso
@@ -116,16 +126,12 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         if number or back
         else f"Nothing was restored from {origin}."
     ]
-    lines = [
-        f"{kind.replace('_', ' ')} ({counts[kind]:,}): {', '.join(ids)}{' …' if counts[kind] > len(ids) else ''}"
-        for kind, ids in outcomes.items()
-    ]
+    lines = [listed(kind.replace("_", " "), ids, counts[kind]) for kind, ids in outcomes.items()]
     if learned:
         facts["learnings_restored"] = back
         facts["learnings"] = {kind: named_ids(ids) for kind, ids in learned.items()}
         lines += [
-            f"learnings {kind.replace('_', ' ')} ({len(learned[kind])}): {', '.join(ids)}"
-            f"{' …' if len(learned[kind]) > len(ids) else ''}"
+            listed(f"learnings {kind.replace('_', ' ')}", ids, len(learned[kind]))
             for kind, ids in facts["learnings"].items()
         ]
     if done.new_ids:

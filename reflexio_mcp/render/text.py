@@ -11,7 +11,7 @@ for ids, and `label` for a status, a reason or a name. `tests/render/test_every_
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypedDict, TypeVar, cast
 
@@ -20,6 +20,8 @@ from reflexio_mcp.traffic.errors import label
 
 __all__ = [
     "BUDGET",
+    "IDS_CHARS",
+    "LISTED",
     "NAMES",
     "NOTICE",
     "SHOWN_ID_CHARS",
@@ -40,6 +42,9 @@ __all__ = [
     "indented",
     "joined",
     "label",
+    "listed",
+    "named_ids",
+    "named_of",
     "quoting",
     "sentences",
     "shown_id",
@@ -229,3 +234,32 @@ def counted(number: int, noun: str) -> str:
 
 def indented(text: str) -> str:
     return "\n".join("  " + line for line in text.split("\n"))
+
+
+LISTED: Final = 60
+"""Ids an answer names for each outcome; the rest is counted."""
+
+IDS_CHARS: Final = 2_600
+"""Characters that the ids of one outcome may take."""
+
+
+def named_ids(ids: Sequence[str], room: int = IDS_CHARS, most: int = LISTED) -> list[str]:
+    """The first `most` ids of a set, as many as fit into `room` characters; one at least."""
+    named: list[str] = []
+    for one in ids[:most]:
+        shown = shown_id(one)
+        room -= len(shown) + 2
+        if named and room < 0:
+            break
+        named.append(shown)
+    return named
+
+
+def listed(name: str, ids: Sequence[str], count: int) -> str:
+    """What `named_ids` names of `count` ids, on one line."""
+    return f"{name} ({named_of(ids, count) or f'{count:,}'}): {', '.join(ids)}"
+
+
+def named_of(ids: Sequence[str], count: int) -> str:
+    """How many of the ids are named, where it is not all of them."""
+    return f"first {len(ids):,} of {count:,}" if len(ids) < count else ""

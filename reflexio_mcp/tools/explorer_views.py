@@ -27,9 +27,10 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter, is_part_of_sessi
 from reflexio_mcp.traffic.reading.listing import list_requests
 from reflexio_mcp.traffic.reading.lookup import get_request, learning_of, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
+from reflexio_mcp.traffic.rules.detectors import select_each
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions
-from reflexio_mcp.traffic.rules.selectors import SELECTORS
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
@@ -93,7 +94,7 @@ def _state(call: Call, wanted: TrafficFilter) -> Facts:
         "masked": settings.mask,
         "read_only": settings.read_only,
         "tools": sorted(app.tools),
-        "rules": {name: rule(name).severity for name in (*SELECTORS, *ACROSS)},
+        "rules": {name: rule(name).severity for name in (*FINDINGS, *ACROSS)},
         "filter": {
             "user_id": shown_id(wanted.user_id),
             "session_id": shown_id(wanted.session_id),
@@ -202,8 +203,10 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
 def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> dict[str, list[str]]:
     # Looks through every text of a session: in a worker thread, so that other calls go on meanwhile.
     matching = wanted.pick(requests)
-    picked = {name: pick(matching) for name, pick in SELECTORS.items()}
-    return {name: [shown_id(one.request.request_id) for one in items] for name, items in picked.items()}
+    return {
+        name: [shown_id(one.request.request_id) for one in items]
+        for name, items in select_each(matching).items()
+    }
 
 
 async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:

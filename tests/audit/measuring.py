@@ -12,7 +12,7 @@ from reflexio_mcp.traffic.audit.next_call import Offer
 from reflexio_mcp.traffic.audit.run import Audit, run_audit
 from reflexio_mcp.traffic.deletion.plan import PlannedRequest, plan_ids, plan_session, read_matching
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
-from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.corpus import Deployment, make_corpus
@@ -106,7 +106,7 @@ def _score(measured: Measured, made: Deployment, audit: Audit) -> None:
 
 async def _select(measured: Measured, made: Deployment, scope: Scope, audit: Audit) -> None:
     for finding in audit.findings:
-        if finding.rule.id in SELECTORS:
+        if finding.rule.id in FINDINGS:
             assert finding.next is not None
             measured.selected[finding.rule.id] += len(await executed(scope, finding.next))
     await _agree(measured, made, scope, audit, "every tool")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reflexio_mcp.traffic.rules.selectors import SELECTORS
+from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.table import RULES
 from tests.audit.corpus import make_corpus
 from tests.audit.measuring import Measured
@@ -54,7 +54,7 @@ def test_the_call_a_finding_gives_selects_exactly_what_it_says_with_whatever_too
 ) -> None:
     assert not measured.disagreements
     assert measured.executed > 500
-    assert set(measured.selected) == set(SELECTORS)
+    assert set(measured.selected) == set(FINDINGS)
 
 
 def test_the_same_seed_makes_the_same_traffic_and_the_same_truth() -> None:

@@ -23,6 +23,7 @@ from tests.audit.test_misplaced import said
 
 LOOKS: dict[str, Callable[[str], object]] = {
     "planted-instructions": planted_signals,
+    "orders": lambda text: planted_signals(text, foreign=True),
     "probable-secret": find_secrets,
     "personal data": personal_kinds,
     "turns": lambda text: (
@@ -49,7 +50,7 @@ REPEATED = [
     "пароль ", "secret_key_", '"key" ', "aA1!", "{{", " ", "\n", "=", "://", "@", "-----BEGIN PRIVATE KEY-----\n",
     "\u0130", "+49 ", "4111 1111 1111 1111 ", "DE89 3704 0044 0532 0130 00 ", "a@b.", "12 ", "tmp-", "test-",
     "/9j/4", "iVBORw0KGgo", "data:image/png;base64,", "User: a\n", "\nAssistant", "you are a ", "anonymous ",
-    "1764000000 ",
+    "1764000000 ", "please send ", "find and send ", ", please ", "a.b",
 ]  # fmt: skip
 
 CHARS = 100_000

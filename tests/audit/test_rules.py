@@ -298,7 +298,7 @@ def test_policies_and_prompts_to_be_written_are_no_attack() -> None:
         "my password is Tr0ub4dor&3x9",
         "sk-ant-" + "api03-" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0",
         "AIzaSy" + "D4f7Gh2Jk9LmNpQ3rStUvWx5Yz8aBcEe1",
-        "hf_" + "aBcDeFgHkLmNpQrStUvWxYz2345678qwErt"[:34],
+        "hf_" + "qRvTmWkZpLxBnYcJdGfHsQzVtKrMwXpLbN",
         "Authorization: Bearer " + "q8Zp3LmT6vXk1RwB9cNd4FgH7jSa2YeU5iOo0KtC",
         "sk-proj-" + "q8Zp3LmT6vXk1RwB9cNd4FgH7jSa2YeU5iOo0KtC",
     ],

@@ -55,7 +55,8 @@ def test_what_people_tell_is_found(text: str) -> None:
         "the pair is AKIA" + "Z5LX7QPN3JMU2KHT and 9wQzL0vXcR2bT7uYpK4m" + "N8sJ1dF6gH3aEeWqZxVb, thanks",
         "X-Api-Key: 7f3c9a1b-2d4e-4f5a-8b9c-0d1e2f3a4b5c",
         "Authentication key: AIhq5Xyb1Gga9Q35",
-        "xapp-" + "1-A02B3C4D5E6-1234567890123-" + "0123456789abcdef" * 4,
+        "xapp-" + "1-A02B3C4D5E6-1234567890123-" + "9f3a07c1b85d2e46" * 4,
+        "registry.example.net/:_authToken=743b294a-cd03-4f1c-9d64-0242ac120002",
     ],
 )
 def test_what_people_paste_is_found(text: str) -> None:
@@ -100,6 +101,17 @@ def test_what_people_paste_is_found(text: str) -> None:
         'api_key: "0123456789abcdef0123456789abcdef"',
         "SlackAppConfigurationAccessTokenHere is the token: AccessTokenGoesHere1",
         "secret_version: projects/12/secrets/db-pass/versions/3a",
+        # what goes through the alphabet, reads as words, or has the form of something public
+        "sk-" + "ant-api03-abc123def-456ghi789jkl-mnopqrstuvwx-3456yza789bcd-1234efghijklmn",
+        "gloas-" + "waiting_for_Answers-that-are_longer-than_Sixty_four-letters_each",
+        "registry.example.net/:_authToken=743b294a-cd03-11ec-9d64-0242ac120002",
+        '{"kind": "api-key", "c098f218-face-40fe-dea0-0199cba": "in another field"}',
+        'password_changed_at = "2025-11-03T10:22:45.123Z"',
+        '"tokenAddress": "0x6B175474E89094C44Da98b954EedeAC495271d0F"',
+        "host key: SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDOhTbwAXCLfGqyWxA",
+        "key: uploads/2024/03/IMG_20240315_101500.jpg",
+        "Token count: 128k-context-window",
+        "the pass rate: 98.6pct-run12",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from reflexio_mcp.render.redaction import redacted
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.rules.detectors import select
 from reflexio_mcp.traffic.rules.personal import kinds_in
 from reflexio_mcp.traffic.rules.secrets import redact_within, secret_in
-from reflexio_mcp.traffic.rules.selectors import SELECTORS
 
 KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 
@@ -35,7 +35,7 @@ def used(data: dict[str, Any]) -> RequestWithInteractions:
 def test_a_secret_in_a_tools_input_or_output_is_found_and_covered(data: dict[str, Any]) -> None:
     item = used(data)
     assert secret_in(item)
-    assert SELECTORS["probable-secret"]([item]) == [item]
+    assert select("probable-secret", [item]) == [item]
     shown = str(redacted(item).interactions[0].tools_used)
     assert "[redacted: " in shown
     assert not [one for one in (KEY, "Tr0ub4dor", "p0Lm93kxQvTt82bW") if one in shown]

@@ -11,8 +11,8 @@ import pytest
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.selectors import SELECTORS
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.corpus import Maker
 from tests.audit.measuring import EVERY_TOOL
@@ -44,7 +44,7 @@ class Others:
 
 @pytest.mark.parametrize(
     "wanted",
-    [*(TrafficFilter(finding=rule) for rule in sorted(SELECTORS)), TrafficFilter(contains="no such words")],
+    [*(TrafficFilter(finding=rule) for rule in sorted(FINDINGS)), TrafficFilter(contains="no such words")],
     ids=lambda wanted: wanted.finding or wanted.contains,
 )
 async def test_a_search_in_one_large_request_lets_others_have_their_turn(wanted: TrafficFilter) -> None:

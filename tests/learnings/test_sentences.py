@@ -589,7 +589,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         a_learning_alone_would_not_go,
     ),
     ", checked by reading again.": (a_learning_alone_went, whether_a_learning_went_cannot_be_read),
-    "stored requests that fed them (": (a_learning_alone_would_go, a_learning_without_a_living_source_went),
+    "stored requests that fed them": (a_learning_alone_would_go, a_learning_without_a_living_source_went),
     ", and can be learned again from there.": (
         a_learning_alone_went,
         a_learning_without_a_living_source_went,

@@ -18,23 +18,11 @@ from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, SessionSeen, stop_if_cancelled
-from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
+from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, Need, SessionSeen, stop_if_cancelled
+from reflexio_mcp.traffic.rules.detectors import detector_types
 from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.nearly_empty import NearlyEmpty
-from reflexio_mcp.traffic.rules.personal import NOT_LOOKED_FOR, PersonalData
-from reflexio_mcp.traffic.rules.planted import Planted
-from reflexio_mcp.traffic.rules.sessions import (
-    EndlessSessions,
-    OnlyEvaluation,
-    SharedSessions,
-    SplitConversations,
-    TemporarySessions,
-)
-from reflexio_mcp.traffic.rules.sources import NoSource, TestTraffic, Unversioned, Versions, VolatileSources
+from reflexio_mcp.traffic.rules.personal import NOT_LOOKED_FOR
 from reflexio_mcp.traffic.rules.table import RULES
-from reflexio_mcp.traffic.rules.turns import Turns
-from reflexio_mcp.traffic.rules.users import AnonymousUsers, NewUsers
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
 
@@ -109,22 +97,22 @@ async def run_audit(
         wanted = replace(wanted, start=await _start_of(scope, wanted))
     overview = Overview()
     learning = LearningChecks(moment)
-    copied = CopiedSessions()
-    detectors: list[Detector] = [
-        TestTraffic(), VolatileSources(), Unversioned(), SharedSessions(), SplitConversations(),
-        NearlyEmpty(), Planted(), Duplicates(), secrets.Secrets(), NoSource(), Versions(), AnonymousUsers(), NewUsers(),
-        Turns(moment), EndlessSessions(),
-    ]  # fmt: skip
-    not_run: list[NotRun] = []
-    if personal:
-        detectors.append(PersonalData())
-    if is_part_of_sessions(wanted):
-        not_run += [NotRun(one, PART_OF_SESSIONS) for one in ("copied-session", "temporary-session")]
-    else:
-        detectors += [TemporarySessions(moment), copied]
     narrow = wanted.looks_inside or wanted.source or wanted.session_id
-    if not narrow:
-        detectors.append(OnlyEvaluation())
+    missing: set[Need] = set()
+    if not personal:
+        missing.add("personal data")
+    if is_part_of_sessions(wanted):
+        missing.add("whole sessions")
+    if narrow:
+        missing.add("all traffic")
+    detectors: list[Detector] = []
+    not_run: list[NotRun] = []
+    for detector in (made() for made in detector_types()):
+        detector.now = moment
+        if detector.needs not in missing:
+            detectors.append(detector)
+        elif detector.needs == "whole sessions":
+            not_run += [NotRun(found.rule.id, PART_OF_SESSIONS) for found in detector.founds]
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
     not_run.append(NotRun("personal-data", NOT_LOOKED_FOR if personal else "REFLEXIO_MCP_PERSONAL_DATA=0"))
@@ -148,8 +136,7 @@ async def run_audit(
                 "probable-secret", f"of {long:,} texts only the first {SCANNED_CHARS:,} characters were read"
             )
         )
-    if copied.left_out:
-        not_run.append(NotRun("copied-session", f"{copied.left_out:,} requests were too many to compare"))
+    not_run += [NotRun(one.founds[0].rule.id, one.left_out) for one in detectors if one.left_out]
     if progress:
         await progress("checked the learning of", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):

@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final, Literal
 
 import anyio.from_thread
 
@@ -12,7 +14,7 @@ from reflexio_mcp.traffic.content import running_digests
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.table import rule
 
-__all__ = ["SCANNED_CHARS", "Detector", "SessionSeen", "stop_if_cancelled"]
+__all__ = ["SCANNED_CHARS", "Detector", "Need", "SessionSeen", "stop_if_cancelled"]
 
 
 SCANNED_CHARS: Final = 1_000_000
@@ -32,6 +34,10 @@ class SessionSeen:
         return [running_digests(item) for item in self.requests]
 
 
+Need = Literal["whole sessions", "all traffic", "personal data"]
+"""What an audit may not be able to show a detector, or is told not to look for."""
+
+
 class Detector:
     """One rule or several at work: plain functions that see each request, then each session.
 
@@ -41,8 +47,19 @@ class Detector:
         rule_ids: the rules it finds units of, in the order of `founds`.
     """
 
+    needs: ClassVar[Need | None] = None
+
+    carries: ClassVar[Mapping[str, Callable[[RequestWithInteractions], object]]] = {}
+    """For a rule that only much of it makes a finding: whether one request carries it. A filter selects all that do."""
+
     def __init__(self, *rule_ids: str) -> None:
         self.founds = [Found(rule(rule_id)) for rule_id in rule_ids]
+        self.now = time.time()
+        """The present, epoch seconds."""
+        self.originals: dict[str, Mapping[str, str]] = {}
+        """Of the last session, for each rule about copies: each copy's id with that of the request that stays."""
+        self.left_out = ""
+        """What of the traffic it could not look at; set in the course of the work."""
 
     def request(self, item: RequestWithInteractions) -> None:
         """Look at one request."""

@@ -182,8 +182,6 @@ class Duplicates(Detector):
 
     def __init__(self) -> None:
         super().__init__("duplicate", "near-duplicate")
-        self.originals: tuple[dict[str, str], dict[str, str]] = ({}, {})
-        """Of the last session, by rule: each copy's id with that of the request that stays."""
 
     def session(self, seen: SessionSeen) -> None:
         if len(seen.requests) < 2:
@@ -215,8 +213,8 @@ class Duplicates(Detector):
                 if lesser.request_id not in nearly:
                     nearly[lesser.request_id] = kept.request_id
                     near.add(lesser.request_id, lesser.item, copy_of=kept.request_id)
-        self.originals = (_what_stays(repeats), _what_stays(nearly))
-        for found, stays in zip(self.founds, self.originals, strict=True):
+        self.originals = {exact.rule.id: _what_stays(repeats), near.rule.id: _what_stays(nearly)}
+        for found, stays in zip(self.founds, self.originals.values(), strict=True):
             found.examples[:] = [
                 replace(one, copy_of=stays.get(one.request_id, one.copy_of)) for one in found.examples
             ]
@@ -436,10 +434,11 @@ class _Shared:
 class CopiedSessions(Detector):
     """`copied-session`: an audit brings sessions newest first, so the later seen of two is the older."""
 
+    needs = "whole sessions"
+
     def __init__(self) -> None:
         super().__init__("copied-session")
-        self.left_out = 0
-        """Requests that were not compared, because there are too many."""
+        self._not_compared = 0
         self._sessions: list[_Known] = []
         self._last: dict[bytes, int] = {}
         self._shared: dict[tuple[int, int], _Shared] = {}
@@ -453,7 +452,7 @@ class CopiedSessions(Detector):
             digests.add(digest)
             other = self._last.get(digest)
             if other is None and len(self._last) >= DIGESTS_KEPT:
-                self.left_out += 1
+                self._not_compared += 1
                 continue
             self._last[digest] = mine
             if other is not None:
@@ -465,6 +464,8 @@ class CopiedSessions(Detector):
 
     def finish(self) -> None:
         (found,) = self.founds
+        if self._not_compared:
+            self.left_out = f"{self._not_compared:,} requests were too many to compare"
         counted: set[int] = set()
         for (newer, older), shared in self._shared.items():
             if shared.turns < COPIED_TURNS or shared.chars < COPIED_CHARS:

@@ -153,25 +153,30 @@ _PLAIN: Final = (
 )
 """Numbers whose form says what they are; of the others a word before them must."""
 
+# These begin with the class of their first letter, and look behind it: so a place where none begins costs least.
 _STREET_BEFORE = re.compile(
-    r"(?<![\w-])\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4})?,? (?:[NSEW]\.? )?(?:[A-Z0-9][\w'.-]{0,20} ){1,4}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive"
+    r"\d(?<![\w-].)(?:\d{0,4}[a-zA-Z]?(?:[-/]\d{1,4})?,? (?:[NSEW]\.? )?(?:[A-Z0-9][\w'.-]{0,20} ){1,4}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive"
     r"|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Way|Close|Crescent|Highway|Hwy|Parkway|Pkwy|Circle|Cir|Trail)\b\.?"
-    r"|(?<![\w-])\d{1,4}(?: ?(?:bis|ter))?,? (?:rue|avenue|av\.|boulevard|bd|place|impasse|chemin|allée|quai|route) (?:[\w'’-]{1,20} ?){1,5}"
+    r"|\d{0,3}(?: ?(?:bis|ter))?,? (?:rue|avenue|av\.|boulevard|bd|place|impasse|chemin|allée|quai|route) (?:[\w'’-]{1,20} ?){1,5})"
 )
 _STREET_AFTER = re.compile(
-    r"(?<!\w)[A-ZÄÖÜ][\wäöüß.-]{1,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|straat|laan|plein|gracht|kade|gatan|vägen"
+    r"[A-ZÄÖÜÇĞİŞuaуп](?<!\w.)(?:"
+    r"(?<=[A-ZÄÖÜ])[\wäöüß.-]{1,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|straat|laan|plein|gracht|kade|gatan|vägen"
     r"|vej|veien|gata|gate|gade|katu|tie) ?\d{1,4}[a-zA-Z]?(?!\w)"
-    r"|(?<!\w)[A-ZÄÖÜ][\wäöüß-]{1,30} (?:Straße|Strasse|Str\.|Allee|Platz|Weg|Ring|Damm|Ufer|Gasse) \d{1,4}[a-zA-Z]?(?!\w)"
-    r"|(?<!\w)[A-ZÇĞİÖŞÜ][\w']{1,20}(?: [\w']{1,20}){0,2} (?:Cad|Cd|Sok|Sk|Bulv|Mah)\.? ?(?:No[:.]? ?)?\d{1,4}(?!\w)"
-    r"|(?<!\w)P\.? ?O\.? ?Box \d{1,6}(?!\w)"
-    r"|(?<!\w)(?:Calle|Avenida|Avda\.|Av\.|Plaza|Paseo|C/|Via|Viale|Piazza|Corso|Rua|Praça|Travessa|ul\.|ulica|al\.|ул\.|улица|проспект|пр\.)"
-    r" ?[A-ZÀ-ÝŁŚŻА-Я][\w'’. -]{2,40}?,? (?:n[ºo°.]{1,2} ?|д\. ?|дом )?\d{1,4}[a-zA-Z]?(?!\w)"
+    r"|(?<=[A-ZÄÖÜ])[\wäöüß-]{1,30} (?:Straße|Strasse|Str\.|Allee|Platz|Weg|Ring|Damm|Ufer|Gasse) \d{1,4}[a-zA-Z]?(?!\w)"
+    r"|(?<=[A-ZÇĞİÖŞÜ])[\w']{1,20}(?: [\w']{1,20}){0,2} (?:Cad|Cd|Sok|Sk|Bulv|Mah)\.? ?(?:No[:.]? ?)?\d{1,4}(?!\w)"
+    r"|(?<=P)\.? ?O\.? ?Box \d{1,6}(?!\w)"
+    r"|(?:(?<=C)(?:alle|orso|/)|(?<=A)(?:venida|vda\.|v\.)|(?<=P)(?:laza|aseo|iazza|raça)|(?<=V)ia(?:le)?|(?<=R)ua|(?<=T)ravessa"
+    r"|(?<=u)(?:l\.|lica)|(?<=a)l\.|(?<=у)(?:л\.|лица)|(?<=п)(?:роспект|р\.))"
+    r" ?[A-ZÀ-ÝŁŚŻА-Я][\w'’. -]{2,40}?,? (?:n[ºo°.]{1,2} ?|д\. ?|дом )?\d{1,4}[a-zA-Z]?(?!\w))"
 )
 _WITH_TOWN = re.compile(
     # A street, its number, a postcode and a town, whatever streets are called there.
-    r"(?<![\w.])[A-ZÀ-ÝŁŚŻČŠŽ][\w'’.-]{1,30}(?: [\w'’.-]{1,30}){0,4},? \d{1,4}[a-zA-Z]?(?:, [^,\n]{1,12})?, "
+    r"[A-ZÀ-ÝŁŚŻČŠŽ](?<![\w.].)[\w'’.-]{1,30}(?: [\w'’.-]{1,30}){0,4},? \d{1,4}[a-zA-Z]?(?:, [^,\n]{1,12})?, "
     r"(?!(?:19|20)\d\d )(?:\d{5}-\d{3}|\d{4,6}|\d{3} \d{2}|\d{2}-\d{3}|\d{4} ?[A-Z]{2}) [A-ZÀ-ÝŁŚŻČŠŽİ][\w'’-]{2,30}"
-    r"|[\u4e00-\u9fff](?:都|道|府|県|省|市|区|區|县|縣|町|村)[^\s，。,.、]{1,20}?\d{1,4}(?:[-－]\d{1,4}){1,2}(?!\d)"
+)
+_IN_OTHER_LETTERS = re.compile(
+    r"[\u4e00-\u9fff](?:都|道|府|県|省|市|区|區|县|縣|町|村)[^\s，。,.、]{1,20}?\d{1,4}(?:[-－]\d{1,4}){1,2}(?!\d)"
     r"|[\u4e00-\u9fff](?:市|区|區|县|縣)[^\s，。,.、]{1,16}?(?:路|街|道|巷|弄)\d{1,5}(?:号|號)"
     r"|[가-힣]{1,12}(?:시|군|구) [가-힣]{1,10}(?:로|길)[ ]?\d{1,4}(?:-\d{1,4})?(?!\d)"
     r"|(?:ул\.|улица|проспект|пр\.|пер\.) ?[А-Я][\w. -]{2,40}?,? (?:д\. ?|дом )\d{1,4}[а-я]?(?!\w)"
@@ -296,7 +301,7 @@ def _is_phone(number: str, region: str | None) -> bool:
 
 
 def _has_address(text: str) -> bool:
-    if _WITH_TOWN.search(text):
+    if _WITH_TOWN.search(text) or (not text.isascii() and _IN_OTHER_LETTERS.search(text)):
         return True
     for pattern in (_STREET_BEFORE, _STREET_AFTER):
         for match in _some(pattern, text):
@@ -331,6 +336,8 @@ def kinds_in(item: RequestWithInteractions) -> frozenset[str]:
 
 class PersonalData(Detector):
     """The rules of `KINDS`: one finding a kind, with how many requests each user has of it."""
+
+    needs = "personal data"
 
     def __init__(self) -> None:
         super().__init__(*KINDS)

@@ -3,12 +3,13 @@
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
+from reflexio_mcp.traffic.rules.roles import is_foreign, is_system
 from reflexio_mcp.traffic.rules.words import WordFinder
 
 __all__ = ["Planted", "planted_kinds", "planted_signals"]
@@ -152,26 +153,38 @@ _SIGNALS: Final = {
 _STRANGE: Final = frozenset({"override", "announced", "new task", "address", "authority", "hidden"})
 """Kinds of which one must be there: people do tell their assistant to act, and to do it silently."""
 
+_ASKING: Final = r"(?:todo: ?|hey,? |please,? |kindly |(?:can|could|would) you |first,? |also,? |now,? |and |then |i want you to |we need you to ){0,4}"
+_BEGINS: Final = (
+    rf"(?:^|[.!?:;'\"\]>}}] {{0,3}}|\n|, (?=please |kindly |can you |could you ))[ \t]{{0,8}}{_ASKING}"
+)
+_POLITELY: Final = rf"(?:^|[.!?:;'\"\]>}}] {{0,3}}|\n|, )[ \t]{{0,8}}(?=todo: ?|please,? |kindly |(?:can|could|would) you |first, please ){_ASKING}"
+_ON: Final = r"(?:[^.\n]|\.(?=\w))"
+"""What a sentence goes on with; the point of `example.org` does not end it."""
+_ADDRESS: Final = (
+    r"(?:(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bhttps?://|\bwww\.|\b[A-Z]{2}\d{2} ?[A-Z\d]{4})"
+)
+
 _ORDER = re.compile(
-    r"(?:^|[.!?:;'\"\]>}] {0,3}|\n)(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then ){0,4}"
+    rf"{_BEGINS}"
     r"(?:grant|deposit|publish|submit|enable|authori[sz]e|approve|instruct|fetch|rename|unlock|transfer|withdraw|wire|pay|send|share|forward|export|delete|erase|wipe|upload|post|disable|deactivate|reset"
     r"|change|update|schedule|initiate|sell|buy|redirect|retrieve|access|download|install|execute|run|make|create|leave|move"
-    r"|purchase|order|provide|give|email|set|add|remove|book|reserve|visit|invite|say|modify|view|summon|dispatch|arrange|add)\b "
-    r"[^.\n]{0,80}?(?:\b(?:my|the user'?s|our)\b[^.\n]{0,80}?\b(?:accounts?|passwords?|credentials|files?|data|records?|history|location"
+    r"|purchase|order|provide|give|email|set|add|remove|book|reserve|visit|invite|say|modify|view|summon|dispatch|arrange|fill|find"
+    r"|list|check|use|gather|collect)\b "
+    rf"{_ON}{{0,80}}?(?:\b(?:my|the user'?s?|our)\b[^.\n]{{0,80}}?\b(?:accounts?|passwords?|credentials|files?|data|records?|history|location"
     r"|address(?:es)?|contacts?|keys?|front door|doors?|locks?|bank|wallet|payments?|health|medical|genetic|emails?|messages?|inbox"
     r"|holdings|shipment|calendar|repositor(?:y|ies)|notes|photos|devices?|security|alarm|cameras?|home|policy|profile|identity"
-    r"|card|tokens?|logs?|documents?|investments?|portfolio|appointments?|transactions?|orders?|channel)\b"
+    r"|card|tokens?|logs?|documents?|investments?|portfolio|appointments?|transactions?|orders?|channel|prescriptions|residence"
+    r"|information)\b"
     r"|[$€£]\s?\d|\b(?:iban|bitcoin|btc|venmo|paypal)\b)",
     re.IGNORECASE,
 )
 """An order about somebody's things. A person may give it; a tool result or a fetched page has no business to."""
 
-_BEGINS: Final = r"(?:^|[.!?:;\"\]>}] {0,3}|\n)[ \t]{0,8}(?:todo: |hey,? |please,? |kindly |also,? |now,? |and |then |can you |could you ){0,6}"
 _MY_ANSWER: Final = r"your (?:\w{1,12} )?(?:answers?|response|reply|replies|output|message)\b"
 _ANSWER_ORDER = re.compile(
     rf"{_BEGINS}(?:(?:encode|encrypt|translate|reverse|invert|write|provide|render|modify|adjust|alter|augment|enhance|add|append"
     r"|include|insert|integrate|incorporate|embed|replace|substitute|misspell|scramble|jumble|rearrange|group|shift|use|apply|display"
-    rf"|format|end|begin|start|finish|conclude|precede|prefix|give|make)\b[^.\n]{{0,100}}?\b{_MY_ANSWER}"
+    rf"|format|end|begin|start|finish|conclude|precede|prefix|give|make)\b{_ON}{{0,100}}?\b{_MY_ANSWER}"
     r"|(?:reply|respond|answer) (?:only |backwards? |always )?(?:in|using|with|as)\b"
     rf"|in {_MY_ANSWER}[, ]{{1,2}}(?:please )?(?:include|mention|suggest|add|say|use|write|recommend|promote|hint|tell|state))",
     re.IGNORECASE,
@@ -179,40 +192,30 @@ _ANSWER_ORDER = re.compile(
 """An order about how to answer: whoever reads a page has nobody to answer."""
 _SENT_ORDER = re.compile(
     rf"{_BEGINS}(?:(?:send|forward|e-?mail|mail|post|upload|share|transfer|wire|pay|submit|copy|concatenate|export|publish|leak)\b"
-    r"(?! (?:a |an |the |your |any )?(?:get|put|post|http|pull|bug|issues?|feedback|requests?|questions?|patch))[^.\n]{3,120}?"
-    r"\b(?:to|with|on|at|into)\b[^.\n]{0,40}?(?:(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bhttps?://|\bwww\.|\b[A-Z]{2}\d{2} ?[A-Z\d]{4})"
-    r"|(?:send|transfer|wire|pay|donate|refund)\b[^.\n]{0,60}?\b(?:money|funds|transaction|\d[\d.,]* ?(?:dollars|usd|eur|euros|btc))\b"
+    r"(?! (?:a |an |the |your |any )?(?:get|put|post|http|pull|bug|issues?|feedback|requests?|questions?|patch))"
+    rf"{_ON}{{3,120}}?\b(?:to|with|on|at|into)\b{_ON}{{0,40}}?{_ADDRESS}"
+    rf"|(?:send|transfer|wire|pay|donate|refund)\b{_ON}{{0,60}}?\b(?:money|funds|transaction|\d[\d.,]* ?(?:dollars|usd|eur|euros|btc))\b"
     r"|(?:tell|convince|persuade|urge) the (?:user|customer|reader|human)s? (?:that|to|about)\b"
-    r"|say that (?:i|the user|you) should\b)",
+    r"|say that (?:i|the user|you) should\b"
+    # First one thing, then what came of it to somebody.
+    rf"|(?:find|retri\w{{2,4}}|fetch|list|get|gather|collect|look up|look for|read|check|search|summari[sz]e|concatenate|extract|use)\b"
+    rf"{_ON}{{3,160}}?\b(?:and|then)\b {{0,2}}(?:then )?(?:send|e-?mail|forward|post|share|upload|transmit|text)\b{_ON}{{0,80}}?{_ADDRESS})",
     re.IGNORECASE,
 )
 """An order to send something to an address, to move money, or to talk somebody into something."""
-_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER)
-
-_OWN_ROLES: Final = frozenset({"system", "developer"})
-"""Prompts of the integration itself: commanding an assistant is what they are for."""
-
-_FOREIGN_ROLES: Final = frozenset(
-    [
-        "tool",
-        "function",
-        "tool_result",
-        "tool-result",
-        "tool_response",
-        "observation",
-        "document",
-        "retrieval",
-        "retriever",
-        "web",
-        "browser",
-        "search",
-        "context",
-        "webpage",
-        "environment",
-        "ipython",
-    ]
+_DEED = re.compile(
+    rf"{_POLITELY}(?:grant|transfer|send|share|forward|delete|erase|remove|unlock|lock|open|disable|deactivate|enable|move|copy"
+    r"|update|change|create|schedule|book|reserve|cancel|dispatch|invite|add|email|post|upload|order|buy|sell|control|turn)\b"
+    rf"{_ON}{{0,100}}?"
+    r"(?:\((?:id|code|user ?name|patient id)\b|\bid '?[\w-]*\d|~/|'/\w|\bparticipants?\b|\b(?:user|recipient) '?[\w.]+@"
+    rf"|\b(?:cloud drive|security code|verification code|one-time code|traffic light)\b|'{_ON}{{1,60}}?@|\b(?:to|with) '[A-Z]\w)",
+    re.IGNORECASE,
 )
-"""Turns that nobody in the conversation wrote."""
+"""Politely asked, and about one thing that is named by its id, path or owner: pages tell their readers how to do such things,
+and tools tell what was done."""
+_CONFIRMED = re.compile(r"\b(?:confirm\w*|verify|details|summary)\b[^.\n]{0,40}$", re.IGNORECASE)
+"""Before an order that an assistant repeats, for a person to agree to."""
+_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED)
 
 _QUOTED: Final = (
     r"(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)"
@@ -251,11 +254,39 @@ submit|reveal|print|output|disclose|repeat|share|include
 }
 """Where a signal may be: a text without these holds none, and of a long one only what is near them is read."""
 
-_KINDS_OF: Final = {
-    stem: [kind for kind, stems in _STEMS.items() if stem in stems]
-    for stem in dict.fromkeys(itertools.chain.from_iterable(_STEMS.values()))
-}
-_FINDER: Final = WordFinder(_KINDS_OF)
+
+class _Stems:
+    """Where signals of some kinds may be in a text."""
+
+    def __init__(self, kinds: Iterable[str]) -> None:
+        self._kinds = tuple(kinds)
+        listed = dict.fromkeys(itertools.chain.from_iterable(_STEMS[kind] for kind in self._kinds))
+        self._kinds_of = {stem: [kind for kind in self._kinds if stem in _STEMS[kind]] for stem in listed}
+        self._finder = WordFinder(listed)
+
+    def near(self, low: str) -> dict[str, list[tuple[int, int]]]:
+        """For each kind the parts of a text in which it may stand."""
+        places: dict[str, list[int]] = {kind: [] for kind in self._kinds}
+        read: dict[str, int] = {}
+        for place, stem in self._finder.places(low):
+            # The next one in reach adds nothing: what it is near to is read already.
+            if place - read.get(stem, -BEFORE_CHARS) >= BEFORE_CHARS and not _begins_another(
+                low, place, stem
+            ):
+                read[stem] = place
+                for kind in self._kinds_of[stem]:
+                    places[kind].append(place)
+        return {kind: list(_regions(found)) for kind, found in places.items()}
+
+
+def _begins_another(low: str, place: int, stem: str) -> bool:
+    # `both`, `bottle`: common words, in each of which a whole pattern would be tried.
+    return stem == "bot" and low[place + 3 : place + 4].isalpha() and low[place + 3] != "s"
+
+
+_STRANGE_STEMS: Final = _Stems(kind for kind in _STEMS if kind in _STRANGE)
+_OTHER_STEMS: Final = _Stems(kind for kind in _STEMS if kind not in _STRANGE)
+"""Read only where something strange stands in the same text: alone they are none."""
 
 BEFORE_CHARS: Final = 120
 AFTER_CHARS: Final = 300
@@ -303,7 +334,7 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
             the beginning too, and so does an order about somebody's accounts, files or money.
     """
     text = text[:SCANNED_CHARS]
-    plain = _INVISIBLE.sub("", text)
+    plain = text if text.isascii() else _INVISIBLE.sub("", text)
     hits = sorted(_hits(plain))
     for index, (place, kind) in enumerate(hits):
         kinds = {kind}
@@ -325,6 +356,7 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
 def _has_order(text: str) -> bool:
     return any(
         not _excused(text[max(0, match.start() - NEAR_CHARS) : match.start()])
+        and not _CONFIRMED.search(text[max(0, match.start() - 60) : match.start()])
         for pattern in _ORDERS
         for match in itertools.islice(pattern.finditer(text), SIGNALS_READ)
     )
@@ -332,31 +364,25 @@ def _has_order(text: str) -> bool:
 
 def _hits(text: str) -> Iterator[tuple[int, str]]:
     low = text.lower()
-    tags = [match.start() for match in _TAGS.finditer(text)] if _TAGS.search(text) else []
-    near = _near(low)
-    if not tags and not any(near[kind] for kind in _STRANGE):
-        return
-    for kind, pattern in _SIGNALS.items():
-        regions = [(0, len(text))] if kind == "hidden" and tags else near[kind]
-        for match in itertools.islice(_matches(pattern, text, regions), SIGNALS_READ):
+    tags = not text.isascii() and _TAGS.search(text)
+    near = _STRANGE_STEMS.near(low)
+    if tags:
+        near["hidden"] = [(0, len(text))]
+    strange = list(_in(text, near))
+    yield from strange
+    if strange:
+        yield from _in(text, _OTHER_STEMS.near(low))
+
+
+def _in(text: str, near: Mapping[str, list[tuple[int, int]]]) -> Iterator[tuple[int, str]]:
+    """The signals of each kind in the parts of a text where they may stand."""
+    for kind, regions in near.items():
+        for match in itertools.islice(_matches(_SIGNALS[kind], text, regions), SIGNALS_READ):
             if _quoted(text, match) or (kind == "act" and _refused(text, match)):
                 continue
             if kind == "override" and (_OWN_WORDS.search(match[0]) or _refused(text, match)):
                 continue
             yield match.start(), kind
-
-
-def _near(low: str) -> dict[str, list[tuple[int, int]]]:
-    """For each kind of signal the parts of a text in which it may stand."""
-    places: dict[str, list[int]] = {kind: [] for kind in _STEMS}
-    read: dict[str, int] = {}
-    for place, stem in _FINDER.places(low):
-        # The next one in reach adds nothing: what it is near to is read already.
-        if place - read.get(stem, -BEFORE_CHARS) >= BEFORE_CHARS:
-            read[stem] = place
-            for kind in _KINDS_OF[stem]:
-                places[kind].append(place)
-    return {kind: list(_regions(found)) for kind, found in places.items()}
 
 
 def _regions(places: list[int]) -> Iterator[tuple[int, int]]:
@@ -413,10 +439,9 @@ def _quoted(text: str, match: "re.Match[str]") -> bool:
 def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
     """The signals in the first text of a request that seems planted; none for an ordinary one."""
     for turn in item.interactions:
-        role = turn.role.lower()
-        if role in _OWN_ROLES:
-            continue
-        for text, foreign in _texts(turn, role in _FOREIGN_ROLES):
+        if is_system(turn.role):
+            continue  # a prompt of the integration itself: commanding an assistant is what it is for
+        for text, foreign in _texts(turn, is_foreign(turn.role)):
             stop_if_cancelled(len(text))
             if text and (kinds := planted_signals(text, foreign=foreign)):
                 return kinds

@@ -1,10 +1,11 @@
 """Whether a value beside a word such as `password` or `token` is a secret, or only stands where one would."""
 
+import itertools
 import re
 from math import log2
 from typing import Final
 
-__all__ = ["is_machine_made", "is_password", "is_placeholder", "is_uuid", "keys_in"]
+__all__ = ["is_machine_made", "is_password", "is_placeholder", "is_uuid", "is_wording", "keys_in"]
 
 MACHINE_MADE_CHARS: Final = 10
 """Shortest key or token that is told from a word, a number or a version without knowing who issued it."""
@@ -30,11 +31,16 @@ _PLACEHOLDER = re.compile(
     r"|^(.{2,12}?)\1{2,}$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
 )
 _CODE = re.compile(
-    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^(?:https?|ftp|file|s3|gs)://[^@]{0,400}$|::|->|=>|&&|\|\|"
+    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^[a-z][a-z0-9+]{1,9}://[^@]{0,400}$|::|->|=>|&&|\|\|"
     r"|^(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
 )
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
-_NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d+)(?:[-_./:+](?:[A-Za-z]+\d{0,2}|\d+))*")
+_NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d++[a-z]{0,3})(?:[-_./:+](?:[A-Za-z]+\d{0,2}|\d++[a-z]{0,3}))*")
+_PUBLIC = re.compile(
+    r"(?i)\d{4}-\d\d-\d\d[t ]\d\d:\d\d.*|0x[0-9a-f]{8,40}|(?:sha-?\d{1,3}|md5)[-:].+|arn:.+|urn:.+|aaaa[a-z]3nza.+"
+    r"|.+\.(?:jpe?g|png|gif|svg|pdf|csv|log|ya?ml|toml|lock|html?|css|zip|gz|tar)"
+)
+"""A time, an address or fingerprint, a checksum, the name of a resource or file, a public key of SSH."""
 _WORDS_AND_NUMBERS = re.compile(r"(?:[A-Za-z]+|\d{1,4})(?:[-_./:](?:[A-Za-z]+|\d{1,4}))+")
 _IDENTIFIER = re.compile(r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,3}|[A-Z]+(?:_[A-Z]+)*\d{0,2}")
 _CAMEL = re.compile(
@@ -47,6 +53,12 @@ _PATH = re.compile(rf"/?{_STEP}(?:/{_STEP}){{2,}}+")
 """Without backtracking: `a-b1/` again and again would take twice as long with each one."""
 _SEPARATOR = re.compile(r"[-_./:+]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_OF_A_TIME = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-11[def][0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+"""A uuid made of a machine's address and a time of these decades: it names something, and keeps nothing secret."""
+_RUN_CHARS: Final = 3
+_WORD_IN_NAME = re.compile(r"[A-Za-z]?[a-z]{3,}")
+_VOWEL = re.compile(r"[aeiouy]")
+_UNSPEAKABLE = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _MEASURE = re.compile(
     r"(?i)\d++(?:[.,:x-]\d++)*+(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d++(?:\.\d++)++\w*+"
@@ -59,7 +71,33 @@ def is_placeholder(value: str) -> bool:
     """Whether a value only shows where a secret belongs: `your_api_key`, `xxxx`, `${TOKEN}`."""
     low = value.lower()
     return (
-        bool(_PLACEHOLDER.search(value)) or (len(low) > 5 and len(set(low)) <= 3) or low[:8] in _ALPHABET[:16]
+        bool(_PLACEHOLDER.search(value))
+        or (len(low) > 5 and len(set(low)) <= 3)
+        or low[:8] in _ALPHABET[:16]
+        or _runs_on(low)
+    )
+
+
+def _runs_on(low: str) -> bool:
+    """Whether most of a value goes through the alphabet or counts: `abc123xyz-456def789`."""
+    letters = [letter for letter in low if letter.isalnum()]
+    inside = run = 1
+    for before, letter in itertools.pairwise(letters):
+        run = run + 1 if ord(letter) - ord(before) == 1 else 1
+        inside += 0 if run < _RUN_CHARS else _RUN_CHARS if run == _RUN_CHARS else 1
+    return len(letters) >= 12 and inside > 0.6 * len(letters)
+
+
+def is_wording(value: str) -> bool:
+    """Whether a value reads as words: `checking_Length-Is-exactly_64`."""
+    letters = sum(map(str.isalpha, value))
+    if letters < 12 or sum(map(str.isdigit, value)) > 0.1 * len(value):
+        return False
+    in_words = "".join(_WORD_IN_NAME.findall(value))
+    return (
+        len(in_words) >= 0.8 * letters
+        and len(_VOWEL.findall(in_words)) >= 0.25 * len(in_words)
+        and not _UNSPEAKABLE.search(value)
     )
 
 
@@ -71,11 +109,12 @@ def is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token and no name, path, word or number."""
     if not MACHINE_MADE_CHARS <= len(value) <= LONGEST or _CODE.search(value) or is_placeholder(value):
         return False
-    if _DOTTED.fullmatch(value) and max(map(len, value.split("."))) <= 20:
+    if _PUBLIC.fullmatch(value) or (_DOTTED.fullmatch(value) and max(map(len, value.split("."))) <= 20):
         return False
     has_digits, has_letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
     if not (has_digits and has_letters):
-        return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not _NAMELIKE.fullmatch(value)
+        named = _NAMELIKE.fullmatch(value) or is_wording(value)
+        return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not named
     if _IDENTIFIER.fullmatch(value) or _CAMEL.fullmatch(value):
         return False
     if _VERSION.fullmatch(value) or _PATH.fullmatch(value):
@@ -83,7 +122,7 @@ def is_machine_made(value: str) -> bool:
     if _HEX.fullmatch(value):
         return len(value) >= 16 and _entropy(value) >= 2.6
     if is_uuid(value):
-        return True
+        return not _OF_A_TIME.fullmatch(value)
     if _NAMELIKE.fullmatch(value) and all(
         len(part) < 12 or _IDENTIFIER.fullmatch(part) for part in _SEPARATOR.split(value)
     ):
@@ -105,7 +144,7 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
     """
     if not PASSWORD_CHARS <= len(value) <= 80 or _CODE.search(value) or is_placeholder(value):
         return False
-    if _DOTTED.fullmatch(value) or _MEASURE.fullmatch(value) or _UUID.fullmatch(value):
+    if any(form.fullmatch(value) for form in (_DOTTED, _MEASURE, _UUID, _PUBLIC)):
         return False
     if not any(map(str.isalpha, value)):
         return False

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
-from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder
+from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_wording
 from reflexio_mcp.traffic.rules.told_secrets import told_phrases, told_secrets
 
 __all__ = [
@@ -213,7 +213,7 @@ def _by_format(text: str) -> Iterable[Secret]:
     for kind, start, end in _scanner()(raw):
         begin = len(raw[:start].decode("utf-8", "replace"))
         found = text[begin : begin + len(raw[start:end].decode("utf-8", "replace"))]
-        if not is_placeholder(found):
+        if not is_placeholder(found) and (kind == PRIVATE_KEY or not is_wording(found)):
             yield Secret(begin, begin + len(found), kind)
 
 

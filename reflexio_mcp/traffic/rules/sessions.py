@@ -11,6 +11,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
 from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, Group, example
 from reflexio_mcp.traffic.rules.name_heuristics import is_temporary
+from reflexio_mcp.traffic.rules.roles import is_person
 
 __all__ = [
     "EndlessSessions",
@@ -18,7 +19,6 @@ __all__ = [
     "SharedSessions",
     "SplitConversations",
     "TemporarySessions",
-    "is_endless",
 ]
 
 TEMPORARY_OVER_SECONDS: Final = 24 * 3600
@@ -114,18 +114,20 @@ class SharedSessions(Detector):
 class TemporarySessions(Detector):
     """`temporary-session`."""
 
-    def __init__(self, now: int) -> None:
+    needs = "whole sessions"
+
+    def __init__(self) -> None:
         super().__init__("temporary-session")
-        self._over = now - TEMPORARY_OVER_SECONDS
 
     def session(self, seen: SessionSeen) -> None:
         last = seen.requests[0]
-        if last.request.created_at <= self._over and is_temporary(seen.session_id):
+        over = self.now - TEMPORARY_OVER_SECONDS
+        if last.request.created_at <= over and is_temporary(seen.session_id):
             self.founds[0].add(seen.session_id, last)
             self.founds[0].span(seen.requests[-1].request.created_at)
 
 
-def is_endless(items: Sequence[RequestWithInteractions]) -> bool:
+def _is_endless(items: Sequence[RequestWithInteractions]) -> bool:
     """Whether requests of one session are too many, or on too many days, for a conversation."""
     if len(items) < ENDLESS_DAYS:
         return False
@@ -141,13 +143,15 @@ class EndlessSessions(Detector):
         super().__init__("endless-session")
 
     def session(self, seen: SessionSeen) -> None:
-        if is_endless(seen.requests):
+        if _is_endless(seen.requests):
             self.founds[0].add(seen.session_id, seen.requests[0])
             self.founds[0].span(seen.requests[-1].request.created_at)
 
 
 class OnlyEvaluation(Detector):
     """`only-evaluation`: of a whole period."""
+
+    needs = "all traffic"
 
     def __init__(self) -> None:
         super().__init__("only-evaluation")
@@ -179,18 +183,14 @@ class _Said:
 
     @classmethod
     def of(cls, item: RequestWithInteractions) -> "_Said":
-        asked = " ".join(turn.content[:ASKED_CHARS] for turn in item.interactions if _is_person(turn.role))
-        answers = [turn.content for turn in item.interactions if not _is_person(turn.role)]
+        asked = " ".join(turn.content[:ASKED_CHARS] for turn in item.interactions if is_person(turn.role))
+        answers = [turn.content for turn in item.interactions if not is_person(turn.role)]
         # A long answer has words in common with any question; it says nothing about what is asked next.
         short = " ".join(answer for answer in answers if len(answer) <= ANSWER_CHARS)
         return cls(_topic(asked), _topic(short), bool(_GOES_ON.match(asked)))
 
     def continues(self, before: "_Said") -> bool:
         return self.goes_on or bool(self.asked & (before.asked | before.answered))
-
-
-def _is_person(role: str) -> bool:
-    return role.lower() in ("user", "human", "customer", "person")
 
 
 def _topic(text: str) -> frozenset[int]:

@@ -1,7 +1,7 @@
 """Rules about how traffic is named: sources and agent versions."""
 
 import zlib
-from typing import Final
+from typing import ClassVar, Final
 
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -68,6 +68,8 @@ class TestTraffic(Detector):
 
 class VolatileSources(Detector):
     """`volatile-source` and `many-sources`: sources by their shape."""
+
+    carries: ClassVar = {"volatile-source": lambda item: is_volatile(shape_of_source(item.request.source))}
 
     def __init__(self) -> None:
         super().__init__("volatile-source", "many-sources")
@@ -145,6 +147,8 @@ class Unversioned(Detector):
 class NoSource(Detector):
     """`no-source`."""
 
+    carries: ClassVar = {"no-source": lambda item: not item.request.source}
+
     def __init__(self) -> None:
         super().__init__("no-source")
         self._requests = 0
@@ -162,6 +166,8 @@ class NoSource(Detector):
 
 class Versions(Detector):
     """`one-version` and `version-per-session`."""
+
+    carries: ClassVar = {"version-per-session": lambda item: is_volatile_version(item.request.agent_version)}
 
     def __init__(self) -> None:
         super().__init__("one-version", "version-per-session")

@@ -23,6 +23,8 @@ class Rule:
         why: one sentence: why it matters.
         advice: what to send differently next time.
         method: how it decides, with its thresholds; for the documentation.
+        detector: `module.Class` in this folder, by name so that the table is read without its patterns; empty where the
+            service has to be asked (`traffic/audit/learning.py` and `learned.py`).
         selects: whether the requests of one session show it, so that a filter can select them.
     """
 
@@ -34,6 +36,7 @@ class Rule:
     why: str
     advice: str
     method: str
+    detector: str = ""
     selects: bool = False
 
 
@@ -49,7 +52,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "thirty languages; passwords in commands, addresses and headers. Beside a name, a value must look made by "
         "a machine (MACHINE_MADE_CHARS, MACHINE_MADE_ENTROPY, letters and digits, not words and numbers with "
         "separators) or, for a password, mix kinds of letters (PASSWORD_CHARS). No hit may be a placeholder "
-        "(`your_api_key`, `ghp_xxxx`, `${TOKEN}`). The first SCANNED_CHARS characters of each text are looked at.",
+        "(`your_api_key`, `ghp_xxxx`, `abc123xyz`, `${TOKEN}`) or read as words; beside a name none has the form of a "
+        "time, a checksum, a fingerprint or a file's name. The first SCANNED_CHARS characters of each text are "
+        "looked at.",
+        detector="secrets.Secrets",
         selects=True,
     ),
     Rule(
@@ -61,10 +67,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "out in person: OPENING_CHARS), in some twenty languages and misspelt, or that announce instructions for "
         "it. Else two different signals (a new task, address, authority, act, secrecy, hidden text) within "
         "NEAR_CHARS of each other, one of them strange in anybody's mouth (not act or secrecy). Where nobody in the "
-        "conversation wrote the text (a turn of a tool, `tools_used`, a quoted document), an order about somebody's "
-        "accounts, files or money counts too. Not quoted, no act that is forbidden, not behind words that discuss "
+        "conversation wrote the text (a turn of a tool, `tools_used`, a quoted document), an order counts too: about "
+        "somebody's accounts, files or money, to send something to an address, to answer in some way, or politely "
+        "about one thing that it names by id, path or owner; not one that is repeated to be confirmed. Not quoted, no "
+        "act that is forbidden, not behind words that discuss "
         "such attacks (unless they deny one) or ask for a prompt to be written, and not in a turn of the role "
         "System or Developer.",
+        detector="planted.Planted",
         selects=True,
     ),
     Rule(
@@ -74,6 +83,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "deleting the session takes everybody's part.",
         "Begin a session id of its own for every user.",
         "Two or more user ids in one session.",
+        detector="sessions.SharedSessions",
         selects=True,
     ),
     Rule(
@@ -85,6 +95,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "where it names the traffic (`checkout-test`, `staging`) and not a subject (`test-prep`, `ab-test`). Session "
         "ids are often made from what is talked about (`fix-failing-tests`), so only forms that name a run count: "
         "`test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.",
+        detector="sources.TestTraffic",
         selects=True,
     ),
     Rule(
@@ -97,6 +108,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "(DUPLICATE_CHARS), whenever it comes again; and a history imported twice, that is, IMPORTED_REQUESTS or "
         "more different requests in a row that were all stored before, or all of a session again "
         "(IMPORTED_SHARE). The first of them stays and is named.",
+        detector="duplicates.Duplicates",
         selects=True,
     ),
     Rule(
@@ -112,6 +124,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "dropped or misspelt word: ONE_WORD_SIMILARITY). From SHORT_CHARS_LEAST characters on only case, "
         "punctuation or one misspelt word may differ. Compared with the last TEXTS_KEPT texts; the fuller one "
         "stays.",
+        detector="duplicates.Duplicates",
         selects=True,
     ),
     Rule(
@@ -122,6 +135,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one "
         "user, and they are all of one of the two. The one that holds more stays, else the older one. "
         "DIGESTS_KEPT different requests are compared.",
+        detector="duplicates.CopiedSessions",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",
@@ -133,6 +147,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "(SPLIT_CONTINUITY): the person begins as people answer or ask on (`yes`, `and`, `what about`), or "
         "takes up words of the turn before or of a short answer to it (ASKED_CHARS, ANSWER_CHARS). Not all "
         "begin with the same words, as jobs from a template do (TEMPLATE_SHARE).",
+        detector="sessions.SplitConversations",
     ),
     Rule(
         "learning-failed", "medium", "request", "look",
@@ -156,6 +171,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish with an id of each person, or with evaluation_only=true where there is none.",
         "ANONYMOUS_SESSIONS or more sessions of user ids that consist of words for nobody (`anonymous`, `guest_user`, "
         "`unknown`). `default`, `me` and `user` are none: they name the one person of a private store.",
+        detector="users.AnonymousUsers",
         selects=True,
     ),
     Rule(
@@ -166,6 +182,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "NEW_USERS or more users of whom NEW_USERS_SHARE have one session only and an id made for it: it holds the "
         "session's id, the time the session began, or a word such as `guest` with an id. Users with lasting ids who "
         "came once are none. No filter selects it: the call lists the period's sessions.",
+        detector="users.NewUsers",
     ),
     Rule(
         "assistant-as-user", "medium", "request", "look",
@@ -174,6 +191,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Give each turn the role of who said it, and publish no transcript as one turn.",
         "A turn of a person that begins as assistants do and people do not (`Assistant: `, `As an AI language model, "
         "I`, `Certainly! Here is`, in six languages), or with `User: ` and goes on with `Assistant: ` in a later line.",
+        detector="turns.Turns",
         selects=True,
     ),
     Rule(
@@ -182,6 +200,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "They stand first in every list, and a filter by time loses them.",
         "Send created_at as epoch seconds in UTC, not milliseconds, or leave it out.",
         "The request or a turn of it is more than FUTURE_SECONDS ahead of this machine's clock.",
+        detector="turns.Turns",
         selects=True,
     ),
     Rule(
@@ -191,6 +210,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Leave evaluation_only out for the traffic of real users.",
         "All of EVALUATION_REQUESTS or more requests. Not looked for with a filter by source, session, agent version "
         "or words: what it selects may be the evaluation. No filter selects it: the call lists the period.",
+        detector="sessions.OnlyEvaluation",
     ),
     Rule(
         "orphaned-learning", "medium", "learning", "delete",
@@ -208,6 +228,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Send one constant source for one integration; ids belong in session_id or request_id.",
         "VOLATILE_SOURCES or more sources are the same but for a date, an epoch time, a uuid, a hexadecimal id or a "
         "number of six digits or more. Then every source that carries one counts; the filter selects all of those.",
+        detector="sources.VolatileSources",
         selects=True,
     ),
     Rule(
@@ -216,6 +237,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Nobody can tell this many sources apart, so filters by source stop helping.",
         "Send the integration's name as source and put variants into agent_version.",
         "More than MANY_SOURCES sources, those that differ in a date, a time or an id only counted as one.",
+        detector="sources.VolatileSources",
     ),
     Rule(
         "unversioned", "low", "source", "look",
@@ -224,6 +246,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish with agent_version, or set REFLEXIO_MCP_AGENT_VERSION.",
         "UNVERSIONED_REQUESTS or more requests of a source, UNVERSIONED_SHARE of them or more with no version "
         "(`agent-v0`, which an empty one is stored as).",
+        detector="sources.Unversioned",
     ),
     Rule(
         "temporary-session", "low", "session", "delete",
@@ -233,6 +256,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A word of the session id says so (`tmp` and `throwaway` at either end, `temp` and `scratch` at its beginning) "
         "and its last request is older than TEMPORARY_OVER_SECONDS. Not looked for with a filter that may leave out a "
         "session's last requests: source, agent_version, contains, end_time.",
+        detector="sessions.TemporarySessions",
         selects=True,
     ),
     Rule(
@@ -242,6 +266,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish a turn together with its answer.",
         "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
         "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
+        detector="nearly_empty.NearlyEmpty",
         selects=True,
     ),
     Rule(
@@ -250,6 +275,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Nobody can tell which integration sent them, and a filter by source leaves them out.",
         "Publish with source, or set REFLEXIO_MCP_SOURCE.",
         "NO_SOURCE_REQUESTS or more, and NO_SOURCE_SHARE of all requests or more.",
+        detector="sources.NoSource",
         selects=True,
     ),
     Rule(
@@ -259,6 +285,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Send the version that is released, for each integration its own.",
         "ONE_VERSION_REQUESTS or more requests of ONE_VERSION_SOURCES sources or more, over ONE_VERSION_DAYS days or "
         "more, all with the same version (`agent-v0` is what `unversioned` is about).",
+        detector="sources.Versions",
     ),
     Rule(
         "version-per-session", "low", "version", "look",
@@ -268,6 +295,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "NEW_VERSIONS or more versions with a hash, a time or an id in it, NEW_VERSIONS_A_DAY or more for each day "
         "they began, NEW_VERSIONS_SHARE of them with one session only. Then every version that carries one counts; the "
         "filter selects all of those. A hash for each release is none.",
+        detector="sources.Versions",
         selects=True,
     ),
     Rule(
@@ -276,6 +304,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "What is learned when a session ends never is, and nothing in it can be deleted as one conversation.",
         "Begin a session id of its own for every conversation.",
         "ENDLESS_REQUESTS or more requests, or requests on ENDLESS_DAYS days or more.",
+        detector="sessions.EndlessSessions",
         selects=True,
     ),
     Rule(
@@ -285,6 +314,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Send images as image_encoding or interacted_image_url.",
         "A data URL of an image, or base64 that begins as PNG, JPEG, GIF or WebP do, with IMAGE_CHARS characters or "
         "more.",
+        detector="turns.Turns",
         selects=True,
     ),
     Rule(
@@ -295,6 +325,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "The same prompt (its first PROMPT_CHARS characters) PROMPT_TIMES times or more: a turn of the role System or "
         "Developer, or a person's turn that begins as prompts do (`You are a helpful assistant`). Then every request "
         "that carries one counts; the filter selects all of those.",
+        detector="turns.Turns",
         selects=True,
     ),
     Rule(
@@ -312,6 +343,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip card numbers before publishing.",
         "12 to 19 digits with the card's check digit (python-stdnum) that begin and count as one of a card "
         "company, or stand behind a word such as `card` (WORD_BEFORE_CHARS).",
+        detector="personal.PersonalData",
         selects=True,
     ),
     Rule(
@@ -320,6 +352,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A bank account identifies a person.",
         "Strip account numbers before publishing.",
         "Valid for its country, check digits included (python-stdnum).",
+        detector="personal.PersonalData",
         selects=True,
     ),
     Rule(
@@ -329,6 +362,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip national numbers before publishing.",
         "Valid by the rules of one of some fifty countries (python-stdnum), and of a form that only such "
         "numbers have, or behind a word such as `social security` or `PESEL` (WORD_BEFORE_CHARS).",
+        detector="personal.PersonalData",
         selects=True,
     ),
     Rule(
@@ -338,6 +372,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip those that are not needed before publishing.",
         "Valid in the numbering plan of its country (phonenumbers): international, written as in North America, "
         "or behind a word such as `call` or `Handy` (WORD_BEFORE_CHARS).",
+        detector="personal.PersonalData",
         selects=True,
     ),
     Rule(
@@ -346,6 +381,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "An e-mail address identifies a person.",
         "Strip those that are not needed before publishing.",
         "The form of an address, without mailboxes of nobody in particular (`noreply@`, `support@`).",
+        detector="personal.PersonalData",
         selects=True,
     ),
     Rule(
@@ -356,6 +392,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A street with a number in the forms of some twenty countries, before a postcode or a town, or behind a word "
         "such as `live` or `Adresse` (WORD_BEFORE_CHARS); or anything that has a number, a postcode and a town behind "
         "it. A business has an address too.",
+        detector="personal.PersonalData",
         selects=True,
     ),
 )  # fmt: skip

@@ -104,16 +104,19 @@ _ASSIGNED = re.compile(
 )
 _REST = re.compile(r"""[^\s"'`<>,;\\|]+""")
 """Of a value longer than what is needed to judge it."""
+_IS_A_NAME = re.compile(r"""\\?["'`][ \t]{0,8}:(?![:=])""")
+"""Behind what is itself the name of the next value: `"api-key", "c098f218-…": …`."""
 _NO_KEY: Final = (
     r"key[ _-]?(?:board|stone|note|word|frame|hole|pad|stores?|paths?|files?|names?|ids?|types?|size|len"
     r"|length|code|usage"
     r"|events?|down|up|press|hash|fingerprint|index|idx|chain|space|map|pair|alias|ring|ref|vault)(?![a-z])"
-    r"|(?:primary|foreign|cache|sort|partition|object|row|dict|map|index|hot|shortcut|i18n|translation|message|event"
+    r"|(?:primary|foreign|host|accept|websocket|issue|style|measurement|tracking|cache|sort|partition|object|row|dict|map|index|hot|shortcut|i18n|translation|message|event"
     r"|registry|answer|lookup|group|idempotency|s3|storage|etag|column|config|session|restore|site"
     r"|publishable)[ _-]?key"
     r"|(?:hash|hashed|digest|checksum|md5|sha-?\d{0,3}|integrity|crc)[ _-]?(?:\w{0,10}[ _-])?(?:key|token|secret|pass)"
     r"|(?:key|token|secret|pass\w{0,5})[ _-]?(?:hash|digest|checksum|md5|sha-?\d|version|integrity)"
-    r"|(?:page|next|continuation|sync|cursor|public)[ _-]?token"
+    r"|(?:page|next|continuation|resume|cancell?ation|sync|cursor|public)[ _-]?token"
+    r"|tokens?[ _-]?(?:count|limit|budget|usage|type|length)|pass(?:@| rate)"
 )
 """What something is found or checked by, or what everybody may know."""
 _NO_KEY_NAME = re.compile(f"(?i){_NO_KEY}")
@@ -148,6 +151,8 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
         if is_uuid(plain) and not _KEPT_SECRET.search(name):
             continue
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
+            if _IS_A_NAME.match(text, match.end()):
+                continue
             whole = _REST.match(text, match.end())
             behind = whole.end() if whole else match.start(1) + len(value)
             yield match.start(1), behind, KEY
@@ -200,7 +205,7 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
     for words, kinds in ((_PASSWORDS, 2), (_KEYS, 3)):
         for start, end in _ends(low, places, words):
             in_code = text[end : end + 1] in _CODE_BEHIND[kinds]
-            if in_code or _NO_KEY_NAME.search(text, max(0, start - 20), end):
+            if in_code or _NO_KEY_NAME.search(text, max(0, start - 20), end + 8):
                 continue
             for pattern in (_AFTER, _DIRECT, _PAIR):
                 if match := pattern.match(text, end):

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector
+from reflexio_mcp.traffic.rules.roles import is_person, is_system
 
 __all__ = ["Turns", "has_image", "is_assistants", "is_in_the_future", "prompt_of"]
 
@@ -23,9 +24,6 @@ PROMPTS_KEPT: Final = 2_000
 
 FUTURE_SECONDS: Final = 3600
 """Clocks differ by minutes, and a wrong time zone shows as whole hours."""
-
-_PERSON: Final = frozenset({"user", "human", "customer", "person"})
-_SYSTEM: Final = frozenset({"system", "developer"})
 
 _BEGINNING: Final = 400
 """Characters of a turn in which an assistant shows itself."""
@@ -64,7 +62,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=\r\n]*")
 def is_assistants(item: RequestWithInteractions) -> bool:
     """Whether a turn of a person holds what an assistant said."""
     for turn in item.interactions:
-        if turn.role.lower() not in _PERSON:
+        if not is_person(turn.role):
             continue
         begins = turn.content[:_BEGINNING].lstrip(" \t\r\n*_>#\"'“")
         if _ASSISTANT.match(begins):
@@ -102,11 +100,10 @@ def _holds_image(text: str) -> bool:
 def prompt_of(item: RequestWithInteractions) -> str:
     """The beginning of the system prompt that a request carries; empty for none."""
     for turn in item.interactions:
-        role = turn.role.lower()
         text = turn.content[: 2 * PROMPT_CHARS].strip()
         if len(text) < PROMPT_CHARS:
             continue
-        if role in _SYSTEM or (role in _PERSON and _PROMPT.match(text)):
+        if is_system(turn.role) or (is_person(turn.role) and _PROMPT.match(text)):
             return text[:PROMPT_CHARS]
     return ""
 
@@ -120,9 +117,10 @@ def is_in_the_future(item: RequestWithInteractions, now: float) -> bool:
 class Turns(Detector):
     """`assistant-as-user`, `inline-image`, `future-time` and `repeated-prompt`."""
 
-    def __init__(self, now: float) -> None:
+    carries: ClassVar = {"repeated-prompt": prompt_of}
+
+    def __init__(self) -> None:
         super().__init__("assistant-as-user", "inline-image", "future-time", "repeated-prompt")
-        self._now = now
         self._prompts: dict[str, int] = {}
 
     def request(self, item: RequestWithInteractions) -> None:
@@ -132,7 +130,7 @@ class Turns(Detector):
             answers.add(request_id, item)
         if has_image(item):
             images.add(request_id, item)
-        if is_in_the_future(item, self._now):
+        if is_in_the_future(item, self.now):
             future.add(request_id, item)
         if prompt := prompt_of(item):
             prompts.add(request_id, item)

@@ -1,7 +1,7 @@
 """Rules about user ids: one for everybody, or a new one every time."""
 
 import zlib
-from typing import Final
+from typing import ClassVar, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
@@ -25,6 +25,8 @@ USERS_KEPT: Final = 20_000
 
 class AnonymousUsers(Detector):
     """`anonymous-user`."""
+
+    carries: ClassVar = {"anonymous-user": lambda item: is_anonymous(item.request.user_id)}
 
     def __init__(self) -> None:
         super().__init__("anonymous-user")

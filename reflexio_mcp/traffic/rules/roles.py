@@ -1,0 +1,26 @@
+"""Who speaks in a turn, by its role."""
+
+from typing import Final
+
+__all__ = ["is_foreign", "is_person", "is_system"]
+
+_PERSON: Final = frozenset({"user", "human", "customer", "person"})
+_SYSTEM: Final = frozenset({"system", "developer"})
+_FOREIGN: Final = frozenset({
+    "tool", "function", "tool_result", "tool-result", "tool_response", "observation", "document", "retrieval",
+    "retriever", "web", "browser", "search", "context", "webpage", "environment", "ipython",
+})  # fmt: skip
+
+
+def is_person(role: str) -> bool:
+    return role.lower() in _PERSON
+
+
+def is_system(role: str) -> bool:
+    """Whether the integration itself speaks: its prompt."""
+    return role.lower() in _SYSTEM
+
+
+def is_foreign(role: str) -> bool:
+    """Whether nobody in the conversation wrote the turn: a tool or a page gave it."""
+    return role.lower() in _FOREIGN
