@@ -144,7 +144,12 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
     """
     if not PASSWORD_CHARS <= len(value) <= 80 or _CODE.search(value) or is_placeholder(value):
         return False
-    if any(form.fullmatch(value) for form in (_DOTTED, _MEASURE, _UUID, _PUBLIC)):
+    if (
+        _DOTTED.fullmatch(value)
+        or _MEASURE.fullmatch(value)
+        or _UUID.fullmatch(value)
+        or _PUBLIC.fullmatch(value)
+    ):
         return False
     if not any(map(str.isalpha, value)):
         return False
