@@ -61,6 +61,10 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     assert kinds <= {"json", "toml", "bash", "text", "jsonc", "nginx", "ini", "yaml", "caddyfile", "python"}
 
 
+OF_THE_TESTS = {"REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE", "REFLEXIO_UPDATE_SNAPSHOTS"}
+"""Variables that only tests and examples read."""
+
+
 @pytest.mark.parametrize(("document", "note", "text"), blocks("json"))
 def test_json_is_json_and_its_variables_are_ours(document: Path, note: str, text: str) -> None:
     shown = json.loads(text)
@@ -92,7 +96,7 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
         variables = [words.pop(0) for _ in range(len(words)) if words and re.match(r"[A-Z_]+=", words[0])]
         for assignment in variables:
             name, _, value = assignment.partition("=")
-            if name.startswith("REFLEXIO_"):
+            if name.startswith("REFLEXIO_") and name not in OF_THE_TESTS:
                 load({name: value} if "$" not in value else {})
                 assert name in {option.env for option in OPTIONS}
         if not words or line.strip().startswith(ELSEWHERE):
@@ -150,7 +154,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_variable_that_is_named_exists(document: Path) -> None:
-    known = {option.env for option in OPTIONS} | {"REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE"}
+    known = {option.env for option in OPTIONS} | OF_THE_TESTS
     named = set(re.findall(r"REFLEXIO_[A-Z_]+[A-Z]", document.read_text(encoding="utf-8")))
     assert named <= known
 
