@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.rest import api_limits
 
 __all__ = [
+    "AddReply",
     "AgentPlaybook",
     "Citation",
     "ClearReply",
