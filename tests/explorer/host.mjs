@@ -172,6 +172,8 @@ export async function settled(view) {
 export async function axe(view) {
   const source = require_("node:fs").readFileSync(`${modules}/axe-core/axe.min.js`, "utf8");
   await view.evaluate(source);
+  // Colours count once the page is at rest; a sheet fades in.
+  await view.waitForFunction(() => document.getAnimations().every((one) => one.playState !== "running"));
   const { violations } = await view.evaluate(() => window.axe.run(document, {
     resultTypes: ["violations"], rules: { "target-size": { enabled: true } },
   }));

@@ -442,16 +442,26 @@ export async function holdsInForcedColours(browser) {
     await settled(view);
     assert.ok(await view.evaluate(() => matchMedia("(forced-colors: active)").matches));
     // What is told by a colour elsewhere is still seen: the switch, the pressed chip, the sources, what is selected.
-    const look = (selector, pseudo, name) => view.evaluate(
-      ([one, part, property]) => getComputedStyle(document.querySelector(one), part)[property], [selector, pseudo, name],
+    const look = async (selector, pseudo, name) => {
+      await view.locator(selector).first().waitFor();
+      return view.evaluate(
+        ([one, part, property]) => getComputedStyle(document.querySelector(one), part)[property], [selector, pseudo, name],
+      );
+    };
+    const becomes = (selector, pseudo, name, other) => view.waitForFunction(
+      ([one, part, property, value]) => getComputedStyle(document.querySelector(one), part)[property] !== value,
+      [selector, pseudo, name, other],
     );
     const covered = await look("#cover", "::before", "backgroundImage");
     assert.match(covered, /gradient/);
     await view.locator("#cover").click();
-    assert.notEqual(await look("#cover", "::before", "backgroundImage"), covered);
+    await becomes("#cover", "::before", "backgroundImage", covered);
+    const uncovered = await look("#cover", "::before", "backgroundImage");
     await view.locator("#cover").click();
+    await becomes("#cover", "::before", "backgroundImage", uncovered);
     const pressed = (on) => look(`.chips button[aria-pressed="${on}"]`, null, "backgroundColor");
     assert.notEqual(await pressed(true), await pressed(false));
+    await view.locator(".legend i").first().waitFor();
     const hues = await view.locator(".legend i").evaluateAll((keys) => keys.map((key) => getComputedStyle(key).backgroundColor));
     assert.equal(new Set(hues).size, hues.length, `${hues}`);
     await selectSession(view, "2 users");
