@@ -282,3 +282,11 @@ async def test_a_request_goes_with_no_other_filter(world: World, tool: str, more
         assert "leave the other filters out" in await caller.refused(tool, request_id="a", **more)
         assert "No request 'a' of user 'bob'" in await caller.refused(tool, request_id="a", user_id="bob")
     assert set(world.backend.profiles) == {"lisbon", "tea"}
+
+
+async def test_a_receipt_counts_nothing_of_learnings_that_were_not_chosen(world: World) -> None:
+    await some(world)
+    world.backend.profiles["unknown"] = Known("ada", "manual_12345678")
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:tea"])
+    assert done["learned_deleted"] == {"status": "these", "profiles": 1}

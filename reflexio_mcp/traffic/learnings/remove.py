@@ -85,7 +85,9 @@ async def take_back(
             left = await look()
         except ReflexioError as error:
             return TakenBack(NOTHING, None, busy, failure or error, frozenset(sent))
-    return TakenBack(seen.without(left), left, busy, failure, frozenset(sent))
+    # What is not known of other learnings says nothing of these.
+    gone = Learned(seen.without(left).fed)
+    return TakenBack(gone, left, busy, failure, frozenset(sent))
 
 
 async def delete_learnings(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
