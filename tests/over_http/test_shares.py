@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -112,9 +112,16 @@ def _ended(records: JobRecords, owner: str, caller: str, times: int = 1) -> None
         records.end(records.add(owner, caller, "x").key, "done", "")
 
 
-def test_one_tenants_receipts_do_not_push_out_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def records() -> Iterator[JobRecords]:
+    with closing(StateDatabase()) as database:
+        yield JobRecords(database)
+
+
+def test_one_tenants_receipts_do_not_push_out_anothers(
+    records: JobRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(jobs, "MOST_REMEMBERED", 120)
-    records = JobRecords(StateDatabase())
     _ended(records, "victim/", "victim")
     _ended(records, "loud/", "loud", 60)
     assert len(records.of("loud/")) <= jobs.REMEMBERED + 1
@@ -124,8 +131,7 @@ def test_one_tenants_receipts_do_not_push_out_anothers(monkeypatch: pytest.Monke
     assert sum(len(records.of(f"loud/user-{number}")) for number in range(200)) < 120
 
 
-def test_numbers_of_deletions_count_ones_own_alone() -> None:
-    records = JobRecords(StateDatabase())
+def test_numbers_of_deletions_count_ones_own_alone(records: JobRecords) -> None:
     _ended(records, "a/", "a", 5)
     _ended(records, "b/", "b", 2)
     assert [job.number for job in records.of("b/")] == [2, 1]
