@@ -177,11 +177,7 @@ def learning_receipt(done: Receipt) -> Rendered:
         facts["failure"] = failure
         text.append(f"It stopped: {failure}")
     if not done.complete:
-        following = (
-            FOLLOWED
-            if done.follow_up
-            else "Look at what is there with list_learnings, then call again; what is gone stays gone."
-        )
+        following = FOLLOWED if done.follow_up else LOOK_AGAIN
         facts["next"] = following
         text.append(following)
     return Rendered("\n".join(text), facts)

@@ -29,7 +29,6 @@ __all__ = [
     "Subscriber",
     "Subscriptions",
     "name_of",
-    "uri_of",
 ]
 
 MOST_SUBSCRIPTIONS: Final = 10_000
@@ -79,11 +78,6 @@ class Changed:
     session_id: str
     request_id: str
     user_id: str
-
-
-def uri_of(kind: Kind, id_: str) -> str:
-    """The resource's address; every character that could mean something else is escaped."""
-    return f"reflexio://{kind}/{quote(id_, safe='')}"
 
 
 def name_of(uri: str) -> ResourceName | None:

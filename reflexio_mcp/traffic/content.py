@@ -10,12 +10,11 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 
 __all__ = [
-    "FINGERPRINT",
     "Fingerprints",
     "add_texts",
     "content_chars",
@@ -28,9 +27,6 @@ __all__ = [
     "texts_within",
     "turn_digest",
 ]
-
-FINGERPRINT: Final = re.compile(r"[0-9a-f]{10}")
-"""How one looks: 40 bits, enough to tell a million contents of one store apart."""
 
 _WORD = re.compile(r"\S")
 
