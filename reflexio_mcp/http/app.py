@@ -244,7 +244,7 @@ class HttpApp:
             if method == "POST":
                 receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
                 if self._sign_in is not None:
-                    receive = await self._sign_in.checked(receive, caller, self.server.grant_of)
+                    receive = await self._sign_in.checked(receive, caller, self.server.permission_for)
             await app(scope, receive, send)
 
         began = time.perf_counter()

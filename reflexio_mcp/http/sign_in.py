@@ -22,17 +22,17 @@ from starlette.types import Message, Receive
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal, is_loopback
 from reflexio_mcp.server.callers import Caller, person
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.spec import Grant
+from reflexio_mcp.toolkit.permissions import Permission
 
 __all__ = ["SignIn"]
 
 PREFIX: Final = "memory:"
-"""Of each scope: `memory:read` is `Grant.READ`."""
+"""Of each scope: `memory:read` is `Permission.READ`."""
 
 OPERATOR: Final = f"{PREFIX}operator"
 """The scope of those who see every user."""
 
-SCOPES: Final = tuple(f"{PREFIX}{grant}" for grant in Grant)
+SCOPES: Final = tuple(f"{PREFIX}{permission}" for permission in Permission)
 """What a client may ask for. Operators know of theirs: some clients ask for every scope that is named here."""
 
 ALGORITHMS: Final = frozenset(
@@ -153,10 +153,10 @@ class SignIn:
         ]
         return b"www-authenticate", f"Bearer {', '.join(said)}".encode()
 
-    def refused(self, caller: Caller, missing: Grant) -> Refusal:
+    def refused(self, caller: Caller, missing: Permission) -> Refusal:
         """The answer to a call that the caller's scopes do not cover; it asks for those and the missing one."""
-        wanted = {*(caller.grants or ()), missing}
-        scope = " ".join(f"{PREFIX}{grant}" for grant in Grant if grant in wanted)
+        wanted = {*(caller.permissions or ()), missing}
+        scope = " ".join(f"{PREFIX}{permission}" for permission in Permission if permission in wanted)
         return Refusal(
             403,
             "scope",
@@ -185,20 +185,22 @@ class SignIn:
                 [(b"retry-after", b"10")],
             ) from None
 
-    async def checked(self, receive: Receive, caller: Caller, grant_of: Callable[[str], Grant]) -> Receive:
+    async def checked(
+        self, receive: Receive, caller: Caller, permission_for: Callable[[str], Permission]
+    ) -> Receive:
         """Let only calls through that the caller's scopes cover; for others the client asks the person for more.
 
         Args:
             receive: gives the whole body at once.
             caller: who sent it.
-            grant_of: what a tool of this name needs.
+            permission_for: what a tool of this name needs.
 
         Raises:
             Refusal: a scope is missing.
         """
         message = await receive()
-        for name in _tools_called(message.get("body", b"")) if caller.grants is not None else ():
-            if (needed := grant_of(name)) not in cast("frozenset[Grant]", caller.grants):
+        for name in _tools_called(message.get("body", b"")) if caller.permissions is not None else ():
+            if (needed := permission_for(name)) not in cast("frozenset[Permission]", caller.permissions):
                 raise self.refused(caller, needed)
         unread = [message]
 
@@ -224,16 +226,16 @@ class SignIn:
         ):
             raise _Invalid("The token names no user in the claim that this server reads.")
         scopes = _scopes_of(claims)
-        grants = frozenset(grant for grant in Grant if f"{PREFIX}{grant}" in scopes)
+        permissions = frozenset(permission for permission in Permission if f"{PREFIX}{permission}" in scopes)
         caller = person(
             self._settings,
             str(claims["sub"]),
             "" if OPERATOR in scopes else user,
-            grants,
+            permissions,
             _moment(claims, "exp", math.inf),
         )
-        if not grants:
-            raise self.refused(caller, Grant.READ)
+        if not permissions:
+            raise self.refused(caller, Permission.READ)
         return caller
 
     async def _claims(self, token: str) -> Json:

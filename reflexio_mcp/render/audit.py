@@ -9,18 +9,8 @@ from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines, named_gaps
 from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.text import (
-    BUDGET,
-    NOTICE,
-    Facts,
-    Rendered,
-    counted,
-    dense,
-    fence,
-    joined,
-    shown_id,
-    shown_name,
-)
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, counted, dense, joined
+from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
 from reflexio_mcp.traffic.audit.findings import Finding, Next
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit

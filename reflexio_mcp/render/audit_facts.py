@@ -2,7 +2,7 @@
 
 from typing import Required, TypedDict
 
-from reflexio_mcp.render.text import Facts, GapFacts, Unlisted
+from reflexio_mcp.render.result import Facts, GapFacts, Unlisted
 
 __all__ = ["AuditFacts", "OverviewFacts"]
 

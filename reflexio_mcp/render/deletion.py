@@ -23,25 +23,20 @@ from reflexio_mcp.render.learnings import (
     what_goes,
     what_stays,
 )
-from reflexio_mcp.render.text import (
+from reflexio_mcp.render.result import (
     IDS_CHARS,
     LISTED,
-    NOTICE,
     Facts,
     Rendered,
     counted,
     dense,
-    explained,
-    fence,
     joined,
     listed,
     named_ids,
     named_of,
     sentences,
-    shown_id,
-    shown_name,
-    visible,
 )
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name, visible
 from reflexio_mcp.render.turn_deletion import (
     turn_plan_facts,
     turn_plan_lines,

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, Required
 
-from reflexio_mcp.render.text import Facts, GapFacts, Unlisted
+from reflexio_mcp.render.result import Facts, GapFacts, Unlisted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
 __all__ = ["FINAL", "DeletionFacts", "ReceiptFacts", "Status"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from reflexio_mcp.render.text import Facts, GapFacts, dense
+from reflexio_mcp.render.result import Facts, GapFacts, dense
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.times import iso
 

@@ -7,7 +7,8 @@ from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
 from reflexio_mcp.render.learnings import what_followed
-from reflexio_mcp.render.text import NOTICE, Facts, Unlisted, explained, fence, shown_name
+from reflexio_mcp.render.result import Facts, Unlisted
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_name
 from reflexio_mcp.state.jobs import JobRecord
 from reflexio_mcp.traffic.deletion.jobs import Job
 

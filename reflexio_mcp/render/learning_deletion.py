@@ -12,18 +12,8 @@ from reflexio_mcp.render.learnings import (
     left_alone,
     still_learned,
 )
-from reflexio_mcp.render.text import (
-    NOTICE,
-    Facts,
-    Rendered,
-    counted,
-    dense,
-    explained,
-    fence,
-    listed,
-    named_ids,
-    shown_id,
-)
+from reflexio_mcp.render.result import Facts, Rendered, counted, dense, listed, named_ids
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.times import iso

@@ -5,22 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Required, TypedDict
 
 from reflexio_mcp.render.learnings import unread
-from reflexio_mcp.render.text import (
-    BUDGET,
-    NOTICE,
-    Facts,
-    Rendered,
-    Unlisted,
-    clip,
-    counted,
-    dense,
-    fence,
-    hanging,
-    joined,
-    label,
-    shown_id,
-    shown_name,
-)
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, Unlisted, counted, dense, joined
+from reflexio_mcp.render.stored_text import NOTICE, clip, fence, hanging, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selected
 from reflexio_mcp.traffic.learnings.turns import FoundTurns

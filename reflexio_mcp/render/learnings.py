@@ -3,17 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from reflexio_mcp.render.text import (
-    Facts,
-    clip,
-    counted,
-    dense,
-    joined,
-    label,
-    sentences,
-    shown_id,
-    shown_name,
-)
+from reflexio_mcp.render.result import Facts, counted, dense, joined, sentences
+from reflexio_mcp.render.stored_text import clip, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.learnings.remove import TakenBack

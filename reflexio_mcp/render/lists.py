@@ -7,24 +7,19 @@ from typing import Any, Final, Required
 from reflexio_mcp.render.gaps import gap_lines, named_gaps
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
-from reflexio_mcp.render.text import (
+from reflexio_mcp.render.result import (
     BUDGET,
     NAMES,
-    NOTICE,
     Facts,
     GapFacts,
     Rendered,
     Unlisted,
     counted,
     dense,
-    fence,
     indented,
     joined,
-    label,
-    shown_id,
-    shown_name,
-    visible,
 )
+from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name, visible
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter

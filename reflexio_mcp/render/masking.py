@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import Final, TypedDict
 
-from reflexio_mcp.render.text import Facts, counted
+from reflexio_mcp.render.result import Facts, counted
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints, content_chars, texts_of
 

@@ -3,18 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, Literal, Required, TypedDict
 
-from reflexio_mcp.render.text import (
-    NOTICE,
-    Rendered,
-    Unlisted,
-    counted,
-    dense,
-    fence,
-    joined,
-    label,
-    shown_id,
-    shown_name,
-)
+from reflexio_mcp.render.result import Rendered, Unlisted, counted, dense, joined
+from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published
 

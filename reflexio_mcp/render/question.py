@@ -4,7 +4,8 @@ from typing import Final
 
 from reflexio_mcp.render.deletion import finality
 from reflexio_mcp.render.learnings import what_goes, what_stays
-from reflexio_mcp.render.text import counted, visible
+from reflexio_mcp.render.result import counted
+from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.render.turn_deletion import what_the_request_keeps
 from reflexio_mcp.render.user_deletion import what_goes_of_user
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan

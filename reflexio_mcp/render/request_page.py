@@ -6,17 +6,8 @@ from typing import Final, Required
 from reflexio_mcp.render.masking import masked_turn, masked_turn_text
 from reflexio_mcp.render.publishing import learning_words
 from reflexio_mcp.render.requests import RequestFacts, request_facts, request_head, turn_facts, turn_text
-from reflexio_mcp.render.text import (
-    BUDGET,
-    NOTICE,
-    Facts,
-    Rendered,
-    Unlisted,
-    beginning,
-    fence,
-    indented,
-    shown_id,
-)
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, Unlisted, indented
+from reflexio_mcp.render.stored_text import NOTICE, beginning, fence, shown_id
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput

@@ -5,20 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Required, TypedDict, cast
 
 from reflexio_mcp.render.masking import as_name, masked_request, masked_words
-from reflexio_mcp.render.text import (
-    Facts,
-    Unlisted,
-    beginning,
-    clip,
-    counted,
-    dense,
-    hanging,
-    indented,
-    joined,
-    shown_id,
-    shown_name,
-    visible,
-)
+from reflexio_mcp.render.result import Facts, Unlisted, counted, dense, indented, joined
+from reflexio_mcp.render.stored_text import beginning, clip, hanging, shown_id, shown_name, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints, first_words
 from reflexio_mcp.traffic.times import iso

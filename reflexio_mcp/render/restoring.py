@@ -3,18 +3,8 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Final, Literal, Required, TypedDict
 
-from reflexio_mcp.render.text import (
-    NOTICE,
-    Facts,
-    Rendered,
-    Unlisted,
-    counted,
-    explained,
-    fence,
-    listed,
-    named_ids,
-    shown_id,
-)
+from reflexio_mcp.render.result import Facts, Rendered, Unlisted, counted, listed, named_ids
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
 from reflexio_mcp.traffic.times import iso

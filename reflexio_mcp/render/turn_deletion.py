@@ -4,7 +4,8 @@ from typing import Final
 
 from reflexio_mcp.render.learnings import learned_facts, learned_lines
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.text import Facts, counted, dense, joined, shown_id, shown_name, visible
+from reflexio_mcp.render.result import Facts, counted, dense, joined
+from reflexio_mcp.render.stored_text import shown_id, shown_name, visible
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso

@@ -226,7 +226,7 @@ class CallLimiter:
 async def note_grants(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Let everything inside know what the sender of this message may do."""
     caller = caller_of(ctx)
-    token = granted.set(caller.grants if caller else frozenset())
+    token = granted.set(caller.permissions if caller else frozenset())
     try:
         return await call_next(ctx)
     finally:

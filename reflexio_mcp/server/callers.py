@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.spec import Grant
+from reflexio_mcp.toolkit.permissions import Permission
 from reflexio_mcp.traffic.content import add_texts
 
 __all__ = [
@@ -60,7 +60,7 @@ class Caller:
         key_id: stands for the key where it must not appear; empty where all callers share one.
         name: stands for the caller as a whole: in logs, as the owner of sessions.
         account: stands for token and key alone: in limits, which naming another user must not escape.
-        grants: what somebody who signed in may do; `None` where nothing is withheld.
+        permissions: what somebody who signed in may do; `None` where nothing is withheld.
         expires_at: epoch seconds at which its token ends, and with it what is still open.
     """
 
@@ -69,7 +69,7 @@ class Caller:
     key_id: str = ""
     name: str = "local"
     account: str = "local"
-    grants: frozenset[Grant] | None = None
+    permissions: frozenset[Permission] | None = None
     expires_at: float = math.inf
 
     @property
@@ -78,8 +78,8 @@ class Caller:
         return self.expires_at - time.time()
 
 
-granted: ContextVar[frozenset[Grant] | None] = ContextVar("reflexio_mcp_granted", default=None)
-"""The grants of whoever sent the message that is being answered."""
+granted: ContextVar[frozenset[Permission] | None] = ContextVar("reflexio_mcp_granted", default=None)
+"""The permissions of whoever sent the message that is being answered."""
 
 
 def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Caller:
@@ -115,7 +115,11 @@ def read_caller(headers: Headers, settings: Settings, *, token: str = "") -> Cal
 
 
 def person(
-    settings: Settings, subject: str, user_id: str, grants: frozenset[Grant], expires_at: float = math.inf
+    settings: Settings,
+    subject: str,
+    user_id: str,
+    permissions: frozenset[Permission],
+    expires_at: float = math.inf,
 ) -> Caller:
     """Somebody who signed in.
 
@@ -123,11 +127,13 @@ def person(
         settings: the configuration; the operator's key is used for all.
         subject: who it is to the authorization server.
         user_id: whose memory it is; empty for an operator, who sees everybody's.
-        grants: what the person may do.
+        permissions: what the person may do.
         expires_at: epoch seconds at which the token ends.
     """
     who = _stand_in("person", settings.oauth_issuer, subject)
-    return Caller(settings.api_key, user_id, who, _stand_in("caller", who, user_id), who, grants, expires_at)
+    return Caller(
+        settings.api_key, user_id, who, _stand_in("caller", who, user_id), who, permissions, expires_at
+    )
 
 
 def share_of(settings: Settings, most: int) -> int:

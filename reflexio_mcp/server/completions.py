@@ -18,7 +18,7 @@ from mcp.types import (
 )
 
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.text import visible
+from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.toolkit.context import App

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
-from reflexio_mcp.render.text import visible
+from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN, is_blank
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, quoted

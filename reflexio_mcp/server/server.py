@@ -37,7 +37,7 @@ from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.text import counted
+from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
@@ -52,7 +52,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
 from reflexio_mcp.toolkit.input_validation import checked
-from reflexio_mcp.toolkit.spec import Grant
+from reflexio_mcp.toolkit.permissions import Permission
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
@@ -106,7 +106,7 @@ class ReflexioServer(MCPServer[App]):
 
     def __init__(self, settings: Settings, client: ReflexioClient | None = None, **options: Any) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
-        self._grants = {spec.name: spec.grant for spec in CATALOG}
+        self._permissions = {spec.name: spec.permission for spec in CATALOG}
         names = frozenset(self._catalog)
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         keys = [key.encode() for key in settings.state_keys] or [secrets.token_bytes(32)]
@@ -149,13 +149,13 @@ class ReflexioServer(MCPServer[App]):
     @property
     def _tools(self) -> Mapping[str, Tool]:
         """The tools that whoever sent this message may call."""
-        if (grants := granted.get()) is None:
+        if (permissions := granted.get()) is None:
             return self._catalog
-        return {name: tool for name, tool in self._catalog.items() if self._grants[name] in grants}
+        return {name: tool for name, tool in self._catalog.items() if self._permissions[name] in permissions}
 
-    def grant_of(self, name: str) -> Grant:
+    def permission_for(self, name: str) -> Permission:
         """What somebody must have been granted to call a tool; the least for a name that is no tool's."""
-        return self._grants.get(name, Grant.READ)
+        return self._permissions.get(name, Permission.READ)
 
     async def list_tools(self) -> list[ListedTool]:
         may = self._tools

@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from reflexio_mcp.render.text import Rendered
+from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, PageNotes, has_pass, make_pass

@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 from mcp.server.mcpserver.tools import Tool
 
-from reflexio_mcp.render.text import as_stored
+from reflexio_mcp.render.stored_text import as_stored
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.traffic.errors import InvalidInput
 

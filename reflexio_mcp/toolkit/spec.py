@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -20,10 +19,11 @@ from typing import (
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
-from reflexio_mcp.render.text import UNLISTED
+from reflexio_mcp.render.result import UNLISTED
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.toolkit.permissions import Permission
 
-__all__ = ["Grant", "ToolSpec", "build", "prune", "schema_of"]
+__all__ = ["ToolSpec", "build", "prune", "schema_of"]
 
 Schema = dict[str, Any]
 
@@ -70,14 +70,6 @@ def _schema(hint: Any) -> Schema:
     raise TypeError(f"no fact is a {hint}")
 
 
-class Grant(StrEnum):
-    """What somebody who signed in may do here; the scope of OAuth is `memory:` and this word."""
-
-    READ = "read"
-    PUBLISH = "publish"
-    DELETE = "delete"
-
-
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     """One tool: what the catalogue needs to offer it.
@@ -87,7 +79,7 @@ class ToolSpec:
         description: what the model reads; short, with the words a person would use.
         output: the typed dictionary that its structured content is.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
-        adds: it only adds to what is stored, so `Grant.PUBLISH` is enough.
+        adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
         needs: whether a configuration has what the tool needs, besides what the operator allows.
         opens_page: a host that shows apps opens the explorer's page for its results.
         opened_by: the tool whose page alone calls this one; it is offered where that tool is.
@@ -110,9 +102,9 @@ class ToolSpec:
         return self.fn.__name__
 
     @property
-    def grant(self) -> Grant:
+    def permission(self) -> Permission:
         """What its caller must have been granted; the most, unless its declaration says less."""
-        return Grant.READ if self.read_only else Grant.PUBLISH if self.adds else Grant.DELETE
+        return Permission.READ if self.read_only else Permission.PUBLISH if self.adds else Permission.DELETE
 
     def offered(self, settings: Settings) -> bool:
         """Whether a configuration offers the tool.

@@ -16,7 +16,8 @@ from reflexio_mcp.render.deletion import plan_facts, survivors
 from reflexio_mcp.render.redaction import redacted, redacted_opening
 from reflexio_mcp.render.request_page import inspected
 from reflexio_mcp.render.requests import request_facts
-from reflexio_mcp.render.text import NOTICE, Facts, dense, shown_id, visible
+from reflexio_mcp.render.result import Facts, dense
+from reflexio_mcp.render.stored_text import NOTICE, shown_id, visible
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, scope_of
@@ -29,8 +30,8 @@ from reflexio_mcp.traffic.reading.lookup import get_request, learning_of, read_s
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
-from reflexio_mcp.traffic.rules.detectors import select_each
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions
+from reflexio_mcp.traffic.rules.selection import select_each
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope

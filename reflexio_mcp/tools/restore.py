@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.restoring import RestoreFacts, copies_listed, restored
-from reflexio_mcp.render.text import as_stored
+from reflexio_mcp.render.stored_text import as_stored
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec

@@ -8,7 +8,8 @@ from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
-from reflexio_mcp.render.text import BUDGET, Facts, Rendered, dense, label, shown_id
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense
+from reflexio_mcp.render.stored_text import label, shown_id
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings

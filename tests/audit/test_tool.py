@@ -13,7 +13,7 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.render.text import BUDGET
+from reflexio_mcp.render.result import BUDGET
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load

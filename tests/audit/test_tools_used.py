@@ -7,9 +7,9 @@ import pytest
 
 from reflexio_mcp.render.redaction import redacted
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
-from reflexio_mcp.traffic.rules.detectors import select
 from reflexio_mcp.traffic.rules.personal import kinds_in
 from reflexio_mcp.traffic.rules.secrets import redact_within, secret_in
+from reflexio_mcp.traffic.rules.selection import select
 
 KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
-from reflexio_mcp.render.text import BUDGET
+from reflexio_mcp.render.result import BUDGET
 from tests.deletion.support import BY_IDS, READ, Person, World, text_of
 from tests.support.facts import missing_from_text
 

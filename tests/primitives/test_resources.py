@@ -7,7 +7,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
-from reflexio_mcp.render.text import BUDGET
+from reflexio_mcp.render.result import BUDGET
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from mcp.client.client import Client
 
-from reflexio_mcp.render.text import Facts, Unlisted
+from reflexio_mcp.render.result import Facts, Unlisted
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.toolkit.spec import schema_of

@@ -291,7 +291,7 @@ class Plan:
 
 
 async def _originals(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> Mapping[str, str]:
-    from reflexio_mcp.traffic.rules.detectors import originals  # loads the detectors
+    from reflexio_mcp.traffic.rules.selection import originals  # loads the detectors
 
     listed = [item for item in requests if wanted.matches_request(item.request)]
     return await anyio.to_thread.run_sync(originals, wanted.finding, listed)

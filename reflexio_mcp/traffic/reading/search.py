@@ -57,7 +57,7 @@ def search(contains: str, finding: str) -> Pick:
     def pick(items: Items) -> Items:
         if finding:
             # The detectors are loaded by the first call that needs one.
-            from reflexio_mcp.traffic.rules.detectors import select
+            from reflexio_mcp.traffic.rules.selection import select
 
             items = select(finding, items)
         return [item for item in items if _says(item, terms)] if terms else items
