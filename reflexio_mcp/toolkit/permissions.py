@@ -1,4 +1,4 @@
-"""What somebody who signed in may do."""
+"""Permissions of people who signed in."""
 
 from enum import StrEnum
 
