@@ -14,7 +14,7 @@ from reflexio_mcp.traffic.deletion.jobs import Job
 
 __all__ = ["JobsFacts", "Told", "jobs_shown", "told_of"]
 
-FOLLOWING: Final = "It waits until Reflexio has stopped learning, and deletes what the deleted requests fed."
+FOLLOWING: Final = "It waits until Reflexio has stopped learning, and deletes what these requests fed."
 ABANDONED: Final = (
     "It ended with its server before Reflexio had stopped learning, so what was deleted may have been learned again: "
     "look with list_learnings, and take it back with delete_learnings."

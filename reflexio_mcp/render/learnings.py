@@ -8,6 +8,7 @@ from reflexio_mcp.render.stored_text import clip, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.learnings.remove import TakenBack
+from reflexio_mcp.traffic.learnings.settle import NOT_LOOKED_AT
 
 __all__ = [
     "FOLLOWED",
@@ -173,31 +174,44 @@ def what_followed(taken: TakenBack) -> str:
     if taken.gone.count:
         verb = _verb(taken.gone, "was", "were")
         told.append(f"{kinds_counted(taken.gone)} {FROM_IT} {verb} deleted, checked by reading again.")
-    elif taken.left is not None and not taken.left.count:
+    elif taken.left is not None and taken.left.status == "none":
         told.append("Nothing more was learned from it, checked by reading again.")
     if taken.left is None:
         told.append("Whether any are left could not be read.")
-    elif taken.left.count:
+        return sentences(*told, still_learned(taken.still_learning))
+    if taken.left.count:
         told.append(f"{kinds_counted(taken.left)} {_verb(taken.left, 'is', 'are')} still there.")
-    return sentences(*told, left_alone(taken.left), still_learned(taken.still_learning))
+    elif not taken.gone.count and taken.left.status == "not_known":
+        told.append("Whether anything more was learned from it is not known.")
+    return sentences(
+        *told, left_alone(taken.left), unread(taken.left), still_learned(taken.still_learning), NOT_LOOKED_FOR
+    )
 
 
 def still_learned(still_learning: Mapping[str, str], follow_up: int = 0) -> str:
     """That learning went on when the learnings were deleted, and what comes after; empty where it did not."""
     if not still_learning:
         return ""
-    words = ", ".join(sorted({label(one) for one in still_learning.values()}))
-    users = counted(len(still_learning), "user")
-    told = (
-        f"Reflexio is still learning from other traffic of {users} ({words}); what comes of it can repeat "
-        "what was deleted."
-    )
-    if not follow_up:
-        return told
-    return (
-        f"{told} A follow-up waits for it in the background and deletes what the deleted requests fed; get_status "
-        f"reports on it as follow-up {follow_up}. It ends with this server."
-    )
+    busy = [word for word in still_learning.values() if word != NOT_LOOKED_AT]
+    told: list[str] = []
+    if busy:
+        words = ", ".join(sorted({label(one) for one in busy}))
+        told.append(
+            f"Reflexio is still learning from traffic of {counted(len(busy), 'user')} ({words}); what comes of it can "
+            "repeat what was deleted."
+        )
+    if unlooked := len(still_learning) - len(busy):
+        users = counted(unlooked, "user")
+        told.append(
+            f"Whether Reflexio is still learning from traffic of {users} was not looked at in time; if it is, what "
+            "comes of it can repeat what was deleted."
+        )
+    if follow_up:
+        told.append(
+            "A follow-up waits for it in the background and deletes what these requests fed; get_status reports on it "
+            f"as follow-up {follow_up}. It ends with this server."
+        )
+    return " ".join(told)
 
 
 def _nothing(learned: Learned | None, short: bool = False) -> str:

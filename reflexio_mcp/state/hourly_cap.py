@@ -70,11 +70,18 @@ class HourlyCap:
                 return None
             if job:
                 connection.execute("DELETE FROM deletions WHERE job = ?", (job,))
-            added = connection.execute(
-                "INSERT INTO deletions (owner, at, number, job) VALUES (?, ?, ?, ?)",
-                (self._key(owner), self._clock(), number, job),
-            )
-            return added.lastrowid
+            return self._add(connection, owner, number, job)
+
+    def count(self, owner: str, number: int) -> None:
+        """Count what was deleted already, also where it is more than there was room for.
+
+        Raises:
+            OSError: it cannot be counted.
+        """
+        if not self.limit or number <= 0:
+            return
+        with self._database.transaction() as connection:
+            self._add(connection, owner, number)
 
     def give_back(self, taken: int, number: int) -> None:
         """Uncount what was not deleted after all.
@@ -110,6 +117,13 @@ class HourlyCap:
             if needed <= 0:
                 return max(0.0, at + WINDOW_SECONDS - self._clock())
         return WINDOW_SECONDS if needed > 0 else 0.0
+
+    def _add(self, connection: "sqlite3.Connection", owner: str, number: int, job: int = 0) -> int | None:
+        added = connection.execute(
+            "INSERT INTO deletions (owner, at, number, job) VALUES (?, ?, ?, ?)",
+            (self._key(owner), self._clock(), number, job),
+        )
+        return added.lastrowid
 
     def _room(self, connection: "sqlite3.Connection", owner: str, job: int = 0) -> int:
         counted = connection.execute(

@@ -316,7 +316,7 @@ async def _followed(app: App, scope: Scope, done: Receipt) -> Receipt:
         return done
 
     async def go_on() -> TakenBack:
-        return await follow_up(scope, done, promise)
+        return await follow_up(scope, done, promise, app.state.cap)
 
     if job := app.jobs.follow(app.background, promise.record, go_on, caller=scope.caller):
         return replace(done, follow_up=job.number)

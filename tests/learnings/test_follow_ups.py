@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 BUSY = {"status": "processing", "reason": "extracting"}
 DONE = {"status": "done", "reason": "covered"}
-PROFILES = "/api/get_profiles"
+PROFILES, DELETE_PROFILES = "/api/get_profiles", "/api/delete_profiles_by_ids"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_what_a_merge_brought_back_goes_in_the_background(busy: World, era
         done = result.structured_content
         assert done
         assert done["status"] == "incomplete"
-        assert "Reflexio is still learning from other traffic of 1 user (extracting)" in done["survives"]
+        assert "Reflexio is still learning from traffic of 1 user (extracting)" in done["survives"]
         assert f"get_status reports on it as follow-up {done['follow_up']}" in text_of(result)
         assert done["next"].startswith("Nothing has to be called again")
         busy.backend.before[PROFILES] = [merged]
@@ -92,6 +92,72 @@ async def test_failures_of_the_service_are_tried_again(busy: World) -> None:
         busy.backend.failing.clear()
         await status_of(caller, "done")
     assert not busy.backend.profiles
+
+
+async def test_what_went_before_a_failure_is_told_after_it(busy: World, tmp_path: Path) -> None:
+    busy.backend.learning = [BUSY] * 1000
+    log = tmp_path / "audit.jsonl"
+    async with busy.connect(CONFIRM="off", AUDIT_LOG=str(log)) as caller:
+        await caller.call("delete_request", request_id="r", include_learnings=True)
+        turns = await busy.interactions("other")
+        busy.backend.profiles["again"] = Known("ada", "r", (1, *turns))
+
+        async def unreadable() -> None:
+            busy.backend.failing[PROFILES] = (0, 422)
+
+        busy.backend.before[DELETE_PROFILES] = [unreadable]
+        before = busy.backend.calls[PROFILES]
+        busy.backend.learning.clear()
+        with anyio.fail_after(20):
+            while busy.backend.calls[PROFILES] < before + 4:  # noqa: ASYNC110 - a follow-up tells nobody of its tries
+                await anyio.sleep(0.05)
+        assert not busy.backend.profiles
+        busy.backend.failing.clear()
+        facts = await status_of(caller, "done")
+    assert "1 profile learned from conversations that contain it was deleted" in str(facts["follow_up"])
+    assert "Nothing more" not in str(facts["follow_up"])
+    assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["profile_ids"] == ["again"]
+
+
+async def test_a_learning_that_does_not_say_its_source_leaves_it_unknown(busy: World) -> None:
+    busy.backend.learning = [BUSY] * 1000
+    async with busy.connect(CONFIRM="off") as caller:
+        await caller.call("delete_request", request_id="r", include_learnings=True)
+        busy.backend.profiles["manual"] = Known("ada", "manual_12345678", content="Takes oat milk")
+        busy.backend.learning.clear()
+        facts = await status_of(caller, "done")
+    assert "Nothing more" not in str(facts["follow_up"])
+    assert "Whether anything more was learned from it is not known." in str(facts["follow_up"])
+    assert "1 more learning there does not say what it was learned from." in str(facts["follow_up"])
+
+
+async def test_what_it_takes_counts_in_the_hour(busy: World, era: str) -> None:
+    busy.backend.learning = [BUSY] * 1000
+    async with busy.connect(era, CONFIRM="off", DELETE_CAP="3") as caller:
+        await caller.call("delete_request", request_id="r", include_learnings=True)
+        turns = await busy.interactions("other")
+        busy.backend.profiles |= {name: Known("ada", "r", (1, *turns)) for name in ("again", "and-again")}
+        busy.backend.learning.clear()
+        await status_of(caller, "done")
+        # A request, its learning, and two that came of what was being learned: one more than fit, and they went.
+        assert not busy.backend.profiles
+        said = await caller.refused("delete_request", request_id="other")
+    assert "(0 left now)" in said
+    assert await busy.ids() == {"other"}
+
+
+async def test_what_came_up_during_a_deletion_counts_in_the_hour(world: World) -> None:
+    for name in ("r", "other"):
+        await world.put(name)
+    await world.learn("oat", "r")
+
+    async def merged() -> None:
+        await world.learn("both", "r")
+
+    world.backend.before[BY_IDS] = [merged]
+    async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
+        await caller.call("delete_request", request_id="r", include_learnings=True)
+        assert "(0 left now)" in await caller.refused("delete_request", request_id="other")
 
 
 async def test_it_ends_with_the_server_and_a_later_one_says_so(busy: World, tmp_path: Path) -> None:

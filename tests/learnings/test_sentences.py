@@ -29,6 +29,7 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.traffic.deletion import execute, plan
 from reflexio_mcp.traffic.learnings import turns
+from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.remove import TakenBack
 from reflexio_mcp.traffic.publishing import Published
 from tests.deletion.support import Known, Person, World, text_of
@@ -155,6 +156,14 @@ async def it_goes_on_learning(world: World, patch: pytest.MonkeyPatch) -> str:
         await world.put(name)
     await world.learn("p", "a")
     world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 50
+    return await told(world, "delete_request", request_id="a", include_learnings=True)
+
+
+async def nobody_looked_in_time(world: World, patch: pytest.MonkeyPatch) -> str:
+    patch.setattr(execute, "LEARNING_WAIT_SECONDS", -1.0)
+    for name in ("a", "b"):
+        await world.put(name)
+    await world.learn("p", "a")
     return await told(world, "delete_request", request_id="a", include_learnings=True)
 
 
@@ -556,7 +565,12 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         DONE,
     ),
     "another text than the plan showed and": (its_text_changed, a_learning_went),
-    "Reflexio is still learning from other traffic of": (it_goes_on_learning, a_learning_went),
+    "Reflexio is still learning from traffic of": (it_goes_on_learning, a_learning_went),
+    "Whether Reflexio is still learning from traffic of": (nobody_looked_in_time, it_goes_on_learning),
+    "was not looked at in time; if it is, what comes of it can repeat what was deleted.": (
+        nobody_looked_in_time,
+        it_goes_on_learning,
+    ),
     "); what comes of it can repeat what was deleted.": (it_goes_on_learning, a_learning_went),
     "and can be learned again from there": (a_shared_learning_went, a_learning_went),
     "Not all of their other sources were looked up.": (other_sources_were_not_looked_up, a_learning_stays),
@@ -616,15 +630,19 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     deletion.COPIED: (the_copy_will_have_what_was_learned, what_was_learned_would_stay),
     # follow-ups
     learnings.FOLLOWED: (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
-    "A follow-up waits for it in the background and deletes what the deleted requests fed; get_status reports on it as "
+    "A follow-up waits for it in the background and deletes what these requests fed; get_status reports on it as "
     "follow-up": (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
     ". It ends with this server.": (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
     "Whether any are left could not be read.": (followed(TakenBack(left=None)), followed(TakenBack())),
     "Nothing more was learned from it, checked by reading again.": (
         followed(TakenBack()),
-        followed(TakenBack(left=None)),
+        followed(TakenBack(left=Learned({}, unlinked=1))),
     ),
-    "It waits until Reflexio has stopped learning, and deletes what the deleted requests fed.": (
+    "Whether anything more was learned from it is not known.": (
+        followed(TakenBack(left=Learned({}, unlinked=1))),
+        followed(TakenBack()),
+    ),
+    "It waits until Reflexio has stopped learning, and deletes what these requests fed.": (
         the_status_while_it_goes_on_learning,
         the_status_of_a_later_server,
     ),

@@ -4,13 +4,15 @@ A merge that was under way can bring deleted learnings back under new ids. The f
 may take, then deletes what the deletion's own requests fed, and nothing else: that is what the person agreed to.
 """
 
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 
 from reflexio_mcp.rest.errors import NotAuthorized
 from reflexio_mcp.state.follow_ups import Promise
+from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources, ids_of
@@ -46,22 +48,25 @@ def _sources(done: Receipt) -> dict[str, Sources]:
 
 
 async def follow_up(
-    scope: Scope, done: Receipt, promise: Promise, *, seconds: float = FOLLOW_UP_SECONDS
+    scope: Scope, done: Receipt, promise: Promise, cap: HourlyCap, *, seconds: float = FOLLOW_UP_SECONDS
 ) -> TakenBack:
     """Wait until nothing is being learned from a deletion's users any more, and delete what its requests fed.
 
     A failure of the service is tried again until the time is over. When it is cancelled, the audit log knows that it
     was not finished.
 
+    What it deletes was agreed to with the deletion, so no cap holds it up; it leaves that much less room for others.
+
     Args:
         done: the deletion.
         promise: its record, which the end of the follow-up closes.
+        cap: takes how much was deleted.
         seconds: how long to wait at the most.
     """
     outcome, closing = "interrupted", dict[str, Any]()
     # Nothing is awaited before this: a task that is cancelled before its first step comes as far as its first wait.
     try:
-        taken = await _taken_back(scope, done, seconds)
+        taken = await _taken_back(scope, done, cap, seconds)
         left = taken.left is None or taken.left.count > 0
         through = taken.failure is None and not left and not taken.still_learning
         outcome = "complete" if through else "incomplete"
@@ -74,7 +79,7 @@ async def follow_up(
     return taken
 
 
-async def _taken_back(scope: Scope, done: Receipt, seconds: float) -> TakenBack:
+async def _taken_back(scope: Scope, done: Receipt, cap: HourlyCap, seconds: float) -> TakenBack:
     sources = _sources(done)
     before = (done.plan.learned or NOTHING).fed
 
@@ -82,18 +87,21 @@ async def _taken_back(scope: Scope, done: Receipt, seconds: float) -> TakenBack:
         return await find_learned(scope, sources, before=before)
 
     until = anyio.current_time() + seconds
-    gone, pause = NOTHING, FIRST_RETRY
+    taken, pause = TakenBack(), FIRST_RETRY
     while True:
+        counted = len(taken.sent)
         taken = await take_back(
             scope,
             list(sources),
             look,
             seconds=max(0.0, until - anyio.current_time()),
             longest_pause=LONGEST_PAUSE,
+            before=taken,
         )
-        gone = gone.joined(taken.gone)
+        with suppress(OSError):
+            await anyio.to_thread.run_sync(cap.count, scope.caller, len(taken.sent) - counted)
         left = until - anyio.current_time()
         if taken.failure is None or isinstance(taken.failure, NotAuthorized) or left <= 0:
-            return replace(taken, gone=gone)
+            return taken
         await anyio.sleep(min(pause, left))
         pause = min(pause * 2, LONGEST_RETRY)

@@ -159,7 +159,10 @@ async def carry_out(
         # What cannot be given back counts on: the limit errs on the safe side.
         if not origin.resumed:  # else an earlier process deleted a part that is not known
             with anyio.CancelScope(shield=True), suppress(OSError):
-                await anyio.to_thread.run_sync(state.cap.give_back, taken, number - deleted)
+                if deleted <= number:
+                    await anyio.to_thread.run_sync(state.cap.give_back, taken, number - deleted)
+                else:  # a merge that was under way brought up more, and it went too
+                    await anyio.to_thread.run_sync(state.cap.count, scope.caller, deleted - number)
     return receipt
 
 

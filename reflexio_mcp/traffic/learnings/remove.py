@@ -31,6 +31,7 @@ class TakenBack:
             service's word for it. What comes of it can hold the deleted text again.
         failure: what ended it early.
         sent: ids in delete calls that took effect, or that may still do so.
+        seen: all that were found and were to go.
     """
 
     gone: Learned = NOTHING
@@ -38,6 +39,7 @@ class TakenBack:
     still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
     failure: ReflexioError | None = None
     sent: frozenset[str] = frozenset()
+    seen: Learned = NOTHING
 
 
 async def take_back(
@@ -47,6 +49,7 @@ async def take_back(
     *,
     seconds: float = LEARNING_WAIT_SECONDS,
     longest_pause: float = LONGEST_PAUSE,
+    before: TakenBack | None = None,
     progress: Progress | None = None,
 ) -> TakenBack:
     """Delete learnings once nothing of these users is being learned any more, and look whether they are gone.
@@ -56,14 +59,16 @@ async def take_back(
         look: reads the learnings that are to go, as they are now.
         seconds: how long to wait for what is being learned. After that the learnings go all the same.
         longest_pause: seconds between two looks whether something is.
+        before: what an earlier try that failed came to. What it deleted is gone by this one too.
 
     Returns:
         What became of them. A failure of the service does not raise: it is in what is returned.
     """
     until = anyio.current_time() + seconds
     busy: Mapping[str, str] = {}
-    seen, left, failure = NOTHING, None, None
-    sent: set[str] = set()
+    before = before or TakenBack()
+    seen, left, failure = before.seen, None, None
+    sent = set(before.sent)
     try:
         for _ in range(ROUNDS):
             rest = max(0.0, until - anyio.current_time())
@@ -84,10 +89,10 @@ async def take_back(
         try:
             left = await look()
         except ReflexioError as error:
-            return TakenBack(NOTHING, None, busy, failure or error, frozenset(sent))
+            return TakenBack(NOTHING, None, busy, failure or error, frozenset(sent), seen)
     # What is not known of other learnings says nothing of these.
     gone = Learned(seen.without(left).fed)
-    return TakenBack(gone, left, busy, failure, frozenset(sent))
+    return TakenBack(gone, left, busy, failure, frozenset(sent), seen)
 
 
 async def delete_learnings(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:

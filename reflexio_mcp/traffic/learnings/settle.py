@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["LEARNING_WAIT_SECONDS", "LONGEST_PAUSE", "still_learning", "wait_until_learned"]
+__all__ = ["LEARNING_WAIT_SECONDS", "LONGEST_PAUSE", "NOT_LOOKED_AT", "still_learning", "wait_until_learned"]
 
 LEARNING_WAIT_SECONDS: Final = 60.0
 """How long a deletion waits for what is being learned."""
@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = 5.0
 
 SESSIONS_AT_ONCE: Final = 5
 
-UNLOOKED: Final = "not_looked_at"
+NOT_LOOKED_AT: Final = "not_looked_at"
 """What stands for a user when the time was over before it was asked for."""
 
 IDLE: Final = "waiting_for_window"
@@ -83,12 +83,12 @@ async def wait_until_learned(
         ReflexioError: as the client raises it.
     """
     until = anyio.current_time() + seconds
-    busy: dict[str, str] = dict.fromkeys(users, UNLOOKED)
+    busy: dict[str, str] = dict.fromkeys(users, NOT_LOOKED_AT)
     pause = FIRST_PAUSE
     while True:
 
         async def look(user_id: str) -> None:
-            if anyio.current_time() > until and busy[user_id] == UNLOOKED:
+            if anyio.current_time() > until and busy[user_id] == NOT_LOOKED_AT:
                 return
             if word := await still_learning(scope, user_id):
                 busy[user_id] = word
