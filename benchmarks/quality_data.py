@@ -17,6 +17,7 @@ from typing import Any
 
 OWN = Path(__file__).parent / "quality" / "told_secrets.txt"
 
+CODE = frozenset({".py", ".js", ".ts", ".tsx", ".md", ".yml", ".yaml", ".json", ".toml", ".sh"})
 GO_TEXT = re.compile(r'`([^`]*)`|"((?:[^"\\\n]|\\.)*)"')
 
 
@@ -45,7 +46,9 @@ class Sample:
 
 def secrets(folder: Path) -> Iterator[Sample]:
     """Fixtures of secret scanners with their look-alikes, and what people tell."""
-    yield from _once(_gitleaks(folder))
+    yield from _once(_gitleaks(folder, "gitleaks"))
+    yield from _once(_gitleaks(folder, "betterleaks"))
+    yield from _once(_secretlint(folder))
     yield from _once(_trufflehog(folder))
     yield from _once(_credsweeper(folder))
     yield from _once(_detect_secrets(folder))
@@ -79,10 +82,20 @@ def ordinary(folder: Path) -> Iterator[Sample]:
             yield from (
                 Sample("dialogues", turn["text"], False) for turn in dialogue["utterances"] if turn["text"]
             )
-    for path in sorted(folder.rglob("*.md")):
+    for path in sorted(set(folder.rglob("*.md")) - set((folder / "code").rglob("*.md"))):
         for text in re.split(r"\n\s*\n", path.read_text(encoding="utf-8", errors="replace")):
             if text.strip():
                 yield Sample("documentation", text, False)
+
+
+def code(folder: Path) -> Iterator[Sample]:
+    """Paragraphs of programs and of their pages in many languages, test keys included."""
+    for name in ("express", "requests", "stripe-python", "next-auth", "fastapi"):
+        for path in sorted((folder / "code" / name).rglob("*")):
+            if path.suffix in CODE and path.is_file() and path.stat().st_size < 400_000:
+                for text in re.split(r"\n\s*\n", path.read_text(encoding="utf-8", errors="replace")):
+                    if text.strip():
+                        yield Sample("code and pages of programs", text, False)
 
 
 def said_by_people(folder: Path) -> Iterator[Sample]:
@@ -151,9 +164,9 @@ def _go(match: "re.Match[str]") -> str:
     return match[2]
 
 
-def _gitleaks(folder: Path) -> Iterator[Sample]:
+def _gitleaks(folder: Path, name_of: str) -> Iterator[Sample]:
     # Only what is written out: many true positives are made at run time from a pattern.
-    for path in sorted(folder.glob("gitleaks/cmd/generate/config/rules/*.go")):
+    for path in sorted(folder.glob(f"{name_of}/cmd/generate/config/rules/*.go")):
         source = path.read_text(encoding="utf-8", errors="replace")
         for name, wanted in (("tps", True), ("fps", False)):
             for begin in re.finditer(rf"{name}\s*:?=\s*(?:append\([^,]*,\s*)?\[\]string\{{", source):
@@ -161,7 +174,15 @@ def _gitleaks(folder: Path) -> Iterator[Sample]:
                     parts = re.split(r"\s*\+\s*(?=[`\"])", element)
                     texts = [GO_TEXT.fullmatch(part.strip()) for part in parts]
                     if texts and all(texts):
-                        yield Sample("gitleaks", "".join(_go(text) for text in texts if text), wanted)
+                        yield Sample(name_of, "".join(_go(text) for text in texts if text), wanted)
+
+
+def _secretlint(folder: Path) -> Iterator[Sample]:
+    for path in sorted(folder.glob("secretlint/packages/@secretlint/*/test/snapshots/*/input.*")):
+        kind = path.parent.name.split(".")[0]
+        if kind in ("ng", "ok"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            yield Sample("secretlint", text[:20_000], kind == "ng")
 
 
 def _elements(source: str, place: int) -> Iterator[str]:

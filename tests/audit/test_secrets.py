@@ -55,6 +55,8 @@ def test_what_people_tell_is_found(text: str) -> None:
         "the pair is AKIA" + "Z5LX7QPN3JMU2KHT and 9wQzL0vXcR2bT7uYpK4m" + "N8sJ1dF6gH3aEeWqZxVb, thanks",
         "X-Api-Key: 7f3c9a1b-2d4e-4f5a-8b9c-0d1e2f3a4b5c",
         "Authentication key: AIhq5Xyb1Gga9Q35",
+        "(QvX8Q" + "~7C-_Kj~RpuHVrD4Tuf1oHXGh.DQ6kcjbEn)",
+        'curl -u ":d2LkV78zLx!t" https://search.example.net:9200',
         "xapp-" + "1-A02B3C4D5E6-1234567890123-" + "9f3a07c1b85d2e46" * 4,
         "registry.example.net/:_authToken=743b294a-cd03-4f1c-9d64-0242ac120002",
     ],
@@ -110,6 +112,19 @@ def test_what_people_paste_is_found(text: str) -> None:
         '"tokenAddress": "0x6B175474E89094C44Da98b954EedeAC495271d0F"',
         "host key: SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDOhTbwAXCLfGqyWxA",
         "key: uploads/2024/03/IMG_20240315_101500.jpg",
+        # markup, code and other writing around a word for a key
+        '<label for="password">Password</label>',
+        '<a href="/ada">@{{ user.login }}</a> <div class="count">Antworten</div>',
+        "Der `password`-Flow und die Response des `token`-Endpunkts",
+        'heads = {key: "Mozilla/5.0"}',
+        "Pass `for_json=True` where `recursive=False` is not enough.",
+        "if (token?.accessToken) return",
+        "login: Alek99, url: https://forge.example/Alek99",
+        "if (!process.env.TEST_KEYCLOAK_USERNAME || !process.env.TEST_KEYCLOAK_PASSWORD) stop()",
+        'const connection = "postgres://nextauth:nextauth@127.0.0.1:5432/nextauth"',
+        "http://user:pass%20pass@example.org",
+        "`allow_credentials` - オリジン間リクエストでCookieをサポートする必要があることを示します。",
+        "**パスワード**フローで使用します。これには`OAuth2PasswordBearer`を使います。",
         "Token count: 128k-context-window",
         "the pass rate: 98.6pct-run12",
     ],
@@ -126,6 +141,13 @@ def test_redacting_leaves_everything_but_the_secrets() -> None:
     assert "Tr0ub4dor" not in said
     assert said.startswith("İ 🌻 first [redacted: github-pat], then my password is [redacted: ")
     assert said.endswith("and [redacted: github-pat]\ud800.")
+
+
+def test_what_stands_before_a_key_is_no_part_of_it() -> None:
+    assert (
+        redact("bot 110201543:" + "AAHdqTcvCH1vGWJxfSe1ofSAs0K5PALDsaw")
+        == "bot [redacted: Telegram bot token]"
+    )
 
 
 def test_a_text_without_secrets_is_given_back_as_it_is() -> None:

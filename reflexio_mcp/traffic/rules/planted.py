@@ -198,8 +198,8 @@ _SENT_ORDER = re.compile(
     r"|(?:tell|convince|persuade|urge) the (?:user|customer|reader|human)s? (?:that|to|about)\b"
     r"|say that (?:i|the user|you) should\b"
     # First one thing, then what came of it to somebody.
-    rf"|(?:find|retri\w{{2,4}}|fetch|list|get|gather|collect|look up|look for|read|check|search|summari[sz]e|concatenate|extract|use)\b"
-    rf"{_ON}{{3,160}}?\b(?:and|then)\b {{0,2}}(?:then )?(?:send|e-?mail|forward|post|share|upload|transmit|text)\b{_ON}{{0,80}}?{_ADDRESS})",
+    rf"|(?:find|retri\w{{2,4}}|fetch|list|get|gather|collect|look up|look for|read|check|search|summari[sz]e|concatenate|extract|use|download|generate|once)\b"
+    rf"{_ON}{{3,160}}?(?:\b(?:and|then)\b {{0,2}}(?:then )?|, )(?:send|e-?mail|forward|post|share|upload|transmit|text)\b{_ON}{{0,80}}?{_ADDRESS})",
     re.IGNORECASE,
 )
 """An order to send something to an address, to move money, or to talk somebody into something."""
@@ -213,8 +213,24 @@ _DEED = re.compile(
 )
 """Politely asked, and about one thing that is named by its id, path or owner: pages tell their readers how to do such things,
 and tools tell what was done."""
-_CONFIRMED = re.compile(r"\b(?:confirm\w*|verify|details|summary)\b[^.\n]{0,40}$", re.IGNORECASE)
+_CONFIRMED = re.compile(
+    r"\b(?:confirm\w*|verify|check|details|summary|recap|correctly|to be clear|you (?:want|wanted|would like) (?:me )?to)\b"
+    r"[^.\n]{0,40}$|\bconfirm(?: the following)?\. {0,2}$",
+    re.IGNORECASE,
+)
 """Before an order that an assistant repeats, for a person to agree to."""
+_TO_CONFIRM = re.compile(
+    r"((?:please )?(?:give|provide|check|confirm|verify)\b[^.\n]{0,24}\b(?:confirmation|details?|dtails)\b|make sure\b)"
+    r"|(?:please )?(?:confirm|check|approve|verify|review)\b",
+    re.IGNORECASE,
+)
+"""What begins like an order, and asks a person to agree to something of his."""
+_YOURS = re.compile(r"[^.\n]{0,60}?\byour\b", re.IGNORECASE)
+_AGREED = re.compile(
+    r"[^\n]{0,100}?\b(?:(?:do|can|could|would) you (?:please )?confirm|is (?:that|this|it) (?:right|correct|ok(?:ay)?))\b",
+    re.IGNORECASE,
+)
+"""Behind an order that was repeated."""
 _ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED)
 
 _QUOTED: Final = (
@@ -356,10 +372,26 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
 def _has_order(text: str) -> bool:
     return any(
         not _excused(text[max(0, match.start() - NEAR_CHARS) : match.start()])
-        and not _CONFIRMED.search(text[max(0, match.start() - 60) : match.start()])
+        and not _is_repeated(text, match)
         for pattern in _ORDERS
         for match in itertools.islice(pattern.finditer(text), SIGNALS_READ)
     )
+
+
+def _is_repeated(text: str, match: "re.Match[str]") -> bool:
+    """Whether an order is one of the person, which an assistant repeats for him to agree to."""
+    order = match[0].lstrip(" \t\n.!?:;,'\"]>}")
+    begins = match.end() - len(order)
+    return bool(
+        _CONFIRMED.search(text[max(0, begins - 60) : begins])
+        or _asks_to_agree(text, begins)
+        or _AGREED.match(text, match.end())
+    )
+
+
+def _asks_to_agree(text: str, begins: int) -> bool:
+    asks = _TO_CONFIRM.match(text, begins)
+    return bool(asks and (asks[1] or _YOURS.match(text, asks.end())))
 
 
 def _hits(text: str) -> Iterator[tuple[int, str]]:

@@ -31,8 +31,9 @@ _PLACEHOLDER = re.compile(
     r"|^(.{2,12}?)\1{2,}$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
 )
 _CODE = re.compile(
-    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^[a-z][a-z0-9+]{1,9}://[^@]{0,400}$|::|->|=>|&&|\|\|"
-    r"|^(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
+    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^[a-z][a-z0-9+]{1,9}://[^@]{0,400}$|::|->|=>|&&|\|\||</|/>|\?\."
+    r"|^[a-z_]{2,40}=(?:[A-Za-z_]{1,40}|\d{1,9})$"
+    r"|^!?(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
 )
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d++[a-z]{0,3})(?:[-_./:+](?:[A-Za-z]+\d{0,2}|\d++[a-z]{0,3}))*")
@@ -62,8 +63,10 @@ _UNSPEAKABLE = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _MEASURE = re.compile(
     r"(?i)\d++(?:[.,:x-]\d++)*+(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d++(?:\.\d++)++\w*+"
-    r"|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]+@[\w-]+\.[\w.-]+|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
+    r"|[a-z-]+/\d++(?:\.\d++)*+|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]+@[\w-]+\.[\w.-]+|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
 )
+_WITHOUT_BLANKS = re.compile("[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]")
+"""Writing in which no blank ends a word: what looks like one value is a sentence."""
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -107,7 +110,9 @@ def is_uuid(value: str) -> bool:
 
 def is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token and no name, path, word or number."""
-    if not MACHINE_MADE_CHARS <= len(value) <= LONGEST or _CODE.search(value) or is_placeholder(value):
+    if not MACHINE_MADE_CHARS <= len(value) <= LONGEST or not value.isascii():
+        return False
+    if _CODE.search(value) or is_placeholder(value):
         return False
     if _PUBLIC.fullmatch(value) or (_DOTTED.fullmatch(value) and max(map(len, value.split("."))) <= 20):
         return False
@@ -149,6 +154,7 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
         or _MEASURE.fullmatch(value)
         or _UUID.fullmatch(value)
         or _PUBLIC.fullmatch(value)
+        or _WITHOUT_BLANKS.search(value)
     ):
         return False
     if not any(map(str.isalpha, value)):

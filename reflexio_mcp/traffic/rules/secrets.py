@@ -50,6 +50,7 @@ _FORMATS: Final = (
     ("Cloudflare token", "cfut_", r"cfut_[A-Za-z0-9]{48}"),
     ("Notion token", "ntn_", r"ntn_[0-9]{11}[A-Za-z0-9]{35}"),
     ("Slack token", "xox", r"xox[abeoprs]-(?:\d-)?[\w-]{20,250}"),
+    ("Azure client secret", "~", r"(?<=[\w.~-]{3}\dQ)~[\w.~-]{31,34}"),
     ("Bearer token", "earer ", r"earer +[\w.~+/-]{32,300}=*"),
 )
 """What Kingfisher 1.5 leaves out: the kind, how one begins, and the form that its vendor documents."""
@@ -57,6 +58,7 @@ _FORMATS: Final = (
 _PATTERNS: Final = tuple(
     (kind, begins, re.compile(rf"{form}(?![\w-])"), begins[0].isalpha()) for kind, begins, form in _FORMATS
 )
+_WORD_BEFORE = re.compile(r"[\w.~-]*\Z")
 _AWS_ID = re.compile(r"A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 AWS_PAIR_CHARS: Final = 200
@@ -186,7 +188,7 @@ def _by_form(text: str) -> Iterator[Secret]:
             preceded = is_word and kind != _BEARER and text[start - 1 : start].isalnum()
             if match and not preceded:
                 value = match[0].split()[-1]
-                begin = match.end() - len(value) if is_word else max(0, start - 32)
+                begin = match.end() - len(value) if is_word else _word_begins(text, start)
                 named = kind == _BEARER and _NAMES.fullmatch(value)
                 if not is_placeholder(value) and not named and (not is_word or _is_mixed(value)):
                     yield Secret(begin, match.end(), kind)
@@ -201,6 +203,11 @@ def _by_form(text: str) -> Iterator[Secret]:
                     if _is_mixed(secret[0]) and not is_placeholder(secret[0]):
                         yield Secret(secret.start(), secret.end(), _AWS)
             start = text.find(begins, start + 1)
+
+
+def _word_begins(text: str, end: int) -> int:
+    before = _WORD_BEFORE.search(text, max(0, end - 32), end)
+    return before.start() if before else end
 
 
 def _is_mixed(value: str) -> bool:

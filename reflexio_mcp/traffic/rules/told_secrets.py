@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from reflexio_mcp.traffic.rules.secret_heuristics import is_machine_made, is_password, is_placeholder, is_uuid
 from reflexio_mcp.traffic.rules.words import WordFinder
@@ -131,6 +132,8 @@ _KEPT_SECRET = re.compile(
 """Beside these a uuid is a key; beside `key` alone it is what something is found by."""
 _INSIDE_A_WORD = re.compile(r"pwd?[a-z]")
 _PASSWORD_NAME = re.compile(r"pass|pwd|pw(?![a-z])|pasw|contrase|senha|haslo|heslo")
+_AT_A_HOST = re.compile(r"[^@]+@[\w.-]+(?::\d{2,5})?/.*")
+"""The end of an address whose user is named like a key: `_USERINFO` judges its password."""
 _CLOSERS: Final = ".)]}?!:*"
 
 
@@ -148,7 +151,7 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
         if _NO_SECRET_NAME.search(name):
             continue
         plain = value.replace("\\_", "_")
-        if is_uuid(plain) and not _KEPT_SECRET.search(name):
+        if (is_uuid(plain) and not _KEPT_SECRET.search(name)) or _AT_A_HOST.fullmatch(plain):
             continue
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
             if _IS_A_NAME.match(text, match.end()):
@@ -178,18 +181,18 @@ _PASSWORDS: Final = _words(
     المرور; كلمة السر; كلمة سر; كلمة مرور; סיסמ~; पासवर्ड; รหัสผ่าน
     """
 )
-_KEYS: Final = _words(
-    "pass; login; token; api key; api keys; access key; secret key; key; apikey; credentials"
-)
+_KEYS: Final = _words("pass; token; api key; api keys; access key; secret key; key; apikey; credentials")
+_LOGINS: Final = _words("login; logins")
+"""Who somebody is, and nothing secret, unless a password follows."""
 _IS: Final = (
     r"(?:(?<!\w)(?:is|was|to|be|are|it['’]?s|ist|lautet|war|est|c['’]est|était|es|era|è|é|e|jest|ä?r|är|er|je|on|este"
     r"|adalah|là|la|είναι|это)(?!\w)|['’]s(?!\w)|[:=：]|[–—-](?=\s)|は|是|為|为|는|은|हैं?|هي|هو|היא|הוא|คือ)"
 )
 _QUOTE: Final = "\"'`“”„«»「」‘’*"
 _AFTER = re.compile(
-    rf"(?:[^.\n?!;:=：]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([!-~]{{4,64}})"
+    rf"(?:[^.\n?!;:=：。]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([!-~]{{4,64}})"
 )
-_DIRECT = re.compile(rf"[ \t:]{{0,3}}[{_QUOTE}]{{0,3}}([^=<>\s-][!-~]{{5,63}})")
+_DIRECT = re.compile(rf"[ \t:]{{0,3}}[{_QUOTE}]{{0,3}}([^=<>?.,;:)\]}}\s{_QUOTE}-][!-~]{{5,63}})")
 _PAIR = re.compile(r"[ \t:]{0,3}(?:is |are )?[\w.@-]{2,40} ?/ ?([!-~]{6,64})")
 _AS_MY = re.compile(r"(?i)(?<!\S)([!-~]{6,64}) as (?:my|our|the|a) (?:pass ?word|pass ?phrase|pass ?code)\b")
 _PASSPHRASES: Final = _words("passphrase; pass phrase")
@@ -199,17 +202,20 @@ _QUOTED_PHRASE = re.compile(
 _CODE_BEHIND: Final = {2: ("(", "_"), 3: ("(", "_", "-", "=", '"', "'", ">")}
 """What follows a word in code; `_beside_names` looks there. By the kinds of letters that a value must have."""
 _ENDING: Final = ".,;:?)]}>" + _QUOTE
+_CLOSED = re.compile(r"[\"`“”«»]|</")
+"""Within what follows a name: the value ends here, and the rest is markup or another value."""
 
 
 def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
-    for words, kinds in ((_PASSWORDS, 2), (_KEYS, 3)):
+    patterns = (_AFTER, _DIRECT, _PAIR)
+    for words, kinds, tried in ((_PASSWORDS, 2, patterns), (_KEYS, 3, patterns), (_LOGINS, 3, (_PAIR,))):
         for start, end in _ends(low, places, words):
             in_code = text[end : end + 1] in _CODE_BEHIND[kinds]
             if in_code or _NO_KEY_NAME.search(text, max(0, start - 20), end + 8):
                 continue
-            for pattern in (_AFTER, _DIRECT, _PAIR):
+            for pattern in tried:
                 if match := pattern.match(text, end):
-                    value = match[1].rstrip(_ENDING)
+                    value = _CLOSED.split(match[1], maxsplit=1)[0].rstrip(_ENDING)
                     if value.endswith("!") and not any(map(str.isdigit, value)):
                         continue
                     needed = max(kinds, 3) if pattern is not _AFTER else kinds
@@ -251,7 +257,7 @@ _CODES: Final = {
     ),
 }
 _CODE_AFTER = re.compile(
-    rf"(?:[^.\n?!;:=：\d]{{0,24}}?[?]? ?{_IS}|[^.\n?!;:=：\d]{{0,10}})[ \t]{{0,3}}[{_QUOTE}]{{0,3}}"
+    rf"(?:[^.\n?!;:=：。\d]{{0,24}}?[?]? ?{_IS}|[^.\n?!;:=：。\d]{{0,10}})[ \t]{{0,3}}[{_QUOTE}]{{0,3}}"
     r"((?:\d{1,3}-){2,4}\d{1,3}|\d[\dA-Z-]{2,10}[A-Z*#]?)(?![A-Za-z.,%/-]{0,3}\d|[A-Za-z_%])"
 )
 _COUNTED = re.compile(
@@ -332,14 +338,14 @@ def _phrases(text: str, low: str, places: Places) -> Iterator[Place]:
 
 # --- in commands, headers, addresses and tokens
 
-_USERINFO = re.compile(r"://[^\s:/@\"'<>]{0,80}:([^\s/@\"'<>]{3,100})@[\w.\[-]")
+_USERINFO = re.compile(r"://([^\s:/@\"'<>]{0,80}):([^\s/@\"'<>]{3,100})@[\w.\[-]")
 _BASIC_HEADER = re.compile(r"basic ([A-Za-z0-9+/]{8,200}={0,2})(?![A-Za-z0-9+/=])", re.IGNORECASE)
 _PLAIN_PAIR = re.compile(r"[!-~]{1,60}:[!-~]{3,80}")
 _COMMANDS: Final = (
     (
         "curl",
         re.compile(
-            r"curl\b[^\n]{0,120}? (?:-u|--user)[ =]?[\"']?[^\s:\"']{1,60}:([^\s\"']{3,80})", re.IGNORECASE
+            r"curl\b[^\n]{0,120}? (?:-u|--user)[ =]?[\"']?[^\s:\"']{0,60}:([^\s\"']{3,80})", re.IGNORECASE
         ),
     ),
     ("mysql", re.compile(r"mysql(?:dump)?\b[^\n]{0,80}? -p([^\s-]\S{4,60})", re.IGNORECASE)),
@@ -360,8 +366,8 @@ _JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}(?:\.[\w-]{10,1000})?")
 
 _FINDER: Final = WordFinder(
     (
-        *_NAMES, *_PASSWORDS, *_KEYS, *_CODES, *_CARD_CODES, *_SEEDS, *_BACKUPS, *(word for word, _ in _COMMANDS),
-        "://", "basic ", "eyj", " as ",
+        *_NAMES, *_PASSWORDS, *_KEYS, *_LOGINS, *_CODES, *_CARD_CODES, *_SEEDS, *_BACKUPS,
+        *(word for word, _ in _COMMANDS), "://", "basic ", "eyj", " as ",
     )
 )  # fmt: skip
 
@@ -369,13 +375,8 @@ _FINDER: Final = WordFinder(
 def _in_commands(text: str, places: Places) -> Iterator[Place]:
     for start in _found(places, ("://",)):
         match = _USERINFO.match(text, start)
-        if (
-            match
-            and len(match[1]) >= 4
-            and not match[1].startswith(("$", "{"))
-            and not is_placeholder(match[1])
-        ):
-            yield match.start(1), match.end(1), IN_URL
+        if match and len(match[2]) >= 4 and _is_given_in_url(*match.groups()):
+            yield match.start(2), match.end(2), IN_URL
     for start in _found(places, ("basic ",)):
         if (match := _BASIC_HEADER.match(text, start)) and _is_pair(match[1]):
             yield match.start(1), match.end(1), BASIC
@@ -387,6 +388,14 @@ def _in_commands(text: str, places: Places) -> Iterator[Place]:
     for start in _found(places, ("eyj",)):
         if match := _JWT.match(text, start):
             yield match.start(), match.end(), JWT
+
+
+def _is_given_in_url(user: str, value: str) -> bool:
+    plain = unquote(value)
+    shown = plain == user or (
+        user == "user" and plain.startswith("pass")
+    )  # `postgres:postgres`, `user:pass%20word`
+    return not shown and not value.startswith(("$", "{")) and not is_placeholder(value)
 
 
 def _is_given(value: str) -> bool:
