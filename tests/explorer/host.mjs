@@ -31,7 +31,7 @@ const POLICY = [
   "img-src 'self' data:", "media-src 'self' data:", "connect-src 'none'",
 ].join("; ");
 
-const HOST_PAGE = `<!doctype html><meta charset="utf-8"><title>Host</title>
+const HOST_PAGE = `<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Host</title>
 <style>html,body{margin:0;height:100%}iframe{border:0;display:block;width:100%;height:100%}</style>
 <iframe id="view" title="View" sandbox="allow-scripts allow-same-origin allow-forms"></iframe>
 <script>

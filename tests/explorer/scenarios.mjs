@@ -497,13 +497,27 @@ export async function worksByTouch(browser) {
   // A finger drawn over the timeline narrows the period.
   const area = await view.locator(".area").boundingBox();
   const touches = await it.context.newCDPSession(page);
-  const touch = (type, part) => touches.send("Input.dispatchTouchEvent", {
-    type, touchPoints: part === null ? [] : [{ x: area.x + area.width * part, y: area.y + 30 }],
-  });
-  await touch("touchStart", 0.5);
-  for (const part of [0.55, 0.6, 0.7]) await touch("touchMove", part);
-  await touch("touchEnd", null);
+  const stroke = async (...points) => {
+    for (const [index, [part, y]] of points.entries())
+      await touches.send("Input.dispatchTouchEvent", {
+        type: index ? "touchMove" : "touchStart", touchPoints: [{ x: area.x + area.width * part, y: area.y + y }],
+      });
+    await touches.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  };
+  await stroke([0.5, 30], [0.55, 30], [0.6, 30], [0.7, 30]);
   await until(view, /^\d+ of 398 requests/);
+  // However quick the stroke was, the next tap is a tap.
+  await view.locator(".brush").tap();
+  await until(view, /^398 requests/);
+  // One that goes up or down scrolls what is around the page, and chooses nothing.
+  await view.evaluate(() => {
+    window.cancelled = new Promise((resolve) => addEventListener("pointercancel", resolve, { once: true }));
+  });
+  await stroke([0.5, 60], [0.5, 40], [0.5, 20], [0.5, 0]);
+  await view.evaluate(() => window.cancelled);
+  await it.quiet();
+  assert.match(await summary(view), /^398 requests/);
+  assert.ok(await view.locator(".brush").isHidden());
   await it.done();
 }
 

@@ -30,6 +30,8 @@ export class Timeline {
     /** Indexes of the first and last bar inside the period. */
     this.from = 0;
     this.to = 0;
+    /** Whether a pointer is being drawn along the time, rather than down the page. */
+    this.stroking = false;
     this.plot = drawn("svg", { class: "plot", preserveAspectRatio: "none", "aria-hidden": "true" });
     this.shade = el("div", { class: "shade" });
     this.handles = [this.handle("Beginning of the period"), this.handle("End of the period")];
@@ -44,6 +46,10 @@ export class Timeline {
     this.area.addEventListener("pointerdown", (event) => this.drag(event));
     this.area.addEventListener("pointermove", (event) => this.say(this.barAt(event.clientX)));
     this.area.addEventListener("pointerleave", () => this.say(-1));
+    // A quick stroke would go on as a fling, though nothing scrolls here, and swallow the tap that comes after it.
+    this.area.addEventListener("touchmove", (event) => {
+      if (this.stroking) event.preventDefault();
+    }, { passive: false });
   }
 
   /** @param {string} label */
@@ -169,29 +175,39 @@ export class Timeline {
 
   /** @param {PointerEvent} event */
   drag(event) {
-    if (event.button !== 0 || !this.bars.length) return;
-    event.preventDefault();
+    if (event.button !== 0 || !event.isPrimary || !this.bars.length) return;
+    const { from, to } = this;
     const on = this.handles.indexOf(/** @type {HTMLDivElement} */ (event.target));
-    const anchor = on === 0 ? this.to : on === 1 ? this.from : this.barAt(event.clientX);
+    const anchor = on === 0 ? to : on === 1 ? from : this.barAt(event.clientX);
     this.area.setPointerCapture(event.pointerId);
-    let moved = on >= 0;
-    /** @param {PointerEvent} next */
-    const move = (next) => {
-      if (Math.abs(next.clientX - event.clientX) > 3) moved = true;
-      if (!moved) return;
+    const ended = new AbortController();
+    /** @param {(next: PointerEvent) => void} then */
+    const ending = (then) => (/** @type {PointerEvent} */ next) => {
+      ended.abort();
+      then(next);
+      this.stroking = false;
+    };
+    this.area.addEventListener("pointermove", (next) => {
+      const along = Math.abs(next.clientX - event.clientX);
+      if (along > 3 && along > Math.abs(next.clientY - event.clientY)) this.stroking = true;
+      if (!this.stroking) return;
       const here = this.barAt(next.clientX);
       this.from = Math.min(anchor, here);
       this.to = Math.max(anchor, here);
       this.brushed();
-    };
-    const end = () => {
-      this.area.removeEventListener("pointermove", move);
-      if (!moved) this.from = this.to = anchor;
+    }, ended);
+    this.area.addEventListener("pointerup", ending(() => {
+      if (!this.stroking) {
+        if (on >= 0) return;
+        this.from = this.to = anchor;
+      }
       this.tell();
-    };
-    this.area.addEventListener("pointermove", move);
-    this.area.addEventListener("pointerup", end, { once: true });
-    this.area.addEventListener("pointercancel", end, { once: true });
+    }), ended);
+    // The finger scrolls what is around the page.
+    this.area.addEventListener("pointercancel", ending(() => {
+      [this.from, this.to] = [from, to];
+      this.brushed();
+    }), ended);
   }
 
   /** @param {KeyboardEvent} event @param {HTMLElement} handle */
