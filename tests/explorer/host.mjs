@@ -48,7 +48,7 @@ export async function browse() {
 }
 
 /** Connect the official client to a server of its own. */
-export async function connect({ env = {}, forms, extensions = true, mode = "auto" } = {}) {
+export async function connect({ env = {}, forms, extensions = true } = {}) {
   const client = new Client(
     { name: "explorer-host", version: "1" },
     {
@@ -56,7 +56,6 @@ export async function connect({ env = {}, forms, extensions = true, mode = "auto
         ...(forms ? { elicitation: { form: {} } } : {}),
         ...(extensions ? { extensions: { "io.modelcontextprotocol/ui": { mimeTypes: ["text/html;profile=mcp-app"] } } } : {}),
       },
-      ...(mode === "legacy" ? {} : {}),
     },
   );
   if (forms) client.setRequestHandler("elicitation/create", async (request) => forms(request.params));

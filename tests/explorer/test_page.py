@@ -6,7 +6,6 @@ import json
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 import pytest
@@ -63,19 +62,6 @@ async def test_what_was_read_stays_while_the_backend_is_away(play: Play, tmp_pat
         await anyio.to_thread.run_sync(partial(play, "livesThroughABackendThatGoesAway", "", **given))
 
 
-def test_it_is_drawn_at_once_however_much_is_stored(play: Play, record_property: Any, tmp_path: Path) -> None:
-    heads = ("requests", "first paint", "can be used", "rows drawn", "longest frame", "at rest")
-    lines = [" ".join(f"{head:>14}" for head in heads)]
-    for count in (100, 1_000, 10_000):
-        figures = json.loads(play("measures", str(count)))
-        (tmp_path / "store.db").unlink()
-        times = [figures[name] for name in ("paint", "scripted", "drawn", "scrolling", "idle")]
-        lines.append(" ".join([f"{count:>14,}", *(f"{time:>11.0f} ms" for time in times)]))
-        # Against the same page at rest, because other work on the machine delays frames too.
-        assert figures["scrolling"] < 50 + 2 * figures["idle"]
-    record_property("the explorer's page, drawn and scrolled", lines)
-
-
 def test_its_types_hold(node_tools: NodeTools, tmp_path: Path) -> None:
     options = {
         "allowJs": True,
@@ -108,7 +94,6 @@ def test_every_scenario_is_played() -> None:
         r"^export async function (\w+)", (HERE / "scenarios.mjs").read_text(encoding="utf-8"), re.MULTILINE
     )
     elsewhere = {
-        "measures",
         "pictures",
         "worksWithoutAnAssistant",
         "doesTheWholeJobOnARealServer",

@@ -170,28 +170,36 @@ export class Table {
       one.remove();
       this.drawn.delete(key);
     }
-    for (let at = first; at < last; at += 1) this.drawLine(at);
-    if (focused >= 0) this.drawLine(focused);
+    // In the order of the lines, so that a screen reader reads them in it.
+    /** @type {Element | null} */
+    let next = this.body.firstElementChild;
+    /** @param {number} at */
+    const draw = (at) => {
+      const one = this.drawLine(at);
+      if (one === next) next = one.nextElementSibling;
+      else this.body.insertBefore(one, next);
+    };
+    if (focused >= 0 && focused < first) draw(focused);
+    for (let at = first; at < last; at += 1) draw(at);
+    if (focused >= last) draw(focused);
     this.owner.seen(this.lines.slice(first, last).flatMap((line) => {
       if (line.kind === "session") return line.session.rows.find((row) => !row.evaluation) ?? [];
       return line.row.evaluation ? [] : line.row;
     }));
   }
 
-  /** @param {number} at */
+  /** @param {number} at @returns {HTMLElement} */
   drawLine(at) {
     const line = this.lines[at];
     let one = this.drawn.get(line.key);
     if (!one) {
       one = this.made(line);
       this.drawn.set(line.key, one);
-      // In the order of the lines, so that a screen reader reads them in it.
-      const next = [...this.body.children].find((other) => Number(other.getAttribute("aria-rowindex")) > at + 2);
-      this.body.insertBefore(one, next ?? null);
       if (line.kind === "detail") this.observer.observe(one);
     }
-    one.style.transform = `translateY(${this.tops[at]}px)`;
+    one.style.top = `${this.tops[at]}px`;
     one.setAttribute("aria-rowindex", String(at + 2));
+    return one;
   }
 
   /** @param {Line} line @returns {HTMLElement} */
@@ -431,7 +439,6 @@ export class Table {
     else if (bottom + head > scrollTop + clientHeight)
       this.scroller.scrollTop = Math.min(top, bottom + head - clientHeight);
     this.draw();
-    this.drawLine(index);
     const one = this.drawn.get(line.key);
     if (one) this.focusLine(one, true);
   }
