@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.local.engine import local_state
+from reflexio_mcp.state.state import State
 
 if TYPE_CHECKING:
     from reflexio_mcp.store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "place_of", "recovery_folder", "state_file"]
+__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -31,8 +33,7 @@ def place_of(settings: Settings) -> str:
     return (settings.store or str(default_store())) if settings.embedded else settings.base_url
 
 
-def recovery_folder(settings: Settings) -> Path:
-    """Where the recovery copies of deletions are kept."""
+def _recovery_folder(settings: Settings) -> Path:
     if settings.recovery_dir:
         return Path(settings.recovery_dir)
     return default_store().parent / "recovery"
@@ -57,8 +58,20 @@ def local_key(settings: Settings) -> bytes | None:
         return None
 
 
-def state_file(settings: Settings) -> Path | None:
-    """Return the file in which this user's processes share what limits deletions; `None` for a store in memory."""
+def open_state(settings: Settings) -> State:
+    """The state of a configuration. Nothing is opened before its first use."""
+    account = f"{place_of(settings)}\0{settings.api_key}"
+    return local_state(
+        database=lambda: _state_file(settings),
+        account=account,
+        delete_cap=settings.delete_cap,
+        recovery_folder=lambda: _recovery_folder(settings),
+        recovery_days=settings.recovery_days,
+        audit_log=settings.audit_log,
+    )
+
+
+def _state_file(settings: Settings) -> Path | None:
     if settings.store == ":memory:":
         return None
     folder = Path(settings.store).parent if settings.store else default_store().parent

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.abc import TaskGroup
 
-from reflexio_mcp.backend import local_key, place_of, recovery_folder, state_file
+from reflexio_mcp.backend import local_key, open_state, place_of
 from reflexio_mcp.render.jobs import told_of
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.errors import describe
 from reflexio_mcp.toolkit.explorer_page import PageNotes
@@ -62,14 +61,7 @@ class Runtime:
         self, settings: Settings, tools: Callable[[], frozenset[str]], client: ReflexioClient | None = None
     ) -> None:
         self.settings = settings
-        self.state = LocalState.configured(
-            database=lambda: state_file(settings),
-            account=f"{self.where}\0{settings.api_key}",
-            delete_cap=settings.delete_cap,
-            recovery_folder=lambda: recovery_folder(settings),
-            recovery_days=settings.recovery_days,
-            audit_log=settings.audit_log,
-        )
+        self.state = open_state(settings)
         self.jobs = Jobs(describe, self.state.jobs, told_of)
         self.scopes = Scopes(settings, client, self.jobs.running_for)
         self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))

@@ -1,24 +1,15 @@
-"""The audit log: one JSON line before a deletion and one after it.
+"""The audit log: one line before a deletion and one after it.
 
 A line names what is deleted and who agreed. It never holds stored text or a key. The first line is on the disk
 before anything is deleted, so a crash in between leaves an open entry.
 """
 
-import contextlib
-import json
-import os
 import secrets
-import stat
-import threading
-import time
-from collections.abc import Callable, Generator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from io import FileIO
-from pathlib import Path
 from typing import Any
-
-from reflexio_mcp import private_files
 
 __all__ = ["AuditLog", "Entry", "named_call"]
 
@@ -81,20 +72,8 @@ class Entry:
         return {"event": "end", "correlation_id": self.correlation_id, "outcome": outcome, **facts}
 
 
-class AuditLog:
-    """An append-only file that only its owner can read.
-
-    Several processes can write to one file: lines that belong together are a single write at its end.
-
-    Args:
-        path: the file; made when it does not exist.
-        clock: epoch seconds.
-    """
-
-    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
-        self._path = Path(path)
-        self._clock = clock
-        self._lock = threading.Lock()
+class AuditLog(ABC):
+    """Lines that are only ever added, by all processes that share it. Everything here blocks."""
 
     def open(self, facts: Mapping[str, Any], *, after: Mapping[str, Any] | None = None) -> Entry:
         """Write the first line of an entry and wait until it is on the disk.
@@ -111,45 +90,10 @@ class AuditLog:
         self.append(*([after] if after else []), line)
         return Entry(self, correlation_id)
 
+    @abstractmethod
     def append(self, *lines: Mapping[str, Any]) -> None:
         """Write lines in one step and wait until they are on the disk.
 
         Raises:
             OSError: they could not be written in full; then none of them is there.
         """
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        data = b"".join(
-            json.dumps({"time": moment, **line}, ensure_ascii=True).encode() + b"\n" for line in lines
-        )
-        with self._lock:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Opening a pipe this way does not wait for somebody who reads it.
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
-            with os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0) as file:
-                private_files.lock(file.fileno())
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise PermissionError(1, "not a regular file")
-                private_files.restrict(self._path)
-                _write(file, data)
-
-
-def _write(file: FileIO, data: bytes) -> None:
-    """Write lines at the end of the file, or nothing.
-
-    Raises:
-        OSError: it could not be written in full.
-    """
-    end = file.seek(0, os.SEEK_END)
-    if end:
-        file.seek(end - 1)
-        if file.read(1) != b"\n":
-            # Another program, or a crash, left half a line: these must not become a part of it.
-            data = b"\n" + data
-    try:
-        if file.write(data) != len(data):
-            raise OSError(28, "no space left on device")
-        os.fsync(file.fileno())
-    except OSError:
-        with contextlib.suppress(OSError):
-            file.truncate(end)
-        raise

@@ -1,160 +1,92 @@
-"""One SQLite file for all processes of this user on this machine: what limits deletions has to hold for all of them.
+"""What the rules of this folder ask of a database, whichever it is.
 
-Each use opens the file, does one short transaction and closes it, so nothing is left open between calls. Everything
-here blocks and runs in worker threads.
+SQL is written once, with `?` for a parameter, in what SQLite and PostgreSQL have in common. PostgreSQL has to be told
+what must not run side by side: by `serialise`, and by `FOR UPDATE SKIP LOCKED` at the end of a SELECT, where rows that
+another transaction changes are passed over. SQLite lets one writer in at a time and needs neither.
 """
 
-import contextlib
-import os
-import threading
-from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-from reflexio_mcp import private_files
-
-if TYPE_CHECKING:
-    import sqlite3
-
-__all__ = ["StateDatabase"]
-
-WAIT_SECONDS: Final = 10.0
-"""How long a transaction waits for another process."""
-
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS deletions (
-        id INTEGER PRIMARY KEY,
-        owner TEXT NOT NULL,
-        at REAL NOT NULL,
-        number INTEGER NOT NULL
-    );
-    CREATE INDEX IF NOT EXISTS deletions_by_owner ON deletions (owner, at);
-    """,
-    """
-    DROP TABLE IF EXISTS follow_ups;
-    ALTER TABLE deletions ADD COLUMN job INTEGER NOT NULL DEFAULT 0;
-    CREATE TABLE jobs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        account TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        caller TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        what TEXT NOT NULL,
-        follows INTEGER NOT NULL,
-        tool TEXT NOT NULL,
-        job_order TEXT NOT NULL,
-        state TEXT NOT NULL,
-        told TEXT NOT NULL DEFAULT '',
-        worker TEXT NOT NULL,
-        began REAL NOT NULL,
-        alive REAL NOT NULL,
-        tries INTEGER NOT NULL DEFAULT 0
-    );
-    CREATE INDEX jobs_by_owner ON jobs (owner, number);
-    """,
-)
-"""What makes each version of the file out of the one before. The last one only adds, so that a process of an earlier
-version can still count its deletions."""
+__all__ = ["Cursor", "StateDatabase", "StateUnusable", "Transaction", "advice", "why_not"]
 
 
-class StateDatabase:
-    """The file, made when it is first needed.
+class StateUnusable(OSError):
+    """The database cannot be used; nothing was changed, or that is not known.
 
     Args:
-        path: returns the file's path; called at the first use. `None` keeps the state in memory, for this process
-            alone, and so does a folder in which no file can be made.
+        problem: why, in words without a path, an address or a secret.
+        advice: what the operator does about it, as the end of "Ask the operator to".
+        unknown: the connection was lost while the change was made final, so it may stand.
     """
 
-    def __init__(self, path: Callable[[], Path | None] = lambda: None) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._file: Path | None = None
-        self._memory: sqlite3.Connection | None = None
+    def __init__(self, problem: str, advice: str, *, unknown: bool = False) -> None:
+        super().__init__(0, problem)
+        self.advice = advice
+        self.unknown = unknown
 
+
+def why_not(error: OSError) -> str:
+    """The reason in an error, in words that name no path."""
+    return error.strerror or "an input/output error"
+
+
+def advice(error: OSError, otherwise: str = "") -> str:
+    """What the operator does about an error, as the end of "Ask the operator to".
+
+    Args:
+        otherwise: what to do where the error does not say it.
+    """
+    return error.advice if isinstance(error, StateUnusable) else otherwise or "look at the server's log"
+
+
+class Cursor(Protocol):
+    """What a statement returned."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+class Transaction(ABC):
+    """What happens in one step, or not at all.
+
+    Args:
+        now: epoch seconds when it began, by the one clock that all processes of this state share.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    @abstractmethod
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Cursor:
+        """Run one statement, with a `?` for each parameter."""
+
+    @abstractmethod
+    def serialise(self, subject: str) -> None:
+        """Wait until no other transaction that named this subject is open, and keep others waiting until the end."""
+
+
+class StateDatabase(ABC):
+    """A database that all processes of one state share. Everything here blocks and runs in worker threads."""
+
+    @abstractmethod
     def exists(self) -> bool:
-        """Whether anything has been kept so far, by any process of this user."""
-        path = self._path()
-        return self._memory is not None or (path is not None and path.exists())
+        """Whether anything may have been kept so far, by any process."""
 
-    @contextlib.contextmanager
-    def transaction(self) -> Generator["sqlite3.Connection"]:
-        """Run the block in one transaction, which no other process can interrupt.
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Run the block in one transaction; what it wrote is on the disk when it has been left.
 
         Raises:
-            OSError: the file cannot be read or written, or another process kept it for too long.
+            StateUnusable: nothing can be read or written now.
         """
-        # Imported at the first deletion: a server starts without it.
-        import sqlite3
 
-        with self._lock:
-            try:
-                connection = self._open()
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    try:
-                        yield connection
-                        connection.execute("COMMIT")
-                    except BaseException:
-                        with contextlib.suppress(sqlite3.Error):
-                            connection.execute("ROLLBACK")
-                        raise
-                finally:
-                    if connection is not self._memory:
-                        connection.close()
-            except sqlite3.Error as error:
-                raise OSError(0, "the state file cannot be used") from error
-
+    @abstractmethod
     def close(self) -> None:
-        """Forget what is kept in memory."""
-        with self._lock:
-            if self._memory is not None:
-                self._memory.close()
-                self._memory = None
-
-    def _open(self) -> "sqlite3.Connection":
-        import sqlite3
-
-        if self._memory is not None:
-            return self._memory
-        if self._file is None and (path := self._path()) is not None:
-            with contextlib.suppress(OSError):
-                private_files.make_folder(path.parent)
-                with contextlib.suppress(FileExistsError):
-                    os.close(private_files.create(path))
-                private_files.restrict(path)
-                self._file = path
-        if self._file is None:
-            self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            _migrate(self._memory)
-            return self._memory
-        connection = sqlite3.connect(self._file, timeout=WAIT_SECONDS, isolation_level=None)
-        try:
-            # What was deleted from the file is not to be found in it.
-            connection.execute("PRAGMA secure_delete = ON")
-            _migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _migrate(connection: "sqlite3.Connection") -> None:
-    """Bring the file to the newest version; another process may be doing the same."""
-    if _version(connection) >= len(_MIGRATIONS):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for script in _MIGRATIONS[_version(connection) :]:
-            # One by one: `executescript` would end the transaction.
-            for statement in filter(str.strip, script.split(";")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-
-
-def _version(connection: "sqlite3.Connection") -> int:
-    return connection.execute("PRAGMA user_version").fetchone()[0]
+        """Give back what is held."""

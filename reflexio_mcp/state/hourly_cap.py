@@ -1,14 +1,9 @@
 """How much may be deleted in an hour, so that a runaway loop stops early."""
 
 import hashlib
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from reflexio_mcp.state.database import StateDatabase
-
-if TYPE_CHECKING:
-    import sqlite3
+from reflexio_mcp.state.database import StateDatabase, Transaction
 
 __all__ = ["HourlyCap"]
 
@@ -16,7 +11,7 @@ WINDOW_SECONDS: Final = 3600.0
 
 
 class HourlyCap:
-    """Counts what was deleted in the last hour, for each owner, in every process of this user.
+    """Counts what was deleted in the last hour, for each owner, in every process that shares the database.
 
     Every method blocks; call it in a worker thread.
 
@@ -24,20 +19,12 @@ class HourlyCap:
         limit: deletions an hour; 0 means no cap.
         database: where the counts are.
         account: what tells the owners of one backend and key from those of another; it is not stored as it is.
-        clock: epoch seconds.
     """
 
-    def __init__(
-        self,
-        limit: int,
-        database: StateDatabase,
-        account: str = "",
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, limit: int, database: StateDatabase, account: str = "") -> None:
         self.limit = limit
         self._database = database
         self._account = account
-        self._clock = clock
 
     def room(self, owner: str) -> int | None:
         """Return how many more may be deleted now; `None` when there is no cap.
@@ -47,8 +34,8 @@ class HourlyCap:
         """
         if not self.limit:
             return None
-        with self._database.transaction() as connection:
-            return self._room(connection, owner)
+        with self._database.transaction() as transaction:
+            return self._room(transaction, owner)
 
     def take(self, owner: str, number: int, job: int = 0) -> int | None:
         """Count deletions that are about to happen.
@@ -64,13 +51,17 @@ class HourlyCap:
         """
         if not self.limit or not number:
             return 0
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM deletions WHERE at <= ?", (self._clock() - WINDOW_SECONDS,))
-            if number > self._room(connection, owner, job):
+        with self._database.transaction() as transaction:
+            self._serialise(transaction, owner)
+            transaction.execute(
+                "DELETE FROM deletions WHERE id IN (SELECT id FROM deletions WHERE at <= ? FOR UPDATE SKIP LOCKED)",
+                (transaction.now - WINDOW_SECONDS,),
+            )
+            if number > self._room(transaction, owner, job):
                 return None
             if job:
-                connection.execute("DELETE FROM deletions WHERE job = ?", (job,))
-            return self._add(connection, owner, number, job)
+                transaction.execute("DELETE FROM deletions WHERE job = ?", (job,))
+            return self._add(transaction, owner, number, job)
 
     def count(self, owner: str, number: int) -> None:
         """Count what was deleted already, also where it is more than there was room for.
@@ -80,8 +71,9 @@ class HourlyCap:
         """
         if not self.limit or number <= 0:
             return
-        with self._database.transaction() as connection:
-            self._add(connection, owner, number)
+        with self._database.transaction() as transaction:
+            self._serialise(transaction, owner)
+            self._add(transaction, owner, number)
 
     def give_back(self, taken: int, number: int) -> None:
         """Uncount what was not deleted after all.
@@ -95,9 +87,9 @@ class HourlyCap:
         """
         if not taken or number <= 0:
             return
-        with self._database.transaction() as connection:
-            connection.execute("UPDATE deletions SET number = number - ? WHERE id = ?", (number, taken))
-            connection.execute("DELETE FROM deletions WHERE id = ? AND number <= 0", (taken,))
+        with self._database.transaction() as transaction:
+            transaction.execute("UPDATE deletions SET number = number - ? WHERE id = ?", (number, taken))
+            transaction.execute("DELETE FROM deletions WHERE id = ? AND number <= 0", (taken,))
 
     def wait(self, owner: str, number: int) -> float:
         """Return the seconds until `number` more deletions fit, provided that nothing else is deleted.
@@ -105,35 +97,40 @@ class HourlyCap:
         Raises:
             OSError: the counts cannot be read.
         """
-        with self._database.transaction() as connection:
-            needed = number - self._room(connection, owner)
-            rows = connection.execute(
-                "SELECT at, number FROM deletions WHERE owner = ? AND at > ? ORDER BY at", self._window(owner)
+        with self._database.transaction() as transaction:
+            needed = number - self._room(transaction, owner)
+            rows = transaction.execute(
+                "SELECT at, number FROM deletions WHERE owner = ? AND at > ? ORDER BY at",
+                self._window(transaction, owner),
             ).fetchall()
         for at, taken in rows:
             if needed <= 0:
                 break
             needed -= taken
             if needed <= 0:
-                return max(0.0, at + WINDOW_SECONDS - self._clock())
+                return max(0.0, at + WINDOW_SECONDS - transaction.now)
         return WINDOW_SECONDS if needed > 0 else 0.0
 
-    def _add(self, connection: "sqlite3.Connection", owner: str, number: int, job: int = 0) -> int | None:
-        added = connection.execute(
-            "INSERT INTO deletions (owner, at, number, job) VALUES (?, ?, ?, ?)",
-            (self._key(owner), self._clock(), number, job),
+    def _add(self, transaction: Transaction, owner: str, number: int, job: int = 0) -> int:
+        added = transaction.execute(
+            "INSERT INTO deletions (owner, at, number, job) VALUES (?, ?, ?, ?) RETURNING id",
+            (self._key(owner), transaction.now, number, job),
         )
-        return added.lastrowid
+        return added.fetchone()[0]
 
-    def _room(self, connection: "sqlite3.Connection", owner: str, job: int = 0) -> int:
-        counted = connection.execute(
+    def _room(self, transaction: Transaction, owner: str, job: int = 0) -> int:
+        counted = transaction.execute(
             "SELECT coalesce(sum(number), 0) FROM deletions WHERE owner = ? AND at > ? AND (job != ? OR job = 0)",
-            (*self._window(owner), job),
+            (*self._window(transaction, owner), job),
         )
         return max(0, self.limit - counted.fetchone()[0])
 
-    def _window(self, owner: str) -> tuple[str, float]:
-        return self._key(owner), self._clock() - WINDOW_SECONDS
+    def _serialise(self, transaction: Transaction, owner: str) -> None:
+        # No two see the same room.
+        transaction.serialise(f"hourly cap {self._key(owner)}")
+
+    def _window(self, transaction: Transaction, owner: str) -> tuple[str, float]:
+        return self._key(owner), transaction.now - WINDOW_SECONDS
 
     def _key(self, owner: str) -> str:
         named = f"hourly cap\0{self._account}\0{owner}"

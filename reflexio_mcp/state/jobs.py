@@ -1,21 +1,16 @@
-"""Deletions that were promised, in every process of this user: who works on them, and what came of them.
+"""Deletions that were promised, in every process that shares them: who works on them, and what came of them.
 
 A process that works on a job says so again and again. Where it falls silent its lease runs out, and another process
 may claim the job, if what was promised can be done by another one. Everything here blocks and runs in worker threads.
 """
 
 import hashlib
-import json
 import secrets
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-from reflexio_mcp.state.database import StateDatabase
-
-if TYPE_CHECKING:
-    import sqlite3
+from reflexio_mcp.state.database import StateDatabase, Transaction
 
 __all__ = ["LEASE_SECONDS", "JobRecord", "JobRecords", "JobState"]
 
@@ -62,20 +57,16 @@ class JobRecord:
 
 
 class JobRecords:
-    """The jobs of every process of this user.
+    """The jobs of every process that shares the database.
 
     Args:
-        database: the shared file.
+        database: where they are.
         account: what tells the owners of one backend and key from those of another; it is not stored as it is.
-        clock: epoch seconds.
     """
 
-    def __init__(
-        self, database: StateDatabase, account: str = "", clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, database: StateDatabase, account: str = "") -> None:
         self._database = database
         self._account = account
-        self._clock = clock
         self._worker = secrets.token_hex(8)
 
     def add(
@@ -92,24 +83,31 @@ class JobRecords:
         Raises:
             OSError: it cannot be recorded.
         """
-        now, whose, of_caller = self._clock(), self._digest("owner", owner), self._digest("caller", caller)
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM jobs WHERE began < ? AND alive < ?", (now - TOLD_SECONDS, now))
-            counted = connection.execute(
+        whose, of_caller = self._digest("owner", owner), self._digest("caller", caller)
+        with self._database.transaction() as transaction:
+            now = transaction.now
+            transaction.execute(
+                "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE began < ? AND alive < ? "
+                "FOR UPDATE SKIP LOCKED)",
+                (now - TOLD_SECONDS, now),
+            )
+            # Two jobs of an owner never have the same number.
+            transaction.serialise(f"jobs {whose}")
+            counted = transaction.execute(
                 "SELECT coalesce(max(number), 0) FROM jobs WHERE owner = ?", (whose,)
             )
             number = counted.fetchone()[0] + 1
-            added = connection.execute(
+            added = transaction.execute(
                 "INSERT INTO jobs (account, owner, caller, number, what, follows, tool, job_order, state, worker, "
-                "began, alive) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?)",
+                "began, alive) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?) RETURNING id",
                 (
-                    *(self._digest("account"), whose, of_caller, number, what, follows, tool, order),
+                    *(self._digest("account"), whose, of_caller, number, what, int(follows), tool, order),
                     *(self._worker, now, now + LEASE_SECONDS),
                 ),
             )
-            self._make_room(connection, whose)
-            assert added.lastrowid
-            return JobRecord(added.lastrowid, number, what, follows, "running", order=order)
+            key = added.fetchone()[0]
+            self._make_room(transaction, whose)
+            return JobRecord(key, number, what, follows, "running", order=order)
 
     def keep(self, key: int) -> bool:
         """Say that this process still works on a job.
@@ -120,9 +118,11 @@ class JobRecords:
         Raises:
             OSError: it cannot be said.
         """
-        values = (self._clock() + LEASE_SECONDS, key, self._worker)
-        with self._database.transaction() as connection:
-            kept = connection.execute("UPDATE jobs SET alive = ? WHERE id = ? AND worker = ?", values)
+        with self._database.transaction() as transaction:
+            kept = transaction.execute(
+                "UPDATE jobs SET alive = ? WHERE id = ? AND worker = ?",
+                (transaction.now + LEASE_SECONDS, key, self._worker),
+            )
             return kept.rowcount > 0
 
     def end(self, key: int, state: JobState, told: str) -> None:
@@ -131,8 +131,8 @@ class JobRecords:
         Raises:
             OSError: it cannot be recorded.
         """
-        with self._database.transaction() as connection:
-            connection.execute(
+        with self._database.transaction() as transaction:
+            transaction.execute(
                 "UPDATE jobs SET state = ?, told = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ?",
                 (state, told, key, self._worker),
             )
@@ -143,8 +143,8 @@ class JobRecords:
         Raises:
             OSError: it cannot be removed.
         """
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM jobs WHERE id = ? AND worker = ?", (key, self._worker))
+        with self._database.transaction() as transaction:
+            transaction.execute("DELETE FROM jobs WHERE id = ? AND worker = ?", (key, self._worker))
 
     def of(self, owner: str) -> list[JobRecord]:
         """The jobs of one owner, the newest first.
@@ -154,9 +154,9 @@ class JobRecords:
         """
         if not self._database.exists():
             return []
-        now = self._clock()
-        with self._database.transaction() as connection:
-            rows = connection.execute(
+        with self._database.transaction() as transaction:
+            now = transaction.now
+            rows = transaction.execute(
                 "SELECT id, number, what, follows, CASE WHEN state = 'running' AND alive < ? THEN 'stopped' ELSE state "
                 "END, told, CASE WHEN tries < ? THEN job_order ELSE '' END FROM jobs WHERE owner = ? AND "
                 "(began >= ? OR alive >= ?) ORDER BY number DESC",
@@ -176,35 +176,38 @@ class JobRecords:
         """
         if not self._database.exists():
             return None
-        now = self._clock()
-        whose = None if owner is None else self._digest("owner", owner)
-        with self._database.transaction() as connection:
-            row = connection.execute(
-                "SELECT id, number, what, follows, state, told, job_order FROM jobs WHERE account = ? AND "
-                "coalesce(?, owner) = owner AND state = 'running' AND alive < ? AND began >= ? AND job_order != '' "
-                "AND tries < ? AND tool IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT 1",
-                (self._digest("account"), whose, now, now - TOLD_SECONDS, TRIES, json.dumps([*tools])),
+        whose = () if owner is None else (self._digest("owner", owner),)
+        chosen = f"tool IN ({', '.join('?' * len(tools))}){' AND owner = ?' if whose else ''}"
+        with self._database.transaction() as transaction:
+            now = transaction.now
+            row = transaction.execute(
+                "SELECT id, number, what, follows, state, told, job_order FROM jobs WHERE account = ? AND "  # noqa: S608
+                "state = 'running' AND alive < ? AND began >= ? AND job_order != '' AND tries < ? AND "
+                + chosen
+                + " ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                (self._digest("account"), now, now - TOLD_SECONDS, TRIES, *tools, *whose),
             ).fetchone()
             if row is None:
                 return None
-            connection.execute(
+            transaction.execute(
                 "UPDATE jobs SET worker = ?, alive = ?, tries = tries + 1 WHERE id = ?",
                 (self._worker, now + LEASE_SECONDS, row[0]),
             )
         return _record(row)
 
-    def _make_room(self, connection: "sqlite3.Connection", owner: str) -> None:
-        connection.execute(
-            "DELETE FROM jobs WHERE owner = ? AND state != 'running' AND id NOT IN "
-            "(SELECT id FROM jobs WHERE owner = ? ORDER BY number DESC LIMIT ?)",
+    def _make_room(self, transaction: Transaction, owner: str) -> None:
+        transaction.execute(
+            "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE owner = ? AND state != 'running' AND id NOT IN "
+            "(SELECT id FROM jobs WHERE owner = ? ORDER BY number DESC LIMIT ?) FOR UPDATE SKIP LOCKED)",
             (owner, owner, REMEMBERED),
         )
-        if connection.execute("SELECT count(*) FROM jobs").fetchone()[0] <= MOST_REMEMBERED:
+        if transaction.execute("SELECT count(*) FROM jobs").fetchone()[0] <= MOST_REMEMBERED:
             return
         # By the key: a caller that names many users has no more than one that names one.
-        connection.execute(
-            "DELETE FROM jobs WHERE id = (SELECT min(id) FROM jobs WHERE state != 'running' AND caller = (SELECT "
-            "caller FROM jobs WHERE state != 'running' GROUP BY caller ORDER BY count(*) DESC LIMIT 1))"
+        transaction.execute(
+            "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE id = (SELECT min(id) FROM jobs WHERE state != "
+            "'running' AND caller = (SELECT caller FROM jobs WHERE state != 'running' GROUP BY caller ORDER BY "
+            "count(*) DESC LIMIT 1)) FOR UPDATE SKIP LOCKED)"
         )
 
     def _digest(self, *parts: str) -> str:

@@ -1,57 +1,45 @@
-"""Recovery copies: the requests and learnings that a deletion removes, kept in a local file for some days.
+"""Recovery copies: the requests and learnings that a deletion removes, kept for some days.
 
-Each deletion has one file. Only its owner can read it, and it is complete on the disk before anything is deleted.
-A copy belongs to the scope (backend and user) it was made in; no other scope sees it. The file's name says when the
-copy was made and until when it is kept, so it is removed on time even after the setting has changed. A file is
-trusted only when it is a regular file of this user and every line of it can be read back.
+Each deletion has one copy, which is complete on the disk before anything is deleted. It belongs to the scope (backend
+and user) it was made in; no other scope sees it. It says itself until when it is kept, so it is removed on time even
+after the setting has changed.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import re
-import secrets
-import stat
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp import private_files
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, UserPlaybook, UserProfile
 
 __all__ = [
     "CopiedLearning",
     "CopyWriter",
     "Found",
+    "Line",
     "RecoveryCopies",
     "RecoveryCopy",
-    "contents",
     "copy_of_turns",
     "is_of",
-    "learnings_in",
-    "read_at",
+    "label_of",
+    "line_of",
+    "parsed",
 ]
 
 T = TypeVar("T")
 
 CopiedLearning: TypeAlias = UserProfile | UserPlaybook
+Line: TypeAlias = RequestWithInteractions | CopiedLearning
 
 DAY: Final = 86_400
 PRUNE_SECONDS: Final = 3_600
 UNFINISHED_SECONDS: Final = 3_600
-"""An unfinished file that is older than this was left behind by a crash."""
-
-_NAME = re.compile(r"(\d{10})-(\d{10})-([0-9a-f]{16})-([0-9a-f]{10})-(\d{1,9})(?:-(\d{1,9}))?\.jsonl")
-"""When it was made, until when it is kept, whose it is, its id, and how many requests and learnings it holds."""
-_UNFINISHED = re.compile(r"\d{10}-(\d{10})-[0-9a-f]{16}-[0-9a-f]{10}\.part")
-
+"""An unfinished copy that is older than this was left behind by a crash."""
 
 _KIND: Final = "learning"
 _LEARNING: Final = f'{{"{_KIND}": '.encode()
@@ -66,7 +54,6 @@ class RecoveryCopy:
     made_at: int
     kept_until: int
     requests: int
-    path: Path
     learnings: int = 0
 
 
@@ -85,98 +72,69 @@ class Found(Generic[T]):
     unreadable: tuple[RecoveryCopy, ...] = ()
 
 
-class CopyWriter:
-    """A copy that is being written. Nobody else sees it before `finish`."""
-
-    def __init__(self, folder: Path, name: str, copy_id: str) -> None:
-        self.copy_id = copy_id
-        self.ids: set[str] = set()
-        self.learnings = 0
-        self._folder = folder
-        self._name = name
-        self._part = folder / f"{name}.part"
-        self._file = os.fdopen(private_files.create(self._part), "w", encoding="utf-8")
-
-    def add(self, items: Sequence[RequestWithInteractions]) -> None:
-        """Write requests as the API returned them, one a line.
-
-        Raises:
-            OSError: the disk does not take them.
-        """
-        for item in items:
-            self._file.write(json.dumps(item.model_dump(mode="json"), ensure_ascii=True) + "\n")
-            self.ids.add(item.request.request_id)
-
-    def add_learnings(self, rows: Iterable[CopiedLearning]) -> None:
-        """Write learnings as the API returned them, one a line.
-
-        Raises:
-            OSError: the disk does not take them.
-        """
-        for row in rows:
-            line = {_KIND: "profile" if isinstance(row, UserProfile) else "user_playbook"}
-            self._file.write(
-                json.dumps(line | {"row": row.model_dump(mode="json")}, ensure_ascii=True) + "\n"
-            )
-            self.learnings += 1
-
-    def finish(self) -> Path:
-        """Make the copy durable and give it its name.
-
-        Raises:
-            OSError: the disk does not take it.
-        """
-        learnings = f"-{self.learnings}" if self.learnings else ""
-        final = self._folder / f"{self._name}-{len(self.ids)}{learnings}.jsonl"
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.replace(final)
-        private_files.sync_folder(self._folder)
-        return final
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
-
-
-class RecoveryCopies:
-    """The recovery copies in a folder.
+class CopyWriter(ABC):
+    """A copy that is being written. Nobody else sees it before `finish`. Everything here blocks.
 
     Args:
-        folder: returns the folder; called at the first use. The first copy creates it.
-        days: how long a new copy is kept; 0 means that none are made.
-        clock: epoch seconds.
+        copy_id: its id.
+        kept_until: epoch seconds.
     """
 
-    def __init__(self, folder: Callable[[], Path], days: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, copy_id: str, kept_until: int) -> None:
+        self.copy_id = copy_id
+        self.kept_until = kept_until
+        self.ids: set[str] = set()
+        self.learnings = 0
+
+    def add(self, items: Sequence[RequestWithInteractions]) -> None:
+        """Write requests as the API returned them.
+
+        Raises:
+            OSError: there is no room for them.
+        """
+        self._write([line_of(item) for item in items])
+        self.ids.update(item.request.request_id for item in items)
+
+    def add_learnings(self, rows: Iterable[CopiedLearning]) -> None:
+        """Write learnings as the API returned them.
+
+        Raises:
+            OSError: there is no room for them.
+        """
+        lines = list(map(line_of, rows))
+        self._write(lines)
+        self.learnings += len(lines)
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Make the copy durable and let it be seen.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Leave nothing behind of what is not finished."""
+
+    @abstractmethod
+    def _write(self, lines: Sequence[bytes]) -> None:
+        """Add lines to what is there."""
+
+
+class RecoveryCopies(ABC):
+    """The recovery copies of all processes that share the state. Everything here blocks, but for `keep_pruned`.
+
+    Args:
+        days: how long a new copy is kept; 0 means that none are made.
+    """
+
+    def __init__(self, days: int) -> None:
         self.days = days
-        self._where = folder
-        self._clock = clock
 
-    @cached_property
-    def _folder(self) -> Path:
-        return self._where()
-
+    @abstractmethod
     def prune(self) -> None:
-        """Remove copies whose days are over, and what crashes left behind. Other files in the folder stay."""
-        now = self._clock()
-        with contextlib.suppress(OSError):
-            if not _is_own(self._folder):
-                return
-            for path in self._folder.iterdir():
-                with contextlib.suppress(OSError):
-                    if match := _NAME.fullmatch(path.name):
-                        over = int(match[2]) <= now
-                    elif _UNFINISHED.fullmatch(path.name):
-                        over = path.stat().st_mtime < now - UNFINISHED_SECONDS
-                    else:
-                        continue
-                    if over:
-                        path.unlink()
+        """Remove copies whose days are over, and what crashes left behind; where that fails, another time."""
 
     async def keep_pruned(self) -> None:
         """Prune now and then every hour, until cancelled."""
@@ -184,41 +142,64 @@ class RecoveryCopies:
             await anyio.to_thread.run_sync(self.prune)
             await anyio.sleep(PRUNE_SECONDS)
 
+    @abstractmethod
     def begin(self, owner: str) -> CopyWriter:
         """Start the copy of a deletion.
 
         Raises:
-            OSError: the folder or the file cannot be made, or others may write to the folder.
+            OSError: none can be made.
         """
-        now = int(self._clock())
-        copy_id = secrets.token_hex(5)
-        name = f"{now:010d}-{now + self.days * DAY:010d}-{_label(owner)}-{copy_id}"
-        private_files.make_folder(self._folder)
-        if not _is_own(self._folder):
-            raise PermissionError(1, "other users can write to its folder")
-        return CopyWriter(self._folder, name, copy_id)
 
-    def of(self, owner: str) -> list[RecoveryCopy]:
-        """The copies of a scope, the newest first."""
-        found: list[RecoveryCopy] = []
-        label, now = _label(owner), self._clock()
-        with contextlib.suppress(OSError):
-            for path in self._folder.iterdir():
-                match = _NAME.fullmatch(path.name)
-                if match and match[3] == label and int(match[2]) > now:
-                    made, until, requests, learnings = (int(match[one] or 0) for one in (1, 2, 5, 6))
-                    found.append(RecoveryCopy(match[4], made, until, requests, path, learnings))
-        return sorted(found, key=lambda copy: (copy.made_at, copy.copy_id), reverse=True)
+    @abstractmethod
+    def of(self, owner: str) -> Sequence[RecoveryCopy]:
+        """The copies of a scope, the newest first.
+
+        Raises:
+            OSError: it is not known which there are.
+        """
 
     def find(self, owner: str, copy_id: str) -> RecoveryCopy | None:
-        """A copy of this scope by its id."""
+        """A copy of this scope by its id.
+
+        Raises:
+            OSError: it is not known which there are.
+        """
         return next((copy for copy in self.of(owner) if copy.copy_id == copy_id), None)
 
+    @abstractmethod
     def remove(self, owner: str, copy_id: str) -> None:
-        """Remove one copy."""
-        if copy := self.find(owner, copy_id):
-            with contextlib.suppress(OSError):
-                copy.path.unlink(missing_ok=True)
+        """Remove one copy; where that fails, it stays until its days are over."""
+
+    def contents(self, copy: RecoveryCopy) -> dict[str, int]:
+        """Return the request ids of a copy, oldest request first, each with its place in the copy.
+
+        Raises:
+            OSError: the copy cannot be read.
+            ValueError: a line is not a stored request.
+        """
+        found = [
+            (line.request.created_at, line.request.request_id, place)
+            for place, line in self._lines(copy)
+            if isinstance(line, RequestWithInteractions)
+        ]
+        return {request_id: place for _, request_id, place in sorted(found)}
+
+    @abstractmethod
+    def read_at(self, copy: RecoveryCopy, place: int) -> RequestWithInteractions:
+        """Return the request at a place of a copy.
+
+        Raises:
+            OSError, ValueError: it can no longer be read.
+        """
+
+    def learnings_in(self, copy: RecoveryCopy) -> list[CopiedLearning]:
+        """Return the learnings of a copy.
+
+        Raises:
+            OSError: the copy cannot be read.
+            ValueError: a line is neither a stored request nor a learning.
+        """
+        return [line for _, line in self._lines(copy) if not isinstance(line, RequestWithInteractions)]
 
     def search(self, owner: str, pick: Callable[[RequestWithInteractions], T | None]) -> Found[T]:
         """Look through every copy of a scope.
@@ -232,8 +213,8 @@ class RecoveryCopies:
         for copy in self.of(owner):
             found: dict[str, T] = {}
             try:
-                for item in _items(copy.path):
-                    if (picked := pick(item)) is not None:
+                for _, item in self._lines(copy):
+                    if isinstance(item, RequestWithInteractions) and (picked := pick(item)) is not None:
                         found.setdefault(item.request.request_id, picked)
             except (OSError, ValueError):
                 unreadable.append(copy)
@@ -312,7 +293,7 @@ class RecoveryCopies:
         unreadable: list[RecoveryCopy] = []
         for copy in self.of(owner):
             try:
-                found = [row for row in learnings_in(copy) if pick(row)]
+                found = [row for row in self.learnings_in(copy) if pick(row)]
             except (OSError, ValueError):
                 unreadable.append(copy)
                 continue
@@ -329,39 +310,35 @@ class RecoveryCopies:
     ) -> tuple[int, list[RecoveryCopy]]:
         changed, failed = 0, list[RecoveryCopy]()
 
-        def goes(line: RequestWithInteractions | CopiedLearning) -> bool:
-            is_request = isinstance(line, RequestWithInteractions)
-            return edit(line) is not line if is_request else forgotten(line)
+        def edited(line: Line) -> Line | None:
+            if isinstance(line, RequestWithInteractions):
+                return edit(line)
+            return None if forgotten(line) else line
 
         for copy in self.of(owner):
             try:
-                if any(map(goes, _lines(copy.path))):
-                    self._rewrite(copy, edit, forgotten)
+                if any(edited(line) is not line for _, line in self._lines(copy)):
+                    self._rewrite(owner, copy, edited)
                     changed += 1
             except (OSError, ValueError):
                 failed.append(copy)
         return changed, failed
 
-    def _rewrite(
-        self,
-        copy: RecoveryCopy,
-        edit: Callable[[RequestWithInteractions], RequestWithInteractions | None],
-        forgotten: Callable[[CopiedLearning], bool],
-    ) -> None:
-        match = _NAME.fullmatch(copy.path.name)
-        assert match
-        writer = CopyWriter(self._folder, "-".join(match.groups()[:4]), copy.copy_id)
-        try:
-            for item in _lines(copy.path):
-                if not isinstance(item, RequestWithInteractions):
-                    if not forgotten(item):
-                        writer.add_learnings([item])
-                elif kept := edit(item):
-                    writer.add([kept])
-            if not (writer.ids or writer.learnings) or writer.finish() != copy.path:
-                copy.path.unlink(missing_ok=True)
-        finally:
-            writer.discard()
+    @abstractmethod
+    def _lines(self, copy: RecoveryCopy) -> Iterator[tuple[int, Line]]:
+        """The lines of a copy, each with its place.
+
+        Raises:
+            OSError, ValueError: one cannot be read.
+        """
+
+    @abstractmethod
+    def _rewrite(self, owner: str, copy: RecoveryCopy, edited: Callable[[Line], Line | None]) -> None:
+        """Replace each line of a copy, or remove it, in one step.
+
+        Raises:
+            OSError, ValueError: the copy is as it was.
+        """
 
 
 def copy_of_turns(item: RequestWithInteractions, copy_id: str) -> RequestWithInteractions:
@@ -380,55 +357,20 @@ def is_of(item: RequestWithInteractions, request_ids: Collection[str]) -> bool:
     )
 
 
-def contents(copy: RecoveryCopy) -> dict[str, int]:
-    """Return the request ids of a copy, oldest request first, each with its offset in the file.
+def line_of(item: Line) -> bytes:
+    """A request or a learning as one line."""
+    row = item.model_dump(mode="json")
+    if not isinstance(item, RequestWithInteractions):
+        row = {_KIND: "profile" if isinstance(item, UserProfile) else "user_playbook", "row": row}
+    return json.dumps(row, ensure_ascii=True).encode() + b"\n"
+
+
+def parsed(line: bytes) -> Line:
+    """What a line holds.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is not a stored request.
+        ValueError: it is neither a stored request nor a learning.
     """
-    found: list[tuple[int, str, int]] = []
-    place = 0
-    with os.fdopen(private_files.open_regular(copy.path), "rb") as file:
-        for line in file:
-            item = _parsed(line)
-            if isinstance(item, RequestWithInteractions):
-                found.append((item.request.created_at, item.request.request_id, place))
-            place += len(line)
-    return {request_id: start for _, request_id, start in sorted(found)}
-
-
-def read_at(copy: RecoveryCopy, start: int) -> RequestWithInteractions:
-    """Return the request at an offset of a copy.
-
-    Raises:
-        OSError, ValueError: it can no longer be read.
-    """
-    with os.fdopen(private_files.open_regular(copy.path), "rb") as file:
-        file.seek(start)
-        return RequestWithInteractions.model_validate_json(file.readline())
-
-
-def learnings_in(copy: RecoveryCopy) -> list[CopiedLearning]:
-    """Return the learnings of a copy.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is neither a stored request nor a learning.
-    """
-    return [line for line in _lines(copy.path) if not isinstance(line, RequestWithInteractions)]
-
-
-def _items(path: Path) -> Iterator[RequestWithInteractions]:
-    return (line for line in _lines(path) if isinstance(line, RequestWithInteractions))
-
-
-def _lines(path: Path) -> Iterator[RequestWithInteractions | CopiedLearning]:
-    with os.fdopen(private_files.open_regular(path), "rb") as file:
-        yield from map(_parsed, file)
-
-
-def _parsed(line: bytes) -> RequestWithInteractions | CopiedLearning:
     if not line.startswith(_LEARNING):
         return RequestWithInteractions.model_validate_json(line)
     read = json.loads(line)
@@ -436,11 +378,6 @@ def _parsed(line: bytes) -> RequestWithInteractions | CopiedLearning:
     return model.model_validate(read.get("row"))
 
 
-def _is_own(folder: Path) -> bool:
-    """Return whether only this user can put files into a folder."""
-    about = folder.stat()
-    return os.name == "nt" or (about.st_uid == os.geteuid() and not stat.S_IMODE(about.st_mode) & 0o022)
-
-
-def _label(owner: str) -> str:
+def label_of(owner: str) -> str:
+    """What stands for a scope beside its copies."""
     return hashlib.sha256(b"recovery\0" + owner.encode()).hexdigest()[:16]

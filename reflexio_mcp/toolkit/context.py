@@ -10,7 +10,7 @@ from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.local import LocalState
+from reflexio_mcp.state.state import State
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, PageNotes, has_pass, make_pass
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import Fingerprints
@@ -43,7 +43,7 @@ class App:
     offered: Callable[[], frozenset[str]]
     scope: Callable[[], Scope]
     codes: Callable[[Scope], CodeMaker]
-    state: LocalState
+    state: State
     jobs: Jobs
     tasks: TaskGroup
     background: TaskGroup

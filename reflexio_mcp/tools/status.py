@@ -13,19 +13,18 @@ from reflexio_mcp.render.stored_text import label, shown_id
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.jobs import JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import take_over
-from reflexio_mcp.traffic.deletion.run import why_not
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
 
 
 UNREADABLE: Final = (
-    "Earlier deletions cannot be read ({why}), and nothing can be deleted now. Ask the operator to check state.db in "
-    "the server's data folder."
+    "Earlier deletions cannot be read ({why}), and nothing can be deleted now. Ask the operator to {advice}."
 )
 
 CONFIRM_MEANS: Final = {
@@ -66,7 +65,7 @@ async def get_status(call: Call) -> CallToolResult:
         await take_over(app, lambda order: scope, owner)
         jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
     except OSError as error:
-        problem = UNREADABLE.format(why=why_not(error))
+        problem = UNREADABLE.format(why=why_not(error), advice=advice(error))
     told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 

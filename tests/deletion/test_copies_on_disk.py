@@ -12,8 +12,9 @@ from typing import Any
 import anyio
 import pytest
 
-from reflexio_mcp.state.audit_log import AuditLog
-from reflexio_mcp.state.recovery_copies import DAY, RecoveryCopies
+from reflexio_mcp.state.local.audit_file import AuditFile
+from reflexio_mcp.state.local.copy_folder import CopyFolder
+from reflexio_mcp.state.recovery_copies import DAY
 from tests.deletion.support import World, text_of
 
 pytestmark = [
@@ -73,9 +74,10 @@ async def test_copies_go_on_time_when_nothing_is_deleted(
 ) -> None:
     monkeypatch.setattr("reflexio_mcp.state.recovery_copies.PRUNE_SECONDS", 0.01)
     now = float(OLD)
-    copies = RecoveryCopies(lambda: tmp_path / "copies", 7, lambda: now)
+    copies = CopyFolder(lambda: tmp_path / "copies", 7, lambda: now)
     writer = copies.begin("owner")
-    path = writer.finish()
+    writer.finish()
+    [path] = (tmp_path / "copies").iterdir()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(copies.keep_pruned)
         await anyio.wait_all_tasks_blocked()
@@ -90,7 +92,7 @@ async def test_copies_go_on_time_when_nothing_is_deleted(
 def test_a_line_after_a_full_disk_is_a_line_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = AuditLog(str(tmp_path / "log.jsonl"))
+    log = AuditFile(str(tmp_path / "log.jsonl"))
     log.append({"event": "first"})
     whole = io.FileIO.write
 
@@ -111,7 +113,7 @@ def test_a_line_after_a_full_disk_is_a_line_of_its_own(
 def test_half_a_line_that_something_else_left_swallows_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"half', encoding="utf-8")
-    AuditLog(str(path)).append({"event": "next"})
+    AuditFile(str(path)).append({"event": "next"})
     half, line = path.read_text(encoding="utf-8").splitlines()
     assert half == '{"half'
     assert json.loads(line)["event"] == "next"
@@ -121,7 +123,7 @@ def test_an_existing_log_that_others_can_read_is_made_private(tmp_path: Path) ->
     path = tmp_path / "log.jsonl"
     path.touch(0o644)
     path.chmod(0o644)
-    AuditLog(str(path)).append({"event": "first"})
+    AuditFile(str(path)).append({"event": "first"})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -132,7 +134,7 @@ async def test_a_pipe_as_audit_log_is_refused_at_once(world: World) -> None:
     async with world.connect(CONFIRM="off", AUDIT_LOG=str(log)) as caller:
         with anyio.fail_after(10):
             said = await caller.refused("delete_request", request_id="r1")
-    assert "the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written (not a regular file)" in said
+    assert "the audit log cannot be written (not a regular file)" in said
     assert await world.ids() == {"r1"}
 
 

@@ -9,8 +9,8 @@ from unittest.mock import AsyncMock
 import pytest
 
 from reflexio_mcp.rest.errors import Unreachable
-from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.run import check_cap
 from reflexio_mcp.traffic.errors import CapReached
@@ -141,8 +141,8 @@ async def test_room_returns_as_the_hour_slides_and_each_scope_has_its_own() -> N
         [Learning("profile", str(one), "ada", "", "", "current", 0, "", frozenset(), "") for one in range(5)]
     )
     now = 0.0
-    database = StateDatabase()
-    cap = HourlyCap(10, database, clock=lambda: now)
+    database = LocalDatabase(clock=lambda: now)
+    cap = HourlyCap(10, database)
     cap.take("a", 6)
     now = 1800.0
     cap.take("a", 4)

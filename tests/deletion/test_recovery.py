@@ -9,6 +9,7 @@ import pytest
 
 from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.rest.models import RequestQuery
+from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.state.recovery_copies import DAY
 from tests.deletion.support import BY_IDS, World, text_of
 
@@ -142,6 +143,7 @@ async def test_copies_go_when_their_days_are_over(world: World, era: str) -> Non
     async with world.connect(era, server=server) as caller:
         copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
         kept = server.runtime.state.copies
+        assert isinstance(kept, CopyFolder)
         [copy] = kept.of(next(iter([server.runtime.codes(server.runtime.scopes.current()).scope])))
         kept._clock = lambda: copy.made_at + 7 * DAY - 1  # pyright: ignore[reportPrivateUsage]
         assert len((await caller.call("restore_requests"))["copies"]) == 1

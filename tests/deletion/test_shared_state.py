@@ -8,8 +8,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.local.database import LocalDatabase
 from tests.deletion.support import World
 
 pytestmark = pytest.mark.anyio
@@ -50,14 +50,14 @@ async def test_many_at_once_never_pass_the_cap(tmp_path: Path) -> None:
 
     def one_process() -> None:
         # Each has the file open for itself, as a process has.
-        cap = HourlyCap(50, StateDatabase(lambda: path))
+        cap = HourlyCap(50, LocalDatabase(lambda: path))
         fitted.extend(number for number in [3] * 10 if cap.take("me", number) is not None)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
             tasks.start_soon(anyio.to_thread.run_sync, one_process)
     assert sum(fitted) == 48
-    assert HourlyCap(50, StateDatabase(lambda: path)).room("me") == 2
+    assert HourlyCap(50, LocalDatabase(lambda: path)).room("me") == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")

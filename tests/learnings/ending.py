@@ -15,12 +15,12 @@ from typing import Any
 from unittest import mock
 
 from reflexio_mcp import cli
-from reflexio_mcp.state.audit_log import AuditLog
-from reflexio_mcp.state.database import StateDatabase
+from reflexio_mcp.state.local.audit_file import AuditFile
+from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 
 PASSED = Path("points")
-append, transaction, close = AuditLog.append, StateDatabase.transaction, Jobs.close
+append, transaction, close = AuditFile.append, LocalDatabase.transaction, Jobs.close
 stopping = threading.Event()
 
 
@@ -33,14 +33,14 @@ def point() -> None:
             stopping.wait(20)
 
 
-def append_between(self: AuditLog, *lines: Any) -> None:
+def append_between(self: AuditFile, *lines: Any) -> None:
     point()
     append(self, *lines)
     point()
 
 
 @contextlib.contextmanager
-def transaction_between(self: StateDatabase) -> Generator[Any]:
+def transaction_between(self: LocalDatabase) -> Generator[Any]:
     point()
     with transaction(self) as connection:
         yield connection
@@ -54,8 +54,8 @@ def close_and_say(self: Jobs) -> None:
 
 if __name__ == "__main__":
     with (
-        mock.patch.object(AuditLog, "append", append_between),
-        mock.patch.object(StateDatabase, "transaction", transaction_between),
+        mock.patch.object(AuditFile, "append", append_between),
+        mock.patch.object(LocalDatabase, "transaction", transaction_between),
         mock.patch.object(Jobs, "close", close_and_say),
         mock.patch("reflexio_mcp.traffic.deletion.execute.LEARNING_WAIT_SECONDS", 0.1),
     ):

@@ -18,9 +18,9 @@ from reflexio_mcp.server.callers import Caller, read_caller, share_of
 from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state import jobs
-from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
 from tests.over_http.test_attacks import ask, events
 from tests.over_http.test_tenancy import as_caller, bring, publish, refused, tenants
@@ -90,8 +90,8 @@ async def test_naming_a_user_makes_no_more_room_under_the_hourly_cap(backend: Te
 
 def test_an_hourly_cap_forgets_who_has_deleted_nothing_lately() -> None:
     now = 0.0
-    database = StateDatabase()
-    cap = HourlyCap(10, database, clock=lambda: now)
+    database = LocalDatabase(clock=lambda: now)
+    cap = HourlyCap(10, database)
 
     def kept() -> int:
         with database.transaction() as connection:
@@ -114,7 +114,7 @@ def _ended(records: JobRecords, owner: str, caller: str, times: int = 1) -> None
 
 @pytest.fixture
 def records() -> Iterator[JobRecords]:
-    with closing(StateDatabase()) as database:
+    with closing(LocalDatabase()) as database:
         yield JobRecords(database)
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import WINDOW_SECONDS, HourlyCap
+from reflexio_mcp.state.local.database import LocalDatabase
 from tests.support.embedded import Clock
 
 
@@ -17,7 +17,7 @@ def clock() -> Clock:
 @pytest.fixture
 def cap(tmp_path: Path, clock: Clock) -> HourlyCap:
     """Ten requests an hour."""
-    return HourlyCap(10, StateDatabase(lambda: tmp_path / "state.db"), clock=clock)
+    return HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db", clock))
 
 
 def test_exactly_the_limit_fits_and_one_more_does_not_and_is_not_counted(cap: HourlyCap) -> None:
@@ -57,6 +57,6 @@ def test_what_was_not_deleted_after_all_is_given_back(cap: HourlyCap) -> None:
 
 
 def test_no_limit_is_no_cap(tmp_path: Path) -> None:
-    cap = HourlyCap(0, StateDatabase(lambda: tmp_path / "state.db"))
+    cap = HourlyCap(0, LocalDatabase(lambda: tmp_path / "state.db"))
     assert cap.room("a") is None
     assert cap.take("a", 10**9) == 0

@@ -9,9 +9,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.jobs import LEASE_SECONDS, TOLD_SECONDS, TRIES, JobRecords
+from reflexio_mcp.state.local.database import LocalDatabase
 from tests.support.embedded import Clock
 
 TOOLS = ["delete_requests"]
@@ -28,7 +28,7 @@ def process(tmp_path: Path, clock: Clock) -> Process:
     """Makes what one more process has: the same file, opened for itself."""
 
     def make(account: str = "account") -> JobRecords:
-        return JobRecords(StateDatabase(lambda: tmp_path / "state.db"), account, clock)
+        return JobRecords(LocalDatabase(lambda: tmp_path / "state.db", clock), account)
 
     return make
 
@@ -123,7 +123,7 @@ async def test_of_many_that_would_go_on_exactly_one_does(process: Process, clock
 
 def test_what_a_dead_process_counted_is_counted_once_and_anew(tmp_path: Path, clock: Clock) -> None:
     def cap() -> HourlyCap:
-        return HourlyCap(10, StateDatabase(lambda: tmp_path / "state.db"), clock=clock)
+        return HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db", clock))
 
     assert cap().take("me", 6, job=1)
     assert cap().take("me", 4, job=2)
@@ -143,7 +143,7 @@ def test_a_file_of_an_earlier_version_keeps_its_counts(tmp_path: Path, clock: Cl
             "NOT NULL); CREATE TABLE follow_ups (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, what TEXT NOT NULL, "
             "began REAL NOT NULL, alive REAL NOT NULL);"
         )
-    cap = HourlyCap(10, StateDatabase(lambda: path), clock=clock)
+    cap = HourlyCap(10, LocalDatabase(lambda: path, clock))
     with closing(sqlite3.connect(path)) as earlier:
         counted = "INSERT INTO deletions (owner, at, number) VALUES (?, ?, 7)"
         earlier.execute(counted, (cap._key("me"), clock()))

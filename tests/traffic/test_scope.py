@@ -9,7 +9,7 @@ import pytest
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
-from reflexio_mcp.state.recovery_copies import RecoveryCopies
+from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
@@ -124,9 +124,9 @@ async def test_no_plan_holds_another_users_requests(everybody: Scope, ada: Scope
     assert not (await read_again(ada, await plan_ids(everybody, ["r1", "r3"]))).same
 
 
-async def copied(scope: Scope, folder: Path, *ids: str) -> tuple[RecoveryCopies, str]:
+async def copied(scope: Scope, folder: Path, *ids: str) -> tuple[CopyFolder, str]:
     """Recovery copies of `owner` with one copy of these requests, and its id."""
-    copies = RecoveryCopies(lambda: folder / "copies", 7)
+    copies = CopyFolder(lambda: folder / "copies", 7)
     writer = copies.begin("owner")
     writer.add([item for one in ids if (item := await find_request(scope, one))])
     writer.finish()

@@ -8,6 +8,7 @@ from typing import Final
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, RecoveryCopy, is_of
 from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
@@ -15,6 +16,7 @@ from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan, planned_request
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
+from reflexio_mcp.traffic.errors import NotRecorded
 from reflexio_mcp.traffic.learnings.find import NOTHING
 from reflexio_mcp.traffic.learnings.records import Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -26,6 +28,11 @@ __all__ = ["erase_from_copies", "look_into_copies"]
 NOT_ERASED: Final = (
     "{what} could not be read or changed (copy_id={names}), so some of it may still be in there. "
     "Ask the operator to check the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them."
+)
+AWAY: Final = "Nothing was deleted: recovery copies cannot be read now ({why}). Ask the operator to {advice}."
+NOT_LOOKED_INTO: Final = (
+    "Recovery copies could not be looked into ({why}), so some of it may still be in there. Ask the operator to "
+    "{advice}, then repeat this call."
 )
 NAMED: Final = 5
 """Recovery copies that a sentence names."""
@@ -42,9 +49,17 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
 
     Raises:
         ReflexioError: the sessions of what the copies hold could not be read.
+        NotRecorded: it is not known which copies there are.
     """
     if not copies.days:
         return plan
+    try:
+        return await _looked_into(scope, plan, copies, owner)
+    except OSError as error:
+        raise NotRecorded(AWAY.format(why=why_not(error), advice=advice(error))) from error
+
+
+async def _looked_into(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
     if plan.erase:
         if plan.copied:
             plan = await _with_kept(scope, plan, copies, owner)
@@ -136,6 +151,16 @@ async def erase_from_copies(receipt: Receipt, owner: str, copies: RecoveryCopies
         receipt: what became of the stored requests.
         owner: whose copies, as `CodeMaker.scope`.
     """
+    try:
+        return await _erased(receipt, owner, copies)
+    except OSError as error:
+        # What is deleted is deleted, and what only the copies hold is still there.
+        kept = dict.fromkeys((item.request_id for item in receipt.plan.kept), "still_present")
+        problem = NOT_LOOKED_INTO.format(why=why_not(error), advice=advice(error))
+        return replace(receipt, outcomes={**receipt.outcomes, **kept}, problems=(*receipt.problems, problem))
+
+
+async def _erased(receipt: Receipt, owner: str, copies: RecoveryCopies) -> Receipt:
     if isinstance(receipt.plan, TurnPlan):
         return await _erase_turns(receipt, receipt.plan, owner, copies)
     if isinstance(receipt.plan, LearningPlan | UserPlan):

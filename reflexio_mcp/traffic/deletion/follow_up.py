@@ -74,8 +74,8 @@ async def follow_up(
             closing["profile_ids"] = ids_of(taken.gone.learnings, "profile")
             closing["user_playbook_ids"] = ids_of(taken.gone.learnings, "user_playbook")
     finally:
-        # Local and short; also when it is cancelled.
-        promise.end(outcome, **closing)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(lambda: promise.end(outcome, **closing))
     return taken
 
 

@@ -10,9 +10,9 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.jobs import LEASE_SECONDS, JobRecord, JobRecords, JobState
 from reflexio_mcp.traffic.deletion.execute import Receipt
-from reflexio_mcp.traffic.deletion.run import why_not
 from reflexio_mcp.traffic.errors import NotRecorded, Stopping, TakenOver, TrafficError
 from reflexio_mcp.traffic.learnings.remove import TakenBack
 
@@ -23,8 +23,7 @@ KEEP_SECONDS: Final = LEASE_SECONDS / 4
 
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 NO_RECORD: Final = (
-    "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to check state.db in the server's "
-    "data folder, and that there is room on its disk."
+    "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
 )
 TAKEN_OVER: Final = (
     "Another process of this server has taken this deletion over; its receipt will be in get_status as deletion "
@@ -111,7 +110,7 @@ class Jobs:
             try:
                 record = await anyio.to_thread.run_sync(add)
             except OSError as error:
-                raise NotRecorded(NO_RECORD.format(why=why_not(error))) from error
+                raise NotRecorded(NO_RECORD.format(why=why_not(error), advice=advice(error))) from error
             job = self._begin(tasks, record, caller, work)
         assert job
         return job

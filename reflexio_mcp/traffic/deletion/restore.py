@@ -22,22 +22,16 @@ from reflexio_mcp.rest.models import (
     UserPlaybook,
     UserProfile,
 )
-from reflexio_mcp.state.recovery_copies import (
-    CopiedLearning,
-    RecoveryCopies,
-    RecoveryCopy,
-    contents,
-    learnings_in,
-    read_at,
-)
+from reflexio_mcp.state.database import advice, why_not
+from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, RecoveryCopy
 from reflexio_mcp.traffic.content import turn_digest
-from reflexio_mcp.traffic.errors import NotStored
+from reflexio_mcp.traffic.errors import NotStored, Unreadable
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Became", "Restored", "restore"]
+__all__ = ["AWAY", "Became", "Restored", "restore"]
 
 Became = Literal["restored", "already_there", "not_restorable", "not_in_copy", "left"]
 """What became of one id. `left` means that the call ended before its turn: a repeat goes on there."""
@@ -45,7 +39,10 @@ Became = Literal["restored", "already_there", "not_restorable", "not_in_copy", "
 LEARNINGS_AT_ONCE: Final = 20
 """Learnings in one call: each takes the service a tenth of a second."""
 
-UNREADABLE = "The recovery copy cannot be read; nothing was restored. See the server's log."
+AWAY: Final = (
+    "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
+)
+UNREADABLE: Final = "The recovery copy cannot be read; nothing was restored. See the server's log."
 
 
 @dataclass
@@ -100,14 +97,18 @@ async def restore(
     Raises:
         InvalidInput: an id is blank.
         NotStored: there is no such copy in this scope, or it cannot be read.
+        Unreadable: it is not known which copies there are.
         ReflexioError: what is already stored could not be read; nothing was restored.
     """
-    copy = copies.find(owner, copy_id.strip())
+    try:
+        copy = await anyio.to_thread.run_sync(copies.find, owner, copy_id.strip())
+    except OSError as error:
+        raise Unreadable(AWAY.format(why=why_not(error), advice=advice(error))) from error
     if copy is None:
         raise NotStored("No recovery copy has this copy_id. List the copies with restore_requests alone.")
     try:
-        held = await anyio.to_thread.run_sync(contents, copy)
-        learnings = await anyio.to_thread.run_sync(learnings_in, copy) if copy.learnings else []
+        held = await anyio.to_thread.run_sync(copies.contents, copy)
+        learnings = await anyio.to_thread.run_sync(copies.learnings_in, copy) if copy.learnings else []
     except (OSError, ValueError) as error:
         raise NotStored(UNREADABLE) from error
     chosen = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids)) or list(held)
@@ -125,7 +126,7 @@ async def restore(
         if done.outcomes[one] != "left":
             continue
         try:
-            item = await anyio.to_thread.run_sync(read_at, copy, held[one])
+            item = await anyio.to_thread.run_sync(copies.read_at, copy, held[one])
         except (OSError, ValueError):
             done.outcomes[one] = "not_restorable"
             continue
@@ -140,7 +141,7 @@ async def restore(
         if progress:
             await progress("restored", len(chosen) - len(done.ids("left")), len(chosen))
     if learnings:
-        back = _Learnings(scope, done, lambda: clock() < until)
+        back = _Learnings(scope, copies, done, lambda: clock() < until)
         try:
             await back.restore(learnings, [held[one] for one in wanted], some=bool(request_ids))
         except RateLimited as error:
@@ -160,8 +161,11 @@ class _Learnings:
         in_time: whether another call may begin.
     """
 
-    def __init__(self, scope: Scope, done: Restored, in_time: Callable[[], bool]) -> None:
+    def __init__(
+        self, scope: Scope, copies: RecoveryCopies, done: Restored, in_time: Callable[[], bool]
+    ) -> None:
         self._scope = scope
+        self._copies = copies
         self._done = done
         self._in_time = in_time
 
@@ -179,7 +183,7 @@ class _Learnings:
         """
         done, turns = self._done, _Turns()
         for place in places:
-            turns.add(await anyio.to_thread.run_sync(read_at, done.copy, place))
+            turns.add(await anyio.to_thread.run_sync(self._copies.read_at, done.copy, place))
         own = Sources(frozenset(done.outcomes), frozenset(turns.requests))
         by_user: defaultdict[str, list[CopiedLearning]] = defaultdict(list)
         now = time.time()

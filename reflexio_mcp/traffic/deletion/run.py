@@ -1,7 +1,7 @@
 """One deletion from start to end: the hourly cap, the recovery copy, the audit log and the receipt."""
 
 import time
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,11 +12,12 @@ import anyio.to_thread
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.audit_log import Entry
+from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.jobs import JobRecord
-from reflexio_mcp.state.local import LocalState
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
+from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
 from reflexio_mcp.traffic.deletion.follow_up import needs_follow_up
@@ -31,7 +32,7 @@ from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Origin", "carry_out", "check_cap", "refusing", "why_not"]
+__all__ = ["Origin", "carry_out", "check_cap", "refusing"]
 
 NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
 NO_COPY_OF_UNREADABLE: Final = (
@@ -40,12 +41,11 @@ NO_COPY_OF_UNREADABLE: Final = (
 )
 
 NO_COPY: Final = (
-    "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to make room, or pass "
+    "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to {advice}, or pass "
     "erase=true to delete without a copy."
 )
 NO_COUNT: Final = (
-    "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to check state.db in "
-    "the server's data folder, and that there is room on its disk."
+    "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to {advice}."
 )
 FULL: Final = (
     "Nothing was deleted: another deletion has just used the room under the hourly cap. Try again later."
@@ -55,8 +55,7 @@ GONE_BEFORE: Final = (
     "with it, so what the first one deleted counts as not found here."
 )
 NO_ENTRY: Final = (
-    "Nothing was deleted: the audit log (REFLEXIO_MCP_AUDIT_LOG) cannot be written ({why}). "
-    "Ask the operator to make room or correct the file's permissions, then try again."
+    "Nothing was deleted: the audit log cannot be written ({why}). Ask the operator to {advice}."
 )
 
 
@@ -116,7 +115,7 @@ async def carry_out(
     scope: Scope,
     plan: Plan,
     origin: Origin,
-    state: LocalState,
+    state: State,
     *,
     job: int = 0,
     read_at: float | None = None,
@@ -170,7 +169,7 @@ async def _recorded(
     scope: Scope,
     plan: Plan,
     origin: Origin,
-    state: LocalState,
+    state: State,
     read_at: float | None,
     progress: Progress | None,
 ) -> Receipt:
@@ -188,11 +187,11 @@ async def _recorded(
     audit_log = state.audit_log
     try:
         opening = _opening(plan, origin, writer)
-        with refusing(NO_ENTRY):
+        with refusing(NO_ENTRY, "make room, or correct the file that REFLEXIO_MCP_AUDIT_LOG names"):
             entry = await anyio.to_thread.run_sync(audit_log.open, opening) if audit_log else None
     except BaseException:
         if writer:
-            copies.remove(origin.owner, writer.copy_id)
+            await _shielded(copies.remove, origin.owner, writer.copy_id)
         raise
     try:
         receipt = await execute(
@@ -209,11 +208,10 @@ async def _recorded(
         outcome, facts = "interrupted", dict[str, Any]()
         if isinstance(error, ReflexioError):
             if writer:
-                copies.remove(origin.owner, writer.copy_id)
+                await _shielded(copies.remove, origin.owner, writer.copy_id)
             outcome, facts = "nothing_deleted", {"failure": type(error).__name__}
-        # Even when the call is cancelled: closing an entry is local and short.
         if entry:
-            entry.close(outcome, **facts)
+            await _shielded(lambda: entry.close(outcome, **facts))
         raise
     if origin.resumed:
         receipt = replace(receipt, problems=(*receipt.problems, GONE_BEFORE))
@@ -224,10 +222,16 @@ async def _recorded(
     return await _kept(receipt, found.same, learnings, origin.owner, copies, writer)
 
 
+async def _shielded(call: Callable[..., object], *arguments: Any) -> None:
+    """Note something in a worker thread, also when the call is cancelled."""
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(call, *arguments)
+
+
 async def _copied(
     scope: Scope, plan: Plan, owner: str, copies: RecoveryCopies, progress: Progress | None
 ) -> tuple[CopyWriter, Reread, Learned]:
-    with refusing(NO_COPY):
+    with refusing(NO_COPY, "make room"):
         writer = await anyio.to_thread.run_sync(copies.begin, owner)
 
         async def keep(items: list[RequestWithInteractions]) -> None:
@@ -242,7 +246,7 @@ async def _copied(
             await anyio.to_thread.run_sync(writer.add_learnings, rows)
             await anyio.to_thread.run_sync(writer.finish)
         except BaseException:
-            writer.discard()
+            await _shielded(writer.discard)
             raise
     return writer, found, learnings
 
@@ -254,7 +258,7 @@ async def _learnings_as_they_are(scope: Scope, plan: Plan, found: Reread) -> Lea
     return await find_learned(scope, plan.sources(taken=found.changed), before=plan.learned.fed)
 
 
-def _closed(receipt: Receipt, caller: str, origin: Origin, state: LocalState, entry: Entry | None) -> Receipt:
+def _closed(receipt: Receipt, caller: str, origin: Origin, state: State, entry: Entry | None) -> Receipt:
     """Note how a deletion ended and, in the same step, what has to go on after it."""
     outcome, facts = _closing(receipt)
     not_closed = replace(receipt, problems=(*receipt.problems, NOT_CLOSED))
@@ -274,17 +278,12 @@ def _closed(receipt: Receipt, caller: str, origin: Origin, state: LocalState, en
 
 
 @contextmanager
-def refusing(sentence: str) -> Generator[None]:
+def refusing(sentence: str, otherwise: str = "") -> Generator[None]:
     """Turn a failure to write into the refusal to delete anything."""
     try:
         yield
     except OSError as error:
-        raise NotRecorded(sentence.format(why=why_not(error))) from error
-
-
-def why_not(error: OSError) -> str:
-    """The reason in an error, in words that name no path."""
-    return error.strerror or "an input/output error"
+        raise NotRecorded(sentence.format(why=why_not(error), advice=advice(error, otherwise))) from error
 
 
 async def _kept(
@@ -299,7 +298,12 @@ async def _kept(
     gone = receipt.sent.union(*(receipt.ids(outcome) for outcome in ("deleted", "unknown", "changed")))
     if gone.isdisjoint(kept) and receipt.learned_sent.isdisjoint(learnings.fed):
         await anyio.to_thread.run_sync(copies.remove, owner, writer.copy_id)
-    elif copy := copies.find(owner, writer.copy_id):
+        return receipt
+    try:
+        copy = await anyio.to_thread.run_sync(copies.find, owner, writer.copy_id)
+    except OSError:
+        return replace(receipt, copy_id=writer.copy_id, kept_until=writer.kept_until)
+    if copy:
         copied = {one.learning_id: one.digest for one in learnings.learnings}
         later = sum(copied.get(one.learning_id) != one.digest for one in receipt.learned_gone.learnings)
         return replace(receipt, copy_id=copy.copy_id, kept_until=copy.kept_until, not_copied=later)

@@ -1,0 +1,175 @@
+"""One SQLite file for all processes of this user on this machine: what limits deletions has to hold for all of them.
+
+Each use opens the file, does one short transaction and closes it, so nothing is left open between calls. Everything
+here blocks and runs in worker threads.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reflexio_mcp import private_files
+from reflexio_mcp.state.database import Cursor, StateDatabase, StateUnusable, Transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["LocalDatabase"]
+
+WAIT_SECONDS: Final = 10.0
+"""How long a transaction waits for another process."""
+
+ADVICE: Final = "check state.db in the server's data folder, and that there is room on its disk"
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS deletions (
+        id INTEGER PRIMARY KEY,
+        owner TEXT NOT NULL,
+        at REAL NOT NULL,
+        number INTEGER NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS deletions_by_owner ON deletions (owner, at);
+    """,
+    """
+    DROP TABLE IF EXISTS follow_ups;
+    ALTER TABLE deletions ADD COLUMN job INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        follows INTEGER NOT NULL,
+        tool TEXT NOT NULL,
+        job_order TEXT NOT NULL,
+        state TEXT NOT NULL,
+        told TEXT NOT NULL DEFAULT '',
+        worker TEXT NOT NULL,
+        began REAL NOT NULL,
+        alive REAL NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX jobs_by_owner ON jobs (owner, number);
+    """,
+)
+"""What makes each version of the file out of the one before. The last one only adds, so that a process of an earlier
+version can still count its deletions."""
+
+
+class _LocalTransaction(Transaction):
+    def __init__(self, connection: "sqlite3.Connection", now: float) -> None:
+        super().__init__(now)
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Cursor:
+        sql = sql.replace(" FOR UPDATE SKIP LOCKED", "")
+        return self._connection.execute(sql, parameters)  # pyright: ignore[reportArgumentType] - plain values
+
+    def serialise(self, subject: str) -> None:
+        # A transaction holds the whole file from its beginning.
+        return
+
+
+class LocalDatabase(StateDatabase):
+    """The file, made when it is first needed.
+
+    Args:
+        path: returns the file's path; called at the first use. `None` keeps the state in memory, for this process
+            alone, and so does a folder in which no file can be made.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self, path: Callable[[], Path | None] = lambda: None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._file: Path | None = None
+        self._memory: sqlite3.Connection | None = None
+
+    def exists(self) -> bool:
+        path = self._path()
+        return self._memory is not None or (path is not None and path.exists())
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        # Imported at the first deletion: a server starts without it.
+        import sqlite3
+
+        with self._lock:
+            try:
+                connection = self._open()
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    try:
+                        yield _LocalTransaction(connection, self._clock())
+                        connection.execute("COMMIT")
+                    except BaseException:
+                        with contextlib.suppress(sqlite3.Error):
+                            connection.execute("ROLLBACK")
+                        raise
+                finally:
+                    if connection is not self._memory:
+                        connection.close()
+            except sqlite3.Error as error:
+                raise StateUnusable("the state file cannot be used", ADVICE) from error
+
+    def close(self) -> None:
+        with self._lock:
+            if self._memory is not None:
+                self._memory.close()
+                self._memory = None
+
+    def _open(self) -> "sqlite3.Connection":
+        import sqlite3
+
+        if self._memory is not None:
+            return self._memory
+        if self._file is None and (path := self._path()) is not None:
+            with contextlib.suppress(OSError):
+                private_files.make_folder(path.parent)
+                with contextlib.suppress(FileExistsError):
+                    os.close(private_files.create(path))
+                private_files.restrict(path)
+                self._file = path
+        if self._file is None:
+            self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            _migrate(self._memory)
+            return self._memory
+        connection = sqlite3.connect(self._file, timeout=WAIT_SECONDS, isolation_level=None)
+        try:
+            # What was deleted from the file is not to be found in it.
+            connection.execute("PRAGMA secure_delete = ON")
+            _migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _migrate(connection: "sqlite3.Connection") -> None:
+    """Bring the file to the newest version; another process may be doing the same."""
+    if _version(connection) >= len(_MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for script in _MIGRATIONS[_version(connection) :]:
+            # One by one: `executescript` would end the transaction.
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: "sqlite3.Connection") -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
