@@ -1,9 +1,9 @@
 """How much an audit finds, and what it finds wrongly, on data that nobody here wrote.
 
-    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10] [--write]
+    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10]
 
 FOLDER holds checkouts that a person fetches, each under its own name (`docs/audit-rules.md` has the commands); what is
-missing is left out. Without `--held-out` only the part to work with is looked at.
+missing is left out. Without `--held-out` only the part to work with is looked at; with it the table is the page's.
 """
 
 import argparse
@@ -16,10 +16,12 @@ from pathlib import Path
 
 import quality_data
 from quality_data import Sample
+from quality_personal import personal
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
+from reflexio_mcp.traffic.rules.personal import KINDS, personal_kinds
 from reflexio_mcp.traffic.rules.planted import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
@@ -61,9 +63,33 @@ def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
         )
     ]
     yield from _judged("planted-instructions", is_planted, given, show)
+    program = part(quality_data.code(folder))
+    yield from _judged("probable-secret", has_secret, program, show)
+    given = [replace(sample, source=f"{sample.source}, given by a tool", foreign=True) for sample in program]
+    yield from _judged("planted-instructions", is_planted, given, show)
+    yield from _personal(
+        folder, held_out, [*program, *(one for one in plain if one.source == "documentation")], show
+    )
     people = part(quality_data.said_by_people(folder))
     yield from _judged("assistant-as-user", is_misplaced, people, show)
     yield from _sessions(folder, held_out)
+
+
+def _personal(folder: Path, held_out: bool, plain: list[Sample], show: int) -> Iterator[Row]:
+    kinds: dict[str, frozenset[str]] = {}  # a text is asked about several kinds
+    by_rule: dict[str, list[Sample]] = {rule: [] for rule in KINDS}
+    for rule, sample in personal(folder):
+        if sample.held_out == held_out:
+            by_rule[rule].append(sample)
+    for rule, samples in by_rule.items():
+
+        def finds(sample: Sample, rule: str = rule) -> bool:
+            if sample.text not in kinds:
+                kinds[sample.text] = personal_kinds(sample.text)
+            return rule in kinds[sample.text]
+
+        unmarked = [] if rule in ("personal-email", "personal-phone", "personal-address") else plain
+        yield from _judged(rule, finds, [*samples, *unmarked], show)
 
 
 def _judged(rule: str, finds: Callable[[Sample], bool], samples: list[Sample], show: int) -> Iterator[Row]:
@@ -178,13 +204,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How much an audit finds on published data.")
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "--held-out", action="store_true", help="the part that is looked at when the work is done"
+        "--held-out", action="store_true", help="also the part that is looked at when the work is done"
     )
     parser.add_argument("--show", type=int, default=0, help="misses and false alarms to print, of each rule")
     options = parser.parse_args()
-    print("| rule and data | found | found wrongly |\n|---|---|---|")
-    for row in rows(options.folder, options.held_out, options.show):
-        print(f"| {' | '.join(row)} |", flush=True)
+    parts = [list(rows(options.folder, False, options.show))]
+    if options.held_out:
+        parts.append(list(rows(options.folder, True, options.show)))
+    names = ["worked on", "held out"][: len(parts)]
+    print(
+        f"| rule and data | {' | '.join(f'{what}, {name}' for what in ('found', 'wrongly') for name in names)} |"
+    )
+    print("|---" * (1 + 2 * len(parts)) + "|")
+    told = [{name: (found, wrong) for name, found, wrong in part} for part in parts]
+    for name in dict.fromkeys(name for part in told for name in part):
+        cells = [part.get(name, ("", ""))[place] for place in (0, 1) for part in told]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

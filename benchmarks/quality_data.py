@@ -18,6 +18,10 @@ from typing import Any
 OWN = Path(__file__).parent / "quality" / "told_secrets.txt"
 
 CODE = frozenset({".py", ".js", ".ts", ".tsx", ".md", ".yml", ".yaml", ".json", ".toml", ".sh"})
+PAGES = (
+    "BIPIA", "CredSweeper", "Taskmaster", "agentdojo", "betterleaks", "detect-secrets", "dstc8-schema-guided-dialogue",
+    "gitleaks", "locomo", "secretlint", "tensor-trust-data", "trufflehog", "xInjectAgent",
+)  # fmt: skip
 GO_TEXT = re.compile(r'`([^`]*)`|"((?:[^"\\\n]|\\.)*)"')
 
 
@@ -74,15 +78,15 @@ def planted(folder: Path) -> Iterator[Sample]:
 
 def ordinary(folder: Path) -> Iterator[Sample]:
     """Turns of public dialogue sets and paragraphs of documentation, in which nothing should be found."""
-    for path in sorted(folder.glob("dstc8-schema-guided-dialogue/*/dialogues_*.json")):
-        for dialogue in _json(path):
-            yield from (Sample("dialogues", turn["utterance"], False) for turn in dialogue["turns"])
+    for dialogue in marked_dialogues(folder):
+        yield from (Sample("dialogues", turn["utterance"], False) for turn in dialogue["turns"])
     for path in sorted(folder.glob("Taskmaster/TM-4-2024/data/*.json")):
         for dialogue in _json(path):
             yield from (
                 Sample("dialogues", turn["text"], False) for turn in dialogue["utterances"] if turn["text"]
             )
-    for path in sorted(set(folder.rglob("*.md")) - set((folder / "code").rglob("*.md"))):
+    # Of what the other rows are from; pages in which personal data are shown would be no look-alikes.
+    for path in sorted(path for name in PAGES for path in (folder / name).rglob("*.md")):
         for text in re.split(r"\n\s*\n", path.read_text(encoding="utf-8", errors="replace")):
             if text.strip():
                 yield Sample("documentation", text, False)
@@ -100,11 +104,10 @@ def code(folder: Path) -> Iterator[Sample]:
 
 def said_by_people(folder: Path) -> Iterator[Sample]:
     """What the person says in public dialogue sets."""
-    for path in sorted(folder.glob("dstc8-schema-guided-dialogue/*/dialogues_*.json")):
-        for dialogue in _json(path):
-            for turn in dialogue["turns"]:
-                if turn["speaker"] == "USER":
-                    yield Sample("dialogues, said by people", turn["utterance"], False)
+    for dialogue in marked_dialogues(folder):
+        for turn in dialogue["turns"]:
+            if turn["speaker"] == "USER":
+                yield Sample("dialogues, said by people", turn["utterance"], False)
 
 
 def given(folder: Path) -> Iterator[Sample]:
@@ -121,11 +124,16 @@ def dialogues(folder: Path) -> Iterator[list[tuple[str, str]]]:
     yield from _locomo(folder)
 
 
-def _schema_guided(folder: Path) -> Iterator[list[tuple[str, str]]]:
+def marked_dialogues(folder: Path) -> Iterator[Any]:
+    """Dialogues between people and an assistant, in each turn of which is marked what it tells."""
     for path in sorted(folder.glob("dstc8-schema-guided-dialogue/*/dialogues_*.json")):
-        for dialogue in _json(path):
-            turns = [turn["utterance"] for turn in dialogue["turns"]]
-            yield list(zip(turns[::2], turns[1::2], strict=False))
+        yield from _json(path)
+
+
+def _schema_guided(folder: Path) -> Iterator[list[tuple[str, str]]]:
+    for dialogue in marked_dialogues(folder):
+        turns = [turn["utterance"] for turn in dialogue["turns"]]
+        yield list(zip(turns[::2], turns[1::2], strict=False))
 
 
 def _locomo(folder: Path) -> Iterator[list[tuple[str, str]]]:

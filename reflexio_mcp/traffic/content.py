@@ -91,14 +91,17 @@ def running_digests(item: RequestWithInteractions) -> list[bytes]:
 
 
 class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | bytearray, /) -> None: ...
 
 
 def add_texts(digest: _Digest, texts: Iterable[str]) -> None:
     """Add texts to a digest, each behind its length, so that no two lists of texts give the same."""
+    added = bytearray()
     for text in texts:
         raw = text.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "big") + raw)
+        added += len(raw).to_bytes(8, "big")
+        added += raw
+    digest.update(added)
 
 
 class Fingerprints:

@@ -50,7 +50,8 @@ REPEATED = [
     "пароль ", "secret_key_", '"key" ', "aA1!", "{{", " ", "\n", "=", "://", "@", "-----BEGIN PRIVATE KEY-----\n",
     "\u0130", "+49 ", "4111 1111 1111 1111 ", "DE89 3704 0044 0532 0130 00 ", "a@b.", "12 ", "tmp-", "test-",
     "/9j/4", "iVBORw0KGgo", "data:image/png;base64,", "User: a\n", "\nAssistant", "you are a ", "anonymous ",
-    "1764000000 ", "please send ", "find and send ", ", please ", "a.b",
+    "1764000000 ", "please send ", "find and send ", ", please ", "a.b", "tax number 10812543327, ", "once you a, ",
+    "please approve and ", "7Q~aaaa",
 ]  # fmt: skip
 
 CHARS = 100_000

@@ -244,10 +244,12 @@ def _look_at(
         return
     overview.sessions += 1
     for item in matching:
-        overview.add(item, content_chars(item))
-        overview.long_texts += sum(
-            len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
-        )
+        chars = content_chars(item)
+        overview.add(item, chars)
+        if chars > SCANNED_CHARS:
+            overview.long_texts += sum(
+                len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
+            )
         learning.request(item)
         stop_if_cancelled()
         for detector in detectors:

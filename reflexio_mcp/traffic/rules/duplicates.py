@@ -216,7 +216,10 @@ class Duplicates(Detector):
         self.originals = {exact.rule.id: _what_stays(repeats), near.rule.id: _what_stays(nearly)}
         for found, stays in zip(self.founds, self.originals.values(), strict=True):
             found.examples[:] = [
-                replace(one, copy_of=stays.get(one.request_id, one.copy_of)) for one in found.examples
+                one
+                if (kept := stays.get(one.request_id, one.copy_of)) == one.copy_of
+                else replace(one, copy_of=kept)
+                for one in found.examples
             ]
 
 
@@ -259,9 +262,11 @@ class _Content:
     def of(cls, item: RequestWithInteractions, digests: Sequence[bytes]) -> "_Content":
         *beginnings, digest = digests
         longest: dict[str, int] = {}
+        chars = 0
         for turn in item.interactions:
-            longest[turn.role] = max(longest.get(turn.role, 0), sum(map(len, texts_of(turn))))
-        chars = content_chars(item)
+            its = sum(map(len, texts_of(turn)))
+            chars += its
+            longest[turn.role] = max(longest.get(turn.role, 0), its)
         return cls(
             item,
             item.request.created_at,

@@ -31,14 +31,26 @@ NOT_LOOKED_FOR: Final = "only health and people's names, which no rule finds rel
 WORD_BEFORE_CHARS: Final = 60
 """How far before a number the word may stand that says what it is."""
 
+WORD_BEHIND_CHARS: Final = 20
+"""How far behind a national number: `… is my SSN`."""
+
 CANDIDATES: Final = 2_000
 """Of one kind in one text; who stores more of them in one has a list, and its first ones say so."""
 
 _DIGIT = re.compile(r"\d")
-_CARD = re.compile(r"(?<![\d.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\d-]|[.,]\d)")
+_CARD = re.compile(r"(?<![A-Za-z0-9_.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\d-]|[.,]\d)")
 _SAYS_CARD = re.compile(
     r"(?i)\b(?:card|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
 )
+_OF_A_COMPANY = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|3[47]\d{13}"
+    r"|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12}(?:\d{3})?|3(?:0[0-59]|[689]\d)\d{11}(?:\d\d)?"
+    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?"
+)
+"""How the numbers of Visa, Mastercard, Mir, American Express, JCB, Diners Club, Discover, UnionPay and Maestro begin and count."""
+_OVERSEAS = re.compile(r"(?:BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT)\d{12}[A-Z0-9]{11}\d\d")
+"""Of France's territories, which the registry has under France alone."""
+_SAYS_IBAN = re.compile(r"(?i)\biban")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE)
 _EMAIL = re.compile(
     r"(?<![\w.+/@:-])([A-Za-z0-9][\w.+'-]{0,63})@((?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,5}(?!example\b|test\b|invalid\b|localhost\b)[A-Za-z]{2,24})(?![\w@])"
@@ -49,10 +61,12 @@ _NOBODY = re.compile(
 )
 """Mailboxes of nobody in particular."""
 
-_NUMBER = re.compile(r"(?<![A-Za-z0-9.,/@-])[A-Z]{0,6}\d[A-Z0-9 ./+-]{5,20}[A-Z0-9](?![A-Za-z0-9@]|[.,]\d)")
+_NUMBER = re.compile(
+    r"(?<![A-Za-z0-9_.,/@-])(?:[A-Z]{0,6}\d[A-Z0-9 ./+-]{2,20}[A-Z0-9]|[a-z]{0,6}\d[a-z0-9./+-]{2,20}[a-z0-9])(?![A-Za-z0-9@]|[.,]\d)"
+)
 _PHONE = re.compile(r"(?<![A-Za-z0-9.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,22}\d(?![A-Za-wyz0-9@-]|[.,]\d)")
 _SAYS_PHONE = re.compile(
-    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|signal|reach me|my (?:new )?number|handy|telefon|anruf"
+    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|signal|reach me|(?:my|his|her|their|contact) (?:new )?number|handy|telefon|anruf"
     r"|mobil|rufnummer|téléphone|portable|appel|teléfono|móvil|celular|llam|telefono|cellulare|chiam|telefone|telemóvel|liga"
     r"|telefoon|bel me|numer|komórk|zadzwoń|puhelin|телефон|номер|звони|позвони|τηλ)|電話|携帯|电话|手机|전화|연락처|هاتف|फ़ोन|โทร"
 )
@@ -60,15 +74,17 @@ _REGIONS: Final = re.findall(
     r"[A-Z]{2}", "US GB DE FR ES IT NL BE AT CH SE NO DK FI PL PT IE AU CA IN BR MX JP CN KR RU TR"
 )
 _SAYS_NUMBER = re.compile(
-    r"(?i)\b(?:id\b|i\.d\.|identi|national|social|insurance|tax|personal|ssn|itin|sin\b|tfn|nhs|nino|aadhaar|pan\b|bsn|pesel|nip\b"
-    r"|cpf|curp|rfc\b|dni|nie\b|nif|nss|codice fiscale|fiscal|steuer|sozialvers|sécu|insee|nir\b|niss|rrn|rijksregister|personnummer"
-    r"|fødselsnummer|cpr|hetu|henkilötunnus|rodné|egn|cnp|oib|amka|pps|kennitala|isikukood|asmens|personas kods|tc kimlik|kimlik"
-    r"|ahv|avs|rut\b|cédula|clave única|mrn|patient|инн|снилс)|身份证|주민|マイナンバー|个人|תעודת זהות"
+    r"(?i)\b(?:(?:national|personal|citizen|resident|residence|government|state|tax|fiscal|voter)[ -]?(?:id|ident\w*|number|no\b|code|card|file"
+    r"|insurance|registration|registry|payer)|ids? (?:card|number|no\b|code)|i\.d\.|identity|identification|(?:social|health)[ -](?:security|insurance)"
+    r"|insurance (?:number|no\b)|birth number|citizen number|resident regist\w*|permanent resident|personal code|physical person"
+    r"|ssn\b|itin\b|sin\b|nas\b|tfn\b|nhs\b|nino\b|aadhaar|aadhar|pan\b|bsn\b|pesel|nip\b|cpf\b|curp\b|rfc\b|dni\b|nie\b|nif\b|nss\b"
+    r"|ident(?:idad|idade|ità|ité|ität)|fiscale?\b|steuer-?(?:id|nummer)|sozialvers|sécu|insee|nir\b|niss\b|rrn\b|rijksregister|personnummer|pnr\b"
+    r"|fødselsnummer|cpr\b|hetu\b|henkilötunnus|rodné|egn\b|cnp\b|oib\b|amka|pps\b|kennitala|isikukood|asmens|personas kods|tc kimlik|tck\w*"
+    r"|kimlik|ahv\b|avs\b|rut\b|c[ée]dula|clave única|emšo|emso|jmbg|matičn|cidad[ãa]o|patient (?:id|no\b|number)|инн\b|снилс|егн\b)"
+    r"|身份证|주민|マイナンバー|個人番号|תעודת זהות|ประชาชน"
 )
 _COUNTRIES: Final = (
     *(
-        "us.ssn",
-        "us.itin",
         "gb.nhs",
         "ca.sin",
         "au.tfn",
@@ -76,7 +92,7 @@ _COUNTRIES: Final = (
         "ie.pps",
         "za.idnr",
         "in_.aadhaar",
-        "in_.pan",
+        "in_.vid",
         "de.idnr",
     ),
     *(
@@ -89,6 +105,7 @@ _COUNTRIES: Final = (
         "es.dni",
         "es.nie",
         "pt.nif",
+        "pt.cc",
         "it.codicefiscale",
         "gr.amka",
     ),
@@ -123,23 +140,39 @@ _COUNTRIES: Final = (
         "cl.rut",
         "mx.curp",
         "co.nit",
-        "pe.cui",
+        "do.cedula",
         "uy.rut",
         "ec.ci",
         "cn.ric",
         "kr.rrn",
         "th.pin",
     ),
-    *("my.nric", "id.nik", "pk.cnic", "mz.nuit"),
+    *("mz.nuit", "mu.nid", "ca.bc_phn"),
 )
-"""Modules of python-stdnum for numbers of persons."""
+"""Modules of python-stdnum for numbers of persons that have a check digit."""
+
+_UNCHECKED: Final = tuple(
+    (name, re.compile(rf"(?i)\b(?:{words})"))
+    for name, words in (
+        ("us.ssn", r"ssn\b|social[ -]?security"),
+        ("us.itin", r"itin\b|taxpayer ident"),
+        ("in_.pan", r"pan\b|permanent account"),
+        ("my.nric", r"nric\b|mykad|identity card"),
+        ("pk.cnic", r"cnic\b|identity card"),
+        ("id.nik", r"nik\b|ktp\b|nomor induk"),
+        ("pe.cui", r"cui\b|dni\b|cédula única"),
+        ("cr.cpf", r"cpf\b|cédula de persona|cédula (?:física|número|no)|persona física|physical person"),
+        ("ar.dni", r"dni\b|documento nacional"),
+    )
+)
+"""Numbers without a check digit: any number of their length is one, so only their own name tells."""
 
 _PLAIN: Final = (
     ("it.codicefiscale", re.compile(r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]", re.IGNORECASE)),
     ("es.dni", re.compile(r"\d{8}-?[A-Z]", re.IGNORECASE)),
     ("es.nie", re.compile(r"[XYZ]-?\d{7}-?[A-Z]", re.IGNORECASE)),
     ("mx.curp", re.compile(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d", re.IGNORECASE)),
-    ("fi.hetu", re.compile(r"\d{6}[-+A]\d{3}[0-9A-Y]", re.IGNORECASE)),
+    ("fi.hetu", re.compile(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", re.IGNORECASE)),
     ("cn.ric", re.compile(r"\d{17}[\dX]", re.IGNORECASE)),
     ("fr.nir", re.compile(r"[12] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}")),
     ("br.cpf", re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}")),
@@ -228,44 +261,51 @@ def _is_valid(name: str, number: str) -> bool:
 def _has_card(text: str) -> bool:
     for match in _some(_CARD, text):
         digits = "".join(filter(str.isdigit, match[0]))
-        known = _is_card_length(digits) or _said_before(_SAYS_CARD, text, match)
-        if known and len(set(digits)) > 2 and _is_valid("luhn", digits):
+        known = _OF_A_COMPANY.fullmatch(digits) or _said_before(_SAYS_CARD, text, match)
+        if known and len(set(digits)) > 1 and _is_valid("luhn", digits):
             return True
     return False
-
-
-def _is_card_length(digits: str) -> bool:
-    match digits[:2]:
-        case "34" | "37" | "18" | "21":
-            return len(digits) == 15
-        case "30" | "36" | "38" | "39":
-            return len(digits) in (14, 16)
-        case _:
-            return len(digits) in ((13, 16, 19) if digits[0] == "4" else (16, 19))
 
 
 def _has_iban(text: str) -> bool:
     for match in _some(_IBAN, text):
         compact = match[0].replace(" ", "").upper()
         # What follows an IBAN may look like a part of it: its length depends on its country.
-        if any(_is_valid("iban", compact[:length]) for length in range(15, min(34, len(compact)) + 1)):
+        if any(_is_iban(compact[:length]) for length in range(15, min(34, len(compact)) + 1)):
+            return True
+        told = _OVERSEAS.fullmatch(compact) or _said_before(_SAYS_IBAN, text, match)
+        if told and _adds_up(compact):
             return True
     return False
+
+
+def _is_iban(number: str) -> bool:
+    # Without the lists of a country's banks: they lag behind, and the check digits tell enough.
+    iban = _library("iban")
+    return iban is not None and bool(iban.is_valid(number, check_country=False))
+
+
+def _adds_up(number: str) -> bool:
+    """Whether the check digits are right, also of a country that the registry leaves out."""
+    check = _library("iso7064.mod_97_10")
+    return check is not None and bool(check.is_valid(number[4:] + number[:4]))
 
 
 def _has_number(text: str) -> bool:
     for match in _some(_NUMBER, text):
         number = match[0].strip(" .-/+")
+        if _is_date(number):
+            continue
         for name, form in _PLAIN:
             if form.fullmatch(number) and _is_valid(name, number):
                 return True
-        if _said_before(_SAYS_NUMBER, text, match) and any(
-            _is_valid(name, part)
-            for part in {number, number.split(" ")[0]}
-            if len(part) > 6
-            for name in _COUNTRIES
-        ):
+        parts = {part for part in (number, number.split(" ")[0]) if len(part) > 6}
+        told = _said_before(_SAYS_NUMBER, text, match) or _said_behind(_SAYS_NUMBER, text, match)
+        if told and any(_is_valid(name, part) for part in parts for name in _COUNTRIES):
             return True
+        for name, word in _UNCHECKED:
+            if _said_before(word, text, match) and any(_is_valid(name, part) for part in parts):
+                return True
     return False
 
 
@@ -309,6 +349,10 @@ def _has_address(text: str) -> bool:
             if _POSTCODE.search(after) or _said_before(_SAYS_ADDRESS, text, match):
                 return True
     return False
+
+
+def _said_behind(word: "re.Pattern[str]", text: str, match: "re.Match[str]") -> bool:
+    return bool(word.search(text, match.end(), match.end() + WORD_BEHIND_CHARS))
 
 
 def _said_before(word: "re.Pattern[str]", text: str, match: "re.Match[str]") -> bool:

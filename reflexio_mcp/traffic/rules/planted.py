@@ -282,7 +282,7 @@ class _Stems:
 
     def near(self, low: str) -> dict[str, list[tuple[int, int]]]:
         """For each kind the parts of a text in which it may stand."""
-        places: dict[str, list[int]] = {kind: [] for kind in self._kinds}
+        places: dict[str, list[int]] = {}
         read: dict[str, int] = {}
         for place, stem in self._finder.places(low):
             # The next one in reach adds nothing: what it is near to is read already.
@@ -291,8 +291,8 @@ class _Stems:
             ):
                 read[stem] = place
                 for kind in self._kinds_of[stem]:
-                    places[kind].append(place)
-        return {kind: list(_regions(found)) for kind, found in places.items()}
+                    places.setdefault(kind, []).append(place)
+        return {kind: list(_regions(found)) for kind, found in places.items() if found}
 
 
 def _begins_another(low: str, place: int, stem: str) -> bool:

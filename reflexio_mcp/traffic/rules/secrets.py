@@ -64,6 +64,8 @@ _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])
 AWS_PAIR_CHARS: Final = 200
 """Between the id and the secret of an AWS key; the secret alone has no form of its own."""
 
+_LONG_WORD = re.compile(r"[\w+/=.~:-]{16}")
+"""No key of any form is shorter, nor is a line of a private key."""
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
 _DIGIT = re.compile(r"\d")
 _PEM: Final = "PRIVATE KEY"
@@ -104,9 +106,10 @@ def find_secrets(text: str) -> list[Secret]:
     """The secrets in the first `SCANNED_CHARS` characters of a text, in their order; none overlaps another."""
     text = text[:SCANNED_CHARS]
     places = [Secret(*place) for place in told_secrets(text)]
-    places += _by_form(text)
-    if available() and (_PEM in text or _could_be_a_key(text)):
-        places += _by_format(text)
+    if _LONG_WORD.search(text):
+        places += _by_form(text)
+        if available() and (_PEM in text or _could_be_a_key(text)):
+            places += _by_format(text)
     return _apart(places)
 
 

@@ -351,7 +351,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "bank account numbers (IBAN) in stored text",
         "A bank account identifies a person.",
         "Strip account numbers before publishing.",
-        "Valid for its country, check digits included (python-stdnum).",
+        "The form of its country and right check digits (python-stdnum); behind the word `IBAN` the check digits "
+        "alone.",
         detector="personal.PersonalData",
         selects=True,
     ),
@@ -360,8 +361,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "national numbers of persons in stored text",
         "A national number identifies a person for life.",
         "Strip national numbers before publishing.",
-        "Valid by the rules of one of some fifty countries (python-stdnum), and of a form that only such "
-        "numbers have, or behind a word such as `social security` or `PESEL` (WORD_BEFORE_CHARS).",
+        "Valid by the rules of one of some fifty countries (python-stdnum), and of a form that only such numbers have, "
+        "or behind words such as `tax number` or `PESEL` (WORD_BEFORE_CHARS) or before them (WORD_BEHIND_CHARS); a "
+        "number without a check digit only behind its own name. A bare `id` is no such word; a date is no such number.",
         detector="personal.PersonalData",
         selects=True,
     ),
