@@ -285,10 +285,14 @@ def _with_page_notes(
     facts: dict[str, Any] = result.structured_content or {}
     if from_page(context):
         what = "learning" if name == "delete_learnings" else "request"
-        for verb in ("deleted", "restored"):
-            if isinstance(count := facts.get(verb), int) and count:
+        for done, noun, verb in (
+            ("deleted", what, "deleted"),
+            ("restored", "request", "restored"),
+            ("learnings_restored", "learning", "restored"),
+        ):
+            if isinstance(count := facts.get(done), int) and count:
                 were = "was" if count == 1 else "were"
-                app.page_notes.add(owner, f"{counted(count, what)} {were} {verb}")
+                app.page_notes.add(owner, f"{counted(count, noun)} {were} {verb}")
         return result
     if name == PAGE_DATA or result.is_error or not (said := app.page_notes.take(owner)):
         return result

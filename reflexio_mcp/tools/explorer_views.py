@@ -93,7 +93,7 @@ def _state(call: Call, wanted: TrafficFilter) -> Facts:
         "where": here if settings.embedded else visible(app.where),
         "keeper": here,
         "masked": settings.mask,
-        "read_only": settings.read_only,
+        "recovery_days": settings.recovery_days,
         "tools": sorted(app.tools),
         "rules": {name: rule(name).severity for name in (*FINDINGS, *ACROSS)},
         "filter": {
@@ -164,19 +164,21 @@ async def _read(scope: Scope, ids: Sequence[str]) -> dict[str, RequestWithIntera
 
 async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, uncovered: bool) -> list[Facts]:
     masked = hides(call)
-    if masked is not None or uncovered:
+    if masked is not None:
         facts: list[Facts] = [{**request_facts(item, full=False, masked=masked)} for item in items]
     else:
-        facts = await anyio.to_thread.run_sync(lambda: [_redacted_facts(item) for item in items])
+        facts = await anyio.to_thread.run_sync(
+            lambda: [_opening_facts(item, uncovered=uncovered) for item in items]
+        )
     groups: dict[str, list[Facts]] = {}
     for item, one in zip(items, facts, strict=True):
         groups.setdefault(shown_id(item.request.session_id), []).append(one)
     return [{"session_id": session, "requests": requests} for session, requests in groups.items()]
 
 
-def _redacted_facts(item: RequestWithInteractions) -> Facts:
-    opening, hidden = redacted_opening(item)
-    return {**request_facts(opening, full=False), **dense({"covered": hidden})}
+def _opening_facts(item: RequestWithInteractions, *, uncovered: bool) -> Facts:
+    opening, secret = redacted_opening(item)
+    return {**request_facts(item if uncovered else opening, full=False), **dense({"secret": secret})}
 
 
 async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> Facts:
@@ -281,7 +283,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
 
     Returns:
         The facts of the plan; `confirm`, which the deletion brings back, where a shown plan is consent; `type`, the
-        number that the person types; `kept_until` (epoch seconds) where a recovery copy is kept.
+        number that the person types, or `None`.
     """
 
     if "delete_requests" not in app_of(call).tools:
@@ -305,7 +307,6 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
         "include_learnings": include_learnings,
         "confirm": first.code if isinstance(first, Verdict) else "",
         "type": first.number if isinstance(first, Question) else number_to_type(settings, found),
-        "recovery_days": settings.recovery_days,
     }
 
 

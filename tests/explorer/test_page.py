@@ -13,7 +13,7 @@ import pytest
 from reflexio_mcp.explorer.document import MODULES, document, uri
 from reflexio_mcp.store.app import create_app
 from tests.explorer.conftest import NodeTools, Play
-from tests.explorer.stocking import team, write
+from tests.explorer.stocking import Request, many, team, write
 from tests.support.tenants import tenant_backend
 
 HERE = Path(__file__).parent
@@ -28,6 +28,10 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("coversSecrets", "team", {}),
     ("hidesEverythingUnderTheMask", "team", {}),
     ("offersNoDeletionWhereNoneIsOffered", "team", {}),
+    ("readsMoreOnceTheFilterLetsMoreThrough", "team", {}),
+    ("findsTheWordsItIsOpenedWith", "team", {}),
+    ("coversAgainWhatWasReadUncovered", "team", {}),
+    ("saysWhatCameOfItWhoeverListens", "team", {}),
     ("exportsWhatIsSelected", "team", {}),
     ("worksByKeyboardAlone", "team", {}),
     ("asksTheHostsFormToo", "team", {}),
@@ -54,12 +58,19 @@ def test_a_person_can_rely_on_it(play: Play, name: str, kind: str, variables: di
 
 
 @pytest.mark.anyio
-async def test_what_was_read_stays_while_the_backend_is_away(play: Play, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [("livesThroughABackendThatGoesAway", team()), ("saysHowFarItCameWhenItIsCutOff", many(2_500))],
+    ids=["while it is read", "in the middle of a deletion"],
+)
+async def test_a_backend_that_goes_away_is_told_of(
+    play: Play, tmp_path: Path, name: str, stored: list[Request]
+) -> None:
     async with tenant_backend() as backend:
-        write(tmp_path / "backend.db", team())
+        write(tmp_path / "backend.db", stored)
         backend.stores["its-key"] = create_app(str(tmp_path / "backend.db"))
         given = {"BACKEND": backend.url, "REFLEXIO_API_KEY": "its-key"}
-        await anyio.to_thread.run_sync(partial(play, "livesThroughABackendThatGoesAway", "", **given))
+        await anyio.to_thread.run_sync(partial(play, name, "", **given))
 
 
 def test_its_types_hold(node_tools: NodeTools, tmp_path: Path) -> None:
@@ -99,6 +110,7 @@ def test_every_scenario_is_played() -> None:
         "doesTheWholeJobOnARealServer",
         "doesTheWholeJobWithoutAnAssistant",
         "livesThroughABackendThatGoesAway",
+        "saysHowFarItCameWhenItIsCutOff",
     }
     assert set(written) - elsewhere == {name for name, _, _ in SCENARIOS}
 

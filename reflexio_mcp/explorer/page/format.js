@@ -35,16 +35,14 @@ export class Clock {
     this.fullDay = style({ weekday: "short", day: "numeric", month: "short" });
     this.withYear = style({ day: "numeric", month: "short", year: "numeric" });
     this.whole = style({ dateStyle: "full", timeStyle: "long" });
-    this.now = Date.now();
-    this.today = this.dayStart(this.now);
-    /** @type {Map<number, number>} */
+    /** Of each hour since the epoch. @type {Map<number, number>} */
     this.offsets = new Map();
+    this.today = this.dayStart(Date.now());
   }
 
   /** How far local time is ahead of UTC at a moment. @param {number} at */
   offset(at) {
     const hour = Math.floor(at / HOUR_MS);
-    this.offsets ??= new Map();
     let known = this.offsets.get(hour);
     if (known === undefined) {
       /** @type {Record<string, number>} */

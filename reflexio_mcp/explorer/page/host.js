@@ -27,9 +27,8 @@ const ANSWER_MS = 10_000;
 export class HostError extends Error {}
 
 export class Host {
-  /** @param {Window} [window_] the frame this page is in */
-  constructor(window_ = window.parent) {
-    this.target = window_;
+  constructor() {
+    this.target = window.parent;
     /** @type {Map<number, Waiting>} */
     this.waiting = new Map();
     /** @type {Map<number, OnProgress>} */
@@ -91,7 +90,7 @@ export class Host {
   }
 
   /**
-   * Tell the model something in one line. Hosts may drop it.
+   * Tell the model something in one line. Hosts may drop it, or ask the person first: nothing waits for it.
    * @param {string} text
    */
   async tell(text) {

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, turns: number,
- *   words: string, evaluation: boolean, covered: boolean, learning: string, findings: string[]}} Row
+ *   words: string, evaluation: boolean, secret: boolean, learning: string, findings: string[]}} Row
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
  * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], first: number, last: number,
@@ -40,7 +40,7 @@ export class Index {
   add(rows) {
     for (const row of rows) {
       const known = this.rows.get(row.id);
-      if (row.covered) this.secret.add(row.id);
+      if (row.secret) this.secret.add(row.id);
       if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
       else {
         row.findings = known.findings;
@@ -60,9 +60,8 @@ export class Index {
     }
   }
 
-  /** Whether all that a filter can match is here. @param {Filter} filter */
+  /** Whether all that a filter can match is here, once all of it is read. @param {Filter} filter */
   covers(filter) {
-    if (!this.complete) return false;
     const { base } = this;
     if (base.start !== null && (filter.start === null || filter.start < base.start)) return false;
     if (base.end !== null && (filter.end === null || filter.end > base.end)) return false;
@@ -174,7 +173,7 @@ export function rowsOf(answer) {
         turns: one.interaction_count ?? 0,
         words: one.first_words ?? "",
         evaluation: one.evaluation_only === true,
-        covered: one.covered === true,
+        secret: one.secret === true,
         learning: one.learning_status ?? "",
         findings: one.findings ?? [],
       });

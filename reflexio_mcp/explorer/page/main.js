@@ -14,7 +14,7 @@ import { HUES, Timeline } from "./timeline.js";
 /** @typedef {import("./index.js").SortKey} SortKey */
 /** @typedef {import("./table.js").Detail} Detail */
 /**
- * @typedef {{whose: string, where: string, keeper: string, masked: boolean, read_only: boolean, tools: string[], rules: Record<string, string>,
+ * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, tools: string[], rules: Record<string, string>,
  *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
  */
 
@@ -33,6 +33,8 @@ const INLINE_HEIGHT = 680;
 const REDRAW_MS = 1_000;
 /** How long after the last change the place is stored. */
 const KEEP_MS = 300;
+/** Requests whose selection is stored with the place. */
+const MOST_KEPT = 2_000;
 /** How long rows are on the screen before the page asks where their learning stands. */
 const SETTLED_MS = 200;
 /** Requests in one such question, and how many a minute: half of what the service answers. */
@@ -46,7 +48,7 @@ const PERIODS = [["24 hours", DAY_MS], ["7 days", 7 * DAY_MS], ["30 days", 30 * 
 class Page {
   constructor() {
     this.host = new Host();
-    this.clock_ = new Clock();
+    this.clock = new Clock();
     this.index = new Index();
     /** @type {Filter} */
     this.filter = { ...NO_FILTER };
@@ -63,9 +65,13 @@ class Page {
     /** @type {ServerState | null} */
     this.server = null;
     this.uncovered = false;
-    /** @type {"first" | "more" | "words" | ""} */
+    /** @type {"first" | "more" | ""} */
     this.loading = "first";
+    /** Whether the server looks for the words. */
+    this.searching = false;
     this.problem = "";
+    /** What was done last, until the page is drawn again. */
+    this.said = "";
     this.cursor = "";
     /** Grows with each new reading, so that answers to an earlier one are dropped. */
     this.reading = 0;
@@ -84,7 +90,7 @@ class Page {
     this.matched = this.index.match(this.filter, this.sort);
     this.sheet = new Sheet(/** @type {HTMLDialogElement} */ (byId("sheet")));
     this.table = new Table(byId("grid"), byId("body"), {
-      clock: () => this.clock_,
+      clock: () => this.clock,
       selected: this.selected,
       selectable: true,
       lit: this.lit,
@@ -110,7 +116,7 @@ class Page {
         for (const id of ids) this.lit.add(id);
         this.table.refresh();
       },
-      day: (at) => this.clock_.day(at),
+      day: (at) => this.clock.day(at),
     });
     this.timeline = new Timeline(byId("timeline"), (start, end) => {
       this.period = null;
@@ -136,10 +142,7 @@ class Page {
       const id = result._meta?.viewUUID;
       if (typeof id !== "string") return;
       this.checkpointKey = `reflexio-mcp ${id}`;
-      if (this.server && !this.touched) {
-        this.recall();
-        void this.lookForWords();
-      }
+      if (this.server && !this.touched) this.recall();
     };
     this.host.onteardown = () => this.keep();
     window.addEventListener("pagehide", () => this.keep());
@@ -159,10 +162,6 @@ class Page {
     this.filter.finding = String(given.finding ?? "");
     /** @type {HTMLInputElement} */ (byId("words")).value = this.filter.words;
     await this.read(Object.fromEntries(Object.entries(given).filter(([name]) => BASE.includes(name))));
-  }
-
-  clock() {
-    return this.clock_;
   }
 
   // ----- Reading -----
@@ -187,9 +186,10 @@ class Page {
     this.budget = STRETCH;
     this.problem = "";
     this.loading = "first";
+    this.searching = false;
     this.details.clear();
     this.render();
-    await this.readPages(turn, { ...given, uncovered: this.uncovered }, true);
+    await this.readPages(turn, given, true);
     if (turn !== this.reading || !this.problem || this.index.rows.size) return;
     // What was known before is better than nothing.
     this.index = before;
@@ -202,12 +202,14 @@ class Page {
       let started = first;
       while (started || this.cursor) {
         const limit = started ? FIRST_PAGE : PAGE;
-        const asked = this.cursor ? { cursor: this.cursor, uncovered: this.uncovered } : given;
-        const answer = await this.ask("rows", { ...asked, limit });
+        const { uncovered } = this;
+        const answer = await this.ask("rows", { ...(this.cursor ? { cursor: this.cursor } : given), limit, uncovered });
         if (turn !== this.reading) return;
         if (started) performance.mark("explorer-data");
         if (answer.state) this.begin(answer.state);
-        this.index.add(rowsOf(answer));
+        // Where the page was last time may need other rows.
+        if (turn !== this.reading) return;
+        this.take(answer, uncovered);
         this.cursor = answer.cursor ?? "";
         started = false;
         this.loading = this.cursor ? "more" : "";
@@ -241,8 +243,7 @@ class Page {
     if (first) {
       this.filter = { ...base, words: this.filter.words, finding: this.filter.finding };
       this.recall();
-    }
-    if (this.filter.words) void this.lookForWords();
+    } else if (this.filter.words) void this.lookForWords();
     this.table.owner.selectable = this.can("delete_requests") || this.can("list_requests");
     const learns = this.can("list_learnings");
     byId("learned").hidden = !learns;
@@ -312,8 +313,7 @@ class Page {
   }
 
   baseAsked() {
-    const { base } = this.index;
-    return asked(base);
+    return asked(this.index.base);
   }
 
   /** Let the server look for the words. */
@@ -322,35 +322,36 @@ class Page {
     const { words } = this.filter;
     if (!words) {
       this.index.found = null;
-      if (this.loading === "words") this.loading = "";
+      this.searching = false;
       this.render();
       return;
     }
     const found = new Set();
-    this.loading = "words";
+    // Until it is known, nothing is said to match; what was found for other words stays.
+    this.index.found ??= found;
+    this.searching = true;
     this.render();
     try {
       let cursor = "";
       let looked = 0;
       do {
+        const { uncovered } = this;
         const answer = await this.ask("rows", {
-          ...(cursor ? { cursor } : { ...this.baseAsked(), contains: words }), limit: PAGE, uncovered: this.uncovered,
+          ...(cursor ? { cursor } : { ...this.baseAsked(), contains: words }), limit: PAGE, uncovered,
         });
         if (turn !== this.reading || words !== this.filter.words) return;
-        const rows = rowsOf(answer);
-        this.index.add(rows);
-        for (const row of rows) found.add(row.id);
+        for (const row of this.take(answer, uncovered)) found.add(row.id);
         cursor = answer.cursor ?? "";
         looked += answer.looked_at ?? 0;
       } while (cursor && looked < this.budget && found.size < this.budget);
       this.index.found = found;
-      this.loading = "";
       this.problem = "";
     } catch (error) {
       if (turn !== this.reading || words !== this.filter.words) return;
-      this.loading = "";
+      if (this.index.found === found) this.index.found = null;
       this.problem = messageOf(error);
     }
+    this.searching = false;
     this.render();
   }
 
@@ -399,11 +400,24 @@ class Page {
   async refresh(ids) {
     for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
       const some = ids.slice(at, at + IDS_AT_ONCE);
-      const rows = rowsOf(await this.ask("rows", { request_ids: some, uncovered: this.uncovered }));
-      const there = new Set(rows.map((row) => row.id));
+      const { uncovered } = this;
+      const answer = await this.ask("rows", { request_ids: some, uncovered });
+      const there = new Set(this.take(answer, uncovered).map((row) => row.id));
       this.index.remove(some.filter((id) => !there.has(id)));
-      this.index.add(rows);
     }
+  }
+
+  /**
+   * Keep the rows of an answer.
+   * @param {any} answer
+   * @param {boolean} uncovered whether it was asked for with its secrets
+   */
+  take(answer, uncovered) {
+    const rows = rowsOf(answer);
+    // The person may have covered them since.
+    if (uncovered && !this.uncovered) for (const row of rows) if (row.secret) row.words = "";
+    this.index.add(rows);
+    return rows;
   }
 
   /** Show what was learned from something. @param {import("./learned.js").Target} target */
@@ -422,12 +436,10 @@ class Page {
   change(part) {
     const before = this.filter;
     this.filter = { ...before, ...part };
-    if (this.filter.words !== before.words) {
-      void this.lookForWords();
-      return;
-    }
+    const all = this.index.complete && this.index.covers(this.filter);
     // What is not all here is asked of the server again, with the filter.
-    if (!this.index.covers(this.filter) && this.server && this.narrows(before)) void this.read(asked(this.filter));
+    if (!all && this.server && this.narrows(before)) void this.read(asked(this.filter));
+    else if (this.filter.words !== before.words) void this.lookForWords();
     else this.render();
     this.checkpoint();
   }
@@ -476,7 +488,6 @@ class Page {
       event.preventDefault();
       words.value = "";
       this.period = null;
-      this.index.found = null;
       this.change({ ...NO_FILTER });
       words.focus();
     });
@@ -534,9 +545,12 @@ class Page {
     this.uncovered = !this.uncovered;
     set(byId("cover"), { "aria-checked": String(!this.uncovered) });
     this.details.clear();
-    this.table.redraw();
+    const rows = [...this.index.secret].flatMap((id) => this.index.rows.get(id) ?? []);
+    // Covered at once, whether or not the server answers.
+    for (const row of rows) row.words = "";
+    this.render();
     try {
-      await this.refresh([...this.index.secret].filter((id) => this.index.rows.has(id)));
+      await this.refresh(rows.map((row) => row.id));
     } catch (error) {
       this.problem = messageOf(error);
     }
@@ -561,29 +575,45 @@ class Page {
       done: async (some, receipt) => {
         const ids = some.map((row) => row.id);
         if (receipt?.status === "complete") this.index.remove(ids);
-        else await this.refresh(ids).catch(() => {});
+        else {
+          try {
+            await this.refresh(ids);
+          } catch (error) {
+            this.problem = messageOf(error);
+          }
+        }
         for (const id of ids) if (!this.index.rows.has(id)) this.selected.delete(id);
         if (this.can("list_learnings")) void this.learned.reload();
         this.render();
-        if (receipt?.deleted) await this.host.tell(`In the explorer, the person deleted ${counted(receipt.deleted, "request")}.`);
+        if (receipt?.deleted) void this.host.tell(`In the explorer, the person deleted ${counted(receipt.deleted, "request")}.`);
       },
       undo: this.can("restore_requests") ? (copy) => this.undo(copy, rows) : null,
-      day: (at) => this.clock_.day(at),
-      keeper: this.server?.keeper ?? "this computer",
+      kept: (until) => this.kept(until),
       say: (text) => this.say(text),
     });
   }
 
-  /** @param {string} copy @param {Row[]} rows */
+  /**
+   * Whether there is a way back, in a sentence.
+   * @param {number} [until] milliseconds; from now, as the server is set up, where it is not given
+   */
+  kept(until) {
+    const { keeper = "", recovery_days = 0 } = this.server ?? {};
+    if (until === undefined && !recovery_days) return "This cannot be undone.";
+    return `A copy is kept on ${keeper} until ${this.clock.day(until ?? Date.now() + recovery_days * DAY_MS)}.`;
+  }
+
+  /** @param {string} copy @param {Row[]} rows that were deleted, as far as they are known */
   async undo(copy, rows) {
     const result = await this.host.call("restore_requests", { copy_id: copy });
     if (result.isError) throw new Error(textOf(result));
-    const restored = result.structuredContent?.restored ?? 0;
+    const { restored = 0, learnings_restored: learnings = 0 } = result.structuredContent ?? {};
     await this.refresh(rows.map((row) => row.id));
     // A copy brings back what was learned as well.
     if (this.can("list_learnings")) void this.learned.reload();
     this.render();
-    await this.host.tell(`In the explorer, the person restored ${counted(restored, "request")}.`);
+    const what = restored ? counted(restored, "request") : counted(learnings, "learning");
+    if (restored || learnings) void this.host.tell(`In the explorer, the person restored ${what}.`);
     return textOf(result).split("\n")[0];
   }
 
@@ -597,9 +627,11 @@ class Page {
         // The plan is of this one learning, which the person has just agreed to.
         return confirm ? this.host.call("delete_learnings", { ...given, confirm }) : shown;
       },
+      undo: this.can("restore_requests") ? (copy) => this.undo(copy, []) : null,
+      kept: (until) => this.kept(until),
       done: async (deleted) => {
         await this.learned.reload();
-        if (deleted) await this.host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);
+        if (deleted) void this.host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);
       },
       say: (text) => this.say(text),
     });
@@ -641,9 +673,8 @@ class Page {
     this.say("Copied.");
   }
 
-  /** Say something to screen readers, and in the summary. @param {string} text */
+  /** Say something in the summary, which screen readers read out. @param {string} text */
   say(text) {
-    byId("spoken").textContent = text;
     this.said = text;
     this.renderSummary();
   }
@@ -657,7 +688,7 @@ class Page {
     this.said = "";
     this.renderPlace();
     this.renderFilters();
-    this.timeline.show(this.matched.anyTime, this.sources, this.clock_, this.filter.start, this.filter.end);
+    this.timeline.show(this.matched.anyTime, this.sources, this.clock, this.filter.start, this.filter.end);
     this.renderSummary();
     this.renderEmpty();
     this.table.show(this.matched.sessions);
@@ -717,7 +748,7 @@ class Page {
       chip.setAttribute("aria-pressed", String(on));
     }
     this.brush.hidden = !brushed;
-    this.brush.textContent = `${start === null ? "the beginning" : this.clock_.edge(start)} to ${end === null ? "now" : this.clock_.edge(end, 1_000)}`;
+    this.brush.textContent = `${start === null ? "the beginning" : this.clock.edge(start)} to ${end === null ? "now" : this.clock.edge(end, 1_000)}`;
     byId("reset").hidden = !Object.entries(NO_FILTER).some(([name, value]) => filter[/** @type {keyof Filter} */ (name)] !== value);
   }
 
@@ -727,21 +758,21 @@ class Page {
     let text = "";
     if (this.problem) text = this.problem;
     else if (this.loading === "first") text = "Reading what is stored.";
-    else if (this.loading === "words") text = "Looking for the words.";
+    else if (this.searching) text = "Looking for the words.";
     else if (all) {
       const shown = `${rows.length === all ? counted(all, "request") : `${number(rows.length)} of ${counted(all, "request")}`} in ${counted(sessions.length, "session")}`;
       text = this.loading === "more" ? `${shown}, reading on` : shown;
       if (!this.loading && this.cursor) {
         let oldest = Infinity;
         for (const row of this.index.rows.values()) oldest = Math.min(oldest, row.at);
-        text += `. There is more: this goes back to ${this.clock_.moment(oldest)}`;
+        text += `. There is more: this goes back to ${this.clock.moment(oldest)}`;
       }
     }
     const summary = byId("summary");
     summary.textContent = this.said ? this.said : text;
     summary.classList.toggle("note", Boolean(this.problem));
     byId("again").hidden = !this.problem || !all;
-    byId("further").hidden = !this.cursor || this.loading !== "" || Boolean(this.problem);
+    byId("further").hidden = !this.cursor || this.loading !== "" || this.searching || Boolean(this.problem);
   }
 
   renderEmpty() {
@@ -749,9 +780,10 @@ class Page {
     const none = this.matched.rows.length === 0;
     empty.hidden = !none;
     byId("grid").hidden = none;
-    empty.classList.toggle("waiting", this.loading !== "");
+    const waiting = this.loading !== "" || this.searching;
+    empty.classList.toggle("waiting", waiting);
     if (!none) return;
-    if (this.loading) fill(empty, ...Array.from({ length: 12 }, () => el("div", { class: "ghost" })));
+    if (waiting) fill(empty, ...Array.from({ length: 12 }, () => el("div", { class: "ghost" })));
     else if (this.problem)
       fill(empty, el("strong", {}, "Nothing could be read."), el("span", {}, this.problem),
         el("button", { class: "plain", type: "button", onclick: () => void this.read(this.server ? this.baseAsked() : {}) }, "Try again"));
@@ -774,7 +806,7 @@ class Page {
       filter.words && `words “${filter.words}”`, filter.user && `user ${shortened(filter.user)}`,
       filter.session && `session ${shortened(filter.session)}`, filter.source && `source ${filter.source}`,
       filter.version && `version ${filter.version}`, filter.finding && `finding ${this.ruleWords(filter.finding)}`,
-      filter.start !== null && `from ${this.clock_.moment(filter.start)}`, filter.end !== null && `until ${this.clock_.moment(filter.end)}`,
+      filter.start !== null && `from ${this.clock.moment(filter.start)}`, filter.end !== null && `until ${this.clock.moment(filter.end)}`,
     ];
     return `The filter is: ${parts.filter(Boolean).join(", ")}.`;
   }
@@ -808,7 +840,7 @@ class Page {
     for (const [name, value] of Object.entries(context.styles?.variables ?? {})) {
       if (name.startsWith("--") && value !== undefined) root.style.setProperty(name, value);
     }
-    if (context.timeZone) this.clock_ = new Clock(context.timeZone);
+    if (context.timeZone) this.clock = new Clock(context.timeZone);
     const insets = context.safeAreaInsets;
     if (insets) document.body.style.padding = `${insets.top}px ${insets.right}px ${insets.bottom}px ${insets.left}px`;
     const room = context.containerDimensions ?? {};
@@ -835,7 +867,8 @@ class Page {
     const { filter, period, sort } = this;
     const place = {
       filter, period, sort, open: [...this.table.open].slice(0, 200), scroll: this.table.scroller.scrollTop,
-      selected: [...this.selected].slice(0, 2_000),
+      // Part of a selection would be another one.
+      selected: this.selected.size > MOST_KEPT ? [] : [...this.selected],
     };
     try {
       localStorage.setItem(this.checkpointKey, JSON.stringify(place));
@@ -847,8 +880,7 @@ class Page {
   recall() {
     try {
       const kept = this.checkpointKey && localStorage.getItem(this.checkpointKey);
-      if (!kept) return;
-      const place = JSON.parse(kept);
+      const place = kept ? JSON.parse(kept) : {};
       this.filter = { ...this.filter, ...place.filter };
       this.period = place.period ?? null;
       this.sort = place.sort ?? this.sort;
@@ -861,6 +893,9 @@ class Page {
     } catch {
       // As above.
     }
+    // Less was read than is looked at now.
+    if (!this.index.covers(this.filter)) void this.read(asked(this.filter));
+    else if (this.filter.words) void this.lookForWords();
   }
 }
 
@@ -895,7 +930,7 @@ function turnOf(turn) {
   const text = turn.content ?? (turn.chars === undefined ? "" : counted(turn.chars, "character"));
   return {
     role: String(turn.role ?? "User"), text, at: turn.created_at ? Date.parse(turn.created_at) : null,
-    more: turn.content_chars !== undefined, beside,
+    beside,
   };
 }
 

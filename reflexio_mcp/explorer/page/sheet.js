@@ -1,7 +1,7 @@
 /** The sheet: what would be deleted, the person's yes, the receipt; and the text of an export. */
 
 import { el, fill, stored } from "./dom.js";
-import { counted, DAY_MS, number, shortened } from "./format.js";
+import { counted, number, shortened } from "./format.js";
 
 /** @typedef {import("./index.js").Row} Row */
 /** @typedef {import("./host.js").ToolResult} ToolResult */
@@ -11,8 +11,7 @@ import { counted, DAY_MS, number, shortened } from "./format.js";
  * @property {(rows: Row[], plan: any, onprogress: (message: string) => void) => Promise<ToolResult>} act
  * @property {(rows: Row[], receipt: any) => Promise<void>} done told once the receipt is there
  * @property {((copy: string) => Promise<string>) | null} undo puts a recovery copy back and says what came of it
- * @property {(at: number) => string} day
- * @property {string} keeper where recovery copies are kept, in words
+ * @property {(until?: number) => string} kept whether there is a way back, in a sentence
  * @property {(text: string) => void} say
  */
 
@@ -100,9 +99,7 @@ export class Sheet {
       : null;
     this.put(
       title,
-      [listed(rows), gone, ...learned(plan, learnings, planAgain), el("p", { class: "truth" }, plan.recovery_days
-        ? `A copy is kept on ${page.keeper} until ${page.day(Date.now() + plan.recovery_days * DAY_MS)}.`
-        : "This cannot be undone.")],
+      [listed(rows), gone, ...learned(plan, learnings, planAgain), el("p", { class: "truth" }, page.kept())],
       [typed, keep, act],
     );
     keep.focus();
@@ -127,15 +124,16 @@ export class Sheet {
       });
     } catch (error) {
       if (turn === this.turn) this.failed("Not known whether it was deleted", error);
-      page.say("The deletion was not answered.");
       await page.done(rows, null);
+      page.say("The deletion was not answered.");
       return;
     }
     const receipt = result.structuredContent;
     if (result.isError || !receipt) {
-      const text = textOf(result) || "The deletion failed.";
-      page.say(text);
-      if (turn === this.turn) this.put("Nothing was deleted", [el("p", {}, text)], [this.closing("Close")]);
+      // Its words say whether anything was deleted.
+      if (turn === this.turn) this.failed("The deletion failed", new Error(textOf(result)));
+      await page.done(rows, null);
+      page.say(textOf(result));
       return;
     }
     const finished = receipt.status === "complete" || receipt.status === "incomplete";
@@ -150,21 +148,7 @@ export class Sheet {
   receipt(receipt, page) {
     const counts = receipt.counts ?? {};
     const checked = counts.unknown ? "" : ", checked by reading again";
-    const undo = receipt.copy_id && page.undo;
-    const said = el("p", { role: "status", class: "quiet" });
-    const back = undo && el("button", {
-      class: "plain", type: "button",
-      onclick: async () => {
-        back && (back.disabled = true);
-        said.textContent = "Putting them back.";
-        try {
-          said.textContent = await undo(receipt.copy_id);
-        } catch (error) {
-          said.textContent = messageOf(error);
-          back && (back.disabled = false);
-        }
-      },
-    }, "Undo");
+    const [back, said] = this.undo(receipt, page);
     const others = Object.entries(WORDS).filter(([name]) => counts[name]);
     const close = this.closing("Close");
     this.put(
@@ -175,7 +159,7 @@ export class Sheet {
             el("ul", {}, ...(receipt.outcomes?.[name] ?? []).slice(0, LISTED).map((/** @type {string} */ id) => el("li", {}, stored(id, "mono"))))))),
         receipt.failure && el("p", { class: "note" }, `It stopped: ${receipt.failure}`),
         receipt.survives && el("p", {}, receipt.survives),
-        receipt.copy_kept_until && el("p", {}, `A copy is kept on ${page.keeper} until ${page.day(Date.parse(receipt.copy_kept_until))}.`),
+        receipt.copy_kept_until && el("p", {}, page.kept(Date.parse(receipt.copy_kept_until))),
         ...(receipt.problems ?? []).map((/** @type {string} */ one) => el("p", { class: "note" }, one)),
         receipt.next && el("p", { class: "note" }, receipt.next),
         said,
@@ -185,12 +169,35 @@ export class Sheet {
     close.focus();
   }
 
+  /**
+   * A button that puts a recovery copy back, where there is one, and what came of it.
+   * @param {any} receipt
+   * @param {Pick<Deleting, "undo">} page
+   * @returns {[HTMLButtonElement | null, HTMLElement]}
+   */
+  undo(receipt, { undo }) {
+    const said = el("p", { role: "status", class: "quiet" });
+    if (!receipt.copy_id || !undo) return [null, said];
+    const back = el("button", { class: "plain", type: "button" }, "Undo");
+    back.addEventListener("click", async () => {
+      back.disabled = true;
+      said.textContent = "Putting it back.";
+      try {
+        said.textContent = await undo(receipt.copy_id);
+      } catch (error) {
+        said.textContent = messageOf(error);
+        back.disabled = false;
+      }
+    });
+    return [back, said];
+  }
+
   /** @param {Row[]} rows @param {any} receipt @param {ToolResult} result @param {Deleting} page */
   refused(rows, receipt, result, page) {
     const lead = textOf(result).split("\n")[0].replace(/ This would have gone:$| Now this would go:$| This would go:$/, "");
     const again = receipt.status === "changed";
     this.put(
-      receipt.status === "scheduled" ? "Scheduled" : "Nothing was deleted",
+      "Nothing was deleted",
       [el("p", {}, lead)],
       [this.closing("Close"), again && el("button", { class: "plain", type: "button", onclick: () => void this.remove(rows, page) }, "Look again")],
     );
@@ -199,7 +206,7 @@ export class Sheet {
   /**
    * Take back one learning.
    * @param {import("./learned.js").Learning} learning
-   * @param {{act: () => Promise<ToolResult>, done: (deleted: number) => Promise<void>, say: (text: string) => void}} page
+   * @param {Pick<Deleting, "undo" | "kept" | "say"> & {act: () => Promise<ToolResult>, done: (deleted: number) => Promise<void>}} page
    */
   async takeBack(learning, page) {
     const turn = ++this.turn;
@@ -213,11 +220,18 @@ export class Sheet {
           const [head] = textOf(result).split("\n");
           if (receipt.status === "complete" || receipt.status === "incomplete") await page.done(receipt.deleted ?? 0);
           page.say(head ?? "");
-          if (turn === this.turn) this.put(receipt.deleted ? "Taken back" : "Nothing was taken back", [
+          if (turn !== this.turn) return;
+          if (result.isError) {
+            this.failed("Taking it back failed", new Error(textOf(result)));
+            return;
+          }
+          const [back, said] = this.undo(receipt, page);
+          this.put(receipt.deleted ? "Taken back" : "Nothing was taken back", [
             el("p", {}, head), receipt.survives && el("p", { class: "quiet" }, receipt.survives),
             receipt.failure && el("p", { class: "note" }, `It stopped: ${receipt.failure}`),
-            receipt.next && el("p", { class: "note" }, receipt.next),
-          ], [this.closing("Close")]);
+            receipt.copy_kept_until && el("p", {}, page.kept(Date.parse(receipt.copy_kept_until))),
+            receipt.next && el("p", { class: "note" }, receipt.next), said,
+          ], [back, this.closing("Close")]);
         } catch (error) {
           if (turn === this.turn) this.failed("Not known whether it was taken back", error);
         }
@@ -228,7 +242,7 @@ export class Sheet {
       "Take back what was learned",
       [el("p", { class: "text", dir: "auto" }, learning.content ?? learning.learning_id),
         el("p", {}, "The requests stay. While they are stored it can be learned from them again."),
-        el("p", { class: "truth" }, "This cannot be undone.")],
+        el("p", { class: "truth" }, page.kept())],
       [keep, act],
     );
     keep.focus();

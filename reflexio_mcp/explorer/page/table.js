@@ -6,7 +6,7 @@ import { counted, number, shortened } from "./format.js";
 /** @typedef {import("./index.js").Row} Row */
 /** @typedef {import("./index.js").Session} Session */
 /** @typedef {import("./format.js").Clock} Clock */
-/** @typedef {{role: string, text: string, at: number | null, more: boolean, beside: [string, string][]}} Turn */
+/** @typedef {{role: string, text: string, at: number | null, beside: [string, string][]}} Turn */
 /** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */
 /** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}
  *   | {kind: "detail", key: string, row: Row}} Line */

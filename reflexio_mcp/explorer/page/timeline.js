@@ -37,7 +37,7 @@ export class Timeline {
     this.handles = [this.handle("Beginning of the period"), this.handle("End of the period")];
     this.area = el("div", { class: "area" }, this.plot, this.shade, ...this.handles);
     this.first = el("span");
-    this.said = el("span", { class: "said", role: "status" });
+    this.said = el("span", { class: "said" });
     this.last = el("span");
     this.legend = el("div", { class: "legend" });
     this.highest = el("span", { class: "highest" });
