@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.settings import Settings
+from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.local.engine import local_state
 from reflexio_mcp.state.state import State
 
 if TYPE_CHECKING:
     from reflexio_mcp.store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of"]
+__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
 
 _KEY_BYTES: Final = 32
+
+NO_POSTGRES: Final = (
+    "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: install reflexio-mcp[postgres]."
+)
 
 
 def default_store() -> Path:
@@ -59,8 +63,25 @@ def local_key(settings: Settings) -> bytes | None:
 
 
 def open_state(settings: Settings) -> State:
-    """The state of a configuration. Nothing is opened before its first use."""
+    """The state of a configuration. Nothing is opened before its first use.
+
+    Raises:
+        ConfigurationError: what it needs is not installed.
+    """
     account = f"{place_of(settings)}\0{settings.api_key}"
+    if settings.state:
+        try:
+            # Only who configured it has it, and pays for it.
+            from reflexio_mcp.state.postgresql.engine import postgresql_state
+        except ImportError:
+            raise ConfigurationError(NO_POSTGRES) from None
+        return postgresql_state(
+            settings.state,
+            account=account,
+            delete_cap=settings.delete_cap,
+            recovery_days=settings.recovery_days,
+            keys=settings.state_keys,
+        )
     return local_state(
         database=lambda: _state_file(settings),
         account=account,
@@ -69,6 +90,20 @@ def open_state(settings: Settings) -> State:
         recovery_days=settings.recovery_days,
         audit_log=settings.audit_log,
     )
+
+
+def probe_state(settings: Settings) -> None:
+    """Connect to the configured state database once, and change nothing in it.
+
+    Raises:
+        ConfigurationError: what that needs is not installed.
+        StateUnusable: why it does not work.
+    """
+    try:
+        from reflexio_mcp.state.postgresql.database import connect
+    except ImportError:
+        raise ConfigurationError(NO_POSTGRES) from None
+    connect(settings.state)
 
 
 def _state_file(settings: Settings) -> Path | None:

@@ -92,6 +92,7 @@ class Settings:
     oauth_user_claim: str = "sub"
     oauth_client_id: str = ""
     oauth_client_secret: str = ""
+    state: str = ""
     state_keys: tuple[str, ...] = ()
     sessions: Sessions = "auto"
     max_in_flight: int = 64
@@ -224,6 +225,13 @@ def _url(text: str) -> str:
     return url
 
 
+def _state(text: str) -> str:
+    url = text.strip()
+    if not re.fullmatch(r"postgres(ql)?://[^\s/?#]*(/[^\s?#]*)?(\?\S*)?", url):
+        raise ValueError
+    return url
+
+
 def _one_of(*words: str, upper: bool = False) -> Callable[[str], str]:
     def parse(text: str) -> str:
         word = text.strip().upper() if upper else text.strip().lower()
@@ -345,6 +353,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "comma-separated",
            "Secrets that replicas share, the newest first. They seal what one replica begins and another finishes.",
            "http", secret=True),
+    Option("state", "REFLEXIO_MCP_STATE", _state, "a postgresql:// URL, with its special characters percent-encoded",
+           "The PostgreSQL database in which replicas share the hourly cap, deletions, recovery copies and the audit "
+           "log. Unset: files of this machine.", "http", secret=True),
     Option("sessions", "REFLEXIO_MCP_SESSIONS", _one_of("auto", "keep", "none"), "auto, keep or none",
            "Sessions at /mcp for clients of 2025. keep: they can show forms and are tied to one process. none: any "
            "replica answers, and they confirm with the plan's code. auto: none where state keys are set, else keep.",
@@ -365,12 +376,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
 
 
 _KNOWN: Final = {option.env: option for option in OPTIONS}
+_BY_NAME: Final = {option.name: option for option in OPTIONS}
 
 _PREFIX: Final = "REFLEXIO_MCP_"
 LIMITS: Final = frozenset({
     "user_id", "read_only", "tools", "confirm", "confirm_above", "delete_cap", "mask", "publish_secrets", "audit_log",
     "recovery_days", "recovery_dir", "auth_token", "allowed_hosts", "allowed_origins", "tenancy", "max_in_flight",
-    "max_callers", "max_sessions", "session_idle", "slow_client",
+    "max_callers", "max_sessions", "session_idle", "slow_client", "state",
 })  # fmt: skip
 """What limits or protects: under a name that nothing reads, it would limit nothing."""
 
@@ -426,7 +438,24 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
             values[option.name] = option.parse(text)
         except ValueError:
             raise ConfigurationError(_refusal(option, text)) from None
-    return Settings(**values)
+    settings = Settings(**values)
+    _check_state(settings)
+    return settings
+
+
+def _check_state(settings: Settings) -> None:
+    if not settings.state:
+        return
+    if not settings.state_keys:
+        raise ConfigurationError(
+            "REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS: recovery copies in the database are sealed with them."
+        )
+    for name, value in (("audit_log", settings.audit_log), ("recovery_dir", settings.recovery_dir)):
+        if value:
+            raise ConfigurationError(
+                f"{_name(_BY_NAME[name])} names a file, and with REFLEXIO_MCP_STATE all of this is in the database. "
+                "Leave it out."
+            )
 
 
 def stops(name: str, meant: str) -> bool:

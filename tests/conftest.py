@@ -15,6 +15,7 @@ import pytest
 
 from reflexio_mcp.store.app import EmbeddedStore, create_app
 from scripts import reflexio_server
+from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.real_learning import LearningReflexio
 from tests.support.scripted_model import ScriptedModel
 
@@ -30,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("live"):
             item.add_marker(pytest.mark.xdist_group("live"))
+        elif "postgres" in getattr(item, "fixturenames", ()) or "[postgresql" in item.name:
+            item.add_marker(pytest.mark.xdist_group("postgres"))
         elif "measured" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("corpus"))
 
@@ -118,6 +121,28 @@ def learning_reflexio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lear
     home = tmp_path_factory.mktemp("reflexio-learning-home")
     with ScriptedModel() as model, _real_server(home, model.url) as url:
         yield LearningReflexio(url, model, home)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this run. A test that stops it starts it again."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    with postgres_server() as server:
+        if server is None:
+            pytest.skip("PostgreSQL is not installed")
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty database of the test's own."""
+    name = f"test_{next(_databases)}"
+    postgres.sql(f"CREATE DATABASE {name}")
+    yield postgres.url(name)
+    postgres.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+_databases = itertools.count()
 
 
 @contextmanager

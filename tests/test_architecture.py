@@ -34,6 +34,7 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "store": (("private_files", "rest", "__init__"), {"mcp", "httpx", "uvicorn"}),
     "state": (("rest",), {*INNER, "sqlite3", "psycopg"}),
     "state/local": (("private_files", "rest", "state"), {*INNER, "psycopg"}),
+    "state/postgresql": (("rest", "state"), {*INNER, "sqlite3"}),
     "traffic": (DATA, INNER),
     "traffic/rules": (("traffic", *DATA), INNER),
     "traffic/reading": (("traffic", "traffic/rules", *DATA), INNER),
@@ -46,7 +47,8 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "consent": (TOOLS, {"httpx", *SERVERS}),
     "explorer": (("__init__",), INNER),
     "tools": (("explorer", "consent", *TOOLS), {"httpx", *SERVERS}),
-    "backend": (("private_files", "rest", "settings", "state", "state/local", "store"), INNER),
+    "backend": (("private_files", "rest", "settings", "state", "state/local",
+                 "state/postgresql", "store"), INNER),
     "server": (("logs", "private_files", "backend", "tools", "explorer", "consent", *TOOLS), {"httpx", "uvicorn"}),
     "stdio": (("server", "logs", "settings"), {"httpx", *SERVERS}),
     "http/refusal": ((), INNER),
@@ -159,6 +161,8 @@ def started() -> set[str]:
         "stdnum",
         "tomlkit",
         "platformdirs",
+        "reflexio_mcp.state.postgresql",
+        "psycopg",
     ],
 )
 def test_a_stdio_server_starts_without_what_few_calls_need(module: str, started: set[str]) -> None:
@@ -168,7 +172,8 @@ def test_a_stdio_server_starts_without_what_few_calls_need(module: str, started:
 
 def test_every_library_that_is_imported_is_declared() -> None:
     declared = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = {re.split(r"[^a-z0-9-]", line.lower())[0] for line in declared["dependencies"]}
+    extras = [line for lines in declared["optional-dependencies"].values() for line in lines]
+    named = {re.split(r"[^a-z0-9-]", line.lower())[0] for line in declared["dependencies"] + extras}
     modules = {
         "json-with-comments": "jsonc",
         "opentelemetry-api": "opentelemetry",
@@ -178,6 +183,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
         "pyjwt": "jwt",
         "kingfisher-secret-scanner": "kingfisher_sdk",
         "phonenumberslite": "phonenumbers",
+        "psycopg-pool": "psycopg_pool",
         "python-stdnum": "stdnum",
     }
     known = {modules.get(name, name) for name in named} | named | {"reflexio_mcp", *sys.stdlib_module_names}

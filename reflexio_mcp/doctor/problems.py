@@ -122,6 +122,9 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "recovery-not-writable": Problem(
         "Recovery copies cannot be kept.",
         "Name another folder in REFLEXIO_MCP_RECOVERY_DIR, or change the permissions."),
+    "state-not-usable": Problem(
+        "While the state database (REFLEXIO_MCP_STATE) does not work, nothing is deleted.",
+        "Check the URL, the role's rights and the database's log."),
     # The clients
     "no-client": Problem("No client has this server yet.", "Run `reflexio-mcp install`."),
     "client-file-malformed": Problem("The client cannot read the file either.", "Correct the file."),

@@ -9,12 +9,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from reflexio_mcp.backend import default_store
+import anyio
+import anyio.to_thread
+
+from reflexio_mcp.backend import default_store, probe_state
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
+from reflexio_mcp.settings import ConfigurationError
+from reflexio_mcp.state.database import StateUnusable, why_not
 from reflexio_mcp.store import schema
 
-__all__ = ["check_store", "check_written_files"]
+__all__ = ["check_state", "check_store", "check_written_files"]
+
+INSTALL_EXTRA: Final = "Install reflexio-mcp[postgres]."
 
 SPARE_BYTES: Final = 50 * 1024 * 1024
 
@@ -78,6 +85,19 @@ def _not_writable(path: Path, name: str) -> Finding | None:
     else:
         why = f"The permissions of {where} do not allow it."
     return failure(name, f"{path} cannot be written", why=why)
+
+
+async def check_state(environment: Environment) -> list[Finding]:
+    """Connect to the state database once, and change nothing in it."""
+    if not environment.settings.state:
+        return [skipped("the state is in files of this machine")]
+    try:
+        await anyio.to_thread.run_sync(probe_state, environment.settings)
+    except ConfigurationError as error:
+        return [failure("state-not-usable", "psycopg is not installed", why=str(error), do=INSTALL_EXTRA)]
+    except StateUnusable as error:
+        return [failure("state-not-usable", why_not(error))]
+    return [ok("the state database answers")]
 
 
 async def check_written_files(environment: Environment) -> list[Finding]:

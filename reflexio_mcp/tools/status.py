@@ -89,7 +89,8 @@ def _policy(settings: Settings) -> Facts:
             "read_only": settings.read_only,
             "deletions_per_hour": settings.delete_cap or "no cap",
             "masked": settings.mask,
-            "audit_log": bool(settings.audit_log),
+            "audit_log": bool(settings.audit_log or settings.state),
+            "shared_state": "PostgreSQL" if settings.state else None,
             "recovery_days": settings.recovery_days or "none: deletions are final",
         }
     )

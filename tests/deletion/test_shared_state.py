@@ -4,12 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-import anyio
-import anyio.to_thread
 import pytest
 
-from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.local.database import LocalDatabase
 from tests.deletion.support import World
 
 pytestmark = pytest.mark.anyio
@@ -42,22 +38,6 @@ async def test_another_key_has_a_cap_of_its_own(world: World, era: str) -> None:
     for number, key in enumerate(("one-key-of-this-user", "another-key-of-this-user")):
         async with world.connect(era, **options, REFLEXIO_API_KEY=key) as caller:
             assert (await caller.call("delete_request", request_id=f"r{number}"))["deleted"] == 1
-
-
-async def test_many_at_once_never_pass_the_cap(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    fitted: list[int] = []
-
-    def one_process() -> None:
-        # Each has the file open for itself, as a process has.
-        cap = HourlyCap(50, LocalDatabase(lambda: path))
-        fitted.extend(number for number in [3] * 10 if cap.take("me", number) is not None)
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(8):
-            tasks.start_soon(anyio.to_thread.run_sync, one_process)
-    assert sum(fitted) == 48
-    assert HourlyCap(50, LocalDatabase(lambda: path)).room("me") == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")

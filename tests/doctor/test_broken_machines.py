@@ -455,7 +455,7 @@ def test_findings_are_shown_as_they_are_made(machine: SetUp, capsys: pytest.Capt
     assert run_doctor({"store": ":memory:"}, out=screen) == 0
     assert screen.parts[0].startswith("reflexio-mcp ")
     assert len(screen.parts) >= 4
-    assert "".join(screen.parts).count("skipped") == 3  # one line a reason
+    assert "".join(screen.parts).count("skipped") == 4  # one line a reason
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,17 @@
 """Edge cases of the hourly cap."""
 
-from pathlib import Path
-
+import anyio
+import anyio.to_thread
 import pytest
 
 from reflexio_mcp.state.hourly_cap import WINDOW_SECONDS, HourlyCap
-from reflexio_mcp.state.local.database import LocalDatabase
-from tests.support.embedded import Clock
+from tests.state.conftest import Engine
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def cap(tmp_path: Path, clock: Clock) -> HourlyCap:
+def cap(engine: Engine) -> HourlyCap:
     """Ten requests an hour."""
-    return HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db", clock))
+    return engine.cap()
 
 
 def test_exactly_the_limit_fits_and_one_more_does_not_and_is_not_counted(cap: HourlyCap) -> None:
@@ -34,15 +28,15 @@ def test_each_owner_has_the_whole_cap(cap: HourlyCap) -> None:
     assert cap.take("b", 10)
 
 
-def test_there_is_room_again_when_the_hour_of_what_was_taken_is_over(cap: HourlyCap, clock: Clock) -> None:
+def test_there_is_room_again_when_the_hour_of_what_was_taken_is_over(cap: HourlyCap, engine: Engine) -> None:
     assert cap.take("a", 6)
-    clock.now += 600
+    engine.clock.now += 600
     assert cap.take("a", 4)
     assert cap.wait("a", 6) == WINDOW_SECONDS - 600
     assert cap.wait("a", 7) == WINDOW_SECONDS
-    clock.now += WINDOW_SECONDS - 601
+    engine.clock.now += WINDOW_SECONDS - 601
     assert cap.take("a", 1) is None
-    clock.now += 1
+    engine.clock.now += 1
     assert cap.take("a", 6)
     assert cap.take("a", 1) is None
 
@@ -56,7 +50,28 @@ def test_what_was_not_deleted_after_all_is_given_back(cap: HourlyCap) -> None:
     assert cap.room("a") == 10
 
 
-def test_no_limit_is_no_cap(tmp_path: Path) -> None:
-    cap = HourlyCap(0, LocalDatabase(lambda: tmp_path / "state.db"))
+def test_no_limit_is_no_cap(engine: Engine) -> None:
+    cap = engine.cap(0)
     assert cap.room("a") is None
     assert cap.take("a", 10**9) == 0
+
+
+@pytest.mark.anyio
+async def test_callers_of_several_processes_never_pass_it_together(engine: Engine) -> None:
+    fitted: list[int] = []
+
+    def one_process() -> None:
+        cap = engine.cap(50)
+        fitted.extend(number for number in [3] * 10 if cap.take("me", number) is not None)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(anyio.to_thread.run_sync, one_process)
+    assert sum(fitted) == 48
+    assert engine.cap(50).room("me") == 2
+
+
+def test_what_was_deleted_already_counts_also_beyond_the_limit(cap: HourlyCap) -> None:
+    cap.count("a", 12)
+    assert cap.room("a") == 0
+    assert cap.take("a", 1) is None

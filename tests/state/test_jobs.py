@@ -1,7 +1,7 @@
 """The jobs that processes share: told everywhere, gone on with once, by one process, when theirs has ended."""
 
 import sqlite3
-from collections.abc import Callable
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,49 +12,33 @@ import pytest
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.jobs import LEASE_SECONDS, TOLD_SECONDS, TRIES, JobRecords
 from reflexio_mcp.state.local.database import LocalDatabase
-from tests.support.embedded import Clock
+from tests.state.conftest import Engine
 
 TOOLS = ["delete_requests"]
-Process = Callable[..., JobRecords]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def process(tmp_path: Path, clock: Clock) -> Process:
-    """Makes what one more process has: the same file, opened for itself."""
-
-    def make(account: str = "account") -> JobRecords:
-        return JobRecords(LocalDatabase(lambda: tmp_path / "state.db", clock), account)
-
-    return make
 
 
 def promise(records: JobRecords, owner: str = "owner", order: str = "an order") -> int:
     return records.add(owner, "caller", "what", tool="delete_requests", order=order).key
 
 
-def test_a_receipt_is_told_by_every_process_to_its_owner_alone(process: Process) -> None:
-    one, another = process(), process()
+def test_a_receipt_is_told_by_every_process_to_its_owner_alone(engine: Engine) -> None:
+    one, another = engine.jobs(), engine.jobs()
     one.end(promise(one), "done", "the receipt")
     [told] = another.of("owner")
     assert (told.number, told.state, told.told, told.order) == (1, "done", "the receipt", "")
     assert another.of("owner") == one.of("owner")
     assert not another.of("somebody else")
-    assert not process("another key").of("owner")
+    assert not engine.jobs("another key").of("owner")
 
 
-def test_a_job_is_its_process_as_long_as_that_says_so(process: Process, clock: Clock) -> None:
-    one, another = process(), process()
+def test_a_job_is_its_process_as_long_as_that_says_so(engine: Engine) -> None:
+    one, another = engine.jobs(), engine.jobs()
     key = promise(one)
     for _ in range(5):
-        clock.now += LEASE_SECONDS - 1
+        engine.clock.now += LEASE_SECONDS - 1
         assert one.keep(key)
         assert another.claim(TOOLS) is None
-    clock.now += LEASE_SECONDS + 1
+    engine.clock.now += LEASE_SECONDS + 1
     assert [job.state for job in another.of("owner")] == ["stopped"]
     taken = another.claim(TOOLS)
     assert taken
@@ -67,36 +51,36 @@ def test_a_job_is_its_process_as_long_as_that_says_so(process: Process, clock: C
     assert [job.told for job in one.of("owner")] == ["the receipt"]
 
 
-def test_what_nobody_else_can_do_or_may_do_is_not_claimed(process: Process, clock: Clock) -> None:
-    one, another = process(), process()
+def test_what_nobody_else_can_do_or_may_do_is_not_claimed(engine: Engine) -> None:
+    one, another = engine.jobs(), engine.jobs()
     promise(one, order="")
     one.add("owner", "caller", "goes on", follows=True)
-    clock.now += LEASE_SECONDS + 1
+    engine.clock.now += LEASE_SECONDS + 1
     assert another.claim(TOOLS) is None
     assert [job.state for job in another.of("owner")] == ["stopped"] * 2
     promise(one)
-    clock.now += LEASE_SECONDS + 1
+    engine.clock.now += LEASE_SECONDS + 1
     assert another.claim(["delete_session"]) is None
-    assert process("another key").claim(TOOLS) is None
+    assert engine.jobs("another key").claim(TOOLS) is None
     assert another.claim(TOOLS, "somebody else") is None
     assert another.claim(TOOLS, "owner")
 
 
-def test_what_ends_every_process_that_tries_is_given_up(process: Process, clock: Clock) -> None:
-    promise(process())
+def test_what_ends_every_process_that_tries_is_given_up(engine: Engine) -> None:
+    promise(engine.jobs())
     for _ in range(TRIES):
-        clock.now += LEASE_SECONDS + 1
-        assert process().claim(TOOLS)
-    clock.now += LEASE_SECONDS + 1
-    assert process().claim(TOOLS) is None
-    [told] = process().of("owner")
+        engine.clock.now += LEASE_SECONDS + 1
+        assert engine.jobs().claim(TOOLS)
+    engine.clock.now += LEASE_SECONDS + 1
+    assert engine.jobs().claim(TOOLS) is None
+    [told] = engine.jobs().of("owner")
     assert (told.state, told.order) == ("stopped", "")
 
 
-def test_a_promise_is_forgotten_after_a_week(process: Process, clock: Clock) -> None:
-    one = process()
+def test_a_promise_is_forgotten_after_a_week(engine: Engine) -> None:
+    one = engine.jobs()
     promise(one)
-    clock.now += TOLD_SECONDS + 1
+    engine.clock.now += TOLD_SECONDS + 1
     assert one.claim(TOOLS) is None
     assert not one.of("owner")
     assert promise(one, "another")
@@ -104,14 +88,14 @@ def test_a_promise_is_forgotten_after_a_week(process: Process, clock: Clock) -> 
 
 
 @pytest.mark.anyio
-async def test_of_many_that_would_go_on_exactly_one_does(process: Process, clock: Clock) -> None:
+async def test_of_many_that_would_go_on_exactly_one_does(engine: Engine) -> None:
     for _ in range(5):
-        promise(process())
-    clock.now += LEASE_SECONDS + 1
+        promise(engine.jobs())
+    engine.clock.now += LEASE_SECONDS + 1
     claimed: list[int] = []
 
     def one_process() -> None:
-        records = process()
+        records = engine.jobs()
         while taken := records.claim(TOOLS):
             claimed.append(taken.key)
 
@@ -121,21 +105,19 @@ async def test_of_many_that_would_go_on_exactly_one_does(process: Process, clock
     assert sorted(claimed) == [1, 2, 3, 4, 5]
 
 
-def test_what_a_dead_process_counted_is_counted_once_and_anew(tmp_path: Path, clock: Clock) -> None:
-    def cap() -> HourlyCap:
-        return HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db", clock))
-
+def test_what_a_dead_process_counted_is_counted_once_and_anew(engine: Engine) -> None:
+    cap = engine.cap
     assert cap().take("me", 6, job=1)
     assert cap().take("me", 4, job=2)
-    clock.now += 3000
+    engine.clock.now += 3000
     assert cap().take("me", 6, job=1)
     assert cap().room("me") == 0
-    clock.now += 700
+    engine.clock.now += 700
     # What the first process may have deleted counts from when the second one went on.
     assert cap().room("me") == 4
 
 
-def test_a_file_of_an_earlier_version_keeps_its_counts(tmp_path: Path, clock: Clock) -> None:
+def test_a_file_of_an_earlier_version_keeps_its_counts(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with closing(sqlite3.connect(path)) as earlier:
         earlier.executescript(
@@ -143,17 +125,17 @@ def test_a_file_of_an_earlier_version_keeps_its_counts(tmp_path: Path, clock: Cl
             "NOT NULL); CREATE TABLE follow_ups (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, what TEXT NOT NULL, "
             "began REAL NOT NULL, alive REAL NOT NULL);"
         )
-    cap = HourlyCap(10, LocalDatabase(lambda: path, clock))
+    cap = HourlyCap(10, LocalDatabase(lambda: path))
     with closing(sqlite3.connect(path)) as earlier:
         counted = "INSERT INTO deletions (owner, at, number) VALUES (?, ?, 7)"
-        earlier.execute(counted, (cap._key("me"), clock()))
+        earlier.execute(counted, (cap._key("me"), time.time()))
         earlier.commit()
     assert cap.take("me", 4) is None
     assert cap.take("me", 3)
 
 
-def test_nothing_of_an_order_is_left_in_the_file(process: Process, tmp_path: Path) -> None:
-    records = process()
+def test_nothing_of_an_order_is_left_in_the_file(tmp_path: Path) -> None:
+    records = JobRecords(LocalDatabase(lambda: tmp_path / "state.db"))
     key = promise(records, order="canary " * 2000)
     assert b"canary" in (tmp_path / "state.db").read_bytes()
     records.end(key, "done", "")

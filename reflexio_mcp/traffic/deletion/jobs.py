@@ -1,7 +1,9 @@
 """Deletions that have begun: each runs to its end, whatever becomes of the call that started it."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +12,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.state.database import advice, why_not
+from reflexio_mcp.state.database import StateUnusable, advice, why_not
 from reflexio_mcp.state.jobs import LEASE_SECONDS, JobRecord, JobRecords, JobState
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.errors import NotRecorded, Stopping, TakenOver, TrafficError
@@ -21,9 +23,24 @@ __all__ = ["Job", "Jobs"]
 KEEP_SECONDS: Final = LEASE_SECONDS / 4
 """Seconds between two signs of life of a job."""
 
+SPARE_SECONDS: Final = LEASE_SECONDS / 4
+"""Seconds before its lease is over at which a process that cannot say that it lives leaves a job to others."""
+
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 NO_RECORD: Final = (
     "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
+)
+PERHAPS_RECORDED: Final = (
+    "It is not known whether this deletion was recorded ({why}). Nothing was deleted so far, but a process of this "
+    "server may carry it out: look at get_status in two minutes before you repeat it."
+)
+STAYS: Final = (
+    "This could not be noted, so the deletion stays on record and a process of this server may still carry it out; "
+    "get_status will show it as deletion {number}."
+)
+OUT_OF_TOUCH: Final = (
+    "This process could not say any more that it works on this deletion and has left it to others; its receipt will be "
+    "in get_status as deletion {number}."
 )
 TAKEN_OVER: Final = (
     "Another process of this server has taken this deletion over; its receipt will be in get_status as deletion "
@@ -110,6 +127,8 @@ class Jobs:
             try:
                 record = await anyio.to_thread.run_sync(add)
             except OSError as error:
+                if isinstance(error, StateUnusable) and error.unknown:
+                    raise NotRecorded(PERHAPS_RECORDED.format(why=why_not(error))) from error
                 raise NotRecorded(NO_RECORD.format(why=why_not(error), advice=advice(error))) from error
             job = self._begin(tasks, record, caller, work)
         assert job
@@ -238,18 +257,32 @@ class Jobs:
             job.finished.set()
 
     async def _keep(self, job: Job, work: anyio.CancelScope) -> None:
+        # Exactly one process acts: this one stops before another one may begin.
+        until = self._lease(job)
         while True:
-            await anyio.sleep(KEEP_SECONDS)
-            try:
-                kept = await anyio.to_thread.run_sync(self._records.keep, job.record.key)
-            except OSError:
-                continue  # whoever claims it cannot write there either
-            if not kept:
-                # This process was asleep for so long that another one goes on with it: exactly one acts.
-                job.error = TakenOver(TAKEN_OVER.format(number=job.number))
-                job.state, job.failure = "stopped", str(job.error)
-                work.cancel()
-                return
+            now = anyio.current_time()
+            await anyio.sleep(min(KEEP_SECONDS, max(0.0, until - now)))
+            asked, kept = anyio.current_time(), None
+            with suppress(OSError), anyio.CancelScope(deadline=max(until, asked + 1)):
+                kept = await anyio.to_thread.run_sync(
+                    self._records.keep, job.record.key, abandon_on_cancel=True
+                )
+            if kept:
+                until = self._lease(job, asked)
+                continue
+            if kept is None and anyio.current_time() < until:
+                continue
+            why = OUT_OF_TOUCH if kept is None else TAKEN_OVER
+            job.error = TakenOver(why.format(number=job.number))
+            job.state, job.failure = "stopped", str(job.error)
+            work.cancel()
+            return
+
+    def _lease(self, job: Job, since: float | None = None) -> float:
+        """Until when this process may work on a job without another word."""
+        if not job.record.order:
+            return math.inf  # nobody else can
+        return (anyio.current_time() if since is None else since) + LEASE_SECONDS - SPARE_SECONDS
 
     async def _end(self, job: Job) -> None:
         def end() -> None:
@@ -258,8 +291,11 @@ class Jobs:
         try:
             await anyio.to_thread.run_sync(end)
         except OSError:
-            # Where it can be written again, another process reads what is there and writes the receipt.
+            # Where it can be written again, a process reads what is there and writes the receipt.
             logger.warning("the receipt of deletion %d cannot be kept", job.number)
+            if job.record.order and job.error and not isinstance(job.error, TakenOver):
+                job.failure = f"{job.failure} {STAYS.format(number=job.number)}"
+                job.error = TakenOver(job.failure)
 
     def _failed(self, job: Job, error: Exception) -> None:
         job.state, job.failure, job.error = "failed", self._describe(error), error

@@ -1,0 +1,175 @@
+"""Recovery copies as rows, sealed with the state key."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.database import StateDatabase, Transaction
+from reflexio_mcp.state.postgresql.sealing import Sealer
+from reflexio_mcp.state.recovery_copies import (
+    DAY,
+    UNFINISHED_SECONDS,
+    CopyWriter,
+    Line,
+    RecoveryCopies,
+    RecoveryCopy,
+    label_of,
+    line_of,
+    parsed,
+)
+
+__all__ = ["CopyTable"]
+
+READ_AT_ONCE: Final = 100
+"""Lines that are held in memory while a copy is read."""
+
+
+class _TableWriter(CopyWriter):
+    def __init__(self, copies: "CopyTable", copy_id: str, kept_until: int) -> None:
+        super().__init__(copy_id, kept_until)
+        self._copies = copies
+        self._place = 0
+        self._finished = False
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        with self._copies.database.transaction() as transaction:
+            for line in lines:
+                self._copies.put(transaction, self.copy_id, self._place, line)
+                self._place += 1
+
+    def finish(self) -> None:
+        with self._copies.database.transaction() as transaction:
+            finished = transaction.execute(
+                "UPDATE recovery_copies SET finished = true, requests = ?, learnings = ? WHERE copy_id = ?",
+                (len(self.ids), self.learnings, self.copy_id),
+            )
+            if not finished.rowcount:
+                raise OSError(0, "it took too long and was removed as unfinished")
+        self._finished = True
+
+    def discard(self) -> None:
+        if not self._finished:
+            with contextlib.suppress(OSError), self._copies.database.transaction() as transaction:
+                transaction.execute(
+                    "DELETE FROM recovery_copies WHERE copy_id = ? AND NOT finished", (self.copy_id,)
+                )
+
+
+class CopyTable(RecoveryCopies):
+    """The recovery copies in a database.
+
+    Args:
+        database: where they are.
+        days: how long a new copy is kept; 0 means that none are made.
+        sealer: seals each line.
+    """
+
+    def __init__(self, database: StateDatabase, days: int, sealer: Sealer) -> None:
+        super().__init__(days)
+        self.database = database
+        self._sealer = sealer
+
+    def prune(self) -> None:
+        with contextlib.suppress(OSError), self.database.transaction() as transaction:
+            transaction.execute(
+                "DELETE FROM recovery_copies WHERE copy_id IN (SELECT copy_id FROM recovery_copies WHERE "
+                "kept_until <= ? OR (NOT finished AND made_at < ?) FOR UPDATE SKIP LOCKED)",
+                (transaction.now, transaction.now - UNFINISHED_SECONDS),
+            )
+
+    def begin(self, owner: str) -> CopyWriter:
+        copy_id = secrets.token_hex(5)
+        with self.database.transaction() as transaction:
+            now = int(transaction.now)
+            until = now + self.days * DAY
+            transaction.execute(
+                "INSERT INTO recovery_copies (copy_id, owner, made_at, kept_until) VALUES (?, ?, ?, ?)",
+                (copy_id, label_of(owner), now, until),
+            )
+        return _TableWriter(self, copy_id, until)
+
+    def of(self, owner: str) -> list[RecoveryCopy]:
+        with self.database.transaction() as transaction:
+            rows = transaction.execute(
+                "SELECT copy_id, made_at, kept_until, requests, learnings FROM recovery_copies WHERE owner = ? AND "
+                "finished AND kept_until > ? ORDER BY made_at DESC, copy_id DESC",
+                (label_of(owner), transaction.now),
+            ).fetchall()
+        return [RecoveryCopy(*row) for row in rows]
+
+    def remove(self, owner: str, copy_id: str) -> None:
+        with contextlib.suppress(OSError), self.database.transaction() as transaction:
+            transaction.execute(
+                "DELETE FROM recovery_copies WHERE copy_id = ? AND owner = ?", (copy_id, label_of(owner))
+            )
+
+    def read_at(self, copy: RecoveryCopy, place: int) -> RequestWithInteractions:
+        with self.database.transaction() as transaction:
+            row = transaction.execute(
+                "SELECT sealed FROM recovery_lines WHERE copy_id = ? AND place = ?", (copy.copy_id, place)
+            ).fetchone()
+        if row is None or not isinstance(
+            line := self._opened(copy.copy_id, place, row[0]), RequestWithInteractions
+        ):
+            raise ValueError("no stored request is there")
+        return line
+
+    def put(self, transaction: Transaction, copy_id: str, place: int, line: bytes) -> None:
+        """Write a line at its place, over what is there."""
+        transaction.execute(
+            "INSERT INTO recovery_lines (copy_id, place, sealed) VALUES (?, ?, ?) "
+            "ON CONFLICT (copy_id, place) DO UPDATE SET sealed = excluded.sealed",
+            (copy_id, place, self._sealer.seal(line, f"{copy_id} {place}")),
+        )
+
+    def _opened(self, copy_id: str, place: int, sealed: bytes) -> Line:
+        return parsed(self._sealer.open(sealed, f"{copy_id} {place}"))
+
+    def _lines(self, copy: RecoveryCopy) -> Iterator[tuple[int, Line]]:
+        place, count = -1, 0
+        while True:
+            with self.database.transaction() as transaction:
+                rows = self._some(transaction, copy.copy_id, place)
+            for place, sealed in rows:
+                yield place, self._opened(copy.copy_id, place, sealed)
+            count += len(rows)
+            if len(rows) < READ_AT_ONCE:
+                break
+        if not count and (copy.requests or copy.learnings):
+            raise OSError(0, "it was removed meanwhile")
+
+    def _some(self, transaction: Transaction, copy_id: str, after: int) -> list[tuple[int, bytes]]:
+        return transaction.execute(
+            "SELECT place, sealed FROM recovery_lines WHERE copy_id = ? AND place > ? ORDER BY place LIMIT ?",
+            (copy_id, after, READ_AT_ONCE),
+        ).fetchall()
+
+    def _rewrite(self, owner: str, copy: RecoveryCopy, edited: Callable[[Line], Line | None]) -> None:
+        with self.database.transaction() as transaction:
+            # Two that take something out of one copy do it one after the other.
+            transaction.serialise(f"recovery copy {copy.copy_id}")
+            requests, learnings, place = set[str](), 0, -1
+            while rows := self._some(transaction, copy.copy_id, place):
+                for place, sealed in rows:
+                    line = self._opened(copy.copy_id, place, sealed)
+                    kept = edited(line)
+                    if kept is None:
+                        transaction.execute(
+                            "DELETE FROM recovery_lines WHERE copy_id = ? AND place = ?",
+                            (copy.copy_id, place),
+                        )
+                    elif kept is not line:
+                        self.put(transaction, copy.copy_id, place, line_of(kept))
+                    if isinstance(kept, RequestWithInteractions):
+                        requests.add(kept.request.request_id)
+                    elif kept is not None:
+                        learnings += 1
+            if requests or learnings:
+                transaction.execute(
+                    "UPDATE recovery_copies SET requests = ?, learnings = ? WHERE copy_id = ?",
+                    (len(requests), learnings, copy.copy_id),
+                )
+            else:
+                transaction.execute("DELETE FROM recovery_copies WHERE copy_id = ?", (copy.copy_id,))

@@ -1,0 +1,255 @@
+# The driver is an extra: where it is not installed, this file is not checked against it.
+# pyright: basic, reportMissingImports=false
+"""A PostgreSQL database that replicas share.
+
+Each use takes a connection of a small pool for one short transaction at READ COMMITTED. Waiting is bounded everywhere:
+for a connection, for a lock, for a statement. Everything here blocks and runs in worker threads.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Generator, Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+
+from reflexio_mcp.state.database import Cursor, StateDatabase, StateUnusable, Transaction
+from reflexio_mcp.state.postgresql.migrations import ADVICE, SCHEMA, migrate, version_of
+
+__all__ = ["PostgresqlDatabase", "connect"]
+
+POOL_SIZE: Final = 8
+"""Connections of one process. A transaction is short, so a few serve many calls."""
+
+POOL_SECONDS: Final = 5.0
+"""How long a call waits for a connection."""
+
+RECONNECT_SECONDS: Final = 5.0
+"""How long a failed connection is tried again before the next call starts anew."""
+
+STATEMENT_MS: Final = 10_000
+LOCK_MS: Final = 5_000
+IDLE_MS: Final = 30_000
+"""Limits of a statement, of the wait for a lock, and of a transaction in which nothing happens."""
+
+IN_USE: Final = "the state database: all of this server's connections are in use"
+
+_CONNECTION: Final = {
+    "connect_timeout": "5",
+    "application_name": "reflexio-mcp",
+    # A connection whose other end has vanished is given up, and not waited for.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+"""Parameters of a connection, where the URL says nothing else."""
+
+# What holds for one transaction is set in it: a pooler between may serve the next one by another connection.
+# A database that does not wait for the disk is made to wait: what is recorded has to be durable before it is acted on.
+_BEGIN: Final = (
+    "SELECT set_config('search_path', %s, true), set_config('statement_timeout', %s, true), "
+    "set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), "
+    "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true), "
+    "extract(epoch FROM clock_timestamp())::double precision"
+)
+
+_PROBLEMS: Final = {
+    "28": "it refuses this server's role or password",
+    "3D": "there is no such database",
+    "3F": "its role lacks a right that this server needs",
+    "42501": "its role lacks a right that this server needs",
+    "25006": "it can only be read now",
+    "53": "it has no room left, or no free connection",
+    "55P03": "it took too long",
+    "57014": "it took too long",
+    "57": "it is stopping or starting",
+    "08": "it does not answer",
+}
+"""Beginnings of SQLSTATE, and what they mean of the state database."""
+
+_CONNECTING: Final = (
+    ("password authentication failed", _PROBLEMS["28"]),
+    ("no pg_hba.conf entry", "it does not let this server in"),
+    ("does not exist", "its role or database does not exist"),
+    ("certificate", "its certificate is not trusted"),
+    ("SSL", "it does not speak TLS as the URL asks"),
+    ("too many", _PROBLEMS["53"]),
+    ("remaining connection slots", _PROBLEMS["53"]),
+    ("starting up", _PROBLEMS["57"]),
+)
+"""A refused connection has no SQLSTATE: what its message says, and what that means."""
+
+
+class _PostgresqlTransaction(Transaction):
+    def __init__(self, cursor: psycopg.Cursor[Any], now: float) -> None:
+        super().__init__(now)
+        self.cursor = cursor
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Cursor:
+        return self.cursor.execute(sql.replace("?", "%s").encode(), [_storable(one) for one in parameters])
+
+    def serialise(self, subject: str) -> None:
+        self.cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (subject,))
+
+
+class PostgresqlDatabase(StateDatabase):
+    """The database at a URL. Nothing is opened before the first use.
+
+    Args:
+        url: as libpq takes it.
+        pool_size: how many connections are open at the most.
+        wait: seconds that a call waits for one.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE, wait: float = POOL_SECONDS) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._wait = wait
+        self._lock = threading.Lock()
+        self._pool: ConnectionPool[Any] | None = None
+        self._migrated = False
+        self._refusal: psycopg.Error | None = None
+
+    def exists(self) -> bool:
+        return True
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        connection = self._connection()
+        committing = False
+        try:
+            with connection.cursor() as cursor:
+                now = _begin(cursor)
+                if not self._migrated:
+                    migrate(cursor)
+                    connection.commit()
+                    self._migrated = True
+                    now = _begin(cursor)
+                yield self._made(cursor, now)
+            committing = True
+            connection.commit()
+        except psycopg.Error as error:
+            lost = committing and connection.broken
+            # The driver's words may name hosts and roles.
+            raise StateUnusable(_problem(error), ADVICE, unknown=lost) from None
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+            self._give_back(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close(timeout=1)
+
+    def _made(self, cursor: psycopg.Cursor[Any], now: float) -> Transaction:
+        return _PostgresqlTransaction(cursor, now)
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        try:
+            return self._opened().getconn(self._wait)
+        except (PoolTimeout, TooManyRequests):
+            refused = self._refusal
+            problem = _problem(refused) if refused else IN_USE
+            raise StateUnusable(problem, ADVICE) from None
+        except psycopg.Error as error:
+            raise StateUnusable(_problem(error), ADVICE) from None
+
+    def _give_back(self, connection: psycopg.Connection[Any]) -> None:
+        with self._lock:
+            pool = self._pool
+        if pool is None:
+            connection.close()
+            return
+        with contextlib.suppress(psycopg.Error, ValueError):
+            pool.putconn(connection)
+
+    def _opened(self) -> ConnectionPool[Any]:
+        with self._lock:
+            if self._pool is None:
+                # Its messages name hosts and roles, and repeat what a refused call says.
+                logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+                self._pool = ConnectionPool(
+                    _conninfo(self._url),
+                    connection_class=self._noting(),
+                    # At a PgBouncer, the next transaction may have another connection.
+                    kwargs={"prepare_threshold": None},
+                    min_size=0,
+                    max_size=self._pool_size,
+                    max_waiting=16 * self._pool_size,
+                    reconnect_timeout=RECONNECT_SECONDS,
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                )
+            return self._pool
+
+    def _noting(self) -> type[psycopg.Connection[Any]]:
+        """A connection that notes why the last one was refused: the pool only says that it has none."""
+        database = self
+
+        class Noting(psycopg.Connection[Any]):
+            @classmethod
+            def connect(cls, conninfo: str = "", **parameters: Any) -> Any:
+                try:
+                    made = super().connect(conninfo, **parameters)
+                except psycopg.Error as error:
+                    database._refusal = error
+                    raise
+                database._refusal = None
+                return made
+
+        return Noting
+
+
+def connect(url: str) -> None:
+    """Connect once, and look at the tables without making any.
+
+    Raises:
+        StateUnusable: why that does not work.
+    """
+    try:
+        with psycopg.connect(_conninfo(url)) as connection, connection.cursor() as cursor:
+            _begin(cursor)
+            version_of(cursor)
+    except psycopg.Error as error:
+        raise StateUnusable(_problem(error), ADVICE) from None
+
+
+def _conninfo(url: str) -> str:
+    try:
+        named = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise StateUnusable("the URL of the state database cannot be read", ADVICE) from None
+    return make_conninfo(**{**_CONNECTION, **{name: value for name, value in named.items() if value}})
+
+
+def _begin(cursor: psycopg.Cursor[Any]) -> float:
+    row = cursor.execute(
+        _BEGIN, (f"{SCHEMA}, pg_temp", str(STATEMENT_MS), str(LOCK_MS), str(IDLE_MS))
+    ).fetchone()
+    assert row
+    return row[-1]
+
+
+def _problem(error: psycopg.Error) -> str:
+    state = error.sqlstate or ""
+    for length in (5, 2):
+        if found := _PROBLEMS.get(state[:length]):
+            return f"the state database: {found}"
+    if state:
+        return f"the state database: it failed with SQLSTATE {state}"
+    text = str(error)
+    said = next((meaning for words, meaning in _CONNECTING if words in text), _PROBLEMS["08"])
+    return f"the state database: {said}"
+
+
+def _storable(value: object) -> object:
+    # A text of PostgreSQL holds no NUL and no half of a character.
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return value

@@ -1,0 +1,118 @@
+"""The tables, and what makes each version of them out of the one before."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from reflexio_mcp.state.database import StateUnusable
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["ADVICE", "SCHEMA", "migrate", "version_of"]
+
+SCHEMA: Final = "reflexio_mcp"
+"""The schema that holds everything; nothing else is read or written."""
+
+ADVICE: Final = (
+    "see that the state database (REFLEXIO_MCP_STATE) works; `reflexio-mcp doctor` names what is wrong"
+)
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE deletions (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        owner text NOT NULL,
+        at double precision NOT NULL,
+        number bigint NOT NULL,
+        job bigint NOT NULL DEFAULT 0
+    );
+    CREATE INDEX deletions_by_owner ON deletions (owner, at);
+    CREATE INDEX deletions_by_time ON deletions (at);
+    CREATE TABLE jobs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        account text NOT NULL,
+        owner text NOT NULL,
+        caller text NOT NULL,
+        number bigint NOT NULL,
+        what text NOT NULL,
+        follows integer NOT NULL,
+        tool text NOT NULL,
+        job_order text NOT NULL,
+        state text NOT NULL,
+        told text NOT NULL DEFAULT '',
+        worker text NOT NULL,
+        began double precision NOT NULL,
+        alive double precision NOT NULL,
+        tries integer NOT NULL DEFAULT 0,
+        UNIQUE (owner, number)
+    );
+    CREATE INDEX jobs_unfinished ON jobs (account, alive) WHERE state = 'running';
+    CREATE TABLE recovery_copies (
+        copy_id text PRIMARY KEY,
+        owner text NOT NULL,
+        made_at bigint NOT NULL,
+        kept_until bigint NOT NULL,
+        requests integer NOT NULL DEFAULT 0,
+        learnings integer NOT NULL DEFAULT 0,
+        finished boolean NOT NULL DEFAULT false
+    );
+    CREATE INDEX recovery_copies_by_owner ON recovery_copies (owner, made_at);
+    CREATE TABLE recovery_lines (
+        copy_id text NOT NULL REFERENCES recovery_copies ON DELETE CASCADE,
+        place bigint NOT NULL,
+        sealed bytea NOT NULL,
+        PRIMARY KEY (copy_id, place)
+    );
+    CREATE TABLE audit_log (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        line json NOT NULL
+    );
+    CREATE INDEX audit_log_by_time ON audit_log (at);
+    """,
+)
+"""What makes each version. A version only adds, so that replicas of an earlier one go on meanwhile."""
+
+
+def migrate(cursor: "psycopg.Cursor[Any]") -> None:
+    """Bring the tables to the newest version; another replica may be doing the same.
+
+    Raises:
+        StateUnusable: they were made by a newer version.
+        psycopg.Error: they cannot be made.
+    """
+    if version_of(cursor) == len(_MIGRATIONS):
+        return
+    # Freed with the end of the transaction.
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('reflexio-mcp migrations', 0))")
+    version = version_of(cursor)
+    if version == 0:
+        # Looked at first: `IF NOT EXISTS` asks for the right to make schemas also where there is one.
+        if not cursor.execute(
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (SCHEMA,)
+        ).fetchone():
+            cursor.execute(f"CREATE SCHEMA {SCHEMA}")
+        cursor.execute("CREATE TABLE IF NOT EXISTS state_version (version integer NOT NULL)")
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        cursor.execute(script)
+        cursor.execute("INSERT INTO state_version VALUES (%s)", (number,))
+
+
+def version_of(cursor: "psycopg.Cursor[Any]") -> int:
+    """The version of the tables; 0 where there are none.
+
+    Raises:
+        StateUnusable: they were made by a newer version.
+        psycopg.Error: they cannot be read.
+    """
+    # `to_regclass` would answer from what this connection has seen before it waited for the lock.
+    there = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'state_version'"
+    if not cursor.execute(there, (SCHEMA,)).fetchone():
+        return 0
+    row = cursor.execute("SELECT coalesce(max(version), 0) FROM state_version").fetchone()
+    assert row
+    if row[0] > len(_MIGRATIONS):
+        raise StateUnusable(
+            "the state database: its tables were made by a newer version of reflexio-mcp",
+            "start the same version on every replica",
+        )
+    return row[0]

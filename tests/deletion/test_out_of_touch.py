@@ -1,0 +1,133 @@
+"""A process that loses its records while it deletes: exactly one acts, and what is said stays true."""
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from reflexio_mcp.state.database import StateUnusable, Transaction
+from reflexio_mcp.state.local.database import LocalDatabase
+from reflexio_mcp.traffic.deletion import jobs
+from tests.deletion.support import BY_IDS, World
+
+pytestmark = pytest.mark.anyio
+
+AWAY = "the state database: it does not answer"
+
+
+class Records:
+    """Makes the records of every process fail.
+
+    Args:
+        away: whether they do.
+        after: how many transactions work before.
+        unknown: the next transaction is made final, and its answer lost.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.away = False
+        self.after = -1
+        self.unknown = False
+        through = LocalDatabase.transaction
+
+        @contextlib.contextmanager
+        def transaction(database: LocalDatabase) -> Generator[Transaction]:
+            if self.after == 0:
+                self.away = True
+            self.after -= 1
+            if self.away:
+                raise StateUnusable(AWAY, "see that it works")
+            with through(database) as opened:
+                yield opened
+            if self.unknown:
+                self.unknown = False
+                raise StateUnusable(AWAY, "see that it works", unknown=True)
+
+        patch.setattr(LocalDatabase, "transaction", transaction)
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> Records:
+    return Records(monkeypatch)
+
+
+async def test_it_stops_before_another_process_may_go_on(
+    world: World, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(jobs, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "SPARE_SECONDS", 0.1)
+    await world.put("r1")
+    hanging = anyio.Event()
+
+    async def hangs() -> None:
+        records.away = True
+        hanging.set()
+        await anyio.sleep_forever()
+
+    world.backend.before[BY_IDS] = [hangs]
+    async with world.connect(CONFIRM="off") as caller:
+        with anyio.fail_after(30):
+            said = await caller.refused("delete_request", request_id="r1")
+        assert hanging.is_set()
+        assert said.startswith("This process could not say any more that it works on this deletion")
+        records.away = False
+        world.backend.before.clear()
+
+
+async def test_it_works_on_while_it_can_say_so(
+    world: World, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LEASE_SECONDS", 60)
+    monkeypatch.setattr(jobs, "KEEP_SECONDS", 0.01)
+    await world.put("r1")
+    said: list[bool] = []
+    keep = jobs.JobRecords.keep
+
+    def noted(self: jobs.JobRecords, key: int) -> bool:
+        said.append(True)
+        records.away = len(said) < 3
+        return keep(self, key)
+
+    monkeypatch.setattr(jobs.JobRecords, "keep", noted)
+
+    async def slow() -> None:
+        with anyio.fail_after(30):
+            while len(said) < 5:  # noqa: ASYNC110 - said in a worker thread
+                await anyio.sleep(0.01)
+
+    world.backend.before[BY_IDS] = [slow]
+    async with world.connect(CONFIRM="off") as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+
+
+async def test_a_refusal_that_could_not_be_noted_says_that_the_deletion_may_still_go_on(
+    world: World, records: Records, data_folder: Path
+) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        # The cap's room is asked for, the deletion recorded, and then nothing more.
+        records.after = 2
+        said = await caller.refused("delete_request", request_id="r1")
+        assert said.startswith("Nothing was deleted: what is deleted in an hour cannot be counted")
+        assert "may still carry it out; get_status will show it as deletion 1." in said
+        told = await caller.call("get_status")
+        assert "does not answer" in str(told)
+        records.away = False
+        [job] = (await caller.call("get_status"))["deletions"]
+        assert job["number"] == 1
+
+
+async def test_where_it_is_not_known_whether_it_was_recorded_that_is_said(
+    world: World, records: Records
+) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off", DELETE_CAP="0") as caller:
+        records.unknown = True
+        said = await caller.refused("delete_request", request_id="r1")
+        assert said.startswith("It is not known whether this deletion was recorded")
+        [job] = (await caller.call("get_status"))["deletions"]
+        assert job["state"] == "running"
+    assert await world.ids() == {"r1"}

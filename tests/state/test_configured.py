@@ -1,0 +1,106 @@
+"""REFLEXIO_MCP_STATE: what it needs, what is refused, and what is never shown."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reflexio_mcp.settings import ConfigurationError, load
+from tests.state.conftest import KEY
+from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.serving import free_port
+from tests.support.stdio import environment
+
+URL = "postgresql://somebody:canary@db.example/memory?sslmode=verify-full"
+KEYS = {"REFLEXIO_MCP_STATE_KEYS": KEY}
+SET = {"REFLEXIO_MCP_STATE": URL, **KEYS}
+
+
+def test_its_password_is_in_no_representation() -> None:
+    settings = load(SET)
+    assert settings.state == URL
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "canary",
+        "mysql://canary@x/y",
+        "postgresql://a:can/ary@x/y z",
+        "postgresql://a:can#ary@x/y",
+        "host=x password=canary",
+    ],
+)
+def test_what_is_no_url_of_it_stops_the_start_and_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_STATE takes a postgresql:// URL") as refused:
+        load({"REFLEXIO_MCP_STATE": url, **KEYS})
+    assert "canary" not in str(refused.value)
+
+
+def test_it_needs_the_keys_that_seal_the_copies() -> None:
+    with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS"):
+        load({"REFLEXIO_MCP_STATE": URL})
+
+
+@pytest.mark.parametrize("name", ["REFLEXIO_MCP_AUDIT_LOG", "REFLEXIO_MCP_RECOVERY_DIR"])
+def test_a_file_beside_it_would_stay_empty_and_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} names a file"):
+        load(SET | {name: "/tmp/somewhere"})
+
+
+def run(home: Path, *arguments: str, before: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; {before or 'pass'}; from reflexio_mcp import cli; sys.exit(cli.main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment(home, **variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def test_without_the_extra_the_server_says_what_to_install(tmp_path: Path) -> None:
+    done = run(tmp_path, before="sys.modules['psycopg'] = None", **SET)
+    assert done.returncode == 2
+    assert "install reflexio-mcp[postgres]" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "canary" not in done.stderr
+
+
+def doctor(home: Path, **variables: str) -> tuple[dict[str, str], str]:
+    """What it finds of the state, and all that it says."""
+    done = run(home, "doctor", "--json", REFLEXIO_MCP_STORE=":memory:", **variables)
+    [found] = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "state"]
+    return found, done.stdout + done.stderr
+
+
+def test_doctor_says_whether_it_works(postgres: PostgresServer, postgres_url: str, tmp_path: Path) -> None:
+    found, said = doctor(tmp_path, REFLEXIO_MCP_STATE=postgres_url, **KEYS)
+    assert (found["status"], found["what"]) == ("ok", "the state database answers")
+    assert (
+        postgres.sql(
+            "SELECT count(*) FROM pg_namespace WHERE nspname = 'reflexio_mcp'", postgres_url.rsplit("/", 1)[1]
+        )
+        == "0"
+    )
+    assert PASSWORD not in said
+    wrong = postgres.url("postgres", password="canary")
+    found, said = doctor(tmp_path, REFLEXIO_MCP_STATE=wrong, **KEYS)
+    assert (found["status"], found["name"]) == ("failure", "state-not-usable")
+    assert found["what"] == "the state database: it refuses this server's role or password"
+    assert "canary" not in said
+
+
+def test_doctor_says_that_nothing_listens(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    found, _ = doctor(tmp_path, REFLEXIO_MCP_STATE=f"postgresql://a@127.0.0.1:{free_port()}/x", **KEYS)
+    assert found["what"] == "the state database: it does not answer"
+
+
+def test_doctor_skips_it_where_none_is_named(tmp_path: Path) -> None:
+    assert doctor(tmp_path)[0]["status"] == "skipped"

@@ -1,0 +1,371 @@
+"""What PostgreSQL alone can do to the state: be away, be full, restart, differ in time, version and rights."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from reflexio_mcp.state.database import StateUnusable
+from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.jobs import LEASE_SECONDS, JobRecords
+from tests.state.conftest import KEY
+from tests.state.test_copies import made, profile, request
+from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.serving import free_port
+
+pytest.importorskip("psycopg", reason="psycopg is not installed")
+
+from reflexio_mcp.state.postgresql import migrations
+from reflexio_mcp.state.postgresql.audit_table import AuditTable
+from reflexio_mcp.state.postgresql.copy_table import CopyTable
+from reflexio_mcp.state.postgresql.database import PostgresqlDatabase, connect
+from reflexio_mcp.state.postgresql.sealing import Sealer
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def database(postgres_url: str, opened: ExitStack) -> PostgresqlDatabase:
+    return opened.enter_context(closing(PostgresqlDatabase(postgres_url)))
+
+
+def count(database: PostgresqlDatabase, table: str) -> int:
+    with database.transaction() as transaction:
+        return transaction.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def test_a_database_that_is_away_is_said_so_in_bounded_time_and_comes_back_by_itself(
+    postgres: PostgresServer, postgres_url: str, opened: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres_url, wait=0.5)))
+    cap = HourlyCap(10, database)
+    assert cap.take("me", 4)
+    postgres.stop()
+    try:
+        for _ in range(2):
+            with pytest.raises(StateUnusable) as refused:
+                cap.take("me", 1)
+            assert refused.value.strerror == "the state database: it does not answer"
+            assert not refused.value.unknown
+    finally:
+        postgres.start()
+    cap = HourlyCap(10, database)
+    until = time.monotonic() + 60
+    while True:
+        try:
+            assert cap.room("me") == 6
+            break
+        except StateUnusable:
+            assert time.monotonic() < until
+    assert PASSWORD not in caplog.text
+
+
+def test_connections_that_a_restart_broke_are_noticed_before_they_are_used(
+    postgres: PostgresServer, postgres_url: str, opened: ExitStack
+) -> None:
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres_url, pool_size=3, wait=30)))
+    with ExitStack() as several:
+        for _ in range(3):
+            several.enter_context(database.transaction())
+    postgres.stop()
+    postgres.start()
+    # No use of it fails.
+    assert HourlyCap(10, database).take("me", 1)
+
+
+def test_a_pool_without_a_free_connection_refuses_and_serves_again(
+    postgres_url: str, opened: ExitStack
+) -> None:
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres_url, pool_size=1, wait=0.2)))
+    records = JobRecords(database)
+    with (
+        database.transaction(),
+        pytest.raises(StateUnusable, match="all of this server's connections are in use"),
+    ):
+        records.add("owner", "caller", "what")
+    assert records.add("owner", "caller", "what").number == 1
+
+
+def test_what_waits_for_too_long_is_refused(
+    postgres_url: str, opened: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.state.postgresql.database.LOCK_MS", 100)
+    monkeypatch.setattr("reflexio_mcp.state.postgresql.database.STATEMENT_MS", 300)
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres_url)))
+    with database.transaction() as one:
+        one.serialise("subject")
+        with pytest.raises(StateUnusable, match="took too long"), database.transaction() as another:
+            another.serialise("subject")
+        with database.transaction() as another:
+            another.serialise("another subject")
+    with pytest.raises(StateUnusable, match="took too long"), database.transaction() as slow:
+        slow.execute("SELECT pg_sleep(20)")
+
+
+def test_a_connection_that_is_lost_at_the_end_leaves_it_open_whether_it_stands(
+    database: PostgresqlDatabase, postgres: PostgresServer
+) -> None:
+    def lose(*more: str) -> None:
+        with database.transaction() as transaction:
+            own = transaction.execute("SELECT pg_backend_pid()").fetchone()[0]
+            postgres.sql(f"SELECT pg_terminate_backend({own})")
+            for statement in more:
+                transaction.execute(statement)
+
+    with pytest.raises(StateUnusable) as lost:
+        lose()
+    assert lost.value.unknown
+    with pytest.raises(StateUnusable) as lost:
+        lose("SELECT 1")
+    assert not lost.value.unknown
+
+
+def test_what_a_replica_has_for_the_time_does_not_matter(
+    postgres_url: str, opened: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replica(skew: float) -> tuple[JobRecords, HourlyCap]:
+        monkeypatch.setattr(time, "time", lambda: 1_800_000_000 + skew)
+        database = opened.enter_context(closing(PostgresqlDatabase(postgres_url)))
+        return JobRecords(database), HourlyCap(10, database)
+
+    jobs, cap = replica(0)
+    key = jobs.add("owner", "caller", "what", tool="delete_requests", order="an order").key
+    assert cap.take("me", 10)
+    for skew in (-1e8, 1e8):
+        others, other_cap = replica(skew)
+        assert others.claim(["delete_requests"]) is None
+        assert others.of("owner")[0].state == "running"
+        assert other_cap.take("me", 1) is None
+        assert others.keep(key) is False
+        assert jobs.keep(key)
+    postgres_age(jobs, LEASE_SECONDS + 1)
+    others, _ = replica(-1e8)
+    assert others.claim(["delete_requests"])
+
+
+def postgres_age(jobs: JobRecords, seconds: float) -> None:
+    """As if so many seconds had passed."""
+    with jobs._database.transaction() as transaction:
+        transaction.execute("UPDATE jobs SET alive = alive - ?, began = began - ?", (seconds, seconds))
+
+
+async def together(times: int, work: Any) -> None:
+    """Run something in so many threads that begin at once."""
+    ready = threading.Barrier(times)
+
+    def one() -> None:
+        ready.wait(30)
+        work()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(times):
+            tasks.start_soon(anyio.to_thread.run_sync, one)
+
+
+@pytest.mark.anyio
+async def test_replicas_that_start_together_make_the_tables_once(
+    postgres_url: str, opened: ExitStack
+) -> None:
+    made_by: list[int] = []
+
+    def replica() -> None:
+        database = opened.enter_context(closing(PostgresqlDatabase(postgres_url, pool_size=1, wait=30)))
+        made_by.append(JobRecords(database).add("owner", "caller", "what").number)
+
+    await together(8, replica)
+    assert sorted(made_by) == list(range(1, 9))
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres_url)))
+    assert count(database, "state_version") == len(migrations._MIGRATIONS)
+
+
+def test_tables_of_a_newer_version_are_left_alone(
+    database: PostgresqlDatabase, postgres_url: str, opened: ExitStack
+) -> None:
+    with database.transaction() as transaction:
+        transaction.execute("INSERT INTO state_version VALUES (99)")
+    older = opened.enter_context(closing(PostgresqlDatabase(postgres_url)))
+    with pytest.raises(StateUnusable, match="made by a newer version"):
+        HourlyCap(10, older).take("me", 1)
+    assert count(database, "deletions") == 0
+
+
+def documented(heading: str) -> str:
+    """The SQL that docs/scaling.md gives under a heading."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "scaling.md").read_text(encoding="utf-8")
+    return page.split(heading)[1].split("```sql\n")[1].split("```")[0]
+
+
+def test_the_documented_rights_are_enough_and_no_more(
+    postgres: PostgresServer, postgres_url: str, opened: ExitStack
+) -> None:
+    name = postgres_url.rsplit("/", 1)[1]
+    secret = "a password"
+    try:
+        postgres.sql(documented("### Its role").replace("'...'", f"'{secret}'"), name)
+        url = postgres.url(name, "reflexio_mcp", secret)
+        owner = opened.enter_context(closing(PostgresqlDatabase(url)))
+        assert HourlyCap(10, owner).take("me", 1)
+        postgres.sql(
+            documented("### A role that cannot change the tables").replace("'...'", f"'{secret}'"), name
+        )
+        url = postgres.url(name, "reflexio_mcp_server", secret)
+        lesser = opened.enter_context(closing(PostgresqlDatabase(url)))
+        assert HourlyCap(10, lesser).take("me", 1)
+        records = JobRecords(lesser)
+        records.end(records.add("owner", "caller", "what").key, "done", "")
+        copies = CopyTable(lesser, 7, Sealer([KEY]))
+        made(copies, "r1", "r2")
+        assert copies.forget("owner", ["r1"], lambda *_: False)[0] == 1
+        copies.prune()
+        assert AuditTable(lesser).open({"tool": "delete_request"}).close("complete")
+        for forbidden in (
+            "DELETE FROM audit_log",
+            "UPDATE audit_log SET line = '{}'",
+            "CREATE TABLE more ()",
+        ):
+            with pytest.raises(StateUnusable, match="lacks a right"), lesser.transaction() as transaction:
+                transaction.execute(forbidden)
+    finally:
+        opened.close()
+        roles = "reflexio_mcp, reflexio_mcp_server"
+        postgres.sql(f"DROP OWNED BY {roles}; DROP ROLE {roles}", name)
+
+
+def test_a_role_without_rights_is_told_so(
+    postgres: PostgresServer, postgres_url: str, opened: ExitStack
+) -> None:
+    name = postgres_url.rsplit("/", 1)[1]
+    postgres.sql("CREATE ROLE nobody LOGIN PASSWORD 'x'")
+    try:
+        database = opened.enter_context(closing(PostgresqlDatabase(postgres.url(name, "nobody", "x"))))
+        with pytest.raises(StateUnusable, match="its role lacks a right that this server needs"):
+            HourlyCap(10, database).take("me", 1)
+    finally:
+        opened.close()
+        postgres.sql("DROP ROLE nobody")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"password": "mistyped"}, "it refuses this server's role or password"),
+        ({"role": "nobody"}, "it refuses this server's role or password"),
+        ({"database": "elsewhere"}, "its role or database does not exist"),
+        ({"sslmode": "require"}, "it does not speak TLS as the URL asks"),
+    ],
+)
+def test_why_a_connection_is_refused_is_said_without_names_or_secrets(
+    postgres: PostgresServer, change: dict[str, str], said: str, opened: ExitStack
+) -> None:
+    url = postgres.url(**({"database": "postgres"} | change))
+    database = opened.enter_context(closing(PostgresqlDatabase(url, wait=5)))
+    for use in (lambda: connect(url), lambda: HourlyCap(10, database).room("me")):
+        with pytest.raises(StateUnusable) as refused:
+            use()
+        assert refused.value.strerror == f"the state database: {said}"
+        told = f"{refused.value} {refused.value.advice} {refused.value.__cause__}"
+        assert not any(word in told for word in (PASSWORD, "mistyped", "127.0.0.1", "elsewhere"))
+
+
+def test_nobody_listens_at_the_address() -> None:
+    with pytest.raises(StateUnusable, match="does not answer"):
+        connect(f"postgresql://a:{'secret'}@127.0.0.1:{free_port()}/x")
+
+
+def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
+    cap = HourlyCap(10, PostgresqlDatabase("postgresql://a:secret@[broken/x"))
+    with pytest.raises(StateUnusable, match="URL of the state database cannot be read") as refused:
+        cap.room("me")
+    assert "secret" not in repr(refused.value)
+
+
+def test_what_is_recorded_is_on_the_disk_whatever_the_database_is_set_to(
+    postgres: PostgresServer, postgres_url: str, opened: ExitStack
+) -> None:
+    name = postgres_url.rsplit("/", 1)[1]
+    for configured, effective in (("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")):
+        postgres.sql(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
+        with closing(PostgresqlDatabase(postgres_url)) as database, database.transaction() as transaction:
+            assert transaction.execute("SHOW synchronous_commit").fetchone()[0] == effective
+
+
+def test_no_stored_text_can_be_read_in_the_database(
+    database: PostgresqlDatabase, postgres: PostgresServer, postgres_url: str
+) -> None:
+    writer = (copies := CopyTable(database, 7, Sealer([KEY]))).begin("owner")
+    writer.add([request("r1", "canary in a turn")])
+    writer.add_learnings([profile("canary in a learning")])
+    writer.finish()
+    sealed = postgres.sql("SELECT string_agg(encode(sealed, 'escape'), ' ') FROM reflexio_mcp.recovery_lines",
+                          postgres_url.rsplit("/", 1)[1])  # fmt: skip
+    assert len(sealed) > 100
+    assert "canary" not in sealed
+    assert copies.holding("owner", ["r1"]).items == ("r1",)
+
+
+def test_a_state_key_is_changed_without_losing_a_copy(database: PostgresqlDatabase) -> None:
+    other = "another state key, just as long as the first"
+    first = made(CopyTable(database, 7, Sealer([KEY])), "r1")
+    both = CopyTable(database, 7, Sealer([other, KEY]))
+    second = made(both, "r2")
+    assert {copy.copy_id for copy in both.holding("owner", ["r1", "r2"]).copies} == {first, second}
+    after = CopyTable(database, 7, Sealer([other])).holding("owner", ["r1", "r2"])
+    assert after.items == ("r2",)
+    # What cannot be opened any more is said, and not taken for empty.
+    assert [copy.copy_id for copy in after.unreadable] == [first]
+
+
+def test_a_line_that_was_moved_or_changed_is_not_trusted(database: PostgresqlDatabase) -> None:
+    copies = CopyTable(database, 7, Sealer([KEY]))
+    moved, changed = made(copies, "r1", "r2"), made(copies, "r3")
+    with database.transaction() as transaction:
+        transaction.execute("UPDATE recovery_lines SET place = place + 10 WHERE copy_id = ?", (moved,))
+        transaction.execute(
+            "UPDATE recovery_lines SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) WHERE copy_id = ?",
+            (changed,),
+        )
+    found = copies.holding("owner", ["r1", "r2", "r3"])
+    assert not found.items
+    assert {copy.copy_id for copy in found.unreadable} == {moved, changed}
+
+
+def test_two_that_take_something_out_of_one_copy_take_both_out(
+    database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = CopyTable(database, 7, Sealer([KEY]))
+    made(copies, *(f"r{number}" for number in range(8)))
+
+    async def all_at_once() -> None:
+        numbers = iter(range(8))
+        await together(8, lambda: copies.forget("owner", [f"r{next(numbers)}"], lambda *_: False))
+
+    anyio.run(all_at_once)
+    assert not copies.of("owner")
+
+
+def test_any_text_is_kept(database: PostgresqlDatabase) -> None:
+    records = JobRecords(database)
+    records.end(records.add("owner", "caller", "a\0b\ud800", order="\0").key, "done", "t\0ld")
+    [job] = records.of("owner")
+    assert (job.what, job.told) == ("a\ufffdb?", "t\ufffdld")
+
+
+def test_the_pool_logs_nothing(
+    postgres: PostgresServer, opened: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres.url("elsewhere"), wait=0.5)))
+    with pytest.raises(StateUnusable):
+        HourlyCap(10, database).room("me")
+    assert "elsewhere" not in caplog.text
