@@ -1,7 +1,7 @@
 """An audit: the numbers of a period, and findings that can be acted on. Never a stored content."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -230,7 +230,7 @@ def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool
             "look": _call_facts(finding.look),
             "next": following,
             "no_next": "" if following else "no call here selects exactly these",
-            "examples": [_example_facts(one) for one in finding.examples[:examples]],
+            "examples": [_example_facts(one) for one in _examples(finding, examples)],
         }
     )
 
@@ -249,6 +249,16 @@ def _which(finding: Finding, subjects: int) -> list[str]:
     if finding.rule.unit in ("request", "period"):
         return []
     return [shown_id(one) or "(none)" for one in finding.subjects[:subjects]]
+
+
+def _examples(finding: Finding, most: int) -> Sequence[Example]:
+    """Some of its requests, and all where one more than `most` would be all.
+
+    Sessions, users and sources are named already: there an example only says which one stays.
+    """
+    if finding.rule.unit not in ("request", "period"):
+        return [one for one in finding.examples if one.copy_of][:most]
+    return finding.examples[: most + (most > 0 and finding.count == most + 1)]
 
 
 def _argument(value: Any) -> Any:

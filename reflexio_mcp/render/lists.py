@@ -80,84 +80,120 @@ def _counts(facts: Mapping[str, Any]) -> str:
 def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
     if key not in facts:
         return ""
+    if isinstance(facts[key], str):
+        return f"{noun} {facts[key]}"
     more = f" and {facts[f'more_{key}']:,} more" if f"more_{key}" in facts else ""
     return f"{noun} {', '.join(facts[key])}{more}"
 
 
 class _Budget:
-    """Counts characters of text and keeps what was rendered, so that nothing is rendered twice."""
+    """Keeps the rows that fit into a budget of characters. What all of them have in common stands once, above them.
 
-    def __init__(self, budget: int) -> None:
+    Args:
+        budget: characters that the rows may take.
+        shared: the facts that may stand above the rows, with the word for each.
+    """
+
+    def __init__(self, budget: int, shared: Mapping[str, str]) -> None:
         self._budget = budget
+        self._shared = shared
         self.clear()
 
     def clear(self) -> None:
         self.facts: list[Facts] = []
-        self.texts: list[str] = []
         self.redacted = 0
         """Rows in which secrets were hidden."""
-        self._used = 0
+        self._chars = 0
 
-    def fits(self, facts: Facts, text: str) -> bool:
-        if self.texts and self._used + len(text) + 1 > self._budget:
+    def fits(self, facts: Facts) -> bool:
+        rows, chars = [*self.facts, facts], self._chars + len(self._text(facts)) + 1
+        saved = sum(len(one) + len(" · ") for one in self._above(rows)) * (len(rows) - 1)
+        if self.facts and chars - saved > self._budget:
             return False
-        self._used += len(text) + 1
-        self.facts.append(facts)
-        self.texts.append(text)
+        self.facts, self._chars = rows, chars
         return True
 
-    def replace(self, shown: list[tuple[Facts, str]]) -> None:
-        self.redacted = sum(facts != before for (facts, _), before in zip(shown, self.facts, strict=True))
-        self.facts, self.texts = [facts for facts, _ in shown], [text for _, text in shown]
+    def replace(self, shown: list[Facts]) -> None:
+        self.redacted = sum(facts != before for facts, before in zip(shown, self.facts, strict=True))
+        self.facts = shown
+
+    @property
+    def above(self) -> list[str]:
+        """One line with what all rows have in common, or none."""
+        return [f"each: {joined(above)}"] if (above := self._above(self.facts)) else []
+
+    @property
+    def texts(self) -> list[str]:
+        """The rows, without what stands above them."""
+        common = self._common(self.facts)
+        return [
+            self._text({key: value for key, value in facts.items() if key not in common})
+            for facts in self.facts
+        ]
+
+    def _text(self, facts: Facts) -> str:
+        raise NotImplementedError
+
+    def _above(self, rows: Sequence[Facts]) -> list[str]:
+        common = self._common(rows)
+        return [_named(noun, common, key) for key, noun in self._shared.items() if key in common]
+
+    def _common(self, rows: Sequence[Facts]) -> Facts:
+        if len(rows) < 2:
+            return {}
+        return {
+            key: rows[0][key]
+            for key in self._shared
+            if key in rows[0]
+            and all(row.get(key) == rows[0][key] and f"more_{key}" not in row for row in rows)
+        }
 
 
 class SessionBudget(_Budget):
     """Session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
 
     def __init__(self, budget: int = BUDGET, *, masked: Fingerprints | None = None) -> None:
-        super().__init__(budget)
+        super().__init__(budget, {"users": "user", "sources": "source", "agent_versions": "agent"})
         self._masked = masked
 
     def take(self, row: SessionRow, /) -> bool:
-        return self.fits(*self._render(row))
+        return self.fits(session_facts(row, masked=self._masked))
 
     def redact(self, rows: Sequence[SessionRow]) -> None:
         """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
         from reflexio_mcp.render.redaction import redacted_session  # its patterns take a while to compile
 
         if not self._masked:
-            self.replace([self._render(redacted_session(row)) for row in rows])
+            self.replace([session_facts(redacted_session(row)) for row in rows])
 
-    def _render(self, row: SessionRow) -> tuple[Facts, str]:
-        facts = session_facts(row, masked=self._masked)
-        return facts, session_text(facts)
+    def _text(self, facts: Facts) -> str:
+        return session_text(facts)
 
 
 class RequestBudget(_Budget):
     """Requests within a budget of characters; `full` brings interactions, `masked` fingerprints and no content."""
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
-        super().__init__(budget)
+        super().__init__(budget, {"user_id": "user", "source": "source", "agent_version": "agent"})
         self._full = full
         self._masked = masked
 
     def take(self, row: RequestWithInteractions, /) -> bool:
-        return self.fits(*self._render(row))
+        return self.fits(self._facts(row))
 
     def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
         """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
         from reflexio_mcp.render.redaction import redacted_listing  # its patterns take a while to compile
 
         if not self._masked:
-            self.replace([self._render(redacted_listing(row, full=self._full)) for row in rows])
+            self.replace([self._facts(redacted_listing(row, full=self._full)) for row in rows])
 
-    def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
+    def _facts(self, row: RequestWithInteractions) -> Facts:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
-        text = request_text(facts)
-        if len(text) > self._budget:
-            facts = _shortened(facts, self._budget)
-            text = request_text(facts)
-        return facts, text
+        return facts if len(self._text(facts)) <= self._budget else _shortened(facts, self._budget)
+
+    def _text(self, facts: Facts) -> str:
+        return request_text(facts)
 
 
 def _shortened(facts: Facts, budget: int) -> Facts:
@@ -190,6 +226,7 @@ class _End(GapFacts, total=False):
     looked_back_to: Unlisted[str]
     rest_of_session: Unlisted[int | None]
     not_matching: Unlisted[int | None]
+    most_interactions: Unlisted[Facts]
     cursor: str | None
 
 
@@ -285,7 +322,15 @@ def page_of_sessions(
     more, more_facts = _end(page, "session", tool)
     returned = len(page.rows)
     head = _head("session", page, wanted, counted(returned, "session"))
-    body = [fence("\n".join(budget.texts))] if returned else []
+    body = [fence("\n".join([*budget.above, *budget.texts]))] if returned else []
+    if most := page.most_interactions:
+        more_facts["most_interactions"] = {
+            "session_id": shown_id(most.session_id),
+            "interactions": most.interactions,
+        }
+        more.append(
+            f"By interactions the longest is {shown_id(most.session_id)}, with {most.interactions:,}."
+        )
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
     structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
@@ -299,7 +344,7 @@ def page_of_requests(
     more, more_facts = _end(page, "request")
     returned = len(page.rows)
     groups: list[Facts] = []
-    lines: list[str] = []
+    lines = budget.above
     for item, facts, text in zip(page.rows, budget.facts, budget.texts, strict=True):
         session = shown_id(item.request.session_id)
         if not groups or groups[-1]["session_id"] != session:

@@ -53,8 +53,8 @@ SPECS = (
     ToolSpec(
         audit_traffic,
         "Audit traffic",
-        "What is wrong with what was sent to memory: numbers of a period and findings (secrets, duplicates, test "
-        "traffic, planted instructions, ...), each with the call to clean up. Never shows content.",
+        "What is wrong with what was sent to memory: counts of a period, findings (probable-secret, duplicate, "
+        "test-traffic, planted-instructions, personal-data, ...), each with the call to clean up. Shows no content.",
         AuditFacts,
         read_only=True,
     ),

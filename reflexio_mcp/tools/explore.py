@@ -110,8 +110,8 @@ SPECS = (
     ToolSpec(
         explore_traffic,
         "Explore traffic",
-        "Show the person a page of what is remembered, to look through, select and delete themselves. "
-        "You read the newest sessions as with list_sessions.",
+        "Show the person a page of what is remembered, to look through, select and delete themselves; "
+        "you get the newest sessions.",
         PageFacts,
         read_only=True,
         opens_page=True,

@@ -87,7 +87,7 @@ async def list_requests(
     request_id: str = "",
     detail: Detail = "summary",
     limit: Limit = 20,
-    top_k: Annotated[int | SkipJsonSchema[None], Field(ge=1, le=100, description="sessions at most")] = None,
+    top_k: Annotated[Limit | SkipJsonSchema[None], Field(description="sessions at most")] = None,
     cursor: Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
@@ -125,7 +125,7 @@ SPECS = (
     ToolSpec(
         list_sessions,
         "List sessions",
-        "See remembered conversations: one row a session with user, size, times, sources, first words.",
+        "See remembered conversations: a row each with user, size, times, sources, first words.",
         PageFacts,
         read_only=True,
     ),

@@ -1,5 +1,6 @@
 """Findings have to be right before they have to be many: precision and recall over labelled traffic."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,14 @@ OF_A_WHOLE_STORE = {
 
 
 pytestmark = pytest.mark.xdist_group("corpus")  # one worker makes it, once
+
+
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" not in os.environ, reason="only several workers make it several times"
+)
+def test_one_worker_has_all_tests_of_the_corpus(request: pytest.FixtureRequest) -> None:
+    """A release of pytest or pytest-xdist that ignores groups would make the corpus, and real servers, per worker."""
+    assert request.node.nodeid.endswith("@corpus")
 
 
 def test_the_corpus_has_several_hundred_sessions_and_faults_of_every_rule(

@@ -114,6 +114,56 @@ async def test_the_longest_conversations_come_first_when_asked(connect: Connect)
     assert refused.is_error
 
 
+async def test_the_longest_by_interactions_is_named_beside_the_longest_by_characters(
+    connect: Connect,
+) -> None:
+    async with connect() as client:
+        await store(client, "minutes", "words " * 50, session_id="minutes")
+        for number in range(3):
+            await store(client, f"chat-{number}", session_id="chat")
+        page, text = await listed(client, "list_sessions", order="longest", limit=1)
+        assert [row["session_id"] for row in page["sessions"]] == ["minutes"]
+        assert page["most_interactions"] == {"session_id": "chat", "interactions": 3}
+        assert "By interactions the longest is chat, with 3." in text
+        newest, text = await listed(client, "list_sessions", limit=1)
+        assert "most_interactions" not in newest
+        assert "By interactions" not in text
+
+
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])
+async def test_what_all_rows_have_in_common_stands_once_and_what_differs_in_each_row(
+    connect: Connect, tool: str
+) -> None:
+    async with connect() as client:
+        await store(client, "r1", session_id="s1", source="ide", agent_version="1")
+        await store(client, "r2", session_id="s2", source="ide", agent_version="2")
+        _, text = await listed(client, tool, user_id="ada")
+        assert "\neach: user ada · source ide\n" in text
+        assert text.count("user ada · ") == text.count("source ide") == 1
+        assert all(f"agent {version}" in text for version in "12")
+        await store(client, "r3", session_id="s3", user_id="bob")
+        _, text = await listed(client, tool)
+        assert "each: " not in text, "the newest has another user, another version and no source"
+        assert (text.count("user ada"), text.count("user bob"), text.count("source ide")) == (2, 1, 2)
+        _, text = await listed(client, tool, user_id="bob")
+        assert "each: " not in text, "one row is not worth a line"
+
+
+async def test_rows_that_share_a_lot_fill_the_room_that_this_saves(connect: Connect) -> None:
+    async with connect() as client:
+        for number in range(100):
+            await store(client, f"r{number}", "word " * 12, source="a" * 60, agent_version="b" * 60)
+        alike, text = await listed(client, limit=100)
+        assert len(text) < 9_000
+        for number in range(100):
+            await store(
+                client, f"q{number}", "word " * 12, user_id=f"u{number}", source="a" * 60 + str(number)
+            )
+        _, mixed = await listed(client, limit=100)
+        assert len(mixed) < 9_000
+        assert alike["returned"] > 1.5 * mixed.count("  q")
+
+
 async def test_ties_of_one_second_stand_in_the_order_of_arrival(connect: Connect) -> None:
     names = ["zebra", "apple", "mango", "fig"]
     async with connect() as client:

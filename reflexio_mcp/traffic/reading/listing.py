@@ -83,6 +83,7 @@ class Page(Generic[T]):
             had to be applied here.
         rest_of_session: how many requests of the last session are still to come.
         others: for each listed session, how many of its requests were read and do not match.
+        most_interactions: where sessions are ordered by their characters, the one with the most interactions.
         gaps: what the service could not return on the way. Whether it belongs to the list is not known.
     """
 
@@ -94,6 +95,7 @@ class Page(Generic[T]):
     looked_back_to: int | None = None
     rest_of_session: int = 0
     others: Counter[str] = field(default_factory=Counter[str])
+    most_interactions: SessionRow | None = None
     gaps: tuple[Gap, ...] = ()
 
 
@@ -217,6 +219,8 @@ async def _longest(
         if matching := await wanted.pick_in_thread(session_slice.requests):
             matched += 1
             row = _row(session_slice, matching)
+            if page.most_interactions is None or row.interactions > page.most_interactions.interactions:
+                page.most_interactions = row
             # The count breaks ties in the order of the list, the newest first.
             heapq.heappush(kept, (row.chars, -matched, row))
             if len(kept) > limit:
