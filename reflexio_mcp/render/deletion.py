@@ -383,7 +383,9 @@ def receipt(done: Receipt) -> Rendered:
         as_what = " as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else ""
         structured["undo"] = way_back(done, as_what)
         text.append(structured["undo"])
-    elif done.count("deleted", "erased_from_copies") or isinstance(done.plan, UserPlan):
+    elif (
+        done.count("deleted", "erased_from_copies") or isinstance(done.plan, UserPlan)
+    ) and not done.copies_left:
         structured["undo"] = FINAL
         text.append(FINAL)
     if done.forgotten:
@@ -408,10 +410,8 @@ def _head(done: Receipt) -> str:
         )
     noun = "request" if isinstance(done.plan, UserPlan) else done.plan.noun
     head = f"Deleted {number:,} of {counted(done.plan.stored, noun)}"
-    if unknown and not number:
+    if unknown:  # one reading tells of all
         head = f"Whether any of {counted(unknown, noun)} was deleted is not known: reading again failed."
-    elif unknown:
-        head += f"; of {unknown:,} it is not known, because reading again failed."
     else:
         head += f", checked {CHECKED}."
     if erased:
@@ -447,8 +447,8 @@ def _next(done: Receipt) -> str:
         steps.append(FOLLOWED)
     elif done.plan.include_learnings and done.count("deleted") == done.plan.stored:
         steps.append(
-            f"The {done.plan.noun}s are gone; what was learned from them is taken back with delete_learnings, by "
-            "user_id and the learning_ids that list_learnings shows."
+            f"The {done.plan.noun}s are gone. Look with list_learnings and their user_id for what is left of what was "
+            "learned from them, and take it back with delete_learnings."
         )
     elif done.failure is not None or done.count("still_present") or not steps:
         steps.append("Call the same deletion again to finish; what is gone stays gone.")
@@ -472,7 +472,8 @@ def _survives(done: Receipt) -> str:
 
 def _known_survival(done: Receipt) -> str:
     if done.plan.include_learnings:
-        return what_became(
-            done.learned_gone, done.learned_left, done.plan.learned, done.still_learning, done.follow_up
-        )
+        gone = done.learned_gone
+        if isinstance(done.plan, TurnPlan):
+            gone = done.plan.elsewhere(gone)
+        return what_became(gone, done.learned_left, done.plan.learned, done.still_learning, done.follow_up)
     return what_stays(done.learned_left)

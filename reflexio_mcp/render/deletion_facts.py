@@ -23,7 +23,7 @@ Status = Literal[
 """How a deletion stands: as a plan that was not carried out, and why, or as a receipt."""
 
 
-FINAL: Final = "This cannot be undone: there is no recovery copy of it."
+FINAL: Final = "This cannot be undone: no recovery copy was kept of it."
 
 
 class _Done(GapFacts, total=False):
@@ -66,6 +66,8 @@ class DeletionFacts(_Done, total=False):
     deleted_ids: Unlisted[list[str]]
     changed_ids: Unlisted[list[str]]
     not_found: Unlisted[list[str]]
+    living_sources: Unlisted[int | None]
+    source_requests: Unlisted[list[str]]
     plan: Facts
     changed: Unlisted[Facts]
     survives: str

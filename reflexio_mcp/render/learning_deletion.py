@@ -3,6 +3,7 @@
 from typing import Final
 
 from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
+from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learnings import (
     FOLLOWED,
     NOT_LOOKED_FOR,
@@ -16,6 +17,7 @@ from reflexio_mcp.render.result import Facts, Rendered, counted, dense, listed, 
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
+from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -28,8 +30,10 @@ __all__ = [
     "what_lives",
 ]
 
+SOURCES: Final = "stored requests that fed them"
+
 REPLACED: Final = ("merged", "superseded")
-"""States of a learning whose text another one took over."""
+"""States of a learning that is kept as it was before a merge, or before the person said otherwise."""
 
 LOOK_AGAIN: Final = "Look at what is there with list_learnings, then call again; what is gone stays gone."
 
@@ -51,6 +55,7 @@ def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
             "source_requests": named_ids(living, most=NAMED),
             "not_found": not_found,
             "not_found_count": len(plan.not_found) if len(plan.not_found) > len(not_found) else None,
+            **gap_facts(plan.gaps),
         }
     )
 
@@ -64,24 +69,33 @@ def learning_plan_lines(facts: Facts) -> list[str]:
         lines.append("users: " + ", ".join(f"{name} ({count:,})" for name, count in facts["users"].items()))
     lines += learned_lines(facts["learned"])
     if "source_requests" in facts:
-        lines.append(
-            listed("stored requests that fed them", facts["source_requests"], facts["living_sources"])
-        )
+        lines.append(listed(SOURCES, facts["source_requests"], facts["living_sources"]))
     return lines
 
 
 def what_lives(plan: LearningPlan) -> str:
     """Whether the learnings can come back, and the call that prevents it."""
+    return f"{_what_feeds(plan, plan.chosen, plan.living)} {NOT_LOOKED_FOR}".lstrip()
+
+
+def _what_feeds(plan: LearningPlan, learned: Learned, living: frozenset[str]) -> str:
+    """Which stored requests learnings can be learned from again.
+
+    Args:
+        living: the requests, as far as they were looked up.
+    """
     told: list[str] = []
-    if number := len(plan.living):
+    if number := len(living):
         requests = f"{counted(number, 'stored request')} that {'stays' if number == 1 else 'stay'}"
-        they = "It was" if plan.stored == 1 else "They were"
+        they = "It was" if learned.count == 1 else "They were"
         told.append(f"{they} learned from {requests}, and can be learned again from there.")
-        both = plan.both or "delete_requests with these request_ids and include_learnings=true"
+        both = plan.both or "delete_requests with the ids of these requests and include_learnings=true"
         told.append(f"To take both: {both}.")
-    if not plan.chosen.others_known:
+        own = frozenset[str]().union(*(one.request_ids for one in plan.by.values()))
+        if plan.both and (others := len(living - own)):
+            told.append(f"That leaves {counted(others, 'other request')} that fed them too.")
+    if not learned.others_known:
         told.append("Not all of their sources were looked up.")
-    told.append(NOT_LOOKED_FOR)
     return " ".join(told)
 
 
@@ -94,6 +108,7 @@ def learning_receipt(done: Receipt) -> Rendered:
         counts["deleted"] = gone.count
     if left and left.count:
         counts["still_present"] = left.count
+    living = sorted(gone.other_requests)
     changed = sorted(left.changed) if left else []
     if changed:
         counts["changed"] = len(changed)
@@ -108,6 +123,8 @@ def learning_receipt(done: Receipt) -> Rendered:
             "learnings_still_there": named_ids(list(left.fed), most=NAMED) if left else [],
             "changed_ids": named_ids(changed, most=NAMED),
             "not_found": named_ids(plan.not_found, most=NAMED),
+            "living_sources": len(living) or None,
+            "source_requests": named_ids(living, most=NAMED),
             "still_learning": len(done.still_learning) or None,
             "follow_up": done.follow_up or None,
             "copy_id": done.copy_id,
@@ -116,6 +133,7 @@ def learning_receipt(done: Receipt) -> Rendered:
             "learnings_erased_from_copies": done.learned_erased or None,
             "copies_changed": done.forgotten or None,
             "problems": list(done.problems),
+            **gap_facts(plan.gaps),
         }
     )
     facts["counts"] = counts  # also where nothing was there
@@ -126,16 +144,18 @@ def learning_receipt(done: Receipt) -> Rendered:
             ("still there", facts.get("learnings_still_there"), left.count if left else 0),
             ("changed", facts.get("changed_ids"), len(changed)),
             ("not found", facts.get("not_found"), len(plan.not_found)),
+            (SOURCES, facts.get("source_requests"), len(living)),
         )
         if ids
     ]
     if left is None:
-        head = f"Whether {counted(plan.stored, 'learning')} were deleted is not known: reading again failed."
+        was = "was" if plan.stored == 1 else "were"
+        head = f"Whether {counted(plan.stored, 'learning')} {was} deleted is not known: reading again failed."
     else:
+        planned = sum(name in plan.chosen.fed for name in gone.fed)
+        more = f" and {gone.count - planned:,} that came up meanwhile" if gone.count > planned else ""
         kinds = f" ({kinds_counted(gone)})" if gone.count else ""
-        head = (
-            f"Deleted {gone.count:,} of {counted(plan.stored, 'learning')}{kinds}, checked by reading again."
-        )
+        head = f"Deleted {planned:,} of {counted(plan.stored, 'learning')}{more}{kinds}, checked by reading again."
     text = [head] if plan.stored else []
     if done.learned_erased:
         text.append(erased_from_copies(done))
@@ -147,7 +167,8 @@ def learning_receipt(done: Receipt) -> Rendered:
             left_alone(left),
             still_learned(done.still_learning, done.follow_up),
             _merged(done),
-            what_lives(plan),
+            _what_feeds(plan, gone, gone.other_requests),
+            NOT_LOOKED_FOR,
         )
         if one
     )
@@ -155,13 +176,14 @@ def learning_receipt(done: Receipt) -> Rendered:
     text.append(survives)
     if done.copy_id:
         facts["undo"] = way_back(done)
-    elif gone.count or done.learned_erased:
+    elif (gone.count or done.learned_erased) and not done.copies_left:
         facts["undo"] = FINAL
     if "undo" in facts:
         text.append(facts["undo"])
     if done.forgotten:
         text.append(taken_out(done))
     text += done.problems
+    text += gap_lines(plan.gaps)
     if done.failure is not None:
         failure = explained(done.failure, "write" if left is None else "read")
         facts["failure"] = failure
@@ -202,7 +224,7 @@ def taken_out(done: Receipt) -> str:
 
 
 def _merged(done: Receipt) -> str:
-    """What became another learning between the plan and the deletion."""
+    """What another learning took over between the plan and the deletion, or a person's later words."""
     before = done.plan.learned
     if before is None:
         return ""
@@ -213,7 +235,8 @@ def _merged(done: Receipt) -> str:
     )
     if not merged:
         return ""
+    verb = "was" if merged == 1 else "were"
     return (
-        f"{merged:,} of them became part of another learning meanwhile, which may repeat the text: "
+        f"{merged:,} of them {verb} merged or superseded meanwhile, so another learning may repeat the text: "
         "list_learnings shows it."
     )

@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final, Required, TypedDict
+from typing import Final, Required
 
+from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learnings import unread
-from reflexio_mcp.render.result import BUDGET, Facts, Rendered, Unlisted, counted, dense, joined
+from reflexio_mcp.render.result import BUDGET, Facts, GapFacts, Rendered, Unlisted, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, clip, fence, hanging, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selected
@@ -21,7 +22,7 @@ QUOTE_CHARS: Final = 300
 REQUESTS_NAMED: Final = 5
 
 
-class LearningsFacts(TypedDict, total=False):
+class LearningsFacts(GapFacts, total=False):
     """A page of `list_learnings`."""
 
     notice: Required[str]
@@ -82,13 +83,14 @@ def learnings_page(
             "not_found": not_found,
             "users_not_read": learned.users_left_out or None,
             "unlinked": learned.unlinked or None,
+            **gap_facts(selected.gaps),
         }
     )
     facts["learnings"] = shown  # an empty list is an answer too
     asked = shown_name(" ".join(what.split()), 300)
     lead = f"{counted(total, 'learning')} of {asked}, {len(shown):,} here:"
     if not total:
-        known = learned.status == "none"
+        known = learned.status == "none" and not selected.gaps
         lead = (
             f"No learning of {asked}." if known else f"Whether there is a learning of {asked} is not known."
         )
@@ -107,6 +109,7 @@ def learnings_page(
         )
     if left := unread(learned):
         text.append(left)
+    text += gap_lines(selected.gaps)
     text.append(NOT_LISTED)
     if following:
         text.append(f"More follow: call again with the same arguments and cursor={following}")

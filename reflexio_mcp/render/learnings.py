@@ -136,7 +136,7 @@ def what_became(
 
     Args:
         gone, left, still_learning: as `TakenBack` has them.
-        planned: the same learnings as the plan had them, with what else fed them.
+        planned: the same learnings as the plan had them.
         follow_up: the number of the job that goes on after it, or 0.
     """
     changed = left_alone(left)
@@ -150,11 +150,10 @@ def what_became(
         if gone.count:
             verb = _verb(gone, "was", "were")
             told.append(f"{kinds_counted(gone)} {FROM_IT} {verb} deleted, checked by reading again.")
+            told.append(_others(gone, again=True))
         if left.count:
             told.append(f"{kinds_counted(left)} {_verb(left, 'is', 'are')} still there.")
         told.append(changed)
-        if planned is not None and planned.shared:
-            told.append(_others(planned, again=True))
         told += [unread(left), NOT_LOOKED_FOR]
     return sentences(*told, still_learned(still_learning, follow_up))
 

@@ -157,7 +157,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
 
 def _status(became: Set[Became]) -> Status:
     """`complete` only where something was restored and nothing is missing."""
-    if {"left", "not_restorable", "not_in_copy"} & became:
+    if {"left", "id_taken", "not_restorable", "not_in_copy"} & became:
         return "incomplete" if "restored" in became or "left" in became else "nothing_restored"
     return "complete" if "restored" in became else "nothing_restored"
 
@@ -172,6 +172,9 @@ def _following(done: Restored, counts: Mapping[Became, int], learned: Mapping[Be
         steps.append(
             "What is not in this copy may be in another one: call restore_requests without arguments."
         )
-    if set(counts) == {"already_there"} and set(learned) <= {"already_there"}:
-        steps.append("All of it is already stored; look at it with get_request.")
+    if {*counts, *learned} == {"already_there"}:
+        tool = "get_request" if counts else "list_learnings"
+        steps.append(f"All of it is already stored; look at it with {tool}.")
+    if "id_taken" in learned:
+        steps.append("What is stored now under the taken ids has another text and was left alone.")
     return " ".join(steps)

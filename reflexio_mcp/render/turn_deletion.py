@@ -28,7 +28,7 @@ def turn_plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
             "interactions": plan.size,
             "interactions_staying": len(plan.rest),
             "learned": learned_facts(plan.learned, masked=masked),
-            "also_fed_by_the_rest": plan.fed_by_rest or None,
+            "also_fed_by_the_rest": plan.fed_by_rest(plan.learned) or None,
             "include_learnings": plan.include_learnings,
             "erase": plan.erase,
             "examples": [
@@ -63,8 +63,9 @@ def what_the_request_keeps(plan: TurnPlan) -> str:
         return "Nothing is left in the request then, and the request itself stays, empty."
     stays = "stays" if len(plan.rest) == 1 else "stay"
     told = f"{counted(len(plan.rest), 'interaction')} of the request {stays}."
-    if number := plan.fed_by_rest:
-        told += f" {'It' if len(plan.rest) == 1 else 'They'} fed {number:,} of the learnings below too."
+    if number := plan.fed_by_rest(plan.learned):
+        told += f" {'It' if len(plan.rest) == 1 else 'They'} fed {number:,} of the learnings below too"
+        told += f", {_again(number)}." if plan.include_learnings else "."
     return told
 
 
@@ -74,4 +75,12 @@ def what_is_left(done: Receipt) -> str:
         return "" if done.count("unknown") else "The request itself is not stored any more."
     if not done.interactions_left:
         return "The request is empty now and stays; delete_request without interaction_ids deletes it too."
-    return f"The request keeps {counted(done.interactions_left, 'interaction')}."
+    assert isinstance(done.plan, TurnPlan)
+    told = f"The request keeps {counted(done.interactions_left, 'interaction')}."
+    if number := done.plan.fed_by_rest(done.learned_gone):
+        told += f" What it keeps fed {number:,} of the deleted learnings too, {_again(number)}."
+    return told
+
+
+def _again(number: int) -> str:
+    return f"so {'it' if number == 1 else 'they'} can be learned again from there"

@@ -36,7 +36,7 @@ class ProgressReporter:
 
     async def __call__(self, what: str, done: int, total: int | None) -> None:
         """Note how far the work is, and send that when the last message is old enough."""
-        self._words = f"{what} {done:,}{f' of {total:,}' if total is not None else ''} requests"
+        self._words = f"{what}: {done:,}{f' of {total:,}' if total is not None else ''}"
         if anyio.current_time() - self._last >= EVERY_SECONDS:
             await self._send()
 

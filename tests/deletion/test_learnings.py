@@ -329,3 +329,33 @@ async def test_the_question_about_a_session_says_that_its_outcome_stays(world: W
     async with world.connect(era, person) as caller:
         await caller.call("delete_session", session_id="s")
     assert "Session outcomes and evaluations stay." in person.seen[0]
+
+
+async def test_what_else_fed_it_is_looked_up_again_for_the_receipt(world: World) -> None:
+    for name in ("a", "b"):
+        await world.put(name)
+    await world.learn("p", "a", "b")
+    wanted = {"request_id": "a", "include_learnings": True}
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", **wanted)
+        assert "also learned from 1 other request that stays" in plan["survives"]
+        await world.rest.delete_request("b")
+        done = await caller.call("delete_request", **wanted, confirm=plan["confirm"])
+    assert done["learned_deleted"]["profiles"] == 1
+    assert "learned again" not in done["survives"]
+
+
+async def test_where_nothing_is_left_nobody_is_told_that_something_is(world: World) -> None:
+    await world.put("a")
+    await world.learn("p", "a")
+
+    async def gone_with_an_error() -> None:
+        del world.backend.profiles["p"]
+        world.backend.failing["/api/delete_profiles_by_ids"] = (0, 400)
+
+    world.backend.before["/api/learning_status"] = []
+    world.backend.before["/api/delete_profiles_by_ids"] = [gone_with_an_error]
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_request", request_id="a", include_learnings=True)
+    assert done["learned_left"]["status"] == "none"
+    assert "Look with list_learnings and their user_id for what is left" in done["next"]

@@ -116,10 +116,14 @@ async def test_what_the_turns_fed_goes_and_what_others_fed_stays(world: World, e
         plan = await caller.call("delete_request", **wanted)
         assert plan["plan"]["learned"]["profiles"] == 1
         assert plan["plan"]["also_fed_by_the_rest"] == 1
-        assert "They fed 1 of the learnings below too." in plan["survives"]
+        assert (
+            "They fed 1 of the learnings below too, so it can be learned again from there."
+            in plan["survives"]
+        )
         assert "other request" not in plan["survives"]
         done = await caller.call("delete_request", **wanted, confirm=plan["confirm"])
     assert done["learned_deleted"]["profiles"] == 1
+    assert "What it keeps fed 1 of the deleted learnings too, so it can be learned again" in done["survives"]
     assert set(world.backend.profiles) == {"rain"}
 
 

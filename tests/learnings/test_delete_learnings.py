@@ -135,8 +135,44 @@ async def test_what_became_part_of_another_learning_meanwhile_is_said(world: Wor
     async with world.connect(CONFIRM="off") as caller:
         facts = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:lisbon"])
     assert facts["deleted"] == 1
-    assert "1 of them became part of another learning meanwhile" in facts["survives"]
+    assert "1 of them was merged or superseded meanwhile, so another learning may repeat" in facts["survives"]
     assert set(world.backend.profiles) == {"tea", "both"}
+
+
+async def test_a_source_that_went_after_the_plan_cannot_teach_it_again(world: World) -> None:
+    await some(world)
+    chosen = {"user_id": "ada", "learning_ids": ["profile:tea"]}
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_learnings", **chosen)
+        assert "can be learned again" in plan["survives"]
+        await world.rest.delete_request("b")
+        done = await caller.call("delete_learnings", **chosen, confirm=plan["confirm"])
+    assert done["deleted"] == 1
+    assert "learned again" not in done["survives"]
+    assert "source_requests" not in done
+
+
+async def test_what_the_call_for_both_leaves_is_said(world: World) -> None:
+    await some(world)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_learnings", request_id="a")
+    assert done["source_requests"] == ["a", "b"]
+    assert "To take both: delete_request with this request_id" in done["survives"]
+    assert "That leaves 1 other request that fed them too." in done["survives"]
+
+
+async def test_what_came_up_meanwhile_is_counted_beside_what_was_planned(world: World) -> None:
+    await some(world)
+
+    async def learned() -> None:
+        await world.learn("late", "a")
+
+    world.backend.before["/api/learning_status"] = [learned]
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.result("delete_learnings", request_id="a")
+    assert text_of(done).startswith(
+        "Deleted 1 of 1 learning and 1 that came up meanwhile (2 profiles), checked"
+    )
 
 
 async def test_sources_that_are_gone_cannot_teach_it_again(world: World) -> None:
@@ -249,7 +285,7 @@ async def test_only_requests_that_fed_what_goes_are_said_to_teach_it_again(world
         plan = await caller.call("delete_learnings", session_id="t", contains="tea")
         assert plan["plan"]["source_requests"] == ["b"]
         assert "It was learned from 1 stored request that stays" in plan["survives"]
-        assert "delete_requests with these request_ids" in plan["survives"]
+        assert "delete_requests with the ids of these requests" in plan["survives"]
 
 
 async def test_a_finding_chooses_what_fed_them_and_alone_needs_everything(world: World) -> None:

@@ -128,3 +128,25 @@ async def test_the_embedded_store_does_not_offer_it() -> None:
 
     assert "list_learnings" not in {tool.name for tool in offered(load({}))}
     assert "list_learnings" in {tool.name for tool in offered(load({"REFLEXIO_URL": "http://127.0.0.1:1"}))}
+
+
+async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_nothing(world: World) -> None:
+    await world.put("a")
+    await world.put("b", session="t")
+    await world.learn("p", "a", "b")
+    world.backend.unreturned.add("a")
+    async with world.connect(CONFIRM="preview") as caller:
+        assert "Reflexio fails to return it" in await caller.refused("list_learnings", request_id="a")
+        result = await caller.result("list_learnings", session_id="s")
+        assert result.structured_content
+        assert result.structured_content["unreadable_count"] == 1
+        assert "No learning of" not in text_of(result)
+        assert "Whether there is a learning of" in text_of(result)
+        nothing = await caller.client.call_tool("delete_learnings", {"session_id": "s"})
+        assert "Not all of it could be read" in text_of(nothing)
+        # Its turns are not known to be gone.
+        [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
+        assert "turns_deleted" not in learned
+        assert learned["turns_not_looked_up"] == 1
+        plan = await caller.call("delete_learnings", user_id="ada")
+        assert "Not all of their sources were looked up." in plan["survives"]

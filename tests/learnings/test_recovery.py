@@ -107,9 +107,12 @@ async def test_what_is_there_again_is_neither_overwritten_nor_stored_twice(world
         await world.learn(900, "a", content="Answer in Portuguese", trigger="When Lisbon comes up")
         back = await caller.call("restore_requests", copy_id=done["copy_id"])
     assert back["learnings"] == {
-        "already_there": ["profile:lisbon", "user_playbook:7"],
+        "id_taken": ["profile:lisbon"],
+        "already_there": ["user_playbook:7"],
         "restored": ["profile:tea"],
     }
+    assert back["status"] == "incomplete"
+    assert back["next"] == "What is stored now under the taken ids has another text and was left alone."
     assert world.backend.profiles["lisbon"].content == "Lives in Porto"
     assert set(world.backend.playbooks) == {900}
 
@@ -152,6 +155,58 @@ async def test_a_failure_leaves_what_a_repeat_brings_back(world: World, route: s
     assert len(world.backend.playbooks) == 1
 
 
+async def test_many_come_back_in_parts_with_progress_and_none_twice(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.toolkit.progress.EVERY_SECONDS", 0.0)
+    await world.put("a")
+    for number in range(45):
+        await world.learn(f"p{number}", "a", content=f"Fact {number}")
+    # A rerun leaves the same text several times.
+    for number in range(1, 46):
+        await world.learn(number, "a", content=f"Rule {number % 3}", status="archived")
+    told: list[str] = []
+
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_learnings", user_id="ada"))["copy_id"]
+        world.backend.failing[ADD_PLAYBOOKS] = (1, 503)
+        back = await caller.call("restore_requests", copy_id=copy_id)
+        assert back["status"] == "incomplete"
+        stored = len(world.backend.profiles) + len(world.backend.playbooks)
+        assert 45 < stored < 90
+        assert back["learnings_restored"] == stored
+        assert f"learnings left ({90 - stored})" in text_of(
+            await caller.result("restore_requests", copy_id=copy_id)
+        ).replace(",", "")
+        world.backend.failing.clear()
+        again = await caller.client.call_tool(
+            "restore_requests", {"copy_id": copy_id}, progress_callback=tell
+        )
+        assert again.structured_content
+        assert again.structured_content["status"] == "complete"
+        assert again.structured_content["learnings_restored"] == 90 - stored
+        last = await caller.call("restore_requests", copy_id=copy_id)
+    assert last["next"] == "All of it is already stored; look at it with list_learnings."
+    assert len(world.backend.profiles) == len(world.backend.playbooks) == 45
+    assert f"learnings restored: {90 - stored} of {90 - stored}" in told
+
+
+async def test_a_copy_that_could_not_be_erased_is_not_said_to_be_none(world: World) -> None:
+    await some(world)
+    async with world.connect(**ON) as caller:
+        copy_id = (await caller.call("delete_learnings", user_id="ada"))["copy_id"]
+        await caller.call("restore_requests", copy_id=copy_id)
+        [path] = copies(world)
+        path.write_text(path.read_text(encoding="utf-8") + "not a line of a copy\n", encoding="utf-8")
+        done = await caller.call("delete_request", request_id="a", include_learnings=True, erase=True)
+    assert done["deleted"] == 1
+    assert "some of it may still be in there" in done["problems"][0]
+    assert "undo" not in done
+
+
 async def test_a_reply_that_is_lost_is_no_reason_to_store_it_twice(world: World) -> None:
     await some(world)
 
@@ -192,7 +247,7 @@ async def test_erase_keeps_no_copy_of_learnings_and_takes_older_ones_along(world
         gone = await caller.call("delete_learnings", user_id="ada", erase=True)
     assert gone["deleted"] == 3
     assert gone["copies_changed"] == 1
-    assert gone["undo"] == "This cannot be undone: there is no recovery copy of it."
+    assert gone["undo"] == "This cannot be undone: no recovery copy was kept of it."
     assert not copies(world)
 
 

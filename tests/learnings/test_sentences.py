@@ -1,4 +1,4 @@
-"""Every sentence about what was learned: said where it is true, and not said where it would be false.
+"""Every sentence about what survives: said where it is true, and not said where it would be false.
 
 Each row of `SENTENCES` names a part of a sentence, a story in which it is true and one in which it would be false. A
 story checks what it tells in the backend itself. A part of a sentence that stands in no row fails
@@ -8,12 +8,15 @@ story checks what it tells in the backend itself. A part of a sentence that stan
 import ast
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from types import ModuleType
 
+import httpx
 import pytest
 
 from reflexio_mcp.render import (
     deletion,
+    deletion_facts,
     jobs,
     learning_deletion,
     learning_list,
@@ -24,21 +27,26 @@ from reflexio_mcp.render import (
     turn_deletion,
     user_deletion,
 )
-from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.state.jobs import JobRecord
+from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion import execute, plan
+from reflexio_mcp.traffic.deletion.jobs import Job
+from reflexio_mcp.traffic.deletion.restore import Restored
 from reflexio_mcp.traffic.learnings import turns
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.remove import TakenBack
 from reflexio_mcp.traffic.publishing import Published
-from tests.deletion.support import Known, Person, World, text_of
+from tests.deletion.support import BY_IDS, READ, Known, Person, World, text_of
 
 pytestmark = pytest.mark.anyio
 
 Story = Callable[[World, pytest.MonkeyPatch], Awaitable[str]]
 
 PROFILES, STATUS = "/api/get_profiles", "/api/learning_status"
+OUTCOMES, PUBLISH = "/api/get_session_outcomes", "/api/publish_interaction"
 DELETE_PROFILES = "/api/delete_profiles_by_ids"
 
 
@@ -228,6 +236,212 @@ async def _one_of_two_turns(world: World, feeding: int) -> str:
     return await planned(world, "delete_request", request_id="a", interaction_ids=[turns[0]])
 
 
+async def _turns(world: World, number: int, *, plan: bool = False, feeding: int = 0) -> str:
+    two = [Interaction(content=one) for one in ("I live in Lisbon", "Noted")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="a", interaction_data_list=two)
+    await world.rest.publish(body, minted=False)
+    turns = await world.interactions("a")
+    if feeding:
+        world.backend.profiles["p"] = Known("ada", "a", turns[:feeding])
+    say = planned if plan else told
+    chosen = {"request_id": "a", "interaction_ids": list(turns[:number])}
+    return await say(world, "delete_request", **chosen, include_learnings=True)
+
+
+async def a_turn_went(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _turns(world, 1, feeding=1)
+
+
+async def a_turn_of_a_shared_learning_went(world: World, _: pytest.MonkeyPatch) -> str:
+    text = await _turns(world, 1, feeding=2)
+    assert not world.backend.profiles
+    assert len(await world.interactions("a")) == 1
+    return text
+
+
+async def all_turns_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _turns(world, 2, plan=True)
+
+
+async def all_turns_went(world: World, _: pytest.MonkeyPatch) -> str:
+    text = await _turns(world, 2)
+    assert await world.ids() == {"a"}
+    return text
+
+
+async def the_request_went_with_its_turns(world: World, _: pytest.MonkeyPatch) -> str:
+    async def goes() -> None:
+        await world.rest.delete_request("a")
+
+    world.backend.before["/api/delete_interaction"] = [goes]
+    text = await _turns(world, 2)
+    assert not await world.ids()
+    return text
+
+
+async def a_session_of_one_user_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    for user in ("ada", "bob"):
+        await world.put(user, user=user)
+    return await planned(world, "delete_session", session_id="s", user_id="ada")
+
+
+async def a_session_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    for user in ("ada", "bob"):
+        await world.put(user, user=user)
+    return await planned(world, "delete_session", session_id="s")
+
+
+async def a_user_without_requests_went(world: World, _: pytest.MonkeyPatch) -> str:
+    world.backend.profiles["manual"] = Known("ada")
+    return await told(world, "delete_requests", user_id="ada", include_learnings=True, erase=True)
+
+
+async def a_duplicate_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    return deletion.planned(await _duplicate(world), lead="Nothing was deleted.").text
+
+
+async def _duplicate(world: World) -> plan.Plan:
+    await world.put("a")
+    await world.put("copy")
+    page = await world.rest.get_requests(RequestQuery(request_id="copy"))
+    [item] = page.sessions[0].requests
+    return plan.Plan("duplicates", (plan.planned_request(item, copy_of="a"),))
+
+
+async def an_id_of_another_user_is_named(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a", user="bob")
+    return await planned(world, "delete_requests", request_ids=["a"], user_id="ada")
+
+
+async def an_unknown_id_is_named(world: World, _: pytest.MonkeyPatch) -> str:
+    return await planned(world, "delete_requests", request_ids=["a"])
+
+
+async def a_copy_alone_held_the_request(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await told(world, "delete_request", request_id="a")
+    return await told(world, "delete_request", request_id="a", erase=True)
+
+
+async def a_copy_held_one_of_two(world: World, _: pytest.MonkeyPatch) -> str:
+    for name in ("a", "b"):
+        await world.put(name)
+    await told(world, "delete_request", request_id="a")
+    return await told(world, "delete_requests", request_ids=["a", "b"], erase=True)
+
+
+async def whether_a_request_went_cannot_be_read(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+
+    async def fails() -> None:
+        world.backend.failing[READ] = (0, 422)
+
+    world.backend.before[BY_IDS] = [fails]
+    return await told(world, "delete_request", request_id="a")
+
+
+async def an_id_was_taken(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+
+    async def taken() -> None:
+        await world.rest.delete_request("a")
+        await world.put("a", text="something else")
+
+    world.backend.before[PROFILES] = [taken]
+    text = await told(world, "delete_request", request_id="a")
+    assert await world.ids() == {"a"}
+    return text
+
+
+def the_deletion_fails(status: int) -> Story:
+    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+        await world.put("a")
+        world.backend.failing[BY_IDS] = (0, status)
+        text = await told(world, "delete_request", request_id="a")
+        assert await world.ids() == {"a"}
+        return text
+
+    return story
+
+
+async def the_deletion_does_not_reach_it(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+
+    async def refuses() -> None:
+        raise httpx.ConnectError("refused for this test")
+
+    world.backend.before[BY_IDS] = [refuses] * 20
+    text = await told(world, "delete_request", request_id="a")
+    assert await world.ids() == {"a"}
+    return text
+
+
+async def the_service_counts_none(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    world.backend.rewriting[BY_IDS] = lambda _, reply: reply | {"deleted_count": 0}
+    text = await told(world, "delete_request", request_id="a")
+    assert not await world.ids()
+    return text
+
+
+def agent_playbooks_of(*users: list[str]) -> Story:
+    """Everything of Ada would go, with agent playbooks that were made from playbooks of these users."""
+
+    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+        await world.put("a")
+        await world.learn(7, "a")
+        world.backend.agent_playbooks = dict(enumerate(users, 1))
+        return await planned(world, "delete_requests", user_id="ada", include_learnings=True, erase=True)
+
+    return story
+
+
+async def _nothing() -> None:
+    """For a call in which nothing happens."""
+
+
+async def somebody_publishes_on(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+
+    async def published() -> None:
+        await world.put("b")
+
+    world.backend.before[OUTCOMES] = [_nothing, published]
+    text = await told(world, "delete_requests", user_id="ada", include_learnings=True, erase=True)
+    assert await world.ids() == {"b"}
+    return text
+
+
+async def outcomes_cannot_be_read(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+
+    async def fails() -> None:
+        world.backend.failing[OUTCOMES] = (0, 403)
+
+    world.backend.before[OUTCOMES] = [_nothing, fails]
+    return await told(world, "delete_requests", user_id="ada", include_learnings=True, erase=True)
+
+
+def an_unfinished_deletion(order: str) -> Story:
+    async def story(_: World, __: pytest.MonkeyPatch) -> str:
+        record = JobRecord(1, 1, "request a", follows=False, state="stopped", order=order)
+        return "\n".join(jobs.jobs_shown([record], 10_000).lines)
+
+    return story
+
+
+async def a_status_without_room(_: World, __: pytest.MonkeyPatch) -> str:
+    records = [JobRecord(one, one, "request a", follows=False, state="stopped") for one in range(9)]
+    return "\n".join(jobs.jobs_shown(records, 600).lines)
+
+
+async def a_status_of_nothing(_: World, __: pytest.MonkeyPatch) -> str:
+    record = JobRecord(1, 1, "request a", follows=False, state="done")
+    done = execute.Receipt(plan.Plan("request a", ()), {})
+    record = replace(record, told=jobs.told_of(Job(record, "", receipt=done)))
+    return "\n".join(jobs.jobs_shown([record, record], 650).lines)
+
+
 def followed(taken: TakenBack) -> Story:
     async def story(_: World, __: pytest.MonkeyPatch) -> str:
         return learnings.what_followed(taken)
@@ -362,6 +576,13 @@ async def a_learning_without_a_living_source_went(world: World, _: pytest.Monkey
     return await told(world, "delete_learnings", user_id="ada")
 
 
+async def what_one_of_two_requests_taught_went(world: World, _: pytest.MonkeyPatch) -> str:
+    for name in ("a", "b"):
+        await world.put(name)
+    await world.learn("p", "a", "b")
+    return await told(world, "delete_learnings", request_id="a")
+
+
 async def what_a_session_taught_went(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
     await world.learn("p", "a")
@@ -486,6 +707,26 @@ async def asked_for_many_learnings(world: World, _: pytest.MonkeyPatch) -> str:
     return person.seen[0]
 
 
+async def _asked(world: World, server: object = None) -> str:
+    person = Person(lambda _: "decline")
+    await world.put("a")
+    async with world.connect(person=person, server=server) as caller:
+        await caller.call("delete_request", request_id="a")
+    return person.seen[0]
+
+
+async def asked_for_a_request(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _asked(world)
+
+
+async def asked_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _asked(world, ReflexioServer(load({}), client=world.rest))
+
+
+async def asked_for_a_duplicate(world: World, _: pytest.MonkeyPatch) -> str:
+    return question.question_text(await _duplicate(world), number=None)
+
+
 def standing(status: str, reason: str = "", *, evaluation_only: bool = False) -> Story:
     async def story(world: World, _: pytest.MonkeyPatch) -> str:
         await world.put("a", evaluation_only=evaluation_only)
@@ -522,6 +763,72 @@ async def restored_with_its_learnings(world: World, _: pytest.MonkeyPatch) -> st
         text = text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
     assert set(world.backend.profiles) == {"p"}
     return text
+
+
+async def learnings_alone_were_restored(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.learn("p", "a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_learnings", user_id="ada")
+        return text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
+
+
+async def restored_where_an_id_is_taken(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.learn("p", "a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_learnings", user_id="ada")
+        await world.learn("p", "a", content="something else")
+        text = text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
+    assert world.backend.profiles["p"].content == "something else"
+    return text
+
+
+async def restored_again(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_request", request_id="a")
+        await caller.call("restore_requests", copy_id=done["copy_id"])
+        return text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
+
+
+async def restored_something_else(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_request", request_id="a")
+        other = {"copy_id": done["copy_id"], "request_ids": ["b"]}
+        return text_of(await caller.result("restore_requests", **other))
+
+
+async def nothing_more_is_accepted(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_request", request_id="a")
+        world.backend.failing[PUBLISH] = (0, 429)
+        return text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
+
+
+async def an_image_was_restored(_: World, __: pytest.MonkeyPatch) -> str:
+    done = Restored(_a_copy(0), {"a": "restored"}, turns_lost=1)
+    return restoring.restored(done, evaluation_only=False, learns=True).text
+
+
+async def a_copy_is_listed(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await told(world, "delete_request", request_id="a")
+    return await told(world, "restore_requests")
+
+
+async def no_copy_is_listed(world: World, _: pytest.MonkeyPatch) -> str:
+    return await told(world, "restore_requests")
+
+
+async def many_copies_are_listed(_: World, __: pytest.MonkeyPatch) -> str:
+    return restoring.copies_listed([_a_copy(number) for number in range(60)]).text
+
+
+def _a_copy(number: int) -> RecoveryCopy:
+    return RecoveryCopy(f"copy{number}", 1, 2, 1)
 
 
 async def restored_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch) -> str:
@@ -586,11 +893,13 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         a_learning_alone_would_not_go,
         a_learning_alone_went,
     ),
-    "of them became part of another learning meanwhile, which may repeat the text: list_learnings shows it.": (
+    "merged or superseded meanwhile, so another learning may repeat the text: list_learnings shows it.": (
         a_learning_became_part_of_another,
         a_learning_alone_went,
     ),
-    "delete_requests with these request_ids and include_learnings=true": (
+    "that came up meanwhile": (a_learning_came_up_meanwhile, a_learning_alone_went),
+    "that fed them too.": (what_one_of_two_requests_taught_went, what_a_session_taught_went),
+    "delete_requests with the ids of these requests and include_learnings=true": (
         a_learning_alone_went,
         what_a_session_taught_went,
     ),
@@ -598,7 +907,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         sources_of_a_learning_were_not_looked_up,
         a_learning_alone_would_go,
     ),
-    "were deleted is not known: reading again failed.": (
+    "deleted is not known: reading again failed.": (
         whether_a_learning_went_cannot_be_read,
         a_learning_alone_would_not_go,
     ),
@@ -625,8 +934,60 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "What was learned from": (a_receipt_of_what_cannot_be_returned, a_learning_stays),
     "include_learnings=true removes them too": (a_learning_would_stay, a_learning_went),
     "learnings still there": (the_learnings_would_not_go, a_learning_went),
-    "s are gone; what was learned from them is taken back with delete_learnings, by user_id and the learning_ids that "
-    "list_learnings shows.": (the_learnings_would_not_go, a_learning_went),
+    "s are gone. Look with list_learnings and their user_id for what is left of what was learned from them, and take "
+    "it back with delete_learnings.": (the_learnings_would_not_go, a_learning_went),
+    "by reading again": (a_learning_went, a_learning_would_stay),
+    "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
+    "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
+    "What other users have in this session stays.": (a_session_of_one_user_would_go, a_session_would_go),
+    "No request of this user was stored.": (a_user_without_requests_went, everything_of_a_user_went),
+    "at a time that is not known": (a_request_cannot_be_returned, a_learning_would_stay),
+    "cannot be shown": (a_request_cannot_be_returned, a_learning_would_stay),
+    "of these requests": (a_request_cannot_be_returned, a_learning_would_stay),
+    "that Reflexio failed to return is not known.": (a_receipt_of_what_cannot_be_returned, a_learning_stays),
+    ", which stays": (a_duplicate_would_go, a_learning_would_stay),
+    "among those of user": (an_id_of_another_user_is_named, an_unknown_id_is_named),
+    "as a request of its own in the same session": (a_turn_went, a_learning_went),
+    "that only recovery copies held.": (a_copy_alone_held_the_request, a_learning_went),
+    "that only recovery copies held are erased from them.": (
+        a_copy_held_one_of_two,
+        a_copy_alone_held_the_request,
+    ),
+    "Whether any of": (whether_a_request_went_cannot_be_read, a_learning_went),
+    "was deleted is not known: reading again failed.": (
+        whether_a_request_went_cannot_be_read,
+        a_learning_went,
+    ),
+    "Look at what is stored, then call the same deletion again; what is gone stays gone.": (
+        whether_a_request_went_cannot_be_read,
+        a_learning_went,
+    ),
+    "What is stored now under the changed ids is not what was agreed to and was left alone: look at it, and delete it "
+    "only if it shall go too.": (an_id_was_taken, a_learning_went),
+    "A repeat changes nothing until the operator sets a key that may delete them.": (
+        the_deletion_fails(403),
+        the_deletion_fails(422),
+    ),
+    "could still be read, but the deletion may still take effect: look at what is stored first.": (
+        the_deletion_fails(500),
+        the_deletion_does_not_reach_it,
+    ),
+    "Call the same deletion again if they are still there.": (
+        the_deletion_fails(500),
+        the_deletion_does_not_reach_it,
+    ),
+    "Call the same deletion again in": (the_deletion_fails(429), the_deletion_fails(422)),
+    "s to finish; what is gone stays gone.": (the_deletion_fails(429), the_deletion_fails(422)),
+    "Call the same deletion again to finish; what is gone stays gone.": (
+        the_deletion_does_not_reach_it,
+        the_deletion_fails(500),
+    ),
+    "The service counts": (the_service_counts_none, a_learning_went),
+    "of them as gone before: somebody else had deleted them, or its count is wrong. It does not say which.": (
+        the_service_counts_none,
+        a_learning_went,
+    ),
+    deletion_facts.FINAL: (a_learning_was_erased, a_learning_alone_went),
     deletion.COPIED: (the_copy_will_have_what_was_learned, what_was_learned_would_stay),
     # follow-ups
     learnings.FOLLOWED: (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
@@ -647,18 +1008,53 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         the_status_of_a_later_server,
     ),
     jobs.ABANDONED: (the_status_of_a_later_server, the_status_while_it_goes_on_learning),
+    jobs.WAITS: (an_unfinished_deletion("an order"), an_unfinished_deletion("")),
+    jobs.NOT_FINISHED: (an_unfinished_deletion(""), an_unfinished_deletion("an order")),
+    "older deletions are left out here.": (a_status_without_room, an_unfinished_deletion("")),
+    "nothing was there": (a_status_of_nothing, an_unfinished_deletion("")),
     # user_deletion
     user_deletion.TAKES: (everything_of_a_user_would_go, a_learning_would_stay),
     "Nothing of this user is listed any more: no request, no learning in any state, no session outcome; each place was "
     "read again.": (everything_of_a_user_went, everything_of_a_user_would_go),
+    user_deletion.STAYS: (everything_of_a_user_went, a_learning_went),
+    "Stop what still publishes for this user, then call the same deletion again.": (
+        somebody_publishes_on,
+        everything_of_a_user_went,
+    ),
+    "agent playbook names": (agent_playbooks_of(["ada"]), agent_playbooks_of(["bob"])),
+    "agent playbooks name": (agent_playbooks_of(["ada"], ["ada"]), agent_playbooks_of(["ada"])),
+    "playbooks of this user as a source:": (agent_playbooks_of(["ada"]), agent_playbooks_of(["bob"])),
+    "not say what they were made from.": (agent_playbooks_of([]), agent_playbooks_of(["ada"])),
+    "Which agent playbooks were made from this user's playbooks is not known.": (
+        everything_of_a_user_went,
+        agent_playbooks_of(["ada"]),
+    ),
+    "of this user is there could not be read.": (outcomes_cannot_be_read, everything_of_a_user_went),
+    "of this user": (everything_of_a_user_went, a_learning_went),
     # turn_deletion
-    "of the learnings below too.": (
+    "of the learnings below too": (
         the_rest_of_the_request_fed_it_too,
         the_rest_of_the_request_did_not_feed_it,
     ),
+    "What it keeps fed": (a_turn_of_a_shared_learning_went, a_turn_went),
+    "of the deleted learnings too,": (a_turn_of_a_shared_learning_went, a_turn_went),
+    "can be learned again from there": (a_turn_of_a_shared_learning_went, a_turn_went),
+    "of the request": (the_rest_of_the_request_fed_it_too, a_learning_would_stay),
+    "Nothing is left in the request then, and the request itself stays, empty.": (
+        all_turns_would_go,
+        the_rest_of_the_request_fed_it_too,
+    ),
+    "The request is empty now and stays; delete_request without interaction_ids deletes it too.": (
+        all_turns_went,
+        a_turn_went,
+    ),
+    "The request keeps": (a_turn_went, all_turns_went),
+    "The request itself is not stored any more.": (the_request_went_with_its_turns, all_turns_went),
     # question
     "To delete, type the number of learnings:": (asked_for_many_learnings, asked_for_a_learning),
     "; they can be learned again from there.": (asked_for_a_learning, asked_for_many_learnings),
+    "Session outcomes and evaluations stay.": (asked_for_a_request, asked_where_nothing_is_learned),
+    "What they repeat stays.": (asked_for_a_duplicate, asked_for_a_request),
     # publishing
     "What was learned is shown by list_learnings with this session_id, in a moment.": (
         a_session_was_finished,
@@ -690,7 +1086,35 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "only in recovery copies:": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
     "; they go from there": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
     restoring.LEARNS: (restored, restored_without_learning),
+    restoring.LOST: (restored, learnings_alone_were_restored),
+    "To restore one, call again with its copy_id.": (a_copy_is_listed, no_copy_is_listed),
+    "Nothing can be restored.": (no_copy_is_listed, a_copy_is_listed),
+    "here, newest first.": (a_copy_is_listed, restored),
+    ", kept until": (a_copy_is_listed, no_copy_is_listed),
+    "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),
+    "the deletion of": (restored, a_copy_is_listed),
+    "Nothing was restored from": (restored_again, restored),
+    "All of it is already stored; look at it with": (restored_again, restored),
+    "What is not in this copy may be in another one: call restore_requests without arguments.": (
+        restored_something_else,
+        restored,
+    ),
+    "The service accepts no more just now.": (nothing_more_is_accepted, restored),
+    "to go on; nothing is stored twice.": (nothing_more_is_accepted, restored),
+    "held nothing but an image and could not be restored.": (an_image_was_restored, restored),
+    "What is stored now under the taken ids has another text and was left alone.": (
+        restored_where_an_id_is_taken,
+        restored_with_its_learnings,
+    ),
 }
+
+
+OF_CODES = (
+    "The code is of",
+    "Now there are",
+    "of them arrived since; which others differ is not known here.",
+)
+"""What is said of a plan's code and not of what survives."""
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)
@@ -709,13 +1133,24 @@ async def test_it_is_said_where_it_is_true_and_not_where_it_would_be_false(
 
 
 def test_no_sentence_is_without_both() -> None:
-    told = [one for module in (learnings, learning_deletion, learning_list) for one in _parts(module)]
-    others = [
+    told = [
         one
-        for module in (deletion, turn_deletion, user_deletion, jobs, question, publishing, restoring)
+        for module in (
+            learnings,
+            learning_deletion,
+            learning_list,
+            deletion,
+            deletion_facts,
+            turn_deletion,
+            user_deletion,
+            jobs,
+            restoring,
+        )
         for one in _parts(module)
+        if one not in OF_CODES
     ]
-    told += [one for one in others if "learn" in one]
+    others = [one for module in (question, publishing) for one in _parts(module)]
+    told += [one for one in others if "learn" in one or "stay" in one]
     # A template stands in the table by what follows its value.
     parts = {one.rpartition("{requests}. ")[2] for one in told}
     assert not parts - SENTENCES.keys()

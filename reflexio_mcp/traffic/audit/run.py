@@ -138,7 +138,7 @@ async def run_audit(
         )
     not_run += [NotRun(one.founds[0].rule.id, one.left_out) for one in detectors if one.left_out]
     if progress:
-        await progress("checked the learning of", 0, None)
+        await progress("requests whose learning was looked up", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
     learned = LearnedChecks(moment)
@@ -196,7 +196,7 @@ async def _pass(
         # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
         looked = await anyio.to_thread.run_sync(_look, wanted, waiting, overview, learning, detectors, until)
         if progress:
-            await progress("looked at", overview.requests, None)
+            await progress("requests looked at", overview.requests, None)
         last = waiting[looked - 1].newest
         is_over = time.monotonic() >= until
         waiting.clear()

@@ -180,9 +180,8 @@ async def _erased(receipt: Receipt, owner: str, copies: RecoveryCopies) -> Recei
     if failed and kept:
         held = await anyio.to_thread.run_sync(copies.holding, owner, kept)
         outcomes.update((one, "still_present") for one in held.items)
-    problems = dict.fromkeys((*receipt.problems, _not_erased(failed))) if failed else receipt.problems
     forgotten = max(receipt.forgotten, changed)
-    return replace(receipt, outcomes=outcomes, forgotten=forgotten, problems=tuple(problems))
+    return _noting(replace(receipt, outcomes=outcomes, forgotten=forgotten), failed)
 
 
 def _taught(
@@ -216,8 +215,7 @@ async def _erase_learnings(
     held = await anyio.to_thread.run_sync(copies.learnings, owner, _meant(plan))
     left = {learning_of(row).learning_id for row in held.items}
     erased = sum(one.learning_id not in left for one in plan.kept_learnings) if not held.unreadable else 0
-    problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
-    return replace(receipt, learned_erased=erased, forgotten=changed, problems=problems)
+    return _noting(replace(receipt, learned_erased=erased, forgotten=changed), failed)
 
 
 async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: RecoveryCopies) -> Receipt:
@@ -233,8 +231,15 @@ async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: Rec
     request_id = plan.requests[0].request_id
     taught = _taught(receipt, (), [int(one) for one in deleted])
     changed, failed = await anyio.to_thread.run_sync(copies.forget_turns, owner, request_id, is_gone, taught)
-    problems = (*receipt.problems, _not_erased(failed)) if failed else receipt.problems
-    return replace(receipt, forgotten=changed, problems=problems)
+    return _noting(replace(receipt, forgotten=changed), failed)
+
+
+def _noting(receipt: Receipt, failed: Sequence[RecoveryCopy]) -> Receipt:
+    """The receipt, with the copies that could not be read or changed."""
+    if not failed:
+        return receipt
+    problems = dict.fromkeys((*receipt.problems, _not_erased(failed)))
+    return replace(receipt, copies_left=True, problems=tuple(problems))
 
 
 def _not_erased(failed: Sequence[RecoveryCopy]) -> str:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
 from reflexio_mcp.state.follow_ups import Promise
+from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
@@ -18,6 +19,7 @@ from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned, 
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
 from reflexio_mcp.traffic.learnings.select import unselected
 from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS
+from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -74,7 +76,8 @@ class Receipt:
         failure: what ended it early, if something did; the outcomes are just as exact.
         by_others: how many of those that were sent the service did not count: somebody else had deleted them before,
             or its count is wrong. It does not name them.
-        learned_gone: learnings that were deleted.
+        learned_gone: learnings that were deleted, with the stored requests that fed them too; of learnings that were
+            chosen themselves, with all that fed them.
         learned_left: learnings of the set that are (still) there; `None` when that could not be read.
         still_learning: users for whom something was still being learned when learnings were deleted, each with the
             service's word for it.
@@ -85,6 +88,7 @@ class Receipt:
         sent: ids in delete calls that took effect, or that may still do so.
         learned_sent: the same for learnings.
         forgotten: older recovery copies from which something was taken out.
+        copies_left: some could not be read or changed, and may hold what was to be erased.
         learned_erased: learnings that only recovery copies held and that were taken out of them.
         not_copied: deleted learnings that the recovery copy does not hold, because they came up after it was made.
         interactions_left: how many interactions are left in the request of which some were chosen; `None` where no
@@ -108,6 +112,7 @@ class Receipt:
     copy_id: str = ""
     kept_until: int = 0
     forgotten: int = 0
+    copies_left: bool = False
     learned_erased: int = 0
     not_copied: int = 0
     interactions_left: int | None = None
@@ -189,16 +194,21 @@ async def execute(
         if batch:
             await act.delete(batch)
         if progress:
-            await progress("deleted", min((number + 1) * BATCH, len(ids)), len(ids))
+            await progress(f"{plan.noun}s deleted", min((number + 1) * BATCH, len(ids)), len(ids))
     # Where no request is planned there is none to read again.
     outcomes = await act.outcomes(ids, progress) if plan.requests or plan.kept else {}
     taken = await act.take_back_learnings(progress)
+    gone = taken.gone
+    if gone.count:
+        # A request that fed them may be gone since the plan.
+        chosen = isinstance(plan, LearningPlan)
+        gone = await with_other_requests(scope, unselected(gone.learnings) if chosen else gone)
     return Receipt(
         plan,
         outcomes,
         act.failure or taken.failure,
         by_others=act.by_others,
-        learned_gone=taken.gone,
+        learned_gone=gone,
         learned_left=taken.left,
         still_learning=taken.still_learning,
         correlation_ids=tuple(act.correlation_ids),

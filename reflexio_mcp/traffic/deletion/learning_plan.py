@@ -97,7 +97,7 @@ async def plan_learnings(
         both: the call that takes the requests of the selection too.
 
     Raises:
-        InvalidInput, NotStored: as `select_learnings` raises them.
+        InvalidInput, NotStored, Unreadable: as `select_learnings` raises them.
         ReflexioError: as the client raises it.
     """
     selected = await select_learnings(scope, selection)
@@ -117,4 +117,5 @@ async def plan_learnings(
         both=both,
         selection=replace(selection, user_id=scope.user(selection.user_id)),
         by=selected.sources,
+        gaps=selected.gaps,
     )

@@ -462,5 +462,5 @@ async def read_matching(
             for index, item in enumerate(matching)
         ]
         if progress:
-            await progress("looked up", pager.requests_seen, None)
+            await progress("requests looked up", pager.requests_seen, None)
     return found, pager.gaps

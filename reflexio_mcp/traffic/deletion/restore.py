@@ -1,7 +1,7 @@
 """Storing again what a recovery copy holds: first the requests, then what was learned from them."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -33,8 +33,9 @@ from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["AWAY", "Became", "Restored", "restore"]
 
-Became = Literal["restored", "already_there", "not_restorable", "not_in_copy", "left"]
-"""What became of one id. `left` means that the call ended before its turn: a repeat goes on there."""
+Became = Literal["restored", "already_there", "id_taken", "not_restorable", "not_in_copy", "left"]
+"""What became of one id. `id_taken` is a learning whose id has another text by now, which stays. `left` means that the
+call ended before its turn: a repeat goes on there."""
 
 LEARNINGS_AT_ONCE: Final = 20
 """Learnings in one call: each takes the service a tenth of a second."""
@@ -139,9 +140,9 @@ async def restore(
             done.failure = error
             break
         if progress:
-            await progress("restored", len(chosen) - len(done.ids("left")), len(chosen))
+            await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
     if learnings:
-        back = _Learnings(scope, copies, done, lambda: clock() < until)
+        back = _Learnings(scope, copies, done, lambda: clock() < until, progress)
         try:
             await back.restore(learnings, [held[one] for one in wanted], some=bool(request_ids))
         except RateLimited as error:
@@ -162,12 +163,18 @@ class _Learnings:
     """
 
     def __init__(
-        self, scope: Scope, copies: RecoveryCopies, done: Restored, in_time: Callable[[], bool]
+        self,
+        scope: Scope,
+        copies: RecoveryCopies,
+        done: Restored,
+        in_time: Callable[[], bool],
+        progress: Progress | None,
     ) -> None:
         self._scope = scope
         self._copies = copies
         self._done = done
         self._in_time = in_time
+        self._progress = progress
 
     async def restore(self, rows: Sequence[CopiedLearning], places: Sequence[int], *, some: bool) -> None:
         """Store what is not there.
@@ -205,13 +212,19 @@ class _Learnings:
     async def _of_user(self, user_id: str, rows: Sequence[CopiedLearning]) -> None:
         learned = self._done.learned
         there = await learnings_of_user(self._scope, user_id)
-        ids = {one.learning_id for one in there}
-        known = {(one.digest, one.state) for one in there}
+        texts = {one.learning_id: one.digest for one in there}
+        ids = texts.keys()
+        own = {learning_of(row).learning_id for row in rows}
+        # A repeat finds a playbook that it has stored under another id.
+        elsewhere = Counter((one.digest, one.state) for one in there if one.learning_id not in own)
         missing: list[CopiedLearning] = []
         for row in rows:
             one = learning_of(row)
-            # A repeat finds a playbook that it has stored under another id.
-            if one.learning_id in ids or (one.digest, one.state) in known:
+            if one.learning_id in ids:
+                same = texts[one.learning_id] == one.digest
+                learned[one.learning_id] = "already_there" if same else "id_taken"
+            elif elsewhere[one.digest, one.state]:
+                elsewhere[one.digest, one.state] -= 1
                 learned[one.learning_id] = "already_there"
             else:
                 missing.append(row)
@@ -223,6 +236,9 @@ class _Learnings:
                 await self._store(missing[start : start + LEARNINGS_AT_ONCE])
             except ReflexioError as error:
                 failure = error
+            if self._progress:
+                stored = min(start + LEARNINGS_AT_ONCE, len(missing))
+                await self._progress("learnings restored", stored, len(missing))
         if missing:
             # What is said to be restored was seen, also where a reply was lost.
             found = [

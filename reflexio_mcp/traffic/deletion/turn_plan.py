@@ -71,10 +71,9 @@ class TurnPlan(Plan):
         of = f"{request.user_id}\0{request.request_id}" if request else ""
         return {str(turn.interaction_id): f"{of}\0{turn.digest}" for turn in self.turns}
 
-    @property
-    def fed_by_rest(self) -> int:
-        """How many of the learnings the interactions that stay fed too."""
-        learnings = self.learned.learnings if self.learned else []
+    def fed_by_rest(self, learned: Learned | None) -> int:
+        """How many of these learnings the interactions that stay fed too."""
+        learnings = learned.learnings if learned else []
         return sum(not self.rest.isdisjoint(one.interaction_ids) for one in learnings)
 
     def part(self, ids: Collection[str]) -> "TurnPlan":
@@ -82,11 +81,15 @@ class TurnPlan(Plan):
         return replace(self, turns=turns, not_found=())
 
     def knowing(self, learned: Learned) -> "TurnPlan":
+        return replace(self, learned=self.elsewhere(learned))
+
+    def elsewhere(self, learned: Learned) -> Learned:
+        """Learnings without the request itself among the others that fed them."""
         own = {item.request_id for item in self.requests}
         fed = {
             name: replace(one, other_requests=one.other_requests - own) for name, one in learned.fed.items()
         }
-        return replace(self, learned=replace(learned, fed=fed))
+        return replace(learned, fed=fed)
 
 
 async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[int]) -> TurnPlan:

@@ -11,7 +11,8 @@ from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
+from reflexio_mcp.traffic.reading.gaps import Gap
+from reflexio_mcp.traffic.reading.lookup import get_stored, learning_of, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
@@ -90,12 +91,14 @@ class Selected:
         sources: the requests it went by, by user; without any where it went by none.
         not_found: ids that this user has no learning of.
         status: where the learning of the one request stands that it went by.
+        gaps: requests that it goes by and the service could not return: what these fed is not among them.
     """
 
     learned: Learned
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     not_found: tuple[str, ...] = ()
     status: LearningStatus | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 async def select_learnings(scope: Scope, selection: Selection) -> Selected:
@@ -104,6 +107,7 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     Raises:
         InvalidInput: it names nothing, or ids without a user.
         NotStored: the request is not stored, or not visible to this caller.
+        Unreadable: the service fails to return it.
         ReflexioError: as the client raises it.
     """
     user_id = scope.user(selection.user_id)
@@ -112,9 +116,9 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     if selection.request_id:
         return await _by_request(scope, user_id, selection)
     if selection.by_requests:
-        sources = await _sources_of(scope, selection.wanted)
+        sources, gaps = await _sources_of(scope, selection.wanted)
         learned = await find_learned(scope, sources, most_users=MOST_USERS)
-        return Selected(_with_words(learned, selection.words), sources)
+        return Selected(_with_words(learned, selection.words), sources, gaps=gaps)
     if not user_id:
         raise InvalidInput("The call", NAMES_NOTHING)
     learned = unselected(await learnings_of_user(scope, user_id))
@@ -134,7 +138,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
 
 async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selected:
     request_id = require_id("request_id", selection.request_id)
-    item = await find_request(scope, request_id)
+    item = await get_stored(scope, request_id)
     if item is None or (user_id and item.request.user_id != user_id):
         whose = f" of user {quoted(user_id)}" if item else ""
         raise NotStored(
@@ -149,12 +153,12 @@ async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selec
     return Selected(_with_words(learned, selection.words), sources, status=status)
 
 
-async def _sources_of(scope: Scope, wanted: TrafficFilter) -> dict[str, Sources]:
+async def _sources_of(scope: Scope, wanted: TrafficFilter) -> tuple[dict[str, Sources], tuple[Gap, ...]]:
     found = _Collected()
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
     async for one in pager.slices():
         found.add(await wanted.pick_in_thread(one.requests))
-    return found.sources()
+    return found.sources(), pager.gaps
 
 
 @dataclass

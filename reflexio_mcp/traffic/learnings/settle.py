@@ -98,7 +98,7 @@ async def wait_until_learned(
         await for_each_user(list(busy), look)
         if progress:
             await progress(
-                "waiting for Reflexio to finish learning: users", len(users) - len(busy), len(users)
+                "users from whom Reflexio has finished learning", len(users) - len(busy), len(users)
             )
         left = until - anyio.current_time()
         if not busy or left <= 0:

@@ -85,6 +85,8 @@ async def find_turns(
             if pager.requests_seen >= most:
                 found.whole = False
                 return found
+    # What the service fails to return may hold some of them.
+    found.whole = not pager.gaps
     return found
 
 
@@ -123,10 +125,11 @@ async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
             continue
     fed = dict(learned.fed)
     for name, one in learned.fed.items():
-        if turns := found.get(one.learning.user_id):
-            fed[name] = replace(
-                one,
-                other_requests=turns.requests(one.others),
-                others_known=one.how == "recorded" and (turns.whole or turns.turns.keys() >= one.others),
-            )
+        # What an earlier look-up found need not be stored any more.
+        turns = found.get(one.learning.user_id) or FoundTurns(whole=False)
+        fed[name] = replace(
+            one,
+            other_requests=turns.requests(one.others),
+            others_known=one.how == "recorded" and (turns.whole or turns.turns.keys() >= one.others),
+        )
     return replace(learned, fed=fed)

@@ -231,4 +231,4 @@ class _Search:
 
     async def _tell(self) -> None:
         if self._progress:
-            await self._progress("looked up", self._total - len(self.left), self._total)
+            await self._progress("requests looked up", self._total - len(self.left), self._total)
