@@ -1,5 +1,6 @@
 """Plans and receipts of deletions that take learnings alone."""
 
+from collections.abc import Set
 from typing import Final
 
 from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
@@ -8,6 +9,7 @@ from reflexio_mcp.render.learnings import (
     FOLLOWED,
     NOT_LOOKED_FOR,
     kinds_counted,
+    learned_again,
     learned_facts,
     learned_lines,
     left_alone,
@@ -75,20 +77,21 @@ def learning_plan_lines(facts: Facts) -> list[str]:
 
 def what_lives(plan: LearningPlan) -> str:
     """Whether the learnings can come back, and the call that prevents it."""
-    return f"{_what_feeds(plan, plan.chosen, plan.living)} {NOT_LOOKED_FOR}".lstrip()
+    return f"{_what_feeds(plan, plan.chosen, plan.living, plan.silent)} {NOT_LOOKED_FOR}".lstrip()
 
 
-def _what_feeds(plan: LearningPlan, learned: Learned, living: frozenset[str]) -> str:
-    """Which stored requests learnings can be learned from again.
+def _what_feeds(plan: LearningPlan, learned: Learned, living: Set[str], silent: Set[str]) -> str:
+    """Which stored requests learnings came from, and whether they can be learned from there again.
 
     Args:
         living: the requests, as far as they were looked up.
+        silent: those from which nothing is learned.
     """
     told: list[str] = []
     if number := len(living):
         requests = f"{counted(number, 'stored request')} that {'stays' if number == 1 else 'stay'}"
         they = "It was" if learned.count == 1 else "They were"
-        told.append(f"{they} learned from {requests}, and can be learned again from there.")
+        told.append(f"{they} learned from {requests}{learned_again(living, silent)}.")
         both = plan.both or "delete_requests with the ids of these requests and include_learnings=true"
         told.append(f"To take both: {both}.")
         own = frozenset[str]().union(*(one.request_ids for one in plan.by.values()))
@@ -167,7 +170,7 @@ def learning_receipt(done: Receipt) -> Rendered:
             left_alone(left),
             still_learned(done.still_learning, done.follow_up),
             _merged(done),
-            _what_feeds(plan, gone, gone.other_requests),
+            _what_feeds(plan, gone, gone.other_requests, gone.silent),
             NOT_LOOKED_FOR,
         )
         if one

@@ -1,6 +1,6 @@
 """What was learned from a set of requests, in the same words for plans, questions, receipts and lists."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
 from reflexio_mcp.render.result import Facts, counted, dense, joined, sentences
@@ -14,6 +14,7 @@ __all__ = [
     "FOLLOWED",
     "NOT_LOOKED_FOR",
     "kinds_counted",
+    "learned_again",
     "learned_facts",
     "learned_lines",
     "left_alone",
@@ -229,13 +230,25 @@ def _others(learned: Learned, *, again: bool = False) -> str:
     told: list[str] = []
     if shared := len(learned.shared):
         which = "It was" if learned.count == 1 else f"{shared:,} of them {'was' if shared == 1 else 'were'}"
-        back = " and can be learned again from there" if again else ""
+        back = learned_again(learned.other_requests, learned.silent) if again else ""
         number = len(learned.other_requests)
         requests = f"{counted(number, 'other request')} that {'stays' if number == 1 else 'stay'}"
         told.append(f"{which} also learned from {requests}{back}.")
     if not learned.others_known:
         told.append("Not all of their other sources were looked up.")
     return " ".join(told)
+
+
+def learned_again(living: Set[str], silent: Set[str]) -> str:
+    """That learnings can be learned again from stored requests that fed them, as the rest of a sentence.
+
+    Args:
+        living: those requests.
+        silent: those from which nothing is learned, which are stored for evaluation only.
+    """
+    if not (taught := len(living - silent)):
+        return ""
+    return f" and can be learned again from {'there' if taught == len(living) else f'{taught:,} of them'}"
 
 
 def unread(learned: Learned) -> str:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from reflexio_mcp.render.deletion import finality
-from reflexio_mcp.render.learnings import what_goes, what_stays
+from reflexio_mcp.render.learnings import learned_again, what_goes, what_stays
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.render.turn_deletion import what_the_request_keeps
@@ -148,9 +148,8 @@ def _learnings_question(plan: LearningPlan, number: int | None) -> str:
     if plan.kept_learnings:
         lines.append(f"Only in recovery copies: {len(plan.kept_learnings):,}; they go from there.")
     if living := len(plan.living):
-        lines.append(
-            f"{counted(living, 'request')} they came from {'stays' if living == 1 else 'stay'}; they can be learned "
-            "again from there."
-        )
+        stay = "stays" if living == 1 else "stay"
+        again = learned_again(plan.living, plan.silent)
+        lines.append(f"{counted(living, 'request')} they came from {stay}{again.replace(' and', '; they')}.")
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(lines)

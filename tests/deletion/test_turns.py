@@ -203,3 +203,18 @@ async def test_nobody_cuts_the_request_of_another_user(world: World, era: str) -
         said = await caller.refused("delete_request", request_id="r", interaction_ids=[])
     assert "leave it out to delete the whole request" in said
     assert await texts(world) == list(TEXTS)
+
+
+async def test_turns_of_an_evaluation_are_not_said_to_teach_it_again(world: World) -> None:
+    two = [Interaction(content=one) for one in ("I live in Lisbon", "Noted")]
+    body = PublishBody(
+        user_id="ada", session_id="s", request_id="e", interaction_data_list=two, evaluation_only=True
+    )
+    await world.rest.publish(body, minted=False)
+    turns = await world.interactions("e")
+    world.backend.profiles["p"] = Known("ada", "e", turns)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call(
+            "delete_request", request_id="e", interaction_ids=[turns[0]], include_learnings=True
+        )
+    assert "What it keeps fed 1 of the deleted learnings too. 1 profile" in done["survives"]

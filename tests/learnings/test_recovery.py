@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import BY_IDS, Known, World, text_of
+from tests.deletion.support import BY_IDS, Known, Person, World, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -328,3 +328,41 @@ async def test_a_copy_of_before_says_that_it_holds_no_learnings(world: World) ->
         back = await caller.call("restore_requests", copy_id=done["copy_id"])
     assert "This copy holds no learnings" in back["lost"]
     assert "learnings" not in back
+
+
+async def test_what_is_restored_for_evaluation_only_is_not_said_to_teach_it_again(world: World) -> None:
+    await some(world)
+    person = Person(lambda _: "decline")
+    options = {"RECOVERY_DAYS": "7"}
+    async with world.connect(CONFIRM="off", **options) as caller:
+        done = await caller.call("delete_request", request_id="a", include_learnings=True)
+        await caller.call("restore_requests", copy_id=done["copy_id"], evaluation_only=True)
+    async with world.connect(person=person, **options) as caller:
+        await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:tea"])
+        await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:lisbon"])
+    assert "1 request they came from stays.\n" in person.seen[0]
+    assert "2 requests they came from stay; they can be learned again from 1 of them." in person.seen[1]
+    async with world.connect(CONFIRM="preview", **options) as caller:
+        of_request = await caller.call("delete_learnings", request_id="a")
+        assert (
+            "learned from 2 stored requests that stay and can be learned again from 1 of them."
+            in (of_request["survives"])
+        )
+        done = await caller.confirmed("delete_learnings", user_id="ada", learning_ids=["profile:tea"])
+    assert "It was learned from 1 stored request that stays. To take both" in done["survives"]
+    assert "again" not in done["survives"]
+
+
+async def test_erasing_everything_takes_copies_of_before_along_where_none_are_made_any_more(
+    world: World,
+) -> None:
+    await some(world)
+    everything = {"user_id": "ada", "include_learnings": True, "erase": True}
+    async with world.connect(**ON) as caller:
+        await caller.call("delete_request", request_id="a", include_learnings=True)
+    assert "Lisbon" in words_in_copies(world)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_requests", **everything)
+    assert done["counts"] == {"deleted": 1, "erased_from_copies": 1}
+    assert done["learnings_erased_from_copies"] == 3
+    assert not copies(world)

@@ -104,6 +104,15 @@ async def a_shared_learning_went(world: World, _: pytest.MonkeyPatch) -> str:
     return text
 
 
+async def a_learning_shared_with_an_evaluation_went(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.put("b", evaluation_only=True)
+    await world.learn("p", "a", "b")
+    text = await told(world, "delete_request", request_id="a", include_learnings=True)
+    assert "also learned from 1 other request that stays." in text
+    return text
+
+
 async def the_store_does_not_learn(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
     server = ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=world.rest)
@@ -879,7 +888,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         it_goes_on_learning,
     ),
     "); what comes of it can repeat what was deleted.": (it_goes_on_learning, a_learning_went),
-    "and can be learned again from there": (a_shared_learning_went, a_learning_went),
+    "and can be learned again from": (a_shared_learning_went, a_learning_shared_with_an_evaluation_went),
     "Not all of their other sources were looked up.": (other_sources_were_not_looked_up, a_learning_stays),
     "does not say what it was": (one_does_not_say, several_do_not_say),
     "do not say what they were": (several_do_not_say, one_does_not_say),
@@ -913,10 +922,6 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     ),
     ", checked by reading again.": (a_learning_alone_went, whether_a_learning_went_cannot_be_read),
     "stored requests that fed them": (a_learning_alone_would_go, a_learning_without_a_living_source_went),
-    ", and can be learned again from there.": (
-        a_learning_alone_went,
-        a_learning_without_a_living_source_went,
-    ),
     "To take both:": (a_learning_alone_went, a_learning_without_a_living_source_went),
     # learning_list
     learning_list.NOT_LISTED: (listed, a_learning_went),
@@ -1037,7 +1042,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         the_rest_of_the_request_did_not_feed_it,
     ),
     "What it keeps fed": (a_turn_of_a_shared_learning_went, a_turn_went),
-    "of the deleted learnings too,": (a_turn_of_a_shared_learning_went, a_turn_went),
+    "of the deleted learnings too": (a_turn_of_a_shared_learning_went, a_turn_went),
     "can be learned again from there": (a_turn_of_a_shared_learning_went, a_turn_went),
     "of the request": (the_rest_of_the_request_fed_it_too, a_learning_would_stay),
     "Nothing is left in the request then, and the request itself stays, empty.": (
@@ -1052,7 +1057,6 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "The request itself is not stored any more.": (the_request_went_with_its_turns, all_turns_went),
     # question
     "To delete, type the number of learnings:": (asked_for_many_learnings, asked_for_a_learning),
-    "; they can be learned again from there.": (asked_for_a_learning, asked_for_many_learnings),
     "Session outcomes and evaluations stay.": (asked_for_a_request, asked_where_nothing_is_learned),
     "What they repeat stays.": (asked_for_a_duplicate, asked_for_a_request),
     # publishing

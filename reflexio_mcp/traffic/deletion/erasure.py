@@ -51,7 +51,7 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
         ReflexioError: the sessions of what the copies hold could not be read.
         NotRecorded: it is not known which copies there are.
     """
-    if not copies.days:
+    if not copies.days and not plan.erase:  # copies of before are kept until their days are over
         return plan
     try:
         return await _looked_into(scope, plan, copies, owner)

@@ -40,10 +40,12 @@ class TurnPlan(Plan):
     Args:
         turns: the interactions, in the request's order. The plan's one request lists these and no others.
         rest: the request's other interactions.
+        teaches: whether something can be learned from the request: it is not `evaluation_only`.
     """
 
     turns: tuple[PlannedTurn, ...] = ()
     rest: frozenset[int] = frozenset()
+    teaches: bool = True
 
     noun: ClassVar[str] = "interaction"
     found_with: ClassVar[str] = "get_request"
@@ -116,7 +118,14 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
     rest = frozenset(turn.interaction_id for turn in item.interactions).difference(wanted)
     chosen = RequestWithInteractions(request=item.request, interactions=found)
     turns = await anyio.to_thread.run_sync(_planned, found)
-    return TurnPlan(what, (planned_request(chosen, words=False),), not_found=missing, turns=turns, rest=rest)
+    return TurnPlan(
+        what,
+        (planned_request(chosen, words=False),),
+        not_found=missing,
+        turns=turns,
+        rest=rest,
+        teaches=not item.request.evaluation_only,
+    )
 
 
 def _planned(turns: Sequence[StoredInteraction]) -> tuple[PlannedTurn, ...]:

@@ -45,6 +45,7 @@ class FedLearning:
         how: how that is known.
         others: the interactions outside the set that it lists as sources too, stored or not.
         other_requests: stored requests outside the set that hold some of `others`.
+        silent: those of them from which it cannot be learned again.
         others_known: whether `other_requests` is all of them.
     """
 
@@ -52,6 +53,7 @@ class FedLearning:
     how: HowKnown
     others: frozenset[int] = frozenset()
     other_requests: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
     others_known: bool = False
 
 
@@ -90,6 +92,11 @@ class Learned:
     def other_requests(self) -> frozenset[str]:
         """The stored requests outside the set that fed some of them."""
         return frozenset[str]().union(*(one.other_requests for one in self.fed.values()))
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Those of `other_requests` from which they cannot be learned again."""
+        return frozenset[str]().union(*(one.silent for one in self.fed.values()))
 
     @property
     def others_known(self) -> bool:

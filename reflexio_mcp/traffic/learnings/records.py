@@ -75,11 +75,13 @@ class Sources:
 
     Args:
         request_of: the request that holds each interaction, where it matters which of them fed a learning.
+        silent: those from which nothing is ever learned (again), where that matters.
     """
 
     request_ids: frozenset[str]
     interaction_ids: frozenset[int]
     request_of: Mapping[int, str] = field(default_factory=dict[int, str])
+    silent: frozenset[str] = frozenset()
 
     def fed(self, learning: Learning) -> HowKnown | None:
         """How it is known that the learning came from one of them; `None` when it did not, or does not say."""

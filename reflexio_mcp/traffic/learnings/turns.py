@@ -28,12 +28,18 @@ REQUESTS_LOOKED_UP: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One stored interaction: its request, its session, and its place in the request, from 1."""
+    """One stored interaction.
+
+    Args:
+        place: in its request, from 1.
+        teaches: whether something can be learned from its request: it is not `evaluation_only`.
+    """
 
     request_id: str
     session_id: str
     created_at: int
     place: int
+    teaches: bool = True
 
 
 @dataclass
@@ -51,6 +57,11 @@ class FoundTurns:
     def requests(self, interaction_ids: Collection[int]) -> frozenset[str]:
         """The stored requests that hold some of these interactions."""
         return frozenset(self.turns[one].request_id for one in interaction_ids if one in self.turns)
+
+    def silent(self, interaction_ids: Collection[int]) -> frozenset[str]:
+        """Those of `requests` from which nothing is ever learned."""
+        found = (self.turns[one] for one in interaction_ids if one in self.turns)
+        return frozenset(one.request_id for one in found if not one.teaches)
 
 
 async def find_turns(
@@ -78,7 +89,11 @@ async def find_turns(
                         left.discard(turn.interaction_id)
                         request = item.request
                         found.turns[turn.interaction_id] = Turn(
-                            request.request_id, request.session_id, request.created_at, place
+                            request.request_id,
+                            request.session_id,
+                            request.created_at,
+                            place,
+                            teaches=not request.evaluation_only,
                         )
             if not left:
                 return found
@@ -130,6 +145,7 @@ async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
         fed[name] = replace(
             one,
             other_requests=turns.requests(one.others),
+            silent=turns.silent(one.others),
             others_known=one.how == "recorded" and (turns.whole or turns.turns.keys() >= one.others),
         )
     return replace(learned, fed=fed)
