@@ -139,7 +139,8 @@ class RecoveryCopies(ABC):
     async def keep_pruned(self) -> None:
         """Prune now and then every hour, until cancelled."""
         while True:
-            await anyio.to_thread.run_sync(self.prune)
+            # A server that stops does not wait for it.
+            await anyio.to_thread.run_sync(self.prune, abandon_on_cancel=True)
             await anyio.sleep(PRUNE_SECONDS)
 
     @abstractmethod

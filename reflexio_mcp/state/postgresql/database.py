@@ -27,6 +27,9 @@ POOL_SIZE: Final = 8
 POOL_SECONDS: Final = 5.0
 """How long a call waits for a connection."""
 
+AWAY_SECONDS: Final = 1.0
+"""The same, where the last connection was refused: it is tried again all the same, and reading has to go on."""
+
 RECONNECT_SECONDS: Final = 5.0
 """How long a failed connection is tried again before the next call starts anew."""
 
@@ -152,7 +155,8 @@ class PostgresqlDatabase(StateDatabase):
 
     def _connection(self) -> psycopg.Connection[Any]:
         try:
-            return self._opened().getconn(self._wait)
+            wait = min(self._wait, AWAY_SECONDS) if self._refusal else self._wait
+            return self._opened().getconn(wait)
         except (PoolTimeout, TooManyRequests):
             refused = self._refusal
             problem = _problem(refused) if refused else IN_USE
