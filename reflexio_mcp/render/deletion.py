@@ -57,6 +57,7 @@ from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -103,6 +104,14 @@ def finality(plan: Plan) -> str:
         return "This cannot be undone."
     kept = f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
     return f"{kept} {COPIED}" if plan.learnings_to_go else kept
+
+
+PUT_BACK: Final = "restore_requests puts it back, with a new time and without base64 images and citations."
+
+
+def _way_back(plan: Plan) -> str:
+    """The call that undoes a deletion of requests, and what it cannot bring back."""
+    return PUT_BACK if plan.recovery_days and not isinstance(plan, LearningPlan) else ""
 
 
 def _missing(plan: Plan) -> Facts:
@@ -217,12 +226,18 @@ def survivors(plan: Plan) -> str:
     unshown = len(plan.unreadable)
     known = _known_survivors(plan) if unshown < len(plan.goes) else ""
     sentence = UNSHOWN.format(requests=f"{unshown:,} of these requests") if unshown else ""
-    return sentences(known, sentence, _rest_of_session(plan))
+    return sentences(known, sentence, _of_others(plan))
 
 
-def _rest_of_session(plan: Plan) -> str:
-    of_one_user = plan.wanted and plan.wanted.session_id and plan.wanted.user_id
-    return "What other users have in this session stays." if of_one_user else ""
+def _of_others(plan: Plan) -> str:
+    """What a deletion of one user's requests leaves to others."""
+    if plan.wanted is None or not plan.wanted.user_id:
+        return ""
+    if plan.wanted.session_id:
+        return "What other users have in this session stays."
+    if plan.wanted == TrafficFilter(user_id=plan.wanted.user_id):
+        return "What other users stored stays, in shared sessions too, and also where it speaks of this user."
+    return ""
 
 
 def _known_survivors(plan: Plan) -> str:
@@ -266,7 +281,7 @@ def planned(
     if body:
         text.append(fence("\n".join(body)))
     if plan.size:
-        survives, undo = survivors(plan), finality(plan)
+        survives, undo = survivors(plan), sentences(finality(plan), _way_back(plan))
         structured["survives"], structured["undo"] = survives, undo
         text += [survives, undo]
     elif isinstance(plan, LearningPlan) and (said := unread(plan.chosen)):
@@ -467,7 +482,7 @@ def _survives(done: Receipt) -> str:
         if unshown
         else ""
     )
-    return sentences(known if unshown < len(done.plan.goes) else "", sentence, _rest_of_session(done.plan))
+    return sentences(known if unshown < len(done.plan.goes) else "", sentence, _of_others(done.plan))
 
 
 def _known_survival(done: Receipt) -> str:

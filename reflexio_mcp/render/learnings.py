@@ -30,7 +30,7 @@ FROM_IT: Final = "learned from conversations that contain it"
 """A learning lists the turns of a whole window: which of them said it is not known."""
 
 NONE: Final = "No profile or user playbook was learned from it."
-NO_LEARNING: Final = "This store does not learn."
+NO_LEARNING: Final = "This store does not learn: nothing was learned from it."
 NOT_KNOWN: Final = "Whether anything was learned from it is not known."
 NOT_READ: Final = "What was learned from it is not known: it could not be read."
 NOT_LOOKED_FOR: Final = (

@@ -41,7 +41,10 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         assert done["undo"].startswith("This cannot be undone:")
         assert "final" in str(status["policy"]["recovery_days"])
     else:
-        assert plan["undo"] == "A recovery copy is kept on this machine for 7 days."
+        assert plan["undo"] == (
+            "A recovery copy is kept on this machine for 7 days. restore_requests puts it back, with a new time and "
+            "without base64 images and citations."
+        )
         assert done["copy_kept_until"]
         assert status["policy"]["recovery_days"] == 7
     assert erased["undo"].startswith("This cannot be undone:")
@@ -143,6 +146,22 @@ async def test_a_plan_for_one_user_says_that_others_keep_their_part_of_the_sessi
         done = await caller.call("delete_session", session_id="s", **of_ada, confirm=plan["confirm"])
     assert "What other users have in this session stays." in plan["survives"]
     assert "What other users have in this session stays." in done["survives"]
+    assert await world.ids() == {"r2"}
+
+
+async def test_a_plan_for_everything_of_one_user_says_that_others_keep_what_names_the_user(
+    world: World, era: str
+) -> None:
+    await world.put("r1", user="ada")
+    await world.put("r2", user="bob", text="ada said so")
+    stays = "What other users stored stays, in shared sessions too, and also where it speaks of this user."
+    async with world.connect(era) as caller:
+        part = await caller.call("delete_requests", user_id="ada", request_ids=["r1"])
+        plan = await caller.call("delete_requests", user_id="ada", everything=True)
+        done = await caller.call("delete_requests", user_id="ada", everything=True, confirm=plan["confirm"])
+    assert stays not in part["survives"]
+    assert stays in plan["survives"]
+    assert stays in done["survives"]
     assert await world.ids() == {"r2"}
 
 

@@ -861,7 +861,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     # learnings
     "learned from conversations that contain it": (a_learning_stays, nothing_learned),
     "No profile or user playbook was learned from it.": (nothing_learned, a_learning_stays),
-    "This store does not learn.": (the_store_does_not_learn, nothing_learned),
+    "This store does not learn: nothing was learned from it.": (the_store_does_not_learn, nothing_learned),
     "Whether anything was learned from it is not known.": (one_does_not_say, nothing_learned),
     "What was learned from it is not known: it could not be read.": (
         what_was_learned_cannot_be_read,
