@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence, Set
 from random import random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 import reflexio_mcp
 from reflexio_mcp.rest import api_limits
@@ -15,6 +15,8 @@ from reflexio_mcp.rest.errors import (
     BodyTooLarge,
     ConnectionLost,
     NotSent,
+    NotTheApi,
+    OperationFailed,
     ReflexioError,
 )
 from reflexio_mcp.rest.models import (
@@ -25,6 +27,8 @@ from reflexio_mcp.rest.models import (
     FinalizeReply,
     HealthReply,
     LearningStatus,
+    Operation,
+    OperationReply,
     Provenance,
     PublishBody,
     PublishReply,
@@ -255,6 +259,20 @@ class ReflexioClient:
             by_id=True,
         )
         return await self._ask(call, LearningStatus)
+
+    async def generation(self, kind: Literal["profile", "playbook"]) -> Operation | None:
+        """Ask how the last run stands that generates learnings anew; `None` where there was none, or none can be."""
+        call = Call(
+            "GET",
+            "/api/get_operation_status",
+            "read",
+            self._timeout,
+            params={"service_name": f"{kind}_generation"},
+        )
+        try:
+            return (await self._ask(call, OperationReply)).operation_status
+        except (NotTheApi, OperationFailed):
+            return None
 
     async def finalize_session(self, user_id: str, session_id: str) -> FinalizeReply:
         """Say that a session of a user has had its last turn, so that what waits for more is learned from now."""

@@ -21,6 +21,8 @@ __all__ = [
     "HealthReply",
     "Interaction",
     "LearningStatus",
+    "Operation",
+    "OperationReply",
     "Provenance",
     "PublishBody",
     "PublishReply",
@@ -307,6 +309,32 @@ class Provenance(Reply):
 class LearningStatus(Reply):
     status: str = "not_tracked"
     reason: str | None = None
+
+
+class Operation(Read):
+    """A run that generates learnings anew, which an operator starts.
+
+    Args:
+        status: `in_progress` while it runs.
+        processed_user_ids: users whose traffic it is through with.
+        request_params: what it was started with: the one `user_id`, or none for all users.
+    """
+
+    status: str = ""
+    processed_user_ids: list[str] = []
+    request_params: dict[str, Any] = {}
+
+    def runs_for(self, user_id: str) -> bool:
+        """Whether it is working on a user's traffic, or will."""
+        return (
+            self.status == "in_progress"
+            and self.request_params.get("user_id") in {None, "", user_id}
+            and user_id not in self.processed_user_ids
+        )
+
+
+class OperationReply(Reply):
+    operation_status: Operation | None = None
 
 
 def unlearned(*, evaluation_only: bool) -> LearningStatus:

@@ -56,6 +56,7 @@ class Backend:
         before: called once, in order, before a route is answered.
         failing: route to the status it answers with, after so many calls that worked.
         rewriting: route to what makes another reply of the asked and the store's own.
+        generating: what `/api/get_operation_status` answers, one a call; then that there is no operation.
         unreturned: requests that it stores and fails to return.
         calls: how often each route was called.
     """
@@ -74,6 +75,7 @@ class Backend:
     keeps_outcomes: bool = False
     agent_playbooks: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     last_playbook: int = 1_000
+    generating: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     unreturned: set[str] = field(default_factory=set[str])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -89,6 +91,9 @@ class Backend:
         if rewrite := self.rewriting.get(path):
             asked = await _body(receive)
             return await _reply(send, rewrite(json.loads(asked), await _asked(self.store, scope, asked)))
+        if path == "/api/get_operation_status":
+            found = {"operation_status": self.generating.pop(0)} if self.generating else {}
+            return await _reply(send, {"success": bool(found), **found})
         if path == READ and self.unreturned:
             answer = await _asked(self.store, scope, await _body(receive))
             broken = any(f'"request_id": "{one}"' in json.dumps(answer) for one in self.unreturned)

@@ -1,9 +1,11 @@
 """What was learned from a set: counted, kept or removed, and checked by reading again."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from reflexio_mcp.traffic.deletion import execute as execution
 from reflexio_mcp.traffic.deletion.execute import execute
 from reflexio_mcp.traffic.deletion.plan import plan_ids, with_learned
 from reflexio_mcp.traffic.scope import Scope
@@ -359,3 +361,25 @@ async def test_where_nothing_is_left_nobody_is_told_that_something_is(world: Wor
         done = await caller.call("delete_request", request_id="a", include_learnings=True)
     assert done["learned_left"]["status"] == "none"
     assert "Look with list_learnings and their user_id for what is left" in done["next"]
+
+
+@pytest.mark.parametrize(
+    ("run", "waits"),
+    [
+        ({"request_params": {"user_id": "ada"}}, True),
+        ({"request_params": {"user_id": None}}, True),
+        ({"request_params": {"user_id": "bob"}}, False),
+        ({"processed_user_ids": ["ada"]}, False),
+    ],
+)
+async def test_what_is_generated_anew_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, run: dict[str, Any], waits: bool
+) -> None:
+    monkeypatch.setattr(execution, "LEARNING_WAIT_SECONDS", 0.05)
+    await world.put("a")
+    await world.learn("p", "a")
+    world.backend.generating = [{"status": "in_progress", **run}] * 1000
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.call("delete_request", request_id="a", include_learnings=True)
+    assert ("still learning from traffic of 1 user (generating_anew)" in done["survives"]) == waits
+    assert (done["status"] == "incomplete") == waits

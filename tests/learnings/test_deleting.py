@@ -39,6 +39,36 @@ async def test_what_the_first_request_of_a_window_taught_goes_with_it(corner: Co
     assert not await corner.profiles()
 
 
+async def test_what_is_generated_anew_meanwhile_does_not_bring_it_back(corner: Corner) -> None:
+    await a_lane_and_its_window(corner)
+    asked = len(corner.model.asked)
+    deleted = dict[str, Any]()
+
+    def asked_anew() -> bool:
+        return any(one.schema == PROFILES for one in corner.model.asked[asked:])
+
+    async with corner.connect() as caller, anyio.create_task_group() as tasks:
+        with corner.model.holding(PROFILES):
+            user = {"user_id": corner.name("ada")}
+            assert (await corner.ask("rerun_profile_generation", user))["success"]
+            with anyio.fail_after(30):
+                while not asked_anew():  # noqa: ASYNC110 - the model tells nobody in this task
+                    await anyio.sleep(0.1)
+
+            async def delete() -> None:
+                deleted.update(
+                    await caller.call("delete_request", request_id=corner.name("a"), include_learnings=True)
+                )
+
+            tasks.start_soon(delete)
+            with anyio.fail_after(30):
+                while await corner.interactions("a"):  # noqa: ASYNC110 - so does the server
+                    await anyio.sleep(0.1)
+    assert deleted["status"] == "complete"
+    assert deleted["learned_deleted"]["profiles"] == 2
+    assert not await corner.profiles()
+
+
 async def test_the_list_names_the_turns_that_taught_something(corner: Corner) -> None:
     await a_lane_and_its_window(corner)
     async with corner.connect() as caller:

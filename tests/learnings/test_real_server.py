@@ -76,3 +76,27 @@ async def test_what_was_learned_comes_back_with_its_request(
     [again] = await corner.playbooks()
     assert again.user_playbook_id != playbook.user_playbook_id
     assert again.content == playbook.content
+
+
+async def test_a_hundred_learnings_come_back_call_by_call(
+    corner: Corner, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    corner.learn("oat milk", profile="Takes oat milk", quote="I take oat milk", times=100)
+    await corner.say("a", "I take oat milk", force_extraction=True)
+    before = {one.profile_id: one for one in await corner.profiles()}
+    assert len(before) == 100
+    folder = str(tmp_path_factory.mktemp("copies"))
+    options = {"RECOVERY_DAYS": "1", "RECOVERY_DIR": folder}
+    async with corner.connect(**options) as caller:
+        done = await caller.call("delete_request", request_id=corner.name("a"), include_learnings=True)
+        assert done["learned_deleted"]["profiles"] == 100
+        assert not await corner.profiles()
+        restored = {"copy_id": done["copy_id"], "evaluation_only": True}
+        back = await caller.call("restore_requests", **restored)
+        while back["status"] == "incomplete":  # a busy machine can take longer than one call may
+            assert "Call again" in back["next"]
+            back = await caller.call("restore_requests", **restored)
+    turns = await corner.interactions("a")
+    assert {one.profile_id: one for one in await corner.profiles()} == {
+        name: one.model_copy(update={"source_interaction_ids": turns}) for name, one in before.items()
+    }

@@ -2,17 +2,18 @@
 
 A learning that is deleted while a merge is under way comes back inside the merged one, so learnings go only when
 nothing is being learned any more. Reflexio keeps one stream of extraction for each user. The status of the user's
-newest request therefore tells of all of it: whether a window is being worked on, queued or retried.
+newest request therefore tells of all of it: whether a window is being worked on, queued or retried. Beside it runs what
+an operator starts to generate learnings anew, which has read requests that are deleted meanwhile.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
 import anyio
 
 from reflexio_mcp.rest.errors import NotFound
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import Operation, RequestWithInteractions
 from reflexio_mcp.traffic.learnings.find import for_each_user
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
@@ -32,6 +33,8 @@ SESSIONS_AT_ONCE: Final = 5
 
 NOT_LOOKED_AT: Final = "not_looked_at"
 """What stands for a user when the time was over before it was asked for."""
+
+GENERATING: Final = "generating_anew"
 
 IDLE: Final = "waiting_for_window"
 """The reason of a pending request for which nothing runs until more of the conversation arrives."""
@@ -61,6 +64,12 @@ async def still_learning(scope: Scope, user_id: str) -> str:
     return ""
 
 
+async def _generations(scope: Scope) -> list[Operation]:
+    """What generates learnings anew."""
+    asked = [await scope.client.generation(kind) for kind in ("profile", "playbook")]
+    return [one for one in asked if one]
+
+
 async def wait_until_learned(
     scope: Scope,
     users: Collection[str],
@@ -86,11 +95,14 @@ async def wait_until_learned(
     busy: dict[str, str] = dict.fromkeys(users, NOT_LOOKED_AT)
     pause = FIRST_PAUSE
     while True:
+        running = await _generations(scope)
 
-        async def look(user_id: str) -> None:
+        async def look(user_id: str, running: Sequence[Operation] = running) -> None:
             if anyio.current_time() > until and busy[user_id] == NOT_LOOKED_AT:
                 return
-            if word := await still_learning(scope, user_id):
+            if any(one.runs_for(user_id) for one in running):
+                busy[user_id] = GENERATING
+            elif word := await still_learning(scope, user_id):
                 busy[user_id] = word
             else:
                 del busy[user_id]
