@@ -69,7 +69,7 @@ export async function looksDeletesAndUndoes(browser) {
   assert.deepEqual(it.messages, ["In the explorer, the person deleted 4 requests."]);
 
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: "Restored 4 requests" }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: /^Restored 4 requests\.$/ }).waitFor();
   await button(view, "Close").click();
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^398 requests in 99 sessions$/);
@@ -130,6 +130,7 @@ export async function filtersAndBrushes(browser) {
   await view.locator("#words").fill("nothing says this");
   await view.locator(".empty", { hasText: "Nothing matches." }).waitFor();
   assert.match(await view.locator(".empty").textContent(), /words “nothing says this”/);
+  assert.ok(await view.locator("#source").isVisible(), "the row of filters stays as it is");
   await view.locator(".empty button").click();
   await until(view, /^398 requests/);
   await it.done();
@@ -309,6 +310,7 @@ export async function exportsWhatIsSelected(browser) {
   await selectSession(other.view, "2 users");
   await other.view.locator("#export").click();
   assert.equal((await other.view.locator("#sheet textarea").inputValue()).trim().split("\n").length, 4);
+  assert.match(await summary(other.view), /^398 requests/);
   await other.done();
 }
 
@@ -328,6 +330,10 @@ export async function worksByKeyboardAlone(browser) {
   const first = await focused();
   await page.keyboard.press("ArrowDown");
   assert.notEqual(await focused(), first);
+  assert.match(
+    await view.evaluate(() => document.activeElement.getAttribute("aria-label")),
+    /^(today|yesterday) \d\d:\d\d, .+, .+, \d+ requests?(, .+)?$/,
+  );
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowRight");
   assert.match(await focused(), /^r /);
@@ -421,6 +427,7 @@ export async function saysWhenTheHostRefuses(browser) {
   const it = await explore(browser, client, { intercept });
   await it.view.locator(".empty", { hasText: "Nothing could be read." }).waitFor();
   assert.match(await it.view.locator(".empty").textContent(), /does not allow this call/);
+  assert.ok((await it.view.locator("#summary").boundingBox()).width <= 1, "the same words are seen once");
   refuse = false;
   await it.view.locator(".empty button").click();
   await until(it.view, /^398 requests/);
@@ -473,6 +480,9 @@ export async function fitsEveryWidth(browser) {
   for (const width of [320, 480, 768, 1280, 1920]) {
     const it = await explore(browser, client, { width, height: 640 });
     await settled(it.view);
+    const short = await it.view.locator(".body .session :is(.when, .user)").evaluateAll((those) => those
+      .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth < 56).map((one) => one.textContent));
+    assert.deepEqual(short, [], `there is room for who and when at ${width}`);
     await sessions(it.view).first().click();
     await it.view.locator(".body .request").first().click();
     await it.view.locator(".turn").first().waitFor();
@@ -573,6 +583,8 @@ export async function worksByTouch(browser) {
     width: 390, height: 720, media: { viewport: { width: 390, height: 720 }, hasTouch: true, isMobile: true },
   });
   const { page, view } = it;
+  // The findings draw the rows anew.
+  await it.quiet();
   assert.ok(await view.evaluate(() => matchMedia("(pointer: coarse)").matches));
   const small = await view.locator("button:visible, select:visible, .body .session:visible").evaluateAll((those) => those
     .filter((one) => one.getBoundingClientRect().height < 36).map((one) => one.textContent));
@@ -845,6 +857,12 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor();
   await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
   assert.match(await learned.textContent(), /Profile.*from \d requests?/);
+  const whole = page.viewportSize();
+  await page.setViewportSize({ width: 700, height: 720 });
+  const under = await view.evaluate(() => ["learned", "main", "grid"].map((id) => document.getElementById(id).getBoundingClientRect()));
+  assert.ok(Math.abs(under[0].bottom - under[1].bottom) < 2, "below the table it leaves no room empty");
+  assert.ok(under[2].height >= under[0].height, "and the table has the larger part");
+  await page.setViewportSize(whole);
   assert.ok(await view.locator(".body .request.lit").count() > 0, "the requests it comes from are lit");
   assert.deepEqual(await axe(view), []);
   const secret = view.locator(".body .request", { hasText: "The deploy fails" });

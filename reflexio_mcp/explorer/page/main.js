@@ -614,7 +614,7 @@ class Page {
     this.render();
     const what = restored ? counted(restored, "request") : counted(learnings, "learning");
     if (restored || learnings) void this.host.tell(`In the explorer, the person restored ${what}.`);
-    return textOf(result).split("\n")[0];
+    return textOf(result).split("\n")[0].replace(/ from the deletion of \S+ \(copy_id=\S+\)/, "");
   }
 
   /** @param {import("./learned.js").Learning} learning */
@@ -650,8 +650,10 @@ class Page {
         this.say(`Reading ${number(Math.min(at, rows.length))} of ${counted(rows.length, "request")}.`);
       }
       const text = `${lines.join("\n")}\n`;
-      if (!this.host.capabilities.downloadFile) this.sheet.copy(text, lines.length);
-      else if (await this.host.save("requests.jsonl", "application/jsonl", text)) this.say(`${counted(lines.length, "request")} saved.`);
+      if (!this.host.capabilities.downloadFile) {
+        this.say("");
+        this.sheet.copy(text, lines.length);
+      } else if (await this.host.save("requests.jsonl", "application/jsonl", text)) this.say(`${counted(lines.length, "request")} saved.`);
       else this.say("The file was not saved.");
     } catch (error) {
       this.say(messageOf(error));
@@ -692,6 +694,7 @@ class Page {
     this.renderSummary();
     this.renderEmpty();
     this.table.show(this.matched.sessions);
+    this.renderHeads();
     this.renderActions();
   }
 
@@ -731,8 +734,9 @@ class Page {
             `${name === "finding" ? this.ruleWords(one) : shortened(one, 32)} (${number(times)})`)),
       );
       select.classList.toggle("set", Boolean(value));
-      const field = /** @type {HTMLElement} */ (select.parentElement);
-      field.hidden = !value && (name === "user" ? Boolean(server?.whose) : counts.length === 0);
+      // Once it is there it stays, or the row would move with each choice.
+      const pinned = name === "user" && Boolean(server?.whose);
+      if (value || (counts.length && !pinned)) /** @type {HTMLElement} */ (select.parentElement).hidden = false;
     }
     const words = /** @type {HTMLInputElement} */ (byId("words"));
     words.disabled = server?.masked ?? false;
@@ -771,6 +775,8 @@ class Page {
     const summary = byId("summary");
     summary.textContent = this.said ? this.said : text;
     summary.classList.toggle("note", Boolean(this.problem));
+    // Where there is no row, the same words stand in their place.
+    summary.classList.toggle("spoken", Boolean(this.problem) && !all && !this.said);
     byId("again").hidden = !this.problem || !all;
     byId("further").hidden = !this.cursor || this.loading !== "" || this.searching || Boolean(this.problem);
   }
@@ -824,8 +830,10 @@ class Page {
     const on = matching.filter((row) => this.selected.has(row.id)).length;
     all.checked = on > 0 && on === matching.length;
     all.indeterminate = on > 0 && on < matching.length;
-    const titles = document.querySelectorAll("[data-sort]");
-    for (const head of titles) {
+  }
+
+  renderHeads() {
+    for (const head of document.querySelectorAll("[data-sort]")) {
       const mine = head.getAttribute("data-sort") === this.sort.key;
       set(head, { "aria-sort": mine ? (this.sort.down ? "descending" : "ascending") : null });
       const button = head.querySelector("button");

@@ -236,27 +236,32 @@ export class Table {
     const opening = session.rows[session.rows.length - 1];
     const when = this.owner.clock().when(session.last);
     const several = session.users.length > 1;
+    const badges = this.badges(session.rows, session);
+    const user = several ? counted(session.users.length, "user") : session.users[0];
+    spoken(row, when, user, opening.words, counted(session.rows.length, "request"), badges);
     fill(
       row,
       ...this.openable(row, key, session.rows, `session ${session.id}`),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(session.last) }, when),
       el(
         "div", { role: "gridcell", class: "user" },
-        several ? el("span", { class: "note" }, counted(session.users.length, "user")) : idOf(session.users[0]),
+        several ? el("span", { class: "note" }, user) : idOf(user),
       ),
       wordsOf(opening),
       el("div", { role: "gridcell", class: "count" }, number(session.rows.length),
         el("span", { class: "unit" }, session.rows.length === 1 ? " request" : " requests")),
       el("div", { role: "gridcell", class: "source" }, stored(session.sources[0] ?? ""),
         session.sources.length > 1 && ` +${session.sources.length - 1}`),
-      el("div", { role: "gridcell", class: "badges" }, ...this.badges(session.rows, session)),
+      el("div", { role: "gridcell", class: "badges" }, ...badges),
     );
   }
 
   /** @param {HTMLElement} row @param {Row} one */
   fillRequest(row, one) {
     const when = this.owner.clock().when(one.at);
+    const badges = this.badges([one], null);
     row.classList.toggle("lit", this.owner.lit.has(one.id));
+    spoken(row, when, one.user, one.words, counted(one.turns, "turn"), badges);
     fill(
       row,
       ...this.openable(row, `r ${one.id}`, [one], `request ${one.id}`),
@@ -265,7 +270,7 @@ export class Table {
       wordsOf(one),
       el("div", { role: "gridcell", class: "count turns" }, counted(one.turns, "turn")),
       el("div", { role: "gridcell", class: "source" }, stored(one.source)),
-      el("div", { role: "gridcell", class: "badges" }, ...this.badges([one], null)),
+      el("div", { role: "gridcell", class: "badges" }, ...badges),
     );
   }
 
@@ -515,6 +520,16 @@ export class Table {
 /** @param {EventTarget | null} target @returns {HTMLElement | null} */
 function lineOf(target) {
   return target instanceof Element ? target.closest(".line") : null;
+}
+
+/**
+ * What a screen reader says of a row that has the focus; of itself it would begin with the box and its long id.
+ * @param {HTMLElement} row
+ * @param {string} when @param {string} user @param {string} words @param {string} size @param {HTMLElement[]} badges
+ */
+function spoken(row, when, user, words, size, badges) {
+  const notes = badges.map((one) => one.querySelector(".spoken")?.textContent ?? one.textContent);
+  row.setAttribute("aria-label", [when, user, words, size, ...notes].filter(Boolean).join(", "));
 }
 
 /** @param {string} id */
