@@ -55,24 +55,24 @@ def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
     plain = part(quality_data.ordinary(folder))
     yield from _judged("probable-secret", has_secret, plain, show)
     yield from _judged("planted-instructions", is_planted, plain, show)
-    given = [
-        replace(sample, source=f"{sample.source}, given by a tool", foreign=True)
-        for sample in (
-            *(one for one in plain if one.source == "documentation"),
-            *part(quality_data.given(folder)),
-        )
-    ]
-    yield from _judged("planted-instructions", is_planted, given, show)
+    pages = [one for one in plain if one.source == "documentation"]
     program = part(quality_data.code(folder))
     yield from _judged("probable-secret", has_secret, program, show)
-    given = [replace(sample, source=f"{sample.source}, given by a tool", foreign=True) for sample in program]
-    yield from _judged("planted-instructions", is_planted, given, show)
-    yield from _personal(
-        folder, held_out, [*program, *(one for one in plain if one.source == "documentation")], show
-    )
+    yield from _given([*pages, *part(quality_data.given(folder)), *program], show)
+    yield from _personal(folder, held_out, [*program, *pages], show)
     people = part(quality_data.said_by_people(folder))
     yield from _judged("assistant-as-user", is_misplaced, people, show)
     yield from _sessions(folder, held_out)
+
+
+def _given(samples: list[Sample], show: int) -> Iterator[Row]:
+    """What is found wrongly in texts that a tool gives: announced injections, and orders, which count only there."""
+    signals = {sample.text: planted_signals(sample.text, foreign=True) for sample in samples}
+    orders = {text for text, found in signals.items() if found == {"order"}}
+    announced = {text for text, found in signals.items() if found} - orders
+    for name, hits in (("taken for announced", announced), ("taken for an order", orders)):
+        named = [replace(one, source=f"{one.source}, given by a tool, {name}") for one in samples]
+        yield from _judged("planted-instructions", lambda one, hits=hits: one.text in hits, named, show)
 
 
 def _personal(folder: Path, held_out: bool, plain: list[Sample], show: int) -> Iterator[Row]:

@@ -94,6 +94,10 @@ def ordinary(folder: Path) -> Iterator[Sample]:
 
 def code(folder: Path) -> Iterator[Sample]:
     """Paragraphs of programs and of their pages in many languages, test keys included."""
+    yield from _once(_code(folder))
+
+
+def _code(folder: Path) -> Iterator[Sample]:
     for name in ("express", "requests", "stripe-python", "next-auth", "fastapi"):
         for path in sorted((folder / "code" / name).rglob("*")):
             if path.suffix in CODE and path.is_file() and path.stat().st_size < 400_000:

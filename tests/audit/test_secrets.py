@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.secrets import find_secrets, redact
+from reflexio_mcp.traffic.rules.secrets import find_secrets, redact, secret_in
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,40 @@ def test_redacting_leaves_everything_but_the_secrets() -> None:
     assert "Tr0ub4dor" not in said
     assert said.startswith("İ 🌻 first [redacted: github-pat], then my password is [redacted: ")
     assert said.endswith("and [redacted: github-pat]\ud800.")
+
+
+def test_letters_that_are_not_seen_or_look_alike_hide_no_secret() -> None:
+    key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    assert redact(f"it is \u200b{key[:9]}\u200b\u00ad{key[9:]}\u200b, yes") == (
+        "it is \u200b[redacted: github-pat]\u200b, yes"
+    )
+    name = "".join(chr(ord(letter) + 0xFEE0) for letter in "password:")  # as a Japanese keyboard writes it
+    assert redact(f"{name} Tr0ub4dor&3x9").startswith(f"{name} [redacted: ")
+
+
+@pytest.mark.parametrize("name", ["session_id", "user_id", "source", "agent_version", "request_id"])
+def test_a_key_in_an_id_or_a_name_is_found(name: str) -> None:
+    key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    named = {"request_id": "r1", "session_id": "s1"} | {name: f"app-{key}"}
+    assert (
+        secret_in(RequestWithInteractions(request=StoredRequest.model_validate(named)))
+        == "github-pat in an id or a name"
+    )
+
+
+def test_ids_that_programs_make_are_no_keys() -> None:
+    for made in (
+        "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+        "01HGW2BBG5BV1VKJ6NQ3Z3Z9Q1",
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+    ):
+        named = {
+            "request_id": made,
+            "session_id": f"session_{made}",
+            "user_id": made,
+            "source": f"pod-{made}",
+        }
+        assert not secret_in(RequestWithInteractions(request=StoredRequest.model_validate(named)))
 
 
 def test_what_stands_before_a_key_is_no_part_of_it() -> None:

@@ -115,7 +115,10 @@ async def run_audit(
             not_run += [NotRun(found.rule.id, PART_OF_SESSIONS) for found in detector.founds]
     if wanted.user_id:
         not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
-    not_run.append(NotRun("personal-data", NOT_LOOKED_FOR if personal else "REFLEXIO_MCP_PERSONAL_DATA=0"))
+    if personal:
+        not_run.append(NotRun("health and names of people", NOT_LOOKED_FOR))
+    else:
+        not_run.append(NotRun("personal-data", "REFLEXIO_MCP_PERSONAL_DATA=0"))
     stopped, gaps = await _pass(scope, wanted, overview, learning, detectors, progress)
     if not secrets.available():
         not_run.insert(0, NotRun("probable-secret", secrets.MISSING))

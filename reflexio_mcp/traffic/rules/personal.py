@@ -14,6 +14,7 @@ from typing import Any, Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
+from reflexio_mcp.traffic.rules.folding import visible
 
 __all__ = ["KINDS", "NOT_LOOKED_FOR", "PersonalData", "kinds_in", "personal_kinds"]
 
@@ -26,7 +27,8 @@ KINDS: Final = (
     "personal-address",
 )
 
-NOT_LOOKED_FOR: Final = "only health and people's names, which no rule finds reliably"
+NOT_LOOKED_FOR: Final = "no rule finds them reliably"
+"""Health, and names of people."""
 
 WORD_BEFORE_CHARS: Final = 60
 """How far before a number the word may stand that says what it is."""
@@ -51,7 +53,7 @@ _OF_A_COMPANY = re.compile(
 _OVERSEAS = re.compile(r"(?:BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT)\d{12}[A-Z0-9]{11}\d\d")
 """Of France's territories, which the registry has under France alone."""
 _SAYS_IBAN = re.compile(r"(?i)\biban")
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE)
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}", re.IGNORECASE)
 _EMAIL = re.compile(
     r"(?<![\w.+/@:-])([A-Za-z0-9][\w.+'-]{0,63})@((?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,5}(?!example\b|test\b|invalid\b|localhost\b)[A-Za-z]{2,24})(?![\w@])"
 )
@@ -226,7 +228,7 @@ _SAYS_ADDRESS = re.compile(
 
 def personal_kinds(text: str) -> frozenset[str]:
     """The kinds of personal data in the first `SCANNED_CHARS` characters of a text."""
-    text = text[:SCANNED_CHARS]
+    text, _ = visible(text[:SCANNED_CHARS])
     found: set[str] = set()
     if "@" in text and any(not _NOBODY.fullmatch(match[1]) for match in _some(_EMAIL, text)):
         found.add("personal-email")
@@ -269,7 +271,7 @@ def _has_card(text: str) -> bool:
 
 def _has_iban(text: str) -> bool:
     for match in _some(_IBAN, text):
-        compact = match[0].replace(" ", "").upper()
+        compact = re.sub("[ -]", "", match[0]).upper()
         # What follows an IBAN may look like a part of it: its length depends on its country.
         if any(_is_iban(compact[:length]) for length in range(15, min(34, len(compact)) + 1)):
             return True
@@ -300,11 +302,13 @@ def _has_number(text: str) -> bool:
             if form.fullmatch(number) and _is_valid(name, number):
                 return True
         parts = {part for part in (number, number.split(" ")[0]) if len(part) > 6}
+        if not parts:
+            continue
         told = _said_before(_SAYS_NUMBER, text, match) or _said_behind(_SAYS_NUMBER, text, match)
         if told and any(_is_valid(name, part) for part in parts for name in _COUNTRIES):
             return True
         for name, word in _UNCHECKED:
-            if _said_before(word, text, match) and any(_is_valid(name, part) for part in parts):
+            if any(_is_valid(name, part) for part in parts) and _said_before(word, text, match):
                 return True
     return False
 

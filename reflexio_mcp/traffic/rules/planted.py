@@ -9,6 +9,7 @@ from typing import Final, cast
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
+from reflexio_mcp.traffic.rules.folding import alike, smuggled
 from reflexio_mcp.traffic.rules.roles import is_foreign, is_system
 from reflexio_mcp.traffic.rules.words import WordFinder
 
@@ -350,7 +351,7 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
             the beginning too, and so does an order about somebody's accounts, files or money.
     """
     text = text[:SCANNED_CHARS]
-    plain = text if text.isascii() else _INVISIBLE.sub("", text)
+    plain = text if text.isascii() else alike(_INVISIBLE.sub("", text))
     hits = sorted(_hits(plain))
     for index, (place, kind) in enumerate(hits):
         kinds = {kind}
@@ -366,7 +367,12 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
             plain[max(0, place - NEAR_CHARS) : place]
         ):
             return frozenset(kinds)
-    return frozenset({"order"}) if foreign and _has_order(plain) else frozenset()
+    if foreign and _has_order(plain):
+        return frozenset({"order"})
+    if not text.isascii() and (written := smuggled(text)):
+        signals = planted_signals(written, foreign=True)
+        return signals | {"hidden"} if signals else signals
+    return frozenset()
 
 
 def _has_order(text: str) -> bool:

@@ -16,7 +16,8 @@ from typing import Any, Final, cast
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
-from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_wording
+from reflexio_mcp.traffic.rules.folding import visible
+from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording
 from reflexio_mcp.traffic.rules.told_secrets import told_phrases, told_secrets
 
 __all__ = [
@@ -64,6 +65,9 @@ _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])
 AWS_PAIR_CHARS: Final = 200
 """Between the id and the secret of an AWS key; the secret alone has no form of its own."""
 
+NAMES_READ: Final = 2_000
+"""Characters of a request's ids and names that are looked at: no key is longer."""
+
 _LONG_WORD = re.compile(r"[\w+/=.~:-]{16}")
 """No key of any form is shorter, nor is a line of a private key."""
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
@@ -104,7 +108,14 @@ def available() -> bool:
 
 def find_secrets(text: str) -> list[Secret]:
     """The secrets in the first `SCANNED_CHARS` characters of a text, in their order; none overlaps another."""
-    text = text[:SCANNED_CHARS]
+    plain, places = visible(text[:SCANNED_CHARS])
+    return [
+        Secret(places[one.start], places[one.end - 1] + 1, one.kind) if plain is not text else one
+        for one in _find(plain)
+    ]
+
+
+def _find(text: str) -> list[Secret]:
     places = [Secret(*place) for place in told_secrets(text)]
     if _LONG_WORD.search(text):
         places += _by_form(text)
@@ -257,13 +268,25 @@ def _load() -> Scanner:
 
 
 def secret_in(item: RequestWithInteractions) -> str:
-    """What kind of secret a request's texts seem to hold; empty for none."""
+    """What kind of secret a request seems to hold, in its texts or its names; empty for none."""
     for turn in item.interactions:
         for text in stored_texts(turn):
             stop_if_cancelled(len(text))
             if found := find_secrets(text):
                 return found[0].kind
-    return ""
+    request = item.request
+    names = _named(request.session_id, request.user_id, request.source, request.agent_version)
+    return names or ("" if is_uuid(request.request_id) else _named(request.request_id))
+
+
+@functools.lru_cache(maxsize=64)
+def _named(*names: str) -> str:
+    """The kind of key that an id or a name is: only the forms of vendors, since all ids look made by a machine."""
+    text = "\n".join(names)[:NAMES_READ]
+    if not _LONG_WORD.search(text):
+        return ""
+    found = [*_by_form(text), *(_by_format(text) if available() and _could_be_a_key(text) else ())]
+    return f"{found[0].kind} in an id or a name" if found else ""
 
 
 class Secrets(Detector):

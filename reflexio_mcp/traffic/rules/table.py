@@ -53,8 +53,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "a machine (MACHINE_MADE_CHARS, MACHINE_MADE_ENTROPY, letters and digits, not words and numbers with "
         "separators) or, for a password, mix kinds of letters (PASSWORD_CHARS). No hit may be a placeholder "
         "(`your_api_key`, `ghp_xxxx`, `abc123xyz`, `${TOKEN}`) or read as words; beside a name none has the form of a "
-        "time, a checksum, a fingerprint or a file's name. The first SCANNED_CHARS characters of each text are "
-        "looked at.",
+        "time, a checksum, a fingerprint or a file's name. In ids and names (session, user, source, version) only the "
+        "formats of vendors count. Letters of full width count as plain ones, and what nobody sees (a blank of no "
+        "width) hides nothing; Cyrillic letters in a Latin word do, and so does base64 of a sentence. The first "
+        "SCANNED_CHARS characters of each text are looked at.",
         detector="secrets.Secrets",
         selects=True,
     ),
