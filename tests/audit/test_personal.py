@@ -13,6 +13,8 @@ from reflexio_mcp.traffic.rules.personal import PersonalData, personal_kinds
         ("card", "Amex 378282246310005"),
         ("card", "Card 4111 1111 1111 1111 approved."),
         ("card", "test cards: 5555555555554444"),
+        ("card", "6759649826438453"),
+        ("card", "the statement for cc 6394000000000001"),
         ("iban", "the registry's own example is BE68 5390 0754 7034"),
         ("iban", "RE42 2004 1010 0505 0001 3M02 606"),
         ("iban", "my IBAN is MA64011519000001205000534921"),

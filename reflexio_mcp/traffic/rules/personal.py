@@ -42,12 +42,12 @@ CANDIDATES: Final = 2_000
 _DIGIT = re.compile(r"\d")
 _CARD = re.compile(r"(?<![A-Za-z0-9_.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\d-]|[.,]\d)")
 _SAYS_CARD = re.compile(
-    r"(?i)\b(?:card|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
+    r"(?i)\b(?:card|cc\b|credit|debit|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
 )
 _OF_A_COMPANY = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|3[47]\d{13}"
     r"|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12}(?:\d{3})?|3(?:0[0-59]|[689]\d)\d{11}(?:\d\d)?"
-    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?"
+    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?|(?:5018|5020|5038|5893|6304|67\d\d)\d{8,15}"
 )
 """How the numbers of Visa, Mastercard, Mir, American Express, JCB, Diners Club, Discover, UnionPay and Maestro begin and count."""
 _OVERSEAS = re.compile(r"(?:BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT)\d{12}[A-Z0-9]{11}\d\d")
