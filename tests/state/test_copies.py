@@ -1,5 +1,9 @@
 """Recovery copies, wherever they are kept."""
 
+import threading
+
+import anyio
+import anyio.to_thread
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest, UserProfile
@@ -67,6 +71,26 @@ def test_a_copy_is_seen_by_every_process_once_it_is_finished_and_by_its_owner_al
     assert one.of("owner")
     another.remove("owner", writer.copy_id)
     assert not one.of("owner")
+
+
+@pytest.mark.anyio
+async def test_parts_of_a_copy_that_are_written_side_by_side_are_all_in_it(engine: Engine) -> None:
+    copies = engine.copies()
+    writer = copies.begin("owner")
+    ready = threading.Barrier(8)
+
+    def add(part: int) -> None:
+        ready.wait(30)
+        for number in range(5):
+            writer.add([request(f"r{part}-{number}-{one}") for one in range(3)])
+
+    async with anyio.create_task_group() as tasks:
+        for part in range(8):
+            tasks.start_soon(anyio.to_thread.run_sync, add, part)
+    writer.finish()
+    [copy] = copies.of("owner")
+    assert copy.requests == 120
+    assert set(copies.contents(copy)) == writer.ids
 
 
 def test_what_is_discarded_or_was_left_behind_is_gone(engine: Engine) -> None:

@@ -229,6 +229,7 @@ def test_the_documented_rights_are_enough_and_no_more(
         assert copies.forget("owner", ["r1"], lambda *_: False)[0] == 1
         copies.prune()
         assert AuditTable(lesser).open({"tool": "delete_request"}).close("complete")
+        assert "delete_request" in postgres.sql(documented("### What it holds"), name)
         for forbidden in (
             "DELETE FROM audit_log",
             "UPDATE audit_log SET line = '{}'",

@@ -1,6 +1,7 @@
 """Recovery copies as rows, sealed with the state key."""
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -30,14 +31,18 @@ class _TableWriter(CopyWriter):
     def __init__(self, copies: "CopyTable", copy_id: str, kept_until: int) -> None:
         super().__init__(copy_id, kept_until)
         self._copies = copies
-        self._place = 0
+        self._places = itertools.count()
         self._finished = False
 
     def _write(self, lines: Sequence[bytes]) -> None:
+        # Several threads write parts of one copy.
+        placed = [(next(self._places), line) for line in lines]
         with self._copies.database.transaction() as transaction:
-            for line in lines:
-                self._copies.put(transaction, self.copy_id, self._place, line)
-                self._place += 1
+            for place, line in placed:
+                transaction.execute(
+                    "INSERT INTO recovery_lines (copy_id, place, sealed) VALUES (?, ?, ?)",
+                    (self.copy_id, place, self._copies.sealed(self.copy_id, place, line)),
+                )
 
     def finish(self) -> None:
         with self._copies.database.transaction() as transaction:
@@ -116,13 +121,9 @@ class CopyTable(RecoveryCopies):
             raise ValueError("no stored request is there")
         return line
 
-    def put(self, transaction: Transaction, copy_id: str, place: int, line: bytes) -> None:
-        """Write a line at its place, over what is there."""
-        transaction.execute(
-            "INSERT INTO recovery_lines (copy_id, place, sealed) VALUES (?, ?, ?) "
-            "ON CONFLICT (copy_id, place) DO UPDATE SET sealed = excluded.sealed",
-            (copy_id, place, self._sealer.seal(line, f"{copy_id} {place}")),
-        )
+    def sealed(self, copy_id: str, place: int, line: bytes) -> bytes:
+        """A line as it stands at its place."""
+        return self._sealer.seal(line, f"{copy_id} {place}")
 
     def _opened(self, copy_id: str, place: int, sealed: bytes) -> Line:
         return parsed(self._sealer.open(sealed, f"{copy_id} {place}"))
@@ -161,7 +162,10 @@ class CopyTable(RecoveryCopies):
                             (copy.copy_id, place),
                         )
                     elif kept is not line:
-                        self.put(transaction, copy.copy_id, place, line_of(kept))
+                        transaction.execute(
+                            "UPDATE recovery_lines SET sealed = ? WHERE copy_id = ? AND place = ?",
+                            (self.sealed(copy.copy_id, place, line_of(kept)), copy.copy_id, place),
+                        )
                     if isinstance(kept, RequestWithInteractions):
                         requests.add(kept.request.request_id)
                     elif kept is not None:
