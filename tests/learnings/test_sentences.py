@@ -294,6 +294,12 @@ async def a_session_of_one_user_would_go(world: World, _: pytest.MonkeyPatch) ->
     return await planned(world, "delete_session", session_id="s", user_id="ada")
 
 
+async def all_requests_of_a_user_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    for user in ("ada", "bob"):
+        await world.put(user, user=user)
+    return await planned(world, "delete_requests", user_id="ada")
+
+
 async def a_session_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     for user in ("ada", "bob"):
         await world.put(user, user=user)
@@ -944,7 +950,12 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "by reading again": (a_learning_went, a_learning_would_stay),
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
     "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
+    deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
     "What other users have in this session stays.": (a_session_of_one_user_would_go, a_session_would_go),
+    "What other users stored stays, in shared sessions too, and also where it speaks of this user.": (
+        all_requests_of_a_user_would_go,
+        a_session_of_one_user_would_go,
+    ),
     "No request of this user was stored.": (a_user_without_requests_went, everything_of_a_user_went),
     "at a time that is not known": (a_request_cannot_be_returned, a_learning_would_stay),
     "cannot be shown": (a_request_cannot_be_returned, a_learning_would_stay),
