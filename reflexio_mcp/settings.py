@@ -319,7 +319,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
            "Append one JSON line for each destructive call to this file.", "deletion"),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",
-           "Keep a copy of what is deleted on this machine for this many days, for restore_requests.", "deletion"),
+           "Keep a copy of what is deleted for this many days, on this machine or in the state database, for "
+           "restore_requests.", "deletion"),
     Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
            "Folder of the recovery copies. Default: recovery in your data folder.", "deletion"),
     Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
