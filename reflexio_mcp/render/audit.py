@@ -16,6 +16,7 @@ from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.rules.found import Example
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
+from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["audited"]
@@ -93,10 +94,22 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
     if audit.left_out:
         facts["left_out"] = audit.left_out
         before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
-    after = []
+    after = _nothing_found(audit, facts)
     if left:
-        after = [f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user."]
+        after.append(f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user.")
     return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), facts)
+
+
+def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
+    """The rules that were looked for in vain; the many of low severity are counted."""
+    known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
+    graver = [rule.id for rule in RULES if rule.id not in known and rule.severity != "low"]
+    low = sum(rule.id not in known and rule.severity == "low" for rule in RULES)
+    if not graver:
+        return []
+    facts["nothing_found"] = graver
+    facts["nothing_found_of_low_severity"] = low
+    return [f"Looked for and not found: {', '.join(graver)}; {low} of low severity."]
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:

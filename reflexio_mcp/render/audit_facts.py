@@ -35,6 +35,8 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
     findings: Required[list[Facts]]
     findings_left_out: Unlisted[int]
     not_run: list[Facts]
+    nothing_found: Unlisted[list[str]]
+    nothing_found_of_low_severity: Unlisted[int]
     left_out: str
     go_on: Facts
     next: str

@@ -234,7 +234,7 @@ def _of_others(plan: Plan) -> str:
     if plan.wanted is None or not plan.wanted.user_id:
         return ""
     if plan.wanted.session_id:
-        return "What other users have in this session stays."
+        return "What other users may have in this session stays."
     if plan.wanted == TrafficFilter(user_id=plan.wanted.user_id):
         return "What other users stored stays, in shared sessions too, and also where it speaks of this user."
     return ""

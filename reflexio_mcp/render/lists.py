@@ -227,6 +227,7 @@ class _End(GapFacts, total=False):
     rest_of_session: Unlisted[int | None]
     not_matching: Unlisted[int | None]
     most_interactions: Unlisted[Facts]
+    sources: Unlisted[list[str]]
     cursor: str | None
 
 
@@ -254,6 +255,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "rest_of_session": page.rest_of_session or None,
             "not_matching": page.others.total() or None,
+            "sources": [label(source) for source in page.sources[:NAMES]],
             "cursor": page.cursor,
         }
     )
@@ -312,7 +314,13 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
         of_user = f" for user {shown_id(wanted.user_id)}" if wanted.user_id else ""
         return f"Nothing is stored{of_user} yet." if page.total == 0 else f"No more {noun}s follow."
     elsewhere = " Words are looked for in texts and ids; source and agent_version are filters of their own."
-    return f"No {noun} matches{filtered}.{elsewhere if wanted.contains else ''}"
+    if named := [label(source) for source in page.sources[:NAMES]]:
+        elsewhere += f" With these words in its name: source {', '.join(named)}."
+    if wanted.contains:
+        return f"No {noun} matches{filtered}.{elsewhere}"
+    names = " source and agent_version match whole names; audit_traffic lists those in use."
+    exact = wanted.source or wanted.agent_version
+    return f"No {noun} matches{filtered}.{names if exact else ''}"
 
 
 def page_of_sessions(

@@ -12,8 +12,8 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["RestoreFacts", "copies_listed", "restored"]
 
 LOST: Final = (
-    "Not restored, because the service does not give it out: arrival times (they are new), images sent as base64 and "
-    "citations."
+    "Arrival times are new. Images sent as base64 and citations, if there were any, are not restored: the service does "
+    "not give them out."
 )
 NOT_TIED: Final = "The turns have new ids: learnings that were not deleted with them are not tied to them."
 NO_LEARNINGS: Final = "This copy holds no learnings: none that went with the requests comes back."

@@ -951,7 +951,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
     "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
     deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
-    "What other users have in this session stays.": (a_session_of_one_user_would_go, a_session_would_go),
+    "What other users may have in this session stays.": (a_session_of_one_user_would_go, a_session_would_go),
     "What other users stored stays, in shared sessions too, and also where it speaks of this user.": (
         all_requests_of_a_user_would_go,
         a_session_of_one_user_would_go,

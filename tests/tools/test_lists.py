@@ -164,6 +164,20 @@ async def test_rows_that_share_a_lot_fill_the_room_that_this_saves(connect: Conn
         assert alike["returned"] > 1.5 * mixed.count("  q")
 
 
+async def test_words_that_only_a_source_has_lead_to_it(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", source="staging-e2e")
+        await store(client, "r2", source="chat")
+        page, text = await listed(client, contains="Staging")
+        assert page["sources"] == ["staging-e2e"]
+        assert "With these words in its name: source staging-e2e." in text
+        page, text = await listed(client, contains="prod")
+        assert "sources" not in page
+        assert "in its name" not in text
+        page, _ = await listed(client, contains="words")
+        assert "sources" not in page
+
+
 async def test_ties_of_one_second_stand_in_the_order_of_arrival(connect: Connect) -> None:
     names = ["zebra", "apple", "mango", "fig"]
     async with connect() as client:

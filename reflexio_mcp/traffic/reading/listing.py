@@ -13,6 +13,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
+from reflexio_mcp.traffic.reading.search import names_with
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_requests", "list_sessions"]
@@ -83,6 +84,7 @@ class Page(Generic[T]):
             had to be applied here.
         rest_of_session: how many requests of the last session are still to come.
         others: for each listed session, how many of its requests were read and do not match.
+        sources: where words were looked for and nothing has them: the sources that do.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
         gaps: what the service could not return on the way. Whether it belongs to the list is not known.
     """
@@ -95,6 +97,7 @@ class Page(Generic[T]):
     looked_back_to: int | None = None
     rest_of_session: int = 0
     others: Counter[str] = field(default_factory=Counter[str])
+    sources: tuple[str, ...] = ()
     most_interactions: SessionRow | None = None
     gaps: tuple[Gap, ...] = ()
 
@@ -285,8 +288,11 @@ class _Filling:
         page: Page[T] = Page([])
         place: Cursor | None = None
         oldest: int | None = None
+        sources: set[str] = set()
         sessions = left = 0
         async for session_slice in pager.slices():
+            if wanted.contains and not page.rows:
+                sources.update(item.request.source for item in session_slice.requests)
             if not page.ended:
                 oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
                 page.looked_at = pager.requests_seen
@@ -323,6 +329,8 @@ class _Filling:
             if not pager.gaps:
                 page.total = self._shown_before + len(page.rows) + left
         page.gaps = pager.gaps
+        if not page.rows:
+            page.sources = names_with(wanted.contains, sources)
         if not wanted.looks_inside:
             page.looked_at = None
         else:

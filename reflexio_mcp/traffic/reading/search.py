@@ -6,7 +6,7 @@ for in contents, in what tools were given, in image addresses and in ids. `findi
 
 import functools
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -14,7 +14,7 @@ from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.rules.table import RULES
 
-__all__ = ["FINDINGS", "check_search", "search"]
+__all__ = ["FINDINGS", "check_search", "names_with", "search"]
 
 FINDINGS = tuple(rule.id for rule in RULES if rule.selects)
 """What `finding` takes: the rules that a session's requests show by themselves."""
@@ -63,6 +63,12 @@ def search(contains: str, finding: str) -> Pick:
         return [item for item in items if _says(item, terms)] if terms else items
 
     return pick
+
+
+def names_with(contains: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of some names that have all the words of a search, in order."""
+    terms = _terms(contains)
+    return tuple(name for name in sorted(names) if name and all(term in _fold(name) for term in terms))
 
 
 def _terms(contains: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from reflexio_mcp.traffic.rules.table import Rule
 
 __all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "example"]
 
-EXAMPLES: Final = 2
+EXAMPLES: Final = 3
 """Requests a finding shows: enough to judge it by, few enough to read."""
 
 SUBJECTS_KEPT: Final = 500
