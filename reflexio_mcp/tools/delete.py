@@ -270,6 +270,7 @@ async def take_over(app: App, scope_of: Callable[[Order], Scope], owner: str | N
     """
     tools = [spec.name for spec in SPECS if spec.offered(app.settings)]
     while tools and not app.jobs.closed:
+        asked = anyio.current_time()
         record = await anyio.to_thread.run_sync(app.state.jobs.claim, tools, owner)
         if record is None:
             return
@@ -278,17 +279,17 @@ async def take_over(app: App, scope_of: Callable[[Order], Scope], owner: str | N
         except ValueError:  # it was written by another version
             await anyio.to_thread.run_sync(app.state.jobs.end, record.key, "stopped", "")
             continue
-        _resume(app, scope_of(order), order, record)
+        _resume(app, scope_of(order), order, record, asked)
 
 
-def _resume(app: App, scope: Scope, order: Order, record: JobRecord) -> None:
+def _resume(app: App, scope: Scope, order: Order, record: JobRecord, since: float) -> None:
     origin = replace(order.origin, resumed=True)
 
     async def work(job: Job) -> Receipt:
         plan = await with_learned(scope, order.plan)
         return await _carried_out(app, scope, plan, origin, job)
 
-    app.jobs.resume(app.tasks, record, scope.caller, work)
+    app.jobs.resume(app.tasks, record, scope.caller, work, since)
 
 
 async def _carried_out(

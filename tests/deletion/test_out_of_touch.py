@@ -1,8 +1,10 @@
 """A process that loses its records while it deletes: exactly one acts, and what is said stays true."""
 
 import contextlib
-from collections.abc import Generator
+import time
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -30,10 +32,12 @@ class Records:
         self.away = False
         self.after = -1
         self.unknown = False
-        through = LocalDatabase.transaction
+        self._through = through = LocalDatabase.transaction
+        self._databases: set[LocalDatabase] = set()
 
         @contextlib.contextmanager
         def transaction(database: LocalDatabase) -> Generator[Transaction]:
+            self._databases.add(database)
             if self.after == 0:
                 self.away = True
             self.after -= 1
@@ -46,6 +50,12 @@ class Records:
                 raise StateUnusable(AWAY, "see that it works", unknown=True)
 
         patch.setattr(LocalDatabase, "transaction", transaction)
+
+    def expire(self) -> None:
+        """As if every process had been silent for a minute."""
+        for database in self._databases:
+            with self._through(database) as transaction:
+                transaction.execute("UPDATE jobs SET alive = 0")
 
 
 @pytest.fixture
@@ -75,6 +85,57 @@ async def test_it_stops_before_another_process_may_go_on(
         assert said.startswith("This process could not say any more that it works on this deletion")
         records.away = False
         world.backend.before.clear()
+
+
+async def test_what_it_leaves_to_others_they_go_on_with_however_soon_it_can_note_things_again(
+    world: World, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(jobs, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "SPARE_SECONDS", 0.1)
+    await world.put("r1")
+
+    async def hangs() -> None:
+        records.away = True
+        try:
+            await anyio.sleep_forever()
+        finally:
+            records.away = False
+
+    world.backend.before[BY_IDS] = [hangs]
+    async with world.connect(CONFIRM="off") as caller:
+        with anyio.fail_after(30):
+            said = await caller.refused("delete_request", request_id="r1")
+        assert "its receipt will be in get_status as deletion 1" in said
+        assert await world.ids() == {"r1"}
+        records.expire()
+        with anyio.fail_after(30):
+            while await world.ids():
+                await caller.call("get_status")
+                await anyio.sleep(0.01)
+
+
+async def test_its_lease_counts_from_before_it_was_recorded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("r1")
+    recorded: list[float] = []
+    since: list[float] = []
+    add, begin = jobs.JobRecords.add, jobs.Jobs._through
+
+    def noted(self: jobs.JobRecords, *arguments: Any, **named: Any) -> jobs.JobRecord:
+        recorded.append(time.monotonic())
+        return add(self, *arguments, **named)
+
+    async def through(self: jobs.Jobs, job: jobs.Job, act: Callable[[], Awaitable[None]]) -> None:
+        since.append(job.since)
+        await begin(self, job, act)
+
+    monkeypatch.setattr(jobs.JobRecords, "add", noted)
+    monkeypatch.setattr(jobs.Jobs, "_through", through)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.call("delete_request", request_id="r1")
+    assert since[0] <= recorded[0]
 
 
 async def test_it_works_on_while_it_can_say_so(

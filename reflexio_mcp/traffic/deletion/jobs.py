@@ -59,10 +59,12 @@ class Job:
         caller: the `Scope.caller` it belongs to.
         receipt: what a deletion did.
         taken: what a follow-up did.
+        since: its lease runs at least from here on, in seconds of the event loop.
     """
 
     record: JobRecord
     caller: str
+    since: float = field(default_factory=anyio.current_time)
     state: JobState = "running"
     receipt: Receipt | None = None
     taken: TakenBack | None = None
@@ -124,26 +126,35 @@ class Jobs:
         job: Job | None = None
         # Shielded: what is recorded is also begun.
         with anyio.CancelScope(shield=True):
+            asked = anyio.current_time()
             try:
                 record = await anyio.to_thread.run_sync(add)
             except OSError as error:
                 if isinstance(error, StateUnusable) and error.unknown:
                     raise NotRecorded(PERHAPS_RECORDED.format(why=why_not(error))) from error
                 raise NotRecorded(NO_RECORD.format(why=why_not(error), advice=advice(error))) from error
-            job = self._begin(tasks, record, caller, work)
+            job = self._begin(tasks, record, caller, work, asked)
         assert job
         return job
 
     def resume(
-        self, tasks: TaskGroup, record: JobRecord, caller: str, work: Callable[[Job], Awaitable[Receipt]]
+        self,
+        tasks: TaskGroup,
+        record: JobRecord,
+        caller: str,
+        work: Callable[[Job], Awaitable[Receipt]],
+        since: float,
     ) -> Job:
         """Go on with a job that this process has claimed.
+
+        Args:
+            since: when it began to claim it, in seconds of the event loop.
 
         Raises:
             Stopping: the server starts nothing any more.
         """
         self._check_open()
-        return self._begin(tasks, record, caller, work)
+        return self._begin(tasks, record, caller, work, since)
 
     def follow(
         self,
@@ -178,7 +189,9 @@ class Jobs:
                 await job.finished.wait()
 
     async def answered(self, job: Job) -> None:
-        """Forget a job whose caller has its receipt."""
+        """Forget a job whose caller has its receipt. One that was left to others stays for them."""
+        if isinstance(job.error, TakenOver):
+            return
         try:
             await anyio.to_thread.run_sync(self._records.forget, job.record.key)
         except OSError:
@@ -211,9 +224,14 @@ class Jobs:
             raise Stopping(STOPPING)
 
     def _begin(
-        self, tasks: TaskGroup, record: JobRecord, caller: str, work: Callable[[Job], Awaitable[Receipt]]
+        self,
+        tasks: TaskGroup,
+        record: JobRecord,
+        caller: str,
+        work: Callable[[Job], Awaitable[Receipt]],
+        since: float,
     ) -> Job:
-        job = Job(record, caller)
+        job = Job(record, caller, since)
         self._running.add(job)
         if self._idle.is_set():
             self._idle = anyio.Event()
@@ -258,7 +276,7 @@ class Jobs:
 
     async def _keep(self, job: Job, work: anyio.CancelScope) -> None:
         # Exactly one process acts: this one stops before another one may begin.
-        until = self._lease(job)
+        until = self._lease(job, job.since)
         while True:
             now = anyio.current_time()
             await anyio.sleep(min(KEEP_SECONDS, max(0.0, until - now)))
@@ -278,13 +296,16 @@ class Jobs:
             work.cancel()
             return
 
-    def _lease(self, job: Job, since: float | None = None) -> float:
+    def _lease(self, job: Job, since: float) -> float:
         """Until when this process may work on a job without another word."""
         if not job.record.order:
             return math.inf  # nobody else can
-        return (anyio.current_time() if since is None else since) + LEASE_SECONDS - SPARE_SECONDS
+        return since + LEASE_SECONDS - SPARE_SECONDS
 
     async def _end(self, job: Job) -> None:
+        if isinstance(job.error, TakenOver):
+            return  # left to others, who would not go on with what has ended
+
         def end() -> None:
             self._records.end(job.record.key, job.state, self._told(job))
 
@@ -293,7 +314,7 @@ class Jobs:
         except OSError:
             # Where it can be written again, a process reads what is there and writes the receipt.
             logger.warning("the receipt of deletion %d cannot be kept", job.number)
-            if job.record.order and job.error and not isinstance(job.error, TakenOver):
+            if job.record.order and job.error:
                 job.failure = f"{job.failure} {STAYS.format(number=job.number)}"
                 job.error = TakenOver(job.failure)
 
