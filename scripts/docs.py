@@ -181,6 +181,12 @@ def get_it() -> str:
     return "```bash\n" + "\n".join([*lines, "reflexio-mcp install"]) + f"\n```\n\n{others}\n"
 
 
+def get_postgres() -> str:
+    """How to install the command with what it needs for PostgreSQL."""
+    package = f"{published.PYPI_NAME}[postgres]" if published.ON_INDEX else ".[postgres]"
+    return f'```bash\nuv tool install "{package}"\n```\n\nOr with pip: `pip install "{package}"`.\n'
+
+
 def upgrade() -> str:
     """How to upgrade the command."""
     lines = (
@@ -326,6 +332,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "clients": clients,
     "known-clients": known_clients,
     "get-it": get_it,
+    "get-postgres": get_postgres,
     "upgrade": upgrade,
     "messages": messages,
     "checks": checks,
