@@ -45,7 +45,7 @@ async def audited(fill: Fill, folder: Path, rule_id: str) -> Finding | None:
             units = {getattr(one, field) for one in await executed(scope, found.next)}
             assert units == set(found.subjects)
             assert found.next.selects == found.count == len(units)
-            assert len(found.examples) == min(2, found.count)
+            assert len(found.examples) == min(3, found.count)
     return found
 
 

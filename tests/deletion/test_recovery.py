@@ -51,7 +51,7 @@ async def test_what_was_deleted_comes_back_as_it_was(world: World, era: str) -> 
     assert facts
     assert facts["outcomes"] == {"restored": ["r1", "r2"]}
     assert [await stored(world, one) for one in ("r1", "r2")] == before
-    assert "arrival times" in text_of(result)
+    assert "Arrival times are new" in text_of(result)
     assert "base64" in text_of(result)
     assert "learned from again" in text_of(result)
 

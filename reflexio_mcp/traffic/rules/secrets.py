@@ -59,7 +59,9 @@ _FORMATS: Final = (
 _PATTERNS: Final = tuple(
     (kind, begins, re.compile(rf"{form}(?![\w-])"), begins[0].isalpha()) for kind, begins, form in _FORMATS
 )
-_WORD_BEFORE = re.compile(r"[\w.~-]*\Z")
+WORD_CHARS: Final = 32
+"""Characters before a key's form that are looked at for the word it belongs to."""
+_WORD_BEFORE = re.compile(rf"[\w.~-]{{0,{WORD_CHARS}}}\Z")
 _AWS_ID = re.compile(r"A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 AWS_PAIR_CHARS: Final = 200
@@ -220,7 +222,7 @@ def _by_form(text: str) -> Iterator[Secret]:
 
 
 def _word_begins(text: str, end: int) -> int:
-    before = _WORD_BEFORE.search(text, max(0, end - 32), end)
+    before = _WORD_BEFORE.search(text, max(0, end - WORD_CHARS), end)
     return before.start() if before else end
 
 
