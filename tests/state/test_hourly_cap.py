@@ -1,10 +1,15 @@
 """Edge cases of the hourly cap."""
 
+import errno
+from pathlib import Path
+
 import anyio
 import anyio.to_thread
 import pytest
 
+from reflexio_mcp.state.database import StateUnusable
 from reflexio_mcp.state.hourly_cap import WINDOW_SECONDS, HourlyCap
+from reflexio_mcp.state.local.database import LocalDatabase
 from tests.state.conftest import Engine
 
 
@@ -75,3 +80,18 @@ def test_what_was_deleted_already_counts_also_beyond_the_limit(cap: HourlyCap) -
     cap.count("a", 12)
     assert cap.room("a") == 0
     assert cap.take("a", 1) is None
+
+
+def test_a_disk_that_is_full_for_a_moment_makes_no_count_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    cap = HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db"))
+    with monkeypatch.context() as patch:
+        patch.setattr("reflexio_mcp.private_files.create", full)
+        with pytest.raises(StateUnusable, match="cannot be made now"):
+            cap.take("me", 6)
+    assert cap.take("me", 6)
+    assert HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db")).room("me") == 4

@@ -117,6 +117,15 @@ def test_what_a_dead_process_counted_is_counted_once_and_anew(engine: Engine) ->
     assert cap().room("me") == 4
 
 
+def test_what_is_given_back_late_is_not_taken_from_what_another_process_counted(engine: Engine) -> None:
+    cap = engine.cap()
+    taken = cap.take("me", 6, job=1)
+    assert taken
+    assert engine.cap().take("me", 6, job=1)
+    cap.give_back(taken, 6)
+    assert cap.room("me") == 4
+
+
 def test_a_file_of_an_earlier_version_keeps_its_counts(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with closing(sqlite3.connect(path)) as earlier:

@@ -22,10 +22,12 @@ from tests.support.serving import free_port
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
 
+import psycopg
+
 from reflexio_mcp.state.postgresql import migrations
 from reflexio_mcp.state.postgresql.audit_table import AuditTable
 from reflexio_mcp.state.postgresql.copy_table import CopyTable
-from reflexio_mcp.state.postgresql.database import PostgresqlDatabase, connect
+from reflexio_mcp.state.postgresql.database import IN_USE, PostgresqlDatabase, connect
 from reflexio_mcp.state.postgresql.sealing import Sealer
 
 
@@ -270,10 +272,14 @@ def test_why_a_connection_is_refused_is_said_without_names_or_secrets(
     postgres: PostgresServer, change: dict[str, str], said: str, opened: ExitStack
 ) -> None:
     url = postgres.url(**({"database": "postgres"} | change))
-    database = opened.enter_context(closing(PostgresqlDatabase(url, wait=5)))
+    database = opened.enter_context(closing(PostgresqlDatabase(url, wait=0.2)))
+    until = time.monotonic() + 60
     for use in (lambda: connect(url), lambda: HourlyCap(10, database).room("me")):
         with pytest.raises(StateUnusable) as refused:
             use()
+        while refused.value.strerror == IN_USE and time.monotonic() < until:  # it has not been refused yet
+            with pytest.raises(StateUnusable) as refused:
+                use()
         assert refused.value.strerror == f"the state database: {said}"
         told = f"{refused.value} {refused.value.advice} {refused.value.__cause__}"
         assert not any(word in told for word in (PASSWORD, "mistyped", "127.0.0.1", "elsewhere"))
@@ -341,6 +347,24 @@ def test_a_line_that_was_moved_or_changed_is_not_trusted(database: PostgresqlDat
     assert {copy.copy_id for copy in found.unreadable} == {moved, changed}
 
 
+def test_a_copy_that_is_put_under_another_name_is_not_opened(database: PostgresqlDatabase) -> None:
+    copies = CopyTable(database, 7, Sealer([KEY]))
+    made(copies, "r1")
+    theirs = made(copies, "r2", owner="somebody else")
+    with database.transaction() as transaction:
+        transaction.execute(
+            "UPDATE recovery_copies SET owner = (SELECT owner FROM recovery_copies WHERE copy_id != ?) "
+            "WHERE copy_id = ?",
+            (theirs, theirs),
+        )
+    found = copies.holding("owner", ["r1", "r2"])
+    assert found.items == ("r1",)
+    assert [copy.copy_id for copy in found.unreadable] == [theirs]
+    copy = next(copy for copy in copies.of("owner") if copy.copy_id == theirs)
+    with pytest.raises(ValueError, match="not what this server sealed"):
+        copies.read_at(copy, 0)
+
+
 def test_two_that_take_something_out_of_one_copy_take_both_out(
     database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +384,38 @@ def test_any_text_is_kept(database: PostgresqlDatabase) -> None:
     records.end(records.add("owner", "caller", "a\0b\ud800", order="\0").key, "done", "t\0ld")
     [job] = records.of("owner")
     assert (job.what, job.told) == ("a\ufffdb?", "t\ufffdld")
+
+
+def test_no_line_of_the_audit_log_stops_a_query_over_it(
+    database: PostgresqlDatabase, postgres: PostgresServer, postgres_url: str
+) -> None:
+    AuditTable(database).append({"tool": "delete_request", "request_ids": ["a\0b", "\ud800", r"c\u0000"]})
+    name = postgres_url.rsplit("/", 1)[1]
+    assert "delete_request" in postgres.sql(documented("### What it holds"), name)
+    with database.transaction() as transaction:
+        [line] = transaction.execute("SELECT line FROM audit_log").fetchone()
+    assert line["request_ids"] == ["a\ufffdb", "?", r"c\u0000"]
+
+
+def test_a_copy_whose_end_is_not_known_is_left_to_nobody(
+    database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = CopyTable(database, 7, Sealer([KEY]))
+    writer = copies.begin("owner")
+    writer.add([request("r1")])
+    commit = psycopg.Connection.commit
+
+    def lost(connection: psycopg.Connection[Any]) -> None:
+        commit(connection)
+        raise psycopg.OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "commit", lost)
+        with pytest.raises(StateUnusable):
+            writer.finish()
+    assert copies.of("owner")
+    writer.discard()
+    assert not copies.of("owner")
 
 
 def test_the_pool_logs_nothing(

@@ -5,6 +5,7 @@ here blocks and runs in worker threads.
 """
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -57,9 +58,28 @@ _MIGRATIONS: Final = (
     );
     CREATE INDEX jobs_by_owner ON jobs (owner, number);
     """,
+    # AUTOINCREMENT: no id comes again, so what is given back late is not taken from what somebody else counted.
+    """
+    CREATE TABLE counted (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        owner TEXT NOT NULL,
+        at REAL NOT NULL,
+        number INTEGER NOT NULL,
+        job INTEGER NOT NULL DEFAULT 0
+    );
+    INSERT INTO counted SELECT id, owner, at, number, job FROM deletions;
+    DROP TABLE deletions;
+    ALTER TABLE counted RENAME TO deletions;
+    CREATE INDEX deletions_by_owner ON deletions (owner, at);
+    """,
 )
-"""What makes each version of the file out of the one before. The last one only adds, so that a process of an earlier
-version can still count its deletions."""
+"""What makes each version of the file out of the one before. No column goes, so that a process of an earlier version
+can still count its deletions."""
+
+_FULL: Final = {
+    getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EINTR")
+}
+"""Why a file cannot be made now. Later it can: until then nothing is deleted."""
 
 
 class _LocalTransaction(Transaction):
@@ -133,12 +153,15 @@ class LocalDatabase(StateDatabase):
         if self._memory is not None:
             return self._memory
         if self._file is None and (path := self._path()) is not None:
-            with contextlib.suppress(OSError):
+            try:
                 private_files.make_folder(path.parent)
                 with contextlib.suppress(FileExistsError):
                     os.close(private_files.create(path))
                 private_files.restrict(path)
                 self._file = path
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise StateUnusable("the state file cannot be made now", ADVICE) from error
         if self._file is None:
             self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             _migrate(self._memory)

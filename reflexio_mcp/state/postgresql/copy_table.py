@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -27,10 +28,18 @@ READ_AT_ONCE: Final = 100
 """Lines that are held in memory while a copy is read."""
 
 
+@dataclass(frozen=True, slots=True)
+class CopyRow(RecoveryCopy):
+    """A copy and whose it is."""
+
+    label: str = ""
+
+
 class _TableWriter(CopyWriter):
-    def __init__(self, copies: "CopyTable", copy_id: str, kept_until: int) -> None:
+    def __init__(self, copies: "CopyTable", label: str, copy_id: str, kept_until: int) -> None:
         super().__init__(copy_id, kept_until)
         self._copies = copies
+        self._label = label
         self._places = itertools.count()
         self._finished = False
 
@@ -41,7 +50,7 @@ class _TableWriter(CopyWriter):
             for place, line in placed:
                 transaction.execute(
                     "INSERT INTO recovery_lines (copy_id, place, sealed) VALUES (?, ?, ?)",
-                    (self.copy_id, place, self._copies.sealed(self.copy_id, place, line)),
+                    (self.copy_id, place, self._copies.sealed(self._label, self.copy_id, place, line)),
                 )
 
     def finish(self) -> None:
@@ -57,9 +66,8 @@ class _TableWriter(CopyWriter):
     def discard(self) -> None:
         if not self._finished:
             with contextlib.suppress(OSError), self._copies.database.transaction() as transaction:
-                transaction.execute(
-                    "DELETE FROM recovery_copies WHERE copy_id = ? AND NOT finished", (self.copy_id,)
-                )
+                # Also where the connection was lost while it was finished: nothing is deleted without knowing.
+                transaction.execute("DELETE FROM recovery_copies WHERE copy_id = ?", (self.copy_id,))
 
 
 class CopyTable(RecoveryCopies):
@@ -91,18 +99,19 @@ class CopyTable(RecoveryCopies):
             until = now + self.days * DAY
             transaction.execute(
                 "INSERT INTO recovery_copies (copy_id, owner, made_at, kept_until) VALUES (?, ?, ?, ?)",
-                (copy_id, label_of(owner), now, until),
+                (copy_id, label := label_of(owner), now, until),
             )
-        return _TableWriter(self, copy_id, until)
+        return _TableWriter(self, label, copy_id, until)
 
-    def of(self, owner: str) -> list[RecoveryCopy]:
+    def of(self, owner: str) -> list[CopyRow]:
+        label = label_of(owner)
         with self.database.transaction() as transaction:
             rows = transaction.execute(
                 "SELECT copy_id, made_at, kept_until, requests, learnings FROM recovery_copies WHERE owner = ? AND "
                 "finished AND kept_until > ? ORDER BY made_at DESC, copy_id DESC",
-                (label_of(owner), transaction.now),
+                (label, transaction.now),
             ).fetchall()
-        return [RecoveryCopy(*row) for row in rows]
+        return [CopyRow(*row, label=label) for row in rows]
 
     def remove(self, owner: str, copy_id: str) -> None:
         with contextlib.suppress(OSError), self.database.transaction() as transaction:
@@ -111,30 +120,30 @@ class CopyTable(RecoveryCopies):
             )
 
     def read_at(self, copy: RecoveryCopy, place: int) -> RequestWithInteractions:
+        assert isinstance(copy, CopyRow)
         with self.database.transaction() as transaction:
             row = transaction.execute(
                 "SELECT sealed FROM recovery_lines WHERE copy_id = ? AND place = ?", (copy.copy_id, place)
             ).fetchone()
-        if row is None or not isinstance(
-            line := self._opened(copy.copy_id, place, row[0]), RequestWithInteractions
-        ):
+        if row is None or not isinstance(line := self._opened(copy, place, row[0]), RequestWithInteractions):
             raise ValueError("no stored request is there")
         return line
 
-    def sealed(self, copy_id: str, place: int, line: bytes) -> bytes:
-        """A line as it stands at its place."""
-        return self._sealer.seal(line, f"{copy_id} {place}")
+    def sealed(self, label: str, copy_id: str, place: int, line: bytes) -> bytes:
+        """A line as it stands at its place. Whose it is belongs to it: nobody else's copy opens as one's own."""
+        return self._sealer.seal(line, f"{label} {copy_id} {place}")
 
-    def _opened(self, copy_id: str, place: int, sealed: bytes) -> Line:
-        return parsed(self._sealer.open(sealed, f"{copy_id} {place}"))
+    def _opened(self, copy: CopyRow, place: int, sealed: bytes) -> Line:
+        return parsed(self._sealer.open(sealed, f"{copy.label} {copy.copy_id} {place}"))
 
     def _lines(self, copy: RecoveryCopy) -> Iterator[tuple[int, Line]]:
+        assert isinstance(copy, CopyRow)
         place, count = -1, 0
         while True:
             with self.database.transaction() as transaction:
                 rows = self._some(transaction, copy.copy_id, place)
             for place, sealed in rows:
-                yield place, self._opened(copy.copy_id, place, sealed)
+                yield place, self._opened(copy, place, sealed)
             count += len(rows)
             if len(rows) < READ_AT_ONCE:
                 break
@@ -148,13 +157,14 @@ class CopyTable(RecoveryCopies):
         ).fetchall()
 
     def _rewrite(self, owner: str, copy: RecoveryCopy, edited: Callable[[Line], Line | None]) -> None:
+        assert isinstance(copy, CopyRow)
         with self.database.transaction() as transaction:
-            # Two that take something out of one copy do it one after the other.
-            transaction.serialise(f"recovery copy {copy.copy_id}")
+            # Two that take something out of one copy, or remove it, do it one after the other.
+            transaction.execute("SELECT 1 FROM recovery_copies WHERE copy_id = ? FOR UPDATE", (copy.copy_id,))
             requests, learnings, place = set[str](), 0, -1
             while rows := self._some(transaction, copy.copy_id, place):
                 for place, sealed in rows:
-                    line = self._opened(copy.copy_id, place, sealed)
+                    line = self._opened(copy, place, sealed)
                     kept = edited(line)
                     if kept is None:
                         transaction.execute(
@@ -164,7 +174,11 @@ class CopyTable(RecoveryCopies):
                     elif kept is not line:
                         transaction.execute(
                             "UPDATE recovery_lines SET sealed = ? WHERE copy_id = ? AND place = ?",
-                            (self.sealed(copy.copy_id, place, line_of(kept)), copy.copy_id, place),
+                            (
+                                self.sealed(copy.label, copy.copy_id, place, line_of(kept)),
+                                copy.copy_id,
+                                place,
+                            ),
                         )
                     if isinstance(kept, RequestWithInteractions):
                         requests.add(kept.request.request_id)
