@@ -6,6 +6,7 @@ lays the facts out for a terminal. Nothing can be changed from here: the server 
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
     from mcp import Client
+
+    from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
 __all__ = ["FILTER", "run_read_command", "wanted"]
 
@@ -65,24 +68,25 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         out: where to write; stdout when `None`.
 
     Returns:
-        0, or 1 when the backend could not be read.
+        0, or 1 when the backend could not be read or does not learn.
 
     Raises:
-        ConfigurationError: the filter names a user outside the one this configuration is confined to, or asks the
-            embedded store what it learned.
+        ConfigurationError: as `wanted`.
     """
     screen = out or sys.stdout
     if arguments.command == "learned" and settings.embedded:
-        raise ConfigurationError(
-            "The embedded store does not learn, so there is nothing to list. Set REFLEXIO_URL or REFLEXIO_API_KEY."
+        sys.stderr.write(
+            "reflexio-mcp: The embedded store does not learn, so there is nothing to list. Set REFLEXIO_URL or "
+            "REFLEXIO_API_KEY.\n"
         )
+        return 1
     asked = wanted(arguments, settings)
     limit = (
         sys.maxsize if getattr(arguments, "everything", False) else getattr(arguments, "limit", sys.maxsize)
     )
     # What an assistant is offered is no matter here; what may be seen is, so `mask` and the user stay.
     mine = replace(settings, tools=(), read_only=True, tenancy="off")
-    facts, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
+    facts, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
         for command, tool in TOOLS.items():
             failed = failed.replace(tool, f"reflexio-mcp {command}")
@@ -91,7 +95,8 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
     if arguments.as_json:
         screen.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         return 0
-    _Layout(screen, settings).show(arguments.command, facts)
+    nothing = "" if _found(facts) else _nothing(arguments.command, asked, settings, facts, empty=empty)
+    _Layout(screen, settings, nothing).show(arguments.command, facts)
     return 0
 
 
@@ -99,7 +104,8 @@ def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """What was typed, as the tool's arguments.
 
     Raises:
-        ConfigurationError: a blank filter, or a user outside the one this configuration is confined to.
+        ConfigurationError: a filter that is blank or cannot be used, or a user outside the one this configuration is
+            confined to.
     """
     if arguments.command == "show":
         return {"request_id": arguments.request_id}
@@ -122,22 +128,53 @@ def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         raise ConfigurationError(
             f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}; --user-id cannot name anybody else."
         )
+    _filter(chosen, settings)
     return chosen
+
+
+def _filter(chosen: Mapping[str, Any], settings: Settings) -> "TrafficFilter":
+    """The filter that a tool would make of its arguments.
+
+    Raises:
+        ConfigurationError: one of them cannot be used.
+    """
+    from reflexio_mcp.traffic.errors import InvalidInput
+    from reflexio_mcp.traffic.reading.filters import checked_filter
+
+    try:
+        return checked_filter(
+            **{name: chosen[name] for name in FILTER if name in chosen}, masked=settings.mask
+        )
+    except InvalidInput as error:
+        names = re.compile(rf"^{error.field}\b|\b(start|end)_time\b")
+        said = names.sub(lambda found: f"--{found[0].replace('_', '-')}", str(error))
+        raise ConfigurationError(said) from None
 
 
 async def _ask(
     settings: Settings, tool: str, wanted: dict[str, Any], limit: int
-) -> tuple[dict[str, Any], str]:
-    """The facts of a tool, from as many pages as it takes, or the text of its error."""
+) -> tuple[dict[str, Any], bool, str]:
+    """The facts of a tool, from as many pages as it takes; whether nothing at all is stored; the text of its error."""
     from mcp import Client
 
     from reflexio_mcp.server.server import ReflexioServer
 
     async with Client(ReflexioServer(settings)) as client:
         try:
-            return await _pages(client, tool, wanted, limit), ""
+            facts = await _pages(client, tool, wanted, limit)
+            empty = not _found(facts) and await _is_empty(client)
         except _Failed as error:  # outside, it would arrive in a group
-            return {}, str(error)
+            return {}, False, str(error)
+        return facts, empty, ""
+
+
+def _found(facts: Facts) -> bool:
+    return bool(facts.get("returned") or facts.get("requests") or facts.get("request_id"))
+
+
+async def _is_empty(client: "Client") -> bool:
+    first = await _call(client, TOOLS["requests"], {"limit": 1})
+    return bool(first.get("complete")) and not _found(first)
 
 
 async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -190,11 +227,12 @@ def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
 class _Layout:
     """Facts as tables that fit the terminal; plain, and as wide as they need to be, where there is none."""
 
-    def __init__(self, out: TextIO, settings: Settings) -> None:
+    def __init__(self, out: TextIO, settings: Settings, nothing: str) -> None:
         from rich.console import Console
 
         self._out = out
         self._settings = settings
+        self._nothing = nothing
         width = None if out.isatty() else _UNBOUNDED
         self._console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
 
@@ -202,9 +240,11 @@ class _Layout:
         with self._console.capture() as printed:
             if command != "show":
                 self._say(f"{self._place()}\n", "dim")
-            getattr(self, f"_{command}")(facts)
-            if not (facts.get("returned") or facts.get("requests") or command == "show"):
+            if self._nothing:
+                self._say(self._nothing)
                 self._say(self._elsewhere(), "dim")
+            else:
+                getattr(self, f"_{command}")(facts)
         # Tables fill their last column with blanks, which a pipe is better without.
         self._out.write("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
 
@@ -243,9 +283,6 @@ class _Layout:
         self._console.print(Text(text, style=style), soft_wrap=not self._out.isatty())
 
     def _sessions(self, facts: Facts) -> None:
-        if not facts["sessions"]:
-            self._say(_nothing(facts, "session"))
-            return
         self._table(
             ("last (UTC)", "session", "users", "requests", "sources", "first words"),
             (
@@ -264,9 +301,6 @@ class _Layout:
         self._ending(facts, "session")
 
     def _requests(self, facts: Facts) -> None:
-        if not facts["sessions"]:
-            self._say(_nothing(facts, "request"))
-            return
         self._table(
             ("time (UTC)", "request", "session", "user", "source", "turns", "first words"),
             (
@@ -303,9 +337,6 @@ class _Layout:
                     self._say(f"{name.replace('_', ' ')}: {_words(value)}", "dim")
 
     def _audit(self, facts: Facts) -> None:
-        if not facts["requests"]:
-            self._say(facts["next"])
-            return
         self._say(
             f"{facts['requests']:,} requests in {facts['sessions']:,} sessions of {facts['users']:,} users, "
             f"{_time(facts['oldest'])} to {_time(facts['newest'])} UTC\n"
@@ -351,8 +382,23 @@ class _Layout:
 _GONE: Final = {"turns_deleted": "turns no longer stored", "turns_not_looked_up": "turns not looked up"}
 
 
-def _nothing(facts: Facts, noun: str) -> str:
-    return f"No {noun} matches." if "filter" in facts else "Nothing is stored here yet."
+_NOUNS: Final = {"sessions": "session", "learned": "learning"}
+
+
+def _nothing(command: str, chosen: Facts, settings: Settings, facts: Facts, *, empty: bool) -> str:
+    """What is said where there is nothing to lay out: an empty store, or the filter that matched nothing."""
+    from reflexio_mcp.render.lists import asked
+
+    whose = f" for user {settings.user_id}" if settings.user_id else ""
+    if empty and command != "learned":
+        return f"Nothing is stored here{whose} yet."
+    parts = [f"request {chosen['request_id']}"] if "request_id" in chosen else []
+    parts += [words] if (words := asked(_filter(chosen, settings))) else []
+    matched = f" ({', '.join(parts)})" if parts else ""
+    read = " among those that could be read" if facts.keys() & {"unreadable", "users_not_read"} else ""
+    # What was learned may outlive the requests it was learned from.
+    none = f" No request is stored here{whose}." if empty else ""
+    return f"No {_NOUNS.get(command, 'request')} matches{matched}{read}.{none}"
 
 
 def _same_filter(arguments: Facts) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,42 @@ def test_where_it_looked_is_said_and_how_to_look_elsewhere(
     assert "--url" not in shown(store, command)
     assert "matches" not in said
     if command != "audit":
-        assert f"No {command[:-1]} matches." in shown(store, command, "--user-id", "nobody")
+        assert f"No {command[:-1]} matches (user nobody)." in shown(store, command, "--user-id", "nobody")
+
+
+@pytest.mark.parametrize("command", ["sessions", "requests", "audit"])
+def test_an_empty_store_is_told_from_a_filter_that_matches_nothing(
+    command: str, store: Settings, tmp_path: Path
+) -> None:
+    empty = Settings(store=str(tmp_path / "empty.db"))
+    for words in ([], ["--start-time", "7d"], ["--source", "ci.e2e", "--end-time", "2030-01-01"]):
+        assert "\nNothing is stored here yet.\n" in shown(empty, command, *words)
+    assert "\nNothing is stored here for user bob yet.\n" in shown(replace(empty, user_id="bob"), command)
+    noun = "session" if command == "sessions" else "request"
+    said = shown(store, command, "--source", "ci.e2e", "--start-time", "2100-01-01")
+    assert f"\nNo {noun} matches (source ci.e2e, from 2100-01-01T00:00:00Z).\n" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["audit", "--start-time", "7days"], "--start-time must be ISO 8601"),
+        (["requests", "--source", "ci.E2E"], "--source must be lower-case"),
+        (["sessions", "--start-time", "1d", "--end-time", "7d"], "must not be before --start-time"),
+        (["explore", "--finding", "nonsense"], "--finding must be one of"),
+        (["install", "nosuch"], "There is no such client"),
+        (["uninstall", "nosuch"], "There is no such client"),
+    ],
+)
+def test_what_was_typed_wrong_ends_with_the_code_for_it(
+    typed: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = [] if "install" in typed[0] else ["--store", str(tmp_path / "store.db")]
+    assert main([*typed, *store]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_masked_content_stays_masked(store: Settings) -> None:
-    from dataclasses import replace
-
     for words in (["requests"], ["sessions"], ["show", "request-1"]):
         assert "Lisbon" not in shown(replace(store, mask=True), *words)
 
@@ -148,8 +179,6 @@ def test_masked_content_stays_masked(store: Settings) -> None:
 def test_a_confined_configuration_shows_nobody_else(
     store: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
     mine = replace(store, user_id="bob")
     users = {
         one["user_id"] for group in facts(mine, "requests", "--all")["sessions"] for one in group["requests"]
@@ -172,7 +201,7 @@ def test_what_is_not_there_is_said_in_one_sentence_and_fails(
     assert run_read_command(parse(["show", "nowhere"]), store, io.StringIO()) == 1
     said = capsys.readouterr().err
     assert said == "reflexio-mcp: No request 'nowhere' is stored. Find ids with reflexio-mcp requests.\n"
-    assert "\nNo session matches.\n" in shown(store, "sessions", "--session-id", "none")
+    assert "\nNo session matches (session none).\n" in shown(store, "sessions", "--session-id", "none")
 
 
 def test_looking_changes_nothing(store: Settings) -> None:
@@ -239,6 +268,8 @@ def test_what_was_learned_is_listed_with_where_it_came_from(learned: Settings) -
     assert "\x1b" not in said
     assert re.search(r"from a \(turn 1\), b \(turn 1\)", said)
     assert said.endswith("1 of 1 learnings.\n")
+    none = shown(learned, "learned", "--user-id", "nobody")
+    assert "\nNo learning matches (user nobody).\n" in none
 
 
 def test_all_learnings_are_all_across_pages_each_once(learned: Settings) -> None:
@@ -249,7 +280,7 @@ def test_all_learnings_are_all_across_pages_each_once(learned: Settings) -> None
 
 
 def test_a_store_that_does_not_learn_says_so(store: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["learned", "--store", store.store]) == 2
+    assert main(["learned", "--store", store.store]) == 1
     assert "does not learn" in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ from reflexio_mcp.install.files import Original, backups, difference, locked, re
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.install.ownership import foreign, hidden, kept, variables_of
-from reflexio_mcp.settings import OPTIONS, did_you_mean, load
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, did_you_mean, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
 
@@ -70,7 +70,7 @@ def run_install(
         0 when the entry is there (or was shown), 1 when it could not be put there.
 
     Raises:
-        ConfigurationError: a value that the server would refuse.
+        ConfigurationError: a client that is not known, or a value that the server would refuse.
     """
     screen = out or sys.stdout
     env = os.environ if env is None else env
@@ -127,6 +127,9 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
 
     Returns:
         0 when the entry is not there any more, 1 when it could not be taken out.
+
+    Raises:
+        ConfigurationError: a client that is not known.
     """
     screen = out or sys.stdout
     try:
@@ -217,7 +220,7 @@ def _client(request: Request) -> Client | None:
     client = find_client(request.client)
     if client is None:
         meant = did_you_mean(request.client.lower(), [one.name for one in CLIENTS])
-        raise InstallError(
+        raise ConfigurationError(
             f"There is no such client{meant or '.'} {_names()}. For any other client, use install --print."
         )
     return client

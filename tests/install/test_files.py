@@ -13,6 +13,7 @@ from reflexio_mcp.install import files
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import Request, run_install
 from reflexio_mcp.install.layout import Layout
+from reflexio_mcp.settings import ConfigurationError
 from tests.install.samples import SAMPLES
 from tests.install.support import KEY, LAUNCH, Home, client_of, entries, started
 
@@ -161,9 +162,10 @@ def test_print_writes_nothing_and_shows_what_any_client_takes(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_client_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_install(Request("emacs"), env={}, launch=LAUNCH) == 1
-    said = capsys.readouterr().err
+def test_an_unknown_client_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        run_install(Request("emacs"), env={}, launch=LAUNCH)
+    said = str(refused.value)
     assert all(client.name in said for client in CLIENTS)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "PART_OF_SESSIONS",
     "UNSEEN",
     "TrafficFilter",
+    "checked_filter",
     "is_part_of_sessions",
     "make_filter",
     "with_search",
@@ -141,13 +142,44 @@ def make_filter(
     finding: str = "",
     now: float | None = None,
 ) -> TrafficFilter:
-    """Check the arguments of a list, audit or delete and make the filter.
+    """Check the arguments of a list, audit or delete and make the filter of a scope, whose user wins over `user_id`.
+
+    The other arguments and errors are those of `checked_filter`.
+    """
+    return checked_filter(
+        user_id=scope.user(user_id),
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+        finding=finding,
+        masked=scope.masked,
+        now=now,
+    )
+
+
+def checked_filter(
+    *,
+    user_id: str = "",
+    session_id: str = "",
+    source: str = "",
+    agent_version: str = "",
+    start_time: str = "",
+    end_time: str = "",
+    contains: str = "",
+    finding: str = "",
+    masked: bool = False,
+    now: float | None = None,
+) -> TrafficFilter:
+    """A filter from words that somebody typed.
 
     Args:
-        scope: whose user wins over `user_id`.
         start_time, end_time: ISO 8601 or an age; both inclusive.
         contains: words, as `search` reads them.
         finding: one of `search.FINDINGS`, or empty.
+        masked: this server hides what is stored.
         now: the present in epoch seconds (the clock when `None`).
 
     Raises:
@@ -162,14 +194,14 @@ def make_filter(
     if start is not None and end is not None and end < start:
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
     made = TrafficFilter(
-        user_id=scope.user(user_id),
+        user_id=user_id,
         session_id=session_id.strip(),
         source=source,
         agent_version=agent_version.strip(),
         start=start,
         end=end,
     )
-    return with_search(made, contains, finding, masked=scope.masked)
+    return with_search(made, contains, finding, masked=masked)
 
 
 def with_search(wanted: TrafficFilter, contains: str, finding: str, *, masked: bool) -> TrafficFilter:
