@@ -93,7 +93,7 @@ def open_state(settings: Settings) -> State:
 
 
 def probe_state(settings: Settings) -> None:
-    """Connect to the configured state database once, and change nothing in it.
+    """Try once what a deletion does in the configured state database, and leave nothing behind.
 
     Raises:
         ConfigurationError: what that needs is not installed.

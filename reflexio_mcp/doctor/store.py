@@ -88,7 +88,7 @@ def _not_writable(path: Path, name: str) -> Finding | None:
 
 
 async def check_state(environment: Environment) -> list[Finding]:
-    """Connect to the state database once, and change nothing in it."""
+    """Try once what a deletion does in the state database, and leave nothing behind."""
     if not environment.settings.state:
         return [skipped("the state is in files of this machine")]
     try:

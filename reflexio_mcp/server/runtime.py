@@ -124,6 +124,8 @@ class Runtime:
 
     @asynccontextmanager
     async def _own_app(self) -> AsyncGenerator[App]:
+        if not self._users:
+            self.state.open()
         self._users += 1
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:

@@ -8,9 +8,11 @@ another transaction changes are passed over. SQLite lets one writer in at a time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["Cursor", "StateDatabase", "StateUnusable", "Transaction", "advice", "why_not"]
+__all__ = ["STOPPED", "Cursor", "StateDatabase", "StateUnusable", "Transaction", "advice", "why_not"]
+
+STOPPED: Final = "this server has stopped"
 
 
 class StateUnusable(OSError):
@@ -75,6 +77,12 @@ class Transaction(ABC):
 class StateDatabase(ABC):
     """A database that all processes of one state share. Everything here blocks and runs in worker threads."""
 
+    _closed = False
+
+    def open(self) -> None:
+        """Let it be used again after `close`. Nothing is opened before its first use."""
+        self._closed = False
+
     @abstractmethod
     def exists(self) -> bool:
         """Whether anything may have been kept so far, by any process."""
@@ -89,4 +97,4 @@ class StateDatabase(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held."""
+        """Give back what is held. A thread that comes late is refused: nobody would close what it opens."""

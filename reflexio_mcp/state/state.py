@@ -29,6 +29,10 @@ class State:
     audit_log: AuditLog | None
     database: StateDatabase
 
+    def open(self) -> None:
+        """Let it be used again after `close`."""
+        self.database.open()
+
     def close(self) -> None:
         """Give back what is held."""
         self.database.close()

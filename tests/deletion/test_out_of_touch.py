@@ -58,6 +58,14 @@ class Records:
                 transaction.execute("UPDATE jobs SET alive = 0")
 
 
+def short_lease(patch: pytest.MonkeyPatch) -> None:
+    """A lease that is soon over, but not where the disk is slow."""
+    patch.setattr(jobs, "LEASE_SECONDS", 0.4)
+    patch.setattr(jobs, "KEEP_SECONDS", 0.1)
+    patch.setattr(jobs, "SPARE_SECONDS", 0.1)
+    patch.setattr(jobs, "ASK_SECONDS", 30)
+
+
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> Records:
     return Records(monkeypatch)
@@ -66,9 +74,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> Records:
 async def test_it_stops_before_another_process_may_go_on(
     world: World, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0.4)
-    monkeypatch.setattr(jobs, "KEEP_SECONDS", 0.1)
-    monkeypatch.setattr(jobs, "SPARE_SECONDS", 0.1)
+    short_lease(monkeypatch)
     await world.put("r1")
     hanging = anyio.Event()
 
@@ -90,9 +96,7 @@ async def test_it_stops_before_another_process_may_go_on(
 async def test_what_it_leaves_to_others_they_go_on_with_however_soon_it_can_note_things_again(
     world: World, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0.4)
-    monkeypatch.setattr(jobs, "KEEP_SECONDS", 0.1)
-    monkeypatch.setattr(jobs, "SPARE_SECONDS", 0.1)
+    short_lease(monkeypatch)
     await world.put("r1")
 
     async def hangs() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ class Engine:
     audit_log: Callable[[], AuditLog]
     lines: Callable[[], list[dict[str, Any]]]
     is_local: bool = False
-    databases: list[StateDatabase] = field(default_factory=list[StateDatabase])
 
     def jobs(self, account: str = "account") -> JobRecords:
         return JobRecords(self.process(), account)

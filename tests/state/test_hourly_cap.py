@@ -55,6 +55,16 @@ def test_what_was_not_deleted_after_all_is_given_back(cap: HourlyCap) -> None:
     assert cap.room("a") == 10
 
 
+def test_a_thread_that_comes_when_all_is_closed_opens_nothing(engine: Engine) -> None:
+    cap = HourlyCap(10, database := engine.process())
+    assert cap.take("a", 6)
+    database.close()
+    with pytest.raises(StateUnusable, match="has stopped"):
+        cap.room("a")
+    database.open()
+    assert cap.room("a") == 4
+
+
 def test_no_limit_is_no_cap(engine: Engine) -> None:
     cap = engine.cap(0)
     assert cap.room("a") is None

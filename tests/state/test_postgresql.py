@@ -1,6 +1,8 @@
 """What PostgreSQL alone can do to the state: be away, be full, restart, differ in time, version and rights."""
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ import psycopg
 from reflexio_mcp.state.postgresql import migrations
 from reflexio_mcp.state.postgresql.audit_table import AuditTable
 from reflexio_mcp.state.postgresql.copy_table import CopyTable
-from reflexio_mcp.state.postgresql.database import IN_USE, PostgresqlDatabase, connect
+from reflexio_mcp.state.postgresql.database import IN_USE, PostgresqlDatabase, _PostgresqlTransaction, connect
 from reflexio_mcp.state.postgresql.sealing import Sealer
 
 
@@ -133,6 +135,36 @@ def test_a_connection_that_is_lost_at_the_end_leaves_it_open_whether_it_stands(
     assert not lost.value.unknown
 
 
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_database_that_says_nothing_is_given_up(
+    database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch, opened: ExitStack, at_the_end: bool
+) -> None:
+    def use() -> None:
+        with monkeypatch.context() as patch, database.transaction() as transaction:
+            own = transaction.execute("SELECT pg_backend_pid()").fetchone()[0]
+            os.kill(own, signal.SIGSTOP)
+            opened.callback(os.kill, own, signal.SIGCONT)
+            patch.setattr("reflexio_mcp.state.postgresql.database.SILENT_SECONDS", 0.5)
+            if not at_the_end:
+                transaction.execute("SELECT 1")
+
+    with pytest.raises(StateUnusable, match="does not answer") as given_up:
+        use()
+    assert given_up.value.unknown is at_the_end
+    assert HourlyCap(10, database).take("me", 1)
+
+
+def test_a_connection_of_before_it_was_closed_is_closed_too(database: PostgresqlDatabase) -> None:
+    with database.transaction() as first:
+        assert isinstance(first, _PostgresqlTransaction)
+        connection = first.cursor.connection
+        database.close()
+        database.open()
+        with database.transaction():
+            pass
+    assert connection.closed
+
+
 def test_what_a_replica_has_for_the_time_does_not_matter(
     postgres_url: str, opened: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +263,7 @@ def test_the_documented_rights_are_enough_and_no_more(
         assert copies.forget("owner", ["r1"], lambda *_: False)[0] == 1
         copies.prune()
         assert AuditTable(lesser).open({"tool": "delete_request"}).close("complete")
+        connect(url)
         assert "delete_request" in postgres.sql(documented("### What it holds"), name)
         for forbidden in (
             "DELETE FROM audit_log",
@@ -254,6 +287,8 @@ def test_a_role_without_rights_is_told_so(
         database = opened.enter_context(closing(PostgresqlDatabase(postgres.url(name, "nobody", "x"))))
         with pytest.raises(StateUnusable, match="its role lacks a right that this server needs"):
             HourlyCap(10, database).take("me", 1)
+        with pytest.raises(StateUnusable, match="its role lacks a right that this server needs"):
+            connect(postgres.url(name, "nobody", "x"))
     finally:
         opened.close()
         postgres.sql("DROP ROLE nobody")
@@ -283,6 +318,17 @@ def test_why_a_connection_is_refused_is_said_without_names_or_secrets(
         assert refused.value.strerror == f"the state database: {said}"
         told = f"{refused.value} {refused.value.advice} {refused.value.__cause__}"
         assert not any(word in told for word in (PASSWORD, "mistyped", "127.0.0.1", "elsewhere"))
+
+
+def test_a_database_that_can_only_be_read_is_said_before_a_deletion_needs_it(
+    postgres: PostgresServer, postgres_url: str, database: PostgresqlDatabase
+) -> None:
+    assert HourlyCap(10, database).take("me", 1)
+    connect(postgres_url)
+    name = postgres_url.rsplit("/", 1)[1]
+    postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(StateUnusable, match="it can only be read now"):
+        connect(postgres_url)
 
 
 def test_nobody_listens_at_the_address() -> None:

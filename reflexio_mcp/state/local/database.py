@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.state.database import Cursor, StateDatabase, StateUnusable, Transaction
+from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -124,6 +124,8 @@ class LocalDatabase(StateDatabase):
         import sqlite3
 
         with self._lock:
+            if self._closed:
+                raise StateUnusable(STOPPED, ADVICE)
             try:
                 connection = self._open()
                 try:
@@ -143,6 +145,7 @@ class LocalDatabase(StateDatabase):
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._memory is not None:
                 self._memory.close()
                 self._memory = None

@@ -9,6 +9,7 @@ for a connection, for a lock, for a statement. Everything here blocks and runs i
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Generator, Sequence
 from typing import Any, Final
 
@@ -16,8 +17,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
-from reflexio_mcp.state.database import Cursor, StateDatabase, StateUnusable, Transaction
-from reflexio_mcp.state.postgresql.migrations import ADVICE, SCHEMA, migrate, version_of
+from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction
+from reflexio_mcp.state.postgresql.migrations import ADVICE, SCHEMA, migrate
 
 __all__ = ["PostgresqlDatabase", "connect"]
 
@@ -37,6 +38,9 @@ STATEMENT_MS: Final = 10_000
 LOCK_MS: Final = 5_000
 IDLE_MS: Final = 30_000
 """Limits of a statement, of the wait for a lock, and of a transaction in which nothing happens."""
+
+SILENT_SECONDS: Final = 15.0
+"""How long a database may say nothing: longer than it works on a statement."""
 
 IN_USE: Final = "the state database: all of this server's connections are in use"
 
@@ -85,6 +89,37 @@ _CONNECTING: Final = (
     ("starting up", _PROBLEMS["57"]),
 )
 """A refused connection has no SQLSTATE: what its message says, and what that means."""
+
+
+_ATTEMPTS: Final = (
+    "UPDATE deletions SET number = number WHERE false",
+    "DELETE FROM jobs WHERE false",
+    "DELETE FROM recovery_copies WHERE false",
+    "DELETE FROM recovery_lines WHERE false",
+    "INSERT INTO audit_log (line) SELECT '{}' WHERE false",
+)
+"""What fails where the database can only be read, or the role lacks a right."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that waits for no answer for ever: a server can hold one open and say nothing."""
+
+    def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
+        return super().wait(self._bounded(gen), *arguments, **named)
+
+    def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        over = time.monotonic() + SILENT_SECONDS
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                # The driver also comes by where nothing has happened, several times a second.
+                if not ready and time.monotonic() > over:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError("no answer")
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            return done.value
 
 
 class _PostgresqlTransaction(Transaction):
@@ -146,6 +181,7 @@ class PostgresqlDatabase(StateDatabase):
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close(timeout=1)
@@ -167,14 +203,18 @@ class PostgresqlDatabase(StateDatabase):
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         with self._lock:
             pool = self._pool
-        if pool is None:
-            connection.close()
-            return
-        with contextlib.suppress(psycopg.Error, ValueError):
-            pool.putconn(connection)
+        try:
+            if pool is not None:
+                pool.putconn(connection)
+                return
+        except (psycopg.Error, ValueError):  # it is of a pool that has been closed meanwhile
+            pass
+        connection.close()
 
     def _opened(self) -> ConnectionPool[Any]:
         with self._lock:
+            if self._closed:
+                raise StateUnusable(STOPPED, ADVICE)
             if self._pool is None:
                 # Its messages name hosts and roles, and repeat what a refused call says.
                 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
@@ -196,7 +236,7 @@ class PostgresqlDatabase(StateDatabase):
         """A connection that notes why the last one was refused: the pool only says that it has none."""
         database = self
 
-        class Noting(psycopg.Connection[Any]):
+        class Noting(_Connection):
             @classmethod
             def connect(cls, conninfo: str = "", **parameters: Any) -> Any:
                 try:
@@ -211,15 +251,18 @@ class PostgresqlDatabase(StateDatabase):
 
 
 def connect(url: str) -> None:
-    """Connect once, and look at the tables without making any.
+    """Connect once and try what a deletion does, without leaving anything behind.
 
     Raises:
         StateUnusable: why that does not work.
     """
     try:
-        with psycopg.connect(_conninfo(url)) as connection, connection.cursor() as cursor:
+        with _Connection.connect(_conninfo(url)) as connection, connection.cursor() as cursor:
             _begin(cursor)
-            version_of(cursor)
+            migrate(cursor)
+            for attempt in _ATTEMPTS:
+                cursor.execute(attempt)
+            connection.rollback()
     except psycopg.Error as error:
         raise StateUnusable(_problem(error), ADVICE) from None
 

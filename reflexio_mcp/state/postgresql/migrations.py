@@ -7,7 +7,7 @@ from reflexio_mcp.state.database import StateUnusable
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["ADVICE", "SCHEMA", "migrate", "version_of"]
+__all__ = ["ADVICE", "SCHEMA", "migrate"]
 
 SCHEMA: Final = "reflexio_mcp"
 """The schema that holds everything; nothing else is read or written."""
@@ -80,11 +80,11 @@ def migrate(cursor: "psycopg.Cursor[Any]") -> None:
         StateUnusable: they were made by a newer version.
         psycopg.Error: they cannot be made.
     """
-    if version_of(cursor) == len(_MIGRATIONS):
+    if _version(cursor) == len(_MIGRATIONS):
         return
     # Freed with the end of the transaction.
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('reflexio-mcp migrations', 0))")
-    version = version_of(cursor)
+    version = _version(cursor)
     if version == 0:
         # Looked at first: `IF NOT EXISTS` asks for the right to make schemas also where there is one.
         if not cursor.execute(
@@ -97,7 +97,7 @@ def migrate(cursor: "psycopg.Cursor[Any]") -> None:
         cursor.execute("INSERT INTO state_version VALUES (%s)", (number,))
 
 
-def version_of(cursor: "psycopg.Cursor[Any]") -> int:
+def _version(cursor: "psycopg.Cursor[Any]") -> int:
     """The version of the tables; 0 where there are none.
 
     Raises:

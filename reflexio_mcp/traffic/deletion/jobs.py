@@ -26,6 +26,9 @@ KEEP_SECONDS: Final = LEASE_SECONDS / 4
 SPARE_SECONDS: Final = LEASE_SECONDS / 4
 """Seconds before its lease is over at which a process that cannot say that it lives leaves a job to others."""
 
+ASK_SECONDS: Final = 1.0
+"""How long it asks once more where its lease is as good as over."""
+
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 NO_RECORD: Final = (
     "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
@@ -281,7 +284,7 @@ class Jobs:
             now = anyio.current_time()
             await anyio.sleep(min(KEEP_SECONDS, max(0.0, until - now)))
             asked, kept = anyio.current_time(), None
-            with suppress(OSError), anyio.CancelScope(deadline=max(until, asked + 1)):
+            with suppress(OSError), anyio.CancelScope(deadline=max(until, asked + ASK_SECONDS)):
                 kept = await anyio.to_thread.run_sync(
                     self._records.keep, job.record.key, abandon_on_cancel=True
                 )
