@@ -21,7 +21,8 @@ EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 _KEY_BYTES: Final = 32
 
 NO_POSTGRES: Final = (
-    "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: install reflexio-mcp[postgres]."
+    "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: in a clone "
+    'uv tool install ".[postgres]" or pip install ".[postgres]", from PyPI reflexio-mcp[postgres].'
 )
 
 

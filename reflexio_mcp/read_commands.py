@@ -337,9 +337,12 @@ class _Layout:
                     self._say(f"{name.replace('_', ' ')}: {_words(value)}", "dim")
 
     def _audit(self, facts: Facts) -> None:
+        from reflexio_mcp.render.result import counted
+        from reflexio_mcp.traffic.reading.search import FINDINGS
+
+        requests, sessions, users = (counted(facts[f"{one}s"], one) for one in ("request", "session", "user"))
         self._say(
-            f"{facts['requests']:,} requests in {facts['sessions']:,} sessions of {facts['users']:,} users, "
-            f"{_time(facts['oldest'])} to {_time(facts['newest'])} UTC\n"
+            f"{requests} in {sessions} of {users}, {_time(facts['oldest'])} to {_time(facts['newest'])} UTC\n"
         )
         self._table(
             ("severity", "count", "finding", "what"),
@@ -355,8 +358,11 @@ class _Layout:
                     for each in one.get("examples", ())
                 ),
             )
-            if command := _same_filter(one.get("next", {}).get("arguments", {})):
-                self._say(f"  See them: {command}", "dim")
+            flags = _same_filter(one.get("next", {}).get("arguments", {}))
+            if flags:
+                self._say(f"  See them: reflexio-mcp requests {flags}", "dim")
+            if flags or one["id"] in FINDINGS:
+                self._say(f"  Clean up: reflexio-mcp explore {flags or '--finding ' + one['id']}", "dim")
         if not facts["findings"]:
             self._say("Nothing was found.")
         for one in facts.get("not_run", ()):
@@ -402,15 +408,14 @@ def _nothing(command: str, chosen: Facts, settings: Settings, facts: Facts, *, e
 
 
 def _same_filter(arguments: Facts) -> str:
-    """The command that lists what a finding's next call selects; empty where it selects by ids."""
+    """The flags that select what a finding's next call does; empty where it selects by ids."""
     if "request_ids" in arguments or "request_id" in arguments:
         return ""
-    flags = [
+    return " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
         for name, value in arguments.items()
         if name in FILTER
-    ]
-    return f"reflexio-mcp requests {' '.join(flags)}" if flags else ""
+    )
 
 
 def _time(text: str) -> str:

@@ -149,12 +149,19 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The flag of the same name; empty for a secret, which never comes from argv."""
-        return "" if self.secret else "--" + self.name.replace("_", "-")
+        """The flag of the same name, with `no` before it where it turns off what is on; empty for a secret, which never
+        comes from argv."""
+        off = "no-" if self.is_on else ""
+        return "" if self.secret else f"--{off}{self.name.replace('_', '-')}"
 
     @property
     def is_switch(self) -> bool:
         return self.parse is _switch
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is a switch that is on by default."""
+        return self.is_switch and getattr(Settings(), self.name)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -312,7 +319,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("mask", "REFLEXIO_MCP_MASK", _switch, "1 or 0",
            "Never show stored content, only sizes and fingerprints."),
     Option("personal_data", "REFLEXIO_MCP_PERSONAL_DATA", _switch, "1 or 0",
-           "Whether audit_traffic looks for personal data: cards, IBANs, phone numbers and the like. Default: 1."),
+           "Whether audit_traffic looks for personal data: cards, IBANs, phone numbers and the like. The flag turns "
+           "it off."),
     Option("publish_secrets", "REFLEXIO_MCP_PUBLISH_SECRETS", _one_of("warn", "redact", "refuse"),
            "warn, redact or refuse",
            "What is done with secrets in what is published; warn stores them and says so. Default: warn."),
@@ -507,7 +515,9 @@ def add_flags(parser: "argparse.ArgumentParser", options: Iterable[Option]) -> N
         about = f"{option.help} [{option.env}]".replace("%", "%%")
         given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": about}
         given |= (
-            {"action": "store_const", "const": "1"} if option.is_switch else {"metavar": option.name.upper()}
+            {"action": "store_const", "const": "0" if option.is_on else "1"}
+            if option.is_switch
+            else {"metavar": option.name.upper()}
         )
         sections[option.group].add_argument(option.flag, **given)
 

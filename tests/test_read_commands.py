@@ -122,6 +122,12 @@ def test_an_audit_names_what_it_found_and_how_to_see_it(store: Settings) -> None
     command = next(line for line in said.splitlines() if "See them: reflexio-mcp requests" in line)
     assert parse(command.split("reflexio-mcp ")[1].split()).command == "requests"
     assert "Lisbon" not in said
+    assert re.search(r"^  Clean up: reflexio-mcp explore .*--finding test-traffic$", said, re.MULTILINE)
+    for line in said.splitlines():
+        if "Clean up: " in line:
+            assert parse(line.split("reflexio-mcp ")[1].split()).command == "explore"
+    one = shown(store, "audit", "--session-id", "long")
+    assert "\n1 request in 1 session of 1 user, " in one
 
 
 @pytest.mark.parametrize("command", ["sessions", "requests", "audit"])

@@ -47,12 +47,29 @@ async def check_clients(environment: Environment) -> list[Finding]:
         found.append(
             replace(note("no client has this server yet", "no-client"), do=_install_which(environment))
         )
-    return found
+    return _together(found)
+
+
+def _together(found: list[Finding]) -> list[Finding]:
+    """The findings, with one for each problem that several entries have in the same words."""
+    entries: dict[Finding, list[str]] = {}
+    for one in found:
+        where, colon, what = one.what.partition(": ")
+        if colon and one.status in ("failure", "warning"):
+            entries.setdefault(replace(one, what=what), []).append(where)
+        else:
+            entries[one] = []
+    return [
+        replace(one, what=f"{'; '.join(where)}: {one.what}") if where else one
+        for one, where in entries.items()
+    ]
 
 
 def _install_which(environment: Environment) -> str:
     here = found_clients(environment.layout)
-    return f"Run `reflexio-mcp install {here[0].name}`." if here else "Run `reflexio-mcp install`."
+    if here:
+        return f"Run `reflexio-mcp install {here[0].name}`."
+    return "Start your client once and run `reflexio-mcp install`, or `reflexio-mcp install cursor --create`."
 
 
 async def _file(environment: Environment, client: Client, path: Path) -> list[Finding]:
@@ -172,7 +189,7 @@ async def _backend(
         told = [ok(f"{where}: it uses {place}, without a problem")]
     if place_of(settings) != place_of(environment.settings) and settings.store != ":memory:":
         flag = f"--url {settings.base_url}" if settings.base_url else f"--store {place}"
-        told.insert(0, note(f"{where}: it uses {place}, and commands in this shell do so with {flag}"))
+        told.insert(0, note(f"{where}: uses {place} (for commands here: {flag})"))
     return told
 
 

@@ -21,7 +21,10 @@ from reflexio_mcp.store import schema
 
 __all__ = ["check_state", "check_store", "check_written_files"]
 
-INSTALL_EXTRA: Final = "Install reflexio-mcp[postgres]."
+INSTALL_EXTRA: Final = (
+    'Install the extra: in a clone `uv tool install ".[postgres]"` or `pip install ".[postgres]"`, from PyPI '
+    "reflexio-mcp[postgres]."
+)
 
 SPARE_BYTES: Final = 50 * 1024 * 1024
 

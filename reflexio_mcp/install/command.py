@@ -16,7 +16,7 @@ from reflexio_mcp.install.files import Original, backups, difference, locked, re
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.install.ownership import foreign, hidden, kept, variables_of
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, did_you_mean, load
+from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
 
@@ -114,6 +114,8 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     if backup:
         lines.append(f"Backup of the file as it was: {backup}")
     lines.append(f"It runs: {' '.join([spec.launch.command, *spec.launch.args])}")
+    if uses := spec.env.get("REFLEXIO_URL") or (HOSTED_URL if spec.with_key else ""):
+        lines.append(f"It uses: {uses} (not tried; reflexio-mcp doctor does)")
     if spec.with_key:
         lines.append(f"Key: {client.note}")
         if client.key == "file" and spec.key == _PLACEHOLDER:
@@ -135,7 +137,7 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
     try:
         client = _client(request)
         if client is None:
-            screen.write(_listed(layout or Layout.here(), request.name))
+            screen.write(_having(layout or Layout.here(), request.name))
             return 0
         said = ""
         for path in client.paths(layout or Layout.here()):
@@ -232,19 +234,40 @@ def _listed(layout: Layout, name: str) -> str:
     lines = ["Clients found on this machine:"] if here else ["No client was found on this machine."]
     first = ""
     for client in here:
-        entries: list[object] = []
-        for path in client.paths(layout):
-            with contextlib.suppress(InstallError):
-                entries.append(present(client, read(path).text, name))
-        has = any(entry is not None for entry in entries)
+        has = _has(client, layout, name)
         first = first or ("" if has else client.name)
         lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
     others = [client.name for client in CLIENTS if client not in here]
     lines += [f"Others that are known: {', '.join(others)}."] if others else []
     lines.append("For any other client: reflexio-mcp install --print")
-    if here:
-        lines.append(f"Next: reflexio-mcp install {first}" if first else "Next: reflexio-mcp doctor")
+    lines.append(
+        "Next: start your client once and run this again, or: reflexio-mcp install cursor --create"
+        if not here
+        else f"Next: reflexio-mcp install {first}"
+        if first
+        else "Next: reflexio-mcp doctor"
+    )
     return "\n".join(lines) + "\n"
+
+
+def _having(layout: Layout, name: str) -> str:
+    """The clients that have the entry, from which it can be taken out."""
+    having = [client for client in CLIENTS if _has(client, layout, name)]
+    if not having:
+        return f"No client has {name}.\n"
+    rows = [f"  {client.name:16}{client.title}" for client in having]
+    return (
+        "\n".join([f"Clients that have {name}:", *rows, f"Next: reflexio-mcp uninstall {having[0].name}"])
+        + "\n"
+    )
+
+
+def _has(client: Client, layout: Layout, name: str) -> bool:
+    for path in client.paths(layout):
+        with contextlib.suppress(InstallError):
+            if present(client, read(path).text, name) is not None:
+                return True
+    return False
 
 
 def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> InstallSpec:
@@ -256,8 +279,8 @@ def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> In
         if option.group == "http" or option.secret:
             continue
         text = flags.get(option.name, env.get(option.env, "")).strip()
-        # A switch that is off needs no variable; a number that is 0 does.
-        if text and not (option.is_switch and not option.parse(text)):
+        # A switch that is as it would be anyway needs no variable; a number that is 0 does.
+        if text and not (option.is_switch and option.parse(text) == option.is_on):
             if option.is_path and text != ":memory:":
                 text = str(Path(text).expanduser().absolute())  # the same from any working folder
             wanted[option.env] = text

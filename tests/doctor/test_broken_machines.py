@@ -252,7 +252,7 @@ async def test_an_entry_with_a_server_of_its_own_is_told_apart_from_what_this_sh
     report = await machine.examined()
     said = [one.what for one in report.findings if one.status != "skipped"]
     assert any(one.startswith("this shell uses the embedded store") for one in said)
-    assert f"Windsurf, reflexio: it uses {url}, and commands in this shell do so with --url {url}" in said
+    assert f"Windsurf, reflexio: uses {url} (for commands here: --url {url})" in said
     assert any(one.status == "failure" and one.what.startswith("Windsurf, ") for one in report.findings)
     assert "in this shell" in report.heading()
 
@@ -434,6 +434,20 @@ async def test_a_client_of_the_terminal_has_the_path_of_the_shell(machine: SetUp
     assert "client-needs-path" in problems(report, "note")
     machine.client(".cursor/mcp.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     assert problems(await machine.examined()) == {"client-command-missing"}
+
+
+async def test_clients_with_the_same_dead_server_are_one_failure_that_names_them(machine: SetUp) -> None:
+    for path in (".cursor/mcp.json", ".codeium/windsurf/mcp_config.json", ".gemini/settings.json"):
+        variables = {"REFLEXIO_URL": "http://127.0.0.1:9"}
+        entry = {"command": sys.executable, "args": ["-m", "reflexio_mcp"], "env": variables}
+        machine.client(path, json.dumps({"mcpServers": {"reflexio": entry}}))
+    report = await machine.examined()
+    (failed,) = [one.what for one in report.findings if one.status == "failure"]
+    assert failed.startswith("Cursor, reflexio; Windsurf, reflexio; Gemini CLI, reflexio: ")
+
+
+async def test_without_a_client_on_the_machine_there_is_a_way_on(machine: SetUp) -> None:
+    assert "`reflexio-mcp install cursor --create`" in (await machine.examined()).next_step
 
 
 async def test_without_a_client_it_is_not_said_that_all_is_well(machine: SetUp) -> None:

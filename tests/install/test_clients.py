@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reflexio_mcp.cli import parse
 from reflexio_mcp.install.clients import CLIENTS
-from reflexio_mcp.install.command import Request, run_install
+from reflexio_mcp.install.command import Request, run_install, run_uninstall
 from reflexio_mcp.install.layout import Layout, System
 from tests.install.samples import SAMPLES
 from tests.install.support import KEY, LAUNCH, SYSTEMS, Home, client_of, entries, started, variables
@@ -206,6 +207,7 @@ def test_without_a_client_those_of_this_machine_are_listed(tmp_path: Path) -> No
     out = io.StringIO()
     assert run_install(Request(), layout=layout, env={}, launch=LAUNCH, out=out) == 0
     assert out.getvalue().startswith("No client was found on this machine.")
+    assert out.getvalue().endswith("run this again, or: reflexio-mcp install cursor --create\n")
     for folder in (".cursor", ".gemini"):
         (tmp_path / folder).mkdir()
     run_install(Request("cursor"), layout=layout, env={}, launch=LAUNCH, out=io.StringIO())
@@ -214,3 +216,41 @@ def test_without_a_client_those_of_this_machine_are_listed(tmp_path: Path) -> No
     assert re.search(r"^  cursor +Cursor +has reflexio$", out.getvalue(), re.MULTILINE)
     assert re.search(r"^  gemini +Gemini CLI$", out.getvalue(), re.MULTILINE)
     assert out.getvalue().endswith("Next: reflexio-mcp install gemini\n")
+
+
+def test_uninstall_without_a_client_names_those_that_have_the_entry(tmp_path: Path) -> None:
+    layout = Layout("linux", tmp_path)
+    (tmp_path / ".cursor").mkdir()
+    out = io.StringIO()
+    assert run_uninstall(Request(), layout=layout, out=out) == 0
+    assert out.getvalue() == "No client has reflexio.\n"
+    run_install(Request("cursor"), layout=layout, env={}, launch=LAUNCH, out=io.StringIO())
+    out = io.StringIO()
+    assert run_uninstall(Request(), layout=layout, out=out) == 0
+    assert out.getvalue().endswith("Next: reflexio-mcp uninstall cursor\n")
+    assert "install --print" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("typed", "uses"),
+    [
+        ({"REFLEXIO_URL": "http://localhost:8061"}, "http://localhost:8061"),
+        ({"REFLEXIO_API_KEY": "rflx-0123456789"}, "https://www.reflexio.ai"),
+        ({}, ""),
+    ],
+)
+def test_install_says_which_server_the_entry_uses(tmp_path: Path, typed: dict[str, str], uses: str) -> None:
+    (tmp_path / ".cursor").mkdir()
+    out = io.StringIO()
+    run_install(Request("cursor"), layout=Layout("linux", tmp_path), env=typed, launch=LAUNCH, out=out)
+    said = [line for line in out.getvalue().splitlines() if line.startswith("It uses: ")]
+    assert said == ([f"It uses: {uses} (not tried; reflexio-mcp doctor does)"] if uses else [])
+
+
+def test_a_switch_that_is_turned_off_is_in_the_entry(tmp_path: Path) -> None:
+    (tmp_path / ".cursor").mkdir()
+    flags = vars(parse(["install", "cursor", "--no-personal-data"]))
+    request = Request("cursor", flags={"personal_data": flags["personal_data"]})
+    run_install(request, layout=Layout("linux", tmp_path), env={}, launch=LAUNCH, out=io.StringIO())
+    made = json.loads((tmp_path / ".cursor/mcp.json").read_text(encoding="utf-8"))
+    assert made["mcpServers"]["reflexio"]["env"] == {"REFLEXIO_MCP_PERSONAL_DATA": "0"}

@@ -67,7 +67,8 @@ def run(home: Path, *arguments: str, before: str = "", **variables: str) -> subp
 def test_without_the_extra_the_server_says_what_to_install(tmp_path: Path) -> None:
     done = run(tmp_path, before="sys.modules['psycopg'] = None", **SET)
     assert done.returncode == 2
-    assert "install reflexio-mcp[postgres]" in done.stderr
+    assert 'in a clone uv tool install ".[postgres]"' in done.stderr
+    assert "from PyPI reflexio-mcp[postgres]" in done.stderr
     assert "Traceback" not in done.stderr
     assert "canary" not in done.stderr
 

@@ -102,7 +102,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
-        "requests that repeat another one of their session word for word (copied-session is about other sessions)",
+        "requests that repeat another one of their session word for word "
+        "(for whole sessions stored twice see copied-session)",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
         "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
