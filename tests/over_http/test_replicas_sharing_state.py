@@ -15,6 +15,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
+from reflexio_mcp.traffic.deletion.execute import BATCH
 from reflexio_mcp.traffic.deletion.run import GONE_BEFORE
 from tests.deletion.support import BY_IDS, World
 from tests.deletion.test_large import count, filled, served
@@ -29,7 +30,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for another process"),
 ]
 
-DELETIONS = int(os.environ.get("REFLEXIO_TEST_DELETIONS", "5000"))
+DELETIONS = int(os.environ.get("REFLEXIO_TEST_DELETIONS", BATCH + 100))
+"""More than one call of the service deletes; as many more as somebody wants to wait for."""
 
 
 async def call(url: str, name: str, **arguments: Any) -> dict[str, Any]:
