@@ -24,6 +24,8 @@ LEARNINGS_BACK: Final = (
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50
+CHECKED: Final = "by reading again"
+UNCHECKED: Final = "The service took them; they could not be read again. Look with get_request."
 
 
 Status = Literal["listed", "complete", "incomplete", "nothing_restored"]
@@ -46,6 +48,7 @@ class RestoreFacts(TypedDict, total=False):
     deleted_at: Unlisted[str]
     interactions_lost: Unlisted[int]
     lost: str
+    checked: Unlisted[str]
     learning: Unlisted[str]
     failure: Unlisted[str]
     next: str
@@ -111,8 +114,12 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         "deleted_at": deleted_at,
     }
     origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
+    seen = bool(number) and done.checked
+    if seen:
+        facts["checked"] = CHECKED
+    checked = f", checked {CHECKED}" if seen else ""
     text = [
-        f"Restored {_held(number, back)} from {origin}."
+        f"Restored {_held(number, back)} from {origin}{checked}."
         if number or back
         else f"Nothing was restored from {origin}."
     ]
@@ -130,6 +137,8 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         }
         lines.append("new ids: " + ", ".join(f"{old} is {new}" for old, new in facts["new_ids"].items()))
     text.append(fence("\n".join(lines)))
+    if number and not done.checked:
+        text.append(UNCHECKED)
     if done.turns_lost:
         facts["interactions_lost"] = done.turns_lost
         text.append(

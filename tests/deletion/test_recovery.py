@@ -11,11 +11,12 @@ from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.rest.models import RequestQuery
 from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.state.recovery_copies import DAY
-from tests.deletion.support import BY_IDS, World, text_of
+from tests.deletion.support import BY_IDS, READ, World, text_of
 
 pytestmark = pytest.mark.anyio
 
 ON: dict[str, str] = {"CONFIRM": "off", "RECOVERY_DAYS": "7"}
+PUBLISH = "/api/publish_interaction"
 
 
 def copies(world: World) -> list[Path]:
@@ -50,10 +51,48 @@ async def test_what_was_deleted_comes_back_as_it_was(world: World, era: str) -> 
     facts = result.structured_content
     assert facts
     assert facts["outcomes"] == {"restored": ["r1", "r2"]}
+    assert facts["checked"] == "by reading again"
+    assert f"(copy_id={copy_id}), checked by reading again." in text_of(result)
     assert [await stored(world, one) for one in ("r1", "r2")] == before
     assert "Arrival times are new" in text_of(result)
     assert "base64" in text_of(result)
     assert "learned from again" in text_of(result)
+
+
+async def test_what_is_not_seen_after_a_restore_is_left_to_do(world: World, era: str) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+
+        def without_r1(asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+            return {**answer, "sessions": []} if asked.get("request_id") == "r1" else answer
+
+        async def begin() -> None:
+            world.backend.rewriting[READ] = without_r1
+
+        world.backend.before[PUBLISH] = [AsyncMock(), begin]
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"restored": ["r2"], "left": ["r1"]}
+    assert facts["status"] == "incomplete"
+    assert "Call again" in facts["next"]
+
+
+async def test_a_restore_that_cannot_be_read_again_says_so(world: World, era: str) -> None:
+    await world.put("r1")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+
+        async def begin() -> None:
+            world.backend.failing[READ] = (0, 422)
+
+        world.backend.before[PUBLISH] = [begin]
+        result = await caller.result("restore_requests", copy_id=copy_id)
+    assert result.structured_content
+    assert result.structured_content["outcomes"] == {"restored": ["r1"]}
+    assert "checked" not in result.structured_content
+    assert "they could not be read again. Look with get_request." in text_of(result)
+    assert "checked by reading again" not in text_of(result)
 
 
 async def test_what_is_there_is_never_overwritten_and_a_repeat_goes_on(world: World, era: str) -> None:

@@ -1101,6 +1101,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "only in recovery copies:": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
     "; they go from there": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
     restoring.LEARNS: (restored, restored_without_learning),
+    restoring.UNCHECKED: (an_image_was_restored, restored),
     restoring.LOST: (restored, learnings_alone_were_restored),
     "To restore one, call again with its copy_id.": (a_copy_is_listed, no_copy_is_listed),
     "Nothing can be restored.": (no_copy_is_listed, a_copy_is_listed),

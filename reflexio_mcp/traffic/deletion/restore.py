@@ -59,6 +59,7 @@ class Restored:
         stored: the requests that were stored again.
         learned: what became of each learning, by its id in the copy.
         new_ids: the ids of those that have another one now.
+        checked: what is said to be restored was seen by reading again.
     """
 
     copy: RecoveryCopy
@@ -69,6 +70,7 @@ class Restored:
     stored: list[StoredRequest] = field(default_factory=list[StoredRequest])
     learned: dict[str, Became] = field(default_factory=dict[str, Became])
     new_ids: dict[str, str] = field(default_factory=dict[str, str])
+    checked: bool = False
 
     def ids(self, became: Became) -> list[str]:
         return [one for one, what in self.outcomes.items() if what == became]
@@ -141,6 +143,7 @@ async def restore(
             break
         if progress:
             await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
+    await _read_back(scope, done)
     if learnings:
         back = _Learnings(scope, copies, done, lambda: clock() < until, progress)
         try:
@@ -153,6 +156,21 @@ async def restore(
             # The copy was there a moment ago: its days are over, or somebody has removed it.
             done.learned = {learning_of(row).learning_id: "not_restorable" for row in learnings}
     return done
+
+
+async def _read_back(scope: Scope, done: Restored) -> None:
+    """Look for what was stored: what is not there is left to do, and what cannot be read is not said to be seen."""
+    missing = set(done.ids("restored"))
+
+    async def seen(items: list[RequestWithInteractions]) -> None:
+        missing.difference_update(item.request.request_id for item in items)
+
+    try:
+        await read_set(scope, list(missing), seen)
+    except ReflexioError:
+        return
+    done.checked = True
+    done.outcomes.update(dict.fromkeys(missing, "left"))
 
 
 class _Learnings:
