@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from reflexio_mcp.doctor import api, configuration, network, store
+from reflexio_mcp.doctor import api, configuration, network, sign_in, store
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, skipped
 from reflexio_mcp.rest.errors import ReflexioError
@@ -49,6 +49,7 @@ BACKEND: Final = (
     Check("rate", "how much of the publishing limit is used", api.check_rate, REACHED, "key"),
     Check("store", "the embedded store's file and who can read it", store.check_store, _THERE[:1]),
     Check("state", "the state database, where one is named", store.check_state, _THERE[:1]),
+    Check("sign-in", "whether people can sign in, where they do", sign_in.check_sign_in, _THERE[:1]),
     Check("written files", "whether audit log and copies can be written", store.check_written_files, _THERE[:1]),
 )
 # fmt: on

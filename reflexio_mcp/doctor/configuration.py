@@ -43,6 +43,8 @@ async def check_configuration(environment: Environment) -> list[Finding]:
     who = (
         f"confined to the user {environment.settings.user_id}"
         if environment.settings.user_id
+        else "who signs in sees their own memory, operators everybody's"
+        if environment.settings.oauth_issuer
         else "every user is visible"
     )
     return found or [ok(f"this shell uses {environment.settings.base_url or 'the embedded store'}; {who}")]

@@ -125,6 +125,10 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "state-not-usable": Problem(
         "While the state database (REFLEXIO_MCP_STATE) does not work, nothing is deleted.",
         "Check the URL, the role's rights and the database's log."),
+    # Sign-in
+    "issuer-not-readable": Problem(
+        "Access tokens are checked with the keys that it names, so nobody can sign in.",
+        "Correct REFLEXIO_MCP_OAUTH_ISSUER, or look at the authorization server."),
     # The clients
     "no-client": Problem("No client has this server yet.", "Run `reflexio-mcp install`."),
     "client-file-malformed": Problem("The client cannot read the file either.", "Correct the file."),

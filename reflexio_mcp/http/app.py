@@ -162,6 +162,10 @@ class HttpApp:
         if self._sign_in is not None:
             await self._sign_in.aclose()
 
+    async def sign_in_is_ready(self) -> bool:
+        """Whether people can sign in; true where nobody has to."""
+        return self._sign_in is None or await self._sign_in.is_ready()
+
     async def drain(self, seconds: float) -> None:
         """Let running calls finish, end the rest, and wait for the deletions that were promised.
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import uvicorn
 
+from reflexio_mcp.backend import place_of, probe_state
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.http.connection_limits import MOST_CONNECTIONS, bounded
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
@@ -19,6 +21,7 @@ from reflexio_mcp.http.tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.database import StateUnusable, why_not
 
 __all__ = ["serve", "uvicorn_server"]
 
@@ -90,8 +93,10 @@ def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
 async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
     server = uvicorn_server(settings, app)
     if sys.platform == "win32":
-        async with app.running():
+        async with app.running(), anyio.create_task_group() as looking:
+            looking.start_soon(_look, settings, app)
             await server.serve(sockets=[listener])
+            looking.cancel_scope.cancel()
         return 0
     code = 0
 
@@ -109,9 +114,29 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
         async with anyio.create_task_group() as watching:
             watching.start_soon(watch, signals)
             async with app.running():
+                watching.start_soon(_look, settings, app)
                 await server.serve(sockets=[listener])
             watching.cancel_scope.cancel()
     return code
+
+
+async def _look(settings: Settings, app: HttpApp) -> None:
+    """Say what does not answer yet. The server serves on: it is asked again by the calls that need it."""
+    if not await app.sign_in_is_ready():
+        _say(
+            f"warning: nobody can sign in while the metadata and keys of {settings.oauth_issuer} cannot be read; see "
+            "reflexio-mcp doctor"
+        )
+    if settings.state:
+        try:
+            await anyio.to_thread.run_sync(probe_state, settings, abandon_on_cancel=True)
+        except StateUnusable as error:
+            _say(f"warning: until this works, nothing is deleted: {why_not(error)}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"reflexio-mcp: {text}\n")
+    sys.stderr.flush()
 
 
 async def _stop(settings: Settings, app: HttpApp, server: uvicorn.Server) -> None:
@@ -162,6 +187,10 @@ def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     lines = [f"reflexio-mcp: serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C"]
+    where = f"the embedded store at {place_of(settings)}" if settings.embedded else place_of(settings)
+    lines.append(f"reflexio-mcp: memory: {where}")
+    if settings.oauth_issuer:
+        lines.append(f"reflexio-mcp: people sign in at {settings.oauth_issuer}")
     if kept_in is not None:
         lines.append(f"reflexio-mcp: the bearer token that clients need is in {kept_in}")
     if settings.unsafe_no_auth:

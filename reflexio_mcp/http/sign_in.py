@@ -209,6 +209,13 @@ class SignIn:
 
         return replay
 
+    async def is_ready(self) -> bool:
+        """Whether the authorization server's metadata and keys can be read."""
+        try:
+            return bool(await self._known_keys())
+        except _Unreachable:
+            return False
+
     async def aclose(self) -> None:
         """Close the connections to the authorization server."""
         if self._own:

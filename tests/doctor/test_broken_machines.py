@@ -17,6 +17,7 @@ from reflexio_mcp.doctor.command import run_doctor
 from reflexio_mcp.settings import OPTIONS, nearest
 from tests.doctor.servers import api, free_port
 from tests.doctor.support import KEY, SetUp, as_text, problems
+from tests.support.issuer import AUDIENCE, issuing
 
 pytestmark = pytest.mark.anyio
 
@@ -436,6 +437,20 @@ async def test_a_client_of_the_terminal_has_the_path_of_the_shell(machine: SetUp
     assert problems(await machine.examined()) == {"client-command-missing"}
 
 
+async def test_whether_people_can_sign_in_is_looked_at(machine: SetUp) -> None:
+    with issuing() as issuer:
+        machine.env |= {"REFLEXIO_MCP_OAUTH_ISSUER": issuer.url, "REFLEXIO_MCP_OAUTH_AUDIENCE": AUDIENCE}
+        shown = as_text(await machine.examined())
+        assert f"people sign in at {issuer.url}, with tokens for {AUDIENCE}" in shown
+        assert "every user is visible" not in shown
+        issuer.status = 500
+        assert problems(await machine.examined()) == {"issuer-not-readable"}
+    del machine.env["REFLEXIO_MCP_OAUTH_AUDIENCE"]
+    report = await machine.examined()
+    assert problems(report) == {"configuration-invalid"}
+    assert "REFLEXIO_MCP_OAUTH_AUDIENCE" in as_text(report)
+
+
 async def test_clients_with_the_same_dead_server_are_one_failure_that_names_them(machine: SetUp) -> None:
     for path in (".cursor/mcp.json", ".codeium/windsurf/mcp_config.json", ".gemini/settings.json"):
         variables = {"REFLEXIO_URL": "http://127.0.0.1:9"}
@@ -469,7 +484,7 @@ def test_findings_are_shown_as_they_are_made(machine: SetUp, capsys: pytest.Capt
     assert run_doctor({"store": ":memory:"}, out=screen) == 0
     assert screen.parts[0].startswith("reflexio-mcp ")
     assert len(screen.parts) >= 4
-    assert "".join(screen.parts).count("skipped") == 4  # one line a reason
+    assert "".join(screen.parts).count("skipped") == 5  # one line a reason
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from reflexio_mcp.http.sign_in import (
 from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.over_http.test_attacks import events
+from tests.over_http.test_calls import until
 from tests.support.issuer import AUDIENCE, Issuer, issuing, key, public
 from tests.support.serving import TOKEN, Served, connected, modern_call, serving, serving_process, turns
 
@@ -561,3 +562,19 @@ async def test_refusals_are_logged_by_reason_alone(issuer: Issuer, caplog: pytes
     reasons = [event["reason"] for event in events(caplog, "refused")]
     assert reasons == ["token", "scope"]
     assert "ann" not in caplog.text
+
+
+async def test_the_start_says_where_people_sign_in_and_serves_on_where_that_cannot_be_read(
+    issuer: Issuer, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
+        "REFLEXIO_MCP_OAUTH_ISSUER": issuer.url,
+        "REFLEXIO_MCP_OAUTH_AUDIENCE": AUDIENCE,
+    }
+    async with serving_process(tmp_path, **options) as served:
+        said = served.stderr()
+        assert f"reflexio-mcp: people sign in at {issuer.url}\n" in said
+        assert "reflexio-mcp: memory: the embedded store at " in said
+    issuer.status = 500
+    async with serving_process(tmp_path, **options) as served:
+        await until(lambda: "warning: nobody can sign in while" in served.stderr(), 60)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp.settings import ConfigurationError, load
+from tests.over_http.test_calls import until
 from tests.state.conftest import KEY
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.serving import free_port
+from tests.support.serving import free_port, serving_process
 from tests.support.stdio import environment
 
 URL = "postgresql://somebody:canary@db.example/memory?sslmode=verify-full"
@@ -105,3 +106,11 @@ def test_doctor_says_that_nothing_listens(tmp_path: Path) -> None:
 
 def test_doctor_skips_it_where_none_is_named(tmp_path: Path) -> None:
     assert doctor(tmp_path)[0]["status"] == "skipped"
+
+
+@pytest.mark.anyio
+async def test_a_server_whose_database_does_not_answer_says_so_and_serves_on(tmp_path: Path) -> None:
+    url = f"postgresql://somebody:canary@127.0.0.1:{free_port()}/memory"
+    async with serving_process(tmp_path, REFLEXIO_MCP_STATE=url, REFLEXIO_MCP_STATE_KEYS=KEY) as served:
+        await until(lambda: "warning: until this works, nothing is deleted: " in served.stderr(), 60)
+        assert "canary" not in served.stderr()

@@ -1,0 +1,30 @@
+"""Sign-in: whether the authorization server can be read, and whose memory each person sees."""
+
+from reflexio_mcp.doctor.environment import Environment
+from reflexio_mcp.doctor.report import Finding, failure, ok, skipped
+from reflexio_mcp.settings import ConfigurationError
+
+__all__ = ["check_sign_in"]
+
+
+async def check_sign_in(environment: Environment) -> list[Finding]:
+    """Read the authorization server's metadata and keys once."""
+    settings = environment.settings
+    if not settings.oauth_issuer:
+        return [skipped("nobody signs in")]
+    from reflexio_mcp.http.sign_in import SignIn  # only servers with a sign-in need what it imports
+
+    try:
+        sign_in = SignIn(settings)
+    except ConfigurationError as error:
+        return [failure("configuration-invalid", str(error))]
+    try:
+        if not await sign_in.is_ready():
+            return [
+                failure(
+                    "issuer-not-readable", f"the metadata and keys of {settings.oauth_issuer} cannot be read"
+                )
+            ]
+    finally:
+        await sign_in.aclose()
+    return [ok(f"people sign in at {settings.oauth_issuer}, with tokens for {settings.oauth_audience}")]
