@@ -1,7 +1,10 @@
 """list_learnings: which learnings it finds, what it says of their sources, and how it pages."""
 
+import time
+
 import pytest
 
+from reflexio_mcp.traffic.reading import gaps
 from tests.deletion.support import Known, World, text_of
 from tests.support.facts import missing_from_text
 
@@ -130,7 +133,13 @@ async def test_the_embedded_store_does_not_offer_it() -> None:
     assert "list_learnings" in {tool.name for tool in offered(load({"REFLEXIO_URL": "http://127.0.0.1:1"}))}
 
 
-async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_nothing(world: World) -> None:
+@pytest.mark.parametrize("later", range(4))
+async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    # Which seconds are asked for together depends on when it is asked.
+    now = int(time.time()) + later
+    monkeypatch.setattr(gaps.time, "time", lambda: now)
     await world.put("a")
     await world.put("b", session="t")
     await world.learn("p", "a", "b")

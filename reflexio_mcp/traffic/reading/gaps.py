@@ -7,7 +7,7 @@ that fails is read again in ever smaller parts, until what fails stands alone; t
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reflexio_mcp.rest.errors import ReflexioError, ReplyTooLarge, ServerFault
 from reflexio_mcp.rest.models import (
@@ -142,7 +142,21 @@ class _Reader:
         # The caller has named the session, so that its requests can be told apart by their time.
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
         requests = await self._span(query, query.start_time or 0, latest)
+        self._join()
         return RequestPage(sessions=[SessionGroup(session_id=query.session_id, requests=requests)])
+
+    def _join(self) -> None:
+        """Make one gap of a single second and the gap that ends before it.
+
+        A single second can only be asked for together with the one before, so what is in that one makes both fail.
+        """
+        joined: list[Gap] = []
+        for gap in sorted(self.gaps.values(), key=lambda one: one.first or 0):
+            if joined and gap.first == gap.last and gap.first == (joined[-1].last or 0) + 1:
+                joined[-1] = replace(joined[-1], last=gap.last)
+            else:
+                joined.append(gap)
+        self.gaps = {f"{gap.first} {gap.last}": gap for gap in reversed(joined)}
 
     async def _span(self, query: RequestQuery, first: int, last: int) -> list[RequestWithInteractions]:
         page = await self._try(query.model_copy(update={"start_time": first, "end_time": last}))
