@@ -165,6 +165,24 @@ async def test_a_plan_for_everything_of_one_user_says_that_others_keep_what_name
     assert await world.ids() == {"r2"}
 
 
+async def test_a_plan_by_words_says_how_much_of_the_same_conversations_stays(world: World, era: str) -> None:
+    await world.put("r1", text="A flight to Lisbon")
+    await world.put("r2", text="And a hotel")
+    await world.put("r3", text="With a pool")
+    await world.put("r4", session="dog", text="My dog")
+    async with world.connect(era) as caller:
+        plan = await caller.call("delete_requests", contains="lisbon", everything=True)
+        done = await caller.call(
+            "delete_requests", contains="lisbon", everything=True, confirm=plan["confirm"]
+        )
+        rest = await caller.call("delete_requests", contains="a", user_id="ada")
+    said = "2 other requests of the same sessions do not match and stay; delete_session takes a whole conversation."
+    assert said in plan["survives"]
+    assert said in done["survives"]
+    assert "not match" not in rest["survives"]
+    assert await world.ids() == {"r2", "r3", "r4"}
+
+
 async def test_a_fixed_user_is_in_no_call_to_list_the_set(world: World, era: str) -> None:
     for number in range(6):
         await world.put(f"r{number}")

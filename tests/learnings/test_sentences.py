@@ -300,6 +300,18 @@ async def all_requests_of_a_user_would_go(world: World, _: pytest.MonkeyPatch) -
     return await planned(world, "delete_requests", user_id="ada")
 
 
+async def one_of_three_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    for word in ("flight", "hotel", "pool"):
+        await world.put(word, text=word)
+    return await planned(world, "delete_requests", contains="hotel", user_id="ada")
+
+
+async def one_of_two_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    for word in ("flight", "hotel"):
+        await world.put(word, text=word)
+    return await planned(world, "delete_requests", contains="hotel", user_id="ada")
+
+
 async def a_session_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     for user in ("ada", "bob"):
         await world.put(user, user=user)
@@ -952,6 +964,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
     deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
     "What other users may have in this session stays.": (a_session_of_one_user_would_go, a_session_would_go),
+    "of the same sessions": (one_of_two_would_go, all_requests_of_a_user_would_go),
+    "does not match and stays": (one_of_two_would_go, one_of_three_would_go),
+    "do not match and stay": (one_of_three_would_go, one_of_two_would_go),
+    deletion.WHOLE: (one_of_three_would_go, all_requests_of_a_user_would_go),
     "What other users stored stays, in shared sessions too, and also where it speaks of this user.": (
         all_requests_of_a_user_would_go,
         a_session_of_one_user_would_go,

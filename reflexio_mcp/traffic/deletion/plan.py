@@ -120,6 +120,7 @@ class Plan:
         copies: recovery copies that hold the ids of `not_found`, where nothing of the set is stored.
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
         gaps: what the service could not return while the set was looked up. It is not in the set.
+        not_matching: where the filter has words, the other requests of the same sessions that it selects without them.
     """
 
     what: str
@@ -138,6 +139,7 @@ class Plan:
     copies: tuple[RecoveryCopy, ...] = ()
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    not_matching: int = 0
     ids: tuple[str, ...] = field(init=False)
 
     noun: ClassVar[str] = "request"
@@ -382,15 +384,16 @@ async def plan_session(
     """Look up a session: the requests of every user in it, or of one user."""
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
-    found, gaps = await read_matching(scope, wanted, progress=progress)
+    found, gaps, _ = await read_matching(scope, wanted, progress=progress)
     return _plan(f"session {session_id}", found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
 
 
 async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
     """Look up everything a filter selects."""
-    found, gaps = await read_matching(scope, wanted, progress=progress)
+    found, gaps, others = await read_matching(scope, wanted, progress=progress)
     what = f"every request with {wanted.describe()}"
-    return _plan(what, found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
+    plan = _plan(what, found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
+    return replace(plan, not_matching=others if wanted.contains else 0)
 
 
 async def with_first_words(plan: Plan) -> Plan:
@@ -440,20 +443,21 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
 
 async def read_matching(
     scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None
-) -> tuple[list[PlannedRequest], tuple[Gap, ...]]:
+) -> tuple[list[PlannedRequest], tuple[Gap, ...], int]:
     """Read everything that a filter selects; contents are dropped as they are read.
 
     Returns:
-        The requests, and what the service could not return.
+        The requests, what the service could not return, and how many requests of the same sessions do not match.
     """
     found: list[PlannedRequest] = []
-    sessions = 0
+    sessions = others = 0
     pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
     async for session_slice in pager.slices():
         matching = await wanted.pick_in_thread(session_slice.requests)
         # The newest requests are in the first sessions, and no other's words are ever shown.
         shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
         sessions += bool(matching)
+        others += len(session_slice.requests) - len(matching) if matching else 0
         copies: Mapping[str, str] = {}
         if shown and wanted.finding:
             copies = await _originals(wanted, session_slice.requests)
@@ -463,4 +467,4 @@ async def read_matching(
         ]
         if progress:
             await progress("requests looked up", pager.requests_seen, None)
-    return found, pager.gaps
+    return found, pager.gaps, others
