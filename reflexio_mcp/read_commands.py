@@ -51,6 +51,8 @@ FILTER: Final = {
 MOST_A_CALL: Final = 100
 """Rows that a tool gives at most in one call."""
 
+_TIMES: Final = re.compile(r"(?<!-)\b(?:start|end)_time\b")
+
 _UNBOUNDED: Final = 100_000
 """Columns of a table that goes to a file or a pipe, where nothing should be wrapped or cut."""
 
@@ -146,9 +148,18 @@ def _filter(chosen: Mapping[str, Any], settings: Settings) -> "TrafficFilter":
             **{name: chosen[name] for name in FILTER if name in chosen}, masked=settings.mask
         )
     except InvalidInput as error:
-        names = re.compile(rf"^{error.field}\b|\b(start|end)_time\b")
-        said = names.sub(lambda found: f"--{found[0].replace('_', '-')}", str(error))
-        raise ConfigurationError(said) from None
+        raise ConfigurationError(_with_flags(str(error), error.field)) from None
+
+
+def _with_flags(said: str, field: str) -> str:
+    """What is wrong with a filter, with the flags of the command for the parameters of the tool."""
+    if said.startswith(field):
+        said = _flag(field) + said.removeprefix(field)
+    return _TIMES.sub(lambda found: _flag(found[0]), said)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 async def _ask(

@@ -196,7 +196,7 @@ async def test_what_never_left_this_process_is_given_back(world: World, service:
         assert "may_still_go" not in facts
         assert "copy_id" not in facts
         await caller.call("delete_learnings", user_id="ada")
-    assert server.runtime.state.cap.room("") == 5
+        assert server.runtime.state.cap.room("") == 5
 
 
 async def test_a_try_that_was_refused_is_not_undone_by_one_that_never_left(
@@ -217,6 +217,6 @@ async def test_a_try_that_was_refused_is_not_undone_by_one_that_never_left(
     server = world.server(CONFIRM="off", RECOVERY_DAYS="7", DELETE_CAP="5")
     async with world.connect(server=server) as caller:
         facts = await caller.call("delete_request", request_id="r1")
-    assert facts["outcomes"] == {"deleted": ["r1"]}
-    assert facts["copy_id"]
-    assert server.runtime.state.cap.room("") == 4
+        assert facts["outcomes"] == {"deleted": ["r1"]}
+        assert facts["copy_id"]
+        assert server.runtime.state.cap.room("") == 4
