@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "invalid_arguments"]
 
-_BRANCH = re.compile(r"(list|dict|tuple)\[.*\]|int|str|float|bool")
+_BRANCH = re.compile(r"(list|dict|tuple)\[.*\]|(constrained-)?int|str|float|bool")
 """How pydantic names the branch of a union in a location; no field of ours is called so."""
 
 SENTENCES: Final = 3

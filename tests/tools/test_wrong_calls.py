@@ -25,6 +25,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("list_requests", {"end_time": "0000-00-00"}, ["end_time", "ISO 8601"]),
     ("list_requests", {"start_time": "1d", "end_time": "2d"}, ["end_time", "before start_time"]),
     ("list_requests", {"source": "My IDE"}, ["source", "lower-case"]),
+    ("list_requests", {"top_k": 0}, ["top_k must be 1 or more"]),
     ("list_requests", {"limit": 0}, ["limit", "1 or more"]),
     ("list_requests", {"limit": 1000}, ["limit", "100 or less"]),
     ("list_requests", {"limit": "many"}, ["limit", "whole number"]),
