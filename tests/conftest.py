@@ -28,10 +28,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that share what is dear to make to one worker: a real server, the audited corpus."""
+    """Give the tests that share what is dear to make to one worker: a real server for a folder, the audited corpus."""
     for item in items:
         if item.get_closest_marker("live"):
-            item.add_marker(pytest.mark.xdist_group("live"))
+            folder = item.path.relative_to(Path(__file__).parent).parts[0]
+            item.add_marker(pytest.mark.xdist_group(f"live-{folder}"))
         elif "postgres" in getattr(item, "fixturenames", ()) or "[postgresql" in item.name:
             item.add_marker(pytest.mark.xdist_group("postgres"))
         elif "measured" in getattr(item, "fixturenames", ()):

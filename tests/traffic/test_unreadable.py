@@ -67,7 +67,8 @@ class Service:
     @asynccontextmanager
     async def server(self, **env: str) -> AsyncGenerator[Client]:
         time = FakeTime()
-        rest = ReflexioClient(self.url, transport=self.transport, sleep=time.sleep)
+        # What is looked at here is what comes back, and not when: a server under test can be busy.
+        rest = ReflexioClient(self.url, transport=self.transport, sleep=time.sleep, timeout=120)
         settings = load({"REFLEXIO_URL": self.url, "REFLEXIO_MCP_CONFIRM": "preview", **env})
         async with Client(ReflexioServer(settings, client=rest)) as client:
             yield client
