@@ -234,12 +234,12 @@ WHOLE: Final = "delete_session takes a whole conversation."
 
 def _of_others(plan: Plan) -> str:
     """What stays beside the set: requests without the words of the filter, or those of other users."""
-    if plan.wanted is None or not (plan.wanted.user_id or plan.not_matching):
-        return ""
     if plan.not_matching:
         count = counted(plan.not_matching, "other request")
         stay = "does not match and stays" if plan.not_matching == 1 else "do not match and stay"
         return f"{count} of the same sessions {stay}; {WHOLE}"
+    if plan.wanted is None or not plan.wanted.user_id:
+        return ""
     if plan.wanted.session_id:
         return "What other users may have in this session stays."
     if plan.wanted == TrafficFilter(user_id=plan.wanted.user_id):

@@ -103,49 +103,58 @@ class _Budget:
         self.facts: list[Facts] = []
         self.redacted = 0
         """Rows in which secrets were hidden."""
+        self._texts: list[str] = []
+        self._common: Facts = {}
         self._chars = 0
 
-    def fits(self, facts: Facts) -> bool:
-        rows, chars = [*self.facts, facts], self._chars + len(self._text(facts)) + 1
-        saved = sum(len(one) + len(" · ") for one in self._above(rows)) * (len(rows) - 1)
+    def fits(self, facts: Facts, text: str) -> bool:
+        common, chars = self._in_common_with(facts), self._chars + len(text) + 1
+        saved = sum(len(one) + len(" · ") for one in self._told(common)) * len(self.facts)
         if self.facts and chars - saved > self._budget:
             return False
-        self.facts, self._chars = rows, chars
+        self._common, self._chars = common, chars
+        self.facts.append(facts)
+        self._texts.append(text)
         return True
 
-    def replace(self, shown: list[Facts]) -> None:
-        self.redacted = sum(facts != before for facts, before in zip(shown, self.facts, strict=True))
-        self.facts = shown
+    def replace(self, shown: list[tuple[Facts, str]]) -> None:
+        before = self.facts
+        self.facts, self._texts = [], []
+        for facts, text in shown:
+            self._common = self._in_common_with(facts)
+            self.facts.append(facts)
+            self._texts.append(text)
+        self.redacted = sum(facts != old for facts, old in zip(self.facts, before, strict=True))
 
     @property
     def above(self) -> list[str]:
         """One line with what all rows have in common, or none."""
-        return [f"each: {joined(above)}"] if (above := self._above(self.facts)) else []
+        told = self._told(self._common) if len(self.facts) > 1 else []
+        return [f"each: {joined(told)}"] if told else []
 
     @property
     def texts(self) -> list[str]:
         """The rows, without what stands above them."""
-        common = self._common(self.facts)
+        if not self.above:
+            return self._texts
         return [
-            self._text({key: value for key, value in facts.items() if key not in common})
+            self._text({key: value for key, value in facts.items() if key not in self._common})
             for facts in self.facts
         ]
 
     def _text(self, facts: Facts) -> str:
         raise NotImplementedError
 
-    def _above(self, rows: Sequence[Facts]) -> list[str]:
-        common = self._common(rows)
+    def _told(self, common: Facts) -> list[str]:
         return [_named(noun, common, key) for key, noun in self._shared.items() if key in common]
 
-    def _common(self, rows: Sequence[Facts]) -> Facts:
-        if len(rows) < 2:
-            return {}
+    def _in_common_with(self, facts: Facts) -> Facts:
+        """What the rows so far and one more have in common."""
+        before = self._common if self.facts else facts
         return {
-            key: rows[0][key]
+            key: facts[key]
             for key in self._shared
-            if key in rows[0]
-            and all(row.get(key) == rows[0][key] and f"more_{key}" not in row for row in rows)
+            if key in facts and before.get(key) == facts[key] and f"more_{key}" not in facts
         }
 
 
@@ -157,14 +166,18 @@ class SessionBudget(_Budget):
         self._masked = masked
 
     def take(self, row: SessionRow, /) -> bool:
-        return self.fits(session_facts(row, masked=self._masked))
+        return self.fits(*self._render(row))
 
     def redact(self, rows: Sequence[SessionRow]) -> None:
         """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
         from reflexio_mcp.render.redaction import redacted_session  # its patterns take a while to compile
 
         if not self._masked:
-            self.replace([session_facts(redacted_session(row)) for row in rows])
+            self.replace([self._render(redacted_session(row)) for row in rows])
+
+    def _render(self, row: SessionRow) -> tuple[Facts, str]:
+        facts = session_facts(row, masked=self._masked)
+        return facts, self._text(facts)
 
     def _text(self, facts: Facts) -> str:
         return session_text(facts)
@@ -179,18 +192,22 @@ class RequestBudget(_Budget):
         self._masked = masked
 
     def take(self, row: RequestWithInteractions, /) -> bool:
-        return self.fits(self._facts(row))
+        return self.fits(*self._render(row))
 
     def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
         """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
         from reflexio_mcp.render.redaction import redacted_listing  # its patterns take a while to compile
 
         if not self._masked:
-            self.replace([self._facts(redacted_listing(row, full=self._full)) for row in rows])
+            self.replace([self._render(redacted_listing(row, full=self._full)) for row in rows])
 
-    def _facts(self, row: RequestWithInteractions) -> Facts:
+    def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
-        return facts if len(self._text(facts)) <= self._budget else _shortened(facts, self._budget)
+        text = self._text(facts)
+        if len(text) > self._budget:
+            facts = _shortened(facts, self._budget)
+            text = self._text(facts)
+        return facts, text
 
     def _text(self, facts: Facts) -> str:
         return request_text(facts)
