@@ -4,7 +4,7 @@ import json
 from dataclasses import fields
 from typing import Final
 
-from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts, ReceiptFacts, Status
+from reflexio_mcp.render.deletion_facts import CHECKED, FINAL, DeletionFacts, ReceiptFacts, Status
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learning_deletion import (
     learning_plan_facts,
@@ -75,8 +75,6 @@ NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
 
 COPIED: Final = "It holds what was learned from them too."
-
-CHECKED: Final = "by reading again"
 
 FIRST_IDS: Final = 5
 """Ids that a receipt names of what went as planned; the exceptions matter more."""

@@ -5,7 +5,7 @@ from typing import Final, Literal, Required
 from reflexio_mcp.render.result import Facts, GapFacts, Unlisted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
-__all__ = ["FINAL", "DeletionFacts", "ReceiptFacts", "Status"]
+__all__ = ["CHECKED", "FINAL", "DeletionFacts", "ReceiptFacts", "Status"]
 
 Status = Literal[
     "planned",
@@ -23,6 +23,7 @@ Status = Literal[
 """How a deletion stands: as a plan that was not carried out, and why, or as a receipt."""
 
 
+CHECKED: Final = "by reading again"
 FINAL: Final = "This cannot be undone: no recovery copy was kept of it."
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Final, Literal, Required, TypedDict
 
+from reflexio_mcp.render.deletion_facts import CHECKED
 from reflexio_mcp.render.result import Facts, Rendered, Unlisted, counted, listed, named_ids
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
@@ -24,7 +25,6 @@ LEARNINGS_BACK: Final = (
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50
-CHECKED: Final = "by reading again"
 UNCHECKED: Final = "The service took them; they could not be read again. Look with get_request."
 
 
