@@ -117,7 +117,8 @@ async def call(folder: Path, tool: str, arguments: dict[str, Any]) -> str:
         assert isinstance(result, CallToolResult)
         text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
         if begun["view"] == "structured" and result.structured_content is not None:
-            text = json.dumps(result.structured_content, ensure_ascii=False)
+            # Compact, as it goes over the wire and as hosts pass it on.
+            text = json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":"))
         if result.is_error:
             text = f"Error: {text}"
     _note(folder, tool=tool, arguments=arguments, chars=len(text), result=text)

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from evals import bridge
+from evals.measure import WAYS, walk
 from evals.report import read, table
 from evals.tasks import TASKS, Task, chosen
 from evals.worlds import Row, plant, stored, world
@@ -91,6 +92,18 @@ async def test_a_task_can_be_done_and_failed(task: Task, tmp_path: Path) -> None
     done = await read(folder)
     assert not done.wrong, done.wrong
     assert done.calls == (2 if task.gone else 0) + task.adds
+
+
+@pytest.mark.parametrize("view", ["text", "structured"])
+@pytest.mark.parametrize("name", WAYS)
+async def test_a_measured_way_does_its_task(name: str, view: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    made = await walk(folder, name, view)
+    assert not [result for _, result in made if result.startswith("Error")]
+    bridge.answer(folder, ANSWERS[name])
+    done = await read(folder)
+    assert not done.wrong, done.wrong
+    assert done.chars == sum(len(result) for _, result in made)
 
 
 async def test_deleting_too_much_is_seen(tmp_path: Path) -> None:
