@@ -126,7 +126,12 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     """
     if not settings.embedded:
         key = settings.api_key if api_key is None else api_key
-        return ReflexioClient(settings.base_url, api_key=key or None, timeout=settings.timeout)
+        return ReflexioClient(
+            settings.base_url,
+            api_key=key or None,
+            timeout=settings.timeout,
+            names_address=not settings.oauth_issuer,
+        )
 
     def store() -> "EmbeddedStore":
         from reflexio_mcp.store.app import create_app

@@ -144,7 +144,7 @@ class Guard:
         token = self._token(headers)
         accepted = self._tokens.check(token)
         if not accepted and (self._tokens or self._sign_in) and (not token or self._sign_in is None):
-            raise self._unknown(sent=any(name == b"authorization" for name, _ in headers))
+            raise self._unknown(sent=bool(token))
         try:
             caller = read_caller(headers, self._settings, token=token.decode("latin-1"))
         except CallerRefused as refused:
@@ -182,16 +182,15 @@ class Guard:
         return given.strip() if scheme.lower() == b"bearer" else b""
 
     def _unknown(self, *, sent: bool) -> Refusal:
-        reason, header = ("token" if sent else "no_token"), (b"www-authenticate", b"Bearer")
+        if self._sign_in is not None:  # it judges what is sent
+            text = f"Sign in first, at {self._settings.oauth_issuer}; the client does it where it supports OAuth."
+            return Refusal(401, "no_token", text, [self._sign_in.challenge()])
         text = "A bearer token is required: send Authorization: Bearer TOKEN."
         if sent:
             text = (
                 "The bearer token is not one that this server accepts; ask its operator for the current one."
             )
-        if self._sign_in is not None:
-            header = self._sign_in.challenge(error="invalid_token" if sent else "")
-            text = f"Sign in first, at {self._settings.oauth_issuer}; the client does it where it supports OAuth."
-        return Refusal(401, reason, text, [header])
+        return Refusal(401, "token" if sent else "no_token", text, [(b"www-authenticate", b"Bearer")])
 
 
 def _is_origin(text: str) -> bool:

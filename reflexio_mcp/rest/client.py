@@ -18,6 +18,7 @@ from reflexio_mcp.rest.errors import (
     NotTheApi,
     OperationFailed,
     ReflexioError,
+    Unreachable,
 )
 from reflexio_mcp.rest.models import (
     AddReply,
@@ -81,6 +82,7 @@ class ReflexioClient:
         sleep: waits that many seconds between tries.
         clock: monotonic seconds.
         jitter: a number from 0 to 1 that spreads the waits of several clients.
+        names_address: errors say where the API is; not for callers who have no business with it.
 
     Raises:
         BadAddress: the URL or the key cannot work.
@@ -96,6 +98,7 @@ class ReflexioClient:
         sleep: Callable[[float], Awaitable[object]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random,
+        names_address: bool = True,
     ) -> None:
         self._base_url = check_base_url(base_url)
         self._api_key = check_api_key(api_key)
@@ -104,6 +107,7 @@ class ReflexioClient:
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter
+        self._names_address = names_address
         self._sender: Sender | None = None
         self._closed = False
 
@@ -446,6 +450,8 @@ class ReflexioClient:
         except ReflexioError as error:
             if call.kind == "read":
                 error.effect = "none"
+            if not self._names_address and isinstance(error, Unreachable | NotTheApi):
+                error.detail = ""
             raise
 
     def _open(self) -> "Sender":

@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["App", "Call", "answer", "app_of", "from_page", "hides", "page_pass", "scope_of"]
+__all__ = ["App", "Call", "answer", "app_of", "from_page", "hides", "page_pass", "place_shown", "scope_of"]
 
 
 @dataclass
@@ -68,6 +68,15 @@ def app_of(call: Call) -> App:
 def scope_of(call: Call) -> Scope:
     """The scope of whoever made this call."""
     return app_of(call).scope()
+
+
+def place_shown(call: Call) -> str:
+    """The backend's address or file, in words; empty where this caller has no business with it.
+
+    Of those who sign in, operators alone see it.
+    """
+    app = app_of(call)
+    return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
 
 def hides(call: Call, detail: str = "") -> Fingerprints | None:

@@ -20,7 +20,7 @@ from reflexio_mcp.render.result import Facts, dense
 from reflexio_mcp.render.stored_text import NOTICE, shown_id, visible
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, place_shown, scope_of
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_ids
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -90,7 +90,7 @@ def _state(call: Call, wanted: TrafficFilter) -> Facts:
     here = "this computer" if call.headers is None else "the server"
     return {
         "whose": visible(scope.user_id),
-        "where": here if settings.embedded else visible(app.where),
+        "where": here if settings.embedded else visible(place_shown(call)) or "Reflexio",
         "keeper": here,
         "masked": settings.mask,
         "recovery_days": settings.recovery_days,

@@ -15,7 +15,7 @@ from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.jobs import JobRecord
-from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import take_over
 from reflexio_mcp.traffic.scope import Scope
@@ -49,7 +49,7 @@ async def get_status(call: Call) -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
     facts: StatusFacts = {
         "version": __version__,
-        "backend": await _backend(app, scope),
+        "backend": await _backend(app, scope, place_shown(call)),
         "scope": shown_id(scope.user_id) or "every user",
         "policy": _policy(app.settings),
         "limits": {
@@ -70,9 +70,9 @@ async def get_status(call: Call) -> CallToolResult:
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
 
-async def _backend(app: App, scope: Scope) -> Facts:
+async def _backend(app: App, scope: Scope, where: str) -> Facts:
     kind = "embedded store" if app.settings.embedded else "Reflexio"
-    facts: Facts = {"kind": kind, "where": app.where}
+    facts: Facts = {"kind": kind} | ({"where": where} if where else {})
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
@@ -99,11 +99,12 @@ def _policy(settings: Settings) -> Facts:
 def _lines(facts: Mapping[str, Any]) -> list[str]:
     backend = facts["backend"]
     state = "reachable" if backend["reachable"] else f"NOT reachable: {backend['problem']}"
+    where = f" at {backend['where']}" if "where" in backend else ""
     who = f", organization {backend['organization']}" if "organization" in backend else ""
     storage = f", storage {backend['storage']}" if "storage" in backend else ""
     lines = [
         f"reflexio-mcp {facts['version']}",
-        f"backend: {backend['kind']} at {backend['where']}{who}{storage}; {state}",
+        f"backend: {backend['kind']}{where}{who}{storage}; {state}",
         f"scope: {facts['scope']}",
     ]
     policy, limited = dict(facts["policy"]), facts["limits"]

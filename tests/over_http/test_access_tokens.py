@@ -32,7 +32,16 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.over_http.test_attacks import events
 from tests.over_http.test_calls import until
 from tests.support.issuer import AUDIENCE, Issuer, issuing, key, public
-from tests.support.serving import TOKEN, Served, connected, modern_call, serving, serving_process, turns
+from tests.support.serving import (
+    TOKEN,
+    Served,
+    connected,
+    free_port,
+    modern_call,
+    serving,
+    serving_process,
+    turns,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -189,7 +198,10 @@ async def test_who_is_not_signed_in_is_told_where(issuer: Issuer) -> None:
         headers, body = modern_call("list_requests", {})
         reply = await http.post(f"{served.url}/mcp", json=body, headers=headers)
         assert reply.status_code == 401
-        assert issuer.url in reply.text
+        assert f"Sign in first, at {issuer.url}" in reply.text
+        wrong = await call(served, "made-up")
+        assert wrong.status_code == 401
+        assert "The token is not one that this server can read. Sign in again." in wrong.text
         challenge = reply.headers["www-authenticate"]
         assert challenge == (
             'Bearer resource_metadata="http://127.0.0.1:9/.well-known/oauth-protected-resource/mcp", '
@@ -298,6 +310,25 @@ async def test_an_operator_sees_everybody_and_a_static_token_stays_valid(issuer:
         ):
             reply = (await call(served, token)).json()["result"]["structuredContent"]
             assert reply["returned"] == seen
+
+
+@pytest.mark.parametrize("backend", ["nobody answers", "another service answers", "a file"])
+async def test_where_memory_is_kept_is_told_to_operators_alone(
+    issuer: Issuer, backend: str, tmp_path: Path
+) -> None:
+    where = {
+        "nobody answers": f"http://127.0.0.1:{free_port()}",
+        "another service answers": f"{issuer.url}/elsewhere",
+        "a file": str(tmp_path / "store.db"),
+    }[backend]
+    option = "store" if backend == "a file" else "url"
+    async with serving_people(issuer, timeout=2, **{option: where}) as served:
+        for tool in ("get_status", "list_requests", "explore_traffic"):
+            told = (await call(served, issuer.token("ann"), tool)).text
+            assert "result" in told
+            assert where.rpartition("//")[2] not in told, tool
+        operator = issuer.token("eve", scope=f"{ALL} memory:operator")
+        assert where in (await call(served, operator, "get_status")).text
 
 
 async def test_a_header_of_tenancy_is_refused_beside_a_sign_in(issuer: Issuer) -> None:

@@ -48,14 +48,16 @@ async def ask(
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 
-NOT_ENOUGH: list[dict[str, str]] = [
-    {},
-    {"authorization": "Bearer wrong"},
-    {"authorization": f"Bearer {TOKEN}x"},
-    {"authorization": f"Bearer {TOKEN[:-1]}"},
-    {"authorization": f"Basic {TOKEN}"},
-    {"authorization": TOKEN},
-    {"authorization": "Bearer"},
+WANTED = "A bearer token is required: send Authorization: Bearer TOKEN."
+OUTDATED = "The bearer token is not one that this server accepts; ask its operator for the current one."
+NOT_ENOUGH: list[tuple[dict[str, str], str]] = [
+    ({}, WANTED),
+    ({"authorization": "Bearer wrong"}, OUTDATED),
+    ({"authorization": f"Bearer {TOKEN}x"}, OUTDATED),
+    ({"authorization": f"Bearer {TOKEN[:-1]}"}, OUTDATED),
+    ({"authorization": f"Basic {TOKEN}"}, WANTED),
+    ({"authorization": TOKEN}, WANTED),
+    ({"authorization": "Bearer"}, WANTED),
 ]
 
 
@@ -64,11 +66,12 @@ async def test_no_token_or_a_wrong_one_is_refused_everywhere(
     served: Served, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with httpx.AsyncClient(timeout=10) as client:
-        for headers in NOT_ENOUGH:
+        for headers, said in NOT_ENOUGH:
             for method in ("GET", "POST", "DELETE"):
                 reply = await client.request(method, f"{served.url}{path}", headers=headers)
                 assert reply.status_code == 401, headers
                 assert reply.headers["www-authenticate"] == "Bearer"
+                assert said in reply.text, headers
                 assert "tools" not in reply.text
     refused = events(caplog, "refused")
     assert len(refused) == 3 * len(NOT_ENOUGH)
