@@ -141,12 +141,10 @@ def _filter(chosen: Mapping[str, Any], settings: Settings) -> "TrafficFilter":
         ConfigurationError: one of them cannot be used.
     """
     from reflexio_mcp.traffic.errors import InvalidInput
-    from reflexio_mcp.traffic.reading.filters import checked_filter
+    from reflexio_mcp.traffic.reading.filters import make_filter
 
     try:
-        return checked_filter(
-            **{name: chosen[name] for name in FILTER if name in chosen}, masked=settings.mask
-        )
+        return make_filter(**{name: chosen[name] for name in FILTER if name in chosen}, masked=settings.mask)
     except InvalidInput as error:
         raise ConfigurationError(_with_flags(str(error), error.field)) from None
 

@@ -132,7 +132,7 @@ async def _session(call: Call, session_id: str) -> str:
     from reflexio_mcp.traffic.reading.lookup import require_id
 
     scope = scope_of(call)
-    wanted = make_filter(scope, session_id=require_id("session_id", session_id))
+    wanted = make_filter(user_id=scope.user_id, session_id=require_id("session_id", session_id))
     budget = RequestBudget(full=True, masked=hides(call))
     page = await list_requests(
         scope, wanted, limit=SESSION_REQUESTS, budget=budget, detail="masked" if hides(call) else "full"

@@ -68,8 +68,7 @@ async def asked_metadata(
         InvalidInput: one of the arguments cannot be used.
     """
     return make_filter(
-        scope_of(call),
-        user_id=user_id,
+        user_id=scope_of(call).user(user_id),
         session_id=session_id,
         source=source,
         agent_version=agent_version,

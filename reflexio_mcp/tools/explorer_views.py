@@ -26,7 +26,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, is_part_of_sessions
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import get_request, learning_of, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import get_request, learning_status, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
@@ -253,7 +253,7 @@ async def learning(call: Call, request_ids: Sequence[str]) -> Facts:
     told: dict[str, str] = {}
 
     async def look(request_id: str) -> None:
-        if status := await learning_of(scope, request_id):
+        if status := await learning_status(scope, request_id):
             told[request_id] = status.status
 
     try:

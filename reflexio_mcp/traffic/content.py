@@ -20,6 +20,7 @@ __all__ = [
     "content_chars",
     "content_digest",
     "first_words",
+    "leaves",
     "opening",
     "running_digests",
     "stored_texts",
@@ -36,20 +37,27 @@ def texts_of(turn: StoredInteraction) -> tuple[str, str, str, str]:
     return turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content
 
 
+def leaves(value: object) -> Iterator[tuple[str, object]]:
+    """Each value in what a tool was given or gave, with the name it has there, or none."""
+    left: list[tuple[str, object]] = [("", value)]
+    while left:  # a stack of its own: it may be nested deeper than Python calls
+        name, one = left.pop()
+        if isinstance(one, dict):
+            left += reversed(cast("dict[str, object]", one).items())
+        elif isinstance(one, list):
+            left += ((name, each) for each in reversed(cast("list[object]", one)))
+        else:
+            yield name, one
+
+
 def texts_within(value: object) -> Iterator[str]:
     """Each text in what a tool was given or gave, behind its name there: `{"password": "…"}` is `password: …`.
 
     So a value is judged beside its name.
     """
-    left: list[tuple[str, object]] = [("", value)]
-    while left:  # a stack of its own: it may be nested deeper than Python calls
-        name, one = left.pop()
+    for name, one in leaves(value):
         if isinstance(one, str):
             yield f"{name}: {one}" if name else one
-        elif isinstance(one, dict):
-            left += reversed(cast("dict[str, object]", one).items())
-        elif isinstance(one, list):
-            left += ((name, each) for each in reversed(cast("list[object]", one)))
 
 
 def stored_texts(turn: StoredInteraction) -> Iterator[str]:

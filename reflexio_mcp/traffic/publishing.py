@@ -18,7 +18,7 @@ from reflexio_mcp.rest.read_back import is_stored_as_sent
 from reflexio_mcp.traffic.content import texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
-from reflexio_mcp.traffic.reading.lookup import find_request, learning_of, require_id
+from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
@@ -318,7 +318,7 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
 
 
 async def _learned(scope: Scope, request_id: str) -> PublishReply:
-    status = await learning_of(scope, request_id)
+    status = await learning_status(scope, request_id)
     if status is None or status.status in ("pending", "processing"):
         return PublishReply(
             learning_status="still_learning", learning_reason=status.reason if status else None

@@ -151,5 +151,5 @@ async def executed(scope: Scope, following: Next) -> list[PlannedRequest]:
         case "delete_requests" if "request_ids" in given:
             return list((await plan_ids(scope, given["request_ids"])).requests)
         case _:
-            found, _, _ = await read_matching(scope, make_filter(scope, **given))
+            found, _, _ = await read_matching(scope, make_filter(masked=scope.masked, **given))
             return found

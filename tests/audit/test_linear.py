@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from reflexio_mcp.traffic.rules.name_heuristics import (
+    has_id,
     is_anonymous,
     is_made_up,
     is_temporary,
-    is_volatile_version,
     says_test,
     says_test_session,
     shape_of_source,
@@ -38,7 +38,7 @@ LOOKS: dict[str, Callable[[str], object]] = {
         shape_of_source(text),
         is_anonymous(text),
         is_made_up(text, text, 0),
-        is_volatile_version(text),
+        has_id(text),
     ),
 }
 

@@ -7,12 +7,13 @@ import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.audit.overview import DAY
-from reflexio_mcp.traffic.learnings.find import for_each_user, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.turns import find_turns
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = ["LearnedChecks"]
 
@@ -63,7 +64,7 @@ class LearnedChecks:
             judged += turns.whole
 
         with anyio.move_on_after(seconds):
-            await for_each_user(users[:USERS_READ], one_user)
+            await for_each(users[:USERS_READ], one_user, at_once=USERS_AT_ONCE)
         for found, by_user in zip(self.founds, (orphaned, stale), strict=True):
             self._gather(found, by_user)
         if left := len(users) - judged:

@@ -8,7 +8,7 @@ import anyio
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.overview import Overview
-from reflexio_mcp.traffic.reading.lookup import learning_of
+from reflexio_mcp.traffic.reading.lookup import learning_status
 from reflexio_mcp.traffic.rules.found import Example, Found, example
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
@@ -65,7 +65,7 @@ class LearningChecks:
                 if failure or (untracked >= NOT_TRACKED and untracked == overview.learning_checked):
                     return
                 try:
-                    status = await learning_of(scope, one.request_id)
+                    status = await learning_status(scope, one.request_id)
                 except ReflexioError as error:
                     failure = error
                     return

@@ -1,7 +1,6 @@
 """One pass over a filter's traffic: what it holds, and what is wrong with it."""
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +15,7 @@ from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
 from reflexio_mcp.traffic.reading.gaps import Gap
+from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, Need, SessionSeen, stop_if_cancelled
@@ -43,8 +43,6 @@ SESSIONS_AT_ONCE: Final = 100
 
 REQUESTS_A_LOOK: Final = 100
 """Requests that are handed to a worker thread at a time; then progress is reported."""
-
-Progress = Callable[[str, int, int | None], Awaitable[None]]
 
 
 @dataclass(frozen=True)

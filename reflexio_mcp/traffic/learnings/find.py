@@ -4,36 +4,33 @@ Only a user's own profiles and playbooks are looked at. Agent playbooks are made
 neither, and the API lists no profile whose time to live is over.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from reflexio_mcp.traffic.learnings.records import (
     HowKnown,
     Kind,
     Learning,
     Sources,
-    learning_of_playbook,
-    learning_of_profile,
+    learning_of,
 )
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
     "NOTHING",
+    "USERS_AT_ONCE",
     "FedLearning",
     "Learned",
     "Status",
     "find_learned",
-    "for_each_user",
     "learnings_of_user",
 ]
 
 USERS_AT_ONCE: Final = 4
 
 Status = Literal["none", "these", "not_known"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +136,11 @@ async def learnings_of_user(
 
     async def read(kind: Kind) -> None:
         numbers = {one.removeprefix(f"{kind}:") for one in also if one.startswith(f"{kind}:")}
-        if kind == "profile":
-            profiles = await scope.client.get_profiles(user_id, turns=turns, also=numbers)
-            found.extend(map(learning_of_profile, profiles))
-        else:
-            playbooks = await scope.client.get_user_playbooks(user_id, turns=turns, also=numbers)
-            found.extend(map(learning_of_playbook, playbooks))
+        get = scope.client.get_profiles if kind == "profile" else scope.client.get_user_playbooks
+        found.extend(map(learning_of, await get(user_id, turns=turns, also=numbers)))
 
     kinds: tuple[Kind, ...] = ("profile", "user_playbook")
-    await for_each_user(kinds, read)
+    await for_each(kinds, read, at_once=len(kinds))
     # The API filters by user; what another one owns stops here all the same, since it deletes by id alone.
     mine = [one for one in found if one.user_id == user_id]
     return sorted(mine, key=lambda one: (-one.changed_at, one.learning_id))
@@ -196,14 +189,5 @@ async def find_learned(
             elif not one.interaction_ids:
                 unlinked += 1
 
-    await for_each_user(chosen, read)
+    await for_each(chosen, read, at_once=USERS_AT_ONCE)
     return Learned(fed, unlinked, len(users) - len(chosen), changed=frozenset(changed))
-
-
-async def for_each_user(users: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
-    """Do something for some users at a time. After a failure nothing more begins.
-
-    Raises:
-        ReflexioError: as `act` raises it.
-    """
-    await for_each(users, act, at_once=USERS_AT_ONCE)

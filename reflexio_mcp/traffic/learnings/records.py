@@ -15,8 +15,6 @@ __all__ = [
     "Sources",
     "ids_of",
     "learning_of",
-    "learning_of_playbook",
-    "learning_of_profile",
 ]
 
 Kind = Literal["profile", "user_playbook"]
@@ -97,43 +95,27 @@ class Sources:
         return self.request_ids & {learning.last_request_id}
 
 
-def learning_of_profile(profile: UserProfile) -> Learning:
-    """A profile as the API gave it."""
-    return Learning(
-        "profile",
-        profile.profile_id,
-        profile.user_id,
-        profile.content,
-        "",
-        profile.status or "current",
-        profile.last_modified_timestamp,
-        profile.source_span,
-        frozenset(profile.source_interaction_ids),
-        profile.generated_from_request_id,
-        profile,
-    )
-
-
-def learning_of_playbook(playbook: UserPlaybook) -> Learning:
-    """A user playbook as the API gave it."""
-    return Learning(
-        "user_playbook",
-        str(playbook.user_playbook_id),
-        playbook.user_id or "",
-        playbook.content,
-        playbook.trigger,
-        playbook.status or "current",
-        playbook.created_at,
-        playbook.source_span,
-        frozenset(playbook.source_interaction_ids),
-        playbook.request_id,
-        playbook,
-    )
-
-
 def learning_of(row: UserProfile | UserPlaybook) -> Learning:
     """A learning of either kind as the API gave it."""
-    return learning_of_profile(row) if isinstance(row, UserProfile) else learning_of_playbook(row)
+    if isinstance(row, UserProfile):
+        kind, number, trigger = "profile", row.profile_id, ""
+        changed_at, last_request_id = row.last_modified_timestamp, row.generated_from_request_id
+    else:
+        kind, number, trigger = "user_playbook", str(row.user_playbook_id), row.trigger
+        changed_at, last_request_id = row.created_at, row.request_id
+    return Learning(
+        kind,
+        number,
+        row.user_id or "",
+        row.content,
+        trigger,
+        row.status or "current",
+        changed_at,
+        row.source_span,
+        frozenset(row.source_interaction_ids),
+        last_request_id,
+        row,
+    )
 
 
 def ids_of(learnings: Iterable[Learning], kind: Kind) -> list[str]:

@@ -12,7 +12,7 @@ from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learn
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
-from reflexio_mcp.traffic.reading.lookup import get_stored, learning_of, require_id
+from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
@@ -149,7 +149,7 @@ async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selec
     found.add([item])
     sources = found.sources()
     learned = await find_learned(scope, sources)
-    status = await learning_of(scope, request_id)
+    status = await learning_status(scope, request_id)
     return Selected(_with_words(learned, selection.words), sources, status=status)
 
 

@@ -14,11 +14,12 @@ import anyio
 
 from reflexio_mcp.rest.errors import NotFound
 from reflexio_mcp.rest.models import Operation, RequestWithInteractions
-from reflexio_mcp.traffic.learnings.find import for_each_user
+from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = ["LEARNING_WAIT_SECONDS", "LONGEST_PAUSE", "NOT_LOOKED_AT", "still_learning", "wait_until_learned"]
 
@@ -107,7 +108,7 @@ async def wait_until_learned(
             else:
                 del busy[user_id]
 
-        await for_each_user(list(busy), look)
+        await for_each(list(busy), look, at_once=USERS_AT_ONCE)
         if progress:
             await progress(
                 "users from whom Reflexio has finished learning", len(users) - len(busy), len(users)

@@ -11,7 +11,6 @@ from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, search
-from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "PART_OF_SESSIONS",
     "UNSEEN",
     "TrafficFilter",
-    "checked_filter",
     "is_part_of_sessions",
     "make_filter",
     "with_search",
@@ -130,37 +128,6 @@ def is_part_of_sessions(wanted: TrafficFilter) -> bool:
 
 
 def make_filter(
-    scope: Scope,
-    *,
-    user_id: str = "",
-    session_id: str = "",
-    source: str = "",
-    agent_version: str = "",
-    start_time: str = "",
-    end_time: str = "",
-    contains: str = "",
-    finding: str = "",
-    now: float | None = None,
-) -> TrafficFilter:
-    """Check the arguments of a list, audit or delete and make the filter of a scope, whose user wins over `user_id`.
-
-    The other arguments and errors are those of `checked_filter`.
-    """
-    return checked_filter(
-        user_id=scope.user(user_id),
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-        masked=scope.masked,
-        now=now,
-    )
-
-
-def checked_filter(
     *,
     user_id: str = "",
     session_id: str = "",
@@ -173,9 +140,10 @@ def checked_filter(
     masked: bool = False,
     now: float | None = None,
 ) -> TrafficFilter:
-    """A filter from words that somebody typed.
+    """Check the arguments of a list, audit or delete and make the filter that they mean.
 
     Args:
+        user_id: as `Scope.user` gives it.
         start_time, end_time: ISO 8601 or an age; both inclusive.
         contains: words, as `search` reads them.
         finding: one of `search.FINDINGS`, or empty.

@@ -25,14 +25,13 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
-    "FEW",
     "SESSIONS_AT_ONCE",
     "Progress",
     "Take",
     "find_request",
     "get_request",
     "get_stored",
-    "learning_of",
+    "learning_status",
     "read_set",
     "require_id",
 ]
@@ -103,7 +102,7 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
     return item
 
 
-async def learning_of(scope: Scope, request_id: str) -> LearningStatus | None:
+async def learning_status(scope: Scope, request_id: str) -> LearningStatus | None:
     """Where the learning of a request stands; `None` when the service does not know."""
     try:
         return await scope.client.learning_status(request_id)
@@ -122,16 +121,11 @@ async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInterac
     request_id = require_id("request_id", request_id)
     item = await get_stored(scope, request_id)
     if item is None:
-        raise NotStored(
-            f"No request {quoted(request_id)} is stored{_whose(scope)}. Find ids with list_requests."
-        )
+        whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
+        raise NotStored(f"No request {quoted(request_id)} is stored{whose}. Find ids with list_requests.")
     if not scope.learns:
         return item, unlearned(evaluation_only=item.request.evaluation_only)
-    return item, await learning_of(scope, request_id)
-
-
-def _whose(scope: Scope) -> str:
-    return f" for user {quoted(scope.user_id)}" if scope.user_id else ""
+    return item, await learning_status(scope, request_id)
 
 
 async def read_set(

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.rules.table import RULES
@@ -101,14 +101,9 @@ def _texts(item: RequestWithInteractions) -> Iterator[str]:
     request = item.request
     yield from (request.request_id, request.session_id, request.user_id)
     for turn in item.interactions:
-        yield from (text for text in _words_of(turn) if text)
-
-
-def _words_of(turn: StoredInteraction) -> Iterator[str]:
-    yield from texts_of(turn)
-    yield turn.interacted_image_url
-    for used in (*turn.tools_used, *turn.retrieved_learnings):
-        yield from _strings(used)
+        yield from filter(None, (*texts_of(turn), turn.interacted_image_url))
+        for used in (*turn.tools_used, *turn.retrieved_learnings):
+            yield from filter(None, _strings(used))
 
 
 def _strings(value: object) -> Iterator[str]:

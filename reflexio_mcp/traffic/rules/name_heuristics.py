@@ -14,12 +14,10 @@ __all__ = [
     "is_made_up",
     "is_temporary",
     "is_volatile",
-    "is_volatile_version",
     "says_test",
     "says_test_session",
     "shape_of_source",
     "test_name",
-    "words_of",
 ]
 
 VOLATILE_SOURCES: Final = 3
@@ -207,9 +205,9 @@ def is_volatile(shape: str) -> bool:
     return "*" in shape
 
 
-def is_volatile_version(version: str) -> bool:
-    """Whether an agent version carries a time, a hash or an id; `2.14.0` and `2026.11` do not."""
-    return is_volatile(_VARIABLE.sub("*", version[:NAME_READ].lower()))
+def has_id(name: str) -> bool:
+    """Whether a name carries a uuid, a hash, a time or a long number; the versions `2.14.0` and `2026.11` do not."""
+    return is_volatile(_VARIABLE.sub("*", name[:NAME_READ].lower()))
 
 
 _NOBODY: Final = _set(
@@ -231,10 +229,8 @@ def is_anonymous(user_id: str) -> bool:
 
 _PASSING: Final = _NOBODY | _set("session sess chat conversation conv temp tmp random new")
 
-
-def has_id(name: str) -> bool:
-    """Whether a name carries a uuid, a hash, a time or a long number."""
-    return is_volatile(_VARIABLE.sub("*", name[:NAME_READ].lower()))
+_EPOCH = re.compile(r"(?<!\d)1\d{9}(?:\d{3})?(?!\d)")
+"""A time in seconds or milliseconds."""
 
 
 def is_made_up(user_id: str, session_id: str, created_at: int) -> bool:
@@ -245,15 +241,7 @@ def is_made_up(user_id: str, session_id: str, created_at: int) -> bool:
     """
     if has_id(session_id) and len(session_id) >= 8 and session_id in user_id:
         return True
-    if any(abs(int(number) // scale - created_at) < 86_400 for number, scale in _times(user_id)):
+    if any(abs(int(time[:10]) - created_at) < 86_400 for time in _EPOCH.findall(user_id[:NAME_READ])):
         return True
     words = words_of(user_id)
     return bool(words) and words[0] in _PASSING and any(map(_is_id, words[1:]))
-
-
-def _times(name: str) -> list[tuple[str, int]]:
-    # Epoch seconds or milliseconds.
-    return [(number, 1 if len(number) == 10 else 1000) for number in _EPOCH.findall(name[:NAME_READ])]
-
-
-_EPOCH = re.compile(r"(?<!\d)1\d{9}(?:\d{3})?(?!\d)")

@@ -4,10 +4,10 @@ import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, cast
+from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.content import leaves, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import alike, smuggled
 from reflexio_mcp.traffic.rules.roles import is_foreign, is_system
@@ -505,15 +505,8 @@ def _texts(turn: StoredInteraction, foreign: bool) -> Iterator[tuple[str, bool]]
         yield text, foreign
         if not foreign and "</" in text:
             yield from ((part, True) for part in _quotations(text))
-    left: list[object] = [used.get("tool_data") for used in turn.tools_used]
-    while left:  # a stack of its own: what a tool gave may be nested deeper than Python calls
-        one = left.pop()
-        if isinstance(one, str):
-            yield one, True
-        elif isinstance(one, dict):
-            left.extend(cast("dict[str, object]", one).values())
-        elif isinstance(one, list):
-            left.extend(cast("list[object]", one))
+    for used in turn.tools_used:
+        yield from ((one, True) for _, one in leaves(used.get("tool_data")) if isinstance(one, str))
 
 
 class Planted(Detector):

@@ -10,8 +10,8 @@ from reflexio_mcp.traffic.rules.found import EXAMPLES, NOTES_KEPT, Example, exam
 from reflexio_mcp.traffic.rules.name_heuristics import (
     MANY_SOURCES,
     VOLATILE_SOURCES,
+    has_id,
     is_volatile,
-    is_volatile_version,
     shape_of_source,
     test_name,
 )
@@ -114,9 +114,6 @@ class Unversioned(Detector):
         self._examples: dict[str, list[Example]] = {}
 
     def request(self, item: RequestWithInteractions) -> None:
-        self._count(item)
-
-    def _count(self, item: RequestWithInteractions) -> None:
         request = item.request
         counts = self._counts.get(request.source)
         if counts is None:
@@ -167,7 +164,7 @@ class NoSource(Detector):
 class Versions(Detector):
     """`one-version` and `version-per-session`."""
 
-    carries: ClassVar = {"version-per-session": lambda item: is_volatile_version(item.request.agent_version)}
+    carries: ClassVar = {"version-per-session": lambda item: has_id(item.request.agent_version)}
 
     def __init__(self) -> None:
         super().__init__("one-version", "version-per-session")
@@ -185,7 +182,7 @@ class Versions(Detector):
     def request(self, item: RequestWithInteractions) -> None:
         request = item.request
         version = request.agent_version
-        if is_volatile_version(version):
+        if has_id(version):
             self._see_volatile(version, item)
         if self._several:
             return
@@ -212,7 +209,7 @@ class Versions(Detector):
         is_default = self._only in ("", DEFAULT_AGENT_VERSION)
         if (
             self._one is not None
-            and not (self._several or is_default or is_volatile_version(self._only))
+            and not (self._several or is_default or has_id(self._only))
             and self._requests >= ONE_VERSION_REQUESTS
             and self._last - self._first >= ONE_VERSION_DAYS * 86_400
             and len(self._sources) >= ONE_VERSION_SOURCES
