@@ -13,7 +13,7 @@ from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, R
 from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
-from reflexio_mcp.traffic.deletion.plan import Plan, planned_request
+from reflexio_mcp.traffic.deletion.plan import Plan, newest_first, planned_request
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.errors import NotRecorded
@@ -89,14 +89,12 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
     items = list(found.items)
     if wanted and (wanted.contains or wanted.finding):
         items = await _selected(scope, wanted, items)
-    kept = [planned_request(item) for item in items]
-    kept.sort(key=lambda item: (item.created_at, item.request_id), reverse=True)
     held = {
         one for item in items for one in (item.request.request_id, *(t.request_id for t in item.interactions))
     }
     return replace(
         plan,
-        kept=tuple(kept),
+        kept=newest_first(map(planned_request, items)),
         not_found=tuple(one for one in plan.not_found if one not in held),
         unreadable_copies=found.unreadable,
     )
@@ -238,10 +236,6 @@ def _noting(receipt: Receipt, failed: Sequence[RecoveryCopy]) -> Receipt:
     """The receipt, with the copies that could not be read or changed."""
     if not failed:
         return receipt
-    problems = dict.fromkeys((*receipt.problems, _not_erased(failed)))
-    return replace(receipt, copies_left=True, problems=tuple(problems))
-
-
-def _not_erased(failed: Sequence[RecoveryCopy]) -> str:
     what = "1 recovery copy" if len(failed) == 1 else f"{len(failed):,} recovery copies"
-    return NOT_ERASED.format(what=what, names=", ".join(copy.copy_id for copy in failed[:NAMED]))
+    said = NOT_ERASED.format(what=what, names=", ".join(copy.copy_id for copy in failed[:NAMED]))
+    return replace(receipt, copies_left=True, problems=tuple(dict.fromkeys((*receipt.problems, said))))

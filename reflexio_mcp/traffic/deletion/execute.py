@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
@@ -42,15 +42,7 @@ Outcome = Literal[
 """What became of one id. `changed` is an id that another request has taken since the plan: that one is left alone.
 `unknown` is said only where the re-read itself failed."""
 
-OUTCOMES: Final[tuple[Outcome, ...]] = (
-    "deleted",
-    "erased_from_copies",
-    "still_present",
-    "not_allowed",
-    "changed",
-    "unknown",
-    "not_found",
-)
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,9 +315,6 @@ class Execution:
             if error.correlation_id:
                 self.correlation_ids.append(error.correlation_id)
             return
-        self._note(reply, ids)
-
-    def _note(self, reply: DeleteReply, ids: list[str]) -> None:
         if reply.correlation_id:
             self.correlation_ids.append(reply.correlation_id)
         if reply.deleted_count is not None and 0 <= reply.deleted_count <= len(ids):

@@ -97,7 +97,8 @@ class Jobs:
         self._records = records
         self._told = told
         self._running: set[Job] = set()
-        self._closed = False
+        self.closed = False
+        """Whether nothing is started any more."""
         self._idle = anyio.Event()
         self._idle.set()
 
@@ -175,7 +176,7 @@ class Jobs:
         Returns:
             The job; `None` when the server is stopping, and nothing was started.
         """
-        if self._closed or tasks.cancel_scope.cancel_called:
+        if self.closed or tasks.cancel_scope.cancel_called:
             return None
         job = Job(record, caller)
         self._running.add(job)
@@ -202,12 +203,7 @@ class Jobs:
 
     def close(self) -> None:
         """Start nothing any more. Jobs that are running go on."""
-        self._closed = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing is started any more."""
-        return self._closed
+        self.closed = True
 
     def running_for(self, caller: str) -> bool:
         """Return whether a job of this caller is running, whichever user it is for, follow-ups included."""
@@ -223,7 +219,7 @@ class Jobs:
         await self._idle.wait()
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise Stopping(STOPPING)
 
     def _begin(

@@ -1,6 +1,5 @@
 """What a deletion of learnings alone would take. It goes the same way as one of requests: consent, act and receipt."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,24 +49,16 @@ class LearningPlan(Plan):
         return 0  # they are in `size`
 
     @property
-    def size(self) -> int:
-        return len(self._all)
-
-    @property
     def stored(self) -> int:
         return self.chosen.count
 
     @property
-    def _all(self) -> list[Learning]:
+    def counted(self) -> list[Learning]:
         return [*self.chosen.learnings, *self.kept_learnings]
 
     @property
     def arrivals(self) -> list[int]:
-        return [one.changed_at for one in self._all]
-
-    @property
-    def users(self) -> int:
-        return len({one.user_id for one in self._all})
+        return [one.changed_at for one in self.counted]
 
     @cached_property
     def marks(self) -> dict[str, str]:
@@ -81,12 +72,6 @@ class LearningPlan(Plan):
     def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
         nobody = Sources(frozenset(), frozenset())
         return {one.user_id: nobody for one in self.chosen.learnings} | dict(self.fed_by)
-
-    def count_by(self, name: str) -> list[tuple[str, int]]:
-        counts: defaultdict[str, int] = defaultdict(int)
-        for one in self._all:
-            counts[getattr(one, name)] += 1
-        return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
 async def plan_learnings(

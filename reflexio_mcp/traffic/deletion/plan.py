@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Final
@@ -33,6 +33,7 @@ __all__ = [
     "Progress",
     "in_brief",
     "mark_of",
+    "newest_first",
     "plan_filter",
     "plan_ids",
     "plan_session",
@@ -93,10 +94,6 @@ def mark_of(item: RequestWithInteractions) -> str:
         # The ids alone would do where a service never uses one again; not every one may keep to that.
         add_texts(digest, (str(turn.interaction_id), turn_digest(turn)))
     return digest.hexdigest()
-
-
-def _interaction_ids(item: RequestWithInteractions) -> tuple[int, ...]:
-    return tuple(turn.interaction_id for turn in item.interactions)
 
 
 @dataclass(frozen=True)
@@ -160,9 +157,14 @@ class Plan:
         return (*self.requests, *self.kept)
 
     @property
+    def counted(self) -> Sequence[PlannedRequest | Learning]:
+        """What it counts, each with its user."""
+        return self.goes
+
+    @property
     def size(self) -> int:
         """How many would go."""
-        return len(self.goes)
+        return len(self.counted)
 
     @property
     def learnings_to_go(self) -> int:
@@ -205,7 +207,7 @@ class Plan:
     @property
     def users(self) -> int:
         """How many users lose something."""
-        return len({item.user_id for item in self.goes})
+        return len({item.user_id for item in self.counted})
 
     @cached_property
     def marks(self) -> dict[str, str]:
@@ -287,8 +289,8 @@ class Plan:
         return replace(self, learned=learned)
 
     def count_by(self, name: str) -> list[tuple[str, int]]:
-        """How many requests a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
-        counts: Counter[str] = Counter(getattr(item, name) for item in self.goes)
+        """How many a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
+        counts: Counter[str] = Counter(getattr(item, name) for item in self.counted)
         return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
@@ -316,7 +318,7 @@ def planned_request(
         source=request.source,
         agent_version=request.agent_version,
         created_at=request.created_at,
-        interaction_ids=_interaction_ids(item),
+        interaction_ids=tuple(turn.interaction_id for turn in item.interactions),
         mark=mark_of(item),
         opening=opening(item, OPENING_CHARS) if words else "",
         copy_of=copy_of,
@@ -324,23 +326,8 @@ def planned_request(
     )
 
 
-def _plan(
-    what: str,
-    found: Sequence[PlannedRequest],
-    not_found: Sequence[str] = (),
-    wanted: TrafficFilter | None = None,
-    user_is_fixed: bool = False,
-    gaps: tuple[Gap, ...] = (),
-) -> Plan:
-    ordered = sorted(found, key=lambda item: (item.created_at, item.request_id), reverse=True)
-    return Plan(
-        what,
-        tuple(ordered),
-        not_found=tuple(not_found),
-        wanted=wanted,
-        user_is_fixed=user_is_fixed,
-        gaps=gaps,
-    )
+def newest_first(items: Iterable[PlannedRequest]) -> tuple[PlannedRequest, ...]:
+    return tuple(sorted(items, key=lambda item: (item.created_at, item.request_id), reverse=True))
 
 
 async def plan_ids(
@@ -371,11 +358,11 @@ async def plan_ids(
         found.update((item.request.request_id, planned_request(item)) for item in of_user)
 
     await read_set(scope, ids, take, progress=progress)
-    missing = [one for one in ids if one not in found]
+    missing = tuple(one for one in ids if one not in found)
     ids_of = "" if scope.user_id else user_id
     whose = f" of user {ids_of}" if ids_of else ""
-    plan = _plan(what or f"{len(ids):,} request ids{whose}", list(found.values()), missing)
-    return replace(plan, ids_of=ids_of)
+    what = what or f"{len(ids):,} request ids{whose}"
+    return Plan(what, newest_first(found.values()), not_found=missing, ids_of=ids_of)
 
 
 async def plan_session(
@@ -384,16 +371,20 @@ async def plan_session(
     """Look up a session: the requests of every user in it, or of one user."""
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
-    found, gaps, _ = await read_matching(scope, wanted, progress=progress)
-    return _plan(f"session {session_id}", found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
+    return replace(await plan_filter(scope, wanted, progress=progress), what=f"session {session_id}")
 
 
 async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
     """Look up everything a filter selects."""
     found, gaps, others = await read_matching(scope, wanted, progress=progress)
-    what = f"every request with {wanted.describe()}"
-    plan = _plan(what, found, wanted=wanted, user_is_fixed=bool(scope.user_id), gaps=gaps)
-    return replace(plan, not_matching=others if wanted.contains else 0)
+    return Plan(
+        f"every request with {wanted.describe()}",
+        newest_first(found),
+        wanted=wanted,
+        user_is_fixed=bool(scope.user_id),
+        gaps=gaps,
+        not_matching=others if wanted.contains else 0,
+    )
 
 
 async def with_first_words(plan: Plan) -> Plan:

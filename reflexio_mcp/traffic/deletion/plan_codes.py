@@ -72,12 +72,8 @@ class CodeMaker:
         self.lasting = lasting
         self._seen = seen or PlansSeen()
         self._keys = [hashlib.sha256(b"reflexio-mcp plan code\0" + one).digest() for one in (key, *others)]
-        self._scope = scope
-
-    @property
-    def scope(self) -> str:
+        self.scope = scope
         """Who the codes are for: a digest that differs between backends and users."""
-        return self._scope
 
     def make(self, marks: Mapping[str, str], *, flags: str, now: float) -> str:
         """The code for a set.
@@ -92,19 +88,17 @@ class CodeMaker:
         seals = self._seal(key, marks, flags, made_at) + self._own_seal(key, len(marks), made_at)
         code = f"{len(marks)}-{_base36(made_at)}-{seals}"
         if marks:
-            self._seen.remember(self._scope, code, marks)
+            self._seen.remember(self.scope, code, marks)
         return code
 
     def recall(self, code: str) -> Mapping[str, str] | None:
         """Return the set a code was given out for, or `None` when this process does not remember it."""
-        return self._seen.recall(self._scope, code)
+        return self._seen.recall(self.scope, code)
 
     def read(self, text: str) -> PlanCode | None:
         """Take a code apart; `None` when it was made with none of the keys for this scope."""
         code = read_code(text)
-        if code is None:
-            return None
-        return code if self._key_of(code) is not None else None
+        return code if code and self._key_of(code) else None
 
     def fits(self, code: PlanCode, marks: Mapping[str, str], *, flags: str) -> bool:
         """Whether the code was made for exactly this set. Compares in constant time."""
@@ -129,7 +123,7 @@ class CodeMaker:
 
     def _digest(self, key: bytes, *parts: str) -> bytes:
         digest = hmac.new(key, digestmod=hashlib.sha256)
-        add_texts(digest, (self._scope, *parts))
+        add_texts(digest, (self.scope, *parts))
         return digest.digest()
 
 

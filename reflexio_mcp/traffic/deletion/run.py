@@ -241,7 +241,10 @@ async def _copied(
 
         try:
             found = await read_again(scope, plan, keep=keep, progress=progress)
-            learnings = await _learnings_as_they_are(scope, plan, found)
+            learnings = NOTHING
+            if plan.include_learnings and plan.learned:
+                sources = plan.sources(taken=found.changed)
+                learnings = await find_learned(scope, sources, before=plan.learned.fed)
             rows = [one.row for one in learnings.learnings if one.row]
             await anyio.to_thread.run_sync(writer.add_learnings, rows)
             await anyio.to_thread.run_sync(writer.finish)
@@ -249,13 +252,6 @@ async def _copied(
             await _shielded(writer.discard)
             raise
     return writer, found, learnings
-
-
-async def _learnings_as_they_are(scope: Scope, plan: Plan, found: Reread) -> Learned:
-    """The learnings that are to go, as they are before anything is deleted."""
-    if not plan.include_learnings or plan.learned is None:
-        return NOTHING
-    return await find_learned(scope, plan.sources(taken=found.changed), before=plan.learned.fed)
 
 
 def _closed(receipt: Receipt, caller: str, origin: Origin, state: State, entry: Entry | None) -> Receipt:
@@ -269,7 +265,8 @@ def _closed(receipt: Receipt, caller: str, origin: Origin, state: State, entry: 
             record = state.jobs.add(origin.owner, caller, receipt.plan.what, follows=True)
     if record is None:
         return receipt if entry is None or entry.close(outcome, **facts) else not_closed
-    following = entry.hand_over(outcome, facts, _following(receipt, origin)) if entry else None
+    opening = _whence(origin) | {"follow_up_of": list(receipt.plan.ids)}
+    following = entry.hand_over(outcome, facts, opening) if entry else None
     if entry and following is None:
         with suppress(OSError):
             state.jobs.forget(record.key)
@@ -328,10 +325,6 @@ def _opening(plan: Plan, origin: Origin, writer: CopyWriter | None) -> Mapping[s
     if writer:
         facts["recovery_copy"] = writer.copy_id
     return facts
-
-
-def _following(receipt: Receipt, origin: Origin) -> Mapping[str, Any]:
-    return _whence(origin) | {"follow_up_of": list(receipt.plan.ids)}
 
 
 def _whence(origin: Origin) -> dict[str, Any]:
