@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Tenancy = Literal["off", "header"]
 Sessions = Literal["auto", "keep", "none"]
 PublishSecrets = Literal["warn", "redact", "refuse"]
+
+N = TypeVar("N", int, float)
 
 STATE_KEY_BYTES: Final = 32
 """The least a state key may hold: the SDK derives an AES-256 key from it."""
@@ -249,19 +251,9 @@ def _one_of(*words: str, upper: bool = False) -> Callable[[str], str]:
     return parse
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text.strip())
-        if not low <= number <= high:
-            raise ValueError
-        return number
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text.strip())
+def _number(kind: Callable[[str], N], low: N, high: N) -> Callable[[str], N]:
+    def parse(text: str) -> N:
+        number = kind(text.strip())
         if not low <= number <= high:  # also refuses nan
             raise ValueError
         return number
@@ -302,9 +294,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Who agrees to a deletion. auto: the person where the client can show a form, else the plan's code. "
            "ask: the person, or nothing is deleted. preview: the plan's code. off: nobody; deletions run at once.",
            "deletion"),
-    Option("confirm_above", "REFLEXIO_MCP_CONFIRM_ABOVE", _whole(0, 10_000), "a whole number from 0 to 10000",
+    Option("confirm_above", "REFLEXIO_MCP_CONFIRM_ABOVE", _number(int, 0, 10_000), "a whole number from 0 to 10000",
            "Above this many requests the person types the number instead of answering yes.", "deletion"),
-    Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _whole(0, 10_000_000), "a whole number; 0 is no cap",
+    Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _number(int, 0, 10_000_000), "a whole number; 0 is no cap",
            "How many requests, messages, learnings and session outcomes may be deleted in an hour, by all processes of "
            "this user together.", "deletion"),
     Option("source", "REFLEXIO_MCP_SOURCE", _source,
@@ -312,9 +304,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Source of requests that are published without one."),
     Option("agent_version", "REFLEXIO_MCP_AGENT_VERSION", _text, "a version text",
            "Agent version of requests that are published without one."),
-    Option("timeout", "REFLEXIO_MCP_TIMEOUT", _seconds(1, 600), "seconds from 1 to 600",
+    Option("timeout", "REFLEXIO_MCP_TIMEOUT", _number(float, 1, 600), "seconds from 1 to 600",
            "Seconds that one call to Reflexio may take, retries included.", "reflexio"),
-    Option("wait_timeout", "REFLEXIO_MCP_WAIT_TIMEOUT", _seconds(1, 240), "seconds from 1 to 240",
+    Option("wait_timeout", "REFLEXIO_MCP_WAIT_TIMEOUT", _number(float, 1, 240), "seconds from 1 to 240",
            "Seconds that a publish with wait_for_response waits for learning; most clients give up at 60.", "reflexio"),
     Option("mask", "REFLEXIO_MCP_MASK", _switch, "1 or 0",
            "Never show stored content, only sizes and fingerprints."),
@@ -326,7 +318,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "What is done with secrets in what is published; warn stores them and says so. Default: warn."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
            "Append one JSON line for each destructive call to this file.", "deletion"),
-    Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _whole(0, 3650), "a whole number of days; 0 keeps none",
+    Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _number(int, 0, 3650), "a whole number of days; 0 keeps none",
            "Keep a copy of what is deleted for this many days, on this machine or in the state database, for "
            "restore_requests.", "deletion"),
     Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
@@ -334,7 +326,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
            "DEBUG, INFO, WARNING or ERROR", "How much is logged to stderr."),
     Option("host", "REFLEXIO_MCP_HOST", _text, "an address to bind", "Address that the HTTP server binds.", "http"),
-    Option("port", "REFLEXIO_MCP_PORT", _whole(0, 65535), "a port number", "Port of the HTTP server.", "http"),
+    Option("port", "REFLEXIO_MCP_PORT", _number(int, 0, 65535), "a port number", "Port of the HTTP server.", "http"),
     Option("auth_token", "REFLEXIO_MCP_AUTH_TOKEN", _words, "bearer tokens, comma-separated",
            "Tokens that HTTP callers must send; several allow rotation. Unset: one is generated and kept in a file.",
            "http", secret=True),
@@ -369,17 +361,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Sessions at /mcp for clients of 2025. keep: they can show forms and are tied to one process. none: any "
            "replica answers, and they confirm with the plan's code. auto: none where state keys are set, else keep.",
            "http"),
-    Option("max_in_flight", "REFLEXIO_MCP_MAX_IN_FLIGHT", _whole(1, 10_000), "a whole number from 1 to 10000",
+    Option("max_in_flight", "REFLEXIO_MCP_MAX_IN_FLIGHT", _number(int, 1, 10_000), "a whole number from 1 to 10000",
            "Calls of one caller that may run at the same time; the next one is told to try again.", "http"),
-    Option("max_callers", "REFLEXIO_MCP_MAX_CALLERS", _whole(1, 10_000), "a whole number from 1 to 10000",
+    Option("max_callers", "REFLEXIO_MCP_MAX_CALLERS", _number(int, 1, 10_000), "a whole number from 1 to 10000",
            "Callers whose connections to Reflexio are kept open.", "http"),
-    Option("max_sessions", "REFLEXIO_MCP_MAX_SESSIONS", _whole(1, 100_000), "a whole number from 1 to 100000",
+    Option("max_sessions", "REFLEXIO_MCP_MAX_SESSIONS", _number(int, 1, 100_000), "a whole number from 1 to 100000",
            "Sessions at /mcp, and streams at /sse, that may be open at the same time.", "http"),
-    Option("session_idle", "REFLEXIO_MCP_SESSION_IDLE", _seconds(1, 604_800), "seconds from 1 to 604800",
+    Option("session_idle", "REFLEXIO_MCP_SESSION_IDLE", _number(float, 1, 604_800), "seconds from 1 to 604800",
            "Seconds without a request after which a session at /mcp is closed.", "http"),
-    Option("slow_client", "REFLEXIO_MCP_SLOW_CLIENT", _seconds(0.1, 600), "seconds from 0.1 to 600",
+    Option("slow_client", "REFLEXIO_MCP_SLOW_CLIENT", _number(float, 0.1, 600), "seconds from 0.1 to 600",
            "Seconds that a client may take to send the head of a request, and again its body.", "http"),
-    Option("stop_timeout", "REFLEXIO_MCP_STOP_TIMEOUT", _seconds(0.1, 600), "seconds from 0.1 to 600",
+    Option("stop_timeout", "REFLEXIO_MCP_STOP_TIMEOUT", _number(float, 0.1, 600), "seconds from 0.1 to 600",
            "Seconds that calls may go on after SIGTERM; then they are told to try again.", "http"),
 )  # fmt: skip
 

@@ -137,18 +137,16 @@ class CopyFolder(RecoveryCopies):
         return sorted(found, key=lambda copy: (copy.made_at, copy.copy_id), reverse=True)
 
     def remove(self, owner: str, copy_id: str) -> None:
-        if copy := self._file(owner, copy_id):
-            with contextlib.suppress(OSError):
-                copy.path.unlink(missing_ok=True)
+        for copy in self.of(owner):
+            if copy.copy_id == copy_id:
+                with contextlib.suppress(OSError):
+                    copy.path.unlink(missing_ok=True)
 
     def read_at(self, copy: RecoveryCopy, place: int) -> RequestWithInteractions:
         assert isinstance(copy, CopyFile)
         with os.fdopen(private_files.open_regular(copy.path), "rb") as file:
             file.seek(place)
             return RequestWithInteractions.model_validate_json(file.readline())
-
-    def _file(self, owner: str, copy_id: str) -> CopyFile | None:
-        return next((copy for copy in self.of(owner) if copy.copy_id == copy_id), None)
 
     def _lines(self, copy: RecoveryCopy) -> Iterator[tuple[int, Line]]:
         assert isinstance(copy, CopyFile)

@@ -117,7 +117,7 @@ async def run_audit(
         not_run.append(NotRun("health and names of people", NOT_LOOKED_FOR))
     else:
         not_run.append(NotRun("personal-data", "REFLEXIO_MCP_PERSONAL_DATA=0"))
-    stopped, gaps = await _pass(scope, wanted, overview, learning, detectors, progress)
+    stopped, gaps = await _Pass(wanted, overview, learning, detectors, progress).run(scope)
     if not secrets.available():
         not_run.insert(0, NotRun("probable-secret", secrets.MISSING))
     left_out, before = "", 0
@@ -175,89 +175,75 @@ async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
     return max(newest) + 1 if newest else None
 
 
-async def _pass(
-    scope: Scope,
-    wanted: TrafficFilter,
-    overview: Overview,
-    learning: LearningChecks,
-    detectors: list[Detector],
-    progress: Progress | None,
-) -> tuple[int | None, tuple[Gap, ...]]:
-    """Look at the sessions, the newest first.
+@dataclass
+class _Pass:
+    """The way through the sessions, the newest first, and what it fills."""
 
-    Returns:
-        Where time ran out: the newest second of the last session that was looked at; `None` when all were. And what
-        the service could not return.
-    """
-    pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
-    until = time.monotonic() + AUDIT_SECONDS
-    waiting: list[SessionSlice] = []
+    wanted: TrafficFilter
+    overview: Overview
+    learning: LearningChecks
+    detectors: list[Detector]
+    progress: Progress | None
 
-    async def look() -> int | None:
+    async def run(self, scope: Scope) -> tuple[int | None, tuple[Gap, ...]]:
+        """Look at the sessions.
+
+        Returns:
+            Where time ran out: the newest second of the last session that was looked at; `None` when all were. And
+            what the service could not return.
+        """
+        pager = SessionPager(scope, self.wanted, batch=SESSIONS_AT_ONCE)
+        until = time.monotonic() + AUDIT_SECONDS
+        waiting: list[SessionSlice] = []
+        stopped = None
+        async for session_slice in pager.slices():
+            waiting.append(session_slice)
+            if sum(len(one.requests) for one in waiting) < REQUESTS_A_LOOK:
+                continue
+            if (stopped := await self._look(waiting, until)) is not None:
+                break
+            waiting = []
+        else:
+            if waiting:
+                stopped = await self._look(waiting, until)
+        for detector in self.detectors:
+            detector.finish()
+        return stopped, pager.gaps
+
+    async def _look(self, waiting: list[SessionSlice], until: float) -> int | None:
         # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
-        looked = await anyio.to_thread.run_sync(_look, wanted, waiting, overview, learning, detectors, until)
-        if progress:
-            await progress("requests looked at", overview.requests, None)
-        last = waiting[looked - 1].newest
-        is_over = time.monotonic() >= until
-        waiting.clear()
-        return last if is_over else None
+        last = await anyio.to_thread.run_sync(self._look_until, waiting, until)
+        if self.progress:
+            await self.progress("requests looked at", self.overview.requests, None)
+        return last if time.monotonic() >= until else None
 
-    stopped = None
-    async for session_slice in pager.slices():
-        waiting.append(session_slice)
-        if sum(len(one.requests) for one in waiting) < REQUESTS_A_LOOK:
-            continue
-        if (stopped := await look()) is not None:
-            break
-    if waiting:
-        stopped = await look()
-    for detector in detectors:
-        detector.finish()
-    return stopped, pager.gaps
+    def _look_until(self, slices: list[SessionSlice], until: float) -> int:
+        """Look at sessions until the time is over, at one at the least; the newest second of the last one."""
+        for session_slice in slices:
+            self._look_at(session_slice)
+            if time.monotonic() >= until:
+                return session_slice.newest
+        return slices[-1].newest
 
-
-def _look(
-    wanted: TrafficFilter,
-    slices: list[SessionSlice],
-    overview: Overview,
-    learning: LearningChecks,
-    detectors: list[Detector],
-    until: float,
-) -> int:
-    """Look at sessions until the time is over; how many were looked at, one at the least."""
-    for number, session_slice in enumerate(slices, 1):
-        _look_at(wanted, session_slice, overview, learning, detectors)
-        if time.monotonic() >= until:
-            return number
-    return len(slices)
-
-
-def _look_at(
-    wanted: TrafficFilter,
-    session_slice: SessionSlice,
-    overview: Overview,
-    learning: LearningChecks,
-    detectors: list[Detector],
-) -> None:
-    matching = wanted.pick(session_slice.requests)
-    if not matching:
-        return
-    overview.sessions += 1
-    for item in matching:
-        chars = content_chars(item)
-        overview.add(item, chars)
-        if chars > SCANNED_CHARS:
-            overview.long_texts += sum(
-                len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
-            )
-        learning.request(item)
-        stop_if_cancelled()
-        for detector in detectors:
-            detector.request(item)
-    seen = SessionSeen(session_slice.session_id, matching)
-    for detector in detectors:
-        detector.session(seen)
+    def _look_at(self, session_slice: SessionSlice) -> None:
+        matching = self.wanted.pick(session_slice.requests)
+        if not matching:
+            return
+        self.overview.sessions += 1
+        for item in matching:
+            chars = content_chars(item)
+            self.overview.add(item, chars)
+            if chars > SCANNED_CHARS:
+                self.overview.long_texts += sum(
+                    len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
+                )
+            self.learning.request(item)
+            stop_if_cancelled()
+            for detector in self.detectors:
+                detector.request(item)
+        seen = SessionSeen(session_slice.session_id, matching)
+        for detector in self.detectors:
+            detector.session(seen)
 
 
 def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Finding:
