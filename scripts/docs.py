@@ -23,7 +23,7 @@ from bootstrap import ROOT
 
 from benchmarks.counting import count, per_tool
 from reflexio_mcp.cli import COMMANDS, EXAMPLES
-from reflexio_mcp.doctor.checks import CHECKS
+from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import snippet

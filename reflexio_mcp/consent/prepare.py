@@ -8,9 +8,10 @@ fingerprint of the set, and an answer to a question that reads differently is no
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
-from mcp.server.mcpserver.resolve import Elicit
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 
 from reflexio_mcp.consent.elicitation import Reply, ask_now, asks_in_the_result, can_ask, form_of, settle
 from reflexio_mcp.consent.policy import Question, Verdict, weigh
@@ -23,7 +24,7 @@ from reflexio_mcp.traffic.deletion.run import check_cap
 from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Prepared", "ask", "prepare", "verdict_of"]
+__all__ = ["Prepared", "asking", "prepare", "verdict_of"]
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,22 @@ async def prepare(
     return Prepared(plan, first, masked, reporter, read_at)
 
 
-async def ask(call: Call, prepared: Prepared) -> Verdict | Elicit[Reply]:
-    """Return the verdict, or the question that has to be answered first."""
-    first = prepared.first
-    if isinstance(first, Verdict):
-        return first
-    message = question_text(prepared.plan, number=first.number, masked=prepared.masked)
-    if asks_in_the_result(call):
-        return Elicit(message, form_of(first))
-    async with prepared.reporter.steady("waiting for the person's answer"):
-        return await ask_now(call, message, first)
+def asking(
+    prepared_by: Callable[..., Awaitable[Prepared]],
+) -> Callable[..., Awaitable[Verdict | Elicit[Reply]]]:
+    """The resolver that gives the verdict on what another one prepared, or the question to be answered first."""
+
+    async def ask(call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]) -> Verdict | Elicit[Reply]:
+        first = prepared.first
+        if isinstance(first, Verdict):
+            return first
+        message = question_text(prepared.plan, number=first.number, masked=prepared.masked)
+        if asks_in_the_result(call):
+            return Elicit(message, form_of(first))
+        async with prepared.reporter.steady("waiting for the person's answer"):
+            return await ask_now(call, message, first)
+
+    return ask
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:

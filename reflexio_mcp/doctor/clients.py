@@ -30,12 +30,6 @@ _REFERENCE: Final = re.compile(
 
 _DECISIVE: Final = re.compile(r"PATH|PYTHON(PATH|HOME|USERBASE)|(LD|DYLD|UV|PIP|PIPX)_\w+", re.IGNORECASE)
 
-_PROBLEMS: Final = {
-    "missing": "client-command-missing",
-    "ended": "client-start-fails",
-    "silent": "client-start-silent",
-}
-
 
 async def check_clients(environment: Environment) -> list[Finding]:
     """Look at every client's file; start the entries that `install` would take for its own, and no others."""
@@ -139,13 +133,15 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
     env = child_environment(variables, environment.env, terminal=client.terminal)
     went = await start([str(command), *arguments], env, environment.start_seconds)
     if went.problem:
-        said = {
-            "missing": f"{command} cannot be run: {went.said or 'not found'}",
-            "ended": f"it ends at once: {went.said}",
-            "silent": f"no answer in {environment.start_seconds:g} s. {went.said}".strip(),
+        problem, said = {
+            "missing": ("client-command-missing", f"{command} cannot be run: {went.said or 'not found'}"),
+            "ended": ("client-start-fails", f"it ends at once: {went.said}"),
+            "silent": (
+                "client-start-silent",
+                f"no answer in {environment.start_seconds:g} s. {went.said}".strip(),
+            ),
         }[went.problem]
-        found.append(_broken(client, _PROBLEMS[went.problem], f"{where}: {said}"))
-        return found
+        return [*found, _broken(client, problem, f"{where}: {said}")]
     found.append(ok(f"{where}: the program starts and answers"))
     hidden = KEY in literals and (KEY in unset or not variables.get(KEY))
     if unseen - {KEY}:

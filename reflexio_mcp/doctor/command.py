@@ -3,15 +3,27 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from typing import Final, TextIO
 
 import anyio
 
-from reflexio_mcp.doctor.checks import examine
+from reflexio_mcp.doctor import api, clients
+from reflexio_mcp.doctor.backend_checks import BACKEND, REACHED, Check, make
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Report
 
-__all__ = ["run_doctor"]
+__all__ = ["CHECKS", "run_doctor"]
+
+CHECKS: Final = (
+    *BACKEND,
+    Check(
+        "clients", "each client's entry: whether it starts, and its own key and server", clients.check_clients
+    ),
+    Check(
+        "writing", "with --write: publish, list, delete, look again", api.check_writing, (*REACHED, "store")
+    ),
+)
+"""All checks, in the order in which they are made."""
 
 _STYLES = {"FAILURE": "bold red", "WARNING": "bold yellow", "ok": "green", "skipped|note|why|do": "dim"}
 
@@ -47,7 +59,7 @@ def run_doctor(
 
     if not as_json:
         report.on_finding = tell
-    anyio.run(examine, Environment(flags=flags, write=write, report=report))
+    anyio.run(make, Environment(flags=flags, write=write, report=report), CHECKS)
     say(report.as_json() if as_json else report.ending() + "\n")
     return report.exit_code
 

@@ -8,7 +8,7 @@ from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warnin
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, stops, unread
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
-__all__ = ["check_configuration", "check_key", "unread_variables"]
+__all__ = ["check_configuration", "check_key"]
 
 _PLACEHOLDER: Final = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%")
 _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
@@ -16,6 +16,8 @@ _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
 
 async def check_configuration(environment: Environment) -> list[Finding]:
     """Read it, and name what is wrong, misspelt or was never filled in."""
+    from reflexio_mcp.tools.catalog import offered
+
     found: list[Finding] = []
     for option in OPTIONS:
         flag = environment.flags.get(option.name)
@@ -32,12 +34,12 @@ async def check_configuration(environment: Environment) -> list[Finding]:
                     do=f"Set {option.env} where the client is started, or write the value itself.",
                 )
             )
-    found += [one for one in unread_variables(environment) if one.status == "failure" or not found]
+    found += [one for one in _unread_variables(environment) if one.status == "failure" or not found]
     if any(one.status == "failure" for one in found):
         return found
     try:
         environment.settings = load(environment.env, environment.flags)
-        _check_tools(environment)
+        offered(environment.settings)
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
     who = (
@@ -66,13 +68,7 @@ def _shown(option: Option, text: str) -> str:
     return option.shown(text) or "(refused, not shown)"
 
 
-def _check_tools(environment: Environment) -> None:
-    from reflexio_mcp.tools.catalog import offered
-
-    offered(environment.settings)
-
-
-def unread_variables(environment: Environment) -> list[Finding]:
+def _unread_variables(environment: Environment) -> list[Finding]:
     """The variables that look like ours and have no effect; those that `load` refuses are failures."""
     return [
         (failure if stops(name, meant) else warning)(

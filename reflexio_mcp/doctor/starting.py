@@ -27,7 +27,7 @@ _HELLO = {
 POOR_PATH: Final = "/usr/bin:/bin"
 """The PATH of a client that was started from a dock. On Windows it has the person's own."""
 
-_KEPT = (
+_KEPT = [
     "HOME",
     "USERPROFILE",
     "SYSTEMROOT",
@@ -37,7 +37,7 @@ _KEPT = (
     "TEMP",
     "TMP",
     "PATHEXT",
-)
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from typing import Annotated
 import anyio
 import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
-from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.consent.elicitation import Reply, asks_in_the_result
-from reflexio_mcp.consent.policy import Verdict
-from reflexio_mcp.consent.prepare import Prepared, ask, prepare, verdict_of
+from reflexio_mcp.consent.prepare import Prepared, asking, prepare, verdict_of
 from reflexio_mcp.render.deletion import planned, receipt
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.stored_text import visible
@@ -102,16 +101,10 @@ async def prepare_request(
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
 
 
-async def ask_request(
-    call: Call, prepared: Annotated[Prepared, Resolve(prepare_request)]
-) -> Verdict | Elicit[Reply]:
-    return await ask(call, prepared)
-
-
 async def delete_request(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_request)],
-    consent: Annotated[ElicitationResult[Reply], Resolve(ask_request)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_request))],
     request_id: str,
     interaction_ids: InteractionIds = None,
     confirm: Confirm = "",
@@ -131,16 +124,10 @@ async def prepare_session(
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
 
 
-async def ask_session(
-    call: Call, prepared: Annotated[Prepared, Resolve(prepare_session)]
-) -> Verdict | Elicit[Reply]:
-    return await ask(call, prepared)
-
-
 async def delete_session(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_session)],
-    consent: Annotated[ElicitationResult[Reply], Resolve(ask_session)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_session))],
     session_id: SessionId,
     user_id: Annotated[str, Field(description="only of this user; the rest of the session stays")] = "",
     confirm: Confirm = "",
@@ -191,14 +178,10 @@ async def prepare_set(
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
 
 
-async def ask_set(call: Call, prepared: Annotated[Prepared, Resolve(prepare_set)]) -> Verdict | Elicit[Reply]:
-    return await ask(call, prepared)
-
-
 async def delete_requests(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_set)],
-    consent: Annotated[ElicitationResult[Reply], Resolve(ask_set)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_set))],
     request_ids: RequestIds = None,
     user_id: UserId = "",
     session_id: SessionId = "",

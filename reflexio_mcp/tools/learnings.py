@@ -9,14 +9,13 @@ from typing import Annotated
 import anyio
 import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
-from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.consent.elicitation import Reply
-from reflexio_mcp.consent.policy import Verdict
-from reflexio_mcp.consent.prepare import Prepared, ask, prepare
+from reflexio_mcp.consent.prepare import Prepared, asking, prepare
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.learning_list import LearningsFacts, learnings_page
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
@@ -202,16 +201,10 @@ def _taking_both(selection: Selection) -> str:
     return "delete_requests with this filter and include_learnings=true" if selection.by_requests else ""
 
 
-async def ask_learnings(
-    call: Call, prepared: Annotated[Prepared, Resolve(prepare_learnings)]
-) -> Verdict | Elicit[Reply]:
-    return await ask(call, prepared)
-
-
 async def delete_learnings(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_learnings)],
-    consent: Annotated[ElicitationResult[Reply], Resolve(ask_learnings)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_learnings))],
     learning_ids: LearningIds = None,
     user_id: UserId = "",
     request_id: FedBy = "",

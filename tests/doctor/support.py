@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reflexio_mcp.doctor.checks import examine
+from reflexio_mcp.doctor.backend_checks import make
+from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Report
 from reflexio_mcp.install.layout import Layout
@@ -20,16 +21,16 @@ class SetUp:
     flags: dict[str, str] = field(default_factory=dict[str, str])
 
     async def examined(self, *, write: bool = False, seconds: float = 3.0) -> Report:
-        report = await examine(
-            Environment(
-                flags=self.flags,
-                env=self.env,
-                layout=Layout("linux", self.home, self.env),
-                write=write,
-                seconds=seconds,
-                start_seconds=20,
-            )
+        environment = Environment(
+            flags=self.flags,
+            env=self.env,
+            layout=Layout("linux", self.home, self.env),
+            write=write,
+            seconds=seconds,
+            start_seconds=20,
         )
+        await make(environment, CHECKS)
+        report = environment.report
         for shown in (as_text(report), report.as_json()):
             assert KEY not in shown
             assert "Traceback" not in shown

@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
-from reflexio_mcp.doctor.checks import CHECKS
-from reflexio_mcp.doctor.command import run_doctor
+from reflexio_mcp.doctor.command import CHECKS, run_doctor
 from reflexio_mcp.settings import OPTIONS, nearest
 from tests.doctor.servers import api, free_port
 from tests.doctor.support import KEY, SetUp, as_text, problems
