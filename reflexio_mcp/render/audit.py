@@ -300,7 +300,9 @@ def _finding_lines(facts: Facts) -> list[str]:
     reasons = f" {facts['why']} {facts['advice']}" if "why" in facts else ""
     lines = [f"[{facts['severity']}] {facts['id']}:{unit} {facts['finds']}{notes}.{reasons}"]
     if "which" in facts:
-        lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{_more(facts)}")
+        left = facts["count"] - len(facts["which"])
+        more = f" and {left:,} more" if left else ""
+        lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{more}")
     if following := facts.get("next"):
         arguments = _json(following["arguments"])
         if look := facts.get("look"):
@@ -317,11 +319,6 @@ def _finding_lines(facts: Facts) -> list[str]:
 
 def _json(arguments: Facts) -> str:
     return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-
-
-def _more(facts: Facts) -> str:
-    left = facts["count"] - len(facts["which"])
-    return f" and {left:,} more" if left else ""
 
 
 def _example_lines(examples: Iterable[Facts]) -> list[str]:

@@ -239,16 +239,17 @@ def _others(learned: Learned, *, again: bool = False) -> str:
     return " ".join(told)
 
 
-def learned_again(living: Set[str], silent: Set[str]) -> str:
+def learned_again(living: Set[str], silent: Set[str], joint: str = " and") -> str:
     """That learnings can be learned again from stored requests that fed them, as the rest of a sentence.
 
     Args:
         living: those requests.
         silent: those from which nothing is learned, which are stored for evaluation only.
+        joint: what joins it to the sentence.
     """
     if not (taught := len(living - silent)):
         return ""
-    return f" and can be learned again from {'there' if taught == len(living) else f'{taught:,} of them'}"
+    return f"{joint} can be learned again from {'there' if taught == len(living) else f'{taught:,} of them'}"
 
 
 def unread(learned: Learned) -> str:

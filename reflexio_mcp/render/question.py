@@ -1,5 +1,6 @@
 """The question a person is asked before something is deleted."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from reflexio_mcp.render.deletion import finality
@@ -28,8 +29,12 @@ def _short(text: str, chars: int) -> str:
     return flat if len(flat) <= chars else flat[: chars - 1] + "…"
 
 
+def _quoted(name: str) -> str:
+    return f"“{_short(name, QUESTION_NAME_CHARS)}”"
+
+
 def _names(counts: list[tuple[str, int]]) -> str:
-    named = [f"“{_short(name, QUESTION_NAME_CHARS)}” ({count:,})" for name, count in counts[:NAMED]]
+    named = [f"{_quoted(name)} ({count:,})" for name, count in counts[:NAMED]]
     if len(counts) > NAMED:
         named.append(f"{len(counts) - NAMED:,} more")
     return ", ".join(named)
@@ -58,18 +63,10 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
     if isinstance(plan, UserPlan):
         return _user_question(plan, number)
     users = plan.count_by("user_id")
-    whose = (
-        f"of user “{_short(users[0][0], QUESTION_NAME_CHARS)}”"
-        if len(users) == 1
-        else f"of {len(users):,} USERS"
-    )
     size = f"{counted(len(plan.goes), 'request')} ({counted(plan.interactions, 'interaction')})"
     all_of_it = "EVERYTHING that is stored here: " if plan.everything else ""
-    span = _span(plan)
-    lines = [f"Delete {all_of_it}{size} {whose}? {finality(plan)}"]
-    if number is not None:
-        lines.append(f"To delete, type the number of requests: {number}")
-    lines.append(f"From {span}. Sessions: {_names(plan.count_by('session_id'))}")
+    lines = _opening(plan, f"{all_of_it}{size} {_whose(users)}", number)
+    lines.append(f"From {_span(plan)}. Sessions: {_names(plan.count_by('session_id'))}")
     if len(users) > 1:
         lines.append(f"Users: {_names(users)}")
     if plan.kept:
@@ -78,11 +75,7 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         lines.append(
             f"Reflexio fails to return {len(plan.unreadable):,} of them: what these hold is not known."
         )
-    words = [f"“{_short(item.first_words, WORDS_CHARS)}”" for item in plan.goes if item.first_words]
-    if words and not masked:
-        shown = words[:WORDS_SHOWN]
-        of_them = f", {len(shown)} of {len(plan.goes):,}" if len(shown) < len(plan.goes) else ""
-        lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
+    lines += _begin([] if masked else [item.first_words for item in plan.goes], plan.size)
     if any(item.copy_of for item in plan.goes):
         lines.append("What they repeat stays.")
     lines.append(_learned(plan))
@@ -90,6 +83,22 @@ def question_text(plan: Plan, *, number: int | None, masked: bool = False) -> st
         lines.append("Session outcomes and evaluations stay.")
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(line for line in lines if line)
+
+
+def _opening(plan: Plan, what: str, number: int | None) -> list[str]:
+    lines = [f"Delete {what}? {finality(plan)}"]
+    return lines if number is None else [*lines, f"To delete, type the number of {plan.noun}s: {number}"]
+
+
+def _whose(users: list[tuple[str, int]]) -> str:
+    return f"of user {_quoted(users[0][0])}" if len(users) == 1 else f"of {len(users):,} USERS"
+
+
+def _begin(first_words: Sequence[str], size: int) -> list[str]:
+    """The line with how the first of so many begin, or none."""
+    shown = [f"“{_short(words, WORDS_CHARS)}”" for words in first_words if words][:WORDS_SHOWN]
+    of_them = f", {len(shown)} of {size:,}" if len(shown) < size else ""
+    return [f"They begin (stored text{of_them}): {', '.join(shown)}"] if shown else []
 
 
 def _learned(plan: Plan) -> str:
@@ -104,10 +113,7 @@ def _user_question(plan: UserPlan, number: int | None) -> str:
         counted(learned + len(plan.kept_learnings), "learning"),
         counted(len(plan.outcomes), "session outcome"),
     )
-    user = _short(plan.user_id, QUESTION_NAME_CHARS)
-    lines = [f"Delete EVERYTHING of user “{user}” ({', '.join(parts)})? {finality(plan)}"]
-    if number is not None:
-        lines.append(f"To delete, type the number of records: {number}")
+    lines = _opening(plan, f"EVERYTHING of user {_quoted(plan.user_id)} ({', '.join(parts)})", number)
     if plan.goes:
         lines.append(f"From {_span(plan)}. Sessions: {_names(plan.count_by('session_id'))}")
     lines += [what_goes_of_user(plan), f"Set {plan.fingerprint}"]
@@ -116,40 +122,27 @@ def _user_question(plan: UserPlan, number: int | None) -> str:
 
 def _turns_question(plan: TurnPlan, number: int | None, masked: bool) -> str:
     request = plan.requests[0]
-    whose = f"of a request of user “{_short(request.user_id, QUESTION_NAME_CHARS)}”"
-    lines = [f"Delete {counted(plan.size, 'interaction')} {whose}? {finality(plan)}"]
-    if number is not None:
-        lines.append(f"To delete, type the number of interactions: {number}")
+    whose = f"of a request of user {_quoted(request.user_id)}"
+    lines = _opening(plan, f"{counted(plan.size, 'interaction')} {whose}", number)
     lines.append(
-        f"Request “{_short(request.request_id, QUESTION_NAME_CHARS)}” of {iso(request.created_at)}, session "
-        f"“{_short(request.session_id, QUESTION_NAME_CHARS)}”. {what_the_request_keeps(plan)}"
+        f"Request {_quoted(request.request_id)} of {iso(request.created_at)}, session {_quoted(request.session_id)}. "
+        f"{what_the_request_keeps(plan)}"
     )
-    words = [f"“{_short(turn.first_words, WORDS_CHARS)}”" for turn in plan.turns if turn.first_words]
-    if words and not masked:
-        shown = words[:WORDS_SHOWN]
-        of_them = f", {len(shown)} of {plan.size:,}" if len(shown) < plan.size else ""
-        lines.append(f"They begin (stored text{of_them}): {', '.join(shown)}")
+    lines += _begin([] if masked else [turn.first_words for turn in plan.turns], plan.size)
     lines += [_learned(plan), f"Set {plan.fingerprint}"]
     return "\n".join(line for line in lines if line)
 
 
 def _learnings_question(plan: LearningPlan, number: int | None) -> str:
     users = plan.count_by("user_id")
-    whose = (
-        f"of user “{_short(users[0][0], QUESTION_NAME_CHARS)}”"
-        if len(users) == 1
-        else f"of {len(users):,} USERS"
-    )
-    lines = [f"Delete {counted(plan.size, 'learning')} {whose}? {finality(plan)}"]
-    if number is not None:
-        lines.append(f"To delete, type the number of learnings: {number}")
+    lines = _opening(plan, f"{counted(plan.size, 'learning')} {_whose(users)}", number)
     if len(users) > 1:
         lines.append(f"Users: {_names(users)}")
     if plan.kept_learnings:
         lines.append(f"Only in recovery copies: {len(plan.kept_learnings):,}; they go from there.")
     if living := len(plan.living):
         stay = "stays" if living == 1 else "stay"
-        again = learned_again(plan.living, plan.silent)
-        lines.append(f"{counted(living, 'request')} they came from {stay}{again.replace(' and', '; they')}.")
+        again = learned_again(plan.living, plan.silent, "; they")
+        lines.append(f"{counted(living, 'request')} they came from {stay}{again}.")
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(lines)
