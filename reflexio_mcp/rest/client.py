@@ -211,15 +211,7 @@ class ReflexioClient:
             if start is not None and end < start:
                 raise NotSent("end_time must not be before start_time")
             sent["end_time"] = iso_time(end)
-        call = Call(
-            "POST",
-            "/api/get_requests",
-            "read",
-            self._timeout,
-            content=encode(sent),
-            required=("success", "sessions"),
-            repeat=repeat,
-        )
+        call = self._reading("/api/get_requests", sent, "success", "sessions", repeat=repeat)
         page = await self._ask(call, RequestPage)
         if single:
             for group in page.sessions:
@@ -281,15 +273,9 @@ class ReflexioClient:
     async def finalize_session(self, user_id: str, session_id: str) -> FinalizeReply:
         """Say that a session of a user has had its last turn, so that what waits for more is learned from now."""
         sent = {"user_id": user_id, "session_id": session_id}
-        call = Call(
-            "POST",
-            "/api/finalize_session",
-            "read",
-            self._timeout,
-            content=encode(sent),
-            required=("success", "accepted"),
+        return await self._ask(
+            self._reading("/api/finalize_session", sent, "success", "accepted"), FinalizeReply
         )
-        return await self._ask(call, FinalizeReply)
 
     async def get_profiles(
         self, user_id: str, *, turns: Set[int] | None = None, also: Collection[str] = ()
@@ -371,15 +357,8 @@ class ReflexioClient:
 
     async def agent_playbook_sources(self, agent_playbook_id: int) -> Provenance:
         """Ask whose playbooks an agent playbook was made from."""
-        call = Call(
-            "POST",
-            "/api/get_learning_provenance",
-            "read",
-            self._timeout,
-            content=encode({"kind": "agent_playbook", "id": str(agent_playbook_id)}),
-            required=("success",),
-        )
-        return await self._ask(call, Provenance)
+        sent = {"kind": "agent_playbook", "id": str(agent_playbook_id)}
+        return await self._ask(self._reading("/api/get_learning_provenance", sent, "success"), Provenance)
 
     async def whoami(self) -> WhoAmI:
         """Ask whose data the key reaches and where it is stored."""
@@ -395,6 +374,10 @@ class ReflexioClient:
         """Ask for the server's version."""
         call = Call("GET", "/meta/version", "read", self._timeout, required=("server_version",))
         return await self._ask(call, VersionReply)
+
+    def _reading(self, route: str, sent: dict[str, Any], *required: str, repeat: bool = True) -> Call:
+        """A call that reads what a body asks for."""
+        return Call("POST", route, "read", self._timeout, encode(sent), required=required, repeat=repeat)
 
     async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> DeleteReply:
         if not 1 <= len(ids) <= api_limits.MAX_DELETE_IDS:
@@ -430,7 +413,7 @@ class ReflexioClient:
     async def _list(
         self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None = None
     ) -> list[ReadT]:
-        call = Call("POST", route, "read", self._timeout, content=encode(sent), required=("success", name))
+        call = self._reading(route, sent, "success", name)
         return await self._send(call, lambda answer: parsed_list(model, answer, name, choose))
 
     async def _ask(self, call: Call, model: type[ReplyT]) -> ReplyT:

@@ -114,85 +114,63 @@ def read_answer(
     Returns:
         The answer, or the error to raise when the call is not repeated.
     """
-    result = _read(call, url, status, headers, content)
-    if isinstance(result, ReflexioError) and call.kind == "delete":
-        # A proxy can answer for a server that goes on, whatever the status: only reading again tells.
-        result.effect = "unknown"
-    return result
-
-
-def _read(
-    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes | bytearray
-) -> Answer | ReflexioError:
-    correlation_id = _correlation_id(headers)
-    data = _json_object(content)
-    if 200 <= status < 300:
-        if data is None:
-            return NotTheApi(
-                f"{url} answered {status} without JSON", status=status, correlation_id=correlation_id
-            )
-        if data.get("success") is False:
-            return _failed_operation(call, data, status, correlation_id)
-        missing = [name for name in call.required if data.get(name) is None]
-        if missing:
-            detail = f"{url} answered {status} with JSON that lacks {', '.join(missing)}"
-            return NotTheApi(detail, status=status, correlation_id=correlation_id)
+    data, correlation_id = _json_object(content), _correlation_id(headers)
+    if not 200 <= status < 300:
+        error = _refusal(call, url, status, headers, data)
+    elif data is None:
+        error = NotTheApi(f"{url} answered {status} without JSON")
+    elif data.get("success") is False:
+        error = _failed_operation(call, data)
+    elif missing := [name for name in call.required if data.get(name) is None]:
+        error = NotTheApi(f"{url} answered {status} with JSON that lacks {', '.join(missing)}")
+    else:
         return Answer(url, data, correlation_id, http_time(headers.get("date", "")))
-    if status < 400:
-        detail = f"{url} answered {status}{_redirect_target(headers)}"
-        return NotTheApi(detail, status=status, correlation_id=correlation_id, effect="none")
-    return _refusal(call, url, status, headers, data, correlation_id)
+    error.status, error.correlation_id = status, correlation_id
+    if call.kind == "delete":
+        # A proxy can answer for a server that goes on, whatever the status: only reading again tells.
+        error.effect = "unknown"
+    return error
 
 
 def _refusal(
-    call: Call,
-    url: str,
-    status: int,
-    headers: Mapping[str, str],
-    data: JsonObject | None,
-    correlation_id: str | None,
+    call: Call, url: str, status: int, headers: Mapping[str, str], data: JsonObject | None
 ) -> ReflexioError:
+    if status < 400:
+        return NotTheApi(f"{url} answered {status}{_redirect_target(headers)}", effect="none")
     said = data.get("detail") if data else None
     if status == 422:
         fields, words = _invalid_fields(said)
-        return InvalidBody(fields, status=status, correlation_id=correlation_id, said=words)
+        return InvalidBody(fields, said=words)
     if status in {401, 403}:
         about_agent = isinstance(said, str) and "user agent" in said.lower()
-        detail = f"{status}, it does not accept the User-Agent" if about_agent else f"{status}"
-        return NotAuthorized(detail, status=status, correlation_id=correlation_id)
+        return NotAuthorized(f"{status}, it does not accept the User-Agent" if about_agent else f"{status}")
     if status == 404 and call.by_id and isinstance(said, str) and said != "Not Found":
-        return NotFound(status=status, correlation_id=correlation_id)
+        return NotFound()
     if status in {404, 405}:
-        detail = f"{url} answered {status}"
-        return NotTheApi(detail, status=status, correlation_id=correlation_id, effect="none")
+        return NotTheApi(f"{url} answered {status}", effect="none")
     if status == 429:
         wait = retry_after(headers)
         if wait is None:
             wait = _implied_wait(data.get("error") if data else None)
-        return RateLimited("429", retry_after=wait, status=status, correlation_id=correlation_id)
+        return RateLimited("429", retry_after=wait)
     if status >= 500:
         reason = (
             cast("JsonObject", said).get("reason") if isinstance(said, dict) else (data or {}).get("reason")
         )
         known = isinstance(reason, str) and _REASON.fullmatch(reason)
-        detail = f"{status}, {reason}" if known else f"{status}"
-        return ServerFault(detail, status=status, correlation_id=correlation_id)
+        return ServerFault(f"{status}, {reason}" if known else f"{status}")
     # No answer of this API: whoever gave it may not know what became of the call.
-    effect: Effect = "none" if status in _KNOWN_REFUSALS else "unknown"
-    return Refused(f"{status}", status=status, correlation_id=correlation_id, effect=effect)
+    return Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 
 
-def _failed_operation(
-    call: Call, data: JsonObject, status: int, correlation_id: str | None
-) -> AlreadyExists | OperationFailed:
+def _failed_operation(call: Call, data: JsonObject) -> AlreadyExists | OperationFailed:
     message = data.get("message") or data.get("msg")
     text = message if isinstance(message, str) else ""
     if call.kind == "publish" and _TAKEN.fullmatch(text[:_LONGEST_READ].strip()):
-        return AlreadyExists(status=status, correlation_id=correlation_id)
+        return AlreadyExists()
     # The embedded store says when nothing was changed; elsewhere a failed operation may have stopped half-way.
     effect: Effect | None = "none" if data.get("changed") is False else None
-    line = safe_line(text, call.content)
-    return OperationFailed(status=status, correlation_id=correlation_id, effect=effect, said=line)
+    return OperationFailed(effect=effect, said=safe_line(text, call.content))
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:
