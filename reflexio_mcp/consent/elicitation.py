@@ -1,5 +1,6 @@
 """Asking a person through the client's form, in both protocol eras."""
 
+import functools
 from typing import Annotated, Any, Final
 
 from mcp.server.elicitation import (
@@ -13,7 +14,7 @@ from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
 
@@ -56,37 +57,20 @@ Typed = Annotated[int, BeforeValidator(_not_a_switch)]
 
 
 class Number(Reply):
-    """The number of requests, typed."""
+    """How many would go, typed. The key is the same whatever is counted."""
 
-    requests: Typed = Field(title="Number of requests", description="Type how many requests to delete.")
-
-
-class NumberOfLearnings(Number):
-    """The number of learnings, typed."""
-
-    requests: Typed = Field(title="Number of learnings", description="Type how many learnings to delete.")
+    requests: Typed
 
 
-class NumberOfInteractions(Number):
-    """The number of interactions, typed."""
-
-    requests: Typed = Field(
-        title="Number of interactions", description="Type how many interactions to delete."
-    )
-
-
-class NumberOfRecords(Number):
-    """The number of records, typed."""
-
-    requests: Typed = Field(title="Number of records", description="Type how many records to delete.")
+@functools.cache
+def _number_of(noun: str) -> type[Number]:
+    asked = Field(title=f"Number of {noun}s", description=f"Type how many {noun}s to delete.")
+    return create_model("Number", __base__=Number, requests=(Typed, asked))
 
 
 def form_of(question: Question) -> type[Reply]:
     """Return the form that asks a question."""
-    if question.number is None:
-        return Yes
-    forms = {"learning": NumberOfLearnings, "interaction": NumberOfInteractions, "record": NumberOfRecords}
-    return forms.get(question.noun, Number)
+    return Yes if question.number is None else _number_of(question.noun)
 
 
 def can_ask(call: Context[Any, Any]) -> bool:

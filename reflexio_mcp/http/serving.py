@@ -57,9 +57,9 @@ def serve(settings: Settings) -> int:
     """
     tokens, kept_in = bearer_tokens(settings)
     if any(len(token) < SHORT_TOKEN for token in settings.auth_token):
-        sys.stderr.write(
-            f"reflexio-mcp: a token of REFLEXIO_MCP_AUTH_TOKEN has less than {SHORT_TOKEN} characters and may be "
-            "guessed; make a longer one\n"
+        _say(
+            f"a token of REFLEXIO_MCP_AUTH_TOKEN has less than {SHORT_TOKEN} characters and may be guessed; make a "
+            "longer one"
         )
     app = HttpApp(settings, tokens)
     tune_collector()
@@ -186,17 +186,12 @@ def _most_connections() -> int:
 def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    lines = [f"reflexio-mcp: serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C"]
+    _say(f"serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C")
     where = f"the embedded store at {place_of(settings)}" if settings.embedded else place_of(settings)
-    lines.append(f"reflexio-mcp: memory: {where}")
+    _say(f"memory: {where}")
     if settings.oauth_issuer:
-        lines.append(f"reflexio-mcp: people sign in at {settings.oauth_issuer}")
+        _say(f"people sign in at {settings.oauth_issuer}")
     if kept_in is not None:
-        lines.append(f"reflexio-mcp: the bearer token that clients need is in {kept_in}")
+        _say(f"the bearer token that clients need is in {kept_in}")
     if settings.unsafe_no_auth:
-        lines.append(
-            "reflexio-mcp: UNSAFE: no bearer token is asked for; whoever reaches this port may use it"
-        )
-    for line in lines:
-        sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+        _say("UNSAFE: no bearer token is asked for; whoever reaches this port may use it")
