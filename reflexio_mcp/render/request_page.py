@@ -71,23 +71,17 @@ def inspected(
     lines: list[str] = []
     following = ""
     while index < len(turns):
+        most = max(room, 200)
         if masked:
             turn = masked_turn(turns[index])
             text = masked_turn_text(turn)
-            if shown and len(text) > room:
-                following = str(index)
-                break
-            shown.append(turn)
-            lines.append(indented(text))
-            room -= len(text) + 40
-            index += 1
-            continue
-        most = max(room, 200)
-        turn = turn_facts(turns[index], most, offset)
-        # The content may take all the room; what stands beside it has its own, smaller bound.
-        beside = turn_facts(turns[index], SIDE_CHARS)
-        turn |= {key: value for key, value in beside.items() if not key.startswith("content")}
-        text = turn_text(turn)
+            room -= 40
+        else:
+            turn = turn_facts(turns[index], most, offset)
+            # The content may take all the room; what stands beside it has its own, smaller bound.
+            beside = turn_facts(turns[index], SIDE_CHARS)
+            turn |= {key: value for key, value in beside.items() if not key.startswith("content")}
+            text = turn_text(turn)
         if shown and len(text) > room:
             following = str(index)
             break
@@ -95,7 +89,7 @@ def inspected(
         lines.append(indented(text))
         room -= len(text)
         end = offset + beginning(turns[index].content, most, offset)[1]
-        if len(turns[index].content) > end:
+        if not masked and len(turns[index].content) > end:
             following = f"{index}.{end}"
             break
         index, offset = index + 1, 0

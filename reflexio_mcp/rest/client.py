@@ -100,7 +100,8 @@ class ReflexioClient:
         jitter: Callable[[], float] = random,
         names_address: bool = True,
     ) -> None:
-        self._base_url = check_base_url(base_url)
+        self.base_url = check_base_url(base_url)
+        """Where the API is, without a trailing slash."""
         self._api_key = check_api_key(api_key)
         self._timeout = timeout
         self._transport = transport
@@ -110,11 +111,6 @@ class ReflexioClient:
         self._names_address = names_address
         self._sender: Sender | None = None
         self._closed = False
-
-    @property
-    def base_url(self) -> str:
-        """Where the API is, without a trailing slash."""
-        return self._base_url
 
     async def __aenter__(self) -> Self:
         return self
@@ -447,11 +443,9 @@ class ReflexioClient:
             from reflexio_mcp.rest.transport import HttpTransport
 
             agent = f"reflexio-mcp/{reflexio_mcp.__version__}"
-            transport = HttpTransport(
-                self._base_url, api_key=self._api_key, user_agent=agent, inner=transport
-            )
+            transport = HttpTransport(self.base_url, api_key=self._api_key, user_agent=agent, inner=transport)
         pace = Pace(self._sleep or anyio.sleep, self._clock, self._jitter)
-        return Sender(self._base_url, api_key=self._api_key, transport=transport, pace=pace)
+        return Sender(self.base_url, api_key=self._api_key, transport=transport, pace=pace)
 
 
 def _fed_by(turns: Set[int], id_name: str, also: Collection[str]) -> Choose:

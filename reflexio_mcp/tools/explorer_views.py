@@ -197,7 +197,7 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
         for name, ids in (await anyio.to_thread.run_sync(_found_in, wanted, part.requests)).items():
             found.setdefault(name, []).extend(ids)
         if pager.requests_seen >= limit:
-            following = pager.cursor("requests", part, None).encode(asked, pager.caller)
+            following = pager.cursor("requests", part, None).encode(asked, scope.caller)
             break
     found = {name: ids for name, ids in found.items() if ids}
     return dense({"findings": found, "looked_at": pager.requests_seen, "cursor": following})

@@ -2,15 +2,21 @@
 
 import base64
 import binascii
+import functools
 import json
 import zlib
 from dataclasses import astuple, dataclass, replace
-from typing import Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field
 
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.search import check_search
 from reflexio_mcp.traffic.scope import Scope
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["Cursor", "Listing", "open_cursor"]
 
@@ -21,6 +27,14 @@ YEAR_10000: Final = 253_402_300_800
 
 _VERSION = 2
 _MAX_CURSOR_CHARS = 20_000
+
+_Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
+_Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str]
+_Place = tuple[
+    _Count, _Count, _Count, str, _Count, _Count, str, Literal["", "summary", "full", "masked"], _Count
+]
+_Packed = tuple[int, str, int, _Filter, _Place, str]
+"""What a cursor holds: version, list, digest of the filter as it was asked, filter, place and caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +109,8 @@ def open_cursor(
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         inflate = zlib.decompressobj()
         raw = inflate.decompress(packed, 200_000)
-        version, kind, digest, filtered, place, caller = json.loads(raw)
-        if (version, kind, caller) != (_VERSION, listing[0], scope.caller) or not _well_formed(
-            filtered, place
-        ):
+        version, kind, digest, filtered, place, caller = _packed().validate_json(raw, strict=True)
+        if (version, kind, caller) != (_VERSION, listing[0], scope.caller):
             raise spoiled
         cursor = Cursor(listing, TrafficFilter(*filtered), *place)
         # Whoever made it up could look for anything.
@@ -121,22 +133,9 @@ def open_cursor(
         raise spoiled from None
 
 
-def _well_formed(filtered: object, place: object) -> bool:
-    if not isinstance(filtered, list) or not isinstance(place, list):
-        return False
-    parts = cast("list[object]", filtered)
-    spot = cast("list[object]", place)
-    texts = [parts[i] for i in (0, 1, 2, 3, 6, 7)] if len(parts) == 8 else [None]
-    times = parts[4:6] if len(parts) == 8 else []
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(time is None or _is_count(time) for time in times)
-        and len(spot) == 9
-        and all(_is_count(spot[i]) for i in (0, 1, 2, 4, 5, 8))
-        and all(isinstance(spot[i], str) for i in (3, 6, 7))
-        and spot[7] in ("", "summary", "full", "masked")
-    )
+@functools.cache
+def _packed() -> "TypeAdapter[_Packed]":
+    # Built for the first cursor: a server starts without it.
+    from pydantic import TypeAdapter
 
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < YEAR_10000
+    return TypeAdapter(_Packed)

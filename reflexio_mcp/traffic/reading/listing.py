@@ -260,7 +260,7 @@ class _Filling:
         # What is filtered here needs more sessions than it shows.
         batch = max(50, limit) if wanted.looks_inside else limit
         self._pager = SessionPager(scope, wanted, after=after, batch=batch)
-        self._wanted, self._asked = wanted, asked
+        self._wanted, self._asked, self._caller = wanted, asked, scope.caller
         self._listing: Listing = listing
         self._detail = detail
         self._shown_before = after.shown if after else 0
@@ -277,7 +277,7 @@ class _Filling:
             if stop:
                 shown = self._shown_before + len(page.rows)
                 cursor = replace(stop, detail=self._detail, shown=shown)
-                page.cursor = cursor.encode(self._asked, self._pager.caller)
+                page.cursor = cursor.encode(self._asked, self._caller)
             return page
 
     async def _fill(

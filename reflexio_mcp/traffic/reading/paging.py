@@ -75,11 +75,6 @@ class SessionPager:
         self._gaps: dict[str, Gap] = {}
 
     @property
-    def caller(self) -> str:
-        """Whose pages these are, as `Scope.caller`."""
-        return self._scope.caller
-
-    @property
     def gaps(self) -> tuple[Gap, ...]:
         """What the service could not return of the pages that were read so far."""
         return tuple(self._gaps.values())
