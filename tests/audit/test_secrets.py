@@ -60,6 +60,9 @@ def test_what_people_tell_is_found(text: str) -> None:
         'curl -u ":d2LkV78zLx!t" https://search.example.net:9200',
         "xapp-" + "1-A02B3C4D5E6-1234567890123-" + "9f3a07c1b85d2e46" * 4,
         "registry.example.net/:_authToken=743b294a-cd03-4f1c-9d64-0242ac120002",
+        "https://api.example.net/v1/rates?access_token=7f3kQ9zLm2Xc8Vb4&currencies=EUR",
+        "sk-proj-" + "Vq8tdNkHV6pmbCbwilTe" + "T3BlbkFJ" + "4WDnpdEwKNm7wVBqYM0o",
+        "CREATE USER app IDENTIFIED BY 'gr4nite;Rock'; CREATE USER web IDENTIFIED BY tig3rLily",
     ],
 )
 def test_what_people_paste_is_found(text: str) -> None:
@@ -128,6 +131,21 @@ def test_what_people_paste_is_found(text: str) -> None:
         "**パスワード**フローで使用します。これには`OAuth2PasswordBearer`を使います。",
         "Token count: 128k-context-window",
         "the pass rate: 98.6pct-run12",
+        "next(token: Token): Generator<Document.Parsed<Contents, Strict>, void>",
+        "pairs: { key: ParseReturnType<unknown>; value: V }[]",
+        r"r'OPEN|ON\s*KEY\s*=|ON\s*KEY\s*LABEL|' # the words",
+        'String.Symbol: "#af5f5f", Token: "#ddd0c0"',
+        "exports.X509KeyUsageExtension = exports.X509BasicConstraintsExtension = undefined",
+        'private_key: PKCS7PrivateKeyTypes, "PKey", "X509Extension"',
+        "issueCredential: openid4vciCredentialEndpointPolicy,",
+        '"aria-attr": { "pass": "L\u2019attribut ARIA est permis" }',
+        "export default the file's folder to the folder identified by depth.",
+        "fixes problems identified by validate(), accepts them",
+        "mongodb://host:1234/shop?authSource=admin&connectTimeoutMS=300000",
+        "erlang-public-key\t1:25.2.3+dfsg-1+deb12u4",
+        "amqps://guest:$password@localhost:5672",
+        'createTokenAuth("ghp_PersonalAccessToken0124567890000' + '0000");',
+        "sk-proj-" + "Xi8tdMjHV6pmbBbwilTeT4" + "BlbkFJ3UDnpdEwNNm6wVBpYM0o",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:

@@ -28,10 +28,10 @@ _PLACEHOLDER = re.compile(
     r"|private)\d{0,4}$"
     r"|[-_.](?:here|placeholder|goes)$|(?:token|key|secret|password)(?:here|goes|value)"
     r"|^(?:[a-z]{2,8}[_-])?(?:0123456789|1234567890|abcdefghij)"
-    r"|^(.{2,12}?)\1{2,}$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
+    r"|([b-z0-9])\1{7,}|^(.{2,12}?)\2{2,}$|^0?123456789?0?$|^(?:abcdef|qwerty|12345)\w{0,40}$"
 )
 _CODE = re.compile(
-    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^[a-z][a-z0-9+]{1,9}://[^@]{0,400}$|::|->|=>|&&|\|\||</|/>|\?\."
+    r"[()\[\]{}]|=[\"']|^\.{0,2}/|^[a-z][a-z0-9+]{1,9}://[^@]{0,400}$|::|->|=>|&&|\|\||</|/>|\?\.|[A-Za-z]{3}<[A-Za-z]|=[A-Za-z]+\.[A-Za-z]|\\[swdb][*+|]"
     r"|^[a-z_]{2,40}=(?:[A-Za-z_]{1,40}|\d{1,9})$"
     r"|^!?(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
 )
@@ -39,16 +39,17 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _NAMELIKE = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d++[a-z]{0,3})(?:[-_./:+](?:[A-Za-z]+\d{0,2}|\d++[a-z]{0,3}))*")
 _PUBLIC = re.compile(
     r"(?i)\d{4}-\d\d-\d\d[t ]\d\d:\d\d.*|0x[0-9a-f]{8,40}|(?:sha-?\d{1,3}|md5)[-:].+|arn:.+|urn:.+|aaaa[a-z]3nza.+"
+    r"|#[0-9a-f]{3,8}"
     r"|.+\.(?:jpe?g|png|gif|svg|pdf|csv|log|ya?ml|toml|lock|html?|css|zip|gz|tar)"
 )
-"""A time, an address or fingerprint, a checksum, the name of a resource or file, a public key of SSH."""
+"""A time, an address or fingerprint, a checksum, the name of a resource or file, a public key of SSH, a colour."""
 _WORDS_AND_NUMBERS = re.compile(r"(?:[A-Za-z]+|\d{1,4})(?:[-_./:](?:[A-Za-z]+|\d{1,4}))+")
 _IDENTIFIER = re.compile(r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,3}|[A-Z]+(?:_[A-Z]+)*\d{0,2}")
 _CAMEL = re.compile(
     r"(?:[A-Za-z]?[a-z]{3,}|(?:Id|Is|To|Of|In|On|By|My|Up|Ui|Js)(?![a-z]))(?:\d{0,4}(?:[A-Z][a-z]{2,}|[A-Z][a-z](?![a-z])))*\d{0,8}[a-z]?"
 )
 """What programs are written in: `AuthModule2Factory`, `value1234567`."""
-_VERSION = re.compile(r"v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?")
+_VERSION = re.compile(r"v?(?:\d:)?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?")
 _STEP = r"(?:[a-z]++(?:[-_.][a-z0-9]{1,12}+)*+\d{0,4}+|\d++[a-z]?+)"
 _PATH = re.compile(rf"/?{_STEP}(?:/{_STEP}){{2,}}+")
 """Without backtracking: `a-b1/` again and again would take twice as long with each one."""
@@ -58,12 +59,13 @@ _OF_A_TIME = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-11[def][0-9a-f]-[89ab][0-9
 """A uuid made of a machine's address and a time of these decades: it names something, and keeps nothing secret."""
 _RUN_CHARS: Final = 3
 _WORD_IN_NAME = re.compile(r"[A-Za-z]?[a-z]{3,}")
+_CAPITALIZED = re.compile(r"[A-Z][a-z]{2,}")
 _VOWEL = re.compile(r"[aeiouy]")
 _UNSPEAKABLE = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _MEASURE = re.compile(
     r"(?i)\d++(?:[.,:x-]\d++)*+(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d++(?:\.\d++)++\w*+"
-    r"|[a-z-]+/\d++(?:\.\d++)*+|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]+@[\w-]+\.[\w.-]+|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
+    r"|[a-z-]+/\d++(?:\.\d++)*+|www\..*|.*\.(?:com|org|net|io|md|py|js|ts|json|txt|html|pdf)|[\w.+-]*@[\w-]+(?:\.[\w.-]+|:\d{2,5})|(?:[a-z]+-)*\d{1,4}(?:-[a-z]+)+"
 )
 _WITHOUT_BLANKS = re.compile("[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef]")
 """Writing in which no blank ends a word: what looks like one value is a sentence."""
@@ -104,6 +106,14 @@ def is_wording(value: str) -> bool:
     )
 
 
+def _is_name(value: str) -> bool:
+    """Whether a value is what a program calls something: `X509SubjectKeyIDExtension`."""
+    words = "".join(_CAPITALIZED.findall(value))
+    return (
+        value.isalnum() and len(words) > 0.5 * len(value) and len(_VOWEL.findall(words)) >= 0.25 * len(words)
+    )
+
+
 def is_uuid(value: str) -> bool:
     return bool(_UUID.fullmatch(value))
 
@@ -120,7 +130,7 @@ def is_machine_made(value: str) -> bool:
     if not (has_digits and has_letters):
         named = _NAMELIKE.fullmatch(value) or is_wording(value)
         return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not named
-    if _IDENTIFIER.fullmatch(value) or _CAMEL.fullmatch(value):
+    if _IDENTIFIER.fullmatch(value) or _CAMEL.fullmatch(value) or _is_name(value) or is_wording(value):
         return False
     if _VERSION.fullmatch(value) or _PATH.fullmatch(value):
         return False
@@ -154,6 +164,7 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
         or _MEASURE.fullmatch(value)
         or _UUID.fullmatch(value)
         or _PUBLIC.fullmatch(value)
+        or _VERSION.fullmatch(value)
         or _WITHOUT_BLANKS.search(value)
     ):
         return False
@@ -163,7 +174,7 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
         any(map(str.islower, value)),
         any(map(str.isupper, value)),
         any(map(str.isdigit, value)),
-        any(not letter.isalnum() and letter not in "-_./:,'" for letter in value),
+        any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value),
     )
     if sum(has) < kinds:
         return False

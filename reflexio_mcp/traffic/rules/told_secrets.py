@@ -134,6 +134,8 @@ _INSIDE_A_WORD = re.compile(r"pwd?[a-z]")
 _PASSWORD_NAME = re.compile(r"pass|pwd|pw(?![a-z])|pasw|contrase|senha|haslo|heslo")
 _AT_A_HOST = re.compile(r"[^@]+@[\w.-]+(?::\d{2,5})?/.*")
 """The end of an address whose user is named like a key: `_USERINFO` judges its password."""
+_IN_A_QUERY = re.compile(r"[?&#][\w%.-]*\Z")
+"""Before a name in an address: its value ends where the next one begins."""
 _CLOSERS: Final = ".)]}?!:*"
 
 
@@ -147,6 +149,8 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
         ):
             continue
         value = match[1].rstrip(_CLOSERS)
+        if _IN_A_QUERY.search(text, max(0, start - 30), start):
+            value = value.split("&", maxsplit=1)[0]
         name = re.split(r"[\n,;{(]", text[max(0, start - 30) : match.start(1) - 1])[-1]
         if _NO_SECRET_NAME.search(name):
             continue
@@ -357,7 +361,13 @@ _COMMANDS: Final = (
             r"--(?:password|passwd|token|secret|api-key)[ =][\"']?([^\s\"'-][^\s\"']{5,200})", re.IGNORECASE
         ),
     ),
-    ("identified by", re.compile(r"identified by [\\\"'`]{0,3}([^\s\"'`\\;]{6,80})", re.IGNORECASE)),
+    (
+        "identified by",
+        re.compile(
+            r"identified by (?:[\\]?[\"'](?=[^\s\"'`\\;]+[\\]?[\"'])|(?=\w*\d))([^\s\"'`\\;]{6,80})",
+            re.IGNORECASE,
+        ),
+    ),
     ("password ", re.compile(r"password [\\]?[\"'`]([^\s\"'`\\]{6,80})[\\]?[\"'`]", re.IGNORECASE)),
     ("#define ", re.compile(r"#define \w{0,40}pass\w{0,40} \"([^\s\"]{6,80})\"", re.IGNORECASE)),
 )
