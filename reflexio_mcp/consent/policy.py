@@ -137,7 +137,7 @@ def answered(question: Question, reply: bool | int) -> Verdict:
         reply: the yes or no, or the number that was typed.
     """
     if question.number is None:
-        return Verdict(True, "ask") if reply is True else DECLINED
+        return Verdict(True, "ask") if reply is True else SENT_WITHOUT_YES
     if reply == question.number:
         return Verdict(True, "ask")
     there = f"{question.number:,} {question.noun}s"
@@ -231,6 +231,13 @@ DECLINED: Final = Verdict(
     "This would have gone:",
     following="Do not repeat the call unless the person asks for it. If no question was shown, the operator can set "
     "REFLEXIO_MCP_CONFIRM=preview.",
+)
+SENT_WITHOUT_YES: Final = replace(
+    DECLINED,
+    lead="Nothing was deleted: the form was sent with Delete at no. This would have gone:",
+    # Where the field is a box, a person easily accepts the form as it is and means yes.
+    following="Do not repeat the call unless the person asks for it. If they meant yes, they set Delete to yes before "
+    "they send the form.",
 )
 CANCELLED: Final = Verdict(
     False,

@@ -72,6 +72,10 @@ async def test_a_deletion_happens_only_when_the_mode_of_consent_is_satisfied(
         assert ("confirm" in facts) is (status == "planned")
         assert "othing" in text_of(result)
         assert facts["next"] in text_of(result)
+        # Who sends the form as it is may have meant yes.
+        assert ("they set Delete to yes" in facts["next"]) is (
+            asked and who == "sends the form off without a yes"
+        )
         if status == "planned":
             assert (await caller.call(tool, **TOOLS[tool], confirm=facts["confirm"]))["status"] == "complete"
 

@@ -99,6 +99,7 @@ KINDS: dict[str, tuple[dict[str, str], Any, list[tuple[str, dict[str, Any]]]]] =
     "receipt-with-copy": ({"RECOVERY_DAYS": "7"}, None, [("delete_request", {"request_id": "key", "confirm": "yes"})]),
     "agreed": ({}, agreeing(), [("delete_request", {"request_id": "key"})]),
     "declined": ({}, NOT, [("delete_request", {"request_id": "key"})]),
+    "sent-without-yes": ({}, Person(lambda _: {"delete": False}), [("delete_request", {"request_id": "key"})]),
     "cancelled": ({}, Person(lambda _: "cancel"), [("delete_request", {"request_id": "key"})]),
     "unanswered": ({}, Person(lambda _: "broken"), [("delete_request", {"request_id": "key"})]),
     "wrong-number": ({}, Person(lambda _: {"requests": 3}), [("delete_requests", {"source": "e2e"})]),
