@@ -1,6 +1,9 @@
 """Fixtures shared by all tests."""
 
+import functools
+import gc
 import itertools
+import json
 import logging
 import os
 import random
@@ -9,15 +12,51 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
+from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.store.app import EmbeddedStore, create_app
+from reflexio_mcp.tools import catalog
 from scripts import reflexio_server
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.real_learning import LearningReflexio
 from tests.support.scripted_model import ScriptedModel
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from what is imported and collected, as in a server that serves: it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        tune_collector()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schemas_are_made_once() -> Iterator[None]:
+    """Making the tools' schemas, and checking each in a client, is most of what a server in this process costs.
+
+    Every server still has tools of its own, and every client checks each answer against the schema.
+    """
+    made = functools.cache(catalog.build)
+    check_schema = Draft202012Validator.check_schema
+    good: set[str] = set()
+
+    def check_once(schema: Any, *options: Any, **named: Any) -> None:
+        text = json.dumps(schema, sort_keys=True)
+        if text not in good:
+            check_schema(schema, *options, **named)
+            good.add(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "build", lambda spec, **options: made(spec, **options).model_copy())
+        patch.setattr(Draft202012Validator, "check_schema", check_once)
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)
