@@ -4,11 +4,13 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.models import Interaction, PublishBody, ToolUse
+from reflexio_mcp.rest.errors import NotFound
+from reflexio_mcp.rest.models import Interaction, LearningStatus, PublishBody, ToolUse
 from reflexio_mcp.store.app import create_app
 from tests.audit.corpus import Deployment, Row
 
@@ -29,6 +31,25 @@ class LearningTransport(httpx.AsyncBaseTransport):
                 return httpx.Response(404, json={"detail": "unknown"}, request=request)
             return httpx.Response(200, json={"status": status, "reason": None}, request=request)
         return await self.inner.handle_async_request(request)
+
+
+class AsksOnce(ReflexioClient):
+    """Asks about the learning of a request once, however often the same traffic is audited."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._known: dict[str, LearningStatus | NotFound] = {}
+
+    async def learning_status(self, request_id: str) -> LearningStatus:
+        if request_id not in self._known:
+            try:
+                self._known[request_id] = await super().learning_status(request_id)
+            except NotFound as error:
+                self._known[request_id] = error
+        known = self._known[request_id]
+        if isinstance(known, NotFound):
+            raise known
+        return known
 
 
 def interactions(row: Row) -> list[Interaction]:
@@ -67,7 +88,7 @@ async def stocked(made: Deployment, folder: Path) -> AsyncGenerator[ReflexioClie
     path = folder / f"store-{made.seed}.db"
     store = create_app(str(path))
     transport = LearningTransport(httpx.ASGITransport(app=store), made.learning)
-    client = ReflexioClient("http://store.invalid", timeout=30, transport=lambda: transport)
+    client = AsksOnce("http://store.invalid", timeout=30, transport=lambda: transport)
     try:
         for row in made.rows:
             await publish_row(client, row)
