@@ -2,14 +2,14 @@
 
 import hashlib
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from reflexio_mcp.cli import parse
 from reflexio_mcp.settings import OPTIONS, Option
-from tests.support.stdio import SERVER, environment
+from tests.support.forked import run_forked
+from tests.support.stdio import environment
 
 KEYS = {option.name: f"rflx-{hashlib.sha256(option.name.encode()).hexdigest()[:32]}" for option in OPTIONS}
 """For each option a key of its own, so that a failure names the option."""
@@ -45,20 +45,11 @@ def run(command: str, env: dict[str, str], *flags: str) -> str:
     (home / ".cursor").mkdir(exist_ok=True)
     (home / ".cursor" / "mcp.json").write_text("{}", encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = subprocess.run(
-            [*SERVER, *command.split(), *flags],
-            env=env | {"REFLEXIO_MCP_PORT": str(taken.getsockname()[1])},
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=120,
-            check=False,
-        )
-    assert result.returncode in (0, 1, 2)
-    assert "Traceback" not in result.stderr
-    return result.stdout + result.stderr
+        port = {"REFLEXIO_MCP_PORT": str(taken.getsockname()[1])}
+        code, said = run_forked([*command.split(), *flags], env | port, home)
+    assert code in (0, 1, 2)
+    assert "Traceback" not in said
+    return said
 
 
 def repeated(said: str) -> list[str]:
