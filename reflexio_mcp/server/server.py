@@ -137,6 +137,7 @@ class ReflexioServer(MCPServer[App]):
         if self._opens_page:
             self.middleware.append(DeclareApps())
         low = lowlevel(self)
+        low.get_tool_input_schema = _no_parameter_in_headers
         low.add_request_handler("completion/complete", CompleteRequestParams, self._complete)
         low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
@@ -327,6 +328,13 @@ def _where(error: BaseException) -> str:
 
 def _failed(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+def _no_parameter_in_headers(name: str) -> None:
+    """What a call's headers are held against: no tool has a parameter that clients repeat there.
+
+    Given a schema, the SDK walks through all of it twice for each call to find none.
+    """
 
 
 def _principal(ctx: Ctx) -> str | None:
