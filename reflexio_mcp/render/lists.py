@@ -168,12 +168,16 @@ class SessionBudget(_Budget):
     def take(self, row: SessionRow, /) -> bool:
         return self.fits(*self._render(row))
 
-    def redact(self, rows: Sequence[SessionRow]) -> None:
-        """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
+    async def redact(self, rows: Sequence[SessionRow]) -> None:
+        """Show the rows that were taken without their secrets."""
         from reflexio_mcp.render.redaction import redacted_session  # its patterns take a while to compile
+        from reflexio_mcp.traffic.rules.secrets import looked
+
+        def shown() -> list[tuple[Facts, str]]:
+            return [self._render(redacted_session(row)) for row in rows]
 
         if not self._masked:
-            self.replace([self._render(redacted_session(row)) for row in rows])
+            self.replace(await looked((turn for row in rows for turn in row.opening.interactions), shown))
 
     def _render(self, row: SessionRow) -> tuple[Facts, str]:
         facts = session_facts(row, masked=self._masked)
@@ -194,12 +198,16 @@ class RequestBudget(_Budget):
     def take(self, row: RequestWithInteractions, /) -> bool:
         return self.fits(*self._render(row))
 
-    def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
-        """Show the rows that were taken without their secrets. It takes time: call it in a worker thread."""
+    async def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
+        """Show the rows that were taken without their secrets."""
         from reflexio_mcp.render.redaction import redacted_listing  # its patterns take a while to compile
+        from reflexio_mcp.traffic.rules.secrets import looked
+
+        def shown() -> list[tuple[Facts, str]]:
+            return [self._render(redacted_listing(row, full=self._full)) for row in rows]
 
         if not self._masked:
-            self.replace([self._render(redacted_listing(row, full=self._full)) for row in rows])
+            self.replace(await looked((turn for row in rows for turn in row.interactions), shown))
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}

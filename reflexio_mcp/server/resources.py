@@ -6,7 +6,6 @@ offered where a tool is that tells the same.
 
 from typing import Final
 
-import anyio.to_thread
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import Resource, ResourceTemplate, TextContent
@@ -139,6 +138,6 @@ async def _session(call: Call, session_id: str) -> str:
     )
     if not page.rows:
         raise NotStored("No such session is stored. Find sessions with list_sessions.")
-    await anyio.to_thread.run_sync(budget.redact, page.rows)
+    await budget.redact(page.rows)
     text = page_of_requests(budget, page, wanted).text
     return f"{text}\n{MORE}" if page.cursor else text

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal, Required, TypedDict
 
-import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -51,7 +50,7 @@ async def explore_traffic(
     budget = SessionBudget(masked=hides(call, detail))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope, wanted, limit=SESSIONS_TOLD, budget=budget)
-        await anyio.to_thread.run_sync(budget.redact, page.rows)
+        await budget.redact(page.rows)
     # This tool takes no cursor.
     result = answer(page_of_sessions(budget, page, wanted, "list_sessions"))
     # Under this name the page keeps where it was, for when the conversation is opened again.

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -69,7 +68,7 @@ async def list_sessions(
         page = await list_page_of_sessions(
             scope, wanted, limit=limit, budget=budget, order=order, detail=shown, asked=asked, after=after
         )
-        await anyio.to_thread.run_sync(budget.redact, page.rows)
+        await budget.redact(page.rows)
     return answer(page_of_sessions(budget, page, wanted))
 
 
@@ -107,7 +106,7 @@ async def list_requests(
             asked=asked,
             after=after,
         )
-        await anyio.to_thread.run_sync(budget.redact, page.rows)
+        await budget.redact(page.rows)
     return answer(page_of_requests(budget, page, wanted, request_id))
 
 

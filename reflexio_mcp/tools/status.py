@@ -62,8 +62,10 @@ async def get_status(call: Call) -> CallToolResult:
     lines = _lines(facts)
     owner, problem, jobs = app.codes(scope).scope, "", list[JobRecord]()
     try:
-        await take_over(app, lambda order: scope, owner)
         jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
+        if any(job.state == "stopped" and job.order for job in jobs):
+            await take_over(app, lambda order: scope, owner)
+            jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
     except OSError as error:
         problem = UNREADABLE.format(why=why_not(error), advice=advice(error))
     told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, cast
 
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
 
 __all__ = [
     "Fingerprints",
@@ -32,8 +32,8 @@ __all__ = [
 _WORD = re.compile(r"\S")
 
 
-def texts_of(turn: StoredInteraction) -> tuple[str, str, str, str]:
-    """Every stored text of a turn that is content."""
+def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]:
+    """Every text of a turn that is content."""
     return turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import anyio
-import anyio.to_thread
 
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.address import image_url_fault
@@ -118,7 +117,9 @@ async def screen(
     Raises:
         InvalidInput: there are secrets, and they are refused.
     """
-    return await anyio.to_thread.run_sync(_screen, interactions, policy)
+    from reflexio_mcp.traffic.rules.secrets import looked  # compiles patterns few servers need
+
+    return await looked(interactions, lambda: _screen(interactions, policy))
 
 
 _SCREENED: Final = ("content", "shadow_content", "expert_content", "user_action_description")

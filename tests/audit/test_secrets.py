@@ -1,12 +1,14 @@
 """What counts as a secret, where it stands, and what only looks like one."""
 
 import base64
+import threading
+from typing import Any
 
 import pytest
 
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
+from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.secrets import find_secrets, redact, secret_in
+from reflexio_mcp.traffic.rules.secrets import find_secrets, looked, redact, secret_in
 
 
 @pytest.mark.parametrize(
@@ -227,3 +229,24 @@ def test_what_holds_no_key_does_not_load_the_detector(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(secrets, "_scanner", load)
     assert not find_secrets("The tomatoes need water 2 times a day, says my neighbour.")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("turn", "at_once"),
+    [
+        ({"content": "Please remember that I prefer short answers."}, True),
+        ({"content": "My password is Tr0ub4dor&3x9"}, True),
+        ({"content": "word " * 1_000}, False),
+        ({"content": "my key: sk_live_4eC39HqLyjWDarjtT1zdp7dc"}, False),
+        ({"content": "my key: abcdefghijklmnop\uff11\uff12"}, False),
+        ({"content": "short", "expert_content": "-----BEGIN RSA PRIVATE KEY-----"}, False),
+        ({"interacted_image_url": "https://example.com/0123456789abcdef0123456789abcdef"}, False),
+        ({"content": "short", "tools_used": [{"tool_name": "search", "tool_data": {"q": "cats"}}]}, False),
+    ],
+)
+async def test_other_calls_go_on_while_something_long_is_looked_through(
+    turn: dict[str, Any], at_once: bool
+) -> None:
+    where = await looked([Interaction.model_validate(turn)], threading.get_ident)
+    assert (where == threading.get_ident()) == at_once

@@ -10,8 +10,12 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp.client.client import Client
 
 from reflexio_mcp.render.jobs import NOT_FINISHED, WAITS
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import load
+from reflexio_mcp.state.jobs import JobRecords
 from reflexio_mcp.traffic.deletion import jobs
 from reflexio_mcp.traffic.deletion.orders import Order, order_of
 from reflexio_mcp.traffic.deletion.plan import plan_ids
@@ -215,3 +219,16 @@ async def test_an_order_is_read_back_as_it_was_agreed_to_without_its_words(world
         read = Order.read(written).plan
         assert type(read) is type(plan)
         assert (read.marks, read.ids, read.not_found) == (plan.marks, plan.ids, plan.not_found)
+
+
+async def test_a_status_looks_once_where_no_deletion_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = 0
+
+    def claim(self: JobRecords, *given: Any) -> None:
+        nonlocal claims
+        claims += 1
+
+    monkeypatch.setattr(JobRecords, "claim", claim)
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+        assert not (await client.call_tool("get_status", {})).is_error
+    assert not claims

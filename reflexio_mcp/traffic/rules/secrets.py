@@ -11,10 +11,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
-from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import stored_texts
+import anyio.to_thread
+
+from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
+from reflexio_mcp.traffic.content import stored_texts, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording
@@ -26,6 +28,7 @@ __all__ = [
     "Secrets",
     "available",
     "find_secrets",
+    "looked",
     "redact",
     "redact_opening",
     "redact_within",
@@ -86,6 +89,12 @@ _NAMES = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|
 """Words and numbers with separators: `Bearer prod-db-main-2024-backup-node` is what something is called."""
 
 
+QUICK_CHARS: Final = 2_000
+"""Characters that are looked through before a worker thread would have its turn."""
+
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """One secret in a text: its first character, the one after its last, and what it is."""
@@ -124,6 +133,21 @@ def _find(text: str) -> list[Secret]:
         if available() and (_PEM in text or _could_be_a_key(text)):
             places += _by_format(text)
     return _apart(places)
+
+
+async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
+    """What `look` returns, which looks for secrets in these turns.
+
+    It runs in a worker thread, so that other calls go on meanwhile; at once where there is little to look at and none
+    of it needs Kingfisher, whose rules take a while to load.
+    """
+    left = QUICK_CHARS
+    for turn in turns:
+        for text in (*texts_of(turn), turn.interacted_image_url):
+            left -= len(text)
+            if left < 0 or turn.tools_used or _PEM in text or _could_be_a_key(visible(text)[0]):
+                return await anyio.to_thread.run_sync(look)
+    return look()
 
 
 def _could_be_a_key(text: str) -> bool:
