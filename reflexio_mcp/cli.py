@@ -61,7 +61,8 @@ EXAMPLES: Final = {
     "": "reflexio-mcp install cursor\nreflexio-mcp sessions --contains Lisbon\nreflexio-mcp doctor",
     "install": "reflexio-mcp install                                list the clients found here\n"
     "reflexio-mcp install cursor --url http://localhost:8061\n"
-    "REFLEXIO_API_KEY=... reflexio-mcp install vscode --user-id ada",
+    "REFLEXIO_API_KEY=... reflexio-mcp install vscode --user-id ada\n"
+    "reflexio-mcp install claude-code --remote https://memory.example/mcp",
     "uninstall": "reflexio-mcp uninstall cursor --dry-run",
     "doctor": "reflexio-mcp doctor --write\nreflexio-mcp doctor --json | jq .next",
     "demo": "reflexio-mcp demo\nreflexio-mcp demo --live --url http://localhost:8061",
@@ -274,6 +275,13 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
     )
     command.add_argument("--name", default="reflexio", help="name of the entry (default reflexio)")
     command.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
+    command.add_argument(
+        "--remote",
+        metavar="URL",
+        help="enter a shared server by its address instead of one that the client starts"
+        if install
+        else "the entry is for the shared server at this address",
+    )
     if install:
         command.add_argument(
             "--print", dest="show", action="store_true", help="print the entry, write nothing"
@@ -287,7 +295,9 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
             help="write the entry anew, whatever has its name: another server, or settings of an earlier install",
         )
         command.add_argument(
-            "--with-key", action="store_true", help="refer to REFLEXIO_API_KEY even though it is not set here"
+            "--with-key",
+            action="store_true",
+            help="refer to REFLEXIO_API_KEY (REFLEXIO_MCP_AUTH_TOKEN with --remote) even though it is not set here",
         )
 
 
@@ -381,8 +391,10 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
     from reflexio_mcp.install.command import Request, run_install, run_uninstall
 
     if arguments.command == "uninstall":
-        return run_uninstall(Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run))
-    names = ("client", "name", "dry_run", "show", "create", "with_key", "replace")
+        return run_uninstall(
+            Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run, remote=arguments.remote)
+        )
+    names = ("client", "name", "dry_run", "show", "create", "with_key", "replace", "remote")
     return run_install(Request(flags=flags, **{name: getattr(arguments, name) for name in names}))
 
 

@@ -25,7 +25,7 @@ from benchmarks.counting import count, per_tool
 from reflexio_mcp.cli import COMMANDS, EXAMPLES
 from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
-from reflexio_mcp.install.clients import CLIENTS
+from reflexio_mcp.install.clients import CLIENTS, Client
 from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import InstallSpec
 from reflexio_mcp.install.layout import Layout, System
@@ -41,6 +41,7 @@ DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs"
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 LAUNCH = published.launch(published.source())
 OWN = {"REFLEXIO_URL": "http://localhost:8061"}
+SHARED = "https://memory.example/mcp"
 HOSTED = {"REFLEXIO_USER_ID": "your-user-id"}
 
 _VOLATILE = (
@@ -143,10 +144,28 @@ def clients() -> str:
             snippet(client, hosted).rstrip(),
             "```",
             "",
+            *_shared(client, kind),
             "</details>",
             "",
         ]
     return "\n".join(blocks)
+
+
+def _shared(client: Client, kind: str) -> list[str]:
+    """How a client is given a shared server."""
+    if client.elsewhere:
+        return [client.elsewhere.format("its address"), ""]
+    shown = snippet(client, InstallSpec(LAUNCH, with_key=True, remote=SHARED)).rstrip()
+    taken = client.key == "forward" or client.token_reference
+    by_hand = "" if taken else "; the token is added by hand"
+    return [
+        f"A [shared server](http.md), by `reflexio-mcp install {client.name} --remote {SHARED} --with-key`{by_hand}:",
+        "",
+        f"```{kind}",
+        shown,
+        "```",
+        "",
+    ]
 
 
 def any_client() -> str:

@@ -85,8 +85,13 @@ class Machine:
             raise Failed(f"{command[0]} ended with {done.returncode}:\n{said[-1500:]}")
         return said
 
-    def install(self, client: str) -> None:
-        self.run(self.command, "install", client, "--create")
+    def install(self, client: str, *flags: str) -> None:
+        self.run(self.command, "install", client, "--create", *flags)
+
+    def install_remote(self, client: str, url: str, *flags: str) -> None:
+        """The entry for the server at `url`, with its token from the environment."""
+        self.env["REFLEXIO_MCP_AUTH_TOKEN"] = TOKEN
+        self.install(client, "--remote", f"{url}/mcp", *flags)
 
     def write(self, name: str, content: Any) -> Path:
         """A file of the home, JSON unless it is text."""
@@ -149,7 +154,7 @@ def judge(results: list[str], said: str, *, by_code: bool = True) -> str:
 
 
 def claude_code(machine: Machine, url: str) -> list[str]:
-    """Install, a whole job with `-p`, `claude mcp add` for /mcp and /sse, and their health."""
+    """Install, a whole job with `-p`, install with `--remote`, `claude mcp add` for /sse, and their health."""
     machine.env["REFLEXIO_MCP_CONFIRM"] = "preview"
     machine.install("claude-code")
     claude = machine.bin / "claude"
@@ -167,18 +172,18 @@ def claude_code(machine: Machine, url: str) -> list[str]:
         "stdio: " + machine.expect(machine.run(claude, "mcp", "get", "reflexio"), r"Status: .*Connected"),
     ]
     header = f"Authorization: Bearer {TOKEN}"
-    for name, kind, path in (("over-mcp", "http", "/mcp"), ("over-sse", "sse", "/sse")):
-        machine.run(
-            claude, "mcp", "add", "-s", "user", "--transport", kind, name, url + path, "--header", header
-        )
-        lines.append(
-            f"{path}: " + machine.expect(machine.run(claude, "mcp", "get", name), r"Status: .*Connected")
-        )
-    return lines
+    machine.install_remote("claude-code", url, "--name", "over-mcp")
+    machine.run(
+        claude, "mcp", "add", "-s", "user", "--transport", "sse", "over-sse", url + "/sse", "--header", header
+    )
+    return lines + [
+        f"{name}: " + machine.expect(machine.run(claude, "mcp", "get", name), r"Status: .*Connected")
+        for name in ("over-mcp", "over-sse")
+    ]
 
 
 def gemini(machine: Machine, url: str) -> list[str]:
-    """Install, a whole job, add /mcp and /sse, `gemini mcp list`, which connects to all."""
+    """Install, a whole job, install with `--remote`, add /sse, `gemini mcp list`, which connects to all."""
     machine.env["REFLEXIO_MCP_CONFIRM"] = "preview"
     machine.install("gemini")
     settings = machine.home / ".gemini"
@@ -193,20 +198,9 @@ def gemini(machine: Machine, url: str) -> list[str]:
         machine.env |= {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": model.url}
         said = machine.run(program, "-p", "Do the job.", "-m", "gemini-2.5-flash", "--approval-mode", "yolo")
         done = judge(model.given, said)
-    for name, kind, path in (("over-mcp", "http", "/mcp"), ("over-sse", "sse", "/sse")):
-        machine.run(
-            program,
-            "mcp",
-            "add",
-            "-s",
-            "user",
-            "-t",
-            kind,
-            "-H",
-            f"Authorization: Bearer {TOKEN}",
-            name,
-            url + path,
-        )
+    machine.install_remote("gemini", url, "--name", "over-mcp")
+    header = f"Authorization: Bearer {TOKEN}"
+    machine.run(program, "mcp", "add", "-s", "user", "-t", "sse", "-H", header, "over-sse", url + "/sse")
     said = machine.run(program, "mcp", "list")
     connected = [
         machine.expect(said, rf"{name}: .*Connected") for name in ("reflexio", "over-mcp", "over-sse")
@@ -221,9 +215,7 @@ def codex(machine: Machine, url: str) -> list[str]:
     machine.install("codex")
     program = machine.bin / "codex"
     config = machine.home / ".codex" / "config.toml"
-    remote = f'\n[mcp_servers.over-mcp]\nurl = "{url}/mcp"\nbearer_token_env_var = "HOSTS_CHECK_TOKEN"\n'
-    config.write_text(config.read_text(encoding="utf-8") + remote, encoding="utf-8")
-    machine.env["HOSTS_CHECK_TOKEN"] = TOKEN
+    machine.install_remote("codex", url, "--name", "over-mcp")
     lines = [machine.expect(machine.run(program, "mcp", "get", "reflexio"), r"enabled: true")]
     with _app_server(machine, program) as ask:
         listed = ask("mcpServerStatus/list", {})["data"]
@@ -341,7 +333,7 @@ def _app_server(
 
 
 def opencode(machine: Machine, url: str) -> list[str]:
-    """A whole job with `opencode run`."""
+    """A whole job with `opencode run`, and one over /mcp."""
     with serving_model(job("opencode")) as model:
         server = {
             "type": "local",
@@ -360,11 +352,17 @@ def opencode(machine: Machine, url: str) -> list[str]:
         machine.write(".config/opencode/opencode.json", config)
         machine.env |= {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
         said = machine.run(machine.bin / "opencode", "run", "Do the job.")
-        return [judge(model.given, said)]
+        done = judge(model.given, said)
+    with serving_model(job("opencode-remote")) as model:
+        provider["options"] = {"baseURL": f"{model.url}/v1", "apiKey": "none"}
+        machine.write(".config/opencode/opencode.json", config | {"mcp": {}})
+        machine.install_remote("opencode", url)
+        said = machine.run(machine.bin / "opencode", "run", "Do the job.")
+        return [done, f"/mcp: {judge(model.given, said)}"]
 
 
 def copilot(machine: Machine, url: str) -> list[str]:
-    """A whole job with `copilot -p`."""
+    """A whole job with `copilot -p`, and one over /mcp."""
     with serving_model(job("copilot")) as model:
         server = machine.server() | {"type": "local", "tools": ["*"]}
         machine.write(".copilot/mcp-config.json", {"mcpServers": {"reflexio": server}})
@@ -376,7 +374,12 @@ def copilot(machine: Machine, url: str) -> list[str]:
             "COPILOT_OFFLINE": "true",
         }
         said = machine.run(machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools")
-        return [judge(model.given, said)]
+        done = judge(model.given, said)
+    with serving_model(job("copilot-remote")) as model:
+        machine.env["COPILOT_PROVIDER_BASE_URL"] = f"{model.url}/v1"
+        machine.install_remote("copilot", url, "--replace")
+        said = machine.run(machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools")
+        return [done, f"/mcp: {judge(model.given, said)}"]
 
 
 def continue_dev(machine: Machine, url: str) -> list[str]:

@@ -11,11 +11,23 @@ from typing import Any, Final, Literal
 
 from reflexio_mcp.install.layout import Layout
 
-__all__ = ["CLIENTS", "KEY", "PROMPT_ID", "Client", "find_client", "found_clients"]
+__all__ = [
+    "BEARER",
+    "BEARER_PROMPT_ID",
+    "CLIENTS",
+    "KEY",
+    "PROMPT_ID",
+    "Client",
+    "find_client",
+    "found_clients",
+]
 
 KEY: Final = "REFLEXIO_API_KEY"
+BEARER: Final = "REFLEXIO_MCP_AUTH_TOKEN"
 PROMPT_ID: Final = "reflexio-api-key"
 """Id of the question that VS Code asks for the key."""
+BEARER_PROMPT_ID: Final = "reflexio-mcp-token"
+"""The same for the bearer token of a shared server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,9 @@ class Client:
         env_key: what it calls the variables of an entry.
         restart: what makes it read the file again.
         note: what a person should know about the key, one sentence.
+        url_key: what it calls the address of a shared server; empty where its file takes none.
+        remote: what an entry for a shared server also holds, which tells its kind.
+        elsewhere: where a shared server is added instead, as whole sentences; `{}` stands for its address.
     """
 
     name: str
@@ -55,6 +70,14 @@ class Client:
     terminal: bool = False
     joined: bool = False
     env_key: str = "env"
+    url_key: str = "url"
+    remote: tuple[tuple[str, Any], ...] = ()
+    elsewhere: str = ""
+
+    @property
+    def token_reference(self) -> str:
+        """What stands for the bearer token of a shared server; empty where the client takes it from its file alone."""
+        return self.reference.replace(PROMPT_ID, BEARER_PROMPT_ID).replace(KEY, BEARER)
 
     def is_here(self, path: Path, layout: Layout) -> bool:
         """Whether a file of `paths`, or the folder that the client keeps it in, is on this machine."""
@@ -139,6 +162,9 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="Claude Desktop passes nothing of your environment on, so the key stands in the file, readable by "
         "you alone; the .mcpb bundle keeps it in the system's key store instead.",
         key="file",
+        url_key="",
+        elsewhere="Claude Desktop takes no shared server from its file: add {} in the app, under Customize, "
+        "Connectors. It is reached from the internet and people sign in there; a bearer token is not asked for.",
     ),
     Client(
         "claude-code",
@@ -150,6 +176,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         # With a default, because an unset variable would otherwise arrive as its own name.
         reference="${REFLEXIO_API_KEY:-}",
         terminal=True,
+        remote=(("type", "http"),),
     ),
     Client(
         "cursor",
@@ -169,6 +196,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         fixed=(("type", "stdio"),),
         key="prompt",
         reference=f"${{input:{PROMPT_ID}}}",
+        remote=(("type", "http"),),
     ),
     Client(
         "windsurf",
@@ -177,6 +205,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Press refresh in Cascade's list of MCP servers, or restart Windsurf.",
         note="The file holds a reference; set REFLEXIO_API_KEY where Windsurf is started.",
         reference="${env:REFLEXIO_API_KEY}",
+        url_key="serverUrl",
     ),
     Client(
         "zed",
@@ -207,6 +236,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file holds a reference; export REFLEXIO_API_KEY where you start gemini.",
         reference="$REFLEXIO_API_KEY",
         terminal=True,
+        url_key="httpUrl",
     ),
     Client(
         "cline",
@@ -215,6 +245,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Cline reads the file again by itself.",
         note="The file holds a reference; set REFLEXIO_API_KEY where the editor is started.",
         reference="${env:REFLEXIO_API_KEY}",
+        remote=(("type", "streamableHttp"),),
     ),
     Client(
         "opencode",
@@ -229,6 +260,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         terminal=True,
         joined=True,
         env_key="environment",
+        remote=(("type", "remote"),),
     ),
     Client(
         "qwen",
@@ -238,6 +270,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file holds a reference; export REFLEXIO_API_KEY where you start qwen.",
         reference="$REFLEXIO_API_KEY",
         terminal=True,
+        url_key="httpUrl",
     ),
     Client(
         "copilot",
@@ -249,6 +282,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         initial=(("tools", ["*"]),),
         reference="${REFLEXIO_API_KEY}",
         terminal=True,
+        remote=(("type", "http"),),
     ),
     Client(
         "continue",
@@ -257,6 +291,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Reload the editor's window.",
         note="The file holds a reference to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
         reference="${{ secrets.REFLEXIO_API_KEY }}",
+        remote=(("type", "streamable-http"),),
     ),
 )
 

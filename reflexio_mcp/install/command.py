@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
+from urllib.parse import urlsplit
 
-from reflexio_mcp.install.clients import CLIENTS, KEY, Client, find_client, found_clients
-from reflexio_mcp.install.entry import NAME, PROMPT, InstallSpec, entry, present, with_entry, without_entry
+from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, find_client, found_clients
+from reflexio_mcp.install.entry import NAME, InstallSpec, entry, present, prompt, with_entry, without_entry
 from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
@@ -21,6 +23,9 @@ from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_y
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
 
 _PLACEHOLDER = "your-api-key"
+_BEARER_PLACEHOLDER = "your-token"
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_EXAMPLE: Final = "https://memory.example/mcp"
 _ASK = "Then ask it: What have you stored about me today?\n"
 
 
@@ -37,6 +42,7 @@ class Request:
         create: write the file even where the client was not found.
         with_key: refer to the key even though it is not set here.
         replace: write the entry anew, whatever has its name.
+        remote: the address of a shared server, which the entry names instead of a command.
     """
 
     client: str = ""
@@ -47,6 +53,7 @@ class Request:
     create: bool = False
     with_key: bool = False
     replace: bool = False
+    remote: str | None = None
 
 
 def run_install(
@@ -79,7 +86,9 @@ def run_install(
             screen.write(_listed(layout or Layout.here(), request.name))
             return 0
         client = _client(request)
-        spec = _spec(request, env, launch)
+        spec = _spec(request, env, launch) if request.remote is None else _remote_spec(request, env)
+        if client is not None and spec.remote and not client.url_key:
+            raise InstallError(client.elsewhere.format(spec.remote))
         if request.show or client is None:
             screen.write(snippet(client, spec))
             return 0
@@ -113,6 +122,10 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     lines = [f"{did} {spec.name} {'to' if old is None else 'in'} {client.title}: {path}"]
     if backup:
         lines.append(f"Backup of the file as it was: {backup}")
+    ask = _ASK if old is None else ""
+    if spec.remote:
+        lines += [f"It connects to: {spec.remote} (not tried)", _about_token(client, spec)]
+        return "\n".join(lines) + f"\nNext: {client.restart}\n{ask}"
     lines.append(f"It runs: {' '.join([spec.launch.command, *spec.launch.args])}")
     if uses := spec.env.get("REFLEXIO_URL") or (HOSTED_URL if spec.with_key else ""):
         lines.append(f"It uses: {uses} (not tried; reflexio-mcp doctor does)")
@@ -120,8 +133,28 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
         lines.append(f"Key: {client.note}")
         if client.key == "file" and spec.key == _PLACEHOLDER:
             lines.append(f"{KEY} is not set here: replace {_PLACEHOLDER} in the file with your key.")
-    ask = _ASK if old is None else ""
     return "\n".join(lines) + f"\n{stays}{_key_in_backups(client, path, old)}Next: {client.restart}\n{ask}"
+
+
+def _about_token(client: Client, spec: InstallSpec) -> str:
+    if not spec.with_key:
+        return (
+            f"Token: none, which is right where people sign in. For a bearer token set {BEARER}, "
+            "or add --with-key, and run this again."
+        )
+    if client.key == "prompt":
+        return f"Token: {client.title} asks for it once and keeps it in its secret storage."
+    if client.key == "forward" or client.token_reference:
+        where = (
+            "in ~/.continue/.env"
+            if "secrets." in client.token_reference
+            else f"where {client.title} is started"
+        )
+        return f"Token: the file holds a reference; set {BEARER}, to one token, {where}."
+    return (
+        f"Token: {client.title} takes it from its file alone, and it was not written there. Sign in instead, or add "
+        '"headers": {"Authorization": "Bearer ..."} to the entry by hand.'
+    )
 
 
 def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO | None = None) -> int:
@@ -155,18 +188,21 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
 def _uninstall(client: Client, request: Request, original: Original) -> str:
     if original.data is None:
         return ""
-    path = original.path
+    path, remote = original.path, "" if request.remote is None else _address(request.remote)
     changed = _edited(
         original,
-        lambda text: without_entry(client, text, request.name),
+        lambda text: without_entry(client, text, request.name, remote),
         f"The server named {request.name} in {client.title} is {{}}. Install did not write it, so it was left alone: "
-        f"take it out of {path} by hand if you mean it.",
+        f"take it out of {path} by hand if you mean it, or name its address with --remote if it is a shared server.",
     )
     if changed == original.text:
         return ""
     old = present(client, original.text, request.name)
     if request.dry_run:
-        return _difference(client, original, changed, old) + "\nNothing was written (--dry-run).\n"
+        return (
+            _difference(client, original, changed, old, remote=remote)
+            + "\nNothing was written (--dry-run).\n"
+        )
     backup = replace(original, changed)
     return (
         f"Removed {request.name} from {path}\nBackup of the file as it was: {backup}\n"
@@ -201,14 +237,13 @@ def snippet(client: Client | None, spec: InstallSpec) -> str:
     if client is not None and client.format == "toml":
         return with_entry(client, "", spec)
     generic = client or Client("any", "any client", lambda _: [], "", "", key="file")
-    if generic.key == "file":
-        key = _PLACEHOLDER if spec.with_key else ""
-        spec = InstallSpec(spec.launch, spec.env, spec.with_key, key, spec.name)
+    if spec.with_key and (generic.key == "file" or (spec.remote and not generic.token_reference)):
+        spec = replaced(spec, key=_BEARER_PLACEHOLDER if spec.remote else _PLACEHOLDER)
     made: dict[str, Any] = {spec.name: entry(generic, spec)}
     for key in reversed(generic.section):
         made = {key: made}
     if generic.key == "prompt" and spec.with_key:
-        made = {"inputs": [PROMPT], **made}
+        made = {"inputs": [prompt(spec)], **made}
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -294,6 +329,50 @@ def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> In
     )
 
 
+def _remote_spec(request: Request, env: Mapping[str, str]) -> InstallSpec:
+    """An entry for a shared server. What that server does is decided where it runs."""
+    if request.flags:
+        named = [option.flag for option in OPTIONS if option.name in request.flags]
+        raise ConfigurationError(
+            f"--remote goes with no {' and no '.join(named)}: that is set where the shared server runs."
+        )
+    return InstallSpec(
+        Launch(""),
+        with_key=request.with_key or bool(env.get(BEARER, "").strip()),
+        name=request.name,
+        replace=request.replace,
+        remote=_address(request.remote or ""),
+    )
+
+
+def _address(text: str) -> str:
+    """The address of a shared server, as clients take it.
+
+    Raises:
+        ConfigurationError: it cannot be one. The value is not repeated: it may hold a password.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        local = parts.hostname in _LOOPBACK
+        good = (
+            bool(parts.hostname)
+            and parts.port != 0
+            and not ("@" in parts.netloc or parts.query or parts.fragment)
+        )
+    except ValueError:
+        good = local = False
+        parts = urlsplit("")
+    if not good or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise ConfigurationError(
+            f"--remote takes the https address at which clients reach the server, as in {_EXAMPLE}; "
+            "http is accepted for this machine alone."
+        )
+    path = parts.path.rstrip("/")
+    if path.endswith("/sse"):
+        raise ConfigurationError(f"--remote takes the address that ends with /mcp, as in {_EXAMPLE}.")
+    return f"{parts.scheme}://{parts.netloc}{path or '/mcp'}"
+
+
 def _edited(original: Original, edit: Callable[[str], str], taken: str) -> str:
     try:
         return edit(original.text)
@@ -313,14 +392,20 @@ def _kept(settings: list[str]) -> str:
 
 
 def _difference(
-    client: Client, original: Original, changed: str, old: object, spec: InstallSpec | None = None
+    client: Client,
+    original: Original,
+    changed: str,
+    old: object,
+    spec: InstallSpec | None = None,
+    remote: str = "",
 ) -> str:
     """The change, with names and our own entries readable and everything else masked."""
-    shown: list[object] = [*client.section, PROMPT, "inputs", None if foreign(client, old) else old]
+    known = None if foreign(client, old, spec.remote if spec else remote) else old
+    shown: list[object] = [*client.section, "inputs", known]
     secret = hidden(client, old)
     if spec:
         new = entry(client, spec)
-        shown += [spec.name, new]
+        shown += [spec.name, new, prompt(spec)]
         secret |= hidden(client, new) | {spec.key}
     return difference(original, changed, shown=shown, hidden=secret)
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from reflexio_mcp.install import jsonedit, tomledit
-from reflexio_mcp.install.clients import KEY, PROMPT_ID, Client
+from reflexio_mcp.install.clients import BEARER, BEARER_PROMPT_ID, KEY, PROMPT_ID, Client
 from reflexio_mcp.install.errors import ForeignError, MalformedError
 from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.ownership import added_arguments, foreign
 
-__all__ = ["NAME", "PROMPT", "InstallSpec", "entry", "present", "with_entry", "without_entry"]
+__all__ = ["NAME", "PROMPT", "InstallSpec", "entry", "present", "prompt", "with_entry", "without_entry"]
 
 NAME: Final = "reflexio"
 
@@ -21,6 +21,12 @@ PROMPT: Final[dict[str, Any]] = {
     "password": True,
 }
 
+_BEARER_PROMPT: Final[dict[str, Any]] = {
+    **PROMPT,
+    "id": BEARER_PROMPT_ID,
+    "description": "Bearer token of the shared Reflexio MCP server",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class InstallSpec:
@@ -29,10 +35,11 @@ class InstallSpec:
     Args:
         launch: the command.
         env: variables for the server, the key not among them.
-        with_key: the server needs the key.
-        key: the key itself, for a client that can take it from its file alone.
+        with_key: the server needs the key, or a shared one its bearer token.
+        key: the key or token itself, for a client that can take it from its file alone.
         name: of the entry.
         replace: write the entry anew, whatever has its name.
+        remote: the address of a shared server, which is entered instead of the command.
     """
 
     launch: Launch
@@ -41,10 +48,13 @@ class InstallSpec:
     key: str = field(default="", repr=False)
     name: str = NAME
     replace: bool = False
+    remote: str = ""
 
 
 def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
     """The entry as the client takes it."""
+    if spec.remote:
+        return _remote_entry(client, spec)
     made: dict[str, Any] = dict(client.fixed) | dict(client.initial)
     if client.joined:
         made["command"] = [spec.launch.command, *spec.launch.args]
@@ -64,6 +74,21 @@ def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
     if env:
         made[client.env_key] = env
     return made
+
+
+def _remote_entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
+    made: dict[str, Any] = dict(client.remote) | dict(client.initial) | {client.url_key: spec.remote}
+    if spec.with_key:
+        if client.key == "forward":
+            made["bearer_token_env_var"] = BEARER
+        elif token := client.token_reference or spec.key:
+            made["headers"] = {"Authorization": f"Bearer {token}"}
+    return made
+
+
+def prompt(spec: InstallSpec) -> dict[str, Any]:
+    """The question that a client asks for the key, or for the bearer token of a shared server."""
+    return _BEARER_PROMPT if spec.remote else PROMPT
 
 
 def present(client: Client, text: str, name: str = NAME) -> object:
@@ -86,37 +111,47 @@ def with_entry(client: Client, text: str, spec: InstallSpec) -> str:
     set_value = tomledit.set_value if client.format == "toml" else jsonedit.set_value
     path = (*client.section, spec.name)
     wanted, found = entry(client, spec), present(client, text, spec.name)
-    if not spec.replace and (why := foreign(client, found)):
+    if not spec.replace and (why := foreign(client, found, spec.remote)):
         raise ForeignError(why)
     old = cast("dict[str, Any]", found) if isinstance(found, dict) and not spec.replace else None
+    nested = {"headers"} if spec.remote else {client.env_key}
     changed = text
     if old is None:
         changed = set_value(changed, path, wanted)
     else:
-        wanted["command" if client.joined else "args"] += added_arguments(client, old)
+        if not spec.remote:
+            wanted["command" if client.joined else "args"] += added_arguments(client, old)
         wanted = {
             key: value for key, value in wanted.items() if key not in dict(client.initial) or key not in old
         }
         for key, value in wanted.items():
-            if key == client.env_key and isinstance(old.get(key), dict):
+            if key in nested and isinstance(old.get(key), dict):
                 for variable, setting in value.items():
                     changed = set_value(changed, (*path, key, variable), setting)
             else:
                 changed = set_value(changed, (*path, key), value)
     if client.key == "prompt" and spec.with_key:
+        question = prompt(spec)
         inputs = jsonedit.get_value(changed, ("inputs",))
         known = cast("list[Any]", inputs) if isinstance(inputs, list) else []
-        if not any(isinstance(one, dict) and cast("Any", one).get("id") == PROMPT_ID for one in known):
-            changed = jsonedit.append_item(changed, ("inputs",), PROMPT)
+        if not any(isinstance(one, dict) and cast("Any", one).get("id") == question["id"] for one in known):
+            changed = jsonedit.append_item(changed, ("inputs",), question)
     expected = {**(old or {}), **wanted}
-    if old and isinstance(old.get(client.env_key), dict):
-        expected[client.env_key] = {**old[client.env_key], **wanted.get(client.env_key, {})}
+    for key in nested:
+        if old and isinstance(old.get(key), dict):
+            expected[key] = {**old[key], **wanted.get(key, {})}
     _nothing_else(client, text, changed, spec.name, expected=expected)
     return changed
 
 
-def without_entry(client: Client, text: str, name: str = NAME) -> str:
+def without_entry(client: Client, text: str, name: str = NAME, remote: str = "") -> str:
     """The file's text without the entry; the same text when it has none.
+
+    Args:
+        client: whose file it is.
+        text: of the file.
+        name: of the entry.
+        remote: the address of the shared server that the entry is for.
 
     Raises:
         ForeignError: what has the name is not ours.
@@ -125,15 +160,19 @@ def without_entry(client: Client, text: str, name: str = NAME) -> str:
     found = present(client, text, name)
     if found is None:
         return text
-    if why := foreign(client, found):
+    if why := foreign(client, found, remote):
         raise ForeignError(why)
     path = (*client.section, name)
     if client.format == "toml":
         changed = tomledit.remove_value(text, path)
     else:
         changed = jsonedit.remove_value(text, path)
-        if client.key == "prompt" and client.reference not in changed:
-            changed = jsonedit.remove_item(changed, ("inputs",), "id", PROMPT_ID)
+        for reference, question in (
+            (client.reference, PROMPT_ID),
+            (client.token_reference, BEARER_PROMPT_ID),
+        ):
+            if client.key == "prompt" and reference not in changed:
+                changed = jsonedit.remove_item(changed, ("inputs",), "id", question)
     _nothing_else(client, text, changed, name, expected=None)
     return changed
 
@@ -159,7 +198,8 @@ def _take(document: dict[str, Any], client: Client, name: str) -> dict[str, Any]
     if not owner:
         document.pop(client.section[0], None)
     if client.key == "prompt" and isinstance(document.get("inputs"), list):
-        document["inputs"] = [one for one in document["inputs"] if one.get("id") != PROMPT_ID]
+        ours = (PROMPT_ID, BEARER_PROMPT_ID)
+        document["inputs"] = [one for one in document["inputs"] if one.get("id") not in ours]
         if not document["inputs"]:
             del document["inputs"]
     return found

@@ -28,12 +28,13 @@ _PYTHON_VERSION: Final = re.compile(r"\d(?:\.\d{1,3}){0,2}")
 _URLS: Final = ("url", "serverUrl", "httpUrl")
 
 
-def foreign(client: Client, old: object) -> str:
+def foreign(client: Client, old: object, remote: str = "") -> str:
     """Why an entry is not one of ours.
 
     Args:
         client: whose file it stands in.
         old: what stands there under the name.
+        remote: the address of the shared server that was named: an entry for it is ours, and no other.
 
     Returns:
         What it is instead, to go on with "it is ..."; empty when it is ours or says nothing yet.
@@ -43,6 +44,8 @@ def foreign(client: Client, old: object) -> str:
     if not isinstance(old, dict):
         return "not an entry"
     entry = cast("dict[str, Any]", old)
+    if remote:
+        return "" if entry.get(client.url_key) == remote or not entry else "not for this address"
     if any(entry.get(name) for name in _URLS):
         return "a server at a URL"
     kinds = {"type": "stdio", **dict(client.fixed)}
@@ -129,6 +132,10 @@ def hidden(client: Client, entry: object) -> set[str]:
         for name, value in variables.items()
         if _shown(name, value) == _HIDDEN and not _REFERENCE.fullmatch(str(value))
     }
+    headers = held.get("headers")
+    if isinstance(headers, dict):
+        values = {str(value) for value in cast("dict[str, Any]", headers).values()}
+        found |= {value for value in values if not _REFERENCE.fullmatch(value.removeprefix("Bearer "))}
     known = {"serve", *(option.flag for option in OPTIONS)}
     return found | set(added_arguments(client, held)) - known
 
