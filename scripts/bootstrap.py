@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 
 # Each lock contains the ones before it, so a fuller environment serves a smaller need.
-LOCKS = ("run", "test", "dev")
+LOCKS = ("run", "server", "test", "dev")
 
 
 class SetupError(Exception):

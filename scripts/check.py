@@ -1,7 +1,8 @@
-"""Lint, format, types and lock files, each in its own process: `python3 scripts/check.py`."""
+"""Lint, format, types, lock files and the Dockerfile, each in its own process: `python3 scripts/check.py`."""
 
 import sys
 import time
+from pathlib import Path
 
 import bootstrap
 
@@ -9,15 +10,17 @@ import bootstrap
 def main() -> int:
     python = bootstrap.ensure("dev", folder=".venv-dev")
     checks = {
-        "lint": ["-m", "ruff", "check", "."],
-        "format": ["-m", "ruff", "format", "--check", "."],
-        "types": ["-m", "pyright", "--pythonpath", python],
-        "lock files": ["scripts/lock.py", "--check"],
+        "lint": [python, "-m", "ruff", "check", "."],
+        "format": [python, "-m", "ruff", "format", "--check", "."],
+        "types": [python, "-m", "pyright", "--pythonpath", python],
+        "lock files": [python, "scripts/lock.py", "--check"],
     }
+    if sys.platform != "win32":  # hadolint has no package there
+        checks["Dockerfile"] = [Path(python).with_name("hadolint"), "packaging/docker/Dockerfile"]
     failed: list[str] = []
     for name, command in checks.items():
         begun = time.monotonic()
-        code = bootstrap.run([python, *command])
+        code = bootstrap.run(command)
         print(f"{name}: {'ok' if code == 0 else 'FAILED'} ({time.monotonic() - begun:.1f} s)", flush=True)
         if code:
             failed.append(name)

@@ -1,7 +1,8 @@
 """Write `requirements/*.txt` from `pyproject.toml`, or prove with `--check` that they agree with it.
 
-One file a need: `run` what the package depends on, `test` and `dev` with those groups on top. They pin every
-package by version and hash, for every platform. Versions move only when `--upgrade` is given.
+One file a need: `run` what the package depends on, `server` with the extra for PostgreSQL on top, `test` and `dev`
+with those groups. They pin every package by version and hash, for every platform. Versions move only when `--upgrade`
+is given.
 Needs `uv`, which the `dev` group brings: `.venv-dev/bin/python scripts/lock.py`.
 """
 
@@ -18,7 +19,9 @@ from bootstrap import LOCKS, REQUIREMENTS, ROOT
 def compile_locks(folder: Path, *, upgrade: bool) -> None:
     """Resolve each need into `folder`, keeping the versions that the files there already have."""
     for lock in LOCKS:
-        above = ["--group", lock, "--constraint", str(folder / "run.txt")] if lock != "run" else []
+        above = {"run": [], "server": ["--extra", "postgres"]}.get(lock, ["--group", lock])
+        if lock != "run":
+            above += ["--constraint", str(folder / "run.txt")]
         subprocess.run(
             [
                 *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "pyproject.toml"),
