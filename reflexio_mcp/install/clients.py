@@ -53,6 +53,7 @@ class Client:
         note: what a person should know about the key, one sentence.
         url_key: what it calls the address of a shared server; empty where its file takes none.
         remote: what an entry for a shared server also holds, which tells its kind.
+        plain_headers: whether it sends headers as they stand in its file, so that none can refer to a variable.
         elsewhere: where a shared server is added instead, as whole sentences; `{}` stands for its address.
     """
 
@@ -72,11 +73,14 @@ class Client:
     env_key: str = "env"
     url_key: str = "url"
     remote: tuple[tuple[str, Any], ...] = ()
+    plain_headers: bool = False
     elsewhere: str = ""
 
     @property
     def token_reference(self) -> str:
         """What stands for the bearer token of a shared server; empty where the client takes it from its file alone."""
+        if self.plain_headers:
+            return ""
         return self.reference.replace(PROMPT_ID, BEARER_PROMPT_ID).replace(KEY, BEARER)
 
     def is_here(self, path: Path, layout: Layout) -> bool:
@@ -246,6 +250,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file holds a reference; set REFLEXIO_API_KEY where the editor is started.",
         reference="${env:REFLEXIO_API_KEY}",
         remote=(("type", "streamableHttp"),),
+        plain_headers=True,
     ),
     Client(
         "opencode",
@@ -291,7 +296,9 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Reload the editor's window.",
         note="The file holds a reference to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
         reference="${{ secrets.REFLEXIO_API_KEY }}",
-        remote=(("type", "streamable-http"),),
+        # Of a JSON file it takes `http` alone; `streamable-http` is the word of its YAML.
+        remote=(("type", "http"),),
+        plain_headers=True,
     ),
 )
 

@@ -145,12 +145,9 @@ def _about_token(client: Client, spec: InstallSpec) -> str:
     if client.key == "prompt":
         return f"Token: {client.title} asks for it once and keeps it in its secret storage."
     if client.key == "forward" or client.token_reference:
-        where = (
-            "in ~/.continue/.env"
-            if "secrets." in client.token_reference
-            else f"where {client.title} is started"
+        return (
+            f"Token: the file holds a reference; set {BEARER}, to one token, where {client.title} is started."
         )
-        return f"Token: the file holds a reference; set {BEARER}, to one token, {where}."
     return (
         f"Token: {client.title} takes it from its file alone, and it was not written there. Sign in instead, or add "
         '"headers": {"Authorization": "Bearer ..."} to the entry by hand.'

@@ -23,6 +23,7 @@ from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, granted, share_of
 from reflexio_mcp.server.client_pool import PoolFull
+from reflexio_mcp.server.metrics import record_call
 from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
@@ -206,15 +207,18 @@ class CallLimiter:
         call_id: str,
     ) -> None:
         name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
+        # A name that is no tool's may be anything.
+        tool = name if isinstance(name, str) and name in self._tools else "unknown" if name else ""
+        seconds = time.perf_counter() - began
+        record_call(ctx.method, tool, outcome, seconds)
         span = trace.get_current_span().get_span_context()
         event(
             "call",
             logging.INFO,
             method="" if ctx.method == "tools/call" else ctx.method,
-            # A name that is no tool's may be anything.
-            tool=name if isinstance(name, str) and name in self._tools else "unknown" if name else "",
+            tool=tool,
             outcome=outcome,
-            ms=round((time.perf_counter() - began) * 1000, 1),
+            ms=round(seconds * 1000, 1),
             correlation_id=ids[-1][:64] if ids else "",
             rest_calls=len(ids) or "",
             call_id=call_id,

@@ -26,11 +26,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "zed": {"url": URL},
     "codex": {"url": URL, "bearer_token_env_var": VARIABLE},
     "gemini": {"httpUrl": URL, "headers": BEARER},
-    "cline": {"type": "streamableHttp", "url": URL, "headers": BEARER},
+    "cline": {"type": "streamableHttp", "url": URL},
     "opencode": {"type": "remote", "enabled": True, "url": URL, "headers": BEARER},
     "qwen": {"httpUrl": URL, "headers": BEARER},
     "copilot": {"type": "http", "tools": ["*"], "url": URL, "headers": BEARER},
-    "continue": {"type": "streamable-http", "url": URL, "headers": BEARER},
+    "continue": {"type": "http", "url": URL},
 }
 STANDS_AS = {
     "claude-code": "${REFLEXIO_MCP_AUTH_TOKEN:-}",
@@ -38,11 +38,9 @@ STANDS_AS = {
     "vscode": "${input:reflexio-mcp-token}",
     "windsurf": "${env:REFLEXIO_MCP_AUTH_TOKEN}",
     "gemini": "$REFLEXIO_MCP_AUTH_TOKEN",
-    "cline": "${env:REFLEXIO_MCP_AUTH_TOKEN}",
     "opencode": "{env:REFLEXIO_MCP_AUTH_TOKEN}",
     "qwen": "$REFLEXIO_MCP_AUTH_TOKEN",
     "copilot": "${REFLEXIO_MCP_AUTH_TOKEN}",
-    "continue": "${{ secrets.REFLEXIO_MCP_AUTH_TOKEN }}",
 }
 
 
@@ -150,8 +148,9 @@ def test_a_dry_run_shows_the_address_and_no_token(tmp_path: Path) -> None:
         assert "Nothing was written" in said
 
 
-def test_a_client_that_takes_its_token_from_its_file_alone_is_given_none(tmp_path: Path) -> None:
-    home = Home(tmp_path, "linux", "zed")
+@pytest.mark.parametrize("client", ["zed", "cline", "continue"])
+def test_a_client_that_takes_its_token_from_its_file_alone_is_given_none(client: str, tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", client)
     _, said = home.install({VARIABLE: TOKEN}, remote=URL)
     assert "it was not written there" in said
     assert '"headers": {"Authorization": "Bearer ..."}' in said
