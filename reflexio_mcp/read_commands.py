@@ -195,7 +195,7 @@ async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int
     got = 0
     while not facts or (place and got < limit):
         most = {"limit": min(limit - got, MOST_A_CALL)} if rows != "interactions" else {}
-        page = await _call(client, tool, wanted | most | place)
+        page = _whole_rows(await _call(client, tool, wanted | most | place))
         place = {"cursor": page.pop("cursor")} if "cursor" in page else {}
         got += page.get("returned", 0)
         if facts:
@@ -205,6 +205,18 @@ async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int
     if rows != "interactions":
         facts["returned"] = got
     return facts | place
+
+
+def _whole_rows(page: dict[str, Any]) -> dict[str, Any]:
+    """A page whose rows hold what they have in common too: the next page may have something else in common."""
+    each: dict[str, Any] = page.pop("each", {})
+    rows: list[dict[str, Any]] = page["sessions"] if each else []
+    for row in rows:
+        if isinstance(row["requests"], list):
+            row["requests"] = [{**each, **one} for one in cast("list[Facts]", row["requests"])]
+        else:
+            row |= each
+    return page
 
 
 async def _call(client: "Client", tool: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,17 @@ def test_all_is_all_across_pages_each_once(store: Settings) -> None:
     assert len(groups) == len(set(groups))
 
 
+@pytest.mark.parametrize("command", ["sessions", "requests"])
+def test_a_row_as_json_is_whole_whatever_its_page_has_in_common(store: Settings, command: str) -> None:
+    listed = facts(store, command, "--all")
+    rows = listed["sessions"]
+    if command == "requests":
+        rows = [one for group in rows for one in group["requests"]]
+    assert "each" not in listed
+    assert all(row.get("user_id") or row.get("users") for row in rows)
+    assert command == "sessions" or all(row["interaction_count"] for row in rows)
+
+
 def test_a_limit_over_a_page_is_met_exactly(store: Settings) -> None:
     assert facts(store, "requests", "--limit", "120")["returned"] == 120
     assert len(facts(store, "sessions", "--limit", "7")["sessions"]) == 7

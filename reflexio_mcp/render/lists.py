@@ -80,6 +80,8 @@ def _counts(facts: Mapping[str, Any]) -> str:
 def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
     if key not in facts:
         return ""
+    if isinstance(facts[key], int):
+        return counted(facts[key], noun)
     if isinstance(facts[key], str):
         return f"{noun} {facts[key]}"
     more = f" and {facts[f'more_{key}']:,} more" if f"more_{key}" in facts else ""
@@ -87,11 +89,11 @@ def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
 
 
 class _Budget:
-    """Keeps the rows that fit into a budget of characters. What all of them have in common stands once, above them.
+    """Keeps the rows that fit into a budget of characters. What all of them have in common stands once, beside them.
 
     Args:
         budget: characters that the rows may take.
-        shared: the facts that may stand above the rows, with the word for each.
+        shared: the facts that may stand beside the rows, with the word for each.
     """
 
     def __init__(self, budget: int, shared: Mapping[str, str]) -> None:
@@ -127,20 +129,25 @@ class _Budget:
         self.redacted = sum(facts != old for facts, old in zip(self.facts, before, strict=True))
 
     @property
+    def each(self) -> Facts:
+        """What several rows have in common."""
+        return self._common if len(self.facts) > 1 else {}
+
+    @property
     def above(self) -> list[str]:
-        """One line with what all rows have in common, or none."""
-        told = self._told(self._common) if len(self.facts) > 1 else []
-        return [f"each: {joined(told)}"] if told else []
+        """The same as one line, or none."""
+        return [f"each: {joined(self._told(self.each))}"] if self.each else []
+
+    @property
+    def rows(self) -> list[Facts]:
+        """The rows, without what they have in common."""
+        each = self.each
+        return [{key: value for key, value in facts.items() if key not in each} for facts in self.facts]
 
     @property
     def texts(self) -> list[str]:
-        """The rows, without what stands above them."""
-        if not self.above:
-            return self._texts
-        return [
-            self._text({key: value for key, value in facts.items() if key not in self._common})
-            for facts in self.facts
-        ]
+        """The rows as text, without what stands above them."""
+        return [self._text(facts) for facts in self.rows] if self.each else self._texts
 
     def _text(self, facts: Facts) -> str:
         raise NotImplementedError
@@ -191,7 +198,15 @@ class RequestBudget(_Budget):
     """Requests within a budget of characters; `full` brings interactions, `masked` fingerprints and no content."""
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
-        super().__init__(budget, {"user_id": "user", "source": "source", "agent_version": "agent"})
+        super().__init__(
+            budget,
+            {
+                "user_id": "user",
+                "source": "source",
+                "agent_version": "agent",
+                "interaction_count": "interaction",
+            },
+        )
         self._full = full
         self._masked = masked
 
@@ -257,10 +272,12 @@ class _End(GapFacts, total=False):
 
 
 class PageFacts(_End, total=False):
-    """A page of `list_sessions` or `list_requests`, the latter grouped by session."""
+    """A page of `list_sessions` or `list_requests`, the latter grouped by session. `each` holds what every row has in
+    common: a row is complete together with it."""
 
     notice: Required[str]
     returned: Required[int]
+    each: Unlisted[Facts]
     sessions: Required[list[Facts]]
     filter: Unlisted[str]
     redacted: Unlisted[int]
@@ -366,7 +383,7 @@ def page_of_sessions(
         )
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
-    structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": budget.facts, **more_facts}
+    structured = _structured(budget, returned, budget.rows, more_facts)
     return _page([head, *body], more, structured, wanted, budget.redacted)
 
 
@@ -378,7 +395,7 @@ def page_of_requests(
     returned = len(page.rows)
     groups: list[Facts] = []
     lines = budget.above
-    for item, facts, text in zip(page.rows, budget.facts, budget.texts, strict=True):
+    for item, facts, text in zip(page.rows, budget.rows, budget.texts, strict=True):
         session = shown_id(item.request.session_id)
         if not groups or groups[-1]["session_id"] != session:
             groups.append({"session_id": session, "requests": []})
@@ -397,8 +414,15 @@ def page_of_requests(
         filtered = f" ({described})" if (described := asked(wanted)) else ""
         head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
-    structured: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": groups, **more_facts}
+    structured = _structured(budget, returned, groups, more_facts)
     return _page([head, *body], more, structured, wanted, budget.redacted)
+
+
+def _structured(budget: _Budget, returned: int, sessions: list[Facts], end: _End) -> PageFacts:
+    first: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": []}
+    if budget.each:
+        first["each"] = budget.each
+    return {**first, "sessions": sessions, **end}
 
 
 def _page(

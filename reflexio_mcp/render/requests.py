@@ -134,7 +134,7 @@ def request_head(facts: Mapping[str, Any]) -> str:
             "evaluation only" if "evaluation_only" in facts else "",
             f"experiment {facts['retrieval_experiment_id']}" if "retrieval_experiment_id" in facts else "",
             f"arm {facts['retrieval_experiment_arm']}" if "retrieval_experiment_arm" in facts else "",
-            counted(facts.get("interaction_count", 0), "interaction"),
+            counted(facts["interaction_count"], "interaction") if "interaction_count" in facts else "",
             f"roles {', '.join(facts['roles'])}" if "roles" in facts else "",
             masked_words(dict(facts)),
         )

@@ -137,16 +137,30 @@ async def test_what_all_rows_have_in_common_stands_once_and_what_differs_in_each
     async with connect() as client:
         await store(client, "r1", session_id="s1", source="ide", agent_version="1")
         await store(client, "r2", session_id="s2", source="ide", agent_version="2")
-        _, text = await listed(client, tool, user_id="ada")
-        assert "\neach: user ada · source ide\n" in text
+        page, text = await listed(client, tool, user_id="ada")
+        size = " · 1 interaction" if tool == "list_requests" else ""
+        assert f"\neach: user ada · source ide{size}\n" in text
         assert text.count("user ada · ") == text.count("source ide") == 1
         assert all(f"agent {version}" in text for version in "12")
+        shared = set(page["each"])
+        assert shared == (
+            {"users", "sources"} if tool == "list_sessions" else {"user_id", "source", "interaction_count"}
+        )
+        whole = [{**page["each"], **row} for row in rows_of(page)]
+        assert not any(shared & set(row) for row in rows_of(page))
         await store(client, "r3", session_id="s3", user_id="bob")
-        _, text = await listed(client, tool)
-        assert "each: " not in text, "the newest has another user, another version and no source"
+        page, text = await listed(client, tool)
+        assert "each: user" not in text, "the newest has another user, another version and no source"
         assert (text.count("user ada"), text.count("user bob"), text.count("source ide")) == (2, 1, 2)
-        _, text = await listed(client, tool, user_id="bob")
+        assert [{**page.get("each", {}), **row} for row in rows_of(page)][1:] == whole
+        page, text = await listed(client, tool, user_id="bob")
         assert "each: " not in text, "one row is not worth a line"
+        assert "each" not in page
+
+
+def rows_of(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of either list."""
+    return [row for one in page["sessions"] for row in (one["requests"] if "first" not in one else [one])]
 
 
 async def test_rows_that_share_a_lot_fill_the_room_that_this_saves(connect: Connect) -> None:
