@@ -104,7 +104,10 @@ def finality(plan: Plan) -> str:
     return f"{kept} {COPIED}" if plan.learnings_to_go else kept
 
 
-PUT_BACK: Final = "restore_requests puts it back, with a new time and without base64 images and citations."
+PUT_BACK: Final = (
+    "restore_requests puts it back, with a new time; images sent as base64 and citations would not come back, and "
+    "whether there are any Reflexio does not say."
+)
 
 
 def _way_back(plan: Plan) -> str:
@@ -239,10 +242,18 @@ def _of_others(plan: Plan) -> str:
     if plan.wanted is None or not plan.wanted.user_id:
         return ""
     if plan.wanted.session_id:
-        return "What other users may have in this session stays."
+        return _of_others_in_session(plan.of_others)
     if plan.wanted == TrafficFilter(user_id=plan.wanted.user_id):
         return "What other users stored stays, in shared sessions too, and also where it speaks of this user."
     return ""
+
+
+def _of_others_in_session(count: int | None) -> str:
+    if count is None:
+        return "What other users may have in this session stays."
+    if not count:
+        return "Nobody else has a request in this session."
+    return f"{counted(count, 'request')} of other users in this session {'stays' if count == 1 else 'stay'}."
 
 
 def _known_survivors(plan: Plan) -> str:
@@ -294,7 +305,8 @@ def planned(
     text += gap_lines(plan.gaps)
     if code:
         structured["confirm"] = code
-    structured["next"] = following
+    # The code stands beside it already.
+    structured["next"] = following.removesuffix(f"={code}") if code else following
     return Rendered("\n".join([*text, following]), structured)
 
 

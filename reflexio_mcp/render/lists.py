@@ -253,7 +253,7 @@ FILTER_CHARS: Final = 600
 
 _WHY: Final[dict[Ended, str]] = {
     "limit": "limit is reached",
-    "full": "this answer is full",
+    "full": f"an answer has room for about {BUDGET:,} characters",
     "looked": f"{LOOK_LIMIT:,} requests were looked through",
 }
 
@@ -262,6 +262,7 @@ class _End(GapFacts, total=False):
     complete: bool
     not_all_because: Unlisted[str]
     total: int | None
+    left: Unlisted[int | None]
     looked_at: Unlisted[int | None]
     looked_back_to: Unlisted[str]
     rest_of_session: Unlisted[int | None]
@@ -293,6 +294,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "complete": page.ended == "" and page.cursor is None and not page.gaps,
             "not_all_because": _WHY[page.ended] if page.ended else "",
             "total": page.total,
+            "left": (page.left or None) if page.cursor else None,
             "looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "rest_of_session": page.rest_of_session or None,
@@ -308,7 +310,8 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     lines: list[str] = []
     if page.ended:
         total = f" {counted(page.total, noun)} in all." if page.total is not None else ""
-        lines.append(f"Not all: {_WHY[page.ended]}.{total}{looked}")
+        more = f" {page.left:,} more follow." if page.left and page.cursor else ""
+        lines.append(f"Not all: {_WHY[page.ended]}.{total}{more}{looked}")
         if page.rest_of_session:
             lines.append(f"{page.rest_of_session:,} more in the last session.")
     elif page.gaps:

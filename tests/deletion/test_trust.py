@@ -42,8 +42,8 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         assert "final" in str(status["policy"]["recovery_days"])
     else:
         assert plan["undo"] == (
-            "A recovery copy is kept on this machine for 7 days. restore_requests puts it back, with a new time and "
-            "without base64 images and citations."
+            "A recovery copy is kept on this machine for 7 days. restore_requests puts it back, with a new time; "
+            "images sent as base64 and citations would not come back, and whether there are any Reflexio does not say."
         )
         assert done["copy_kept_until"]
         assert status["policy"]["recovery_days"] == 7
@@ -144,9 +144,28 @@ async def test_a_plan_for_one_user_says_that_others_keep_their_part_of_the_sessi
     async with world.connect(era, **({"REFLEXIO_USER_ID": "ada"} if fixed else {})) as caller:
         plan = await caller.call("delete_session", session_id="s", **of_ada)
         done = await caller.call("delete_session", session_id="s", **of_ada, confirm=plan["confirm"])
-    assert "What other users may have in this session stays." in plan["survives"]
-    assert "What other users may have in this session stays." in done["survives"]
+    # Whoever is confined to one user is not told whether there are others.
+    stays = (
+        "What other users may have in this session stays."
+        if fixed
+        else "1 request of other users in this session stays."
+    )
+    assert stays in plan["survives"]
+    assert stays in done["survives"]
     assert await world.ids() == {"r2"}
+
+
+@pytest.mark.parametrize("tool", ["delete_session", "delete_requests"])
+async def test_a_plan_for_one_user_says_when_nobody_else_is_in_the_session(
+    world: World, era: str, tool: str
+) -> None:
+    await world.put("r1", user="ada")
+    await world.put("r2", user="bob", session="elsewhere")
+    async with world.connect(era) as caller:
+        plan = await caller.call(tool, session_id="s", user_id="ada")
+    assert plan["survives"].endswith("Nobody else has a request in this session.")
+    # The code stands beside it.
+    assert plan["next"].endswith("with the same arguments and confirm")
 
 
 async def test_a_plan_for_everything_of_one_user_says_that_others_keep_what_names_the_user(

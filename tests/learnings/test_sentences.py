@@ -294,6 +294,18 @@ async def a_session_of_one_user_would_go(world: World, _: pytest.MonkeyPatch) ->
     return await planned(world, "delete_session", session_id="s", user_id="ada")
 
 
+async def a_session_that_is_nobody_elses_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("ada", user="ada")
+    return await planned(world, "delete_session", session_id="s", user_id="ada")
+
+
+async def a_session_of_the_only_user_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    for user in ("ada", "bob"):
+        await world.put(user, user=user)
+    async with world.connect(CONFIRM="preview", REFLEXIO_USER_ID="ada") as caller:
+        return text_of(await caller.result("delete_session", session_id="s"))
+
+
 async def all_requests_of_a_user_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     for user in ("ada", "bob"):
         await world.put(user, user=user)
@@ -963,7 +975,18 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
     "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
     deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
-    "What other users may have in this session stays.": (a_session_of_one_user_would_go, a_session_would_go),
+    "What other users may have in this session stays.": (
+        a_session_of_the_only_user_would_go,
+        a_session_of_one_user_would_go,
+    ),
+    "Nobody else has a request in this session.": (
+        a_session_that_is_nobody_elses_would_go,
+        a_session_of_one_user_would_go,
+    ),
+    "of other users in this session": (
+        a_session_of_one_user_would_go,
+        a_session_that_is_nobody_elses_would_go,
+    ),
     "of the same sessions": (one_of_two_would_go, all_requests_of_a_user_would_go),
     "does not match and stays": (one_of_two_would_go, one_of_three_would_go),
     "do not match and stay": (one_of_three_would_go, one_of_two_would_go),

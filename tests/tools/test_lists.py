@@ -64,8 +64,12 @@ async def test_a_full_answer_says_that_it_is_full(connect: Connect) -> None:
         for number in range(30):
             await store(client, f"r{number}", text="word " * 600)
         page, text = await listed(client, detail="full", limit=100)
-    assert page["not_all_because"] == "this answer is full"
-    assert "Not all: this answer is full. 30 requests in all." in text
+    assert page["not_all_because"] == "an answer has room for about 8,000 characters"
+    assert page["left"] == 30 - page["returned"]
+    assert (
+        f"Not all: an answer has room for about 8,000 characters. 30 requests in all. {page['left']:,} more follow."
+        in text
+    )
 
 
 async def test_the_filter_is_said_with_its_times_resolved(connect: Connect, clock: Clock) -> None:

@@ -118,6 +118,7 @@ class Plan:
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
         gaps: what the service could not return while the set was looked up. It is not in the set.
         not_matching: where the filter has words, the other requests of the same sessions that it selects without them.
+        of_others: where one user's part of a session goes, the requests of others in it; `None` where it is not known.
     """
 
     what: str
@@ -137,6 +138,7 @@ class Plan:
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
     gaps: tuple[Gap, ...] = ()
     not_matching: int = 0
+    of_others: int | None = None
     ids: tuple[str, ...] = field(init=False)
 
     noun: ClassVar[str] = "request"
@@ -384,7 +386,21 @@ async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress
         user_is_fixed=bool(scope.user_id),
         gaps=gaps,
         not_matching=others if wanted.contains else 0,
+        of_others=await _part_of_others(scope, wanted) if found else None,
     )
+
+
+async def _part_of_others(scope: Scope, wanted: TrafficFilter) -> int | None:
+    if scope.user_id or not (wanted.user_id and wanted.session_id):
+        return None
+    pager = SessionPager(scope, TrafficFilter(session_id=wanted.session_id), batch=SESSIONS_AT_ONCE)
+    count = 0
+    try:
+        async for session_slice in pager.slices():
+            count += sum(item.request.user_id != wanted.user_id for item in session_slice.requests)
+    except ReflexioError:
+        return None  # the deletion does not need it
+    return None if pager.gaps else count
 
 
 async def with_first_words(plan: Plan) -> Plan:

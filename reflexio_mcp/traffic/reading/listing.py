@@ -93,6 +93,7 @@ class Page(Generic[T]):
     ended: Ended = ""
     cursor: str | None = None
     total: int | None = None
+    left: int = 0
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
@@ -327,7 +328,7 @@ class _Filling:
                 break
         else:
             if not pager.gaps:
-                page.total = self._shown_before + len(page.rows) + left
+                page.total, page.left = self._shown_before + len(page.rows) + left, left
         page.gaps = pager.gaps
         if not page.rows:
             page.sources = names_with(wanted.contains, sources)
