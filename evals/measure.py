@@ -38,7 +38,7 @@ WAYS: Final[dict[str, list[Call]]] = {
         ("list_sessions", {"start_time": "24h", "limit": 100}),
         *_twice("delete_requests", source="staging-e2e", start_time="24h"),
     ],
-    "credentials": [("audit_traffic", {}), ("list_requests", {"finding": "probable-secret"})],
+    "credentials": [("audit_traffic", {})],
     "credentials-delete": [
         ("list_requests", {"finding": "probable-secret", "limit": 100}),
         *_twice("delete_requests", request_ids=["cred-aws", "cred-token"]),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -82,7 +83,12 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
-    head = f"Audit of {counted(overview.requests, 'request')} {window}: " + (
+    facts["complete"] = not audit.left_out and not audit.gaps
+    whole = "all " * (facts["complete"] and overview.requests > 1)
+    if about := asked(replace(audit.filter, start=None, end=None)):
+        facts["filter"] = about
+        window = f"({about}) {window}"
+    head = f"Audit of {whole}{counted(overview.requests, 'request')} {window}: " + (
         f"{counted(count, 'finding')}, first {gravest}." if count else "nothing found."
     )
     lines = _overview_lines(facts)
@@ -182,14 +188,16 @@ def _days(overview: Overview) -> Facts:
     bars = [0] * ((last - first) // width + 1)
     for day, count in overview.days.items():
         bars[(day - first) // width] += count
-    most = max(bars)
-    line = "".join(_BLOCKS[-(-count * (len(_BLOCKS) - 1) // most)] if count else " " for count in bars)
     return {
         "first_day": datetime.fromtimestamp(first * DAY, UTC).strftime("%Y-%m-%d"),
         "days_a_bar": width,
-        "line": line,
         "requests": bars,
     }
+
+
+def _bars(counts: Sequence[int]) -> str:
+    most = max(counts)
+    return "".join(_BLOCKS[-(-count * (len(_BLOCKS) - 1) // most)] if count else " " for count in counts)
 
 
 def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -208,7 +216,7 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
                 f"oldest {facts['oldest']}, newest {facts['newest']}",
             )
         ),
-        f"{bar} from {days['first_day']}: {days['line']} ({numbers})",
+        f"{bar} from {days['first_day']}: {_bars(days['requests'])} ({numbers})",
     ]
     for key, noun in (("by_source", "sources"), ("by_agent_version", "agent versions"), ("by_user", "users")):
         counts = facts[key]
@@ -284,14 +292,16 @@ def _example_facts(one: Example) -> Facts:
     return dense(
         {
             "request_id": shown_id(one.request_id),
+            "user_id": shown_id(one.user_id),
             "session_id": shown_id(one.session_id),
             "created_at": iso(one.created_at),
             "source": shown_name(one.source),
+            # Of personal data the notes count whose it is, which is the user.
+            "note": shown_name(one.note) if one.note != f"of {one.user_id}" else "",
             "copy_of": shown_id(one.copy_of) if one.copy_of else "",
-            "interactions": one.interactions,
             "fingerprint": one.fingerprint,
         }
-    ) | {"chars": one.chars}
+    )
 
 
 def _finding_lines(facts: Facts) -> list[str]:
@@ -326,12 +336,12 @@ def _example_lines(examples: Iterable[Facts]) -> list[str]:
         joined(
             (
                 one["request_id"],
+                f"user {one['user_id']}" if "user_id" in one else "",
                 f"session {one['session_id']}",
                 one["created_at"],
                 f"source {one['source']}" if "source" in one else "",
+                one.get("note", ""),
                 f"repeats {one['copy_of']}, which stays" if "copy_of" in one else "",
-                counted(one.get("interactions", 0), "interaction"),
-                counted(one["chars"], "character"),
                 f"fingerprint {one['fingerprint']}",
             )
         )

@@ -33,6 +33,8 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
 
     notice: Required[str]
     findings: Required[list[Facts]]
+    complete: Unlisted[bool]
+    filter: Unlisted[str]
     findings_left_out: Unlisted[int]
     not_run: list[Facts]
     nothing_found: Unlisted[list[str]]

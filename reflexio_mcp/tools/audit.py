@@ -30,7 +30,7 @@ async def audit_traffic(
     source: Source = "",
     agent_version: AgentVersion = "",
     start_time: Annotated[
-        str, Field(description="ISO 8601 or age; if empty, the newest 1,000 sessions")
+        str, Field(description="ISO 8601 or age; if empty, all, or the newest 1,000 sessions")
     ] = "",
     end_time: EndTime = "",
     contains: Contains = "",

@@ -44,7 +44,7 @@ def page() -> str:
         "rule that is not sure says nothing. The labelled corpus in `tests/audit` measures both, and every test run",
         "prints the table.",
         "",
-        "Findings show ids, times, sizes and a fingerprint, never content. A rule marked *filter* can be used as",
+        "Findings show ids, times and a fingerprint, never content. A rule marked *filter* can be used as",
         "`finding` in every list and in `delete_requests`: it selects exactly what the finding counts, and the plan",
         "leaves stored words out.",
         "",

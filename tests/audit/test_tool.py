@@ -268,6 +268,22 @@ async def test_names_that_look_alike_when_clipped_are_counted_apart(tmp_path: Pa
     assert [one["count"] for one in said["by_user"]["top"]] == [1, 1, 1]
 
 
+async def test_an_example_says_whose_it_is_and_what_was_found_in_it(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for user, text in (
+        ("ada", "AWS_ACCESS_KEY_ID=AKIAQX7T2M5RZ4WJ6PKD"),
+        ("bob", "write to jo.hill@mail.example.org"),
+    ):
+        make.put([Turn("User", text)], f"s-{user}", user, make.when(), "web")
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    found = {one["id"]: one for one in facts(result)["findings"]}
+    (example,) = found["probable-secret"]["examples"]
+    assert (example["user_id"], example["note"]) == ("ada", "AWS key")
+    assert "· user ada · session s-ada ·" in text_of(result)
+    assert "AKIA" not in text_of(result)
+
+
 async def test_a_small_store_is_looked_at_whole_and_of_a_large_one_the_rest_is_a_call_away(
     made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +297,8 @@ async def test_a_small_store_is_looked_at_whole_and_of_a_large_one_the_rest_is_a
             result = await call(client, "audit_traffic", **arguments)
             said = facts(result)
             seen += said["requests"]
+            first = text_of(result).splitlines()[0]
+            assert said["complete"] == first.startswith("Audit of all ") == ("go_on" not in said)
             if "go_on" not in said:
                 break
             assert said["sessions"] <= 20
@@ -304,10 +322,12 @@ async def test_an_audit_names_the_window_that_it_looked_at_and_not_only_what_was
         assert said["from"] == "2020-01-01T00:00:00Z"
         assert said["to"] in listed["filter"]
         assert [said["oldest"], said["newest"]] == [iso(at), iso(at + 60)]
-        assert f"Audit of 2 requests from {said['from']} to {said['to']}" in text_of(result)
+        assert f"Audit of all 2 requests from {said['from']} to {said['to']}" in text_of(result)
         result = await call(client, "audit_traffic")
         assert "from" not in facts(result)
-        assert f"Audit of 2 requests from the beginning to {facts(result)['to']}" in text_of(result)
+        assert f"Audit of all 2 requests from the beginning to {facts(result)['to']}" in text_of(result)
+        of_ada = await call(client, "audit_traffic", user_id="ada")
+        assert text_of(of_ada).startswith("Audit of all 2 requests (user ada) from the beginning to ")
         assert datetime.fromisoformat(facts(result)["to"]).timestamp() == pytest.approx(time.time(), abs=60)
 
 

@@ -36,9 +36,11 @@ class Example:
     fingerprint: str = ""
     copy_of: str = ""
     """Id of the request or session that it repeats, which stays."""
+    note: str = ""
+    """What was found in it, such as the kind of a secret."""
 
 
-def example(item: RequestWithInteractions, *, copy_of: str = "") -> Example:
+def example(item: RequestWithInteractions, *, copy_of: str = "", note: str = "") -> Example:
     request = item.request
     return Example(
         request_id=request.request_id,
@@ -50,6 +52,7 @@ def example(item: RequestWithInteractions, *, copy_of: str = "") -> Example:
         chars=content_chars(item),
         digest=content_digest(item),
         copy_of=copy_of,
+        note=note,
     )
 
 
@@ -91,7 +94,7 @@ class Found:
             self.subjects.append(subject)
         if item is not None:
             if len(self.examples) < EXAMPLES:
-                self.examples.append(example(item, copy_of=copy_of))
+                self.examples.append(example(item, copy_of=copy_of, note=note))
             self.span(item.request.created_at)
         if note and (note in self.notes or len(self.notes) < NOTES_KEPT):
             self.notes[note] = self.notes.get(note, 0) + 1
