@@ -38,7 +38,7 @@ AgentVersion = Annotated[str, Field()]
 StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d, 2w")]
 EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
-    str, Field(description='all these words in texts and ids, any order and case; "a phrase" in quotes')
+    str, Field(description='all these words (no synonyms), in texts and ids; "a phrase" in quotes')
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.
 Finding = Annotated[str, Field(description="a rule of audit_traffic")]
