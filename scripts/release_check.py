@@ -1,15 +1,16 @@
 """Prove that everything that would be published agrees: `python3 scripts/release_check.py`.
 
 Builds wheel, source archive and bundle into `dist/`; installs the first two alone and runs them; starts what the bundle
-says; unpacks the source archive, collects all of its tests and runs a part of them; holds version, registry entry,
-README marker, changelog and tables to the code. `--write` writes what is made from the code. `--release` is for the day
-itself: this version must have its dated entry in the changelog.
+says; resolves what the wheel for musl requires; unpacks the source archive, collects all of its tests and runs a part
+of them; holds version, registry entry, README marker, changelog and tables to the code. `--write` writes what is made
+from the code. `--release` is for the day itself: this version must have its dated entry in the changelog.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -215,6 +216,27 @@ def check_archives(python: Path) -> None:
     _agree("tools of the bundle's manifest", {tool["name"] for tool in manifest["tools"]}, seen[0])
 
 
+def check_musl(python: Path) -> None:
+    """On Alpine Linux, where nothing is built, all that the wheel for musl requires has a wheel."""
+    require = f"reflexio-mcp=={version()}"
+    wheel = next(DIST.glob("*musllinux*.whl"))
+    with tempfile.TemporaryDirectory() as folder:
+        asked = Path(folder) / "asked.txt"
+        asked.write_text(require, encoding="utf-8")
+        shutil.copy(wheel, folder)
+        for machine, python_version in (("x86_64", "3.11"), ("aarch64", "3.13")):
+            found = run(
+                [
+                    python, "-m", "uv", "pip", "compile", "--quiet", asked,
+                    "--python-platform", f"{machine}-unknown-linux-musl", "--python-version", python_version,
+                    "--only-binary", ":all:", "--find-links", folder,
+                    "--constraint", ROOT / "requirements" / "run.txt",
+                ]
+            )  # fmt: skip
+            _agree(f"the wheel chosen on musl, {machine}", require in found.splitlines(), True)
+            _agree(f"{musl_wheel.DEPENDENCY} on musl, {machine}", musl_wheel.DEPENDENCY in found, False)
+
+
 def check_source(python: Path) -> None:
     """The source archive holds what git keeps, and its own tests are found and run in it."""
     archive = DIST / f"reflexio_mcp-{version()}.tar.gz"
@@ -271,6 +293,7 @@ CHECKS: tuple[Callable[[Path], None], ...] = (
     check_registry,
     check_changelog,
     check_archives,
+    check_musl,
     check_source,
     check_bundle,
 )
