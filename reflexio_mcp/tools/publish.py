@@ -38,7 +38,15 @@ async def publish_interaction(
     async def beat(seconds: float) -> None:
         await call.report_progress(seconds, None, f"stored or storing; learning for {seconds:.0f} s")
 
-    turns, secrets = await screen(interactions, settings.publish_secrets)
+    turns, secrets = await screen(
+        interactions,
+        settings.publish_secrets,
+        user_id=user_id,
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        request_id=request_id,
+    )
     done = await publish(
         scope_of(call),
         user_id=user_id,

@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
 
@@ -38,16 +38,24 @@ def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:
-    """Each value in what a tool was given or gave, with the name it has there, or none."""
+    """Each value in what a tool was given or gave, with the name it has there, or none.
+
+    A name as long as a key of some vendor (LONG_KEY_CHARS) counts as a value too: it may be one.
+    """
     left: list[tuple[str, object]] = [("", value)]
     while left:  # a stack of its own: it may be nested deeper than Python calls
         name, one = left.pop()
         if isinstance(one, dict):
-            left += reversed(cast("dict[str, object]", one).items())
+            fields = cast("dict[str, object]", one)
+            left += reversed(fields.items())
+            left += (("", field) for field in fields if len(field) >= LONG_KEY_CHARS)
         elif isinstance(one, list):
             left += ((name, each) for each in reversed(cast("list[object]", one)))
         else:
             yield name, one
+
+
+LONG_KEY_CHARS: Final = 16
 
 
 def texts_within(value: object) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Storing one request, repeatably, and waiting for what is learned from it."""
 
 import base64
+import re
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -104,50 +105,68 @@ def check(interactions: Sequence[Interaction], *, source: str, agent_version: st
 
 
 async def screen(
-    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"]
+    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], **names: str
 ) -> tuple[Sequence[Interaction], tuple[str, ...]]:
     """Look for secrets in what is about to be published.
 
     Args:
-        policy: what to do with them; `redact` replaces each by what it is.
+        policy: what to do with them; `redact` replaces each by what it is, where that is possible.
+        names: the ids and names it is published under.
 
     Returns:
         The turns to publish, and the kinds of secrets that were found.
 
     Raises:
-        InvalidInput: there are secrets, and they are refused.
+        InvalidInput: there are secrets, and they are refused, or stand where none can be replaced.
     """
     from reflexio_mcp.traffic.rules.secrets import looked  # compiles patterns few servers need
 
-    return await looked(interactions, lambda: _screen(interactions, policy))
+    return await looked(interactions, lambda: _screen(interactions, policy, names), names.values())
 
 
 _SCREENED: Final = ("content", "shadow_content", "expert_content", "user_action_description")
+_TEXT_IN_IMAGE = re.compile(rb"[\t\n\r -~]{16,}|(?:[\t\n\r -~]\0){16,}")
+"""What cameras and programs write into an image: a comment, its author, how it was made. No key is shorter."""
 
 
 def _screen(
-    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"]
+    interactions: Sequence[Interaction],
+    policy: Literal["warn", "redact", "refuse"],
+    names: Mapping[str, str],
 ) -> tuple[Sequence[Interaction], tuple[str, ...]]:
-    from reflexio_mcp.traffic.rules.secrets import (
-        find_secrets,
-        redact,
-        redact_within,
-    )  # compiles patterns few servers need
+    # They compile patterns that few servers need.
+    from reflexio_mcp.traffic.rules.secrets import find_secrets, redact, redact_within, secret_in_name
 
     kinds: dict[str, None] = {}
+    fixed: dict[str, str] = {}  # where something stands that cannot be replaced
+    for name, value in names.items():
+        if kind := secret_in_name(value):
+            fixed.setdefault(name, kind)
     screened: list[Interaction] = []
-    for turn in interactions:
+    for index, turn in enumerate(interactions):
         texts: dict[str, str] = {name: getattr(turn, name) for name in _SCREENED}
         given = (text for used in turn.tools_used for text in texts_within(used.tool_data))
-        for text in (*texts.values(), *given):
+        cited = (text for one in turn.citations for text in (one.tag, one.title))
+        for text in (*texts.values(), *given, *cited):
             kinds |= dict.fromkeys(secret.kind for secret in find_secrets(text))
+        image = {
+            "interacted_image_url": turn.interacted_image_url,
+            "image_encoding": _text_in_image(turn.image_encoding),
+        }
+        for name, text in image.items():
+            if found := find_secrets(text):
+                fixed.setdefault(f"interactions[{index}].{name}", found[0].kind)
         if policy == "redact":
             texts = {name: redact(text) for name, text in texts.items()}
             tools = [
                 used.model_copy(update={"tool_data": redact_within(used.tool_data)})
                 for used in turn.tools_used
             ]
-            turn = turn.model_copy(update={**texts, "tools_used": tools})
+            citations = [
+                one.model_copy(update={"tag": redact(one.tag), "title": redact(one.title)})
+                for one in turn.citations
+            ]
+            turn = turn.model_copy(update={**texts, "tools_used": tools, "citations": citations})
         screened.append(turn)
     if kinds and policy == "refuse":
         raise InvalidInput(
@@ -155,7 +174,22 @@ def _screen(
             f"hold what looks like a secret ({', '.join(kinds)}), which this server does not store. Nothing was "
             "stored; publish again without it.",
         )
-    return screened, tuple(kinds)
+    if fixed and policy != "warn":
+        place, kind = next(iter(fixed.items()))
+        why = "which this server does not store" if policy == "refuse" else "which cannot be replaced there"
+        raise InvalidInput(
+            place,
+            f"holds what looks like a secret ({kind}), {why}. Nothing was stored; publish again without it.",
+        )
+    return screened, tuple(kinds | dict.fromkeys(fixed.values()))
+
+
+def _text_in_image(encoded: str) -> str:
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return ""  # the check of what is published says so
+    return "\n".join(found.replace(b"\0", b"").decode("ascii") for found in _TEXT_IN_IMAGE.findall(raw))
 
 
 def _check_turn(name: str, turn: Interaction) -> None:

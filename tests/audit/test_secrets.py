@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredRequest
+from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.secrets import find_secrets, looked, redact, secret_in
 
@@ -243,6 +243,7 @@ def test_what_holds_no_key_does_not_load_the_detector(monkeypatch: pytest.Monkey
         ({"content": "short", "expert_content": "-----BEGIN RSA PRIVATE KEY-----"}, False),
         ({"interacted_image_url": "https://example.com/0123456789abcdef0123456789abcdef"}, False),
         ({"content": "short", "tools_used": [{"tool_name": "search", "tool_data": {"q": "cats"}}]}, False),
+        ({"content": "short", "image_encoding": "aGVsbG8="}, False),
     ],
 )
 async def test_other_calls_go_on_while_something_long_is_looked_through(
@@ -250,3 +251,19 @@ async def test_other_calls_go_on_while_something_long_is_looked_through(
 ) -> None:
     where = await looked([Interaction.model_validate(turn)], threading.get_ident)
     assert (where == threading.get_ident()) == at_once
+    if at_once:
+        where = await looked(
+            [Interaction.model_validate(turn)], threading.get_ident, ["sk_live_4eC39HqLyjWD1"]
+        )
+        assert where != threading.get_ident()
+
+
+def test_a_password_in_the_address_of_an_image_and_a_key_as_a_name_in_a_tools_data_are_found() -> None:
+    image = StoredInteraction(
+        interaction_id=1, interacted_image_url="https://ada:Mn83kkPq@cdn.example.net/x.png"
+    )
+    data = {"tool_name": "revoke", "tool_data": {"ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8": True}}
+    tool = StoredInteraction(interaction_id=2, tools_used=[data])
+    for turn, kind in ((image, "password in a URL"), (tool, "github-pat")):
+        item = RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=[turn])
+        assert secret_in(item) == kind

@@ -1,5 +1,8 @@
 """What a server does with secrets in what is published."""
 
+import base64
+import struct
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +20,41 @@ pytestmark = pytest.mark.anyio
 
 KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 TURNS = [{"content": f"Use {KEY} for the deploy"}, {"role": "Assistant", "content": "Done."}]
+
+
+def image(comment: bytes) -> str:
+    """A PNG of one white pixel with a comment in it."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
+        (b"tEXt", b"Comment\0" + comment),
+        (b"IDAT", zlib.compress(b"\0\xff")),
+        (b"IEND", b""),
+    )
+    parts = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).decode()
+
+
+IN_A_TURN = {
+    "user action": {"user_action": "click", "user_action_description": f"pasted {KEY}"},
+    "argument of a tool": {"tools_used": [{"tool_name": "curl", "tool_data": {"args": ["-H", f"x: {KEY}"]}}]},
+    "argument by its name": {
+        "tools_used": [{"tool_name": "login", "tool_data": {"password": "Tr0ub4dor&3x9"}}]
+    },
+    "name of an argument": {"tools_used": [{"tool_name": "revoke", "tool_data": {KEY: True}}]},
+    "expert's answer": {"expert_content": f"export T={KEY}"},
+    "cited title": {
+        "content": "ok",
+        "citations": [{"kind": "profile", "real_id": "p", "title": f"has {KEY}"}],
+    },
+}
+FIXED = {
+    "address of an image": {"interacted_image_url": f"https://ada:{KEY}@example.net/x.png"},
+    "comment in an image": {"image_encoding": image(f"made with {KEY}".encode())},
+    "UTF-16 in an image": {"image_encoding": image(b"  " + f"made with {KEY}".encode("utf-16-le"))},
+}
 
 
 @asynccontextmanager
@@ -75,3 +113,51 @@ async def test_a_secret_is_refused_where_that_is_set_and_nothing_is_stored(tmp_p
 async def test_what_holds_no_secret_is_said_nothing_about(tmp_path: Path) -> None:
     async with connected(tmp_path) as client:
         assert "secrets" not in facts(await publish(client, [{"content": "The roses need water."}]))
+
+
+@pytest.mark.parametrize("place", [*IN_A_TURN, *FIXED])
+async def test_a_secret_is_seen_wherever_it_stands_in_a_turn(place: str, tmp_path: Path) -> None:
+    turn = {**IN_A_TURN, **FIXED}[place]
+    async with connected(tmp_path) as client:
+        said = facts(await publish(client, [turn]))
+        assert said["status"] == "stored"
+        assert said["secrets"]
+    async with connected(tmp_path / "none", REFLEXIO_MCP_PUBLISH_SECRETS="refuse") as client:
+        result = await publish(client, [turn])
+        assert result.is_error
+        assert "Nothing was stored" in text_of(result)
+        assert KEY not in text_of(result)
+        assert facts(await call(client, "list_requests"))["returned"] == 0
+
+
+@pytest.mark.parametrize("place", IN_A_TURN)
+async def test_a_secret_is_redacted_wherever_it_stands_in_a_turn(place: str, tmp_path: Path) -> None:
+    async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
+        assert facts(await publish(client, [IN_A_TURN[place]]))["status"] == "stored"
+    raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
+    assert KEY.encode() not in raw
+    assert b"Tr0ub4dor" not in raw
+
+
+@pytest.mark.parametrize("place", FIXED)
+async def test_what_cannot_be_redacted_is_not_stored(place: str, tmp_path: Path) -> None:
+    async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
+        result = await publish(client, [FIXED[place]])
+        assert result.is_error
+        assert f"interactions[0].{next(iter(FIXED[place]))} holds what looks like a secret" in text_of(result)
+        assert "cannot be replaced there" in text_of(result)
+        assert facts(await call(client, "list_requests"))["returned"] == 0
+
+
+@pytest.mark.parametrize("name", ["user_id", "session_id", "agent_version", "request_id"])
+async def test_a_key_in_an_id_or_a_name_is_seen_too(name: str, tmp_path: Path) -> None:
+    given = {"user_id": "ada", "session_id": "s", "interactions": [{"content": "hello there"}], name: KEY}
+    async with connected(tmp_path) as client:
+        assert facts(await client.call_tool("publish_interaction", given))["secrets"] == [
+            "github-pat in an id or a name"
+        ]
+    async with connected(tmp_path / "none", REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
+        result = await client.call_tool("publish_interaction", given)
+        assert result.is_error
+        assert f"{name} holds what looks like a secret" in text_of(result)
+        assert KEY not in text_of(result)

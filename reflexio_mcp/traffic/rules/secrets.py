@@ -33,6 +33,7 @@ __all__ = [
     "redact_opening",
     "redact_within",
     "secret_in",
+    "secret_in_name",
 ]
 
 MISSING: Final = (
@@ -135,17 +136,23 @@ def _find(text: str) -> list[Secret]:
     return _apart(places)
 
 
-async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
-    """What `look` returns, which looks for secrets in these turns.
+async def looked(
+    turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T], names: Iterable[str] = ()
+) -> T:
+    """What `look` returns, which looks for secrets in these turns and names.
 
     It runs in a worker thread, so that other calls go on meanwhile; at once where there is little to look at and none
     of it needs Kingfisher, whose rules take a while to load.
     """
     left = QUICK_CHARS
+    if any(_could_be_a_key(name) and not is_uuid(name) for name in names):
+        return await anyio.to_thread.run_sync(look)
     for turn in turns:
+        if turn.tools_used or (isinstance(turn, Interaction) and (turn.image_encoding or turn.citations)):
+            return await anyio.to_thread.run_sync(look)
         for text in (*texts_of(turn), turn.interacted_image_url):
             left -= len(text)
-            if left < 0 or turn.tools_used or _PEM in text or _could_be_a_key(visible(text)[0]):
+            if left < 0 or _PEM in text or _could_be_a_key(visible(text)[0]):
                 return await anyio.to_thread.run_sync(look)
     return look()
 
@@ -296,13 +303,18 @@ def _load() -> Scanner:
 def secret_in(item: RequestWithInteractions) -> str:
     """What kind of secret a request seems to hold, in its texts or its names; empty for none."""
     for turn in item.interactions:
-        for text in stored_texts(turn):
+        for text in (*stored_texts(turn), turn.interacted_image_url):
             stop_if_cancelled(len(text))
             if found := find_secrets(text):
                 return found[0].kind
     request = item.request
     names = _named(request.session_id, request.user_id, request.source, request.agent_version)
-    return names or ("" if is_uuid(request.request_id) else _named(request.request_id))
+    return names or secret_in_name(request.request_id)
+
+
+def secret_in_name(name: str) -> str:
+    """What kind of key an id or a name is; empty for none."""
+    return "" if is_uuid(name) else _named(name)
 
 
 @functools.lru_cache(maxsize=64)
