@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +342,7 @@ async def test_an_audit_stops_before_its_client_gives_up_and_says_where_and_how_
     async with connected(make.finish(), tmp_path) as client:
         ids: list[str] = []
         arguments = dict[str, Any]()
-        for _ in range(6):
+        for _ in range(5):
             result = await call(client, "audit_traffic", **arguments)
             said = facts(result)
             (found,) = [one for one in said["findings"] if one["id"] == "nearly-empty"]
@@ -350,9 +350,45 @@ async def test_an_audit_stops_before_its_client_gives_up_and_says_where_and_how_
             ids += found["next"]["arguments"]["request_ids"]
             assert "the time for one call" in said["left_out"]
             assert said["left_out"] in text_of(result)
-            before = datetime.fromisoformat(said["go_on"]["arguments"]["end_time"]) - timedelta(seconds=1)
-            arguments = {"end_time": before.isoformat()}
-    assert len(ids) == len(set(ids)) == 6
+            arguments = said["go_on"]["arguments"]
+        result = await call(client, "audit_traffic", **arguments)
+        (found,) = [one for one in facts(result)["findings"] if one["id"] == "nearly-empty"]
+        assert found["count"] == 1
+        assert "left_out" not in facts(result)
+        assert "go_on" not in facts(result)
+    assert len(ids) == len(set(ids)) == 5
+
+
+async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 5000
+    rows = [make.put([Turn("User", ".")], "long", "ada", begun + number * 60, "web") for number in range(6)]
+    beside = make.put([Turn("User", ".")], "beside", "ada", begun + 270, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+        assert said["requests"] == 1
+        assert (
+            f"of a session with long texts nothing before {iso(rows[5].created_at)} was" in said["left_out"]
+        )
+        assert f"sessions whose last request is from {iso(beside.created_at)} or before" in said["left_out"]
+        found: set[str] = set()
+        for _ in range(12):
+            found |= {
+                request_id
+                for one in said["findings"]
+                if one["id"] == "nearly-empty"
+                for request_id in one["next"]["arguments"].get(
+                    "request_ids", [one["examples"][0]["request_id"]]
+                )
+            }
+            if "go_on" not in said:
+                break
+            said = facts(await call(client, "audit_traffic", **said["go_on"]["arguments"]))
+        assert "go_on" not in said
+    assert found == {row.request_id for row in (*rows, beside)}
 
 
 async def test_the_list_of_a_finding_has_all_of_it_through_all_its_pages(tmp_path: Path) -> None:

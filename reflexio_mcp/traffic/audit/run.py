@@ -1,7 +1,7 @@
 """One pass over a filter's traffic: what it holds, and what is wrong with it."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio.to_thread
@@ -117,16 +117,13 @@ async def run_audit(
         not_run.append(NotRun("health and names of people", NOT_LOOKED_FOR))
     else:
         not_run.append(NotRun("personal-data", "REFLEXIO_MCP_PERSONAL_DATA=0"))
-    stopped, gaps = await _Pass(wanted, overview, learning, detectors, progress).run(scope)
+    stop, gaps = await _Pass(wanted, overview, learning, detectors, progress).run(scope)
     if not secrets.available():
         not_run.insert(0, NotRun("probable-secret", secrets.MISSING))
     left_out, before = "", 0
-    if stopped is not None:
-        before = stopped
-        left_out = (
-            f"sessions whose last request is from {iso(stopped)} or before were not looked at, because the time for "
-            f"one call ({AUDIT_SECONDS:.0f} s) was over"
-        )
+    if stop:
+        before = stop.before if wanted.end is None else min(stop.before, wanted.end - 1)
+        left_out = f"{stop.left_out}, because the time for one call ({AUDIT_SECONDS:.0f} s) was over"
     elif asked.start is None and wanted.start is not None:
         before = wanted.start - 1
         at = iso(wanted.start)
@@ -154,12 +151,12 @@ async def run_audit(
         start = overview.first if wanted.start is None else wanted.start
         frozen = replace(wanted, start=start, end=overview.last)
     findings = [
-        _finding(scope, founds[one.id], frozen, offer, whole=stopped is None)
+        _finding(scope, founds[one.id], frozen, offer, whole=stop is None)
         for one in RULES
         if one.id in founds and founds[one.id].count
     ]
     go_on = go_on_call(asked, before, offer) if left_out else None
-    start = wanted.start if stopped is None else stopped
+    start = stop.before if stop else wanted.start
     end = moment if wanted.end is None else wanted.end
     return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on, gaps, start, end)
 
@@ -175,6 +172,35 @@ async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
     return max(newest) + 1 if newest else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Where the time of a call ran out, epoch seconds.
+
+    Args:
+        session: the last request of the first session that was not looked at.
+        request: the last request that was looked at of a session with more; what came before it was not.
+    """
+
+    session: int | None
+    request: int | None
+
+    @property
+    def before(self) -> int:
+        """From here on back, not all was looked at."""
+        return max(at for at in (self.session, self.request) if at is not None)
+
+    @property
+    def left_out(self) -> str:
+        parts: list[str] = []
+        if self.session is not None:
+            parts.append(
+                f"sessions whose last request is from {iso(self.session)} or before were not looked at"
+            )
+        if self.request is not None:
+            parts.append(f"of a session with long texts nothing before {iso(self.request)} was")
+        return " and ".join(parts)
+
+
 @dataclass
 class _Pass:
     """The way through the sessions, the newest first, and what it fills."""
@@ -184,52 +210,59 @@ class _Pass:
     learning: LearningChecks
     detectors: list[Detector]
     progress: Progress | None
+    until: float = field(default_factory=lambda: time.monotonic() + AUDIT_SECONDS)
+    cut: int | None = None
+    """The last request that was looked at of a session with more, epoch seconds."""
+    looked: bool = False
+    """At anything: each call gets further than the one before."""
 
-    async def run(self, scope: Scope) -> tuple[int | None, tuple[Gap, ...]]:
+    async def run(self, scope: Scope) -> tuple[_Stop | None, tuple[Gap, ...]]:
         """Look at the sessions.
 
         Returns:
-            Where time ran out: the newest second of the last session that was looked at; `None` when all were. And
-            what the service could not return.
+            Where time ran out; `None` when all were looked at. And what the service could not return.
         """
         pager = SessionPager(scope, self.wanted, batch=SESSIONS_AT_ONCE)
-        until = time.monotonic() + AUDIT_SECONDS
         waiting: list[SessionSlice] = []
-        stopped = None
         async for session_slice in pager.slices():
             waiting.append(session_slice)
-            if sum(len(one.requests) for one in waiting) < REQUESTS_A_LOOK:
-                continue
-            if (stopped := await self._look(waiting, until)) is not None:
+            if self._is_over():
                 break
-            waiting = []
-        else:
-            if waiting:
-                stopped = await self._look(waiting, until)
+            if sum(len(one.requests) for one in waiting) >= REQUESTS_A_LOOK:
+                waiting = await self._look(waiting)
+        if not self._is_over():
+            waiting = await self._look(waiting)
         for detector in self.detectors:
             detector.finish()
-        return stopped, pager.gaps
+        unseen = waiting[0].newest if waiting else None
+        stop = None if unseen is None and self.cut is None else _Stop(unseen, self.cut)
+        return stop, pager.gaps
 
-    async def _look(self, waiting: list[SessionSlice], until: float) -> int | None:
+    def _is_over(self) -> bool:
+        return self.looked and time.monotonic() >= self.until
+
+    async def _look(self, waiting: list[SessionSlice]) -> list[SessionSlice]:
         # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
-        last = await anyio.to_thread.run_sync(self._look_until, waiting, until)
+        looked = await anyio.to_thread.run_sync(self._look_until, waiting)
         if self.progress:
             await self.progress("requests looked at", self.overview.requests, None)
-        return last if time.monotonic() >= until else None
+        return waiting[looked:]
 
-    def _look_until(self, slices: list[SessionSlice], until: float) -> int:
-        """Look at sessions until the time is over, at one at the least; the newest second of the last one."""
-        for session_slice in slices:
+    def _look_until(self, slices: list[SessionSlice]) -> int:
+        """Look at sessions until the time is over, at one request at the least; how many were looked at."""
+        for number, session_slice in enumerate(slices, 1):
             self._look_at(session_slice)
-            if time.monotonic() >= until:
-                return session_slice.newest
-        return slices[-1].newest
+            if self._is_over():
+                return number
+        return len(slices)
 
     def _look_at(self, session_slice: SessionSlice) -> None:
         matching = self.wanted.pick(session_slice.requests)
         if not matching:
+            self.looked = True
             return
         self.overview.sessions += 1
+        looked = 0
         for item in matching:
             chars = content_chars(item)
             self.overview.add(item, chars)
@@ -241,9 +274,17 @@ class _Pass:
             stop_if_cancelled()
             for detector in self.detectors:
                 detector.request(item)
-        seen = SessionSeen(session_slice.session_id, matching)
+            looked += 1
+            self.looked = True
+            if self._is_over():
+                break
+        is_cut = looked < len(matching)
+        if is_cut:
+            self.cut = matching[looked - 1].request.created_at
+        seen = SessionSeen(session_slice.session_id, matching[:looked])
         for detector in self.detectors:
-            detector.session(seen)
+            if not (is_cut and detector.needs == "whole sessions"):
+                detector.session(seen)
 
 
 def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Finding:
