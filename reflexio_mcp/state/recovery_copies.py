@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -128,6 +128,9 @@ class RecoveryCopies(ABC):
     Args:
         days: how long a new copy is kept; 0 means that none are made.
     """
+
+    remedy: ClassVar[str]
+    """What the operator does about copies that cannot be read or changed, as the end of "Ask the operator to"."""
 
     def __init__(self, days: int) -> None:
         self.days = days

@@ -109,3 +109,18 @@ async def test_an_outage_is_said_and_what_was_left_is_done_by_a_repeat(
         assert receipt["outcomes"] == {"erased_from_copies": ["r1"]}
         assert (await caller.call("restore_requests"))["copies"] == []
     assert await world.ids() == {"r2"}
+
+
+async def test_a_copy_that_no_key_opens_is_left_and_where_it_is_is_said(
+    world: World, options: dict[str, str]
+) -> None:
+    await world.put("r1")
+    async with world.connect(**options) as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+    await world.put("r1")
+    async with world.connect(**(options | {"STATE_KEYS": f"another {KEY}"})) as caller:
+        [problem] = (await caller.call("delete_request", request_id="r1", erase=True))["problems"]
+    assert f"(copy_id={copy_id}), so some of it may still be in there" in problem
+    assert "REFLEXIO_MCP_STATE_KEYS" in problem
+    assert "reflexio_mcp.recovery_copies" in problem
+    assert "REFLEXIO_MCP_RECOVERY_DIR" not in problem

@@ -204,6 +204,7 @@ async def test_a_copy_that_could_not_be_erased_is_not_said_to_be_none(world: Wor
         done = await caller.call("delete_request", request_id="a", include_learnings=True, erase=True)
     assert done["deleted"] == 1
     assert "some of it may still be in there" in done["problems"][0]
+    assert "Ask the operator to check the files in REFLEXIO_MCP_RECOVERY_DIR" in done["problems"][0]
     assert "undo" not in done
 
 

@@ -83,6 +83,8 @@ class CopyFolder(RecoveryCopies):
         clock: epoch seconds.
     """
 
+    remedy = "check the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them"
+
     def __init__(self, folder: Callable[[], Path], days: int, clock: Callable[[], float] = time.time) -> None:
         super().__init__(days)
         self._where = folder

@@ -79,6 +79,11 @@ class CopyTable(RecoveryCopies):
         sealer: seals each line.
     """
 
+    remedy = (
+        "see that REFLEXIO_MCP_STATE_KEYS still has the key they were sealed with, or to remove these rows of "
+        "reflexio_mcp.recovery_copies"
+    )
+
     def __init__(self, database: StateDatabase, days: int, sealer: Sealer) -> None:
         super().__init__(days)
         self.database = database

@@ -27,7 +27,7 @@ __all__ = ["erase_from_copies", "look_into_copies"]
 
 NOT_ERASED: Final = (
     "{what} could not be read or changed (copy_id={names}), so some of it may still be in there. "
-    "Ask the operator to check the files in REFLEXIO_MCP_RECOVERY_DIR and to remove them."
+    "Ask the operator to {advice}."
 )
 AWAY: Final = "Nothing was deleted: recovery copies cannot be read now ({why}). Ask the operator to {advice}."
 NOT_LOOKED_INTO: Final = (
@@ -179,7 +179,7 @@ async def _erased(receipt: Receipt, owner: str, copies: RecoveryCopies) -> Recei
         held = await anyio.to_thread.run_sync(copies.holding, owner, kept)
         outcomes.update((one, "still_present") for one in held.items)
     forgotten = max(receipt.forgotten, changed)
-    return _noting(replace(receipt, outcomes=outcomes, forgotten=forgotten), failed)
+    return _noting(replace(receipt, outcomes=outcomes, forgotten=forgotten), failed, copies)
 
 
 def _taught(
@@ -213,7 +213,7 @@ async def _erase_learnings(
     held = await anyio.to_thread.run_sync(copies.learnings, owner, _meant(plan))
     left = {learning_of(row).learning_id for row in held.items}
     erased = sum(one.learning_id not in left for one in plan.kept_learnings) if not held.unreadable else 0
-    return _noting(replace(receipt, learned_erased=erased, forgotten=changed), failed)
+    return _noting(replace(receipt, learned_erased=erased, forgotten=changed), failed, copies)
 
 
 async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: RecoveryCopies) -> Receipt:
@@ -229,13 +229,14 @@ async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: Rec
     request_id = plan.requests[0].request_id
     taught = _taught(receipt, (), [int(one) for one in deleted])
     changed, failed = await anyio.to_thread.run_sync(copies.forget_turns, owner, request_id, is_gone, taught)
-    return _noting(replace(receipt, forgotten=changed), failed)
+    return _noting(replace(receipt, forgotten=changed), failed, copies)
 
 
-def _noting(receipt: Receipt, failed: Sequence[RecoveryCopy]) -> Receipt:
+def _noting(receipt: Receipt, failed: Sequence[RecoveryCopy], copies: RecoveryCopies) -> Receipt:
     """The receipt, with the copies that could not be read or changed."""
     if not failed:
         return receipt
     what = "1 recovery copy" if len(failed) == 1 else f"{len(failed):,} recovery copies"
-    said = NOT_ERASED.format(what=what, names=", ".join(copy.copy_id for copy in failed[:NAMED]))
+    names = ", ".join(copy.copy_id for copy in failed[:NAMED])
+    said = NOT_ERASED.format(what=what, names=names, advice=copies.remedy)
     return replace(receipt, copies_left=True, problems=tuple(dict.fromkeys((*receipt.problems, said))))
