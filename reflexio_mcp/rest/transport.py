@@ -3,6 +3,8 @@
 The only module that imports `httpx`. It is imported at the first call, to keep it out of the start-up time.
 """
 
+import functools
+import os
 import ssl
 import sys
 import zlib
@@ -55,7 +57,9 @@ class HttpTransport:
             headers["authorization"] = f"Bearer {api_key}"
         self._base_url = base_url
         try:
-            self._http = httpx.AsyncClient(transport=inner, headers=headers, follow_redirects=False)
+            self._http = httpx.AsyncClient(
+                transport=inner, headers=headers, follow_redirects=False, verify=trust()
+            )
         except (httpx.InvalidURL, ValueError, OSError) as error:
             raise BadAddress(
                 "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
@@ -179,5 +183,13 @@ def _call_headers(call: Call) -> dict[str, str]:
 
 
 def trust() -> ssl.SSLContext:
-    """The TLS context that calls are made with. It heeds `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
+    """The TLS context that calls are made with. It heeds `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+
+    All clients of this process share it: one holds every certificate that is trusted, about a megabyte.
+    """
+    return _trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.lru_cache(maxsize=1)
+def _trust(*_places: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()

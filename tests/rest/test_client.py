@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import ssl
 import subprocess
 import sys
 from typing import Any
@@ -14,7 +15,7 @@ import reflexio_mcp
 from reflexio_mcp.rest import api_limits, models
 from reflexio_mcp.rest import client as client_module
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import BadAddress, NotFound, NotSent, NotTheApi, explain
+from reflexio_mcp.rest.errors import BadAddress, NotFound, NotSent, NotTheApi, Unreachable, explain
 from reflexio_mcp.rest.models import (
     Citation,
     Interaction,
@@ -464,6 +465,24 @@ def test_the_client_costs_no_http_library_before_its_first_call() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+async def test_what_is_trusted_is_held_once_for_all_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+
+    def context(**options: Any) -> ssl.SSLContext:
+        made.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", context)
+    # As an operator sets it; it also keeps this test from what others have opened before.
+    for name in ("first.pem", "second.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", name)
+        for number in range(3):
+            async with ReflexioClient("https://127.0.0.1:9", api_key=f"key-{number}") as client:
+                with pytest.raises(Unreachable):
+                    await client.whoami()
+    assert len(made) == 2
 
 
 def test_the_public_names_are_those_listed() -> None:

@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from tests.support.replicas import HOST
-from tests.support.serving import BOTH, JSON, TOKEN, modern_call, turns
+from tests.support.serving import BOTH, JSON, TOKEN, modern_request, turns
 
 RETRYABLE = ("try again", "Try again", "retry", "Retry", "repeat", "Repeat")
 GATEWAY = frozenset({502, 503, 504})
@@ -100,10 +100,16 @@ class LoadClient:
             self._ledger.wrong.append(f"list {self._name}: {answer}")
 
     async def _call(self, http: httpx.AsyncClient, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Call until it is answered. What fails in a way that is not worth another try is wrong."""
+        """Call a tool until it is answered."""
+        return await self._ask(http, "tools/call", name, {"name": name, "arguments": arguments})
+
+    async def _ask(
+        self, http: httpx.AsyncClient, method: str, name: str, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Ask until it is answered. What fails in a way that is not worth another try is wrong."""
         for _ in range(MOST_TRIES):
             began = anyio.current_time()
-            outcome = await self._try(http, name, arguments)
+            outcome = await self._try(http, method, name, params)
             if isinstance(outcome, dict):
                 self._ledger.calls += 1
                 self._ledger.latencies.append(anyio.current_time() - began)
@@ -114,9 +120,9 @@ class LoadClient:
         return {}
 
     async def _try(
-        self, http: httpx.AsyncClient, name: str, arguments: dict[str, Any]
+        self, http: httpx.AsyncClient, method: str, name: str, params: dict[str, Any]
     ) -> dict[str, Any] | str:
-        headers, body = modern_call(name, arguments, request_id=next(self._ids))
+        headers, body = modern_request(method, params, name=name, request_id=next(self._ids))
         if not self._modern:
             headers = {"content-type": JSON, "accept": BOTH, "mcp-protocol-version": "2025-11-25"}
             body["params"].pop("_meta")
@@ -136,7 +142,7 @@ class LoadClient:
             if not any(word in text for word in RETRYABLE):
                 self._ledger.wrong.append(f"{name}: {text}")
             return text[:60]
-        return result["structuredContent"]
+        return result.get("structuredContent") or result
 
 
 async def load(url: str, *, clients: int, calls: int, half_way: Any) -> Ledger:

@@ -185,6 +185,14 @@ def modern_call(
     name: str, arguments: Mapping[str, Any], *, request_id: int = 1
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Headers and body of a call at 2026-07-28, as one POST."""
+    params = {"name": name, "arguments": dict(arguments)}
+    return modern_request("tools/call", params, name=name, request_id=request_id)
+
+
+def modern_request(
+    method: str, params: Mapping[str, Any], *, name: str = "", request_id: int = 1
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Headers and body of any request at 2026-07-28, as one POST. `name` is what it asks for, where that has one."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
@@ -194,11 +202,12 @@ def modern_call(
         "content-type": JSON,
         "accept": BOTH,
         "mcp-protocol-version": "2026-07-28",
-        "mcp-method": "tools/call",
-        "mcp-name": name,
+        "mcp-method": method,
     }
-    params = {"name": name, "arguments": dict(arguments), "_meta": meta}
-    return headers, {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
+    if name:
+        headers["mcp-name"] = name
+    body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": {**params, "_meta": meta}}
+    return headers, body
 
 
 def legacy_initialize() -> tuple[dict[str, str], dict[str, Any]]:
