@@ -1,8 +1,8 @@
 """Mixed traffic of many people on three replicas behind nginx that share their state in PostgreSQL.
 
-Prints, for each sixth of the time, how long calls took and what each replica held. Ends with exit code 1 where an answer
-was wrong, something that was acknowledged is not so, or a replica grew. How long calls take is printed and not judged:
-it also depends on what else the machine does. Needs Linux, nginx and PostgreSQL.
+Prints, for each sixth of the time, how long calls took and what each replica held. Ends with exit code 1 where an
+answer was wrong, something that was acknowledged is not so, or a replica grew. How long calls take is not judged: it
+also depends on what else the machine does. Needs Linux, nginx and PostgreSQL.
 """
 
 import argparse
@@ -38,8 +38,8 @@ PAUSE = 1.0
 SESSIONS_KEPT = 4
 REQUESTS_A_SESSION = 5
 LISTEN_SECONDS = 5.0
-WARM_SECONDS = 45.0
-"""Traffic before anything is measured: modules are imported, pools and caches filled."""
+WARM_CALLS = 15
+"""Answers for each client before anything is measured: modules are imported, pools and caches filled."""
 
 SAMPLES = 120
 PARTS = 6
@@ -73,11 +73,13 @@ class Book(Ledger):
         answers: how many of each kind.
         timed: when each answer came, and after how many seconds.
         deleted: request ids whose deletion was acknowledged.
+        until: when everybody stops, in seconds of the event loop.
     """
 
     answers: Counter[str] = field(default_factory=Counter[str])
     timed: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     deleted: set[str] = field(default_factory=set[str])
+    until: float = math.inf
 
 
 class Person(LoadClient):
@@ -87,13 +89,11 @@ class Person(LoadClient):
         number: makes the ids, and decides the era.
         url: of the proxy.
         book: shared by all.
-        until: when to stop, in seconds of the event loop.
     """
 
-    def __init__(self, number: int, url: str, book: Book, until: float) -> None:
+    def __init__(self, number: int, url: str, book: Book) -> None:
         super().__init__(number, url, book, sys.maxsize)
         self._book = book
-        self._until = until
         self._key = f"key-of-{self._name}"
         self._sessions: dict[str, list[str]] = {}
         self._numbers = count(1)
@@ -113,7 +113,7 @@ class Person(LoadClient):
             **({self._subscribe: 2} if self._modern else {}),
         }
         async with httpx.AsyncClient(headers=headers, timeout=60, limits=limits) as http:
-            while anyio.current_time() < self._until:
+            while anyio.current_time() < self._book.until:
                 if len(self._sessions) > SESSIONS_KEPT:
                     await self._delete(http)
                 elif not self._sessions:
@@ -287,9 +287,7 @@ class Run:
             calls = sum(self.part(at) == part for at, _ in self.book.timed)
             p50, p99 = self.waits(part)
             each = [self.held(replica, part) for replica in range(len(self.samples))]
-            held = "   ".join(
-                f"{one.memory:.1f}/{one.files}/{one.threads}/{one.tasks}" for one in each
-            )
+            held = "   ".join(f"{one.memory:.1f}/{one.files}/{one.threads}/{one.tasks}" for one in each)
             lines.append(
                 f"{part + 1:5}  {calls:5}  {p50 * 1000:7.1f}  {p99 * 1000:7.1f}  {self.connections[part]:2}  {held}"
             )
@@ -349,17 +347,22 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
             "REFLEXIO_MCP_LOG_LEVEL": "WARNING",
         }
         async with replicas(home, 3, start=START, **options) as three, behind_nginx(home, three) as url:
-            began = anyio.current_time() + WARM_SECONDS
-            run = Run(began, seconds, Book(), [[] for _ in three])
+            book = Book()
             async with anyio.create_task_group() as tasks:
                 for number in range(clients):
-                    tasks.start_soon(Person(number, url, run.book, began + seconds).run)
-                await anyio.sleep_until(began)
-                while (now := anyio.current_time()) < began + seconds:
+                    tasks.start_soon(Person(number, url, book).run)
+                while book.calls < clients * WARM_CALLS:  # noqa: ASYNC110 - other tasks count
+                    await anyio.sleep(0.5)
+                began = anyio.current_time()
+                book.until = began + seconds
+                run = Run(began, seconds, book, [[] for _ in three])
+                while (now := anyio.current_time()) < book.until:
                     for own, served in zip(run.samples, three, strict=True):
                         own.append(sample(served, now))
                     if run.part(now) == len(run.connections):
-                        counted = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reflexio-mcp'"
+                        counted = (
+                            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reflexio-mcp'"
+                        )
                         run.connections.append(int(await anyio.to_thread.run_sync(postgres.sql, counted)))
                     await anyio.sleep(seconds / SAMPLES)
             wrong = [*run.book.wrong[:10], *run.grown(), *run.silent()]

@@ -1,4 +1,4 @@
-"""An hour of mixed traffic on three replicas: `python3 scripts/soak.py`. Takes the arguments of `benchmarks/soak.py`."""
+"""An hour of mixed traffic on three replicas: `python3 scripts/soak.py`. Arguments: see `benchmarks/soak.py`."""
 
 import bootstrap
 
