@@ -17,6 +17,8 @@ from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.state.recovery_copies import RecoveryCopies
 from tests.support.embedded import Clock
+from tests.support.pgbouncer import PGBOUNCER, pgbouncer
+from tests.support.postgres_server import PostgresServer
 
 KEY = "Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 
@@ -47,7 +49,16 @@ class Engine:
         return HourlyCap(limit, self.process())
 
 
-@pytest.fixture(params=["local", "postgresql"])
+@pytest.fixture(scope="session")
+def pooler(postgres: PostgresServer) -> Iterator[int]:
+    """The port of a PgBouncer that gives each transaction a connection."""
+    if PGBOUNCER is None:
+        pytest.skip("PgBouncer is not installed")
+    with pgbouncer(postgres, "transaction") as port:
+        yield port
+
+
+@pytest.fixture(params=["local", "postgresql", "postgresql-behind-pgbouncer"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     clock = Clock()
     opened: list[StateDatabase] = []
@@ -67,6 +78,9 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         )
         return
     url: str = request.getfixturevalue("postgres_url")
+    if request.param == "postgresql-behind-pgbouncer":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = url.replace(f":{server.port}/", f":{request.getfixturevalue('pooler')}/")
     # Imported where psycopg is installed alone.
     from reflexio_mcp.state.postgresql.audit_table import AuditTable
     from reflexio_mcp.state.postgresql.copy_table import CopyTable

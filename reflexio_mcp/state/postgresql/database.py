@@ -8,6 +8,7 @@ for a connection, for a lock, for a statement. Everything here blocks and runs i
 
 import contextlib
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -74,6 +75,7 @@ _PROBLEMS: Final = {
     "55P03": "it took too long",
     "57014": "it took too long",
     "57": "it is stopping or starting",
+    "08P01": "a pooler before it takes transactions apart; PgBouncer needs pool_mode = transaction or session",
     "08": "it does not answer",
 }
 """Beginnings of SQLSTATE, and what they mean of the state database."""
@@ -81,6 +83,8 @@ _PROBLEMS: Final = {
 _CONNECTING: Final = (
     ("password authentication failed", _PROBLEMS["28"]),
     ("no pg_hba.conf entry", "it does not let this server in"),
+    ("root certificate file", "the file of issuers that the URL names cannot be read"),
+    ("does not match host name", "its certificate is made out to another name"),
     ("does not exist", "its role or database does not exist"),
     ("certificate", "its certificate is not trusted"),
     ("SSL", "it does not speak TLS as the URL asks"),
@@ -272,6 +276,10 @@ def _conninfo(url: str) -> str:
         named = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise StateUnusable("the URL of the state database cannot be read", ADVICE) from None
+    if named.get("sslrootcert") == "system":
+        # The driver's wheels bring a TLS library of their own, which does not know where this system's issuers are.
+        trusted = ssl.get_default_verify_paths().cafile
+        named |= {"sslmode": "verify-full", "sslrootcert": trusted or "system"}
     return make_conninfo(**{**_CONNECTION, **{name: value for name, value in named.items() if value}})
 
 
