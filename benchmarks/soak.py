@@ -35,8 +35,8 @@ MINUTES = 60.0
 PAUSE = 1.0
 """Seconds between two calls of one person, in the mean."""
 
-SESSIONS_KEPT = 4
-REQUESTS_A_SESSION = 5
+SESSIONS_KEPT = 2
+REQUESTS_A_SESSION = 3
 LISTEN_SECONDS = 5.0
 WARM_CALLS = 15
 """Answers for each client before anything is measured: modules are imported, pools and caches filled."""
@@ -48,7 +48,10 @@ GROWTH_MIB = 16.0
 """Memory that a replica may hold in the last sixth beyond the first."""
 
 GROWTH_HELD = 24
-"""Open files, threads and tasks that it may have more of."""
+"""Open files and threads that it may have more of in the last sixth than ever in the first, and tasks at rest."""
+
+REST_SECONDS = 60.0
+"""How long the last tasks may take when everybody has gone."""
 
 RATIO = 1.2
 """The aim for the 99th percentile of the last sixth over that of the first."""
@@ -259,9 +262,12 @@ class Run:
         """The sixth that a time is in; -1 before the first."""
         return min(PARTS - 1, math.floor((at - self.began) / self.seconds * PARTS))
 
+    def samples_of(self, replica: int, part: int) -> list[Sample]:
+        return [one for one in self.samples[replica] if self.part(one.at) == part]
+
     def held(self, replica: int, part: int) -> Sample:
         """The median of what a replica held in one sixth."""
-        some = [one for one in self.samples[replica] if self.part(one.at) == part]
+        some = self.samples_of(replica, part)
         memory = median(one.memory for one in some)
         files, threads, tasks = (
             int(median(getattr(one, what) for one in some)) for what in ("files", "threads", "tasks")
@@ -303,11 +309,11 @@ class Run:
         """What a replica holds more of than it may, as sentences."""
         found: list[str] = []
         for replica in range(len(self.samples)):
-            warm, end = self.held(replica, 0), self.held(replica, PARTS - 1)
-            if end.memory - warm.memory > GROWTH_MIB:
-                found.append(f"Replica {replica + 1} grew from {warm.memory:.1f} to {end.memory:.1f} MiB.")
-            for what in ("files", "threads", "tasks"):
-                before, after = getattr(warm, what), getattr(end, what)
+            first, end = self.samples_of(replica, 0), self.held(replica, PARTS - 1)
+            if end.memory - (warm := self.held(replica, 0).memory) > GROWTH_MIB:
+                found.append(f"Replica {replica + 1} grew from {warm:.1f} to {end.memory:.1f} MiB.")
+            for what in ("files", "threads"):
+                before, after = max(getattr(one, what) for one in first), getattr(end, what)
                 if after - before > GROWTH_HELD:
                     found.append(f"Replica {replica + 1} had {before} {what} and has {after}.")
         return found
@@ -346,16 +352,19 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
             "REFLEXIO_MCP_RECOVERY_DAYS": "1",
             "REFLEXIO_MCP_LOG_LEVEL": "WARNING",
         }
-        async with replicas(home, 3, start=START, **options) as three, behind_nginx(home, three) as url:
+        async with (
+            replicas(home, 3, clocks=(), start=START, **options) as three,
+            behind_nginx(home, three) as url,
+        ):
             book = Book()
+            run = Run(math.inf, seconds, book, [[] for _ in three])
             async with anyio.create_task_group() as tasks:
                 for number in range(clients):
                     tasks.start_soon(Person(number, url, book).run)
                 while book.calls < clients * WARM_CALLS:  # noqa: ASYNC110 - other tasks count
                     await anyio.sleep(0.5)
-                began = anyio.current_time()
-                book.until = began + seconds
-                run = Run(began, seconds, book, [[] for _ in three])
+                run.began = anyio.current_time()
+                book.until = run.began + seconds
                 while (now := anyio.current_time()) < book.until:
                     for own, served in zip(run.samples, three, strict=True):
                         own.append(sample(served, now))
@@ -365,13 +374,28 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
                         )
                         run.connections.append(int(await anyio.to_thread.run_sync(postgres.sql, counted)))
                     await anyio.sleep(seconds / SAMPLES)
-            wrong = [*run.book.wrong[:10], *run.grown(), *run.silent()]
+            wrong = [*book.wrong[:10], *run.grown(), *run.silent(), *await busy(three)]
             for number, served in enumerate(three, 1):
                 lines = served.stderr().splitlines()
                 if told := "\n".join(line for line in lines if not line.startswith("reflexio-mcp: ")):
                     wrong.append(f"Replica {number} logged: {told[:2000]}")
-    wrong += kept(home / "backend.db", run.book)
+    wrong += kept(home / "backend.db", book)
     return run, wrong
+
+
+async def busy(three: list[Served]) -> list[str]:
+    """The replicas that still have tasks when everybody has gone, as sentences."""
+    over = anyio.current_time() + REST_SECONDS
+    while True:
+        tasks = [sample(served, 0).tasks for served in three]
+        found = [
+            f"Replica {number} still has {one} tasks when everybody has gone."
+            for number, one in enumerate(tasks, 1)
+            if one > GROWTH_HELD
+        ]
+        if not found or anyio.current_time() > over:
+            return found
+        await anyio.sleep(1)
 
 
 def kept(path: Path, book: Book) -> list[str]:

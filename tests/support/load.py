@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from tests.support.replicas import HOST
-from tests.support.serving import BOTH, JSON, TOKEN, modern_request, turns
+from tests.support.serving import BOTH, JSON, TOKEN, message_of, modern_request, turns
 
 RETRYABLE = ("try again", "Try again", "retry", "Retry", "repeat", "Repeat")
 GATEWAY = frozenset({502, 503, 504})
@@ -132,7 +132,7 @@ class LoadClient:
             return type(error).__name__
         if reply.status_code in GATEWAY:
             return f"HTTP {reply.status_code}"
-        message = httpx.Response(200, text=reply.text.rpartition("data: ")[2].strip()).json()
+        message = message_of(reply)
         result = message.get("result")
         if reply.status_code != 200 or result is None:
             self._ledger.wrong.append(f"{name}: HTTP {reply.status_code} {reply.text[:300]}")

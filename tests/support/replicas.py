@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -16,19 +16,38 @@ NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "nginx.conf"
 HOST = "mcp.example.com"
 PORTS = ("8765", "8766", "8767")
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 STATE_KEY = "a state key that the replicas of these tests share"
 
 
+def clock(seconds: int) -> dict[str, str]:
+    """What makes the clock of a process go ahead by so many seconds; nothing where faketime is not installed."""
+    if FAKETIME is None or not seconds:
+        return {}
+    # What counts seconds and not the time of day goes on as it does.
+    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{seconds:+}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"} | {
+        "DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
 @asynccontextmanager
-async def replicas(home: Path, number: int, **variables: str) -> AsyncIterator[list[Served]]:
-    """So many processes over one embedded store, sharing their state keys."""
+async def replicas(
+    home: Path, number: int, *, clocks: Sequence[int] = (), **variables: str
+) -> AsyncIterator[list[Served]]:
+    """So many processes over one embedded store, sharing their state keys.
+
+    Args:
+        clocks: how many seconds the clock of each goes ahead.
+    """
     shared = {"REFLEXIO_MCP_STORE": str(home / "store.db"), "REFLEXIO_MCP_STATE_KEYS": STATE_KEY}
     async with AsyncExitStack() as stack:
         started: dict[int, Served] = {}
 
         async def start(index: int) -> None:
+            own = clock(clocks[index]) if clocks else {}
             started[index] = await stack.enter_async_context(
-                replica(home, index, port=0, **(shared | variables))
+                replica(home, index, port=0, **(shared | variables | own))
             )
 
         for index in range(number):

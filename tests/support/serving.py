@@ -1,5 +1,6 @@
 """The shared server, in this process on a real socket or as a process of its own, and clients for it."""
 
+import json
 import os
 import signal
 import socket
@@ -208,6 +209,14 @@ def modern_request(
         headers["mcp-name"] = name
     body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": {**params, "_meta": meta}}
     return headers, body
+
+
+def message_of(reply: httpx.Response) -> dict[str, Any]:
+    """What a reply to a POST says, as JSON or as the last event of a stream."""
+    if not reply.headers["content-type"].startswith("text/event-stream"):
+        return reply.json()
+    events = [line for line in reply.text.split("\n") if line.startswith("data: ")]
+    return json.loads(events[-1].removeprefix("data: "))
 
 
 def legacy_initialize() -> tuple[dict[str, str], dict[str, Any]]:
