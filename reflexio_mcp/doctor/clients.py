@@ -16,7 +16,7 @@ from reflexio_mcp.install import jsonedit, tomledit
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
 from reflexio_mcp.install.errors import InstallError, MalformedError
 from reflexio_mcp.install.files import read
-from reflexio_mcp.install.ownership import added_arguments, command_of, foreign, variables_of
+from reflexio_mcp.install.ownership import added_arguments, command_of, foreign, is_remote, variables_of
 from reflexio_mcp.settings import parse_flags
 
 __all__ = ["check_clients"]
@@ -85,6 +85,8 @@ async def _file(environment: Environment, client: Client, path: Path) -> list[Fi
 
 async def _entry(environment: Environment, client: Client, name: str, entry: Any) -> list[Finding]:
     where = f"{client.title}, {name if name.isprintable() and len(name) <= 60 else 'an entry'}"
+    if name.startswith("reflexio") and isinstance(entry, dict) and is_remote(cast("dict[str, Any]", entry)):
+        return [note(f"{where}: it is a server at a URL; not checked from here", "client-entry-remote")]
     if other := foreign(client, entry) or ("" if isinstance(entry, dict) else "empty"):
         if name.startswith("reflexio") or "reflexio" in str(cast("object", entry)):
             return [note(f"{where}: it is {other}; not started and not checked", "client-entry-foreign")]

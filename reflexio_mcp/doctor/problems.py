@@ -136,6 +136,8 @@ PROBLEMS: Final[dict[str, Problem]] = {
         "The client's entries cannot be checked.", "Check the file and its permissions."),
     "client-entry-foreign": Problem(
         "It is not this server, so it was not started.", "Nothing, if that is what you want."),
+    "client-entry-remote": Problem(
+        "What a shared server does is decided where it runs.", "Run `reflexio-mcp doctor` there."),
     "client-entry-incomplete": Problem("The client has nothing to start.", _INSTALL_AGAIN),
     "client-command-missing": Problem(
         "The program is not there, or not on the PATH that the client has.", _INSTALL_AGAIN),

@@ -133,7 +133,8 @@ class Report:
         counts = {word: sum(one.status == word for one in self.findings) for word in ("failure", "warning")}
         said = [f"{count} {word}{'s' if count > 1 else ''}" for word, count in counts.items() if count]
         no_client = any(one.name == "no-client" for one in self.findings)
-        unchecked = sum(one.name in ("client-entry-foreign", "client-not-checked") for one in self.findings)
+        unseen = ("client-entry-foreign", "client-entry-remote", "client-not-checked")
+        unchecked = sum(one.name in unseen for one in self.findings)
         calm = "Nothing is wrong, but no client is set up" if no_client else "All is well"
         if unchecked and not no_client:
             calm = f"Nothing is wrong in what was checked; {unchecked} of the clients' entries could not be"

@@ -11,7 +11,7 @@ from reflexio_mcp.install.launch import COMMAND, installed_from
 from reflexio_mcp.settings import OPTIONS
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
-__all__ = ["added_arguments", "command_of", "foreign", "hidden", "kept", "variables_of"]
+__all__ = ["added_arguments", "command_of", "foreign", "hidden", "is_remote", "kept", "variables_of"]
 
 _RELEASE: Final = re.compile(
     r"reflexio[-_]mcp(?:\[[\w,-]*\])?"
@@ -26,6 +26,11 @@ _PYTHON_FLAGS: Final = {"-P", "-I", "-E", "-s", "-u", "-B"}
 _PYTHON_VERSION: Final = re.compile(r"\d(?:\.\d{1,3}){0,2}")
 
 _URLS: Final = ("url", "serverUrl", "httpUrl")
+
+
+def is_remote(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry names a server by its address."""
+    return any(entry.get(name) for name in _URLS)
 
 
 def foreign(client: Client, old: object, remote: str = "") -> str:
@@ -46,7 +51,7 @@ def foreign(client: Client, old: object, remote: str = "") -> str:
     entry = cast("dict[str, Any]", old)
     if remote:
         return "" if entry.get(client.url_key) == remote or not entry else "not for this address"
-    if any(entry.get(name) for name in _URLS):
+    if is_remote(entry):
         return "a server at a URL"
     kinds = {"type": "stdio", **dict(client.fixed)}
     other = next((key for key, kind in kinds.items() if not _same_kind(entry.get(key, kind), kind)), None)

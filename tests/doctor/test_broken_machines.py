@@ -337,6 +337,31 @@ async def test_programs_of_others_are_never_started(entry: dict[str, Any], name:
     assert "client-entry-foreign" in problems(report, "note")
 
 
+@pytest.mark.parametrize(
+    ("path", "section", "key"),
+    [
+        (".cursor/mcp.json", "mcpServers", "url"),
+        (".gemini/settings.json", "mcpServers", "httpUrl"),
+        (".codeium/windsurf/mcp_config.json", "mcpServers", "serverUrl"),
+    ],
+)
+async def test_a_shared_server_counts_as_set_up_and_is_not_called_a_stranger(
+    path: str, section: str, key: str, machine: SetUp
+) -> None:
+    entry = {key: "https://memory.example/mcp", "headers": {"Authorization": "Bearer a-token-in-the-file"}}
+    machine.client(path, json.dumps({section: {"reflexio": entry}}))
+    report = await machine.examined()
+    assert (problems(report), report.exit_code) == (set(), 0)
+    assert {"client-entry-remote"} == problems(report, "note") & {
+        "client-entry-foreign",
+        "client-entry-remote",
+    }
+    said = as_text(report)
+    assert "a-token-in-the-file" not in said
+    assert "no client" not in said
+    assert "1 of the clients' entries could not be" in said
+
+
 async def test_an_entry_whose_variables_decide_what_runs_is_not_started(machine: SetUp) -> None:
     mark = machine.home / "started"
     program = machine.home / "reflexio-mcp"
