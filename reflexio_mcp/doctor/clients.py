@@ -85,7 +85,7 @@ async def _file(environment: Environment, client: Client, path: Path) -> list[Fi
 
 async def _entry(environment: Environment, client: Client, name: str, entry: Any) -> list[Finding]:
     where = f"{client.title}, {name if name.isprintable() and len(name) <= 60 else 'an entry'}"
-    if name.startswith("reflexio") and isinstance(entry, dict) and is_remote(cast("dict[str, Any]", entry)):
+    if name.startswith("reflexio") and is_remote(cast("object", entry)):
         return [note(f"{where}: it is a server at a URL; not checked from here", "client-entry-remote")]
     if other := foreign(client, entry) or ("" if isinstance(entry, dict) else "empty"):
         if name.startswith("reflexio") or "reflexio" in str(cast("object", entry)):

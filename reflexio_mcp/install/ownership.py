@@ -28,9 +28,9 @@ _PYTHON_VERSION: Final = re.compile(r"\d(?:\.\d{1,3}){0,2}")
 _URLS: Final = ("url", "serverUrl", "httpUrl")
 
 
-def is_remote(entry: Mapping[str, Any]) -> bool:
+def is_remote(entry: object) -> bool:
     """Whether an entry names a server by its address."""
-    return any(entry.get(name) for name in _URLS)
+    return isinstance(entry, dict) and any(cast("dict[str, Any]", entry).get(name) for name in _URLS)
 
 
 def foreign(client: Client, old: object, remote: str = "") -> str:
