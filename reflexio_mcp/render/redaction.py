@@ -33,12 +33,11 @@ def redacted_opening(item: RequestWithInteractions) -> tuple[RequestWithInteract
     turns = item.interactions
     for index, turn in enumerate(turns):
         if any(text.strip() for text in texts_of(turn)):
-            short = turn.model_copy(
-                update={name: getattr(turn, name).lstrip()[:OPENING_CHARS] for name in _TEXTS}
-            )
-            safe = short.model_copy(update={name: redact_opening(getattr(short, name)) for name in _TEXTS})
-            shown = [*turns[:index], safe, *turns[index + 1 :]]
-            return item.model_copy(update={"interactions": shown}), texts_of(safe) != texts_of(short)
+            texts = {name: text for name in _TEXTS if (text := getattr(turn, name))}
+            short = {name: text.lstrip()[:OPENING_CHARS] for name, text in texts.items()}
+            safe = {name: redact_opening(text) for name, text in short.items()}
+            shown = [*turns[:index], turn.model_copy(update=safe), *turns[index + 1 :]]
+            return item.model_copy(update={"interactions": shown}), safe != short
     return item, False
 
 
@@ -53,7 +52,7 @@ def redacted_session(row: SessionRow) -> SessionRow:
 
 
 def _turn(turn: StoredInteraction, chars: int | None) -> StoredInteraction:
-    texts = {name: _beginning(getattr(turn, name), chars) for name in _TEXTS}
+    texts = {name: _beginning(text, chars) for name in _TEXTS if (text := getattr(turn, name))}
     return turn.model_copy(
         update={
             **texts,

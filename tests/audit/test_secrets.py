@@ -8,7 +8,7 @@ import pytest
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.secrets import find_secrets, looked, redact, secret_in
+from reflexio_mcp.traffic.rules.secrets import find_secrets, looked, redact, redact_opening, secret_in
 
 
 @pytest.mark.parametrize(
@@ -267,3 +267,9 @@ def test_a_password_in_the_address_of_an_image_and_a_key_as_a_name_in_a_tools_da
     for turn, kind in ((image, "password in a URL"), (tool, "github-pat")):
         item = RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=[turn])
         assert secret_in(item) == kind
+
+
+def test_a_passphrase_is_not_shown_where_its_name_holds_what_nobody_sees() -> None:
+    shown = redact_opening("my pass\u200bword is correct horse battery staple\nand I like tea")
+    assert "horse" not in shown
+    assert shown.endswith("\nand I like tea")

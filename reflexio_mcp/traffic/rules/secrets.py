@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.content import stored_texts, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording
-from reflexio_mcp.traffic.rules.told_secrets import told_phrases, told_secrets
+from reflexio_mcp.traffic.rules.told_secrets import told_secrets
 
 __all__ = [
     "MISSING",
@@ -118,17 +118,21 @@ def available() -> bool:
     return _is_installed() and not _fails_to_load.is_set()
 
 
-def find_secrets(text: str) -> list[Secret]:
-    """The secrets in the first `SCANNED_CHARS` characters of a text, in their order; none overlaps another."""
+def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
+    """The secrets in the first `SCANNED_CHARS` characters of a text, in their order; none overlaps another.
+
+    Args:
+        lines: also what follows the name of a password, to the end of its line.
+    """
     plain, places = visible(text[:SCANNED_CHARS])
     return [
         Secret(places[one.start], places[one.end - 1] + 1, one.kind) if plain is not text else one
-        for one in _find(plain)
+        for one in _find(plain, lines)
     ]
 
 
-def _find(text: str) -> list[Secret]:
-    places = [Secret(*place) for place in told_secrets(text)]
+def _find(text: str, lines: bool) -> list[Secret]:
+    places = [Secret(*place) for place in told_secrets(text, lines=lines)]
     if _LONG_WORD.search(text):
         places += _by_form(text)
         if available() and (_PEM in text or _could_be_a_key(text)):
@@ -188,8 +192,7 @@ def redact_opening(text: str) -> str:
     What follows the name of a password is covered to the end of its line, also where it reads like ordinary words: a
     passphrase does.
     """
-    phrases = [Secret(*place) for place in told_phrases(text)]
-    return _without(text, _apart([*find_secrets(text), *phrases]))
+    return _without(text, find_secrets(text, lines=True))
 
 
 def _without(text: str, secrets: Iterable[Secret], behind: int = 0) -> str:

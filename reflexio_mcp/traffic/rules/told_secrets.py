@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from reflexio_mcp.traffic.rules.secret_heuristics import is_machine_made, is_password, is_placeholder, is_uuid
 from reflexio_mcp.traffic.rules.words import WordFinder
 
-__all__ = ["Place", "told_phrases", "told_secrets"]
+__all__ = ["Place", "told_secrets"]
 
 Place = tuple[int, int, str]
 """First character, the one after the last, and the kind."""
@@ -30,8 +30,13 @@ COMMAND: Final = "password in a command"
 JWT: Final = "JSON web token"
 
 
-def told_secrets(text: str) -> Iterator[Place]:
-    """The secrets that a text tells; places may overlap."""
+def told_secrets(text: str, *, lines: bool = False) -> Iterator[Place]:
+    """The secrets that a text tells; places may overlap.
+
+    Args:
+        lines: also what follows the name of a password, to the end of its line: more than a secret, where none may be
+            shown.
+    """
     # The one letter whose lower case is longer than itself would shift every place behind it.
     text = text.replace("\u0130", "I")
     low = text.lower()
@@ -43,6 +48,10 @@ def told_secrets(text: str) -> Iterator[Place]:
     yield from _codes(text, low, places)
     yield from _phrases(text, low, places)
     yield from _in_commands(text, places)
+    if lines:
+        for _, end in _ends(low, places, {**_PASSWORDS, **_SEEDS}):
+            if match := _PHRASE.match(text, end):
+                yield match.start(1), match.end(1), TOLD
 
 
 Places = Mapping[str, Sequence[int]]
@@ -278,15 +287,6 @@ _CVV = re.compile(r"[^.\n?!\d]{0,30}?(?:is|was|[:=]) {0,3}(\d{3,4})(?!\d)")
 _PHRASE = re.compile(
     rf"(?:[^.\n?!;:=：]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([^\s][^\n]{{3,200}})"
 )
-
-
-def told_phrases(text: str) -> Iterator[Place]:
-    """What follows the name of a password, to the end of its line: more than a secret, where none may be shown."""
-    text = text.replace("\u0130", "I")
-    low = text.lower()
-    for _, end in _ends(low, _places(low), {**_PASSWORDS, **_SEEDS}):
-        if match := _PHRASE.match(text, end):
-            yield match.start(1), match.end(1), TOLD
 
 
 def _codes(text: str, low: str, places: Places) -> Iterator[Place]:
