@@ -75,7 +75,6 @@ def inspected(
         if masked:
             turn = masked_turn(turns[index])
             text = masked_turn_text(turn)
-            room -= 40
         else:
             turn = turn_facts(turns[index], most, offset)
             # The content may take all the room; what stands beside it has its own, smaller bound.
@@ -87,7 +86,7 @@ def inspected(
             break
         shown.append(turn)
         lines.append(indented(text))
-        room -= len(text)
+        room -= len(text) + (40 if masked else 0)
         end = offset + beginning(turns[index].content, most, offset)[1]
         if not masked and len(turns[index].content) > end:
             following = f"{index}.{end}"
