@@ -22,7 +22,7 @@ from starlette.types import Message, Receive
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal, is_loopback
 from reflexio_mcp.server.callers import Caller, person
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.permissions import Permission
+from reflexio_mcp.toolkit.spec import Permission
 
 __all__ = ["SignIn"]
 

@@ -6,15 +6,7 @@ from typing import Final
 
 from reflexio_mcp.render.deletion_facts import CHECKED, FINAL, DeletionFacts, ReceiptFacts, Status
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.learning_deletion import (
-    learning_plan_facts,
-    learning_plan_lines,
-    learning_receipt,
-    taken_out,
-    way_back,
-    what_lives,
-)
-from reflexio_mcp.render.learnings import (
+from reflexio_mcp.render.learned import (
     FOLLOWED,
     learned_facts,
     learned_lines,
@@ -22,6 +14,14 @@ from reflexio_mcp.render.learnings import (
     what_became,
     what_goes,
     what_stays,
+)
+from reflexio_mcp.render.learning_deletion import (
+    learning_plan_facts,
+    learning_plan_lines,
+    learning_receipt,
+    taken_out,
+    way_back,
+    what_lives,
 )
 from reflexio_mcp.render.result import (
     IDS_CHARS,

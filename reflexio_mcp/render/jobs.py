@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
-from reflexio_mcp.render.learnings import what_followed
+from reflexio_mcp.render.learned import what_followed
 from reflexio_mcp.render.result import Facts, Unlisted
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_name
-from reflexio_mcp.state.jobs import JobRecord
+from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.traffic.deletion.jobs import Job
 
 __all__ = ["JobsFacts", "Told", "jobs_shown", "told_of"]

@@ -5,7 +5,7 @@ from typing import Final
 
 from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.learnings import (
+from reflexio_mcp.render.learned import (
     FOLLOWED,
     NOT_LOOKED_FOR,
     kinds_counted,

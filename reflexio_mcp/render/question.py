@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reflexio_mcp.render.deletion import finality
-from reflexio_mcp.render.learnings import learned_again, what_goes, what_stays
+from reflexio_mcp.render.learned import learned_again, what_goes, what_stays
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.render.turn_deletion import what_the_request_keeps

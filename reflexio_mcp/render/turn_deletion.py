@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reflexio_mcp.render.learnings import learned_facts, learned_lines
+from reflexio_mcp.render.learned import learned_facts, learned_lines
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import Facts, counted, dense, joined
 from reflexio_mcp.render.stored_text import shown_id, shown_name, visible

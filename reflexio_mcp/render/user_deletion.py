@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from reflexio_mcp.render.learned import kinds_counted, still_learned
 from reflexio_mcp.render.learning_deletion import erased_from_copies
-from reflexio_mcp.render.learnings import kinds_counted, still_learned
 from reflexio_mcp.render.result import Facts, counted
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan

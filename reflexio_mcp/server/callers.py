@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.permissions import Permission
+from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.traffic.content import add_texts
 
 __all__ = [

@@ -52,7 +52,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
 from reflexio_mcp.toolkit.input_validation import checked
-from reflexio_mcp.toolkit.permissions import Permission
+from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from reflexio_mcp.state.audit_log import AuditLog
 from reflexio_mcp.state.database import StateDatabase
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.recovery_copies import RecoveryCopies
 
 __all__ = ["State"]

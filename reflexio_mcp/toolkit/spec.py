@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -21,9 +22,8 @@ from mcp.types import ToolAnnotations
 
 from reflexio_mcp.render.result import UNLISTED
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.permissions import Permission
 
-__all__ = ["ToolSpec", "build", "prune", "schema_of"]
+__all__ = ["Permission", "ToolSpec", "build", "prune", "schema_of"]
 
 Schema = dict[str, Any]
 
@@ -68,6 +68,14 @@ def _schema(hint: Any) -> Schema:
     if origin is dict or is_typeddict(hint):
         return {"type": "object"}
     raise TypeError(f"no fact is a {hint}")
+
+
+class Permission(StrEnum):
+    """What somebody who signed in may do here; the scope of OAuth is `memory:` and this word."""
+
+    READ = "read"
+    PUBLISH = "publish"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from reflexio_mcp.consent.prepare import Prepared, asking, prepare, verdict_of
 from reflexio_mcp.render.deletion import planned, receipt
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.stored_text import visible
-from reflexio_mcp.state.jobs import JobRecord
+from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,

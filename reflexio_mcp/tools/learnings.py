@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.consent.elicitation import Reply
 from reflexio_mcp.consent.prepare import Prepared, asking, prepare
 from reflexio_mcp.render.deletion_facts import DeletionFacts
-from reflexio_mcp.render.learning_list import LearningsFacts, learnings_page
+from reflexio_mcp.render.learnings_page import LearningsFacts, learnings_page
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,

@@ -14,7 +14,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.database import advice, why_not
-from reflexio_mcp.state.jobs import JobRecord
+from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import take_over

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reflexio_mcp.traffic.audit.findings import Next
-from reflexio_mcp.traffic.audit.learning import LEARNING_CHECKS
+from reflexio_mcp.traffic.audit.learning_status import LEARNING_CHECKS
 from reflexio_mcp.traffic.audit.next_call import Offer
 from reflexio_mcp.traffic.audit.run import Audit, run_audit
 from reflexio_mcp.traffic.deletion.plan import PlannedRequest, plan_ids, plan_session, read_matching

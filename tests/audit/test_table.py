@@ -8,7 +8,7 @@ import pytest
 
 import reflexio_mcp.traffic.rules as folder
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
-from reflexio_mcp.traffic.audit.learning import LearningChecks
+from reflexio_mcp.traffic.audit.learning_status import LearningChecks
 from reflexio_mcp.traffic.rules.detector import Detector
 from reflexio_mcp.traffic.rules.selection import detector_types, select
 from reflexio_mcp.traffic.rules.table import RULES, Rule

@@ -18,9 +18,9 @@ from reflexio_mcp.render import (
     deletion,
     deletion_facts,
     jobs,
+    learned,
     learning_deletion,
-    learning_list,
-    learnings,
+    learnings_page,
     publishing,
     question,
     restoring,
@@ -30,7 +30,7 @@ from reflexio_mcp.render import (
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.state.jobs import JobRecord
+from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion import execute, plan
 from reflexio_mcp.traffic.deletion.jobs import Job
@@ -483,7 +483,7 @@ async def a_status_of_nothing(_: World, __: pytest.MonkeyPatch) -> str:
 
 def followed(taken: TakenBack) -> Story:
     async def story(_: World, __: pytest.MonkeyPatch) -> str:
-        return learnings.what_followed(taken)
+        return learned.what_followed(taken)
 
     return story
 
@@ -580,11 +580,11 @@ async def _came_up_meanwhile(world: World, *names: str) -> str:
     await world.put("a")
     await world.learn("p", "a")
 
-    async def learned() -> None:
+    async def learn() -> None:
         for name in names:
             await world.learn(name, "a")
 
-    world.backend.before[STATUS] = [learned]
+    world.backend.before[STATUS] = [learn]
     text = await told(world, "delete_learnings", session_id="s")
     assert not world.backend.profiles
     return text
@@ -888,7 +888,7 @@ async def a_session_was_finished(world: World, _: pytest.MonkeyPatch) -> str:
 
 
 SENTENCES: dict[str, tuple[Story, Story]] = {
-    # learnings
+    # learned
     "learned from conversations that contain it": (a_learning_stays, nothing_learned),
     "No profile or user playbook was learned from it.": (nothing_learned, a_learning_stays),
     "This store does not learn: nothing was learned from it.": (the_store_does_not_learn, nothing_learned),
@@ -897,7 +897,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         what_was_learned_cannot_be_read,
         nothing_learned,
     ),
-    learnings.NOT_LOOKED_FOR: (a_learning_went, the_store_does_not_learn),
+    learned.NOT_LOOKED_FOR: (a_learning_went, the_store_does_not_learn),
     "nothing is learned from it yet. Reflexio waits for more of the conversation (a window of 10 interactions by "
     "default); finish_session learns now": (standing("pending", "waiting_for_window"), DONE),
     "nothing is learned from it yet": (standing("deferred"), DONE),
@@ -953,8 +953,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     ", checked by reading again.": (a_learning_alone_went, whether_a_learning_went_cannot_be_read),
     "stored requests that fed them": (a_learning_alone_would_go, a_learning_without_a_living_source_went),
     "To take both:": (a_learning_alone_went, a_learning_without_a_living_source_went),
-    # learning_list
-    learning_list.NOT_LISTED: (listed, a_learning_went),
+    # learnings_page
+    learnings_page.NOT_LISTED: (listed, a_learning_went),
     "source reconstructed from the last request of its window": (one_is_reconstructed, listed),
     "No learning of": (none_is_listed, whether_there_is_one_is_not_known),
     "Whether there is a learning of": (whether_there_is_one_is_not_known, none_is_listed),
@@ -1045,7 +1045,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     deletion_facts.FINAL: (a_learning_was_erased, a_learning_alone_went),
     deletion.COPIED: (the_copy_will_have_what_was_learned, what_was_learned_would_stay),
     # follow-ups
-    learnings.FOLLOWED: (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
+    learned.FOLLOWED: (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
     "A follow-up waits for it in the background and deletes what these requests fed; get_status reports on it as "
     "follow-up": (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
     ". It ends with this server.": (it_goes_on_learning, a_chosen_learning_goes_on_being_learned),
@@ -1191,9 +1191,9 @@ def test_no_sentence_is_without_both() -> None:
     told = [
         one
         for module in (
-            learnings,
+            learned,
             learning_deletion,
-            learning_list,
+            learnings_page,
             deletion,
             deletion_facts,
             turn_deletion,

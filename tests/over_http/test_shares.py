@@ -17,9 +17,9 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Caller, read_caller, share_of
 from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state import jobs
+from reflexio_mcp.state import job_records
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
 from tests.over_http.test_attacks import ask, events
@@ -121,10 +121,10 @@ def records() -> Iterator[JobRecords]:
 def test_one_tenants_receipts_do_not_push_out_anothers(
     records: JobRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "MOST_REMEMBERED", 120)
+    monkeypatch.setattr(job_records, "MOST_REMEMBERED", 120)
     _ended(records, "victim/", "victim")
     _ended(records, "loud/", "loud", 60)
-    assert len(records.of("loud/")) <= jobs.REMEMBERED + 1
+    assert len(records.of("loud/")) <= job_records.REMEMBERED + 1
     for number in range(200):
         _ended(records, f"loud/user-{number}", "loud")
     assert [job.number for job in records.of("victim/")] == [1]

@@ -11,7 +11,7 @@ import pytest
 from reflexio_mcp.state.audit_log import AuditLog
 from reflexio_mcp.state.database import StateDatabase, Transaction
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.local.audit_file import AuditFile
 from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.state.local.database import LocalDatabase

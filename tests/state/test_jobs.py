@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import LEASE_SECONDS, TOLD_SECONDS, TRIES, JobRecords
+from reflexio_mcp.state.job_records import LEASE_SECONDS, TOLD_SECONDS, TRIES, JobRecords
 from reflexio_mcp.state.local.database import LocalDatabase
 from tests.state.conftest import Engine
 

@@ -16,7 +16,7 @@ import pytest
 
 from reflexio_mcp.state.database import StateUnusable
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import LEASE_SECONDS, JobRecords
+from reflexio_mcp.state.job_records import LEASE_SECONDS, JobRecords
 from tests.state.conftest import KEY
 from tests.state.test_copies import made, profile, request
 from tests.support.postgres_server import PASSWORD, PostgresServer

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.local.audit_file import AuditFile
 from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.state.local.database import LocalDatabase

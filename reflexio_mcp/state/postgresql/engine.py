@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.postgresql.audit_table import AuditTable
 from reflexio_mcp.state.postgresql.copy_table import CopyTable
 from reflexio_mcp.state.postgresql.database import PostgresqlDatabase

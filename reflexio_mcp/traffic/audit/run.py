@@ -9,7 +9,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.errors import ServerFault
 from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
-from reflexio_mcp.traffic.audit.learning import LearningChecks
+from reflexio_mcp.traffic.audit.learning_status import LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of

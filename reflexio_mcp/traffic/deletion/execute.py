@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
-from reflexio_mcp.state.follow_ups import Promise
+from reflexio_mcp.state.job_records import Promise
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan

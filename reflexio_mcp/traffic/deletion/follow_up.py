@@ -11,8 +11,8 @@ import anyio
 import anyio.to_thread
 
 from reflexio_mcp.rest.errors import NotAuthorized
-from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.job_records import Promise
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources, ids_of

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.state.database import StateUnusable, advice, why_not
-from reflexio_mcp.state.jobs import LEASE_SECONDS, JobRecord, JobRecords, JobState
+from reflexio_mcp.state.job_records import LEASE_SECONDS, JobRecord, JobRecords, JobState
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.errors import NotRecorded, Stopping, TakenOver, TrafficError
 from reflexio_mcp.traffic.learnings.remove import TakenBack

@@ -13,9 +13,8 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.audit_log import Entry
 from reflexio_mcp.state.database import advice, why_not
-from reflexio_mcp.state.follow_ups import Promise
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.jobs import JobRecord
+from reflexio_mcp.state.job_records import JobRecord, Promise
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies

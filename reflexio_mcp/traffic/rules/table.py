@@ -24,7 +24,7 @@ class Rule:
         advice: what to send differently next time.
         method: how it decides, with its thresholds; for the documentation.
         detector: `module.Class` in this folder, by name so that the table is read without its patterns; empty where the
-            service has to be asked (`traffic/audit/learning.py` and `learned.py`).
+            service has to be asked (`traffic/audit/learning_status.py` and `learned.py`).
         selects: whether the requests of one session show it, so that a filter can select them.
     """
 

@@ -7,12 +7,14 @@ may claim the job, if what was promised can be done by another one. Everything h
 import hashlib
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from reflexio_mcp.state.audit_log import Entry
 from reflexio_mcp.state.database import StateDatabase, Transaction
 
-__all__ = ["LEASE_SECONDS", "JobRecord", "JobRecords", "JobState"]
+__all__ = ["LEASE_SECONDS", "JobRecord", "JobRecords", "JobState", "Promise"]
 
 LEASE_SECONDS: Final = 60.0
 """A process that said nothing about a job for so long has ended."""
@@ -213,6 +215,29 @@ class JobRecords:
     def _digest(self, *parts: str) -> str:
         named = "\0".join(("job", self._account, *parts))
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A follow-up of a deletion that is on record, in the audit log and among the jobs, and has not ended.
+
+    Args:
+        jobs: where every process looks for it.
+        record: how it is known there.
+        entry: its entry in the audit log, if there is one.
+    """
+
+    jobs: JobRecords
+    record: JobRecord
+    entry: Entry | None
+
+    def end(self, outcome: str, **facts: Any) -> None:
+        """Note how it ended, `interrupted` when it was not through. What it found is noted by its job."""
+        if self.entry:
+            self.entry.close(outcome, **facts)
+        if outcome == "interrupted":
+            with suppress(OSError):
+                self.jobs.end(self.record.key, "stopped", "")
 
 
 def _record(row: tuple[int, int, str, int, JobState, str, str]) -> JobRecord:

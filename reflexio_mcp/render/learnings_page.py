@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Required
 
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.learnings import unread
+from reflexio_mcp.render.learned import unread
 from reflexio_mcp.render.result import BUDGET, Facts, GapFacts, Rendered, Unlisted, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, clip, fence, hanging, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning
