@@ -38,10 +38,11 @@ def place_of(settings: Settings) -> str:
     return (settings.store or str(default_store())) if settings.embedded else settings.base_url
 
 
-def _recovery_folder(settings: Settings) -> Path:
-    if settings.recovery_dir:
-        return Path(settings.recovery_dir)
-    return default_store().parent / "recovery"
+def _folder(settings: Settings) -> Path | None:
+    """Where the embedded store's file is, and what stands beside it; `None` where no file is kept."""
+    if settings.store == ":memory:":
+        return None
+    return Path(settings.store).parent if settings.store else default_store().parent
 
 
 def local_key(settings: Settings) -> bytes | None:
@@ -50,9 +51,8 @@ def local_key(settings: Settings) -> bytes | None:
     It is in a file beside the embedded store, made when it is first needed. It keys fingerprints and plan codes where
     the operator has set no secret. `None` where no file can be kept.
     """
-    if settings.store == ":memory:":
+    if (folder := _folder(settings)) is None:
         return None
-    folder = Path(settings.store).parent if settings.store else default_store().parent
     try:
         return private_files.keep_secret(
             folder / "fingerprint.key",
@@ -83,11 +83,16 @@ def open_state(settings: Settings) -> State:
             recovery_days=settings.recovery_days,
             keys=settings.state_keys,
         )
+
+    def state_file() -> Path | None:
+        folder = _folder(settings)
+        return folder / "state.db" if folder else None
+
     return local_state(
-        database=lambda: _state_file(settings),
+        database=state_file,
         account=account,
         delete_cap=settings.delete_cap,
-        recovery_folder=lambda: _recovery_folder(settings),
+        recovery_folder=lambda: Path(settings.recovery_dir or default_store().parent / "recovery"),
         recovery_days=settings.recovery_days,
         audit_log=settings.audit_log,
     )
@@ -105,13 +110,6 @@ def probe_state(settings: Settings) -> None:
     except ImportError:
         raise ConfigurationError(NO_POSTGRES) from None
     connect(settings.state)
-
-
-def _state_file(settings: Settings) -> Path | None:
-    if settings.store == ":memory:":
-        return None
-    folder = Path(settings.store).parent if settings.store else default_store().parent
-    return folder / "state.db"
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:

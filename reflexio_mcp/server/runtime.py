@@ -125,7 +125,7 @@ class Runtime:
     @asynccontextmanager
     async def _own_app(self) -> AsyncGenerator[App]:
         if not self._users:
-            self.state.open()
+            self.state.database.open()
         self._users += 1
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
@@ -142,7 +142,7 @@ class Runtime:
             if not self._users:  # the last one to leave closes the clients
                 with anyio.CancelScope(shield=True):
                     await self.scopes.aclose()
-                self.state.close()
+                self.state.database.close()
 
     async def _keep_promises(self, app: App) -> None:
         """Go on with deletions whose process has ended, of everybody who is served with the configured key.

@@ -28,11 +28,3 @@ class State:
     copies: RecoveryCopies
     audit_log: AuditLog | None
     database: StateDatabase
-
-    def open(self) -> None:
-        """Let it be used again after `close`."""
-        self.database.open()
-
-    def close(self) -> None:
-        """Give back what is held."""
-        self.database.close()

@@ -39,7 +39,9 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     for name, value in given.items():
         # Length first: later steps may take time for each character.
         texts = [value] if accepted[name].get("type") == "string" else value
-        if name != "cursor" and isinstance(texts, list) and _is_too_long(cast("list[Any]", texts)):
+        listed = cast("list[Any]", texts) if isinstance(texts, list) else []
+        longest = max((len(text) for text in listed if isinstance(text, str)), default=0)
+        if name != "cursor" and longest > MAX_ARGUMENT_CHARS:
             raise InvalidInput(name, f"takes {MAX_ARGUMENT_CHARS:,} characters at most; nothing was done.")
         # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
         # What is invisible was not meant at all; a stored id of that kind is given as results show it, in escapes.
@@ -55,10 +57,6 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     if user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
         given["user_id"] = user_id
     return given
-
-
-def _is_too_long(texts: list[Any]) -> bool:
-    return any(isinstance(text, str) and len(text) > MAX_ARGUMENT_CHARS for text in texts)
 
 
 def _ids_as_stored(value: Any) -> Any:

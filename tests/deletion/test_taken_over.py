@@ -15,7 +15,7 @@ from mcp.client.client import Client
 from reflexio_mcp.render.jobs import NOT_FINISHED, WAITS
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.state.jobs import JobRecords
+from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.traffic.deletion import jobs
 from reflexio_mcp.traffic.deletion.orders import Order, order_of
 from reflexio_mcp.traffic.deletion.plan import plan_ids
