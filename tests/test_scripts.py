@@ -51,7 +51,7 @@ def test_an_environment_is_used_again_until_what_it_is_made_from_changes(
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "REQUIREMENTS", tmp_path)
     monkeypatch.setattr(bootstrap, "_run", lambda command, what: installed.append(what))
-    for name in ("pyproject.toml", "run.txt", "test.txt", "dev.txt"):
+    for name in ("pyproject.toml", *(f"{lock}.txt" for lock in bootstrap.LOCKS)):
         (tmp_path / name).write_text(name, encoding="utf-8")
 
     python = bootstrap.ensure("test")
@@ -66,7 +66,7 @@ def test_an_environment_is_used_again_until_what_it_is_made_from_changes(
     assert len(installed) == 4
 
 
-@pytest.mark.parametrize("lock", ["run", "test", "dev"])
+@pytest.mark.parametrize("lock", ["run", "server", "test", "dev"])
 def test_locked_packages_are_pinned_by_version_and_hash_and_bound_to_no_index(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
     assert "://" not in text
