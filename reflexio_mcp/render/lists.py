@@ -119,6 +119,11 @@ class _Budget:
         self._texts.append(text)
         return True
 
+    @property
+    def taken(self) -> list[tuple[Facts, str]]:
+        """The rows that were taken, in both forms."""
+        return list(zip(self.facts, self._texts, strict=True))
+
     def replace(self, shown: list[tuple[Facts, str]]) -> None:
         before = self.facts
         self.facts, self._texts = [], []
@@ -181,7 +186,10 @@ class SessionBudget(_Budget):
         from reflexio_mcp.traffic.rules.secrets import looked
 
         def shown() -> list[tuple[Facts, str]]:
-            return [self._render(redacted_session(row)) for row in rows]
+            return [
+                taken if (safe := redacted_session(row)) is row else self._render(safe)
+                for row, taken in zip(rows, self.taken, strict=True)
+            ]
 
         if not self._masked:
             self.replace(await looked((turn for row in rows for turn in row.opening.interactions), shown))
@@ -219,7 +227,10 @@ class RequestBudget(_Budget):
         from reflexio_mcp.traffic.rules.secrets import looked
 
         def shown() -> list[tuple[Facts, str]]:
-            return [self._render(redacted_listing(row, full=self._full)) for row in rows]
+            return [
+                taken if (safe := redacted_listing(row, full=self._full)) is row else self._render(safe)
+                for row, taken in zip(rows, self.taken, strict=True)
+            ]
 
         if not self._masked:
             self.replace(await looked((turn for row in rows for turn in row.interactions), shown))

@@ -29,26 +29,32 @@ def redacted(item: RequestWithInteractions, chars: int | None = None) -> Request
 
 
 def redacted_opening(item: RequestWithInteractions) -> tuple[RequestWithInteractions, bool]:
-    """The request with its first turn that says something cut short and covered, and whether that hid anything."""
+    """The request with its first turn that says something cut short and covered, and whether that hid anything.
+
+    It is the same object where that changes nothing.
+    """
     turns = item.interactions
     for index, turn in enumerate(turns):
         if any(text.strip() for text in texts_of(turn)):
             texts = {name: text for name in _TEXTS if (text := getattr(turn, name))}
             short = {name: text.lstrip()[:OPENING_CHARS] for name, text in texts.items()}
             safe = {name: redact_opening(text) for name, text in short.items()}
+            if safe == texts:
+                return item, False
             shown = [*turns[:index], turn.model_copy(update=safe), *turns[index + 1 :]]
             return item.model_copy(update={"interactions": shown}), safe != short
     return item, False
 
 
 def redacted_listing(row: RequestWithInteractions, *, full: bool) -> RequestWithInteractions:
-    """The request as a list shows it, covered."""
+    """The request as a list shows it, covered; of its opening alone, the same object where that changes nothing."""
     return redacted(row, OPENING_CHARS) if full else redacted_opening(row)[0]
 
 
 def redacted_session(row: SessionRow) -> SessionRow:
-    """The row of a session, its first words covered."""
-    return replace(row, first_words=first_words(redacted_opening(row.opening)[0]))
+    """The row of a session, its first words covered; the same object where that changes nothing."""
+    opening, _ = redacted_opening(row.opening)
+    return row if opening is row.opening else replace(row, first_words=first_words(opening))
 
 
 def _turn(turn: StoredInteraction, chars: int | None) -> StoredInteraction:

@@ -1,0 +1,28 @@
+"""What a list shows of a request's beginning."""
+
+from reflexio_mcp.render.redaction import OPENING_CHARS, redacted_opening
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.content import first_words
+
+
+def saying(content: str) -> RequestWithInteractions:
+    turn = StoredInteraction(interaction_id=1, content=content)
+    return RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=[turn])
+
+
+def test_a_request_without_secrets_stays_the_same_so_that_its_row_need_not_be_rendered_again() -> None:
+    item = saying("Please remember that I prefer short answers.")
+    assert redacted_opening(item) == (item, False)
+    assert redacted_opening(item)[0] is item
+
+
+def test_nothing_shows_that_was_not_looked_through() -> None:
+    shown, hidden = redacted_opening(saying(f"Hello{' ' * OPENING_CHARS}my password is Tr0ub4dor&3x9"))
+    assert not hidden
+    assert shown.interactions[0].content.strip() == "Hello"
+
+
+def test_a_password_is_hidden_and_that_is_said() -> None:
+    shown, hidden = redacted_opening(saying("my password is Tr0ub4dor&3x9"))
+    assert hidden
+    assert "Tr0ub4dor" not in first_words(shown)
