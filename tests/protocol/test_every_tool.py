@@ -97,58 +97,47 @@ WRONG_CALLS: list[tuple[str, dict[str, Any], str]] = [
 """A tool, arguments that it must refuse, and what the refusal has to name."""
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_a_wrong_call_is_a_tool_error_that_names_what_is_wrong(
-    revision: Revision, tmp_path: Path
-) -> None:
-    async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
-        for tool, arguments, named in WRONG_CALLS:
-            result = await session.call(tool, arguments)
-            assert result["isError"], (tool, arguments)
-            said = result["content"][0]["text"]
-            assert named in said, (tool, arguments)
-            assert "Traceback" not in said
-            assert "pydantic" not in said
-            assert "structuredContent" not in result
+async def test_a_wrong_call_is_a_tool_error_that_names_what_is_wrong(session: StdioSession) -> None:
+    for tool, arguments, named in WRONG_CALLS:
+        result = await session.call(tool, arguments)
+        assert result["isError"], (tool, arguments)
+        said = result["content"][0]["text"]
+        assert named in said, (tool, arguments)
+        assert "Traceback" not in said
+        assert "pydantic" not in said
+        assert "structuredContent" not in result
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_an_unknown_tool_is_refused_in_words_or_by_the_protocol(
-    revision: Revision, tmp_path: Path
-) -> None:
-    async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
-        try:
-            result = await session.request("tools/call", {"name": "drop_everything", "arguments": {}})
-        except RpcError as error:
-            said = error.message
-        else:
-            assert result["isError"]
-            said = result["content"][0]["text"]
-        assert "drop_everything" in said
+async def test_an_unknown_tool_is_refused_in_words_or_by_the_protocol(session: StdioSession) -> None:
+    try:
+        result = await session.request("tools/call", {"name": "drop_everything", "arguments": {}})
+    except RpcError as error:
+        said = error.message
+    else:
+        assert result["isError"]
+        said = result["content"][0]["text"]
+    assert "drop_everything" in said
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_the_opening_says_who_this_is_and_what_it_is_for(revision: Revision, tmp_path: Path) -> None:
+async def test_the_opening_says_who_this_is_and_what_it_is_for(session: StdioSession) -> None:
     from reflexio_mcp import __version__
 
-    async with open_session(revision, env=environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")) as session:
-        if revision == MODERN:
-            server = session.opening["_meta"]["io.modelcontextprotocol/serverInfo"]
-        else:
-            server = session.opening["serverInfo"]
-        assert (server["name"], server["version"]) == ("reflexio-mcp", __version__)
-        assert "tools" in session.opening["capabilities"]
-        assert session.opening["instructions"]
+    if session.revision == MODERN:
+        server = session.opening["_meta"]["io.modelcontextprotocol/serverInfo"]
+    else:
+        server = session.opening["serverInfo"]
+    assert (server["name"], server["version"]) == ("reflexio-mcp", __version__)
+    assert "tools" in session.opening["capabilities"]
+    assert session.opening["instructions"]
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
 async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
-    revision: Revision, tmp_path: Path
+    session: StdioSession, tmp_path: Path
 ) -> None:
-    lists: list[list[dict[str, Any]]] = []
-    for _ in range(2):
-        async with open_session(revision, env=environment(tmp_path)) as session:
-            lists.append(await session.list_tools())
+    lists = [await session.list_tools()]
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
+    async with open_session(session.revision, env=env) as another:
+        lists.append(await another.list_tools())
     assert lists[0] == lists[1]
     hints = {tool["name"]: tool["annotations"] for tool in lists[0]}
     for name, hint in hints.items():

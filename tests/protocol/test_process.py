@@ -17,6 +17,7 @@ from tests.support.stdio import (
     Revision,
     RpcError,
     ServerEndedError,
+    StdioSession,
     environment,
     open_session,
 )
@@ -101,25 +102,19 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
         assert listed["structuredContent"]["returned"] == 0
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_a_broken_line_does_not_end_the_session(revision: Revision, env: dict[str, str]) -> None:
-    async with open_session(revision, env=env) as session:
-        for line in (b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}'):
-            await session.send_line(line)
-            assert not (await session.call("get_status")).get("isError"), line
-        await session.send_request_line(7000, b'{"id":7000}')
-        assert not (await session.call("get_status")).get("isError")
-        assert await session.end_input() == 0
+async def test_a_broken_line_does_not_end_the_session(session: StdioSession) -> None:
+    for line in (b"this is not JSON", b"{", b"[]", b"\xff\xfe", b"", b'{"jsonrpc":"2.0"}'):
+        await session.send_line(line)
+        assert not (await session.call("get_status")).get("isError"), line
+    await session.send_request_line(6000, b'{"id":6000}')
+    assert not (await session.call("get_status")).get("isError")
 
 
 DEEP = "[" * 300 + "]" * 300
 CALL = '"jsonrpc":"2.0","method":"tools/call"'
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_each_line_with_an_id_is_answered_whatever_is_wrong_with_it(
-    revision: Revision, env: dict[str, str]
-) -> None:
+async def test_each_line_with_an_id_is_answered_whatever_is_wrong_with_it(session: StdioSession) -> None:
     lines = (
         (-32700, f'{{{CALL},"id":ID,"params":{{"name":"get_status","arguments":{{"a":{DEEP}}}}}}}'),
         (-32700, f'{{{CALL},"params":{{"id":5,"a":{"9" * 5000}}},"id":ID}}'),
@@ -133,14 +128,12 @@ async def test_each_line_with_an_id_is_answered_whatever_is_wrong_with_it(
         (-32600, '{"id":ID,"jsonrpc":"1.0","method":"tools/list"}'),
         (-32600, f'[{{"id":ID,{CALL},"params":{{"name":"get_status"}}}}]'),
     )
-    async with open_session(revision, env=env) as session:
-        for number, (code, line) in enumerate(lines, 7000):
-            await session.send_request_line(number, line.replace("ID", str(number)))
-            with pytest.raises(RpcError, match="Nothing was done") as refused:
-                await session.reply(number)
-            assert refused.value.code == code, line
-        assert not (await session.call("get_status")).get("isError")
-        assert await session.end_input() == 0
+    for number, (code, line) in enumerate(lines, 7000):
+        await session.send_request_line(number, line.replace("ID", str(number)))
+        with pytest.raises(RpcError, match="Nothing was done") as refused:
+            await session.reply(number)
+        assert refused.value.code == code, line
+    assert not (await session.call("get_status")).get("isError")
 
 
 async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp_path: Path) -> None:
@@ -161,45 +154,36 @@ async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp
             assert answer["structuredContent"]["status"] == "unanswered"
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
 async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the_call(
-    revision: Revision, env: dict[str, str]
+    session: StdioSession,
 ) -> None:
-    async with open_session(revision, env=env) as session:
-        for number, content in enumerate(
-            ("cut \ud83d", "\ude00 cut", "\ud83d\ude00 whole, and \\ud83d spelled out")
-        ):
-            arguments = turn(number) | {"interactions": [{"content": content}]}
-            assert not (await session.call("publish_interaction", arguments)).get("isError")
-        stored = [await session.call("get_request", {"request_id": f"s-{number}"}) for number in range(3)]
-        contents = [one["structuredContent"]["interactions"][0]["content"] for one in stored]
-        assert contents == ["cut \ufffd", "\ufffd cut", "\U0001f600 whole, and \\ud83d spelled out"]
+    for number, content in enumerate(
+        ("cut \ud83d", "\ude00 cut", "\ud83d\ude00 whole, and \\ud83d spelled out")
+    ):
+        arguments = turn(number, "half") | {"interactions": [{"content": content}]}
+        assert not (await session.call("publish_interaction", arguments)).get("isError")
+    stored = [await session.call("get_request", {"request_id": f"half-{number}"}) for number in range(3)]
+    contents = [one["structuredContent"]["interactions"][0]["content"] for one in stored]
+    assert contents == ["cut \ufffd", "\ufffd cut", "\U0001f600 whole, and \\ud83d spelled out"]
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(
-    revision: Revision, env: dict[str, str]
-) -> None:
-    async with open_session(revision, env=env) as session:
-        turns = [{"content": "x", "image_encoding": "A" * 11_000_000}]
-        refused = await session.call("publish_interaction", turn(0) | {"interactions": turns})
-        assert refused["isError"]
-        assert "10 MiB" in refused["content"][0]["text"]
-        turns = [{"content": "word " * 199_999} for _ in range(5)]
-        assert not (await session.call("publish_interaction", turn(1) | {"interactions": turns})).get(
-            "isError"
-        )
-        shown = await session.call("get_request", {"request_id": "s-1"})
-        assert len(shown["content"][0]["text"]) < 10_000
+async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(session: StdioSession) -> None:
+    turns = [{"content": "x", "image_encoding": "A" * 11_000_000}]
+    refused = await session.call("publish_interaction", turn(0, "long") | {"interactions": turns})
+    assert refused["isError"]
+    assert "10 MiB" in refused["content"][0]["text"]
+    turns = [{"content": "word " * 199_999} for _ in range(5)]
+    assert not (await session.call("publish_interaction", turn(1, "long") | {"interactions": turns})).get(
+        "isError"
+    )
+    shown = await session.call("get_request", {"request_id": "long-1"})
+    assert len(shown["content"][0]["text"]) < 10_000
 
 
-async def test_an_unknown_method_is_an_error_and_the_session_lives_on(env: dict[str, str]) -> None:
-    async with open_session("2025-11-25", env=env) as session:
-        await session.send_line('{"jsonrpc":"2.0","method":"notifications/unheard_of"}')
-        await session.send_line(
-            '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}'
-        )
-        assert not (await session.call("get_status")).get("isError")
+async def test_an_unknown_method_is_an_error_and_the_session_lives_on(session: StdioSession) -> None:
+    await session.send_line('{"jsonrpc":"2.0","method":"notifications/unheard_of"}')
+    await session.send_line('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}')
+    assert not (await session.call("get_status")).get("isError")
 
 
 STRAY = """
