@@ -20,11 +20,11 @@ from re import _constants as constants  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-CHARS = 100_000
+CHARS = 50_000
 GROWTH = 8.0
 """Times longer for four times the text. A quadratic pattern takes sixteen, a linear one four."""
-NOTICED = 0.02
-"""Seconds below which a look says nothing: a quadratic one of 100 kB takes more, whatever its constant."""
+NOTICED = 0.005
+"""Seconds below which a look says nothing: a quadratic one of 50 kB takes more, whatever its constant."""
 MOST_SECONDS = 10.0
 """Of processor time for one pattern and one text."""
 
@@ -57,11 +57,16 @@ SLOWEST = 2
 """Of the texts of a pattern, those that are looked at in full length: they took longest for a tenth of it."""
 
 
+SEARCH = frozenset({"search"})
+AT_ONE_PLACE = frozenset({"match", "fullmatch"})
+
+
 class Found(NamedTuple):
     pattern: str
     flags: int
     where: str
-    at_one_place: bool = False
+    ways: frozenset[str] = SEARCH
+    """`search`, or those of `match` and `fullmatch` that are used."""
 
 
 def compiled_on_import(package: str) -> list[Found]:
@@ -108,15 +113,16 @@ def written_in_calls(package: str) -> tuple[list[Found], list[str]]:
                     continue
                 where = f"{path.relative_to(root.parent)}:{call.lineno}"
                 if isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str):
-                    at_one_place = name in ("re.match", "re.fullmatch")
-                    found.append(Found(call.args[0].value, 0, where, at_one_place))
+                    way = name.removeprefix("re.")
+                    ways = frozenset({way}) if way in AT_ONE_PLACE else SEARCH
+                    found.append(Found(call.args[0].value, 0, where, ways))
                 else:
                     unknown.append(f"{where}: {ast.unparse(call.args[0])}")
     return found, unknown
 
 
-def only_matched(package: str) -> set[tuple[str, str]]:
-    """Modules and private names of patterns that are only ever matched at the beginning of a text or at one place."""
+def only_matched(package: str) -> dict[tuple[str, str], frozenset[str]]:
+    """Modules and private names of patterns that are only ever matched at one place of a text, with how they are."""
     used: dict[tuple[str, str], set[str]] = {}
     root = Path(importlib.import_module(package).__path__[0])
     for path in root.rglob("*.py"):
@@ -124,8 +130,11 @@ def only_matched(package: str) -> set[tuple[str, str]]:
         for one in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
                 used.setdefault((module, one.value.id), set()).add(one.attr)
-    matched = {"match", "fullmatch", "pattern"}
-    return {key for key, methods in used.items() if key[1].startswith("_") and methods <= matched}
+    return {
+        key: AT_ONE_PLACE & methods
+        for key, methods in used.items()
+        if key[1].startswith("_") and AT_ONE_PLACE & methods and methods <= AT_ONE_PLACE | {"pattern"}
+    }
 
 
 def samples(items: Any) -> Iterator[str]:
@@ -237,26 +246,25 @@ def texts(found: Found) -> list[tuple[str, str, str]]:
     return many[:: max(1, len(many) // TEXTS)]
 
 
-def seconds(compiled: Any, how: str, text: str) -> float:
+def seconds(compiled: Any, ways: frozenset[str], text: str) -> float:
     begun = time.thread_time()
-    if how == "search":
+    if "search" in ways:
         for _ in compiled.finditer(text):
             pass
-    else:
-        compiled.match(text)
-        compiled.fullmatch(text)
+    for way in ways & AT_ONE_PLACE:
+        getattr(compiled, way)(text)
     return time.thread_time() - begun
 
 
-def slow(compiled: Any, how: str, made: tuple[str, str, str]) -> str:
+def slow(compiled: Any, ways: frozenset[str], made: tuple[str, str, str]) -> str:
     """Says how the time grew where it grew faster than the text."""
     before, body, end = made
     quarter, whole = (before + body * (chars // len(body)) + end for chars in (CHARS // 4, CHARS))
-    seconds(compiled, how, quarter)
-    long = seconds(compiled, how, whole)
+    seconds(compiled, ways, quarter)
+    long = seconds(compiled, ways, whole)
     if long > NOTICED:
-        least = min(seconds(compiled, how, quarter) for _ in range(3))
-        long = min(long, seconds(compiled, how, whole))
+        least = min(seconds(compiled, ways, quarter) for _ in range(3))
+        long = min(long, seconds(compiled, ways, whole))
         if long > NOTICED and long > GROWTH * least:
             return f"{before!r} + {body!r} * n + {end!r}: {least:.4f} s, then {long:.4f} s for four times the text"
     return ""
@@ -283,26 +291,26 @@ def main(package: str) -> None:
     for one in (*imported, *written):
         every.setdefault((one.pattern, one.flags & ~re.UNICODE), one)
     for found in every.values():
-        how = "match" if found.at_one_place or names.get(found.pattern) in matched else "search"
-        say({"pattern": found.pattern, "where": found.where, "how": how})
+        ways = matched.get(names.get(found.pattern, ("", "")), found.ways)
+        say({"pattern": found.pattern, "where": found.where, "ways": sorted(ways)})
         # In a process of its own: nothing else ends a pattern that takes for ever.
         if (child := os.fork()) == 0:
-            look(found, how)
+            look(found, ways)
             os._exit(0)
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
             say({"slow": f"more than {MOST_SECONDS} s of processor time"})
 
 
-def look(found: Found, how: str) -> None:
+def look(found: Found, ways: frozenset[str]) -> None:
     compiled = re.compile(found.pattern, found.flags)
     costs: list[tuple[float, tuple[str, str, str]]] = []
     for made in texts(found):
         before, body, end = made
         begin(made)
-        costs.append((seconds(compiled, how, before + body * (CHARS // 10 // len(body)) + end), made))
+        costs.append((seconds(compiled, ways, before + body * (CHARS // 10 // len(body)) + end), made))
     for _, made in sorted(costs, reverse=True)[:SLOWEST]:
         begin(made)
-        if said := slow(compiled, how, made):
+        if said := slow(compiled, ways, made):
             say({"slow": said})
             return
 
