@@ -65,6 +65,10 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+LONGEST = ("test_load.py", "test_patterns.py")
+"""Files whose one test takes longer than any other."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests that share what is dear to make to one worker: a real server for a folder, the audited corpus."""
@@ -76,6 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("postgres"))
         elif "measured" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("corpus"))
+    # A long test that begins last keeps one worker while the others have nothing left to do.
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
