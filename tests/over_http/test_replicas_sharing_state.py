@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from tests.deletion.support import BY_IDS, World
 from tests.deletion.test_large import count, filled, served
 from tests.over_http.test_attacks import AUTHORIZED
 from tests.support.postgres_server import PostgresServer
-from tests.support.replicas import HOST, NGINX, behind_nginx, replica, replicas
-from tests.support.serving import Served, modern_call
+from tests.support.replicas import FAKETIME, HOST, NGINX, behind_nginx, replica, replicas
+from tests.support.serving import Served, message_of, modern_call
 
 pytestmark = [
     pytest.mark.anyio,
@@ -33,18 +34,22 @@ pytestmark = [
 DELETIONS = int(os.environ.get("REFLEXIO_TEST_DELETIONS", BATCH + 100))
 """More than one call of the service deletes; as many more as somebody wants to wait for."""
 
+CLOCKS = (0, 7_200, -7_200)
+"""Two hours of difference either way, where faketime is installed: further than any hour or lease that is counted."""
+
 
 async def call(url: str, name: str, **arguments: Any) -> dict[str, Any]:
     """The result of a tool, over one POST that may go to any replica."""
     headers, body = modern_call(name, arguments)
     async with httpx.AsyncClient(timeout=60) as client:
         reply = await client.post(f"{url}/mcp", headers=headers | AUTHORIZED | {"host": HOST}, json=body)
-    answer = reply.json()
+    assert reply.status_code == 200, reply.text
+    answer = message_of(reply)
     assert "result" in answer, answer
     return answer["result"]
 
 
-def said(result: dict[str, Any]) -> str:
+def said_of(result: dict[str, Any]) -> str:
     return "\n".join(part["text"] for part in result["content"])
 
 
@@ -56,7 +61,7 @@ async def sharing(
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(served(world))
         shared = shared_by(backend, state) | variables
-        three = await stack.enter_async_context(replicas(home, 3, **shared))
+        three = await stack.enter_async_context(replicas(home, 3, clocks=CLOCKS, **shared))
         yield backend, await stack.enter_async_context(behind_nginx(home, three)), three
 
 
@@ -134,7 +139,7 @@ async def test_a_replica_is_killed_in_the_middle_of_a_large_deletion(
         for one in (*others, again):
             refused = await call(one.url, "delete_request", request_id="one-more")
             assert refused["isError"]
-            assert "(0 left now)" in said(refused)
+            assert "(0 left now)" in said_of(refused)
         assert await world.ids(session_id="t") == {"one-more"}
         lines = [
             json.loads(line)
@@ -164,8 +169,8 @@ async def test_callers_of_three_replicas_never_pass_the_cap_together(
             outcomes[bool(result.get("isError"))] += 1
             assert (
                 not result.get("isError")
-                or "25 an hour are allowed" in said(result)
-                or "hourly cap" in said(result)
+                or "25 an hour are allowed" in said_of(result)
+                or "hourly cap" in said_of(result)
             )
 
         async with anyio.create_task_group() as tasks:
@@ -174,6 +179,122 @@ async def test_callers_of_three_replicas_never_pass_the_cap_together(
         assert outcomes == {False: 25, True: 15}
         assert await count(tmp_path) == 15
         assert all('"delete_request"' in one.stderr() for one in three), "every replica had some of them"
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")
+async def test_a_plan_of_a_replica_is_confirmed_where_the_clock_is_hours_off(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    options = {"REFLEXIO_MCP_CONFIRM": "preview", "REFLEXIO_MCP_RECOVERY_DAYS": "1"}
+    async with (
+        filled(tmp_path, 6) as world,
+        sharing(world, tmp_path, postgres_url, **options) as (_, _, three),
+    ):
+        async with httpx.AsyncClient() as client:
+            dates = [
+                parsedate_to_datetime((await client.get(f"{one.url}/health")).headers["date"])
+                for one in three
+            ]
+        for ahead, date in zip(CLOCKS, dates, strict=True):
+            assert abs((date - dates[0]).total_seconds() - ahead) < 600, "the clocks of this test are apart"
+        ids = iter(sorted(await world.ids()))
+        for one in three:
+            for another in three:
+                if one is another:
+                    continue
+                given = {"request_id": next(ids)}
+                plan = (await call(one.url, "delete_request", **given))["structuredContent"]
+                assert plan["status"] == "planned"
+                given["confirm"] = plan["confirm"]
+                done = (await call(another.url, "delete_request", **given))["structuredContent"]
+                assert done["deleted"] == 1
+        assert not await world.ids()
+        # All of them keep every copy for as long.
+        copies = [(await call(one.url, "restore_requests"))["structuredContent"]["copies"] for one in three]
+        assert copies[0] == copies[1] == copies[2]
+        assert len(copies[0]) == 6
+
+
+async def test_connections_to_the_database_run_out(
+    tmp_path: Path, postgres: PostgresServer, postgres_url: str
+) -> None:
+    database, secret = postgres_url.rsplit("/", 1)[1], "a password"
+
+    async def sql(*statements: str) -> str:
+        return await anyio.to_thread.run_sync(postgres.sql, "; ".join(statements), database)
+
+    await sql(f"CREATE ROLE few LOGIN PASSWORD '{secret}'", f"GRANT CREATE ON DATABASE {database} TO few")
+    acknowledged: set[str] = set()
+    refused: dict[str, str] = {}
+    try:
+        async with (
+            filled(tmp_path, 40) as world,
+            sharing(world, tmp_path, postgres.url(database, "few", secret), REFLEXIO_MCP_DELETE_CAP="25") as (
+                _,
+                url,
+                three,
+            ),
+        ):
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'few'"
+            await sql("ALTER ROLE few CONNECTION LIMIT 0", ended)
+            for one in three:
+                said = said_of(await call(one.url, "delete_request", request_id="request-0"))
+                assert said.startswith("Nothing was deleted"), said
+                assert "the state database: it has no room left, or no free connection" in said
+                assert not (await call(one.url, "list_requests", limit=1)).get("isError")
+                status = (await call(one.url, "get_status"))["structuredContent"]
+                assert "no free connection" in status["deletions_problem"]
+            assert await count(tmp_path) == 40
+            # Fewer than there are replicas.
+            await sql("ALTER ROLE few CONNECTION LIMIT 2")
+
+            async def delete(request_id: str) -> None:
+                result = await call(url, "delete_request", request_id=request_id)
+                if result.get("isError"):
+                    refused[request_id] = said_of(result)
+                elif result["structuredContent"]["deleted"]:
+                    acknowledged.add(request_id)
+                else:
+                    assert "get_status" in refused[request_id], "it was said that this may still be done"
+
+            async with anyio.create_task_group() as tasks:
+                for request_id in (everything := await world.ids()):
+                    tasks.start_soon(delete, request_id)
+            assert acknowledged, refused
+            gone = everything - await world.ids()
+            assert acknowledged <= gone
+            assert len(gone) <= 25
+            for request_id, said in refused.items():
+                if "get_status" not in said:
+                    assert said.startswith("Nothing was deleted"), said
+                    assert request_id not in gone, said
+            # With connections for all, what was left over is done, as if its process had been silent for a minute.
+            await sql(
+                "ALTER ROLE few CONNECTION LIMIT -1",
+                "UPDATE reflexio_mcp.jobs SET alive = alive - 60 WHERE alive > 0",
+            )
+
+            async def told_alike() -> bool:
+                """Whether every replica tells the same receipts, and nothing is running any more."""
+                told = [(await call(one.url, "get_status"))["structuredContent"] for one in three]
+                if any("deletions_problem" in one for one in told):
+                    return False
+                receipts = [one.get("deletions", []) for one in told]
+                return receipts == receipts[:1] * 3 and all(job["state"] != "running" for job in receipts[0])
+
+            with anyio.fail_after(180):
+                while not await told_alike():  # noqa: ASYNC110 - of other processes
+                    await anyio.sleep(0.1)
+            # The rest of the hour's room is used, and no more.
+            for request_id in everything - gone:
+                await delete(request_id)
+            stored = await world.ids()
+            assert 15 <= len(stored) < 40
+            assert acknowledged.isdisjoint(stored)
+            taken = await sql("SELECT sum(number) FROM reflexio_mcp.deletions")
+            assert 40 - len(stored) <= int(taken) <= 25
+    finally:
+        await sql("DROP OWNED BY few", "DROP ROLE few")
 
 
 async def test_the_database_is_restarted_under_load(
@@ -195,7 +316,7 @@ async def test_the_database_is_restarted_under_load(
                     assert result["structuredContent"]["deleted"] == 1
                     outcomes[request_id] = "deleted"
                 else:
-                    outcomes[request_id] = said(result)
+                    outcomes[request_id] = said_of(result)
 
         def deleted() -> int:
             return sum(one == "deleted" for one in outcomes.values())
