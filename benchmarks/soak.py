@@ -48,7 +48,8 @@ GROWTH_MIB = 16.0
 """Memory that a replica may hold in the last sixth beyond the first."""
 
 GROWTH_HELD = 24
-"""Open files and threads that it may have more of in the last sixth than ever in the first, and tasks at rest."""
+"""Threads that it may have more of in the last sixth than ever in the first, and tasks at rest. Of files, one for each
+client: each of them may have come to have one more connection kept open."""
 
 REST_SECONDS = 60.0
 """How long the last tasks may take when everybody has gone."""
@@ -305,16 +306,16 @@ class Run:
         lines.append(f"p99 of the last sixth over the first: {ratio:.2f} (aim {RATIO})")
         return "\n".join(lines)
 
-    def grown(self) -> list[str]:
+    def grown(self, clients: int) -> list[str]:
         """What a replica holds more of than it may, as sentences."""
         found: list[str] = []
         for replica in range(len(self.samples)):
             first, end = self.samples_of(replica, 0), self.held(replica, PARTS - 1)
             if end.memory - (warm := self.held(replica, 0).memory) > GROWTH_MIB:
                 found.append(f"Replica {replica + 1} grew from {warm:.1f} to {end.memory:.1f} MiB.")
-            for what in ("files", "threads"):
+            for what, most in (("files", clients), ("threads", GROWTH_HELD)):
                 before, after = max(getattr(one, what) for one in first), getattr(end, what)
-                if after - before > GROWTH_HELD:
+                if after - before > most:
                     found.append(f"Replica {replica + 1} had {before} {what} and has {after}.")
         return found
 
@@ -374,7 +375,7 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
                         )
                         run.connections.append(int(await anyio.to_thread.run_sync(postgres.sql, counted)))
                     await anyio.sleep(seconds / SAMPLES)
-            wrong = [*book.wrong[:10], *run.grown(), *run.silent(), *await busy(three)]
+            wrong = [*book.wrong[:10], *run.grown(clients), *run.silent(), *await busy(three)]
             for number, served in enumerate(three, 1):
                 lines = served.stderr().splitlines()
                 if told := "\n".join(line for line in lines if not line.startswith("reflexio-mcp: ")):

@@ -127,6 +127,22 @@ class JobRecords:
             )
             return kept.rowcount > 0
 
+    def holds(self, key: int) -> bool:
+        """Return whether a job is this process's now, for at least half a lease, by the clock that all share.
+
+        Raises:
+            OSError: that cannot be known.
+        """
+        with self._database.transaction() as transaction:
+            row = transaction.execute(
+                "SELECT alive FROM jobs WHERE id = ? AND worker = ?", (key, self._worker)
+            ).fetchone()
+            if row is None:
+                return False
+            if row[0] >= transaction.now + LEASE_SECONDS / 2:
+                return True
+        return self.keep(key)
+
     def end(self, key: int, state: JobState, told: str) -> None:
         """Record what came of a job, unless another process has claimed it.
 

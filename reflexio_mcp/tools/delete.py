@@ -285,8 +285,11 @@ async def _carried_out(
     read_at: float | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
+    async def check() -> None:
+        await app.jobs.check_own(job)
+
     done = await carry_out(
-        scope, plan, origin, app.state, job=job.record.key, read_at=read_at, progress=progress
+        scope, plan, origin, app.state, job=job.record.key, check=check, read_at=read_at, progress=progress
     )
     followed = await _followed(app, scope, done)
     app.subscriptions.tell(scope, _gone(done))

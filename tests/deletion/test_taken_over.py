@@ -192,6 +192,28 @@ async def test_a_process_that_was_asleep_stops_where_another_one_goes_on(
     assert other.runtime.jobs.running == 0
 
 
+async def test_a_process_that_does_not_know_that_it_was_asleep_asks_before_it_deletes_on(
+    world: World, era: str, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.traffic.deletion.execute.BATCH", 1)
+    for number in range(3):
+        await world.put(f"r{number}")
+    server = world.server(CONFIRM="off", DELETE_CAP="3")
+
+    async def claimed_meanwhile() -> None:
+        with closing(sqlite3.connect(state_file(data_folder))) as database:
+            database.execute("UPDATE jobs SET worker = 'another process'")
+            database.commit()
+
+    world.backend.before[BY_IDS] = [claimed_meanwhile]
+    async with world.connect(era, server=server) as caller:
+        said = await caller.refused("delete_session", session_id="s")
+        assert "taken this deletion over" in said
+        assert len(await world.ids()) == 2
+        # What it may have deleted counts.
+        assert "(0 left now)" in await caller.refused("delete_session", session_id="s")
+
+
 async def test_what_another_version_promised_is_said_to_be_not_done(
     world: World, era: str, data_folder: Path
 ) -> None:

@@ -51,6 +51,23 @@ def test_a_job_is_its_process_as_long_as_that_says_so(engine: Engine) -> None:
     assert [job.told for job in one.of("owner")] == ["the receipt"]
 
 
+def test_whose_a_job_is_can_be_asked_at_any_moment(engine: Engine) -> None:
+    one, another = engine.jobs(), engine.jobs()
+    key = promise(one)
+    assert one.holds(key)
+    assert not another.holds(key)
+    # Where the lease is nearly over, or over and nobody has claimed it, asking makes it longer.
+    for seconds in (LEASE_SECONDS - 1, LEASE_SECONDS + 1):
+        engine.clock.now += seconds
+        assert one.holds(key)
+        engine.clock.now += LEASE_SECONDS - 1
+        assert another.claim(TOOLS) is None
+    engine.clock.now += LEASE_SECONDS + 1
+    assert another.claim(TOOLS)
+    assert not one.holds(key)
+    assert another.holds(key)
+
+
 def test_what_nobody_else_can_do_or_may_do_is_not_claimed(engine: Engine) -> None:
     one, another = engine.jobs(), engine.jobs()
     promise(one, order="")

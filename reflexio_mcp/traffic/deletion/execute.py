@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
 from reflexio_mcp.rest.models import DeleteReply
@@ -25,7 +25,7 @@ from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["OUTCOMES", "Outcome", "Receipt", "execute"]
+__all__ = ["OUTCOMES", "Check", "Outcome", "Receipt", "execute", "unchecked"]
 
 BATCH: Final = 2_000
 """Ids in one call: few enough to be deleted within its time limit, enough that the calls themselves cost little."""
@@ -43,6 +43,14 @@ Outcome = Literal[
 `unknown` is said only where the re-read itself failed."""
 
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+
+
+Check: TypeAlias = Callable[[], Awaitable[None]]
+"""Raises `TakenOver` where a deletion is another process's by now."""
+
+
+async def unchecked() -> None:
+    """Of a deletion that nobody else could go on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +155,7 @@ async def execute(
     *,
     only: Collection[str] | None = None,
     changed: Collection[str] = (),
+    check: Check = unchecked,
     read_at: float | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -162,6 +171,7 @@ async def execute(
         plan: the set; those it did not find stay `not_found`.
         only: the planned ids that may go (all when `None`); the others were seen to be gone already.
         changed: the planned ids that were seen to be another request's.
+        check: awaited right before each call that deletes.
         read_at: when the reading that found them began, by `clock`; `None` when somebody else had time since.
         progress: told after every batch.
         clock: monotonic seconds.
@@ -172,9 +182,10 @@ async def execute(
 
     Raises:
         ReflexioError: what is there could not be read again; nothing was deleted.
+        TakenOver: another process goes on with it.
     """
     ids = [one for one in plan.ids if only is None or one in only]
-    act = Execution(scope, plan, changed)
+    act = Execution(scope, plan, changed, check)
     if isinstance(plan, UserPlan):
         return await act.clear(plan, progress)
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
@@ -215,11 +226,13 @@ class Execution:
 
     Args:
         changed: the planned ids that were seen to be another request's.
+        check: as `execute` takes it.
     """
 
-    def __init__(self, scope: Scope, plan: Plan, changed: Collection[str]) -> None:
+    def __init__(self, scope: Scope, plan: Plan, changed: Collection[str], check: Check) -> None:
         self._scope = scope
         self._plan = plan
+        self._check = check
         self._changed = set(changed)
         self._gone_before: set[str] = set()
         self._begun = False
@@ -249,12 +262,14 @@ class Execution:
     async def delete(self, ids: list[str]) -> None:
         client = self._scope.client
         if not isinstance(self._plan, TurnPlan):
+            await self._check()
             await self._send(ids, client.delete_requests_by_ids(ids))
             return
         user_id = self._plan.requests[0].user_id
         for one in ids:
             # The API takes one interaction a call.
             if self.failure is None:
+                await self._check()
                 await self._send([one], client.delete_interaction(user_id, int(one)))
 
     async def clear(self, plan: UserPlan, progress: Progress | None) -> Receipt:
@@ -353,8 +368,16 @@ class Execution:
             most = None if self._plan.include_learnings else USERS_COUNTED
             return await find_learned(self._scope, sources, before=planned.fed, most_users=most)
 
+        async def look_once_more() -> Learned:
+            # What was found is deleted next.
+            found = await look()
+            await self._check()
+            return found
+
         if self._plan.include_learnings and self.failure is None:
-            return await take_back(self._scope, users, look, seconds=LEARNING_WAIT_SECONDS, progress=progress)
+            return await take_back(
+                self._scope, users, look_once_more, seconds=LEARNING_WAIT_SECONDS, progress=progress
+            )
         try:
             return TakenBack(left=await look())
         except ReflexioError:

@@ -192,6 +192,23 @@ class Jobs:
             for job in following:
                 await job.finished.wait()
 
+    async def check_own(self, job: Job) -> None:
+        """Return where a job is this process's at this moment.
+
+        A machine that was suspended does not know by itself how much time has passed.
+
+        Raises:
+            TakenOver: another process has it, or that cannot be known and it is left to others.
+        """
+        if not job.record.order:
+            return  # nobody else can
+        try:
+            own = await anyio.to_thread.run_sync(self._records.holds, job.record.key)
+        except OSError as error:
+            raise TakenOver(OUT_OF_TOUCH.format(number=job.number)) from error
+        if not own:
+            raise TakenOver(TAKEN_OVER.format(number=job.number))
+
     async def answered(self, job: Job) -> None:
         """Forget a job whose caller has its receipt. One that was left to others stays for them."""
         if isinstance(job.error, TakenOver):

@@ -18,14 +18,14 @@ from reflexio_mcp.state.job_records import JobRecord, Promise
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
-from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Receipt, execute
+from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Check, Receipt, execute, unchecked
 from reflexio_mcp.traffic.deletion.follow_up import needs_follow_up
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
-from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TrafficError
+from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TakenOver, TrafficError
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
@@ -117,6 +117,7 @@ async def carry_out(
     state: State,
     *,
     job: int = 0,
+    check: Check = unchecked,
     read_at: float | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
@@ -124,6 +125,7 @@ async def carry_out(
 
     Args:
         job: the key of its job, where it has one.
+        check: as `execute` takes it.
         read_at: when the reading behind the plan began, in monotonic seconds; `None` when others have had time to
             change something since, so that it must be made again.
 
@@ -140,7 +142,7 @@ async def carry_out(
         raise CapReached(FULL)
     deleted = 0
     try:
-        receipt = await _recorded(scope, plan, origin, state, read_at, progress)
+        receipt = await _recorded(scope, plan, origin, state, check, read_at, progress)
         # What may be deleted counts as deleted.
         gone = receipt.sent.union(receipt.ids("deleted"), receipt.ids("unknown"))
         erased = receipt.count("erased_from_copies") + receipt.learned_erased
@@ -149,8 +151,8 @@ async def carry_out(
             # One call takes all of it.
             deleted = number
     except BaseException as error:
-        if not isinstance(error, ReflexioError | TrafficError):
-            # A cancellation, or a fault of this program: how far it came is not known.
+        if isinstance(error, TakenOver) or not isinstance(error, ReflexioError | TrafficError):
+            # Left to another process, cancelled, or a fault of this program: how far it came is not known.
             deleted = number
         raise
     finally:
@@ -169,6 +171,7 @@ async def _recorded(
     plan: Plan,
     origin: Origin,
     state: State,
+    check: Check,
     read_at: float | None,
     progress: Progress | None,
 ) -> Receipt:
@@ -198,6 +201,7 @@ async def _recorded(
             plan,
             only=found.same if writer else None,
             changed=found.changed,
+            check=check,
             read_at=read_at,
             progress=progress,
         )
