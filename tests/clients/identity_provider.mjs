@@ -1,9 +1,10 @@
-// A certified authorization server on loopback: `identity_provider.mjs PORT AUDIENCE jwt|opaque`.
-// Whoever signs in is who they say; the access tokens are for AUDIENCE alone.
+// A certified authorization server on loopback: `identity_provider.mjs PORT AUDIENCE jwt|opaque [register]`.
+// Whoever signs in is who they say; the access tokens are for AUDIENCE alone. With `register`, clients have to register:
+// none is known by a document.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-const [port, audience, format] = process.argv.slice(2);
+const [port, audience, format, register] = process.argv.slice(2);
 const require = createRequire(`${process.env.NODE_MODULES}/x.js`);
 const { Provider, errors } = await import(pathToFileURL(require.resolve("oidc-provider")));
 const jose = await import(pathToFileURL(require.resolve("jose")));
@@ -38,7 +39,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     registration: { enabled: true },
     revocation: { enabled: true },
     introspection: { enabled: true, allowedPolicy: () => true },
-    clientIdMetadataDocument: { enabled: true, ack: "draft-02" },
+    clientIdMetadataDocument: { enabled: !register, ack: "draft-02" },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => undefined,
