@@ -219,7 +219,8 @@ def check_archives(python: Path) -> None:
 def check_musl(python: Path) -> None:
     """On Alpine Linux, where nothing is built, all that the wheel for musl requires has a wheel."""
     require = f"reflexio-mcp=={version()}"
-    wheel = next(DIST.glob("*musllinux*.whl"))
+    wheel = DIST / f"reflexio_mcp-{version()}-{musl_wheel.TAG}.whl"
+    _agree("a wheel for musl", wheel.is_file(), True)
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "asked.txt"
         asked.write_text(require, encoding="utf-8")
