@@ -7,6 +7,7 @@ also depends on what else the machine does. Needs Linux, nginx and PostgreSQL.
 
 import argparse
 import math
+import re
 import signal
 import sqlite3
 import subprocess
@@ -154,7 +155,8 @@ class Person(LoadClient):
     async def _list_sessions(self, http: httpx.AsyncClient) -> None:
         answer = await self._call(http, "list_sessions", {})
         self._expect(all(one in str(answer) for one in self._sessions), "list_sessions", answer)
-        self._expect("client-" not in str(answer).replace(self._name, ""), "others' sessions", answer)
+        named = set(re.findall(r"client-\d+(?=-)", str(answer)))
+        self._expect(named == {self._name}, "others' sessions", answer)
 
     async def _audit(self, http: httpx.AsyncClient) -> None:
         answer = await self._call(http, "audit_traffic", {})
