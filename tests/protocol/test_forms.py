@@ -85,7 +85,8 @@ QUESTIONS = {
 
 def test_no_form_is_left_out() -> None:
     forms = {form_of(question) for question in QUESTIONS.values()}
-    assert forms >= {form for kind in Reply.__subclasses__() for form in (kind, *kind.__subclasses__())}
+    # A form that others are made from is not sent itself.
+    assert forms >= {form for kind in Reply.__subclasses__() for form in (kind.__subclasses__() or (kind,))}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
