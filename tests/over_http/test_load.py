@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
 ]
 
-CALLS = int(os.environ.get("REFLEXIO_TEST_LOAD_CALLS", "800"))
+CALLS = int(os.environ.get("REFLEXIO_TEST_LOAD_CALLS", "1200"))
 """10,000 is the full load; by itself the test runs a part of it."""
 
 
