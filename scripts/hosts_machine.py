@@ -157,7 +157,7 @@ class Job:
     def __call__(self, results: list[str]) -> Step | None:
         only = {"session_id": self.session}
         if self.consent == "code" and len(results) == 4:
-            found = re.search(r"confirm=(1-[\w-]+)", results[3])
+            found = re.search(r"confirm\W+(1-[\w-]+)", results[3])
             return ("delete_session", {**only, "confirm": found[1]}) if found else None
         steps: list[Step] = [
             ("publish_interaction", self._request(f"{self.session}-stays", "I like walnuts.")),
