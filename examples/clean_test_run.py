@@ -29,7 +29,8 @@ except ImportError as error:
 def text_of(result: CallToolResult) -> str:
     """What a result says, without its last lines, which tell an assistant what to do next."""
     text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-    return text.removesuffix(str((result.structured_content or {}).get("next", ""))).rstrip()
+    facts = result.structured_content or {}
+    return text.removesuffix(f"={facts.get('confirm', '')}").removesuffix(str(facts.get("next", ""))).rstrip()
 
 
 def agreed() -> bool:
