@@ -31,8 +31,8 @@ from quality_personal import personal
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
-from reflexio_mcp.traffic.rules.personal import KINDS, personal_kinds
-from reflexio_mcp.traffic.rules.planted import planted_signals
+from reflexio_mcp.traffic.rules.personal_data import KINDS, personal_kinds
+from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.rules.turns import is_assistants

@@ -52,11 +52,11 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "server": (("logs", "private_files", "backend", "tools", "explorer", "consent", *TOOLS), {"httpx", "uvicorn"}),
     "stdio": (("server", "logs", "settings"), {"httpx", *SERVERS}),
     "http/refusal": ((), INNER),
-    "http/sign_in": (("http/refusal", "server", "toolkit", "settings"), {"uvicorn"}),
-    "http": (("http/refusal", "http/sign_in", "backend", "server",
+    "http/oauth": (("http/refusal", "server", "toolkit", "settings"), {"uvicorn"}),
+    "http": (("http/refusal", "http/oauth", "backend", "server",
               "toolkit", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
     "install": (("traffic/rules", "settings", "private_files", "__init__"), INNER),
-    "doctor": (("install", "http/sign_in", "backend", "tools", "traffic/rules", "store", "private_files", "rest",
+    "doctor": (("install", "http/oauth", "backend", "tools", "traffic/rules", "store", "private_files", "rest",
                 "settings", "state", "__init__"), {"httpx", *SERVERS}),
     "read_commands": (ANY, {"httpx", *SERVERS}),
     "explore": (ANY, {"httpx"}),
@@ -124,7 +124,7 @@ def test_no_module_leads_back_to_itself() -> None:
 
 def test_httpx_is_imported_where_somebody_else_is_asked_alone() -> None:
     importers = {module_of(path) for path in FILES if any(n.split(".")[0] == "httpx" for n in imports(path))}
-    assert importers == {"reflexio_mcp.rest.transport", "reflexio_mcp.http.sign_in"}
+    assert importers == {"reflexio_mcp.rest.transport", "reflexio_mcp.http.oauth"}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ async def check_sign_in(environment: Environment) -> list[Finding]:
     settings = environment.settings
     if not settings.oauth_issuer:
         return [skipped("nobody signs in")]
-    from reflexio_mcp.http.sign_in import SignIn  # only servers with a sign-in need what it imports
+    from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
 
     try:
         sign_in = SignIn(settings)

@@ -17,10 +17,10 @@ from mcp.types import INVALID_REQUEST
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reflexio_mcp.http.bearer_tokens import Tokens, bearer_tokens
 from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
 from reflexio_mcp.http.guard import Guard
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal
-from reflexio_mcp.http.tokens import Tokens, bearer_tokens
 from reflexio_mcp.logs import event, withhold_from_libraries
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.client import ReflexioClient
@@ -30,10 +30,10 @@ from reflexio_mcp.server.callers import Caller, share_of
 from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.quota import Quota
+from reflexio_mcp.toolkit.caller_quota import Quota
 
 if TYPE_CHECKING:
-    from reflexio_mcp.http.sign_in import SignIn
+    from reflexio_mcp.http.oauth import SignIn
 
 __all__ = ["MCP_PATH", "HttpApp", "create_app"]
 
@@ -320,7 +320,7 @@ def _sign_in(settings: Settings) -> "SignIn | None":
                 "REFLEXIO_MCP_OAUTH_ISSUER: nobody could sign in."
             )
         return None
-    from reflexio_mcp.http.sign_in import SignIn  # only servers with a sign-in need what it imports
+    from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
 
     return SignIn(settings)
 

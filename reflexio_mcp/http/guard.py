@@ -11,13 +11,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Scope
 
+from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.http.refusal import Refusal, is_loopback
-from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.server.callers import KEY_HEADER, USER_HEADER, Caller, CallerRefused, read_caller
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
-    from reflexio_mcp.http.sign_in import SignIn
+    from reflexio_mcp.http.oauth import SignIn
 
 __all__ = ["MOST_HEAD_BYTES", "Guard"]
 

@@ -15,9 +15,9 @@ import uvicorn
 
 from reflexio_mcp.backend import place_of, probe_state
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
+from reflexio_mcp.http.bearer_tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.connection_limits import MOST_CONNECTIONS, bounded
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
-from reflexio_mcp.http.tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings

@@ -182,7 +182,9 @@ class SessionBudget(_Budget):
 
     async def redact(self, rows: Sequence[SessionRow]) -> None:
         """Show the rows that were taken without their secrets."""
-        from reflexio_mcp.render.redaction import redacted_session  # its patterns take a while to compile
+        from reflexio_mcp.render.secret_redaction import (
+            redacted_session,  # its patterns take a while to compile
+        )
         from reflexio_mcp.traffic.rules.secrets import looked
 
         def shown() -> list[tuple[Facts, str]]:
@@ -223,7 +225,9 @@ class RequestBudget(_Budget):
 
     async def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
         """Show the rows that were taken without their secrets."""
-        from reflexio_mcp.render.redaction import redacted_listing  # its patterns take a while to compile
+        from reflexio_mcp.render.secret_redaction import (
+            redacted_listing,  # its patterns take a while to compile
+        )
         from reflexio_mcp.traffic.rules.secrets import looked
 
         def shown() -> list[tuple[Facts, str]]:

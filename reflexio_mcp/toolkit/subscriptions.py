@@ -16,7 +16,7 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
-from reflexio_mcp.toolkit.quota import Quota
+from reflexio_mcp.toolkit.caller_quota import Quota
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [

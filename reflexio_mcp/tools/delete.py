@@ -40,7 +40,6 @@ from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.follow_up import follow_up
 from reflexio_mcp.traffic.deletion.jobs import Job
-from reflexio_mcp.traffic.deletion.orders import Order, order_of
 from reflexio_mcp.traffic.deletion.plan import (
     Plan,
     Progress,
@@ -50,6 +49,7 @@ from reflexio_mcp.traffic.deletion.plan import (
     with_learned,
 )
 from reflexio_mcp.traffic.deletion.run import Origin, carry_out
+from reflexio_mcp.traffic.deletion.takeover import Order, order_of
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.deletion.user_plan import plan_user
 from reflexio_mcp.traffic.errors import InvalidInput

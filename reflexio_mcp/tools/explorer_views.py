@@ -13,10 +13,10 @@ from mcp.types import CallToolResult, TextContent
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.consent.prepare import prepare
 from reflexio_mcp.render.deletion import plan_facts, survivors
-from reflexio_mcp.render.redaction import redacted, redacted_opening
 from reflexio_mcp.render.request_page import inspected
 from reflexio_mcp.render.requests import request_facts
 from reflexio_mcp.render.result import Facts, dense
+from reflexio_mcp.render.secret_redaction import redacted, redacted_opening
 from reflexio_mcp.render.stored_text import NOTICE, shown_id, visible
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions

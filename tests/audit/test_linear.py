@@ -14,8 +14,8 @@ from reflexio_mcp.traffic.rules.name_heuristics import (
     says_test_session,
     shape_of_source,
 )
-from reflexio_mcp.traffic.rules.personal import personal_kinds
-from reflexio_mcp.traffic.rules.planted import planted_signals
+from reflexio_mcp.traffic.rules.personal_data import personal_kinds
+from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, prompt_of
 from reflexio_mcp.traffic.rules.words import WordFinder

@@ -3,7 +3,7 @@
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
-from reflexio_mcp.traffic.rules.personal import PersonalData, personal_kinds
+from reflexio_mcp.traffic.rules.personal_data import PersonalData, personal_kinds
 
 
 @pytest.mark.parametrize(

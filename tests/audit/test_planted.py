@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
-from reflexio_mcp.traffic.rules.planted import planted_kinds, planted_signals
+from reflexio_mcp.traffic.rules.planted_instructions import planted_kinds, planted_signals
 
 
 def request(content: str, role: str = "User", **more: Any) -> RequestWithInteractions:

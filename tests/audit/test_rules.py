@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.rules.name_heuristics import (
     shape_of_source,
 )
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
-from reflexio_mcp.traffic.rules.planted import planted_signals
+from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from tests.audit.talk import Speaker
 

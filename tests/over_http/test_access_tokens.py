@@ -18,8 +18,8 @@ import pytest
 from mcp.client import Client
 
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.refusal import Refusal
-from reflexio_mcp.http.sign_in import (
+from reflexio_mcp.http.bearer_tokens import Tokens
+from reflexio_mcp.http.oauth import (
     ASK_AGAIN_SECONDS,
     FRESH_SECONDS,
     MOST_WAITING,
@@ -27,7 +27,7 @@ from reflexio_mcp.http.sign_in import (
     STALE_SECONDS,
     SignIn,
 )
-from reflexio_mcp.http.tokens import Tokens
+from reflexio_mcp.http.refusal import Refusal
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.over_http.test_attacks import events
 from tests.over_http.test_calls import until

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from reflexio_mcp.http.app import MOST_BYTES
+from reflexio_mcp.http.bearer_tokens import bearer_tokens
 from reflexio_mcp.http.guard import MOST_HEAD_BYTES
-from reflexio_mcp.http.tokens import bearer_tokens
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.support.serving import TOKEN, Served, legacy_initialize, modern_call, serving
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.http import tokens
+from reflexio_mcp.http import bearer_tokens
 from reflexio_mcp.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes and pipes are POSIX's")
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes and pipes
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "data" / "http-token"
-    monkeypatch.setattr(tokens, "token_file", lambda: path)
+    monkeypatch.setattr(bearer_tokens, "token_file", lambda: path)
     path.parent.mkdir()
     return path
 
 
 def test_a_pipe_in_the_tokens_place_does_not_hold_the_start(path: Path) -> None:
     os.mkfifo(path)
-    started = threading.Thread(target=tokens.bearer_tokens, args=(Settings(),), daemon=True)
+    started = threading.Thread(target=bearer_tokens.bearer_tokens, args=(Settings(),), daemon=True)
     started.start()
     started.join(5)
     assert not started.is_alive()
@@ -48,10 +48,10 @@ def test_two_starts_that_find_a_token_others_could_read_end_with_one(
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", late)
-    made: dict[str, tokens.Tokens] = {}
+    made: dict[str, bearer_tokens.Tokens] = {}
 
     def start(name: str) -> None:
-        made[name] = tokens.bearer_tokens(Settings())[0]
+        made[name] = bearer_tokens.bearer_tokens(Settings())[0]
 
     threads = [threading.Thread(target=start, args=(name,), name=name) for name in ("slow", "fast")]
     for thread in threads:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from reflexio_mcp.http.app import HttpApp
+from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.http.serving import _listen, uvicorn_server
-from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.settings import Settings
 from tests.support.serving import TOKEN, modern_call, serving_process
 

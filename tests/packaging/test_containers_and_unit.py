@@ -21,8 +21,8 @@ import pytest
 
 from reflexio_mcp.backend import probe_state
 from reflexio_mcp.cli import parse
+from reflexio_mcp.http.bearer_tokens import Tokens, token_file
 from reflexio_mcp.http.guard import Guard
-from reflexio_mcp.http.tokens import Tokens, token_file
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer
 from tests.support.replicas import EXAMPLE, NGINX

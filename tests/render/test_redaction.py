@@ -1,6 +1,6 @@
 """What a list shows of a request's beginning."""
 
-from reflexio_mcp.render.redaction import OPENING_CHARS, redacted_opening
+from reflexio_mcp.render.secret_redaction import OPENING_CHARS, redacted_opening
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.content import first_words
 

@@ -12,7 +12,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 import reflexio_mcp
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.tokens import Tokens
+from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.server.sdk import check, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, load

@@ -21,8 +21,8 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from reflexio_mcp.http.app import HttpApp
+from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.http.serving import uvicorn_server
-from reflexio_mcp.http.tokens import Tokens
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 from tests.support.stdio import environment

@@ -75,7 +75,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "act that is forbidden, not behind words that discuss "
         "such attacks (unless they deny one) or ask for a prompt to be written, and not in a turn of the role "
         "System or Developer.",
-        detector="planted.Planted",
+        detector="planted_instructions.Planted",
         selects=True,
     ),
     Rule(
@@ -346,7 +346,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip card numbers before publishing.",
         "12 to 19 digits with the card's check digit (python-stdnum) that begin and count as one of a card "
         "company, or stand behind a word such as `card` (WORD_BEFORE_CHARS).",
-        detector="personal.PersonalData",
+        detector="personal_data.PersonalData",
         selects=True,
     ),
     Rule(
@@ -356,7 +356,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip account numbers before publishing.",
         "The form of its country and right check digits (python-stdnum); behind the word `IBAN` the check digits "
         "alone.",
-        detector="personal.PersonalData",
+        detector="personal_data.PersonalData",
         selects=True,
     ),
     Rule(
@@ -367,7 +367,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Valid by the rules of one of some fifty countries (python-stdnum), and of a form that only such numbers have, "
         "or behind words such as `tax number` or `PESEL` (WORD_BEFORE_CHARS) or before them (WORD_BEHIND_CHARS); a "
         "number without a check digit only behind its own name. A bare `id` is no such word; a date is no such number.",
-        detector="personal.PersonalData",
+        detector="personal_data.PersonalData",
         selects=True,
     ),
     Rule(
@@ -377,7 +377,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip those that are not needed before publishing.",
         "Valid in the numbering plan of its country (phonenumbers): international, written as in North America, "
         "or behind a word such as `call` or `Handy` (WORD_BEFORE_CHARS).",
-        detector="personal.PersonalData",
+        detector="personal_data.PersonalData",
         selects=True,
     ),
     Rule(
@@ -386,7 +386,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "An e-mail address identifies a person.",
         "Strip those that are not needed before publishing.",
         "The form of an address, without mailboxes of nobody in particular (`noreply@`, `support@`).",
-        detector="personal.PersonalData",
+        detector="personal_data.PersonalData",
         selects=True,
     ),
     Rule(
@@ -397,7 +397,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A street with a number in the forms of some twenty countries, before a postcode or a town, or behind a word "
         "such as `live` or `Adresse` (WORD_BEFORE_CHARS); or anything that has a number, a postcode and a town behind "
         "it. A business has an address too.",
-        detector="personal.PersonalData",
+        detector="personal_data.PersonalData",
         selects=True,
     ),
 )  # fmt: skip
