@@ -147,7 +147,6 @@ def test_what_people_paste_is_found(text: str) -> None:
         "erlang-public-key\t1:25.2.3+dfsg-1+deb12u4",
         "amqps://guest:$password@localhost:5672",
         'createTokenAuth("ghp_PersonalAccessToken0124567890000' + '0000");',
-        "sk-proj-" + "Xi8tdMjHV6pmbBbwilTeT4" + "BlbkFJ3UDnpdEwNNm6wVBpYM0o",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:

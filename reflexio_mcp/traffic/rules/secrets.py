@@ -43,7 +43,7 @@ MISSING: Final = (
 
 _FORMATS: Final = (
     ("Anthropic key", "sk-ant-", r"sk-ant-[a-z]{2,6}\d\d-[\w-]{32,200}"),
-    ("OpenAI key", "sk-", r"sk-(?:proj|svcacct|admin)-[\w-]{20,120}T3BlbkFJ[\w-]{20,120}"),
+    ("OpenAI key", "sk-", r"sk-(?:proj|svcacct|admin)-[\w-]{32,200}"),
     ("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{28}"),
     ("Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{34}"),
     ("Telegram bot token", ":AA", r"(?<=\d):AA[\w-]{33}"),
