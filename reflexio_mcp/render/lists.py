@@ -280,7 +280,7 @@ class _End(GapFacts, total=False):
     left: Unlisted[int | None]
     looked_at: Unlisted[int | None]
     looked_back_to: Unlisted[str]
-    rest_of_session: Unlisted[int | None]
+    more_in_last_session: Unlisted[int | None]
     not_matching: Unlisted[int | None]
     most_interactions: Unlisted[Facts]
     sources: Unlisted[list[str]]
@@ -312,7 +312,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "left": (page.left or None) if page.cursor else None,
             "looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
-            "rest_of_session": page.rest_of_session or None,
+            "more_in_last_session": page.rest_of_session or None,
             "not_matching": page.others.total() or None,
             "sources": [label(source) for source in page.sources[:NAMES]],
             "cursor": page.cursor,
@@ -321,7 +321,9 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     looked = ""
     if page.looked_at is not None:
         back = f", back to {facts['looked_back_to']}" if "looked_back_to" in facts else ""
-        looked = f" {counted(page.looked_at, 'request')} looked through{back}."
+        # An order is made from everything that matches, so its page has no cursor.
+        everything = "All " if page.ended == "limit" and page.total is not None and page.cursor is None else ""
+        looked = f" {everything}{counted(page.looked_at, 'request')} looked through{back}."
     lines: list[str] = []
     if page.ended:
         total = f" {counted(page.total, noun)} in all." if page.total is not None else ""

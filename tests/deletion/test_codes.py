@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.traffic.deletion.plan_codes import MARKS_KEPT, CodeMaker, PlansSeen
+from reflexio_mcp.traffic.deletion.plan_codes import MARKS_KEPT, PLANS_KEPT, CodeMaker, PlansSeen
 from tests.deletion.support import World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +50,14 @@ def test_a_code_that_is_made_again_counts_once() -> None:
     seen.remember("me", "small", {"a": "mark"})
     assert seen.recall("me", "big") == big
     assert seen.recall("me", "small") == {"a": "mark"}
+
+
+def test_many_small_plans_are_not_remembered_for_ever() -> None:
+    seen = PlansSeen()
+    for number in range(PLANS_KEPT + 1):
+        seen.remember("me", str(number), {"a": "mark"})
+    assert seen.recall("me", "0") is None
+    assert seen.recall("me", "1") == {"a": "mark"}
 
 
 def test_a_code_is_one_of_its_key_and_scope_alone() -> None:

@@ -22,6 +22,9 @@ __all__ = ["Changes", "CodeMaker", "PlanCode", "PlansSeen", "changes_between", "
 MARKS_KEPT: Final = 100_000
 """Ids that `PlansSeen` remembers over all its plans; the newest plan is kept whatever its size."""
 
+PLANS_KEPT: Final = 1_000
+"""Plans that it remembers: a plan of one id takes far more memory than the id."""
+
 _SET_CHARS: Final = 16
 """Characters of a code's seal that are for the set; the rest are for the code itself."""
 
@@ -143,7 +146,7 @@ class PlansSeen:
             self._marks -= len(again)
         self._plans[owner, code] = dict(marks)
         self._marks += len(marks)
-        while self._marks > MARKS_KEPT and len(self._plans) > 1:
+        while (self._marks > MARKS_KEPT or len(self._plans) > PLANS_KEPT) and len(self._plans) > 1:
             _, dropped = self._plans.popitem(last=False)
             self._marks -= len(dropped)
 
