@@ -78,6 +78,7 @@ _LONG_WORD = re.compile(r"[\w+/=.~:-]{16}")
 """No key of any form is shorter, nor is a line of a private key."""
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
 _DIGIT = re.compile(r"\d")
+_KINDS: Final = (str.isdigit, str.isupper, str.islower)
 _PEM: Final = "PRIVATE KEY"
 _PEM_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -149,7 +150,7 @@ async def looked(
     of it needs Kingfisher, whose rules take a while to load.
     """
     left = QUICK_CHARS
-    if any(_could_be_a_key(name) and not is_uuid(name) for name in names):
+    if any(map(_could_be_a_key_in_name, names)):
         return await anyio.to_thread.run_sync(look)
     for turn in turns:
         if turn.tools_used or (isinstance(turn, Interaction) and (turn.image_encoding or turn.citations)):
@@ -163,6 +164,15 @@ async def looked(
 
 def _could_be_a_key(text: str) -> bool:
     return any(map(_DIGIT.search, _COULD_BE_A_KEY.findall(text)))
+
+
+def _could_be_a_key_in_name(name: str) -> bool:
+    """Most ids have digits and are long; those with letters of both cases too are few, and most keys are such."""
+    return any(map(_is_of_all_kinds, _COULD_BE_A_KEY.findall(name))) and not is_uuid(name)
+
+
+def _is_of_all_kinds(value: str) -> bool:
+    return all(any(map(kind, value)) for kind in _KINDS)
 
 
 def _apart(places: Iterable[Secret]) -> list[Secret]:
@@ -261,8 +271,7 @@ def _word_begins(text: str, end: int) -> int:
 
 
 def _is_mixed(value: str) -> bool:
-    kinds = (str.isdigit, str.isupper, str.islower)
-    return sum(any(map(kind, value)) for kind in kinds) >= 2
+    return sum(any(map(kind, value)) for kind in _KINDS) >= 2
 
 
 def _by_format(text: str) -> Iterable[Secret]:
@@ -326,7 +335,7 @@ def _named(*names: str) -> str:
     text = "\n".join(names)[:NAMES_READ]
     if not _LONG_WORD.search(text):
         return ""
-    found = [*_by_form(text), *(_by_format(text) if available() and _could_be_a_key(text) else ())]
+    found = [*_by_form(text), *(_by_format(text) if available() and _could_be_a_key_in_name(text) else ())]
     return f"{found[0].kind} in an id or a name" if found else ""
 
 
