@@ -322,7 +322,9 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     if page.looked_at is not None:
         back = f", back to {facts['looked_back_to']}" if "looked_back_to" in facts else ""
         # An order is made from everything that matches, so its page has no cursor.
-        everything = "All " if page.ended == "limit" and page.total is not None and page.cursor is None else ""
+        everything = (
+            "All " if page.ended == "limit" and page.total is not None and page.cursor is None else ""
+        )
         looked = f" {everything}{counted(page.looked_at, 'request')} looked through{back}."
     lines: list[str] = []
     if page.ended:

@@ -34,7 +34,6 @@ async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path
         }
         listen, listening = modern_call("", {})
         listen |= {"mcp-method": "subscriptions/listen"}
-        listen.pop("mcp-name")
         listening |= {"method": "subscriptions/listen"}
         listening["params"] = {
             "_meta": listening["params"]["_meta"],
