@@ -55,9 +55,9 @@ def _in_a_process(what: str, store: Path) -> dict[str, Any]:
 async def _pass(what: str, store: str) -> int:
     import httpx
 
+    from reflexio_mcp.embedded_store.app import create_app
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.rest.models import RequestQuery
-    from reflexio_mcp.store.app import create_app
     from reflexio_mcp.traffic.audit import run
     from reflexio_mcp.traffic.audit.next_call import Offer
     from reflexio_mcp.traffic.audit.run import run_audit

@@ -20,7 +20,7 @@ from figures import Figure
 from filling import fill
 from wire import OURS, WireProcess
 
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.embedded_store.app import create_app
 
 ROUNDS = 200
 WARM_UP = 10

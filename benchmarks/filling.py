@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from reflexio_mcp.store.database import Database
+from reflexio_mcp.embedded_store.database import Database
 
 REQUESTS_A_SESSION = 5
 USERS = 7

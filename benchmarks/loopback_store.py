@@ -5,7 +5,7 @@ import sys
 
 import uvicorn
 
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.embedded_store.app import create_app
 
 if __name__ == "__main__":
     # asyncio disables Nagle's algorithm only where the socket names TCP; without it each answer takes 40 ms more.

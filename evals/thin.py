@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpx
 
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.embedded_store.app import create_app
 
 __all__ = ["TOOLS", "call"]
 

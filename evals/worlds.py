@@ -9,9 +9,9 @@ from typing import Final
 
 import httpx
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery, ToolUse
-from reflexio_mcp.store.app import create_app
 
 __all__ = ["Row", "plant", "stored", "world"]
 

@@ -11,7 +11,7 @@ from reflexio_mcp.state.local.engine import local_state
 from reflexio_mcp.state.state import State
 
 if TYPE_CHECKING:
-    from reflexio_mcp.store.app import EmbeddedStore
+    from reflexio_mcp.embedded_store.app import EmbeddedStore
 
 __all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state"]
 
@@ -132,7 +132,7 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
         )
 
     def store() -> "EmbeddedStore":
-        from reflexio_mcp.store.app import create_app
+        from reflexio_mcp.embedded_store.app import create_app
 
         return create_app(settings.store or str(default_store()))
 

@@ -18,8 +18,8 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
 from reflexio_mcp.server.runtime import tune_collector
-from reflexio_mcp.store.app import EmbeddedStore, create_app
 from reflexio_mcp.tools import catalog
 from scripts import reflexio_server
 from tests.support.postgres_server import PostgresServer, postgres_server

@@ -15,9 +15,9 @@ import anyio.to_thread
 from reflexio_mcp.backend import default_store, probe_state
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
+from reflexio_mcp.embedded_store import schema
 from reflexio_mcp.settings import ConfigurationError
 from reflexio_mcp.state.database import StateUnusable, why_not
-from reflexio_mcp.store import schema
 
 __all__ = ["check_state", "check_store", "check_written_files"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import NotFound
 from reflexio_mcp.rest.models import Interaction, LearningStatus, PublishBody, ToolUse
-from reflexio_mcp.store.app import create_app
 from tests.audit.corpus import Deployment, Row
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic.audit.findings import Finding
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter

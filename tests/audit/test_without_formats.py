@@ -17,7 +17,7 @@ import asyncio, httpx
 from reflexio_mcp.render.audit import audited
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.traffic.audit.next_call import Offer
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter

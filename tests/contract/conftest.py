@@ -24,7 +24,7 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.embedded_store.app import create_app
 from tests.contract.calls import Api
 
 AGENT = {"user-agent": "reflexio-mcp-tests/0"}

@@ -13,11 +13,11 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
 
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import EmbeddedStore, create_app
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
 from tests.support.facts import missing_from_text

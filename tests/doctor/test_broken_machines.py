@@ -139,7 +139,7 @@ def other_database(path: Path) -> None:
 
 
 def newer_store(path: Path) -> None:
-    from reflexio_mcp.store.schema import APPLICATION_ID, SCHEMA_VERSION
+    from reflexio_mcp.embedded_store.schema import APPLICATION_ID, SCHEMA_VERSION
 
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE requests (x)")

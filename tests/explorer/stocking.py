@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reflexio_mcp.store.database import Database
+from reflexio_mcp.embedded_store.database import Database
 
 DAY = 86_400
 

@@ -16,7 +16,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.store.app import create_app
+from reflexio_mcp.embedded_store.app import create_app
 from tests.explorer.conftest import Play
 from tests.explorer.stocking import team, write
 from tests.support.tenants import tenant_backend

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.explorer.document import MODULES, document, uri
-from reflexio_mcp.store.app import create_app
 from tests.explorer.conftest import NodeTools, Play
 from tests.explorer.stocking import Request, many, team, write
 from tests.support.tenants import tenant_backend

@@ -12,10 +12,10 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import create_app
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 

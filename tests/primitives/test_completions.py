@@ -11,10 +11,10 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import PromptReference, ResourceTemplateReference
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.server.completions import WAIT_SECONDS
-from reflexio_mcp.store.app import create_app
 from tests.primitives.conftest import Connect, connecting, publish
 
 pytestmark = pytest.mark.anyio

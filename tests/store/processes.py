@@ -16,8 +16,8 @@ from pathlib import Path
 import anyio
 import httpx
 
-from reflexio_mcp.store.app import create_app
-from reflexio_mcp.store.database import Database
+from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.store import routes
-from reflexio_mcp.store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store import routes
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
 
 pytestmark = pytest.mark.anyio
 

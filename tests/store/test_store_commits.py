@@ -12,9 +12,9 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from reflexio_mcp.store import queries
-from reflexio_mcp.store.app import EmbeddedStore, create_app
-from reflexio_mcp.store.database import Connection, Database
+from reflexio_mcp.embedded_store import queries
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.database import Connection, Database
 from tests.store import processes
 
 pytestmark = pytest.mark.anyio
@@ -232,7 +232,7 @@ def test_each_of_sixteen_at_once_that_was_answered_is_there_after_kill_9(
 async def test_a_large_body_does_not_hold_the_file_for_the_others(
     crowd: Crowd, store_path: Path, commits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reflexio_mcp.store.app.MAX_BATCH_BYTES", 500)
+    monkeypatch.setattr("reflexio_mcp.embedded_store.app.MAX_BATCH_BYTES", 500)
     await crowd.publish("first")
     commits.clear()
     calls = [lambda number=number: crowd.publish(f"r{number}") for number in range(10)]

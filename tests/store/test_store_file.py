@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from reflexio_mcp.store import schema
-from reflexio_mcp.store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store import schema
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
 from tests.store import processes
 
 pytestmark = pytest.mark.anyio

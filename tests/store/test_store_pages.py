@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.filling import fill
-from reflexio_mcp.store import queries
-from reflexio_mcp.store.bodies import GetRequests, Publish
-from reflexio_mcp.store.database import IN_MEMORY, Connection, Database
+from reflexio_mcp.embedded_store import queries
+from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
+from reflexio_mcp.embedded_store.database import IN_MEMORY, Connection, Database
 
 BASE = 1_800_000_000
 

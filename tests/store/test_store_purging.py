@@ -12,9 +12,9 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.store import queries, upkeep
-from reflexio_mcp.store.app import EmbeddedStore, create_app
-from reflexio_mcp.store.database import Database
+from reflexio_mcp.embedded_store import queries, upkeep
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.database import Database
 from tests.store import processes
 
 pytestmark = pytest.mark.anyio

@@ -11,11 +11,11 @@ import anyio.to_thread
 import httpx
 import pytest
 
+from reflexio_mcp.embedded_store import queries
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import OperationFailed, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
-from reflexio_mcp.store import queries
-from reflexio_mcp.store.app import create_app
 from tests.store import processes
 
 pytestmark = [

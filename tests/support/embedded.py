@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic.scope import Scope
 
 START = 1_790_000_000

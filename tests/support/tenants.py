@@ -10,7 +10,7 @@ import anyio
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from reflexio_mcp.store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
 
 
 @dataclass

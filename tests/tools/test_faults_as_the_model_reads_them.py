@@ -9,11 +9,11 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import create_app
 from tests.primitives.conftest import outside_the_fence
 from tests.rest.helpers import KEY, PAYLOAD, FakeTime, client_over
 from tests.rest.test_faults import FAULTS, Fault

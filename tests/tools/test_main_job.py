@@ -9,7 +9,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
-from reflexio_mcp.store.app import EmbeddedStore
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from tests.support.embedded import START, Clock
 from tests.support.facts import missing_from_structure, missing_from_text, text_of
 from tests.tools.conftest import Connect

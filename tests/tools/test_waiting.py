@@ -7,12 +7,12 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ConnectionLost
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic import publishing
 from tests.support.embedded import Embedded, embedded
 from tests.support.facts import text_of

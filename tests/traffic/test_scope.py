@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
 from reflexio_mcp.state.local.copy_folder import CopyFolder
-from reflexio_mcp.store.app import create_app
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
 from reflexio_mcp.traffic.deletion.restore import restore

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
+from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.store.app import create_app
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
 from tests.support.facts import text_of

@@ -15,10 +15,10 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from reflexio_mcp import __version__
+from reflexio_mcp.embedded_store import bodies, pages, queries
+from reflexio_mcp.embedded_store.database import Connection, Database
+from reflexio_mcp.embedded_store.errors import StoreError, StoreFailed
 from reflexio_mcp.rest.models import unlearned
-from reflexio_mcp.store import bodies, pages, queries
-from reflexio_mcp.store.database import Connection, Database
-from reflexio_mcp.store.errors import StoreError, StoreFailed
 
 Json = dict[str, Any]
 BodyT = TypeVar("BodyT", bound=BaseModel)

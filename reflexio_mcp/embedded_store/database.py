@@ -21,8 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.store import schema, upkeep
-from reflexio_mcp.store.errors import StoreError, file_changed, is_busy, store_error, written_elsewhere
+from reflexio_mcp.embedded_store import schema, upkeep
+from reflexio_mcp.embedded_store.errors import (
+    StoreError,
+    file_changed,
+    is_busy,
+    store_error,
+    written_elsewhere,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
-from reflexio_mcp.store.errors import NOT_A_STORE, newer_schema
+from reflexio_mcp.embedded_store.errors import NOT_A_STORE, newer_schema
 
 APPLICATION_ID: Final = 0x52464C58
 """Marks a file as ours, so that another program's database is never written to."""

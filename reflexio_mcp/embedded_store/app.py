@@ -23,10 +23,9 @@ import anyio
 import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
-from reflexio_mcp.rest import responses as rest
-from reflexio_mcp.store.database import BUSY_SECONDS, MAX_READERS, Connection, Database
-from reflexio_mcp.store.errors import StoreBusy, StoreFailed, store_error
-from reflexio_mcp.store.routes import (
+from reflexio_mcp.embedded_store.database import BUSY_SECONDS, MAX_READERS, Connection, Database
+from reflexio_mcp.embedded_store.errors import StoreBusy, StoreFailed, store_error
+from reflexio_mcp.embedded_store.routes import (
     READING,
     WRITING,
     Call,
@@ -39,6 +38,7 @@ from reflexio_mcp.store.routes import (
     failed,
     unavailable,
 )
+from reflexio_mcp.rest import responses as rest
 
 __all__ = ["EmbeddedStore", "create_app"]
 

@@ -9,8 +9,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
-from reflexio_mcp.store.bodies import GetRequests
-from reflexio_mcp.store.database import Connection
+from reflexio_mcp.embedded_store.bodies import GetRequests
+from reflexio_mcp.embedded_store.database import Connection
 
 DEFAULT_PAGE: Final = 100
 """Sessions on a page when `top_k` is null."""

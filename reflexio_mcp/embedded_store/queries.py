@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
+from reflexio_mcp.embedded_store.database import Connection
+from reflexio_mcp.embedded_store.pages import Filter, page_of
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
-from reflexio_mcp.store.bodies import GetRequests, Publish
-from reflexio_mcp.store.database import Connection
-from reflexio_mcp.store.pages import Filter, page_of
 
 MAX_VARIABLES: Final = 500
 """Values bound in one statement; older SQLite builds take 999 at most."""
