@@ -733,6 +733,7 @@ def planted(make: Maker) -> None:
         make.made.truth["planted-instructions"].add(row.request_id)
 
 
+# Drawn by multiples of 5 and 7, which must not divide their number: a new fault has a line of its own in `make_corpus`.
 FAULTS: list[Callable[[Maker], None]] = [
     split, volatile, many, duplicated, nearly_duplicated, shared, tests, temporary, empty, unlearned, secret, planted,
     unversioned,

@@ -58,7 +58,7 @@ def page() -> str:
         "`tests/audit/test_table.py` names what is missing. Then renew what is generated:",
         "",
         "```bash",
-        "REFLEXIO_UPDATE_SNAPSHOTS=1 python3 scripts/test.py tests/audit/test_docs.py tests/tools/test_snapshots.py",
+        "REFLEXIO_UPDATE_SNAPSHOTS=1 python3 scripts/test.py tests/audit/test_docs.py tests/tools",
         "```",
         "",
         "| rule | severity | counts | filter |",

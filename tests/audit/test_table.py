@@ -9,6 +9,7 @@ import pytest
 import reflexio_mcp.traffic.rules as folder
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning_status import LearningChecks
+from reflexio_mcp.traffic.reading.filters import WHOLE_SESSIONS
 from reflexio_mcp.traffic.rules.detector import Detector
 from reflexio_mcp.traffic.rules.selection import detector_types, select
 from reflexio_mcp.traffic.rules.table import RULES, Rule
@@ -45,6 +46,17 @@ def test_a_filter_by_a_rule_is_what_one_session_shows() -> None:
         if rule.selects:
             assert list(select(rule.id, [])) == []
             assert rule.unit in ("request", "session") or rule.id in _carried()
+
+
+def test_a_filter_by_a_rule_that_needs_whole_sessions_takes_no_part_of_them() -> None:
+    needing = {
+        found.rule.id
+        for kind in detector_types()
+        if kind.needs == "whole sessions"
+        for found in kind().founds
+        if found.rule.selects
+    }
+    assert needing == WHOLE_SESSIONS
 
 
 def _carried() -> set[str]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
 from reflexio_mcp.traffic.audit.findings import Next
-from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
+from reflexio_mcp.traffic.reading.filters import UNSEEN, WHOLE_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.times import iso
 
@@ -34,7 +34,7 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool 
     """
     one = found.rule
     window = _window(wanted, offer)
-    if one.id == "temporary-session":
+    if one.id in WHOLE_SESSIONS:
         window.pop("end_time", None)
     deletes = one.remedy == "delete"
     if whole and one.selects and not wanted.contains and not wanted.finding:

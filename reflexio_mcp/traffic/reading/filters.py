@@ -25,6 +25,9 @@ __all__ = [
 
 NO_FILTER = "no filter"
 
+WHOLE_SESSIONS: Final = frozenset({"temporary-session"})
+"""Findings that are judged by all of a session, so that no filter may leave a part of it out."""
+
 UNSEEN: Final = "planted-instructions"
 """The finding whose words no plan and no following call shows: they were written for the assistant that reads them."""
 
@@ -181,8 +184,6 @@ def with_search(wanted: TrafficFilter, contains: str, finding: str, *, masked: b
     contains, finding = contains.strip(), finding.strip()
     check_search(contains, finding, masked=masked)
     made = replace(wanted, contains=contains, finding=finding)
-    if made.finding == "temporary-session" and is_part_of_sessions(made):
-        raise InvalidInput(
-            "finding", f"temporary-session does not go with these filters: {PART_OF_SESSIONS}."
-        )
+    if made.finding in WHOLE_SESSIONS and is_part_of_sessions(made):
+        raise InvalidInput("finding", f"{made.finding} does not go with these filters: {PART_OF_SESSIONS}.")
     return made
