@@ -375,7 +375,8 @@ async def test_where_nothing_is_left_nobody_is_told_that_something_is(world: Wor
 async def test_what_is_generated_anew_is_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch, run: dict[str, Any], waits: bool
 ) -> None:
-    monkeypatch.setattr(execution, "LEARNING_WAIT_SECONDS", 0.05)
+    if waits:
+        monkeypatch.setattr(execution, "LEARNING_WAIT_SECONDS", 0.05)
     await world.put("a")
     await world.learn("p", "a")
     world.backend.generating = [{"status": "in_progress", **run}] * 1000
