@@ -168,7 +168,7 @@ def _could_be_a_key(text: str) -> bool:
 
 def _could_be_a_key_in_name(name: str) -> bool:
     """Most ids have digits and are long; those with letters of both cases too are few, and most keys are such."""
-    return any(map(_is_of_all_kinds, _COULD_BE_A_KEY.findall(name))) and not is_uuid(name)
+    return any(map(_is_of_all_kinds, _COULD_BE_A_KEY.findall(name)))
 
 
 def _is_of_all_kinds(value: str) -> bool:
