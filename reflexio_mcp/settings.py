@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "add_flags",
     "did_you_mean",
+    "is_reference",
     "load",
     "nearest",
     "parse_flags",
@@ -397,12 +398,22 @@ _OTHERS: Final = {
 """Variables of Reflexio's own server and client that look like ours."""
 
 
+_REFERENCE: Final = re.compile(
+    r"\$\{\{[^{}]+\}\}|\$\{[^{}]+\}|\{env:\w+\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"
+)
+
+
+def is_reference(text: str) -> bool:
+    """Whether a value is only the name of one, in a form that clients fill in and this one did not."""
+    return bool(_REFERENCE.fullmatch(text.strip()))
+
+
 def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
     A variable that is empty counts as not set, because clients write `${VAR}` and expand it to nothing. A value
-    of blanks alone, an empty flag and an unknown `REFLEXIO_MCP_` variable are refused: each was meant to limit
-    something, and would limit nothing.
+    of blanks alone, an empty flag, a reference that was not filled in and an unknown `REFLEXIO_MCP_` variable are
+    refused: each was meant to limit something, and would limit nothing.
 
     Args:
         env: the environment (`os.environ` when `None`).
@@ -434,6 +445,11 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
         if is_blank(text):
             raise ConfigurationError(
                 f"{_name(option)} is blank. It takes {option.accepts}; leave it out for the default."
+            )
+        if is_reference(text):
+            raise ConfigurationError(
+                f"{_name(option)} holds a reference, such as ${{env:NAME}}, in place of a value: the client passed it "
+                "on as it stands. Set the variable where the client is started, or write the value itself."
             )
         try:
             values[option.name] = option.parse(text)

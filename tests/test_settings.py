@@ -41,6 +41,25 @@ def test_a_blank_value_stops_the_start(option: Option, blank: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "reference",
+    [
+        "${env:REFLEXIO_API_KEY}", "${REFLEXIO_API_KEY:-}", "$REFLEXIO_API_KEY", "{env:REFLEXIO_API_KEY}",
+        "${{ secrets.REFLEXIO_API_KEY }}", "${input:reflexio-api-key}", "${user_config.user_id}", "%REFLEXIO_API_KEY%",
+    ],
+)  # fmt: skip
+def test_a_reference_that_a_client_did_not_fill_in_stops_the_start(reference: str) -> None:
+    for option in OPTIONS:
+        with pytest.raises(ConfigurationError, match="holds a reference") as refused:
+            load({option.env: reference})
+        assert option.env in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["$ecret", "{env}", "a${b}", "100%", "$", "50% of %x"])
+def test_what_only_resembles_a_reference_is_taken_as_it_is(value: str) -> None:
+    assert load({"REFLEXIO_API_KEY": value}).api_key == value
+
+
+@pytest.mark.parametrize(
     "option", [one for one in OPTIONS if "comma" in one.accepts], ids=lambda one: one.env
 )
 def test_a_list_of_nothing_stops_the_start(option: Option) -> None:

@@ -5,12 +5,11 @@ from typing import Final
 
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, load, stops, unread
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, is_reference, load, stops, unread
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["check_configuration", "check_key"]
 
-_PLACEHOLDER: Final = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%")
 _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
 
 
@@ -26,7 +25,7 @@ async def check_configuration(environment: Environment) -> list[Finding]:
             continue
         source = option.flag if flag is not None else option.env
         environment.report.values.append(Value(option.name, _shown(option, text), source))
-        if _PLACEHOLDER.fullmatch(text.strip()):
+        if is_reference(text):
             found.append(
                 failure(
                     "placeholder-not-expanded",
@@ -56,7 +55,7 @@ def _shown(option: Option, text: str) -> str:
     """A value as it may be shown: one that is refused may be a key in the wrong place."""
     if option.secret:
         return "(set)"
-    if _PLACEHOLDER.fullmatch(text.strip()):
+    if is_reference(text):
         return text.strip()
     if option.name == "tools":
         from reflexio_mcp.tools.catalog import CATALOG

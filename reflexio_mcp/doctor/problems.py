@@ -29,7 +29,8 @@ PROBLEMS: Final[dict[str, Problem]] = {
     # The configuration
     "configuration-invalid": Problem("The server refuses this value and does not start.", "Correct the value."),
     "placeholder-not-expanded": Problem(
-        "The client passed the reference on as text, because the variable is not set where it was started.",
+        "The client passed the reference on as text, because the variable is not set where it was started. The server "
+        "does not start with it.",
         "Set the variable where the client is started, or write the value itself."),
     "unknown-variable": Problem(
         "Nothing reads this variable, so what it should set keeps its default. A misspelt variable of this "

@@ -40,6 +40,8 @@ async def test_the_hosted_service_without_a_key_is_recognised(machine: SetUp) ->
         ("configuration-invalid", {"REFLEXIO_MCP_TOOLS": "list_sesions"}),
         ("placeholder-not-expanded", {"REFLEXIO_API_KEY": "${env:REFLEXIO_API_KEY}"}),
         ("placeholder-not-expanded", {"REFLEXIO_API_KEY": "$REFLEXIO_API_KEY"}),
+        ("placeholder-not-expanded", {"REFLEXIO_API_KEY": "{env:REFLEXIO_API_KEY}"}),
+        ("placeholder-not-expanded", {"REFLEXIO_API_KEY": "${{ secrets.REFLEXIO_API_KEY }}"}),
         ("placeholder-not-expanded", {"REFLEXIO_USER_ID": "${user_config.user_id}"}),
         ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f'"{KEY}"'}),
         ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}),
