@@ -109,7 +109,11 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     """The rules that were looked for in vain; the many of low severity are counted."""
     known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
-    graver = [rule.id for rule in RULES if rule.id not in known and rule.severity != "low"]
+    graver = [
+        f"{rule.id} ({rule.within})" if rule.within else rule.id
+        for rule in RULES
+        if rule.id not in known and rule.severity != "low"
+    ]
     low = sum(rule.id not in known and rule.severity == "low" for rule in RULES)
     if not graver:
         return []

@@ -2,10 +2,10 @@
 
 from typing import Final, Literal, Required
 
-from reflexio_mcp.render.result import Facts, GapFacts, Unlisted
+from reflexio_mcp.render.result import Facts, GapFacts, Unlisted, counted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
-__all__ = ["CHECKED", "FINAL", "DeletionFacts", "ReceiptFacts", "Status"]
+__all__ = ["CHECKED", "FINAL", "DeletionFacts", "ReceiptFacts", "Status", "undo_in_words"]
 
 Status = Literal[
     "planned",
@@ -25,6 +25,13 @@ Status = Literal[
 
 CHECKED: Final = "by reading again"
 FINAL: Final = "This cannot be undone: no recovery copy was kept of it."
+
+
+def undo_in_words(recovery_days: int) -> str:
+    """Whether deletions on this server can be undone, as a sentence."""
+    if not recovery_days:
+        return "Deletions are final."
+    return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."
 
 
 class _Done(GapFacts, total=False):

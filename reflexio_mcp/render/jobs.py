@@ -7,7 +7,7 @@ from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
 from reflexio_mcp.render.learned import what_followed
-from reflexio_mcp.render.result import Facts, Unlisted
+from reflexio_mcp.render.result import Facts, Unlisted, dense
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_name
 from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.traffic.deletion.jobs import Job
@@ -108,9 +108,10 @@ def _ways(job: Job) -> Iterator[tuple[list[str], Facts]]:
     yield [line, whole.text], facts | {"receipt": dict(whole.structured)}
     status, counts = whole.structured["status"], whole.structured["counts"]
     said = ", ".join(f"{outcome.replace('_', ' ')} ({count:,})" for outcome, count in counts.items())
+    undo = whole.structured.get("undo", "")
     yield (
-        [f"{line}, {status}: {said or 'nothing was there'}"],
-        facts | {"receipt": {"status": status, "counts": counts}},
+        [f"{line}, {status}: {said or 'nothing was there'}{'. ' * bool(undo)}{undo}"],
+        facts | {"receipt": dense({"status": status, "counts": counts, "undo": undo})},
     )
 
 

@@ -266,6 +266,9 @@ def _shortened(facts: Facts, budget: int) -> Facts:
 
 FILTER_CHARS: Final = 600
 
+CHARACTERS: Final = "characters of the turns' texts, images and what tools got or gave left out"
+"""What the longest are ordered by, and what `chars` of a session counts."""
+
 _WHY: Final[dict[Ended, str]] = {
     "limit": "limit is reached",
     "full": f"an answer has room for about {BUDGET:,} characters",
@@ -279,9 +282,11 @@ class _End(GapFacts, total=False):
     total: int | None
     left: Unlisted[int | None]
     looked_at: Unlisted[int | None]
+    looked_at_all: Unlisted[bool]
     looked_back_to: Unlisted[str]
     more_in_last_session: Unlisted[int | None]
     not_matching: Unlisted[int | None]
+    ordered_by: Unlisted[str]
     most_interactions: Unlisted[Facts]
     sources: Unlisted[list[str]]
     cursor: str | None
@@ -322,9 +327,9 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     if page.looked_at is not None:
         back = f", back to {facts['looked_back_to']}" if "looked_back_to" in facts else ""
         # An order is made from everything that matches, so its page has no cursor.
-        everything = (
-            "All " if page.ended == "limit" and page.total is not None and page.cursor is None else ""
-        )
+        everything = ""
+        if page.ended == "limit" and page.total is not None and page.cursor is None:
+            everything, facts["looked_at_all"] = "All ", True
         looked = f" {everything}{counted(page.looked_at, 'request')} looked through{back}."
     lines: list[str] = []
     if page.ended:
@@ -396,12 +401,18 @@ def page_of_sessions(
     head = _head("session", page, wanted, counted(returned, "session"))
     body = [fence("\n".join([*budget.above, *budget.texts]))] if returned else []
     if most := page.most_interactions:
+        more_facts["ordered_by"] = CHARACTERS
         more_facts["most_interactions"] = {
             "session_id": shown_id(most.session_id),
             "interactions": most.interactions,
         }
+        ties = ""
+        if as_many := page.as_many_interactions:
+            more_facts["most_interactions"]["others_with_as_many"] = as_many
+            ties = f"; {as_many:,} {'other has' if as_many == 1 else 'others have'} as many"
         more.append(
-            f"By interactions the longest is {shown_id(most.session_id)}, with {most.interactions:,}."
+            f"Ordered by {CHARACTERS}. By interactions the longest is {shown_id(most.session_id)}, with "
+            f"{most.interactions:,}{ties}."
         )
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")

@@ -49,6 +49,8 @@ class RestoreFacts(TypedDict, total=False):
     interactions_lost: Unlisted[int]
     lost: str
     checked: Unlisted[str]
+    interactions: Unlisted[int]
+    copy_kept_until: Unlisted[str]
     learning: Unlisted[str]
     failure: Unlisted[str]
     next: str
@@ -64,9 +66,10 @@ def _copy(copy: RecoveryCopy) -> Facts:
     return facts | {"learnings": copy.learnings} if copy.learnings else facts
 
 
-def _held(requests: int, learnings: int) -> str:
-    """So many requests and learnings, in words."""
-    parts = [counted(requests, "request")] if requests or not learnings else []
+def _held(requests: int, learnings: int, interactions: int = 0) -> str:
+    """So many requests, with their interactions where they are known, and learnings, in words."""
+    turns = f" ({counted(interactions, 'interaction')})" if interactions else ""
+    parts = [counted(requests, "request") + turns] if requests or not learnings else []
     return " and ".join([*parts, *([counted(learnings, "learning")] if learnings else [])])
 
 
@@ -116,10 +119,10 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
     seen = bool(number) and done.checked
     if seen:
-        facts["checked"] = CHECKED
+        facts["checked"], facts["interactions"] = CHECKED, done.interactions
     checked = f", checked {CHECKED}" if seen else ""
     text = [
-        f"Restored {_held(number, back)} from {origin}{checked}."
+        f"Restored {_held(number, back, done.interactions)} from {origin}{checked}."
         if number or back
         else f"Nothing was restored from {origin}."
     ]
@@ -155,6 +158,9 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     if number and learns and not evaluation_only:
         facts["learning"] = LEARNS
         text.append(LEARNS)
+    # It outlives what it put back, with the stored text in it.
+    facts["copy_kept_until"] = iso(done.copy.kept_until)
+    text.append(f"The recovery copy is kept until {facts['copy_kept_until']}.")
     if done.failure is not None:
         facts["failure"] = explained(done.failure)
         text.append(f"It stopped: {facts['failure']}")

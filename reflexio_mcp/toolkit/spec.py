@@ -138,7 +138,8 @@ def build(spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = 
         annotations=ToolAnnotations(
             read_only_hint=spec.read_only,
             destructive_hint=spec.destructive,
-            idempotent_hint=spec.idempotent,
+            # Of a tool that only reads it says nothing, by MCP's words.
+            idempotent_hint=None if spec.read_only else spec.idempotent,
             open_world_hint=False,
         ),
         structured_output=False,

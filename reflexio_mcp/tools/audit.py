@@ -53,8 +53,9 @@ SPECS = (
     ToolSpec(
         audit_traffic,
         "Audit traffic",
-        "What is wrong with what was sent to memory: counts of a period, findings (probable-secret, duplicate, "
-        "test-traffic, planted-instructions, personal-data, ...), each with the call to clean up. Shows no content.",
+        "How many requests there are, whose and since when, and what is wrong with them: findings (probable-secret, "
+        "duplicate, test-traffic, planted-instructions, personal-data, ...), each with the call to clean up. Shows no "
+        "content.",
         AuditFacts,
         read_only=True,
     ),

@@ -53,7 +53,9 @@ async def list_sessions(
     contains: Contains = "",
     finding: Finding = "",
     detail: ListDetail = "summary",
-    order: Annotated[Literal["newest", "longest"], Field(description="longest: most characters")] = "newest",
+    order: Annotated[
+        Literal["newest", "longest"], Field(description="longest: most characters of text")
+    ] = "newest",
     limit: Limit = 20,
     cursor: Cursor = "",
 ) -> CallToolResult:

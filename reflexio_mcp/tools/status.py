@@ -7,6 +7,7 @@ import anyio.to_thread
 from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
+from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense
 from reflexio_mcp.render.stored_text import label, shown_id
@@ -93,7 +94,8 @@ def _policy(settings: Settings) -> Facts:
             "masked": settings.mask,
             "audit_log": bool(settings.audit_log or settings.state),
             "shared_state": "PostgreSQL" if settings.state else None,
-            "recovery_days": settings.recovery_days or "none: deletions are final",
+            "recovery_days": settings.recovery_days or None,
+            "undo": undo_in_words(settings.recovery_days),
         }
     )
 
@@ -110,10 +112,11 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         f"scope: {facts['scope']}",
     ]
     policy, limited = dict(facts["policy"]), facts["limits"]
+    undo = policy.pop("undo")
     confirm = f"confirm {policy.pop('confirm')}: {policy.pop('confirm_means')}"
     return [
         *lines,
-        f"policy: {', '.join([confirm, *_named(policy)])}",
+        f"policy: {', '.join([confirm, *_named(policy)])}. {undo}",
         f"limits: {', '.join(_named(limited))}",
     ]
 

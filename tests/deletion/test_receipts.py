@@ -130,6 +130,19 @@ async def test_a_status_of_many_deletions_stays_an_answer_and_counts_what_it_lea
     assert all(len(job["what"]) < 300 for job in shown)
 
 
+async def test_a_receipt_in_brief_still_says_whether_it_can_be_undone(world: World, era: str) -> None:
+    server = world.server(CONFIRM="off")
+    async with world.connect(era, server=server) as caller:
+        for number in range(10):
+            for turn in range(2):
+                await world.put(f"{'x' * 200}-{number}-{turn}", session=f"{number}")
+            await caller.call("delete_session", session_id=f"{number}", wait_for_response=False)
+            await server.runtime.jobs.drain()
+        shown = told(await caller.result("get_status"))["deletions"]
+    assert any("outcomes" not in job["receipt"] for job in shown)
+    assert all(job["receipt"]["undo"].startswith("This cannot be undone") for job in shown)
+
+
 async def test_a_job_that_breaks_in_a_way_nobody_thought_of_ends_neither_the_server_nor_its_neighbours(
     world: World, era: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

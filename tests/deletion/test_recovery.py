@@ -53,10 +53,39 @@ async def test_what_was_deleted_comes_back_as_it_was(world: World, era: str) -> 
     assert facts["outcomes"] == {"restored": ["r1", "r2"]}
     assert facts["checked"] == "by reading again"
     assert f"(copy_id={copy_id}), checked by reading again." in text_of(result)
+    assert facts["interactions"] == sum(len(one["interactions"]) for one in before)
+    assert f"Restored 2 requests ({facts['interactions']} interactions) from" in text_of(result)
+    # What was deleted is still in the copy, and for how long is said.
+    assert facts["copy_kept_until"] == receipt.structured_content["copy_kept_until"]
+    assert f"The recovery copy is kept until {facts['copy_kept_until']}." in text_of(result)
+    assert copies(world)
     assert [await stored(world, one) for one in ("r1", "r2")] == before
     assert "Arrival times are new" in text_of(result)
     assert "base64" in text_of(result)
     assert "learned from again" in text_of(result)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "Deletions are final."),
+        ({"RECOVERY_DAYS": "1"}, "Deletions can be undone with restore_requests for 1 day."),
+        ({"READ_ONLY": "1"}, ""),
+    ],
+)
+async def test_whether_deletions_are_final_is_known_before_the_first_plan(
+    world: World, variables: dict[str, str], said: str
+) -> None:
+    server = world.server(**variables)
+    assert server.instructions
+    assert ("eletion" in server.instructions) == bool(said)
+    assert said in server.instructions
+    async with world.connect("2026-07-28", server=server) as caller:
+        result = await caller.result("get_status")
+    assert result.structured_content
+    undo = result.structured_content["policy"]["undo"]
+    assert undo in text_of(result)
+    assert said in undo
 
 
 async def test_what_is_not_seen_after_a_restore_is_left_to_do(world: World, era: str) -> None:
@@ -90,7 +119,7 @@ async def test_a_restore_that_cannot_be_read_again_says_so(world: World, era: st
         result = await caller.result("restore_requests", copy_id=copy_id)
     assert result.structured_content
     assert result.structured_content["outcomes"] == {"restored": ["r1"]}
-    assert "checked" not in result.structured_content
+    assert not {"checked", "interactions"} & result.structured_content.keys()
     assert "they could not be read again. Look with get_request." in text_of(result)
     assert "checked by reading again" not in text_of(result)
 

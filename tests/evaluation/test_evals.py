@@ -156,7 +156,8 @@ def test_an_assistant_needs_a_shell_alone(planted: Path, tmp_path: Path) -> None
 
     told = run("tools")
     assert "list_requests" in told.stdout
-    assert told.stdout.startswith(INSTRUCTIONS)
+    assert told.stdout.startswith(INSTRUCTIONS.partition("{")[0])
+    assert "Deletions are final." in told.stdout
     called = run("call list_requests -", '{"user_id": "bob"}')
     assert "bob-" in called.stdout
     assert called.stderr == ""

@@ -54,7 +54,7 @@ async def test_what_went_with_a_request_comes_back_and_names_the_restored_turns(
         assert back
         again = await caller.call("restore_requests", copy_id=done["copy_id"])
         of_request = await caller.call("list_learnings", request_id="a")
-    assert text_of(result).startswith("Restored 1 request and 3 learnings from")
+    assert text_of(result).startswith("Restored 1 request (1 interaction) and 3 learnings from")
     assert back["status"] == "complete"
     assert back["learnings"] == {"restored": ["profile:lisbon", "profile:tea", "user_playbook:7"]}
     assert back["new_ids"] == {"user_playbook:7": "user_playbook:1001"}

@@ -142,4 +142,5 @@ async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
     hints = {tool["name"]: tool["annotations"] for tool in lists[0]}
     for name, hint in hints.items():
         assert hint["destructiveHint"] is name.startswith("delete_"), name
+        assert ("idempotentHint" in hint) is not hint["readOnlyHint"], name
         assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore")), name

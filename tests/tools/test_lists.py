@@ -129,6 +129,14 @@ async def test_the_longest_by_interactions_is_named_beside_the_longest_by_charac
         assert [row["session_id"] for row in page["sessions"]] == ["minutes"]
         assert page["most_interactions"] == {"session_id": "chat", "interactions": 3}
         assert "By interactions the longest is chat, with 3." in text
+        assert page["ordered_by"].startswith("characters of the turns' texts")
+        assert f"Ordered by {page['ordered_by']}." in text
+        assert page["looked_at_all"]
+        for number in range(3):
+            await store(client, f"more-{number}", session_id="as-many")
+        page, text = await listed(client, "list_sessions", order="longest", limit=1)
+        assert page["most_interactions"]["others_with_as_many"] == 1
+        assert "with 3; 1 other has as many." in text
         newest, text = await listed(client, "list_sessions", limit=1)
         assert "most_interactions" not in newest
         assert "By interactions" not in text

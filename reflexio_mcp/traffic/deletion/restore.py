@@ -60,6 +60,7 @@ class Restored:
         learned: what became of each learning, by its id in the copy.
         new_ids: the ids of those that have another one now.
         checked: what is said to be restored was seen by reading again.
+        interactions: how many interactions were seen of it.
     """
 
     copy: RecoveryCopy
@@ -71,6 +72,7 @@ class Restored:
     learned: dict[str, Became] = field(default_factory=dict[str, Became])
     new_ids: dict[str, str] = field(default_factory=dict[str, str])
     checked: bool = False
+    interactions: int = 0
 
     def ids(self, became: Became) -> list[str]:
         return [one for one, what in self.outcomes.items() if what == became]
@@ -161,15 +163,18 @@ async def restore(
 async def _read_back(scope: Scope, done: Restored) -> None:
     """Look for what was stored: what is not there is left to do, and what cannot be read is not said to be seen."""
     missing = set(done.ids("restored"))
+    interactions = 0
 
     async def seen(items: list[RequestWithInteractions]) -> None:
+        nonlocal interactions
+        interactions += sum(len(item.interactions) for item in items)
         missing.difference_update(item.request.request_id for item in items)
 
     try:
         await read_set(scope, list(missing), seen)
     except ReflexioError:
         return
-    done.checked = True
+    done.checked, done.interactions = True, interactions
     done.outcomes.update(dict.fromkeys(missing, "left"))
 
 

@@ -86,6 +86,7 @@ class Page(Generic[T]):
         others: for each listed session, how many of its requests were read and do not match.
         sources: where words were looked for and nothing has them: the sources that do.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
+        as_many_interactions: how many others have as many.
         gaps: what the service could not return on the way. Whether it belongs to the list is not known.
     """
 
@@ -100,6 +101,7 @@ class Page(Generic[T]):
     others: Counter[str] = field(default_factory=Counter[str])
     sources: tuple[str, ...] = ()
     most_interactions: SessionRow | None = None
+    as_many_interactions: int = 0
     gaps: tuple[Gap, ...] = ()
 
 
@@ -223,8 +225,11 @@ async def _longest(
         if matching := await wanted.pick_in_thread(session_slice.requests):
             matched += 1
             row = _row(session_slice, matching)
-            if page.most_interactions is None or row.interactions > page.most_interactions.interactions:
-                page.most_interactions = row
+            most = page.most_interactions.interactions if page.most_interactions else -1
+            if row.interactions > most:
+                page.most_interactions, page.as_many_interactions = row, 0
+            elif row.interactions == most:
+                page.as_many_interactions += 1
             # The count breaks ties in the order of the list, the newest first.
             heapq.heappush(kept, (row.chars, -matched, row))
             if len(kept) > limit:

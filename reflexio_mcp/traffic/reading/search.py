@@ -19,6 +19,13 @@ __all__ = ["FINDINGS", "check_search", "names_with", "search"]
 FINDINGS = tuple(rule.id for rule in RULES if rule.selects)
 """What `finding` takes: the rules that a session's requests show by themselves."""
 
+_NAMED_BY_AUDITS = frozenset(rule.id for rule in RULES if not rule.selects)
+
+NO_FILTER_TELLS = (
+    "cannot be {finding}: no filter selects it, because the requests of one session do not show it. audit_traffic says "
+    "whether there is any, names what it finds and gives the call for it."
+)
+
 Items = Sequence[RequestWithInteractions]
 Pick = Callable[[Items], Items]
 """Picks from the requests of one session, newest first."""
@@ -42,6 +49,8 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
         raise InvalidInput("contains", MASKED)
     if contains and not _terms(contains):
         raise InvalidInput("contains", "has no word in it.")
+    if finding in _NAMED_BY_AUDITS:
+        raise InvalidInput("finding", NO_FILTER_TELLS.format(finding=finding))
     if finding and finding not in FINDINGS:
         raise InvalidInput("finding", f"must be one of {', '.join(FINDINGS)}.")
 

@@ -26,6 +26,7 @@ class Rule:
         detector: `module.Class` in this folder, by name so that the table is read without its patterns; empty where the
             service has to be asked (`traffic/audit/learning_status.py` and `learned.py`).
         selects: whether the requests of one session show it, so that a filter can select them.
+        within: what of the traffic it compares, where "not found" would be taken for more.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Rule:
     method: str
     detector: str = ""
     selects: bool = False
+    within: str = ""
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -102,8 +104,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
-        "requests that repeat another one of their session word for word "
-        "(for whole sessions stored twice see copied-session)",
+        "requests that repeat another one of their session word for word (for other sessions see copied-session)",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
         "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
@@ -113,6 +114,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "(IMPORTED_SHARE). The first of them stays and is named.",
         detector="duplicates.Duplicates",
         selects=True,
+        within="in one session",
     ),
     Rule(
         "near-duplicate", "medium", "request", "delete",
@@ -129,16 +131,18 @@ RULES: Final[tuple[Rule, ...]] = (
         "stays.",
         detector="duplicates.Duplicates",
         selects=True,
+        within="in one session",
     ),
     Rule(
         "copied-session", "medium", "session", "delete",
-        "sessions that repeat another session",
+        "sessions of three turns or more that repeat another session of their user",
         "A history that is imported again under new session ids counts twice in what is learned.",
         "Import a history once, and under the session ids it had.",
         "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one "
         "user, and they are all of one of the two. The one that holds more stays, else the older one. "
         "DIGESTS_KEPT different requests are compared.",
         detector="duplicates.CopiedSessions",
+        within="of three turns or more",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",
