@@ -55,7 +55,7 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "http/oauth": (("http/refusal", "server", "toolkit", "settings"), {"uvicorn"}),
     "http": (("http/refusal", "http/oauth", "backend", "server",
               "toolkit", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
-    "install": (("traffic/rules", "settings", "private_files", "__init__"), INNER),
+    "install": (("backend", "traffic/rules", "settings", "private_files", "__init__"), INNER),
     "doctor": (("install", "http/oauth", "backend", "tools", "traffic/rules", "embedded_store", "private_files", "rest",
                 "settings", "state", "__init__"), {"httpx", *SERVERS}),
     "read_commands": (ANY, {"httpx", *SERVERS}),

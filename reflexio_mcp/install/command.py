@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -17,7 +17,7 @@ from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedErr
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
-from reflexio_mcp.install.ownership import foreign, hidden, kept, variables_of
+from reflexio_mcp.install.ownership import Place, foreign, hidden, kept, place_of, variables_of
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, load
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
@@ -94,7 +94,9 @@ def run_install(
             return 0
         found = find_file(client, layout or Layout.here(), create=request.create)
         with locked(found):
-            screen.write(_install(client, spec, read(found), dry_run=request.dry_run))
+            original = read(found)
+            with _left_alone_if_malformed(original):
+                screen.write(_install(client, spec, original, dry_run=request.dry_run))
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
@@ -102,17 +104,24 @@ def run_install(
 
 
 def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: bool) -> str:
-    path = original.path
+    path, old = original.path, present(client, original.text, spec.name)
+    before = place_of(client, None if spec.replace else old)
+    typed = spec.env.get("REFLEXIO_URL", "")
+    if before.key and spec.with_key and not typed:  # they were given together
+        spec = replaced(spec, env={**spec.env, "REFLEXIO_URL": before.url})
     changed = _edited(
         original,
         lambda text: with_entry(client, text, spec),
         f"{client.title} already has a different server named {spec.name}, {{}}. It was left alone. Choose another "
         f"name with --name, or add --replace to put this one in its place ({path}).",
     )
-    old = present(client, original.text, spec.name)
+    after = place_of(client, present(client, changed, spec.name))
+    if not spec.remote:
+        _keep_apart(client, spec, before, after, typed.rstrip("/"), path)
     stays = "" if spec.replace else _kept(kept(client, old, entry(client, spec)))
     if changed == original.text:
-        return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{stays}"
+        uses = "" if spec.remote else f"{_uses(before, after)}\n"
+        return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{uses}{stays}"
     if dry_run:
         shown = _difference(client, original, changed, old, spec)
         return f"{shown}\n{stays}Nothing was written (--dry-run).\n"
@@ -127,13 +136,62 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
         lines += [f"It connects to: {spec.remote} (not tried)", _about_token(client, spec)]
         return "\n".join(lines) + f"\nNext: {client.restart}\n{ask}"
     lines.append(f"It runs: {' '.join([spec.launch.command, *spec.launch.args])}")
-    if uses := spec.env.get("REFLEXIO_URL") or (HOSTED_URL if spec.with_key else ""):
-        lines.append(f"It uses: {uses} (not tried; reflexio-mcp doctor does)")
+    lines.append(_uses(before, after))
     if spec.with_key:
-        lines.append(f"Key: {client.note}")
+        missing = client.key in ("reference", "forward", "inherit") and after.url == HOSTED_URL
+        without = " Where it is not set, every call is refused." if missing else ""
+        lines.append(f"Key: {client.note}{without}")
         if client.key == "file" and spec.key == _PLACEHOLDER:
             lines.append(f"{KEY} is not set here: replace {_PLACEHOLDER} in the file with your key.")
     return "\n".join(lines) + f"\n{stays}{_key_in_backups(client, path, old)}Next: {client.restart}\n{ask}"
+
+
+def _keep_apart(
+    client: Client, spec: InstallSpec, before: Place, after: Place, typed: str, path: Path
+) -> None:
+    """Refuse what would send a key to an address that it was not given with.
+
+    Args:
+        client: whose entry it is.
+        spec: what is installed.
+        before: where the entry had what is stored.
+        after: where it would have it.
+        typed: the address that was given now; may be empty.
+        path: the client's file.
+
+    Raises:
+        InstallError: a key and an address of different installations would come together, or an address among the
+            entry's own arguments would win over the one given now.
+    """
+    if typed and after.url != typed:
+        raise InstallError(
+            f"{client.title}'s entry has its own --url {after.shown}, which comes first. Nothing was changed: take it "
+            f"out of {path}, or add --replace to write the entry anew."
+        )
+    if spec.with_key and not typed and not before.key and before.url not in ("", HOSTED_URL):
+        raise InstallError(
+            f"{client.title} uses {before.shown} from an earlier install, and it is not clear whether the key is for "
+            f"that. Nothing was changed: add --url {HOSTED_URL} for an account at Reflexio, or the address that the "
+            "key is for."
+        )
+    if before.key and not spec.with_key and before.url != after.url:
+        raise InstallError(
+            f"{client.title} has a key for {before.shown}, which would now be sent to {after.shown}. Nothing was "
+            f"changed: add --replace to write the entry anew without it, or --with-key if the key is for "
+            f"{after.shown}."
+        )
+
+
+def _uses(before: Place, after: Place) -> str:
+    """One line on where the entry has what is stored."""
+    if after.url:
+        same = before.url == after.url
+        return f"It uses: {after.shown}{', as before' if same else ''} (not tried; reflexio-mcp doctor does)"
+    if after.store == ":memory:":
+        return "It uses: the embedded store, in memory; nothing is kept"
+    from reflexio_mcp.backend import default_store
+
+    return f"It uses: the embedded store, {after.store or default_store()}"
 
 
 def _about_token(client: Client, spec: InstallSpec) -> str:
@@ -172,7 +230,9 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
         said = ""
         for path in client.paths(layout or Layout.here()):
             with locked(path):
-                said += _uninstall(client, request, read(path))
+                original = read(path)
+                with _left_alone_if_malformed(original):
+                    said += _uninstall(client, request, original)
         screen.write(
             said or f"{client.title} has no server named {request.name}: there is nothing to remove.\n"
         )
@@ -375,6 +435,12 @@ def _edited(original: Original, edit: Callable[[str], str], taken: str) -> str:
         return edit(original.text)
     except ForeignError as error:
         raise InstallError(taken.format(error)) from None
+
+
+@contextlib.contextmanager
+def _left_alone_if_malformed(original: Original) -> Generator[None]:
+    try:
+        yield
     except MalformedError as error:
         raise InstallError(
             f"{original.path} was left alone, because {error}. Correct it and run this again."
@@ -385,7 +451,8 @@ def _kept(settings: list[str]) -> str:
     """What is said about settings of an earlier installation that are still there."""
     if not settings:
         return ""
-    return f"Kept from before: {', '.join(settings)}. Add --replace to drop these.\n"
+    them = "it" if len(settings) == 1 else "them"
+    return f"Kept from before: {', '.join(settings)}. Add --replace to drop {them}.\n"
 
 
 def _difference(

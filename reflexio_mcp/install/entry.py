@@ -9,6 +9,7 @@ from reflexio_mcp.install.clients import BEARER, BEARER_PROMPT_ID, KEY, PROMPT_I
 from reflexio_mcp.install.errors import ForeignError, MalformedError
 from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.ownership import added_arguments, foreign
+from reflexio_mcp.settings import HOSTED_URL
 
 __all__ = ["NAME", "PROMPT", "InstallSpec", "entry", "present", "prompt", "with_entry", "without_entry"]
 
@@ -62,6 +63,8 @@ def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
         made |= {"command": spec.launch.command, "args": list(spec.launch.args)}
     env = dict(spec.env)
     if spec.with_key:
+        # Written out: where its key is missing, an entry without an address would mean the embedded store, unnoticed.
+        env = {"REFLEXIO_URL": HOSTED_URL, **env}
         match client.key:
             case "reference" | "prompt":
                 env[KEY] = client.reference

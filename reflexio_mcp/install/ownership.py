@@ -3,15 +3,26 @@
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final, cast
 
-from reflexio_mcp.install.clients import Client
+from reflexio_mcp.install.clients import KEY, Client
 from reflexio_mcp.install.launch import COMMAND, installed_from
-from reflexio_mcp.settings import OPTIONS
+from reflexio_mcp.settings import HOSTED_URL, OPTIONS, parse_flags
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
-__all__ = ["added_arguments", "command_of", "foreign", "hidden", "is_remote", "kept", "variables_of"]
+__all__ = [
+    "Place",
+    "added_arguments",
+    "command_of",
+    "foreign",
+    "hidden",
+    "is_remote",
+    "kept",
+    "place_of",
+    "variables_of",
+]
 
 _RELEASE: Final = re.compile(
     r"reflexio[-_]mcp(?:\[[\w,-]*\])?"
@@ -96,6 +107,40 @@ def added_arguments(client: Client, old: Mapping[str, Any]) -> list[str]:
     command, arguments = command_of(client, old)
     at = _program(str(command), arguments)
     return [] if at is None else arguments[at:]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry has what is stored.
+
+    Args:
+        url: of Reflexio; empty for the embedded store.
+        key: whether a key is sent there.
+        store: the embedded store's file as the entry names it; empty for the default.
+    """
+
+    url: str = ""
+    key: bool = False
+    store: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be shown: a reference, or what may be a secret, is not."""
+        shown = _shown("REFLEXIO_URL", self.url)
+        return "the address that REFLEXIO_URL stands for" if shown == _HIDDEN else shown
+
+
+def place_of(client: Client, entry: object) -> Place:
+    """Where an entry has what is stored: its arguments come before its variables, as in the program itself."""
+    if not isinstance(entry, dict):
+        return Place()
+    held = cast("dict[str, Any]", entry)
+    variables, flags = variables_of(client, held), parse_flags(added_arguments(client, held))
+    forwarded = held.get("env_vars")
+    key = bool(variables.get(KEY)) or (isinstance(forwarded, list) and KEY in cast("list[Any]", forwarded))
+    url = str(flags.get("url") or variables.get("REFLEXIO_URL") or (HOSTED_URL if key else ""))
+    store = str(flags.get("store") or variables.get("REFLEXIO_MCP_STORE") or "")
+    return Place(url.strip().rstrip("/"), key, store.strip())
 
 
 def kept(client: Client, old: object, new: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from reflexio_mcp.cli import parse
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.install.command import Request, run_install, run_uninstall
 from reflexio_mcp.install.layout import Layout, System
+from reflexio_mcp.settings import HOSTED_URL
 from tests.install.samples import SAMPLES
 from tests.install.support import KEY, LAUNCH, SYSTEMS, Home, client_of, entries, started, variables
 
@@ -136,7 +137,7 @@ def test_the_key_stays_out_of_the_file_where_the_client_can_take_it_elsewhere(ho
     made = entries(client_of(home.client), home.data)["reflexio"]
     assert KEY not in said
     if home.client == "claude-desktop":
-        assert made["env"] == {"REFLEXIO_API_KEY": KEY}
+        assert made["env"] == {"REFLEXIO_URL": HOSTED_URL, "REFLEXIO_API_KEY": KEY}
         assert home.path.stat().st_mode & 0o077 == 0
         assert "the key stands in the file" in said
         return
@@ -144,7 +145,7 @@ def test_the_key_stays_out_of_the_file_where_the_client_can_take_it_elsewhere(ho
     if home.client == "codex":
         assert made["env_vars"] == ["REFLEXIO_API_KEY"]
     elif home.client == "zed":
-        assert "env" not in made
+        assert made["env"] == {"REFLEXIO_URL": HOSTED_URL}
     else:
         assert variables(made)["REFLEXIO_API_KEY"] == KEY_STANDS_AS[home.client]
 
@@ -229,22 +230,6 @@ def test_uninstall_without_a_client_names_those_that_have_the_entry(tmp_path: Pa
     assert run_uninstall(Request(), layout=layout, out=out) == 0
     assert out.getvalue().endswith("Next: reflexio-mcp uninstall cursor\n")
     assert "install --print" not in out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("typed", "uses"),
-    [
-        ({"REFLEXIO_URL": "http://localhost:8061"}, "http://localhost:8061"),
-        ({"REFLEXIO_API_KEY": "rflx-0123456789"}, "https://www.reflexio.ai"),
-        ({}, ""),
-    ],
-)
-def test_install_says_which_server_the_entry_uses(tmp_path: Path, typed: dict[str, str], uses: str) -> None:
-    (tmp_path / ".cursor").mkdir()
-    out = io.StringIO()
-    run_install(Request("cursor"), layout=Layout("linux", tmp_path), env=typed, launch=LAUNCH, out=out)
-    said = [line for line in out.getvalue().splitlines() if line.startswith("It uses: ")]
-    assert said == ([f"It uses: {uses} (not tried; reflexio-mcp doctor does)"] if uses else [])
 
 
 def test_a_switch_that_is_turned_off_is_in_the_entry(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Where an entry has what is stored: `install` says it, and a key goes to no address that it was not given with."""
+
+from pathlib import Path
+
+import pytest
+
+from reflexio_mcp.backend import default_store
+from reflexio_mcp.install.clients import CLIENTS
+from reflexio_mcp.settings import HOSTED_URL, load
+from tests.install.support import KEY, Home, client_of, entries, variables
+from tests.install.test_ownership import holding
+
+OWN = "http://localhost:8061"
+OTHER = "https://reflexio.example"
+ACCOUNT = {"REFLEXIO_API_KEY": KEY}
+
+
+def uses(said: str) -> list[str]:
+    return [line.removeprefix("It uses: ") for line in said.splitlines() if line.startswith("It uses: ")]
+
+
+def url_of(home: Home) -> str:
+    return variables(entries(client_of(home.client), home.data)["reflexio"]).get("REFLEXIO_URL", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        ({"REFLEXIO_URL": f"{OWN}/"}, f"{OWN} (not tried; reflexio-mcp doctor does)"),
+        (ACCOUNT, f"{HOSTED_URL} (not tried; reflexio-mcp doctor does)"),
+        ({}, "the embedded store, {default}"),
+        ({"REFLEXIO_USER_ID": "ada"}, "the embedded store, {default}"),
+        ({"REFLEXIO_MCP_STORE": "/data/mine.db"}, "the embedded store, /data/mine.db"),
+        ({"REFLEXIO_MCP_STORE": ":memory:"}, "the embedded store, in memory; nothing is kept"),
+    ],
+)
+@pytest.mark.parametrize("client", ["cursor", "codex"])
+def test_install_says_where_what_is_stored_goes(
+    client: str, typed: dict[str, str], place: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path, "linux", client)
+    place = place.format(default=default_store())
+    assert uses(home.install(typed)[1]) == [place]
+    again = place.replace(" (not", ", as before (not")
+    assert uses(home.install(typed)[1]) == [again]  # nothing changed
+    assert uses(home.install({"REFLEXIO_MCP_TIMEOUT": "9"})[1]) == [again]  # something else did
+
+
+@pytest.mark.parametrize("client", [one.name for one in CLIENTS])
+def test_without_its_key_an_entry_for_an_account_is_not_for_the_embedded_store(
+    client: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path, "linux", client)
+    _, said = home.install(ACCOUNT)
+    held = variables(entries(client_of(client), home.data)["reflexio"])
+    held.pop("REFLEXIO_API_KEY", None)
+    for unset in (held, {**held, "REFLEXIO_API_KEY": ""}):
+        assert load(unset).base_url == HOSTED_URL
+    filled_in = client in ("claude-desktop", "vscode")  # its file has it, or it asks
+    assert ("Where it is not set, every call is refused." in said) is not filled_in
+
+
+@pytest.mark.parametrize("client", ["cursor", "codex", "claude-desktop", "zed", "opencode"])
+def test_a_key_goes_to_no_address_of_an_earlier_install_unasked(
+    client: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", client)
+    home.install(flags={"url": OWN})
+    before = home.text
+    for dry_run in (True, False):
+        assert home.install(ACCOUNT, dry_run=dry_run)[0] == 1
+        said = capsys.readouterr().err
+        assert f"uses {OWN} from an earlier install" in said
+        assert f"--url {HOSTED_URL} for an account" in said
+        assert (home.text, home.backups) == (before, [])
+    _, said = home.install(ACCOUNT, flags={"url": OTHER})
+    assert uses(said) == [f"{OTHER} (not tried; reflexio-mcp doctor does)"]
+    assert url_of(home) == OTHER
+
+
+@pytest.mark.parametrize("client", ["cursor", "codex", "claude-desktop", "opencode"])
+def test_a_key_of_an_earlier_install_goes_to_no_new_address_unasked(
+    client: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", client)
+    home.install(ACCOUNT)
+    before = home.text
+    assert home.install(flags={"url": OWN})[0] == 1
+    said = capsys.readouterr().err
+    assert f"has a key for {HOSTED_URL}, which would now be sent to {OWN}" in said
+    assert KEY not in said
+    assert (home.text, home.backups) == (before, [])
+    assert home.install(flags={"url": OWN}, replace=True)[0] == 0
+    assert (url_of(home), KEY in home.text, "REFLEXIO_API_KEY" in home.text) == (OWN, False, False)
+
+
+@pytest.mark.parametrize("client", ["cursor", "codex", "claude-desktop", "zed", "opencode"])
+def test_a_key_and_an_address_that_were_given_together_stay_together(client: str, tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", client)
+    home.install(ACCOUNT, flags={"url": OWN})
+    if client == "zed":  # its file has no trace of the key
+        return
+    for env, flags in ((ACCOUNT, {}), ({}, {"url": OWN}), ({}, {"url": f"{OWN}/"}), ({}, {"user_id": "ada"})):
+        code, said = home.install(env, flags=flags)
+        assert (code, url_of(home).rstrip("/")) == (0, OWN)
+        assert uses(said) == [f"{OWN}, as before (not tried; reflexio-mcp doctor does)"]
+
+
+def test_an_address_among_the_entrys_own_arguments_is_not_outdone_unseen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = holding(tmp_path, "cursor", {"command": "reflexio-mcp", "args": ["--url", OWN]})
+    before = home.text
+    assert home.install(ACCOUNT, flags={"url": OTHER})[0] == 1
+    assert f"Cursor's entry has its own --url {OWN}, which comes first" in capsys.readouterr().err
+    assert home.install(ACCOUNT)[0] == 1
+    assert home.text == before
+    assert uses(home.install()[1]) == [f"{OWN}, as before (not tried; reflexio-mcp doctor does)"]
+
+
+def test_an_address_that_is_a_reference_or_holds_a_secret_is_not_shown(tmp_path: Path) -> None:
+    for url in ("${env:MY_REFLEXIO}", "https://jo:s3cr3t@reflexio.example"):
+        home = holding(tmp_path, "cursor", {"command": "reflexio-mcp", "env": {"REFLEXIO_URL": url}})
+        (place,) = uses(home.install()[1])
+        assert place.startswith("the address that REFLEXIO_URL stands for, as before")
+
+
+def test_one_setting_is_not_spoken_of_as_several(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.install({"REFLEXIO_MCP_TIMEOUT": "9", "REFLEXIO_USER_ID": "ada"})
+    said = home.install({"REFLEXIO_USER_ID": "ada"})[1]
+    assert "Kept from before: REFLEXIO_MCP_TIMEOUT=9. Add --replace to drop it.\n" in said
+    assert "Add --replace to drop them.\n" in home.install()[1]
