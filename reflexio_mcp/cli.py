@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
     },
     "Look and delete": {
         "explore": "open a page in the browser to look through, select and delete",
+        "delete": "delete stored requests: shows what would go, asks, and says what is gone",
     },
     "Serve": {
         "serve": "serve MCP; this is also what happens without a command",
@@ -54,6 +55,7 @@ ARGUMENTS: Final = {
     "install": "[CLIENT] ",
     "uninstall": "[CLIENT] ",
     "show": "REQUEST_ID ",
+    "delete": "[REQUEST_ID ...] ",
     "completion": "SHELL ",
 }
 
@@ -72,6 +74,8 @@ EXAMPLES: Final = {
     "learned": "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
     "audit": "reflexio-mcp audit --start-time 30d",
     "explore": "reflexio-mcp explore\nreflexio-mcp explore --start-time 7d --finding probable-secret",
+    "delete": "reflexio-mcp delete --source ci.e2e --start-time 24h\n"
+    "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests",
     "serve": "reflexio-mcp serve --read-only\nreflexio-mcp serve --transport http --port 8765",
     "tools": "reflexio-mcp tools --read-only",
     "completion": 'eval "$(reflexio-mcp completion bash)"      in ~/.bashrc',
@@ -127,8 +131,8 @@ class _TopParser(_Parser):
             lines += ["", f"{title}:", *(f"  {name:12} {about}" for name, about in commands.items())]
         lines += [
             "",
-            "Of these, only the page of explore deletes your memory; storing is your assistant's part.",
-            "reflexio-mcp COMMAND --help says more; --version prints the version.",
+            "None of these stores anything: that is your assistant's part.",
+            "For more: reflexio-mcp COMMAND --help. The version: reflexio-mcp --version.",
         ]
         lines += [
             "",
@@ -256,6 +260,27 @@ def _parser() -> _TopParser:
                 add_flags(command, OPTIONS)
             case "tools":
                 add_flags(command, local)
+            case "delete":
+                command.add_argument(
+                    "request_ids",
+                    nargs="*",
+                    metavar="REQUEST_ID",
+                    help="these, in place of a filter",
+                )
+                _add_filter(command, name)
+                command.add_argument(
+                    "--include-learnings",
+                    action="store_true",
+                    help="also delete what was learned from them, on a Reflexio that learns",
+                )
+                command.add_argument(
+                    "--erase",
+                    action="store_true",
+                    help="keep no recovery copy, and take them out of earlier ones",
+                )
+                command.add_argument("--yes", action="store_true", help="delete without asking")
+                kept = ("recovery_days", "recovery_dir", "audit_log", "delete_cap")
+                add_flags(command, [*reached, *(one for one in OPTIONS if one.name in kept)])
             case "explore":
                 _add_filter(command, name)
                 add_flags(command, [*reached, *(one for one in OPTIONS if one.name == "read_only")])
@@ -311,11 +336,11 @@ def _add_filter(command: _Parser, name: str) -> None:
     for one, text in about.items():
         flag = "--" + one.replace("_", "-")
         section.add_argument(flag, dest=f"filter_{one}", metavar=one.upper(), help=text)
-    if name not in ("audit", "explore"):
+    if name not in ("audit", "explore", "delete"):
         section.add_argument(
-            "--limit", type=_count, default=20, metavar="N", help="rows at most (default 20)"
+            "--limit", type=_count, default=20, metavar="N", help="show at most N rows (default 20)"
         )
-        section.add_argument("--all", dest="everything", action="store_true", help="all of them")
+        section.add_argument("--all", dest="everything", action="store_true", help="show all rows")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -383,6 +408,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from reflexio_mcp.explore import explore
 
             return explore(settings, wanted(arguments, settings))
+        case "delete":
+            from reflexio_mcp.delete_command import run_delete_command
+
+            return run_delete_command(arguments, settings)
         case _:
             return run_read_command(arguments, settings)
 

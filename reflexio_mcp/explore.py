@@ -78,15 +78,26 @@ async def _serve(settings: Settings, wanted: dict[str, Any], screen: TextIO) -> 
         server = uvicorn.Server(config)
         address = f"{window.origin}/#{window.token}"
         screen.write(
-            f"The explorer is at {address}\nThe address works once. Closing the page ends this command.\n"
+            f"The explorer is at {address}\n"
+            "The address works once. Closing the page ends this command, and so does Ctrl-C.\n"
         )
         screen.flush()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_with, window, server)
-            tasks.start_soon(anyio.to_thread.run_sync, webbrowser.open, address)
+            tasks.start_soon(_open, address, screen)
             await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
     return 0
+
+
+async def _open(address: str, screen: TextIO) -> None:
+    if not await anyio.to_thread.run_sync(webbrowser.open, address):
+        port = address.rpartition(":")[2].partition("/")[0]
+        screen.write(
+            "No browser was found here. From another computer: "
+            f"ssh -L {port}:127.0.0.1:{port} THIS-COMPUTER, then open the address there.\n"
+        )
+        screen.flush()
 
 
 async def _end_with(window: "_Window", server: uvicorn.Server) -> None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
-__all__ = ["FILTER", "run_read_command", "wanted"]
+__all__ = [
+    "FILTER", "Failed", "call", "nothing_found", "run_read_command", "same_filter", "stored_sources", "wanted",
+]  # fmt: skip
 
 Facts = Mapping[str, Any]
 
@@ -41,8 +43,8 @@ FILTER: Final = {
     "session_id": "requests of this session",
     "source": "requests from this source",
     "agent_version": "requests of this agent version",
-    "start_time": "from here on: an ISO 8601 time, or an age such as 24h or 7d",
-    "end_time": "up to here",
+    "start_time": "stored at or after this: an ISO 8601 time (without a zone UTC), or an age such as 24h or 7d",
+    "end_time": "stored at or before this",
     "contains": 'requests with all these words, in any order and case; "a phrase" in double quotes',
     "finding": "requests in which the audit finds this, such as probable-secret or duplicate",
 }
@@ -51,14 +53,22 @@ FILTER: Final = {
 MOST_A_CALL: Final = 100
 """Rows that a tool gives at most in one call."""
 
+SOURCES: Final = 10
+"""Sources that are named at most where the one that was asked for does not exist."""
+
 _TIMES: Final = re.compile(r"(?<!-)\b(?:start|end)_time\b")
 
 _UNBOUNDED: Final = 100_000
 """Columns of a table that goes to a file or a pipe, where nothing should be wrapped or cut."""
 
 
-class _Failed(Exception):
-    """A tool answered with an error; its text says what happened and what to do."""
+class Failed(Exception):
+    """A tool answered with an error; its text says what happened and what to do, in the words of these commands."""
+
+    def __init__(self, said: str) -> None:
+        for command, tool in TOOLS.items():
+            said = said.replace(tool, f"reflexio-mcp {command}")
+        super().__init__(said)
 
 
 def run_read_command(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
@@ -88,16 +98,18 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
     )
     # What an assistant is offered is no matter here; what may be seen is, so `mask` and the user stay.
     mine = replace(settings, tools=(), read_only=True, tenancy="off")
-    facts, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
+    facts, sources, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
-        for command, tool in TOOLS.items():
-            failed = failed.replace(tool, f"reflexio-mcp {command}")
         sys.stderr.write(f"reflexio-mcp: {failed}\n")
         return 1
     if arguments.as_json:
         screen.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         return 0
-    nothing = "" if _found(facts) else _nothing(arguments.command, asked, settings, facts, empty=empty)
+    nothing = (
+        ""
+        if _found(facts)
+        else nothing_found(arguments.command, asked, settings, facts, empty=empty, sources=sources)
+    )
     _Layout(screen, settings, nothing).show(arguments.command, facts)
     return 0
 
@@ -162,8 +174,9 @@ def _flag(name: str) -> str:
 
 async def _ask(
     settings: Settings, tool: str, wanted: dict[str, Any], limit: int
-) -> tuple[dict[str, Any], bool, str]:
-    """The facts of a tool, from as many pages as it takes; whether nothing at all is stored; the text of its error."""
+) -> tuple[dict[str, Any], list[str], bool, str]:
+    """The facts of a tool, from as many pages as it takes; where it found nothing, the sources that there are and
+    whether nothing at all is stored; the text of its error."""
     from mcp import Client
 
     from reflexio_mcp.server.server import ReflexioServer
@@ -171,31 +184,41 @@ async def _ask(
     async with Client(ReflexioServer(settings)) as client:
         try:
             facts = await _pages(client, tool, wanted, limit)
-            empty = not _found(facts) and await _is_empty(client)
-        except _Failed as error:  # outside, it would arrive in a group
-            return {}, False, str(error)
-        return facts, empty, ""
+            sources, empty = ([], False) if _found(facts) else await stored_sources(client, wanted)
+        except Failed as error:  # outside, it would arrive in a group
+            return {}, [], False, str(error)
+        return facts, sources, empty, ""
 
 
 def _found(facts: Facts) -> bool:
     return bool(facts.get("returned") or facts.get("requests") or facts.get("request_id"))
 
 
-async def _is_empty(client: "Client") -> bool:
-    first = await _call(client, TOOLS["requests"], {"limit": 1})
-    return bool(first.get("complete")) and not _found(first)
+async def stored_sources(client: "Client", chosen: Facts) -> tuple[list[str], bool]:
+    """The sources of the newest sessions in the time that was chosen, and whether nothing at all is stored.
+
+    Raises:
+        Failed: the sessions could not be read.
+    """
+    within = {name: chosen[name] for name in ("start_time", "end_time") if name in chosen}
+    newest = _whole_rows((await call(client, TOOLS["sessions"], {"limit": MOST_A_CALL} | within))[0])
+    if within and not _found(newest):
+        first, _ = await call(client, TOOLS["requests"], {"limit": 1})
+        return [], bool(first.get("complete")) and not _found(first)
+    named = [source for row in newest["sessions"] for source in row.get("sources", ())]
+    return list(dict.fromkeys(named)), bool(newest.get("complete")) and not _found(newest)
 
 
 async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int) -> dict[str, Any]:
     if tool == TOOLS["audit"]:
-        return await _call(client, tool, wanted)
+        return (await call(client, tool, wanted))[0]
     rows = {TOOLS["show"]: "interactions", TOOLS["learned"]: "learnings"}.get(tool, "sessions")
     facts: dict[str, Any] = {}
     place: dict[str, Any] = {}
     got = 0
     while not facts or (place and got < limit):
         most = {"limit": min(limit - got, MOST_A_CALL)} if rows != "interactions" else {}
-        page = _whole_rows(await _call(client, tool, wanted | most | place))
+        page = _whole_rows((await call(client, tool, wanted | most | place))[0])
         place = {"cursor": page.pop("cursor")} if "cursor" in page else {}
         got += page.get("returned", 0)
         if facts:
@@ -219,11 +242,17 @@ def _whole_rows(page: dict[str, Any]) -> dict[str, Any]:
     return page
 
 
-async def _call(client: "Client", tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
+async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str, Any], str]:
+    """The facts of a tool's result, and its text.
+
+    Raises:
+        Failed: the tool answered with an error.
+    """
+    result = await client.call_tool(tool, dict(arguments))
+    text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error or result.structured_content is None:
-        raise _Failed("\n".join(getattr(block, "text", "") for block in result.content))
-    return dict(result.structured_content)
+        raise Failed(text)
+    return dict(result.structured_content), text
 
 
 def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
@@ -259,8 +288,7 @@ class _Layout:
 
     def show(self, command: str, facts: Facts) -> None:
         with self._console.capture() as printed:
-            if command != "show":
-                self._say(f"{self._place()}\n", "dim")
+            self._say(f"{self._place()}\n", "dim")
             if self._nothing:
                 self._say(self._nothing)
                 self._say(self._elsewhere(), "dim")
@@ -363,31 +391,54 @@ class _Layout:
 
         requests, sessions, users = (counted(facts[f"{one}s"], one) for one in ("request", "session", "user"))
         self._say(
-            f"{requests} in {sessions} of {users}, {_time(facts['oldest'])} to {_time(facts['newest'])} UTC\n"
+            f"{requests} in {sessions} of {users}, {_time(facts['oldest'])} to {_time(facts['newest'])} UTC"
         )
+        for name in ("source", "user", "agent_version"):
+            named = (
+                f"{one['name']} ({one['count']:,})" for one in facts.get(f"by_{name}", {}).get("top", ())
+            )
+            self._say(f"{name.replace('_', ' ')}s: {', '.join(named)}")
+        reasons: dict[str, list[str]] = {}
+        for one in facts.get("not_run", ()):
+            reasons.setdefault(one["reason"], []).append(one["id"])
+        for reason, rules in reasons.items():
+            self._say(f"Not looked for: {', '.join(rules)} ({reason}).", "dim")
+        self._say("")
+        if not facts["findings"]:
+            self._say("Nothing was found.")
+            return
         self._table(
             ("severity", "count", "finding", "what"),
-            ((one["severity"], one["count"], one["id"], one["finds"]) for one in facts["findings"]),
+            (
+                (one["severity"], counted(one["count"], one["unit"]), one["id"], one["finds"])
+                for one in facts["findings"]
+            ),
         )
         for one in facts["findings"]:
             self._say(f"\n{one['id']}", "bold")
             self._say(f"{one['why']} {one['advice']}")
+            if which := [*one.get("which", ()), *one.get("notes", ())]:
+                self._say(f"  {', '.join(which)}")
+            examples = one.get("examples", ())
             self._table(
-                ("", "", ""),
+                ("", "", "", "", ""),
                 (
-                    ("  " + _time(each.get("created_at", "")), each.get("request_id"), each.get("session_id"))
-                    for each in one.get("examples", ())
+                    (
+                        "  " + _time(each.get("created_at", "")), each.get("request_id"), each.get("session_id"),
+                        each.get("user_id"), each.get("source"),
+                    )
+                    for each in examples
                 ),
-            )
-            flags = _same_filter(one.get("next", {}).get("arguments", {}))
+            )  # fmt: skip
+            if examples and one["unit"] == "request" and one["count"] > len(examples):
+                self._say(f"  (the newest {len(examples)} of {one['count']:,})", "dim")
+            flags = same_filter(one.get("next", {}).get("arguments", {}))
             if flags:
-                self._say(f"  See them: reflexio-mcp requests {flags}", "dim")
-            if flags or one["id"] in FINDINGS:
-                self._say(f"  Clean up: reflexio-mcp explore {flags or '--finding ' + one['id']}", "dim")
-        if not facts["findings"]:
-            self._say("Nothing was found.")
-        for one in facts.get("not_run", ()):
-            self._say(f"Not looked for: {one['id']} ({one['reason']}).", "dim")
+                self._say(f"  See them: reflexio-mcp requests {flags} --all", "dim")
+            if one["id"] in FINDINGS:
+                chosen = flags or f"--finding {one['id']}"
+                self._say(f"  Select and delete some: reflexio-mcp explore {chosen}", "dim")
+                self._say(f"  Delete all of them: reflexio-mcp delete {chosen}", "dim")
 
     def _learned(self, facts: Facts) -> None:
         for one in facts["learnings"]:
@@ -412,7 +463,9 @@ _GONE: Final = {"turns_deleted": "turns no longer stored", "turns_not_looked_up"
 _NOUNS: Final = {"sessions": "session", "learned": "learning"}
 
 
-def _nothing(command: str, chosen: Facts, settings: Settings, facts: Facts, *, empty: bool) -> str:
+def nothing_found(
+    command: str, chosen: Facts, settings: Settings, facts: Facts, *, empty: bool, sources: Sequence[str] = ()
+) -> str:
     """What is said where there is nothing to lay out: an empty store, or the filter that matched nothing."""
     from reflexio_mcp.render.lists import asked
 
@@ -425,10 +478,14 @@ def _nothing(command: str, chosen: Facts, settings: Settings, facts: Facts, *, e
     read = " among those that could be read" if facts.keys() & {"unreadable", "users_not_read"} else ""
     # What was learned may outlive the requests it was learned from.
     none = f" No request is stored here{whose}." if empty else ""
+    if sources and "source" in chosen:
+        from reflexio_mcp.render.stored_text import shown_id
+
+        none = f" The newest sessions there have the sources {', '.join(map(shown_id, sources[:SOURCES]))}."
     return f"No {_NOUNS.get(command, 'request')} matches{matched}{read}.{none}"
 
 
-def _same_filter(arguments: Facts) -> str:
+def same_filter(arguments: Facts) -> str:
     """The flags that select what a finding's next call does; empty where it selects by ids."""
     if "request_ids" in arguments or "request_id" in arguments:
         return ""

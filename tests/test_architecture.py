@@ -59,6 +59,7 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "doctor": (("install", "http/oauth", "backend", "tools", "traffic/rules", "embedded_store", "private_files", "rest",
                 "settings", "state", "__init__"), {"httpx", *SERVERS}),
     "read_commands": (ANY, {"httpx", *SERVERS}),
+    "delete_command": (ANY, {"httpx", *SERVERS}),
     "explore": (ANY, {"httpx"}),
     "demo": (ANY, {"httpx", *SERVERS}),
     "cli": (ANY, {"httpx", *SERVERS}),

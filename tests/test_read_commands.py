@@ -133,10 +133,15 @@ def test_an_audit_names_what_it_found_and_how_to_see_it(store: Settings) -> None
     command = next(line for line in said.splitlines() if "See them: reflexio-mcp requests" in line)
     assert parse(command.split("reflexio-mcp ")[1].split()).command == "requests"
     assert "Lisbon" not in said
-    assert re.search(r"^  Clean up: reflexio-mcp explore .*--finding test-traffic$", said, re.MULTILINE)
-    for line in said.splitlines():
-        if "Clean up: " in line:
-            assert parse(line.split("reflexio-mcp ")[1].split()).command == "explore"
+    assert re.search(
+        r"^  Delete all of them: reflexio-mcp delete .*--finding test-traffic$", said, re.MULTILINE
+    )
+    named = [line.split("reflexio-mcp ")[1] for line in said.splitlines() if ": reflexio-mcp " in line]
+    assert {parse(words.split()).command for words in named} == {"requests", "explore", "delete"}
+    # Traffic without a version is nothing to delete.
+    of_versions = said.partition("\nunversioned\n")[2]
+    assert "reflexio-mcp requests" in of_versions
+    assert "delete" not in of_versions
     one = shown(store, "audit", "--session-id", "long")
     assert "\n1 request in 1 session of 1 user, " in one
 

@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +19,6 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import OPTIONS, Settings, load
 from reflexio_mcp.tools.catalog import offered
-from tests.support.stdio import environment
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [
@@ -257,71 +254,6 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
     ids = [one["request_id"] for group in left.structured_content["sessions"] for one in group["requests"]]
     # The passport, two of the test run, the trip, the evaluation, and the last two of one person.
     assert ("keep-1" in ids, len(ids), deleted) == (True, 2, 7)
-
-
-def cleaned(
-    folder: Path, *words: str, answer: str = "", **settings: str
-) -> "subprocess.CompletedProcess[str]":
-    """The script on the store in a folder, with what a person types."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "clean_test_run.py"), "ci.e2e", *words],
-        env=environment(folder) | {"REFLEXIO_MCP_STORE": str(folder / "store.db"), **settings},
-        input=answer, capture_output=True, encoding="utf-8", timeout=60, check=False,
-    )  # fmt: skip
-
-
-@pytest.mark.anyio
-async def test_the_script_that_cleans_a_test_run_shows_the_plan_and_asks(tmp_path: Path) -> None:
-    await fill(Settings(store=str(tmp_path / "store.db")))
-    kept = cleaned(tmp_path, answer="n\n")
-    assert (kept.returncode, "2 requests" in kept.stdout) == (1, True), kept.stderr
-    assert kept.stdout.endswith("Nothing was deleted.\n")
-    # What is said to an assistant is not said to the person who is asked.
-    assert "confirm=" not in kept.stdout
-    assert "Show this to the person" not in kept.stdout
-    gone = cleaned(tmp_path, "--yes")
-    assert gone.returncode == 0
-    assert "Deleted 2 of 2" in gone.stdout
-    again = cleaned(tmp_path, "--yes")
-    assert (again.returncode, again.stdout) == (
-        0,
-        "No request has the source ci.e2e; nothing was deleted.\n",
-    )
-
-
-@pytest.mark.anyio
-async def test_the_script_that_cleans_a_test_run_deletes_nothing_when_nobody_answers(tmp_path: Path) -> None:
-    await fill(Settings(store=str(tmp_path / "store.db")))
-    done = cleaned(tmp_path)
-    assert done.returncode == 1
-    assert done.stdout.endswith("\nNothing was deleted: nobody answered. Add --yes where nobody can.\n")
-    assert "Traceback" not in done.stderr
-    stopped = cleaned(tmp_path, REFLEXIO_URL="nonsense")
-    assert (stopped.returncode, "Traceback" in stopped.stderr) == (1, False)
-    assert "--url / REFLEXIO_URL takes" in stopped.stderr
-
-
-@pytest.mark.anyio
-async def test_the_script_that_cleans_a_test_run_keeps_to_the_time_it_is_given(tmp_path: Path) -> None:
-    await fill(Settings(store=str(tmp_path / "store.db")))
-    before = cleaned(tmp_path, "--yes", "--end-time", "7d")
-    assert before.stdout == "No request in this time has the source ci.e2e; nothing was deleted.\n"
-    wrong = cleaned(tmp_path, "--yes", "--start-time", "7days")
-    assert (wrong.returncode, "error: --start-time must be" in wrong.stderr) == (2, True)
-    refused = cleaned(tmp_path, "--yes", "--include-learnings")  # this store does not learn
-    assert (refused.returncode, "include_learnings" in refused.stdout) == (1, True)
-    gone = cleaned(tmp_path, "--yes", "--start-time", "7d")
-    assert "Deleted 2 of 2" in gone.stdout, gone.stderr
-
-
-def test_the_script_says_in_a_sentence_that_its_python_does_not_have_the_package() -> None:
-    script = str(ROOT / "examples" / "clean_test_run.py")
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", script, "ci.e2e"], capture_output=True, encoding="utf-8", check=False
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "pip install ." in done.stderr
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:
