@@ -3,12 +3,13 @@
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 from urllib.parse import urlsplit
 
 from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, find_client, found_clients
@@ -17,8 +18,9 @@ from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedErr
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
 from reflexio_mcp.install.layout import Layout
-from reflexio_mcp.install.ownership import Place, foreign, hidden, kept, place_of, variables_of
+from reflexio_mcp.install.ownership import Place, foreign, hidden, is_remote, kept, place_of, variables_of
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, load
+from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
 
@@ -246,15 +248,20 @@ def _uninstall(client: Client, request: Request, original: Original) -> str:
     if original.data is None:
         return ""
     path, remote = original.path, "" if request.remote is None else _address(request.remote)
+    old = present(client, original.text, request.name)
+    command, address = _removal(client, request.name, old)
+    named = f"The entry {request.name} in {client.title}"
     changed = _edited(
         original,
         lambda text: without_entry(client, text, request.name, remote),
-        f"The server named {request.name} in {client.title} is {{}}. Install did not write it, so it was left alone: "
-        f"take it out of {path} by hand if you mean it, or name its address with --remote if it is a shared server.",
+        f"{named} is {f'a server at {address}' if address else 'a server that the client starts'}. "
+        f"Nothing was changed. To take it out: {command}"
+        if command
+        else f"{named} is {{}}. It is none that install writes, so it was left alone: take it out of {path} by hand if "
+        "you mean it.",
     )
     if changed == original.text:
         return ""
-    old = present(client, original.text, request.name)
     if request.dry_run:
         return (
             _difference(client, original, changed, old, remote=remote)
@@ -265,6 +272,22 @@ def _uninstall(client: Client, request: Request, original: Original) -> str:
         f"Removed {request.name} from {path}\nBackup of the file as it was: {backup}\n"
         f"{_key_in_backups(client, path, old)}Next: {client.restart}\n"
     )
+
+
+def _removal(client: Client, name: str, entry: object) -> tuple[str, str]:
+    """The command that takes an entry out, and the address of the shared server that the entry is for.
+
+    Both are empty for what `uninstall` does not take out, and for an address that may hold a secret.
+    """
+    address = ""
+    if is_remote(entry):
+        text = str(cast("dict[str, Any]", entry).get(client.url_key, ""))
+        with contextlib.suppress(ConfigurationError):
+            address = text if _address(text) == text and not keys_in(text) else ""
+    if foreign(client, entry, address):
+        return "", ""
+    named = "" if name == NAME else f" --name {shlex.quote(name)}"
+    return f"reflexio-mcp uninstall {client.name}{named}{f' --remote {address}' if address else ''}", address
 
 
 def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
@@ -326,7 +349,7 @@ def _listed(layout: Layout, name: str) -> str:
     lines = ["Clients found on this machine:"] if here else ["No client was found on this machine."]
     first = ""
     for client in here:
-        has = _has(client, layout, name)
+        has = _entry_of(client, layout, name) is not None
         first = first or ("" if has else client.name)
         lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
     others = [client.name for client in CLIENTS if client not in here]
@@ -343,23 +366,29 @@ def _listed(layout: Layout, name: str) -> str:
 
 
 def _having(layout: Layout, name: str) -> str:
-    """The clients that have the entry, from which it can be taken out."""
-    having = [client for client in CLIENTS if _has(client, layout, name)]
-    if not having:
+    """The clients that have the entry, and the command that takes it out of the first of which it can be taken."""
+    rows: list[str] = []
+    first = ""
+    for client in CLIENTS:
+        if (entry := _entry_of(client, layout, name)) is None:
+            continue
+        command, address = _removal(client, name, entry)
+        first = first or command
+        about = address or ("" if command else "none that install writes")
+        rows.append(f"  {client.name:16}{client.title:20}{about}".rstrip())
+    if not rows:
         return f"No client has {name}.\n"
-    rows = [f"  {client.name:16}{client.title}" for client in having]
-    return (
-        "\n".join([f"Clients that have {name}:", *rows, f"Next: reflexio-mcp uninstall {having[0].name}"])
-        + "\n"
-    )
+    then = [f"Next: {first}"] if first else []
+    return "\n".join([f"Clients that have {name}:", *rows, *then]) + "\n"
 
 
-def _has(client: Client, layout: Layout, name: str) -> bool:
+def _entry_of(client: Client, layout: Layout, name: str) -> object:
+    """What a client's files have under the name, or `None`."""
     for path in client.paths(layout):
         with contextlib.suppress(InstallError):
-            if present(client, read(path).text, name) is not None:
-                return True
-    return False
+            if (entry := present(client, read(path).text, name)) is not None:
+                return entry
+    return None
 
 
 def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> InstallSpec:

@@ -122,7 +122,8 @@ def test_another_server_of_the_same_name_is_not_taken_out(
     before = home.text
     assert home.uninstall()[0] == 1
     assert (home.text, home.backups) == (before, [])
-    assert "by hand" in capsys.readouterr().err
+    way = "--remote https://other.example/mcp\n" if "httpUrl" in entry else "by hand"  # Gemini's own form
+    assert way in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """A shared server in a client's file: in each client's own form, with its token left where it belongs."""
 
+import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reflexio_mcp.cli import main
+from reflexio_mcp.cli import main, parse
 from reflexio_mcp.install.clients import CLIENTS
+from reflexio_mcp.install.command import Request, run_uninstall
 from reflexio_mcp.settings import ConfigurationError
 from tests.install.samples import SAMPLES
 from tests.install.support import KEY, Home, client_of, entries
@@ -54,6 +57,13 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
 
 def entry_of(home: Home) -> dict[str, Any]:
     return entries(client_of(home.client), home.data)["reflexio"]
+
+
+def listed(home: Home, name: str) -> str:
+    """What `uninstall` without a client says."""
+    out = io.StringIO()
+    assert run_uninstall(Request(name=name), layout=home.layout, out=out) == 0
+    return out.getvalue()
 
 
 def form_of(name: str, *, token: bool) -> dict[str, Any]:
@@ -146,6 +156,53 @@ def test_a_dry_run_shows_the_address_and_no_token(tmp_path: Path) -> None:
         assert URL in said
         assert TOKEN not in said
         assert "Nothing was written" in said
+
+
+def test_taking_it_out_names_the_address_that_has_to_be_given(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("reflexio", "team memory"):
+        home.install(remote=URL, name=name)
+        named = "" if name == "reflexio" else " --name 'team memory'"
+        command = f"reflexio-mcp uninstall {home.client}{named} --remote {URL}"
+        assert listed(home, name).endswith(f"  {URL}\nNext: {command}\n")
+        before = home.text
+        for other in (None, "https://elsewhere.example/mcp"):
+            assert home.uninstall(name=name, remote=other)[0] == 1
+            said = capsys.readouterr().err
+            assert f"The entry {name} in {client_of(home.client).title} is a server at {URL}." in said
+            assert said.endswith(f"To take it out: {command}\n")
+        assert home.text == before
+        arguments = parse(shlex.split(command)[1:])
+        request = Request(arguments.client, name=arguments.name, remote=arguments.remote)
+        assert run_uninstall(request, layout=home.layout, out=io.StringIO()) == 0
+        assert listed(home, name) == f"No client has {name}.\n"
+
+
+def test_what_the_client_starts_is_not_said_to_be_somebody_elses(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.install()
+    assert home.uninstall(remote=URL)[0] == 1
+    said = capsys.readouterr().err
+    assert "a server that the client starts" in said
+    assert said.endswith(f"To take it out: reflexio-mcp uninstall {home.client}\n")
+
+
+@pytest.mark.parametrize(
+    "address", [f"https://x.example/mcp?token={TOKEN}", f"https://jo:{TOKEN}@x.example/mcp"]
+)
+def test_an_address_that_uninstall_does_not_take_is_left_to_its_owner(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.write(json.dumps({"mcpServers": {"reflexio": {"url": address}}}))
+    assert home.uninstall()[0] == 1
+    said = capsys.readouterr().err + listed(home, "reflexio")
+    assert TOKEN not in said
+    assert "by hand" in said
+    assert "none that install writes" in said
+    assert "Next:" not in said
 
 
 @pytest.mark.parametrize("client", ["zed", "cline", "continue"])
