@@ -84,7 +84,8 @@ def _check_entry(entry: dict[str, Any]) -> None:
         assert command[-1].startswith("reflexio-mcp") or command[0].endswith("reflexio-mcp"), command
     env = entry.get("env", {})
     assert set(env) <= {option.env for option in OPTIONS}
-    load(env)
+    # As the client passes it on, with its references filled in.
+    load({name: re.sub(r"\$?\{.*\}|\$\w+", "filled-in-by-the-client", value) for name, value in env.items()})
 
 
 @pytest.mark.parametrize(("document", "note", "text"), blocks("bash"))
@@ -147,7 +148,10 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         "SECURITY.md",
         "CODE_OF_CONDUCT.md",
     }
-    assert {page for page in pages if f"{REPOSITORY}{page}" not in text} == set()
+    first = {page for page in pages if f"{REPOSITORY}{page}" in text}
+    second = "".join((ROOT / page).read_text(encoding="utf-8") for page in first)
+    assert {page for page in pages - first if f"]({page})" not in second} == set()
+    assert len(pages - first) <= 2
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
