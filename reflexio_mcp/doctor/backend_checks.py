@@ -19,7 +19,7 @@ class Check:
     Args:
         name: what it is called.
         looks_at: what it looks at, for the documentation.
-        run: makes it; a `ReflexioError` becomes a finding.
+        run: makes it, and finds nothing where nothing of the kind is set; a `ReflexioError` becomes a finding.
         after: the checks that must hold for it to make sense.
         needs: `network` where it does not apply to the embedded store, `key` where it also sends the key.
     """

@@ -100,17 +100,21 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
     literals = variables_of(client, held)
     variables, unset, unseen = _resolved(literals, environment)
     forwarded = held.get("env_vars")
-    names = [str(one) for one in cast("list[Any]", forwarded)] if isinstance(forwarded, list) else []
+    passed_on = [str(one) for one in cast("list[Any]", forwarded)] if isinstance(forwarded, list) else []
     if client.key == "inherit":
-        names.append(KEY)
-    variables |= {one: environment.env[one] for one in names if one in environment.env}
+        passed_on.append(KEY)
+    variables |= {one: environment.env[one] for one in passed_on if one in environment.env}
     found: list[Finding] = []
     if unset and client.key != "prompt":
+        names_no_place = KEY in unset and not {"REFLEXIO_URL", "REFLEXIO_MCP_STORE"} & literals.keys()
         found.append(
             warning(
                 "client-key-not-set",
                 f"{where}: refers to {', '.join(sorted(unset))}, which is not set here",
-                do=f"Set it where {client.title} is started.",
+                why="Without its key this entry means the embedded store, because it names no address."
+                if names_no_place
+                else "",
+                do=f"Set {' and '.join(sorted(unset))} where {client.title} is started.",
             )
         )
     key = str(literals.get(KEY, ""))
@@ -176,19 +180,21 @@ async def _backend(
         return [
             note(f"{where}: its key is not known here, so its server was not checked", "client-not-checked")
         ]
+    place = settings.base_url or f"the embedded store, {place_of(settings)}"
     same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")
     if all(getattr(settings, name) == getattr(environment.settings, name) for name in same):
-        return []
+        return [ok(f"{where}: it uses {place}, as this shell does")]
     await make(one, BACKEND[1:])
-    place = place_of(settings)
-    wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
-    told = [replace(each, what=f"{where}: {each.what}", check="") for each in wrong]
-    if not told:
-        told = [ok(f"{where}: it uses {place}, without a problem")]
+    here = ""
     if place_of(settings) != place_of(environment.settings) and settings.store != ":memory:":
-        flag = f"--url {settings.base_url}" if settings.base_url else f"--store {place}"
-        told.insert(0, note(f"{where}: uses {place} (for commands here: {flag})"))
-    return told
+        flag = f"--url {settings.base_url}" if settings.base_url else f"--store {place_of(settings)}"
+        here = f" (for commands here: {flag})"
+    wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
+    if wrong:
+        told = [replace(each, what=f"{where}: {each.what}", check="") for each in wrong]
+        return [note(f"{where}: it uses {place}{here}"), *told]
+    seen = "which answers; its key was not tried" if hidden else "without a problem"
+    return [ok(f"{where}: it uses {place}, {seen}{here}")]
 
 
 def _resolved(env: Mapping[str, Any], environment: Environment) -> tuple[dict[str, str], set[str], set[str]]:

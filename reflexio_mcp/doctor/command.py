@@ -15,15 +15,16 @@ from reflexio_mcp.doctor.report import Finding, Report
 __all__ = ["CHECKS", "run_doctor"]
 
 CHECKS: Final = (
-    *BACKEND,
+    BACKEND[0],
     Check(
         "clients", "each client's entry: whether it starts, and its own key and server", clients.check_clients
     ),
+    *BACKEND[1:],
     Check(
         "writing", "with --write: publish, list, delete, look again", api.check_writing, (*REACHED, "store")
     ),
 )
-"""All checks, in the order in which they are made."""
+"""All checks, in the order in which they are made: what is asked about is most often a client that was just set up."""
 
 _STYLES = {"FAILURE": "bold red", "WARNING": "bold yellow", "ok": "green", "skipped|note|why|do": "dim"}
 

@@ -145,7 +145,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "client-start-fails": Problem("The server starts and ends at once.", _INSTALL_AGAIN),
     "client-start-silent": Problem("The server starts and never answers.", _INSTALL_AGAIN),
     "client-key-not-set": Problem(
-        "Started from this shell, the server would have no key, so the rest of the entry was not checked.",
+        "Started from this shell, the server would have no key, so what needs the key was not checked.",
         "Set the variable where the client is started."),
     "client-key-in-file": Problem(
         "This client can take the key from elsewhere.",

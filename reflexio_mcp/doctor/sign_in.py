@@ -1,7 +1,7 @@
 """Sign-in: whether the authorization server can be read, and whose memory each person sees."""
 
 from reflexio_mcp.doctor.environment import Environment
-from reflexio_mcp.doctor.report import Finding, failure, ok, skipped
+from reflexio_mcp.doctor.report import Finding, failure, ok
 from reflexio_mcp.settings import ConfigurationError
 
 __all__ = ["check_sign_in"]
@@ -11,7 +11,7 @@ async def check_sign_in(environment: Environment) -> list[Finding]:
     """Read the authorization server's metadata and keys once."""
     settings = environment.settings
     if not settings.oauth_issuer:
-        return [skipped("nobody signs in")]
+        return []
     from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
 
     try:
