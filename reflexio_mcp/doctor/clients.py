@@ -12,8 +12,8 @@ from reflexio_mcp.doctor.backend_checks import BACKEND, make
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Report, failure, note, ok, warning
 from reflexio_mcp.doctor.starting import POOR_PATH, child_environment, start
-from reflexio_mcp.install import jsonedit, tomledit
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
+from reflexio_mcp.install.entry import entries
 from reflexio_mcp.install.errors import InstallError, MalformedError
 from reflexio_mcp.install.files import read
 from reflexio_mcp.install.ownership import added_arguments, command_of, foreign, is_remote, variables_of
@@ -71,14 +71,13 @@ async def _file(environment: Environment, client: Client, path: Path) -> list[Fi
         original = read(path)
         if original.data is None:
             return []
-        module = tomledit if client.format == "toml" else jsonedit
-        servers = module.get_value(original.text, client.section)
+        servers = entries(client, original.text)
     except MalformedError as error:
         return [warning("client-file-malformed", f"{client.title}: {path}: {error}", do=f"Correct {path}.")]
     except InstallError as error:
         return [warning("client-file-unreadable", f"{client.title}: {error}")]
     found: list[Finding] = []
-    for name, entry in cast("dict[str, Any]", servers).items() if isinstance(servers, dict) else ():
+    for name, entry in servers.items():
         found += await _entry(environment, client, name, entry)
     return found
 

@@ -13,7 +13,16 @@ from typing import Any, Final, TextIO, cast
 from urllib.parse import urlsplit
 
 from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, find_client, found_clients
-from reflexio_mcp.install.entry import NAME, InstallSpec, entry, present, prompt, with_entry, without_entry
+from reflexio_mcp.install.entry import (
+    NAME,
+    InstallSpec,
+    entries,
+    entry,
+    present,
+    prompt,
+    with_entry,
+    without_entry,
+)
 from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
 from reflexio_mcp.install.launch import Launch, find_launch
@@ -234,7 +243,7 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
             with locked(path):
                 original = read(path)
                 with _left_alone_if_malformed(original):
-                    said += _uninstall(client, request, original)
+                    said += _uninstall(client, request, original, layout or Layout.here())
         screen.write(
             said or f"{client.title} has no server named {request.name}: there is nothing to remove.\n"
         )
@@ -244,7 +253,7 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
     return 0
 
 
-def _uninstall(client: Client, request: Request, original: Original) -> str:
+def _uninstall(client: Client, request: Request, original: Original, layout: Layout) -> str:
     if original.data is None:
         return ""
     path, remote = original.path, "" if request.remote is None else _address(request.remote)
@@ -270,8 +279,40 @@ def _uninstall(client: Client, request: Request, original: Original) -> str:
     backup = replace(original, changed)
     return (
         f"Removed {request.name} from {path}\nBackup of the file as it was: {backup}\n"
-        f"{_key_in_backups(client, path, old)}Next: {client.restart}\n"
+        f"{_key_in_backups(client, path, old)}{_what_stays(place_of(client, old), address, layout)}"
+        f"Next: {client.restart}\n"
     )
+
+
+def _what_stays(place: Place, address: str, layout: Layout) -> str:
+    """Where what was stored is still, and how to remove it where that is up to this person."""
+    from reflexio_mcp.backend import default_store
+
+    if address or place.url:
+        return f"What was stored is still at {address or place.shown}.\n"
+    store = Path(place.store) if place.store else default_store()
+    if not store.is_file():
+        return ""
+    size = f"{max(1, round(store.stat().st_size / 1024)):,} KB"
+    where = f"{store} ({size})" if place.store else f"{store.parent} ({store.name}, {size})"
+    users = [client.title for client in CLIENTS if _uses_store(client, layout, place)]
+    if users:
+        use = "use" if len(users) > 1 else "uses"
+        return f"What was stored is still in {where}, which {' and '.join(users)} {use} too.\n"
+    what = "file" if place.store else "folder"
+    return f"What was stored is still in {where}. To remove it too, delete that {what} after the next step.\n"
+
+
+def _uses_store(client: Client, layout: Layout, place: Place) -> bool:
+    """Whether a client has an entry, under any name, that uses the same embedded store."""
+    for path in client.paths(layout):
+        with contextlib.suppress(InstallError):
+            for held in entries(client, read(path).text).values():
+                if isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held)):
+                    other = place_of(client, cast("object", held))
+                    if (other.url, other.store) == ("", place.store):
+                        return True
+    return False
 
 
 def _removal(client: Client, name: str, entry: object) -> tuple[str, str]:

@@ -11,7 +11,17 @@ from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.install.ownership import added_arguments, foreign
 from reflexio_mcp.settings import HOSTED_URL
 
-__all__ = ["NAME", "PROMPT", "InstallSpec", "entry", "present", "prompt", "with_entry", "without_entry"]
+__all__ = [
+    "NAME",
+    "PROMPT",
+    "InstallSpec",
+    "entries",
+    "entry",
+    "present",
+    "prompt",
+    "with_entry",
+    "without_entry",
+]
 
 NAME: Final = "reflexio"
 
@@ -102,6 +112,17 @@ def present(client: Client, text: str, name: str = NAME) -> object:
     """
     module = tomledit if client.format == "toml" else jsonedit
     return module.get_value(text, (*client.section, name))
+
+
+def entries(client: Client, text: str) -> dict[str, Any]:
+    """All servers that a file has, by name.
+
+    Raises:
+        MalformedError: the file is not what it should be.
+    """
+    module = tomledit if client.format == "toml" else jsonedit
+    found = module.get_value(text, client.section)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def with_entry(client: Client, text: str, spec: InstallSpec) -> str:

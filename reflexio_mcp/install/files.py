@@ -49,25 +49,34 @@ class Original:
 
 @contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Keep other processes of this package from editing clients' files.
+    """Keep other processes of this package from editing a client's file.
 
-    The lock is on this package's cache folder, so that nothing is left beside the client's file.
+    The lock is on the file's folder, or on the nearest one that exists, so that no file of it is left anywhere.
 
     Raises:
-        InstallError: another process holds it for too long.
+        InstallError: another process holds it for too long, or the folder cannot be opened.
     """
-    import platformdirs
-
-    folder = platformdirs.user_cache_path("reflexio-mcp", appauthor=False)
+    folder = None
     with ExitStack() as held:
         try:
-            private_files.make_folder(folder)
-            held.enter_context(private_files.locked(folder, seconds=LOCK_SECONDS))
-        except OSError:
+            while folder != (nearest := _nearest_folder(path)):  # it may be made while we wait for the lock
+                held.close()
+                folder = nearest
+                held.enter_context(private_files.locked(folder, seconds=LOCK_SECONDS))
+        except TimeoutError:
             raise InstallError(
                 f"Another process is editing {path}. Nothing was changed; run this again when it is done."
             ) from None
+        except OSError as error:
+            raise InstallError(f"{folder} cannot be opened: {error.strerror}. Nothing was changed.") from None
         yield
+
+
+def _nearest_folder(path: Path) -> Path:
+    folder = Path(os.path.realpath(path)).parent
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder
 
 
 def read(path: Path) -> Original:

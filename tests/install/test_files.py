@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -175,7 +176,6 @@ def test_a_file_that_another_process_edits_for_too_long_is_left_alone(
 ) -> None:
     home = Home(tmp_path, "linux", "cursor")
     home.write(SAMPLES["cursor"])
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
     with files.locked(home.path):
         assert home.install()[0] == 1
@@ -199,6 +199,36 @@ def test_six_installations_at_once_lose_no_entry(tmp_path: Path) -> None:
     said = [process.communicate(timeout=60)[0].decode() for process in running]
     assert [process.returncode for process in running] == [0] * 6, said
     assert set(names) <= set(home.data["mcpServers"])
+
+
+@pytest.mark.parametrize("words", [["install", "cursor", "--create"], ["uninstall", "cursor"], ["install"]])
+def test_nothing_is_made_but_the_clients_file(words: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "reflexio_mcp", *words],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert made == ({".cursor", ".cursor/mcp.json"} if "--create" in words else set())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not lock a folder")
+def test_a_folder_that_is_made_while_the_lock_is_waited_for_is_locked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".cursor" / "mcp.json"
+    locked, seen = files.private_files.locked, list[Path]()
+
+    def waited_for(folder: Path, *, seconds: float) -> AbstractContextManager[None]:
+        seen.append(folder)
+        path.parent.mkdir(exist_ok=True)
+        return locked(folder, seconds=seconds)
+
+    monkeypatch.setattr(files.private_files, "locked", waited_for)
+    with files.locked(path):
+        assert seen == [tmp_path, path.parent]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes of this kind")

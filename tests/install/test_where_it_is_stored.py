@@ -1,6 +1,7 @@
 """Where an entry has what is stored: `install` says it, and a key goes to no address that it was not given with."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,3 +132,48 @@ def test_one_setting_is_not_spoken_of_as_several(tmp_path: Path) -> None:
     said = home.install({"REFLEXIO_USER_ID": "ada"})[1]
     assert "Kept from before: REFLEXIO_MCP_TIMEOUT=9. Add --replace to drop it.\n" in said
     assert "Add --replace to drop them.\n" in home.install()[1]
+
+
+def stored(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * 50_000)
+    return path
+
+
+def test_uninstall_says_where_what_was_stored_still_is(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    folder = default_store().parent
+
+    def said(env: dict[str, str], **options: Any) -> str:
+        home.install(env, **options)
+        removed = home.uninstall(remote=options.get("remote"))[1]
+        return "".join(line for line in removed.splitlines(True) if line.startswith("What was stored"))
+
+    assert said({}) == ""  # nothing was
+    stored(default_store())
+    rest = "To remove it too, delete that {} after the next step.\n"
+    assert said({}) == f"What was stored is still in {folder} (store.db, 49 KB). " + rest.format("folder")
+    mine = stored(tmp_path / "mine.db")
+    assert said({"REFLEXIO_MCP_STORE": str(mine)}) == (
+        f"What was stored is still in {mine} (49 KB). " + rest.format("file")
+    )
+    assert said({"REFLEXIO_MCP_STORE": ":memory:"}) == ""
+    assert said({"REFLEXIO_URL": OWN}) == f"What was stored is still at {OWN}.\n"
+    assert said({}, remote=f"{OTHER}/mcp") == f"What was stored is still at {OTHER}/mcp.\n"
+
+
+def test_a_store_that_another_client_uses_is_not_said_to_be_for_deletion(tmp_path: Path) -> None:
+    stored(default_store())
+    home, other = Home(tmp_path, "linux", "cursor"), Home(tmp_path, "linux", "codex")
+    home.install()
+    other.install(name="memory")
+    said = home.uninstall()[1]
+    assert "(store.db, 49 KB), which Codex CLI uses too.\n" in said
+    assert "delete that" not in said
+    Home(tmp_path, "linux", "gemini").install()
+    home.install()
+    assert ", which Codex CLI and Gemini CLI use too.\n" in home.uninstall()[1]
+    Home(tmp_path, "linux", "gemini").uninstall()
+    home.install()
+    other.install({"REFLEXIO_URL": OWN}, name="memory")
+    assert "delete that folder" in home.uninstall()[1]
