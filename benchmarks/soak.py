@@ -7,6 +7,7 @@ also depends on what else the machine does. Needs Linux, nginx and PostgreSQL.
 
 import argparse
 import math
+import os
 import re
 import signal
 import sqlite3
@@ -15,9 +16,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from statistics import linear_regression, median, quantiles
 from typing import Any
@@ -57,6 +58,9 @@ REST_SECONDS = 60.0
 
 RATIO = 1.2
 """The aim for the 99th percentile of the last sixth over that of the first."""
+
+KINDS = {"replicas": "serve", "service": "loopback_store", "database": "postgres", "proxy": "nginx"}
+"""Kinds of process, and what stands in the command line of each and of no other."""
 
 START = """
 import asyncio, os, signal, sys
@@ -245,6 +249,32 @@ def sample(served: Served, at: float) -> Sample:
     return Sample(at, int(status["VmRSS"].split()[0]) / 1024, files, int(status["Threads"]), tasks)
 
 
+def spent() -> dict[str, float]:
+    """Processor seconds so far, of this process and of each kind that it started, with all that those started."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            words = path.read_text().rpartition(")")[2].split()
+            number = int(path.parent.name)
+            children.setdefault(int(words[1]), []).append(number)
+            own, of_the_reaped = sum(map(int, words[11:13])), sum(map(int, words[13:15]))
+            ticks[number] = own if number == os.getpid() else own + of_the_reaped
+    tick = os.sysconf("SC_CLK_TCK")
+
+    def all_of(number: int) -> float:
+        return ticks[number] / tick + sum(map(all_of, children.get(number, ())))
+
+    seconds = dict.fromkeys(KINDS, 0.0) | {"clients": ticks[os.getpid()] / tick}
+    for number in children.get(os.getpid(), ()):
+        with suppress(OSError):
+            line = Path(f"/proc/{number}/cmdline").read_text()
+            kind = next((kind for kind, word in KINDS.items() if word in line), "")
+            if kind:
+                seconds[kind] += all_of(number)
+    return seconds
+
+
 @dataclass
 class Run:
     """One soak.
@@ -253,6 +283,7 @@ class Run:
         began, seconds: when the measuring began, in seconds of the event loop, and how long it took.
         samples: of each replica.
         connections: to the database, of each sixth.
+        spent: processor seconds of each kind of process so far, at the beginning of each sixth and at the end.
     """
 
     began: float
@@ -260,6 +291,7 @@ class Run:
     book: Book
     samples: list[list[Sample]]
     connections: list[int] = field(default_factory=list[int])
+    spent: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
 
     def part(self, at: float) -> int:
         """The sixth that a time is in; -1 before the first."""
@@ -300,6 +332,11 @@ class Run:
             lines.append(
                 f"{part + 1:5}  {calls:5}  {p50 * 1000:7.1f}  {p99 * 1000:7.1f}  {self.connections[part]:2}  {held}"
             )
+        lines.append("sixth  processor ms a call")
+        for part, (before, after) in enumerate(pairwise(self.spent)):
+            calls = sum(self.part(at) == part for at, _ in self.book.timed)
+            each = (f"{kind} {(after[kind] - before[kind]) / calls * 1000:.2f}" for kind in after)
+            lines.append(f"{part + 1:5}  {', '.join(each)}")
         slopes = ", ".join(f"{self.slope(replica):+.1f}" for replica in range(len(self.samples)))
         lines.append(f"memory: {slopes} MiB an hour")
         lines.append("answers: " + ", ".join(f"{name} {n}" for name, n in self.book.answers.most_common()))
@@ -376,7 +413,9 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
                             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reflexio-mcp'"
                         )
                         run.connections.append(int(await anyio.to_thread.run_sync(postgres.sql, counted)))
+                        run.spent.append(spent())
                     await anyio.sleep(seconds / SAMPLES)
+                run.spent.append(spent())
             wrong = [*book.wrong[:10], *run.grown(clients), *run.silent(), *await busy(three)]
             for number, served in enumerate(three, 1):
                 lines = served.stderr().splitlines()

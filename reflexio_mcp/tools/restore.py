@@ -28,7 +28,6 @@ async def restore_requests(
 ) -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
     copies, owner = app.state.copies, app.codes(scope).scope
-    await anyio.to_thread.run_sync(copies.prune)
     if not copy_id.strip():
         try:
             there = await anyio.to_thread.run_sync(copies.of, owner)

@@ -218,6 +218,7 @@ async def test_copies_go_when_their_days_are_over(world: World, era: str) -> Non
         kept._clock = lambda: copy.made_at + 7 * DAY  # pyright: ignore[reportPrivateUsage]
         assert (await caller.call("restore_requests"))["copies"] == []
         assert "No recovery copy" in await caller.refused("restore_requests", copy_id=copy_id)
+        kept.prune()
     assert not copies(world)
 
 

@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,58 @@ def test_tables_of_a_newer_version_are_left_alone(
     with pytest.raises(StateUnusable, match="made by a newer version"):
         HourlyCap(10, older).take("me", 1)
     assert count(database, "deletions") == 0
+
+
+OTHERS = (
+    (
+        "INSERT INTO deletions (owner, at, number) SELECT 'o' || n, extract(epoch FROM now()), 1 "
+        "FROM generate_series(1, 5000) n"
+    ),
+    (
+        "INSERT INTO recovery_copies (copy_id, owner, made_at, kept_until, requests, finished) "
+        "SELECT 'c' || n, 'o' || mod(n, 500), extract(epoch FROM now()), extract(epoch FROM now()) + 86400, 1, true "
+        "FROM generate_series(1, 5000) n"
+    ),
+    "INSERT INTO recovery_lines SELECT 'c' || n, 0, 'sealed' FROM generate_series(1, 5000) n",
+    "ANALYZE",
+)
+"""What five hundred other people deleted in an hour."""
+
+
+def test_a_deletion_reads_nothing_of_what_others_deleted(
+    database: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.transaction() as transaction:
+        for statement in OTHERS:
+            transaction.execute(statement)
+    read = Counter[str]()
+    whole = _PostgresqlTransaction.execute
+
+    def counting(self: _PostgresqlTransaction, sql: str, parameters: Sequence[object] = ()) -> Any:
+        scans = "SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE relname ~ '^(deletions|recovery)'"
+        before = self.cursor.execute(scans).fetchone()
+        done = whole(self, sql, parameters)
+        with self.cursor.connection.cursor() as other:
+            after = other.execute(scans).fetchone()
+        read[sql] += after != before
+        return done
+
+    monkeypatch.setattr(_PostgresqlTransaction, "execute", counting)
+    cap, jobs, copies = HourlyCap(10, database), JobRecords(database), CopyTable(database, 7, Sealer([KEY]))
+    job = jobs.add("me", "caller", "what")
+    taken = cap.take("me", 2, job.key)
+    assert taken
+    assert cap.room("me") == 8
+    assert cap.wait("me", 9) > 0
+    copy_id = made(copies, "r1", "r2")
+    [copy] = copies.of("owner")
+    assert copies.contents(copy) == {"r1": 0, "r2": 1}
+    assert copies.forget("owner", ["r1"], lambda *_: False)[0] == 1
+    copies.remove("owner", copy_id)
+    cap.give_back(taken, 1)
+    jobs.end(job.key, "done", "")
+    assert not [sql for sql, scans in read.items() if scans]
+    assert len(read) > 20
 
 
 def documented(heading: str) -> str:

@@ -176,7 +176,6 @@ async def _recorded(
     progress: Progress | None,
 ) -> Receipt:
     copies = state.copies
-    await anyio.to_thread.run_sync(copies.prune)
     writer: CopyWriter | None = None
     found, learnings = Reread(), NOTHING
     if copies.days > 0 and not plan.erase and (plan.requests or isinstance(plan, LearningPlan)):
