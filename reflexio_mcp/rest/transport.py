@@ -4,11 +4,12 @@ The only module that imports `httpx`. It is imported at the first call, to keep 
 """
 
 import functools
+import importlib.util
 import os
 import ssl
 import sys
 import zlib
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
@@ -25,6 +26,10 @@ from reflexio_mcp.rest.responses import Call, HttpReply
 from reflexio_mcp.rest.retry import Failure, reply_too_large
 
 __all__ = ["HttpTransport", "trust"]
+
+if importlib.util.find_spec("sniffio") is None:
+    # Its HTTP core tries to import it several times a call, and each time all of the path would be searched in vain.
+    sys.modules.setdefault("sniffio", cast("Any", None))
 
 _CONNECT_SECONDS: Final = 10.0
 _STEP_BYTES: Final = 2**20

@@ -27,6 +27,7 @@ from reflexio_mcp.rest.models import (
 )
 from tests.contract.calls import REFUSED_AGENT_WORDS
 from tests.rest.helpers import KEY, URL, body, client_over
+from tests.support.wire import answering, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -495,3 +496,23 @@ def test_the_public_names_are_those_listed() -> None:
     assert set(models.__all__) == here - {"Read", "Reply", "Sent"}
     assert models.__all__ == sorted(models.__all__)
     assert PublishReply.__doc__
+
+
+async def test_a_call_over_the_network_looks_for_no_module_once_one_has_been_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_for: list[str] = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            looked_for.append(name)
+
+    async with (
+        serve(answering(200, b'{"status": "healthy"}')) as server,
+        ReflexioClient(server.url) as client,
+    ):
+        await client.health()
+        monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+        await client.health()
+    assert not looked_for
