@@ -370,8 +370,8 @@ def asked(wanted: TrafficFilter) -> str:
     return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
 
 
-def _head(noun: str, page: Page[Any], wanted: TrafficFilter, found: str) -> str:
-    filtered = f" ({described})" if (described := asked(wanted)) else ""
+def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, found: str) -> str:
+    filtered = f" ({described})" if described else ""
     if page.rows:
         return f"{found}{filtered}."
     if page.gaps:
@@ -397,8 +397,8 @@ def page_of_sessions(
 ) -> Rendered:
     """A page of `list_sessions`; `tool` is what has the next page, where it is another one."""
     more, more_facts = _end(page, "session", tool)
-    returned = len(page.rows)
-    head = _head("session", page, wanted, counted(returned, "session"))
+    returned, described = len(page.rows), asked(wanted)
+    head = _head("session", page, wanted, described, counted(returned, "session"))
     body = [fence("\n".join([*budget.above, *budget.texts]))] if returned else []
     if most := page.most_interactions:
         more_facts["ordered_by"] = CHARACTERS
@@ -417,7 +417,7 @@ def page_of_sessions(
     if page.rows and wanted.is_part_of_session:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
     structured = _structured(budget, returned, budget.rows, more_facts)
-    return _page([head, *body], more, structured, wanted, budget.redacted)
+    return _page([head, *body], more, structured, described, budget.redacted)
 
 
 def page_of_requests(
@@ -425,7 +425,7 @@ def page_of_requests(
 ) -> Rendered:
     """A page of `list_requests`, grouped by session; `request_id` is what it was asked for, if for one request."""
     more, more_facts = _end(page, "request")
-    returned = len(page.rows)
+    returned, described = len(page.rows), asked(wanted)
     groups: list[Facts] = []
     lines = budget.above
     for item, facts, text in zip(page.rows, budget.rows, budget.texts, strict=True):
@@ -442,13 +442,13 @@ def page_of_requests(
             text += f"\n  … {counted(left, 'more interaction')}: see get_request"
         lines.append(indented(text))
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
-    head = _head("request", page, wanted, found)
+    head = _head("request", page, wanted, described, found)
     if request_id and not returned:
-        filtered = f" ({described})" if (described := asked(wanted)) else ""
+        filtered = f" ({described})" if described else ""
         head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
     structured = _structured(budget, returned, groups, more_facts)
-    return _page([head, *body], more, structured, wanted, budget.redacted)
+    return _page([head, *body], more, structured, described, budget.redacted)
 
 
 def _structured(budget: _Budget, returned: int, sessions: list[Facts], end: _End) -> PageFacts:
@@ -458,12 +458,10 @@ def _structured(budget: _Budget, returned: int, sessions: list[Facts], end: _End
     return {**first, "sessions": sessions, **end}
 
 
-def _page(
-    body: list[str], more: list[str], structured: PageFacts, wanted: TrafficFilter, redacted: int
-) -> Rendered:
+def _page(body: list[str], more: list[str], structured: PageFacts, described: str, redacted: int) -> Rendered:
     if redacted:
         structured["redacted"] = redacted
         more.insert(0, REDACTED.format(count=f"{redacted:,}"))
-    if described := asked(wanted):
+    if described:
         structured["filter"] = described
     return Rendered("\n".join([*body, *more]), structured)

@@ -158,18 +158,18 @@ class CallLimiter:
 
     @contextmanager
     def _counted(self, running: Quota, caller: Caller) -> Generator[bool]:
-        if not self._calls:
+        if not self._any_runs:
             self._idle = anyio.Event()
         try:
             with running.hold(caller.account) as taken:
                 yield taken
         finally:
-            if not self._calls:
+            if not self._any_runs:
                 self._idle.set()
 
     @property
-    def _calls(self) -> int:
-        return self._running.total + self._running_alone.total
+    def _any_runs(self) -> bool:
+        return bool(self._running or self._running_alone)
 
     async def _listen(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         caller = caller_of(ctx)

@@ -166,5 +166,4 @@ class Runtime:
             background,
             where=self.where,
             subscriptions=self.subscriptions,
-            page_notes=self.page_notes,
         )

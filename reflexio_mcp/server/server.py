@@ -50,7 +50,7 @@ from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, l
 from reflexio_mcp.server.stdio_stream import StdioStream
 from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.context import App, app_of, from_page, scope_of
+from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.toolkit.errors import describe, invalid_arguments
 from reflexio_mcp.toolkit.input_validation import checked
 from reflexio_mcp.toolkit.spec import Permission
@@ -190,13 +190,39 @@ class ReflexioServer(MCPServer[App]):
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)
             result = await super().call_tool(name, given, context)
-            return _with_page_notes(name, result, context)
+            return self._with_page_notes(name, result, context)
         except MCPError:
             raise
         except TrafficError as error:
             return _failed(describe(error))
         except ToolError as error:
             return _failed(_told(tool, error))
+
+    def _with_page_notes(
+        self, name: str, result: CallToolResult | InputRequiredResult, context: Any
+    ) -> CallToolResult | InputRequiredResult:
+        """Note what a call of the explorer's page did, and tell the model with the next result that it reads."""
+        if context is None or isinstance(result, InputRequiredResult):
+            return result
+        notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
+        facts: dict[str, Any] = result.structured_content or {}
+        if from_page(context):
+            what = "learning" if name == "delete_learnings" else "request"
+            for done, noun, verb in (
+                ("deleted", what, "deleted"),
+                ("restored", "request", "restored"),
+                ("learnings_restored", "learning", "restored"),
+            ):
+                if isinstance(count := facts.get(done), int) and count:
+                    were = "was" if count == 1 else "were"
+                    notes.add(owner, f"{counted(count, noun)} {were} {verb}")
+            return result
+        if name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
+            return result
+        content = [*result.content, TextContent(type="text", text=said)]
+        return result.model_copy(
+            update={"content": content, "structured_content": {**facts, "since_then": said}}
+        )
 
     async def list_resources(self) -> list[Resource]:
         from reflexio_mcp.server.resources import listed
@@ -284,31 +310,6 @@ class ReflexioServer(MCPServer[App]):
         self.runtime.subscriptions.check_room(watcher)
         # One handler a stream: its bus is the caller's part of what happens.
         return await ListenHandler(ScopedBus(self.runtime.subscriptions, watcher))(ctx, params)
-
-
-def _with_page_notes(
-    name: str, result: CallToolResult | InputRequiredResult, context: Any
-) -> CallToolResult | InputRequiredResult:
-    """Note what a call of the explorer's page did, and tell the model with the next result that it reads."""
-    if context is None or isinstance(result, InputRequiredResult):
-        return result
-    app, owner = app_of(context), scope_of(context).owner
-    facts: dict[str, Any] = result.structured_content or {}
-    if from_page(context):
-        what = "learning" if name == "delete_learnings" else "request"
-        for done, noun, verb in (
-            ("deleted", what, "deleted"),
-            ("restored", "request", "restored"),
-            ("learnings_restored", "learning", "restored"),
-        ):
-            if isinstance(count := facts.get(done), int) and count:
-                were = "was" if count == 1 else "were"
-                app.page_notes.add(owner, f"{counted(count, noun)} {were} {verb}")
-        return result
-    if name == PAGE_DATA or result.is_error or not (said := app.page_notes.take(owner)):
-        return result
-    content = [*result.content, TextContent(type="text", text=said)]
-    return result.model_copy(update={"content": content, "structured_content": {**facts, "since_then": said}})
 
 
 def _told(tool: Tool, error: ToolError) -> str:

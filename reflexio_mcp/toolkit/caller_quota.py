@@ -20,10 +20,9 @@ class Quota:
         self._all = all_
         self._held: Counter[str] = Counter()
 
-    @property
-    def total(self) -> int:
-        """What all accounts hold together."""
-        return self._held.total()
+    def __bool__(self) -> bool:
+        """Whether any account holds any."""
+        return bool(self._held)
 
     def holds(self, account: str) -> bool:
         """Whether `account` holds any."""
@@ -32,7 +31,7 @@ class Quota:
     def has_room(self, account: str) -> bool:
         """Whether `account` may have one more."""
         own = self._each is None or self._held[account] < self._each
-        return own and (self._all is None or self.total < self._all)
+        return own and (self._all is None or self._held.total() < self._all)
 
     def take(self, account: str) -> bool:
         """Count one more for `account` if it may have it, and return whether it may."""

@@ -11,7 +11,7 @@ from mcp.types import CallToolResult, TextContent
 from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.state import State
-from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, PageNotes, has_pass, make_pass
+from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, has_pass, make_pass
 from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.jobs import Jobs
@@ -36,7 +36,6 @@ class App:
         background: where what goes on after them runs. It is cancelled when the lifespan ends.
         where: the backend's address or file, in words.
         subscriptions: who is told when a session or request changes.
-        page_notes: what people did in the explorer since the model was last answered.
     """
 
     settings: Settings
@@ -49,7 +48,6 @@ class App:
     background: TaskGroup
     where: str = ""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
-    page_notes: PageNotes = field(default_factory=PageNotes)
 
     @property
     def tools(self) -> frozenset[str]:
