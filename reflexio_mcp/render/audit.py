@@ -18,6 +18,7 @@ from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.rules.found import Example
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
 from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.told_secrets import SENSITIVE_WORDS
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["audited"]
@@ -39,8 +40,6 @@ _LEVELS: Final = (
 )
 """Examples a finding, names a count, names of a finding, and whether it says why it matters and what to do instead:
 less of each where the answer would be too long."""
-
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
 def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
@@ -79,7 +78,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
     if audit.gaps:
         facts["unreadable"], facts["unreadable_count"] = named_gaps(audit.gaps), len(audit.gaps)
     if audit.not_run:
-        facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
+        facts["not_run"] = _not_run(audit)
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
@@ -91,6 +90,12 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
     head = f"Audit of {whole}{counted(overview.requests, 'request')} {window}: " + (
         f"{counted(count, 'finding')}, first {gravest}." if count else "nothing found."
     )
+    if audit.speak_of_secrets:
+        facts["speak_of_secrets"] = {
+            "words": SENSITIVE_WORDS,
+            "requests": audit.speak_of_secrets,
+            "first": [shown_id(one) for one in audit.speaking],
+        }
     lines = _overview_lines(facts)
     for one in facts["findings"]:
         lines += _finding_lines(one)
@@ -104,6 +109,14 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
     if left:
         after.append(f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user.")
     return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), facts)
+
+
+def _not_run(audit: Audit) -> list[Facts]:
+    """What was not looked for, together where it is for one reason."""
+    ids: dict[str, list[str]] = {}
+    for one in audit.not_run:
+        ids.setdefault(one.reason, []).append(one.rule_id)
+    return [{"id": ", ".join(named), "reason": reason} for reason, named in ids.items()]
 
 
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
@@ -141,7 +154,6 @@ def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
         "sessions": overview.sessions,
         "users": overview.users.distinct,
         "evaluation_only": overview.evaluation_only,
-        "evaluation_only_share": round(overview.evaluation_only / overview.requests, 3),
         "per_day": _days(overview),
         "by_source": _top(_by_shape(overview.sources), top, str),
         "by_agent_version": _top(overview.agent_versions, top, as_name),
@@ -199,16 +211,10 @@ def _days(overview: Overview) -> Facts:
     }
 
 
-def _bars(counts: Sequence[int]) -> str:
-    most = max(counts)
-    return "".join(_BLOCKS[-(-count * (len(_BLOCKS) - 1) // most)] if count else " " for count in counts)
-
-
 def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     days = facts["per_day"]
     bar = "per day" if days["days_a_bar"] == 1 else f"per {days['days_a_bar']} days"
     numbers = ", ".join(f"{count:,}" for count in days["requests"])
-    share = f"{facts['evaluation_only']:,} ({facts['evaluation_only_share']:.1%})"
     lines = [
         joined(
             (
@@ -216,12 +222,18 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
                 counted(facts["interactions"], "interaction"),
                 counted(facts["sessions"], "session"),
                 counted(facts["users"], "user"),
-                f"evaluation-only {share}",
+                f"evaluation-only {facts['evaluation_only']:,}",
                 f"oldest {facts['oldest']}, newest {facts['newest']}",
             )
         ),
-        f"{bar} from {days['first_day']}: {_bars(days['requests'])} ({numbers})",
+        f"{bar} from {days['first_day']}: {numbers}",
     ]
+    if spoken := facts.get("speak_of_secrets"):
+        more = ", ..." if spoken["requests"] > len(spoken["first"]) else ""
+        lines.append(
+            f"no secret found, but one of the words {spoken['words']}: {counted(spoken['requests'], 'request')} "
+            f"({', '.join(spoken['first'])}{more})"
+        )
     for key, noun in (("by_source", "sources"), ("by_agent_version", "agent versions"), ("by_user", "users")):
         counts = facts[key]
         named = [f"{one['name']} ({one['count']:,})" for one in counts["top"]]
@@ -252,12 +264,22 @@ def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool
             "why": rule.why if reasons else "",
             "advice": rule.advice if reasons else "",
             "which": _which(finding, subjects),
-            "look": _call_facts(finding.look),
             "next": following,
+            **_look_facts(finding),
             "no_next": "" if following else "no call here selects exactly these",
             "examples": [_example_facts(one) for one in _examples(finding, examples)],
         }
     )
+
+
+def _look_facts(finding: Finding) -> Facts:
+    """The call that shows what the next one takes; its arguments stand there already where they are the same."""
+    look, following = finding.look, finding.next
+    if look is None or following is None:
+        return {}
+    if look.arguments == following.arguments:
+        return {"look_first": f"{look.tool} with the same arguments"}
+    return {"look": _call_facts(look)}
 
 
 def _call_facts(call: Next | None) -> Facts | None:
@@ -303,7 +325,6 @@ def _example_facts(one: Example) -> Facts:
             # Of personal data the notes count whose it is, which is the user.
             "note": shown_name(one.note) if one.note != f"of {one.user_id}" else "",
             "copy_of": shown_id(one.copy_of) if one.copy_of else "",
-            "fingerprint": one.fingerprint,
         }
     )
 
@@ -318,13 +339,11 @@ def _finding_lines(facts: Facts) -> list[str]:
         more = f" and {left:,} more" if left else ""
         lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{more}")
     if following := facts.get("next"):
-        arguments = _json(following["arguments"])
         if look := facts.get("look"):
             lines.append(f"  look: {look['tool']} {_json(look['arguments'])}")
-            if look["arguments"] == following["arguments"]:
-                arguments = "with the same arguments"
         covers = "" if following["selects"] == facts["count"] else f" (for {following['selects']:,} of them)"
-        lines.append(f"  next: {following['tool']} {arguments}{covers}")
+        first = f"; to look first: {facts['look_first']}" if "look_first" in facts else ""
+        lines.append(f"  next: {following['tool']} {_json(following['arguments'])}{covers}{first}")
     else:
         lines.append(f"  next: {facts['no_next']}")
     lines += [f"  e.g. {line}" for line in _example_lines(facts.get("examples", []))]
@@ -346,7 +365,6 @@ def _example_lines(examples: Iterable[Facts]) -> list[str]:
                 f"source {one['source']}" if "source" in one else "",
                 one.get("note", ""),
                 f"repeats {one['copy_of']}, which stays" if "copy_of" in one else "",
-                f"fingerprint {one['fingerprint']}",
             )
         )
         for one in examples

@@ -20,7 +20,6 @@ class OverviewFacts(_Window, total=False):
     sessions: int
     users: int
     evaluation_only: int
-    evaluation_only_share: Unlisted[float]
     per_day: Unlisted[Facts]
     by_source: Facts
     by_agent_version: Unlisted[Facts]
@@ -37,6 +36,7 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
     filter: Unlisted[str]
     findings_left_out: Unlisted[int]
     not_run: list[Facts]
+    speak_of_secrets: Unlisted[Facts]
     nothing_found: Unlisted[list[str]]
     nothing_found_of_low_severity: Unlisted[int]
     left_out: str

@@ -227,14 +227,23 @@ def survivors(plan: Plan) -> str:
     unshown = len(plan.unreadable)
     known = _known_survivors(plan) if unshown < len(plan.goes) else ""
     sentence = UNSHOWN.format(requests=f"{unshown:,} of these requests") if unshown else ""
-    return sentences(known, sentence, _of_others(plan))
+    return sentences(known, sentence, _of_others(plan, "afterwards"))
 
 
 WHOLE: Final = "delete_session takes a whole conversation."
 
 
-def _of_others(plan: Plan) -> str:
-    """What stays beside the set: requests without the words of the filter, or those of other users."""
+OTHERS_STAY: Final = (
+    "What other users stored stays, in shared sessions too, and also where it speaks of this user."
+)
+
+
+def _of_others(plan: Plan, when: str) -> str:
+    """What stays beside the set: requests without the words of the filter, or those of other users.
+
+    Args:
+        when: a search for a user's name shows others' words alone once the user's own requests are gone.
+    """
     if plan.not_matching:
         count = counted(plan.not_matching, "other request")
         stay = "does not match and stays" if plan.not_matching == 1 else "do not match and stay"
@@ -244,7 +253,7 @@ def _of_others(plan: Plan) -> str:
     if plan.wanted.session_id:
         return _of_others_in_session(plan.of_others)
     if plan.wanted == TrafficFilter(user_id=plan.wanted.user_id):
-        return "What other users stored stays, in shared sessions too, and also where it speaks of this user."
+        return sentences(OTHERS_STAY, "" if plan.user_is_fixed else f"Look for that {when}.")
     return ""
 
 
@@ -499,7 +508,7 @@ def _survives(done: Receipt) -> str:
         if unshown
         else ""
     )
-    return sentences(known if unshown < len(done.plan.goes) else "", sentence, _of_others(done.plan))
+    return sentences(known if unshown < len(done.plan.goes) else "", sentence, _of_others(done.plan, "now"))
 
 
 def _known_survival(done: Receipt) -> str:

@@ -134,13 +134,9 @@ class Fingerprints:
 
     def of(self, item: RequestWithInteractions) -> str:
         """The fingerprint of a request's roles and contents."""
-        return self.of_digest(content_digest(item))
-
-    def of_digest(self, digest: bytes) -> str:
-        """The fingerprint of what `content_digest` gave."""
         if not self._key:
             self._key = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self._secret()).digest()
-        return hmac.new(self._key, digest, hashlib.sha256).hexdigest()[:10]
+        return hmac.new(self._key, content_digest(item), hashlib.sha256).hexdigest()[:10]
 
 
 def opening(item: RequestWithInteractions, chars: int) -> str:

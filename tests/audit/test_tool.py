@@ -85,14 +85,11 @@ async def test_both_forms_tell_the_same_and_fit(made: Deployment, tmp_path: Path
         assert one.get("why", "") in text
         assert one.get("advice", "") in text
         assert len(one.get("examples", [])) <= 5
-        assert all(example["fingerprint"] in text for example in one.get("examples", []))
         if following := one.get("next"):
             arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
-            look = one.get("look")
-            assert (look is not None) == following["tool"].startswith("delete_")
-            if look and look["arguments"] == following["arguments"]:
-                assert f"look: {look['tool']} {arguments}" in text
-                arguments = "with the same arguments"
+            assert bool({"look", "look_first"} & one.keys()) == following["tool"].startswith("delete_")
+            if "look_first" in one:
+                arguments += f"; to look first: {one['look_first']}"
             assert f"next: {following['tool']} {arguments}" in text
 
 
@@ -101,10 +98,12 @@ async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
 ) -> None:
     async with connected(made, tmp_path) as client:
         findings = facts(await call(client, "audit_traffic"))["findings"]
-        looks = [one for one in findings if "look" in one]
-        assert looks
+        looks = [one for one in findings if {"look", "look_first"} & one.keys()]
+        assert {"list_requests with the same arguments"} == {one.get("look_first") for one in looks} - {None}
         for one in looks:
-            look, following = one["look"], one["next"]
+            following = one["next"]
+            same = {"tool": "list_requests", "arguments": following["arguments"]}
+            look = same if "look_first" in one else one["look"]
             if look["tool"] != "list_requests" or "session_id" in look["arguments"]:
                 await call(client, look["tool"], **look["arguments"])
                 continue
@@ -112,6 +111,42 @@ async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
             rows = await listed_through_all_pages(client, "list_requests", look["arguments"])
             plan = facts(await call(client, "delete_requests", **following["arguments"]))["plan"]
             assert len(rows) == plan["requests"], one["id"]
+
+
+async def test_what_speaks_of_secrets_and_has_none_is_counted_beside_the_finding(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for text in (
+        "my wifi password is Tulpenzwiebel-77, please remember it",
+        "How long should a passphrase be?",
+        "Do I need two API keys?",
+        "Which opinion do you have on tokenism and spinning?",
+    ):
+        make.put([Turn("User", text)], f"s{len(text)}", "ada", make.when())
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        said = facts(result)["speak_of_secrets"]
+        told = {one["id"]: one["count"] for one in facts(result)["findings"]}
+        secret = await call(client, "list_requests", finding="probable-secret")
+    assert told["probable-secret"] == facts(secret)["returned"] == 1
+    assert said["requests"] == len(said["first"]) == 2
+    assert "passphrase" in said["words"]
+    assert f"one of the words {said['words']}: 2 requests ({', '.join(said['first'])})" in text_of(result)
+
+
+async def test_an_audit_from_the_beginning_leaves_the_beginning_out_of_its_calls(
+    made: Deployment, tmp_path: Path
+) -> None:
+    async with connected(made, tmp_path) as client:
+        findings = facts(await call(client, "audit_traffic"))["findings"]
+        since = facts(await call(client, "audit_traffic", start_time="2000-01-01"))["findings"]
+    calls = {
+        one["id"]: one["next"]["arguments"]
+        for one in findings
+        if "finding" in one.get("next", {}).get("arguments", {})
+    }
+    assert {one for one, arguments in calls.items() if "start_time" in arguments} <= {"temporary-session"}
+    assert "start_time" in calls["temporary-session"]
+    assert all("start_time" in one["next"]["arguments"] for one in since if one["id"] in calls)
 
 
 async def test_no_stored_word_is_in_an_audit(made: Deployment, tmp_path: Path) -> None:
@@ -442,7 +477,7 @@ async def test_a_temporary_session_that_goes_on_outside_the_filter_is_not_called
     async with connected(make.finish(), tmp_path) as client:
         said = facts(await call(client, "audit_traffic", **narrow))
         assert "temporary-session" not in {one["id"] for one in said["findings"]}
-        assert "temporary-session" in {one["id"] for one in said["not_run"]}
+        assert "copied-session, temporary-session" in {one["id"] for one in said["not_run"]}
         if "contains" not in narrow:
             for tool in ("list_requests", "delete_requests"):
                 refused = await client.call_tool(tool, {**narrow, "finding": "temporary-session"})

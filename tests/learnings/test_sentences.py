@@ -312,6 +312,20 @@ async def all_requests_of_a_user_would_go(world: World, _: pytest.MonkeyPatch) -
     return await planned(world, "delete_requests", user_id="ada")
 
 
+async def all_requests_of_the_fixed_user_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("ada")
+    async with world.connect(CONFIRM="preview", REFLEXIO_USER_ID="ada") as caller:
+        return text_of(await caller.result("delete_requests", everything=True))
+
+
+def a_status(days: str) -> Story:
+    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+        async with world.connect(RECOVERY_DAYS=days) as caller:
+            return text_of(await caller.result("get_status"))
+
+    return story
+
+
 async def one_of_three_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     for word in ("flight", "hotel", "pool"):
         await world.put(word, text=word)
@@ -995,6 +1009,9 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         all_requests_of_a_user_would_go,
         a_session_of_one_user_would_go,
     ),
+    "Look for that": (all_requests_of_a_user_would_go, all_requests_of_the_fixed_user_would_go),
+    "Deletions are final.": (a_status("0"), a_status("1")),
+    "Deletions can be undone with restore_requests for": (a_status("1"), a_status("0")),
     "No request of this user was stored.": (a_user_without_requests_went, everything_of_a_user_went),
     "at a time that is not known": (a_request_cannot_be_returned, a_learning_would_stay),
     "cannot be shown": (a_request_cannot_be_returned, a_learning_would_stay),
@@ -1144,6 +1161,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "To restore one, call again with its copy_id.": (a_copy_is_listed, no_copy_is_listed),
     "Nothing can be restored.": (no_copy_is_listed, a_copy_is_listed),
     "here, newest first.": (a_copy_is_listed, restored),
+    "The recovery copy is kept until": (restored, a_copy_is_listed),
     ", kept until": (a_copy_is_listed, no_copy_is_listed),
     "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),
     "the deletion of": (restored, a_copy_is_listed),

@@ -23,10 +23,13 @@ class Offer:
     takes_user: bool = True
 
 
-def next_call(found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool = True) -> Next | None:
+def next_call(
+    found: Found, wanted: TrafficFilter, first: int, offer: Offer, *, whole: bool = True
+) -> Next | None:
     """The call to make about a finding: it selects exactly as many of its units as it says.
 
     Args:
+        first: the oldest second that was looked at.
         whole: whether everything that `wanted` selects was looked at; else the call names ids and no filter.
 
     Returns:
@@ -36,6 +39,8 @@ def next_call(found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool 
     window = _window(wanted, offer)
     if one.id in WHOLE_SESSIONS:
         window.pop("end_time", None)
+        # A deletion refuses a filter without a user, session, source, version or time.
+        window.setdefault("start_time", iso(first))
     deletes = one.remedy == "delete"
     if whole and one.selects and not wanted.contains and not wanted.finding:
         arguments = window | {"finding": one.id}

@@ -52,6 +52,7 @@ class Audit:
     Args:
         filter: what was looked at, its times resolved and its end frozen.
         start, end: the window that was looked at, epoch seconds; no start where all before the end was.
+        speak_of_secrets, speaking: requests with a word for a secret and none in them, and the first of their ids.
         overview: the numbers.
         findings: the gravest first.
         not_run: rules that could not be applied.
@@ -69,6 +70,8 @@ class Audit:
     gaps: tuple[Gap, ...] = ()
     start: int | None = None
     end: int = 0
+    speak_of_secrets: int = 0
+    speaking: tuple[str, ...] = ()
 
 
 async def run_audit(
@@ -145,20 +148,30 @@ async def run_audit(
         if reason := await learned.read(scope, users, LEARNED_SECONDS):
             not_run.append(NotRun("orphaned-learning", reason))
     founds = {found.rule.id: found for one in (*detectors, learning, learned) for found in one.founds}
-    frozen = wanted
-    if overview.requests:
-        # A deletion refuses a filter without a user, session, source, version or time.
-        start = overview.first if wanted.start is None else wanted.start
-        frozen = replace(wanted, start=start, end=overview.last)
+    # A deletion refuses a filter without a user, session, source, version or time.
+    frozen = replace(wanted, end=overview.last) if overview.requests else wanted
     findings = [
-        _finding(scope, founds[one.id], frozen, offer, whole=stop is None)
+        _finding(founds[one.id], frozen, overview.first, offer, whole=stop is None)
         for one in RULES
         if one.id in founds and founds[one.id].count
     ]
     go_on = go_on_call(asked, before, offer) if left_out else None
     start = stop.before if stop else wanted.start
     end = moment if wanted.end is None else wanted.end
-    return Audit(frozen, overview, tuple(findings), tuple(not_run), left_out, go_on, gaps, start, end)
+    (told,) = [one for one in detectors if isinstance(one, secrets.Secrets)]
+    return Audit(
+        frozen,
+        overview,
+        tuple(findings),
+        tuple(not_run),
+        left_out,
+        go_on,
+        gaps,
+        start,
+        end,
+        told.speak_of_secrets,
+        tuple(told.speaking),
+    )
 
 
 async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
@@ -287,15 +300,13 @@ class _Pass:
                 detector.session(seen)
 
 
-def _finding(scope: Scope, found: Found, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Finding:
-    following = next_call(found, wanted, offer, whole=whole)
+def _finding(found: Found, wanted: TrafficFilter, first: int, offer: Offer, *, whole: bool) -> Finding:
+    following = next_call(found, wanted, first, offer, whole=whole)
     return Finding(
         rule=found.rule,
         count=found.count,
         subjects=tuple(found.subjects),
-        examples=tuple(
-            replace(one, fingerprint=scope.fingerprints.of_digest(one.digest)) for one in found.examples
-        ),
+        examples=tuple(found.examples),
         notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
         next=following,
         look=look_first(following, offer),

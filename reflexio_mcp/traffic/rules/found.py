@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import content_chars, content_digest
+from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.rules.table import Rule
 
 __all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "example"]
@@ -20,10 +20,7 @@ NOTES_KEPT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One request without its content. `created_at` is epoch seconds.
-
-    A detector knows no scope and leaves `fingerprint` empty; the audit makes it from `digest`.
-    """
+    """One request without its content. `created_at` is epoch seconds."""
 
     request_id: str
     session_id: str
@@ -32,8 +29,6 @@ class Example:
     created_at: int
     interactions: int
     chars: int
-    digest: bytes
-    fingerprint: str = ""
     copy_of: str = ""
     """Id of the request or session that it repeats, which stays."""
     note: str = ""
@@ -50,7 +45,6 @@ def example(item: RequestWithInteractions, *, copy_of: str = "", note: str = "")
         created_at=request.created_at,
         interactions=len(item.interactions),
         chars=content_chars(item),
-        digest=content_digest(item),
         copy_of=copy_of,
         note=note,
     )

@@ -19,8 +19,9 @@ from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, Store
 from reflexio_mcp.traffic.content import stored_texts, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
+from reflexio_mcp.traffic.rules.found import EXAMPLES
 from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording
-from reflexio_mcp.traffic.rules.told_secrets import told_secrets
+from reflexio_mcp.traffic.rules.told_secrets import speaks_of_secrets, told_secrets
 
 __all__ = [
     "MISSING",
@@ -344,7 +345,16 @@ class Secrets(Detector):
 
     def __init__(self) -> None:
         super().__init__("probable-secret")
+        self.speak_of_secrets = 0
+        """Requests in which none was found and that have a word for one: whoever doubts the rule looks there."""
+        self.speaking: list[str] = []
+        """The first of them."""
 
     def request(self, item: RequestWithInteractions) -> None:
+        request_id = item.request.request_id
         if kind := secret_in(item):
-            self.founds[0].add(item.request.request_id, item, note=kind)
+            self.founds[0].add(request_id, item, note=kind)
+        elif any(speaks_of_secrets(text) for turn in item.interactions for text in stored_texts(turn)):
+            self.speak_of_secrets += 1
+            if len(self.speaking) < EXAMPLES:
+                self.speaking.append(request_id)

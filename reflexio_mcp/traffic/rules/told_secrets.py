@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from reflexio_mcp.traffic.rules.secret_heuristics import is_machine_made, is_password, is_placeholder, is_uuid
 from reflexio_mcp.traffic.rules.words import WordFinder
 
-__all__ = ["Place", "told_secrets"]
+__all__ = ["SENSITIVE_WORDS", "Place", "speaks_of_secrets", "told_secrets"]
 
 Place = tuple[int, int, str]
 """First character, the one after the last, and the kind."""
@@ -28,6 +28,22 @@ BASIC: Final = "Basic auth"
 IN_URL: Final = "password in a URL"
 COMMAND: Final = "password in a command"
 JWT: Final = "JSON web token"
+
+
+SENSITIVE_WORDS: Final = (
+    "password, passphrase, passcode, PIN, token, secret, credential, login, API or access key"
+)
+"""What `speaks_of_secrets` looks for, each also in the plural."""
+
+_SPOKEN = re.compile(
+    r"\b(?:pass[ -]?(?:word|phrase|code)|pin|token|secret|credential|log-?in|(?:api|access)[ _-]?key)s?\b",
+    re.IGNORECASE,
+)
+
+
+def speaks_of_secrets(text: str) -> bool:
+    """Whether a text has a word for a secret in it, in English."""
+    return _SPOKEN.search(text) is not None
 
 
 def told_secrets(text: str, *, lines: bool = False) -> Iterator[Place]:
