@@ -56,7 +56,7 @@ def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
     return rendered
 
 
-def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool, shown: int) -> Rendered:
+def _render(audit: Audit, examples: int, top: int, subjects: int, explained: bool, shown: int) -> Rendered:
     overview = audit.overview
     if not overview.requests:
         about = asked(audit.filter)
@@ -71,7 +71,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
             **gap_facts(audit.gaps),
         }
         return Rendered("\n".join([text, *gap_lines(audit.gaps)]), nothing)
-    findings = [_finding_facts(one, examples, subjects, reasons) for one in audit.findings[:shown]]
+    findings = [_finding_facts(one, examples, subjects, explained) for one in audit.findings[:shown]]
     facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
@@ -101,7 +101,10 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, reasons: bool,
         lines += _finding_lines(one)
     # First what was not looked for: "nothing found" is read in its light.
     before = gap_lines(audit.gaps)
-    before += [f"Not looked for: {one['id']} ({one['reason']})." for one in facts.get("not_run", [])]
+    reasons: dict[str, list[str]] = {}
+    for one in audit.not_run:
+        reasons.setdefault(one.reason, []).append(one.rule_id)
+    before += [f"Not looked for: {', '.join(ids)} ({reason})." for reason, ids in reasons.items()]
     if audit.left_out:
         facts["left_out"] = audit.left_out
         before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
@@ -122,6 +125,8 @@ def _not_run(audit: Audit) -> list[Facts]:
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     """The rules that were looked for in vain; the many of low severity are counted."""
     known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
+    if "personal-data" in known:
+        known |= {rule.id for rule in RULES if rule.id.startswith("personal-")}
     graver = [
         f"{rule.id} ({rule.within})" if rule.within else rule.id
         for rule in RULES

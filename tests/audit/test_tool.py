@@ -1,6 +1,7 @@
 """`audit_traffic` as a client sees it: small, complete in both forms, with calls that work, and no content."""
 
 import json
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -490,6 +491,45 @@ async def test_what_was_not_looked_for_comes_before_what_was_found(made: Deploym
         text = text_of(await call(client, "audit_traffic", user_id=made.rows[0].user_id))
     assert text.splitlines()[1].startswith("Not looked for: shared-session")
     assert text.index("Not looked for") < text.index("[high]")
+
+
+@pytest.mark.parametrize(
+    ("narrow", "env", "not_looked_for"),
+    [
+        ({}, {}, {"orphaned-learning", "stale-learning"}),
+        ({"source": "web"}, {}, {"only-evaluation", "orphaned-learning", "copied-session"}),
+        ({"user_id": "ada"}, {}, {"shared-session", "user-per-session"}),
+        ({}, {"REFLEXIO_MCP_PERSONAL_DATA": "0"}, {"personal-data"}),
+    ],
+)
+async def test_nothing_is_said_to_be_looked_for_in_vain_that_was_not_looked_for(
+    narrow: dict[str, str], env: dict[str, str], not_looked_for: set[str], tmp_path: Path
+) -> None:
+    make = Maker(5, int(time.time()))
+    for number in range(3):
+        make.put(make.talk.exchange(), f"s{number}", "ada", make.when(), "web")
+    async with connected(make.finish(), tmp_path, **env) as client:
+        result = await call(client, "audit_traffic", **narrow)
+    said, text = facts(result), text_of(result)
+    not_run = {one["id"] for one in said["not_run"]}
+    assert not_looked_for <= not_run
+    assert all(re.search(rf"^Not looked for: .*{one}\b", text, re.MULTILINE) for one in not_looked_for)
+    assert not not_run & set(said["nothing_found"])
+    found = {one["id"] for one in said["findings"]}
+    low = {rule.id for rule in RULES if rule.severity == "low"} - not_run - found
+    if "personal-data" in not_run:
+        low = {one for one in low if not one.startswith("personal-")}
+    assert said["nothing_found_of_low_severity"] == len(low)
+
+
+async def test_a_sample_of_the_requests_whose_learning_was_asked_about_is_called_one(tmp_path: Path) -> None:
+    make = Maker(5, int(time.time()))
+    for number in range(70):
+        row = make.put(make.talk.exchange(), f"s{number}", "ada", make.when(), "web")
+        make.made.learning[row.request_id] = "done"
+    async with connected(make.finish(), tmp_path) as client:
+        text = text_of(await call(client, "audit_traffic"))
+    assert "Not looked for: learning-failed, learning-unfinished (the service was asked about 60 of 70" in text
 
 
 async def test_sources_that_differ_in_an_id_only_are_counted_as_one(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from reflexio_mcp.traffic.rules.found import Example, Found, example
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["LEARNING_CHECKS", "LearningChecks"]
+__all__ = ["DOES_NOT_LEARN", "LEARNING_CHECKS", "LearningChecks"]
+
+DOES_NOT_LEARN: Final = "this store does not learn"
 
 LEARNING_CHECKS: Final = 60
 """The service answers 120 of these questions a minute for one client: an audit takes half of them."""
@@ -53,7 +55,7 @@ class LearningChecks:
         """Ask about the sample.
 
         Returns:
-            Why the rules could not be applied, or empty.
+            Why the rules could not be applied, or not to all; empty when they were.
         """
         untracked = 0
         failure: ReflexioError | None = None
@@ -81,9 +83,11 @@ class LearningChecks:
                     tasks.start_soon(check, one)
         if overview.learning_checked and untracked == overview.learning_checked:
             overview.learning_tracked = False
-            return "this store does not learn"
+            return DOES_NOT_LEARN
         if failure is not None and not overview.learning_checked:
             return "the service did not say how learning stands"
+        if overview.learning_checked < self.candidates:
+            return f"the service was asked about {overview.learning_checked:,} of {self.candidates:,} requests"
         return ""
 
     def _judge(self, status: str, one: Example, overview: Overview) -> None:

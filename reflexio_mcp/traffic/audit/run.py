@@ -9,7 +9,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.errors import ServerFault
 from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
-from reflexio_mcp.traffic.audit.learning_status import LearningChecks
+from reflexio_mcp.traffic.audit.learning_status import DOES_NOT_LEARN, LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
@@ -34,6 +34,9 @@ SESSIONS_AUDITED: Final = 1_000
 AUDIT_SECONDS: Final = 35.0
 """For the traffic. Clients give up on a call after 60 s: an audit stops before, with what learning takes on top, and
 says where it stopped and how to go on."""
+
+PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
+ONE_USER: Final = "only one user's traffic is looked at"
 
 LEARNED_SECONDS: Final = 8.0
 """For reading what was learned, when the traffic has been read."""
@@ -112,10 +115,11 @@ async def run_audit(
         detector.now = moment
         if detector.needs not in missing:
             detectors.append(detector)
-        elif detector.needs == "whole sessions":
-            not_run += [NotRun(found.rule.id, PART_OF_SESSIONS) for found in detector.founds]
+        elif detector.needs != "personal data":
+            reason = PART_OF_SESSIONS if detector.needs == "whole sessions" else PART_OF_TRAFFIC
+            not_run += [NotRun(found.rule.id, reason) for found in detector.founds]
     if wanted.user_id:
-        not_run.append(NotRun("shared-session", "only one user's traffic is looked at"))
+        not_run += [NotRun(one, ONE_USER) for one in ("shared-session", "user-per-session")]
     if personal:
         not_run.append(NotRun("health and names of people", NOT_LOOKED_FOR))
     else:
@@ -143,10 +147,15 @@ async def run_audit(
     if learning.candidates and (reason := await learning.ask(scope, overview)):
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
     learned = LearnedChecks(moment)
-    if scope.learns and not narrow:
+    if narrow:
+        reason = PART_OF_TRAFFIC
+    elif not scope.learns:
+        reason = DOES_NOT_LEARN
+    else:
         users = [user for user, _ in overview.users.counts.most_common()]
-        if reason := await learned.read(scope, users, LEARNED_SECONDS):
-            not_run.append(NotRun("orphaned-learning", reason))
+        reason = await learned.read(scope, users, LEARNED_SECONDS)
+    if reason:
+        not_run += [NotRun(found.rule.id, reason) for found in learned.founds]
     founds = {found.rule.id: found for one in (*detectors, learning, learned) for found in one.founds}
     # A deletion refuses a filter without a user, session, source, version or time.
     frozen = replace(wanted, end=overview.last) if overview.requests else wanted
