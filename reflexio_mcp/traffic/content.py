@@ -27,6 +27,7 @@ __all__ = [
     "texts_of",
     "texts_within",
     "turn_digest",
+    "turn_digests",
 ]
 
 _WORD = re.compile(r"\S")
@@ -95,13 +96,23 @@ def turn_digest(turn: StoredInteraction) -> str:
     return digest.hexdigest()
 
 
-def running_digests(item: RequestWithInteractions) -> list[bytes]:
-    """Digests of a request's user with its first turn, its first two, and so on; the last one stands for all of it."""
-    digest = hashlib.blake2b(digest_size=16)
-    add_texts(digest, [item.request.user_id])
+def turn_digests(item: RequestWithInteractions) -> list[bytes]:
+    """A digest of each turn of a request with its user: equal ones are the same words in the same mouth."""
     digests: list[bytes] = []
     for turn in item.interactions:
-        add_texts(digest, (turn.role, *texts_of(turn), repr(turn.tools_used) if turn.tools_used else ""))
+        digest = hashlib.blake2b(digest_size=16)
+        tools = repr(turn.tools_used) if turn.tools_used else ""
+        add_texts(digest, (item.request.user_id, turn.role, *texts_of(turn), tools))
+        digests.append(digest.digest())
+    return digests
+
+
+def running_digests(turns: Iterable[bytes]) -> list[bytes]:
+    """From the digests of a request's turns: of its first turn, its first two, ...; the last one stands for all."""
+    digest = hashlib.blake2b(digest_size=16)
+    digests: list[bytes] = []
+    for turn in turns:
+        digest.update(turn)
         digests.append(digest.digest())
     return digests or [b""]
 

@@ -66,6 +66,48 @@ def test_an_import_that_runs_twice_in_the_same_second_is_found() -> None:
     assert len(exact) == len(turns)
 
 
+TURNS = [text for pair in DIALOGUE for text in pair]
+
+
+@pytest.mark.parametrize("later", [60, 86_400])
+def test_a_history_imported_again_in_other_portions_is_found(later: int) -> None:
+    pairs = [request(index, *pair, at=index) for index, pair in enumerate(DIALOGUE)]
+    # each turn alone, with who says it
+    single = [request(20 + index, text, at=later + index) for index, text in enumerate(TURNS)]
+    for index, item in enumerate(single):
+        item.interactions[0].role = ("User", "Assistant")[index % 2]
+    whole = request(99, *TURNS, at=later + 50)
+    assert copies([*pairs, *single])[0] == [f"r{20 + index}" for index in range(len(TURNS))]
+    assert copies([*pairs, whole]) == (["r99"], [])
+    assert copies(
+        [whole, *(request(200 + index, *pair, at=later + 90) for index, pair in enumerate(DIALOGUE))]
+    ) == (
+        ["r200", "r201", "r202", "r203"],
+        [],
+    )
+
+
+def test_turns_that_come_again_in_another_order_are_no_import() -> None:
+    pairs = [request(index, *pair, at=index) for index, pair in enumerate(DIALOGUE)]
+    mixed = [
+        request(20 + place, TURNS[place], at=9000 + at) for at, place in enumerate((6, 3, 4, 1, 2, 7, 0, 5))
+    ]
+    for item in mixed:
+        item.interactions[0].role = ("User", "Assistant")[int(item.request.request_id[1:]) % 2]
+    assert copies([*pairs, *mixed]) == ([], [])
+
+
+def test_a_conversation_published_again_with_every_turn_may_take_days() -> None:
+    growing = [request(number, *TURNS[: 2 * number + 2], at=number * 40_000) for number in range(4)]
+    assert copies(growing) == ([], ["r0", "r1", "r2"])
+
+
+def test_a_question_answered_after_an_hour_goes_and_one_asked_again_the_next_day_stays() -> None:
+    question = "Which trains go from the old harbour to the northern suburbs on a Sunday morning?"
+    for later, found in ((3600, ["r1"]), (86_400, [])):
+        assert copies([request(1, question), request(2, question, "Two do.", at=later)]) == ([], found)
+
+
 def test_a_question_with_its_answer_does_not_come_twice_in_earnest() -> None:
     exact, _ = copies([request(1, *DIALOGUE[0]), request(2, "A new one"), request(3, *DIALOGUE[0], at=2700)])
     assert exact == ["r3"]
@@ -110,6 +152,7 @@ def test_of_a_conversation_published_again_with_every_turn_each_names_the_last_o
     [
         "please book the usual table near the windwo for tonight",
         "please book the usual table near the windo for tonight",
+        "please book usual table near the window for tonight",
         "Please book the usual table, near the window, for tonight!",
     ],
 )
@@ -124,6 +167,8 @@ def test_a_short_text_sent_again_misspelt_is_nearly_a_copy(other: str) -> None:
         "please book the usual table near the window for tomorrow",
         "please book the usual tables near the window for tonight",
         "please cancel the usual table near the window for tonight",
+        "please book the table near the window for tonight",
+        "please book the usual table not near the window for tonight",
         "please book the usual table near the window for tonight at 8",
     ],
 )
@@ -164,6 +209,45 @@ def test_a_session_imported_under_another_id_is_named_with_the_one_that_stays() 
     (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, list(DIALOGUE))).founds
     assert found.subjects == ["new"]
     assert found.examples[0].copy_of == "old"
+
+
+def test_a_session_imported_in_other_portions_under_another_id_is_a_copy() -> None:
+    for portions in ([tuple(TURNS)], [tuple(TURNS[:2]), tuple(TURNS[2:])]):
+        (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, portions)).founds
+        assert found.subjects == ["new"]
+        assert found.examples[0].copy_of == "old"
+
+
+def test_a_copy_with_one_turn_changed_says_so() -> None:
+    changed = [
+        *DIALOGUE[:2],
+        (DIALOGUE[2][0], "Look at the side of the tyre, and take a little more."),
+        DIALOGUE[3],
+    ]
+    (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, changed)).founds
+    assert found.subjects == ["new"]
+    assert found.examples[0].note == "all but 1 of its 8 turns"
+
+
+def test_turns_that_many_sessions_have_do_not_hide_a_copy() -> None:
+    closing = ("ok thanks", "You are welcome.")
+    others = [
+        (
+            f"s{number}",
+            2000 + number * 100,
+            [(f"What is open at {number}?", f"Shop number {number} is."), closing],
+        )
+        for number in range(9)
+    ]
+    (found,) = sessions(("old", 100, list(DIALOGUE)), *others, ("new", 9000, list(DIALOGUE))).founds
+    assert found.subjects == ["new"]
+    assert found.examples[0].copy_of == "old"
+
+
+def test_of_ten_copies_each_names_the_one_that_stays() -> None:
+    (found,) = sessions(*((f"s{number}", 100 + number * 5000, list(DIALOGUE)) for number in range(10))).founds
+    assert set(found.subjects) == {f"s{number}" for number in range(1, 10)}
+    assert {one.copy_of for one in found.examples} == {"s0"}
 
 
 def test_the_session_that_holds_more_stays() -> None:

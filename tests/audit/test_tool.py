@@ -529,7 +529,9 @@ async def test_a_sample_of_the_requests_whose_learning_was_asked_about_is_called
         make.made.learning[row.request_id] = "done"
     async with connected(make.finish(), tmp_path) as client:
         text = text_of(await call(client, "audit_traffic"))
-    assert "Not looked for: learning-failed, learning-unfinished (the service was asked about 60 of 70" in text
+    assert (
+        "Not looked for: learning-failed, learning-unfinished (the service was asked about 60 of 70" in text
+    )
 
 
 async def test_sources_that_differ_in_an_id_only_are_counted_as_one(tmp_path: Path) -> None:

@@ -87,7 +87,9 @@ class LearningChecks:
         if failure is not None and not overview.learning_checked:
             return "the service did not say how learning stands"
         if overview.learning_checked < self.candidates:
-            return f"the service was asked about {overview.learning_checked:,} of {self.candidates:,} requests"
+            return (
+                f"the service was asked about {overview.learning_checked:,} of {self.candidates:,} requests"
+            )
         return ""
 
     def _judge(self, status: str, one: Example, overview: Overview) -> None:

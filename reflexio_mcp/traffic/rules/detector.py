@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import running_digests
+from reflexio_mcp.traffic.content import running_digests, turn_digests
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.table import rule
 
@@ -29,9 +29,14 @@ class SessionSeen:
     requests: list[RequestWithInteractions]
 
     @functools.cached_property
+    def turns(self) -> list[list[bytes]]:
+        """`turn_digests` of each request; several detectors need them."""
+        return [turn_digests(item) for item in self.requests]
+
+    @functools.cached_property
     def digests(self) -> list[list[bytes]]:
-        """`running_digests` of each request; several detectors need them."""
-        return [running_digests(item) for item in self.requests]
+        """`running_digests` of each request."""
+        return [running_digests(turns) for turns in self.turns]
 
 
 Need = Literal["whole sessions", "all traffic", "personal data"]

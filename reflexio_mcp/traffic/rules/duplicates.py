@@ -12,10 +12,11 @@ from array import array
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import content_chars, texts_of
+from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
 
@@ -36,8 +37,20 @@ NEAR_CHARS_LEAST: Final = 120
 SHORT_CHARS_LEAST: Final = 20
 """Between this and NEAR_CHARS_LEAST only a misspelt word, case and punctuation may differ."""
 
+DROPPED_FROM_WORDS: Final = 7
+"""In a short text of so many words a small one may also be left out."""
+
 IMPORTED_REQUESTS: Final = 3
 """So many different requests that all come a second time are no coincidence, whenever they do."""
+
+IMPORTED_TURNS: Final = 6
+"""So many different turns that come again in the order they had, in whatever requests: three questions with answers."""
+
+IN_ORDER: Final = 0.8
+"""Share of them that follow on the one they followed on before; of what is merely said again it is half."""
+
+ANSWERED_SECONDS: Final = 6 * 3600
+"""An answer takes hours at the most; who asks the same again the next day asks in earnest."""
 
 IMPORTED_SHARE: Final = 0.9
 """Of a session's different requests; an import that ran twice repeats them all, but for what came in between."""
@@ -51,8 +64,14 @@ COPIED_TURNS: Final = 3
 COPIED_CHARS: Final = 120
 """Characters that two sessions must share; greetings and thanks are shorter."""
 
-DIGESTS_KEPT: Final = 100_000
-"""Requests whose contents are compared across sessions; an audit of more says how many were left out."""
+COPIED_NEARLY: Final = 6
+"""Turns that two sessions must share where one of them has a turn of its own, or one in ten."""
+
+TURNS_KEPT: Final = 200_000
+"""Turns that are compared across sessions; an audit of more says how many were left out."""
+
+SESSIONS_A_TURN: Final = 4
+"""Sessions with the same turn that are each compared with each; of more, neighbours in time are."""
 
 NEAR_SECONDS: Final = 900
 """Double publishing happens within minutes; later it is a person who asks again."""
@@ -119,6 +138,8 @@ class _Recent:
 
     def __init__(self) -> None:
         self.whole: OrderedDict[bytes, _Content] = OrderedDict()
+        self.lasting: dict[bytes, _Content] = {}
+        """Those that are long enough to be the beginning of a later one whenever that comes."""
         self._buckets: dict[tuple[int, int, int], list[_Text]] = {}
         self._texts: deque[tuple[_Text, Places]] = deque()
         self._short: deque[_Text] = deque(maxlen=REMEMBERED)
@@ -189,12 +210,15 @@ class Duplicates(Detector):
         exact, near = self.founds
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
-        contents = [_Content.of(*each) for each in zip(items, seen.digests[::-1], strict=True)]
+        contents = [
+            _Content.of(*each) for each in zip(items, seen.digests[::-1], seen.turns[::-1], strict=True)
+        ]
         seconds: dict[int, bytes] = {}
         for content in contents:
             if seconds.setdefault(content.at, content.digest) != content.digest:
                 seconds[content.at] = b""
         imported = _imported_again(contents)
+        in_others = _turns_again(contents)
         last_seen: dict[bytes, _Content] = {}
         recent = _Recent()
         repeats: dict[str, str] = {}
@@ -208,6 +232,10 @@ class Duplicates(Detector):
             ):
                 repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
+                continue
+            if index in in_others:
+                repeats[content.request_id] = contents[in_others[index]].request_id
+                exact.add(content.request_id, content.item, copy_of=repeats[content.request_id])
                 continue
             for lesser, kept in _lesser(content, recent):
                 if lesser.request_id not in nearly:
@@ -243,6 +271,7 @@ class _Content:
     Args:
         digest: of the user, the roles and the texts.
         beginnings: the same of its first turn, its first two, ..., without the last one.
+        turns: of each of its turns.
         is_exchange: somebody asked and somebody answered, in more than a few words. Such a pair does not come about
             twice, whenever it does.
     """
@@ -252,6 +281,7 @@ class _Content:
     chars: int
     digest: bytes
     beginnings: tuple[bytes, ...]
+    turns: Sequence[bytes]
     is_exchange: bool
 
     @property
@@ -259,7 +289,9 @@ class _Content:
         return self.item.request.request_id
 
     @classmethod
-    def of(cls, item: RequestWithInteractions, digests: Sequence[bytes]) -> "_Content":
+    def of(
+        cls, item: RequestWithInteractions, digests: Sequence[bytes], turns: Sequence[bytes]
+    ) -> "_Content":
         *beginnings, digest = digests
         longest: dict[str, int] = {}
         chars = 0
@@ -273,6 +305,7 @@ class _Content:
             chars,
             digest,
             tuple(beginnings[:TURNS_COMPARED]),
+            turns,
             len(longest) > 1 and max(longest.values()) >= DUPLICATE_CHARS,
         )
 
@@ -298,6 +331,30 @@ def _imported_again(contents: list[_Content]) -> set[int]:
     return imported
 
 
+def _turns_again(contents: list[_Content]) -> dict[int, int]:
+    """Places of requests all of whose turns were said in earlier ones, in that order, each with the place of the
+    request that its first turn is from: a history that was imported again in other portions."""
+    first: dict[bytes, tuple[int, int]] = {}
+    again: dict[int, int] = {}
+    run: list[int] = []
+    at = 0
+    for index in range(len(contents) + 1):
+        turns = contents[index].turns if index < len(contents) else ()
+        if turns and all(turn in first for turn in turns):
+            run.append(index)
+            continue
+        said = [turn for place in run for turn in contents[place].turns]
+        places = [first[turn][1] for turn in said]
+        in_order = sum(later > earlier for earlier, later in pairwise(places))
+        if len(set(said)) >= IMPORTED_TURNS and in_order >= IN_ORDER * (len(said) - 1):
+            again |= {place: first[contents[place].turns[0]][0] for place in _if_enough(contents, run)}
+        run.clear()
+        for turn in turns:
+            first.setdefault(turn, (index, at))
+            at += 1
+    return again
+
+
 def _if_enough(contents: list[_Content], places: list[int]) -> set[int]:
     return set(places) if sum(contents[place].chars for place in places) >= DUPLICATE_CHARS else set()
 
@@ -319,10 +376,13 @@ def _lesser(content: _Content, recent: _Recent) -> Iterator[tuple[_Content, _Con
     """Pairs that a request makes with earlier ones: the one to do without, and the one that stays."""
     recent.forget_before(content.at - NEAR_SECONDS)
     for beginning in content.beginnings:
-        if other := recent.whole.get(beginning):
+        other = recent.whole.get(beginning) or recent.lasting.get(beginning)
+        if other and (other.is_exchange or content.at - other.at <= ANSWERED_SECONDS):
             yield other, content
     yield from recent.near(content)
     recent.whole[content.digest] = content
+    if content.chars >= DUPLICATE_CHARS:
+        recent.lasting[content.digest] = content
 
 
 def _read(content: _Content) -> _Text:
@@ -383,10 +443,24 @@ def _is_misspelt(older: _Text, newer: _Text) -> bool:
     ours, theirs = older.joined.lower().split(" "), newer.joined.lower().split(" ")
     if ours == theirs:
         return True
+    if abs(len(ours) - len(theirs)) == 1:
+        return _is_dropped(*sorted((older.words, newer.words), key=len))
     if len(ours) != len(theirs):
         return False
     pairs = [(one, other) for one, other in zip(ours, theirs, strict=True) if one != other]
     return len(pairs) == 1 and _is_misspelling(*pairs[0])
+
+
+def _is_dropped(short: list[str], long: list[str]) -> bool:
+    """Whether a small word of a sentence is left out, and nothing else is different."""
+    place = next((at for at, word in enumerate(short) if word.lower() != long[at].lower()), len(short))
+    word = long[place]
+    return (
+        len(short) >= DROPPED_FROM_WORDS
+        and len(word) <= 4
+        and _is_light(word)
+        and [one.lower() for one in short[place:]] == [one.lower() for one in long[place + 1 :]]
+    )
 
 
 def _changed(ours: list[str], theirs: list[str]) -> tuple[list[str], list[str]]:
@@ -420,20 +494,11 @@ def _is_misspelling(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class _Known:
-    """A session as it is remembered until all were seen; `contents` are its different requests."""
+    """A session as it is remembered until all were seen; `turns` are its different ones."""
 
     session_id: str
     newest: Example
-    contents: int
-
-
-@dataclass(slots=True)
-class _Shared:
-    """What two sessions have in common."""
-
-    requests: int = 0
-    turns: int = 0
-    chars: int = 0
+    turns: set[bytes]
 
 
 class CopiedSessions(Detector):
@@ -445,45 +510,54 @@ class CopiedSessions(Detector):
         super().__init__("copied-session")
         self._not_compared = 0
         self._sessions: list[_Known] = []
-        self._last: dict[bytes, int] = {}
-        self._shared: dict[tuple[int, int], _Shared] = {}
+        self._holders: dict[bytes, list[int]] = {}
+        self._chars: dict[bytes, int] = {}
 
     def session(self, seen: SessionSeen) -> None:
-        mine = len(self._sessions)
-        digests: set[bytes] = set()
-        for item, (*_, digest) in zip(seen.requests, seen.digests, strict=True):
-            if digest in digests:
-                continue
-            digests.add(digest)
-            other = self._last.get(digest)
-            if other is None and len(self._last) >= DIGESTS_KEPT:
-                self._not_compared += 1
-                continue
-            self._last[digest] = mine
-            if other is not None:
-                shared = self._shared.setdefault((other, mine), _Shared())
-                shared.requests += 1
-                shared.turns += len(item.interactions)
-                shared.chars += content_chars(item)
-        self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), len(digests)))
+        turns: set[bytes] = set()
+        for item, digests in zip(seen.requests, seen.turns, strict=True):
+            for turn, digest in zip(item.interactions, digests, strict=True):
+                if digest in turns:
+                    continue
+                if digest not in self._chars:
+                    if len(self._chars) >= TURNS_KEPT:
+                        self._not_compared += 1
+                    else:
+                        self._chars[digest] = sum(map(len, texts_of(turn)))
+                turns.add(digest)
+        for digest in turns & self._chars.keys():
+            self._holders.setdefault(digest, []).append(len(self._sessions))
+        self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), turns))
 
     def finish(self) -> None:
         (found,) = self.founds
         if self._not_compared:
-            self.left_out = f"{self._not_compared:,} requests were too many to compare"
-        counted: set[int] = set()
-        for (newer, older), shared in self._shared.items():
-            if shared.turns < COPIED_TURNS or shared.chars < COPIED_CHARS:
+            self.left_out = f"{self._not_compared:,} turns were too many to compare"
+        shared: Counter[tuple[int, int]] = Counter()
+        for holders in self._holders.values():
+            shared.update(combinations(holders, 2) if len(holders) <= SESSIONS_A_TURN else pairwise(holders))
+        kept: dict[str, str] = {}
+        copies: dict[str, tuple[_Known, int]] = {}
+        for (newer, older), turns in shared.items():
+            if turns < COPIED_TURNS:
                 continue
-            one, other = self._sessions[newer], self._sessions[older]
             # The session that holds more stays, else the older one.
-            if shared.requests == one.contents:
-                copy, kept = newer, other
-            elif shared.requests == other.contents:
-                copy, kept = older, one
-            else:
-                continue
-            if copy not in counted:
-                counted.add(copy)
-                known = self._sessions[copy]
-                found.note_example(replace(known.newest, copy_of=kept.session_id), subject=known.session_id)
+            one, other = sorted(
+                (self._sessions[newer], self._sessions[older]), key=lambda known: len(known.turns)
+            )
+            own = one.turns - other.turns
+            if one.session_id not in kept and self._is_copy(one.turns & other.turns, len(own)):
+                kept[one.session_id] = other.session_id
+                copies[one.session_id] = one, len(own)
+        for copy, original in _what_stays(kept).items():
+            known, own = copies[copy]
+            note = f"all but {own} of its {len(known.turns)} turns" if own else ""
+            found.note_example(replace(known.newest, copy_of=original, note=note), subject=copy)
+
+    def _is_copy(self, turns: set[bytes], own: int) -> bool:
+        """Whether a session with so many turns of its own repeats another one in these."""
+        if sum(self._chars.get(turn, 0) for turn in turns) < COPIED_CHARS:
+            return False
+        if not own:
+            return len(turns) >= COPIED_TURNS
+        return len(turns) >= COPIED_NEARLY and own <= max(1, len(turns) // 10)

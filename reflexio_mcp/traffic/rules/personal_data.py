@@ -40,7 +40,7 @@ CANDIDATES: Final = 2_000
 """Of one kind in one text; who stores more of them in one has a list, and its first ones say so."""
 
 _DIGIT = re.compile(r"\d")
-_CARD = re.compile(r"(?<![A-Za-z0-9_.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\d-]|[.,]\d)")
+_CARD = re.compile(r"(?<![A-Za-z0-9_.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![A-Za-z0-9_-]|[.,]\d)")
 _SAYS_CARD = re.compile(
     r"(?i)\b(?:card|cc\b|credit|debit|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
 )
@@ -54,8 +54,11 @@ _OVERSEAS = re.compile(r"(?:BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT)\d{12}[A-Z0-9]{1
 """Of France's territories, which the registry has under France alone."""
 _SAYS_IBAN = re.compile(r"(?i)\biban")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}", re.IGNORECASE)
+_LETTER: Final = "A-Za-zÀ-ɏ0-9"
+"""Of addresses: others may stand right beside one, as in `邮箱anna@firm.cn`."""
 _EMAIL = re.compile(
-    r"(?<![\w.+/@:-])([A-Za-z0-9][\w.+'-]{0,63})@((?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,5}(?!example\b|test\b|invalid\b|localhost\b)[A-Za-z]{2,24})(?![\w@])"
+    rf"(?:(?<![{_LETTER}_.+/@:-])|(?<=mail:)|(?<=mailto:))([{_LETTER}][{_LETTER}_.+'-]{{0,63}})"
+    rf"@((?:[{_LETTER}][{_LETTER}-]{{0,62}}\.){{1,5}}(?!example\b|test\b|invalid\b|localhost\b)[A-Za-z]{{2,24}})(?![{_LETTER}_@])"
 )
 _NOBODY = re.compile(
     r"(?i)(?:no-?reply|do-?not-?reply|git|info|support|sales|contact|help|hello|admin|office|team|service|webmaster|desk|reception|orders|customers?|bookings?|hr|mail|news"
@@ -68,7 +71,7 @@ _NUMBER = re.compile(
 )
 _PHONE = re.compile(r"(?<![A-Za-z0-9.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,22}\d(?![A-Za-wyz0-9@-]|[.,]\d)")
 _SAYS_PHONE = re.compile(
-    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|signal|reach me|(?:my|his|her|their|contact) (?:new )?number|handy|telefon|anruf"
+    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|signal|(?:reach|ring) me|(?:my|his|her|their|contact) (?:new )?number|handy|telefon|anruf"
     r"|mobil|rufnummer|téléphone|portable|appel|teléfono|móvil|celular|llam|telefono|cellulare|chiam|telefone|telemóvel|liga"
     r"|telefoon|bel me|numer|komórk|zadzwoń|puhelin|телефон|номер|звони|позвони|τηλ)|電話|携帯|电话|手机|전화|연락처|هاتف|फ़ोन|โทร"
 )
@@ -160,6 +163,9 @@ _UNCHECKED: Final = tuple(
     )
 )
 """Numbers without a check digit: any number of their length is one, so only their own name tells."""
+
+_NINO = re.compile(r"\b(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d\d ?){3}[A-D]\b")
+"""Of the United Kingdom; python-stdnum does not have it, and it has no check digit."""
 
 _PLAIN: Final = (
     ("it.codicefiscale", re.compile(r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]", re.IGNORECASE)),
@@ -286,6 +292,8 @@ def _adds_up(number: str) -> bool:
 
 
 def _has_number(text: str) -> bool:
+    if any(_said_before(_SAYS_NUMBER, text, match) for match in _some(_NINO, text)):
+        return True
     for match in _some(_NUMBER, text):
         number = match[0].strip(" .-/+")
         if _is_date(number):
@@ -314,7 +322,7 @@ def _has_phone(text: str) -> bool:
         if number.startswith(("+", "(+", "00")):
             if _is_phone(number.replace("00", "+", 1) if number.startswith("00") else number, None):
                 return True
-        elif re.fullmatch(r"\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4}", number):
+        elif re.fullmatch(r"(?:1[-. ]?)?(?:\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4})", number):
             if _is_phone(number, "US"):
                 return True
         elif _said_before(_SAYS_PHONE, text, match) and any(_is_phone(number, region) for region in _REGIONS):

@@ -35,20 +35,20 @@ _OUT = (
 _TELL = r"(?:tell|inform|alert|notify|mention|show|reveal)(?:ing)?"
 # `instructions` as they are written in haste or to get past a filter: `iunstructions`, `instrctions`.
 _INSTRUCTIONS = (
-    r"(?:i[a-z]{0,2}nstr[a-z]{0,4}tions?|instr[a-z]{2,8}s|prompts?|rules|guidelines|guidance|directives?|directions"
+    r"(?:i[a-z]{0,2}nstr[a-z]{0,4}tions?|instr[a-z]{2,8}s|insr?tu?r[a-z]{2,8}s|prompts?|rules|guidelines|guidance|directives?|directions"
     r"|safeguards|orders|commands|requests|constraints|restrictions|tasks?|policies|programming|training|context)"
 )
 _EARLIER = (
-    r"(?:pre[a-z]{0,2}v[a-z]{1,6}s(?:ly)?|prior|above|earlier|preceding|foregoing|system|existing|original|initial|your|all"
+    r"(?:pr[a-z]{0,4}v[a-z]{1,6}s(?:ly)?|prior|above|earlier|preceding|foregoing|system|existing|original|initial|your|all"
     r"|any|every|other|former|given|current|these|those|safety|developer'?s?|user'?s?)"
 )
 _IGNORE = (
-    r"(?:ign[o0]re?(?:ing|s|d)?|disreg[a-z]{2,4}(?:ing)?|forget(?:ting)?|overr[a-z]{2,4}(?:ing)?|bypass(?:ing)?|neglect"
+    r"(?:ign[o0]re?(?:ing|s|d)?|i(?:gno?er|gnro|gonr|ngor|gnor)e?|disreg[a-z]{2,4}(?:ing)?|forget(?:ting)?|overr[a-z]{2,4}(?:ing)?|bypass(?:ing)?|neglect"
     r"|do not (?:follow|obey|adhere to)|don'?t (?:follow|obey)|stop following|discard|cancel|skip|abandon|set aside|delete)"
 )
 
 _OVERRIDE = re.compile(
-    rf"\b{_IGNORE}\b[^.\n]{{0,20}}?\b{_EARLIER}\b[^.\n]{{0,40}}?\b{_INSTRUCTIONS}\b"
+    rf"\b{_IGNORE}\b[^.;\n]{{0,20}}?\b{_EARLIER}\b[^.;\n]{{0,40}}?\b{_INSTRUCTIONS}\b"
     rf"|\b{_IGNORE} (?:everything|anything|what|all)(?: \w+){{0,3}} (?:above|before|prior|earlier|previously|said|told)\b"
     # The same in other languages.
     r"|(?:ignorier\w{0,4}|vergiss|vergessen sie|missacht\w{0,4})\b[^.\n]{0,30}?(?:vorherig|bisherig|vorig|obig|früher|vorangeg"
@@ -93,6 +93,8 @@ _ANNOUNCED = re.compile(
     r"|#{2,6} ?\(system[ _]message\)|\[{2,3} ?system (?:message|override|update|command|instructions?)\b"
     r"|\bregardless of (?:your|all|any) (?:previous|prior|earlier|other|existing) (?:instructions|guidelines|rules)\b"
     r"|\binstructions? update\b {0,3}[:\]*]"
+    r"|\b(?:all |the |your )?(?:previous|prior|earlier) instructions (?:were|are|have been) (?:just |only |all )?"
+    r"(?:a (?:test|joke|trick)|void|cancell?ed|revoked|rescinded)\b"
     r"|\b(?:the )?user'?s? (?:original |initial |previous )?(?:question|query|request|task) is (?:no longer|not) (?:relevant|important"
     r"|valid)"
     r"|\b(?:this|these) (?:is|are) (?:now )?(?:the|your) (?:new|only|real|actual) (?:task|instructions?|goal|objective|priority)\b",
@@ -114,7 +116,7 @@ _SIGNALS: Final = {
         rf"|\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
         rf"|\b{_ASSISTANT} (?:that|who|which|when(?:ever)? (?:it|you)) "
         r"(?:reads?|process(?:es)?|sees?|summari[sz]es?|recalls?)\b"
-        rf"|\b(?:any|every) {_ASSISTANT} reading this\b|(?:^|[.:;!>] *)(?:the |any |all ){_ASSISTANT} must\b"
+        rf"|\b(?:any|every) {_ASSISTANT} reading this\b|(?:^|[.,:;!>] *)(?:the |any |all ){_ASSISTANT} must\b"
         r"|\bwhen(?:ever)? you (?:next )?(?:recall|read|retrieve|summari[sz]e) this "
         r"(?:memory|message|text|entry|note)\b"
         r"|\byou are now (?:in )?(?:an? )?(?:dan\b|unrestricted|unfiltered|jailbroken|developer mode|root|admin)",
@@ -232,7 +234,14 @@ _AGREED = re.compile(
     re.IGNORECASE,
 )
 """Behind an order that was repeated."""
-_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED)
+_AGAINST_USER = re.compile(
+    rf"\b{_IGNORE} (?:(?:what(?:ever)?|anything|everything) (?:the|this|your) (?:user|human|person|customer)s? "
+    r"(?:asks?|asked|says?|said|wants?|wanted|requests?|requested)"
+    r"|(?:the|this|your) (?:user|human|person|customer)(?:'s?|s'?)? (?:\w{1,12} )?(?:requests?|questions?|query|task|prompt)\b)",
+    re.IGNORECASE,
+)
+"""An order not to do what was asked for. Who writes the integration may give it; a page has no business to."""
+_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED, _AGAINST_USER)
 
 _QUOTED: Final = (
     r"(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)"
@@ -246,7 +255,7 @@ _STEMS: Final = {
     kind: tuple(listed.replace("\n", "").split("|"))
     for kind, listed in {
         "override": """
-ignor|ign0r|disreg|forget|overr|bypass|neglect|do not f|do not o|do not a|don't f|don't o|stop f|discard|cancel|skip|abandon|
+ignor|ign0r|ignro|ignoer|igner|igonr|ingor|disreg|forget|overr|bypass|neglect|do not f|do not o|do not a|don't f|don't o|stop f|discard|cancel|skip|abandon|
 set aside|delete|vergiss|vergessen|missacht|oublie|tiens pas|tenez pas|olvid|descart|omiso|esqueç|desconsider|dimentica|
 trascura|negeer|vergeet|zapom|pomiń|glöm|glem|se bort|önceki|yukarıdaki|забудь|игнор|отбрось|ігнор|uită|abaikan|lupakan|
 bỏ qua|quên|忽略|无视|無視|忘|不要理会|不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם
@@ -335,6 +344,12 @@ _REFUSED = re.compile(
 )
 """Before an act: who forbids it does not ask for it."""
 
+_GREETING = re.compile(
+    r"\W*(?:(?:hi|hello|hey|ok(?:ay)?|so|now|please|dear|sorry|there|again|assistant|chatgpt|claude)\b\W*){0,4}",
+    re.IGNORECASE,
+)
+"""Before what a person says first."""
+_CURIOUS = re.compile(r"(?:reveal|print|output|disclose|repeat|share|include)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?:\n。！？]")
 _OWN_WORDS = re.compile(r"\b(?:my|our|i|we)\b", re.IGNORECASE)
 """In an override: people take back what they said themselves."""
@@ -352,17 +367,18 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
     """
     text = text[:SCANNED_CHARS]
     plain = text if text.isascii() else alike(_INVISIBLE.sub("", text))
+    begins = 0 if foreign else _GREETING.match(plain).end()  # type: ignore[union-attr]
     hits = sorted(_hits(plain))
     for index, (place, kind) in enumerate(hits):
+        inside = foreign or place - begins >= OPENING_CHARS or _SENTENCE_END.search(plain, begins, place)
         kinds = {kind}
         for later, other in hits[index + 1 :]:
             if later - place > NEAR_CHARS:
                 break
-            kinds.add(other)
-        alone = kind == "announced" or (
-            kind == "override"
-            and (foreign or place >= OPENING_CHARS or _SENTENCE_END.search(plain, 0, place))
-        )
+            # Who opens with an override and asks for the prompt tries it out.
+            if inside or kind != "override" or not _CURIOUS.match(plain, later):
+                kinds.add(other)
+        alone = kind == "announced" or (kind == "override" and inside)
         if ((len(kinds) >= 2 and kinds & _STRANGE) or alone) and not _excused(
             plain[max(0, place - NEAR_CHARS) : place]
         ):

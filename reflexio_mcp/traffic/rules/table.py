@@ -70,13 +70,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "Words that override what the assistant was told, inside a text (who begins a message with them tries it "
         "out in person: OPENING_CHARS), in some twenty languages and misspelt, or that announce instructions for "
         "it. Else two different signals (a new task, address, authority, act, secrecy, hidden text) within "
-        "NEAR_CHARS of each other, one of them strange in anybody's mouth (not act or secrecy). Where nobody in the "
+        "NEAR_CHARS of each other, one of them strange in anybody's mouth (not act or secrecy). Who opens with an "
+        "override and asks for the prompt tries it out as well. Where nobody in the "
         "conversation wrote the text (a turn of a tool, `tools_used`, a quoted document), an order counts too: about "
-        "somebody's accounts, files or money, to send something to an address, to answer in some way, or politely "
-        "about one thing that it names by id, path or owner; not one that is repeated to be confirmed. Not quoted, no "
-        "act that is forbidden, not behind words that discuss "
-        "such attacks (unless they deny one) or ask for a prompt to be written, and not in a turn of the role "
-        "System or Developer.",
+        "somebody's accounts, files or money, to send something to an address, to answer in some way, not to do what "
+        "the user asks, or politely about one thing that it names by id, path or owner; not one that is repeated to be "
+        "confirmed. Not quoted, no act that is forbidden, not behind words that discuss such attacks (unless they deny "
+        "one) or ask for a prompt to be written, and not in a turn of the role System or Developer.",
         detector="planted_instructions.Planted",
         selects=True,
     ),
@@ -111,7 +111,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "any text repeated within RETRY_SECONDS with nothing else stored between; a question with its answer "
         "(DUPLICATE_CHARS), whenever it comes again; and a history imported twice, that is, IMPORTED_REQUESTS or "
         "more different requests in a row that were all stored before, or all of a session again "
-        "(IMPORTED_SHARE). The first of them stays and is named.",
+        "(IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in the order they had (IN_ORDER), in whatever "
+        "requests. The first of them stays and is named.",
         detector="duplicates.Duplicates",
         selects=True,
         within="in one session",
@@ -121,14 +122,15 @@ RULES: Final[tuple[Rule, ...]] = (
         "requests that nearly repeat another one of their session",
         "Nearly the same text twice counts nearly twice in what is learned.",
         "Publish a turn once, when it is complete, and only what is new in it.",
-        "Within NEAR_SECONDS: one request holds all turns of another and goes on (a question alone, then with "
-        "its answer; a conversation published again with every turn, up to TURNS_COMPARED). Or texts of at "
+        "One request holds all turns of another and goes on (a question alone, then with its answer; a conversation "
+        "published again with every turn, up to TURNS_COMPARED): within NEAR_SECONDS, a question of DUPLICATE_CHARS "
+        "within ANSWERED_SECONDS, with an answer whenever. Or, within NEAR_SECONDS, texts of at "
         "least NEAR_CHARS_LEAST characters that are equal but for case, blanks, punctuation, times and uuids, "
         "one the beginning of the other (BEGINNING_SHARE), or differing in few small words, one dropped word or "
         "one misspelt word (similarity NEAR_SIMILARITY or more over runs of three words, NEAR_WORDS; one "
         "dropped or misspelt word: ONE_WORD_SIMILARITY). From SHORT_CHARS_LEAST characters on only case, "
-        "punctuation or one misspelt word may differ. Compared with the last TEXTS_KEPT texts; the fuller one "
-        "stays.",
+        "punctuation or one misspelt word may differ, or a small word be left out (DROPPED_FROM_WORDS). Compared "
+        "with the last TEXTS_KEPT texts; the fuller one stays.",
         detector="duplicates.Duplicates",
         selects=True,
         within="in one session",
@@ -139,8 +141,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "A history that is imported again under new session ids counts twice in what is learned.",
         "Import a history once, and under the session ids it had.",
         "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one "
-        "user, and they are all of one of the two. The one that holds more stays, else the older one. "
-        "DIGESTS_KEPT different requests are compared.",
+        "user, in whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one "
+        "in ten. The one that holds more stays, else the older one. TURNS_KEPT different turns are compared, and of a "
+        "turn that more than SESSIONS_A_TURN sessions have its neighbours in time.",
         detector="duplicates.CopiedSessions",
         within="of three turns or more",
     ),
