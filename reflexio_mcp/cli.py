@@ -83,8 +83,10 @@ EXAMPLES: Final = {
 
 _WAITING: Final = """\
 reflexio-mcp is waiting for an MCP client on standard input. A client starts it by itself; to try it yourself:
-  reflexio-mcp install     put it into a client        reflexio-mcp sessions    list what is stored
-  reflexio-mcp demo        see a deletion              reflexio-mcp --help      everything else
+  {0} install     put it into a client
+  {0} demo        see a deletion
+  {0} sessions    list what is stored
+  {0} --help      everything else
 Ctrl-C ends it.
 """
 
@@ -101,9 +103,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         message = re.sub(r": ignored explicit argument .*", " takes no value", message)
         message = message.removeprefix("argument ").replace(": expected one argument", " needs a value")
-        self.exit(
-            2, f"{self.prog}: {message}{'' if message.endswith('?') else '.'}\nTry: {self.prog} --help\n"
-        )
+        from reflexio_mcp.install.launch import as_called  # a server that starts needs nothing of it
+
+        more = self.prog.replace("reflexio-mcp", as_called(), 1)
+        self.exit(2, f"{self.prog}: {message}{'' if message.endswith('?') else '.'}\nTry: {more} --help\n")
 
     def format_help(self) -> str:
         text = super().format_help()
@@ -448,7 +451,9 @@ def _serve(transport: str, settings: Settings) -> int:
                 "--tenancy / REFLEXIO_MCP_TENANCY header is for --transport http: on stdio there are no headers."
             )
         if sys.stdin.isatty():
-            sys.stderr.write(_WAITING)
+            from reflexio_mcp.install.launch import as_called
+
+            sys.stderr.write(_WAITING.format(as_called()))
         _import_fast()
         from reflexio_mcp.stdio import serve
 

@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO
 import anyio
 
 from reflexio_mcp.backend import place_of
+from reflexio_mcp.install.launch import as_called
 from reflexio_mcp.read_commands import Failed, call, nothing_found, same_filter, stored_sources, wanted
 from reflexio_mcp.settings import ConfigurationError, Settings
 
@@ -64,7 +65,7 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
     except KeyboardInterrupt:
         sys.stderr.write(
             "\nreflexio-mcp: Interrupted. A deletion that had begun went on to its end; what is left: "
-            f"reflexio-mcp requests {same_filter(chosen)} --all\n"
+            f"{as_called()} requests {same_filter(chosen)} --all\n"
         )
         raise
     screen.write(f"\n{_for_a_person(text, receipt)}\n")
@@ -139,7 +140,7 @@ def _for_a_person(text: str, facts: Mapping[str, Any]) -> str:
     all_of_them = facts.get("plan", {}).get("all", "")
     if all_of_them:
         flags = same_filter(json.loads(all_of_them.partition(" ")[2]))
-        text = text.replace(f"all: {all_of_them}", f"all: reflexio-mcp requests {flags} --all")
+        text = text.replace(f"all: {all_of_them}", f"all: {as_called()} requests {flags} --all")
     return _FENCE.sub("", f"{text}\n").strip()
 
 

@@ -62,12 +62,18 @@ _UNBOUNDED: Final = 100_000
 """Columns of a table that goes to a file or a pipe, where nothing should be wrapped or cut."""
 
 
+def _program() -> str:
+    from reflexio_mcp.install.launch import as_called  # a server that starts needs nothing of it
+
+    return as_called()
+
+
 class Failed(Exception):
     """A tool answered with an error; its text says what happened and what to do, in the words of these commands."""
 
     def __init__(self, said: str) -> None:
         for command, tool in TOOLS.items():
-            said = said.replace(tool, f"reflexio-mcp {command}")
+            said = said.replace(tool, f"{_program()} {command}")
         super().__init__(said)
 
 
@@ -434,11 +440,11 @@ class _Layout:
                 self._say(f"  (the newest {len(examples)} of {one['count']:,})", "dim")
             flags = same_filter(one.get("next", {}).get("arguments", {}))
             if flags:
-                self._say(f"  See them: reflexio-mcp requests {flags} --all", "dim")
+                self._say(f"  See them: {_program()} requests {flags} --all", "dim")
             if one["id"] in FINDINGS:
                 chosen = flags or f"--finding {one['id']}"
-                self._say(f"  Select and delete some: reflexio-mcp explore {chosen}", "dim")
-                self._say(f"  Delete all of them: reflexio-mcp delete {chosen}", "dim")
+                self._say(f"  Select and delete some: {_program()} explore {chosen}", "dim")
+                self._say(f"  Delete all of them: {_program()} delete {chosen}", "dim")
 
     def _learned(self, facts: Facts) -> None:
         for one in facts["learnings"]:

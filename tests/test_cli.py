@@ -158,7 +158,7 @@ def test_at_a_terminal_it_says_that_it_waits_for_a_client(tmp_path: Path) -> Non
     os.close(master)
     process.communicate(timeout=30)
     assert "waiting for an MCP client" in said
-    assert "reflexio-mcp install" in said
+    assert f"  {sys.executable} -m reflexio_mcp install " in said
 
 
 def test_a_client_is_told_nothing_of_the_kind(tmp_path: Path) -> None:

@@ -221,5 +221,8 @@ def test_ctrl_c_in_the_middle_lets_it_end_and_says_so(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert "went on to its end; what is left: reflexio-mcp requests --source ci.e2e" in error
+    assert (
+        f"went on to its end; what is left: {sys.executable} -m reflexio_mcp requests --source ci.e2e"
+        in error
+    )
     assert left(settings) == KEPT

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from reflexio_mcp import __version__
 from reflexio_mcp.doctor.problems import PROBLEMS
+from reflexio_mcp.install.launch import as_called
 
 __all__ = ["Finding", "Report", "Value", "failure", "note", "ok", "skipped", "warning"]
 
@@ -83,7 +84,8 @@ class Report:
     on_finding: Callable[[Finding], None] | None = None
 
     def add(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
+        for found in findings:
+            finding = replace(found, do=found.do.replace("`reflexio-mcp ", f"`{as_called()} "))
             self.findings.append(finding)
             if self.on_finding:
                 self.on_finding(finding)

@@ -25,7 +25,7 @@ from reflexio_mcp.install.entry import (
 )
 from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
-from reflexio_mcp.install.launch import Launch, find_launch
+from reflexio_mcp.install.launch import Launch, as_called, find_launch
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.install.ownership import Place, foreign, hidden, is_remote, kept, place_of, variables_of
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, load
@@ -197,7 +197,7 @@ def _uses(before: Place, after: Place) -> str:
     """One line on where the entry has what is stored."""
     if after.url:
         same = before.url == after.url
-        return f"It uses: {after.shown}{', as before' if same else ''} (not tried; reflexio-mcp doctor does)"
+        return f"It uses: {after.shown}{', as before' if same else ''} (not tried; {as_called()} doctor does)"
     if after.store == ":memory:":
         return "It uses: the embedded store, in memory; nothing is kept"
     from reflexio_mcp.backend import default_store
@@ -328,7 +328,7 @@ def _removal(client: Client, name: str, entry: object) -> tuple[str, str]:
     if foreign(client, entry, address):
         return "", ""
     named = "" if name == NAME else f" --name {shlex.quote(name)}"
-    return f"reflexio-mcp uninstall {client.name}{named}{f' --remote {address}' if address else ''}", address
+    return f"{as_called()} uninstall {client.name}{named}{f' --remote {address}' if address else ''}", address
 
 
 def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
@@ -395,13 +395,14 @@ def _listed(layout: Layout, name: str) -> str:
         lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
     others = [client.name for client in CLIENTS if client not in here]
     lines += [f"Others that are known: {', '.join(others)}."] if others else []
-    lines.append("For any other client: reflexio-mcp install --print")
+    command = as_called()
+    lines.append(f"For any other client: {command} install --print")
     lines.append(
-        "Next: start your client once and run this again, or: reflexio-mcp install cursor --create"
+        f"Next: start your client once and run this again, or: {command} install cursor --create"
         if not here
-        else f"Next: reflexio-mcp install {first}"
+        else f"Next: {command} install {first}"
         if first
-        else "Next: reflexio-mcp doctor"
+        else f"Next: {command} doctor"
     )
     return "\n".join(lines) + "\n"
 

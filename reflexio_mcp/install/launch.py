@@ -2,10 +2,11 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.request import url2pathname
 
 from reflexio_mcp.install.errors import InstallError
 
-__all__ = ["Launch", "find_launch", "installed_from"]
+__all__ = ["Launch", "as_called", "find_launch", "installed_from"]
 
 COMMAND = "reflexio-mcp"
 
@@ -63,6 +64,48 @@ def find_launch(
             return Launch(str(script))
     # -P: a file named like one of ours in the client's working folder is not imported.
     return Launch(python, ("-P", "-m", "reflexio_mcp"))
+
+
+def as_called(
+    *,
+    words: Sequence[str] = sys.orig_argv,
+    python: str = sys.executable,
+    prefix: str = sys.prefix,
+    env: Mapping[str, str] | None = None,
+    source: str | None = None,
+) -> str:
+    """What to type to run this program again: its name where a shell finds this copy by it, else what was typed.
+
+    Args:
+        words: the command line of this process, that of its interpreter.
+        python: the interpreter that runs now.
+        prefix: its environment.
+        env: where `PATH` and the caches are named; the process's own when `None`.
+        source: where this copy was installed from, as for `find_launch`.
+    """
+    env = os.environ if env is None else env
+    if runner := _temporary(Path(prefix), env):  # whose PATH is gone afterwards
+        source = installed_from() if source is None else source
+        run, flag = (["uvx"], "--from") if runner == "uvx" else (["pipx", "run"], "--spec")
+        return shlex.join([*run, *([flag, source] if source else []), COMMAND])
+    typed = _typed(words)
+    if not typed:
+        return COMMAND
+    found = shutil.which(COMMAND, path=env.get("PATH")) or ""
+    copies = [typed[0], *(str(folder / Path(found).name) for folder in _script_folders(python))]
+    if found and os.path.realpath(found) in map(os.path.realpath, copies):
+        return COMMAND
+    return shlex.join(typed)
+
+
+def _typed(words: Sequence[str]) -> Sequence[str]:
+    """The words that started this program; none where another program uses this package."""
+    for at, word in enumerate(words):
+        if word == "-m":
+            return words[: at + 2] if words[at + 1 : at + 2] == ["reflexio_mcp"] else []
+        if at and not word.startswith("-"):
+            return [word] if Path(word).name.removesuffix(".exe") == COMMAND else []
+    return []
 
 
 def _script_folders(python: str) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp.install.errors import InstallError
-from reflexio_mcp.install.launch import Launch, find_launch, installed_from
+from reflexio_mcp.install.launch import Launch, as_called, find_launch, installed_from
 
 
 def executable(path: Path) -> Path:
@@ -105,3 +105,73 @@ def test_where_a_copy_came_from_is_read_from_its_own_record(
 
     monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
     assert installed_from() == source
+
+
+def called(
+    words: list[str], home: Path, *, path: str = "/usr/bin:/bin", prefix: str = "", source: str = ""
+) -> str:
+    prefix = prefix or str(home / "venv")
+    return as_called(
+        words=words, python=f"{prefix}/bin/python", prefix=prefix, env={"PATH": path}, source=source
+    )
+
+
+def test_the_next_command_is_named_as_this_one_was_called(tmp_path: Path) -> None:
+    script = str(executable(tmp_path / "venv" / "bin" / "reflexio-mcp"))
+    python = f"{tmp_path}/venv/bin/python"
+    assert called([python, ".venv/bin/reflexio-mcp", "install"], tmp_path) == ".venv/bin/reflexio-mcp"
+    assert called([python, "/a b/reflexio-mcp"], tmp_path) == "'/a b/reflexio-mcp'"
+    assert called(["python3", "-m", "reflexio_mcp", "doctor"], tmp_path) == "python3 -m reflexio_mcp"
+    assert called(["python3", "-P", "-m", "reflexio_mcp"], tmp_path) == "python3 -P -m reflexio_mcp"
+    for other in (["python3", "-m", "pytest"], ["python3", "tool.py"], ["python3"], ["python3", "-c", "..."]):
+        assert called(other, tmp_path) == "reflexio-mcp"
+
+    # A shell finds this copy by its name, perhaps through a link, or it finds another one.
+    link = tmp_path / "local" / "reflexio-mcp"
+    link.parent.mkdir()
+    link.symlink_to(script)
+    another = executable(tmp_path / "elsewhere" / "reflexio-mcp")
+    for words in ([python, script], [python, str(link)], [python, "-m", "reflexio_mcp"]):
+        for folder in (Path(script).parent, link.parent):
+            assert called(words, tmp_path, path=str(folder)) == "reflexio-mcp"
+        assert called(words, tmp_path, path=str(another.parent)) != "reflexio-mcp"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "source", "said"),
+    [
+        ("uv/archive-v0/x", "/src/reflexio mcp", "uvx --from '/src/reflexio mcp' reflexio-mcp"),
+        ("uv/archive-v0/x", "", "uvx reflexio-mcp"),
+        (".cache/pipx/x", "/src/reflexio-mcp", "pipx run --spec /src/reflexio-mcp reflexio-mcp"),
+        (".cache/pipx/x", "", "pipx run reflexio-mcp"),
+    ],
+)
+def test_a_copy_that_is_thrown_away_is_called_by_what_made_it(
+    prefix: str, source: str, said: str, tmp_path: Path
+) -> None:
+    script = executable(tmp_path / prefix / "bin" / "reflexio-mcp")
+    where = str(tmp_path / prefix)  # a runner puts it on the PATH for as long as it runs
+    assert (
+        called(["python", str(script)], tmp_path, path=str(script.parent), prefix=where, source=source)
+        == said
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        (["install"], "Next: {} install cursor"),
+        (["doctor"], "Next: Run `{} install cursor`."),
+        (["instal"], "Try: {} --help"),
+        (["doctor", "--jsn"], "Try: {} doctor --help"),
+    ],
+)
+def test_what_comes_next_can_be_typed_as_it_stands(words: list[str], last: str, tmp_path: Path) -> None:
+    (tmp_path / ".cursor").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "reflexio_mcp", *words],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    said = (done.stdout + done.stderr).splitlines()[-1]
+    assert said == last.format(f"{sys.executable} -m reflexio_mcp")
