@@ -140,6 +140,7 @@ class _TopParser(_Parser):
         lines += [
             "",
             "Exit codes: 0 all went well, 1 something failed, 2 the command line or configuration is wrong.",
+            "doctor --help has its own.",
         ]
         return "\n".join([*lines, "", "Examples:", _indented(EXAMPLES[""]), ""])
 
@@ -238,6 +239,7 @@ def _parser() -> _TopParser:
             case "install" | "uninstall":
                 _add_install_flags(command, install=name == "install")
             case "doctor":
+                command.epilog = "Exit codes: 0 nothing is wrong, 1 a warning, 2 a failure."
                 command.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
                 command.add_argument(
                     "--write",
@@ -306,7 +308,7 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
     command.add_argument(
         "--remote",
         metavar="URL",
-        help="enter a shared server by its address instead of one that the client starts"
+        help="add a shared server by its address, instead of a program that the client starts"
         if install
         else "the entry is for the shared server at this address",
     )
@@ -320,7 +322,7 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
         command.add_argument(
             "--replace",
             action="store_true",
-            help="write the entry anew, whatever has its name: another server, or settings of an earlier install",
+            help="overwrite an entry of the same name, be it another server or an earlier install with its settings",
         )
         command.add_argument(
             "--with-key",

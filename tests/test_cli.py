@@ -68,6 +68,11 @@ def test_a_command_has_only_the_flags_that_it_heeds(capsys: pytest.CaptureFixtur
         assert len(flags) <= (20 if name not in ("serve", "tools", "install", "doctor") else 40)
 
 
+def test_the_help_of_doctor_has_its_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Exit codes: 0 nothing is wrong, 1 a warning, 2 a failure." in helped(["doctor"], capsys)
+    assert "\ndoctor --help has its own.\n" in helped([], capsys)
+
+
 @pytest.mark.parametrize("words", [[], ["--read-only"], ["--transport", "http"]])
 def test_without_a_command_it_serves(words: list[str]) -> None:
     assert parse(words).command == "serve"
