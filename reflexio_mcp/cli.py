@@ -284,6 +284,9 @@ def _parser() -> _TopParser:
                     help="keep no recovery copy, and take them out of earlier ones",
                 )
                 command.add_argument("--yes", action="store_true", help="delete without asking")
+                command.add_argument(
+                    "--dry-run", action="store_true", help="show what would go, delete nothing"
+                )
                 kept = ("recovery_days", "recovery_dir", "audit_log", "delete_cap")
                 add_flags(command, [*reached, *(one for one in OPTIONS if one.name in kept)])
             case "explore":

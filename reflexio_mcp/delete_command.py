@@ -54,6 +54,8 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
             screen.write(" Nothing was deleted.\n")
             return 0
         screen.write(f"{_for_a_person(text, facts)}\n")
+        if arguments.dry_run:
+            return 0
         if "confirm" not in facts or not (
             arguments.yes or _agreed(facts["confirm"], facts["plan"], settings, screen)
         ):

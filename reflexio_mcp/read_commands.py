@@ -116,7 +116,7 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         if _found(facts)
         else nothing_found(arguments.command, asked, settings, facts, empty=empty, sources=sources)
     )
-    _Layout(screen, settings, nothing).show(arguments.command, facts)
+    _Layout(screen, settings, nothing, empty=empty).show(arguments.command, facts)
     return 0
 
 
@@ -239,13 +239,18 @@ async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int
 def _whole_rows(page: dict[str, Any]) -> dict[str, Any]:
     """A page whose rows hold what they have in common too: the next page may have something else in common."""
     each: dict[str, Any] = page.pop("each", {})
-    rows: list[dict[str, Any]] = page["sessions"] if each else []
-    for row in rows:
+    rows: list[dict[str, Any]] = page.get("sessions", [])
+    for at, row in enumerate(rows):
         if isinstance(row["requests"], list):
-            row["requests"] = [{**each, **one} for one in cast("list[Facts]", row["requests"])]
+            row["requests"] = [_whole(one, each) for one in cast("list[Facts]", row["requests"])]
         else:
-            row |= each
+            rows[at] = _whole(row, each)
     return page
+
+
+def _whole(row: Facts, each: Facts) -> dict[str, Any]:
+    """A row with all of its facts, always in one order, so that two lists can be compared line by line."""
+    return dict(sorted({**each, **row}.items()))
 
 
 async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str, Any], str]:
@@ -283,12 +288,13 @@ def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
 class _Layout:
     """Facts as tables that fit the terminal; plain, and as wide as they need to be, where there is none."""
 
-    def __init__(self, out: TextIO, settings: Settings, nothing: str) -> None:
+    def __init__(self, out: TextIO, settings: Settings, nothing: str, *, empty: bool) -> None:
         from rich.console import Console
 
         self._out = out
         self._settings = settings
         self._nothing = nothing
+        self._empty = empty
         width = None if out.isatty() else _UNBOUNDED
         self._console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
 
@@ -297,7 +303,8 @@ class _Layout:
             self._say(f"{self._place()}\n", "dim")
             if self._nothing:
                 self._say(self._nothing)
-                self._say(self._elsewhere(), "dim")
+                if self._empty:
+                    self._say(self._elsewhere(), "dim")
             else:
                 getattr(self, f"_{command}")(facts)
         # Tables fill their last column with blanks, which a pipe is better without.

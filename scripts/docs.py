@@ -193,10 +193,11 @@ def get_it() -> str:
         lines = [f"git clone {published.repository()}", "cd reflexio-mcp", "uv tool install ."]
         others = (
             "This needs [uv](https://docs.astral.sh/uv/); where `reflexio-mcp` is not found then, run `uv tool "
-            "update-shell` and open a new terminal. Without uv, the third line is `python3 -m venv ~/reflexio-mcp && "
-            "~/reflexio-mcp/bin/pip install .`, and from then on write `~/reflexio-mcp/bin/reflexio-mcp` for "
-            "`reflexio-mcp`. With uv but without installing, write `uvx --from . reflexio-mcp`. After the first "
-            "release on PyPI, `uv tool install reflexio-mcp` replaces the first three lines."
+            "update-shell` and open a new terminal. Without uv, the third line is `python3 -m venv "
+            "~/.venvs/reflexio-mcp && ~/.venvs/reflexio-mcp/bin/pip install .`, and from then on write "
+            "`~/.venvs/reflexio-mcp/bin/reflexio-mcp` for `reflexio-mcp`. With uv but without installing, write "
+            "`uvx --from . reflexio-mcp`. After the first release on PyPI, `uv tool install reflexio-mcp` replaces "
+            "the first three lines."
         )
     return "```bash\n" + "\n".join([*lines, "reflexio-mcp install"]) + f"\n```\n\n{others}\n"
 

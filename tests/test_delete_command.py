@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,15 @@ def test_the_plan_is_shown_and_nothing_goes_without_a_yes(run: Run, store: Setti
         assert (code, said.endswith("Delete all 3? [y/N] Nothing was deleted.\n")) == (1, True)
         assert "3 requests, 3 interactions" in said
         assert left(store) == ALL
+
+
+def test_a_dry_run_shows_the_plan_and_asks_nobody(run: Run, store: Settings) -> None:
+    for words in ((), ("--yes",)):
+        code, said, _ = run("--source", "ci.e2e", "--dry-run", *words, answer="y\n")
+        assert (code, "3 requests, 3 interactions" in said, "[y/N]" in said) == (0, True, False)
+        # In the order of the list: the newest first, and within a second the one that arrived last.
+        assert re.findall(r"e2e-\d", said) == ["e2e-2", "e2e-1", "e2e-0"]
+    assert left(store) == ALL
 
 
 def test_after_a_yes_the_receipt_says_what_is_gone(run: Run, store: Settings) -> None:

@@ -34,6 +34,7 @@ ELSEWHERE = (
     "export ",
     "git clone ",
     "git pull",
+    "diff ",
     "cd ",
 )
 """Beginnings of shell lines that are not this project's to check."""
@@ -59,7 +60,9 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     assert kinds <= {*checked_here, "sql"}  # tests/state/test_postgresql.py runs the SQL
 
 
-OF_THE_TESTS = {"REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE", "REFLEXIO_UPDATE_SNAPSHOTS"}
+OF_THE_TESTS = {
+    "REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE", "REFLEXIO_TEST_ENGINE", "REFLEXIO_UPDATE_SNAPSHOTS",
+}  # fmt: skip
 """Variables that only tests and examples read."""
 
 
@@ -102,8 +105,7 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
             continue
         if words[0] == "eval":
             words = shlex.split(words[1].removeprefix("$(").removesuffix(")"))
-        if "|" in words:
-            words = words[: words.index("|")]
+        words = words[: next((at for at, word in enumerate(words) if word in ("|", ">")), None)]
         if words[0] == "reflexio-mcp":
             arguments = parse(words[1:])
             load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})

@@ -1,7 +1,8 @@
 """What runs the shared server for a team: the image, the compose file, nginx beside it and the systemd unit.
 
 No image is built here: that needs a registry. Everything that these files name is held against the program itself, and
-read by the programs that are meant to read it, where they are installed.
+read by the programs that are meant to read it, where they are installed. An image that was built runs where
+`REFLEXIO_TEST_ENGINE` names the engine that has it, such as `docker` or `podman --root FOLDER`.
 """
 
 import json
@@ -116,9 +117,9 @@ async def test_the_health_check_follows_the_server(tmp_path: Path) -> None:
     port = free_port()
     program, *arguments = health_command()
     assert program == "python"
-    command = [sys.executable, *(one.replace("8765", str(port)) for one in arguments)]
+    command = [sys.executable, *arguments]
     # A proxy is for other places than this container.
-    env = {"PATH": os.environ["PATH"], "http_proxy": "http://127.0.0.1:9"}
+    env = {"PATH": os.environ["PATH"], "http_proxy": "http://127.0.0.1:9", "REFLEXIO_MCP_PORT": str(port)}
 
     async def checked() -> int:
         return (await anyio.run_process(command, check=False, env=env)).returncode
@@ -128,6 +129,54 @@ async def test_the_health_check_follows_the_server(tmp_path: Path) -> None:
         assert await checked() == 0
         await served.terminate()
     assert await checked() != 0
+
+
+@pytest.mark.skipif("REFLEXIO_TEST_ENGINE" not in os.environ, reason="no container engine is named")
+def test_the_image_serves_as_an_ordinary_user_on_a_read_only_file_system() -> None:
+    engine = shlex.split(os.environ["REFLEXIO_TEST_ENGINE"])
+    port, name = free_port(), f"reflexio-mcp-{os.getpid()}"
+    given = {
+        "REFLEXIO_MCP_AUTH_TOKEN": TOKEN,
+        "REFLEXIO_MCP_ALLOWED_HOSTS": "memory.example",
+        "REFLEXIO_MCP_PORT": str(port),
+    }
+    variables = [word for pair in given.items() for word in ("--env", "=".join(pair))]
+    started = [*engine, "run", "--detach", "--name", name, "--network", "host", "--read-only", "--tmpfs", "/tmp",
+               "--volume", f"{name}:/data", *variables, "reflexio-mcp"]  # fmt: skip
+
+    def told(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [*engine, *words]
+        return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
+
+    def answer(tool: str, arguments: dict[str, Any]) -> str:
+        headers, body = modern_call(tool, arguments)
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        return httpx.post(
+            f"http://127.0.0.1:{port}/mcp", headers=headers | bearer, json=body, timeout=30
+        ).text
+
+    def healthy() -> None:
+        for _ in range(200):
+            if told("exec", name, *health_command()).returncode == 0:
+                return
+        raise AssertionError(told("logs", name).stderr)
+
+    try:
+        subprocess.run(started, capture_output=True, check=True, timeout=60)
+        healthy()
+        assert told("exec", name, "id", "-u").stdout.strip() == instruction("USER").split(":")[0]
+        assert "Read-only" in told("exec", name, "touch", "/opt/reflexio-mcp/written").stderr
+        turn = {"role": "User", "content": "Peanuts make me ill."}
+        answer("publish_interaction", {"user_id": "ada", "session_id": "s", "interactions": [turn]})
+        assert "Peanuts" in answer("list_requests", {})
+        assert told("stop", "--time", "20", name).returncode == 0
+        assert told("inspect", name, "--format", "{{.State.ExitCode}}").stdout.strip() == "0"
+        told("start", name)
+        healthy()
+        assert "Peanuts" in answer("list_requests", {})
+    finally:
+        told("rm", "--force", name)
+        told("volume", "rm", name)
 
 
 FILLED = {

@@ -329,7 +329,12 @@ def planned_request(
 
 
 def newest_first(items: Iterable[PlannedRequest]) -> tuple[PlannedRequest, ...]:
-    return tuple(sorted(items, key=lambda item: (item.created_at, item.request_id), reverse=True))
+    """As `place_of` orders a list, so that a plan begins with the rows that a list begins with."""
+
+    def place(item: PlannedRequest) -> tuple[int, int, str]:
+        return item.created_at, min(item.interaction_ids, default=0), item.request_id
+
+    return tuple(sorted(items, key=place, reverse=True))
 
 
 async def plan_ids(
