@@ -277,8 +277,11 @@ def _uninstall(client: Client, request: Request, original: Original, layout: Lay
             + "\nNothing was written (--dry-run).\n"
         )
     backup = replace(original, changed)
+    left = "" if entries(client, changed) else ", which now names no server"
+    older = len(backups(path)) - 1
+    others = f" (besides {older} older {'one' if older == 1 else 'ones'})" if older else ""
     return (
-        f"Removed {request.name} from {path}\nBackup of the file as it was: {backup}\n"
+        f"Removed {request.name} from {path}{left}\nBackup of the file as it was: {backup}{others}\n"
         f"{_key_in_backups(client, path, old)}{_what_stays(place_of(client, old), address, layout)}"
         f"Next: {client.restart}\n"
     )

@@ -180,6 +180,19 @@ def test_removing_what_is_not_there_says_so(home: Home) -> None:
     assert "nothing to remove" in said
 
 
+def test_removing_says_what_is_left_of_the_file_and_beside_it(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.install()  # a file of its own, of which there is no backup yet
+    said = home.uninstall()[1]
+    assert said.startswith(f"Removed reflexio from {home.path}, which now names no server\n")
+    assert f"Backup of the file as it was: {home.backups[-1]}\n" in said
+    home.install()
+    assert " (besides 2 older ones)\n" in home.uninstall()[1]
+    home.write('{"mcpServers": {"other": {"command": "x"}}}')
+    home.install()
+    assert home.uninstall()[1].startswith(f"Removed reflexio from {home.path}\n")
+
+
 def test_what_a_person_added_to_a_joined_command_survives(tmp_path: Path) -> None:
     home = Home(tmp_path, "linux", "opencode")
     home.write(
