@@ -349,7 +349,7 @@ class _Layout:
             ("last (UTC)", "session", "users", "requests", "sources", "first words"),
             (
                 (
-                    _time(one["last"]),
+                    _time(one.get("last", one["first"])),
                     one["session_id"],
                     one.get("users"),
                     one["requests"],

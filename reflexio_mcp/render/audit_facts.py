@@ -30,7 +30,7 @@ class OverviewFacts(_Window, total=False):
 class AuditFacts(OverviewFacts, GapFacts, total=False):
     """The numbers of a period, and what is wrong in it."""
 
-    notice: Required[str]
+    notice: Unlisted[str]
     findings: Required[list[Facts]]
     complete: Unlisted[bool]
     filter: Unlisted[str]

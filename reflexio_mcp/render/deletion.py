@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import fields
-from typing import Final
+from typing import Final, cast
 
-from reflexio_mcp.render.deletion_facts import CHECKED, FINAL, DeletionFacts, ReceiptFacts, Status
+from reflexio_mcp.render.deletion_facts import CHECKED, FINAL, DeletionFacts, PlanFacts, ReceiptFacts, Status
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learned import (
     FOLLOWED,
@@ -140,7 +140,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "learnings_only_in_copies": len(plan.kept_learnings) or None,
             "interactions": plan.interactions,
             "first": iso(plan.first) if plan.first is not None else None,
-            "last": iso(plan.last) if plan.last is not None else None,
+            "last": iso(plan.last) if plan.last not in (None, plan.first) else None,
             "cannot_be_shown": named_ids(plan.unreadable) if plan.unreadable else None,
             "cannot_be_shown_count": len(plan.unreadable) or None,
             "users": _top(plan.count_by("user_id")),
@@ -165,7 +165,7 @@ def plan_lines(facts: Facts) -> list[str]:
     if "requests" not in facts:
         return turn_plan_lines(facts)
     first, last = facts.get("first", "at a time that is not known"), facts.get("last")
-    span = first if last in {None, first} else f"{first} to {last}"
+    span = f"{first} to {last}" if last else first
     lines = [
         f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
     ]
@@ -292,7 +292,12 @@ def planned(
         masked: leave stored words out.
     """
     facts = plan_facts(plan, masked=masked)
-    structured: DeletionFacts = {"notice": NOTICE, "status": status, "deleted": 0, "plan": facts}
+    structured: DeletionFacts = {
+        "notice": NOTICE,
+        "status": status,
+        "deleted": 0,
+        "plan": cast("PlanFacts", facts),
+    }
     body = plan_lines(facts) if plan.size else [shown_name(" ".join(plan.what.split()))]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))

@@ -1,11 +1,11 @@
 """What the tools that delete answer with."""
 
-from typing import Final, Literal, Required
+from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.result import Facts, GapFacts, Unlisted, counted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
-__all__ = ["CHECKED", "FINAL", "DeletionFacts", "ReceiptFacts", "Status", "undo_in_words"]
+__all__ = ["CHECKED", "FINAL", "DeletionFacts", "PlanFacts", "ReceiptFacts", "Status", "undo_in_words"]
 
 Status = Literal[
     "planned",
@@ -65,10 +65,17 @@ class ReceiptFacts(_Done, total=False):
     outcomes: Required[dict[Outcome, list[str]]]
 
 
+class PlanFacts(TypedDict, total=False):
+    """What a plan would take: these two, and what `render/deletion.py` puts beside them."""
+
+    requests: int
+    interactions: int
+
+
 class DeletionFacts(_Done, total=False):
     """A plan that was not carried out, or a receipt."""
 
-    notice: Required[str]
+    notice: Unlisted[str]
     counts: dict[Outcome, int]
     outcomes: dict[Outcome, list[str]]
     deleted_ids: Unlisted[list[str]]
@@ -76,7 +83,7 @@ class DeletionFacts(_Done, total=False):
     not_found: Unlisted[list[str]]
     living_sources: Unlisted[int | None]
     source_requests: Unlisted[list[str]]
-    plan: Facts
+    plan: PlanFacts
     changed: Unlisted[Facts]
     survives: str
     undo: str

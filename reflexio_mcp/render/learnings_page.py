@@ -25,7 +25,7 @@ REQUESTS_NAMED: Final = 5
 class LearningsFacts(GapFacts, total=False):
     """A page of `list_learnings`."""
 
-    notice: Required[str]
+    notice: Unlisted[str]
     returned: Required[int]
     learnings: Required[list[Facts]]
     total: int

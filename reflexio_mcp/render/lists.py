@@ -40,7 +40,7 @@ def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Fac
             "out_of": row.out_of if row.out_of != row.requests else None,
             "interactions": row.interactions,
             "first": iso(row.first),
-            "last": iso(row.last),
+            "last": iso(row.last) if row.last != row.first else None,
             "sources": [shown_name(source) for source in row.sources[:NAMES]],
             "more_sources": max(0, len(row.sources) - NAMES) or None,
             "agent_versions": [shown_name(version) for version in versions[:NAMES]],
@@ -58,7 +58,7 @@ def session_text(facts: Mapping[str, Any]) -> str:
             facts["session_id"],
             _named("user", facts, "users"),
             _counts(facts),
-            facts["first"] if facts["first"] == facts["last"] else f"{facts['first']} to {facts['last']}",
+            f"{facts['first']} to {facts['last']}" if "last" in facts else facts["first"],
             _named("source", facts, "sources"),
             _named("agent", facts, "agent_versions"),
             f"{facts['evaluation_only']:,} for evaluation only" if "evaluation_only" in facts else "",
@@ -294,9 +294,9 @@ class _End(GapFacts, total=False):
 
 class PageFacts(_End, total=False):
     """A page of `list_sessions` or `list_requests`, the latter grouped by session. `each` holds what every row has in
-    common: a row is complete together with it."""
+    common: a row is complete together with it. A session without `last` has one time, its `first`."""
 
-    notice: Required[str]
+    notice: Unlisted[str]
     returned: Required[int]
     each: Unlisted[Facts]
     sessions: Required[list[Facts]]

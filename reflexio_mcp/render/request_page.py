@@ -32,7 +32,7 @@ def _place(text: str, turns: int) -> tuple[int, int]:
 class RequestPageFacts(RequestFacts, total=False):
     """One request with its interactions."""
 
-    notice: Required[str]
+    notice: Unlisted[str]
     session_id: Required[str]
     interactions: Required[list[Facts]]
     learning_status: Required[str]

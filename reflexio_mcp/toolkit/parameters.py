@@ -35,10 +35,10 @@ UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
 Source = Annotated[str, Field()]
 AgentVersion = Annotated[str, Field()]
-StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d, 2w")]
+StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d")]
 EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
-    str, Field(description='all these words (no synonyms), in texts and ids; "a phrase" in quotes')
+    str, Field(description="all these words (no synonyms) or a quoted phrase, in texts and ids")
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.
 Finding = Annotated[str, Field(description="a rule of audit_traffic")]

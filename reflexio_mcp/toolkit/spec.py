@@ -31,7 +31,7 @@ _WORDS: Final[dict[Any, str]] = {str: "string", int: "integer", float: "number",
 
 
 def schema_of(kind: Any) -> Schema:
-    """The JSON schema of a typed dictionary, as `render` builds it; of what is inside it, its kind alone.
+    """The JSON schema of a typed dictionary, as `render` builds it; of a plain dictionary inside it, its kind.
 
     Written out here because pydantic would build a validator for each of them at every start.
 
@@ -65,8 +65,10 @@ def _schema(hint: Any) -> Schema:
         return {"type": "array", "items": _schema(inside[0])}
     if hint in _WORDS:
         return {"type": _WORDS[hint]}
-    if origin is dict or is_typeddict(hint):
-        return {"type": "object"}
+    if is_typeddict(hint):
+        return {key: value for key, value in schema_of(hint).items() if value}
+    if origin is dict:
+        return {"type": "object"} | ({} if inside[1] is Any else {"additionalProperties": _schema(inside[1])})
     raise TypeError(f"no fact is a {hint}")
 
 
@@ -179,7 +181,7 @@ def _inlined(node: Any, definitions: Schema) -> Any:
 
 
 _SAYS_LITTLE: Final = frozenset(
-    {"title", "maxLength", "minLength", "maxItems", "minItems", "additionalProperties"}
+    {"title", "maxLength", "minLength", "maxItems", "minItems", "minimum", "additionalProperties"}
 )
 """Keywords that cost tokens in every listing; a sentence answers whatever breaks them."""
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.lists import PageFacts, SessionBudget, page_of_sessions
+from reflexio_mcp.render.result import Unlisted
 from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
 from reflexio_mcp.toolkit.parameters import (
     AgentVersion,
@@ -101,7 +102,7 @@ async def explorer_data(
 class ExplorerData(TypedDict, total=False):
     """What the page asked for; the rest of it is between the page and `explorer_views`."""
 
-    notice: str
+    notice: Unlisted[str]
     view: Required[str]
 
 

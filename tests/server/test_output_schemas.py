@@ -27,6 +27,8 @@ class Sample(TypedDict, total=False):
     ids: list[str]
     rows: list[Facts]
     by: dict[Literal["a", "b"], int]
+    named: dict[str, list[str]]
+    anything: Facts
     inner: Inner
     few_need_it: Unlisted[str]
 
@@ -42,8 +44,13 @@ def test_a_typed_dictionary_becomes_a_schema() -> None:
             "done": {"type": "boolean"},
             "ids": {"type": "array", "items": {"type": "string"}},
             "rows": {"type": "array", "items": {"type": "object"}},
-            "by": {"type": "object"},
-            "inner": {"type": "object"},
+            "by": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "named": {
+                "type": "object",
+                "additionalProperties": {"type": "array", "items": {"type": "string"}},
+            },
+            "anything": {"type": "object"},
+            "inner": {"type": "object", "properties": {"one": {"type": "integer"}}, "required": ["one"]},
         },
         "required": ["status", "count"],
     }

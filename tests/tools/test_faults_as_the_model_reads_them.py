@@ -152,7 +152,7 @@ async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
 
 
 async def test_no_connection_is_said_with_the_setting_to_look_at() -> None:
-    rest = ReflexioClient("http://127.0.0.1:9", timeout=1.0)
+    rest = ReflexioClient("http://127.0.0.1:9", timeout=30)
     async with Client(ReflexioServer(load({"REFLEXIO_URL": "http://127.0.0.1:9"}), client=rest)) as client:
         result = await client.call_tool("list_sessions", {})
     assert result.is_error

@@ -118,6 +118,19 @@ async def test_the_longest_conversations_come_first_when_asked(connect: Connect)
     assert refused.is_error
 
 
+async def test_a_session_of_one_request_says_its_time_once(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", session_id="one")
+        page, text = await listed(client, "list_sessions")
+        result = await client.call_tool("delete_session", {"session_id": "one"})
+        assert result.structured_content
+        plan = result.structured_content["plan"]
+    (row,) = page["sessions"]
+    assert "last" not in row
+    assert "last" not in plan
+    assert text.count(row["first"]) == text_of(result).count(f"1 interaction, {plan['first']}\n") == 1
+
+
 async def test_the_longest_by_interactions_is_named_beside_the_longest_by_characters(
     connect: Connect,
 ) -> None:
