@@ -2,11 +2,13 @@
 
 import functools
 import gc
+import importlib.util
 import itertools
 import json
 import logging
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -25,6 +27,10 @@ from scripts import reflexio_server
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.real_learning import LearningReflexio
 from tests.support.scripted_model import ScriptedModel
+
+# httpx asks for sniffio at every request. Where it is not installed, pytest's import hook makes that a long search.
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,10 +102,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(line)
 
 
+_folders = itertools.count()
+"""Their numbers. pytest finds the next one by looking at every folder of the run, for each test again."""
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each test's own, named for it."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}{next(_folders)}", numbered=False)
+
+
 @pytest.fixture(autouse=True)
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder of each test's own: servers keep their keys, copies and counts there."""
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp(f"data{next(_folders)}", numbered=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(folder))
         patch.setenv("LOCALAPPDATA", str(folder))
@@ -114,18 +131,17 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def loggers_as_they_were() -> Iterator[None]:
     """An HTTP server in a test quiets the loggers of libraries; undo that after the test."""
-    before = {
-        name: (logging.getLogger(name).level, list(logging.getLogger(name).filters)) for name in _loggers()
-    }
+    before = {logger: (logger.level, list(logger.filters)) for logger in _loggers()}
     yield
-    for name in _loggers():
-        level, filters = before.get(name, (logging.NOTSET, []))
-        logging.getLogger(name).setLevel(level)
-        logging.getLogger(name).filters[:] = filters
+    for logger in _loggers():
+        level, filters = before.get(logger, (logging.NOTSET, []))
+        if logger.level != level:  # setting it empties the caches of all loggers
+            logger.setLevel(level)
+        logger.filters[:] = filters
 
 
-def _loggers() -> list[str]:
-    return [name for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)]
+def _loggers() -> list[logging.Logger]:
+    return [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
 
 
 @pytest.fixture

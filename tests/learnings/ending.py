@@ -1,4 +1,4 @@
-"""A server that is ended at one point of what it keeps about deletions. Run as a script in a folder of its own.
+"""A server that is ended at one point of what it keeps about deletions. Run in a process and a folder of its own.
 
 The points are the moments before and after each write to the audit log and each transaction of the state file. At
 point number `ENDS_AT`, from 1, the process sends itself the signal `ENDS_WITH`; a stop has begun before it goes on.
@@ -7,7 +7,6 @@ The file `points` has a character for each point that was passed.
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -52,11 +51,11 @@ def close_and_say(self: Jobs) -> None:
     stopping.set()
 
 
-if __name__ == "__main__":
+def run() -> int:
     with (
         mock.patch.object(AuditFile, "append", append_between),
         mock.patch.object(LocalDatabase, "transaction", transaction_between),
         mock.patch.object(Jobs, "close", close_and_say),
         mock.patch("reflexio_mcp.traffic.deletion.execute.LEARNING_WAIT_SECONDS", 0.1),
     ):
-        sys.exit(cli.main())
+        return cli.main()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.deletion.support import World
 from tests.deletion.test_large import served
+from tests.learnings import ending
 from tests.learnings.test_follow_ups import BUSY
 from tests.support.stdio import MODERN, ServerEndedError, environment, open_session
 
@@ -21,8 +22,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for another process"),
 ]
-
-ENDING = (sys.executable, str(Path(__file__).with_name("ending.py")))
 
 
 @dataclass
@@ -75,7 +74,7 @@ async def left_by(world: World, url: str, at: int, number: signal.Signals) -> Le
         ENDS_WITH=str(int(number)),
     )
     receipt: dict[str, Any] = {}
-    async with open_session(MODERN, env=env, command=ENDING) as session:
+    async with open_session(MODERN, env=env, runs=ending.run) as session:
         try:
             call = {"request_id": request, "include_learnings": True}
             receipt = (await session.call("delete_request", call)).get("structuredContent", {})

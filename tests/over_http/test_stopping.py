@@ -15,6 +15,7 @@ import pytest
 from tests.over_http.test_attacks import AUTHORIZED
 from tests.over_http.test_calls import until
 from tests.support.serving import connected, legacy_initialize, modern_call, serving_process, turns
+from tests.support.stdio import SERVER
 from tests.support.tenants import tenant_backend
 
 pytestmark = [
@@ -24,7 +25,10 @@ pytestmark = [
 
 
 async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path) -> None:
-    async with serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60") as served, AsyncExitStack() as stack:
+    async with (
+        serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60", command=SERVER) as served,
+        AsyncExitStack() as stack,
+    ):
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
         headers, body = legacy_initialize()
         opened = await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
@@ -61,7 +65,7 @@ async def test_a_client_that_watches_a_resource_does_not_hold_the_process(
     tmp_path: Path, way: dict[str, Any]
 ) -> None:
     async with (
-        serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60") as served,
+        serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60", command=SERVER) as served,
         anyio.create_task_group() as tasks,
     ):
         watching = anyio.Event()
@@ -91,7 +95,10 @@ async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
             "REFLEXIO_API_KEY": "key",
             "REFLEXIO_MCP_STORE": "",
         }
-        async with serving_process(tmp_path, **variables) as served, httpx.AsyncClient(timeout=20) as client:
+        async with (
+            serving_process(tmp_path, **variables, command=SERVER) as served,
+            httpx.AsyncClient(timeout=20) as client,
+        ):
             given, body = modern_call("get_status", {})
             replies: list[httpx.Response] = []
             # A connection that is open already, as a proxy keeps them.
@@ -135,7 +142,7 @@ async def test_a_call_that_outlasts_the_bound_is_told_to_try_again(
             "REFLEXIO_MCP_STORE": "",
             "REFLEXIO_MCP_STOP_TIMEOUT": "0.5",
         }
-        async with serving_process(tmp_path, **variables) as served:
+        async with serving_process(tmp_path, **variables, command=SERVER) as served:
             texts: list[str] = []
 
             async def call() -> None:
@@ -158,7 +165,7 @@ async def test_a_call_that_outlasts_the_bound_is_told_to_try_again(
 
 async def test_a_promised_deletion_is_carried_out_before_the_process_is_gone(tmp_path: Path) -> None:
     variables: dict[str, Any] = {"REFLEXIO_MCP_CONFIRM": "off", "REFLEXIO_MCP_STOP_TIMEOUT": "1"}
-    async with serving_process(tmp_path, **variables) as served:
+    async with serving_process(tmp_path, **variables, command=SERVER) as served:
         async with connected(served.url, served.headers) as client:
             for number in range(3):
                 given = {

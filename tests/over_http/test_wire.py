@@ -48,7 +48,10 @@ async def test_few_descriptors_leave_some_for_the_work_and_the_log_quiet(tmp_pat
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); "
         "sys.argv[0] = 'reflexio_mcp'; runpy.run_module('reflexio_mcp', run_name='__main__')"
     )
-    async with serving_process(tmp_path, start=start) as served, AsyncExitStack() as stack:
+    async with (
+        serving_process(tmp_path, command=(sys.executable, "-c", start)) as served,
+        AsyncExitStack() as stack,
+    ):
         for _ in range(260):
             await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
         await stack.aclose()

@@ -13,6 +13,7 @@ import pytest
 from tests.support.stdio import (
     MODERN,
     REVISIONS,
+    SERVER,
     WAIT,
     Revision,
     RpcError,
@@ -52,14 +53,14 @@ def env(tmp_path: Path) -> dict[str, str]:
 async def test_end_of_input_ends_the_process_with_exit_code_0(
     revision: Revision, env: dict[str, str]
 ) -> None:
-    async with open_session(revision, env=env) as session:
+    async with open_session(revision, env=env, command=SERVER) as session:
         await session.call("publish_interaction", turn(1))
         assert await session.end_input() == 0
         assert "Traceback" not in session.stderr()
 
 
 async def test_end_of_input_before_any_message_ends_it_with_exit_code_0(env: dict[str, str]) -> None:
-    async with open_session("2025-11-25", env=env, handshake=False) as session:
+    async with open_session("2025-11-25", env=env, handshake=False, command=SERVER) as session:
         assert await session.end_input() == 0
         assert "Traceback" not in session.stderr()
 
@@ -69,7 +70,7 @@ async def test_end_of_input_before_any_message_ends_it_with_exit_code_0(env: dic
 async def test_ctrl_c_ends_the_process_promptly_and_without_a_traceback(
     revision: Revision, env: dict[str, str]
 ) -> None:
-    async with open_session(revision, env=env) as session:
+    async with open_session(revision, env=env, command=SERVER) as session:
         await session.interrupt(timeout=15)
         assert "Traceback" not in session.stderr()
 
@@ -80,7 +81,7 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
 ) -> None:
     if ending == "interrupt" and sys.platform == "win32":
         pytest.skip("Windows has no SIGINT for another process")
-    async with open_session(MODERN, env=env) as session:
+    async with open_session(MODERN, env=env, command=SERVER) as session:
         for number in range(3):
             await session.call("publish_interaction", turn(number))
         # While somebody else holds the file, the deletion cannot be done before the end is asked for.
@@ -97,7 +98,7 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
         holder.execute("ROLLBACK")
         holder.close()
         await session.exit_code()
-    async with open_session(MODERN, env=env) as session:
+    async with open_session(MODERN, env=env, command=SERVER) as session:
         listed = await session.call("list_requests", {"session_id": "s"})
         assert listed["structuredContent"]["returned"] == 0
 
@@ -138,7 +139,9 @@ async def test_each_line_with_an_id_is_answered_whatever_is_wrong_with_it(sessio
 
 async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp_path: Path) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
-    async with open_session("2025-11-25", env=env, capabilities={"elicitation": {}}) as session:
+    async with open_session(
+        "2025-11-25", env=env, capabilities={"elicitation": {}}, command=SERVER
+    ) as session:
         await session.call("publish_interaction", turn(1))
         for content in (f'{{"delete":{DEEP}}}', "[true]"):
             asked = len(session.requests)
@@ -208,7 +211,7 @@ async def test_stray_prints_while_tools_run_stay_off_the_wire(tmp_path: Path, en
     library = tmp_path / "library"
     library.mkdir()
     (library / "sitecustomize.py").write_text(STRAY, encoding="utf-8")
-    async with open_session(MODERN, env=env | {"PYTHONPATH": str(library)}) as session:
+    async with open_session(MODERN, env=env | {"PYTHONPATH": str(library)}, command=SERVER) as session:
         await session.call("publish_interaction", turn(0))
         (tmp_path / "talk").touch()
         number = 0
@@ -224,7 +227,10 @@ async def test_stray_prints_while_tools_run_stay_off_the_wire(tmp_path: Path, en
 
 
 async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str]) -> None:
-    async with open_session("2025-06-18", env=env) as first, open_session(MODERN, env=env) as second:
+    async with (
+        open_session("2025-06-18", env=env, command=SERVER) as first,
+        open_session(MODERN, env=env, command=SERVER) as second,
+    ):
         await first.call("publish_interaction", turn(0, "early"))
         seen = await second.call("get_request", {"request_id": "early-0"})
         assert not seen.get("isError"), seen
@@ -247,7 +253,10 @@ async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str
 
 
 async def test_two_processes_may_be_the_first_to_use_a_store_at_once(env: dict[str, str]) -> None:
-    async with open_session("2025-06-18", env=env) as first, open_session(MODERN, env=env) as second:
+    async with (
+        open_session("2025-06-18", env=env, command=SERVER) as first,
+        open_session(MODERN, env=env, command=SERVER) as second,
+    ):
         calls = [
             (one, await one.send("tools/call", params(name))) for one, name in ((first, "a"), (second, "b"))
         ]
@@ -261,7 +270,7 @@ async def test_two_processes_may_be_the_first_to_use_a_store_at_once(env: dict[s
 async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env: dict[str, str]) -> None:
     in_flight = 300
     acknowledged: list[str] = []
-    async with open_session(MODERN, env=env) as session:
+    async with open_session(MODERN, env=env, command=SERVER) as session:
         sent = {
             await session.send(
                 "tools/call", {"name": "publish_interaction", "arguments": turn(number)}
@@ -284,7 +293,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env:
             acknowledged.append(turn(sent[request_id])["request_id"])
         assert await session.exit_code() == (1 if os.name == "nt" else -9)
     assert 40 <= len(acknowledged) < in_flight, "the kill has to come in the middle"
-    async with open_session(MODERN, env=env) as session:
+    async with open_session(MODERN, env=env, command=SERVER) as session:
         for request_id in acknowledged:
             found = await session.call("get_request", {"request_id": request_id})
             assert not found.get("isError"), f"{request_id} was acknowledged and is gone"

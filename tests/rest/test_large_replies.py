@@ -16,7 +16,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ConnectionLost, NotTheApi, ReplyTooLarge, explain
 from reflexio_mcp.rest.models import RequestQuery
 from tests.rest.helpers import Handler, body, client_over
-from tests.support.stdio import environment, open_session
+from tests.support.stdio import SERVER, environment, open_session
 from tests.support.wire import Reaction, response, serve
 
 pytestmark = pytest.mark.anyio
@@ -121,7 +121,9 @@ async def test_a_process_keeps_nothing_of_hostile_replies(tmp_path: Path) -> Non
     reply = b""
     async with (
         serve(lambda _received: Reaction((reply,), end="close")) as server,
-        open_session("2025-06-18", env=environment(tmp_path, REFLEXIO_URL=server.url)) as session,
+        open_session(
+            "2025-06-18", env=environment(tmp_path, REFLEXIO_URL=server.url), command=SERVER
+        ) as session,
     ):
         reply = response(500, b"")
         await session.call("list_requests")

@@ -13,7 +13,7 @@ import pytest
 
 from reflexio_mcp.logs import StderrHandler, withhold
 from tests.support.serving import connected, serving_process
-from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, environment, open_session
+from tests.support.stdio import MODERN, REVISIONS, SERVER, Revision, RpcError, environment, open_session
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ async def test_a_host_that_reads_no_stderr_gets_all_its_answers_and_an_exit(
     tmp_path: Path, level: str
 ) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_LOG_LEVEL=level)
-    async with open_session(MODERN, env=env, reads_stderr=False) as session:
+    async with open_session(MODERN, env=env, reads_stderr=False, command=SERVER) as session:
         for number in range(600):  # at INFO each call writes some 200 bytes
             await session.call("get_request", {"request_id": f"none-{number}"})
         assert await session.end_input() == 0
@@ -75,7 +75,7 @@ def test_lines_nobody_reads_are_counted_and_the_count_is_told() -> None:
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_nothing_that_was_sent_is_in_the_log_of_a_pipe(revision: Revision, tmp_path: Path) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_LOG_LEVEL="DEBUG")
-    async with open_session(revision, env=env) as session:
+    async with open_session(revision, env=env, command=SERVER) as session:
         await session.call("publish_interaction", publish())
         await session.call("publish_interaction", publish() | {"session_id": 7})
         await session.call("publish_interaction", {WORD: 1})
@@ -106,7 +106,7 @@ async def test_nothing_that_was_sent_is_in_the_log_of_a_pipe(revision: Revision,
 
 
 async def test_nothing_that_was_sent_is_in_the_log_of_http(tmp_path: Path) -> None:
-    async with serving_process(tmp_path, REFLEXIO_MCP_LOG_LEVEL="DEBUG") as served:
+    async with serving_process(tmp_path, REFLEXIO_MCP_LOG_LEVEL="DEBUG", command=SERVER) as served:
         for sse in (False, True):
             async with connected(served.url, served.headers, sse=sse) as client:
                 await client.call_tool("publish_interaction", publish())
@@ -148,6 +148,6 @@ def test_an_error_of_a_library_keeps_its_kind_and_place_only(capsys: pytest.Capt
 
 
 async def test_the_last_lines_are_written_before_the_process_ends(tmp_path: Path) -> None:
-    async with serving_process(tmp_path) as served:
+    async with serving_process(tmp_path, command=SERVER) as served:
         await served.terminate()
         assert '"event":"stopping"' in served.stderr()

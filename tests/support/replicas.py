@@ -11,6 +11,7 @@ import anyio
 import httpx
 
 from tests.support.serving import WAIT, Served, free_port, serving_process
+from tests.support.stdio import SERVER
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "nginx.conf"
@@ -60,7 +61,10 @@ async def replica(home: Path, index: int, *, port: int = 0, **variables: str) ->
     """One of them."""
     options = {"REFLEXIO_MCP_ALLOWED_HOSTS": HOST, "REFLEXIO_MCP_STORE": str(home / "store.db")}
     options |= {"REFLEXIO_MCP_STATE_KEYS": STATE_KEY} | variables
-    async with serving_process(home, port=port, name=f"replica-{index}", **options) as served:
+    command = SERVER if "LD_PRELOAD" in options else ()  # a library goes into a process at its start
+    async with serving_process(
+        home, port=port, name=f"replica-{index}", command=command, **options
+    ) as served:
         yield served
 
 

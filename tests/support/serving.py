@@ -1,5 +1,6 @@
 """The shared server, in this process on a real socket or as a process of its own, and clients for it."""
 
+import functools
 import json
 import os
 import signal
@@ -20,12 +21,14 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
+from reflexio_mcp.cli import main
 from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.http.serving import uvicorn_server
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
-from tests.support.stdio import environment
+from tests.support.forked import ForkedProcess, open_forked
+from tests.support.stdio import SERVER, environment
 
 TOKEN = "a-token-of-these-tests"
 WAIT = 60.0
@@ -39,7 +42,7 @@ class Served:
 
     port: int
     app: HttpApp | None = None
-    process: anyio.abc.Process | None = None
+    process: anyio.abc.Process | ForkedProcess | None = None
     log: Path | None = None
     headers: dict[str, str] = field(default_factory=lambda: {"authorization": f"Bearer {TOKEN}"})
 
@@ -102,10 +105,19 @@ async def serving_process(
     *arguments: str,
     port: int = 0,
     name: str = "server",
-    start: str = "",
+    command: Sequence[str] = (),
     **variables: str,
 ) -> AsyncIterator[Served]:
-    """The server as a process; killed at the end if it is still there. `start` is Python that starts it otherwise."""
+    """The server as a process; killed at the end if it is still there.
+
+    Args:
+        home: its folder.
+        arguments: of `serve`.
+        port: where it listens; a free one by default.
+        name: of its log.
+        command: what to start, such as `SERVER`; without it, the process is forked where the imports are done.
+        variables: of its environment.
+    """
     home.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test's own folder
     port = port or free_port()
     env = (
@@ -114,20 +126,14 @@ async def serving_process(
     )
     env = {key: value for key, value in env.items() if value}
     log = home / f"{name}-{port}.log"
-    command = [
-        sys.executable,
-        *(("-c", start) if start else ("-m", "reflexio_mcp")),
-        "serve",
-        "--transport",
-        "http",
-        "--port",
-        str(port),
-        *arguments,
-    ]
+    words = ["serve", "--transport", "http", "--port", str(port), *arguments]
     with log.open("ab") as stderr:
-        process = await anyio.open_process(
-            command, stdin=subprocess.DEVNULL, stderr=stderr, env=env, cwd=home
-        )
+        if command or sys.platform == "win32":
+            process = await anyio.open_process(
+                [*(command or SERVER), *words], stdin=subprocess.DEVNULL, stderr=stderr, env=env, cwd=home
+            )
+        else:
+            process = open_forked(functools.partial(main, words), env, home, stderr=stderr.fileno())
     served = Served(port, process=process, log=log)
     try:
         await until_healthy(served)

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +26,9 @@ import anyio
 import anyio.abc
 from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
+
+from reflexio_mcp.cli import main
+from tests.support.forked import ForkedProcess, open_forked
 
 Revision = Literal["2025-06-18", "2025-11-25", "2026-07-28"]
 REVISIONS: tuple[Revision, ...] = get_args(Revision)
@@ -96,7 +99,7 @@ class StdioSession:
 
     def __init__(
         self,
-        process: anyio.abc.Process,
+        process: anyio.abc.Process | ForkedProcess,
         revision: Revision,
         stderr: Path,
         capabilities: Mapping[str, Any],
@@ -319,7 +322,8 @@ async def open_session(
     revision: Revision,
     *,
     env: Mapping[str, str],
-    command: Sequence[str] = SERVER,
+    command: Sequence[str] = (),
+    runs: Callable[[], int] = main,
     capabilities: Mapping[str, Any] | None = None,
     handshake: bool = True,
     reads_stderr: bool = True,
@@ -329,7 +333,8 @@ async def open_session(
     Args:
         revision: the protocol revision to speak.
         env: the whole environment of the process, such as `environment` makes.
-        command: what to run.
+        command: what to start, such as `SERVER`; without it, the process is forked where the imports are done.
+        runs: what a forked process runs.
         capabilities: what the client declares.
         handshake: whether to open the conversation; `False` leaves that to the test.
         reads_stderr: whether anybody reads what the server logs; `False` is a pipe that is full after 64 KiB.
@@ -342,9 +347,17 @@ async def open_session(
         stderr.touch()
         unread, log = os.pipe()
     try:
-        process = await anyio.open_process(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=env, cwd=home
-        )
+        if command or sys.platform == "win32":
+            process = await anyio.open_process(
+                list(command or SERVER),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=env,
+                cwd=home,
+            )
+        else:
+            process = open_forked(runs, env, home, stderr=log)
     finally:
         os.close(log)
     session = StdioSession(process, revision, stderr, capabilities or {})
