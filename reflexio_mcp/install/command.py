@@ -129,7 +129,8 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     after = place_of(client, present(client, changed, spec.name))
     if not spec.remote:
         _keep_apart(client, spec, before, after, typed.rstrip("/"), path)
-    stays = "" if spec.replace else _kept(kept(client, old, entry(client, spec)))
+    no_more = kept(client, old, entry(client, spec))
+    stays = _dropped(no_more) if spec.replace else _kept(no_more)
     if changed == original.text:
         uses = "" if spec.remote else f"{_uses(before, after)}\n"
         return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{uses}{stays}"
@@ -145,7 +146,7 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     ask = _ASK if old is None else ""
     if spec.remote:
         lines += [f"It connects to: {spec.remote} (not tried)", _about_token(client, spec)]
-        return "\n".join(lines) + f"\nNext: {client.restart}\n{ask}"
+        return "\n".join(lines) + f"\n{stays}Next: {client.restart}\n{ask}"
     lines.append(f"It runs: {' '.join([spec.launch.command, *spec.launch.args])}")
     lines.append(_uses(before, after))
     if spec.with_key:
@@ -308,13 +309,11 @@ def _what_stays(place: Place, address: str, layout: Layout) -> str:
 
 def _uses_store(client: Client, layout: Layout, place: Place) -> bool:
     """Whether a client has an entry, under any name, that uses the same embedded store."""
-    for path in client.paths(layout):
-        with contextlib.suppress(InstallError):
-            for held in entries(client, read(path).text).values():
-                if isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held)):
-                    other = place_of(client, cast("object", held))
-                    if (other.url, other.store) == ("", place.store):
-                        return True
+    for held in _servers(client, layout).values():
+        if isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held)):
+            other = place_of(client, cast("object", held))
+            if (other.url, other.store) == ("", place.store):
+                return True
     return False
 
 
@@ -393,7 +392,7 @@ def _listed(layout: Layout, name: str) -> str:
     lines = ["Clients found on this machine:"] if here else ["No client was found on this machine."]
     first = ""
     for client in here:
-        has = _entry_of(client, layout, name) is not None
+        has = _servers(client, layout).get(name) is not None
         first = first or ("" if has else client.name)
         lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
     others = [client.name for client in CLIENTS if client not in here]
@@ -415,25 +414,29 @@ def _having(layout: Layout, name: str) -> str:
     rows: list[str] = []
     first = ""
     for client in CLIENTS:
-        if (entry := _entry_of(client, layout, name)) is None:
-            continue
-        command, address = _removal(client, name, entry)
-        first = first or command
-        about = address or ("" if command else "none that install writes")
-        rows.append(f"  {client.name:16}{client.title:20}{about}".rstrip())
+        for named, held in _servers(client, layout).items():
+            # Of another name only what is ours beyond doubt: any server at a URL may be somebody else's.
+            ours = isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held))
+            if not named.isprintable() or (named != name and not (ours and name == NAME)):
+                continue
+            command, address = _removal(client, named, cast("object", held))
+            first = first or command
+            about = [f"as {named[:60]}"] if named != name else []
+            about += [address] if address else [] if command else ["none that install writes"]
+            rows.append(f"  {client.name:16}{client.title:20}{', '.join(about)}".rstrip())
     if not rows:
         return f"No client has {name}.\n"
     then = [f"Next: {first}"] if first else []
-    return "\n".join([f"Clients that have {name}:", *rows, *then]) + "\n"
+    return "\n".join([f"Clients that have {name if name != NAME else 'this server'}:", *rows, *then]) + "\n"
 
 
-def _entry_of(client: Client, layout: Layout, name: str) -> object:
-    """What a client's files have under the name, or `None`."""
+def _servers(client: Client, layout: Layout) -> dict[str, Any]:
+    """All servers in a client's files, by name; of two of one name the one in the better file."""
+    found: dict[str, Any] = {}
     for path in client.paths(layout):
         with contextlib.suppress(InstallError):
-            if (entry := present(client, read(path).text, name)) is not None:
-                return entry
-    return None
+            found = entries(client, read(path).text) | found
+    return found
 
 
 def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> InstallSpec:
@@ -527,6 +530,11 @@ def _kept(settings: list[str]) -> str:
         return ""
     them = "it" if len(settings) == 1 else "them"
     return f"Kept from before: {', '.join(settings)}. Add --replace to drop {them}.\n"
+
+
+def _dropped(settings: list[str]) -> str:
+    """What is said about settings of an earlier installation that a replacement leaves out."""
+    return f"Dropped with the old entry: {', '.join(settings)}.\n" if settings else ""
 
 
 def _difference(

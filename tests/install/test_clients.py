@@ -180,6 +180,21 @@ def test_removing_what_is_not_there_says_so(home: Home) -> None:
     assert "nothing to remove" in said
 
 
+def test_uninstall_without_a_client_lists_what_has_another_name_and_nothing_of_others(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "codex")
+    home.install(name="my mem")
+    Home(tmp_path, "linux", "cursor").write(
+        '{"mcpServers": {"a": {"command": "npx"}, "b": {"url": "https://x.example/mcp"}, "c": 5, "d": {}}}'
+    )
+    out = io.StringIO()
+    assert run_uninstall(Request(), layout=home.layout, out=out) == 0
+    assert out.getvalue() == (
+        "Clients that have this server:\n"
+        "  codex           Codex CLI           as my mem\n"
+        "Next: reflexio-mcp uninstall codex --name 'my mem'\n"
+    )
+
+
 def test_removing_says_what_is_left_of_the_file_and_beside_it(tmp_path: Path) -> None:
     home = Home(tmp_path, "linux", "cursor")
     home.install()  # a file of its own, of which there is no backup yet

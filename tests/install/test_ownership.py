@@ -190,6 +190,11 @@ def test_settings_that_stay_from_an_earlier_install_are_named_and_can_be_dropped
     code, said = home.install({"REFLEXIO_USER_ID": "ada"}, replace=True)
     assert code == 0
     assert "Kept" not in said
+    (dropped,) = re.findall(r"^Dropped with the old entry: (.*)\.$", said, re.MULTILINE)
+    assert dropped.split(", ")[0] == "REFLEXIO_URL=http://127.0.0.1:8061"
+    assert dropped.split(", ")[1].startswith("REFLEXIO_API_KEY")
+    assert KEY not in said
+    assert "Dropped" not in home.install({"REFLEXIO_USER_ID": "ada"}, replace=True)[1]
     made = entries(client_of(client), home.data)["reflexio"]
     assert made["env"] == {"REFLEXIO_USER_ID": "ada"}
     assert "env_vars" not in made
