@@ -1,6 +1,7 @@
 """Each client's entry for this server: whether it starts, and whether its own key and server work."""
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from reflexio_mcp.install.entry import entries
 from reflexio_mcp.install.errors import InstallError, MalformedError
 from reflexio_mcp.install.files import read
 from reflexio_mcp.install.ownership import added_arguments, command_of, foreign, is_remote, variables_of
-from reflexio_mcp.settings import parse_flags
+from reflexio_mcp.settings import Settings, parse_flags
 
 __all__ = ["check_clients"]
 
@@ -103,6 +104,8 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
     if client.key == "inherit":
         passed_on.append(KEY)
     variables |= {one: environment.env[one] for one in passed_on if one in environment.env}
+    if client.key == "forward":
+        unset |= {one for one in passed_on if one == KEY and not environment.env.get(one)}
     found: list[Finding] = []
     if unset and client.key != "prompt":
         names_no_place = KEY in unset and not {"REFLEXIO_URL", "REFLEXIO_MCP_STORE"} & literals.keys()
@@ -148,7 +151,7 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
         }[went.problem]
         return [*found, _broken(client, problem, f"{where}: {said}")]
     found.append(ok(f"{where}: the program starts and answers"))
-    hidden = KEY in literals and (KEY in unset or not variables.get(KEY))
+    hidden = KEY in unset or (KEY in literals and not variables.get(KEY))
     if unseen - {KEY}:
         names = ", ".join(sorted(unseen - {KEY}))
         said = f"{where}: only the client knows {names}, so its server was not checked"
@@ -180,20 +183,35 @@ async def _backend(
             note(f"{where}: its key is not known here, so its server was not checked", "client-not-checked")
         ]
     place = settings.base_url or f"the embedded store, {place_of(settings)}"
+    limits = _limits(settings)
     same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")
     if all(getattr(settings, name) == getattr(environment.settings, name) for name in same):
-        return [ok(f"{where}: it uses {place}, as this shell does")]
+        return [ok(f"{where}: it uses {place}, as this shell does{limits}")]
+    place += limits
     await make(one, BACKEND[1:])
     here = ""
     if place_of(settings) != place_of(environment.settings) and settings.store != ":memory:":
         flag = f"--url {settings.base_url}" if settings.base_url else f"--store {place_of(settings)}"
-        here = f" (for commands here: {flag})"
+        user = f" --user-id {shlex.quote(settings.user_id)}" if settings.user_id else ""
+        here = f" (for commands here: {flag}{user})"
     wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
     if wrong:
         told = [replace(each, what=f"{where}: {each.what}", check="") for each in wrong]
         return [note(f"{where}: it uses {place}{here}"), *told]
     seen = "which answers; its key was not tried" if hidden else "without a problem"
     return [ok(f"{where}: it uses {place}, {seen}{here}")]
+
+
+def _limits(settings: Settings) -> str:
+    """What an entry sets of what matters most to whom it is for, in brackets."""
+    said = {
+        f"user {settings.user_id}": settings.user_id,
+        "read-only": settings.read_only,
+        f"confirm {settings.confirm}": settings.confirm != "auto",
+        f"copies for {settings.recovery_days} days": settings.recovery_days,
+    }
+    found = [words for words, is_set in said.items() if is_set]
+    return f" ({', '.join(found)})" if found else ""
 
 
 def _resolved(env: Mapping[str, Any], environment: Environment) -> tuple[dict[str, str], set[str], set[str]]:

@@ -48,7 +48,9 @@ async def check_configuration(environment: Environment) -> list[Finding]:
         if environment.settings.oauth_issuer
         else "every user is visible"
     )
-    return found or [ok(f"this shell uses {environment.settings.base_url or 'the embedded store'}; {who}")]
+    return found or [
+        ok(f"commands in this shell use {environment.settings.base_url or 'the embedded store'}; {who}")
+    ]
 
 
 def _shown(option: Option, text: str) -> str:

@@ -112,7 +112,7 @@ class Report:
         option = max((len(one.option) for one in self.values), default=0)
         value = max((len(one.value) for one in self.values), default=0)
         rows = [f"  {one.option:{option}}  {one.value:{value}}  {one.source}" for one in self.values]
-        rows = rows or ["  nothing is set in this shell: its commands use the embedded store"]
+        rows = rows or ["  nothing is set in this shell; clients have settings of their own"]
         return self._masked(
             "\n".join([f"reflexio-mcp {__version__} doctor", "", "Configuration", *rows, "", "Checks"])
         )

@@ -284,7 +284,7 @@ async def test_an_entry_with_a_server_of_its_own_is_told_apart_from_what_this_sh
     machine.client(".codeium/windsurf/mcp_config.json", json.dumps({"mcpServers": {"reflexio": entry}}))
     report = await machine.examined()
     said = [one.what for one in report.findings if one.status != "skipped"]
-    assert any(one.startswith("this shell uses the embedded store") for one in said)
+    assert any(one.startswith("commands in this shell use the embedded store") for one in said)
     assert f"Windsurf, reflexio: it uses {url} (for commands here: --url {url})" in said
     assert any(one.status == "failure" and one.what.startswith("Windsurf, ") for one in report.findings)
     assert "in this shell" in report.heading()
@@ -316,6 +316,35 @@ async def test_a_doubtful_client_file_is_warned_of(name: str, path: str, text: s
     machine.client(path, text)
     report = await machine.examined()
     assert (problems(report), problems(report, "warning")) == (set(), {name})
+
+
+async def test_a_key_that_a_client_passes_on_and_is_not_set_is_missed(machine: SetUp) -> None:
+    args = json.dumps(["-m", "reflexio_mcp"])
+    machine.client(
+        ".codex/config.toml",
+        f'[mcp_servers.reflexio]\ncommand = "{sys.executable}"\nargs = {args}\nenv_vars = ["REFLEXIO_API_KEY"]\n',
+    )
+    report = await machine.examined()
+    (warned,) = [one for one in report.findings if one.status == "warning"]
+    assert (warned.name, warned.what) == (
+        "client-key-not-set",
+        "Codex CLI, reflexio: refers to REFLEXIO_API_KEY, which is not set here",
+    )
+    assert "without a problem" not in as_text(report)
+
+
+async def test_what_confines_a_client_is_said_with_where_it_stores(machine: SetUp) -> None:
+    with api() as url:
+        limits = {
+            "REFLEXIO_MCP_CONFIRM": "ask",
+            "REFLEXIO_MCP_READ_ONLY": "1",
+            "REFLEXIO_MCP_RECOVERY_DAYS": "7",
+        }
+        cursor(machine, {"REFLEXIO_URL": url, "REFLEXIO_USER_ID": "ada l", **limits})
+        said = [one.what for one in (await machine.examined()).findings if "it uses" in one.what]
+    limits = "(user ada l, read-only, confirm ask, copies for 7 days)"
+    here = f"(for commands here: --url {url} --user-id 'ada l')"
+    assert said == [f"Cursor, reflexio: it uses {url} {limits}, without a problem {here}"]
 
 
 def cursor(machine: SetUp, env: dict[str, str], *, name: str = "reflexio") -> None:
