@@ -90,12 +90,28 @@ def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
     )
     yield "secrets in talk", lambda: _judged("probable-secret", has_secret, plain(), show)
     yield "planted in talk", lambda: _judged("planted-instructions", is_planted, plain(), show)
+    for rule, finds in (("probable-secret", has_secret), ("planted-instructions", is_planted)):
+        yield (
+            f"{rule} in chats",
+            lambda rule=rule, finds=finds: _judged(rule, finds, part(quality_data.chats(folder)), show),
+        )
     yield "secrets in code", lambda: _judged("probable-secret", has_secret, program(), show)
     yield "given", lambda: _given([*pages(), *part(quality_data.given(folder)), *program()], show)
     yield "personal", lambda: _personal(folder, held_out, [*program(), *pages()], show)
     yield (
         "misplaced",
-        lambda: _judged("assistant-as-user", is_misplaced, part(quality_data.said_by_people(folder)), show),
+        lambda: _judged(
+            "assistant-as-user",
+            is_misplaced,
+            [
+                *part(quality_data.said_by_people(folder)),
+                *(
+                    replace(one, wanted=one.source.endswith("assistant"))
+                    for one in part(quality_data.chats(folder))
+                ),
+            ],
+            show,
+        ),
     )
     yield "sessions", lambda: _sessions(folder, held_out)
 

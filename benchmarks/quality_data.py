@@ -92,6 +92,16 @@ def ordinary(folder: Path) -> Iterator[Sample]:
                 yield Sample("documentation", text, False)
 
 
+def chats(folder: Path) -> Iterator[Sample]:
+    """Turns of real chats. Whoever looks through them by hand finds no secret, but for an example of an assistant's."""
+    for path in sorted(folder.glob("ShareGPT92k_user_linguistic_mining/*/*.json")):
+        for turn in _json(path).get("conversations", ()):
+            role = "people" if turn["from"] == "human" else "an assistant"
+            yield Sample(f"real chats, {role}", turn["value"], False)
+    for path in folder.glob("wildchat-hard-ru/wildchat_hard_ru.json"):
+        yield from (Sample("real chats, people", row["instruction"], False) for row in _json(path))
+
+
 def code(folder: Path) -> Iterator[Sample]:
     """Paragraphs of programs and of their pages in many languages, test keys included."""
     yield from _once(_code(folder))

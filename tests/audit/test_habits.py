@@ -61,6 +61,8 @@ FOUND: list[tuple[str, Fill]] = [
     ("user-per-session", lambda make: conversations(make, 24, lambda session: f"user-{session}")),
     ("user-per-session", lambda make: conversations(make, 24, lambda session: session)),
     ("user-per-session", lambda make: conversations(make, 24, lambda session: f"guest-{session[:8]}4")),
+    ("user-per-session", lambda make: conversations(make, 60, lambda session: str(uuid.uuid4()))),
+    ("one-version", lambda make: months(make, lambda number: "latest", sources=1)),
     ("no-source", lambda make: without_sources(make, 12, 20)),
     ("only-evaluation", lambda make: evaluated(make, 24, 24)),
     ("one-version", lambda make: months(make, lambda number: "1.0.0")),
@@ -88,7 +90,7 @@ ORDINARY: list[tuple[str, Fill]] = [
     ("only-evaluation", lambda make: evaluated(make, 12, 12)),
     ("one-version", lambda make: months(make, lambda number: f"1.0.{number // 120}")),
     ("one-version", lambda make: months(make, lambda number: "1.0.0", days=20)),
-    ("one-version", lambda make: months(make, lambda number: "1.0.0", sources=2)),
+    ("one-version", lambda make: months(make, lambda number: "2.3.1", sources=2)),
     ("version-per-session", lambda make: released(make, 12)),
     ("version-per-session", lambda make: [make.conversation(1, at=make.when(2), agent_version=f"2.{one}.0")
                                           for one in range(14)]),

@@ -34,6 +34,10 @@ def said(text: str, role: str = "User", created_at: int = 0) -> RequestWithInter
         "Gerne! Hier ist der Entwurf.",
         "¡Claro! Aquí tienes la receta.",
         "User: when do you open?\nAssistant: At nine.",
+        "Me: when do you open?\nChatGPT: At nine.",
+        "I apologize for the confusion. The shop opens at nine.",
+        "You're welcome! If you have more questions, feel free to ask.",
+        "Hello! How can I assist you today?",
     ],
 )
 def test_what_an_assistant_said_is_told_from_what_a_person_says(text: str) -> None:
@@ -45,6 +49,9 @@ def test_what_an_assistant_said_is_told_from_what_a_person_says(text: str) -> No
     "text",
     [
         "Sure, that works for me.",
+        "Sure, here is my address: the blue house.",
+        "You're welcome to come along on Friday.",
+        "Hello, how can I get a refund?",
         "Certainly not before nine.",
         "I am an AI engineer and need a plan.",
         "I'm sorry, but I can't come on Friday. Write a reply?",
@@ -64,7 +71,8 @@ def image(chars: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "begins", ["data:image/png;base64,", "iVBORw0KGgo", "/9j/4AAQ", "R0lGODlh", "see UklGR"]
+    "begins",
+    ["data:image/png;base64,", "iVBORw0KGgo", "/9j/4AAQ", "R0lGODlh", "see UklGR", "AAAAIGZ0eXBhdmlm"],
 )
 def test_an_image_in_a_text_is_found_and_a_little_one_is_left(begins: str) -> None:
     assert has_image(said(f"look: {begins}{image(IMAGE_CHARS + 40)} there"))
@@ -90,6 +98,25 @@ def test_milliseconds_are_a_time_to_come() -> None:
     now = 1_764_000_000
     assert is_in_the_future(said("hello", created_at=now * 1000), now)
     assert not is_in_the_future(said("hello", created_at=now + 60), now)
+
+
+@pytest.mark.parametrize(
+    "first", ["Today is 2026-05-{day}.", "You talk to customer {day}.", "Session 2026{day}"]
+)
+def test_a_prompt_that_begins_with_the_day_or_the_customer_is_the_same_prompt(first: str) -> None:
+    prompt = "You are the assistant of the museum. " + "Answer in two sentences and stay polite. " * 6
+    one, other = (prompt_of(said(f"{first.format(day=day)}\n{prompt}", role="system")) for day in (11, 27))
+    assert one == other != ""
+    assert one != prompt_of(said(prompt.replace("museum", "theatre"), role="system"))
+
+
+@pytest.mark.parametrize(
+    "begins",
+    ["Sie sind ein hilfreicher Assistent des Museums.", "Tu es l'assistant du musée.", "Eres un asistente del museo.",
+     "你是博物馆的助手。", "Ты — полезный ассистент музея."],
+)  # fmt: skip
+def test_a_prompt_in_another_language_is_one(begins: str) -> None:
+    assert prompt_of(said(begins + " Answer in two sentences and stay polite." * 6))
 
 
 def test_a_prompt_is_told_from_what_a_person_asks_for() -> None:

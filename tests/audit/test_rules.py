@@ -10,11 +10,14 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction,
 from reflexio_mcp.traffic.rules import duplicates, secrets
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.name_heuristics import (
+    has_id,
+    is_anonymous,
     is_temporary,
     says_test,
     says_test_session,
     shape_of_source,
 )
+from reflexio_mcp.traffic.rules.name_heuristics import test_name as name_of_trial
 from reflexio_mcp.traffic.rules.nearly_empty import is_nearly_empty
 from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
@@ -57,6 +60,18 @@ def copies(*items: RequestWithInteractions) -> tuple[list[str], list[str]]:
         "qa-env-2",
         "localhost",
         "k6-load",
+        "uat2",
+        "pre-prod",
+        "non-prod-eu",
+        "checkout-stg",
+        "sandbox-eu",
+        "ci",
+        "ci-runner-12",
+        "mock-server",
+        "test-eu",
+        "127.0.0.1:8080",
+        "locust-swarm",
+        "vitest",
     ],
 )
 def test_names_of_trials(name: str) -> None:
@@ -78,14 +93,45 @@ def test_names_of_trials(name: str) -> None:
         "qa-bot-for-parents",
         "pcr-test",
         "driving-theory-test",
+        "uat-airlines",
+        "locust-control",
+        "english-test-a2",
+        "salary-benchmark",
+        "mock-interview",
+        "ci-cd-advisor",
+        "web-dev",
+        "10.127.0.0.1",
     ],
 )
 def test_names_of_subjects_and_experiments_are_no_trials(name: str) -> None:
     assert not says_test(name)
 
 
+def test_a_source_or_version_of_development_is_a_trial_and_a_person_called_dev_is_none() -> None:
+    def field(**names: str) -> str:
+        given = {"source": "web", "session_id": "c-81", "user_id": "ada", "agent_version": "2.1.0"} | names
+        return name_of_trial(StoredRequest.model_validate({"request_id": "r"} | given))
+
+    assert field(source="dev") == field(source="local-dev") == "source"
+    assert field(agent_version="2.1.0-dev") == field(agent_version="2.1.0.dev3") == "agent_version"
+    assert field(source="test.checkout") == "source"
+    assert not field(user_id="dev")
+    assert not field(user_id="demo.riley")
+    assert not field(source="web-dev")
+
+
 @pytest.mark.parametrize(
-    "name", ["test-12", "test-session-4", "smoke-test-12", "nightly-testrun", "e2e-run-9", "demo"]
+    "name",
+    [
+        "test-12",
+        "test-session-4",
+        "smoke-test-12",
+        "nightly-testrun",
+        "e2e-run-9",
+        "demo",
+        "k6-vu-12",
+        "unit-test-8",
+    ],
 )
 def test_session_ids_that_name_a_run_are_trials(name: str) -> None:
     assert says_test_session(name)
@@ -127,6 +173,12 @@ def test_temperatures_and_recipes_are_no_scratch_sessions() -> None:
     )
 
 
+def test_scratch_words_stand_behind_session_and_its_like_too() -> None:
+    assert all(
+        map(is_temporary, ("session-temp-1", "chat-temp", "sess-temporary", "temporary-conversation-8f2d"))
+    )
+
+
 def test_scratch_sessions_are_told_from_words_that_hold_the_letters() -> None:
     assert all(map(is_temporary, ("tmp-1", "temp_session_9", "alice-tmp", "tmp", "scratch-12")))
     assert not any(map(is_temporary, ("template-1", "temperature-2", "room-temp-sensor", "attempt-3")))
@@ -146,10 +198,55 @@ def test_scratch_sessions_are_told_from_words_that_hold_the_letters() -> None:
         ("worker-7d9c6b5f4d-x2x9z", "worker-*"),
         ("model-20250514", "model-20250514"),
         ("claude-sonnet-4-20250514", "claude-sonnet-4-20250514"),
+        ("whisper-20231117", "whisper-20231117"),
+        ("agent-4c7mp", "agent-*"),
+        ("gke-prod-pool-1-009b5dba-m7zf", "gke-prod-pool-1-*"),
+        ("run-117pq0tlzekvgdevug4h5", "run-*"),
+        ("3k0v2dcghjefs4vuelqg", "*"),
+        ("build-2056", "build-*"),
+        ("preview-pr-1551", "preview-pr-*"),
+        ("ip-10-0-127-128", "ip-*"),
+        ("job-2026-w10", "job-*"),
+        ("job-2026-03", "job-*"),
+        ("chat-14.05.2026", "chat-*"),
+        ("tax-2025", "tax-2025"),
+        ("room-101", "room-101"),
+        ("web-0", "web-0"),
+        ("b2b-sales", "b2b-sales"),
+        ("api-v1alpha1", "api-v1alpha1"),
     ],
 )
 def test_a_source_without_its_ids_and_times(source: str, shape: str) -> None:
     assert shape_of_source(source) == shape
+
+
+def test_numbers_of_a_release_are_no_ids_in_a_version() -> None:
+    assert not any(map(has_id, ("2.14.0", "2026.11", "1.2.3.4", "v1alpha1", "2.0.0rc1", "build-2056")))
+    assert all(map(has_id, ("3f2a9c1", "1.0.0+2b9471c34e26e280367df937", "cjld2cjxh0000qzrmn831i7rn")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anonymous",
+        "Guest_User",
+        "00000000-0000-0000-0000-000000000000",
+        "0",
+        "N/A",
+        "anónimo",
+        "Gast",
+        "anonymous@example.com",
+    ],
+)
+def test_ids_that_stand_for_anybody(name: str) -> None:
+    assert is_anonymous(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["guest-4711", "nobody.owens", "gast.weber", "100", "default", "anonymous@7"]
+)
+def test_ids_of_somebody(name: str) -> None:
+    assert not is_anonymous(name)
 
 
 def test_of_a_text_and_its_beginning_the_whole_one_stays() -> None:

@@ -147,6 +147,11 @@ def test_what_people_paste_is_found(text: str) -> None:
         "erlang-public-key\t1:25.2.3+dfsg-1+deb12u4",
         "amqps://guest:$password@localhost:5672",
         'createTokenAuth("ghp_PersonalAccessToken0124567890000' + '0000");',
+        # from real chats
+        "the functions `tokenURI`, `reclaimERC20Token`, `reclaimERC721`",
+        "the fields `private_key`, `token_uri`, `auth_provider_x509_cert_url`",
+        "Key Features\u00a0Key Features1. Expose what is sold",
+        r"'NAME': 'django.contrib.auth.password\_validation.NumericPasswordValidator'",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:

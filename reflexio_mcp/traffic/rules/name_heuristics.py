@@ -2,6 +2,7 @@
 
 import functools
 import re
+import unicodedata
 from typing import Final
 
 from reflexio_mcp.rest.models import StoredRequest
@@ -44,16 +45,27 @@ def words_of(name: str) -> list[str]:
 
 _TRY_OUT: Final = _set(
     "staging sandbox shadow e2e loadtest smoketest selftest unittest autotest pytest canarytest preprod uat "
-    "perftest stresstest testrun testsuite testuser testbed dryrun localhost k6 jmeter gatling locust"
+    "perftest stresstest testrun testsuite testuser testbed testbench dryrun localhost k6 jmeter gatling locust stg "
+    "nonprod preproduction nonproduction loadgen vitest minikube"
 )
 """Words that name traffic wherever they stand."""
 
 _SHORT: Final = _set("test tests testing demo demos stage dummy smoke")
 """Words that name traffic, or a subject: their neighbours decide."""
 
+_CLOSING: Final = _set("shadow sandbox uat locust")
+"""In front of another subject they are one themselves: `shadow-puppets`, `locust-control`."""
+
+_FIRST: Final = _set("qa ci mock fake fuzz fuzzer fuzzing benchmark bench loadtester")
+"""At the beginning, or before what confirms it: `ci-runner`, `qa-env`; `docs-qa` answers questions."""
+
+_HALVES: Final = _set("preprod nonprod preproduction nonproduction dryrun")
+"""Written in two: `pre-prod`."""
+
 _SUBJECTS_BEFORE: Final = _set(
     "ab b blood split speed hearing driving eye allergy covid stress user usability patch personality iq "
     "pcr antigen antibody mri ct ecg hiv std skin crash fitness stroop turing aptitude placement entrance final mock "
+    "english german french spanish italian polish russian dutch chinese japanese korean portuguese latin level "
     "practice listening reading writing vision acid flame emission drop lie detector gre gmat sat act ielts toefl "
     "lsat mcat driver theory knowledge citizenship math maths spelling grammar typing memory reaction color colour "
     "code python js penetration pen drug dna litmus taste pregnancy rapid center centre main on off back second"
@@ -61,26 +73,30 @@ _SUBJECTS_BEFORE: Final = _set(
 """`ab-test`, `blood-test`, `speed-test`: a subject or a production experiment."""
 
 _CONFIRMS_AFTER: Final = _set(
-    "account agent app bot bots client conversation data env environment harness id instance org project run "
-    "runner runs script server session sessions source suite tenant traffic user users"
+    "account agent api app backend bot bots client cluster conversation data env environment frontend harness host id "
+    "instance job jobs namespace node org pipeline pod project run runner runners runs script server service session "
+    "sessions source suite swarm team tenant tester testers traffic user users worker "
+    "eu us uk de fr apac emea ap east west north south central"
 )
 """`test-user`, `demo-account`: the word after still says that it is a trial."""
 
 
 _ALONE: Final = _set(
     "test tests demo dummy staging sandbox e2e loadtest smoketest selftest unittest autotest pytest canarytest "
-    "preprod uat perftest stresstest testrun testsuite testbed dryrun"
+    "preprod uat perftest stresstest testrun testsuite testbed dryrun k6 testsession mytest"
 )
 """A session id of nothing else and an id: `test-12`, `e2e`. Beside other words they may be its subject."""
 
 _RUNS: Final = _set("testrun loadtest smoketest selftest autotest perftest stresstest dryrun")
 """At the end of a session id, before its number: `nightly-testrun-7`."""
 
-_KINDS: Final = _set("smoke load integration regression perf api ci qa e2e canary auto automated agent bot")
+_KINDS: Final = _set(
+    "smoke load integration regression perf api ci qa e2e canary auto automated agent bot unit dev"
+)
 """`smoke-test-12`: a numbered run of a test of software; `blood-test-2` is a conversation about one."""
 
 _SESSION_WORDS: Final = _set(
-    "session sessions run runs chat conversation thread suite case user client bot agent"
+    "session sessions run runs chat conv conversation thread suite case user client bot agent vu"
 )
 
 
@@ -93,7 +109,7 @@ def says_test_session(session_id: str) -> bool:
     words = words_of(session_id)
     if not words:
         return False
-    stems = [word if word == "e2e" else word.rstrip("0123456789") for word in words]
+    stems = [word if word in ("e2e", "k6") else word.rstrip("0123456789") for word in words]
     ids = [_is_id(word) for word in words]
     if stems[0] in _ALONE and all(
         is_id or word in _SESSION_WORDS for word, is_id in zip(words[1:], ids[1:], strict=True)
@@ -108,21 +124,25 @@ def says_test_session(session_id: str) -> bool:
 
 
 def _is_id(word: str) -> bool:
-    return any(letter.isdigit() for letter in word) and word != "e2e"
+    return any(letter.isdigit() for letter in word) and word not in ("e2e", "k6")
+
+
+_OWN_MACHINE = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0|host\.docker\.internal)(?![\w.])")
 
 
 def says_test(name: str) -> bool:
     """Whether the name of a source, user or version says that its traffic is a test, demo, staging or shadow."""
+    if _OWN_MACHINE.match(name):
+        return True
     words = words_of(name)
     for index, word in enumerate(words):
         stem = word.rstrip("0123456789")
-        if word in _TRY_OUT or (len(stem) > 3 and stem in _TRY_OUT):
-            # `shadow-puppets`, `sandbox-games`: in front of another subject it is one itself.
-            if word in ("shadow", "sandbox") and not _closes(words, index):
+        if word in _TRY_OUT or stem in _TRY_OUT or "".join(words[index : index + 2]) in _HALVES:
+            if stem in _CLOSING and not _closes(words, index):
                 continue
             return True
-        if stem == "qa" and (index == 0 or words[index + 1 :]) and _closes(words, index):
-            return True  # `qa`, `qa-env`; `docs-qa` answers questions
+        if stem in _FIRST and (index == 0 or words[index + 1 :]) and _closes(words, index):
+            return True
         if stem in _SHORT and _closes(words, index):
             before = words[index - 1] if index else ""
             if before not in _SUBJECTS_BEFORE:
@@ -137,9 +157,23 @@ def _closes(words: list[str], index: int) -> bool:
     )
 
 
+_DEVELOPED = re.compile(
+    r"(?:local[-_.:/]?)?dev(?:elopment)?(?:[-_.:/]?(?:local|env|environment|machine|laptop|server))?|v?\d[\d.]*[-_.+]?dev\d*",
+    re.IGNORECASE,
+)
+"""A source or version of nothing else; `web-dev` is a subject."""
+_FIRST_PART = re.compile(r"(?:test|tests|testing|demo|stage|dummy|smoke)[.:/](?=[a-z])", re.IGNORECASE)
+"""Before a dot or a colon an environment stands: `test.checkout`."""
+
+
 @functools.lru_cache(maxsize=4096)
-def _says_test(name: str, is_session: bool) -> bool:
-    return says_test_session(name) if is_session else says_test(name)
+def _says_test(name: str, field: str) -> bool:
+    if field == "session_id":
+        return says_test_session(name)
+    if says_test(name):
+        return True
+    # Dev is a person's name, and `demo.riley` a person.
+    return field != "user_id" and bool(_DEVELOPED.fullmatch(name) or _FIRST_PART.match(name))
 
 
 def test_name(request: StoredRequest) -> str:
@@ -150,7 +184,7 @@ def test_name(request: StoredRequest) -> str:
     if request.evaluation_only:
         return ""
     for name in ("source", "session_id", "user_id", "agent_version"):
-        if _says_test(getattr(request, name)[:NAME_READ], name == "session_id"):
+        if _says_test(getattr(request, name)[:NAME_READ], name):
             return name
     return ""
 
@@ -159,9 +193,9 @@ _TEMPORARY: Final = _set("tmp throwaway ephemeral scratchpad")
 """Words that say it at either end of a session id."""
 
 _TEMPORARY_FIRST: Final = _set("temp temporary scratch disposable")
-"""At its beginning only: `outdoor-temp` is a temperature, `bread-from-scratch` a recipe."""
+"""At its beginning or behind `session` and its like: `outdoor-temp` is a temperature, `bread-from-scratch` a recipe."""
 
-_TEMPORARY_NAMED: Final = _set("session chat conversation thread run test user pad file")
+_TEMPORARY_NAMED: Final = _set("session sess chat conv conversation thread run test user pad file")
 
 
 def is_temporary(session_id: str) -> bool:
@@ -173,31 +207,46 @@ def is_temporary(session_id: str) -> bool:
     words = words_of(session_id)
     for index, word in enumerate(words):
         stem = word.rstrip("0123456789")
-        if stem in _TEMPORARY or (index == 0 and stem in _TEMPORARY_FIRST):
+        is_first = all(before in _TEMPORARY_NAMED for before in words[:index])
+        if stem in _TEMPORARY or (is_first and stem in _TEMPORARY_FIRST):
             return all(after in _TEMPORARY_NAMED or _is_id(after) for after in words[index + 1 :])
     return False
 
 
 _VARIABLE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-    r"|(?<=-)(?=[a-z0-9]{0,9}\d)[a-z0-9]{8,10}-[a-z0-9]{5}$"  # a pod
+    r"|(?<=-)(?=[a-z0-9]{0,9}\d)[a-z0-9]{8,10}-[a-z0-9]{4,5}$"  # a pod, or a node
+    r"|(?<=-)(?=[a-z]{0,4}\d)(?=\d{0,4}[a-z])[bcdfghjklmnpqrstvwxz2456789]{5}$"  # a pod of a daemon or a job
     r"|(?<![0-9a-z])01[0-9a-hjkmnp-tv-z]{24}(?![0-9a-z])"  # a ULID
     r"|(?<![0-9])(?:19|20)\d\d[-_.:]?(?:0[1-9]|1[0-2])[-_.:]?(?:0[1-9]|[12]\d|3[01])"
     r"(?:[t_.:-]?\d\d[:.-]?\d\d(?:[:.-]?\d\d)?z?)?(?![0-9])"
     r"|(?<![0-9a-z])(?=[0-9a-f]{0,39}\d)(?=[0-9a-f]{0,39}[a-f])[0-9a-f]{7,}(?![0-9a-z])"
+    r"|(?<![0-9a-z])(?!v?\d*(?:alpha|beta|rc|dev|post)\d)(?=[a-z]{0,30}\d{1,30}[a-z]{1,30}\d)[0-9a-z]{8,32}(?![0-9a-z])"
     r"|(?<![0-9])\d{6,}(?![0-9])"
 )
+"""What is new every time in any name; a token of letters and digits that change twice is an id (cuid, nanoid, xid)."""
+
+_OF_A_SOURCE = re.compile(
+    r"(?<![0-9.])(?:\d{1,3}[-.]){3}\d{1,3}(?![0-9.])"  # an address
+    r"|(?<![0-9])(?:(?:0?[1-9]|[12]\d|3[01])[-_.](?:0?[1-9]|1[0-2])[-_.](?:19|20)\d\d|(?:19|20)\d\d[-_.]?(?:w\d\d|(?:0[1-9]|1[0-2])))(?![0-9])"
+    r"|(?<![a-z])(build|run|job|pipeline|pr|mr|attempt|task|ticket|issue|session|sess|chat|conv|conversation|thread"
+    r"|user|request|req|circleci|travis|jenkins(?:-[a-z]{1,20})?)[-_.:](?!(?:19\d\d|20[0-4]\d)(?![0-9]))\d{3,5}(?![0-9])"
+)
+"""In a source besides: in a version these are numbers of a release."""
 
 
 _MODEL = re.compile(
-    r"\b(?:model|gpt|claude|gemini|llama|mistral|qwen|deepseek|sonnet|opus|haiku|release|version|v\d+)\b"
+    r"\b(?:model|gpt|o\d|claude|gemini|gemma|llama|mistral|codestral|qwen|deepseek|grok|phi|nova|command|whisper|imagen|kimi"
+    r"|glm|ernie|doubao|sonnet|opus|haiku|release|version|v\d+)\b"
 )
 """Words of what has a date in its name for good: `claude-sonnet-4-20250514`."""
 
 
 def shape_of_source(source: str) -> str:
     """A source with its dates, times and ids replaced by `*`; the source itself when it has none."""
-    return source if _MODEL.search(source) else _VARIABLE.sub("*", source)
+    if _MODEL.search(source):
+        return source
+    return _OF_A_SOURCE.sub(lambda match: f"{match[1]}-*" if match[1] else "*", _VARIABLE.sub("*", source))
 
 
 def is_volatile(shape: str) -> bool:
@@ -212,16 +261,28 @@ def has_id(name: str) -> bool:
 
 _NOBODY: Final = _set(
     "anonymous anon anonym anonyme anonymus unknown unidentified unauthenticated guest nobody none null nil undefined "
-    "nan everybody everyone visitor public"
+    "nan everybody everyone visitor public anonimo anonymer gast invitado inconnu ospite convidado аноним гость 匿名"
 )
 """Words for somebody who is not known. `default`, `me` and `user` are what a store of one person's own calls him."""
 
 _PERSON: Final = _set("user users customer client visitor account id person uid name")
 
 
+_DOMAIN = re.compile(r"@[\w.-]{1,80}\.[A-Za-z]{2,24}$")
+_NO_ID = re.compile(r"[0-]{1,40}|n/?a", re.IGNORECASE)
+"""What a program sends that has no id: a uuid of zeros, `0`, `-`."""
+
+
 def is_anonymous(user_id: str) -> bool:
     """Whether a user id stands for anybody: `anonymous`, `guest_user`. `guest-4711` is one of many and does not."""
-    words = words_of(user_id)
+    if _NO_ID.fullmatch(user_id):
+        return True
+    plain = "".join(
+        one
+        for one in unicodedata.normalize("NFKD", _DOMAIN.sub("", user_id[:NAME_READ]))
+        if not unicodedata.combining(one)
+    )
+    words = [word.lower() for word in re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", plain) if word]
     return any(word in _NOBODY for word in words) and all(
         word in _NOBODY or word in _PERSON for word in words
     )

@@ -41,6 +41,8 @@ CANDIDATES: Final = 2_000
 
 _DIGIT = re.compile(r"\d")
 _CARD = re.compile(r"(?<![A-Za-z0-9_.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![A-Za-z0-9_-]|[.,]\d)")
+_CARD_TOLD = re.compile(r"(?<![A-Za-z0-9_.,-])\d(?:[ -]?\d){11,18}(?![A-Za-z0-9_-]|[.,]\d)")
+"""Behind a word that says it: whoever issued it, and in whatever groups it is said."""
 _SAYS_CARD = re.compile(
     r"(?i)\b(?:card|cc\b|credit|debit|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
 )
@@ -261,10 +263,18 @@ def _is_valid(name: str, number: str) -> bool:
 def _has_card(text: str) -> bool:
     for match in _some(_CARD, text):
         digits = "".join(filter(str.isdigit, match[0]))
-        known = _OF_A_COMPANY.fullmatch(digits) or _said_before(_SAYS_CARD, text, match)
-        if known and len(set(digits)) > 1 and _is_valid("luhn", digits):
+        if (_OF_A_COMPANY.fullmatch(digits) or _said_before(_SAYS_CARD, text, match)) and _is_card(digits):
             return True
-    return False
+    if not _SAYS_CARD.search(text):
+        return False
+    return any(
+        _said_before(_SAYS_CARD, text, match) and _is_card("".join(filter(str.isdigit, match[0])))
+        for match in _some(_CARD_TOLD, text)
+    )
+
+
+def _is_card(digits: str) -> bool:
+    return len(set(digits)) > 1 and _is_valid("luhn", digits)
 
 
 def _has_iban(text: str) -> bool:

@@ -1,5 +1,6 @@
 """Rules about how traffic is named: sources and agent versions."""
 
+import re
 import zlib
 from typing import ClassVar, Final
 
@@ -36,6 +37,12 @@ NO_SOURCE_SHARE: Final = 0.2
 
 ONE_VERSION_SOURCES: Final = 3
 """Integrations are released one by one: so many that agree in their version have it from a constant."""
+
+_CONSTANT = re.compile(
+    r"v?(?:0|1|0\.1|1\.0|0\.0\.0|0\.0\.1|0\.1\.0|1\.0\.0)|latest|main|master|prod|production|default|unknown|stable|current|none",
+    re.IGNORECASE,
+)
+"""What is written where no version is known; one source is enough then."""
 
 ONE_VERSION_DAYS: Final = 30
 """In a month something is released."""
@@ -212,7 +219,7 @@ class Versions(Detector):
             and not (self._several or is_default or has_id(self._only))
             and self._requests >= ONE_VERSION_REQUESTS
             and self._last - self._first >= ONE_VERSION_DAYS * 86_400
-            and len(self._sources) >= ONE_VERSION_SOURCES
+            and (len(self._sources) >= ONE_VERSION_SOURCES or _CONSTANT.fullmatch(self._only))
         ):
             one.note_example(self._one, subject=self._only)
         single = sum(session >= 0 for session in self._sessions.values())

@@ -96,8 +96,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "It teaches production what was only tried out.",
         "Publish it with evaluation_only=true.",
         "A whole word in the first NAME_READ characters of the source, user id or agent version says so, in a place "
-        "where it names the traffic (`checkout-test`, `staging`) and not a subject (`test-prep`, `ab-test`). Session "
-        "ids are often made from what is talked about (`fix-failing-tests`), so only forms that name a run count: "
+        "where it names the traffic (`checkout-test`, `staging`) and not a subject (`test-prep`, `ab-test`); or a "
+        "source or version is one of development (`dev`, `2.1.0-dev`). Session ids are often made from what is talked "
+        "about (`fix-failing-tests`), so only forms that name a run count: "
         "`test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.",
         detector="sources.TestTraffic",
         selects=True,
@@ -180,7 +181,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "What is learned from one stranger is told to the next.",
         "Publish with an id of each person, or with evaluation_only=true where there is none.",
         "ANONYMOUS_SESSIONS or more sessions of user ids that consist of words for nobody (`anonymous`, `guest_user`, "
-        "`unknown`). `default`, `me` and `user` are none: they name the one person of a private store.",
+        "`unknown`, in some languages) or of zeros. `default`, `me` and `user` are none: they name the one person of "
+        "a private store.",
         detector="users.AnonymousUsers",
         selects=True,
     ),
@@ -190,8 +192,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "Nothing that was learned about a person is ever used again.",
         "Keep one user_id for a person; ids of conversations belong in session_id.",
         "NEW_USERS or more users of whom NEW_USERS_SHARE have one session only and an id made for it: it holds the "
-        "session's id, the time the session began, or a word such as `guest` with an id. Users with lasting ids who "
-        "came once are none. No filter selects it: the call lists the period's sessions.",
+        "session's id, the time the session began, or a word such as `guest` with an id. Or RANDOM_USERS or more over "
+        "RANDOM_DAYS days, with a uuid or a hash for an id and one session. Users with lasting ids who came once are "
+        "none. No filter selects it: the call lists the period's sessions.",
         detector="users.NewUsers",
     ),
     Rule(
@@ -200,7 +203,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "What the assistant said is learned as if the person had said it about himself.",
         "Give each turn the role of who said it, and publish no transcript as one turn.",
         "A turn of a person that begins as assistants do and people do not (`Assistant: `, `As an AI language model, "
-        "I`, `Certainly! Here is`, in six languages), or with `User: ` and goes on with `Assistant: ` in a later line.",
+        "I`, `Certainly! Here is`, in six languages; `How can I assist you today?`), or with `User: ` and goes on "
+        "with `Assistant: ` in a later line.",
         detector="turns.Turns",
         selects=True,
     ),
@@ -236,8 +240,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "sources that carry timestamps or ids",
         "A source that is new every time cannot be filtered by, compared or cleaned up.",
         "Send one constant source for one integration; ids belong in session_id or request_id.",
-        "VOLATILE_SOURCES or more sources are the same but for a date, an epoch time, a uuid, a hexadecimal id or a "
-        "number of six digits or more. Then every source that carries one counts; the filter selects all of those.",
+        "VOLATILE_SOURCES or more sources are the same but for a date, a week, an epoch time, an address, a uuid, a "
+        "hexadecimal or mixed id, the end of a pod's name, a number of six digits or more, or of three or more behind "
+        "`build`, `run`, `pr` and their like. Models and releases have a date for good. Then every source that "
+        "carries one counts; the filter selects all of those.",
         detector="sources.VolatileSources",
         selects=True,
     ),
@@ -294,7 +300,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "A version that never changes tells no release from another.",
         "Send the version that is released, for each integration its own.",
         "ONE_VERSION_REQUESTS or more requests of ONE_VERSION_SOURCES sources or more, over ONE_VERSION_DAYS days or "
-        "more, all with the same version (`agent-v0` is what `unversioned` is about).",
+        "more, all with the same version (`agent-v0` is what `unversioned` is about); of one source where it is one "
+        "that stands for none (`1.0.0`, `latest`).",
         detector="sources.Versions",
     ),
     Rule(
@@ -322,8 +329,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "images written into text",
         "Learning reads an image's letters as words, and they fill what a model can take in.",
         "Send images as image_encoding or interacted_image_url.",
-        "A data URL of an image, or base64 that begins as PNG, JPEG, GIF or WebP do, with IMAGE_CHARS characters or "
-        "more.",
+        "A data URL of an image, or base64 that begins as PNG, JPEG, GIF, WebP, TIFF, AVIF or HEIC do, with "
+        "IMAGE_CHARS characters or more, also in what a tool gave.",
         detector="turns.Turns",
         selects=True,
     ),
@@ -332,9 +339,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "a system prompt stored again and again",
         "Learning takes instructions to the assistant for what the person wants.",
         "Publish the turns of the conversation without the system prompt.",
-        "The same prompt (its first PROMPT_CHARS characters) PROMPT_TIMES times or more: a turn of the role System or "
-        "Developer, or a person's turn that begins as prompts do (`You are a helpful assistant`). Then every request "
-        "that carries one counts; the filter selects all of those.",
+        "The same prompt (PROMPT_CHARS characters of its longest line, without numbers) PROMPT_TIMES times or more: a "
+        "turn of the role System or Developer, or a person's turn that begins as prompts do (`You are a helpful "
+        "assistant`). Then every request that carries one counts; the filter selects all of those.",
         detector="turns.Turns",
         selects=True,
     ),

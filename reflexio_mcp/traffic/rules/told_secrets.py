@@ -124,7 +124,7 @@ _NAMES: Final = (
     "heslo",
 )
 _ASSIGNED = re.compile(
-    r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["'`]),)"""
+    r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["']),)"""
     r"""[ \t\r\n]{0,8}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
     r"""((?:[^\s"'`<>,;\\|]|\\_){6,100})"""
 )
@@ -222,6 +222,8 @@ _AFTER = re.compile(
     rf"(?:[^.\n?!;:=：。]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([!-~]{{4,64}})"
 )
 _DIRECT = re.compile(rf"[ \t:]{{0,3}}[{_QUOTE}]{{0,3}}([^=<>?.,;:)\]}}\s{_QUOTE}-][!-~]{{5,63}})")
+_WORD_OF_A_LIST = re.compile(r"[A-Z]?[a-z]+\d{1,2}")
+"""Behind `key` without `is`: `Key Features1`, as pages number them."""
 _PAIR = re.compile(r"[ \t:]{0,3}(?:is |are )?[\w.@-]{2,40} ?/ ?([!-~]{6,64})")
 _AS_MY = re.compile(r"(?i)(?<!\S)([!-~]{6,64}) as (?:my|our|the|a) (?:pass ?word|pass ?phrase|pass ?code)\b")
 _PASSPHRASES: Final = _words("passphrase; pass phrase")
@@ -248,7 +250,11 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
                     if value.endswith("!") and not any(map(str.isdigit, value)):
                         continue
                     needed = max(kinds, 3) if pattern is not _AFTER else kinds
-                    if is_password(value, kinds=needed) or (words is _KEYS and is_machine_made(value)):
+                    if words is _KEYS and pattern is _DIRECT and _WORD_OF_A_LIST.fullmatch(value):
+                        continue
+                    if is_password(value.replace("\\_", "_"), kinds=needed) or (
+                        words is _KEYS and is_machine_made(value)
+                    ):
                         yield match.start(1), match.start(1) + len(value), TOLD
                         break
     for _, end in _ends(low, places, _PASSPHRASES):

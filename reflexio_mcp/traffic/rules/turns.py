@@ -14,8 +14,13 @@ __all__ = ["Turns", "has_image", "is_assistants", "is_in_the_future", "prompt_of
 IMAGE_CHARS: Final = 4_000
 """Of base64: an icon is shorter, and what is longer takes more room than the conversation."""
 
+_NUMBERS = re.compile(r"\d+")
+
 PROMPT_CHARS: Final = 200
 """A system prompt is longer than what a person says about how he wants to be answered."""
+
+PROMPT_READ: Final = 4_000
+"""Characters of it in which its longest line is looked for."""
 
 PROMPT_TIMES: Final = 5
 """The same prompt so often: it is stored with every turn or session."""
@@ -36,7 +41,13 @@ _ASSISTANT = re.compile(
     r"(?:[,.!]| (?:and|created|trained|developed|designed|made|built)\b)"
     r"|i(?: am|['’]m) sorry, (?:but )?(?:as an ai|i (?:cannot|can['’]?t|am unable to|am not able to) "
     r"(?:assist|help|comply|fulfil))"
-    r"|(?:certainly|sure(?: thing)?|of course|absolutely|great)[!,.] (?:here(?:['’]s| is| are)\b"
+    r"|i(?:['’]m| am) sorry for (?:the|any) (?:confusion|misunderstanding|inconvenience)\b"
+    r"|i apologi[sz]e for (?:the|any|my) (?:confusion|misunderstanding|mistake|inconvenience|error|oversight)\b"
+    r"|you(?:['’]re| are) (?:very |most )?welcome!? (?:if|let me know|feel free|is there|enjoy|happy)\b"
+    r"|(?:hello|hi|hey)(?: there)?[!,.]? (?:how (?:can|may) i (?:help|assist) you(?: today)?\?"
+    r"|i(?:['’]m| am) (?:an|your) ai\b)"
+    r"|how (?:can|may) i (?:help|assist) you (?:today|with)\b"
+    r"|(?:certainly|sure(?: thing)?|of course|absolutely)[!,.] (?:here(?:['’]s| is| are)\b(?! (?:my|our)\b)"
     r"|i(?:['’]d| would) be happy to"
     r"|i can (?:certainly )?help (?:you )?with|let me help you)"
     r"|i(?:['’]d| would) be (?:happy|glad) to (?:help|assist) (?:you )?with that\b"
@@ -46,16 +57,29 @@ _ASSISTANT = re.compile(
 )
 """How assistants begin and people do not."""
 
-_LABELLED = re.compile(r"(?:user|human|customer) ?:\s", re.IGNORECASE)
-_ANSWERED = re.compile(r"\n\s{0,20}(?:assistant|ai|bot|chatgpt|claude) ?:\s", re.IGNORECASE)
+_LABELLED = re.compile(r"(?:user|human|customer|me|you|q) ?:\s", re.IGNORECASE)
+_ANSWERED = re.compile(r"\n\s{0,20}(?:assistant|ai|bot|chatgpt|claude|gemini|copilot) ?:\s", re.IGNORECASE)
 _PROMPT = re.compile(
     r"(?:you are|you're) (?:an? |the )?(?:[\w'-]{1,20} ){0,4}?(?:assistant|agent|ai|bot|chatbot|expert|model"
     r"|copilot|tutor)\b"
+    r"|(?:du bist|sie sind|tu es|vous êtes|eres|você é|sei|lei è|je bent|u bent|jesteś|ты|вы) "
+    r"(?:[\w'’—-]{1,20} ){0,5}?(?:l['’])?(?:assist[ea]nt\w{0,2}|asistente|assistente|asystent\w{0,2}|ассистент\w{0,2}"
+    r"|помощник\w{0,2}|ki|ia|ии|chatbot)\b|你是[^。\n]{0,12}助手|あなたは[^。\n]{0,16}アシスタント"
+    r"|당신은[^.\n]{0,16}(?:어시스턴트|비서)"
     r"|#{1,3} ?(?:system(?: prompt)?|instructions|role)\b|<(?:system|instructions)\b|system ?:\s",
     re.IGNORECASE,
 )
-_IMAGES: Final = (";base64,", "iVBORw0KGgo", "/9j/4", "R0lGOD", "UklGR")
-"""How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF and WebP."""
+_IMAGES: Final = (
+    ";base64,",
+    "iVBORw0KGgo",
+    "/9j/4",
+    "R0lGOD",
+    "UklGR",
+    "SUkqA",
+    "AAAAIGZ0eXB",
+    "AAAAHGZ0eXB",
+)
+"""How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF, WebP, TIFF, AVIF and HEIC."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\r\n]*")
 
 
@@ -98,13 +122,19 @@ def _holds_image(text: str) -> bool:
 
 
 def prompt_of(item: RequestWithInteractions) -> str:
-    """The beginning of the system prompt that a request carries; empty for none."""
+    """What tells the system prompt that a request carries from others; empty for none.
+
+    Its longest line and not its first, without numbers: many begin with the date or with whom they talk to.
+    """
     for turn in item.interactions:
-        text = turn.content[: 2 * PROMPT_CHARS].strip()
+        text = turn.content[:PROMPT_READ].strip()
         if len(text) < PROMPT_CHARS:
             continue
         if is_system(turn.role) or (is_person(turn.role) and _PROMPT.match(text)):
-            return text[:PROMPT_CHARS]
+            longest = max(text.splitlines(), key=len)
+            # A prompt of short lines is known by its beginning.
+            told_by = longest if len(longest) >= PROMPT_CHARS // 2 else text
+            return _NUMBERS.sub("0", told_by[:PROMPT_CHARS])
     return ""
 
 

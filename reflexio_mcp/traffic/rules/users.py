@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
 from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, example
-from reflexio_mcp.traffic.rules.name_heuristics import is_anonymous, is_made_up
+from reflexio_mcp.traffic.rules.name_heuristics import has_id, is_anonymous, is_made_up
 
 __all__ = ["AnonymousUsers", "NewUsers"]
 
@@ -18,6 +18,12 @@ NEW_USERS: Final = 20
 
 NEW_USERS_SHARE: Final = 0.9
 """Of all users: with an id made for one session, and with one session only."""
+
+RANDOM_USERS: Final = 50
+"""With an id that nobody chose (a uuid, a hash) and one session each; of so many some would have come again."""
+
+RANDOM_DAYS: Final = 3
+"""In which who comes again has time to do it."""
 
 USERS_KEPT: Final = 20_000
 """Distinct users an audit follows; what is beyond is like what came before."""
@@ -57,18 +63,23 @@ class NewUsers(Detector):
         # Each user with the session he was seen in, or -1 for several.
         self._sessions: dict[str, int] = {}
         self._made_up = 0
+        self._random = 0
+        self._first, self._last = 2**62, 0
         self._examples: list[Example] = []
 
     def request(self, item: RequestWithInteractions) -> None:
         request = item.request
         session = zlib.crc32(request.session_id.encode("utf-8", "surrogatepass"))
         known = self._sessions.get(request.user_id)
+        self._first, self._last = min(self._first, request.created_at), max(self._last, request.created_at)
         if known is None and len(self._sessions) < USERS_KEPT:
             self._sessions[request.user_id] = session
-            if is_made_up(request.user_id, request.session_id, request.created_at):
-                self._made_up += 1
-                if len(self._examples) < EXAMPLES:
-                    self._examples.append(example(item))
+            made_up = is_made_up(request.user_id, request.session_id, request.created_at)
+            is_random = has_id(request.user_id)
+            self._made_up += made_up
+            self._random += made_up or is_random
+            if (made_up or is_random) and len(self._examples) < EXAMPLES:
+                self._examples.append(example(item))
         elif known is not None and known != session:
             self._sessions[request.user_id] = -1
 
@@ -76,9 +87,16 @@ class NewUsers(Detector):
         (found,) = self.founds
         users = len(self._sessions)
         once = sum(session >= 0 for session in self._sessions.values())
-        if users >= NEW_USERS and min(once, self._made_up) >= NEW_USERS_SHARE * users:
+        least = NEW_USERS_SHARE * users
+        made_up = users >= NEW_USERS and min(once, self._made_up) >= least
+        # Nobody comes a second time: no people are like that, and ids that nobody chose are no people's.
+        never_again = users >= RANDOM_USERS and min(once, self._random) >= least
+        if made_up or (never_again and self._last - self._first >= RANDOM_DAYS * 86_400):
             found.add("")
-            found.notes["users with an id made for one session"] = self._made_up
+            if made_up:
+                found.notes["users with an id made for one session"] = self._made_up
+            else:
+                found.notes["users with a random id and one session"] = min(once, self._random)
             for one in self._examples:
                 found.examples.append(one)
                 found.span(one.created_at)
