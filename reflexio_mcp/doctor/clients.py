@@ -115,7 +115,9 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
                 f"{where}: refers to {', '.join(sorted(unset))}, which is not set here",
                 why="Without its key this entry means the embedded store, because it names no address."
                 if names_no_place
-                else "",
+                else ""
+                if KEY in unset
+                else "Started from this shell, the server would find it empty, which counts as not set.",
                 do=f"Set {' and '.join(sorted(unset))} where {client.title} is started.",
             )
         )
@@ -185,7 +187,8 @@ async def _backend(
     place = settings.base_url or f"the embedded store, {place_of(settings)}"
     limits = _limits(settings)
     same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")
-    if all(getattr(settings, name) == getattr(environment.settings, name) for name in same):
+    doubts = any(each.status in ("failure", "warning") for each in one.report.findings)
+    if not doubts and all(getattr(settings, name) == getattr(environment.settings, name) for name in same):
         return [ok(f"{where}: it uses {place}, as this shell does{limits}")]
     place += limits
     await make(one, BACKEND[1:])

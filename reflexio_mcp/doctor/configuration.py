@@ -5,7 +5,16 @@ from typing import Final
 
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, is_reference, load, stops, unread
+from reflexio_mcp.settings import (
+    LIMITS,
+    OPTIONS,
+    ConfigurationError,
+    Option,
+    is_reference,
+    load,
+    stops,
+    unread,
+)
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["check_configuration", "check_key"]
@@ -21,6 +30,8 @@ async def check_configuration(environment: Environment) -> list[Finding]:
     for option in OPTIONS:
         flag = environment.flags.get(option.name)
         text = flag if flag is not None else environment.env.get(option.env, "")
+        if not text and flag is None and option.env in environment.env and option.name in LIMITS:
+            found.append(warning("limit-is-empty", f"{option.env} is empty"))
         if not text.strip():
             continue
         source = option.flag if flag is not None else option.env

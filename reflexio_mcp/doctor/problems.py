@@ -32,6 +32,8 @@ PROBLEMS: Final[dict[str, Problem]] = {
         "The client passed the reference on as text, because the variable is not set where it was started. The server "
         "does not start with it.",
         "Set the variable where the client is started, or write the value itself."),
+    "limit-is-empty": Problem(
+        "An empty variable counts as not set, so it limits nothing.", "Give it a value, or take it out."),
     "unknown-variable": Problem(
         "Nothing reads this variable, so what it should set keeps its default. A misspelt variable of this "
         "server also stops the start.",

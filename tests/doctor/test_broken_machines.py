@@ -333,6 +333,20 @@ async def test_a_key_that_a_client_passes_on_and_is_not_set_is_missed(machine: S
     assert "without a problem" not in as_text(report)
 
 
+@pytest.mark.parametrize("written", ["", "${env:MY_USER}"])
+async def test_a_limit_that_is_empty_is_warned_of(written: str, machine: SetUp) -> None:
+    cursor(machine, {"REFLEXIO_USER_ID": written, "REFLEXIO_URL": ""})
+    report = await machine.examined()
+    warned = {one.name: one for one in report.findings if one.status == "warning"}
+    assert warned["limit-is-empty"].what == "Cursor, reflexio: REFLEXIO_USER_ID is empty"
+    if written:
+        assert "no key" not in warned["client-key-not-set"].why
+    assert "without a problem" not in as_text(report)
+    machine.env |= {"REFLEXIO_MCP_CONFIRM": "", "REFLEXIO_MCP_SOURCE": ""}
+    said = [one.what for one in (await machine.examined()).findings if one.name == "limit-is-empty"]
+    assert said == ["REFLEXIO_MCP_CONFIRM is empty", "Cursor, reflexio: REFLEXIO_USER_ID is empty"]
+
+
 async def test_what_confines_a_client_is_said_with_where_it_stores(machine: SetUp) -> None:
     with api() as url:
         limits = {
