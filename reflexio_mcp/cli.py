@@ -179,7 +179,11 @@ def _refuse(top: _TopParser, name: str, unknown: list[str]) -> NoReturn:
     if not flags:
         later = [word for word in unknown if word in top.commands]
         command.error(
-            f"put {later[0]} first, right after reflexio-mcp" if later else "there is a word too many"
+            f"put {later[0]} first, right after reflexio-mcp"
+            if later
+            else f"{name} takes one client at a time"
+            if name in ("install", "uninstall")
+            else "there is a word too many"
         )
     flag = flags[0]
     for option in OPTIONS:

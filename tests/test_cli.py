@@ -86,6 +86,7 @@ def test_without_a_command_it_serves(words: list[str]) -> None:
         (["--read-onyl"], "there is no --read-onyl; did you mean --read-only?"),
         (["install", "cursor", "--port", "9"], "install has no --port; it belongs to serve."),
         (["sessions", "--confirm", "off"], "sessions has no --confirm; it belongs to"),
+        (["install", "cursor", "codex"], "install takes one client at a time."),
         (["--url", "http://127.0.0.1:1", "doctor"], "put doctor first, right after reflexio-mcp."),
         (["serve", "--transport", "htpp"], "did you mean http?"),
         (["serve", "--url"], "--url needs a value."),

@@ -396,7 +396,8 @@ def _listed(layout: Layout, name: str) -> str:
         first = first or ("" if has else client.name)
         lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
     others = [client.name for client in CLIENTS if client not in here]
-    lines += [f"Others that are known: {', '.join(others)}."] if others else []
+    about = "Others that install knows" if here else "Clients that install knows"
+    lines += [f"{about}: {', '.join(others)}."] if others else []
     command = as_called()
     lines.append(f"For any other client: {command} install --print")
     lines.append(
@@ -546,7 +547,8 @@ def _difference(
     remote: str = "",
 ) -> str:
     """The change, with names and our own entries readable and everything else masked."""
-    known = None if foreign(client, old, spec.remote if spec else remote) else old
+    remote = spec.remote if spec else remote
+    known = None if foreign(client, old) and foreign(client, old, remote) else old
     shown: list[object] = [*client.section, "inputs", known]
     secret = hidden(client, old)
     if spec:

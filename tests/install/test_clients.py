@@ -235,7 +235,9 @@ def test_without_a_client_those_of_this_machine_are_listed(tmp_path: Path) -> No
     layout = Layout("linux", tmp_path)
     out = io.StringIO()
     assert run_install(Request(), layout=layout, env={}, launch=LAUNCH, out=out) == 0
-    assert out.getvalue().startswith("No client was found on this machine.")
+    assert out.getvalue().startswith(
+        "No client was found on this machine.\nClients that install knows: claude-desktop"
+    )
     assert out.getvalue().endswith("run this again, or: reflexio-mcp install cursor --create\n")
     for folder in (".cursor", ".gemini"):
         (tmp_path / folder).mkdir()

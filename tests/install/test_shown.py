@@ -64,3 +64,12 @@ def test_a_key_in_the_file_is_not_shown_when_it_goes_or_changes(tmp_path: Path) 
         assert KEY not in said
         assert "9876" not in said
         assert "REFLEXIO_API_KEY" in said
+
+
+def test_what_was_ours_is_shown_when_a_shared_server_takes_its_place(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "cursor")
+    home.install({"REFLEXIO_URL": "http://127.0.0.1:8061", "REFLEXIO_USER_ID": "ada"})
+    code, said = home.install(remote="https://memory.example/mcp", replace=True, dry_run=True)
+    assert code == 0
+    assert '-        "REFLEXIO_URL": "http://127.0.0.1:8061"' in said
+    assert "Dropped with the old entry: REFLEXIO_URL=http://127.0.0.1:8061, REFLEXIO_USER_ID=ada." in said
