@@ -1,7 +1,6 @@
 """Each client's entry for this server: whether it starts, and whether its own key and server work."""
 
 import re
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from reflexio_mcp.install.clients import CLIENTS, KEY, Client, found_clients
 from reflexio_mcp.install.entry import entries
 from reflexio_mcp.install.errors import InstallError, MalformedError
 from reflexio_mcp.install.files import read
+from reflexio_mcp.install.launch import joined
 from reflexio_mcp.install.ownership import added_arguments, command_of, foreign, is_remote, variables_of
 from reflexio_mcp.settings import Settings, parse_flags
 
@@ -195,7 +195,7 @@ async def _backend(
     here = ""
     if place_of(settings) != place_of(environment.settings) and settings.store != ":memory:":
         flag = f"--url {settings.base_url}" if settings.base_url else f"--store {place_of(settings)}"
-        user = f" --user-id {shlex.quote(settings.user_id)}" if settings.user_id else ""
+        user = f" --user-id {joined([settings.user_id])}" if settings.user_id else ""
         here = f" (for commands here: {flag}{user})"
     wrong = [each for each in one.report.findings if each.status in ("failure", "warning")]
     if wrong:

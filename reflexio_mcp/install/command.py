@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from reflexio_mcp.install.entry import (
 )
 from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
 from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
-from reflexio_mcp.install.launch import Launch, as_called, find_launch
+from reflexio_mcp.install.launch import Launch, as_called, find_launch, joined
 from reflexio_mcp.install.layout import Layout
 from reflexio_mcp.install.ownership import Place, foreign, hidden, is_remote, kept, place_of, variables_of
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, load
@@ -329,7 +328,7 @@ def _removal(client: Client, name: str, entry: object) -> tuple[str, str]:
             address = text if _address(text) == text and not keys_in(text) else ""
     if foreign(client, entry, address):
         return "", ""
-    named = "" if name == NAME else f" --name {shlex.quote(name)}"
+    named = "" if name == NAME else f" --name {joined([name])}"
     return f"{as_called()} uninstall {client.name}{named}{f' --remote {address}' if address else ''}", address
 
 

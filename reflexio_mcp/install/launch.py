@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from urllib.request import url2pathname
 
 from reflexio_mcp.install.errors import InstallError
 
-__all__ = ["Launch", "as_called", "find_launch", "installed_from"]
+__all__ = ["Launch", "as_called", "find_launch", "installed_from", "joined"]
 
 COMMAND = "reflexio-mcp"
 
@@ -87,7 +88,7 @@ def as_called(
     if runner := _temporary(Path(prefix), env):  # whose PATH is gone afterwards
         source = installed_from() if source is None else source
         run, flag = (["uvx"], "--from") if runner == "uvx" else (["pipx", "run"], "--spec")
-        return shlex.join([*run, *([flag, source] if source else []), COMMAND])
+        return joined([*run, *([flag, source] if source else []), COMMAND])
     typed = _typed(words)
     if not typed:
         return COMMAND
@@ -95,7 +96,12 @@ def as_called(
     copies = [typed[0], *(str(folder / Path(found).name) for folder in _script_folders(python))]
     if found and os.path.realpath(found) in map(os.path.realpath, copies):
         return COMMAND
-    return shlex.join(typed)
+    return joined(typed)
+
+
+def joined(words: Sequence[str], *, windows: bool = os.name == "nt") -> str:
+    """Words as a shell takes them: on Windows with double quotes, and only around blanks."""
+    return subprocess.list2cmdline(words) if windows else shlex.join(words)
 
 
 def _typed(words: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp.install.errors import InstallError
-from reflexio_mcp.install.launch import Launch, as_called, find_launch, installed_from
+from reflexio_mcp.install.launch import Launch, as_called, find_launch, installed_from, joined
 
 
 def executable(path: Path) -> Path:
@@ -175,3 +175,9 @@ def test_what_comes_next_can_be_typed_as_it_stands(words: list[str], last: str, 
     )  # fmt: skip
     said = (done.stdout + done.stderr).splitlines()[-1]
     assert said == last.format(f"{sys.executable} -m reflexio_mcp")
+
+
+def test_each_systems_shell_can_take_the_command() -> None:
+    words = ["C:\\Tools\\reflexio-mcp.exe", "--name", "my mem"]
+    assert joined(words, windows=True) == 'C:\\Tools\\reflexio-mcp.exe --name "my mem"'
+    assert joined(["/opt/a b/reflexio-mcp"], windows=False) == "'/opt/a b/reflexio-mcp'"
