@@ -139,9 +139,7 @@ async def test_each_line_with_an_id_is_answered_whatever_is_wrong_with_it(sessio
 
 async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp_path: Path) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
-    async with open_session(
-        "2025-11-25", env=env, capabilities={"elicitation": {}}, command=SERVER
-    ) as session:
+    async with open_session("2025-11-25", env=env, capabilities={"elicitation": {}}) as session:
         await session.call("publish_interaction", turn(1))
         for content in (f'{{"delete":{DEEP}}}', "[true]"):
             asked = len(session.requests)
@@ -228,8 +226,8 @@ async def test_stray_prints_while_tools_run_stay_off_the_wire(tmp_path: Path, en
 
 async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str]) -> None:
     async with (
-        open_session("2025-06-18", env=env, command=SERVER) as first,
-        open_session(MODERN, env=env, command=SERVER) as second,
+        open_session("2025-06-18", env=env) as first,
+        open_session(MODERN, env=env) as second,
     ):
         await first.call("publish_interaction", turn(0, "early"))
         seen = await second.call("get_request", {"request_id": "early-0"})
@@ -254,8 +252,8 @@ async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str
 
 async def test_two_processes_may_be_the_first_to_use_a_store_at_once(env: dict[str, str]) -> None:
     async with (
-        open_session("2025-06-18", env=env, command=SERVER) as first,
-        open_session(MODERN, env=env, command=SERVER) as second,
+        open_session("2025-06-18", env=env) as first,
+        open_session(MODERN, env=env) as second,
     ):
         calls = [
             (one, await one.send("tools/call", params(name))) for one, name in ((first, "a"), (second, "b"))
@@ -270,7 +268,7 @@ async def test_two_processes_may_be_the_first_to_use_a_store_at_once(env: dict[s
 async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env: dict[str, str]) -> None:
     in_flight = 300
     acknowledged: list[str] = []
-    async with open_session(MODERN, env=env, command=SERVER) as session:
+    async with open_session(MODERN, env=env) as session:
         sent = {
             await session.send(
                 "tools/call", {"name": "publish_interaction", "arguments": turn(number)}
@@ -293,7 +291,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env:
             acknowledged.append(turn(sent[request_id])["request_id"])
         assert await session.exit_code() == (1 if os.name == "nt" else -9)
     assert 40 <= len(acknowledged) < in_flight, "the kill has to come in the middle"
-    async with open_session(MODERN, env=env, command=SERVER) as session:
+    async with open_session(MODERN, env=env) as session:
         for request_id in acknowledged:
             found = await session.call("get_request", {"request_id": request_id})
             assert not found.get("isError"), f"{request_id} was acknowledged and is gone"
