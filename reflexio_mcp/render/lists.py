@@ -1,8 +1,8 @@
 """Pages of sessions and of requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Required
+from typing import Any, Final, Generic, Required, TypeVar
 
 from reflexio_mcp.render.gaps import gap_lines, named_gaps
 from reflexio_mcp.render.masking import as_name
@@ -20,7 +20,7 @@ from reflexio_mcp.render.result import (
     joined,
 )
 from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name, visible
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, Ended, Page, SessionRow
@@ -88,17 +88,22 @@ def _named(noun: str, facts: Mapping[str, Any], key: str) -> str:
     return f"{noun} {', '.join(facts[key])}{more}"
 
 
-class _Budget:
+RowT = TypeVar("RowT", SessionRow, RequestWithInteractions)
+
+
+class _Budget(Generic[RowT]):
     """Keeps the rows that fit into a budget of characters. What all of them have in common stands once, beside them.
 
     Args:
         budget: characters that the rows may take.
         shared: the facts that may stand beside the rows, with the word for each.
+        masked: makes the fingerprints that are shown instead of stored text, where none may be.
     """
 
-    def __init__(self, budget: int, shared: Mapping[str, str]) -> None:
+    def __init__(self, budget: int, shared: Mapping[str, str], masked: Fingerprints | None) -> None:
         self._budget = budget
         self._shared = shared
+        self._masked = masked
         self.clear()
 
     def clear(self) -> None:
@@ -109,7 +114,11 @@ class _Budget:
         self._common: Facts = {}
         self._chars = 0
 
-    def fits(self, facts: Facts, text: str) -> bool:
+    def take(self, row: RowT, /) -> bool:
+        """Take a row; whether it fits."""
+        return self._fits(*self._render(row))
+
+    def _fits(self, facts: Facts, text: str) -> bool:
         common, chars = self._in_common_with(facts), self._chars + len(text) + 1
         saved = sum(len(one) + len(" · ") for one in self._told(common)) * len(self.facts)
         if self.facts and chars - saved > self._budget:
@@ -119,15 +128,24 @@ class _Budget:
         self._texts.append(text)
         return True
 
-    @property
-    def taken(self) -> list[tuple[Facts, str]]:
-        """The rows that were taken, in both forms."""
-        return list(zip(self.facts, self._texts, strict=True))
+    async def redact(self, rows: Sequence[RowT]) -> None:
+        """Show the rows that were taken without their secrets."""
+        if self._masked:
+            return
+        from reflexio_mcp.traffic.rules.secrets import looked  # its patterns take a while to compile
 
-    def replace(self, shown: list[tuple[Facts, str]]) -> None:
+        taken = list(zip(rows, self.facts, self._texts, strict=True))
+
+        def shown() -> list[tuple[Facts, str]]:
+            return [
+                (facts, text) if (safe := self._covered(row)) is row else self._render(safe)
+                for row, facts, text in taken
+            ]
+
+        covered = await looked((turn for row in rows for turn in self._looked_at(row)), shown)
         before = self.facts
         self.facts, self._texts = [], []
-        for facts, text in shown:
+        for facts, text in covered:
             self._common = self._in_common_with(facts)
             self.facts.append(facts)
             self._texts.append(text)
@@ -154,7 +172,19 @@ class _Budget:
         """The rows as text, without what stands above them."""
         return [self._text(facts) for facts in self.rows] if self.each else self._texts
 
+    def _render(self, row: RowT) -> tuple[Facts, str]:
+        """A row in both forms."""
+        raise NotImplementedError
+
     def _text(self, facts: Facts) -> str:
+        raise NotImplementedError
+
+    def _covered(self, row: RowT) -> RowT:
+        """A row without its secrets; the same object where that changes nothing."""
+        raise NotImplementedError
+
+    def _looked_at(self, row: RowT) -> Iterable[StoredInteraction]:
+        """The interactions in which secrets are looked for."""
         raise NotImplementedError
 
     def _told(self, common: Facts) -> list[str]:
@@ -170,31 +200,11 @@ class _Budget:
         }
 
 
-class SessionBudget(_Budget):
+class SessionBudget(_Budget[SessionRow]):
     """Session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
 
     def __init__(self, budget: int = BUDGET, *, masked: Fingerprints | None = None) -> None:
-        super().__init__(budget, {"users": "user", "sources": "source", "agent_versions": "agent"})
-        self._masked = masked
-
-    def take(self, row: SessionRow, /) -> bool:
-        return self.fits(*self._render(row))
-
-    async def redact(self, rows: Sequence[SessionRow]) -> None:
-        """Show the rows that were taken without their secrets."""
-        from reflexio_mcp.render.secret_redaction import (
-            redacted_session,  # its patterns take a while to compile
-        )
-        from reflexio_mcp.traffic.rules.secrets import looked
-
-        def shown() -> list[tuple[Facts, str]]:
-            return [
-                taken if (safe := redacted_session(row)) is row else self._render(safe)
-                for row, taken in zip(rows, self.taken, strict=True)
-            ]
-
-        if not self._masked:
-            self.replace(await looked((turn for row in rows for turn in row.opening.interactions), shown))
+        super().__init__(budget, {"users": "user", "sources": "source", "agent_versions": "agent"}, masked)
 
     def _render(self, row: SessionRow) -> tuple[Facts, str]:
         facts = session_facts(row, masked=self._masked)
@@ -203,8 +213,16 @@ class SessionBudget(_Budget):
     def _text(self, facts: Facts) -> str:
         return session_text(facts)
 
+    def _covered(self, row: SessionRow) -> SessionRow:
+        from reflexio_mcp.render.secret_redaction import redacted_session
 
-class RequestBudget(_Budget):
+        return redacted_session(row)
+
+    def _looked_at(self, row: SessionRow) -> Iterable[StoredInteraction]:
+        return row.opening.interactions
+
+
+class RequestBudget(_Budget[RequestWithInteractions]):
     """Requests within a budget of characters; `full` brings interactions, `masked` fingerprints and no content."""
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
@@ -216,28 +234,9 @@ class RequestBudget(_Budget):
                 "agent_version": "agent",
                 "interaction_count": "interaction",
             },
+            masked,
         )
         self._full = full
-        self._masked = masked
-
-    def take(self, row: RequestWithInteractions, /) -> bool:
-        return self.fits(*self._render(row))
-
-    async def redact(self, rows: Sequence[RequestWithInteractions]) -> None:
-        """Show the rows that were taken without their secrets."""
-        from reflexio_mcp.render.secret_redaction import (
-            redacted_listing,  # its patterns take a while to compile
-        )
-        from reflexio_mcp.traffic.rules.secrets import looked
-
-        def shown() -> list[tuple[Facts, str]]:
-            return [
-                taken if (safe := redacted_listing(row, full=self._full)) is row else self._render(safe)
-                for row, taken in zip(rows, self.taken, strict=True)
-            ]
-
-        if not self._masked:
-            self.replace(await looked((turn for row in rows for turn in row.interactions), shown))
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
@@ -249,6 +248,14 @@ class RequestBudget(_Budget):
 
     def _text(self, facts: Facts) -> str:
         return request_text(facts)
+
+    def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
+        from reflexio_mcp.render.secret_redaction import redacted_listing
+
+        return redacted_listing(row, full=self._full)
+
+    def _looked_at(self, row: RequestWithInteractions) -> Iterable[StoredInteraction]:
+        return row.interactions
 
 
 def _shortened(facts: Facts, budget: int) -> Facts:
@@ -451,7 +458,7 @@ def page_of_requests(
     return _page([head, *body], more, structured, described, budget.redacted)
 
 
-def _structured(budget: _Budget, returned: int, sessions: list[Facts], end: _End) -> PageFacts:
+def _structured(budget: _Budget[Any], returned: int, sessions: list[Facts], end: _End) -> PageFacts:
     first: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": []}
     if budget.each:
         first["each"] = budget.each
