@@ -78,7 +78,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if audit.gaps:
         facts["unreadable"], facts["unreadable_count"] = named_gaps(audit.gaps), len(audit.gaps)
     if audit.not_run:
-        facts["not_run"] = _not_run(audit)
+        facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
@@ -114,30 +114,20 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), facts)
 
 
-def _not_run(audit: Audit) -> list[Facts]:
-    """What was not looked for, together where it is for one reason."""
-    ids: dict[str, list[str]] = {}
-    for one in audit.not_run:
-        ids.setdefault(one.reason, []).append(one.rule_id)
-    return [{"id": ", ".join(named), "reason": reason} for reason, named in ids.items()]
-
-
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     """The rules that were looked for in vain; the many of low severity are counted."""
     known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
     if "personal-data" in known:
         known |= {rule.id for rule in RULES if rule.id.startswith("personal-")}
-    graver = [
-        f"{rule.id} ({rule.within})" if rule.within else rule.id
-        for rule in RULES
-        if rule.id not in known and rule.severity != "low"
-    ]
+    graver = [rule for rule in RULES if rule.id not in known and rule.severity != "low"]
     low = sum(rule.id not in known and rule.severity == "low" for rule in RULES)
     if not graver:
         return []
-    facts["nothing_found"] = graver
+    facts["nothing_found"] = [rule.id for rule in graver]
+    facts["looked_within"] = {rule.id: rule.within for rule in graver if rule.within}
     facts["nothing_found_of_low_severity"] = low
-    return [f"Looked for and not found: {', '.join(graver)}; {low} of low severity."]
+    named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in graver]
+    return [f"Looked for and not found: {', '.join(named)}; {low} of low severity."]
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:

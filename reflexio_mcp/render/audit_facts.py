@@ -38,6 +38,7 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
     not_run: list[Facts]
     speak_of_secrets: Unlisted[Facts]
     nothing_found: Unlisted[list[str]]
+    looked_within: Unlisted[dict[str, str]]
     nothing_found_of_low_severity: Unlisted[int]
     left_out: str
     go_on: Facts
