@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 CHILD = Path(__file__).parent / "support" / "patterns.py"
-PUT_TOGETHER = {"install/files.py", "traffic/rules/words.py"}
+PUT_TOGETHER = {"install/files.py", "traffic/rules/word_finder.py"}
 """Files that put a pattern together when it is needed: `test_linear.py` has the words; `test_shown.py` the files."""
 
 

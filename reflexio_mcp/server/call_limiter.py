@@ -28,7 +28,7 @@ from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.caller_quota import Quota
-from reflexio_mcp.toolkit.errors import describe
+from reflexio_mcp.toolkit.error_messages import describe
 
 __all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "bound_errors", "caller_of", "note_grants"]
 

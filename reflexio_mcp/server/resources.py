@@ -12,7 +12,7 @@ from mcp.types import Resource, ResourceTemplate, TextContent
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.toolkit.context import Call, app_of, hides, scope_of
-from reflexio_mcp.toolkit.errors import describe
+from reflexio_mcp.toolkit.error_messages import describe
 from reflexio_mcp.toolkit.subscriptions import KINDS, Kind, name_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError
 

@@ -18,7 +18,7 @@ from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App
-from reflexio_mcp.toolkit.errors import describe
+from reflexio_mcp.toolkit.error_messages import describe
 from reflexio_mcp.toolkit.explorer_page import PageNotes
 from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
 from reflexio_mcp.tools.delete import take_over

@@ -51,7 +51,7 @@ from reflexio_mcp.server.stdio_stream import StdioStream
 from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
-from reflexio_mcp.toolkit.errors import describe, invalid_arguments
+from reflexio_mcp.toolkit.error_messages import describe, invalid_arguments
 from reflexio_mcp.toolkit.input_validation import checked
 from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of

@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.rules.personal_data import personal_kinds
 from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
 from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, prompt_of
-from reflexio_mcp.traffic.rules.words import WordFinder
+from reflexio_mcp.traffic.rules.word_finder import WordFinder
 from tests.audit.test_misplaced import said
 
 LOOKS: dict[str, Callable[[str], object]] = {

@@ -11,7 +11,7 @@ from reflexio_mcp.traffic.content import leaves, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import alike, smuggled
 from reflexio_mcp.traffic.rules.roles import is_foreign, is_system
-from reflexio_mcp.traffic.rules.words import WordFinder
+from reflexio_mcp.traffic.rules.word_finder import WordFinder
 
 __all__ = ["Planted", "planted_kinds", "planted_signals"]
 

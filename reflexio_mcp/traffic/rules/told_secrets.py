@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from reflexio_mcp.traffic.rules.secret_heuristics import is_machine_made, is_password, is_placeholder, is_uuid
-from reflexio_mcp.traffic.rules.words import WordFinder
+from reflexio_mcp.traffic.rules.word_finder import WordFinder
 
 __all__ = ["SENSITIVE_WORDS", "Place", "speaks_of_secrets", "told_secrets"]
 
