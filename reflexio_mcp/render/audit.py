@@ -63,6 +63,8 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
         text = f"Nothing to audit{f' ({about})' if about else ''}."
         if audit.filter.start is not None:
             text += " Try an earlier start_time."
+        if audit.learns:
+            text += " What was learned may still be there: list_learnings has it, of each user."
         nothing: AuditFacts = {
             "notice": NOTICE,
             "requests": 0,

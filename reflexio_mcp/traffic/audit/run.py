@@ -36,6 +36,7 @@ AUDIT_SECONDS: Final = 35.0
 says where it stopped and how to go on."""
 
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
+OF_NOBODY_SEEN: Final = "of users without a request here; list_learnings has each user's"
 ONE_USER: Final = "only one user's traffic is looked at"
 
 LEARNED_SECONDS: Final = 8.0
@@ -62,6 +63,7 @@ class Audit:
         left_out: which of the traffic was not looked at, and why; empty when all of it was.
         go_on: the call that looks at it.
         gaps: what the service could not return. No rule was applied to it.
+        learns: whether the store learns: then what was learned outlives the traffic.
     """
 
     filter: TrafficFilter
@@ -75,6 +77,7 @@ class Audit:
     end: int = 0
     speak_of_secrets: int = 0
     speaking: tuple[str, ...] = ()
+    learns: bool = False
 
 
 async def run_audit(
@@ -154,6 +157,8 @@ async def run_audit(
     else:
         users = [user for user, _ in overview.users.counts.most_common()]
         reason = await learned.read(scope, users, LEARNED_SECONDS)
+        if not wanted.user_id and not reason:
+            reason = OF_NOBODY_SEEN
     if reason:
         not_run += [NotRun(found.rule.id, reason) for found in learned.founds]
     founds = {found.rule.id: found for one in (*detectors, learning, learned) for found in one.founds}
@@ -180,6 +185,7 @@ async def run_audit(
         end,
         told.speak_of_secrets,
         tuple(told.speaking),
+        learns=scope.learns,
     )
 
 

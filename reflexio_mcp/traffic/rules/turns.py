@@ -57,7 +57,7 @@ _ASSISTANT = re.compile(
 )
 """How assistants begin and people do not."""
 
-_LABELLED = re.compile(r"(?:user|human|customer|me|you|q) ?:\s", re.IGNORECASE)
+_LABELLED = re.compile(r"(?:user|human|customer|me|you) ?:\s", re.IGNORECASE)
 _ANSWERED = re.compile(r"\n\s{0,20}(?:assistant|ai|bot|chatgpt|claude|gemini|copilot) ?:\s", re.IGNORECASE)
 _PROMPT = re.compile(
     r"(?:you are|you're) (?:an? |the )?(?:[\w'-]{1,20} ){0,4}?(?:assistant|agent|ai|bot|chatbot|expert|model"
