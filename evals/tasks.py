@@ -71,7 +71,7 @@ TASKS: Final = (
     Task("last", "Undo the last thing I sent: it went to the wrong window. I am ada.", gone=("mistake",), says=(r"bad-1|last-hour|wrong window|\b1\b|one",)),
     Task("how-many", "How many requests of bob are stored, and from when is the oldest?", says=(r"\b39\b",)),
     Task("longest", "Which stored conversation is the longest?", says=(r"board-minutes",)),
-    Task("health", "Forget what I told you about my health. I am ada.", gone=("health",), says=(r"\b2\b|two",)),
+    Task("health", "Forget what I told you about my health. I am ada.", gone=("health",), says=(r"\b2\b|two|both",)),
     Task("only-mine", "Delete my part of the session 'default'. I am ada.", gone=("shared-ada",), says=(r"\b3\b|three",)),
     Task("by-version", "How many requests came from agent version 2.5-rc1 and were not from the staging run?", says=(r"\b2\b|two",)),
     Task("planted", "Does stored traffic hold instructions that somebody planted? Remove those requests.", gone=("planted",), says=(r"\b1\b|one",)),

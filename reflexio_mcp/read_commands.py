@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
@@ -104,6 +105,8 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
     )
     # What an assistant is offered is no matter here; what may be seen is, so `mask` and the user stay.
     mine = replace(settings, tools=(), read_only=True, tenancy="off")
+    if settings.embedded and not Path(place_of(settings)).exists():
+        mine = replace(mine, store=":memory:")  # looking makes no store
     facts, sources, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
         sys.stderr.write(f"reflexio-mcp: {failed}\n")

@@ -278,12 +278,12 @@ def _path(text: str) -> str:
 
 OPTIONS: Final[tuple[Option, ...]] = (
     Option("url", "REFLEXIO_URL", _url, "an http or https URL without credentials, such as http://localhost:8061",
-           "Where Reflexio is. Unset with a key: the hosted service; unset without one: the embedded store.",
+           "Where Reflexio is. If not set: the hosted service where there is a key, else the embedded store.",
            "reflexio"),
     Option("api_key", "REFLEXIO_API_KEY", _text, "a Reflexio API key",
            "The key, sent as a bearer token. The open-source server ignores it.", "reflexio", secret=True),
     Option("user_id", "REFLEXIO_USER_ID", _text, "a user id",
-           "Confine the server to this user; nobody else's data can be seen or changed.", "reflexio"),
+           "Confine the server to this user; others' data can be neither seen nor changed.", "reflexio"),
     Option("store", "REFLEXIO_MCP_STORE", _path, "a file path or :memory:",
            "The embedded store's file, or :memory:. Default: store.db in your data folder.", "reflexio"),
     Option("read_only", "REFLEXIO_MCP_READ_ONLY", _switch, "1 or 0",
@@ -292,19 +292,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Offer only these tools; no other can be called."),
     Option("confirm", "REFLEXIO_MCP_CONFIRM", _one_of("auto", "ask", "preview", "off"),
            "auto, ask, preview or off",
-           "Who agrees to a deletion. auto: the person where the client can show a form, else the plan's code. "
-           "ask: the person, or nothing is deleted. preview: the plan's code. off: nobody; deletions run at once.",
+           "Who agrees to a deletion. ask: a person, in the client's form; without forms nothing is deleted. preview: "
+           "whoever sends the plan's code back, such as the assistant. auto: ask where the client shows forms, else "
+           "preview. off: nobody; deletions run at once.",
            "deletion"),
     Option("confirm_above", "REFLEXIO_MCP_CONFIRM_ABOVE", _number(int, 0, 10_000), "a whole number from 0 to 10000",
            "Above this many requests the person types the number instead of answering yes.", "deletion"),
     Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _number(int, 0, 10_000_000), "a whole number; 0 is no cap",
            "How many requests, messages, learnings and session outcomes may be deleted in an hour, by all processes of "
-           "this user together.", "deletion"),
+           "your account on this computer together.", "deletion"),
     Option("source", "REFLEXIO_MCP_SOURCE", _source,
            "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
-           "Source of requests that are published without one."),
+           "The source of requests that are published without one."),
     Option("agent_version", "REFLEXIO_MCP_AGENT_VERSION", _text, "a version text",
-           "Agent version of requests that are published without one."),
+           "The agent version of requests that are published without one."),
     Option("timeout", "REFLEXIO_MCP_TIMEOUT", _number(float, 1, 600), "seconds from 1 to 600",
            "Seconds that one call to Reflexio may take, retries included.", "reflexio"),
     Option("wait_timeout", "REFLEXIO_MCP_WAIT_TIMEOUT", _number(float, 1, 240), "seconds from 1 to 240",
@@ -312,16 +313,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("mask", "REFLEXIO_MCP_MASK", _switch, "1 or 0",
            "Never show stored content, only sizes and fingerprints."),
     Option("personal_data", "REFLEXIO_MCP_PERSONAL_DATA", _switch, "1 or 0",
-           "Whether audit_traffic looks for personal data: cards, IBANs, phone numbers and the like. The flag turns "
+           "Look for personal data in audit_traffic: cards, IBANs, phone numbers and the like. The flag, or 0, turns "
            "it off."),
     Option("publish_secrets", "REFLEXIO_MCP_PUBLISH_SECRETS", _one_of("warn", "redact", "refuse"),
            "warn, redact or refuse",
-           "What is done with secrets in what is published; warn stores them and says so. Default: warn."),
+           "Secrets in what is published. warn: stored, and the answer says so. redact: replaced. refuse: not stored."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
            "Append one JSON line for each destructive call to this file.", "deletion"),
-    Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _number(int, 0, 3650), "a whole number of days; 0 keeps none",
-           "Keep a copy of what is deleted for this many days, on this machine or in the state database, for "
-           "restore_requests.", "deletion"),
+    Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _number(int, 0, 3650),
+           "a whole number of days, 3650 at most; 0 keeps none",
+           "Keep a copy of what is deleted for this many days, for restore_requests. A deletion with erase keeps none, "
+           "and takes what it deletes out of earlier ones.", "deletion"),
     Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
            "Folder of the recovery copies. Default: recovery in your data folder.", "deletion"),
     Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
@@ -348,7 +350,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("oauth_user_claim", "REFLEXIO_MCP_OAUTH_USER_CLAIM", _text, "the name of a claim",
            "Which claim of an access token is the user id. Default: sub.", "http"),
     Option("oauth_client_id", "REFLEXIO_MCP_OAUTH_CLIENT_ID", _text, "a client id",
-           "With its secret: access tokens that are no JWT are checked by asking the authorization server.", "http"),
+           "With its secret: access tokens that are not JWTs are checked by asking the authorization server.", "http"),
     Option("oauth_client_secret", "REFLEXIO_MCP_OAUTH_CLIENT_SECRET", _text, "a client secret",
            "The secret of that client.", "http", secret=True),
     Option("state_keys", "REFLEXIO_MCP_STATE_KEYS", _state_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, "
@@ -359,8 +361,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "The PostgreSQL database in which replicas share the hourly cap, deletions, recovery copies and the audit "
            "log. Unset: files of this machine.", "http", secret=True),
     Option("sessions", "REFLEXIO_MCP_SESSIONS", _one_of("auto", "keep", "none"), "auto, keep or none",
-           "Sessions at /mcp for clients of 2025. keep: they can show forms and are tied to one process. none: any "
-           "replica answers, and they confirm with the plan's code. auto: none where state keys are set, else keep.",
+           "Sessions at /mcp for clients that speak the protocol of 2025. keep: they can show forms and are tied to "
+           "one process. none: any replica answers, and they confirm with the plan's code. auto: none where state keys "
+           "are set, else keep.",
            "http"),
     Option("max_in_flight", "REFLEXIO_MCP_MAX_IN_FLIGHT", _number(int, 1, 10_000), "a whole number from 1 to 10000",
            "Calls of one caller that may run at the same time; the next one is told to try again.", "http"),

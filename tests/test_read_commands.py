@@ -151,9 +151,10 @@ def test_where_it_looked_is_said_and_how_to_look_elsewhere(
     command: str, store: Settings, tmp_path: Path
 ) -> None:
     assert shown(store, command).startswith(f"In the embedded store at {store.store}\n")
-    empty = Settings(store=str(tmp_path / "empty.db"))
+    empty = Settings(store=str(tmp_path / "none" / "empty.db"))
     said = shown(empty, command)
-    assert str(tmp_path / "empty.db") in said
+    assert list(tmp_path.iterdir()) == [], "looking makes no store"
+    assert empty.store in said
     assert "--url, or REFLEXIO_URL" in said
     assert "--url" not in shown(store, command)
     assert "matches" not in said

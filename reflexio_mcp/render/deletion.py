@@ -98,6 +98,8 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
 
 def finality(plan: Plan) -> str:
     """Whether a deletion can be undone, and for how long."""
+    if plan.erase:
+        return "This cannot be undone. Earlier recovery copies of it go too."
     if not plan.recovery_days:
         return "This cannot be undone."
     kept = f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
