@@ -87,6 +87,14 @@ async def a_learning_would_stay(world: World, _: pytest.MonkeyPatch) -> str:
     return await planned(world, "delete_request", request_id="a")
 
 
+async def an_earlier_copy_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        await caller.result("delete_request", request_id="a")
+    await world.put("a")
+    return await planned(world, "delete_request", request_id="a", erase=True)
+
+
 async def a_learning_went(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
     await world.learn("p", "a")
@@ -987,6 +995,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "it back with delete_learnings.": (the_learnings_would_not_go, a_learning_went),
     "by reading again": (a_learning_went, a_learning_would_stay),
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
+    "This cannot be undone. Earlier recovery copies of it go too.": (
+        an_earlier_copy_would_go,
+        a_learning_would_stay,
+    ),
     "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
     deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
     "What other users may have in this session stays.": (
