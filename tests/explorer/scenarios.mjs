@@ -69,7 +69,7 @@ export async function looksDeletesAndUndoes(browser) {
   assert.deepEqual(it.messages, ["In the explorer, the person deleted 4 requests."]);
 
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: /^Restored 4 requests, checked by reading again\.$/ }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: /^Restored 4 requests \(\d+ interactions\), checked by reading again\.$/ }).waitFor();
   await button(view, "Close").click();
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^398 requests in 99 sessions$/);

@@ -41,17 +41,21 @@ def line(process: subprocess.Popen[str]) -> str:
 
 def finish(process: subprocess.Popen[str]) -> list[str]:
     """Close its stdin, wait for its end, and return the lines it still printed."""
-    rest, _ = process.communicate(timeout=60)
-    return rest.splitlines()
+    return [line.rstrip("\n") for line in _ended(process)]
 
 
 def kill(process: subprocess.Popen[str]) -> list[str]:
     """End the process as `kill -9` does, and return the whole lines it still printed."""
     process.kill()
+    return _ended(process)
+
+
+def _ended(process: subprocess.Popen[str]) -> list[str]:
     # Not `communicate`: it would miss what `line` has read ahead.
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin, process.stdout:
+        process.stdin.close()
         rest = process.stdout.read()
     process.wait(timeout=60)
     return rest.splitlines(keepends=True)

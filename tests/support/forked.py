@@ -133,6 +133,7 @@ class ForkedProcess:
         self.pid = process.pid
         self.stdin = stdin
         self.stdout = stdout
+        self._one_waits = anyio.Lock()
 
     @property
     def returncode(self) -> int | None:
@@ -146,9 +147,10 @@ class ForkedProcess:
         self._process.kill()
 
     async def wait(self) -> int:
-        while (code := self.returncode) is None:
-            await anyio.wait_readable(self._process.sentinel)
-        return code
+        async with self._one_waits:
+            while (code := self.returncode) is None:
+                await anyio.wait_readable(self._process.sentinel)
+            return code
 
     async def aclose(self) -> None:
         await self.stdin.aclose()
