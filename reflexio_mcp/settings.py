@@ -416,9 +416,9 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
 
     A variable that is empty counts as not set, because clients write `${VAR}` and expand it to nothing, and the bundle
     and the compose file pass on what a person left empty. An empty key alone therefore means the embedded store, so
-    the entries that `install` writes for an account name its address. A value
-    of blanks alone, an empty flag, a reference that was not filled in and an unknown `REFLEXIO_MCP_` variable are
-    refused: each was meant to limit something, and would limit nothing.
+    the entries that `install` writes for an account name its address. A value of blanks alone, an empty flag, a
+    reference that was not filled in and an unknown `REFLEXIO_MCP_` variable are refused: each was meant to limit
+    something, and would limit nothing.
 
     Args:
         env: the environment (`os.environ` when `None`).

@@ -18,9 +18,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflexio_mcp.http.bearer_tokens import Tokens, bearer_tokens
-from reflexio_mcp.http.exchange import Exchange, Exchanges, read_body
+from reflexio_mcp.http.exchange import Exchange, Exchanges
 from reflexio_mcp.http.guard import Guard
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal
+from reflexio_mcp.http.request_body import read_body
 from reflexio_mcp.logs import event, withhold_from_libraries
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.client import ReflexioClient

@@ -3,15 +3,15 @@
 import { byId, el, fill, set, stored } from "./dom.js";
 import { Clock, counted, DAY_MS, number, placeOf, shortened } from "./format.js";
 import { Host } from "./host.js";
-import { Index, NO_FILTER, rowsOf } from "./index.js";
+import { Index, NO_FILTER, rowsOf } from "./rows.js";
 import { Learned } from "./learned.js";
 import { messageOf, Sheet, textOf } from "./sheet.js";
 import { Table } from "./table.js";
 import { HUES, Timeline } from "./timeline.js";
 
-/** @typedef {import("./index.js").Row} Row */
-/** @typedef {import("./index.js").Filter} Filter */
-/** @typedef {import("./index.js").SortKey} SortKey */
+/** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./rows.js").Filter} Filter */
+/** @typedef {import("./rows.js").SortKey} SortKey */
 /** @typedef {import("./table.js").Detail} Detail */
 /**
  * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, tools: string[], rules: Record<string, string>,
@@ -54,7 +54,7 @@ class Page {
     this.filter = { ...NO_FILTER };
     /** The chip that is pressed, in milliseconds; `null` for all or a brushed period. @type {number | null} */
     this.period = null;
-    /** @type {import("./index.js").Sort} */
+    /** @type {import("./rows.js").Sort} */
     this.sort = { key: "when", down: true };
     /** @type {Set<string>} */
     this.selected = new Set();

@@ -3,7 +3,7 @@
 import { el, fill, stored } from "./dom.js";
 import { counted, number, shortened } from "./format.js";
 
-/** @typedef {import("./index.js").Row} Row */
+/** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./host.js").ToolResult} ToolResult */
 /**
  * @typedef {object} Deleting what the sheet asks of the page

@@ -3,8 +3,8 @@
 import { el, fill, stored } from "./dom.js";
 import { counted, number, shortened } from "./format.js";
 
-/** @typedef {import("./index.js").Row} Row */
-/** @typedef {import("./index.js").Session} Session */
+/** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./rows.js").Session} Session */
 /** @typedef {import("./format.js").Clock} Clock */
 /** @typedef {{role: string, text: string, at: number | null, beside: [string, string][]}} Turn */
 /** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */

@@ -3,7 +3,7 @@
 import { drawn, el, fill, set } from "./dom.js";
 import { counted, DAY_MS, HOUR_MS, number } from "./format.js";
 
-/** @typedef {import("./index.js").Row} Row */
+/** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./format.js").Clock} Clock */
 /** @typedef {{start: number, end: number, total: number, by: number[]}} Bar times in milliseconds, `end` exclusive */
 
