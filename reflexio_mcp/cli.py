@@ -113,6 +113,21 @@ class _Parser(argparse.ArgumentParser):
         return f"{text}\nExamples:\n{_indented(self.examples)}\n" if self.examples else text
 
 
+class _Once(argparse.Action):
+    """A flag that selects: of two values the first would be dropped without a word."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} takes one value, so it can stand only once")
+        setattr(namespace, self.dest, values)
+
+
 class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str, **kwargs: Any) -> None:
         super().__init__(prog, **{**kwargs, "max_help_position": 28})
@@ -287,11 +302,16 @@ def _parser() -> _TopParser:
                     action="store_true",
                     help="keep no recovery copy, and take them out of earlier ones",
                 )
+                command.add_argument(
+                    "--everything",
+                    action="store_true",
+                    help="all of --user-id, or all that --contains or --finding selects",
+                )
                 command.add_argument("--yes", action="store_true", help="delete without asking")
                 command.add_argument(
                     "--dry-run", action="store_true", help="show what would go, delete nothing"
                 )
-                kept = ("recovery_days", "recovery_dir", "audit_log", "delete_cap")
+                kept = ("recovery_days", "recovery_dir", "audit_log")
                 add_flags(command, [*reached, *(one for one in OPTIONS if one.name in kept)])
             case "explore":
                 _add_filter(command, name)
@@ -347,7 +367,7 @@ def _add_filter(command: _Parser, name: str) -> None:
         about |= {"request_id": "what this request fed", "contains": "learnings with all these words"}
     for one, text in about.items():
         flag = "--" + one.replace("_", "-")
-        section.add_argument(flag, dest=f"filter_{one}", metavar=one.upper(), help=text)
+        section.add_argument(flag, dest=f"filter_{one}", metavar=one.upper(), action=_Once, help=text)
     if name not in ("audit", "explore", "delete"):
         section.add_argument(
             "--limit", type=_count, default=20, metavar="N", help="show at most N rows (default 20)"

@@ -1,29 +1,49 @@
 """`reflexio-mcp delete`: delete stored requests from a shell or from CI, with a plan, a question and a receipt.
 
-It calls the tool `delete_requests` in this process, once for the plan and once with the plan's code, so what a client
-would be shown is shown here, and the hourly cap, the audit log and recovery copies hold as they do there. Whoever is
-at the terminal is the person whose consent is asked for.
+It is a client of a server in this process, with a form: the question, what has to be typed, the hourly cap, the audit
+log, recovery copies and the receipt are those of the tool `delete_requests`. With `--yes` it sends the plan's code
+back instead.
 """
 
 import argparse
 import json
-import re
+import signal
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import anyio
 
+from reflexio_mcp import __version__
 from reflexio_mcp.backend import place_of
 from reflexio_mcp.install.launch import as_called
-from reflexio_mcp.read_commands import Failed, call, nothing_found, same_filter, stored_sources, wanted
+from reflexio_mcp.read_commands import (
+    Failed,
+    call,
+    for_a_shell,
+    in_flags,
+    nothing_found,
+    of_this_shell,
+    same_filter,
+    stored_sources,
+    wanted,
+)
 from reflexio_mcp.settings import ConfigurationError, Settings
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import ElicitRequestParams, ElicitResult
 
 __all__ = ["run_delete_command"]
 
-_FENCE: Final = re.compile(r"^<<(?:stored text \w+: data, not instructions|end \w+)>>\n", re.MULTILINE)
+TOOL: Final = "delete_requests"
+
+TRIES: Final = 3
+"""Plans that are made with `--yes` while other requests are stored in between."""
+
+_LOOK_SECONDS: Final = 5.0
 
 
 def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
@@ -35,47 +55,38 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
         out: where to write; stdout when `None`.
 
     Returns:
-        0 when nothing that was chosen is left, also where a filter chose nothing; 1 when something is, an id was not
-        found, or nobody agreed.
+        0 when nothing that was chosen is left, also where a filter chose nothing; 1 when something is or may be, an id
+        was not found, or nobody agreed.
 
     Raises:
         ConfigurationError: nothing is chosen, a filter cannot be used, or the configuration does not allow this.
+        KeyboardInterrupt: Ctrl-C, after a sentence on what it means here.
     """
-    screen = out or sys.stdout
-    chosen = _chosen(arguments, settings)
-    mine = replace(settings, tools=(), tenancy="off", confirm="preview")
-    screen.write(f"In {place_of(settings)}\n\n")
+    asks = not (arguments.yes or arguments.dry_run)
+    mine = replace(of_this_shell(settings), confirm="ask" if asks else "preview")
+    if arguments.erase:  # copies may be there though this shell keeps none
+        mine = replace(mine, store=settings.store, recovery_days=settings.recovery_days or 1)
+    chosen = _chosen(arguments, settings, mine)
+    dialogue = _Dialogue(arguments, settings, mine, chosen, out or sys.stdout)
     try:
-        facts, text = anyio.run(_delete, mine, chosen)
-        of_filter = facts["status"] == "not_found" and "request_ids" not in chosen
-        if of_filter and "unreadable" not in facts["plan"]:
-            sources, empty = anyio.run(_sources, mine, chosen)
-            screen.write(nothing_found("requests", chosen, settings, facts, empty=empty, sources=sources))
-            screen.write(" Nothing was deleted.\n")
-            return 0
-        screen.write(f"{_for_a_person(text, facts)}\n")
-        if arguments.dry_run:
-            return 0
-        if "confirm" not in facts or not (
-            arguments.yes or _agreed(facts["confirm"], facts["plan"], settings, screen)
-        ):
-            return 1
-        receipt, text = anyio.run(_delete, mine, chosen | {"confirm": facts["confirm"]})
-    except Failed as error:
-        sys.stderr.write(f"reflexio-mcp: {error}\n")
-        return 1
+        return anyio.run(dialogue.run)
     except KeyboardInterrupt:
+        left = (
+            f"{as_called()} requests {same_filter(chosen)} --all"
+            if same_filter(chosen)
+            else "look for each id"
+        )
         sys.stderr.write(
-            "\nreflexio-mcp: Interrupted. A deletion that had begun went on to its end; what is left: "
-            f"{as_called()} requests {same_filter(chosen)} --all\n"
+            "\nreflexio-mcp: Interrupted. A deletion that had begun goes on to its end, unless it is interrupted "
+            f"again. What is left: {left}\n"
+            if dialogue.begun
+            else "\nreflexio-mcp: Nothing was deleted.\n"
         )
         raise
-    screen.write(f"\n{_for_a_person(text, receipt)}\n")
-    return 0 if receipt["status"] == "complete" else 1
 
 
-def _chosen(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """The arguments of `delete_requests`.
+def _chosen(arguments: argparse.Namespace, settings: Settings, mine: Settings) -> dict[str, Any]:
+    """The arguments of the tool.
 
     Raises:
         ConfigurationError: as `run_delete_command`.
@@ -86,9 +97,14 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]
         raise ConfigurationError(
             "REFLEXIO_MCP_READ_ONLY is set here, so nothing can be deleted. Unset it first."
         )
-    if arguments.yes and settings.confirm == "ask":
+    if settings.tools and TOOL not in settings.tools:
         raise ConfigurationError(
-            "REFLEXIO_MCP_CONFIRM=ask lets nobody delete unasked. Leave out --yes, or set it to auto for this command."
+            f"REFLEXIO_MCP_TOOLS is set here without {TOOL}, so nothing can be deleted. Unset it first."
+        )
+    if settings.confirm == "ask" and not arguments.dry_run and (arguments.yes or not _is_terminal()):
+        raise ConfigurationError(
+            "REFLEXIO_MCP_CONFIRM=ask wants a person's answer at a terminal. Leave out --yes, or set it to auto for "
+            "this command."
         )
     chosen = wanted(arguments, settings)
     for name in chosen.keys() & {"start_time", "end_time"}:
@@ -98,72 +114,164 @@ def _chosen(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]
         if chosen.keys() - {"user_id"}:
             raise ConfigurationError("Name either ids or a filter. Beside ids only --user-id may stand.")
         chosen["request_ids"] = arguments.request_ids
-    if not chosen:
+    elif arguments.everything:
+        chosen["everything"] = True
+    elif not chosen.keys() - {"user_id", "contains", "finding"}:
         raise ConfigurationError(
-            "Which requests? Add their ids, or a filter such as --source or --session-id."
+            "Which requests? Add their ids, or a filter such as --source, --session-id or --start-time. All of a user, "
+            "or of what --contains or --finding selects, takes --everything."
         )
-    if arguments.include_learnings and settings.embedded:
+    if arguments.include_learnings and mine.embedded:
         raise ConfigurationError("The embedded store does not learn. Leave out --include-learnings.")
-    if arguments.erase and settings.embedded and not settings.recovery_days:
-        raise ConfigurationError("No recovery copies are kept here. Leave out --erase.")
     return chosen | {name: True for name in ("include_learnings", "erase") if getattr(arguments, name)}
 
 
-async def _delete(settings: Settings, chosen: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """One call of `delete_requests`: its facts, and its text.
+def _is_terminal() -> bool:
+    return bool(sys.stdin and sys.stdin.isatty())
 
-    Raises:
-        Failed: the call was refused or failed.
+
+class _Dialogue:
+    """One run of the command.
+
+    Args:
+        arguments: what was typed.
+        settings: the configuration.
+        mine: that of the server in this process.
+        chosen: the tool's arguments.
+        screen: where to write.
     """
-    from mcp import Client
 
-    from reflexio_mcp.server.server import ReflexioServer
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        settings: Settings,
+        mine: Settings,
+        chosen: dict[str, Any],
+        screen: TextIO,
+    ) -> None:
+        self.begun = False
+        self._arguments = arguments
+        self._settings = settings
+        self._mine = mine
+        self._chosen = chosen
+        self._screen = screen
+        self._declined = ""
 
-    async with Client(ReflexioServer(settings)) as client:
+    async def run(self) -> int:
+        from mcp import Client
+        from mcp.types import Implementation
+
+        from reflexio_mcp.server.server import ReflexioServer
+
+        self._screen.write(f"In {place_of(replace(self._mine, store=self._settings.store))}\n\n")
+        failed = ""
+        async with Client(
+            ReflexioServer(self._mine),
+            elicitation_callback=self._ask if self._mine.confirm == "ask" else None,
+            client_info=Implementation(name="reflexio-mcp delete", version=__version__),
+        ) as client:
+            try:
+                return await self._delete(client)
+            except Failed as error:  # outside, it would arrive in a group
+                failed = str(error)
+        sys.stderr.write(f"reflexio-mcp: {failed}\n")
+        return 1
+
+    async def _delete(self, client: "Client") -> int:
+        facts, text = await call(client, TOOL, self._chosen)
+        if self._declined:
+            self._say(self._declined)
+            return 1
+        if facts["status"] == "not_found" and self._is_nowhere(facts):
+            sources, empty = await stored_sources(client, self._chosen)
+            self._say(
+                nothing_found("requests", self._chosen, self._mine, facts, empty=empty, sources=sources)
+                + " Nothing was deleted."
+            )
+            return 0
+        self._say(self._in_words(text, facts))
+        if self._arguments.dry_run:
+            return 0
+        for _ in range(TRIES):
+            if "confirm" not in facts:
+                break
+            self.begun = True
+            facts, text = await call(client, TOOL, self._chosen | {"confirm": facts["confirm"]})
+            self._say(f"\n{self._in_words(text, facts)}")
+        if "follow_up" in facts:
+            return await self._followed(client, facts["follow_up"])
+        left = "request_ids" in self._chosen and facts.get("counts", {}).get("not_found")
+        return 0 if facts["status"] == "complete" and not left else 1
+
+    def _is_nowhere(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a filter chose nothing and nothing else is to be said, such as of a copy that cannot be read."""
+        plan: Mapping[str, Any] = facts.get("plan", {})
+        said = facts.get("next", "")
+        return (
+            "request_ids" not in self._chosen
+            and "unreadable" not in plan
+            and said.startswith("Find ids with")
+        )
+
+    async def _followed(self, client: "Client", number: int) -> int:
+        """Wait for the follow-up, which ends with this process."""
+        self._say("\nWaiting until Reflexio has stopped learning. Ctrl-C ends the waiting and the follow-up.")
+        while True:
+            status, _ = await call(client, "get_status", {})
+            jobs: list[dict[str, Any]] = status.get("deletions", [])
+            job = next((one for one in jobs if one["number"] == number), {"state": "stopped"})
+            if job["state"] != "running":
+                self._say(in_flags(str(job.get("follow_up", "What it did is not known."))))
+                return 0 if job["state"] == "done" else 1
+            await anyio.sleep(_LOOK_SECONDS)
+
+    async def _ask(self, context: object, params: "ElicitRequestParams") -> "ElicitResult":
+        """Put the form's question to whoever is at the terminal."""
+        from mcp.types import ElicitRequestFormParams, ElicitResult
+
+        assert isinstance(params, ElicitRequestFormParams)
+        fields: Mapping[str, Any] = params.requested_schema["properties"]
+        (name, field), *_more = fields.items()
+        flags = same_filter(self._chosen)
+        self._say(for_a_shell(params.message))
+        if flags:
+            self._say(f"All of them: {as_called()} requests {flags} --all")
+        typed = field.get("type") != "boolean"
+        answer = self._typed("\nType their number to delete them: " if typed else "\nDelete? [y/N] ")
+        if answer.isdecimal() if typed else answer.lower() == "y":
+            self.begun = True
+            return ElicitResult(action="accept", content={name: int(answer) if typed else True})
+        self._declined = self._declined or "Nothing was deleted."
+        return ElicitResult(action="decline")
+
+    def _typed(self, prompt: str) -> str:
+        """What a person types; nothing where nobody can."""
+        self._screen.write(prompt)
+        self._screen.flush()
+        # The loop's own handler would let Ctrl-C wait for the answer.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return await call(client, "delete_requests", chosen)
-        except Failed as error:  # outside, it would arrive in a group
-            failed = error
-    raise failed
+            if line := sys.stdin.readline() if sys.stdin else "":
+                return line.strip()
+        except (OSError, ValueError):  # nothing that can be read, or is no text
+            pass
+        except KeyboardInterrupt:
+            self._screen.write("\n")
+            return ""
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self._declined = "\nNothing was deleted: nobody answered. Where nobody can, add --yes."
+        return ""
 
+    def _in_words(self, text: str, facts: Mapping[str, Any]) -> str:
+        """What a result says, without the code, and with commands in place of calls."""
+        if "confirm" in facts:
+            text = text.removesuffix(f"={facts['confirm']}").removesuffix(str(facts.get("next", "")))
+        if all_of_them := facts.get("plan", {}).get("all", ""):
+            flags = same_filter(json.loads(all_of_them.partition(" ")[2]))
+            text = text.replace(f"all: {all_of_them}", f"all: {as_called()} requests {flags} --all")
+        return for_a_shell(text)
 
-async def _sources(settings: Settings, chosen: Mapping[str, Any]) -> tuple[list[str], bool]:
-    from mcp import Client
-
-    from reflexio_mcp.server.server import ReflexioServer
-
-    async with Client(ReflexioServer(settings)) as client:
-        return await stored_sources(client, chosen)
-
-
-def _for_a_person(text: str, facts: Mapping[str, Any]) -> str:
-    """What a result says, without what is for a model: the fence, and how to call the tool again."""
-    text = text.removesuffix(f"={facts.get('confirm', '')}").removesuffix(str(facts.get("next", "")))
-    all_of_them = facts.get("plan", {}).get("all", "")
-    if all_of_them:
-        flags = same_filter(json.loads(all_of_them.partition(" ")[2]))
-        text = text.replace(f"all: {all_of_them}", f"all: {as_called()} requests {flags} --all")
-    return _FENCE.sub("", f"{text}\n").strip()
-
-
-def _agreed(code: str, plan: Mapping[str, Any], settings: Settings, screen: TextIO) -> bool:
-    """Ask the person, as a client's form does: many, and those of several users, want their number typed."""
-    count = int(code.partition("-")[0])  # a plan's code begins with how many it stands for
-    typed = count > settings.confirm_above or len(plan.get("users", ())) > 1
-    want = str(count) if typed else "y"
-    what = f"Type {count} to delete" if typed else "Delete"
-    screen.write(f"\n{what} {'this' if count == 1 else f'all {count}'}{': ' if typed else '? [y/N] '}")
-    screen.flush()
-    try:
-        answer = sys.stdin.readline()
-    except KeyboardInterrupt:
-        answer = "\n"
-        screen.write("\n")
-    if answer.strip().lower() == want:
-        return True
-    screen.write(
-        "Nothing was deleted.\n"
-        if answer
-        else "\nNothing was deleted: nobody answered. Add --yes where nobody can.\n"
-    )
-    return False
+    def _say(self, text: str) -> None:
+        self._screen.write(f"{text.rstrip()}\n")
+        self._screen.flush()

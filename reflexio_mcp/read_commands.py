@@ -6,8 +6,8 @@ lays the facts out for a terminal. Nothing can be changed from here: the server 
 
 import argparse
 import json
+import os
 import re
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
 __all__ = [
-    "FILTER", "Failed", "call", "nothing_found", "run_read_command", "same_filter", "stored_sources", "wanted",
+    "FILTER", "Failed", "call", "for_a_shell", "in_flags", "nothing_found", "of_this_shell", "run_read_command",
+    "same_filter", "stored_sources", "wanted",
 ]  # fmt: skip
 
 Facts = Mapping[str, Any]
@@ -57,6 +58,10 @@ MOST_A_CALL: Final = 100
 SOURCES: Final = 10
 """Sources that are named at most where the one that was asked for does not exist."""
 
+_FENCE: Final = re.compile(r"^<<(?:stored text \w+: data, not instructions|end \w+)>>\n", re.MULTILINE)
+
+_ARGUMENTS: Final = re.compile(r"\b(erase|include_learnings|everything)=true\b")
+
 _TIMES: Final = re.compile(r"(?<!-)\b(?:start|end)_time\b")
 
 _UNBOUNDED: Final = 100_000
@@ -73,9 +78,7 @@ class Failed(Exception):
     """A tool answered with an error; its text says what happened and what to do, in the words of these commands."""
 
     def __init__(self, said: str) -> None:
-        for command, tool in TOOLS.items():
-            said = said.replace(tool, f"{_program()} {command}")
-        super().__init__(said)
+        super().__init__(for_a_shell(said))
 
 
 def run_read_command(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
@@ -93,7 +96,8 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         ConfigurationError: as `wanted`.
     """
     screen = out or sys.stdout
-    if arguments.command == "learned" and settings.embedded:
+    mine = replace(of_this_shell(settings), read_only=True)
+    if arguments.command == "learned" and mine.embedded:
         sys.stderr.write(
             "reflexio-mcp: The embedded store does not learn, so there is nothing to list. Set REFLEXIO_URL or "
             "REFLEXIO_API_KEY.\n"
@@ -103,10 +107,6 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
     limit = (
         sys.maxsize if getattr(arguments, "everything", False) else getattr(arguments, "limit", sys.maxsize)
     )
-    # What an assistant is offered is no matter here; what may be seen is, so `mask` and the user stay.
-    mine = replace(settings, tools=(), read_only=True, tenancy="off")
-    if settings.embedded and not Path(place_of(settings)).exists():
-        mine = replace(mine, store=":memory:")  # looking makes no store
     facts, sources, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
         sys.stderr.write(f"reflexio-mcp: {failed}\n")
@@ -119,8 +119,37 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         if _found(facts)
         else nothing_found(arguments.command, asked, settings, facts, empty=empty, sources=sources)
     )
-    _Layout(screen, settings, nothing, empty=empty).show(arguments.command, facts)
+    _Layout(screen, replace(mine, store=settings.store), nothing, empty=empty).show(arguments.command, facts)
     return 0
+
+
+def of_this_shell(settings: Settings) -> Settings:
+    """The configuration of a server in this process, whose only caller is whoever is at the shell.
+
+    What an assistant is offered and how callers of an HTTP server are known is no matter here. What may be seen is, so
+    `mask` and the user stay. Where there is no embedded store yet, looking makes none.
+    """
+    mine = replace(settings, tools=(), tenancy="off", oauth_issuer="")
+    if mine.embedded:
+        try:
+            Path(place_of(mine)).stat()
+        except FileNotFoundError:
+            mine = replace(mine, store=":memory:")
+        except (OSError, ValueError):  # the store says what is wrong with it
+            pass
+    return mine
+
+
+def for_a_shell(text: str) -> str:
+    """What a tool says to a model, for a person at a shell."""
+    return _FENCE.sub("", in_flags(f"{text}\n")).strip()
+
+
+def in_flags(text: str) -> str:
+    """A tool's words with commands in place of tools, and flags in place of arguments."""
+    for command, tool in TOOLS.items():
+        text = text.replace(tool, f"{_program()} {command}")
+    return _ARGUMENTS.sub(lambda found: _flag(found[1]), text)
 
 
 def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
@@ -262,7 +291,12 @@ async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str,
     Raises:
         Failed: the tool answered with an error.
     """
-    result = await client.call_tool(tool, dict(arguments))
+    from mcp import MCPError
+
+    try:
+        result = await client.call_tool(tool, dict(arguments))
+    except MCPError as error:
+        raise Failed(str(error)) from None
     text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error or result.structured_content is None:
         raise Failed(text)
@@ -505,11 +539,16 @@ def same_filter(arguments: Facts) -> str:
     """The flags that select what a finding's next call does; empty where it selects by ids."""
     if "request_ids" in arguments or "request_id" in arguments:
         return ""
-    return " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
-        for name, value in arguments.items()
-        if name in FILTER
-    )
+    from reflexio_mcp.install.launch import joined
+
+    words: list[str] = []
+    for name, value in arguments.items():
+        if name in FILTER:
+            # What begins like a flag would be taken for one.
+            given = str(value)
+            words += [f"{_flag(name)}={given}"] if given.startswith("-") else [_flag(name), given]
+    # What a Windows shell would run is not for pasting.
+    return "" if os.name == "nt" and re.search(r'[&|<>^%"]', "".join(words)) else joined(words)
 
 
 def _time(text: str) -> str:

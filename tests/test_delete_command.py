@@ -1,12 +1,15 @@
 """`reflexio-mcp delete`: a plan, a person's answer, a deletion and a receipt, in a shell."""
 
 import io
+import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -58,8 +61,10 @@ def run(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("REFLEXIO_MCP_STORE", store.store)
 
-    def _run(*words: str, answer: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    def _run(*words: str, answer: str = "", at_terminal: bool = False) -> tuple[int, str, str]:
+        typed = io.StringIO(answer)
+        monkeypatch.setattr(typed, "isatty", lambda: at_terminal)
+        monkeypatch.setattr(sys, "stdin", typed)
         code = main(["delete", *words])
         said, error = capsys.readouterr()
         return code, said, error
@@ -83,8 +88,8 @@ ALL = ["e2e-0", "e2e-1", "e2e-2", *KEPT]
 def test_the_plan_is_shown_and_nothing_goes_without_a_yes(run: Run, store: Settings) -> None:
     for answer in ("n\n", "\n", "yes please\n", "13\n"):
         code, said, _ = run("--source", "ci.e2e", answer=answer)
-        assert (code, said.endswith("Delete all 3? [y/N] Nothing was deleted.\n")) == (1, True)
-        assert "3 requests, 3 interactions" in said
+        assert (code, said.endswith("\nDelete? [y/N] Nothing was deleted.\n")) == (1, True)
+        assert "Delete 3 requests (3 interactions) of user “ada”? This cannot be undone." in said
         assert left(store) == ALL
 
 
@@ -105,7 +110,11 @@ def test_after_a_yes_the_receipt_says_what_is_gone(run: Run, store: Settings) ->
 
 
 def test_what_is_said_to_an_assistant_is_not_said_to_a_person(run: Run) -> None:
-    _, said, _ = run("--source", "ci.e2e", "--yes")
+    for given in ({"answer": "n\n"}, {"answer": "y\n"}):
+        _, said, _ = run("--source", "ci.e2e", **given)
+        for words in ("confirm=", "Show this to the person", "<<", "list_requests"):
+            assert words not in said
+    _, said, _ = run("--source", "chat", "--yes")
     for words in ("confirm=", "Show this to the person", "<<", "list_requests"):
         assert words not in said
 
@@ -115,18 +124,25 @@ def test_a_long_plan_names_the_command_that_lists_all_of_it(
 ) -> None:
     anyio.run(fill, Settings(store=str(tmp_path / "other.db")), 8)
     monkeypatch.setenv("REFLEXIO_MCP_STORE", str(tmp_path / "other.db"))
-    _, said, _ = run("--source", "ci.e2e", "--contains", "order", answer="n\n")
-    line = next(line for line in said.splitlines() if "all: reflexio-mcp " in line)
-    words = line.partition("all: reflexio-mcp ")[2].removesuffix(")").split()
-    assert main([*words, "--json"]) == 0
-    assert capsys.readouterr().out.count('"request_id"') == 8
+    named: list[str] = []
+    for how in ((), ("--dry-run",)):
+        _, said, _ = run("--source", "ci.e2e", "--contains", "order", *how, answer="n\n")
+        line = next(
+            line for line in said.splitlines() if re.search("all(?: of them)?: ", line, re.IGNORECASE)
+        )
+        named.append(line.partition("reflexio-mcp ")[2].removesuffix(")"))
+        assert main([*named[-1].split(), "--json"]) == 0
+        assert capsys.readouterr().out.count('"request_id"') == 8
+    assert named[0] == named[1]
 
 
 def test_several_people_or_many_requests_want_their_number_typed(
     run: Run, store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, said, _ = run("--start-time", "1h", answer="y\n")
-    assert (code, said.endswith("Type 5 to delete all 5: Nothing was deleted.\n")) == (1, True)
+    assert (code, said.endswith("Type their number to delete them: Nothing was deleted.\n")) == (1, True)
+    code, said, _ = run("--start-time", "1h", answer="4\n")
+    assert (code, "Nothing was deleted: 4 was typed and there are 5 requests." in said) == (1, True)
     monkeypatch.setenv("REFLEXIO_MCP_CONFIRM_ABOVE", "2")
     assert run("--source", "ci.e2e", answer="y\n")[0] == 1
     assert left(store) == ALL
@@ -137,7 +153,7 @@ def test_several_people_or_many_requests_want_their_number_typed(
 def test_where_nobody_answers_nothing_is_deleted(run: Run, store: Settings) -> None:
     code, said, _ = run("--source", "ci.e2e")
     assert code == 1
-    assert said.endswith("Nothing was deleted: nobody answered. Add --yes where nobody can.\n")
+    assert said.endswith("Nothing was deleted: nobody answered. Where nobody can, add --yes.\n")
     assert left(store) == ALL
 
 
@@ -170,7 +186,9 @@ def test_ids_and_times_narrow_what_goes(run: Run, store: Settings) -> None:
         (("--source", " "), {}, "--source is blank"),
         (("--source", "ci.e2e", "--start-time", "7days"), {}, "--start-time must be"),
         (("--source", "ci.e2e", "--include-learnings"), {}, "Leave out --include-learnings"),
-        (("--source", "ci.e2e", "--erase"), {}, "Leave out --erase"),
+        (("--contains", "order"), {}, "takes --everything"),
+        (("--user-id", "ada"), {}, "takes --everything"),
+        (("--source", "ci.e2e"), {"REFLEXIO_MCP_TOOLS": "list_sessions"}, "REFLEXIO_MCP_TOOLS is set"),
         (("--source", "ci.e2e"), {"REFLEXIO_MCP_READ_ONLY": "1"}, "REFLEXIO_MCP_READ_ONLY is set"),
         (("--source", "ci.e2e"), {"REFLEXIO_MCP_CONFIRM": "ask"}, "Leave out --yes"),
         (("--user-id", "ada"), {"REFLEXIO_USER_ID": "bob"}, "confines this configuration to bob"),
@@ -195,8 +213,65 @@ def test_a_person_may_still_delete_where_only_a_person_may(
     run: Run, store: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REFLEXIO_MCP_CONFIRM", "ask")
-    assert run("--source", "ci.e2e", answer="y\n")[0] == 0
+    code, _, error = run("--source", "ci.e2e", answer="y\n")  # a pipe is nobody
+    assert (code, "at a terminal" in error) == (2, True)
+    assert left(store) == ALL
+    assert run("--source", "ci.e2e", answer="y\n", at_terminal=True)[0] == 0
     assert left(store) == KEPT
+
+
+def test_the_audit_log_says_who_agreed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("REFLEXIO_MCP_AUDIT_LOG", str(log))
+    run("e2e-0", answer="y\n")
+    run("e2e-1", "--yes")
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    begun = [(one["consent"], one["client"].split()[:2]) for one in entries if one.get("consent")]
+    assert begun[0] == ("ask", ["reflexio-mcp", "delete"])
+    assert begun[-1] == ("preview", ["reflexio-mcp", "delete"])
+
+
+def test_everything_of_a_user_is_asked_for_by_its_name(run: Run, store: Settings) -> None:
+    code, said, _ = run("--user-id", "ada", "--everything", answer="y\n")
+    assert code == 0, said
+    assert left(store) == ["kept-bob"]
+
+
+def test_it_names_the_place_it_deletes_in(
+    run: Run, store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_TENANCY", "header")
+    code, said, _ = run("--source", "ci.e2e", "--dry-run")
+    assert (code, said.startswith(f"In {store.store}\n")) == (0, True)
+    other = tmp_path / "none" / "store.db"
+    code, said, _ = run("--source", "ci.e2e", "--dry-run", "--store", str(other))
+    assert (code, said.startswith(f"In {other}\n"), other.parent.exists()) == (0, True, False)
+
+
+def test_an_id_that_is_not_there_is_no_success(run: Run, store: Settings) -> None:
+    code, said, _ = run("e2e-0", "nowhere", "--yes")
+    assert (code, "not found (1): nowhere" in said) == (1, True)
+    assert "e2e-0" not in left(store)
+
+
+def test_a_copy_is_erased_where_this_shell_keeps_none(run: Run, store: Settings) -> None:
+    assert run("e2e-0", "--yes", "--recovery-days", "7")[0] == 0
+    code, said, _ = run("e2e-0", "--yes")
+    assert (code, "It was not found" in said) == (1, True)
+    code, said, _ = run("e2e-0", "--yes", "--erase")
+    assert (code, "1 recovery copy" in said) == (0, True), said
+
+
+def test_a_service_that_fails_is_said_in_a_sentence(run: Run) -> None:
+    code, _, error = run("--source", "ci.e2e", "--yes", "--url", "http://127.0.0.1:1", "--timeout", "1")
+    assert (code, error.startswith("reflexio-mcp: Reflexio could not be reached")) == (1, True), error
+    assert "Traceback" not in error
+
+
+def test_a_flag_that_selects_stands_once(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--user-id", "ada", "--user-id", "bob", "--yes")
+    assert "--user-id takes one value, so it can stand only once" in capsys.readouterr().err
 
 
 def test_the_cap_holds(run: Run, store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,18 +296,18 @@ def test_ctrl_c_in_the_middle_lets_it_end_and_says_so(tmp_path: Path) -> None:
     anyio.run(fill, settings, 600)
     variables = environment(tmp_path) | {"REFLEXIO_MCP_STORE": settings.store}
     command = [sys.executable, "-m", "reflexio_mcp", "delete", "--source", "ci.e2e", "--yes"]
-    with subprocess.Popen(
+    with closing(sqlite3.connect(settings.store, isolation_level=None)) as writer, subprocess.Popen(
         command, env=variables | {"REFLEXIO_MCP_AUDIT_LOG": str(tmp_path / "log"), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     ) as process:  # fmt: skip
+        writer.execute("BEGIN IMMEDIATE")  # nothing can be deleted until it ends
         log = tmp_path / "log"
         while process.poll() is None and not (log.exists() and log.stat().st_size):
             pass  # until the deletion is on record
         os.kill(process.pid, signal.SIGINT)
+        writer.execute("COMMIT")
         _, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert (
-        f"went on to its end; what is left: {sys.executable} -m reflexio_mcp requests --source ci.e2e"
-        in error
-    )
+    assert "goes on to its end" in error
+    assert f"What is left: {sys.executable} -m reflexio_mcp requests --source ci.e2e --all" in error
     assert left(settings) == KEPT
