@@ -117,7 +117,8 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     path, old = original.path, present(client, original.text, spec.name)
     before = place_of(client, None if spec.replace else old)
     typed = spec.env.get("REFLEXIO_URL", "")
-    if before.key and spec.with_key and not typed:  # they were given together
+    together = before.key and _has_key(client, old, spec.key)
+    if together and spec.with_key and not typed:
         spec = replaced(spec, env={**spec.env, "REFLEXIO_URL": before.url})
     changed = _edited(
         original,
@@ -127,7 +128,7 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     )
     after = place_of(client, present(client, changed, spec.name))
     if not spec.remote:
-        _keep_apart(client, spec, before, after, typed.rstrip("/"), path)
+        _keep_apart(client, spec, before, after, typed.rstrip("/"), path, together=together)
     no_more = kept(client, old, entry(client, spec))
     stays = _dropped(no_more) if spec.replace else _kept(no_more)
     if changed == original.text:
@@ -158,7 +159,14 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
 
 
 def _keep_apart(
-    client: Client, spec: InstallSpec, before: Place, after: Place, typed: str, path: Path
+    client: Client,
+    spec: InstallSpec,
+    before: Place,
+    after: Place,
+    typed: str,
+    path: Path,
+    *,
+    together: bool,
 ) -> None:
     """Refuse what would send a key to an address that it was not given with.
 
@@ -169,6 +177,7 @@ def _keep_apart(
         after: where it would have it.
         typed: the address that was given now; may be empty.
         path: the client's file.
+        together: the older address was given with the key that is installed, as far as the file tells.
 
     Raises:
         InstallError: a key and an address of different installations would come together, or an address among the
@@ -179,7 +188,7 @@ def _keep_apart(
             f"{client.title}'s entry has its own --url {after.shown}, which comes first. Nothing was changed: take it "
             f"out of {path}, or add --replace to write the entry anew."
         )
-    if spec.with_key and not typed and not before.key and before.url not in ("", HOSTED_URL):
+    if spec.with_key and not typed and not together and before.url not in ("", HOSTED_URL):
         raise InstallError(
             f"{client.title} uses {before.shown} from an earlier install, and it is not clear whether the key is for "
             f"that. Nothing was changed: add --url {HOSTED_URL} for an account at Reflexio, or the address that the "
@@ -561,6 +570,11 @@ def _keys(client: Client, old: object) -> set[str]:
     """The key in an entry, where it is the key itself and no reference."""
     key = variables_of(client, old).get(KEY)
     return {key} if isinstance(key, str) and key and not key.startswith(("$", "{")) else set()
+
+
+def _has_key(client: Client, old: object, key: str) -> bool:
+    """Whether an entry has this key, or a reference that may stand for it."""
+    return key in (_keys(client, old) or ([] if client.key == "file" else [key]))
 
 
 def _key_in_backups(client: Client, path: Path, old: object) -> str:

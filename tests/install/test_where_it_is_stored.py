@@ -107,6 +107,31 @@ def test_a_key_and_an_address_that_were_given_together_stay_together(client: str
         assert uses(said) == [f"{OWN}, as before (not tried; reflexio-mcp doctor does)"]
 
 
+@pytest.mark.parametrize("client", ["claude-desktop", "cursor", "opencode"])
+def test_another_key_than_the_one_in_the_file_does_not_go_to_the_address_beside_it(
+    client: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = {"REFLEXIO_URL": OWN, "REFLEXIO_API_KEY": KEY}
+    home = holding(tmp_path, client, {"command": "reflexio-mcp", client_of(client).env_key: env})
+    before = home.text
+    assert home.install({"REFLEXIO_API_KEY": "rflx-another"})[0] == 1
+    said = capsys.readouterr().err
+    assert f"uses {OWN} from an earlier install, and it is not clear whether the key is for that" in said
+    assert "rflx-another" not in said
+    assert KEY not in said
+    assert (home.text, home.backups) == (before, [])
+    assert home.install(ACCOUNT)[0] == 0  # the same key
+    assert home.install({"REFLEXIO_API_KEY": "rflx-another"}, flags={"url": OWN})[0] == 0
+    assert url_of(home) == OWN
+
+
+def test_a_key_takes_the_place_of_an_older_one_for_an_account(tmp_path: Path) -> None:
+    home = Home(tmp_path, "linux", "claude-desktop")
+    home.install(ACCOUNT)
+    assert home.install({"REFLEXIO_API_KEY": "rflx-another"})[0] == 0
+    assert (url_of(home), "rflx-another" in home.text, KEY in home.text) == (HOSTED_URL, True, False)
+
+
 def test_an_address_among_the_entrys_own_arguments_is_not_outdone_unseen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
