@@ -195,10 +195,14 @@ def _keep_apart(
             "key is for."
         )
     if before.key and not spec.with_key and before.url != after.url:
+        without = (
+            f"take {KEY} out of where {client.title} is started and add --replace"
+            if client.key == "inherit"
+            else "add --replace to write the entry anew without it"
+        )
         raise InstallError(
             f"{client.title} has a key for {before.shown}, which would now be sent to {after.shown}. Nothing was "
-            f"changed: add --replace to write the entry anew without it, or --with-key if the key is for "
-            f"{after.shown}."
+            f"changed: {without}, or --with-key if the key is for {after.shown}."
         )
 
 

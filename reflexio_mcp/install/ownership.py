@@ -138,9 +138,15 @@ def place_of(client: Client, entry: object) -> Place:
     variables, flags = variables_of(client, held), parse_flags(added_arguments(client, held))
     forwarded = held.get("env_vars")
     key = bool(variables.get(KEY)) or (isinstance(forwarded, list) and KEY in cast("list[Any]", forwarded))
-    url = str(flags.get("url") or variables.get("REFLEXIO_URL") or (HOSTED_URL if key else ""))
+    url = (
+        str(flags.get("url") or variables.get("REFLEXIO_URL") or (HOSTED_URL if key else ""))
+        .strip()
+        .rstrip("/")
+    )
+    # Nothing in such a client's file says that it passes a key on; an account is of no use without one.
+    key = key or (client.key == "inherit" and url == HOSTED_URL)
     store = str(flags.get("store") or variables.get("REFLEXIO_MCP_STORE") or "")
-    return Place(url.strip().rstrip("/"), key, store.strip())
+    return Place(url, key, store.strip())
 
 
 def kept(client: Client, old: object, new: Mapping[str, Any]) -> list[str]:

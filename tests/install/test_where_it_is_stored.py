@@ -79,7 +79,7 @@ def test_a_key_goes_to_no_address_of_an_earlier_install_unasked(
     assert url_of(home) == OTHER
 
 
-@pytest.mark.parametrize("client", ["cursor", "codex", "claude-desktop", "opencode"])
+@pytest.mark.parametrize("client", ["cursor", "codex", "claude-desktop", "zed", "opencode"])
 def test_a_key_of_an_earlier_install_goes_to_no_new_address_unasked(
     client: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +105,18 @@ def test_a_key_and_an_address_that_were_given_together_stay_together(client: str
         code, said = home.install(env, flags=flags)
         assert (code, url_of(home).rstrip("/")) == (0, OWN)
         assert uses(said) == [f"{OWN}, as before (not tried; reflexio-mcp doctor does)"]
+
+
+def test_a_key_that_no_file_has_is_said_to_be_taken_out_where_the_client_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", "zed")
+    home.install(ACCOUNT)
+    home.install(flags={"url": OWN})
+    said = capsys.readouterr().err
+    assert "take REFLEXIO_API_KEY out of where Zed is started and add --replace, or --with-key if" in said
+    assert home.install(flags={"url": OWN}, with_key=True)[0] == 0
+    assert url_of(home) == OWN
 
 
 @pytest.mark.parametrize("client", ["claude-desktop", "cursor", "opencode"])
