@@ -117,6 +117,8 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     path, old = original.path, present(client, original.text, spec.name)
     before = place_of(client, None if spec.replace else old)
     typed = spec.env.get("REFLEXIO_URL", "")
+    if client.key == "file" and spec.key == _PLACEHOLDER and not spec.replace:
+        spec = replaced(spec, key=next(iter(_keys(client, old)), _PLACEHOLDER))
     together = before.key and _has_key(client, old, spec.key)
     if together and spec.with_key and not typed:
         spec = replaced(spec, env={**spec.env, "REFLEXIO_URL": before.url})

@@ -137,6 +137,24 @@ def test_another_key_than_the_one_in_the_file_does_not_go_to_the_address_beside_
     assert url_of(home) == OWN
 
 
+def test_a_key_in_the_file_stays_where_none_is_set_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path, "linux", "claude-desktop")
+    home.install(ACCOUNT)
+    assert home.install(flags={"url": OWN})[0] == 1
+    assert f"or --with-key if the key is for {OWN}" in capsys.readouterr().err
+    shown = home.install(flags={"url": OWN}, with_key=True, dry_run=True)[1]
+    code, said = home.install(flags={"url": OWN}, with_key=True)
+    held = variables(entries(client_of("claude-desktop"), home.data)["reflexio"])
+    assert (code, held) == (0, {"REFLEXIO_URL": OWN, "REFLEXIO_API_KEY": KEY})
+    assert "is not set here" not in said
+    assert KEY not in shown + said
+    assert home.install(with_key=True)[0] == 0
+    assert (url_of(home), KEY in home.text) == (OWN, True)
+    assert "replace your-api-key in the file" in home.install(with_key=True, replace=True)[1]
+
+
 def test_a_key_takes_the_place_of_an_older_one_for_an_account(tmp_path: Path) -> None:
     home = Home(tmp_path, "linux", "claude-desktop")
     home.install(ACCOUNT)
