@@ -304,16 +304,15 @@ def _uninstall(client: Client, request: Request, original: Original, layout: Lay
 
 def _what_stays(place: Place, address: str, layout: Layout) -> str:
     """Where what was stored is still, and how to remove it where that is up to this person."""
-    from reflexio_mcp.backend import default_store
-
     if address or place.url:
         return f"What was stored is still at {address or place.shown}.\n"
-    store = Path(place.store) if place.store else default_store()
+    store = _store_file(place)
     if not store.is_file():
         return ""
     size = f"{max(1, round(store.stat().st_size / 1024)):,} KB"
     where = f"{store} ({size})" if place.store else f"{store.parent} ({store.name}, {size})"
-    users = [client.title for client in CLIENTS if _uses_store(client, layout, place)]
+    going = store if place.store else store.parent
+    users = [client.title for client in CLIENTS if _uses_store(client, layout, going)]
     if users:
         use = "use" if len(users) > 1 else "uses"
         return f"What was stored is still in {where}, which {' and '.join(users)} {use} too.\n"
@@ -321,14 +320,27 @@ def _what_stays(place: Place, address: str, layout: Layout) -> str:
     return f"What was stored is still in {where}. To remove it too, delete that {what} after the next step.\n"
 
 
-def _uses_store(client: Client, layout: Layout, place: Place) -> bool:
-    """Whether a client has an entry, under any name, that uses the same embedded store."""
+def _uses_store(client: Client, layout: Layout, going: Path) -> bool:
+    """Whether a client has an entry, under any name, whose embedded store is this file or in this folder."""
     for held in _servers(client, layout).values():
         if isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held)):
             other = place_of(client, cast("object", held))
-            if (other.url, other.store) == ("", place.store):
+            on_disk = not other.url and other.store != ":memory:"
+            if on_disk and _real(_store_file(other)).is_relative_to(_real(going)):
                 return True
     return False
+
+
+def _store_file(place: Place) -> Path:
+    """The file of an entry's embedded store."""
+    from reflexio_mcp.backend import default_store
+
+    # Unlike the method of `Path`, it takes the name of a user who does not exist.
+    return Path(os.path.expanduser(place.store)) if place.store else default_store()  # noqa: PTH111
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _removal(client: Client, name: str, entry: object) -> tuple[str, str]:

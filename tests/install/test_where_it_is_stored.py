@@ -232,3 +232,29 @@ def test_a_store_that_another_client_uses_is_not_said_to_be_for_deletion(tmp_pat
     home.install()
     other.install({"REFLEXIO_URL": OWN}, name="memory")
     assert "delete that folder" in home.uninstall()[1]
+
+
+@pytest.mark.parametrize(
+    "written", ["{store}", "{folder}/x/../store.db", "{link}/store.db", "{folder}/other.db"]
+)
+def test_a_store_that_another_client_names_in_other_words_is_not_said_to_be_for_deletion(
+    written: str, tmp_path: Path
+) -> None:
+    store = stored(default_store())
+    link = tmp_path / "link"
+    link.symlink_to(store.parent)
+    home, other = Home(tmp_path, "linux", "cursor"), Home(tmp_path, "linux", "codex")
+    home.install()
+    other.install({"REFLEXIO_MCP_STORE": written.format(store=store, folder=store.parent, link=link)})
+    assert "(store.db, 49 KB), which Codex CLI uses too.\n" in home.uninstall()[1]
+
+
+def test_a_store_named_in_full_may_be_the_default_one_of_another_client(tmp_path: Path) -> None:
+    store = stored(default_store())
+    home, other = Home(tmp_path, "linux", "cursor"), Home(tmp_path, "linux", "codex")
+    home.install({"REFLEXIO_MCP_STORE": str(store)})
+    other.install()
+    assert f"is still in {store} (49 KB), which Codex CLI uses too.\n" in home.uninstall()[1]
+    home.install({"REFLEXIO_MCP_STORE": str(store)})
+    other.install({"REFLEXIO_MCP_STORE": str(tmp_path / "other.db")})
+    assert "delete that file" in home.uninstall()[1]
