@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from urllib.request import url2pathname
 
 from reflexio_mcp.install.errors import InstallError
 
-__all__ = ["Launch", "as_called", "find_launch", "installed_from", "joined"]
+__all__ = ["Launch", "as_called", "find_launch", "installed_from", "joined", "without_login"]
 
 COMMAND = "reflexio-mcp"
 
@@ -124,18 +125,32 @@ def _script_folders(python: str) -> list[Path]:
 
 
 def installed_from() -> str:
-    """The folder, file or repository that this copy was installed from; empty for the package index."""
+    """The folder, file or repository that this copy was installed from; empty for the package index.
+
+    A password or token in its address is left out: the result is shown, and written into clients' files.
+    """
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
         told = json.loads(distribution(COMMAND).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):
         return ""
-    url = str(told.get("url", ""))
+    url = without_login(str(told.get("url", "")))
     if vcs := told.get("vcs_info"):
         revision = vcs.get("requested_revision", "")
         return f"{vcs.get('vcs', 'git')}+{url}" + (f"@{revision}" if revision else "")
     return url2pathname(urlsplit(url).path) if url.startswith("file:") else url
+
+
+def without_login(url: str) -> str:
+    """An address without the name and password in it; of one for SSH the name stays, which it needs."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    login, _, host = authority.rpartition("@")
+    if not login:
+        return url
+    name = f"{login.partition(':')[0]}@" if scheme.endswith("ssh") else ""
+    return f"{scheme}://{name}{host}{rest.removeprefix(authority)}"
 
 
 def _temporary(prefix: Path, env: Mapping[str, str]) -> str:

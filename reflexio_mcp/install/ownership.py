@@ -8,7 +8,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final, cast
 
 from reflexio_mcp.install.clients import KEY, Client
-from reflexio_mcp.install.launch import COMMAND, installed_from
+from reflexio_mcp.install.launch import COMMAND, installed_from, without_login
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, parse_flags
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
@@ -192,6 +192,7 @@ def hidden(client: Client, entry: object) -> set[str]:
     if isinstance(headers, dict):
         values = {str(value) for value in cast("dict[str, Any]", headers).values()}
         found |= {value for value in values if not _REFERENCE.fullmatch(value.removeprefix("Bearer "))}
+    found |= {word for word in command_of(client, held)[1] if without_login(word) != word}
     known = {"serve", *(option.flag for option in OPTIONS)}
     return found | set(added_arguments(client, held)) - known
 
@@ -257,7 +258,7 @@ def _is_our_source(source: str) -> bool:
         return True
     if _is_local(source) and _FILE.fullmatch(_last_part(source)):
         return True
-    return bool(source) and source == installed_from()
+    return bool(source) and without_login(source) == installed_from()
 
 
 def _is_local(path: str) -> bool:

@@ -94,6 +94,14 @@ def test_a_throw_away_copy_from_elsewhere_is_found_there_again(tmp_path: Path) -
             '{"url": "https://x.example/r", "vcs_info": {"vcs": "git", "requested_revision": "v1"}}',
             "git+https://x.example/r@v1",
         ),
+        (
+            '{"url": "https://jo:s3cr3t@x.example:8443/r@1", "vcs_info": {"vcs": "git", "requested_revision": "v1"}}',
+            "git+https://x.example:8443/r@1@v1",
+        ),
+        ('{"url": "https://ghp_s3cr3t@x.example/r.git", "vcs_info": {"vcs": "git"}}', "git+https://x.example/r.git"),
+        ('{"url": "https://jo:s3cr3t@x.example/r.whl"}', "https://x.example/r.whl"),
+        ('{"url": "ssh://git@x.example/r", "vcs_info": {"vcs": "git"}}', "git+ssh://git@x.example/r"),
+        ('{"url": "ssh://git:s3cr3t@x.example/r", "vcs_info": {"vcs": "git"}}', "git+ssh://git@x.example/r"),
     ],
 )  # fmt: skip
 def test_where_a_copy_came_from_is_read_from_its_own_record(

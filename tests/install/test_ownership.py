@@ -91,6 +91,26 @@ def holding(folder: Path, client: str, entry: object) -> Home:
     return home
 
 
+@pytest.mark.parametrize("client", ["cursor", "opencode"])
+@pytest.mark.parametrize("separate", [True, False])
+def test_an_entry_with_a_token_in_the_address_of_this_copy_is_ours_and_the_token_is_not_shown(
+    client: str, separate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.install.ownership.installed_from", lambda: "git+https://x.example/r")
+    source = "git+https://jo:t0ken@x.example/r"
+    arguments = [*(["--from", source] if separate else [f"--from={source}"]), "reflexio-mcp"]
+    joined = client_of(client).joined
+    home = holding(
+        tmp_path,
+        client,
+        {"command": ["uvx", *arguments]} if joined else {"command": "uvx", "args": arguments},
+    )
+    code, shown = home.install(dry_run=True)
+    assert (code, "t0ken" in shown) == (0, False)
+    assert home.install()[0] == 0
+    assert "t0ken" not in home.text
+
+
 @pytest.mark.parametrize("entry", [*FOREIGN, 5, "text", []])
 def test_another_server_of_the_same_name_is_left_alone_until_asked_for(
     entry: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
