@@ -54,7 +54,7 @@ def locked(path: Path) -> Generator[None]:
     The lock is on the file's folder, or on the nearest one that exists, so that no file of it is left anywhere.
 
     Raises:
-        InstallError: another process holds it for too long, or the folder cannot be opened.
+        InstallError: another process holds it for too long, the folder cannot be opened, or none exists.
     """
     folder = None
     with ExitStack() as held:
@@ -73,10 +73,10 @@ def locked(path: Path) -> Generator[None]:
 
 
 def _nearest_folder(path: Path) -> Path:
-    folder = Path(os.path.realpath(path)).parent
-    while not folder.is_dir():
-        folder = folder.parent
-    return folder
+    for folder in Path(os.path.realpath(path)).parents:
+        if folder.is_dir():
+            return folder
+    raise InstallError(f"{path} is in no folder or drive that exists. Nothing was changed.")
 
 
 def read(path: Path) -> Original:

@@ -214,6 +214,25 @@ def test_nothing_is_made_but_the_clients_file(words: list[str], tmp_path: Path) 
     assert made == ({".cursor", ".cursor/mcp.json"} if "--create" in words else set())
 
 
+def test_a_file_on_a_drive_that_is_not_there_is_not_looked_for_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on Windows, where even the uppermost folder of a path may be missing."""
+    home, asked = Home(tmp_path, "linux", "cursor"), list[Path]()
+
+    def missing(folder: Path) -> bool:
+        asked.append(folder)
+        assert len(asked) < 100
+        return False
+
+    monkeypatch.setattr(Path, "is_dir", missing)
+    assert home.install(create=True)[0] == 1
+    assert (
+        f"{home.path} is in no folder or drive that exists. Nothing was changed." in capsys.readouterr().err
+    )
+    assert home.path.parent.parent.parent in asked
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not lock a folder")
 def test_a_folder_that_is_made_while_the_lock_is_waited_for_is_locked_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
