@@ -306,8 +306,11 @@ def test_ctrl_c_in_the_middle_lets_it_end_and_says_so(tmp_path: Path) -> None:
             pass  # until the deletion is on record
         os.kill(process.pid, signal.SIGINT)
         writer.execute("COMMIT")
-        _, error = process.communicate(timeout=120)
-    assert process.returncode == 130, error
-    assert "goes on to its end" in error
-    assert f"What is left: {sys.executable} -m reflexio_mcp requests --source ci.e2e --all" in error
+        said, error = process.communicate(timeout=120)
+    if process.returncode:
+        assert process.returncode == 130, error
+        assert "goes on to its end" in error
+        assert f"What is left: {sys.executable} -m reflexio_mcp requests --source ci.e2e --all" in error
+    else:  # the receipt was there before the interruption was heard
+        assert "Deleted 600 of 600 requests, checked by reading again." in said
     assert left(settings) == KEPT
