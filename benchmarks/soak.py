@@ -393,7 +393,7 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
             "REFLEXIO_MCP_LOG_LEVEL": "WARNING",
         }
         async with (
-            replicas(home, 3, clocks=(), start=START, **options) as three,
+            replicas(home, 3, clocks=(), command=(sys.executable, "-c", START), **options) as three,
             behind_nginx(home, three) as url,
         ):
             book = Book()

@@ -34,12 +34,13 @@ def clock(seconds: int) -> dict[str, str]:
 
 @asynccontextmanager
 async def replicas(
-    home: Path, number: int, *, clocks: Sequence[int] = (), **variables: str
+    home: Path, number: int, *, clocks: Sequence[int] = (), command: Sequence[str] = (), **variables: str
 ) -> AsyncIterator[list[Served]]:
     """So many processes over one embedded store, sharing their state keys.
 
     Args:
         clocks: how many seconds the clock of each goes ahead.
+        command: what starts one; forked where it is empty.
     """
     shared = {"REFLEXIO_MCP_STORE": str(home / "store.db"), "REFLEXIO_MCP_STATE_KEYS": STATE_KEY}
     async with AsyncExitStack() as stack:
@@ -48,7 +49,7 @@ async def replicas(
         async def start(index: int) -> None:
             own = clock(clocks[index]) if clocks else {}
             started[index] = await stack.enter_async_context(
-                replica(home, index, port=0, **(shared | variables | own))
+                replica(home, index, port=0, command=command, **(shared | variables | own))
             )
 
         for index in range(number):
@@ -57,11 +58,14 @@ async def replicas(
 
 
 @asynccontextmanager
-async def replica(home: Path, index: int, *, port: int = 0, **variables: str) -> AsyncIterator[Served]:
+async def replica(
+    home: Path, index: int, *, port: int = 0, command: Sequence[str] = (), **variables: str
+) -> AsyncIterator[Served]:
     """One of them."""
     options = {"REFLEXIO_MCP_ALLOWED_HOSTS": HOST, "REFLEXIO_MCP_STORE": str(home / "store.db")}
     options |= {"REFLEXIO_MCP_STATE_KEYS": STATE_KEY} | variables
-    command = SERVER if "LD_PRELOAD" in options else ()  # a library goes into a process at its start
+    if "LD_PRELOAD" in options:  # a library goes into a process at its start
+        command = command or SERVER
     async with serving_process(
         home, port=port, name=f"replica-{index}", command=command, **options
     ) as served:
