@@ -18,12 +18,13 @@ import anyio
 
 from reflexio_mcp import __version__
 from reflexio_mcp.backend import place_of
-from reflexio_mcp.install.launch import as_called
 from reflexio_mcp.read_commands import (
     Failed,
     call,
     for_a_shell,
     in_flags,
+    listing,
+    making_no_store,
     nothing_found,
     of_this_shell,
     same_filter,
@@ -64,18 +65,19 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
     """
     asks = not (arguments.yes or arguments.dry_run)
     mine = replace(of_this_shell(settings), confirm="ask" if asks else "preview")
-    if arguments.erase:  # copies may be there though this shell keeps none
-        mine = replace(mine, store=settings.store, recovery_days=settings.recovery_days or 1)
+    place = place_of(mine)
+    # Copies to erase may be there though this shell keeps none, and though there is no store.
+    copies = replace(mine, recovery_days=settings.recovery_days or 1)
+    mine = copies if arguments.erase else making_no_store(mine)
     chosen = _chosen(arguments, settings, mine)
-    dialogue = _Dialogue(arguments, settings, mine, chosen, out or sys.stdout)
+    screen = out or sys.stdout
+    screen.write(f"In {place}\n\n")
+    dialogue = _Dialogue(arguments, mine, chosen, screen)
     try:
         return anyio.run(dialogue.run)
     except KeyboardInterrupt:
-        left = (
-            f"{as_called()} requests {same_filter(chosen)} --all"
-            if same_filter(chosen)
-            else "look for each id"
-        )
+        flags = same_filter(chosen)
+        left = listing(flags) if flags else "look for each id"
         sys.stderr.write(
             "\nreflexio-mcp: Interrupted. A deletion that had begun goes on to its end, unless it is interrupted "
             f"again. What is left: {left}\n"
@@ -135,8 +137,7 @@ class _Dialogue:
 
     Args:
         arguments: what was typed.
-        settings: the configuration.
-        mine: that of the server in this process.
+        mine: the configuration of the server in this process.
         chosen: the tool's arguments.
         screen: where to write.
     """
@@ -144,14 +145,12 @@ class _Dialogue:
     def __init__(
         self,
         arguments: argparse.Namespace,
-        settings: Settings,
         mine: Settings,
         chosen: dict[str, Any],
         screen: TextIO,
     ) -> None:
         self.begun = False
         self._arguments = arguments
-        self._settings = settings
         self._mine = mine
         self._chosen = chosen
         self._screen = screen
@@ -163,7 +162,6 @@ class _Dialogue:
 
         from reflexio_mcp.server.server import ReflexioServer
 
-        self._screen.write(f"In {place_of(replace(self._mine, store=self._settings.store))}\n\n")
         failed = ""
         async with Client(
             ReflexioServer(self._mine),
@@ -235,7 +233,7 @@ class _Dialogue:
         flags = same_filter(self._chosen)
         self._say(for_a_shell(params.message))
         if flags:
-            self._say(f"All of them: {as_called()} requests {flags} --all")
+            self._say(f"All of them: {listing(flags)}")
         typed = field.get("type") != "boolean"
         answer = self._typed("\nType their number to delete them: " if typed else "\nDelete? [y/N] ")
         if answer.isdecimal() if typed else answer.lower() == "y":
@@ -269,7 +267,7 @@ class _Dialogue:
             text = text.removesuffix(f"={facts['confirm']}").removesuffix(str(facts.get("next", "")))
         if all_of_them := facts.get("plan", {}).get("all", ""):
             flags = same_filter(json.loads(all_of_them.partition(" ")[2]))
-            text = text.replace(f"all: {all_of_them}", f"all: {as_called()} requests {flags} --all")
+            text = text.replace(f"all: {all_of_them}", f"all: {listing(flags)}")
         return for_a_shell(text)
 
     def _say(self, text: str) -> None:

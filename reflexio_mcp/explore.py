@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from reflexio_mcp.explorer.document import document, shell
+from reflexio_mcp.read_commands import of_this_shell
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY
 
@@ -60,7 +61,7 @@ def explore(settings: Settings, wanted: Mapping[str, Any], out: TextIO | None = 
         0 when the page was closed.
     """
     consent = "preview" if settings.confirm == "ask" else settings.confirm
-    mine = replace(settings, tools=(), tenancy="off", confirm=consent)
+    mine = replace(of_this_shell(settings), confirm=consent)
     return anyio.run(_serve, mine, dict(wanted), out or sys.stdout)
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
 __all__ = [
-    "FILTER", "Failed", "call", "for_a_shell", "in_flags", "nothing_found", "of_this_shell", "run_read_command",
-    "same_filter", "stored_sources", "wanted",
+    "FILTER", "Failed", "call", "for_a_shell", "in_flags", "listing", "making_no_store", "nothing_found",
+    "of_this_shell", "run_read_command", "same_filter", "stored_sources", "wanted",
 ]  # fmt: skip
 
 Facts = Mapping[str, Any]
@@ -96,7 +96,7 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         ConfigurationError: as `wanted`.
     """
     screen = out or sys.stdout
-    mine = replace(of_this_shell(settings), read_only=True)
+    mine = replace(making_no_store(of_this_shell(settings)), read_only=True)
     if arguments.command == "learned" and mine.embedded:
         sys.stderr.write(
             "reflexio-mcp: The embedded store does not learn, so there is nothing to list. Set REFLEXIO_URL or "
@@ -127,14 +127,18 @@ def of_this_shell(settings: Settings) -> Settings:
     """The configuration of a server in this process, whose only caller is whoever is at the shell.
 
     What an assistant is offered and how callers of an HTTP server are known is no matter here. What may be seen is, so
-    `mask` and the user stay. Where there is no embedded store yet, looking makes none.
+    `mask` and the user stay.
     """
-    mine = replace(settings, tools=(), tenancy="off", oauth_issuer="")
+    return replace(settings, tools=(), tenancy="off", oauth_issuer="")
+
+
+def making_no_store(mine: Settings) -> Settings:
+    """A configuration that does not make the embedded store where there is none yet."""
     if mine.embedded:
         try:
             Path(place_of(mine)).stat()
         except FileNotFoundError:
-            mine = replace(mine, store=":memory:")
+            return replace(mine, store=":memory:")
         except (OSError, ValueError):  # the store says what is wrong with it
             pass
     return mine
@@ -484,7 +488,7 @@ class _Layout:
                 self._say(f"  (the newest {len(examples)} of {one['count']:,})", "dim")
             flags = same_filter(one.get("next", {}).get("arguments", {}))
             if flags:
-                self._say(f"  See them: {_program()} requests {flags} --all", "dim")
+                self._say(f"  See them: {listing(flags)}", "dim")
             if one["id"] in FINDINGS:
                 chosen = flags or f"--finding {one['id']}"
                 self._say(f"  Select and delete some: {_program()} explore {chosen}", "dim")
@@ -549,6 +553,11 @@ def same_filter(arguments: Facts) -> str:
             words += [f"{_flag(name)}={given}"] if given.startswith("-") else [_flag(name), given]
     # What a Windows shell would run is not for pasting.
     return "" if os.name == "nt" and re.search(r'[&|<>^%"]', "".join(words)) else joined(words)
+
+
+def listing(flags: str) -> str:
+    """The command that lists all requests that some flags select."""
+    return f"{_program()} requests {flags} --all"
 
 
 def _time(text: str) -> str:

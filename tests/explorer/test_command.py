@@ -79,12 +79,13 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
     store = tmp_path / "store.db"
     write(store, team())
     env = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO_")}
     env |= {"REFLEXIO_MCP_STORE": str(store), "HOME": str(tmp_path), "BROWSER": "true"}
     command = [sys.executable, "-m", "reflexio_mcp", "explore"]
+    env |= getattr(request, "param", {})
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = re.search(r"http://127\.0\.0\.1:(\d+)/#(\S+)", process.stdout.readline())
@@ -111,6 +112,11 @@ def test_without_a_browser_it_says_how_to_come_from_another_computer(tmp_path: P
     assert f"ssh -L {port[1]}:127.0.0.1:{port[1]} " in said
 
 
+SIGN_IN = {"REFLEXIO_MCP_OAUTH_ISSUER": "https://idp.example"}
+"""Of a shared server, whose callers sign in; whoever is at this browser does not."""
+
+
+@pytest.mark.parametrize("running", [{}, SIGN_IN], indirect=True)
 def test_only_the_window_that_was_opened_is_answered(running: Running) -> None:
     assert running.ask("POST", "/call", {"name": "list_sessions"}).status == 401
     assert running.ask("POST", "/open", {"token": "guess"}).status == 401
