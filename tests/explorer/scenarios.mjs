@@ -30,6 +30,15 @@ async function until(view, pattern) {
   ).catch(async (error) => { throw new Error(`${error.message} It says: ${await summary(view)}, not ${pattern}`); });
 }
 
+/** Where an element is and how large, however often the page draws it anew meanwhile. */
+async function boxOf(locator) {
+  for (;;) {
+    await locator.waitFor();
+    const found = await locator.boundingBox();
+    if (found) return found;
+  }
+}
+
 async function selectSession(view, words) {
   await view.locator(".body .session", { hasText: words }).first().locator(".check input").click();
   await view.locator("#actions").waitFor();
@@ -116,7 +125,7 @@ export async function filtersAndBrushes(browser) {
   assert.match(await first.getAttribute("aria-valuetext"), /^\w{3},? \d+ \w{3}, \d+ requests?/);
   await view.locator(".brush").click();
   await until(view, /^398 requests/);
-  const box = await view.locator(".area").boundingBox();
+  const box = await boxOf(view.locator(".area"));
   await it.page.mouse.move(box.x + box.width * 0.5, box.y + 30);
   await it.page.mouse.down();
   await it.page.mouse.move(box.x + box.width * 0.7, box.y + 30, { steps: 4 });
@@ -427,7 +436,7 @@ export async function saysWhenTheHostRefuses(browser) {
   const it = await explore(browser, client, { intercept });
   await it.view.locator(".empty", { hasText: "Nothing could be read." }).waitFor();
   assert.match(await it.view.locator(".empty").textContent(), /does not allow this call/);
-  assert.ok((await it.view.locator("#summary").boundingBox()).width <= 1, "the same words are seen once");
+  assert.ok((await boxOf(it.view.locator("#summary"))).width <= 1, "the same words are seen once");
   refuse = false;
   await it.view.locator(".empty button").click();
   await until(it.view, /^398 requests/);
@@ -590,9 +599,9 @@ export async function worksByTouch(browser) {
     .filter((one) => one.getBoundingClientRect().height < 36).map((one) => one.textContent));
   assert.deepEqual(small, [], "a finger hits it");
   const row = view.locator(".body .session", { hasText: "2 users" });
-  assert.ok((await row.boundingBox()).height >= 44);
+  assert.ok((await boxOf(row)).height >= 44);
   // Beside the box is close enough.
-  const box = await row.locator(".check input").boundingBox();
+  const box = await boxOf(row.locator(".check input"));
   await page.touchscreen.tap(box.x - 4, box.y + box.height + 8);
   await view.locator("#selected", { hasText: "4 requests" }).waitFor();
   await row.tap();
@@ -600,7 +609,7 @@ export async function worksByTouch(browser) {
   await view.locator(".turn").first().waitFor();
   assert.deepEqual(await axe(view), []);
   // A finger drawn over the timeline narrows the period.
-  const area = await view.locator(".area").boundingBox();
+  const area = await boxOf(view.locator(".area"));
   const touches = await it.context.newCDPSession(page);
   const stroke = async (...points) => {
     for (const [index, [part, y]] of points.entries())
@@ -652,7 +661,7 @@ export async function readsFromRightToLeft(browser) {
     const [arabic, latin] = [row("كيف"), row("Plain Latin")];
     // The columns are where they are in other rows, and a long text begins where it is read from.
     for (const part of [".when", ".words"]) {
-      const [one, other] = [await arabic.locator(part).boundingBox(), await latin.locator(part).boundingBox()];
+      const [one, other] = [await boxOf(arabic.locator(part)), await boxOf(latin.locator(part))];
       assert.equal(Math.round(one.x), Math.round(other.x), part);
     }
     const style = (name) => arabic.locator(".words").evaluate((one, property) => getComputedStyle(one)[property], name);
@@ -821,9 +830,9 @@ export async function readsAVeryLongTurn(browser) {
   const before = await shown();
   await view.locator("button", { hasText: "Read on" }).click();
   await view.waitForFunction((length) => document.querySelector(".turn .text").textContent.length > length, before);
-  assert.ok((await view.locator(".turn .text").first().boundingBox()).height <= 240, "it is folded");
+  assert.ok((await boxOf(view.locator(".turn .text").first())).height <= 240, "it is folded");
   await view.locator("button", { hasText: "Show all" }).click();
-  assert.ok((await view.locator(".turn .text").first().boundingBox()).height > 1_000);
+  assert.ok((await boxOf(view.locator(".turn .text").first())).height > 1_000);
   await it.done();
 }
 
@@ -845,7 +854,7 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   await until(view, /^1 of 5 requests in 1 session$/);
   await view.locator("#words").fill("");
   await until(view, /^5 requests/);
-  const box = await view.locator(".area").boundingBox();
+  const box = await boxOf(view.locator(".area"));
   await page.mouse.move(box.x + box.width - 16, box.y + 30);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width * 0.85, box.y + 30, { steps: 4 });
