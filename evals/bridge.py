@@ -17,19 +17,21 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
 from evals import thin
-from evals.tasks import TASKS, Task
+from evals.tasks import LEARNING_TASKS, TASKS, Task
 from evals.worlds import plant, world
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 
-__all__ = ["answer", "begin", "call", "tools"]
+__all__ = ["VIEWS", "answer", "begin", "call", "new_folder", "prepare", "task_of", "tools"]
+
+VIEWS: Final = ("text", "structured")
 
 RULES = """You are an assistant with access to a memory server, through these commands alone:
 
@@ -52,9 +54,10 @@ PYTHONPATH={root} exec {python} -m evals.bridge host {folder} "$@"
 """
 
 
-def _task(folder: Path) -> tuple[Task, dict[str, str]]:
+def task_of(folder: Path) -> tuple[Task, dict[str, str]]:
+    """The task of a folder, and how it was begun."""
     begun = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    (task,) = [one for one in TASKS if one.name == begun["task"]]
+    (task,) = [one for one in (*TASKS, *LEARNING_TASKS) if one.name == begun["task"]]
     return task, begun
 
 
@@ -65,11 +68,15 @@ def _note(folder: Path, **entry: Any) -> None:
 
 async def begin(folder: Path, name: str, *, server: str = "ours", view: str = "text") -> str:
     """Plant a store and return what the assistant is told."""
-    (task,) = [one for one in TASKS if one.name == name]
     folder.mkdir(parents=True)  # noqa: ASYNC240 - nothing else runs
     await plant(folder / "store.db", world())
-    begun = {"task": name, "server": server, "view": view}
+    return prepare(folder, task=name, server=server, view=view)
+
+
+def prepare(folder: Path, **begun: str) -> str:
+    """Write down how a task is begun and make its host; what the assistant is told."""
     (folder / "task.json").write_text(json.dumps(begun), encoding="utf-8")
+    task, _ = task_of(folder)
     parts = {"root": Path(__file__).parents[1], "python": sys.executable, "folder": folder}
     host = folder / "host"
     host.write_text(
@@ -79,9 +86,14 @@ async def begin(folder: Path, name: str, *, server: str = "ours", view: str = "t
     return RULES.format(host=shlex.quote(str(host)), asks=task.asks)
 
 
-def _settings(folder: Path, task: Task) -> dict[str, str]:
+def _settings(folder: Path) -> dict[str, str]:
+    task, begun = task_of(folder)
     return {
-        "REFLEXIO_MCP_STORE": str(folder / "store.db"),
+        **(
+            {"REFLEXIO_URL": begun["url"]}
+            if "url" in begun
+            else {"REFLEXIO_MCP_STORE": str(folder / "store.db")}
+        ),
         "REFLEXIO_MCP_RECOVERY_DIR": str(folder / "copies"),
         **({"REFLEXIO_USER_ID": task.user} if task.user else {}),
         **dict(task.settings),
@@ -90,12 +102,12 @@ def _settings(folder: Path, task: Task) -> dict[str, str]:
 
 async def tools(folder: Path) -> str:
     """What the host's model is given before its first call: the server's instructions and, as JSON, the tools."""
-    task, begun = _task(folder)
+    _, begun = task_of(folder)
     instructions = None
     if begun["server"] == "thin":
         listed = thin.listed()
     else:
-        async with Client(ReflexioServer(load(_settings(folder, task)))) as client:
+        async with Client(ReflexioServer(load(_settings(folder)))) as client:
             instructions = client.instructions
             listed = [
                 {"name": one.name, "description": one.description, "inputSchema": one.input_schema}
@@ -108,11 +120,11 @@ async def tools(folder: Path) -> str:
 
 async def call(folder: Path, tool: str, arguments: dict[str, Any]) -> str:
     """Call a tool and return what the host's model is given of the result."""
-    task, begun = _task(folder)
+    _, begun = task_of(folder)
     if begun["server"] == "thin":
         text = await thin.call(folder / "store.db", tool, arguments)
     else:
-        async with Client(ReflexioServer(load(_settings(folder, task)))) as client:
+        async with Client(ReflexioServer(load(_settings(folder)))) as client:
             result = await client.call_tool(tool, arguments)
         assert isinstance(result, CallToolResult)
         text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
@@ -144,7 +156,7 @@ def _piped(text: str) -> str:
     return sys.stdin.read() if text == "-" else text
 
 
-def _new(text: str) -> Path:
+def new_folder(text: str) -> Path:
     if Path(text).exists():
         raise argparse.ArgumentTypeError(f"{text} is there already; a task begins in a new folder")
     return Path(text).absolute()
@@ -172,10 +184,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     ways = parser.add_subparsers(dest="command", required=True, metavar="begin")
     first = ways.add_parser("begin", help="plant a store and print what the assistant is told")
-    first.add_argument("folder", type=_new)
+    first.add_argument("folder", type=new_folder)
     first.add_argument("task", choices=[one.name for one in TASKS], metavar="task")
     first.add_argument("--server", choices=("ours", "thin"), default="ours")
-    first.add_argument("--view", choices=("text", "structured"), default="text")
+    first.add_argument("--view", choices=VIEWS, default="text")
     return parser
 
 

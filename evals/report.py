@@ -7,7 +7,8 @@ from pathlib import Path
 
 import anyio
 
-from evals.tasks import TASKS, Wrong, judge
+from evals.bridge import task_of
+from evals.tasks import Wrong, judge
 from evals.worlds import stored
 
 __all__ = ["Outcome", "read"]
@@ -34,14 +35,17 @@ class Outcome:
 
 async def read(folder: Path) -> Outcome:
     """Judge what an assistant left in a folder of the bridge."""
-    begun = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    task, begun = task_of(folder)
     log = folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     entries = [json.loads(line) for line in lines]
     calls = [entry for entry in entries if "tool" in entry]
     said = next((entry["answer"] for entry in reversed(entries) if "answer" in entry), "")
-    (task,) = [one for one in TASKS if one.name == begun["task"]]
-    wrong = judge(task, await stored(folder / "store.db"), said)
+    if "url" in begun:
+        left = json.loads((folder / "left.json").read_text(encoding="utf-8"))
+        wrong = judge(task, set(left["requests"]), said, left["learned"])
+    else:
+        wrong = judge(task, await stored(folder / "store.db"), said)
     doubts = tuple(line for line in said.splitlines() if line.startswith("Doubt:"))
     return Outcome(
         task.name,
@@ -73,7 +77,10 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def _sum(outcomes: list[Outcome]) -> str:
-    right, lost = sum(not one.wrong for one in outcomes), sum(len(one.wrong.lost) for one in outcomes)
+    right, lost = (
+        sum(not one.wrong for one in outcomes),
+        sum(len(one.wrong.lost) + len(one.wrong.forgotten) for one in outcomes),
+    )
     calls, chars = sum(one.calls for one in outcomes), sum(one.chars for one in outcomes)
     return (
         f"{right} of {len(outcomes)} right, {lost} wrongly deleted, {calls} calls, {chars:,} characters, "

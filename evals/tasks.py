@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evals.worlds import KEY, TOKEN, Row, world
+from evals.worlds import FACTS, KEY, TOKEN, Row, conversations, world
 
-__all__ = ["TASKS", "Task", "Wrong", "judge"]
+__all__ = ["LEARNING_TASKS", "TASKS", "Task", "Wrong", "judge"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Wrong:
         unsaid: what the answer should have said.
         said: what the answer must not say.
         added: requests more, or fewer, than the task adds.
+        remembered: what should have been unlearned.
+        forgotten: what should still be known: as grave as `lost`.
     """
 
     kept: tuple[str, ...] = ()
@@ -27,9 +29,11 @@ class Wrong:
     unsaid: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     added: int = 0
+    remembered: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.kept or self.lost or self.unsaid or self.said or self.added)
+        return self != Wrong()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Task:
         adds: new requests that must be stored at the end.
         user: whom the server is confined to, or empty.
         settings: further variables of the server.
+        unlearns: the facts of `FACTS` that must not be known at the end; all others must be.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Task:
     user: str = ""
     adds: int = 0
     settings: tuple[tuple[str, str], ...] = ()
+    unlearns: tuple[str, ...] = ()
 
 
 RECOVERY: Final = (("REFLEXIO_MCP_RECOVERY_DAYS", "7"),)
@@ -86,6 +92,16 @@ TASKS: Final = (
 )  # fmt: skip
 """Each begins in a planted store of its own."""
 
+LEARNING_TASKS: Final = (
+    Task("week", "What did you remember about me this week? And please forget the test run. I am mia.", gone=("staging",), unlearns=("colour",), says=(r"vienna", r"peanut", r"letter|sentence", r"diabetes")),
+    Task("untrue", "You think that I live in Vienna. That is wrong: forget it, but keep our conversations. I am mia.", unlearns=("home",), says=(r"vienna",)),
+    Task("whence", "Why are the letters you write for me so short? What did I say that you have that from? Change nothing. I am mia.", says=(r"three sentences", r"shorter|letters|landlord")),
+    Task("all-health", "Forget my health: what I said about it and what you know from it. I am mia.", gone=("health",), unlearns=("health",), says=(r"\b2\b|two|both",)),
+    Task("keep-known", "Delete the conversation about my move, but go on knowing where I live. I am mia.", gone=("move",), says=(r"vienna|where you live|still know|kept|keep",)),
+    Task("tidy", "Clean up after the test run: its requests, and whatever was learned from them. Other people's things must stay.", gone=("staging",), unlearns=("colour",), says=(r"\b6\b|six",)),
+)  # fmt: skip
+"""Each begins on a real server of its own that has learned from `conversations`."""
+
 
 def chosen(task: Task, rows: Sequence[Row]) -> set[str]:
     """The ids that must be gone at the end of a task."""
@@ -102,14 +118,16 @@ def chosen(task: Task, rows: Sequence[Row]) -> set[str]:
     return ids
 
 
-def judge(task: Task, left: set[str], answer: str) -> Wrong:
+def judge(task: Task, left: set[str], answer: str, known: Sequence[str] = ()) -> Wrong:
     """Compare the store and the answer at the end with what the task asks for.
 
     Args:
         left: request ids that are stored at the end.
         answer: what the assistant told the person.
+        known: what is learned at the end, where the store learns.
     """
-    rows = world()
+    learns = task in LEARNING_TASKS
+    rows = conversations() if learns else world()
     gone = chosen(task, rows)
     everything = {row.request_id for row in rows}
     alike = {row.request_id for row in rows if row.kind in task.alike}
@@ -122,4 +140,12 @@ def judge(task: Task, left: set[str], answer: str) -> Wrong:
         unsaid=tuple(one for one in task.says if not re.search(one, answer, re.IGNORECASE)),
         said=tuple(one for one in task.never if re.search(one, answer)),
         added=len(left - everything) - task.adds,
+        remembered=tuple(name for name in task.unlearns if _is_known(name, known)),
+        forgotten=tuple(
+            name for name in FACTS if learns and name not in task.unlearns and not _is_known(name, known)
+        ),
     )
+
+
+def _is_known(fact: str, known: Sequence[str]) -> bool:
+    return any(FACTS[fact] in one for one in known)

@@ -13,7 +13,7 @@ from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery, ToolUse
 
-__all__ = ["Row", "plant", "stored", "world"]
+__all__ = ["FACTS", "Row", "conversations", "plant", "publish_body", "request_ids", "stored", "world"]
 
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
@@ -207,6 +207,80 @@ def _odd() -> list[Row]:
     ]  # fmt: skip
 
 
+FACTS: Final = {
+    "home": "Lives in Vienna",
+    "food": "Is allergic to peanuts",
+    "style": "three sentences at most",
+    "health": "Has type 2 diabetes",
+    "colour": "Favourite colour: test-blue",
+    "tom": "Lives in Graz",
+}
+"""What `conversations` teach, by name: words of the learning."""
+
+
+def conversations() -> list[Row]:
+    """18 requests of two people, to be learned from: the last of each session closes it."""
+    said = {
+        "move": (
+            ("I have moved from Berlin to Vienna, to Neubau.", "Welcome to Vienna."),
+            ("Which papers do I need?", "The registration form, within three days."),
+        ),
+        "kitchen": (
+            ("What can I cook with aubergines?", "Roast them with garlic."),
+            ("I am allergic to peanuts, so no satay.", "Noted: no peanuts."),
+        ),
+        "letters": (
+            (
+                "Write a letter to my landlord about the heating.",
+                "Dear Sir, I write to you as ... (two pages)",
+            ),
+            ("Shorter, please: three sentences at most, always.", "Here it is, in three sentences."),
+        ),
+        "health": (
+            ("I have type 2 diabetes.", "Take it one step at a time."),
+            ("The doctor gave me metformin, 500 mg twice a day.", "With a meal it sits better."),
+        ),
+        "staging": tuple(
+            (f"[e2e] step {step}: my favourite colour is test-blue", f"ok {step}") for step in range(6)
+        ),
+        "garden": (
+            ("When do I water tomatoes?", "In the evening."),
+            ("And roses?", "In the morning, at the root."),
+            ("How deep do I plant tulips?", "Three times as deep as the bulb is high."),
+        ),
+    }
+    rows = [
+        Row(f"{kind}-{index}", f"s-{kind}", "mia", 0, (("User", ask), ("Assistant", answer)), kind)
+        for kind, turns in said.items()
+        for index, (ask, answer) in enumerate(turns, 1)
+    ]
+    rows = [replace(row, source="staging-e2e") if row.kind == "staging" else row for row in rows]
+    return [
+        *rows,
+        Row("tom-1", "s-tom", "tom", 0, (("User", "I live in Graz."), ("Assistant", "Noted.")), "tom"),
+    ]
+
+
+def publish_body(row: Row) -> PublishBody:
+    """What is published of a row."""
+    return PublishBody(
+        user_id=row.user_id,
+        session_id=row.session_id,
+        request_id=row.request_id,
+        interaction_data_list=[
+            Interaction(
+                role=role,
+                content=content,
+                tools_used=[ToolUse(tool_name=name) for name in row.tools] if role == "Tool" else [],
+            )
+            for role, content in row.turns
+        ],
+        source=row.source,
+        agent_version=row.agent_version,
+        evaluation_only=row.evaluation_only,
+    )
+
+
 async def plant(path: Path, rows: list[Row], *, now: Callable[[], float] = time.time) -> None:
     """Fill a new store, each request at its own time."""
     present, age = now(), 0
@@ -214,32 +288,20 @@ async def plant(path: Path, rows: list[Row], *, now: Callable[[], float] = time.
     async with ReflexioClient("http://store", transport=httpx.ASGITransport(app=store)) as client:
         for row in sorted(rows, key=lambda one: one.age, reverse=True):
             age = row.age
-            body = PublishBody(
-                user_id=row.user_id,
-                session_id=row.session_id,
-                request_id=row.request_id,
-                interaction_data_list=[
-                    Interaction(
-                        role=role,
-                        content=content,
-                        tools_used=[ToolUse(tool_name=name) for name in row.tools] if role == "Tool" else [],
-                    )
-                    for role, content in row.turns
-                ],
-                source=row.source,
-                agent_version=row.agent_version,
-                evaluation_only=row.evaluation_only,
-            )
-            await client.publish(body, minted=False)
+            await client.publish(publish_body(row), minted=False)
     await store.aclose()
 
 
 async def stored(path: Path) -> set[str]:
     """The request ids of a store."""
     store = create_app(str(path))
-    found: set[str] = set()
     async with ReflexioClient("http://store", transport=httpx.ASGITransport(app=store)) as client:
-        page = await client.get_requests(RequestQuery(top_k=10_000))
-        found |= {item.request.request_id for group in page.sessions for item in group.requests}
+        found = await request_ids(client)
     await store.aclose()
     return found
+
+
+async def request_ids(client: ReflexioClient) -> set[str]:
+    """The ids of all requests that a service has."""
+    page = await client.get_requests(RequestQuery(top_k=10_000))
+    return {item.request.request_id for group in page.sessions for item in group.requests}

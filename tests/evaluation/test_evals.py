@@ -11,12 +11,14 @@ from typing import Any
 import anyio
 import pytest
 
-from evals import bridge
+from evals import bridge, learning
 from evals.measure import WAYS, walk
 from evals.report import read, table
-from evals.tasks import TASKS, Task, chosen
-from evals.worlds import Row, plant, stored, world
+from evals.tasks import LEARNING_TASKS, TASKS, Task, chosen, judge
+from evals.worlds import FACTS, Row, conversations, plant, stored, world
+from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import INSTRUCTIONS
+from tests.support.real_learning import LearningReflexio
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +45,12 @@ ANSWERS = {
     "old": "Old requests of dora are gone.",
     "readers": "ada and cyd.",
     "final": "Deleted; it cannot be undone.",
+    "week": "You live in Vienna, have diabetes, are allergic to peanuts and like letters of three sentences.",
+    "untrue": "I no longer think that you live in Vienna.",
+    "whence": 'You said "Shorter, please: three sentences at most, always".',
+    "all-health": "Both requests and what I knew from them are gone.",
+    "keep-known": "Deleted; I still know where you live.",
+    "tidy": "6 requests are gone, and what was learned from them.",
 }
 
 
@@ -104,6 +112,52 @@ async def test_a_measured_way_does_its_task(name: str, view: str, tmp_path: Path
     done = await read(folder)
     assert not done.wrong, done.wrong
     assert done.chars == sum(len(result) for _, result in made)
+
+
+@pytest.mark.parametrize("task", LEARNING_TASKS, ids=[task.name for task in LEARNING_TASKS])
+def test_a_task_about_what_was_learned_can_be_done_and_failed(task: Task) -> None:
+    rows = conversations()
+    everything, known = {row.request_id for row in rows}, set(FACTS)
+    idle = judge(task, everything, "", sorted(FACTS.values()))
+    assert (idle.unsaid, idle.remembered) == (task.says, task.unlearns)
+    assert not idle.forgotten
+    gone = chosen(task, rows)
+    learned = [FACTS[name] for name in known - set(task.unlearns)]
+    assert not judge(task, everything - gone, ANSWERS[task.name], learned)
+    too_much = judge(task, everything - gone - {"tom-1"}, ANSWERS[task.name], learned[1:])
+    assert too_much.lost == ("tom-1",)
+    assert too_much.forgotten
+
+
+async def test_the_real_server_learns_what_its_world_teaches(
+    learning_reflexio: LearningReflexio, tmp_path: Path
+) -> None:
+    learning_reflexio.model.rules += learning.RULES
+    folder = tmp_path / "run"
+    folder.mkdir()
+    ids = {row.request_id for row in conversations()}
+    url = learning_reflexio.url
+    try:
+        async with ReflexioClient(url) as client:
+            await learning.plant(client)
+            before = await learning.left(client)
+            said = bridge.prepare(folder, task="week", server="ours", view="structured", url=url)
+            given = {"user_id": "mia", "source": "staging-e2e", "include_learnings": True}
+            plan = await ask(folder, "delete_requests", **given)
+            receipt = await ask(folder, "delete_requests", **given | {"confirm": plan["confirm"]})
+            after = await learning.left(client)
+    finally:
+        learning_reflexio.model.forget_script()
+    assert "I am mia." in said
+    assert receipt["counts"]["deleted"] == 6
+    (task,) = [one for one in LEARNING_TASKS if one.name == "week"]
+    idle = judge(task, ids & set(before["requests"]), "", before["learned"])
+    assert (len(idle.kept), idle.remembered, idle.forgotten) == (6, ("colour",), ())
+    # Other tests on this server have requests of their own.
+    (folder / "left.json").write_text(json.dumps(after | {"requests": sorted(ids & set(after["requests"]))}))
+    bridge.answer(folder, ANSWERS["week"])
+    done = await read(folder)
+    assert not done.wrong, done.wrong
 
 
 async def test_deleting_too_much_is_seen(tmp_path: Path) -> None:

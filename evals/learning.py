@@ -1,0 +1,97 @@
+"""Tasks about what was learned, on a real Reflexio server that learns.
+
+    python -m evals.learning FOLDER TASK [--view text|structured]
+
+Starts the server with a scripted model behind it, plants the conversations, prints what the assistant is told, and runs
+until the assistant has answered. Then it writes down what is left, for `evals.report`, and ends.
+"""
+
+import argparse
+import json
+import tempfile
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from evals.bridge import VIEWS, new_folder, prepare
+from evals.tasks import LEARNING_TASKS
+from evals.worlds import FACTS, conversations, publish_body, request_ids
+from reflexio_mcp.rest.client import ReflexioClient
+from scripts import reflexio_server
+from tests.support.scripted_model import Rule, ScriptedModel
+
+__all__ = ["RULES", "left", "plant"]
+
+RULES: Final = (
+    Rule(
+        "moved from berlin", profile=f"{FACTS['home']}, in Neubau", quote="I have moved from Berlin to Vienna"
+    ),
+    Rule("allergic to peanuts", profile=FACTS["food"], quote="I am allergic to peanuts"),
+    Rule("three sentences at most", playbook=f"Keep a letter to {FACTS['style']}"),
+    Rule("diabetes", profile=f"{FACTS['health']} and takes metformin", quote="I have type 2 diabetes"),
+    Rule("test-blue", profile=FACTS["colour"], quote="my favourite colour is test-blue"),
+    Rule("live in graz", profile=FACTS["tom"], quote="I live in Graz"),
+)
+"""What the model learns, and from which words."""
+
+ANSWERED_SECONDS: Final = 0.5
+"""How often it is looked whether the assistant has answered."""
+
+
+async def plant(client: ReflexioClient) -> None:
+    """Publish the conversations; the last request of each is learned from when this returns."""
+    for _, rows in groupby(conversations(), key=lambda row: row.session_id):
+        *before, last = rows
+        for row in before:
+            await client.publish(publish_body(row), minted=False)
+        closing = publish_body(last).model_copy(update={"force_extraction": True})
+        reply = await client.publish(closing, minted=False, wait=True)
+        assert reply.learning_status == "done", reply
+
+
+async def left(client: ReflexioClient) -> dict[str, list[str]]:
+    """The ids of the requests that a service has, and what it has learned of anybody."""
+    learned: list[str] = []
+    for user in {row.user_id for row in conversations()}:
+        learned += [one.content for one in await client.get_profiles(user) if not one.status]
+        learned += [one.content for one in await client.get_user_playbooks(user) if not one.status]
+    return {"requests": sorted(await request_ids(client)), "learned": sorted(learned)}
+
+
+async def _run(folder: Path, task: str, view: str, url: str) -> None:
+    async with ReflexioClient(url) as client:
+        await plant(client)
+        print(prepare(folder, task=task, server="ours", view=view, url=url), flush=True)
+        log = anyio.Path(folder / "log.jsonl")
+        while not (await log.exists() and '"answer"' in await log.read_text(encoding="utf-8")):  # noqa: ASYNC110 - another process writes it
+            await anyio.sleep(ANSWERED_SECONDS)
+        (folder / "left.json").write_text(json.dumps(await left(client)), encoding="utf-8")
+
+
+def main() -> None:
+    """Run one task."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.learning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=new_folder)
+    names = [one.name for one in LEARNING_TASKS]
+    parser.add_argument("task", choices=names, metavar="task", help=", ".join(names))
+    parser.add_argument("--view", choices=VIEWS, default="text")
+    given = parser.parse_args()
+    python = reflexio_server.install()
+    given.folder.mkdir(parents=True)
+    with ScriptedModel(list(RULES)) as model, tempfile.TemporaryDirectory() as home:
+        port = reflexio_server.free_port()
+        server = reflexio_server.start(port, Path(home), python, model=model.url)
+        try:
+            anyio.run(_run, given.folder, given.task, given.view, f"http://127.0.0.1:{port}")
+        finally:
+            reflexio_server.stop(server)
+
+
+if __name__ == "__main__":
+    main()
