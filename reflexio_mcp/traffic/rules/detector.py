@@ -12,7 +12,7 @@ import anyio.from_thread
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import running_digests, turn_digests
 from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.table import rule
+from reflexio_mcp.traffic.rules.table import RULES
 
 __all__ = ["SCANNED_CHARS", "Detector", "Need", "SessionSeen", "stop_if_cancelled"]
 
@@ -47,9 +47,6 @@ class Detector:
     """One rule or several at work: plain functions that see each request, then each session.
 
     An audit calls them in a worker thread, a session at a time.
-
-    Args:
-        rule_ids: the rules it finds units of, in the order of `founds`.
     """
 
     needs: ClassVar[Need | None] = None
@@ -57,8 +54,10 @@ class Detector:
     carries: ClassVar[Mapping[str, Callable[[RequestWithInteractions], object]]] = {}
     """For a rule that only much of it makes a finding: whether one request carries it. A filter selects all that do."""
 
-    def __init__(self, *rule_ids: str) -> None:
-        self.founds = [Found(rule(rule_id)) for rule_id in rule_ids]
+    def __init__(self) -> None:
+        name = f"{type(self).__module__.rpartition('.')[2]}.{type(self).__name__}"
+        self.founds = [Found(one) for one in RULES if one.detector == name]
+        """What it has found, for each rule whose row names it, in the order of the table."""
         self.now = time.time()
         """The present, epoch seconds."""
         self.originals: dict[str, Mapping[str, str]] = {}

@@ -201,9 +201,6 @@ class _Recent:
 class Duplicates(Detector):
     """Both rules; what it remembers ends with the session."""
 
-    def __init__(self) -> None:
-        super().__init__("duplicate", "near-duplicate")
-
     def session(self, seen: SessionSeen) -> None:
         if len(seen.requests) < 2:
             return
@@ -404,7 +401,7 @@ def _read(content: _Content) -> _Text:
 
 
 def _same(older: _Text, newer: _Text) -> bool:
-    if _user(older) != _user(newer) or abs(newer.content.at - older.content.at) > NEAR_SECONDS:
+    if _are_apart(older, newer):
         return False
     ours, theirs = older.joined.lower(), newer.joined.lower()
     if ours == theirs:
@@ -418,8 +415,9 @@ def _same(older: _Text, newer: _Text) -> bool:
     return similarity >= ONE_WORD_SIMILARITY and _differs_little(older.words, newer.words, similarity)
 
 
-def _user(text: _Text) -> str:
-    return text.content.item.request.user_id
+def _are_apart(older: _Text, newer: _Text) -> bool:
+    users = {text.content.item.request.user_id for text in (older, newer)}
+    return len(users) > 1 or abs(newer.content.at - older.content.at) > NEAR_SECONDS
 
 
 def _differs_little(ours: list[str], theirs: list[str], similarity: float) -> bool:
@@ -438,7 +436,7 @@ def _differs_little(ours: list[str], theirs: list[str], similarity: float) -> bo
 
 def _is_misspelt(older: _Text, newer: _Text) -> bool:
     """Whether two short texts are the same but for case and punctuation, or one misspelt word."""
-    if _user(older) != _user(newer) or abs(newer.content.at - older.content.at) > NEAR_SECONDS:
+    if _are_apart(older, newer):
         return False
     ours, theirs = older.joined.lower().split(" "), newer.joined.lower().split(" ")
     if ours == theirs:
@@ -507,7 +505,7 @@ class CopiedSessions(Detector):
     needs = "whole sessions"
 
     def __init__(self) -> None:
-        super().__init__("copied-session")
+        super().__init__()
         self._not_compared = 0
         self._sessions: list[_Known] = []
         self._holders: dict[bytes, list[int]] = {}

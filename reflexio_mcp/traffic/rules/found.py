@@ -83,9 +83,7 @@ class Found:
         self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "", copy_of: str = ""
     ) -> None:
         """Count one unit; `item` is a request of it and `copy_of` what it repeats."""
-        self.count += 1
-        if len(self.subjects) < self.kept:
-            self.subjects.append(subject)
+        self._count(subject)
         if item is not None:
             if len(self.examples) < EXAMPLES:
                 self.examples.append(example(item, copy_of=copy_of, note=note))
@@ -93,22 +91,28 @@ class Found:
         if note and (note in self.notes or len(self.notes) < NOTES_KEPT):
             self.notes[note] = self.notes.get(note, 0) + 1
 
-    def span(self, created_at: int) -> None:
-        self.start = min(self.start, created_at)
-        self.end = max(self.end, created_at)
-
     def note_example(self, one: Example, *, subject: str = "") -> None:
         """Count one unit of which only this request is left; the request itself unless `subject` names another."""
-        self.count += 1
-        if len(self.subjects) < self.kept:
-            self.subjects.append(subject or one.request_id)
+        self._count(subject or one.request_id)
+        self.show(one)
+
+    def show(self, one: Example) -> None:
+        """Take a request as an example, without counting it."""
         if len(self.examples) < EXAMPLES:
             self.examples.append(one)
         self.span(one.created_at)
 
+    def span(self, created_at: int) -> None:
+        self.start = min(self.start, created_at)
+        self.end = max(self.end, created_at)
+
+    def _count(self, subject: str) -> None:
+        self.count += 1
+        if len(self.subjects) < self.kept:
+            self.subjects.append(subject)
+
     def clear(self) -> None:
         """Forget everything: what looked like the rule's is too little to be."""
         self.count, self.start, self.end = 0, 2**62, 0
-        for kept in (self.subjects, self.examples):
-            kept.clear()
-        self.notes.clear()
+        for gathered in (self.subjects, self.examples, self.notes):
+            gathered.clear()

@@ -52,9 +52,6 @@ def is_nearly_empty(item: RequestWithInteractions) -> bool:
 class NearlyEmpty(Detector):
     """`nearly-empty`."""
 
-    def __init__(self) -> None:
-        super().__init__("nearly-empty")
-
     def request(self, item: RequestWithInteractions) -> None:
         if is_nearly_empty(item):
             self.founds[0].add(item.request.request_id, item)

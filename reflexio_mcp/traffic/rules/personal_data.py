@@ -15,17 +15,11 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
+from reflexio_mcp.traffic.rules.table import RULES
 
 __all__ = ["KINDS", "NOT_LOOKED_FOR", "PersonalData", "kinds_in", "personal_kinds"]
 
-KINDS: Final = (
-    "personal-card",
-    "personal-iban",
-    "personal-number",
-    "personal-phone",
-    "personal-email",
-    "personal-address",
-)
+KINDS: Final = tuple(rule.id for rule in RULES if rule.id.startswith("personal-"))
 
 NOT_LOOKED_FOR: Final = "no rule finds them reliably"
 """Health, and names of people."""
@@ -91,63 +85,13 @@ _SAYS_NUMBER = re.compile(
     r"|身份证|주민|マイナンバー|個人番号|תעודת זהות|ประชาชน"
 )
 _COUNTRIES: Final = [
-    "gb.nhs",
-    "ca.sin",
-    "au.tfn",
-    "nz.ird",
-    "ie.pps",
-    "za.idnr",
-    "in_.aadhaar",
-    "in_.vid",
-    "de.idnr",
-    "at.vnr",
-    "ch.ssn",
-    "fr.nir",
-    "be.nn",
-    "nl.bsn",
-    "lu.tva",
-    "es.dni",
-    "es.nie",
-    "pt.nif",
-    "pt.cc",
-    "it.codicefiscale",
-    "gr.amka",
-    "se.personnummer",
-    "no.fodselsnummer",
-    "dk.cpr",
-    "fi.hetu",
-    "is_.kennitala",
-    "ee.ik",
-    "lt.asmens",
-    "lv.pvn",
-    "pl.pesel",
-    "cz.rc",
-    "sk.rc",
-    "hu.anum",
-    "ro.cnp",
-    "bg.egn",
-    "hr.oib",
-    "si.emso",
-    "rs.pib",
-    "tr.tckimlik",
-    "ua.rntrc",
-    "ru.inn",
-    "il.idnr",
-    "br.cpf",
-    "ar.cuit",
-    "cl.rut",
-    "mx.curp",
-    "co.nit",
-    "do.cedula",
-    "uy.rut",
-    "ec.ci",
-    "cn.ric",
-    "kr.rrn",
-    "th.pin",
-    "mz.nuit",
-    "mu.nid",
-    "ca.bc_phn",
-]
+    "gb.nhs", "ca.sin", "au.tfn", "nz.ird", "ie.pps", "za.idnr", "in_.aadhaar", "in_.vid", "de.idnr", "at.vnr",
+    "ch.ssn", "fr.nir", "be.nn", "nl.bsn", "lu.tva", "es.dni", "es.nie", "pt.nif", "pt.cc", "it.codicefiscale",
+    "gr.amka", "se.personnummer", "no.fodselsnummer", "dk.cpr", "fi.hetu", "is_.kennitala", "ee.ik", "lt.asmens",
+    "lv.pvn", "pl.pesel", "cz.rc", "sk.rc", "hu.anum", "ro.cnp", "bg.egn", "hr.oib", "si.emso", "rs.pib",
+    "tr.tckimlik", "ua.rntrc", "ru.inn", "il.idnr", "br.cpf", "ar.cuit", "cl.rut", "mx.curp", "co.nit",
+    "do.cedula", "uy.rut", "ec.ci", "cn.ric", "kr.rrn", "th.pin", "mz.nuit", "mu.nid", "ca.bc_phn",
+]  # fmt: skip
 """Modules of python-stdnum for numbers of persons that have a check digit."""
 
 _UNCHECKED: Final = tuple(
@@ -396,9 +340,6 @@ class PersonalData(Detector):
     """The rules of `KINDS`: one finding a kind, with how many requests each user has of it."""
 
     needs = "personal data"
-
-    def __init__(self) -> None:
-        super().__init__(*KINDS)
 
     def request(self, item: RequestWithInteractions) -> None:
         kinds = kinds_in(item)

@@ -459,14 +459,8 @@ def _matches(
 
 
 _QUOTES: Final = {
-    '"': '"',
-    "'": "'",
-    "`": "`",
-    "\u201c": "\u201d",
-    "\u2018": "\u2019",
-    "\u00ab": "\u00bb",
-    "\u201e": "\u201c",
-}
+    '"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "\u201e": "\u201c",
+}  # fmt: skip
 QUOTE_CHARS: Final = 60
 """A phrase that somebody talks about ends this soon after it; in quotes around a whole text it goes on."""
 
@@ -527,9 +521,6 @@ def _texts(turn: StoredInteraction, foreign: bool) -> Iterator[tuple[str, bool]]
 
 class Planted(Detector):
     """`planted-instructions`."""
-
-    def __init__(self) -> None:
-        super().__init__("planted-instructions")
 
     def request(self, item: RequestWithInteractions) -> None:
         if kinds := planted_kinds(item):

@@ -344,7 +344,7 @@ class Secrets(Detector):
     """`probable-secret`."""
 
     def __init__(self) -> None:
-        super().__init__("probable-secret")
+        super().__init__()
         self.speak_of_secrets = 0
         """Requests in which none was found and that have a word for one: whoever doubts the rule looks there."""
         self.speaking: list[str] = []

@@ -101,9 +101,6 @@ _COMMON: Final = frozenset(
 class SharedSessions(Detector):
     """`shared-session`."""
 
-    def __init__(self) -> None:
-        super().__init__("shared-session")
-
     def session(self, seen: SessionSeen) -> None:
         first = seen.requests[0].request.user_id
         other = next((item for item in seen.requests if item.request.user_id != first), None)
@@ -115,9 +112,6 @@ class TemporarySessions(Detector):
     """`temporary-session`."""
 
     needs = "whole sessions"
-
-    def __init__(self) -> None:
-        super().__init__("temporary-session")
 
     def session(self, seen: SessionSeen) -> None:
         last = seen.requests[0]
@@ -139,9 +133,6 @@ def _is_endless(items: Sequence[RequestWithInteractions]) -> bool:
 class EndlessSessions(Detector):
     """`endless-session`."""
 
-    def __init__(self) -> None:
-        super().__init__("endless-session")
-
     def session(self, seen: SessionSeen) -> None:
         if _is_endless(seen.requests):
             self.founds[0].add(seen.session_id, seen.requests[0])
@@ -154,7 +145,7 @@ class OnlyEvaluation(Detector):
     needs = "all traffic"
 
     def __init__(self) -> None:
-        super().__init__("only-evaluation")
+        super().__init__()
         self._requests = 0
         self._taught = False
 
@@ -162,8 +153,7 @@ class OnlyEvaluation(Detector):
         self._requests += 1
         self._taught = self._taught or not item.request.evaluation_only
         if not self._taught and len(self.founds[0].examples) < EXAMPLES:
-            self.founds[0].examples.append(example(item))
-            self.founds[0].span(item.request.created_at)
+            self.founds[0].show(example(item))
 
     def finish(self) -> None:
         if self._taught or self._requests < EVALUATION_REQUESTS:
@@ -232,7 +222,7 @@ class SplitConversations(Detector):
     """`split-conversation`: the walk brings sessions newest first, so a run grows into the past."""
 
     def __init__(self) -> None:
-        super().__init__("split-conversation")
+        super().__init__()
         self._runs: OrderedDict[tuple[str, str, str], _Run] = OrderedDict()
         # The oldest request of each user, source and version that belongs to no run: lists of a run must not meet it.
         self._others: OrderedDict[tuple[str, str, str], int] = OrderedDict()

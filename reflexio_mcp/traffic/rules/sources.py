@@ -65,9 +65,6 @@ class TestTraffic(Detector):
 
     __test__ = False  # not a test class, whatever collects by name
 
-    def __init__(self) -> None:
-        super().__init__("test-traffic")
-
     def request(self, item: RequestWithInteractions) -> None:
         if field := test_name(item.request):
             self.founds[0].add(item.request.request_id, item, note=f"by {field}")
@@ -79,7 +76,7 @@ class VolatileSources(Detector):
     carries: ClassVar = {"volatile-source": lambda item: is_volatile(shape_of_source(item.request.source))}
 
     def __init__(self) -> None:
-        super().__init__("volatile-source", "many-sources")
+        super().__init__()
         self._shapes: dict[str, dict[str, Example]] = {}
         self._shape_of: dict[str, str] = {}
 
@@ -107,16 +104,14 @@ class VolatileSources(Detector):
             many.add("")
             many.notes["distinct sources"] = distinct
             for sources in list(self._shapes.values())[:EXAMPLES]:
-                one = next(iter(sources.values()))
-                many.examples.append(one)
-                many.span(one.created_at)
+                many.show(next(iter(sources.values())))
 
 
 class Unversioned(Detector):
     """`unversioned`: how much of each source has no version."""
 
     def __init__(self) -> None:
-        super().__init__("unversioned")
+        super().__init__()
         self._counts: dict[str, list[int]] = {}
         self._examples: dict[str, list[Example]] = {}
 
@@ -143,9 +138,7 @@ class Unversioned(Detector):
                     found.notes.get("requests without a version", 0) + without
                 )
                 for one in self._examples[source]:
-                    found.span(one.created_at)
-                    if len(found.examples) < EXAMPLES:
-                        found.examples.append(one)
+                    found.show(one)
 
 
 class NoSource(Detector):
@@ -154,7 +147,7 @@ class NoSource(Detector):
     carries: ClassVar = {"no-source": lambda item: not item.request.source}
 
     def __init__(self) -> None:
-        super().__init__("no-source")
+        super().__init__()
         self._requests = 0
 
     def request(self, item: RequestWithInteractions) -> None:
@@ -174,7 +167,7 @@ class Versions(Detector):
     carries: ClassVar = {"version-per-session": lambda item: has_id(item.request.agent_version)}
 
     def __init__(self) -> None:
-        super().__init__("one-version", "version-per-session")
+        super().__init__()
         self._only = ""
         self._one: Example | None = None
         self._several = False

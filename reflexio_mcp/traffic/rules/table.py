@@ -59,8 +59,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "formats of vendors count. Letters of full width count as plain ones, and what nobody sees (a blank of no "
         "width) hides nothing; Cyrillic letters in a Latin word do, and so does base64 of a sentence. The first "
         "SCANNED_CHARS characters of each text are looked at.",
-        detector="secrets.Secrets",
-        selects=True,
+        detector="secrets.Secrets", selects=True,
     ),
     Rule(
         "planted-instructions", "high", "request", "delete",
@@ -77,8 +76,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "the user asks, or politely about one thing that it names by id, path or owner; not one that is repeated to be "
         "confirmed. Not quoted, no act that is forbidden, not behind words that discuss such attacks (unless they deny "
         "one) or ask for a prompt to be written, and not in a turn of the role System or Developer.",
-        detector="planted_instructions.Planted",
-        selects=True,
+        detector="planted_instructions.Planted", selects=True,
     ),
     Rule(
         "shared-session", "medium", "session", "look",
@@ -87,8 +85,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "deleting the session takes everybody's part.",
         "Begin a session id of its own for every user.",
         "Two or more user ids in one session.",
-        detector="sessions.SharedSessions",
-        selects=True,
+        detector="sessions.SharedSessions", selects=True,
     ),
     Rule(
         "test-traffic", "medium", "request", "delete",
@@ -100,8 +97,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "source or version is one of development (`dev`, `2.1.0-dev`). Session ids are often made from what is talked "
         "about (`fix-failing-tests`), so only forms that name a run count: "
         "`test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.",
-        detector="sources.TestTraffic",
-        selects=True,
+        detector="sources.TestTraffic", selects=True,
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
@@ -114,9 +110,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "more different requests in a row that were all stored before, or all of a session again "
         "(IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in the order they had (IN_ORDER), in whatever "
         "requests. The first of them stays and is named.",
-        detector="duplicates.Duplicates",
-        selects=True,
-        within="in one session",
+        detector="duplicates.Duplicates", selects=True, within="in one session",
     ),
     Rule(
         "near-duplicate", "medium", "request", "delete",
@@ -132,9 +126,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "dropped or misspelt word: ONE_WORD_SIMILARITY). From SHORT_CHARS_LEAST characters on only case, "
         "punctuation or one misspelt word may differ, or a small word be left out (DROPPED_FROM_WORDS). Compared "
         "with the last TEXTS_KEPT texts; the fuller one stays.",
-        detector="duplicates.Duplicates",
-        selects=True,
-        within="in one session",
+        detector="duplicates.Duplicates", selects=True, within="in one session",
     ),
     Rule(
         "copied-session", "medium", "session", "delete",
@@ -145,8 +137,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "user, in whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one "
         "in ten. The one that holds more stays, else the older one. TURNS_KEPT different turns are compared, and of a "
         "turn that more than SESSIONS_A_TURN sessions have its neighbours in time.",
-        detector="duplicates.CopiedSessions",
-        within="of three turns or more",
+        detector="duplicates.CopiedSessions", within="of three turns or more",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",
@@ -183,8 +174,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "ANONYMOUS_SESSIONS or more sessions of user ids that consist of words for nobody (`anonymous`, `guest_user`, "
         "`unknown`, in some languages) or of zeros. `default`, `me` and `user` are none: they name the one person of "
         "a private store.",
-        detector="users.AnonymousUsers",
-        selects=True,
+        detector="users.AnonymousUsers", selects=True,
     ),
     Rule(
         "user-per-session", "medium", "period", "look",
@@ -205,8 +195,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A turn of a person that begins as assistants do and people do not (`Assistant: `, `As an AI language model, "
         "I`, `Certainly! Here is`, in six languages; `How can I assist you today?`), or with `User: ` and goes on "
         "with `Assistant: ` in a later line.",
-        detector="turns.Turns",
-        selects=True,
+        detector="turns.Turns", selects=True,
     ),
     Rule(
         "future-time", "medium", "request", "look",
@@ -214,8 +203,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "They stand first in every list, and a filter by time loses them.",
         "Send created_at as epoch seconds in UTC, not milliseconds, or leave it out.",
         "The request or a turn of it is more than FUTURE_SECONDS ahead of this machine's clock.",
-        detector="turns.Turns",
-        selects=True,
+        detector="turns.Turns", selects=True,
     ),
     Rule(
         "only-evaluation", "medium", "period", "look",
@@ -244,8 +232,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "hexadecimal or mixed id, the end of a pod's name, a number of six digits or more, or of three or more behind "
         "`build`, `run`, `pr` and their like. Models and releases have a date for good. Then every source that "
         "carries one counts; the filter selects all of those.",
-        detector="sources.VolatileSources",
-        selects=True,
+        detector="sources.VolatileSources", selects=True,
     ),
     Rule(
         "many-sources", "low", "period", "look",
@@ -272,8 +259,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A word of the session id says so (`tmp` and `throwaway` at either end, `temp` and `scratch` at its beginning) "
         "and its last request is older than TEMPORARY_OVER_SECONDS. Not looked for with a filter that may leave out a "
         "session's last requests: source, agent_version, contains, end_time.",
-        detector="sessions.TemporarySessions",
-        selects=True,
+        detector="sessions.TemporarySessions", selects=True,
     ),
     Rule(
         "nearly-empty", "low", "request", "delete",
@@ -282,8 +268,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish a turn together with its answer.",
         "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
         "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
-        detector="nearly_empty.NearlyEmpty",
-        selects=True,
+        detector="nearly_empty.NearlyEmpty", selects=True,
     ),
     Rule(
         "no-source", "low", "request", "look",
@@ -291,8 +276,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Nobody can tell which integration sent them, and a filter by source leaves them out.",
         "Publish with source, or set REFLEXIO_MCP_SOURCE.",
         "NO_SOURCE_REQUESTS or more, and NO_SOURCE_SHARE of all requests or more.",
-        detector="sources.NoSource",
-        selects=True,
+        detector="sources.NoSource", selects=True,
     ),
     Rule(
         "one-version", "low", "version", "look",
@@ -312,8 +296,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "NEW_VERSIONS or more versions with a hash, a time or an id in it, NEW_VERSIONS_A_DAY or more for each day "
         "they began, NEW_VERSIONS_SHARE of them with one session only. Then every version that carries one counts; the "
         "filter selects all of those. A hash for each release is none.",
-        detector="sources.Versions",
-        selects=True,
+        detector="sources.Versions", selects=True,
     ),
     Rule(
         "endless-session", "low", "session", "look",
@@ -321,8 +304,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "What is learned when a session ends never is, and nothing in it can be deleted as one conversation.",
         "Begin a session id of its own for every conversation.",
         "ENDLESS_REQUESTS or more requests, or requests on ENDLESS_DAYS days or more.",
-        detector="sessions.EndlessSessions",
-        selects=True,
+        detector="sessions.EndlessSessions", selects=True,
     ),
     Rule(
         "inline-image", "low", "request", "look",
@@ -331,8 +313,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Send images as image_encoding or interacted_image_url.",
         "A data URL of an image, or base64 that begins as PNG, JPEG, GIF, WebP, TIFF, AVIF or HEIC do, with "
         "IMAGE_CHARS characters or more, also in what a tool gave.",
-        detector="turns.Turns",
-        selects=True,
+        detector="turns.Turns", selects=True,
     ),
     Rule(
         "repeated-prompt", "low", "request", "look",
@@ -342,8 +323,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "The same prompt (PROMPT_CHARS characters of its longest line, without numbers) PROMPT_TIMES times or more: a "
         "turn of the role System or Developer, or a person's turn that begins as prompts do (`You are a helpful "
         "assistant`). Then every request that carries one counts; the filter selects all of those.",
-        detector="turns.Turns",
-        selects=True,
+        detector="turns.Turns", selects=True,
     ),
     Rule(
         "stale-learning", "low", "learning", "delete",
@@ -360,8 +340,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip card numbers before publishing.",
         "12 to 19 digits with the card's check digit (python-stdnum) that begin and count as one of a card "
         "company, or stand behind a word such as `card` (WORD_BEFORE_CHARS).",
-        detector="personal_data.PersonalData",
-        selects=True,
+        detector="personal_data.PersonalData", selects=True,
     ),
     Rule(
         "personal-iban", "low", "request", "look",
@@ -370,8 +349,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip account numbers before publishing.",
         "The form of its country and right check digits (python-stdnum); behind the word `IBAN` the check digits "
         "alone.",
-        detector="personal_data.PersonalData",
-        selects=True,
+        detector="personal_data.PersonalData", selects=True,
     ),
     Rule(
         "personal-number", "low", "request", "look",
@@ -381,8 +359,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Valid by the rules of one of some fifty countries (python-stdnum), and of a form that only such numbers have, "
         "or behind words such as `tax number` or `PESEL` (WORD_BEFORE_CHARS) or before them (WORD_BEHIND_CHARS); a "
         "number without a check digit only behind its own name. A bare `id` is no such word; a date is no such number.",
-        detector="personal_data.PersonalData",
-        selects=True,
+        detector="personal_data.PersonalData", selects=True,
     ),
     Rule(
         "personal-phone", "low", "request", "look",
@@ -391,8 +368,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Strip those that are not needed before publishing.",
         "Valid in the numbering plan of its country (phonenumbers): international, written as in North America, "
         "or behind a word such as `call` or `Handy` (WORD_BEFORE_CHARS).",
-        detector="personal_data.PersonalData",
-        selects=True,
+        detector="personal_data.PersonalData", selects=True,
     ),
     Rule(
         "personal-email", "low", "request", "look",
@@ -400,8 +376,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "An e-mail address identifies a person.",
         "Strip those that are not needed before publishing.",
         "The form of an address, without mailboxes of nobody in particular (`noreply@`, `support@`).",
-        detector="personal_data.PersonalData",
-        selects=True,
+        detector="personal_data.PersonalData", selects=True,
     ),
     Rule(
         "personal-address", "low", "request", "look",
@@ -411,8 +386,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A street with a number in the forms of some twenty countries, before a postcode or a town, or behind a word "
         "such as `live` or `Adresse` (WORD_BEFORE_CHARS); or anything that has a number, a postcode and a town behind "
         "it. A business has an address too.",
-        detector="personal_data.PersonalData",
-        selects=True,
+        detector="personal_data.PersonalData", selects=True,
     ),
 )  # fmt: skip
 

@@ -110,19 +110,8 @@ def _words(listed: str) -> dict[str, bool]:
 # --- beside its name: `JIRA_API_TOKEN=…`, `"client_secret" : "…"`, `password: …`
 
 _NAMES: Final = (
-    "pass",
-    "pw",
-    "pasw",
-    "secret",
-    "token",
-    "key",
-    "auth",
-    "cred",
-    "contrase",
-    "senha",
-    "haslo",
-    "heslo",
-)
+    "pass", "pw", "pasw", "secret", "token", "key", "auth", "cred", "contrase", "senha", "haslo", "heslo",
+)  # fmt: skip
 _ASSIGNED = re.compile(
     r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["']),)"""
     r"""[ \t\r\n]{0,8}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
@@ -367,31 +356,21 @@ def _phrases(text: str, low: str, places: Places) -> Iterator[Place]:
 _USERINFO = re.compile(r"://([^\s:/@\"'<>]{0,80}):([^\s/@\"'<>]{3,100})@[\w.\[-]")
 _BASIC_HEADER = re.compile(r"basic ([A-Za-z0-9+/]{8,200}={0,2})(?![A-Za-z0-9+/=])", re.IGNORECASE)
 _PLAIN_PAIR = re.compile(r"[!-~]{1,60}:[!-~]{3,80}")
-_COMMANDS: Final = (
-    (
-        "curl",
-        re.compile(
-            r"curl\b[^\n]{0,120}? (?:-u|--user)[ =]?[\"']?[^\s:\"']{0,60}:([^\s\"']{3,80})", re.IGNORECASE
-        ),
-    ),
-    ("mysql", re.compile(r"mysql(?:dump)?\b[^\n]{0,80}? -p([^\s-]\S{4,60})", re.IGNORECASE)),
-    ("sshpass", re.compile(r"sshpass -p ?[\"']?([^\s\"']{4,60})", re.IGNORECASE)),
-    ("docker login", re.compile(r"docker login\b[^\n]{0,80}? -p (\S{6,200})", re.IGNORECASE)),
-    (
-        "--",
-        re.compile(
-            r"--(?:password|passwd|token|secret|api-key)[ =][\"']?([^\s\"'-][^\s\"']{5,200})", re.IGNORECASE
-        ),
-    ),
-    (
-        "identified by",
-        re.compile(
+_COMMANDS: Final = tuple(
+    (word, re.compile(form, re.IGNORECASE))
+    for word, form in (
+        ("curl", r"curl\b[^\n]{0,120}? (?:-u|--user)[ =]?[\"']?[^\s:\"']{0,60}:([^\s\"']{3,80})"),
+        ("mysql", r"mysql(?:dump)?\b[^\n]{0,80}? -p([^\s-]\S{4,60})"),
+        ("sshpass", r"sshpass -p ?[\"']?([^\s\"']{4,60})"),
+        ("docker login", r"docker login\b[^\n]{0,80}? -p (\S{6,200})"),
+        ("--", r"--(?:password|passwd|token|secret|api-key)[ =][\"']?([^\s\"'-][^\s\"']{5,200})"),
+        (
+            "identified by",
             r"identified by (?:[\\]?[\"'](?=[^\s\"'`\\;]+[\\]?[\"'])|(?=\w*\d))([^\s\"'`\\;]{6,80})",
-            re.IGNORECASE,
         ),
-    ),
-    ("password ", re.compile(r"password [\\]?[\"'`]([^\s\"'`\\]{6,80})[\\]?[\"'`]", re.IGNORECASE)),
-    ("#define ", re.compile(r"#define \w{0,40}pass\w{0,40} \"([^\s\"]{6,80})\"", re.IGNORECASE)),
+        ("password ", r"password [\\]?[\"'`]([^\s\"'`\\]{6,80})[\\]?[\"'`]"),
+        ("#define ", r"#define \w{0,40}pass\w{0,40} \"([^\s\"]{6,80})\""),
+    )
 )
 _JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}(?:\.[\w-]{10,1000})?")
 

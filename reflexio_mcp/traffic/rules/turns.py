@@ -70,15 +70,8 @@ _PROMPT = re.compile(
     re.IGNORECASE,
 )
 _IMAGES: Final = (
-    ";base64,",
-    "iVBORw0KGgo",
-    "/9j/4",
-    "R0lGOD",
-    "UklGR",
-    "SUkqA",
-    "AAAAIGZ0eXB",
-    "AAAAHGZ0eXB",
-)
+    ";base64,", "iVBORw0KGgo", "/9j/4", "R0lGOD", "UklGR", "SUkqA", "AAAAIGZ0eXB", "AAAAHGZ0eXB",
+)  # fmt: skip
 """How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF, WebP, TIFF, AVIF and HEIC."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\r\n]*")
 
@@ -145,16 +138,16 @@ def is_in_the_future(item: RequestWithInteractions, now: float) -> bool:
 
 
 class Turns(Detector):
-    """`assistant-as-user`, `inline-image`, `future-time` and `repeated-prompt`."""
+    """`assistant-as-user`, `future-time`, `inline-image` and `repeated-prompt`."""
 
     carries: ClassVar = {"repeated-prompt": prompt_of}
 
     def __init__(self) -> None:
-        super().__init__("assistant-as-user", "inline-image", "future-time", "repeated-prompt")
+        super().__init__()
         self._prompts: dict[str, int] = {}
 
     def request(self, item: RequestWithInteractions) -> None:
-        answers, images, future, prompts = self.founds
+        answers, future, images, prompts = self.founds
         request_id = item.request.request_id
         if is_assistants(item):
             answers.add(request_id, item)

@@ -35,7 +35,7 @@ class AnonymousUsers(Detector):
     carries: ClassVar = {"anonymous-user": lambda item: is_anonymous(item.request.user_id)}
 
     def __init__(self) -> None:
-        super().__init__("anonymous-user")
+        super().__init__()
         self._sessions = 0
         self._users: dict[str, Example] = {}
 
@@ -59,7 +59,7 @@ class NewUsers(Detector):
     """`user-per-session`."""
 
     def __init__(self) -> None:
-        super().__init__("user-per-session")
+        super().__init__()
         # Each user with the session he was seen in, or -1 for several.
         self._sessions: dict[str, int] = {}
         self._made_up = 0
@@ -98,5 +98,4 @@ class NewUsers(Detector):
             else:
                 found.notes["users with a random id and one session"] = min(once, self._random)
             for one in self._examples:
-                found.examples.append(one)
-                found.span(one.created_at)
+                found.show(one)
