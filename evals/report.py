@@ -42,6 +42,8 @@ async def read(folder: Path) -> Outcome:
     calls = [entry for entry in entries if "tool" in entry]
     said = next((entry["answer"] for entry in reversed(entries) if "answer" in entry), "")
     if "url" in begun:
+        if not (folder / "left.json").exists():
+            raise SystemExit(f"{folder}: the assistant has not answered yet.")
         left = json.loads((folder / "left.json").read_text(encoding="utf-8"))
         wrong = judge(task, set(left["requests"]), said, left["learned"])
     else:
