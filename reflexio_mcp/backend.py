@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Final
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.state.local.engine import local_state
+from reflexio_mcp.state.hourly_cap import HourlyCap
+from reflexio_mcp.state.job_records import JobRecords
+from reflexio_mcp.state.local.audit_file import AuditFile
+from reflexio_mcp.state.local.copy_folder import CopyFolder
+from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.state.state import State
 
 if TYPE_CHECKING:
@@ -69,33 +73,27 @@ def open_state(settings: Settings) -> State:
     Raises:
         ConfigurationError: what it needs is not installed.
     """
-    account = f"{place_of(settings)}\0{settings.api_key}"
     if settings.state:
         try:
             # Only who configured it has it, and pays for it.
-            from reflexio_mcp.state.postgresql.engine import postgresql_state
+            from reflexio_mcp.state.postgresql.audit_table import AuditTable
+            from reflexio_mcp.state.postgresql.copy_table import CopyTable
+            from reflexio_mcp.state.postgresql.database import PostgresqlDatabase
+            from reflexio_mcp.state.postgresql.sealing import Sealer
         except ImportError:
             raise ConfigurationError(NO_POSTGRES) from None
-        return postgresql_state(
-            settings.state,
-            account=account,
-            delete_cap=settings.delete_cap,
-            recovery_days=settings.recovery_days,
-            keys=settings.state_keys,
+        database = PostgresqlDatabase(settings.state)
+        copies = CopyTable(database, settings.recovery_days, Sealer(settings.state_keys))
+        audit_log = AuditTable(database)
+    else:
+        database = LocalDatabase(lambda: folder / "state.db" if (folder := _folder(settings)) else None)
+        copies = CopyFolder(
+            lambda: Path(settings.recovery_dir or default_store().parent / "recovery"), settings.recovery_days
         )
-
-    def state_file() -> Path | None:
-        folder = _folder(settings)
-        return folder / "state.db" if folder else None
-
-    return local_state(
-        database=state_file,
-        account=account,
-        delete_cap=settings.delete_cap,
-        recovery_folder=lambda: Path(settings.recovery_dir or default_store().parent / "recovery"),
-        recovery_days=settings.recovery_days,
-        audit_log=settings.audit_log,
-    )
+        audit_log = AuditFile(settings.audit_log) if settings.audit_log else None
+    account = f"{place_of(settings)}\0{settings.api_key}"
+    cap, jobs = HourlyCap(settings.delete_cap, database, account), JobRecords(database, account)
+    return State(cap, jobs, copies, audit_log, database)
 
 
 def probe_state(settings: Settings) -> None:

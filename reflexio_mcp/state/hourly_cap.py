@@ -13,7 +13,7 @@ WINDOW_SECONDS: Final = 3600.0
 class HourlyCap:
     """Counts what was deleted in the last hour, for each owner, in every process that shares the database.
 
-    Every method blocks; call it in a worker thread.
+    Every method blocks, and raises `OSError` where the counts cannot be read or changed; call it in a worker thread.
 
     Args:
         limit: deletions an hour; 0 means no cap.
@@ -27,11 +27,7 @@ class HourlyCap:
         self._account = account
 
     def room(self, owner: str) -> int | None:
-        """Return how many more may be deleted now; `None` when there is no cap.
-
-        Raises:
-            OSError: the counts cannot be read.
-        """
+        """Return how many more may be deleted now; `None` when there is no cap."""
         if not self.limit:
             return None
         with self._database.transaction() as transaction:
@@ -45,9 +41,6 @@ class HourlyCap:
 
         Returns:
             What `give_back` takes, or `None` when they do not fit; then nothing is counted.
-
-        Raises:
-            OSError: they cannot be counted.
         """
         if not self.limit or not number:
             return 0
@@ -67,11 +60,7 @@ class HourlyCap:
             return self._add(transaction, owner, number, job)
 
     def count(self, owner: str, number: int) -> None:
-        """Count what was deleted already, also where it is more than there was room for.
-
-        Raises:
-            OSError: it cannot be counted.
-        """
+        """Count what was deleted already, also where it is more than there was room for."""
         if not self.limit or number <= 0:
             return
         with self._database.transaction() as transaction:
@@ -79,15 +68,7 @@ class HourlyCap:
             self._add(transaction, owner, number)
 
     def give_back(self, taken: int, number: int) -> None:
-        """Uncount what was not deleted after all.
-
-        Args:
-            taken: what `take` returned.
-            number: how many of them were not deleted.
-
-        Raises:
-            OSError: they cannot be uncounted; they count on.
-        """
+        """Uncount `number` of what `take` returned as `taken`: they were not deleted after all."""
         if not taken or number <= 0:
             return
         with self._database.transaction() as transaction:
@@ -95,11 +76,7 @@ class HourlyCap:
             transaction.execute("DELETE FROM deletions WHERE id = ? AND number <= 0", (taken,))
 
     def wait(self, owner: str, number: int) -> float:
-        """Return the seconds until `number` more deletions fit, provided that nothing else is deleted.
-
-        Raises:
-            OSError: the counts cannot be read.
-        """
+        """Return the seconds until `number` more deletions fit, provided that nothing else is deleted."""
         with self._database.transaction() as transaction:
             needed = number - self._room(transaction, owner)
             rows = transaction.execute(

@@ -59,7 +59,7 @@ class JobRecord:
 
 
 class JobRecords:
-    """The jobs of every process that shares the database.
+    """The jobs of every process that shares the database. Every method raises `OSError` where it cannot be used.
 
     Args:
         database: where they are.
@@ -81,9 +81,6 @@ class JobRecords:
             caller: whose share of what is kept it takes.
             tool: the tool that was called.
             order: what another process needs to go on with it, or empty.
-
-        Raises:
-            OSError: it cannot be recorded.
         """
         whose, of_caller = self._digest("owner", owner), self._digest("caller", caller)
         with self._database.transaction() as transaction:
@@ -112,14 +109,7 @@ class JobRecords:
             return JobRecord(key, number, what, follows, "running", order=order)
 
     def keep(self, key: int) -> bool:
-        """Say that this process still works on a job.
-
-        Returns:
-            Whether the job is still its own; another one may have claimed it.
-
-        Raises:
-            OSError: it cannot be said.
-        """
+        """Say that this process still works on a job, and return whether it is its own: another may have claimed it."""
         with self._database.transaction() as transaction:
             kept = transaction.execute(
                 "UPDATE jobs SET alive = ? WHERE id = ? AND worker = ?",
@@ -128,11 +118,7 @@ class JobRecords:
             return kept.rowcount > 0
 
     def holds(self, key: int) -> bool:
-        """Return whether a job is this process's now, for at least half a lease, by the clock that all share.
-
-        Raises:
-            OSError: that cannot be known.
-        """
+        """Return whether a job is this process's now, for at least half a lease, by the clock that all share."""
         with self._database.transaction() as transaction:
             row = transaction.execute(
                 "SELECT alive FROM jobs WHERE id = ? AND worker = ?", (key, self._worker)
@@ -144,11 +130,7 @@ class JobRecords:
         return self.keep(key)
 
     def end(self, key: int, state: JobState, told: str) -> None:
-        """Record what came of a job, unless another process has claimed it.
-
-        Raises:
-            OSError: it cannot be recorded.
-        """
+        """Record what came of a job, unless another process has claimed it."""
         with self._database.transaction() as transaction:
             transaction.execute(
                 "UPDATE jobs SET state = ?, told = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ?",
@@ -156,20 +138,12 @@ class JobRecords:
             )
 
     def forget(self, key: int) -> None:
-        """Remove a job whose caller has its receipt.
-
-        Raises:
-            OSError: it cannot be removed.
-        """
+        """Remove a job whose caller has its receipt."""
         with self._database.transaction() as transaction:
             transaction.execute("DELETE FROM jobs WHERE id = ? AND worker = ?", (key, self._worker))
 
     def of(self, owner: str) -> list[JobRecord]:
-        """The jobs of one owner, the newest first.
-
-        Raises:
-            OSError: they cannot be read.
-        """
+        """The jobs of one owner, the newest first."""
         if not self._database.exists():
             return []
         with self._database.transaction() as transaction:
@@ -188,9 +162,6 @@ class JobRecords:
         Args:
             tools: the tools that this process may use.
             owner: whose jobs; those of all owners of this account when `None`.
-
-        Raises:
-            OSError: they cannot be read, or not be claimed.
         """
         if not self._database.exists():
             return None

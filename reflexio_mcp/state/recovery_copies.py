@@ -73,7 +73,9 @@ class Found(Generic[T]):
 
 
 class CopyWriter(ABC):
-    """A copy that is being written. Nobody else sees it before `finish`. Everything here blocks.
+    """A copy that is being written. Nobody else sees it before `finish`.
+
+    Everything here blocks, and raises `OSError` where the copy cannot be kept.
 
     Args:
         copy_id: its id.
@@ -87,31 +89,19 @@ class CopyWriter(ABC):
         self.learnings = 0
 
     def add(self, items: Sequence[RequestWithInteractions]) -> None:
-        """Write requests as the API returned them.
-
-        Raises:
-            OSError: there is no room for them.
-        """
+        """Write requests as the API returned them."""
         self._write([line_of(item) for item in items])
         self.ids.update(item.request.request_id for item in items)
 
     def add_learnings(self, rows: Iterable[CopiedLearning]) -> None:
-        """Write learnings as the API returned them.
-
-        Raises:
-            OSError: there is no room for them.
-        """
+        """Write learnings as the API returned them."""
         lines = list(map(line_of, rows))
         self._write(lines)
         self.learnings += len(lines)
 
     @abstractmethod
     def finish(self) -> None:
-        """Make the copy durable and let it be seen.
-
-        Raises:
-            OSError: it cannot be kept.
-        """
+        """Make the copy durable and let it be seen."""
 
     @abstractmethod
     def discard(self) -> None:
@@ -159,15 +149,11 @@ class RecoveryCopies(ABC):
         """The copies of a scope, the newest first.
 
         Raises:
-            OSError: it is not known which there are.
+            OSError: it is not known which there are. So does every method that looks into all copies of a scope.
         """
 
     def find(self, owner: str, copy_id: str) -> RecoveryCopy | None:
-        """A copy of this scope by its id.
-
-        Raises:
-            OSError: it is not known which there are.
-        """
+        """A copy of this scope by its id."""
         return next((copy for copy in self.of(owner) if copy.copy_id == copy_id), None)
 
     @abstractmethod
@@ -211,21 +197,40 @@ class RecoveryCopies(ABC):
         Args:
             pick: what to return for a request, or `None` to pass over it.
         """
+
+        def picked(copy: RecoveryCopy) -> dict[str, T]:
+            found: dict[str, T] = {}
+            for _, item in self._lines(copy):
+                if isinstance(item, RequestWithInteractions) and (one := pick(item)) is not None:
+                    found.setdefault(item.request.request_id, one)
+            return found
+
+        return self._found(owner, picked)
+
+    def learnings(self, owner: str, pick: Callable[[CopiedLearning], bool]) -> Found[CopiedLearning]:
+        """Look for learnings in every copy of a scope."""
+
+        def picked(copy: RecoveryCopy) -> dict[str, CopiedLearning]:
+            found = filter(pick, self.learnings_in(copy))
+            return {f"{copy.copy_id} {place}": row for place, row in enumerate(found)}
+
+        return self._found(owner, picked)
+
+    def _found(self, owner: str, picked: Callable[[RecoveryCopy], dict[str, T]]) -> Found[T]:
+        """What is picked from every copy of a scope; of two with the same name the one in the newer copy."""
         items: dict[str, T] = {}
         copies: list[RecoveryCopy] = []
         unreadable: list[RecoveryCopy] = []
         for copy in self.of(owner):
-            found: dict[str, T] = {}
             try:
-                for _, item in self._lines(copy):
-                    if isinstance(item, RequestWithInteractions) and (picked := pick(item)) is not None:
-                        found.setdefault(item.request.request_id, picked)
+                found = picked(copy)
             except (OSError, ValueError):
                 unreadable.append(copy)
                 continue
             if found:
                 copies.append(copy)
-            items |= {one: picked for one, picked in found.items() if one not in items}
+            for name, one in found.items():
+                items.setdefault(name, one)
         return Found(tuple(items.values()), tuple(copies), tuple(unreadable))
 
     def holding(self, owner: str, request_ids: Collection[str]) -> Found[str]:
@@ -252,14 +257,7 @@ class RecoveryCopies(ABC):
             How many copies were changed, and the copies that could not be read or rewritten; those are unchanged.
         """
         gone = set(request_ids)
-        turns: set[int] = set()
-
-        def note(item: RequestWithInteractions) -> None:
-            if is_of(item, gone):
-                turns.update(turn.interaction_id for turn in item.interactions)
-
-        # A learning can be in another copy than the request that fed it.
-        self.search(owner, note)
+        turns = self._turns(owner, gone)
         return self._change(
             owner, lambda item: None if is_of(item, gone) else item, lambda row: forgotten(row, turns)
         )
@@ -272,13 +270,7 @@ class RecoveryCopies(ABC):
         forgotten: Callable[[CopiedLearning, Collection[int]], bool],
     ) -> tuple[int, list[RecoveryCopy]]:
         """Remove interactions of a request from every copy of a scope; the rest is as for `forget`."""
-        turns: set[int] = set()
-
-        def note(item: RequestWithInteractions) -> None:
-            if is_of(item, (request_id,)):
-                turns.update(turn.interaction_id for turn in item.interactions if is_gone(turn))
-
-        self.search(owner, note)
+        turns = self._turns(owner, (request_id,), is_gone)
 
         def without(item: RequestWithInteractions) -> RequestWithInteractions | None:
             if not is_of(item, (request_id,)):
@@ -290,21 +282,21 @@ class RecoveryCopies(ABC):
 
         return self._change(owner, without, lambda row: forgotten(row, turns))
 
-    def learnings(self, owner: str, pick: Callable[[CopiedLearning], bool]) -> Found[CopiedLearning]:
-        """Look for learnings in every copy of a scope."""
-        items: list[CopiedLearning] = []
-        copies: list[RecoveryCopy] = []
-        unreadable: list[RecoveryCopy] = []
-        for copy in self.of(owner):
-            try:
-                found = [row for row in self.learnings_in(copy) if pick(row)]
-            except (OSError, ValueError):
-                unreadable.append(copy)
-                continue
-            if found:
-                copies.append(copy)
-            items += found
-        return Found(tuple(items), tuple(copies), tuple(unreadable))
+    def _turns(
+        self,
+        owner: str,
+        request_ids: Collection[str],
+        is_gone: Callable[[StoredInteraction], bool] = lambda turn: True,
+    ) -> set[int]:
+        """The ids of these requests' interactions that go: a learning can be in another copy than what fed it."""
+        turns: set[int] = set()
+
+        def note(item: RequestWithInteractions) -> None:
+            if is_of(item, request_ids):
+                turns.update(turn.interaction_id for turn in item.interactions if is_gone(turn))
+
+        self.search(owner, note)
+        return turns
 
     def _change(
         self,

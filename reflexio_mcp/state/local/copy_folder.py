@@ -112,11 +112,6 @@ class CopyFolder(RecoveryCopies):
                         path.unlink()
 
     def begin(self, owner: str) -> CopyWriter:
-        """Start the copy of a deletion.
-
-        Raises:
-            OSError: the folder or the file cannot be made, or others may write to the folder.
-        """
         now = int(self._clock())
         until = now + self.days * DAY
         copy_id = secrets.token_hex(5)
@@ -127,7 +122,6 @@ class CopyFolder(RecoveryCopies):
         return _FileWriter(self._folder, name, copy_id, until)
 
     def of(self, owner: str) -> list[CopyFile]:
-        """The copies of a scope, the newest first."""
         found: list[CopyFile] = []
         label, now = label_of(owner), self._clock()
         with contextlib.suppress(OSError):
