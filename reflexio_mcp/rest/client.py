@@ -1,9 +1,9 @@
 """The typed client of the API, with every call of the contract. `retry` repeats calls, `transport` sends them."""
 
+import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from random import random
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 import reflexio_mcp
@@ -44,7 +44,7 @@ from reflexio_mcp.rest.models import (
     WhoAmI,
 )
 from reflexio_mcp.rest.read_back import is_stored_as_sent
-from reflexio_mcp.rest.responses import Answer, Call
+from reflexio_mcp.rest.responses import Answer, Call, Kind
 
 if TYPE_CHECKING:
     from reflexio_mcp.rest.retry import Sender
@@ -115,9 +115,7 @@ class ReflexioClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -207,7 +205,7 @@ class ReflexioClient:
             if start is not None and end < start:
                 raise NotSent("end_time must not be before start_time")
             sent["end_time"] = iso_time(end)
-        call = self._reading("/api/get_requests", sent, "success", "sessions", repeat=repeat)
+        call = self._post("/api/get_requests", sent, "success", "sessions", repeat=repeat)
         page = await self._ask(call, RequestPage)
         if single:
             for group in page.sessions:
@@ -241,26 +239,14 @@ class ReflexioClient:
         Raises:
             NotFound: no such request.
         """
-        call = Call(
-            "GET",
-            "/api/learning_status",
-            "read",
-            self._timeout,
-            params={"request_id": text(request_id)},
-            required=("status",),
-            by_id=True,
+        sent = {"request_id": text(request_id)}
+        return await self._ask(
+            self._get("/api/learning_status", "status", params=sent, by_id=True), LearningStatus
         )
-        return await self._ask(call, LearningStatus)
 
     async def generation(self, kind: Literal["profile", "playbook"]) -> Operation | None:
         """Ask how the last run stands that generates learnings anew; `None` where there was none, or none can be."""
-        call = Call(
-            "GET",
-            "/api/get_operation_status",
-            "read",
-            self._timeout,
-            params={"service_name": f"{kind}_generation"},
-        )
+        call = self._get("/api/get_operation_status", params={"service_name": f"{kind}_generation"})
         try:
             return (await self._ask(call, OperationReply)).operation_status
         except (NotTheApi, OperationFailed):
@@ -270,7 +256,7 @@ class ReflexioClient:
         """Say that a session of a user has had its last turn, so that what waits for more is learned from now."""
         sent = {"user_id": user_id, "session_id": session_id}
         return await self._ask(
-            self._reading("/api/finalize_session", sent, "success", "accepted"), FinalizeReply
+            self._post("/api/finalize_session", sent, "success", "accepted"), FinalizeReply
         )
 
     async def get_profiles(
@@ -326,14 +312,7 @@ class ReflexioClient:
 
     async def clear_user_data(self, user_id: str) -> ClearReply:
         """Delete all of a user's requests, learnings in every status, and session outcomes."""
-        call = Call(
-            "POST",
-            "/api/clear_user_data",
-            "delete",
-            self._timeout,
-            content=encode({"user_id": user_id}),
-            required=("success",),
-        )
+        call = self._post("/api/clear_user_data", {"user_id": user_id}, "success", kind="delete")
         return await self._ask(call, ClearReply)
 
     async def get_session_outcomes(self, user_id: str) -> list[SessionOutcome]:
@@ -354,26 +333,35 @@ class ReflexioClient:
     async def agent_playbook_sources(self, agent_playbook_id: int) -> Provenance:
         """Ask whose playbooks an agent playbook was made from."""
         sent = {"kind": "agent_playbook", "id": str(agent_playbook_id)}
-        return await self._ask(self._reading("/api/get_learning_provenance", sent, "success"), Provenance)
+        return await self._ask(self._post("/api/get_learning_provenance", sent, "success"), Provenance)
 
     async def whoami(self) -> WhoAmI:
         """Ask whose data the key reaches and where it is stored."""
-        call = Call("GET", "/api/whoami", "read", self._timeout, required=("success", "org_id"))
-        return await self._ask(call, WhoAmI)
+        return await self._ask(self._get("/api/whoami", "success", "org_id"), WhoAmI)
 
     async def health(self) -> HealthReply:
         """Ask whether the server runs; the key is not checked."""
-        call = Call("GET", "/health", "read", min(HEALTH_SECONDS, self._timeout), required=("status",))
-        return await self._ask(call, HealthReply)
+        return await self._ask(self._get("/health", "status", seconds=HEALTH_SECONDS), HealthReply)
 
     async def version(self) -> VersionReply:
         """Ask for the server's version."""
-        call = Call("GET", "/meta/version", "read", self._timeout, required=("server_version",))
-        return await self._ask(call, VersionReply)
+        return await self._ask(self._get("/meta/version", "server_version"), VersionReply)
 
-    def _reading(self, route: str, sent: dict[str, Any], *required: str, repeat: bool = True) -> Call:
-        """A call that reads what a body asks for."""
-        return Call("POST", route, "read", self._timeout, encode(sent), required=required, repeat=repeat)
+    def _get(
+        self,
+        route: str,
+        *required: str,
+        params: Mapping[str, str] | None = None,
+        by_id: bool = False,
+        seconds: float = math.inf,
+    ) -> Call:
+        seconds = min(seconds, self._timeout)
+        return Call("GET", route, "read", seconds, params=params or {}, required=required, by_id=by_id)
+
+    def _post(
+        self, route: str, sent: dict[str, Any], *required: str, kind: Kind = "read", repeat: bool = True
+    ) -> Call:
+        return Call("POST", route, kind, self._timeout, encode(sent), required=required, repeat=repeat)
 
     async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> DeleteReply:
         if not 1 <= len(ids) <= api_limits.MAX_DELETE_IDS:
@@ -395,21 +383,13 @@ class ReflexioClient:
             for row in rows
         ]
         # A playbook that was sent twice is stored twice.
-        call = Call(
-            "POST",
-            route,
-            "publish",
-            self._timeout,
-            content=encode({name: sent}),
-            required=("success",),
-            repeat=False,
-        )
+        call = self._post(route, {name: sent}, "success", kind="publish", repeat=False)
         return await self._ask(call, AddReply)
 
     async def _list(
         self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None = None
     ) -> list[ReadT]:
-        call = self._reading(route, sent, "success", name)
+        call = self._post(route, sent, "success", name)
         return await self._send(call, lambda answer: parsed_list(model, answer, name, choose))
 
     async def _ask(self, call: Call, model: type[ReplyT]) -> ReplyT:

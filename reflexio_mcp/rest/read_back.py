@@ -16,21 +16,14 @@ _COMPARED = (
 
 def is_stored_as_sent(body: PublishBody, stored: RequestWithInteractions) -> bool:
     """Return whether everything is equal that the API returns; it returns no embedded images and no citations."""
-    request = stored.request
-    sent_labels = (
-        body.user_id.strip(),
-        body.session_id.strip(),
-        body.source,
-        body.agent_version or api_limits.DEFAULT_AGENT_VERSION,
-        body.evaluation_only,
-    )
-    stored_labels = (
-        request.user_id,
-        request.session_id,
-        request.source,
-        request.agent_version,
-        request.evaluation_only,
-    )
+    sent_labels = {
+        "user_id": body.user_id.strip(),
+        "session_id": body.session_id.strip(),
+        "source": body.source,
+        "agent_version": body.agent_version or api_limits.DEFAULT_AGENT_VERSION,
+        "evaluation_only": body.evaluation_only,
+    }
+    stored_labels = stored.request.model_dump(include=set(sent_labels))
     sent = [_words(turn) for turn in body.interaction_data_list if _says_something(turn)]
     return sent_labels == stored_labels and sent == [_words(turn) for turn in stored.interactions]
 

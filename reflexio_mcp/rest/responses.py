@@ -32,6 +32,7 @@ from reflexio_mcp.rest.models import (
 )
 
 JsonObject: TypeAlias = dict[str, Any]
+Kind: TypeAlias = Literal["read", "publish", "delete"]
 
 LONGEST_LINE: Final = 200
 """Characters of a server's text that are shown; the rest is cut."""
@@ -68,7 +69,7 @@ class Call:
 
     method: Literal["GET", "POST", "DELETE"]
     route: str
-    kind: Literal["read", "publish", "delete"]
+    kind: Kind
     timeout: float
     content: bytes | None = None
     params: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -102,18 +103,13 @@ class Answer:
     """An earlier try of the same call may have taken effect, its answer was lost."""
 
 
-def read_answer(
-    call: Call, url: str, status: int, headers: Mapping[str, str], content: bytes | bytearray
-) -> Answer | ReflexioError:
-    """Judge one complete HTTP reply.
+def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | ReflexioError:
+    """Return the answer that a reply is, or the error to raise when the call is not repeated.
 
     Args:
         url: what was called, without its query.
-        headers: a case-insensitive mapping.
-
-    Returns:
-        The answer, or the error to raise when the call is not repeated.
     """
+    status, headers, content = reply
     data, correlation_id = _json_object(content), _correlation_id(headers)
     if not 200 <= status < 300:
         error = _refusal(call, url, status, headers, data)
@@ -215,11 +211,7 @@ def _invalid_fields(said: object) -> tuple[str, str]:
 
 def _field(location: object) -> str:
     parts = cast("list[Any]", location) if isinstance(location, list) else []
-    named = [
-        str(part)
-        for part in parts
-        if isinstance(part, int) or (isinstance(part, str) and part in _FIELD_NAMES)
-    ]
+    named = [str(part) for part in parts if isinstance(part, int) or str(part) in _FIELD_NAMES]
     return ".".join(named)[:LONGEST_LINE] or "body"
 
 

@@ -188,7 +188,7 @@ def _judge(call: Call, url: str, reply: HttpReply) -> Answer | Failure:
     # A value takes a byte at least, so only a long reply has to be counted.
     if len(content) > api_limits.MAX_REPLY_VALUES < sum(map(content.count, (b",", b"[", b"{"))):
         return Failure(ReplyTooLarge("too many values", status=reply.status))
-    result = read_answer(call, url, reply.status, reply.headers, reply.content)
+    result = read_answer(call, url, reply)
     if isinstance(result, Answer):
         return result
     wait = retry_after(reply.headers)
