@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -285,11 +286,15 @@ async def _carried_out(
     read_at: float | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
-    async def check() -> None:
-        await app.jobs.check_own(job)
-
     done = await carry_out(
-        scope, plan, origin, app.state, job=job.record.key, check=check, read_at=read_at, progress=progress
+        scope,
+        plan,
+        origin,
+        app.state,
+        job=job.record.key,
+        check=partial(app.jobs.check_own, job),
+        read_at=read_at,
+        progress=progress,
     )
     followed = await _followed(app, scope, done)
     app.subscriptions.tell(scope, _gone(done))

@@ -61,8 +61,6 @@ EXPORT_CHARS: Final = 2_000_000
 
 EXPORT_STEP: Final = 50
 
-SESSIONS_AT_ONCE: Final = 100
-
 ACROSS: Final = ("copied-session", "split-conversation")
 """Rules about requests that only several sessions together show."""
 
@@ -127,14 +125,13 @@ async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, unc
     """
     scope = scope_of(call)
     after = open_cursor(scope, cursor, "requests", asked) if cursor else None
-    wanted = after.filter if after else asked
-    page = await list_requests(scope, wanted, limit=limit, budget=_RowBudget(), asked=asked, after=after)
+    page = await list_requests(scope, asked, limit=limit, budget=_RowBudget(), after=after)
     return dense(
         {
             "sessions": await _grouped(call, page.rows, uncovered=uncovered),
             "cursor": page.cursor,
             "looked_at": page.looked_at,
-            "state": None if after else _state(call, wanted),
+            "state": None if after else _state(call, asked),
         }
     )
 
@@ -190,7 +187,7 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     scope = scope_of(call)
     after = open_cursor(scope, cursor, "requests", asked) if cursor else None
     wanted = after.filter if after else asked
-    pager = SessionPager(scope, wanted, after=after, batch=SESSIONS_AT_ONCE)
+    pager = SessionPager(scope, wanted, after=after)
     found: dict[str, list[str]] = {}
     following = None
     async for part in pager.slices():
@@ -218,7 +215,7 @@ async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
     Args:
         limit: requests to look at, rounded up to whole sessions.
     """
-    pager = SessionPager(scope_of(call), asked, batch=SESSIONS_AT_ONCE)
+    pager = SessionPager(scope_of(call), asked)
     copied, split = CopiedSessions(), SplitConversations()
     detectors: list[Detector] = [split] if is_part_of_sessions(asked) else [copied, split]
     for found in (*copied.founds, *split.founds):

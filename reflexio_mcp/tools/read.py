@@ -29,12 +29,13 @@ from reflexio_mcp.toolkit.parameters import (
     Source,
     StartTime,
     UserId,
+    asked_filter,
+    asked_metadata,
 )
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
-from reflexio_mcp.traffic.reading.filters import make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
 from reflexio_mcp.traffic.reading.listing import list_sessions as list_page_of_sessions
 from reflexio_mcp.traffic.reading.lookup import get_request as get_one
@@ -61,17 +62,8 @@ async def list_sessions(
 ) -> CallToolResult:
     scope = scope_of(call)
     # Not by a resolver, as where the call may be asked back: those of the filter took a tenth of a call's time.
-    asked = make_filter(
-        user_id=scope.user(user_id),
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-        masked=scope.masked,
-    )
+    metadata = await asked_metadata(call, user_id, session_id, source, agent_version, start_time, end_time)
+    asked = await asked_filter(call, metadata, contains, finding)
     if cursor and order != "newest":
         raise InvalidInput("cursor", "goes with order=newest alone; the longest are one page.")
     after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
@@ -79,7 +71,7 @@ async def list_sessions(
     budget = SessionBudget(masked=hides(call, shown))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_sessions(
-            scope, wanted, limit=limit, budget=budget, order=order, detail=shown, asked=asked, after=after
+            scope, asked, limit=limit, budget=budget, order=order, detail=shown, after=after
         )
         await budget.redact(page.rows)
     return answer(page_of_sessions(budget, page, wanted))
@@ -102,17 +94,8 @@ async def list_requests(
     cursor: Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    asked = make_filter(
-        user_id=scope.user(user_id),
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-        masked=scope.masked,
-    )
+    metadata = await asked_metadata(call, user_id, session_id, source, agent_version, start_time, end_time)
+    asked = await asked_filter(call, metadata, contains, finding)
     after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
     wanted, shown = (after.filter, after.detail) if after else (asked, detail)
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown))
@@ -120,13 +103,12 @@ async def list_requests(
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_requests(
             scope,
-            wanted,
+            asked,
             limit=limit,
             budget=budget,
             request_id=request_id,
             most_sessions=top_k,
             detail=shown,
-            asked=asked,
             after=after,
         )
         await budget.redact(page.rows)

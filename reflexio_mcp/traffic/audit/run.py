@@ -42,9 +42,6 @@ ONE_USER: Final = "only one user's traffic is looked at"
 LEARNED_SECONDS: Final = 8.0
 """For reading what was learned, when the traffic has been read."""
 
-SESSIONS_AT_ONCE: Final = 100
-"""Sessions read at a time: what is held in memory besides the counters."""
-
 REQUESTS_A_LOOK: Final = 100
 """Requests that are handed to a worker thread at a time; then progress is reported."""
 
@@ -250,7 +247,7 @@ class _Pass:
         Returns:
             Where time ran out; `None` when all were looked at. And what the service could not return.
         """
-        pager = SessionPager(scope, self.wanted, batch=SESSIONS_AT_ONCE)
+        pager = SessionPager(scope, self.wanted)
         waiting: list[SessionSlice] = []
         async for session_slice in pager.slices():
             waiting.append(session_slice)

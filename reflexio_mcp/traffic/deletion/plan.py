@@ -20,8 +20,8 @@ from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
-from reflexio_mcp.traffic.reading.lookup import SESSIONS_AT_ONCE, Progress, read_set, require_id
-from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
+from reflexio_mcp.traffic.reading.paging import SESSIONS_AT_ONCE, SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -398,7 +398,7 @@ async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress
 async def _part_of_others(scope: Scope, wanted: TrafficFilter) -> int | None:
     if scope.user_id or not (wanted.user_id and wanted.session_id):
         return None
-    pager = SessionPager(scope, TrafficFilter(session_id=wanted.session_id), batch=SESSIONS_AT_ONCE)
+    pager = SessionPager(scope, TrafficFilter(session_id=wanted.session_id))
     count = 0
     try:
         async for session_slice in pager.slices():
@@ -463,7 +463,7 @@ async def read_matching(
     """
     found: list[PlannedRequest] = []
     sessions = others = 0
-    pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
+    pager = SessionPager(scope, wanted)
     async for session_slice in pager.slices():
         matching = await wanted.pick_in_thread(session_slice.requests)
         # The newest requests are in the first sessions, and no other's words are ever shown.

@@ -21,8 +21,6 @@ __all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 MOST_USERS: Final = 50
 """Users whose learnings one call reads; the API allows so many calls a minute."""
 
-SESSIONS_AT_ONCE: Final = 100
-
 NAMES_NOTHING: Final = "needs user_id, learning_ids, request_id, session_id or another filter of requests."
 
 _WORDS = re.compile(r'"([^"]+)"|(\S+)')
@@ -155,7 +153,7 @@ async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selec
 
 async def _sources_of(scope: Scope, wanted: TrafficFilter) -> tuple[dict[str, Sources], tuple[Gap, ...]]:
     found = _Collected()
-    pager = SessionPager(scope, wanted, batch=SESSIONS_AT_ONCE)
+    pager = SessionPager(scope, wanted)
     async for one in pager.slices():
         found.add(await wanted.pick_in_thread(one.requests))
     return found.sources(), pager.gaps

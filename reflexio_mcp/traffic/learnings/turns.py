@@ -19,8 +19,6 @@ __all__ = ["FoundTurns", "Turn", "find_turns", "with_last_requests", "with_other
 MOST_REQUESTS: Final = 5_000
 """Requests of one user that are read to find turns."""
 
-SESSIONS_AT_ONCE: Final = 100
-
 USERS_LOOKED_UP: Final = 3
 REQUESTS_LOOKED_UP: Final = 1_000
 """How much a plan reads to name what else fed the learnings of its set."""
@@ -80,7 +78,7 @@ async def find_turns(
     left = set(interaction_ids)
     if not left:
         return found
-    pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
+    pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.slices()) as slices:
         async for one in slices:
             for item in one.requests:

@@ -26,9 +26,6 @@ Ended = Literal["", "limit", "full", "looked"]
 
 Order = Literal["newest", "longest"]
 
-LONGEST_BATCH: Final = 100
-"""Sessions asked for at a time while the longest are looked for."""
-
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -113,49 +110,48 @@ Rows = Callable[
 
 async def list_sessions(
     scope: Scope,
-    wanted: TrafficFilter,
+    asked: TrafficFilter,
     *,
     limit: int,
     budget: OutputBudget[SessionRow],
     order: Order = "newest",
     detail: str = "summary",
-    asked: TrafficFilter | None = None,
     after: Cursor | None = None,
 ) -> Page[SessionRow]:
     """One row a session.
 
     Args:
-        wanted: the filter (that of `after` when going on).
+        asked: the filter as the caller gave it, bound into the cursor; where the list goes on, that of `after` counts.
         limit: rows at the most.
         budget: what fits into the answer; ends the page early.
         order: the newest first, or those with the most characters first. The latter is one page of the first
             `LOOK_LIMIT` requests and has no cursor.
         detail: bound into the cursor.
-        asked: the filter as the caller gave it, bound into the cursor.
         after: where the page before stopped.
     """
     if order == "longest":
-        return await _longest(scope, wanted, limit, budget)
-
-    def rows(
-        session_slice: SessionSlice, matching: list[RequestWithInteractions]
-    ) -> list[tuple[SessionRow, None]]:
-        return [(_row(session_slice, matching), None)]
-
-    filling = _Filling(scope, wanted, "sessions", asked or wanted, after, detail, limit)
-    return await filling.page(limit, budget, rows)
+        return await _longest(scope, asked, limit, budget)
+    return await _page(
+        scope,
+        "sessions",
+        asked,
+        limit,
+        budget,
+        lambda part, items: [(_row(part, items), None)],
+        detail,
+        after,
+    )
 
 
 async def list_requests(
     scope: Scope,
-    wanted: TrafficFilter,
+    asked: TrafficFilter,
     *,
     limit: int,
     budget: OutputBudget[RequestWithInteractions],
     request_id: str = "",
     most_sessions: int | None = None,
     detail: str = "summary",
-    asked: TrafficFilter | None = None,
     after: Cursor | None = None,
 ) -> Page[RequestWithInteractions]:
     """Requests grouped by session, newest session first and newest request first in it.
@@ -168,18 +164,21 @@ async def list_requests(
     """
     if request_id:
         item = await get_stored(scope, request_id)
-        found = wanted.pick([item]) if item is not None else []
+        found = asked.pick([item]) if item is not None else []
         for one in found:
             budget.take(one)
         return Page(found, total=len(found))
-
-    def rows(
-        session_slice: SessionSlice, matching: list[RequestWithInteractions]
-    ) -> list[tuple[RequestWithInteractions, RequestWithInteractions]]:
-        return [(item, item) for item in matching]
-
-    filling = _Filling(scope, wanted, "requests", asked or wanted, after, detail, limit)
-    return await filling.page(limit, budget, rows, most_sessions=most_sessions)
+    return await _page(
+        scope,
+        "requests",
+        asked,
+        limit,
+        budget,
+        lambda _, items: [(item, item) for item in items],
+        detail,
+        after,
+        most_sessions,
+    )
 
 
 async def _matching(wanted: TrafficFilter, session_slice: SessionSlice) -> list[RequestWithInteractions]:
@@ -215,7 +214,7 @@ def _by_frequency(values: Iterable[str]) -> list[str]:
 async def _longest(
     scope: Scope, wanted: TrafficFilter, limit: int, budget: OutputBudget[SessionRow]
 ) -> Page[SessionRow]:
-    pager = SessionPager(scope, wanted, batch=LONGEST_BATCH)
+    pager = SessionPager(scope, wanted)
     kept: list[tuple[int, int, SessionRow]] = []
     matched = 0
     oldest: int | None = None
@@ -250,95 +249,92 @@ async def _longest(
     return page
 
 
-class _Filling:
-    """One page being filled."""
+async def _page(
+    scope: Scope,
+    listing: Listing,
+    asked: TrafficFilter,
+    limit: int,
+    budget: OutputBudget[T],
+    rows: Rows[T],
+    detail: str,
+    after: Cursor | None,
+    most_sessions: int | None = None,
+) -> Page[T]:
+    wanted, shown_before = (after.filter, after.shown) if after else (asked, 0)
+    # What is filtered here needs more sessions than it shows.
+    pager = SessionPager(scope, wanted, after=after, batch=max(50, limit) if wanted.looks_inside else limit)
+    while True:
+        budget.clear()
+        page, stop = await _filled(pager, listing, wanted, limit, budget, rows, most_sessions)
+        if stop and not pager.settled:
+            await pager.settle()
+            continue
+        if page.total is not None:
+            page.total += shown_before
+        if stop:
+            cursor = replace(stop, detail=detail, shown=shown_before + len(page.rows))
+            page.cursor = cursor.encode(asked, scope.caller)
+        return page
 
-    def __init__(
-        self,
-        scope: Scope,
-        wanted: TrafficFilter,
-        listing: Listing,
-        asked: TrafficFilter,
-        after: Cursor | None,
-        detail: str,
-        limit: int,
-    ) -> None:
-        # What is filtered here needs more sessions than it shows.
-        batch = max(50, limit) if wanted.looks_inside else limit
-        self._pager = SessionPager(scope, wanted, after=after, batch=batch)
-        self._wanted, self._asked, self._caller = wanted, asked, scope.caller
-        self._listing: Listing = listing
-        self._detail = detail
-        self._shown_before = after.shown if after else 0
 
-    async def page(
-        self, limit: int, budget: OutputBudget[T], rows: Rows[T], *, most_sessions: int | None = None
-    ) -> Page[T]:
-        while True:
-            budget.clear()
-            page, stop = await self._fill(limit, budget, rows, most_sessions)
-            if stop and not self._pager.settled:
-                await self._pager.settle()
-                continue
-            if stop:
-                shown = self._shown_before + len(page.rows)
-                cursor = replace(stop, detail=self._detail, shown=shown)
-                page.cursor = cursor.encode(self._asked, self._caller)
-            return page
-
-    async def _fill(
-        self, limit: int, budget: OutputBudget[T], rows: Rows[T], most_sessions: int | None
-    ) -> tuple[Page[T], Cursor | None]:
-        """The page, and the place behind its last row where more follows."""
-        pager, wanted = self._pager, self._wanted
-        page: Page[T] = Page([])
-        place: Cursor | None = None
-        oldest: int | None = None
-        sources: set[str] = set()
-        sessions = left = 0
-        async for session_slice in pager.slices():
-            if wanted.contains and not page.rows:
-                sources.update(item.request.source for item in session_slice.requests)
+async def _filled(
+    pager: SessionPager,
+    listing: Listing,
+    wanted: TrafficFilter,
+    limit: int,
+    budget: OutputBudget[T],
+    rows: Rows[T],
+    most_sessions: int | None,
+) -> tuple[Page[T], Cursor | None]:
+    """The page, and the place behind its last row where more follows."""
+    page: Page[T] = Page([])
+    place: Cursor | None = None
+    oldest: int | None = None
+    sources: set[str] = set()
+    sessions = left = 0
+    async for session_slice in pager.slices():
+        if wanted.contains and not page.rows:
+            sources.update(item.request.source for item in session_slice.requests)
+        if not page.ended:
+            oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
+            page.looked_at = pager.requests_seen
+        matching = await _matching(wanted, session_slice)
+        produced = rows(session_slice, matching) if matching else ()
+        if page.ended:
+            left += len(produced)
+        elif produced and sessions == most_sessions:
+            page.ended, left = "limit", len(produced)
+        else:
+            for index, (row, last) in enumerate(produced):
+                full = len(page.rows) == limit
+                if full or not budget.take(row):
+                    page.ended = "limit" if full else "full"
+                    left = len(produced) - index
+                    page.rest_of_session = left if index else 0
+                    break
+                page.rows.append(row)
+                # Behind the last request of a session the place is behind the whole session.
+                ends = index + 1 == len(produced)
+                place = pager.cursor(listing, session_slice, None if ends else last)
+            sessions += bool(produced)
+            if produced and (others := len(session_slice.requests) - len(matching)):
+                page.others[session_slice.session_id] += others
             if not page.ended:
-                oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
-                page.looked_at = pager.requests_seen
-            matching = await _matching(wanted, session_slice)
-            produced = rows(session_slice, matching) if matching else ()
-            if page.ended:
-                left += len(produced)
-            elif produced and sessions == most_sessions:
-                page.ended, left = "limit", len(produced)
-            else:
-                for index, (row, last) in enumerate(produced):
-                    full = len(page.rows) == limit
-                    if full or not budget.take(row):
-                        page.ended = "limit" if full else "full"
-                        left = len(produced) - index
-                        page.rest_of_session = left if index else 0
-                        break
-                    page.rows.append(row)
-                    # Behind the last request of a session the place is behind the whole session.
-                    ends = index + 1 == len(produced)
-                    place = pager.cursor(self._listing, session_slice, None if ends else last)
-                sessions += bool(produced)
-                if produced and (others := len(session_slice.requests) - len(matching)):
-                    page.others[session_slice.session_id] += others
-                if not page.ended:
-                    place = pager.cursor(self._listing, session_slice, None)
-                    if wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
-                        page.ended = "looked"
-                        break
-            # What the service has sent already is counted; nothing more is read for it.
-            if page.ended and not pager.on_last_page:
-                break
-        else:
-            if not pager.gaps:
-                page.total, page.left = self._shown_before + len(page.rows) + left, left
-        page.gaps = pager.gaps
-        if not page.rows:
-            page.sources = names_with(wanted.contains, sources)
-        if not wanted.looks_inside:
-            page.looked_at = None
-        else:
-            page.looked_at, page.looked_back_to = page.looked_at or 0, oldest
-        return page, place if page.ended else None
+                place = pager.cursor(listing, session_slice, None)
+                if wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
+                    page.ended = "looked"
+                    break
+        # What the service has sent already is counted; nothing more is read for it.
+        if page.ended and not pager.on_last_page:
+            break
+    else:
+        if not pager.gaps:
+            page.total, page.left = len(page.rows) + left, left
+    page.gaps = pager.gaps
+    if not page.rows:
+        page.sources = names_with(wanted.contains, sources)
+    if not wanted.looks_inside:
+        page.looked_at = None
+    else:
+        page.looked_at, page.looked_back_to = page.looked_at or 0, oldest
+    return page, place if page.ended else None

@@ -25,7 +25,6 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
-    "SESSIONS_AT_ONCE",
     "Progress",
     "Take",
     "find_request",
@@ -38,8 +37,6 @@ __all__ = [
 
 LOOKUPS_AT_ONCE: Final = 8
 """Single look-ups in flight: enough to hide a network's latency, few enough for a small server."""
-
-SESSIONS_AT_ONCE: Final = 100
 
 FEW: Final = 24
 """Up to here a set is looked up one by one without further thought."""
@@ -174,7 +171,7 @@ class _Search:
         """Read some places, until they hold too much else to be worth it."""
         budget = 4 * len(self.left) + SPARE_ROWS
         for where in places:
-            pager = SessionPager(self._scope, where, batch=SESSIONS_AT_ONCE)
+            pager = SessionPager(self._scope, where)
             seen = 0
             async with aclosing(pager.slices()) as slices:
                 async for session_slice in slices:

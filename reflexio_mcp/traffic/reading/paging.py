@@ -19,7 +19,10 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap, read_page
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SessionPager", "SessionSlice", "place_of"]
+__all__ = ["SESSIONS_AT_ONCE", "SessionPager", "SessionSlice", "place_of"]
+
+SESSIONS_AT_ONCE: Final = 100
+"""Sessions asked for at a time where all of them are read: what is held in memory of a store at most."""
 
 SETTLE_SECONDS: Final = 1
 """A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
@@ -62,7 +65,12 @@ class SessionPager:
     """
 
     def __init__(
-        self, scope: Scope, wanted: TrafficFilter, *, after: Cursor | None = None, batch: int = 30
+        self,
+        scope: Scope,
+        wanted: TrafficFilter,
+        *,
+        after: Cursor | None = None,
+        batch: int = SESSIONS_AT_ONCE,
     ) -> None:
         self._scope = scope
         self._filter = wanted
