@@ -74,7 +74,7 @@ const [ours, empty] = [[], []];
 for (let round = 0; round < ROUNDS; round += 1) {
   const it = await explore(browser, client);
   await settled(it.view);
-  await it.quiet();
+  await it.looked();
   ours.push(await measured(it.view));
   const page = await it.context.newPage();
   await page.route("http://empty.test/", (route) => route.fulfill({ contentType: "text/html", body: EMPTY }));

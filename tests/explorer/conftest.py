@@ -23,7 +23,7 @@ class NodeTools:
     node: str
     modules: Path
 
-    def run(self, *arguments: str, env: dict[str, str] | None = None, seconds: float = 120) -> str:
+    def run(self, *arguments: str, env: dict[str, str] | None = None, seconds: float = 400) -> str:
         """Run a script and return what it printed; what it says where it fails is the test's failure."""
         done = subprocess.run(
             [self.node, *arguments],

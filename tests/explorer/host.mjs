@@ -21,6 +21,9 @@ const FLAGS = [
   "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ];
 
+/** However busy the machine is: it costs time only where a test fails. */
+export const PATIENCE_MS = 90_000;
+
 const HOST_URL = "http://host.test/";
 // Another origin of the same site: without a site in common the browser would keep storage from it.
 const VIEW_URL = "http://view.host.test/";
@@ -69,11 +72,18 @@ class Relay {
   constructor(page) {
     this.page = page;
     this.sent = [];
+    // Of all that the page asks for of itself, this is the last.
+    this.across = Promise.withResolvers();
   }
   async start() {}
   async send(message) {
     this.sent.push(message);
     await this.page.evaluate((text) => window.toView(text), JSON.stringify(message));
+    if (message.id === this.last && "result" in message) this.across.resolve();
+  }
+  receive(message) {
+    if (message.params?.arguments?.view === "across") this.last = message.id;
+    this.onmessage?.(message);
   }
   async close() {
     this.onclose?.();
@@ -101,6 +111,7 @@ export async function explore(browser, client, {
     if (!url.endsWith("favicon.ico")) problems.push(`asked for ${url}`);
     return route.abort();
   });
+  made.setDefaultTimeout(PATIENCE_MS);
   const page = await made.newPage();
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
   page.on("console", (message) => {
@@ -122,20 +133,19 @@ export async function explore(browser, client, {
       },
     },
   );
-  let pending = 0;
   bridge.oncalltool = async (params) => {
     calls.push(params);
-    pending += 1;
-    try {
-      const answered = intercept && await intercept(params, () => client.callTool(params));
-      return answered ?? await client.callTool(params);
-    } finally {
-      pending -= 1;
-    }
+    const answered = intercept && await intercept(params, () => client.callTool(params));
+    return answered ?? await client.callTool(params);
   };
-  /** Wait until the page asks for nothing any more. */
-  const quiet = async () => {
-    for (let calm = 0; calm < 4; calm = pending ? 0 : calm + 1) await page.waitForTimeout(50);
+  /** Wait until the page has looked for everything that it looks for of itself, and has drawn what was found. */
+  const looked = async () => {
+    await relay.across.promise;
+    // A message of its own comes after the answer.
+    await page.frame({ url: VIEW_URL }).evaluate(() => new Promise((resolve) => {
+      addEventListener("message", (event) => event.data === "looked" && resolve());
+      postMessage("looked");
+    }));
   };
   bridge.onmessage = async ({ content }) => { messages.push(content[0].text); return {}; };
   bridge.onupdatemodelcontext = async () => ({});
@@ -143,7 +153,7 @@ export async function explore(browser, client, {
   bridge.onrequestdisplaymode = async ({ mode }) => { bridge.sendHostContextChange({ displayMode: mode }); return { mode }; };
   bridge.onsizechange = (size) => sizes.push(size);
   const relay = new Relay(page);
-  await page.exposeFunction("fromView", (text) => relay.onmessage?.(JSON.parse(text)));
+  await page.exposeFunction("fromView", (text) => relay.receive(JSON.parse(text)));
   await page.goto(HOST_URL);
   const ready = new Promise((resolve, reject) => {
     bridge.oninitialized = resolve;
@@ -156,7 +166,7 @@ export async function explore(browser, client, {
   const told = result ?? await client.callTool({ name: "explore_traffic", arguments: input });
   await bridge.sendToolResult(told);
   const view = page.frame({ url: VIEW_URL });
-  return { page, view, bridge, relay, calls, messages, files, sizes, problems, result: told, resource, tool, quiet, context: made };
+  return { page, view, bridge, relay, calls, messages, files, sizes, problems, result: told, resource, tool, looked, context: made };
 }
 
 /** Wait until the page has read everything. */
@@ -197,6 +207,7 @@ export async function command(browser, ...flags) {
     });
   });
   const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, acceptDownloads: true });
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const problems = [];
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));

@@ -30,6 +30,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("offersNoDeletionWhereNoneIsOffered", "team", {}),
     ("readsMoreOnceTheFilterLetsMoreThrough", "team", {}),
     ("findsTheWordsItIsOpenedWith", "team", {}),
+    ("leavesInPlaceWhatIsInUseWhenMoreArrives", "team", {}),
     ("coversAgainWhatWasReadUncovered", "team", {}),
     ("saysWhatCameOfItWhoeverListens", "team", {}),
     ("exportsWhatIsSelected", "team", {}),

@@ -34,6 +34,21 @@ export function fill(parent, ...children) {
   parent.replaceChildren(...kept(children));
 }
 
+/**
+ * Put other children in, but leave those in place that would read the same: one may be under a finger or be selected.
+ * For children without handlers of their own.
+ * @param {Element} parent @param {...Child} children
+ */
+export function renew(parent, ...children) {
+  const those = kept(children).map((one) => (one instanceof Node ? one : document.createTextNode(one)));
+  those.forEach((one, at) => {
+    const before = parent.childNodes[at];
+    if (!before) parent.append(one);
+    else if (before !== one && !before.isEqualNode(one)) before.replaceWith(one);
+  });
+  while (parent.childNodes.length > those.length) parent.lastChild?.remove();
+}
+
 /** @param {Child[]} children @returns {(Node | string)[]} */
 function kept(children) {
   /** @type {(Node | string)[]} */

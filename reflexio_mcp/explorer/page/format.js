@@ -20,6 +20,7 @@ export const HOUR_MS = 3_600_000;
 export class Clock {
   /** @param {string} [timeZone] IANA name; the browser's where the host names none */
   constructor(timeZone) {
+    this.timeZone = timeZone;
     /** @param {Intl.DateTimeFormatOptions} options */
     const style = (options) => {
       try {

@@ -1,6 +1,6 @@
 /** The page: what is there, what was made of it, is it gone. */
 
-import { byId, el, fill, set, stored } from "./dom.js";
+import { byId, el, fill, renew, set, stored } from "./dom.js";
 import { Clock, counted, DAY_MS, number, placeOf, shortened } from "./format.js";
 import { Host } from "./host.js";
 import { Index, NO_FILTER, rowsOf } from "./rows.js";
@@ -70,7 +70,7 @@ class Page {
     /** Whether the server looks for the words. */
     this.searching = false;
     this.problem = "";
-    /** What was done last, until the page is drawn again. */
+    /** What was done last, until the next thing is. */
     this.said = "";
     this.cursor = "";
     /** Grows with each new reading, so that answers to an earlier one are dropped. */
@@ -265,12 +265,12 @@ class Page {
       cursor = answer.cursor ?? "";
       if (cursor && performance.now() - drawn < REDRAW_MS) continue;
       drawn = performance.now();
-      this.render();
+      this.render(this.said);
     } while (cursor && seen < this.budget);
     const answer = await this.ask("across", { ...this.baseAsked(), limit: STRETCH });
     if (turn !== this.reading) return;
     this.note(answer.findings);
-    this.render();
+    this.render(this.said);
   }
 
   /** @param {Record<string, string[]>} findings rule to ids of requests */
@@ -387,7 +387,9 @@ class Page {
       detail.cursor = answer.cursor ?? "";
       detail.state = "ready";
       detail.note = noteOf(answer);
-      if (answer.learning_status) row.learning = answer.learning_status;
+      // The rows may have been read again since it was opened.
+      const known = this.index.rows.get(row.id);
+      if (known && answer.learning_status) known.learning = answer.learning_status;
       this.table.refresh();
     } catch (error) {
       detail.state = "failed";
@@ -683,11 +685,12 @@ class Page {
 
   // ----- Drawing -----
 
-  render() {
+  /** @param {string} [said] what the summary goes on saying, where nothing new was done */
+  render(said = "") {
     this.matched = this.index.match(this.filter, this.sort);
     const bySource = [...countBy(this.index.rows.values())].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
     this.sources = bySource.slice(0, HUES).map(([name]) => name);
-    this.said = "";
+    this.said = said;
     this.renderPlace();
     this.renderFilters();
     this.timeline.show(this.matched.anyTime, this.sources, this.clock, this.filter.start, this.filter.end);
@@ -727,12 +730,13 @@ class Page {
       const counts = [...matched.counts[name]].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, CHOICES);
       const value = filter[name];
       if (value && !counts.some(([one]) => one === value)) counts.unshift([value, 0]);
-      fill(
+      renew(
         select, el("option", { value: "" }, all),
         ...counts.filter(([one]) => one).map(([one, times]) =>
-          el("option", { value: `=${one}`, ".selected": one === value },
+          el("option", { value: `=${one}` },
             `${name === "finding" ? this.ruleWords(one) : shortened(one, 32)} (${number(times)})`)),
       );
+      select.value = value && `=${value}`;
       select.classList.toggle("set", Boolean(value));
       // Once it is there it stays, or the row would move with each choice.
       const pinned = name === "user" && Boolean(server?.whose);
@@ -848,7 +852,7 @@ class Page {
     for (const [name, value] of Object.entries(context.styles?.variables ?? {})) {
       if (name.startsWith("--") && value !== undefined) root.style.setProperty(name, value);
     }
-    if (context.timeZone) this.clock = new Clock(context.timeZone);
+    if (context.timeZone && context.timeZone !== this.clock.timeZone) this.clock = new Clock(context.timeZone);
     const insets = context.safeAreaInsets;
     if (insets) document.body.style.padding = `${insets.top}px ${insets.right}px ${insets.bottom}px ${insets.left}px`;
     const room = context.containerDimensions ?? {};
@@ -858,7 +862,7 @@ class Page {
     root.style.height = height;
     document.body.style.height = height;
     if (height) this.host.resized(root.clientWidth, Number.parseFloat(height));
-    this.render();
+    this.render(this.said);
   }
 
   // ----- Where it was -----

@@ -1,6 +1,6 @@
 /** The table: sessions, their requests and turns, drawn only where they are seen. */
 
-import { el, fill, stored } from "./dom.js";
+import { el, renew, set, stored } from "./dom.js";
 import { counted, number, shortened } from "./format.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -51,6 +51,8 @@ export class Table {
     this.open = new Set();
     /** @type {Map<string, HTMLElement>} */
     this.drawn = new Map();
+    /** What an opened request was drawn from. @type {WeakMap<HTMLElement, [Detail, Clock]>} */
+    this.from = new WeakMap();
     /** @type {Map<string, number>} */
     this.heights = new Map();
     /** Long turns that are shown whole. @type {Set<string>} */
@@ -82,7 +84,7 @@ export class Table {
     this.relay();
   }
 
-  /** Work out the lines anew and draw all of them. */
+  /** Work out the lines anew and draw those that are seen. */
   relay() {
     this.lines = [];
     for (const session of this.sessions) {
@@ -98,7 +100,11 @@ export class Table {
     this.at = new Map(this.lines.map((line, at) => [line.key, at]));
     if (!this.at.has(this.current)) this.current = this.lines[0]?.key ?? "";
     this.place();
-    this.redraw();
+    const had = this.body.contains(document.activeElement);
+    this.refresh();
+    this.draw();
+    // The row that had the focus may be gone.
+    if (had && !this.body.contains(document.activeElement)) this.drawn.get(this.current)?.focus({ preventScroll: true });
   }
 
   place() {
@@ -115,26 +121,17 @@ export class Table {
     this.scroller.setAttribute("aria-rowcount", String(this.lines.length + 1));
   }
 
-  /** Draw what is seen from nothing, as after a change of which rows there are. */
-  redraw() {
-    const had = this.body.contains(document.activeElement);
-    for (const one of this.drawn.values()) this.observer.unobserve(one);
-    this.drawn.clear();
-    this.body.replaceChildren();
-    this.draw();
-    if (had) this.drawn.get(this.current)?.focus({ preventScroll: true });
-  }
-
-  /** Say anew what the rows that are drawn say; opened requests stay as they are. */
+  /** Say anew what the rows that are drawn say. What reads the same stays in place. */
   refresh() {
-    const had = this.body.contains(document.activeElement);
     for (const [key, one] of this.drawn) {
       const line = this.lineOf(key);
       if (line?.kind === "session") this.fillSession(one, line.session);
       else if (line?.kind === "request") this.fillRequest(one, line.row);
+      else if (line) {
+        const [detail, clock] = this.from.get(one) ?? [];
+        if (detail !== this.owner.detail(line.row) || clock !== this.owner.clock()) this.refreshDetail(line.row.id);
+      }
     }
-    // A box that had the focus was made anew.
-    if (had && !this.body.contains(document.activeElement)) this.drawn.get(this.current)?.focus({ preventScroll: true });
   }
 
   /** @param {string} [key] @returns {Line | undefined} */
@@ -198,13 +195,14 @@ export class Table {
       if (line.kind === "detail") this.observer.observe(one);
     }
     one.style.top = `${this.tops[at]}px`;
+    one.tabIndex = line.key === this.current ? 0 : -1;
     one.setAttribute("aria-rowindex", String(at + 2));
     return one;
   }
 
   /** @param {Line} line @returns {HTMLElement} */
   made(line) {
-    const row = el("div", { class: `line ${line.kind}`, role: "row", tabindex: line.key === this.current ? 0 : -1 });
+    const row = el("div", { class: `line ${line.kind}`, role: "row" });
     row.dataset.key = line.key;
     if (line.kind === "session") this.fillSession(row, line.session);
     else if (line.kind === "request") this.fillRequest(row, line.row);
@@ -220,14 +218,11 @@ export class Table {
     row.setAttribute("aria-expanded", String(open));
     if (this.owner.selectable) row.setAttribute("aria-selected", String(chosen === rows.length));
     row.classList.toggle("chosen", chosen > 0);
-    const box = el("input", {
-      type: "checkbox", tabindex: -1, "aria-label": `Select ${name}`, ".checked": chosen === rows.length,
-      ".indeterminate": chosen > 0 && chosen < rows.length,
-    });
-    return [
-      el("div", { role: "gridcell", class: "check" }, this.owner.selectable && box),
-      el("span", { class: "fold", "aria-hidden": "true" }),
-    ];
+    const check = row.querySelector(".check") ?? el("div", { role: "gridcell", class: "check" },
+      el("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${name}` }));
+    const box = /** @type {HTMLInputElement} */ (check.firstElementChild);
+    set(box, { ".checked": chosen === rows.length, ".indeterminate": chosen > 0 && chosen < rows.length, hidden: !this.owner.selectable });
+    return [check, el("span", { class: "fold", "aria-hidden": "true" })];
   }
 
   /** @param {HTMLElement} row @param {Session} session */
@@ -239,7 +234,7 @@ export class Table {
     const badges = this.badges(session.rows, session);
     const user = several ? counted(session.users.length, "user") : session.users[0];
     spoken(row, when, user, opening.words, counted(session.rows.length, "request"), badges);
-    fill(
+    renew(
       row,
       ...this.openable(row, key, session.rows, `session ${session.id}`),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(session.last) }, when),
@@ -262,7 +257,7 @@ export class Table {
     const badges = this.badges([one], null);
     row.classList.toggle("lit", this.owner.lit.has(one.id));
     spoken(row, when, one.user, one.words, counted(one.turns, "turn"), badges);
-    fill(
+    renew(
       row,
       ...this.openable(row, `r ${one.id}`, [one], `request ${one.id}`),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(one.at) }, when),
@@ -311,6 +306,7 @@ export class Table {
   /** @param {HTMLElement} row @param {Row} one */
   fillDetail(row, one) {
     const detail = this.owner.detail(one);
+    this.from.set(row, [detail, this.owner.clock()]);
     row.setAttribute("aria-level", "3");
     row.setAttribute("aria-label", `Turns of request ${one.id}`);
     const cell = el("div", { role: "gridcell", class: "turns", "aria-colspan": 7 });
