@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
@@ -97,8 +98,8 @@ class _Parser(argparse.ArgumentParser):
     examples = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs |= {"allow_abbrev": False, "formatter_class": _Formatter}
-        super().__init__(*args, **kwargs)
+        kwargs["formatter_class"] = partial(argparse.HelpFormatter, max_help_position=28)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         message = re.sub(r": ignored explicit argument .*", " takes no value", message)
@@ -128,11 +129,6 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _Formatter(argparse.HelpFormatter):
-    def __init__(self, prog: str, **kwargs: Any) -> None:
-        super().__init__(prog, **{**kwargs, "max_help_position": 28})
-
-
 class _TopParser(_Parser):
     """The whole command line: grouped help, `serve` where no command is given, and unknown words led back."""
 
@@ -151,8 +147,6 @@ class _TopParser(_Parser):
             "",
             "None of these stores anything: that is your assistant's part.",
             "For more: reflexio-mcp COMMAND --help. The version: reflexio-mcp --version.",
-        ]
-        lines += [
             "",
             "Exit codes: 0 all went well, 1 something failed, 2 the command line or configuration is wrong.",
             "doctor --help has its own.",
@@ -254,23 +248,16 @@ def _parser() -> _TopParser:
     local = [option for option in OPTIONS if option.group != "http"]
     reached = [option for option in OPTIONS if option.name in ("url", "store", "timeout", "mask")]
     for name, command in top.commands.items():
+        switch = partial(command.add_argument, action="store_true")
         match name:
             case "install" | "uninstall":
                 _add_install_flags(command, install=name == "install")
             case "doctor":
                 command.epilog = "Exit codes: 0 nothing is wrong, 1 a warning, 2 a failure."
-                command.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
-                command.add_argument(
-                    "--write",
-                    action="store_true",
-                    help="also publish, list and delete in a throw-away session",
-                )
+                switch("--json", dest="as_json", help="as JSON")
+                switch("--write", help="also publish, list and delete in a throw-away session")
             case "demo":
-                command.add_argument(
-                    "--live",
-                    action="store_true",
-                    help="on the configured Reflexio instead of a throw-away store",
-                )
+                switch("--live", help="on the configured Reflexio instead of a throw-away store")
                 add_flags(command, [one for one in OPTIONS if one.name in ("url", "user_id", "timeout")])
             case "show":
                 command.add_argument("request_id", metavar="REQUEST_ID", help="its id, as requests lists it")
@@ -286,31 +273,15 @@ def _parser() -> _TopParser:
                 add_flags(command, local)
             case "delete":
                 command.add_argument(
-                    "request_ids",
-                    nargs="*",
-                    metavar="REQUEST_ID",
-                    help="these, in place of a filter",
+                    "request_ids", nargs="*", metavar="REQUEST_ID", help="these, in place of a filter"
                 )
                 _add_filter(command, name)
-                command.add_argument(
-                    "--include-learnings",
-                    action="store_true",
-                    help="also delete what was learned from them, on a Reflexio that learns",
-                )
-                command.add_argument(
-                    "--erase",
-                    action="store_true",
-                    help="keep no recovery copy, and take them out of earlier ones",
-                )
-                command.add_argument(
-                    "--everything",
-                    action="store_true",
-                    help="all of --user-id, or all that --contains or --finding selects",
-                )
-                command.add_argument("--yes", action="store_true", help="delete without asking")
-                command.add_argument(
-                    "--dry-run", action="store_true", help="show what would go, delete nothing"
-                )
+                learned = "also delete what was learned from them, on a Reflexio that learns"
+                switch("--include-learnings", help=learned)
+                switch("--erase", help="keep no recovery copy, and take them out of earlier ones")
+                switch("--everything", help="all of --user-id, or all that --contains or --finding selects")
+                switch("--yes", help="delete without asking")
+                switch("--dry-run", help="show what would go, delete nothing")
                 kept = ("recovery_days", "recovery_dir", "audit_log")
                 add_flags(command, [*reached, *(one for one in OPTIONS if one.name in kept)])
             case "explore":
@@ -321,17 +292,18 @@ def _parser() -> _TopParser:
         if name in ("install", "doctor"):
             add_flags(command, local)
         if name in COMMANDS["Look (nothing is changed)"]:
-            command.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+            switch("--json", dest="as_json", help="as JSON")
             add_flags(command, reached)
     return top
 
 
 def _add_install_flags(command: _Parser, *, install: bool) -> None:
+    switch = partial(command.add_argument, action="store_true")
     command.add_argument(
         "client", nargs="?", default="", metavar="CLIENT", help="the client; none lists them"
     )
     command.add_argument("--name", default="reflexio", help="name of the entry (default reflexio)")
-    command.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
+    switch("--dry-run", help="show the difference, write nothing")
     command.add_argument(
         "--remote",
         metavar="URL",
@@ -340,20 +312,14 @@ def _add_install_flags(command: _Parser, *, install: bool) -> None:
         else "the entry is for the shared server at this address",
     )
     if install:
-        command.add_argument(
-            "--print", dest="show", action="store_true", help="print the entry, write nothing"
-        )
-        command.add_argument(
-            "--create", action="store_true", help="write the file even where no client was found"
-        )
-        command.add_argument(
+        switch("--print", dest="show", help="print the entry, write nothing")
+        switch("--create", help="write the file even where no client was found")
+        switch(
             "--replace",
-            action="store_true",
             help="overwrite an entry of the same name, be it another server or an earlier install with its settings",
         )
-        command.add_argument(
+        switch(
             "--with-key",
-            action="store_true",
             help="refer to REFLEXIO_API_KEY (REFLEXIO_MCP_AUTH_TOKEN with --remote) even though it is not set here",
         )
 
@@ -451,12 +417,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
     from reflexio_mcp.install.command import Request, run_install, run_uninstall
 
-    if arguments.command == "uninstall":
-        return run_uninstall(
-            Request(arguments.client, name=arguments.name, dry_run=arguments.dry_run, remote=arguments.remote)
-        )
     names = ("client", "name", "dry_run", "show", "create", "with_key", "replace", "remote")
-    return run_install(Request(flags=flags, **{name: getattr(arguments, name) for name in names}))
+    typed = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    request = Request(flags=flags, **typed)
+    if arguments.command == "uninstall":
+        return run_uninstall(request)
+    return run_install(request)
 
 
 def _import_fast() -> None:

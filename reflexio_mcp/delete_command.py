@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import anyio
@@ -132,6 +132,7 @@ def _is_terminal() -> bool:
     return bool(sys.stdin and sys.stdin.isatty())
 
 
+@dataclass
 class _Dialogue:
     """One run of the command.
 
@@ -140,21 +141,16 @@ class _Dialogue:
         mine: the configuration of the server in this process.
         chosen: the tool's arguments.
         screen: where to write.
+        begun: something may have been deleted.
+        declined: what is said where nobody agreed.
     """
 
-    def __init__(
-        self,
-        arguments: argparse.Namespace,
-        mine: Settings,
-        chosen: dict[str, Any],
-        screen: TextIO,
-    ) -> None:
-        self.begun = False
-        self._arguments = arguments
-        self._mine = mine
-        self._chosen = chosen
-        self._screen = screen
-        self._declined = ""
+    arguments: argparse.Namespace
+    mine: Settings
+    chosen: dict[str, Any]
+    screen: TextIO
+    begun: bool = False
+    declined: str = ""
 
     async def run(self) -> int:
         from mcp import Client
@@ -164,8 +160,8 @@ class _Dialogue:
 
         failed = ""
         async with Client(
-            ReflexioServer(self._mine),
-            elicitation_callback=self._ask if self._mine.confirm == "ask" else None,
+            ReflexioServer(self.mine),
+            elicitation_callback=self._ask if self.mine.confirm == "ask" else None,
             client_info=Implementation(name="reflexio-mcp delete", version=__version__),
         ) as client:
             try:
@@ -176,29 +172,29 @@ class _Dialogue:
         return 1
 
     async def _delete(self, client: "Client") -> int:
-        facts, text = await call(client, TOOL, self._chosen)
-        if self._declined:
-            self._say(self._declined)
+        facts, text = await call(client, TOOL, self.chosen)
+        if self.declined:
+            self._say(self.declined)
             return 1
         if facts["status"] == "not_found" and self._is_nowhere(facts):
-            sources, empty = await stored_sources(client, self._chosen)
+            sources, empty = await stored_sources(client, self.chosen)
             self._say(
-                nothing_found("requests", self._chosen, self._mine, facts, empty=empty, sources=sources)
+                nothing_found("requests", self.chosen, self.mine, facts, empty=empty, sources=sources)
                 + " Nothing was deleted."
             )
             return 0
         self._say(self._in_words(text, facts))
-        if self._arguments.dry_run:
+        if self.arguments.dry_run:
             return 0
         for _ in range(TRIES):
             if "confirm" not in facts:
                 break
             self.begun = True
-            facts, text = await call(client, TOOL, self._chosen | {"confirm": facts["confirm"]})
+            facts, text = await call(client, TOOL, self.chosen | {"confirm": facts["confirm"]})
             self._say(f"\n{self._in_words(text, facts)}")
         if "follow_up" in facts:
             return await self._followed(client, facts["follow_up"])
-        left = "request_ids" in self._chosen and facts.get("counts", {}).get("not_found")
+        left = "request_ids" in self.chosen and facts.get("counts", {}).get("not_found")
         return 0 if facts["status"] == "complete" and not left else 1
 
     def _is_nowhere(self, facts: Mapping[str, Any]) -> bool:
@@ -206,9 +202,7 @@ class _Dialogue:
         plan: Mapping[str, Any] = facts.get("plan", {})
         said = facts.get("next", "")
         return (
-            "request_ids" not in self._chosen
-            and "unreadable" not in plan
-            and said.startswith("Find ids with")
+            "request_ids" not in self.chosen and "unreadable" not in plan and said.startswith("Find ids with")
         )
 
     async def _followed(self, client: "Client", number: int) -> int:
@@ -230,7 +224,7 @@ class _Dialogue:
         assert isinstance(params, ElicitRequestFormParams)
         fields: Mapping[str, Any] = params.requested_schema["properties"]
         (name, field), *_more = fields.items()
-        flags = same_filter(self._chosen)
+        flags = same_filter(self.chosen)
         self._say(for_a_shell(params.message))
         if flags:
             self._say(f"All of them: {listing(flags)}")
@@ -239,13 +233,13 @@ class _Dialogue:
         if answer.isdecimal() if typed else answer.lower() == "y":
             self.begun = True
             return ElicitResult(action="accept", content={name: int(answer) if typed else True})
-        self._declined = self._declined or "Nothing was deleted."
+        self.declined = self.declined or "Nothing was deleted."
         return ElicitResult(action="decline")
 
     def _typed(self, prompt: str) -> str:
         """What a person types; nothing where nobody can."""
-        self._screen.write(prompt)
-        self._screen.flush()
+        self.screen.write(prompt)
+        self.screen.flush()
         # The loop's own handler would let Ctrl-C wait for the answer.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -254,11 +248,11 @@ class _Dialogue:
         except (OSError, ValueError):  # nothing that can be read, or is no text
             pass
         except KeyboardInterrupt:
-            self._screen.write("\n")
+            self.screen.write("\n")
             return ""
         finally:
             signal.signal(signal.SIGINT, before)
-        self._declined = "\nNothing was deleted: nobody answered. Where nobody can, add --yes."
+        self.declined = "\nNothing was deleted: nobody answered. Where nobody can, add --yes."
         return ""
 
     def _in_words(self, text: str, facts: Mapping[str, Any]) -> str:
@@ -271,5 +265,5 @@ class _Dialogue:
         return for_a_shell(text)
 
     def _say(self, text: str) -> None:
-        self._screen.write(f"{text.rstrip()}\n")
-        self._screen.flush()
+        self.screen.write(f"{text.rstrip()}\n")
+        self.screen.flush()

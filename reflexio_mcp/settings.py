@@ -201,11 +201,9 @@ _OFF = {"0", "false", "no", "off"}
 
 def _switch(text: str) -> bool:
     lowered = text.strip().lower()
-    if lowered in _ON:
-        return True
-    if lowered in _OFF:
-        return False
-    raise ValueError
+    if lowered not in _ON | _OFF:
+        raise ValueError
+    return lowered in _ON
 
 
 def _text(text: str) -> str:
@@ -381,8 +379,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
 
 
 _KNOWN: Final = {option.env: option for option in OPTIONS}
-_BY_NAME: Final = {option.name: option for option in OPTIONS}
-
 _PREFIX: Final = "REFLEXIO_MCP_"
 LIMITS: Final = frozenset({
     "user_id", "read_only", "tools", "confirm", "confirm_above", "delete_cap", "mask", "publish_secrets", "audit_log",
@@ -472,10 +468,10 @@ def _check_state(settings: Settings) -> None:
         raise ConfigurationError(
             "REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS: recovery copies in the database are sealed with them."
         )
-    for name, value in (("audit_log", settings.audit_log), ("recovery_dir", settings.recovery_dir)):
-        if value:
+    for option in OPTIONS:
+        if option.name in ("audit_log", "recovery_dir") and getattr(settings, option.name):
             raise ConfigurationError(
-                f"{_name(_BY_NAME[name])} names a file, and with REFLEXIO_MCP_STATE all of this is in the database. "
+                f"{_name(option)} names a file, and with REFLEXIO_MCP_STATE all of this is in the database. "
                 "Leave it out."
             )
 
