@@ -100,36 +100,12 @@ def _claude_desktop(layout: Layout) -> list[Path]:
     return found
 
 
-def _claude_code(layout: Layout) -> list[Path]:
-    return [layout.folder("CLAUDE_CONFIG_DIR", layout.home) / ".claude.json"]
-
-
-def _cursor(layout: Layout) -> list[Path]:
-    return [layout.home / ".cursor" / "mcp.json"]
-
-
-def _vscode(layout: Layout) -> list[Path]:
-    return [layout.config / "Code" / "User" / "mcp.json"]
-
-
-def _windsurf(layout: Layout) -> list[Path]:
-    return [layout.home / ".codeium" / "windsurf" / "mcp_config.json"]
-
-
 def _zed(layout: Layout) -> list[Path]:
     if layout.system == "windows":
         return [layout.config / "Zed" / "settings.json"]
     if layout.system == "macos":
         return [layout.home / ".config" / "zed" / "settings.json"]
     return [layout.config / "zed" / "settings.json"]
-
-
-def _codex(layout: Layout) -> list[Path]:
-    return [layout.folder("CODEX_HOME", layout.home / ".codex") / "config.toml"]
-
-
-def _gemini(layout: Layout) -> list[Path]:
-    return [layout.home / ".gemini" / "settings.json"]
 
 
 def _cline(layout: Layout) -> list[Path]:
@@ -142,19 +118,6 @@ def _cline(layout: Layout) -> list[Path]:
 def _opencode(layout: Layout) -> list[Path]:
     folder = layout.folder("XDG_CONFIG_HOME", layout.home / ".config") / "opencode"  # on every system
     return [folder / "opencode.json", folder / "opencode.jsonc"]
-
-
-def _qwen(layout: Layout) -> list[Path]:
-    return [layout.home / ".qwen" / "settings.json"]
-
-
-def _copilot(layout: Layout) -> list[Path]:
-    return [layout.folder("COPILOT_HOME", layout.home / ".copilot") / "mcp-config.json"]
-
-
-def _continue(layout: Layout) -> list[Path]:
-    # One file a server; it reads every file of this folder.
-    return [layout.home / ".continue" / "mcpServers" / "reflexio.json"]
 
 
 CLIENTS: Final[tuple[Client, ...]] = (
@@ -173,7 +136,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "claude-code",
         "Claude Code",
-        _claude_code,
+        lambda layout: [layout.folder("CLAUDE_CONFIG_DIR", layout.home) / ".claude.json"],
         restart="Start a new session of claude.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start claude.",
         fixed=(("type", "stdio"),),
@@ -185,7 +148,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "cursor",
         "Cursor",
-        _cursor,
+        lambda layout: [layout.home / ".cursor" / "mcp.json"],
         restart="Restart Cursor, or switch the server off and on under Settings, Tools & MCP.",
         note="The file holds a reference; set REFLEXIO_API_KEY where Cursor is started.",
         reference="${env:REFLEXIO_API_KEY}",
@@ -193,7 +156,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "vscode",
         "VS Code",
-        _vscode,
+        lambda layout: [layout.config / "Code" / "User" / "mcp.json"],
         restart="Run MCP: List Servers in VS Code and start reflexio.",
         note="VS Code asks for the key once and keeps it in its secret storage.",
         section=("servers",),
@@ -205,7 +168,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "windsurf",
         "Windsurf",
-        _windsurf,
+        lambda layout: [layout.home / ".codeium" / "windsurf" / "mcp_config.json"],
         restart="Press refresh in Cascade's list of MCP servers, or restart Windsurf.",
         note="The file holds a reference; set REFLEXIO_API_KEY where Windsurf is started.",
         reference="${env:REFLEXIO_API_KEY}",
@@ -224,7 +187,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "codex",
         "Codex CLI",
-        _codex,
+        lambda layout: [layout.folder("CODEX_HOME", layout.home / ".codex") / "config.toml"],
         restart="Start a new session of codex.",
         note="The file names the variable; export REFLEXIO_API_KEY where you start codex.",
         section=("mcp_servers",),
@@ -235,7 +198,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "gemini",
         "Gemini CLI",
-        _gemini,
+        lambda layout: [layout.home / ".gemini" / "settings.json"],
         restart="Start a new session of gemini.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start gemini.",
         reference="$REFLEXIO_API_KEY",
@@ -270,7 +233,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "qwen",
         "Qwen Code",
-        _qwen,
+        lambda layout: [layout.home / ".qwen" / "settings.json"],
         restart="Start a new session of qwen.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start qwen.",
         reference="$REFLEXIO_API_KEY",
@@ -280,7 +243,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "copilot",
         "GitHub Copilot CLI",
-        _copilot,
+        lambda layout: [layout.folder("COPILOT_HOME", layout.home / ".copilot") / "mcp-config.json"],
         restart="Start a new session of copilot.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start copilot.",
         fixed=(("type", "local"),),
@@ -292,7 +255,8 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "continue",
         "Continue",
-        _continue,
+        # One file a server; it reads every file of this folder.
+        lambda layout: [layout.home / ".continue" / "mcpServers" / "reflexio.json"],
         restart="Reload the editor's window.",
         note="The file holds a reference to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
         reference="${{ secrets.REFLEXIO_API_KEY }}",

@@ -132,7 +132,7 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     if not spec.remote:
         _keep_apart(client, spec, before, after, typed.rstrip("/"), path, together=together)
     no_more = kept(client, old, entry(client, spec))
-    stays = _dropped(no_more) if spec.replace else _kept(no_more)
+    stays = _about_earlier(no_more, dropped=spec.replace)
     if changed == original.text:
         uses = "" if spec.remote else f"{_uses(before, after)}\n"
         return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{uses}{stays}"
@@ -161,29 +161,14 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
 
 
 def _keep_apart(
-    client: Client,
-    spec: InstallSpec,
-    before: Place,
-    after: Place,
-    typed: str,
-    path: Path,
-    *,
-    together: bool,
+    client: Client, spec: InstallSpec, before: Place, after: Place, typed: str, path: Path, *, together: bool
 ) -> None:
     """Refuse what would send a key to an address that it was not given with.
 
     Args:
-        client: whose entry it is.
-        spec: what is installed.
-        before: where the entry had what is stored.
-        after: where it would have it.
+        before, after: where the entry had what is stored, and where it would have it.
         typed: the address that was given now; may be empty.
-        path: the client's file.
         together: the older address was given with the key that is installed, as far as the file tells.
-
-    Raises:
-        InstallError: a key and an address of different installations would come together, or an address among the
-            entry's own arguments would win over the one given now.
     """
     if typed and after.url != typed:
         raise InstallError(
@@ -323,8 +308,8 @@ def _what_stays(place: Place, address: str, layout: Layout) -> str:
 def _uses_store(client: Client, layout: Layout, going: Path) -> bool:
     """Whether a client has an entry, under any name, whose embedded store is this file or in this folder."""
     for held in _servers(client, layout).values():
-        if isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held)):
-            other = place_of(client, cast("object", held))
+        if _is_ours(client, held):
+            other = place_of(client, held)
             on_disk = not other.url and other.store != ":memory:"
             if on_disk and _real(_store_file(other)).is_relative_to(_real(going)):
                 return True
@@ -366,14 +351,10 @@ def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
         NotFoundError: the client has no folder here, and `create` was not asked for.
     """
     candidates = client.paths(layout)
-    for path in candidates:
-        if os.path.lexists(path):
-            return path
-    for path in candidates:
-        if client.is_here(path, layout) or path.parent.is_dir():
-            return path
-    if create:
-        return candidates[0]
+    found = [path for path in candidates if os.path.lexists(path)]
+    found += [path for path in candidates if client.is_here(path, layout) or path.parent.is_dir()]
+    if found or create:
+        return (found or candidates)[0]
     places = " or ".join(str(path) for path in candidates)
     raise NotFoundError(
         f"{client.title} was not found: there is no {places}. Start it once and run this again, "
@@ -396,18 +377,16 @@ def snippet(client: Client | None, spec: InstallSpec) -> str:
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
-def _names() -> str:
-    return "Known clients: " + ", ".join(client.name for client in CLIENTS)
-
-
 def _client(request: Request) -> Client | None:
     if not request.client:
         return None
     client = find_client(request.client)
     if client is None:
-        meant = did_you_mean(request.client.lower(), [one.name for one in CLIENTS])
+        known = [one.name for one in CLIENTS]
+        meant = did_you_mean(request.client.lower(), known)
         raise ConfigurationError(
-            f"There is no such client{meant or '.'} {_names()}. For any other client, use install --print."
+            f"There is no such client{meant or '.'} Known clients: {', '.join(known)}. For any other client, use "
+            "install --print."
         )
     return client
 
@@ -443,10 +422,10 @@ def _having(layout: Layout, name: str) -> str:
     for client in CLIENTS:
         for named, held in _servers(client, layout).items():
             # Of another name only what is ours beyond doubt: any server at a URL may be somebody else's.
-            ours = isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held))
+            ours = _is_ours(client, held)
             if not named.isprintable() or (named != name and not (ours and name == NAME)):
                 continue
-            command, address = _removal(client, named, cast("object", held))
+            command, address = _removal(client, named, held)
             first = first or command
             about = [f"as {named[:60]}"] if named != name else []
             about += [address] if address else [] if command else ["none that install writes"]
@@ -457,9 +436,13 @@ def _having(layout: Layout, name: str) -> str:
     return "\n".join([f"Clients that have {name if name != NAME else 'this server'}:", *rows, *then]) + "\n"
 
 
-def _servers(client: Client, layout: Layout) -> dict[str, Any]:
+def _is_ours(client: Client, held: object) -> bool:
+    return isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held))
+
+
+def _servers(client: Client, layout: Layout) -> dict[str, object]:
     """All servers in a client's files, by name; of two of one name the one in the better file."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for path in client.paths(layout):
         with contextlib.suppress(InstallError):
             found = entries(client, read(path).text) | found
@@ -551,17 +534,14 @@ def _left_alone_if_malformed(original: Original) -> Generator[None]:
         ) from None
 
 
-def _kept(settings: list[str]) -> str:
-    """What is said about settings of an earlier installation that are still there."""
+def _about_earlier(settings: list[str], *, dropped: bool) -> str:
+    """What is said about settings of an earlier installation, which a replacement leaves out."""
     if not settings:
         return ""
+    if dropped:
+        return f"Dropped with the old entry: {', '.join(settings)}.\n"
     them = "it" if len(settings) == 1 else "them"
     return f"Kept from before: {', '.join(settings)}. Add --replace to drop {them}.\n"
-
-
-def _dropped(settings: list[str]) -> str:
-    """What is said about settings of an earlier installation that a replacement leaves out."""
-    return f"Dropped with the old entry: {', '.join(settings)}.\n" if settings else ""
 
 
 def _difference(

@@ -50,12 +50,6 @@ class _Node:
             return {item.key: item.plain() for item in self.items}
         return [item.plain() for item in self.items] if self.kind == "[" else self.value
 
-    def member(self, key: str) -> "_Node | None":
-        found = [item for item in self.items if item.key == key]
-        if len(found) > 1:
-            raise MalformedError(f"it has {key!r} twice in one object; keep one of them")
-        return found[0] if found else None
-
 
 class _Reader:
     def __init__(self, text: str) -> None:
@@ -155,11 +149,7 @@ def get_value(text: str, path: Sequence[str]) -> Any:
     Raises:
         MalformedError: the text is not JSON with comments, or something on the path is not an object.
     """
-    node = _parsed(text)
-    for key in path:
-        node = _member(node, key)
-        if node is None:
-            return None
+    node = _at(text, path)
     return None if node is None else node.plain()
 
 
@@ -185,9 +175,7 @@ def set_value(text: str, path: Sequence[str], value: Any) -> str:
 
 def append_item(text: str, path: Sequence[str], value: Any) -> str:
     """The text with an item added at the end of the list at a path, which is made when it is missing."""
-    node = _parsed(text)
-    for key in path:
-        node = _member(node, key)
+    node = _at(text, path)
     if node is None:
         return set_value(text, path, [value])
     if node.kind != "[":
@@ -197,24 +185,26 @@ def append_item(text: str, path: Sequence[str], value: Any) -> str:
 
 def remove_value(text: str, path: Sequence[str]) -> str:
     """The text without the member at a path; the same text when it is not there."""
-    owner = _parsed(text)
-    for key in path[:-1]:
-        owner = _member(owner, key)
-    item = None if owner is None else _member(owner, path[-1])
+    owner = _at(text, path[:-1])
+    item = _member(owner, path[-1])
     return text if owner is None or item is None else _cut(text, owner, item)
 
 
 def remove_item(text: str, path: Sequence[str], field_name: str, wanted: str) -> str:
     """The text without those items of a list of objects whose `field_name` is `wanted`."""
-    while True:
-        owner = _parsed(text)
-        for key in path:
-            owner = _member(owner, key)
-        items = [] if owner is None else owner.items
-        found = [item for item in items if item.kind == "{" and item.plain().get(field_name) == wanted]
-        if owner is None or not found:
-            return text
+    while (owner := _at(text, path)) is not None:
+        found = [one for one in owner.items if one.kind == "{" and one.plain().get(field_name) == wanted]
+        if not found:
+            break
         text = _cut(text, owner, found[0])
+    return text
+
+
+def _at(text: str, path: Sequence[str]) -> _Node | None:
+    node = _parsed(text)
+    for key in path:
+        node = _member(node, key)
+    return node
 
 
 def _member(node: _Node | None, key: str) -> _Node | None:
@@ -222,7 +212,10 @@ def _member(node: _Node | None, key: str) -> _Node | None:
         return None
     if node.kind != "{":
         raise MalformedError(f"{node.key or 'it'} is not an object")
-    return node.member(key)
+    found = [item for item in node.items if item.key == key]
+    if len(found) > 1:
+        raise MalformedError(f"it has {key!r} twice in one object; keep one of them")
+    return found[0] if found else None
 
 
 def _nested(path: Sequence[str], value: Any) -> Any:

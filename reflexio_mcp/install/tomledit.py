@@ -22,7 +22,7 @@ def get_value(text: str, path: Sequence[str]) -> Any:
         node = _table(node, key).get(key)
         if node is None:
             return None
-    return node.unwrap() if hasattr(node, "unwrap") else node
+    return _plain(node)
 
 
 def set_value(text: str, path: Sequence[str], value: Any) -> str:
@@ -39,12 +39,10 @@ def set_value(text: str, path: Sequence[str], value: Any) -> str:
             owner[key] = tomlkit.table(is_super_table=depth < len(path) - 1)
         node = owner[key]
     owner = _table(node, path[-1])
-    present = owner.get(path[-1])
-    if present is not None and (present.unwrap() if hasattr(present, "unwrap") else present) == value:
+    if path[-1] in owner and _plain(owner[path[-1]]) == value:
         return text
     inline = isinstance(owner, tomlkit.items.InlineTable)
-    made = _table_of(cast("dict[str, Any]", value), inline=inline) if isinstance(value, dict) else value
-    owner[path[-1]] = made
+    owner[path[-1]] = _written(value, inline=inline)
     return _dumped(text, document)
 
 
@@ -87,13 +85,18 @@ def _table(node: Any, key: str) -> MutableMapping[str, Any]:
     return cast("MutableMapping[str, Any]", node)
 
 
-def _table_of(value: dict[str, Any], *, inline: bool) -> Any:
+def _plain(node: Any) -> Any:
+    return node.unwrap() if hasattr(node, "unwrap") else node
+
+
+def _written(value: Any, *, inline: bool) -> Any:
     import tomlkit
 
+    if not isinstance(value, dict):
+        return value
     table: Any = tomlkit.inline_table() if inline else tomlkit.table()
-    for key, inner in value.items():
-        nested = isinstance(inner, dict)
-        table[key] = _table_of(cast("dict[str, Any]", inner), inline=inline) if nested else inner
+    for key, inner in cast("dict[str, Any]", value).items():
+        table[key] = _written(inner, inline=inline)
     return table
 
 
