@@ -10,7 +10,7 @@ from mcp.types import Resource
 
 from reflexio_mcp.explorer.document import document, uri
 
-__all__ = ["DeclareApps", "is_page", "page_contents", "page_resource"]
+__all__ = ["DeclareApps", "page_contents", "page_resource"]
 
 _UI: Final[dict[str, Any]] = {"ui": {"csp": {}, "prefersBorder": False}}
 """The page asks for no domain at all."""
@@ -30,11 +30,6 @@ class DeclareApps:
         extensions: Mapping[str, Any] = capabilities.get("extensions") or {}
         declared: dict[str, Any] = {EXTENSION_ID: {}, **extensions}
         return {**result, "capabilities": {**capabilities, "extensions": declared}}
-
-
-def is_page(address: str) -> bool:
-    """Whether this is the address of the explorer's page."""
-    return address == uri()
 
 
 def page_resource() -> Resource:

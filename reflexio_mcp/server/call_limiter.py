@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -30,7 +30,18 @@ from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.caller_quota import Quota
 from reflexio_mcp.toolkit.error_messages import describe
 
-__all__ = ["CALLER", "DISCONNECT", "CallLimiter", "Disconnect", "bound_errors", "caller_of", "note_grants"]
+__all__ = [
+    "CALLER",
+    "DISCONNECT",
+    "CallLimiter",
+    "Ctx",
+    "Disconnect",
+    "bound_errors",
+    "caller_of",
+    "note_grants",
+]
+
+Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
 CALLER: Final = "reflexio_mcp.caller"
 """Key of the `Caller` in an ASGI scope."""
@@ -101,7 +112,7 @@ class CallLimiter:
         self._idle = anyio.Event()
         self._idle.set()
 
-    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         if ctx.request_id is not None and ctx.method == LISTEN:
             return await self._listen(ctx, call_next)
         if ctx.request_id is None or ctx.method not in WORK:
@@ -132,9 +143,7 @@ class CallLimiter:
             finally:
                 self._log(ctx, caller, outcome, began, ids, call_id)
 
-    async def _run(
-        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext, caller: Caller
-    ) -> tuple[str, HandlerResult]:
+    async def _run(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> tuple[str, HandlerResult]:
         scope = anyio.CancelScope()
         disconnect = cast("Disconnect | None", (_scope(ctx) or {}).get(DISCONNECT))
         self._cancel_scopes.add(scope)
@@ -171,7 +180,7 @@ class CallLimiter:
     def _any_runs(self) -> bool:
         return bool(self._running or self._running_alone)
 
-    async def _listen(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def _listen(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         caller = caller_of(ctx)
         if caller is None:
             return await call_next(ctx)
@@ -198,13 +207,7 @@ class CallLimiter:
         await self._idle.wait()
 
     def _log(
-        self,
-        ctx: ServerRequestContext[Any, Any],
-        caller: Caller,
-        outcome: str,
-        began: float,
-        ids: list[str],
-        call_id: str,
+        self, ctx: Ctx, caller: Caller, outcome: str, began: float, ids: list[str], call_id: str
     ) -> None:
         name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
         # A name that is no tool's may be anything.
@@ -227,7 +230,7 @@ class CallLimiter:
         )
 
 
-async def note_grants(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+async def note_grants(ctx: Ctx, call_next: CallNext) -> HandlerResult:
     """Let everything inside know what the sender of this message may do."""
     caller = caller_of(ctx)
     token = granted.set(caller.permissions if caller else frozenset())
@@ -241,7 +244,7 @@ _MOST_ECHOED: Final = 512
 """Characters of what a caller sent that an error repeats: the SDK's own name the URI or method whole."""
 
 
-async def bound_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+async def bound_errors(ctx: Ctx, call_next: CallNext) -> HandlerResult:
     """Cut what an error repeats of its request."""
     try:
         return await call_next(ctx)
@@ -259,12 +262,12 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def caller_of(ctx: ServerRequestContext[Any, Any]) -> Caller | None:
+def caller_of(ctx: Ctx) -> Caller | None:
     """Return the caller of the HTTP request that brought this message; `None` over stdio."""
     return (_scope(ctx) or {}).get(CALLER)
 
 
-def _scope(ctx: ServerRequestContext[Any, Any]) -> Mapping[str, Any] | None:
+def _scope(ctx: Ctx) -> Mapping[str, Any] | None:
     return getattr(ctx.request, "scope", None)
 
 
@@ -275,7 +278,7 @@ def _outcome(result: HandlerResult) -> str:
     return "input_required" if wire.get("resultType") == "input_required" else "ok"
 
 
-def _refused(ctx: ServerRequestContext[Any, Any], text: str) -> HandlerResult:
+def _refused(ctx: Ctx, text: str) -> HandlerResult:
     """A refusal the model can read, where the method has a place for it.
 
     Raises:

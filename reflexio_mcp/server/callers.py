@@ -121,14 +121,10 @@ def person(
     permissions: frozenset[Permission],
     expires_at: float = math.inf,
 ) -> Caller:
-    """Somebody who signed in.
+    """Somebody who signed in, served with the operator's key; the rest is as in `Caller`.
 
     Args:
-        settings: the configuration; the operator's key is used for all.
         subject: who it is to the authorization server.
-        user_id: whose memory it is; empty for an operator, who sees everybody's.
-        permissions: what the person may do.
-        expires_at: epoch seconds at which the token ends.
     """
     who = _stand_in("person", settings.oauth_issuer, subject)
     return Caller(
@@ -144,13 +140,7 @@ def share_of(settings: Settings, most: int) -> int:
 def _single(headers: Headers, name: bytes) -> str:
     """The value of a header that may be there once, in plain text. A comma may be a proxy's way to fold two."""
     values = [value for key, value in headers if key == name]
-    title = (
-        name.decode()
-        .replace("reflexio", "Reflexio")
-        .replace("api-key", "API-Key")
-        .replace("user-id", "User-Id")
-    )
-    title = title.replace("x-", "X-", 1)
+    title = "X-Reflexio-API-Key" if name == KEY_HEADER else "X-Reflexio-User-Id"
     if len(values) > 1:
         raise CallerRefused("duplicate_header", f"{title} may be sent once.")
     value = values[0].decode("latin-1").strip() if values else ""

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from reflexio_mcp.backend import local_key, open_state, place_of
 from reflexio_mcp.render.jobs import told_of
@@ -69,7 +68,6 @@ class Runtime:
         self._tools = tools
         self._users = 0
         self._shared: App | None = None
-        self._completer: Completer | None = None
         self._plans_seen = PlansSeen()
 
     @property
@@ -94,14 +92,13 @@ class Runtime:
         shared = local_key(self.settings)
         return [shared or secrets.token_bytes(32)], shared is not None
 
+    @cached_property
     def completer(self) -> "Completer":
         """What answers completions, for every caller."""
-        if self._completer is None:
-            # Imported with the first completion: most connections never ask for one.
-            from reflexio_mcp.server.completions import Completer
+        # Imported with the first completion: most connections never ask for one.
+        from reflexio_mcp.server.completions import Completer
 
-            self._completer = Completer()
-        return self._completer
+        return Completer()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:
@@ -130,7 +127,18 @@ class Runtime:
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.copies.keep_pruned)
-                app = self._app(tasks, background)
+                app = App(
+                    self.settings,
+                    self._tools,
+                    self.scopes.current,
+                    self.codes,
+                    self.state,
+                    self.jobs,
+                    tasks,
+                    background,
+                    where=self.where,
+                    subscriptions=self.subscriptions,
+                )
                 if self.settings.tenancy == "off":
                     background.start_soon(self._keep_promises, app)
                 try:
@@ -153,17 +161,3 @@ class Runtime:
             await anyio.sleep(LOOK_SECONDS)
             with suppress(OSError):
                 await take_over(app, lambda order: self.scopes.standing(order.caller, order.user_id))
-
-    def _app(self, tasks: TaskGroup, background: TaskGroup) -> App:
-        return App(
-            self.settings,
-            self._tools,
-            self.scopes.current,
-            self.codes,
-            self.state,
-            self.jobs,
-            tasks,
-            background,
-            where=self.where,
-            subscriptions=self.subscriptions,
-        )

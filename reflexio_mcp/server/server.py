@@ -2,12 +2,10 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from mcp.server.apps import Apps
-from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
@@ -37,12 +35,13 @@ from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
+from reflexio_mcp.explorer.document import uri as page_uri
 from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.server.apps import DeclareApps, is_page, page_contents, page_resource
-from reflexio_mcp.server.call_limiter import FULL, CallLimiter, bound_errors, caller_of, note_grants
+from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
+from reflexio_mcp.server.call_limiter import FULL, CallLimiter, Ctx, bound_errors, caller_of, note_grants
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.client_pool import PoolFull
 from reflexio_mcp.server.runtime import Runtime
@@ -88,8 +87,6 @@ UNREADABLE_ANSWER: Final = (
 
 logger = logging.getLogger("reflexio_mcp")
 
-Ctx = ServerRequestContext[Any, Any]
-
 
 def _instructions(settings: Settings) -> str:
     """What a host gives its model beside the tools; whether a deletion is final is known before the first plan."""
@@ -133,7 +130,7 @@ class ReflexioServer(MCPServer[App]):
             version=__version__,
             instructions=_instructions(settings),
             tools=list(self._catalog.values()),
-            lifespan=_lifespan,
+            lifespan=lambda _: self.runtime.connection(),
             **options,
         )
         check(self)
@@ -236,7 +233,7 @@ class ReflexioServer(MCPServer[App]):
         return templates(frozenset(self._tools))
 
     async def read_resource(self, uri: Any, context: Any = None) -> Any:
-        if self._opens_page and is_page(str(uri)):
+        if self._opens_page and str(uri) == page_uri():
             return [page_contents()]
         from reflexio_mcp.server.resources import read
 
@@ -256,18 +253,15 @@ class ReflexioServer(MCPServer[App]):
 
     async def _complete(self, ctx: Ctx, params: CompleteRequestParams) -> CompleteResult:
         app = cast("App", ctx.lifespan_context)
-        return await self.runtime.completer().complete(app, app.scope(), params)
-
-    def _subscriber(self, ctx: Ctx) -> Subscriber:
-        caller = caller_of(ctx) or self.runtime.scopes.local_caller()
-        if caller is None:
-            raise MCPError(INVALID_REQUEST, "This call names no caller; nothing is watched.")
-        return Subscriber(caller.key_id, caller.user_id, caller.account)
+        return await self.runtime.completer.complete(app, app.scope(), params)
 
     async def _watcher(self, ctx: Ctx) -> Subscriber:
         """Who begins to watch, with a key that Reflexio accepts: with keys made up, one could take every share."""
-        subscriber, caller, scopes = self._subscriber(ctx), caller_of(ctx), self.runtime.scopes
-        if caller and caller.key_id and not self.runtime.subscriptions.holds(subscriber.account):
+        scopes = self.runtime.scopes
+        caller = caller_of(ctx) or scopes.local_caller()
+        if caller is None:
+            raise MCPError(INVALID_REQUEST, "This call names no caller; nothing is watched.")
+        if caller.key_id and not self.runtime.subscriptions.holds(caller.account):
             try:
                 async with scopes.calling(caller):
                     await scopes.current().client.whoami()
@@ -275,7 +269,7 @@ class ReflexioServer(MCPServer[App]):
                 raise MCPError(INVALID_REQUEST, FULL) from None
             except ReflexioError as error:
                 raise MCPError(INVALID_REQUEST, describe(error, "read")) from None
-        return subscriber
+        return Subscriber(caller.key_id, caller.user_id, caller.account)
 
     async def _subscribe(self, ctx: Ctx, params: SubscribeRequestParams) -> EmptyResult:
         from reflexio_mcp.server.resources import kinds
@@ -352,10 +346,3 @@ def _principal(ctx: Ctx) -> str | None:
     # Form state goes back to whom the form was shown, and to nobody else.
     caller = caller_of(ctx)
     return caller.name if caller else None
-
-
-@asynccontextmanager
-async def _lifespan(server: MCPServer[App]) -> AsyncGenerator[App]:
-    assert isinstance(server, ReflexioServer)
-    async with server.runtime.connection() as app:
-        yield app
