@@ -52,8 +52,6 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
 
     Args:
         arguments: what was typed, as `cli.parse` gives it.
-        settings: the configuration.
-        out: where to write; stdout when `None`.
 
     Returns:
         0 when nothing that was chosen is left, also where a filter chose nothing; 1 when something is or may be, an id
@@ -88,11 +86,7 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
 
 
 def _chosen(arguments: argparse.Namespace, settings: Settings, mine: Settings) -> dict[str, Any]:
-    """The arguments of the tool.
-
-    Raises:
-        ConfigurationError: as `run_delete_command`.
-    """
+    """The arguments of the tool."""
     from reflexio_mcp.traffic.times import iso, parse_time
 
     if settings.read_only:
@@ -134,15 +128,9 @@ def _is_terminal() -> bool:
 
 @dataclass
 class _Dialogue:
-    """One run of the command.
+    """One run of the command: `mine` configures the server in this process, `chosen` are the tool's arguments.
 
-    Args:
-        arguments: what was typed.
-        mine: the configuration of the server in this process.
-        chosen: the tool's arguments.
-        screen: where to write.
-        begun: something may have been deleted.
-        declined: what is said where nobody agreed.
+    Once `begun`, something may have been deleted; `declined` is what is said where nobody agreed.
     """
 
     arguments: argparse.Namespace

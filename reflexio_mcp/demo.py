@@ -38,7 +38,6 @@ async def run_demo(*, live: bool = False, settings: Settings | None = None, out:
     Args:
         live: work on the configured Reflexio instead of a throw-away embedded store.
         settings: the configuration, for `live`; read from the environment when `None`.
-        out: where to write; stdout when `None`.
 
     Returns:
         The exit code: 0 when every step did what it said, 1 when one did not, 2 when none was possible.

@@ -55,7 +55,6 @@ def explore(settings: Settings, wanted: Mapping[str, Any], out: TextIO | None = 
         settings: the configuration. Who is at the browser is the person whose consent it asks for: a mode that wants
             a form takes the page's own question for it.
         wanted: the filter the page begins with, as `explore_traffic` takes it.
-        out: where to write; stdout when `None`.
 
     Returns:
         0 when the page was closed.
@@ -107,13 +106,7 @@ async def _end_with(window: "_Window", server: uvicorn.Server) -> None:
 
 
 class _Window:
-    """What the window in the browser talks to.
-
-    Args:
-        client: of the server in this process.
-        wanted: the filter the page begins with.
-        port: where it listens.
-    """
+    """What the window in the browser talks to: the page begins with the filter `wanted`."""
 
     def __init__(self, client: "Client", wanted: dict[str, Any], port: int) -> None:
         self.token = secrets.token_urlsafe(32)

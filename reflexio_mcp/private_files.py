@@ -1,5 +1,6 @@
 """Files that only the user who runs this process may read: keys, tokens, recovery copies, the store.
 
+What the system refuses is raised as it is: every function but `restrict` may raise `OSError`.
 Windows has no such permission bits. There the user's own data folder keeps others out.
 """
 
@@ -33,39 +34,27 @@ _ONLY_WHAT_IS_THERE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBL
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents; the folder itself is for its owner alone. One that exists stays as it is.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make a folder and its parents; the folder itself is for its owner alone. One that exists stays as it is."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def create(path: Path) -> int:
-    """Create a file for its owner alone and open it for writing.
-
-    Returns:
-        A file descriptor, for the caller to close.
+    """Create a file for its owner alone and return a descriptor to write to, for the caller to close.
 
     Raises:
         FileExistsError: something is there already.
-        OSError: it cannot be made.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file of this user, and nothing else that may stand in its place.
+    """Open a regular file of this user, and nothing else that may stand in its place, and return its descriptor.
 
     Args:
         flags: how to open it, as for `os.open`. A file that `O_CREAT` makes is for its owner alone.
 
-    Returns:
-        A file descriptor, for the caller to close.
-
     Raises:
         PermissionError: it is a folder, a pipe, a link or a device, or it belongs to somebody else.
-        OSError: it cannot be opened.
     """
     descriptor = os.open(path, flags | _ONLY_WHAT_IS_THERE, 0o600)
     about = os.fstat(descriptor)
@@ -134,11 +123,7 @@ def locked(folder: Path, *, seconds: float | None = None) -> Generator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk.
-
-    Raises:
-        OSError: the disk does not take them.
-    """
+    """Wait until the names in a folder are on the disk."""
     if not _POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -158,9 +143,6 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
         path: the file; its folder is made when it is missing.
         make: a new secret.
         is_whole: whether what a file holds is a secret as `make` returns one.
-
-    Raises:
-        OSError: the file cannot be read, written or replaced.
     """
     make_folder(path.parent)
     with locked(path.parent):

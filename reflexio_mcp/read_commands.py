@@ -86,8 +86,6 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
 
     Args:
         arguments: what was typed, as `cli.parse` gives it.
-        settings: the configuration.
-        out: where to write; stdout when `None`.
 
     Returns:
         0, or 1 when the backend could not be read or does not learn.
@@ -189,11 +187,7 @@ def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 
 def _filter(chosen: Mapping[str, Any], settings: Settings) -> "TrafficFilter":
-    """The filter that a tool would make of its arguments.
-
-    Raises:
-        ConfigurationError: one of them cannot be used.
-    """
+    """The filter that a tool would make of its arguments."""
     from reflexio_mcp.traffic.errors import InvalidInput
     from reflexio_mcp.traffic.reading.filters import make_filter
 

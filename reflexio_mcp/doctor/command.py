@@ -38,7 +38,6 @@ def run_doctor(
         flags: option name to text, as given on the command line.
         write: also publish, list and delete in a throw-away session.
         as_json: for a program instead of a person.
-        out: where to write; stdout when `None`.
 
     Returns:
         0 when nothing is wrong, 1 for warnings alone, 2 for a failure.

@@ -71,14 +71,8 @@ def newer_schema(found: int, known: int) -> StoreFailed:
 
 
 _BY_CODE = {
-    sqlite3.SQLITE_FULL: (
-        "disk_full",
-        "The disk is full. Free some space and try again.",
-    ),
-    sqlite3.SQLITE_READONLY: (
-        "read_only",
-        "The store file cannot be written. Check its permissions.",
-    ),
+    sqlite3.SQLITE_FULL: ("disk_full", "The disk is full. Free some space and try again."),
+    sqlite3.SQLITE_READONLY: ("read_only", "The store file cannot be written. Check its permissions."),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot_open",
         "The store file cannot be opened. Check that its folder exists and can be written.",
@@ -91,10 +85,7 @@ _BY_CODE = {
         "corrupt",
         "The store file is damaged. Stop every server that uses it; then restore it, or move it away to start anew.",
     ),
-    sqlite3.SQLITE_TOOBIG: (
-        "too_large",
-        "A value is larger than the store can hold. Shorten it.",
-    ),
+    sqlite3.SQLITE_TOOBIG: ("too_large", "A value is larger than the store can hold. Shorten it."),
 }
 _OTHER = ("store_failed", "The store file could not be used. Check the disk.")
 

@@ -172,26 +172,6 @@ def clear_user_data(call: Call) -> Change:
     }
 
 
-def get_session_outcomes(call: Call) -> Json:
-    return {"success": True, "session_outcomes": []}
-
-
-def get_agent_playbooks(call: Call) -> Json:
-    return {"success": True, "agent_playbooks": [], "msg": "Found 0 agent playbook(s)"}
-
-
-def get_profiles(call: Call) -> Json:
-    return {"success": True, "user_profiles": [], "msg": "Found 0 profile(s)"}
-
-
-def get_user_playbooks(call: Call) -> Json:
-    return {"success": True, "user_playbooks": [], "msg": "Found 0 user playbook(s)"}
-
-
-def delete_learnings(call: Call) -> Json:
-    return _deleted(0)
-
-
 def whoami(call: Call) -> Json:
     message = ""
     try:
@@ -218,22 +198,35 @@ def health(call: Call) -> Json:
         raise Refusal(503, {"status": "unhealthy"}) from error
 
 
-def version(call: Call) -> Json:
-    return {"server_version": f"embedded-{__version__}", "api_version": "v1", "min_client_version": "0.1.0"}
+def _deleted(count: int) -> Json:
+    return {"success": True, "deleted_count": count, "message": f"Deleted {count} item(s)"}
+
+
+def _always(body: Json) -> ReadRoute:
+    """A route with one answer, such as those for what this store never has: anything learned."""
+    return lambda call: body
 
 
 READING: Final[dict[tuple[str, str], ReadRoute]] = {
     ("GET", "/api/learning_status"): learning_status,
     ("POST", "/api/get_requests"): get_requests,
-    ("POST", "/api/get_session_outcomes"): get_session_outcomes,
-    ("POST", "/api/get_agent_playbooks"): get_agent_playbooks,
-    ("POST", "/api/get_profiles"): get_profiles,
-    ("POST", "/api/get_user_playbooks"): get_user_playbooks,
-    ("DELETE", "/api/delete_profiles_by_ids"): delete_learnings,
-    ("DELETE", "/api/delete_user_playbooks_by_ids"): delete_learnings,
+    ("POST", "/api/get_session_outcomes"): _always({"success": True, "session_outcomes": []}),
+    ("POST", "/api/get_agent_playbooks"): _always(
+        {"success": True, "agent_playbooks": [], "msg": "Found 0 agent playbook(s)"}
+    ),
+    ("POST", "/api/get_profiles"): _always(
+        {"success": True, "user_profiles": [], "msg": "Found 0 profile(s)"}
+    ),
+    ("POST", "/api/get_user_playbooks"): _always(
+        {"success": True, "user_playbooks": [], "msg": "Found 0 user playbook(s)"}
+    ),
+    ("DELETE", "/api/delete_profiles_by_ids"): _always(_deleted(0)),
+    ("DELETE", "/api/delete_user_playbooks_by_ids"): _always(_deleted(0)),
     ("GET", "/api/whoami"): whoami,
     ("GET", "/health"): health,
-    ("GET", "/meta/version"): version,
+    ("GET", "/meta/version"): _always(
+        {"server_version": f"embedded-{__version__}", "api_version": "v1", "min_client_version": "0.1.0"}
+    ),
 }
 
 WRITING: Final[dict[tuple[str, str], WriteRoute]] = {
@@ -263,10 +256,6 @@ def failed(error: StoreFailed) -> Json:
     """The API's answer to a write that its storage did not take."""
     # `changed` is this store's own field: it rolls back what failed, which a server does not promise.
     return {"success": False, **({"changed": False} if error.unchanged else {}), "message": error.message}
-
-
-def _deleted(count: int) -> Json:
-    return {"success": True, "deleted_count": count, "message": f"Deleted {count} item(s)"}
 
 
 def _body_of(model: type[BodyT], call: Call) -> BodyT:

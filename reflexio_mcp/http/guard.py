@@ -51,7 +51,7 @@ _HOST: Final = re.compile(r"[^/\s@?#]+")
 
 
 class Guard:
-    """Refuses requests that must not be answered.
+    """Refuses requests that must not be answered, by raising `Refusal`.
 
     Args:
         settings: what the operator allows.
@@ -93,11 +93,7 @@ class Guard:
         self.origins = [*_with_ports(loopback), *(origin.lower() for origin in settings.allowed_origins)]
 
     def check_form(self, scope: Scope) -> None:
-        """Check what every request needs, even one that needs no token.
-
-        Raises:
-            Refusal: the head is too long, or gives the end of the body in two ways.
-        """
+        """Check what every request needs, even one that needs no token: its length, and where its body ends."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         names = {name for name, _ in headers}
         if b"transfer-encoding" in names and b"content-length" in names:
@@ -107,11 +103,7 @@ class Guard:
             raise Refusal(431, "long_head", f"The head of a request may have {MOST_HEAD_BYTES // 1024} KiB.")
 
     def check_method(self, scope: Scope, allowed: Sequence[str]) -> None:
-        """Check that a path takes this method.
-
-        Raises:
-            Refusal: it does not.
-        """
+        """Check that a path takes this method."""
         if scope["method"] not in allowed:
             raise Refusal(
                 405,
@@ -121,11 +113,7 @@ class Guard:
             )
 
     async def admit(self, scope: Scope) -> Caller:
-        """The caller of a request.
-
-        Raises:
-            Refusal: the request must not be answered.
-        """
+        """The caller of a request."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         counts = Counter(name for name, _ in headers if name in _ONCE)
         if any(count > 1 for count in counts.values()):
@@ -154,22 +142,14 @@ class Guard:
         return await self._sign_in.caller(token.decode("latin-1"))
 
     def check_host_and_origin(self, scope: Scope) -> None:
-        """Check Host and Origin, which keep other people's web pages out.
-
-        Raises:
-            Refusal: a host or an origin that is not allowed.
-        """
+        """Check Host and Origin, which keep other people's web pages out."""
         self.check_host(scope)
         origins = _values(scope, b"origin")
         if origins and (len(origins) != 1 or not _allowed(origins[0], self.origins)):
             raise Refusal(403, "origin", "This Origin is not allowed here; see --allowed-origins.")
 
     def check_host(self, scope: Scope) -> None:
-        """Check the Host, which keeps out web pages that reach this server under another name (DNS rebinding).
-
-        Raises:
-            Refusal: a host that is not allowed.
-        """
+        """Check the Host, which keeps out web pages that reach this server under another name (DNS rebinding)."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1 or not _allowed(hosts[0], self.hosts):
             raise Refusal(421, "host", "This server does not answer to that Host; see --allowed-hosts.")

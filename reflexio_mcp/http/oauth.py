@@ -328,14 +328,7 @@ class SignIn:
             self._waiting -= 1
 
     async def _known_keys(self, *, again: bool = False) -> list[Json]:
-        """The keys of the authorization server.
-
-        Args:
-            again: a token names a key that is not among them: it may be new.
-
-        Raises:
-            _Unreachable: there are none, or none that can still be relied upon.
-        """
+        """The authorization server's keys; `again` where a token names one that is not among them and may be new."""
         age = self._clock() - self._found_at
         if age < FRESH_SECONDS and not again:
             return self._keys

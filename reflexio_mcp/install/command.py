@@ -78,10 +78,7 @@ def run_install(
 
     Args:
         request: what was typed.
-        layout: where files are; this machine's when `None`.
-        env: where the configuration is read from; the process's own when `None`.
-        launch: the command to write; this installation's when `None`.
-        out: where to write; stdout when `None`.
+        layout, env, launch, out: this machine's, this process's, this installation's and stdout when `None`.
 
     Returns:
         0 when the entry is there (or was shown), 1 when it could not be put there.
@@ -490,11 +487,7 @@ def _remote_spec(request: Request, env: Mapping[str, str]) -> InstallSpec:
 
 
 def _address(text: str) -> str:
-    """The address of a shared server, as clients take it.
-
-    Raises:
-        ConfigurationError: it cannot be one. The value is not repeated: it may hold a password.
-    """
+    """The address of a shared server, as clients take it. A refusal does not repeat it: it may hold a password."""
     try:
         parts = urlsplit(text.strip())
         local = parts.hostname in _LOOPBACK

@@ -1,4 +1,7 @@
-"""The entry for a client, and the client's file with or without it."""
+"""The entry for a client, and the client's file with or without it.
+
+What reads or edits a file raises `MalformedError` where it is not what it should be, or could not be edited safely.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -105,21 +108,13 @@ def prompt(spec: InstallSpec) -> dict[str, Any]:
 
 
 def present(client: Client, text: str, name: str = NAME) -> object:
-    """What a file has under the entry's name, or `None`.
-
-    Raises:
-        MalformedError: the file is not what it should be.
-    """
+    """What a file has under the entry's name, or `None`."""
     module = tomledit if client.format == "toml" else jsonedit
     return module.get_value(text, (*client.section, name))
 
 
 def entries(client: Client, text: str) -> dict[str, Any]:
-    """All servers that a file has, by name.
-
-    Raises:
-        MalformedError: the file is not what it should be.
-    """
+    """All servers that a file has, by name."""
     module = tomledit if client.format == "toml" else jsonedit
     found = module.get_value(text, client.section)
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
@@ -130,7 +125,6 @@ def with_entry(client: Client, text: str, spec: InstallSpec) -> str:
 
     Raises:
         ForeignError: the name is taken by something that is not ours, and `spec.replace` is not set.
-        MalformedError: the file is not what it should be, or could not be edited safely.
     """
     set_value = tomledit.set_value if client.format == "toml" else jsonedit.set_value
     path = (*client.section, spec.name)
@@ -172,14 +166,10 @@ def without_entry(client: Client, text: str, name: str = NAME, remote: str = "")
     """The file's text without the entry; the same text when it has none.
 
     Args:
-        client: whose file it is.
-        text: of the file.
-        name: of the entry.
         remote: the address of the shared server that the entry is for.
 
     Raises:
         ForeignError: what has the name is not ours.
-        MalformedError: as in `with_entry`.
     """
     found = present(client, text, name)
     if found is None:

@@ -1,7 +1,8 @@
 """Edits of JSON with comments that touch nothing else: text is spliced, never written anew.
 
 VS Code, Cursor, Zed and others keep comments, trailing commas and people's own layout in these files.
-What is understood is JSON plus `//` and `/* */` comments and trailing commas, as those editors take it.
+What is understood is JSON plus `//` and `/* */` comments and trailing commas, as those editors take it. Every function
+raises `MalformedError` where the text is something else, or what is on the path is not an object.
 """
 
 import json
@@ -144,21 +145,13 @@ def _parsed(text: str) -> _Node | None:
 
 
 def get_value(text: str, path: Sequence[str]) -> Any:
-    """The value at a path of names as Python objects; `None` when it is not there.
-
-    Raises:
-        MalformedError: the text is not JSON with comments, or something on the path is not an object.
-    """
+    """The value at a path of names as Python objects; `None` when it is not there."""
     node = _at(text, path)
     return None if node is None else node.plain()
 
 
 def set_value(text: str, path: Sequence[str], value: Any) -> str:
-    """The text with the value at a path set; objects that are missing on the way are made.
-
-    Raises:
-        MalformedError: as in `get_value`.
-    """
+    """The text with the value at a path set; objects that are missing on the way are made."""
     node = _parsed(text)
     if node is None:
         fresh = json.dumps(_nested(path, value), indent=2, ensure_ascii=False) + "\n"

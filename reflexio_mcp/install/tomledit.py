@@ -1,4 +1,4 @@
-"""Edits of TOML that keep comments and layout, with `tomlkit`."""
+"""Edits of TOML that keep comments and layout, with `tomlkit`; what is no TOML raises `MalformedError`."""
 
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Final, cast
@@ -12,11 +12,7 @@ _MARK: Final = "\ufeff"
 
 
 def get_value(text: str, path: Sequence[str]) -> Any:
-    """The value at a path of names as Python objects; `None` when it is not there.
-
-    Raises:
-        MalformedError: the text is not TOML, or something on the path is not a table.
-    """
+    """The value at a path of names as Python objects; `None` when it is not there."""
     node: Any = _parsed(text)
     for key in path:
         node = _table(node, key).get(key)

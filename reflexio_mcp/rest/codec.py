@@ -1,4 +1,4 @@
-"""Encodes bodies, and makes models of the data of an answer."""
+"""Encodes what is sent, raising `NotSent` where that cannot be, and makes models of the data of an answer."""
 
 import json
 from collections.abc import Callable
@@ -23,11 +23,7 @@ _json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=
 
 
 def encode(body: dict[str, Any]) -> bytes:
-    """Encode a JSON body.
-
-    Raises:
-        NotSent: it holds something that is no JSON, or no text.
-    """
+    """Encode a JSON body."""
     try:
         return _json.encode(body).encode()
     except UnicodeEncodeError:
@@ -40,11 +36,7 @@ _HALF_A_CHARACTER: Final = "a text holds half of a surrogate pair, which is no c
 
 
 def text(value: str) -> str:
-    """Return a text that can stand in a URL's query.
-
-    Raises:
-        NotSent: it is no text.
-    """
+    """Return a text that can stand in a URL's query."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -53,11 +45,7 @@ def text(value: str) -> str:
 
 
 def iso_time(epoch: int) -> str:
-    """Return epoch seconds in ISO 8601 with an offset.
-
-    Raises:
-        NotSent: no calendar holds that time.
-    """
+    """Return epoch seconds in ISO 8601 with an offset."""
     try:
         return datetime.fromtimestamp(epoch, UTC).isoformat()
     except (ValueError, OverflowError, OSError):

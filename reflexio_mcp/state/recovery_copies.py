@@ -115,6 +115,10 @@ class CopyWriter(ABC):
 class RecoveryCopies(ABC):
     """The recovery copies of all processes that share the state. Everything here blocks, but for `keep_pruned`.
 
+    What reads or changes one copy raises `OSError` where that cannot be done, and `ValueError` where a line is neither
+    a stored request nor a learning. Methods for all copies of a scope raise `OSError` where it is not known which
+    there are.
+
     Args:
         days: how long a new copy is kept; 0 means that none are made.
     """
@@ -138,19 +142,11 @@ class RecoveryCopies(ABC):
 
     @abstractmethod
     def begin(self, owner: str) -> CopyWriter:
-        """Start the copy of a deletion.
-
-        Raises:
-            OSError: none can be made.
-        """
+        """Start the copy of a deletion, or raise `OSError` where none can be made."""
 
     @abstractmethod
     def of(self, owner: str) -> Sequence[RecoveryCopy]:
-        """The copies of a scope, the newest first.
-
-        Raises:
-            OSError: it is not known which there are. So does every method that looks into all copies of a scope.
-        """
+        """The copies of a scope, the newest first."""
 
     def find(self, owner: str, copy_id: str) -> RecoveryCopy | None:
         """A copy of this scope by its id."""
@@ -161,12 +157,7 @@ class RecoveryCopies(ABC):
         """Remove one copy; where that fails, it stays until its days are over."""
 
     def contents(self, copy: RecoveryCopy) -> dict[str, int]:
-        """Return the request ids of a copy, oldest request first, each with its place in the copy.
-
-        Raises:
-            OSError: the copy cannot be read.
-            ValueError: a line is not a stored request.
-        """
+        """Return the request ids of a copy, oldest request first, each with its place in the copy."""
         found = [
             (line.request.created_at, line.request.request_id, place)
             for place, line in self._lines(copy)
@@ -176,19 +167,10 @@ class RecoveryCopies(ABC):
 
     @abstractmethod
     def read_at(self, copy: RecoveryCopy, place: int) -> RequestWithInteractions:
-        """Return the request at a place of a copy.
-
-        Raises:
-            OSError, ValueError: it can no longer be read.
-        """
+        """Return the request at a place of a copy."""
 
     def learnings_in(self, copy: RecoveryCopy) -> list[CopiedLearning]:
-        """Return the learnings of a copy.
-
-        Raises:
-            OSError: the copy cannot be read.
-            ValueError: a line is neither a stored request nor a learning.
-        """
+        """Return the learnings of a copy."""
         return [line for _, line in self._lines(copy) if not isinstance(line, RequestWithInteractions)]
 
     def search(self, owner: str, pick: Callable[[RequestWithInteractions], T | None]) -> Found[T]:
@@ -322,19 +304,11 @@ class RecoveryCopies(ABC):
 
     @abstractmethod
     def _lines(self, copy: RecoveryCopy) -> Iterator[tuple[int, Line]]:
-        """The lines of a copy, each with its place.
-
-        Raises:
-            OSError, ValueError: one cannot be read.
-        """
+        """The lines of a copy, each with its place."""
 
     @abstractmethod
     def _rewrite(self, owner: str, copy: RecoveryCopy, edited: Callable[[Line], Line | None]) -> None:
-        """Replace each line of a copy, or remove it, in one step.
-
-        Raises:
-            OSError, ValueError: the copy is as it was.
-        """
+        """Replace each line of a copy, or remove it, in one step; when it raises, the copy is as it was."""
 
 
 def copy_of_turns(item: RequestWithInteractions, copy_id: str) -> RequestWithInteractions:
