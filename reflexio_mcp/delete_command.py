@@ -97,7 +97,8 @@ def _chosen(arguments: argparse.Namespace, settings: Settings, mine: Settings) -
         raise ConfigurationError(
             f"REFLEXIO_MCP_TOOLS is set here without {TOOL}, so nothing can be deleted. Unset it first."
         )
-    if settings.confirm == "ask" and not arguments.dry_run and (arguments.yes or not _is_terminal()):
+    somebody = sys.stdin and sys.stdin.isatty() and not arguments.yes
+    if settings.confirm == "ask" and not arguments.dry_run and not somebody:
         raise ConfigurationError(
             "REFLEXIO_MCP_CONFIRM=ask wants a person's answer at a terminal. Leave out --yes, or set it to auto for "
             "this command."
@@ -120,10 +121,6 @@ def _chosen(arguments: argparse.Namespace, settings: Settings, mine: Settings) -
     if arguments.include_learnings and mine.embedded:
         raise ConfigurationError("The embedded store does not learn. Leave out --include-learnings.")
     return chosen | {name: True for name in ("include_learnings", "erase") if getattr(arguments, name)}
-
-
-def _is_terminal() -> bool:
-    return bool(sys.stdin and sys.stdin.isatty())
 
 
 @dataclass

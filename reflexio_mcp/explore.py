@@ -186,10 +186,7 @@ class _Window:
             async with send:
                 try:
                     result = await self._client.call_tool(
-                        given["name"],
-                        arguments,
-                        progress_callback=tell,
-                        meta=pass_,
+                        given["name"], arguments, progress_callback=tell, meta=pass_
                     )
                     await send.send(
                         {"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)}

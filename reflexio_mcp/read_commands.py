@@ -335,7 +335,8 @@ class _Layout:
 
     def show(self, command: str, facts: Facts) -> None:
         with self._console.capture() as printed:
-            self._say(f"{self._place()}\n", "dim")
+            kind = "the embedded store" if self._settings.embedded else "Reflexio"
+            self._say(f"In {kind} at {place_of(self._settings)}\n", "dim")
             if self._nothing:
                 self._say(self._nothing)
                 if self._empty:
@@ -344,10 +345,6 @@ class _Layout:
                 getattr(self, f"_{command}")(facts)
         # Tables fill their last column with blanks, which a pipe is better without.
         self._out.write("\n".join(line.rstrip() for line in printed.get().splitlines()) + "\n")
-
-    def _place(self) -> str:
-        kind = "the embedded store" if self._settings.embedded else "Reflexio"
-        return f"In {kind} at {place_of(self._settings)}"
 
     def _elsewhere(self) -> str:
         """A client's entry may name another place than this shell does."""
@@ -506,8 +503,6 @@ class _Layout:
 
 
 _GONE: Final = {"turns_deleted": "turns no longer stored", "turns_not_looked_up": "turns not looked up"}
-
-
 _NOUNS: Final = {"sessions": "session", "learned": "learning"}
 
 

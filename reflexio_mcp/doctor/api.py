@@ -65,18 +65,14 @@ def problem(environment: Environment, error: ReflexioError) -> Finding:
     if isinstance(error, NotAuthorized):
         if "User-Agent" in error.detail:
             return failure("user-agent-refused", "the server refuses this client's User-Agent")
-        name, did = (
-            ("key-refused", "refuses the key")
-            if environment.settings.api_key
-            else ("key-missing", "asks for a key")
-        )
-        return failure(name, f"the server {did} ({error.status})")
+        if environment.settings.api_key:
+            return failure("key-refused", f"the server refuses the key ({error.status})")
+        return failure("key-missing", f"the server asks for a key ({error.status})")
     if isinstance(error, NotTheApi) and error.status is not None and 300 <= error.status < 400:
         return failure("redirected", explain(error, "read"))
     name = next(name for kind, name in _NAMES.items() if isinstance(error, kind))
-    return failure(
-        name, explain(error, "read"), do=environment.address_advice() if name == "unreachable" else ""
-    )
+    do = environment.address_advice() if name == "unreachable" else ""
+    return failure(name, explain(error, "read"), do=do)
 
 
 async def check_api(environment: Environment) -> list[Finding]:
@@ -111,9 +107,8 @@ async def check_version(environment: Environment) -> list[Finding]:
     version = tuple(int(part) for part in found.groups()[:3])
     known = ".".join(map(str, KNOWN_VERSION))
     if version < KNOWN_VERSION:
-        return [
-            warning("server-older", f"the server has version {said}, older than {known}, the oldest tested")
-        ]
+        older = f"the server has version {said}, older than {known}, the oldest tested"
+        return [warning("server-older", older)]
     if version[:2] > KNOWN_VERSION[:2]:
         return [note(f"the server has version {said}, newer than {known}, the newest tested")]
     return [ok(f"the server has version {said}")]
@@ -139,12 +134,8 @@ async def check_rate(environment: Environment) -> list[Finding]:
         page = await client.get_requests(_own(environment, top_k=100, start_time=int(time.time()) - 60))
     used = sum(len(session.requests) for session in page.sessions)
     if used >= PUBLISHES_PER_MINUTE * 5 // 6:
-        return [
-            warning(
-                "rate-nearly-used",
-                f"{used} requests were stored in the last minute; a client may publish {PUBLISHES_PER_MINUTE}",
-            )
-        ]
+        said = f"{used} requests were stored in the last minute; a client may publish {PUBLISHES_PER_MINUTE}"
+        return [warning("rate-nearly-used", said)]
     return [ok(f"at most {used} of {PUBLISHES_PER_MINUTE} publishes were used in the last minute")]
 
 

@@ -39,9 +39,8 @@ async def check_clients(environment: Environment) -> list[Finding]:
         for path in client.paths(environment.layout):
             found += await _file(environment, client, path)
     if all(one.name in ("client-file-malformed", "client-entry-foreign") for one in found):
-        found.append(
-            replace(note("no client has this server yet", "no-client"), do=_install_which(environment))
-        )
+        nobody = note("no client has this server yet", "no-client")
+        found.append(replace(nobody, do=_install_which(environment)))
     return _together(found)
 
 
@@ -108,30 +107,20 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
         unset |= {one for one in passed_on if one == KEY and not environment.env.get(one)}
     found: list[Finding] = []
     if unset and client.key != "prompt":
-        names_no_place = KEY in unset and not {"REFLEXIO_URL", "REFLEXIO_MCP_STORE"} & literals.keys()
-        found.append(
-            warning(
-                "client-key-not-set",
-                f"{where}: refers to {', '.join(sorted(unset))}, which is not set here",
-                why="Without its key this entry means the embedded store, because it names no address."
-                if names_no_place
-                else ""
-                if KEY in unset
-                else "Started from this shell, the server would find it empty, which counts as not set.",
-                do=f"Set {' and '.join(sorted(unset))} where {client.title} is started.",
-            )
-        )
+        why = ""
+        if KEY not in unset:
+            why = "Started from this shell, the server would find it empty, which counts as not set."
+        elif not {"REFLEXIO_URL", "REFLEXIO_MCP_STORE"} & literals.keys():
+            why = "Without its key this entry means the embedded store, because it names no address."
+        said = f"{where}: refers to {', '.join(sorted(unset))}, which is not set here"
+        do = f"Set {' and '.join(sorted(unset))} where {client.title} is started."
+        found.append(warning("client-key-not-set", said, why=why, do=do))
     key = str(literals.get(KEY, ""))
     if key and not _REFERENCE.search(key):
         environment.report.secrets.add(key)
         if client.key != "file":
-            found.append(
-                warning(
-                    "client-key-in-file",
-                    f"{where}: the key itself is in the file",
-                    do=f"Set REFLEXIO_API_KEY and run `reflexio-mcp install {client.name}`.",
-                )
-            )
+            do = f"Set REFLEXIO_API_KEY and run `reflexio-mcp install {client.name}`."
+            found.append(warning("client-key-in-file", f"{where}: the key itself is in the file", do=do))
     if decisive := sorted(name for name in variables if _DECISIVE.fullmatch(name)):
         # Another PATH, preloaded code or another index can make anything of our command.
         said = f"{where}: {', '.join(decisive)} decides what it runs; not started and not checked"
@@ -181,9 +170,8 @@ async def _backend(
     settings = one.settings
     if hidden and not settings.url:
         # With its key the entry means the hosted service; without, it cannot be told from the embedded store.
-        return [
-            note(f"{where}: its key is not known here, so its server was not checked", "client-not-checked")
-        ]
+        said = f"{where}: its key is not known here, so its server was not checked"
+        return [note(said, "client-not-checked")]
     place = settings.base_url or f"the embedded store, {place_of(settings)}"
     limits = _limits(settings)
     same = ("base_url", "api_key", "user_id", "store", "audit_log", "recovery_dir")

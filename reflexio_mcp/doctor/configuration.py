@@ -37,13 +37,9 @@ async def check_configuration(environment: Environment) -> list[Finding]:
         source = option.flag if flag is not None else option.env
         environment.report.values.append(Value(option.name, _shown(option, text), source))
         if is_reference(text):
-            found.append(
-                failure(
-                    "placeholder-not-expanded",
-                    f"{option.env} is the text {text.strip()}",
-                    do=f"Set {option.env} where the client is started, or write the value itself.",
-                )
-            )
+            do = f"Set {option.env} where the client is started, or write the value itself."
+            said = f"{option.env} is the text {text.strip()}"
+            found.append(failure("placeholder-not-expanded", said, do=do))
     found += [one for one in _unread_variables(environment) if one.status == "failure" or not found]
     if any(one.status == "failure" for one in found):
         return found

@@ -55,13 +55,8 @@ async def check_proxy(environment: Environment) -> list[Finding]:
         return [failure("proxy-unreachable", f"calls go through the proxy {host}:{port}, and {problem}")]
     _, target, _ = _target(environment)
     if target in ("localhost", "127.0.0.1", "::1"):
-        return [
-            warning(
-                "proxy-for-localhost",
-                f"calls to {target} go through the proxy {host}:{port}",
-                do=f"Add {target} to NO_PROXY.",
-            )
-        ]
+        said = f"calls to {target} go through the proxy {host}:{port}"
+        return [warning("proxy-for-localhost", said, do=f"Add {target} to NO_PROXY.")]
     return [note(f"calls go through the proxy {host}:{port}")]
 
 
@@ -76,10 +71,9 @@ async def check_dns(environment: Environment) -> list[Finding]:
     except TimeoutError:
         return [failure("name-service-silent", f"the name service does not answer for {host}")]
     except (OSError, UnicodeError):
+        said, do = f"the name {host} is not known", environment.address_advice()
         why = "" if environment.settings.url else "This machine has no name service now, or no way out."
-        return [
-            failure("host-unknown", f"the name {host} is not known", why=why, do=environment.address_advice())
-        ]
+        return [failure("host-unknown", said, why=why, do=do)]
     addresses = sorted({str(one[4][0]) for one in found})
     return [ok(f"{host} is {', '.join(addresses[:3])}")]
 
@@ -115,9 +109,8 @@ async def check_tls(environment: Environment) -> list[Finding]:
             return [failure("tls-wrong-host", f"the certificate there is not for {host}")]
         return [failure("tls-untrusted", f"the certificate of {host} is not trusted here")]
     except ssl.SSLError:
-        return [
-            failure("tls-not-spoken", f"{host}:{port} does not speak TLS", do=environment.address_advice())
-        ]
+        said = f"{host}:{port} does not speak TLS"
+        return [failure("tls-not-spoken", said, do=environment.address_advice())]
     except OSError:
         return [failure("tls-broken", f"{host}:{port} broke off the TLS handshake")]
     days = (ends - datetime.now(UTC)).days

@@ -20,11 +20,8 @@ async def check_sign_in(environment: Environment) -> list[Finding]:
         return [failure("configuration-invalid", str(error))]
     try:
         if not await sign_in.is_ready():
-            return [
-                failure(
-                    "issuer-not-readable", f"the metadata and keys of {settings.oauth_issuer} cannot be read"
-                )
-            ]
+            said = f"the metadata and keys of {settings.oauth_issuer} cannot be read"
+            return [failure("issuer-not-readable", said)]
     finally:
         await sign_in.aclose()
     return [ok(f"people sign in at {settings.oauth_issuer}, with tokens for {settings.oauth_audience}")]

@@ -27,17 +27,9 @@ _HELLO = {
 POOR_PATH: Final = "/usr/bin:/bin"
 """The PATH of a client that was started from a dock. On Windows it has the person's own."""
 
-_KEPT = [
-    "HOME",
-    "USERPROFILE",
-    "SYSTEMROOT",
-    "SYSTEMDRIVE",
-    "APPDATA",
-    "LOCALAPPDATA",
-    "TEMP",
-    "TMP",
-    "PATHEXT",
-]
+_KEPT: Final = (
+    "HOME", "USERPROFILE", "SYSTEMROOT", "SYSTEMDRIVE", "APPDATA", "LOCALAPPDATA", "TEMP", "TMP", "PATHEXT"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +127,10 @@ async def _ask(process: anyio.abc.Process) -> str:
 
 
 async def _collect(stream: anyio.abc.ByteReceiveStream | None, heard: dict[str, str]) -> None:
-    if stream is None:
-        return
+    assert stream is not None
     try:
         while True:
-            heard["stderr"] = (heard.get("stderr", "") + (await stream.receive()).decode("utf-8", "replace"))[
-                -4000:
-            ]
+            said = heard.get("stderr", "") + (await stream.receive()).decode("utf-8", "replace")
+            heard["stderr"] = said[-4000:]
     except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
         return

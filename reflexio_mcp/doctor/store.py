@@ -61,13 +61,8 @@ def _file(path: Path) -> list[Finding]:
         return [failure("store-newer", f"{path} was written by a newer version of reflexio-mcp")]
     found: list[Finding] = []
     if sys.platform != "win32" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found.append(
-            warning(
-                "store-readable-by-others",
-                f"other users of this machine can read {path}",
-                do=f"Run `chmod 600 {path}`.",
-            )
-        )
+        said = f"other users of this machine can read {path}"
+        found.append(warning("store-readable-by-others", said, do=f"Run `chmod 600 {path}`."))
     if shutil.disk_usage(path.parent).free < SPARE_BYTES:
         found.append(warning("disk-nearly-full", f"the disk of {path} is nearly full"))
     return found

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
@@ -138,12 +139,8 @@ def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[i
                 turn[name] = json.loads(turn[name]) if turn[name] else []
             result.setdefault(request, []).append(turn)
     for turns in result.values():
-        turns.sort(key=_turn_order)
+        turns.sort(key=itemgetter("created_at", "interaction_id"))
     return result
-
-
-def _turn_order(turn: Json) -> tuple[int, int]:
-    return turn["created_at"], turn["interaction_id"]
 
 
 def delete_requests(connection: sqlite3.Connection, request_ids: Sequence[str]) -> int:

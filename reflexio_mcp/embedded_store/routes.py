@@ -68,11 +68,7 @@ def publish_interaction(call: Call) -> Change:
 
     def change(connection: Connection) -> Json:
         if not queries.store(connection, body, request_id, call.now):
-            return {
-                "success": False,
-                "message": f"request_id {request_id!r} already exists",
-                "warnings": [],
-            }
+            return {"success": False, "message": f"request_id {request_id!r} already exists", "warnings": []}
         return {
             "success": True,
             "message": "Interaction published successfully",

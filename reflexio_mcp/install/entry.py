@@ -3,6 +3,7 @@
 What reads or edits a file raises `MalformedError` where it is not what it should be, or could not be edited safely.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -195,8 +196,8 @@ def _nothing_else(
     client: Client, before: str, after: str, name: str, *, expected: dict[str, Any] | None
 ) -> None:
     """Read both texts with another parser, and refuse an edit that changed what is not ours."""
-    read = _read_toml if client.format == "toml" else _read_json
-    old, new = read(before), read(after)
+    read = tomllib.loads if client.format == "toml" else _read_json
+    old, new = (read(text.lstrip("\ufeff")) for text in (before, after))
     found = _take(new, client, name)
     _take(old, client, name)
     if old != new or found != expected:
@@ -222,7 +223,6 @@ def _take(document: dict[str, Any], client: Client, name: str) -> dict[str, Any]
 def _read_json(text: str) -> dict[str, Any]:
     import jsonc  # pyright: ignore[reportMissingTypeStubs]
 
-    text = text.lstrip("\ufeff")
     loads = cast("Callable[[str], Any]", jsonc.loads)
     try:
         return loads(text)
@@ -231,9 +231,3 @@ def _read_json(text: str) -> dict[str, Any]:
             return {}
         # A file of comments alone holds nothing yet.
         return loads(text + "{}")
-
-
-def _read_toml(text: str) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(text.lstrip("\ufeff"))

@@ -288,7 +288,8 @@ def _end_of_remarks(text: str, position: int, limit: int) -> int:
 def _cut(text: str, owner: _Node, item: _Node) -> str:
     """The text without one item, its comma and, where nothing else stands on them, its lines."""
     index = owner.items.index(item)
-    if len(owner.items) == 1 and not _between(text, owner, item).strip(" \t\r\n,"):
+    around = text[owner.start + 1 : item.outer] + text[item.end : owner.end - 1]
+    if len(owner.items) == 1 and not around.strip(" \t\r\n,"):
         return text[: owner.start + 1] + text[owner.end - 1 :]
     begin, end = item.outer, item.end if item.comma < 0 else item.comma + 1
     line = text.rfind("\n", 0, begin) + 1
@@ -306,7 +307,3 @@ def _cut(text: str, owner: _Node, item: _Node) -> str:
         comma = owner.items[index - 1].comma
         text = text[:comma] + text[comma + 1 :]
     return text
-
-
-def _between(text: str, owner: _Node, item: _Node) -> str:
-    return text[owner.start + 1 : item.outer] + text[item.end : owner.end - 1]

@@ -88,12 +88,6 @@ UNREADABLE_ANSWER: Final = (
 logger = logging.getLogger("reflexio_mcp")
 
 
-def _instructions(settings: Settings) -> str:
-    """What a host gives its model beside the tools; whether a deletion is final is known before the first plan."""
-    deletions = "" if settings.read_only else DELETIONS.format(undo=undo_in_words(settings.recovery_days))
-    return INSTRUCTIONS.format(deletions=deletions)
-
-
 class ReflexioServer(MCPServer[App]):
     """The SDK's server with this project's arguments, failures, resources and prompts.
 
@@ -122,13 +116,15 @@ class ReflexioServer(MCPServer[App]):
         )
         if self._opens_page:
             options.setdefault("extensions", [Apps()])
+        # Whether a deletion is final is known before the first plan.
+        deletions = "" if settings.read_only else DELETIONS.format(undo=undo_in_words(settings.recovery_days))
         super().__init__(
             NAME,
             title=TITLE,
             website_url=WEBSITE,
             icons=[ICON],
             version=__version__,
-            instructions=_instructions(settings),
+            instructions=INSTRUCTIONS.format(deletions=deletions),
             tools=list(self._catalog.values()),
             lifespan=lambda _: self.runtime.connection(),
             **options,

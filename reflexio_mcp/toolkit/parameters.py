@@ -54,13 +54,7 @@ WaitForReceipt = Annotated[bool, Field(description="false: return at once, recei
 
 
 async def asked_metadata(
-    call: Call,
-    user_id: str,
-    session_id: str,
-    source: str,
-    agent_version: str,
-    start_time: str,
-    end_time: str,
+    call: Call, user_id: str, session_id: str, source: str, agent_version: str, start_time: str, end_time: str
 ) -> TrafficFilter:
     """The part of a filter that looks at metadata.
 
