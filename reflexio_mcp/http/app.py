@@ -44,11 +44,7 @@ MESSAGES_PATH: Final = "/messages/"
 HEALTH_PATH: Final = "/health"
 READY_PATH: Final = "/ready"
 
-_METHODS: Final = {
-    MCP_PATH: ("GET", "POST", "DELETE"),
-    SSE_PATH: ("GET",),
-    MESSAGES_PATH: ("POST",),
-}
+_METHODS: Final = {MCP_PATH: ("GET", "POST", "DELETE"), SSE_PATH: ("GET",), MESSAGES_PATH: ("POST",)}
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
 """The revision whose clients open no session."""

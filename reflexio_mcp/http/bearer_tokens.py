@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from reflexio_mcp import private_files
+from reflexio_mcp.backend import default_store
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 __all__ = ["SHORT_TOKEN", "Tokens", "bearer_tokens", "token_file"]
@@ -40,9 +41,7 @@ class Tokens:
 
 def token_file() -> Path:
     """Where a token that was made here is kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "http-token"
+    return default_store().with_name("http-token")
 
 
 def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:

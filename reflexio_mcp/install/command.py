@@ -86,28 +86,29 @@ def run_install(
     Raises:
         ConfigurationError: a client that is not known, or a value that the server would refuse.
     """
-    screen = out or sys.stdout
-    env = os.environ if env is None else env
+    return _told(lambda: _installed(request, layout, os.environ if env is None else env, launch), out)
+
+
+def _told(work: Callable[[], str], out: TextIO | None) -> int:
     try:
-        if not request.client and not request.show:
-            screen.write(_listed(layout or Layout.here(), request.name))
-            return 0
-        client = _client(request)
-        spec = _spec(request, env, launch) if request.remote is None else _remote_spec(request, env)
-        if client is not None and spec.remote and not client.url_key:
-            raise InstallError(client.elsewhere.format(spec.remote))
-        if request.show or client is None:
-            screen.write(snippet(client, spec))
-            return 0
-        found = find_file(client, layout or Layout.here(), create=request.create)
-        with locked(found):
-            original = read(found)
-            with _left_alone_if_malformed(original):
-                screen.write(_install(client, spec, original, dry_run=request.dry_run))
+        (out or sys.stdout).write(work())
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
     return 0
+
+
+def _installed(request: Request, layout: Layout | None, env: Mapping[str, str], launch: Launch | None) -> str:
+    if not request.client and not request.show:
+        return _listed(layout or Layout.here(), request.name)
+    client = _client(request)
+    spec = _spec(request, env, launch) if request.remote is None else _remote_spec(request, env)
+    if client is not None and spec.remote and not client.url_key:
+        raise InstallError(client.elsewhere.format(spec.remote))
+    if request.show or client is None:
+        return snippet(client, spec)
+    with _opened(find_file(client, layout or Layout.here(), create=request.create)) as original:
+        return _install(client, spec, original, dry_run=request.dry_run)
 
 
 def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: bool) -> str:
@@ -128,16 +129,14 @@ def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: 
     after = place_of(client, present(client, changed, spec.name))
     if not spec.remote:
         _keep_apart(client, spec, before, after, typed.rstrip("/"), path, together=together)
-    no_more = kept(client, old, entry(client, spec))
-    stays = _about_earlier(no_more, dropped=spec.replace)
+    stays = _about_earlier(kept(client, old, entry(client, spec)), dropped=spec.replace)
     if changed == original.text:
         uses = "" if spec.remote else f"{_uses(before, after)}\n"
         return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{uses}{stays}"
     if dry_run:
         shown = _difference(client, original, changed, old, spec)
         return f"{shown}\n{stays}Nothing was written (--dry-run).\n"
-    in_file = spec.with_key and client.key == "file"
-    backup = replace(original, changed, private=in_file)
+    backup = replace(original, changed, private=spec.with_key and client.key == "file")
     did = "Replaced" if old is not None and spec.replace else "Added" if old is None else "Updated"
     lines = [f"{did} {spec.name} {'to' if old is None else 'in'} {client.title}: {path}"]
     if backup:
@@ -229,25 +228,18 @@ def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO
     Raises:
         ConfigurationError: a client that is not known.
     """
-    screen = out or sys.stdout
-    try:
-        client = _client(request)
-        if client is None:
-            screen.write(_having(layout or Layout.here(), request.name))
-            return 0
-        said = ""
-        for path in client.paths(layout or Layout.here()):
-            with locked(path):
-                original = read(path)
-                with _left_alone_if_malformed(original):
-                    said += _uninstall(client, request, original, layout or Layout.here())
-        screen.write(
-            said or f"{client.title} has no server named {request.name}: there is nothing to remove.\n"
-        )
-    except InstallError as error:
-        sys.stderr.write(f"reflexio-mcp: {error}\n")
-        return 1
-    return 0
+    return _told(lambda: _uninstalled(request, layout or Layout.here()), out)
+
+
+def _uninstalled(request: Request, layout: Layout) -> str:
+    client = _client(request)
+    if client is None:
+        return _having(layout, request.name)
+    said = ""
+    for path in client.paths(layout):
+        with _opened(path) as original:
+            said += _uninstall(client, request, original, layout)
+    return said or f"{client.title} has no server named {request.name}: there is nothing to remove.\n"
 
 
 def _uninstall(client: Client, request: Request, original: Original, layout: Layout) -> str:
@@ -518,13 +510,16 @@ def _edited(original: Original, edit: Callable[[str], str], taken: str) -> str:
 
 
 @contextlib.contextmanager
-def _left_alone_if_malformed(original: Original) -> Generator[None]:
-    try:
-        yield
-    except MalformedError as error:
-        raise InstallError(
-            f"{original.path} was left alone, because {error}. Correct it and run this again."
-        ) from None
+def _opened(path: Path) -> Generator[Original]:
+    """A client's file, which no other process edits meanwhile, and which is left alone where it is malformed."""
+    with locked(path):
+        original = read(path)
+        try:
+            yield original
+        except MalformedError as error:
+            raise InstallError(
+                f"{original.path} was left alone, because {error}. Correct it and run this again."
+            ) from None
 
 
 def _about_earlier(settings: list[str], *, dropped: bool) -> str:

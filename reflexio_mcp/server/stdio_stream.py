@@ -105,8 +105,7 @@ class StdioStream:
             if not isinstance(item, ValidationError):
                 self._begun = True
                 if _is_request_without_id(item):
-                    error = ErrorData(code=INVALID_REQUEST, message=NO_MESSAGE.format(problem=BAD_ID))
-                    await self._answer(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+                    await self._answer(_error(None, INVALID_REQUEST, NO_MESSAGE.format(problem=BAD_ID)))
                     continue
                 return item
             if (message := await self._read_again(item)) is not None:
@@ -125,8 +124,7 @@ class StdioStream:
             if not keys and not self._begun and whole.strip():
                 # Typed by a person, or piped in by mistake. A client that has begun a session never sees this: the
                 # protocol's own schemas have no null id.
-                error = ErrorData(code=PARSE_ERROR, message=UNREADABLE)
-                await self._answer(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+                await self._answer(_error(None, PARSE_ERROR, UNREADABLE))
                 return None
             keys = {key: _value_of(token) if key == "id" else token for key, token in keys.items()}
             return await self._refuse(keys, PARSE_ERROR, UNREADABLE)
@@ -147,9 +145,7 @@ class StdioStream:
         id_ = _id_of(keys.get("id"))
         if id_ is None and not ("id" in keys and "method" in keys):
             return None  # nobody waits for an answer
-        refusal = SessionMessage(
-            JSONRPCError(jsonrpc="2.0", id=id_, error=ErrorData(code=code, message=text))
-        )
+        refusal = _error(id_, code, text)
         if "method" not in keys and ("result" in keys or "error" in keys):
             # An answer to a question of this server's: whoever waits for it hears that it could not be read.
             return refusal
@@ -178,6 +174,10 @@ class StdioStream:
         exc_tb: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _error(id_: RequestId | None, code: int, text: str) -> SessionMessage:
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=id_, error=ErrorData(code=code, message=text)))
 
 
 def _is_request_without_id(item: SessionMessage | Exception) -> bool:
