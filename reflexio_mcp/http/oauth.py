@@ -315,9 +315,7 @@ class SignIn:
     async def _asked(self, token: str) -> Json:
         await self._known_keys()
         endpoint = self._endpoints.get("introspection_endpoint")
-        if not self._is_safe(endpoint):
-            raise _Unreachable
-        if self._waiting >= MOST_WAITING:
+        if not self._is_safe(endpoint) or self._waiting >= MOST_WAITING:
             raise _Unreachable
         secret = (self._settings.oauth_client_id, self._settings.oauth_client_secret)
         self._waiting += 1

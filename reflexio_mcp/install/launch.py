@@ -80,10 +80,7 @@ def as_called(
 
     Args:
         words: the command line of this process, that of its interpreter.
-        python: the interpreter that runs now.
-        prefix: its environment.
-        env: where `PATH` and the caches are named; the process's own when `None`.
-        source: where this copy was installed from, as for `find_launch`.
+        python, prefix, env, source: as for `find_launch`.
     """
     env = os.environ if env is None else env
     if runner := _temporary(Path(prefix), env):  # whose PATH is gone afterwards

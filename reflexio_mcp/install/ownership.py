@@ -41,7 +41,7 @@ _URLS: Final = ("url", "serverUrl", "httpUrl")
 
 def is_remote(entry: object) -> bool:
     """Whether an entry names a server by its address."""
-    return isinstance(entry, dict) and any(cast("dict[str, Any]", entry).get(name) for name in _URLS)
+    return any(_held(entry).get(name) for name in _URLS)
 
 
 def foreign(client: Client, old: object, remote: str = "") -> str:
@@ -86,20 +86,21 @@ def _same_kind(one: object, other: object) -> bool:
 
 def command_of(client: Client, entry: Mapping[str, Any]) -> tuple[object, list[str]]:
     """What an entry starts, `None` where it says nothing, and with which arguments."""
-    command: Any = entry.get("command")
-    args: Any = entry.get("args")
+    command, args = entry.get("command"), entry.get("args")
+    given = cast("list[object]", args) if isinstance(args, list) else []
     if client.joined and isinstance(command, list) and command:
-        first, *rest = cast("list[object]", command)
-        return first, [str(one) for one in rest]
-    return cast("object", command), [str(one) for one in cast("list[Any]", args)] if isinstance(
-        args, list
-    ) else []
+        command, *given = cast("list[object]", command)
+    return cast("object", command), [str(one) for one in given]
 
 
 def variables_of(client: Client, entry: object) -> dict[str, Any]:
     """The variables that an entry sets."""
-    found = cast("dict[str, Any]", entry).get(client.env_key) if isinstance(entry, dict) else None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    return _held(_held(entry).get(client.env_key))
+
+
+def _held(value: object) -> dict[str, Any]:
+    """What an entry, or a part of it, holds; nothing where it is no table."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def added_arguments(client: Client, old: Mapping[str, Any]) -> list[str]:
@@ -132,9 +133,7 @@ class Place:
 
 def place_of(client: Client, entry: object) -> Place:
     """Where an entry has what is stored: its arguments come before its variables, as in the program itself."""
-    if not isinstance(entry, dict):
-        return Place()
-    held = cast("dict[str, Any]", entry)
+    held = _held(entry)
     variables, flags = variables_of(client, held), parse_flags(added_arguments(client, held))
     forwarded = held.get("env_vars")
     key = bool(variables.get(KEY)) or (isinstance(forwarded, list) and KEY in cast("list[Any]", forwarded))
@@ -160,9 +159,7 @@ def kept(client: Client, old: object, new: Mapping[str, Any]) -> list[str]:
     Returns:
         `NAME=value` each, or a flag; a value that is or may be a secret is not shown.
     """
-    if not isinstance(old, dict):
-        return []
-    entry = cast("dict[str, Any]", old)
+    entry = _held(old)
     variables, after = variables_of(client, entry), variables_of(client, new)
     said = [
         f"{name}={_shown(name, value)[:80]}"
@@ -179,19 +176,14 @@ def kept(client: Client, old: object, new: Mapping[str, Any]) -> list[str]:
 
 def hidden(client: Client, entry: object) -> set[str]:
     """What of an entry may be a secret, and is not shown: values that no option of ours would take openly."""
-    if not isinstance(entry, dict):
-        return set()
-    held = cast("dict[str, Any]", entry)
-    variables = variables_of(client, held)
+    held = _held(entry)
     found = {
         str(value)
-        for name, value in variables.items()
+        for name, value in variables_of(client, held).items()
         if _shown(name, value) == _HIDDEN and not _REFERENCE.fullmatch(str(value))
     }
-    headers = held.get("headers")
-    if isinstance(headers, dict):
-        values = {str(value) for value in cast("dict[str, Any]", headers).values()}
-        found |= {value for value in values if not _REFERENCE.fullmatch(value.removeprefix("Bearer "))}
+    headers = map(str, _held(held.get("headers")).values())
+    found |= {value for value in headers if not _REFERENCE.fullmatch(value.removeprefix("Bearer "))}
     found |= {word for word in command_of(client, held)[1] if without_login(word) != word}
     known = {"serve", *(option.flag for option in OPTIONS)}
     return found | set(added_arguments(client, held)) - known
