@@ -21,9 +21,7 @@ from reflexio_mcp.rest.errors import (
     Unreachable,
 )
 from reflexio_mcp.rest.models import (
-    AddReply,
     AgentPlaybook,
-    ClearReply,
     DeleteReply,
     FinalizeReply,
     HealthReply,
@@ -300,20 +298,20 @@ class ReflexioClient:
         numbers = [int(text) for text in user_playbook_ids]
         return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
 
-    async def add_profiles(self, profiles: Sequence[UserProfile]) -> AddReply:
+    async def add_profiles(self, profiles: Sequence[UserProfile]) -> Reply:
         """Store profiles under their own ids, as they are, without learning. One whose id is taken is overwritten."""
         needed = {"profile_id", "user_id", "content", "last_modified_timestamp", "generated_from_request_id"}
         return await self._add("/api/add_user_profile", "user_profiles", profiles, needed)
 
-    async def add_user_playbooks(self, playbooks: Sequence[UserPlaybook]) -> AddReply:
+    async def add_user_playbooks(self, playbooks: Sequence[UserPlaybook]) -> Reply:
         """Store user playbooks as they are, without learning, under new ids."""
         needed = {"user_id", "agent_version", "request_id", "created_at"}
         return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
 
-    async def clear_user_data(self, user_id: str) -> ClearReply:
+    async def clear_user_data(self, user_id: str) -> DeleteReply:
         """Delete all of a user's requests, learnings in every status, and session outcomes."""
         call = self._post("/api/clear_user_data", {"user_id": user_id}, "success", kind="delete")
-        return await self._ask(call, ClearReply)
+        return await self._ask(call, DeleteReply)
 
     async def get_session_outcomes(self, user_id: str) -> list[SessionOutcome]:
         """Read how a user's sessions are said to have ended."""
@@ -377,14 +375,15 @@ class ReflexioClient:
 
     async def _add(
         self, route: str, name: str, rows: Sequence[UserProfile] | Sequence[UserPlaybook], needed: set[str]
-    ) -> AddReply:
+    ) -> Reply:
+        """Store learnings. The reply is no proof: only what is read again is."""
         sent = [
             row.model_dump(mode="json", exclude_defaults=True) | row.model_dump(mode="json", include=needed)
             for row in rows
         ]
         # A playbook that was sent twice is stored twice.
         call = self._post(route, {name: sent}, "success", kind="publish", repeat=False)
-        return await self._ask(call, AddReply)
+        return await self._ask(call, Reply)
 
     async def _list(
         self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None = None

@@ -12,10 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.rest import api_limits
 
 __all__ = [
-    "AddReply",
     "AgentPlaybook",
     "Citation",
-    "ClearReply",
     "DeleteReply",
     "FinalizeReply",
     "HealthReply",
@@ -153,11 +151,8 @@ class PublishReply(Reply):
     """What a publish answered."""
 
     success: bool = True
-    message: str = ""
     warnings: list[str] = Field(default_factory=list[str])
     request_id: str = ""
-    storage_type: str = ""
-    storage_label: str = ""
     profiles_added: int | None = None
     playbooks_added: int | None = None
     learning_status: str = ""
@@ -239,10 +234,8 @@ class RequestQuery(Sent):
 class RequestPage(Reply):
     """Sessions, newest matching request first; inside a session newest first. There is no total."""
 
-    success: bool = True
     sessions: list[SessionGroup] = Field(default_factory=list[SessionGroup])
     has_more: bool = False
-    msg: str = ""
     server_time: float | None = None
     """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
 
@@ -250,18 +243,10 @@ class RequestPage(Reply):
 class DeleteReply(Reply):
     """What a delete answered. Counts are `None` where the route gives none. Never proof: re-read to know."""
 
-    success: bool = True
-    message: str = ""
     deleted_count: int | None = None
     deleted_requests_count: int | None = None
     repeated: bool = False
     """Set by the client: the reply to an earlier try was lost, so the counts of this one are left out."""
-
-
-class ClearReply(DeleteReply):
-    """What clearing a user's data answered: how many rows of each kind went."""
-
-    deleted_counts: dict[str, int] = Field(default_factory=dict[str, int])
 
 
 class SessionOutcome(Read):
@@ -388,12 +373,6 @@ class UserPlaybook(Read):
     tags: list[str] = Field(default_factory=list[str])
 
 
-class AddReply(Reply):
-    """How many learnings were stored. Never proof: re-read to know."""
-
-    added_count: int = 0
-
-
 class FinalizeReply(Reply):
     """Whether a session was there to be finished; learning itself goes on after the reply."""
 
@@ -401,10 +380,8 @@ class FinalizeReply(Reply):
 
 
 class WhoAmI(Reply):
-    success: bool = True
     org_id: str = ""
     storage_type: str = ""
-    storage_label: str = ""
     storage_configured: bool = True
 
 
@@ -414,5 +391,3 @@ class HealthReply(Reply):
 
 class VersionReply(Reply):
     server_version: str = ""
-    api_version: str = ""
-    min_client_version: str = ""
