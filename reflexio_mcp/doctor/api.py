@@ -9,21 +9,9 @@ from typing import Final
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
+from reflexio_mcp.rest import errors
 from reflexio_mcp.rest.api_limits import PUBLISHES_PER_MINUTE
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import (
-    BadAddress,
-    ConnectionLost,
-    NotAuthorized,
-    NotTheApi,
-    OperationFailed,
-    RateLimited,
-    ReflexioError,
-    ServerFault,
-    TimedOut,
-    Unreachable,
-    explain,
-)
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 
 __all__ = [
@@ -42,16 +30,16 @@ KNOWN_VERSION: Final = (0, 2, 32)
 SKEW_SECONDS: Final = 60
 """A difference worth a warning; with ten times as much, an age such as `7d` selects wrong requests."""
 
-_NAMES: Final[dict[type[ReflexioError], str]] = {
-    NotTheApi: "not-the-api",
-    BadAddress: "address-invalid",
-    Unreachable: "unreachable",
-    TimedOut: "no-answer-in-time",
-    ConnectionLost: "connection-broken",
-    RateLimited: "rate-limited",
-    OperationFailed: "storage-failed",
-    ServerFault: "server-fault",
-    ReflexioError: "call-refused",
+_NAMES: Final[dict[type[errors.ReflexioError], str]] = {
+    errors.NotTheApi: "not-the-api",
+    errors.BadAddress: "address-invalid",
+    errors.Unreachable: "unreachable",
+    errors.TimedOut: "no-answer-in-time",
+    errors.ConnectionLost: "connection-broken",
+    errors.RateLimited: "rate-limited",
+    errors.OperationFailed: "storage-failed",
+    errors.ServerFault: "server-fault",
+    errors.ReflexioError: "call-refused",
 }
 
 
@@ -60,19 +48,19 @@ def _client(environment: Environment) -> ReflexioClient:
     return ReflexioClient(settings.base_url, api_key=settings.api_key or None, timeout=environment.seconds)
 
 
-def problem(environment: Environment, error: ReflexioError) -> Finding:
+def problem(environment: Environment, error: errors.ReflexioError) -> Finding:
     """A failed call as a finding."""
-    if isinstance(error, NotAuthorized):
+    if isinstance(error, errors.NotAuthorized):
         if "User-Agent" in error.detail:
             return failure("user-agent-refused", "the server refuses this client's User-Agent")
         if environment.settings.api_key:
             return failure("key-refused", f"the server refuses the key ({error.status})")
         return failure("key-missing", f"the server asks for a key ({error.status})")
-    if isinstance(error, NotTheApi) and error.status is not None and 300 <= error.status < 400:
-        return failure("redirected", explain(error, "read"))
+    if isinstance(error, errors.NotTheApi) and error.status is not None and 300 <= error.status < 400:
+        return failure("redirected", errors.explain(error, "read"))
     name = next(name for kind, name in _NAMES.items() if isinstance(error, kind))
     do = environment.address_advice() if name == "unreachable" else ""
-    return failure(name, explain(error, "read"), do=do)
+    return failure(name, errors.explain(error, "read"), do=do)
 
 
 async def check_api(environment: Environment) -> list[Finding]:
@@ -97,7 +85,7 @@ async def check_version(environment: Environment) -> list[Finding]:
     try:
         async with _client(environment) as client:
             said = (await client.version()).server_version
-    except NotTheApi:
+    except errors.NotTheApi:
         return [note("the server does not tell its version", "version-unknown")]
     found = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(.*)", said)
     # A server that is not installed from a release says 0.0.0-dev, and so does the released one.
@@ -162,13 +150,13 @@ async def check_writing(environment: Environment) -> list[Finding]:
     async with open_client(environment.settings) as client:
         try:
             await client.publish(body, minted=True)
-        except ReflexioError as error:
+        except errors.ReflexioError as error:
             return [problem(environment, error)]
         try:
             listed = await _is_there(client, body)
             await client.delete_request(body.request_id)
             left = await _is_there(client, body)
-        except ReflexioError as error:
+        except errors.ReflexioError as error:
             return [problem(environment, error), left_behind]
     if not listed:
         return [failure("write-not-listed", "what was just stored is not listed")]

@@ -25,21 +25,9 @@ import anyio
 import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
+from reflexio_mcp.embedded_store import routes
 from reflexio_mcp.embedded_store.database import BUSY_SECONDS, MAX_READERS, Connection, Database
 from reflexio_mcp.embedded_store.errors import StoreBusy, StoreFailed, store_error
-from reflexio_mcp.embedded_store.routes import (
-    READING,
-    WRITING,
-    Call,
-    Change,
-    Json,
-    ReadRoute,
-    Refusal,
-    WriteRoute,
-    compact,
-    failed,
-    unavailable,
-)
 from reflexio_mcp.rest import responses as rest
 
 __all__ = ["EmbeddedStore", "create_app"]
@@ -57,8 +45,8 @@ Reply = tuple[int, list[bytes]]
 class _Write:
     """A write that waits for its turn, and then its reply."""
 
-    route: WriteRoute
-    call: Call
+    route: routes.WriteRoute
+    call: routes.Call
     deletes: bool
     reply: Reply | None = None
 
@@ -110,13 +98,13 @@ class EmbeddedStore:
         self._database.close()
 
     async def _reply(self, method: str, path: str, query: Mapping[str, str], raw: bytes) -> rest.HttpReply:
-        call = Call(store=self._database, now=int(self._clock()), query=query, raw=raw)
-        if read := READING.get((method, path)):
+        call = routes.Call(store=self._database, now=int(self._clock()), query=query, raw=raw)
+        if read := routes.READING.get((method, path)):
             status, parts = await self._read(read, call)
-        elif write := WRITING.get((method, path)):
+        elif write := routes.WRITING.get((method, path)):
             status, parts = await self._write(_Write(write, call, deletes=method == "DELETE"))
         else:
-            status, parts = 404, [compact({"detail": "Not Found"}).encode()]
+            status, parts = 404, [routes.compact({"detail": "Not Found"}).encode()]
         headers = {
             "date": _http_date(int(self._clock())),
             "content-type": "text/plain; charset=utf-8" if status == 500 else "application/json",
@@ -124,7 +112,7 @@ class EmbeddedStore:
         }
         return rest.HttpReply(status, headers, b"".join(parts))
 
-    async def _read(self, route: ReadRoute, call: Call) -> Reply:
+    async def _read(self, route: routes.ReadRoute, call: routes.Call) -> Reply:
         # A pool of its own: the way through `anyio.to_thread` costs three times as much, and more than most reads.
         reading = asyncio.get_running_loop().run_in_executor(self._readers, _read, route, call)
         with anyio.CancelScope(shield=True):  # nothing may be running when the file is closed
@@ -159,7 +147,7 @@ class EmbeddedStore:
 
     def _commit(self, batch: list[_Write]) -> None:
         """Carry out writes in one transaction, and set their replies when it is on the disk."""
-        changes: list[tuple[_Write, Change]] = []
+        changes: list[tuple[_Write, routes.Change]] = []
         for write in batch:
             try:
                 changes.append((write, write.route(write.call)))
@@ -184,14 +172,16 @@ def create_app(path: str, *, clock: Callable[[], float] = time.time) -> Embedded
     return EmbeddedStore(path, clock=clock)
 
 
-def _read(route: ReadRoute, call: Call) -> Reply:
+def _read(route: routes.ReadRoute, call: routes.Call) -> Reply:
     try:
         return _success(route(call))
     except Exception as error:  # noqa: BLE001 - becomes the reply
         return _failure(route, error)
 
 
-def _changed(connection: Connection, route: WriteRoute, change: Change, *, alone: bool) -> Reply:
+def _changed(
+    connection: Connection, route: routes.WriteRoute, change: routes.Change, *, alone: bool
+) -> Reply:
     """Carry out a write in a transaction. If it is not alone there and fails, the others stand."""
     if alone:
         return _success(change(connection))
@@ -207,18 +197,18 @@ def _changed(connection: Connection, route: WriteRoute, change: Change, *, alone
     return reply
 
 
-def _success(body: Json | list[bytes]) -> Reply:
-    return 200, body if isinstance(body, list) else [compact(body).encode()]
+def _success(body: routes.Json | list[bytes]) -> Reply:
+    return 200, body if isinstance(body, list) else [routes.compact(body).encode()]
 
 
-def _failure(route: ReadRoute | WriteRoute, error: Exception) -> Reply:
+def _failure(route: routes.ReadRoute | routes.WriteRoute, error: Exception) -> Reply:
     if isinstance(error, sqlite3.Error | OverflowError):
         error = store_error(error)
     if isinstance(error, StoreBusy):
-        error = unavailable(error)
+        error = routes.unavailable(error)
     if isinstance(error, StoreFailed):
-        return _success(failed(error))
-    if isinstance(error, Refusal):
+        return _success(routes.failed(error))
+    if isinstance(error, routes.Refusal):
         # The name of a field that was sent need not be valid Unicode: hence the ASCII of `dumps`.
         return error.status, [json.dumps(error.body).encode()]
     # As a server answers a fault of its own.
