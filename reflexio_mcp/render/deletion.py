@@ -360,9 +360,12 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
     room = min(IDS_CHARS, 2 * IDS_CHARS // max(1, len(counts)))
     outcomes: dict[Outcome, list[str]] = {
         outcome: named_ids(
-            done.ids(outcome), room, FIRST_IDS if outcome in ("deleted", "erased_from_copies") else LISTED
+            done.ids(outcome),
+            room,
+            # Where one more would be all, all are named.
+            FIRST_IDS if outcome in ("deleted", "erased_from_copies") and number > FIRST_IDS + 1 else LISTED,
         )
-        for outcome in counts
+        for outcome, number in counts.items()
     }
     facts: ReceiptFacts = dense(
         {

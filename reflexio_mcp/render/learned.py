@@ -13,11 +13,12 @@ from reflexio_mcp.traffic.learnings.settle import NOT_LOOKED_AT
 __all__ = [
     "FOLLOWED",
     "NOT_LOOKED_FOR",
+    "REPLACED_STATES",
     "kinds_counted",
-    "learned_again",
     "learned_facts",
     "learned_lines",
     "left_alone",
+    "sources_that_stay",
     "still_learned",
     "unread",
     "what_became",
@@ -26,8 +27,12 @@ __all__ = [
     "what_stays",
 ]
 
-FROM_IT: Final = "learned from conversations that contain it"
-"""A learning lists the turns of a whole window: which of them said it is not known."""
+FROM_IT: Final = "learned from conversations this was part of"
+"""A profile lists the turns of a whole window, also those that say nothing of it."""
+
+ONLY_SOME: Final = (
+    "To take only some of them: the same call without include_learnings, and delete_learnings with their ids."
+)
 
 NONE: Final = "No profile or user playbook was learned from it."
 NO_LEARNING: Final = "This store does not learn: nothing was learned from it."
@@ -37,6 +42,9 @@ NOT_LOOKED_FOR: Final = (
     "Agent playbooks, made from many users' traffic, stay, and so do session outcomes and evaluations; profiles past "
     "their time to live are not listed and were not looked for."
 )
+
+REPLACED_STATES: Final = ("merged", "superseded")
+"""States of a learning that is kept as it was before a merge, or before the person said otherwise."""
 
 FOLLOWED: Final = "Nothing has to be called again: ask get_status later what the follow-up did."
 
@@ -83,6 +91,7 @@ def _one(item: FedLearning, masked: bool) -> Facts:
             if masked
             else clip(" ".join(redact_opening(learning.content).split()), CONTENT_CHARS),
             "also_from": [shown_id(one) for one in others[:REQUESTS_NAMED]],
+            "also_said_in": [shown_id(one) for one in sorted(item.saying)[:REQUESTS_NAMED]],
             "also_from_count": len(others) if len(others) > REQUESTS_NAMED else None,
             "known": item.how if item.how != "recorded" else None,
         }
@@ -94,9 +103,11 @@ def learned_lines(facts: Facts) -> list[str]:
     lines: list[str] = []
     for one in facts.get("shown", []):
         content = f"“{one['content']}”" if "content" in one else ""
-        also = f"also from {', '.join(one['also_from'])}" if "also_from" in one else ""
+        also = f"source too: {', '.join(one['also_from'])}" if "also_from" in one else ""
         if "also_from_count" in one:
             also += f" … ({one['also_from_count']:,})"
+        if "also_said_in" in one:
+            also += f", said in {', '.join(one['also_said_in'])}"
         parts = (one["learning_id"], one["state"], content, also, one.get("known", ""))
         lines.append("  " + joined(parts))
     if not lines:
@@ -113,15 +124,28 @@ def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) 
         short: leave out what was not looked for, as a question to a person does.
     """
     if learned is not None and learned.count:
-        told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'stays', 'stay')}{hint and f'; {hint}'}."
+        stays = f"{_verb(learned, 'stays', 'stay')}{_with_quotations(learned)}"
+        told = f"{kinds_counted(learned)} {FROM_IT} {stays}{hint and f'; {hint}'}."
         return sentences(told, _others(learned), unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
+
+
+def _with_quotations(learned: Learned) -> str:
+    quoting = sum(bool(one.quote) for one in learned.learnings)
+    if not quoting:
+        return ""
+    who = _verb(
+        learned, "it quotes", f"{'all' if quoting == learned.count else f'{quoting:,}'} of them quote"
+    )
+    return f", with the words that {who}"
 
 
 def what_goes(learned: Learned | None, *, short: bool = False) -> str:
     """What was learned from a set and goes with it; `short` as for `what_stays`."""
     if learned is not None and learned.count:
         told = f"{kinds_counted(learned)} {FROM_IT} {_verb(learned, 'goes', 'go')} too."
+        if learned.count > 1 and not short:
+            told += f" {ONLY_SOME}"
         return sentences(told, _others(learned, again=True), unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
 
@@ -229,27 +253,60 @@ def _others(learned: Learned, *, again: bool = False) -> str:
     """What else fed these learnings, as far as it is known."""
     told: list[str] = []
     if shared := len(learned.shared):
-        which = "It was" if learned.count == 1 else f"{shared:,} of them {'was' if shared == 1 else 'were'}"
-        back = learned_again(learned.other_requests, learned.silent) if again else ""
-        number = len(learned.other_requests)
-        requests = f"{counted(number, 'other request')} that {'stays' if number == 1 else 'stay'}"
-        told.append(f"{which} also learned from {requests}{back}.")
+        told.append(
+            sources_that_stay(
+                shared,
+                learned.other_requests,
+                learned.saying,
+                learned.silent,
+                of="" if learned.count == 1 else f"{shared:,} of them",
+                kind="other",
+                again=again,
+            )
+        )
     if not learned.others_known:
         told.append("Not all of their other sources were looked up.")
     return " ".join(told)
 
 
-def learned_again(living: Set[str], silent: Set[str], joint: str = " and") -> str:
-    """That learnings can be learned again from stored requests that fed them, as the rest of a sentence.
+def sources_that_stay(
+    number: int,
+    requests: Set[str],
+    saying: Set[str] | None,
+    silent: Set[str],
+    *,
+    of: str = "",
+    kind: str = "stored",
+    again: bool = True,
+) -> str:
+    """Which requests that stay some learnings name as sources, and whether they can be learned again from there.
 
     Args:
-        living: those requests.
+        number: of learnings.
+        requests: those requests, at least one.
+        saying: those of them in which the words stand that the learnings quote; `None` where that is not known.
         silent: those from which nothing is learned, which are stored for evaluation only.
-        joint: what joins it to the sentence.
+        of: the learnings in words, where they are not all.
+        kind: of request.
+        again: say whether they can be learned again.
     """
-    if not (taught := len(living - silent)):
-        return ""
-    return f"{joint} can be learned again from {'there' if taught == len(living) else f'{taught:,} of them'}"
+    alone, it = len(requests) == 1, "it" if number == 1 else "they"
+    which = counted(len(requests), f"{kind} request") + (", which stays," if alone else ", which stay,")
+    learnings = of or ("it" if number == 1 else "them")
+    told = f"Reflexio names {which} as {'a source' if alone else 'sources'} of {learnings}"
+    taught = requests - silent
+    if not again or not taught or (saying and not saying & taught):
+        return f"{told}."
+    if saying is None:
+        that = "that one says the same" if alone else "one of those says the same"
+        if taught != requests:
+            that += " and is not for evaluation only"
+        return f"{told}; if {that}, {it} can be learned again from there."
+    quoted = "it quotes" if number == 1 else "they quote"
+    if not saying:
+        return f"{told}; the words {quoted} are not there."
+    where = "there" if saying == requests else f"in {len(saying & taught):,} of those"
+    return f"{told}; the words {quoted} stand {where}, so {it} can be learned again."
 
 
 def unread(learned: Learned) -> str:

@@ -8,11 +8,12 @@ from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learned import (
     FOLLOWED,
     NOT_LOOKED_FOR,
+    REPLACED_STATES,
     kinds_counted,
-    learned_again,
     learned_facts,
     learned_lines,
     left_alone,
+    sources_that_stay,
     still_learned,
 )
 from reflexio_mcp.render.result import Facts, Rendered, counted, dense, listed, named_ids
@@ -32,10 +33,8 @@ __all__ = [
     "what_lives",
 ]
 
-SOURCES: Final = "stored requests that fed them"
-
-REPLACED: Final = ("merged", "superseded")
-"""States of a learning that is kept as it was before a merge, or before the person said otherwise."""
+SOURCES: Final = "stored requests named as sources"
+SAYING: Final = "of these with the words quoted"
 
 LOOK_AGAIN: Final = "Look at what is there with list_learnings, then call again; what is gone stays gone."
 
@@ -55,6 +54,7 @@ def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
             "learned": learned_facts(plan.chosen, masked=masked),
             "living_sources": len(living) or None,
             "source_requests": named_ids(living, most=NAMED),
+            "said_in": named_ids(sorted(plan.saying or ()), most=NAMED),
             "not_found": not_found,
             "not_found_count": len(plan.not_found) if len(plan.not_found) > len(not_found) else None,
             **gap_facts(plan.gaps),
@@ -72,31 +72,36 @@ def learning_plan_lines(facts: Facts) -> list[str]:
     lines += learned_lines(facts["learned"])
     if "source_requests" in facts:
         lines.append(listed(SOURCES, facts["source_requests"], facts["living_sources"]))
+    if "said_in" in facts:
+        lines.append(f"{SAYING}: {', '.join(facts['said_in'])}")
     return lines
 
 
 def what_lives(plan: LearningPlan) -> str:
     """Whether the learnings can come back, and the call that prevents it."""
-    return f"{_what_feeds(plan, plan.chosen, plan.living, plan.silent)} {NOT_LOOKED_FOR}".lstrip()
+    fed = _what_feeds(plan, plan.chosen, plan.living, plan.saying, plan.silent)
+    return f"{fed} {NOT_LOOKED_FOR}".lstrip()
 
 
-def _what_feeds(plan: LearningPlan, learned: Learned, living: Set[str], silent: Set[str]) -> str:
-    """Which stored requests learnings came from, and whether they can be learned from there again.
+def _what_feeds(
+    plan: LearningPlan, learned: Learned, living: Set[str], saying: Set[str] | None, silent: Set[str]
+) -> str:
+    """Which stored requests learnings name as sources, and the call that takes them too.
 
     Args:
         living: the requests, as far as they were looked up.
-        silent: those from which nothing is learned.
+        saying, silent: those of them, as `sources_that_stay` takes them.
     """
     told: list[str] = []
-    if number := len(living):
-        requests = f"{counted(number, 'stored request')} that {'stays' if number == 1 else 'stay'}"
-        they = "It was" if learned.count == 1 else "They were"
-        told.append(f"{they} learned from {requests}{learned_again(living, silent)}.")
-        both = plan.both or "delete_requests with the ids of these requests and include_learnings=true"
-        told.append(f"To take both: {both}.")
+    if living:
+        told.append(sources_that_stay(learned.count, living, saying, silent))
+        those = "of those that say the same" if saying is None else "of those with these words"
+        both = plan.both or f"delete_requests with the ids {those} and include_learnings=true"
+        if plan.both or saying or saying is None:
+            told.append(f"To take both: {both}.")
         own = frozenset[str]().union(*(one.request_ids for one in plan.by.values()))
         if plan.both and (others := len(living - own)):
-            told.append(f"That leaves {counted(others, 'other request')} that fed them too.")
+            told.append(f"That leaves {counted(others, 'other request')} named as a source.")
     if not learned.others_known:
         told.append("Not all of their sources were looked up.")
     return " ".join(told)
@@ -170,7 +175,7 @@ def learning_receipt(done: Receipt) -> Rendered:
             left_alone(left),
             still_learned(done.still_learning, done.follow_up),
             _merged(done),
-            _what_feeds(plan, gone, gone.other_requests, gone.silent),
+            _what_feeds(plan, gone, gone.other_requests, None if plan.by else gone.saying, gone.silent),
             NOT_LOOKED_FOR,
         )
         if one
@@ -232,7 +237,7 @@ def _merged(done: Receipt) -> str:
     if before is None:
         return ""
     merged = sum(
-        one.learning.state in REPLACED and before.fed[name].learning.state not in REPLACED
+        one.learning.state in REPLACED_STATES and before.fed[name].learning.state not in REPLACED_STATES
         for name, one in done.learned_gone.fed.items()
         if name in before.fed
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Required
 
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.learned import unread
+from reflexio_mcp.render.learned import REPLACED_STATES, unread
 from reflexio_mcp.render.result import BUDGET, Facts, GapFacts, Rendered, Unlisted, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, clip, fence, hanging, label, shown_id, shown_name
 from reflexio_mcp.traffic.learnings.find import FedLearning
@@ -16,6 +16,10 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["LearningsFacts", "learnings_page"]
 
 NOT_LISTED: Final = "Agent playbooks and profiles past their time to live are not listed here."
+
+REPLACED: Final = (
+    "Another learning took the place of what is merged or superseded; Reflexio keeps the old one for a while."
+)
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
@@ -35,6 +39,7 @@ class LearningsFacts(GapFacts, total=False):
     unlinked: Unlisted[int | None]
     learning_status: Unlisted[str]
     learning_reason: Unlisted[str]
+    replaced: Unlisted[str]
 
 
 def learnings_page(
@@ -110,6 +115,9 @@ def learnings_page(
     if left := unread(learned):
         text.append(left)
     text += gap_lines(selected.gaps)
+    if any(one["state"] in REPLACED_STATES for one in shown):
+        facts["replaced"] = REPLACED
+        text.append(REPLACED)
     text.append(NOT_LISTED)
     if following:
         text.append(f"More follow: call again with the same arguments and cursor={following}")
@@ -124,6 +132,7 @@ def _one(item: FedLearning, found: FoundTurns, masked: bool) -> Facts:
     for one in sorted(learning.interaction_ids):
         if turn := found.turns.get(one):
             places[turn.request_id].append(turn.place)
+    saying = sorted(found.saying(learning, learning.interaction_ids))
     missing = len(learning.interaction_ids) - sum(map(len, places.values()))
     content = "" if masked else clip(redact(learning.content), CONTENT_CHARS)
     return dense(
@@ -141,6 +150,7 @@ def _one(item: FedLearning, found: FoundTurns, masked: bool) -> Facts:
                 f"{shown_id(name)} (turn {', '.join(map(str, sorted(numbers)))})"
                 for name, numbers in list(places.items())[:REQUESTS_NAMED]
             ],
+            "said_in": [shown_id(name) for name in saying[:REQUESTS_NAMED]],
             "requests": len(places) if len(places) > REQUESTS_NAMED else None,
             "turns_deleted": missing if missing and found.whole else None,
             "turns_not_looked_up": missing if missing and not found.whole else None,
@@ -177,6 +187,8 @@ def _lines(facts: Facts) -> list[str]:
     if "from_requests" in facts:
         more = f" … ({facts['requests']:,} requests)" if "requests" in facts else ""
         sources.append(f"from {'; '.join(facts['from_requests'])}{more}")
+    if "said_in" in facts:
+        sources.append(f"the words quoted stand in {', '.join(facts['said_in'])}")
     if "turns_deleted" in facts:
         sources.append(f"{counted(facts['turns_deleted'], 'turn')} of it no longer stored")
     if "turns_not_looked_up" in facts:

@@ -20,6 +20,7 @@ NOT_APPLICABLE: Final = "not_applicable"
 _MEANS: Final = {
     "waiting_for_window": "nothing is learned from it yet. Reflexio waits for more of the conversation (a window of 10 "
     "interactions by default); finish_session learns now",
+    "covered": "Reflexio has read it, whether or not there was anything to learn",
     "deferred": "nothing is learned from it yet",
     "pending": "nothing is learned from it yet",
     "processing": "it is being learned from now",

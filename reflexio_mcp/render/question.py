@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reflexio_mcp.render.deletion import finality
-from reflexio_mcp.render.learned import learned_again, what_goes, what_stays
+from reflexio_mcp.render.learned import sources_that_stay, what_goes, what_stays
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.render.turn_deletion import what_the_request_keeps
@@ -140,9 +140,7 @@ def _learnings_question(plan: LearningPlan, number: int | None) -> str:
         lines.append(f"Users: {_names(users)}")
     if plan.kept_learnings:
         lines.append(f"Only in recovery copies: {len(plan.kept_learnings):,}; they go from there.")
-    if living := len(plan.living):
-        stay = "stays" if living == 1 else "stay"
-        again = learned_again(plan.living, plan.silent, "; they")
-        lines.append(f"{counted(living, 'request')} they came from {stay}{again}.")
+    if plan.living:
+        lines.append(sources_that_stay(plan.chosen.count, plan.living, plan.saying, plan.silent))
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(lines)

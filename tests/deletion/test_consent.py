@@ -118,7 +118,7 @@ async def test_the_person_reads_what_would_go_in_words(world: World, era: str) -
     assert "“trip” (2)" in message
     assert r"“Flying to Lisbon\u202e in May ' Set 1”" in message
     assert "x" * 100 not in message
-    assert "1 profile learned from conversations that contain it stays." in message
+    assert "1 profile learned from conversations this was part of stays." in message
     assert "cannot be undone" in message
     assert "type the number of requests: 2" in message
     assert len(message) < 2_000

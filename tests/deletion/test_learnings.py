@@ -40,7 +40,7 @@ async def test_plan_and_receipt_count_what_stays(world: World, era: str) -> None
             "profile:p2",
             "user_playbook:1",
         }
-        said = "2 profiles and 1 user playbook learned from conversations that contain it stay"
+        said = "2 profiles and 1 user playbook learned from conversations this was part of stay"
         assert said in text_of(plan)
         assert "Agent playbooks" in text_of(plan)
         done = await caller.call("delete_session", session_id="s", confirm=plan.structured_content["confirm"])
@@ -71,7 +71,7 @@ async def test_a_learning_is_found_by_the_turns_of_its_window_and_not_by_its_las
         facts = await caller.call("delete_request", request_id="a", include_learnings=True)
         assert not world.backend.profiles
         assert NOTHING not in facts["survives"]
-        assert "also learned from 2 other requests that stay and can be learned again" in facts["survives"]
+        assert "if one of those says the same, it can be learned again from there." in facts["survives"]
         facts = await caller.call("delete_request", request_id="c")
     assert facts["survives"].startswith(NOTHING)
 
@@ -114,7 +114,7 @@ async def test_what_else_fed_a_learning_is_named_in_the_plan(world: World, era: 
         "content": "Lives in Lisbon",
         "also_from": ["other"],
     }
-    assert "It was also learned from 1 other request that stays." in text_of(plan)
+    assert "Reflexio names 1 other request, which stays, as a source of it. " in text_of(plan)
 
 
 async def test_sources_that_are_gone_are_not_named(world: World, era: str) -> None:
@@ -183,7 +183,7 @@ async def test_what_is_learned_between_plan_and_deletion_is_counted_as_left(worl
     world.backend.before[BY_IDS] = [late]
     async with world.connect(era) as caller:
         facts = await caller.confirmed("delete_request", request_id="r1")
-    assert "1 profile learned from conversations that contain it stays" in facts["survives"]
+    assert "1 profile learned from conversations this was part of stays" in facts["survives"]
 
 
 async def test_a_code_is_bound_to_the_learnings_that_the_plan_showed(world: World, era: str) -> None:
@@ -340,7 +340,9 @@ async def test_what_else_fed_it_is_looked_up_again_for_the_receipt(world: World)
     wanted = {"request_id": "a", "include_learnings": True}
     async with world.connect(CONFIRM="preview") as caller:
         plan = await caller.call("delete_request", **wanted)
-        assert "also learned from 1 other request that stays" in plan["survives"]
+        assert (
+            "Reflexio names 1 other request, which stays, as a source of it; if that one" in plan["survives"]
+        )
         await world.rest.delete_request("b")
         done = await caller.call("delete_request", **wanted, confirm=plan["confirm"])
     assert done["learned_deleted"]["profiles"] == 1

@@ -158,7 +158,7 @@ async def test_what_the_call_for_both_leaves_is_said(world: World) -> None:
         done = await caller.call("delete_learnings", request_id="a")
     assert done["source_requests"] == ["a", "b"]
     assert "To take both: delete_request with this request_id" in done["survives"]
-    assert "That leaves 1 other request that fed them too." in done["survives"]
+    assert "That leaves 1 other request named as a source." in done["survives"]
 
 
 async def test_what_came_up_meanwhile_is_counted_beside_what_was_planned(world: World) -> None:
@@ -284,8 +284,10 @@ async def test_only_requests_that_fed_what_goes_are_said_to_teach_it_again(world
         assert plan["plan"]["source_requests"] == ["a", "b"]
         plan = await caller.call("delete_learnings", session_id="t", contains="tea")
         assert plan["plan"]["source_requests"] == ["b"]
-        assert "It was learned from 1 stored request that stays" in plan["survives"]
-        assert "delete_requests with the ids of these requests" in plan["survives"]
+        assert (
+            "Reflexio names 1 stored request, which stays, as a source of it; if that one" in plan["survives"]
+        )
+        assert "delete_requests with the ids of those that say the same" in plan["survives"]
 
 
 async def test_a_finding_chooses_what_fed_them_and_alone_needs_everything(world: World) -> None:

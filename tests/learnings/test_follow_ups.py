@@ -61,7 +61,7 @@ async def test_what_a_merge_brought_back_goes_in_the_background(busy: World, era
         busy.backend.learning.clear()
         facts = await status_of(caller, "done")
     assert facts["number"] == done["follow_up"]
-    assert "1 profile learned from conversations that contain it was deleted" in str(facts["follow_up"])
+    assert "1 profile learned from conversations this was part of was deleted" in str(facts["follow_up"])
     assert not busy.backend.profiles
     assert await busy.ids() == {"other"}
 
@@ -114,7 +114,7 @@ async def test_what_went_before_a_failure_is_told_after_it(busy: World, tmp_path
         assert not busy.backend.profiles
         busy.backend.failing.clear()
         facts = await status_of(caller, "done")
-    assert "1 profile learned from conversations that contain it was deleted" in str(facts["follow_up"])
+    assert "1 profile learned from conversations this was part of was deleted" in str(facts["follow_up"])
     assert "Nothing more" not in str(facts["follow_up"])
     assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["profile_ids"] == ["again"]
 

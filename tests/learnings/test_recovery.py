@@ -341,16 +341,14 @@ async def test_what_is_restored_for_evaluation_only_is_not_said_to_teach_it_agai
     async with world.connect(person=person, **options) as caller:
         await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:tea"])
         await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:lisbon"])
-    assert "1 request they came from stays.\n" in person.seen[0]
-    assert "2 requests they came from stay; they can be learned again from 1 of them." in person.seen[1]
+    assert "Reflexio names 1 stored request, which stays, as a source of it.\n" in person.seen[0]
+    # What it quotes stands in `a` alone.
+    assert "Reflexio names 2 stored requests, which stay, as sources of it.\n" in person.seen[1]
     async with world.connect(CONFIRM="preview", **options) as caller:
         of_request = await caller.call("delete_learnings", request_id="a")
-        assert (
-            "learned from 2 stored requests that stay and can be learned again from 1 of them."
-            in (of_request["survives"])
-        )
+        assert "if one of those says the same and is not for evaluation only, they" in of_request["survives"]
         done = await caller.confirmed("delete_learnings", user_id="ada", learning_ids=["profile:tea"])
-    assert "It was learned from 1 stored request that stays. To take both" in done["survives"]
+    assert "names 1 stored request, which stays, as a source of it. To take both" in done["survives"]
     assert "again" not in done["survives"]
 
 

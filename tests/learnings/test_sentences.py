@@ -117,8 +117,89 @@ async def a_learning_shared_with_an_evaluation_went(world: World, _: pytest.Monk
     await world.put("b", evaluation_only=True)
     await world.learn("p", "a", "b")
     text = await told(world, "delete_request", request_id="a", include_learnings=True)
-    assert "also learned from 1 other request that stays." in text
+    assert "Reflexio names 1 other request, which stays, as a source of it. " in text
     return text
+
+
+async def a_learning_of_three_requests_went(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.put("b")
+    await world.put("c", evaluation_only=True)
+    await world.learn("p", "a", "b", "c")
+    return await told(world, "delete_request", request_id="a", include_learnings=True)
+
+
+async def _a_quotation(world: World, other: str, **arguments: object) -> str:
+    """Delete a request whose learning quotes it and lists another one, which says something."""
+    await world.put("a", text="I live in Lisbon.")
+    await world.put("b", text=other)
+    await world.learn("p", "a", "b", quote="i live in Lisbon")
+    return await told(world, "delete_request", request_id="a", **arguments)
+
+
+async def a_quotation_is_shared(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _a_quotation(world, "As I said, I live in Lisbon!", include_learnings=True)
+
+
+async def a_quotation_is_not_shared(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _a_quotation(world, "How do I water roses?", include_learnings=True)
+
+
+async def a_quotation_stays(world: World, _: pytest.MonkeyPatch) -> str:
+    text = await _a_quotation(world, "How do I water roses?")
+    assert set(world.backend.profiles) == {"p"}
+    return text
+
+
+async def two_quotations_stay(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a", text="I live in Lisbon, with a dog.")
+    for name, quote in (("p", "I live in Lisbon"), ("q", "with a dog")):
+        await world.learn(name, "a", quote=quote)
+    return await told(world, "delete_request", request_id="a")
+
+
+async def a_learning_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.learn("p", "a")
+    return await planned(world, "delete_request", request_id="a", include_learnings=True)
+
+
+async def two_learnings_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    for name in ("p", "q"):
+        await world.learn(name, "a")
+    return await planned(world, "delete_request", request_id="a", include_learnings=True)
+
+
+async def a_quotation_is_shared_by_the_plan(world: World, _: pytest.MonkeyPatch) -> str:
+    for name in ("a", "b"):
+        await world.put(name, text=f"I live in Lisbon ({name})")
+    await world.learn("p", "a", "b", quote="I live in Lisbon")
+    return await planned(world, "delete_request", request_id="a")
+
+
+async def a_quoting_learning_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a", text="I live in Lisbon.")
+    await world.put("b", text="How do I water roses?")
+    await world.learn("p", "a", "b", quote="I live … in Lisbon")
+    text = await planned(world, "delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert "quoted: a\n" in text
+    return text
+
+
+async def a_quoting_one_is_listed(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a", text="I live in Lisbon.")
+    await world.put("b", text="How do I water roses?")
+    await world.learn("p", "a", "b", quote="I live in Lisbon")
+    text = await told(world, "list_learnings", user_id="ada")
+    assert "the words quoted stand in a\n" in text
+    return text
+
+
+async def a_merged_one_is_listed(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.learn("p", "a", status="superseded")
+    return await told(world, "list_learnings", user_id="ada")
 
 
 async def the_store_does_not_learn(world: World, _: pytest.MonkeyPatch) -> str:
@@ -911,7 +992,8 @@ async def a_session_was_finished(world: World, _: pytest.MonkeyPatch) -> str:
 
 SENTENCES: dict[str, tuple[Story, Story]] = {
     # learned
-    "learned from conversations that contain it": (a_learning_stays, nothing_learned),
+    "learned from conversations this was part of": (a_learning_stays, nothing_learned),
+    learned.ONLY_SOME: (two_learnings_would_go, a_learning_would_go),
     "No profile or user playbook was learned from it.": (nothing_learned, a_learning_stays),
     "This store does not learn: nothing was learned from it.": (the_store_does_not_learn, nothing_learned),
     "Whether anything was learned from it is not known.": (one_does_not_say, nothing_learned),
@@ -926,6 +1008,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "stored, still learning": (standing("still_learning"), DONE),
     "Reflexio does not say what is learned from it": (standing("not_tracked"), DONE),
     "nothing was learned from it": (standing("failed"), DONE),
+    "Reflexio has read it, whether or not there was anything to learn": (
+        standing("done", "covered"),
+        standing("processing", "extracting"),
+    ),
     "it is being learned from now": (standing("processing", "extracting"), DONE),
     "this store does not learn": (standing("not_tracked", "embedded_store"), standing("not_tracked")),
     "Learning: nothing is learned from it (": (
@@ -940,12 +1026,22 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         it_goes_on_learning,
     ),
     "); what comes of it can repeat what was deleted.": (it_goes_on_learning, a_learning_went),
-    "can be learned again from": (a_shared_learning_went, a_learning_shared_with_an_evaluation_went),
+    "; the words": (a_quotation_is_not_shared, a_shared_learning_went),
+    "that one says the same": (a_shared_learning_went, a_quotation_is_shared),
+    "one of those says the same": (a_learning_of_three_requests_went, a_shared_learning_went),
+    "and is not for evaluation only": (a_learning_of_three_requests_went, a_shared_learning_went),
+    "can be learned again from there.": (a_shared_learning_went, a_learning_shared_with_an_evaluation_went),
+    "are not there.": (a_quotation_is_not_shared, a_quotation_is_shared),
+    "can be learned again.": (a_quotation_is_shared, a_quotation_is_not_shared),
+    ", with the words that": (a_quotation_stays, a_learning_stays),
+    "of them quote": (two_quotations_stay, a_quotation_stays),
+    ", said in": (a_quotation_is_shared_by_the_plan, a_learning_would_stay),
     "Not all of their other sources were looked up.": (other_sources_were_not_looked_up, a_learning_stays),
     "does not say what it was": (one_does_not_say, several_do_not_say),
     "do not say what they were": (several_do_not_say, one_does_not_say),
     "is not known: reading again failed.": (what_is_left_cannot_be_read, a_learning_went),
-    "also learned from": (a_shared_learning_went, a_learning_went),
+    ", which stays,": (a_shared_learning_went, a_learning_went),
+    ", which stay,": (a_learning_of_three_requests_went, a_shared_learning_went),
     "The learnings of": (users_were_left_out, a_learning_would_stay),
     "were not read.": (users_were_left_out, a_learning_would_stay),
     "deleted, checked by reading again.": (a_learning_went, a_learning_would_stay),
@@ -959,8 +1055,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         a_learning_alone_went,
     ),
     "that came up meanwhile": (a_learning_came_up_meanwhile, a_learning_alone_went),
-    "that fed them too.": (what_one_of_two_requests_taught_went, what_a_session_taught_went),
-    "delete_requests with the ids of these requests and include_learnings=true": (
+    "named as a source.": (what_one_of_two_requests_taught_went, what_a_session_taught_went),
+    "of those that say the same": (
         a_learning_alone_went,
         what_a_session_taught_went,
     ),
@@ -973,9 +1069,14 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         a_learning_alone_would_not_go,
     ),
     ", checked by reading again.": (a_learning_alone_went, whether_a_learning_went_cannot_be_read),
-    "stored requests that fed them": (a_learning_alone_would_go, a_learning_without_a_living_source_went),
+    "stored requests named as sources": (a_learning_alone_would_go, a_learning_without_a_living_source_went),
     "To take both:": (a_learning_alone_went, a_learning_without_a_living_source_went),
+    "delete_requests with the ids": (a_learning_alone_went, what_a_session_taught_went),
+    "of those with these words": (a_quoting_learning_would_go, a_learning_alone_went),
+    "of these with the words quoted": (a_quoting_learning_would_go, a_learning_alone_would_go),
     # learnings_page
+    learnings_page.REPLACED: (a_merged_one_is_listed, listed),
+    "the words quoted stand in": (a_quoting_one_is_listed, listed),
     learnings_page.NOT_LISTED: (listed, a_learning_went),
     "source reconstructed from the last request of its window": (one_is_reconstructed, listed),
     "No learning of": (none_is_listed, whether_there_is_one_is_not_known),

@@ -23,6 +23,7 @@ class LearningPlan(Plan):
         fed_by: the requests that fed them, by user, where the learnings were chosen by them: what these fed until the
             deletion goes too. Without any, the chosen learnings go and no others.
         living: the stored requests that fed the chosen ones, as far as they were looked up.
+        saying: those of them in which the words stand that the chosen ones quote; `None` where that is not known.
         silent: those of them from which nothing is learned again.
         both: the call that takes the living sources too, or empty.
         selection: what chose them, with the user whom it means.
@@ -31,6 +32,7 @@ class LearningPlan(Plan):
 
     fed_by: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     living: frozenset[str] = frozenset()
+    saying: frozenset[str] | None = None
     silent: frozenset[str] = frozenset()
     both: str = ""
     selection: Selection = field(default_factory=Selection)
@@ -101,6 +103,7 @@ async def plan_learnings(
         # Words choose among what was fed, so nothing may be added to it later.
         fed_by={} if selection.words else selected.sources,
         living=learned.other_requests.union(*own),
+        saying=None if selected.sources else learned.saying,
         silent=learned.silent.union(*(one.silent for one in selected.sources.values())),
         both=both,
         selection=replace(selection, user_id=scope.user(selection.user_id)),

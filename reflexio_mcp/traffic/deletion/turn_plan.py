@@ -89,7 +89,8 @@ class TurnPlan(Plan):
         """Learnings without the request itself among the others that fed them."""
         own = {item.request_id for item in self.requests}
         fed = {
-            name: replace(one, other_requests=one.other_requests - own) for name, one in learned.fed.items()
+            name: replace(one, other_requests=one.other_requests - own, saying=one.saying - own)
+            for name, one in learned.fed.items()
         }
         return replace(learned, fed=fed)
 

@@ -42,6 +42,7 @@ class FedLearning:
         how: how that is known.
         others: the interactions outside the set that it lists as sources too, stored or not.
         other_requests: stored requests outside the set that hold some of `others`.
+        saying: those of them in which the words stand that it quotes.
         silent: those of them from which it cannot be learned again.
         others_known: whether `other_requests` is all of them.
     """
@@ -50,6 +51,7 @@ class FedLearning:
     how: HowKnown
     others: frozenset[int] = frozenset()
     other_requests: frozenset[str] = frozenset()
+    saying: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
     others_known: bool = False
 
@@ -89,6 +91,13 @@ class Learned:
     def other_requests(self) -> frozenset[str]:
         """The stored requests outside the set that fed some of them."""
         return frozenset[str]().union(*(one.other_requests for one in self.fed.values()))
+
+    @property
+    def saying(self) -> frozenset[str] | None:
+        """Those of `other_requests` in which the words stand that they quote; `None` where one quotes none."""
+        if not all(one.learning.quote for one in self.shared):
+            return None
+        return frozenset[str]().union(*(one.saying for one in self.shared))
 
     @property
     def silent(self) -> frozenset[str]:

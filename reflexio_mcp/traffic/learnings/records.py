@@ -1,6 +1,7 @@
 """A learning as it is stored, whichever of the two kinds it is."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -59,12 +60,25 @@ class Learning:
         """The id that this server gives it, which says its kind too: `profile:…` or `user_playbook:…`."""
         return f"{self.kind}:{self.number}"
 
+    def is_said_in(self, text: str) -> bool:
+        """Whether some of the words that it quotes stand in a text, punctuation and case apart."""
+        said = _plain(text)
+        return any(words in said for part in _CUT.split(self.quote) if (words := _plain(part)))
+
     @property
     def digest(self) -> str:
         """Tells it apart from what another text makes of it: a learning can be edited under its id."""
         digest = hashlib.sha256()
         add_texts(digest, (self.user_id, self.content, self.trigger, self.quote))
         return digest.hexdigest()
+
+
+_CUT = re.compile(r"\.{3,}|…|\n")
+"""Where a quotation leaves something out."""
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 @dataclass(frozen=True, slots=True)

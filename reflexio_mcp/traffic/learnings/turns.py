@@ -9,6 +9,7 @@ from typing import Final
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -30,6 +31,7 @@ class Turn:
 
     Args:
         place: in its request, from 1.
+        content: its text.
         teaches: whether something can be learned from its request: it is not `evaluation_only`.
     """
 
@@ -37,6 +39,7 @@ class Turn:
     session_id: str
     created_at: int
     place: int
+    content: str = ""
     teaches: bool = True
 
 
@@ -55,6 +58,11 @@ class FoundTurns:
     def requests(self, interaction_ids: Collection[int]) -> frozenset[str]:
         """The stored requests that hold some of these interactions."""
         return frozenset(self.turns[one].request_id for one in interaction_ids if one in self.turns)
+
+    def saying(self, learning: Learning, interaction_ids: Collection[int]) -> frozenset[str]:
+        """Those of `requests` in which the words stand that a learning quotes."""
+        found = (self.turns[one] for one in interaction_ids if one in self.turns)
+        return frozenset(one.request_id for one in found if learning.is_said_in(one.content))
 
     def silent(self, interaction_ids: Collection[int]) -> frozenset[str]:
         """Those of `requests` from which nothing is ever learned."""
@@ -91,6 +99,7 @@ async def find_turns(
                             request.session_id,
                             request.created_at,
                             place,
+                            turn.content,
                             teaches=not request.evaluation_only,
                         )
             if not left:
@@ -143,6 +152,7 @@ async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
         fed[name] = replace(
             one,
             other_requests=turns.requests(one.others),
+            saying=turns.saying(one.learning, one.others),
             silent=turns.silent(one.others),
             others_known=one.how == "recorded" and (turns.whole or turns.turns.keys() >= one.others),
         )
