@@ -421,7 +421,7 @@ def page_of_sessions(
             f"Ordered by {CHARACTERS}. By interactions the longest is {shown_id(most.session_id)}, with "
             f"{most.interactions:,}{ties}."
         )
-    if page.rows and wanted.is_part_of_session:
+    if page.rows and wanted.counts_part_of_sessions:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
     structured = _structured(budget, returned, budget.rows, more_facts)
     return _page([head, *body], more, structured, described, budget.redacted)

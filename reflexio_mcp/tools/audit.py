@@ -6,16 +6,8 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from reflexio_mcp.render.audit_facts import AuditFacts
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import (
-    AgentVersion,
-    AskedWords,
-    Contains,
-    EndTime,
-    SessionId,
-    Source,
-    UserId,
-)
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 
@@ -24,16 +16,16 @@ __all__ = ["SPECS"]
 
 async def audit_traffic(
     call: Call,
-    wanted: AskedWords,
-    user_id: UserId = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
+    wanted: parameters.AskedWords,
+    user_id: parameters.UserId = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
     start_time: Annotated[
         str, Field(description="ISO 8601 or age; if empty, all, or the newest 1,000 sessions")
     ] = "",
-    end_time: EndTime = "",
-    contains: Contains = "",
+    end_time: parameters.EndTime = "",
+    contains: parameters.Contains = "",
 ) -> CallToolResult:
     from reflexio_mcp.render.audit import audited
     from reflexio_mcp.traffic.audit.next_call import Offer

@@ -20,22 +20,8 @@ from reflexio_mcp.render.deletion import planned, receipt
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.state.job_records import JobRecord
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import (
-    AgentVersion,
-    AskedFilter,
-    Confirm,
-    Contains,
-    EndTime,
-    Erase,
-    Finding,
-    IncludeLearnings,
-    SessionId,
-    Source,
-    StartTime,
-    UserId,
-    WaitForReceipt,
-)
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
@@ -108,10 +94,10 @@ async def delete_request(
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_request))],
     request_id: str,
     interaction_ids: InteractionIds = None,
-    confirm: Confirm = "",
-    include_learnings: IncludeLearnings = False,
-    erase: Erase = False,
-    wait_for_response: WaitForReceipt = True,
+    confirm: parameters.Confirm = "",
+    include_learnings: parameters.IncludeLearnings = False,
+    erase: parameters.Erase = False,
+    wait_for_response: parameters.WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_request", prepared, consent, wait_for_response)
 
@@ -129,19 +115,19 @@ async def delete_session(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_session)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_session))],
-    session_id: SessionId,
+    session_id: parameters.SessionId,
     user_id: Annotated[str, Field(description="only of this user; the rest of the session stays")] = "",
-    confirm: Confirm = "",
-    include_learnings: IncludeLearnings = False,
-    erase: Erase = False,
-    wait_for_response: WaitForReceipt = True,
+    confirm: parameters.Confirm = "",
+    include_learnings: parameters.IncludeLearnings = False,
+    erase: parameters.Erase = False,
+    wait_for_response: parameters.WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_session", prepared, consent, wait_for_response)
 
 
 async def prepare_set(
     call: Call,
-    wanted: AskedFilter,
+    wanted: parameters.AskedFilter,
     request_ids: list[str] | None,
     user_id: str,
     session_id: str,
@@ -184,19 +170,19 @@ async def delete_requests(
     prepared: Annotated[Prepared, Resolve(prepare_set)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_set))],
     request_ids: RequestIds = None,
-    user_id: UserId = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
-    contains: Contains = "",
-    finding: Finding = "",
+    user_id: parameters.UserId = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
+    start_time: parameters.StartTime = "",
+    end_time: parameters.EndTime = "",
+    contains: parameters.Contains = "",
+    finding: parameters.Finding = "",
     everything: Everything = False,
-    confirm: Confirm = "",
-    include_learnings: IncludeLearnings = False,
+    confirm: parameters.Confirm = "",
+    include_learnings: parameters.IncludeLearnings = False,
     erase: EraseSet = False,
-    wait_for_response: WaitForReceipt = True,
+    wait_for_response: parameters.WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_requests", prepared, consent, wait_for_response)
 

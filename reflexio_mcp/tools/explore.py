@@ -8,20 +8,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.lists import PageFacts, SessionBudget, page_of_sessions
 from reflexio_mcp.render.result import Unlisted
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
-from reflexio_mcp.toolkit.parameters import (
-    AgentVersion,
-    AskedFilter,
-    AskedWords,
-    Contains,
-    EndTime,
-    Finding,
-    ListDetail,
-    SessionId,
-    Source,
-    StartTime,
-    UserId,
-)
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.listing import list_sessions
@@ -34,16 +22,16 @@ SESSIONS_TOLD = 10
 
 async def explore_traffic(
     call: Call,
-    wanted: AskedFilter,
-    user_id: UserId = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
-    contains: Contains = "",
-    finding: Finding = "",
-    detail: ListDetail = "summary",
+    wanted: parameters.AskedFilter,
+    user_id: parameters.UserId = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
+    start_time: parameters.StartTime = "",
+    end_time: parameters.EndTime = "",
+    contains: parameters.Contains = "",
+    finding: parameters.Finding = "",
+    detail: parameters.ListDetail = "summary",
 ) -> CallToolResult:
     import uuid
 
@@ -61,7 +49,7 @@ async def explore_traffic(
 
 async def explorer_data(
     call: Call,
-    asked: AskedWords,
+    asked: parameters.AskedWords,
     view: Literal["rows", "findings", "across", "learning", "request", "plan", "export"],
     user_id: str = "",
     session_id: str = "",

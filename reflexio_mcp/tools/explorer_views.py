@@ -24,7 +24,7 @@ from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, place_s
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_ids
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, is_part_of_sessions
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
 from reflexio_mcp.traffic.reading.lookup import get_request, learning_status, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -217,7 +217,7 @@ async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
     """
     pager = SessionPager(scope_of(call), asked)
     copied, split = CopiedSessions(), SplitConversations()
-    detectors: list[Detector] = [split] if is_part_of_sessions(asked) else [copied, split]
+    detectors: list[Detector] = [split] if asked.may_leave_out_newest else [copied, split]
     for found in (*copied.founds, *split.founds):
         found.kept = limit
     requests_of: dict[str, list[str]] = {}

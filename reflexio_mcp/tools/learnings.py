@@ -18,22 +18,8 @@ from reflexio_mcp.consent.elicitation import Reply
 from reflexio_mcp.consent.prepare import Prepared, asking, prepare
 from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.learnings_page import LearningsFacts, learnings_page
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
-from reflexio_mcp.toolkit.parameters import (
-    AgentVersion,
-    AskedMetadata,
-    Confirm,
-    Cursor,
-    EndTime,
-    Erase,
-    Finding,
-    Limit,
-    SessionId,
-    Source,
-    StartTime,
-    UserId,
-    WaitForReceipt,
-)
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import finish
@@ -53,7 +39,7 @@ FedBy = Annotated[str, Field(description="fed by this request")]
 
 
 async def asked_selection(
-    call: Call, metadata: AskedMetadata, request_id: str, contains: str, finding: str
+    call: Call, metadata: parameters.AskedMetadata, request_id: str, contains: str, finding: str
 ) -> Selection:
     """The learnings that a call's arguments select.
 
@@ -77,17 +63,17 @@ AskedSelection = Annotated[Selection, Resolve(asked_selection)]
 async def list_learnings(
     call: Call,
     selection: AskedSelection,
-    user_id: UserId = "",
+    user_id: parameters.UserId = "",
     request_id: FedBy = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
+    start_time: parameters.StartTime = "",
+    end_time: parameters.EndTime = "",
     contains: Words = "",
-    finding: Finding = "",
-    limit: Limit = 20,
-    cursor: Cursor = "",
+    finding: parameters.Finding = "",
+    limit: parameters.Limit = 20,
+    cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
     after = _read(cursor) if cursor else None
@@ -206,19 +192,19 @@ async def delete_learnings(
     prepared: Annotated[Prepared, Resolve(prepare_learnings)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_learnings))],
     learning_ids: LearningIds = None,
-    user_id: UserId = "",
+    user_id: parameters.UserId = "",
     request_id: FedBy = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
+    start_time: parameters.StartTime = "",
+    end_time: parameters.EndTime = "",
     contains: Words = "",
-    finding: Finding = "",
+    finding: parameters.Finding = "",
     everything: AllOfThem = False,
-    confirm: Confirm = "",
-    erase: Erase = False,
-    wait_for_response: WaitForReceipt = True,
+    confirm: parameters.Confirm = "",
+    erase: parameters.Erase = False,
+    wait_for_response: parameters.WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_learnings", prepared, consent, wait_for_response)
 

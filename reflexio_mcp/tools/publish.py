@@ -6,9 +6,9 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from reflexio_mcp.render.publishing import FinishFacts, PublishFacts, finished, published
-from reflexio_mcp.rest.models import Interaction
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import SessionId, UserId
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.publishing import finish, publish, screen
@@ -47,15 +47,13 @@ async def publish_interaction(
         agent_version=agent_version,
         request_id=request_id,
     )
-    done = await publish(
-        scope_of(call),
+    draft = PublishBody(
         user_id=user_id,
         session_id=session_id,
-        interactions=turns,
+        request_id=request_id,
+        interaction_data_list=list(turns),
         source=source or settings.source,
         agent_version=agent_version or settings.agent_version,
-        wait=wait_for_response,
-        wait_seconds=settings.wait_timeout,
         skip_aggregation=skip_aggregation,
         force_extraction=force_extraction,
         evaluation_only=evaluation_only,
@@ -63,16 +61,18 @@ async def publish_interaction(
         override_learning_stall=override_learning_stall,
         retrieval_experiment_id=retrieval_experiment_id,
         retrieval_experiment_arm=retrieval_experiment_arm,
-        request_id=request_id,
-        beat=beat,
     )
+    wait_seconds = settings.wait_timeout if wait_for_response else None
+    done = await publish(scope_of(call), draft, wait_seconds=wait_seconds, beat=beat)
     app_of(call).subscriptions.tell(scope_of(call), [Changed(done.session_id, done.request_id, done.user_id)])
     redacted = settings.publish_secrets == "redact"
     back = "delete_request" if "delete_request" in app_of(call).tools else ""
     return answer(published(done, secrets=secrets, redacted=redacted, takes_back=back))
 
 
-async def finish_session(call: Call, user_id: UserId, session_id: SessionId) -> CallToolResult:
+async def finish_session(
+    call: Call, user_id: parameters.UserId, session_id: parameters.SessionId
+) -> CallToolResult:
     scope = scope_of(call)
     user, session = await finish(scope, user_id, session_id)
     return answer(finished(user, session))

@@ -14,24 +14,8 @@ from reflexio_mcp.render.lists import (
     page_of_sessions,
 )
 from reflexio_mcp.render.request_page import RequestPageFacts, inspected
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
-from reflexio_mcp.toolkit.parameters import (
-    MASKED,
-    AgentVersion,
-    Contains,
-    Cursor,
-    Detail,
-    EndTime,
-    Finding,
-    Limit,
-    ListDetail,
-    SessionId,
-    Source,
-    StartTime,
-    UserId,
-    asked_filter,
-    asked_metadata,
-)
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -45,25 +29,27 @@ __all__ = ["SPECS"]
 
 async def list_sessions(
     call: Call,
-    user_id: UserId = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
-    contains: Contains = "",
-    finding: Finding = "",
-    detail: ListDetail = "summary",
+    user_id: parameters.UserId = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
+    start_time: parameters.StartTime = "",
+    end_time: parameters.EndTime = "",
+    contains: parameters.Contains = "",
+    finding: parameters.Finding = "",
+    detail: parameters.ListDetail = "summary",
     order: Annotated[
         Literal["newest", "longest"], Field(description="longest: most characters of text")
     ] = "newest",
-    limit: Limit = 20,
-    cursor: Cursor = "",
+    limit: parameters.Limit = 20,
+    cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
     # Not by a resolver, as where the call may be asked back: those of the filter took a tenth of a call's time.
-    metadata = await asked_metadata(call, user_id, session_id, source, agent_version, start_time, end_time)
-    asked = await asked_filter(call, metadata, contains, finding)
+    metadata = await parameters.asked_metadata(
+        call, user_id, session_id, source, agent_version, start_time, end_time
+    )
+    asked = await parameters.asked_filter(call, metadata, contains, finding)
     if cursor and order != "newest":
         raise InvalidInput("cursor", "goes with order=newest alone; the longest are one page.")
     after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
@@ -79,23 +65,25 @@ async def list_sessions(
 
 async def list_requests(
     call: Call,
-    user_id: UserId = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
-    contains: Contains = "",
-    finding: Finding = "",
+    user_id: parameters.UserId = "",
+    session_id: parameters.SessionId = "",
+    source: parameters.Source = "",
+    agent_version: parameters.AgentVersion = "",
+    start_time: parameters.StartTime = "",
+    end_time: parameters.EndTime = "",
+    contains: parameters.Contains = "",
+    finding: parameters.Finding = "",
     request_id: str = "",
-    detail: Detail = "summary",
-    limit: Limit = 20,
-    top_k: Annotated[Limit | SkipJsonSchema[None], Field(description="sessions at most")] = None,
-    cursor: Cursor = "",
+    detail: parameters.Detail = "summary",
+    limit: parameters.Limit = 20,
+    top_k: Annotated[parameters.Limit | SkipJsonSchema[None], Field(description="sessions at most")] = None,
+    cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    metadata = await asked_metadata(call, user_id, session_id, source, agent_version, start_time, end_time)
-    asked = await asked_filter(call, metadata, contains, finding)
+    metadata = await parameters.asked_metadata(
+        call, user_id, session_id, source, agent_version, start_time, end_time
+    )
+    asked = await parameters.asked_filter(call, metadata, contains, finding)
     after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
     wanted, shown = (after.filter, after.detail) if after else (asked, detail)
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown))
@@ -118,8 +106,8 @@ async def list_requests(
 async def get_request(
     call: Call,
     request_id: str,
-    detail: Annotated[Literal["full", "masked"], Field(description=MASKED)] = "full",
-    cursor: Cursor = "",
+    detail: Annotated[Literal["full", "masked"], Field(description=parameters.MASKED)] = "full",
+    cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     item, learning = await get_one(scope_of(call), request_id)
     return answer(inspected(item, learning, cursor, masked=hides(call, detail)))

@@ -22,7 +22,7 @@ from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, r
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Published", "check", "finish", "publish", "screen"]
+__all__ = ["Published", "finish", "publish", "screen"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
@@ -78,30 +78,6 @@ class Published:
     agent_version: str = ""
     evaluation_only: bool = False
     unusual_roles: tuple[str, ...] = ()
-
-
-def check(interactions: Sequence[Interaction], *, source: str, agent_version: str) -> None:
-    """Find what the API would refuse, before anything is sent.
-
-    Raises:
-        InvalidInput: one sentence naming the field and what it accepts.
-    """
-    if not 1 <= len(interactions) <= api_limits.MAX_INTERACTIONS:
-        raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
-    for index, turn in enumerate(interactions):
-        _check_turn(f"interactions[{index}]", turn)
-    learnings = sum(len(turn.retrieved_learnings) for turn in interactions)
-    if learnings > api_limits.MAX_RETRIEVED_LEARNINGS:
-        raise InvalidInput(
-            "interactions",
-            f"carry {learnings:,} retrieved_learnings; {api_limits.MAX_RETRIEVED_LEARNINGS:,} at most.",
-        )
-    if source and not api_limits.SOURCE_PATTERN.fullmatch(source):
-        raise InvalidInput("source", SOURCE_ACCEPTS)
-    if len(agent_version) > api_limits.MAX_AGENT_VERSION_CHARS:
-        raise InvalidInput(
-            "agent_version", f"takes {api_limits.MAX_AGENT_VERSION_CHARS:,} characters at most."
-        )
 
 
 async def screen(
@@ -192,6 +168,92 @@ def _text_in_image(encoded: str) -> str:
     return "\n".join(found.replace(b"\0", b"").decode("ascii") for found in _TEXT_IN_IMAGE.findall(raw))
 
 
+async def publish(
+    scope: Scope, draft: PublishBody, *, wait_seconds: float | None = None, beat: Beat | None = None
+) -> Published:
+    """Store one request of a session.
+
+    Args:
+        draft: the request as the caller gave it. An empty request id is minted here, so that a lost reply can be
+            repeated without storing anything twice.
+        wait_seconds: hold on until extraction has covered it, so long at the most; `None` does not wait.
+        beat: called every 10 s while waiting.
+
+    Raises:
+        InvalidInput: something the API would refuse; nothing was sent.
+        OutcomeUnclear: whether it is stored is not known; names the request id to repeat it with.
+        ReflexioError: as the client raises it; nothing was stored.
+    """
+    body = _checked(scope, draft)
+    minted = not draft.request_id
+    try:
+        if wait_seconds is None:
+            return await _publish(scope, body, minted, None)
+        async with task_group() as tasks:
+            if beat:
+                tasks.start_soon(_beat_until_cancelled, beat)
+            done = await _publish(scope, body, minted, wait_seconds)
+            tasks.cancel_scope.cancel()
+        return done
+    except ReflexioError as failure:
+        if failure.effect == "unknown":
+            text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
+            raise OutcomeUnclear(text) from failure
+        raise
+
+
+def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
+    """The request as it is sent. What the API would refuse is refused here, before anything is sent."""
+    user = require_id("user_id", scope.user(draft.user_id))
+    session = require_id("session_id", draft.session_id)
+    source, agent_version = draft.source.strip(), draft.agent_version.strip()
+    _check_turns(draft.interaction_data_list)
+    if source and not api_limits.SOURCE_PATTERN.fullmatch(source):
+        raise InvalidInput("source", SOURCE_ACCEPTS)
+    if len(agent_version) > api_limits.MAX_AGENT_VERSION_CHARS:
+        raise InvalidInput(
+            "agent_version", f"takes {api_limits.MAX_AGENT_VERSION_CHARS:,} characters at most."
+        )
+    if draft.evaluation_only and draft.force_extraction:
+        raise InvalidInput(
+            "force_extraction", "cannot go with evaluation_only: such traffic teaches nothing."
+        )
+    experiment = (draft.retrieval_experiment_id or "").strip()
+    arm = (draft.retrieval_experiment_arm or "").strip()
+    if bool(experiment) != bool(arm):
+        missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
+        raise InvalidInput(missing, "is needed too: give both of an experiment, or neither.")
+    if arm and arm not in ARMS:
+        raise InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}.")
+    chosen = draft.request_id.strip()
+    if draft.request_id and not chosen:
+        raise InvalidInput("request_id", "must not be blank; leave it out to have one made.")
+    return draft.model_copy(
+        update={
+            "user_id": user,
+            "session_id": session,
+            "request_id": chosen or str(uuid.uuid4()),
+            "source": source,
+            "agent_version": agent_version,
+            "retrieval_experiment_id": experiment or None,
+            "retrieval_experiment_arm": arm or None,
+        }
+    )
+
+
+def _check_turns(turns: Sequence[Interaction]) -> None:
+    if not 1 <= len(turns) <= api_limits.MAX_INTERACTIONS:
+        raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
+    for index, turn in enumerate(turns):
+        _check_turn(f"interactions[{index}]", turn)
+    learnings = sum(len(turn.retrieved_learnings) for turn in turns)
+    if learnings > api_limits.MAX_RETRIEVED_LEARNINGS:
+        raise InvalidInput(
+            "interactions",
+            f"carry {learnings:,} retrieved_learnings; {api_limits.MAX_RETRIEVED_LEARNINGS:,} at most.",
+        )
+
+
 def _check_turn(name: str, turn: Interaction) -> None:
     if turn.image_encoding and turn.interacted_image_url:
         raise InvalidInput(name, "takes image_encoding or interacted_image_url, not both.")
@@ -217,93 +279,6 @@ def _is_base64(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-async def publish(
-    scope: Scope,
-    *,
-    user_id: str,
-    session_id: str,
-    interactions: Sequence[Interaction],
-    source: str = "",
-    agent_version: str = "",
-    wait: bool = False,
-    wait_seconds: float = 45.0,
-    skip_aggregation: bool = False,
-    force_extraction: bool = False,
-    evaluation_only: bool = False,
-    session_finished: bool = False,
-    override_learning_stall: bool = False,
-    retrieval_experiment_id: str = "",
-    retrieval_experiment_arm: str = "",
-    request_id: str = "",
-    beat: Beat | None = None,
-) -> Published:
-    """Store one request of a session.
-
-    The request id is minted here when none is given, so that a lost reply can be repeated without storing
-    anything twice.
-
-    Args:
-        wait: hold on until extraction has covered it, `wait_seconds` at most.
-        session_finished: it is the last request of its session, so that what waits for more is learned from now.
-        override_learning_stall: learn although the service has stopped learning.
-        retrieval_experiment_id, retrieval_experiment_arm: the experiment it belongs to; both or neither.
-        beat: called every 10 s while waiting.
-
-    Raises:
-        InvalidInput: something the API would refuse; nothing was sent.
-        OutcomeUnclear: whether it is stored is not known; names the request id to repeat it with.
-        ReflexioError: as the client raises it; nothing was stored.
-    """
-    user = require_id("user_id", scope.user(user_id))
-    session = require_id("session_id", session_id)
-    source, agent_version = source.strip(), agent_version.strip()
-    check(interactions, source=source, agent_version=agent_version)
-    if evaluation_only and force_extraction:
-        raise InvalidInput(
-            "force_extraction", "cannot go with evaluation_only: such traffic teaches nothing."
-        )
-    experiment, arm = retrieval_experiment_id.strip(), retrieval_experiment_arm.strip()
-    if bool(experiment) != bool(arm):
-        missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
-        raise InvalidInput(missing, "is needed too: give both of an experiment, or neither.")
-    if arm and arm not in ARMS:
-        raise InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}.")
-    chosen = request_id.strip()
-    if request_id and not chosen:
-        raise InvalidInput("request_id", "must not be blank; leave it out to have one made.")
-    body = PublishBody(
-        user_id=user,
-        session_id=session,
-        request_id=chosen or str(uuid.uuid4()),
-        interaction_data_list=list(interactions),
-        source=source,
-        agent_version=agent_version,
-        skip_aggregation=skip_aggregation,
-        force_extraction=force_extraction,
-        evaluation_only=evaluation_only,
-        session_finished=session_finished,
-        override_learning_stall=override_learning_stall,
-        retrieval_experiment_id=experiment or None,
-        retrieval_experiment_arm=arm or None,
-    )
-    minted = not chosen
-    try:
-        if not wait:
-            done = await _publish(scope, body, minted, None)
-        else:
-            async with task_group() as tasks:
-                if beat:
-                    tasks.start_soon(_beat_until_cancelled, beat)
-                done = await _publish(scope, body, minted, wait_seconds)
-                tasks.cancel_scope.cancel()
-    except ReflexioError as failure:
-        if failure.effect == "unknown":
-            text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
-            raise OutcomeUnclear(text) from failure
-        raise
-    return done
 
 
 async def finish(scope: Scope, user_id: str, session_id: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from reflexio_mcp.traffic.reading.lookup import learning_status
 from reflexio_mcp.traffic.rules.found import Example, Found, example
 from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = ["DOES_NOT_LEARN", "LEARNING_CHECKS", "LearningChecks"]
 
@@ -59,18 +60,16 @@ class LearningChecks:
         """
         untracked = 0
         failure: ReflexioError | None = None
-        limiter = anyio.CapacityLimiter(AT_ONCE)
 
         async def check(one: Example) -> None:
             nonlocal untracked, failure
-            async with limiter:
-                if failure or (untracked >= NOT_TRACKED and untracked == overview.learning_checked):
-                    return
-                try:
-                    status = await learning_status(scope, one.request_id)
-                except ReflexioError as error:
-                    failure = error
-                    return
+            if failure or (untracked >= NOT_TRACKED and untracked == overview.learning_checked):
+                return
+            try:
+                status = await learning_status(scope, one.request_id)
+            except ReflexioError as error:
+                failure = error
+                return
             if status is None:
                 return
             overview.learning_checked += 1
@@ -78,9 +77,7 @@ class LearningChecks:
             self._judge(status.status, one, overview)
 
         with anyio.move_on_after(LEARNING_SECONDS):
-            async with anyio.create_task_group() as tasks:
-                for one in sorted(self._sample, key=lambda one: -one.created_at):
-                    tasks.start_soon(check, one)
+            await for_each(sorted(self._sample, key=lambda one: -one.created_at), check, at_once=AT_ONCE)
         if overview.learning_checked and untracked == overview.learning_checked:
             overview.learning_tracked = False
             return DOES_NOT_LEARN

@@ -13,7 +13,7 @@ from reflexio_mcp.traffic.audit.learning_status import DOES_NOT_LEARN, LearningC
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
-from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter, is_part_of_sessions
+from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
@@ -105,7 +105,7 @@ async def run_audit(
     missing: set[Need] = set()
     if not personal:
         missing.add("personal data")
-    if is_part_of_sessions(wanted):
+    if wanted.may_leave_out_newest:
         missing.add("whole sessions")
     if narrow:
         missing.add("all traffic")

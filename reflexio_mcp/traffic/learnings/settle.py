@@ -12,11 +12,10 @@ from typing import Final
 
 import anyio
 
-from reflexio_mcp.rest.errors import NotFound
 from reflexio_mcp.rest.models import Operation, RequestWithInteractions
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -54,15 +53,11 @@ async def still_learning(scope: Scope, user_id: str) -> str:
     if newest is None:
         # What is extracted from requests that are deleted meanwhile is thrown away.
         return ""
-    try:
-        status = await scope.client.learning_status(newest.request.request_id)
-    except NotFound:
+    status = await learning_status(scope, newest.request.request_id)
+    if status is None or status.status not in ("pending", "processing"):
         return ""
-    if status.status == "processing":
-        return status.reason or status.status
-    if status.status == "pending" and status.reason != IDLE:
-        return status.reason or status.status
-    return ""
+    waits = status.status == "pending" and status.reason == IDLE
+    return "" if waits else status.reason or status.status
 
 
 async def _generations(scope: Scope) -> list[Operation]:

@@ -18,7 +18,6 @@ __all__ = [
     "PART_OF_SESSIONS",
     "UNSEEN",
     "TrafficFilter",
-    "is_part_of_sessions",
     "make_filter",
     "with_search",
 ]
@@ -58,9 +57,14 @@ class TrafficFilter:
         return bool(self.agent_version or self.contains or self.finding)
 
     @property
-    def is_part_of_session(self) -> bool:
+    def counts_part_of_sessions(self) -> bool:
         """Whether a session it selects from may hold requests that the API leaves out for this filter."""
         return bool(self.source or self.start is not None or self.end is not None)
+
+    @property
+    def may_leave_out_newest(self) -> bool:
+        """Whether it may leave out the newest requests of a session that it selects from."""
+        return bool(self.source or self.agent_version or self.contains or self.end is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """The API's part of the filter; `end`, when given, replaces the filter's own."""
@@ -125,11 +129,6 @@ class TrafficFilter:
 PART_OF_SESSIONS = "it takes a whole session, so leave out source, agent_version, contains and end_time"
 
 
-def is_part_of_sessions(wanted: TrafficFilter) -> bool:
-    """Whether a filter may leave out the newest requests of a session that it selects from."""
-    return bool(wanted.source or wanted.agent_version or wanted.contains or wanted.end is not None)
-
-
 def make_filter(
     *,
     user_id: str = "",
@@ -184,6 +183,6 @@ def with_search(wanted: TrafficFilter, contains: str, finding: str, *, masked: b
     contains, finding = contains.strip(), finding.strip()
     check_search(contains, finding, masked=masked)
     made = replace(wanted, contains=contains, finding=finding)
-    if made.finding in WHOLE_SESSIONS and is_part_of_sessions(made):
+    if made.finding in WHOLE_SESSIONS and made.may_leave_out_newest:
         raise InvalidInput("finding", f"{made.finding} does not go with these filters: {PART_OF_SESSIONS}.")
     return made
