@@ -1,6 +1,5 @@
 """An audit: the numbers of a period, and findings that can be acted on. Never a stored content."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines, named_gaps
 from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.result import BUDGET, Facts, Rendered, counted, dense, joined
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
 from reflexio_mcp.traffic.audit.findings import Finding, Next
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
@@ -133,11 +132,10 @@ def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:
-    if audit.go_on is None:
+    if not (call := _call_facts(audit.go_on)):
         return ""
-    arguments = {name: _argument(value) for name, value in audit.go_on.arguments.items()}
-    facts["go_on"] = {"tool": audit.go_on.tool, "arguments": arguments}
-    return f" Go on with {audit.go_on.tool} {_json(arguments)}"
+    facts["go_on"] = call
+    return f" Go on with {call['tool']} {compact_json(call['arguments'])}"
 
 
 def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
@@ -337,18 +335,14 @@ def _finding_lines(facts: Facts) -> list[str]:
         lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{more}")
     if following := facts.get("next"):
         if look := facts.get("look"):
-            lines.append(f"  look: {look['tool']} {_json(look['arguments'])}")
+            lines.append(f"  look: {look['tool']} {compact_json(look['arguments'])}")
         covers = "" if following["selects"] == facts["count"] else f" (for {following['selects']:,} of them)"
         first = f"; to look first: {facts['look_first']}" if "look_first" in facts else ""
-        lines.append(f"  next: {following['tool']} {_json(following['arguments'])}{covers}{first}")
+        lines.append(f"  next: {following['tool']} {compact_json(following['arguments'])}{covers}{first}")
     else:
         lines.append(f"  next: {facts['no_next']}")
     lines += [f"  e.g. {line}" for line in _example_lines(facts.get("examples", []))]
     return lines
-
-
-def _json(arguments: Facts) -> str:
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
 
 
 def _example_lines(examples: Iterable[Facts]) -> list[str]:

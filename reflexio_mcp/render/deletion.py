@@ -4,7 +4,8 @@ import json
 from dataclasses import fields
 from typing import Final, cast
 
-from reflexio_mcp.render.deletion_facts import CHECKED, FINAL, DeletionFacts, PlanFacts, ReceiptFacts, Status
+from reflexio_mcp.render import learning_deletion, turn_deletion, user_deletion
+from reflexio_mcp.render.deletion_facts import CHECKED, DeletionFacts, PlanFacts, ReceiptFacts, Status
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learned import (
     FOLLOWED,
@@ -15,14 +16,7 @@ from reflexio_mcp.render.learned import (
     what_goes,
     what_stays,
 )
-from reflexio_mcp.render.learning_deletion import (
-    learning_plan_facts,
-    learning_plan_lines,
-    learning_receipt,
-    taken_out,
-    way_back,
-    what_lives,
-)
+from reflexio_mcp.render.receipt_end import closed
 from reflexio_mcp.render.result import (
     IDS_CHARS,
     LISTED,
@@ -37,19 +31,6 @@ from reflexio_mcp.render.result import (
     sentences,
 )
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name, visible
-from reflexio_mcp.render.turn_deletion import (
-    turn_plan_facts,
-    turn_plan_lines,
-    what_is_left,
-    what_the_request_keeps,
-)
-from reflexio_mcp.render.user_deletion import (
-    user_next,
-    user_plan_facts,
-    user_plan_lines,
-    what_goes_of_user,
-    what_was_cleared,
-)
 from reflexio_mcp.rest.errors import NotAuthorized, RateLimited
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
@@ -60,16 +41,7 @@ from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.times import iso
 
-__all__ = [
-    "DeletionFacts",
-    "Status",
-    "plan_facts",
-    "plan_lines",
-    "planned",
-    "receipt",
-    "receipt_facts",
-    "survivors",
-]
+__all__ = ["finality", "plan_facts", "planned", "receipt", "survivors"]
 
 NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
@@ -129,9 +101,9 @@ def _missing(plan: Plan) -> Facts:
 def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     """What a plan would take, as facts."""
     if isinstance(plan, LearningPlan):
-        return learning_plan_facts(plan, masked=masked)
+        return learning_deletion.plan_facts(plan, masked=masked)
     if isinstance(plan, TurnPlan) and plan.turns:
-        return turn_plan_facts(plan, masked=masked) | dense(_missing(plan))
+        return turn_deletion.plan_facts(plan, masked=masked) | dense(_missing(plan))
     if not plan.size:
         what = shown_name(" ".join(plan.what.split()))
         return {"requests": 0, "what": what, **dense(_missing(plan)), **gap_facts(plan.gaps)}
@@ -153,7 +125,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "erase": plan.erase,
             "examples": [_example(item, masked) for item in plan.goes[:WORDS_SHOWN]],
             "all": _all_of(plan),
-            **(user_plan_facts(plan) if isinstance(plan, UserPlan) else {}),
+            **(user_deletion.plan_facts(plan) if isinstance(plan, UserPlan) else {}),
             **_missing(plan),
             **gap_facts(plan.gaps),
         }
@@ -163,9 +135,9 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
 def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines; those with stored words belong inside a fence."""
     if "learnings" in facts:
-        return learning_plan_lines(facts)
+        return learning_deletion.plan_lines(facts)
     if "requests" not in facts:
-        return turn_plan_lines(facts)
+        return turn_deletion.plan_lines(facts)
     first, last = facts.get("first", "at a time that is not known"), facts.get("last")
     span = f"{first} to {last}" if last else first
     lines = [
@@ -183,9 +155,7 @@ def plan_lines(facts: Facts) -> list[str]:
         if key in facts
     ]
     if "cannot_be_shown" in facts:
-        lines.append(
-            listed("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]),
-        )
+        lines.append(listed("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]))
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
         repeats = f"repeats {example['copy_of']}, which stays" if "copy_of" in example else ""
@@ -194,7 +164,7 @@ def plan_lines(facts: Facts) -> list[str]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
         lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
     if "session_outcomes" in facts:
-        lines += user_plan_lines(facts)
+        lines += user_deletion.plan_lines(facts)
     return lines + learned_lines(facts["learned"])
 
 
@@ -221,11 +191,11 @@ UNSHOWN: Final = (
 def survivors(plan: Plan) -> str:
     """What would be left of the set, and what is not known of it."""
     if isinstance(plan, LearningPlan):
-        return what_lives(plan)
+        return learning_deletion.what_lives(plan)
     if isinstance(plan, UserPlan):
-        return what_goes_of_user(plan)
+        return user_deletion.what_goes(plan)
     if isinstance(plan, TurnPlan):
-        return f"{what_the_request_keeps(plan)} {_known_survivors(plan)}"
+        return f"{turn_deletion.what_the_request_keeps(plan)} {_known_survivors(plan)}"
     unshown = len(plan.unreadable)
     known = _known_survivors(plan) if unshown < len(plan.goes) else ""
     sentence = UNSHOWN.format(requests=f"{unshown:,} of these requests") if unshown else ""
@@ -411,7 +381,7 @@ def _still_there(done: Receipt, room: int) -> list[str]:
 def receipt(done: Receipt) -> Rendered:
     """What a deletion did."""
     if isinstance(done.plan, LearningPlan):
-        return learning_receipt(done)
+        return learning_deletion.receipt(done)
     facts = receipt_facts(done)
     counts = facts["counts"]
     lines = [
@@ -426,29 +396,17 @@ def receipt(done: Receipt) -> Rendered:
             f"The service counts {done.by_others:,} of them as gone before: somebody else had deleted them, or its "
             "count is wrong. It does not say which."
         )
-    survives = _survives(done)
-    structured: DeletionFacts = {"notice": NOTICE, **facts, "survives": survives}
-    text.append(survives)
-    if done.copy_id:
+    return closed(
+        done,
+        text,
+        {"notice": NOTICE, **facts},
+        survives=_survives(done),
         # The service adds nothing to a stored request.
-        as_what = " as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else ""
-        structured["undo"] = way_back(done, as_what)
-        text.append(structured["undo"])
-    elif (
-        done.count("deleted", "erased_from_copies") or isinstance(done.plan, UserPlan)
-    ) and not done.copies_left:
-        structured["undo"] = FINAL
-        text.append(FINAL)
-    if done.forgotten:
-        text.append(taken_out(done))
-    text += done.problems
-    text += gap_lines(done.plan.gaps)
-    if "failure" in facts:
-        text.append(f"It stopped: {facts['failure']}")
-    if not done.complete:
-        structured["next"] = _next(done)
-        text.append(structured["next"])
-    return Rendered("\n".join(text), structured)
+        as_what=" as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else "",
+        took=bool(done.count("deleted", "erased_from_copies")) or isinstance(done.plan, UserPlan),
+        failure=facts.get("failure", ""),
+        following=_next(done),
+    )
 
 
 def _head(done: Receipt) -> str:
@@ -472,7 +430,7 @@ def _head(done: Receipt) -> str:
 
 def _next(done: Receipt) -> str:
     """What to do about what is left, by why it is left."""
-    if following := user_next(done):
+    if following := user_deletion.next_step(done):
         return following
     steps: list[str] = []
     if done.count("changed"):
@@ -508,17 +466,16 @@ def _next(done: Receipt) -> str:
 
 def _survives(done: Receipt) -> str:
     if isinstance(done.plan, UserPlan):
-        return what_was_cleared(done)
+        return user_deletion.what_was_cleared(done)
     known = _known_survival(done)
     if isinstance(done.plan, TurnPlan):
-        return f"{what_is_left(done)} {known}" if what_is_left(done) else known
+        return sentences(turn_deletion.what_is_left(done), known)
     unshown = len(done.plan.unreadable)
-    sentence = (
-        f"What was learned from {counted(unshown, 'request')} that Reflexio failed to return is not known."
-        if unshown
-        else ""
-    )
-    return sentences(known if unshown < len(done.plan.goes) else "", sentence, _of_others(done.plan, "now"))
+    told = [known] if unshown < len(done.plan.goes) else []
+    if unshown:
+        requests = counted(unshown, "request")
+        told.append(f"What was learned from {requests} that Reflexio failed to return is not known.")
+    return sentences(*told, _of_others(done.plan, "now"))
 
 
 def _known_survival(done: Receipt) -> str:

@@ -171,16 +171,19 @@ def what_became(
     elif left is None or not (gone.count or left.count or changed):
         told = [_nothing(left)]
     else:
-        told = list[str]()
-        if gone.count:
-            verb = _verb(gone, "was", "were")
-            told.append(f"{kinds_counted(gone)} {FROM_IT} {verb} deleted, checked by reading again.")
-            told.append(_others(gone, again=True))
-        if left.count:
-            told.append(f"{kinds_counted(left)} {_verb(left, 'is', 'are')} still there.")
-        told.append(changed)
-        told += [unread(left), NOT_LOOKED_FOR]
+        others = _others(gone, again=True) if gone.count else ""
+        told = [_deleted(gone), others, _still_there(left), changed, unread(left), NOT_LOOKED_FOR]
     return sentences(*told, still_learned(still_learning, follow_up))
+
+
+def _deleted(gone: Learned) -> str:
+    if not gone.count:
+        return ""
+    return f"{kinds_counted(gone)} {FROM_IT} {_verb(gone, 'was', 'were')} deleted, checked by reading again."
+
+
+def _still_there(left: Learned) -> str:
+    return f"{kinds_counted(left)} {_verb(left, 'is', 'are')} still there." if left.count else ""
 
 
 def left_alone(left: Learned | None) -> str:
@@ -194,22 +197,15 @@ def left_alone(left: Learned | None) -> str:
 
 def what_followed(taken: TakenBack) -> str:
     """What a follow-up found and deleted."""
-    told = list[str]()
-    if taken.gone.count:
-        verb = _verb(taken.gone, "was", "were")
-        told.append(f"{kinds_counted(taken.gone)} {FROM_IT} {verb} deleted, checked by reading again.")
-    elif taken.left is not None and taken.left.status == "none":
-        told.append("Nothing more was learned from it, checked by reading again.")
-    if taken.left is None:
-        told.append("Whether any are left could not be read.")
-        return sentences(*told, still_learned(taken.still_learning))
-    if taken.left.count:
-        told.append(f"{kinds_counted(taken.left)} {_verb(taken.left, 'is', 'are')} still there.")
-    elif not taken.gone.count and taken.left.status == "not_known":
-        told.append("Whether anything more was learned from it is not known.")
-    return sentences(
-        *told, left_alone(taken.left), unread(taken.left), still_learned(taken.still_learning), NOT_LOOKED_FOR
-    )
+    gone, left, busy = taken.gone, taken.left, still_learned(taken.still_learning)
+    if left is None:
+        return sentences(_deleted(gone), "Whether any are left could not be read.", busy)
+    told = _deleted(gone)
+    if not gone.count and left.status == "none":
+        told = "Nothing more was learned from it, checked by reading again."
+    elif not gone.count and left.status == "not_known":
+        told = "Whether anything more was learned from it is not known."
+    return sentences(told, _still_there(left), left_alone(left), unread(left), busy, NOT_LOOKED_FOR)
 
 
 def still_learned(still_learning: Mapping[str, str], follow_up: int = 0) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Set
 from typing import Final
 
-from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
-from reflexio_mcp.render.gaps import gap_facts, gap_lines
+from reflexio_mcp.render.deletion_facts import DeletionFacts
+from reflexio_mcp.render.gaps import gap_facts
 from reflexio_mcp.render.learned import (
     FOLLOWED,
     NOT_LOOKED_FOR,
@@ -16,22 +16,15 @@ from reflexio_mcp.render.learned import (
     sources_that_stay,
     still_learned,
 )
-from reflexio_mcp.render.result import Facts, Rendered, counted, dense, listed, named_ids
+from reflexio_mcp.render.receipt_end import closed, erased_from_copies
+from reflexio_mcp.render.result import Facts, Rendered, counted, dense, listed, named_ids, sentences
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.times import iso
 
-__all__ = [
-    "erased_from_copies",
-    "learning_plan_facts",
-    "learning_plan_lines",
-    "learning_receipt",
-    "taken_out",
-    "way_back",
-    "what_lives",
-]
+__all__ = ["plan_facts", "plan_lines", "receipt", "what_lives"]
 
 SOURCES: Final = "stored requests named as sources"
 SAYING: Final = "of these with the words quoted"
@@ -42,7 +35,7 @@ NAMED: Final = 20
 """Ids that an answer names of each kind."""
 
 
-def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
+def plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
     """What a plan would take, as facts."""
     living = sorted(plan.living)
     not_found = named_ids(plan.not_found, most=NAMED)
@@ -62,7 +55,7 @@ def learning_plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
     )
 
 
-def learning_plan_lines(facts: Facts) -> list[str]:
+def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines, which belong inside a fence."""
     lines = [counted(facts.get("learnings", 0), "learning")]
     if "only_in_copies" in facts:
@@ -107,7 +100,7 @@ def _what_feeds(
     return " ".join(told)
 
 
-def learning_receipt(done: Receipt) -> Rendered:
+def receipt(done: Receipt) -> Rendered:
     """What a deletion of learnings did."""
     assert isinstance(done.plan, LearningPlan)
     plan, gone, left = done.plan, done.learned_gone, done.learned_left
@@ -169,66 +162,21 @@ def learning_receipt(done: Receipt) -> Rendered:
         text.append(erased_from_copies(done))
     if lines:
         text.append(fence("\n".join(lines)))
-    survives = " ".join(
-        one
-        for one in (
+    return closed(
+        done,
+        text,
+        facts,
+        survives=sentences(
             left_alone(left),
             still_learned(done.still_learning, done.follow_up),
             _merged(done),
             _what_feeds(plan, gone, gone.other_requests, None if plan.by else gone.saying, gone.silent),
             NOT_LOOKED_FOR,
-        )
-        if one
+        ),
+        took=bool(gone.count or done.learned_erased),
+        failure=explained(done.failure, "write" if left is None else "read") if done.failure else "",
+        following=FOLLOWED if done.follow_up else LOOK_AGAIN,
     )
-    facts["survives"] = survives
-    text.append(survives)
-    if done.copy_id:
-        facts["undo"] = way_back(done)
-    elif (gone.count or done.learned_erased) and not done.copies_left:
-        facts["undo"] = FINAL
-    if "undo" in facts:
-        text.append(facts["undo"])
-    if done.forgotten:
-        text.append(taken_out(done))
-    text += done.problems
-    text += gap_lines(plan.gaps)
-    if done.failure is not None:
-        failure = explained(done.failure, "write" if left is None else "read")
-        facts["failure"] = failure
-        text.append(f"It stopped: {failure}")
-    if not done.complete:
-        following = FOLLOWED if done.follow_up else LOOK_AGAIN
-        facts["next"] = following
-        text.append(following)
-    return Rendered("\n".join(text), facts)
-
-
-def way_back(done: Receipt, as_what: str = "") -> str:
-    """Until when a deletion can be undone, by which call, and what of it cannot.
-
-    Args:
-        as_what: as what it comes back, where that is something else.
-    """
-    back = f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
-    if not done.not_copied:
-        return back
-    them = "is not in the copy" if done.not_copied == 1 else "are not in the copy"
-    number = counted(done.not_copied, "learning")
-    return f"{back}\n{number} that came up while it was made {them}; that part cannot be undone."
-
-
-def erased_from_copies(done: Receipt) -> str:
-    """How many learnings went that only recovery copies held."""
-    verb = "is" if done.learned_erased == 1 else "are"
-    return (
-        f"{counted(done.learned_erased, 'learning')} that only recovery copies held {verb} erased from them."
-    )
-
-
-def taken_out(done: Receipt) -> str:
-    """From how many older copies something was taken."""
-    copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
-    return f"Taken out of {copies}."
 
 
 def _merged(done: Receipt) -> str:

@@ -99,8 +99,7 @@ def learnings_page(
         lead = (
             f"No learning of {asked}." if known else f"Whether there is a learning of {asked} is not known."
         )
-    body = [lead]
-    text = [fence("\n".join([*body, *lines]))]
+    text = [fence("\n".join([lead, *lines]))]
     if selected.not_found:
         text.append(fence(f"not found: {', '.join(not_found)}"))
     status = selected.status

@@ -176,7 +176,8 @@ class _Budget(Generic[RowT]):
         """A row in both forms."""
         raise NotImplementedError
 
-    def _text(self, facts: Facts) -> str:
+    @staticmethod
+    def _text(facts: Facts) -> str:
         raise NotImplementedError
 
     def _covered(self, row: RowT) -> RowT:
@@ -210,8 +211,7 @@ class SessionBudget(_Budget[SessionRow]):
         facts = session_facts(row, masked=self._masked)
         return facts, self._text(facts)
 
-    def _text(self, facts: Facts) -> str:
-        return session_text(facts)
+    _text = staticmethod(session_text)
 
     def _covered(self, row: SessionRow) -> SessionRow:
         from reflexio_mcp.render.secret_redaction import redacted_session
@@ -226,16 +226,8 @@ class RequestBudget(_Budget[RequestWithInteractions]):
     """Requests within a budget of characters; `full` brings interactions, `masked` fingerprints and no content."""
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
-        super().__init__(
-            budget,
-            {
-                "user_id": "user",
-                "source": "source",
-                "agent_version": "agent",
-                "interaction_count": "interaction",
-            },
-            masked,
-        )
+        shared = {"user_id": "user", "source": "source", "agent_version": "agent"}
+        super().__init__(budget, shared | {"interaction_count": "interaction"}, masked)
         self._full = full
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
@@ -246,8 +238,7 @@ class RequestBudget(_Budget[RequestWithInteractions]):
             text = self._text(facts)
         return facts, text
 
-    def _text(self, facts: Facts) -> str:
-        return request_text(facts)
+    _text = staticmethod(request_text)
 
     def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
         from reflexio_mcp.render.secret_redaction import redacted_listing

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from reflexio_mcp.render import turn_deletion, user_deletion
 from reflexio_mcp.render.deletion import finality
 from reflexio_mcp.render.learned import sources_that_stay, what_goes, what_stays
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.render.stored_text import visible
-from reflexio_mcp.render.turn_deletion import what_the_request_keeps
-from reflexio_mcp.render.user_deletion import what_goes_of_user
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
@@ -116,7 +115,7 @@ def _user_question(plan: UserPlan, number: int | None) -> str:
     lines = _opening(plan, f"EVERYTHING of user {_quoted(plan.user_id)} ({', '.join(parts)})", number)
     if plan.goes:
         lines.append(f"From {_span(plan)}. Sessions: {_names(plan.count_by('session_id'))}")
-    lines += [what_goes_of_user(plan), f"Set {plan.fingerprint}"]
+    lines += [user_deletion.what_goes(plan), f"Set {plan.fingerprint}"]
     return "\n".join(lines)
 
 
@@ -126,7 +125,7 @@ def _turns_question(plan: TurnPlan, number: int | None, masked: bool) -> str:
     lines = _opening(plan, f"{counted(plan.size, 'interaction')} {whose}", number)
     lines.append(
         f"Request {_quoted(request.request_id)} of {iso(request.created_at)}, session {_quoted(request.session_id)}. "
-        f"{what_the_request_keeps(plan)}"
+        f"{turn_deletion.what_the_request_keeps(plan)}"
     )
     lines += _begin([] if masked else [turn.first_words for turn in plan.turns], plan.size)
     lines += [_learned(plan), f"Set {plan.fingerprint}"]

@@ -106,12 +106,7 @@ def inspected(
     }
     if reason:
         structured["learning_reason"] = reason
-    text = "\n".join(
-        [
-            fence("\n".join([f"session {session}", head, *lines])),
-            told,
-        ]
-    )
+    text = "\n".join([fence("\n".join([f"session {session}", head, *lines])), told])
     if following:
         structured["cursor"] = following
         text += f"\nMore of it follows: call again with cursor={following}"

@@ -1,25 +1,16 @@
 """One stored request, in brief or with its interactions."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Required, TypedDict, cast
 
 from reflexio_mcp.render.masking import as_name, masked_request, masked_words
-from reflexio_mcp.render.result import Facts, Unlisted, counted, dense, indented, joined
+from reflexio_mcp.render.result import Facts, Unlisted, compact_json, counted, dense, indented, joined
 from reflexio_mcp.render.stored_text import beginning, clip, hanging, shown_id, shown_name, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints, first_words
 from reflexio_mcp.traffic.times import iso
 
-__all__ = [
-    "EXCERPT_CHARS",
-    "RequestFacts",
-    "request_facts",
-    "request_head",
-    "request_text",
-    "turn_facts",
-    "turn_text",
-]
+__all__ = ["RequestFacts", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]
 
 EXCERPT_CHARS: Final = 400
 """Characters of one content in `detail="full"`."""
@@ -40,14 +31,10 @@ def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
             "interacted_image_url": shown_name(turn.interacted_image_url, chars),
             "shadow_content": clip(turn.shadow_content, chars),
             "expert_content": clip(turn.expert_content, chars),
-            "tools_used": [clip(_json(used), chars) for used in turn.tools_used],
-            "retrieved_learnings": [clip(_json(used), chars) for used in turn.retrieved_learnings],
+            "tools_used": [clip(compact_json(used), chars) for used in turn.tools_used],
+            "retrieved_learnings": [clip(compact_json(used), chars) for used in turn.retrieved_learnings],
         }
     )
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def turn_text(facts: Mapping[str, Any]) -> str:
@@ -97,22 +84,18 @@ def request_facts(
     """One request; `full` brings its interactions, else only its first words; `masked`, where given, neither,
     but a fingerprint made by it."""
     request = item.request
-    if masked:
-        experiment = (request.retrieval_experiment_id or "", request.retrieval_experiment_arm or "")
-        version, named = as_name(request.agent_version), [as_name(one) if one else "" for one in experiment]
-    else:
-        version = request.agent_version
-        named = [request.retrieval_experiment_id or "", request.retrieval_experiment_arm or ""]
+    named = as_name if masked else str
+    experiment, arm = request.retrieval_experiment_id, request.retrieval_experiment_arm
     facts: ListedRequestFacts = dense(
         {
             "request_id": shown_id(request.request_id),
             "user_id": shown_id(request.user_id),
             "created_at": iso(request.created_at),
             "source": shown_name(request.source),
-            "agent_version": shown_name(version),
+            "agent_version": shown_name(named(request.agent_version)),
             "evaluation_only": request.evaluation_only,
-            "retrieval_experiment_id": shown_name(named[0]),
-            "retrieval_experiment_arm": shown_name(named[1]),
+            "retrieval_experiment_id": shown_name(named(experiment)) if experiment else "",
+            "retrieval_experiment_arm": shown_name(named(arm)) if arm else "",
             "interaction_count": len(item.interactions),
             "first_words": "" if full or masked else visible(first_words(item)),
             "interactions": [turn_facts(turn, chars) for turn in item.interactions]

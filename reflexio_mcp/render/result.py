@@ -1,5 +1,6 @@
 """One result in two forms, and the small words that all of them are made of: counts, lists of ids, sentences."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypedDict, TypeVar, cast
@@ -16,6 +17,7 @@ __all__ = [
     "GapFacts",
     "Rendered",
     "Unlisted",
+    "compact_json",
     "counted",
     "dense",
     "indented",
@@ -66,6 +68,11 @@ def dense(facts: F) -> F:
         if value is not None and value is not False and value not in ("", [], {}, ())
     }
     return cast("F", kept)
+
+
+def compact_json(value: object) -> str:
+    """A value as JSON without blanks; what JSON does not have, as text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def joined(parts: Iterable[str]) -> str:

@@ -19,7 +19,6 @@ from reflexio_mcp.traffic.errors import label
 __all__ = [
     "NOTICE",
     "SHOWN_ID_CHARS",
-    "SHOWN_NAME_CHARS",
     "as_stored",
     "beginning",
     "clip",

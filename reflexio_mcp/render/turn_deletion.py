@@ -10,13 +10,13 @@ from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["turn_plan_facts", "turn_plan_lines", "what_is_left", "what_the_request_keeps"]
+__all__ = ["plan_facts", "plan_lines", "what_is_left", "what_the_request_keeps"]
 
 NAMED: Final = 20
 """Interactions that a plan names one by one."""
 
 
-def turn_plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
+def plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
     """What a plan would take, as facts."""
     request = plan.requests[0]
     return dense(
@@ -45,7 +45,7 @@ def turn_plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
     )
 
 
-def turn_plan_lines(facts: Facts) -> list[str]:
+def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines, which belong inside a fence."""
     where = f"request {facts['request_id']}, user {facts['user_id']}, session {facts['session_id']}"
     lines = [f"{counted(facts['interactions'], 'interaction')} of {where}, {facts['created_at']}"]

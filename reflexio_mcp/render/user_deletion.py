@@ -3,17 +3,16 @@
 from typing import Final
 
 from reflexio_mcp.render.learned import kinds_counted, still_learned
-from reflexio_mcp.render.learning_deletion import erased_from_copies
-from reflexio_mcp.render.result import Facts, counted
+from reflexio_mcp.render.receipt_end import erased_from_copies
+from reflexio_mcp.render.result import Facts, counted, sentences
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 
 __all__ = [
-    "user_next",
-    "user_plan_facts",
-    "user_plan_lines",
-    "what_goes_of_user",
-    "what_stays_of_user",
+    "next_step",
+    "plan_facts",
+    "plan_lines",
+    "what_goes",
     "what_was_cleared",
 ]
 
@@ -32,7 +31,7 @@ NAMED: Final = 20
 """Agent playbooks named one by one."""
 
 
-def user_plan_facts(plan: UserPlan) -> Facts:
+def plan_facts(plan: UserPlan) -> Facts:
     """What such a plan has besides its requests and learnings."""
     named = plan.agent_playbooks.made_from
     return {
@@ -42,17 +41,17 @@ def user_plan_facts(plan: UserPlan) -> Facts:
     }
 
 
-def user_plan_lines(facts: Facts) -> list[str]:
+def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines."""
     return [f"session outcomes: {facts['session_outcomes']:,}"]
 
 
-def what_goes_of_user(plan: UserPlan) -> str:
+def what_goes(plan: UserPlan) -> str:
     """What such a deletion takes, and what stays whatever is called."""
-    return f"{TAKES} {what_stays_of_user(plan)}"
+    return f"{TAKES} {_what_stays(plan)}"
 
 
-def what_stays_of_user(plan: UserPlan) -> str:
+def _what_stays(plan: UserPlan) -> str:
     """What no call removes, with the agent playbooks that are known to be made from this user's playbooks."""
     named, not_known = plan.agent_playbooks.made_from, plan.agent_playbooks.not_known
     told = [STAYS]
@@ -95,12 +94,10 @@ def what_was_cleared(done: Receipt) -> str:
             "Nothing of this user is listed any more: no request, no learning in any state, no session outcome; each "
             "place was read again."
         )
-    told.append(still_learned(done.still_learning, done.follow_up))
-    told.append(what_stays_of_user(done.plan))
-    return " ".join(one for one in told if one)
+    return sentences(*told, still_learned(done.still_learning, done.follow_up), _what_stays(done.plan))
 
 
-def user_next(done: Receipt) -> str:
+def next_step(done: Receipt) -> str:
     """What to do where something arrived or is left; empty where nothing special is."""
     if done.failure is None and done.cleared and done.cleared.arrived:
         return "Stop what still publishes for this user, then call the same deletion again."

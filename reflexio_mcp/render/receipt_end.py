@@ -1,0 +1,66 @@
+"""What every receipt of a deletion ends with: what is left, the way back, what went wrong, what to do."""
+
+from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
+from reflexio_mcp.render.gaps import gap_lines
+from reflexio_mcp.render.result import Rendered, counted
+from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["closed", "erased_from_copies"]
+
+
+def closed(
+    done: Receipt,
+    text: list[str],
+    facts: DeletionFacts,
+    *,
+    survives: str,
+    as_what: str = "",
+    took: bool,
+    failure: str,
+    following: str,
+) -> Rendered:
+    """A receipt with its end.
+
+    Args:
+        text, facts: the receipt so far.
+        survives: what is left of the set.
+        as_what: as what it comes back, where that is something else.
+        took: whether anything was deleted, so that it is said that nothing brings it back.
+        failure: what ended it early, or empty.
+        following: what to do where it is not complete.
+    """
+    facts["survives"] = survives
+    text.append(survives)
+    if done.copy_id or (took and not done.copies_left):
+        facts["undo"] = _way_back(done, as_what) if done.copy_id else FINAL
+        text.append(facts["undo"])
+    if done.forgotten:
+        copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
+        text.append(f"Taken out of {copies}.")
+    text += [*done.problems, *gap_lines(done.plan.gaps)]
+    if failure:
+        facts["failure"] = failure
+        text.append(f"It stopped: {failure}")
+    if not done.complete:
+        facts["next"] = following
+        text.append(following)
+    return Rendered("\n".join(text), facts)
+
+
+def _way_back(done: Receipt, as_what: str) -> str:
+    """Until when a deletion can be undone, by which call, and what of it cannot."""
+    back = f"Until {iso(done.kept_until)} it can be put back{as_what}: restore_requests with copy_id={done.copy_id}"
+    if not done.not_copied:
+        return back
+    them = "is not in the copy" if done.not_copied == 1 else "are not in the copy"
+    number = counted(done.not_copied, "learning")
+    return f"{back}\n{number} that came up while it was made {them}; that part cannot be undone."
+
+
+def erased_from_copies(done: Receipt) -> str:
+    """How many learnings went that only recovery copies held."""
+    verb = "is" if done.learned_erased == 1 else "are"
+    return (
+        f"{counted(done.learned_erased, 'learning')} that only recovery copies held {verb} erased from them."
+    )
