@@ -82,20 +82,13 @@ class Question:
 
 
 def weigh(
-    settings: Settings,
-    codes: CodeMaker,
-    plan: Plan,
-    confirm: str,
-    *,
-    askable: bool,
-    now: float | None = None,
+    settings: Settings, codes: CodeMaker, plan: Plan, confirm: str, *, askable: bool
 ) -> Verdict | Question:
     """Decide by the operator's mode, the code that the call brings and the set as it is now.
 
     Args:
         confirm: the code of an earlier plan, or empty.
         askable: whether the client can show a form.
-        now: epoch seconds (the clock when `None`).
     """
     mode: Mode = "off" if settings.confirm == "off" else "ask" if settings.confirm == "ask" else "preview"
     if settings.confirm == "auto" and askable:
@@ -108,11 +101,11 @@ def weigh(
         fits = given is not None and codes.fits(given, plan.marks, flags=plan.bound(plan.flags))
         if not fits:
             changes = _changes(codes, plan, confirm, given)
-            return _shown(codes, plan, mode, "changed", now, changes)
+            return _shown(codes, plan, mode, "changed", changes)
     if mode == "off":
         return Verdict(True, mode)
     if mode == "preview":
-        return Verdict(True, mode) if fits else _shown(codes, plan, mode, "planned", now)
+        return Verdict(True, mode) if fits else _shown(codes, plan, mode, "planned")
     if askable:
         return Question(number_to_type(settings, plan), plan.noun)
     return Verdict(
@@ -150,7 +143,6 @@ def _shown(
     plan: Plan,
     mode: Mode,
     status: Literal["planned", "changed"],
-    now: float | None,
     changes: Changes | None = None,
 ) -> Verdict:
     lead = "Nothing is deleted yet. This would go:"
@@ -170,7 +162,7 @@ def _shown(
     if mode != "preview":
         # A code is no consent here, so none is offered.
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
-    code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time() if now is None else now)
+    code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time())
     again = (
         "Show this to the person. To delete exactly these after their yes, call again with the same arguments"
         f"{_times(plan)} and confirm={code}"

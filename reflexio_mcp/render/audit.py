@@ -11,10 +11,9 @@ from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
-from reflexio_mcp.traffic.audit.findings import Finding, Next
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
-from reflexio_mcp.traffic.rules.found import Example
+from reflexio_mcp.traffic.rules.found import Example, Found, Next
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
 from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.rules.told_secrets import SENSITIVE_WORDS
@@ -41,16 +40,16 @@ _LEVELS: Final = (
 less of each where the answer would be too long."""
 
 
-def audited(audit: Audit, *, budget: int = BUDGET) -> Rendered:
+def audited(audit: Audit) -> Rendered:
     """An audit in both forms; fewer examples and names first, then fewer findings, until it fits."""
     rendered = Rendered("", {})
     for examples, top, subjects, reasons in _LEVELS:
         rendered = _render(audit, examples, top, subjects, reasons, len(audit.findings))
-        if len(rendered.text) <= budget:
+        if len(rendered.text) <= BUDGET:
             return rendered
     for shown in range(len(audit.findings) - 1, -1, -1):
         rendered = _render(audit, 0, 3, 1, False, shown)
-        if len(rendered.text) <= budget:
+        if len(rendered.text) <= BUDGET:
             break
     return rendered
 
@@ -243,7 +242,7 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool) -> Facts:
+def _finding_facts(finding: Found, examples: int, subjects: int, reasons: bool) -> Facts:
     rule = finding.rule
     following = _call_facts(finding.next)
     if following and finding.next:
@@ -255,7 +254,7 @@ def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool
             "count": finding.count,
             "unit": rule.unit,
             "finds": rule.finds,
-            "notes": [shown_name(note) for note in finding.notes],
+            "notes": [shown_name(f"{count:,} {note}") for note, count in finding.notes.items()],
             "why": rule.why if reasons else "",
             "advice": rule.advice if reasons else "",
             "which": _which(finding, subjects),
@@ -267,7 +266,7 @@ def _finding_facts(finding: Finding, examples: int, subjects: int, reasons: bool
     )
 
 
-def _look_facts(finding: Finding) -> Facts:
+def _look_facts(finding: Found) -> Facts:
     """The call that shows what the next one takes; its arguments stand there already where they are the same."""
     look, following = finding.look, finding.next
     if look is None or following is None:
@@ -286,14 +285,14 @@ def _call_facts(call: Next | None) -> Facts | None:
     }
 
 
-def _which(finding: Finding, subjects: int) -> list[str]:
+def _which(finding: Found, subjects: int) -> list[str]:
     # Requests are named by the examples.
     if finding.rule.unit in ("request", "period"):
         return []
     return [shown_id(one) or "(none)" for one in finding.subjects[:subjects]]
 
 
-def _examples(finding: Finding, most: int) -> Sequence[Example]:
+def _examples(finding: Found, most: int) -> Sequence[Example]:
     """Some of its requests, and all where one more than `most` would be all.
 
     Sessions, users and sources are named already: there an example only says which one stays.

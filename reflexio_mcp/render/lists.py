@@ -92,16 +92,14 @@ RowT = TypeVar("RowT", SessionRow, RequestWithInteractions)
 
 
 class _Budget(Generic[RowT]):
-    """Keeps the rows that fit into a budget of characters. What all of them have in common stands once, beside them.
+    """Keeps the rows that fit into `BUDGET` characters. What all of them have in common stands once, beside them.
 
     Args:
-        budget: characters that the rows may take.
         shared: the facts that may stand beside the rows, with the word for each.
         masked: makes the fingerprints that are shown instead of stored text, where none may be.
     """
 
-    def __init__(self, budget: int, shared: Mapping[str, str], masked: Fingerprints | None) -> None:
-        self._budget = budget
+    def __init__(self, shared: Mapping[str, str], masked: Fingerprints | None) -> None:
         self._shared = shared
         self._masked = masked
         self.clear()
@@ -121,7 +119,7 @@ class _Budget(Generic[RowT]):
     def _fits(self, facts: Facts, text: str) -> bool:
         common, chars = self._in_common_with(facts), self._chars + len(text) + 1
         saved = sum(len(one) + len(" · ") for one in self._told(common)) * len(self.facts)
-        if self.facts and chars - saved > self._budget:
+        if self.facts and chars - saved > BUDGET:
             return False
         self._common, self._chars = common, chars
         self.facts.append(facts)
@@ -202,10 +200,10 @@ class _Budget(Generic[RowT]):
 
 
 class SessionBudget(_Budget[SessionRow]):
-    """Session rows within a budget of characters; `masked` shows fingerprints instead of first words."""
+    """Session rows within the budget; `masked` shows fingerprints instead of first words."""
 
-    def __init__(self, budget: int = BUDGET, *, masked: Fingerprints | None = None) -> None:
-        super().__init__(budget, {"users": "user", "sources": "source", "agent_versions": "agent"}, masked)
+    def __init__(self, *, masked: Fingerprints | None = None) -> None:
+        super().__init__({"users": "user", "sources": "source", "agent_versions": "agent"}, masked)
 
     def _render(self, row: SessionRow) -> tuple[Facts, str]:
         facts = session_facts(row, masked=self._masked)
@@ -223,18 +221,18 @@ class SessionBudget(_Budget[SessionRow]):
 
 
 class RequestBudget(_Budget[RequestWithInteractions]):
-    """Requests within a budget of characters; `full` brings interactions, `masked` fingerprints and no content."""
+    """Requests within the budget; `full` brings interactions, `masked` fingerprints and no content."""
 
-    def __init__(self, *, full: bool, masked: Fingerprints | None = None, budget: int = BUDGET) -> None:
+    def __init__(self, *, full: bool, masked: Fingerprints | None = None) -> None:
         shared = {"user_id": "user", "source": "source", "agent_version": "agent"}
-        super().__init__(budget, shared | {"interaction_count": "interaction"}, masked)
+        super().__init__(shared | {"interaction_count": "interaction"}, masked)
         self._full = full
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
         text = self._text(facts)
-        if len(text) > self._budget:
-            facts = _shortened(facts, self._budget)
+        if len(text) > BUDGET:
+            facts = _shortened(facts)
             text = self._text(facts)
         return facts, text
 
@@ -249,13 +247,13 @@ class RequestBudget(_Budget[RequestWithInteractions]):
         return row.interactions
 
 
-def _shortened(facts: Facts, budget: int) -> Facts:
+def _shortened(facts: Facts) -> Facts:
     """A request too long for one answer: its first interactions, and how many there are in all."""
     kept: list[Facts] = []
     used = len(request_head(facts))
     for turn in facts.get("interactions", []):
         used += len(turn_text(turn)) + 4
-        if kept and used > budget:
+        if kept and used > BUDGET:
             break
         kept.append(turn)
     left = len(facts.get("interactions", [])) - len(kept)

@@ -78,7 +78,6 @@ def request_facts(
     item: RequestWithInteractions,
     *,
     full: bool,
-    chars: int = EXCERPT_CHARS,
     masked: Fingerprints | None = None,
 ) -> ListedRequestFacts:
     """One request; `full` brings its interactions, else only its first words; `masked`, where given, neither,
@@ -98,7 +97,7 @@ def request_facts(
             "retrieval_experiment_arm": shown_name(named(arm)) if arm else "",
             "interaction_count": len(item.interactions),
             "first_words": "" if full or masked else visible(first_words(item)),
-            "interactions": [turn_facts(turn, chars) for turn in item.interactions]
+            "interactions": [turn_facts(turn, EXCERPT_CHARS) for turn in item.interactions]
             if full and not masked
             else [],
         }

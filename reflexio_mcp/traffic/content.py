@@ -18,8 +18,8 @@ __all__ = [
     "Fingerprints",
     "add_texts",
     "content_chars",
-    "content_digest",
     "first_words",
+    "in_brief",
     "leaves",
     "opening",
     "running_digests",
@@ -29,6 +29,9 @@ __all__ = [
     "turn_digest",
     "turn_digests",
 ]
+
+WORDS_CHARS: Final = 80
+"""Characters of the first words that stand for a text."""
 
 _WORD = re.compile(r"\S")
 
@@ -159,8 +162,13 @@ def opening(item: RequestWithInteractions, chars: int) -> str:
     return ""
 
 
-def first_words(item: RequestWithInteractions, chars: int = 80) -> str:
-    """The first thing said in a request, in one line of at most `chars` characters."""
+def first_words(item: RequestWithInteractions) -> str:
+    """The first thing said in a request, in one line of at most `WORDS_CHARS` characters."""
     # A part first: a stored text may have a million characters.
-    words = " ".join(opening(item, chars * 8).split())
-    return words if len(words) <= chars else words[: chars - 1] + "…"
+    return in_brief(opening(item, WORDS_CHARS * 8))
+
+
+def in_brief(text: str) -> str:
+    """The first `WORDS_CHARS` characters of a text, in one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"

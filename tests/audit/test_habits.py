@@ -16,9 +16,9 @@ from reflexio_mcp.embedded_store.app import create_app
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.traffic.audit.findings import Finding
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.corpus import DAY, HOUR, Maker
 from tests.audit.measuring import EVERY_TOOL, executed
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 Fill = Callable[[Maker], object]
 
 
-async def audited(fill: Fill, folder: Path, rule_id: str) -> Finding | None:
+async def audited(fill: Fill, folder: Path, rule_id: str) -> Found | None:
     """The finding of one rule in a store, its call tried out."""
     make = Maker(11, int(time.time()))
     fill(make)

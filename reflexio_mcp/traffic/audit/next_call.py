@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
-from reflexio_mcp.traffic.audit.findings import Next
 from reflexio_mcp.traffic.reading.filters import UNSEEN, WHOLE_SESSIONS, TrafficFilter
-from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.rules.found import Found, Next
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["Offer", "go_on_call", "look_first", "next_call"]

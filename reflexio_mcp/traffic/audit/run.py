@@ -7,7 +7,6 @@ from typing import Final
 import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ServerFault
-from reflexio_mcp.traffic.audit.findings import Finding, Next, NotRun
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning_status import DOES_NOT_LEARN, LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
@@ -19,7 +18,7 @@ from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, Need, SessionSeen, stop_if_cancelled
-from reflexio_mcp.traffic.rules.found import Found
+from reflexio_mcp.traffic.rules.found import Found, Next
 from reflexio_mcp.traffic.rules.personal_data import NOT_LOOKED_FOR
 from reflexio_mcp.traffic.rules.selection import detector_types
 from reflexio_mcp.traffic.rules.table import RULES
@@ -46,6 +45,14 @@ REQUESTS_A_LOOK: Final = 100
 """Requests that are handed to a worker thread at a time; then progress is reported."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A rule that could not be applied, and why."""
+
+    rule_id: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Audit:
     """What an audit found.
@@ -65,7 +72,7 @@ class Audit:
 
     filter: TrafficFilter
     overview: Overview
-    findings: tuple[Finding, ...]
+    findings: tuple[Found, ...]
     not_run: tuple[NotRun, ...]
     left_out: str = ""
     go_on: Next | None = None
@@ -84,7 +91,6 @@ async def run_audit(
     offer: Offer,
     progress: Progress | None = None,
     personal: bool = True,
-    now: float | None = None,
 ) -> Audit:
     """Audit everything a filter selects, in one pass and bounded memory.
 
@@ -93,9 +99,8 @@ async def run_audit(
         offer: the tools that following calls may name.
         progress: told how many requests were looked at.
         personal: whether to look for personal data.
-        now: the present, epoch seconds (the clock when `None`).
     """
-    moment = int(time.time() if now is None else now)
+    moment = int(time.time())
     asked = wanted
     if wanted.start is None:
         wanted = replace(wanted, start=await _start_of(scope, wanted))
@@ -161,11 +166,10 @@ async def run_audit(
     founds = {found.rule.id: found for one in (*detectors, learning, learned) for found in one.founds}
     # A deletion refuses a filter without a user, session, source, version or time.
     frozen = replace(wanted, end=overview.last) if overview.requests else wanted
-    findings = [
-        _finding(founds[one.id], frozen, overview.first, offer, whole=stop is None)
-        for one in RULES
-        if one.id in founds and founds[one.id].count
-    ]
+    findings = [founds[one.id] for one in RULES if one.id in founds and founds[one.id].count]
+    for found in findings:
+        found.next = next_call(found, frozen, overview.first, offer, whole=stop is None)
+        found.look = look_first(found.next, offer)
     go_on = go_on_call(asked, before, offer) if left_out else None
     start = stop.before if stop else wanted.start
     end = moment if wanted.end is None else wanted.end
@@ -310,18 +314,3 @@ class _Pass:
         for detector in self.detectors:
             if not (is_cut and detector.needs == "whole sessions"):
                 detector.session(seen)
-
-
-def _finding(found: Found, wanted: TrafficFilter, first: int, offer: Offer, *, whole: bool) -> Finding:
-    following = next_call(found, wanted, first, offer, whole=whole)
-    return Finding(
-        rule=found.rule,
-        count=found.count,
-        subjects=tuple(found.subjects),
-        examples=tuple(found.examples),
-        notes=tuple(f"{count:,} {note}" for note, count in found.notes.items()),
-        next=following,
-        look=look_first(following, offer),
-        start=found.start,
-        end=found.end,
-    )

@@ -25,7 +25,7 @@ from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["OUTCOMES", "Check", "Outcome", "Receipt", "execute", "unchecked"]
+__all__ = ["OUTCOMES", "Check", "Outcome", "Receipt", "execute"]
 
 BATCH: Final = 2_000
 """Ids in one call: few enough to be deleted within its time limit, enough that the calls themselves cost little."""

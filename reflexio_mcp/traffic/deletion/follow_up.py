@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.learnings.records import Sources, ids_of
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["FOLLOW_UP_SECONDS", "follow_up", "needs_follow_up"]
+__all__ = ["follow_up", "needs_follow_up"]
 
 FOLLOW_UP_SECONDS: Final = 3_600.0
 """How long a follow-up waits for what is being learned."""
@@ -47,9 +47,7 @@ def _sources(done: Receipt) -> dict[str, Sources]:
     }
 
 
-async def follow_up(
-    scope: Scope, done: Receipt, promise: Promise, cap: HourlyCap, *, seconds: float = FOLLOW_UP_SECONDS
-) -> TakenBack:
+async def follow_up(scope: Scope, done: Receipt, promise: Promise, cap: HourlyCap) -> TakenBack:
     """Wait until nothing is being learned from a deletion's users any more, and delete what its requests fed.
 
     A failure of the service is tried again until the time is over. When it is cancelled, the audit log knows that it
@@ -61,12 +59,11 @@ async def follow_up(
         done: the deletion.
         promise: its record, which the end of the follow-up closes.
         cap: takes how much was deleted.
-        seconds: how long to wait at the most.
     """
     outcome, closing = "interrupted", dict[str, Any]()
     # Nothing is awaited before this: a task that is cancelled before its first step comes as far as its first wait.
     try:
-        taken = await _taken_back(scope, done, cap, seconds)
+        taken = await _taken_back(scope, done, cap)
         left = taken.left is None or taken.left.count > 0
         through = taken.failure is None and not left and not taken.still_learning
         outcome = "complete" if through else "incomplete"
@@ -79,14 +76,14 @@ async def follow_up(
     return taken
 
 
-async def _taken_back(scope: Scope, done: Receipt, cap: HourlyCap, seconds: float) -> TakenBack:
+async def _taken_back(scope: Scope, done: Receipt, cap: HourlyCap) -> TakenBack:
     sources = _sources(done)
     before = (done.plan.learned or NOTHING).fed
 
     async def look() -> Learned:
         return await find_learned(scope, sources, before=before)
 
-    until = anyio.current_time() + seconds
+    until = anyio.current_time() + FOLLOW_UP_SECONDS
     taken, pause = TakenBack(), FIRST_RETRY
     while True:
         counted = len(taken.sent)

@@ -13,7 +13,7 @@ from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
-from reflexio_mcp.traffic.content import add_texts, opening, turn_digest
+from reflexio_mcp.traffic.content import add_texts, in_brief, opening, turn_digest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
@@ -31,9 +31,9 @@ __all__ = [
     "Plan",
     "PlannedRequest",
     "Progress",
-    "in_brief",
     "mark_of",
     "newest_first",
+    "opening_words",
     "plan_filter",
     "plan_ids",
     "plan_session",
@@ -49,7 +49,6 @@ USERS_COUNTED: Final = 50
 WORDS_SHOWN: Final = 5
 """Requests whose first words a plan shows."""
 
-WORDS_CHARS: Final = 80
 OPENING_CHARS: Final = 2_000
 """Characters in which secrets are looked for."""
 
@@ -416,7 +415,7 @@ async def with_first_words(plan: Plan) -> Plan:
 
     def shown(items: Sequence[PlannedRequest], number: int) -> tuple[PlannedRequest, ...]:
         return tuple(
-            replace(item, opening="", first_words=in_brief(item.opening) if index < number else "")
+            replace(item, opening="", first_words=opening_words(item.opening) if index < number else "")
             for index, item in enumerate(items)
         )
 
@@ -427,12 +426,11 @@ async def with_first_words(plan: Plan) -> Plan:
     return await anyio.to_thread.run_sync(add)
 
 
-def in_brief(text: str) -> str:
+def opening_words(text: str) -> str:
     """The first words of a text, secrets covered. Looking for them takes time."""
     from reflexio_mcp.traffic.rules.secrets import redact_opening  # its patterns take a while to compile
 
-    words = " ".join(redact_opening(text).split())
-    return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"
+    return in_brief(redact_opening(text))
 
 
 async def with_learned(scope: Scope, plan: Plan) -> Plan:

@@ -87,7 +87,6 @@ async def restore(
     *,
     evaluation_only: bool = False,
     seconds: float = 45.0,
-    clock: Callable[[], float] = time.monotonic,
     progress: Progress | None = None,
 ) -> Restored:
     """Publish the requests of a copy again under their own ids, oldest first, then store its learnings.
@@ -124,9 +123,9 @@ async def restore(
         done.outcomes.update((item.request.request_id, "already_there") for item in items)
 
     await read_set(scope, wanted, there, progress=progress)
-    until = clock() + seconds
+    until = time.monotonic() + seconds
     for one in wanted:
-        if clock() >= until:
+        if time.monotonic() >= until:
             break
         if done.outcomes[one] != "left":
             continue
@@ -147,7 +146,7 @@ async def restore(
             await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
     await _read_back(scope, done)
     if learnings:
-        back = _Learnings(scope, copies, done, lambda: clock() < until, progress)
+        back = _Learnings(scope, copies, done, lambda: time.monotonic() < until, progress)
         try:
             await back.restore(learnings, [held[one] for one in wanted], some=bool(request_ids))
         except RateLimited as error:

@@ -18,7 +18,7 @@ from reflexio_mcp.state.job_records import JobRecord, Promise
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion.erasure import erase_from_copies
-from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Check, Receipt, execute, unchecked
+from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Check, Receipt, execute
 from reflexio_mcp.traffic.deletion.follow_up import needs_follow_up
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan
@@ -116,15 +116,15 @@ async def carry_out(
     origin: Origin,
     state: State,
     *,
-    job: int = 0,
-    check: Check = unchecked,
-    read_at: float | None = None,
-    progress: Progress | None = None,
+    job: int,
+    check: Check,
+    read_at: float | None,
+    progress: Progress | None,
 ) -> Receipt:
     """Delete what a plan names, within the hourly cap and with its recovery copy and audit log entry.
 
     Args:
-        job: the key of its job, where it has one.
+        job: the key of its job.
         check: as `execute` takes it.
         read_at: when the reading behind the plan began, in monotonic seconds; `None` when others have had time to
             change something since, so that it must be made again.

@@ -9,7 +9,13 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import texts_of, turn_digest
-from reflexio_mcp.traffic.deletion.plan import OPENING_CHARS, WORDS_SHOWN, Plan, in_brief, planned_request
+from reflexio_mcp.traffic.deletion.plan import (
+    OPENING_CHARS,
+    WORDS_SHOWN,
+    Plan,
+    opening_words,
+    planned_request,
+)
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.reading.lookup import get_stored, require_id
@@ -135,7 +141,7 @@ def _planned(turns: Sequence[StoredInteraction]) -> tuple[PlannedTurn, ...]:
             turn.interaction_id,
             turn.role,
             turn_digest(turn),
-            in_brief(_opening(turn)) if index < WORDS_SHOWN else "",
+            opening_words(_opening(turn)) if index < WORDS_SHOWN else "",
         )
         for index, turn in enumerate(turns)
     )

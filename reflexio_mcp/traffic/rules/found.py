@@ -1,13 +1,14 @@
 """What a detector gathers, in bounded memory: counts, the first ids, and examples without content."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.rules.table import Rule
 
-__all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "example"]
+__all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "Next", "example"]
 
 EXAMPLES: Final = 3
 """Requests a finding shows: enough to judge it by, few enough to read."""
@@ -62,9 +63,34 @@ class Group:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """A call that follows from a finding.
+
+    Args:
+        tool: its name.
+        arguments: exactly what to call it with.
+        selects: how many of the finding's units it covers.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    selects: int
+
+
 @dataclass
 class Found:
-    """Gathers what one rule finds, in bounded memory."""
+    """Gathers what one rule finds, in bounded memory.
+
+    Args:
+        count: how many units of it (requests, sessions, sources).
+        subjects: their ids or names, the first of them only when there are very many.
+        examples: requests of it, without content.
+        notes: kinds and how many of each, never content.
+        start, end: first and last time among the requests that were found, epoch seconds.
+        next: the call to make about it; set at the end of an audit, like the next one.
+        look: the call that shows what `next` would delete.
+    """
 
     rule: Rule
     count: int = 0
@@ -78,6 +104,8 @@ class Found:
     owner: str = ""
     """Of learnings: whose the first `owned` subjects are."""
     owned: int = 0
+    next: Next | None = None
+    look: Next | None = None
 
     def add(
         self, subject: str, item: RequestWithInteractions | None = None, *, note: str = "", copy_of: str = ""
