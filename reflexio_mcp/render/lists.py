@@ -412,8 +412,7 @@ def page_of_sessions(
         )
     if page.rows and wanted.counts_part_of_sessions:
         more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
-    structured = _structured(budget, returned, budget.rows, more_facts)
-    return _page([head, *body], more, structured, described, budget.redacted)
+    return _page(budget, [head, *body], more, budget.rows, more_facts, described)
 
 
 def page_of_requests(
@@ -443,21 +442,19 @@ def page_of_requests(
         filtered = f" ({described})" if described else ""
         head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
-    structured = _structured(budget, returned, groups, more_facts)
-    return _page([head, *body], more, structured, described, budget.redacted)
+    return _page(budget, [head, *body], more, groups, more_facts, described)
 
 
-def _structured(budget: _Budget[Any], returned: int, sessions: list[Facts], end: _End) -> PageFacts:
-    first: PageFacts = {"notice": NOTICE, "returned": returned, "sessions": []}
+def _page(
+    budget: _Budget[Any], body: list[str], more: list[str], sessions: list[Facts], end: _End, described: str
+) -> Rendered:
+    first: PageFacts = {"notice": NOTICE, "returned": len(budget.facts), "sessions": []}
     if budget.each:
         first["each"] = budget.each
-    return {**first, "sessions": sessions, **end}
-
-
-def _page(body: list[str], more: list[str], structured: PageFacts, described: str, redacted: int) -> Rendered:
-    if redacted:
-        structured["redacted"] = redacted
-        more.insert(0, REDACTED.format(count=f"{redacted:,}"))
+    structured: PageFacts = {**first, "sessions": sessions, **end}
+    if budget.redacted:
+        structured["redacted"] = budget.redacted
+        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
     if described:
         structured["filter"] = described
     return Rendered("\n".join([*body, *more]), structured)

@@ -9,13 +9,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.restoring import RestoreFacts, copies_listed, restored
 from reflexio_mcp.render.stored_text import as_stored
-from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.restore import AWAY, restore
-from reflexio_mcp.traffic.errors import Unreadable
+from reflexio_mcp.traffic.errors import Unreadable, refusing
 
 __all__ = ["SPECS"]
 
@@ -29,10 +28,8 @@ async def restore_requests(
     app, scope = app_of(call), scope_of(call)
     copies, owner = app.state.copies, app.codes(scope).scope
     if not copy_id.strip():
-        try:
+        with refusing(AWAY, kind=Unreadable):
             there = await anyio.to_thread.run_sync(copies.of, owner)
-        except OSError as error:
-            raise Unreadable(AWAY.format(why=why_not(error), advice=advice(error))) from error
         return answer(copies_listed(there))
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):

@@ -12,7 +12,11 @@ TrafficError
 """
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
+
+from reflexio_mcp.state.database import advice, why_not
 
 __all__ = [
     "CapReached",
@@ -26,6 +30,7 @@ __all__ = [
     "Unreadable",
     "label",
     "quoted",
+    "refusing",
 ]
 
 _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
@@ -87,3 +92,18 @@ class TakenOver(TrafficError):
 
 class OutcomeUnclear(TrafficError):
     """A publish whose answer was lost and that could not be looked up; it may be stored."""
+
+
+@contextmanager
+def refusing(sentence: str, otherwise: str = "", kind: type[TrafficError] = NotRecorded) -> Generator[None]:
+    """Turn a failure to read or write what is kept into a refusal.
+
+    Args:
+        sentence: what is refused, with `{why}` and `{advice}`.
+        otherwise: the advice where the failure itself gives none.
+        kind: the refusal.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(sentence.format(why=why_not(error), advice=advice(error, otherwise))) from error

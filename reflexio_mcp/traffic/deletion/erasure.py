@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan, newest_first, planned_request
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
-from reflexio_mcp.traffic.errors import NotRecorded
+from reflexio_mcp.traffic.errors import refusing
 from reflexio_mcp.traffic.learnings.find import NOTHING
 from reflexio_mcp.traffic.learnings.records import Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -53,10 +53,8 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
     """
     if not copies.days and not plan.erase:  # copies of before are kept until their days are over
         return plan
-    try:
+    with refusing(AWAY):
         return await _looked_into(scope, plan, copies, owner)
-    except OSError as error:
-        raise NotRecorded(AWAY.format(why=why_not(error), advice=advice(error))) from error
 
 
 async def _looked_into(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:

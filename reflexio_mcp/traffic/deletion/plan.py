@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Final
 
@@ -138,7 +138,6 @@ class Plan:
     gaps: tuple[Gap, ...] = ()
     not_matching: int = 0
     of_others: int | None = None
-    ids: tuple[str, ...] = field(init=False)
 
     noun: ClassVar[str] = "request"
     """What it counts."""
@@ -149,8 +148,10 @@ class Plan:
     copied: ClassVar[bool] = True
     """Whether recovery copies hold what it is about under the same ids."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", tuple(item.request_id for item in self.requests))
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of what is stored of it."""
+        return tuple(item.request_id for item in self.requests)
 
     @property
     def goes(self) -> tuple[PlannedRequest, ...]:

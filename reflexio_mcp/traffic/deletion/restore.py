@@ -22,10 +22,9 @@ from reflexio_mcp.rest.models import (
     UserPlaybook,
     UserProfile,
 )
-from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, RecoveryCopy
 from reflexio_mcp.traffic.content import turn_digest
-from reflexio_mcp.traffic.errors import NotStored, Unreadable
+from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
@@ -104,10 +103,8 @@ async def restore(
         Unreadable: it is not known which copies there are.
         ReflexioError: what is already stored could not be read; nothing was restored.
     """
-    try:
+    with refusing(AWAY, kind=Unreadable):
         copy = await anyio.to_thread.run_sync(copies.find, owner, copy_id.strip())
-    except OSError as error:
-        raise Unreadable(AWAY.format(why=why_not(error), advice=advice(error))) from error
     if copy is None:
         raise NotStored("No recovery copy has this copy_id. List the copies with restore_requests alone.")
     try:

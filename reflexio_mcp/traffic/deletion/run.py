@@ -1,8 +1,8 @@
 """One deletion from start to end: the hourly cap, the recovery copy, the audit log and the receipt."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ import anyio.to_thread
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.audit_log import Entry
-from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.job_records import JobRecord, Promise
 from reflexio_mcp.state.recovery_copies import CopyWriter, RecoveryCopies, copy_of_turns
@@ -25,13 +24,13 @@ from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.deletion.verify import Reread, read_again
-from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TakenOver, TrafficError
+from reflexio_mcp.traffic.errors import CapReached, NotRecorded, TakenOver, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Origin", "carry_out", "check_cap", "refusing"]
+__all__ = ["Origin", "carry_out", "check_cap"]
 
 NOT_CLOSED: Final = "The audit log can no longer be written; its entry for this deletion stays open."
 NO_COPY_OF_UNREADABLE: Final = (
@@ -274,15 +273,6 @@ def _closed(receipt: Receipt, caller: str, origin: Origin, state: State, entry: 
             state.jobs.forget(record.key)
         return not_closed
     return replace(receipt, promise=Promise(state.jobs, record, following))
-
-
-@contextmanager
-def refusing(sentence: str, otherwise: str = "") -> Generator[None]:
-    """Turn a failure to write into the refusal to delete anything."""
-    try:
-        yield
-    except OSError as error:
-        raise NotRecorded(sentence.format(why=why_not(error), advice=advice(error, otherwise))) from error
 
 
 async def _kept(

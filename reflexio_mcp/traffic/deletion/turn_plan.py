@@ -57,8 +57,9 @@ class TurnPlan(Plan):
     found_with: ClassVar[str] = "get_request"
     copied: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", tuple(str(turn.interaction_id) for turn in self.turns))
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(str(turn.interaction_id) for turn in self.turns)
 
     @property
     def size(self) -> int:

@@ -86,7 +86,7 @@ async def plan_user(scope: Scope, requests: Plan, user_id: str) -> UserPlan:
     Raises:
         ReflexioError: as the client raises it.
     """
-    own: dict[str, Any] = {one.name: getattr(requests, one.name) for one in fields(Plan) if one.init}
+    own: dict[str, Any] = {one.name: getattr(requests, one.name) for one in fields(Plan)}
     learned = unselected(await learnings_of_user(scope, user_id))
     own["what"], own["learned"] = f"everything of user {user_id}", learned
     outcomes = await scope.client.get_session_outcomes(user_id)
