@@ -20,7 +20,7 @@ from reflexio_mcp.toolkit.context import Call, app_of, from_page, hides, scope_o
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.traffic.deletion.erasure import look_into_copies
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, with_first_words, with_learned
-from reflexio_mcp.traffic.deletion.run import check_cap
+from reflexio_mcp.traffic.deletion.safeguards import check_cap
 from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.scope import Scope
 

@@ -13,9 +13,9 @@ from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, co
 from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
+from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Example, Found, Next
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
-from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.rules.told_secrets import SENSITIVE_WORDS
 from reflexio_mcp.traffic.times import iso
 

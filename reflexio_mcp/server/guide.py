@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest import api_limits
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 
 __all__ = ["FIELDS", "guide"]
 

@@ -35,7 +35,7 @@ from reflexio_mcp.traffic.deletion.plan import (
     plan_session,
     with_learned,
 )
-from reflexio_mcp.traffic.deletion.run import Origin, carry_out
+from reflexio_mcp.traffic.deletion.safeguards import Origin, carry_out
 from reflexio_mcp.traffic.deletion.takeover import Order, order_of
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.deletion.user_plan import plan_user

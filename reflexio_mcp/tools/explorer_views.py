@@ -29,11 +29,11 @@ from reflexio_mcp.traffic.reading.listing import list_requests
 from reflexio_mcp.traffic.reading.lookup import get_request, learning_status, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.reading.search import FINDINGS
+from reflexio_mcp.traffic.rules.catalog import rule
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions
 from reflexio_mcp.traffic.rules.selection import select_each
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
-from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso

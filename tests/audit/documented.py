@@ -1,11 +1,11 @@
-"""`docs/audit-rules.md`, from the table of rules and the constants they name."""
+"""`docs/audit-rules.md`, from the catalog of rules and the constants they name."""
 
 import ast
 import re
 from pathlib import Path
 
 import reflexio_mcp.traffic
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 
 ROOMS = [Path(reflexio_mcp.traffic.__file__).parent / room for room in ("rules", "audit")]
 FIGURES = Path(__file__).parents[2] / "benchmarks" / "quality" / "figures.md"
@@ -40,7 +40,7 @@ def page() -> str:
     lines = [
         "# What `audit_traffic` looks for",
         "",
-        "Generated from `reflexio_mcp/traffic/rules/table.py`; a test keeps it so. Precision comes before recall: a",
+        "Generated from `reflexio_mcp/traffic/rules/catalog.py`; a test keeps it so. Precision comes before recall: a",
         "rule that is not sure says nothing. The labelled corpus in `tests/audit` measures both, and every test run",
         "prints the table.",
         "",
@@ -53,9 +53,9 @@ def page() -> str:
         "from the API key, else from a file `fingerprint.key` of this machine's user: it is the same for",
         "everybody who shares that, and nobody else can try out what it stands for.",
         "",
-        "To add a rule, write its row in the table and the detector it names in `reflexio_mcp/traffic/rules/`: audit,",
-        "filters and this page follow. Put a case of it, and what only looks so, into `tests/audit/corpus.py`.",
-        "`tests/audit/test_table.py` names what is missing. Then renew what is generated:",
+        "To add a rule, write its row in the catalog and the detector it names in `reflexio_mcp/traffic/rules/`:",
+        "audit, filters and this page follow. Put a case of it, and what only looks so, into `tests/audit/corpus.py`.",
+        "`tests/audit/test_catalog.py` names what is missing. Then renew what is generated:",
         "",
         "```bash",
         "REFLEXIO_UPDATE_SNAPSHOTS=1 python3 scripts/test.py tests/audit/test_docs.py tests/tools",

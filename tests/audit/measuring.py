@@ -12,8 +12,8 @@ from reflexio_mcp.traffic.audit.run import Audit, run_audit
 from reflexio_mcp.traffic.deletion.plan import PlannedRequest, plan_ids, plan_session, read_matching
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.search import FINDINGS
+from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Next
-from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.corpus import Deployment, make_corpus
 from tests.audit.stocking import stocked

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from reflexio_mcp.traffic.reading.search import FINDINGS
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 from tests.audit.corpus import make_corpus
 from tests.audit.measuring import Measured
 

@@ -2,11 +2,11 @@
 
 import os
 
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 from tests.audit.documented import PAGE, constants, named_in, page
 
 
-def test_the_page_of_rules_follows_from_the_table() -> None:
+def test_the_page_of_rules_follows_from_the_catalog() -> None:
     if os.environ.get("REFLEXIO_UPDATE_SNAPSHOTS"):
         PAGE.parent.mkdir(exist_ok=True)
         PAGE.write_text(page(), encoding="utf-8")

@@ -22,7 +22,7 @@ from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
 from tests.audit.corpus import (

@@ -12,7 +12,7 @@ from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.local.database import LocalDatabase
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
-from reflexio_mcp.traffic.deletion.run import check_cap
+from reflexio_mcp.traffic.deletion.safeguards import check_cap
 from reflexio_mcp.traffic.errors import CapReached
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.select import unselected
@@ -169,7 +169,7 @@ async def test_a_deletion_that_a_fault_ends_counts_as_if_all_of_it_had_gone(
 
     async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
         with monkeypatch.context() as patch:
-            patch.setattr("reflexio_mcp.traffic.deletion.run.execute", breaks)
+            patch.setattr("reflexio_mcp.traffic.deletion.safeguards.execute", breaks)
             await caller.refused("delete_session", session_id="s")
         assert "3 an hour are allowed (0 left now)" in await caller.refused("delete_request", request_id="r0")
     assert await world.ids(session_id="s")

@@ -18,7 +18,7 @@ from reflexio_mcp.settings import load
 from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.traffic.deletion import jobs
 from reflexio_mcp.traffic.deletion.plan import plan_ids
-from reflexio_mcp.traffic.deletion.run import GONE_BEFORE, Origin
+from reflexio_mcp.traffic.deletion.safeguards import GONE_BEFORE, Origin
 from reflexio_mcp.traffic.deletion.takeover import Order, order_of
 from reflexio_mcp.traffic.deletion.turn_plan import plan_turns
 from reflexio_mcp.traffic.scope import Scope

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.traffic.deletion.execute import BATCH
-from reflexio_mcp.traffic.deletion.run import GONE_BEFORE
+from reflexio_mcp.traffic.deletion.safeguards import GONE_BEFORE
 from tests.deletion.support import BY_IDS, World
 from tests.deletion.test_large import count, filled, served
 from tests.over_http.test_attacks import AUTHORIZED

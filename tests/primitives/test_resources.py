@@ -12,7 +12,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.catalog import offered
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 from tests.primitives.conftest import Connect, call, publish, resource_text
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from reflexio_mcp.traffic.audit.overview import DAY
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.turns import find_turns
+from reflexio_mcp.traffic.rules.catalog import rule
 from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 

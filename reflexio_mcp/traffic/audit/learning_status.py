@@ -9,8 +9,8 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.reading.lookup import learning_status
+from reflexio_mcp.traffic.rules.catalog import rule
 from reflexio_mcp.traffic.rules.found import Example, Found, example
-from reflexio_mcp.traffic.rules.table import rule
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 

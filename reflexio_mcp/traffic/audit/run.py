@@ -17,11 +17,11 @@ from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
+from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, Need, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Found, Next
 from reflexio_mcp.traffic.rules.personal_data import NOT_LOOKED_FOR
 from reflexio_mcp.traffic.rules.selection import detector_types
-from reflexio_mcp.traffic.rules.table import RULES
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reflexio_mcp.traffic.deletion.plan import Plan, PlannedRequest
-from reflexio_mcp.traffic.deletion.run import Origin
+from reflexio_mcp.traffic.deletion.safeguards import Origin
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.scope import Scope
 

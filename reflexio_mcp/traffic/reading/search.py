@@ -12,7 +12,7 @@ from typing import cast
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.rules.table import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES
 
 __all__ = ["FINDINGS", "check_search", "names_with", "search"]
 

@@ -1,1 +1,1 @@
-"""The audit's detectors and the table that declares them."""
+"""The audit's detectors and the catalog that declares them."""

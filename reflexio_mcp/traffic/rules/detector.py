@@ -11,8 +11,8 @@ import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import running_digests, turn_digests
+from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.table import RULES
 
 __all__ = ["SCANNED_CHARS", "Detector", "Need", "SessionSeen", "stop_if_cancelled"]
 
@@ -57,7 +57,7 @@ class Detector:
     def __init__(self) -> None:
         name = f"{type(self).__module__.rpartition('.')[2]}.{type(self).__name__}"
         self.founds = [Found(one) for one in RULES if one.detector == name]
-        """What it has found, for each rule whose row names it, in the order of the table."""
+        """What it has found, for each rule whose row names it, in the order of the catalog."""
         self.now = time.time()
         """The present, epoch seconds."""
         self.originals: dict[str, Mapping[str, str]] = {}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars
-from reflexio_mcp.traffic.rules.table import Rule
+from reflexio_mcp.traffic.rules.catalog import Rule
 
 __all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "Next", "example"]
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import stored_texts
+from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
-from reflexio_mcp.traffic.rules.table import RULES
 
 __all__ = ["KINDS", "NOT_LOOKED_FOR", "PersonalData", "kinds_in", "personal_kinds"]
 

@@ -1,4 +1,4 @@
-"""The detectors that the rows of the table name: for an audit, and for a filter by a rule."""
+"""The detectors that the rows of the catalog name: for an audit, and for a filter by a rule."""
 
 import functools
 import importlib
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.rules.catalog import RULES, rule
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
-from reflexio_mcp.traffic.rules.table import RULES, rule
 
 __all__ = ["detector_types", "originals", "select", "select_each"]
 
@@ -19,7 +19,7 @@ _FOLDER: Final = __name__.rpartition(".")[0]
 
 @functools.cache
 def detector_types() -> tuple[type[Detector], ...]:
-    """The detectors of all rules, each once, in the order of the table."""
+    """The detectors of all rules, each once, in the order of the catalog."""
     return tuple(dict.fromkeys(_type(one.detector) for one in RULES if one.detector))
 
 

@@ -23,7 +23,7 @@ class Rule:
         why: one sentence: why it matters.
         advice: what to send differently next time.
         method: how it decides, with its thresholds; for the documentation.
-        detector: `module.Class` in this folder, by name so that the table is read without its patterns; empty where the
+        detector: `module.Class` in this folder, by name so that no pattern is compiled for the catalog; empty where the
             service has to be asked (`traffic/audit/learning_status.py` and `learned.py`).
         selects: whether the requests of one session show it, so that a filter can select them.
         within: what of the traffic it compares, where "not found" would be taken for more.

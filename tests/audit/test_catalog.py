@@ -10,9 +10,9 @@ import reflexio_mcp.traffic.rules as folder
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning_status import LearningChecks
 from reflexio_mcp.traffic.reading.filters import WHOLE_SESSIONS
+from reflexio_mcp.traffic.rules.catalog import RULES, Rule
 from reflexio_mcp.traffic.rules.detector import Detector
 from reflexio_mcp.traffic.rules.selection import detector_types, select
-from reflexio_mcp.traffic.rules.table import RULES, Rule
 from tests.audit.corpus import make_corpus
 from tests.audit.test_corpus import OF_A_WHOLE_STORE
 from tests.audit.test_habits import FOUND
