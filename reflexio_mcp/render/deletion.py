@@ -84,11 +84,6 @@ PUT_BACK: Final = (
 )
 
 
-def _way_back(plan: Plan) -> str:
-    """The call that undoes a deletion of requests, and what it cannot bring back."""
-    return PUT_BACK if plan.recovery_days and not isinstance(plan, LearningPlan) else ""
-
-
 def _missing(plan: Plan) -> Facts:
     named = named_ids(plan.not_found)
     return {
@@ -164,7 +159,7 @@ def plan_lines(facts: Facts) -> list[str]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
         lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
     if "session_outcomes" in facts:
-        lines += user_deletion.plan_lines(facts)
+        lines.append(f"session outcomes: {facts['session_outcomes']:,}")
     return lines + learned_lines(facts["learned"])
 
 
@@ -283,7 +278,8 @@ def planned(
     if body:
         text.append(fence("\n".join(body)))
     if plan.size:
-        survives, undo = survivors(plan), sentences(finality(plan), _way_back(plan))
+        put_back = PUT_BACK if plan.recovery_days and not isinstance(plan, LearningPlan) else ""
+        survives, undo = survivors(plan), sentences(finality(plan), put_back)
         structured["survives"], structured["undo"] = survives, undo
         text += [survives, undo]
     elif isinstance(plan, LearningPlan) and (said := unread(plan.chosen)):

@@ -11,7 +11,6 @@ from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 __all__ = [
     "next_step",
     "plan_facts",
-    "plan_lines",
     "what_goes",
     "what_was_cleared",
 ]
@@ -39,11 +38,6 @@ def plan_facts(plan: UserPlan) -> Facts:
         "session_outcomes": len(plan.outcomes),
         **({"agent_playbooks_made_from_them": list(named[:NAMED])} if named else {}),
     }
-
-
-def plan_lines(facts: Facts) -> list[str]:
-    """The same facts as lines."""
-    return [f"session outcomes: {facts['session_outcomes']:,}"]
 
 
 def what_goes(plan: UserPlan) -> str:

@@ -15,7 +15,7 @@ from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
 from reflexio_mcp.rest.read_back import is_stored_as_sent
-from reflexio_mcp.traffic.content import texts_within
+from reflexio_mcp.traffic.content import texts_of, texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
@@ -265,11 +265,8 @@ def _check_turn(name: str, turn: Interaction) -> None:
         )
     if turn.interacted_image_url and (fault := image_url_fault(turn.interacted_image_url)):
         raise InvalidInput(f"{name}.interacted_image_url", f"{fault}.")
-    texts = (turn.content, turn.shadow_content, turn.expert_content, turn.user_action_description)
-    has_something = any(text.strip() for text in texts) or (
-        turn.image_encoding or turn.interacted_image_url or turn.tools_used
-    )
-    if not has_something:
+    beside = turn.image_encoding or turn.interacted_image_url or turn.tools_used
+    if not beside and not any(text.strip() for text in texts_of(turn)):
         raise InvalidInput(name, "is empty; give content, an action, an image or tools_used.")
 
 
@@ -289,7 +286,6 @@ async def finish(scope: Scope, user_id: str, session_id: str) -> tuple[str, str]
 
     Raises:
         NotStored: this user has no such session.
-        ReflexioError: as the client raises it.
     """
     user = require_id("user_id", scope.user(user_id))
     session = require_id("session_id", session_id)

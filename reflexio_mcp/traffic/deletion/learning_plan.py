@@ -87,7 +87,6 @@ async def plan_learnings(
 
     Raises:
         InvalidInput, NotStored, Unreadable: as `select_learnings` raises them.
-        ReflexioError: as the client raises it.
     """
     selected = await select_learnings(scope, selection)
     learned = await with_other_requests(scope, selected.learned)

@@ -23,7 +23,7 @@ from reflexio_mcp.rest.models import (
     UserProfile,
 )
 from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, RecoveryCopy
-from reflexio_mcp.traffic.content import turn_digest
+from reflexio_mcp.traffic.content import texts_of, turn_digest
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
@@ -205,7 +205,6 @@ class _Learnings:
 
         Raises:
             OSError, ValueError: the copy can no longer be read.
-            ReflexioError: as the client raises it.
         """
         done, turns = self._done, _Turns()
         for place in places:
@@ -351,8 +350,9 @@ async def _publish(
 
 def _turn(stored: StoredInteraction) -> Interaction | None:
     # Without its image an interaction may have nothing left.
-    texts = (stored.content, stored.user_action_description, stored.shadow_content, stored.expert_content)
-    if not (any(text.strip() for text in texts) or stored.interacted_image_url or stored.tools_used):
+    if not (
+        any(text.strip() for text in texts_of(stored)) or stored.interacted_image_url or stored.tools_used
+    ):
         return None
     try:
         return Interaction.model_validate(

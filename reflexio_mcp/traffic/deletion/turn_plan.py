@@ -108,7 +108,6 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
     Raises:
         InvalidInput: none are named.
         Unreadable: the service fails to return the request.
-        ReflexioError: as the client raises it.
     """
     request_id = require_id("request_id", request_id)
     wanted = dict.fromkeys(interaction_ids)

@@ -81,11 +81,7 @@ class UserPlan(Plan):
 
 
 async def plan_user(scope: Scope, requests: Plan, user_id: str) -> UserPlan:
-    """Add to the plan of a user's requests whatever else of this user the API can delete.
-
-    Raises:
-        ReflexioError: as the client raises it.
-    """
+    """Add to the plan of a user's requests whatever else of this user the API can delete."""
     own: dict[str, Any] = {one.name: getattr(requests, one.name) for one in fields(Plan)}
     learned = unselected(await learnings_of_user(scope, user_id))
     own["what"], own["learned"] = f"everything of user {user_id}", learned

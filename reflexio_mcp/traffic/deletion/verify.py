@@ -41,9 +41,6 @@ async def read_again(
 
     Args:
         keep: receives the requests that are the same, a few at a time.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     if isinstance(plan, TurnPlan):
         return await _turns_again(scope, plan, keep)

@@ -137,9 +137,6 @@ async def learnings_of_user(
     Args:
         turns: leave out those that list interactions, and none of these.
         also: learnings that are not left out, by their `learning_id`.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     found: list[Learning] = []
 
@@ -169,9 +166,6 @@ async def find_learned(
         before: what an earlier reading found, by `learning_id`. It stays found for as long as it is stored with the
             same text, or says that it was learned from these requests.
         most_users: read this many users at the most, those with the most requests first.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     if not scope.learns:
         return DOES_NOT_LEARN

@@ -100,9 +100,6 @@ async def delete_learnings(scope: Scope, learnings: Sequence[Learning], sent: se
 
     Args:
         sent: takes the ids of those in calls that took effect, or that may still do so.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     calls: tuple[tuple[Kind, Callable[[list[str]], Awaitable[object]]], ...] = (
         ("profile", scope.client.delete_profiles),

@@ -106,7 +106,6 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
         InvalidInput: it names nothing, or ids without a user.
         NotStored: the request is not stored, or not visible to this caller.
         Unreadable: the service fails to return it.
-        ReflexioError: as the client raises it.
     """
     user_id = scope.user(selection.user_id)
     if selection.learning_ids:

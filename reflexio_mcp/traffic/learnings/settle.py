@@ -45,9 +45,6 @@ async def still_learning(scope: Scope, user_id: str) -> str:
 
     Returns:
         The service's word for what is under way, such as `extracting`, `queued` or `retrying`; empty when nothing is.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     newest = await _newest_learnable(scope, user_id)
     if newest is None:
@@ -83,9 +80,6 @@ async def wait_until_learned(
 
     Returns:
         The users for whom something still is, each with what; empty when all is done.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     until = anyio.current_time() + seconds
     busy: dict[str, str] = dict.fromkeys(users, NOT_LOOKED_AT)

@@ -78,9 +78,6 @@ async def find_turns(
     Args:
         interaction_ids: nothing is read when it is empty.
         most: stop when this many requests were read.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     found = FoundTurns()
     left = set(interaction_ids)
@@ -113,11 +110,7 @@ async def find_turns(
 
 
 async def with_last_requests(scope: Scope, items: Sequence[FedLearning]) -> list[FedLearning]:
-    """Look up the request that a learning names where it lists no interactions: is it stored, it fed the learning.
-
-    Raises:
-        ReflexioError: as the client raises it.
-    """
+    """Look up the request that a learning names where it lists no interactions: is it stored, it fed the learning."""
     wanted = {one.learning.last_request_id for one in items if one.how == "not_known"} - {""}
     stored: set[tuple[str, str]] = set()
 

@@ -140,9 +140,6 @@ async def read_set(
         take: given what was found.
         places: filters that together are known to select the whole set, wherever it still exists. Empty when
             nothing is known about it.
-
-    Raises:
-        ReflexioError: as the client raises it.
     """
     search = _Search(scope, ids, take, progress)
     if places:

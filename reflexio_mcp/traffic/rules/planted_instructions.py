@@ -431,7 +431,8 @@ def _hits(text: str) -> Iterator[tuple[int, str]]:
 def _in(text: str, near: Mapping[str, list[tuple[int, int]]]) -> Iterator[tuple[int, str]]:
     """The signals of each kind in the parts of a text where they may stand."""
     for kind, regions in near.items():
-        for match in itertools.islice(_matches(_SIGNALS[kind], text, regions), SIGNALS_READ):
+        matches = (match for region in regions for match in _SIGNALS[kind].finditer(text, *region))
+        for match in itertools.islice(matches, SIGNALS_READ):
             if _quoted(text, match) or (kind == "act" and _refused(text, match)):
                 continue
             if kind == "override" and (_OWN_WORDS.search(match[0]) or _refused(text, match)):
@@ -449,13 +450,6 @@ def _regions(places: list[int]) -> Iterator[tuple[int, int]]:
         end = place + AFTER_CHARS
     if end > 0:
         yield begin, end
-
-
-def _matches(
-    pattern: "re.Pattern[str]", text: str, regions: list[tuple[int, int]]
-) -> Iterator["re.Match[str]"]:
-    for begin, end in regions:
-        yield from pattern.finditer(text, begin, end)
 
 
 _QUOTES: Final = {

@@ -7,7 +7,7 @@ length.
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -155,7 +155,7 @@ _CLOSERS: Final = ".)]}?!:*"
 
 def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
     behind = 0
-    for start in sorted(_found(places, _NAMES)):
+    for start in sorted(start for name in _NAMES for start in places.get(name, ())):
         if (
             start < behind
             or _INSIDE_A_WORD.match(low, start)
@@ -177,11 +177,6 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
             whole = _REST.match(text, match.end())
             behind = whole.end() if whole else match.start(1) + len(value)
             yield match.start(1), behind, KEY
-
-
-def _found(places: Places, words: Iterable[str]) -> Iterator[int]:
-    for word in words:
-        yield from places.get(word, ())
 
 
 # --- in a sentence: `my password is …`, in the languages people write to assistants in
@@ -249,7 +244,7 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
     for _, end in _ends(low, places, _PASSPHRASES):
         if match := _QUOTED_PHRASE.match(text, end):
             yield match.start(1), match.end(1), TOLD
-    for start in _found(places, (" as ",)):
+    for start in places.get(" as ", ()):
         since = max(0, start - 70)
         match = _AS_MY.match(
             text, max(since - 1, text.rfind(" ", since, start), text.rfind("\n", since, start)) + 1
@@ -384,19 +379,19 @@ _FINDER: Final = WordFinder(
 
 
 def _in_commands(text: str, places: Places) -> Iterator[Place]:
-    for start in _found(places, ("://",)):
+    for start in places.get("://", ()):
         match = _USERINFO.match(text, start)
         if match and len(match[2]) >= 4 and _is_given_in_url(*match.groups()):
             yield match.start(2), match.end(2), IN_URL
-    for start in _found(places, ("basic ",)):
+    for start in places.get("basic ", ()):
         if (match := _BASIC_HEADER.match(text, start)) and _is_pair(match[1]):
             yield match.start(1), match.end(1), BASIC
     for word, pattern in _COMMANDS:
-        for start in _found(places, (word,)):
+        for start in places.get(word, ()):
             match = pattern.match(text, start)
             if match and _is_given(match[1]):
                 yield match.start(1), match.end(1), COMMAND
-    for start in _found(places, ("eyj",)):
+    for start in places.get("eyj", ()):
         if match := _JWT.match(text, start):
             yield match.start(), match.end(), JWT
 
