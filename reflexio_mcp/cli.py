@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
@@ -166,12 +166,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         SystemExit: help was asked for (0), or the words make no sense (2).
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    completing = "_ARGCOMPLETE" in os.environ
+    if not words and not completing:
+        # As most clients start it: they need not wait for the flags of every command.
+        return argparse.Namespace(command="serve", transport=TRANSPORTS[0])
     top = _parser()
-    if "_ARGCOMPLETE" in os.environ:
+    if completing:
         import argcomplete
 
         argcomplete.autocomplete(top)
-    words = list(sys.argv[1:] if argv is None else argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "serve")
     elif words[0] not in top.commands and not words[0].startswith("-"):
@@ -265,7 +269,7 @@ def _parser() -> _TopParser:
                 command.add_argument("shell", metavar="SHELL", type=_one_of(*SHELLS), help=", ".join(SHELLS))
             case "serve":
                 command.add_argument(
-                    "--transport", type=_one_of(*TRANSPORTS), default="stdio", metavar="TRANSPORT",
+                    "--transport", type=_one_of(*TRANSPORTS), default=TRANSPORTS[0], metavar="TRANSPORT",
                     help="how clients connect: stdio (the default) or http, for /mcp and /sse",
                 )  # fmt: skip
                 add_flags(command, OPTIONS)
@@ -428,12 +432,14 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
 def _import_fast() -> None:
     """Save a fifth of the time that importing the SDK takes.
 
-    Nothing of what it makes is garbage, so the collector looks in vain; `tune_collector` turns it on again. And of
-    the protocol's models, which exist once for each revision, a connection needs few: each is built when it is used.
+    Nothing of what it makes is garbage, so the collector looks in vain; `tune_collector` turns it on again. Of the
+    protocol's models, which exist once for each revision, a connection needs few: each is built when it is used.
+    And `rich` would be imported for a log handler that has no use, since `log_to_stderr` has set one.
     """
+    gc.disable()
+    sys.modules.setdefault("rich", cast("Any", None))
     from pydantic import BaseModel
 
-    gc.disable()
     BaseModel.model_config["defer_build"] = True
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import anyio
 
-from reflexio_mcp.backend import place_of
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.settings import ConfigurationError, Settings
 
@@ -66,6 +65,14 @@ _TIMES: Final = re.compile(r"(?<!-)\b(?:start|end)_time\b")
 
 _UNBOUNDED: Final = 100_000
 """Columns of a table that goes to a file or a pipe, where nothing should be wrapped or cut."""
+
+
+def _place(settings: Settings) -> str:
+    from reflexio_mcp.backend import (
+        place_of,
+    )  # brings the API's models, which a server that starts imports faster
+
+    return place_of(settings)
 
 
 def _program() -> str:
@@ -134,7 +141,7 @@ def making_no_store(mine: Settings) -> Settings:
     """A configuration that does not make the embedded store where there is none yet."""
     if mine.embedded:
         try:
-            Path(place_of(mine)).stat()
+            Path(_place(mine)).stat()
         except FileNotFoundError:
             return replace(mine, store=":memory:")
         except (OSError, ValueError):  # the store says what is wrong with it
@@ -336,7 +343,7 @@ class _Layout:
     def show(self, command: str, facts: Facts) -> None:
         with self._console.capture() as printed:
             kind = "the embedded store" if self._settings.embedded else "Reflexio"
-            self._say(f"In {kind} at {place_of(self._settings)}\n", "dim")
+            self._say(f"In {kind} at {_place(self._settings)}\n", "dim")
             if self._nothing:
                 self._say(self._nothing)
                 if self._empty:

@@ -128,20 +128,32 @@ def test_httpx_is_imported_where_somebody_else_is_asked_alone() -> None:
     assert importers == {"reflexio_mcp.rest.transport", "reflexio_mcp.http.oauth"}
 
 
-@pytest.fixture(scope="module")
-def started() -> set[str]:
-    """The modules that a stdio server has when it has started."""
-    code = (
-        "import sys\n"
-        "from reflexio_mcp.server.server import ReflexioServer\n"
-        "from reflexio_mcp.settings import load\n"
-        "ReflexioServer(load({'REFLEXIO_MCP_STORE': ':memory:'}))\n"
-        "print(*sys.modules)"
-    )
+def modules_after(code: str) -> set[str]:
+    """The modules that a process has when it has run `code`."""
+    code = f"import sys\n{code}\nprint(*(name for name, module in sys.modules.items() if module))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     return set(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def started() -> set[str]:
+    """The modules that a stdio server has when it has started."""
+    return modules_after(
+        "import os\n"
+        "os.environ['REFLEXIO_MCP_STORE'] = ':memory:'\n"
+        "from reflexio_mcp import cli, stdio\n"
+        "from reflexio_mcp.server.server import ReflexioServer\n"
+        "stdio.serve = lambda settings: ReflexioServer(settings) and 0\n"
+        "assert cli.main([]) == 0"
+    )
+
+
+def test_what_was_typed_is_known_before_any_model_is_built() -> None:
+    typed = modules_after("from reflexio_mcp import cli\ncli.parse(['serve'])")
+    assert "reflexio_mcp.cli" in typed
+    assert typed.isdisjoint({"pydantic", "mcp", "httpx", "rich"})
 
 
 @pytest.mark.parametrize(
@@ -162,6 +174,7 @@ def started() -> set[str]:
         "stdnum",
         "tomlkit",
         "platformdirs",
+        "rich",
         "reflexio_mcp.state.postgresql",
         "psycopg",
     ],

@@ -14,7 +14,7 @@ import pytest
 
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.doctor.command import CHECKS, run_doctor
-from reflexio_mcp.settings import OPTIONS, nearest
+from reflexio_mcp.settings import OPTIONS, nearest, unread
 from tests.doctor.servers import api, free_port
 from tests.doctor.support import KEY, SetUp, as_text, problems
 from tests.support.issuer import AUDIENCE, issuing
@@ -86,6 +86,13 @@ def test_one_slip_in_any_of_our_variables_is_led_back_to_it() -> None:
     for option in OPTIONS:
         for wrong in (option.env[:-1], option.env.replace("_", "", 1), option.env + "S", option.env.lower()):
             assert nearest(wrong) == option.env, wrong
+
+
+def test_a_slip_in_the_name_that_all_of_them_begin_with_is_seen_too() -> None:
+    for at in range(len("REFLEXIO")):
+        for slip in ("", "Q", "QQ"):
+            wrong = f"{'REFLEXIO'[:at]}{slip}{'REFLEXIO'[at + 1 :]}_API_KEY"
+            assert unread({wrong: "1", "PATH": "/bin"}) == {wrong: "REFLEXIO_API_KEY"}
 
 
 async def test_variables_of_others_are_not_complained_about(machine: SetUp) -> None:
