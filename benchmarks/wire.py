@@ -109,6 +109,16 @@ class WireProcess:
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) / 1024
 
+    def worked(self) -> float:
+        """Seconds that the processor has worked for it. Linux only.
+
+        Raises:
+            OSError: the system has no `/proc`.
+        """
+        # The name of the program stands in brackets and may hold blanks; the times follow it.
+        times = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
     def _write(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
