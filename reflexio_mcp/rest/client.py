@@ -7,7 +7,7 @@ from random import random
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 import reflexio_mcp
-from reflexio_mcp.rest import api_limits
+from reflexio_mcp.rest import api_limits, models
 from reflexio_mcp.rest.address import check_api_key, check_base_url
 from reflexio_mcp.rest.codec import Choose, encode, iso_time, parsed, parsed_list, text
 from reflexio_mcp.rest.errors import (
@@ -20,27 +20,6 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     Unreachable,
 )
-from reflexio_mcp.rest.models import (
-    AgentPlaybook,
-    DeleteReply,
-    FinalizeReply,
-    HealthReply,
-    LearningStatus,
-    Operation,
-    OperationReply,
-    Provenance,
-    PublishBody,
-    PublishReply,
-    Read,
-    Reply,
-    RequestPage,
-    RequestQuery,
-    SessionOutcome,
-    UserPlaybook,
-    UserProfile,
-    VersionReply,
-    WhoAmI,
-)
 from reflexio_mcp.rest.read_back import is_stored_as_sent
 from reflexio_mcp.rest.responses import Answer, Call, Kind
 
@@ -49,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ReflexioClient"]
 
-ReadT = TypeVar("ReadT", bound=Read)
-ReplyT = TypeVar("ReplyT", bound=Reply)
+ReadT = TypeVar("ReadT", bound=models.Read)
+ReplyT = TypeVar("ReplyT", bound=models.Reply)
 T = TypeVar("T")
 
 HEALTH_SECONDS: Final = 5.0
@@ -124,8 +103,8 @@ class ReflexioClient:
             await sender.aclose()
 
     async def publish(
-        self, body: PublishBody, *, minted: bool, wait: bool = False, timeout: float | None = None
-    ) -> PublishReply:
+        self, body: models.PublishBody, *, minted: bool, wait: bool = False, timeout: float | None = None
+    ) -> models.PublishReply:
         """Store one request, at most once however often its reply is lost.
 
         Args:
@@ -153,31 +132,31 @@ class ReflexioClient:
             required=("success",),
         )
         try:
-            reply = await self._ask(call, PublishReply)
+            reply = await self._ask(call, models.PublishReply)
         except AlreadyExists as error:
             taken = error
         else:
             reply.request_id = reply.request_id or body.request_id
             return reply
         if minted or (taken.effect == "unknown" and await self._holds(body, taken)):
-            reply = PublishReply(request_id=body.request_id, already_stored=True)
+            reply = models.PublishReply(request_id=body.request_id, already_stored=True)
             reply.correlation_id = taken.correlation_id
             return reply
         raise AlreadyExists(status=taken.status, correlation_id=taken.correlation_id, effect="none")
 
-    async def _holds(self, body: PublishBody, taken: AlreadyExists) -> bool:
+    async def _holds(self, body: models.PublishBody, taken: AlreadyExists) -> bool:
         """Return whether a `request_id` that is taken after a lost reply holds what was sent."""
         try:
-            page = await self.get_requests(RequestQuery(request_id=body.request_id))
+            page = await self.get_requests(models.RequestQuery(request_id=body.request_id))
         except ReflexioError:
-            page = RequestPage()
+            page = models.RequestPage()
         found = [item for group in page.sessions for item in group.requests]
         if not found:
             detail = "this request_id is taken, but whether by this request could not be read back"
             raise ConnectionLost(detail, correlation_id=taken.correlation_id)
         return is_stored_as_sent(body, found[0])
 
-    async def get_requests(self, query: RequestQuery, *, repeat: bool = True) -> RequestPage:
+    async def get_requests(self, query: models.RequestQuery, *, repeat: bool = True) -> models.RequestPage:
         """Read one page of sessions with their matching requests.
 
         The server takes no period of a single second, so the second before is asked for too and dropped here.
@@ -204,7 +183,7 @@ class ReflexioClient:
                 raise NotSent("end_time must not be before start_time")
             sent["end_time"] = iso_time(end)
         call = self._post("/api/get_requests", sent, "success", "sessions", repeat=repeat)
-        page = await self._ask(call, RequestPage)
+        page = await self._ask(call, models.RequestPage)
         if single:
             for group in page.sessions:
                 group.requests = [item for item in group.requests if item.request.created_at == start]
@@ -213,25 +192,25 @@ class ReflexioClient:
             page.sessions = wanted
         return page
 
-    async def delete_request(self, request_id: str) -> DeleteReply:
+    async def delete_request(self, request_id: str) -> models.DeleteReply:
         """Delete one request. The server says success for an unknown id too."""
         return await self._delete("/api/delete_request", {"request_id": request_id})
 
-    async def delete_session(self, session_id: str) -> DeleteReply:
+    async def delete_session(self, session_id: str) -> models.DeleteReply:
         """Delete the requests of every user in a session."""
         return await self._delete("/api/delete_session", {"session_id": session_id})
 
-    async def delete_requests_by_ids(self, request_ids: list[str]) -> DeleteReply:
+    async def delete_requests_by_ids(self, request_ids: list[str]) -> models.DeleteReply:
         """Delete up to 10,000 requests. Unknown ids are skipped."""
         return await self._delete_ids("/api/delete_requests_by_ids", "request_ids", request_ids)
 
-    async def delete_interaction(self, user_id: str, interaction_id: int) -> DeleteReply:
+    async def delete_interaction(self, user_id: str, interaction_id: int) -> models.DeleteReply:
         """Delete one interaction of a user. Its request stays, even empty; success also for an unknown id."""
         return await self._delete(
             "/api/delete_interaction", {"user_id": user_id, "interaction_id": interaction_id}
         )
 
-    async def learning_status(self, request_id: str) -> LearningStatus:
+    async def learning_status(self, request_id: str) -> models.LearningStatus:
         """Ask whether learning has covered a request.
 
         Raises:
@@ -239,27 +218,27 @@ class ReflexioClient:
         """
         sent = {"request_id": text(request_id)}
         return await self._ask(
-            self._get("/api/learning_status", "status", params=sent, by_id=True), LearningStatus
+            self._get("/api/learning_status", "status", params=sent, by_id=True), models.LearningStatus
         )
 
-    async def generation(self, kind: Literal["profile", "playbook"]) -> Operation | None:
+    async def generation(self, kind: Literal["profile", "playbook"]) -> models.Operation | None:
         """Ask how the last run stands that generates learnings anew; `None` where there was none, or none can be."""
         call = self._get("/api/get_operation_status", params={"service_name": f"{kind}_generation"})
         try:
-            return (await self._ask(call, OperationReply)).operation_status
+            return (await self._ask(call, models.OperationReply)).operation_status
         except (NotTheApi, OperationFailed):
             return None
 
-    async def finalize_session(self, user_id: str, session_id: str) -> FinalizeReply:
+    async def finalize_session(self, user_id: str, session_id: str) -> models.FinalizeReply:
         """Say that a session of a user has had its last turn, so that what waits for more is learned from now."""
         sent = {"user_id": user_id, "session_id": session_id}
         return await self._ask(
-            self._post("/api/finalize_session", sent, "success", "accepted"), FinalizeReply
+            self._post("/api/finalize_session", sent, "success", "accepted"), models.FinalizeReply
         )
 
     async def get_profiles(
         self, user_id: str, *, turns: Set[int] | None = None, also: Collection[str] = ()
-    ) -> list[UserProfile]:
+    ) -> list[models.UserProfile]:
         """Read a user's profiles, of every status, last modified first.
 
         The server leaves out those whose time to live is over.
@@ -272,22 +251,24 @@ class ReflexioClient:
         # Without a number the server gives 30.
         sent = {"user_id": user_id, "top_k": None, "status_filter": EVERY_STATUS}
         choose = None if turns is None else _fed_by(turns, "profile_id", also)
-        return await self._list("/api/get_profiles", sent, "user_profiles", UserProfile, choose)
+        return await self._list("/api/get_profiles", sent, "user_profiles", models.UserProfile, choose)
 
     async def get_user_playbooks(
         self, user_id: str, *, turns: Set[int] | None = None, also: Collection[str] = ()
-    ) -> list[UserPlaybook]:
+    ) -> list[models.UserPlaybook]:
         """Read a user's playbooks, of every status, newest first; `turns` and `also` as for `get_profiles`."""
         # Here no number means 100, and there are no pages.
         sent = {"user_id": user_id, "limit": EVERY_ONE, "status_filter": EVERY_STATUS}
         choose = None if turns is None else _fed_by(turns, "user_playbook_id", also)
-        return await self._list("/api/get_user_playbooks", sent, "user_playbooks", UserPlaybook, choose)
+        return await self._list(
+            "/api/get_user_playbooks", sent, "user_playbooks", models.UserPlaybook, choose
+        )
 
-    async def delete_profiles(self, profile_ids: list[str]) -> DeleteReply:
+    async def delete_profiles(self, profile_ids: list[str]) -> models.DeleteReply:
         """Delete up to 10,000 profiles. Unknown ids are skipped."""
         return await self._delete_ids("/api/delete_profiles_by_ids", "profile_ids", profile_ids)
 
-    async def delete_user_playbooks(self, user_playbook_ids: list[str]) -> DeleteReply:
+    async def delete_user_playbooks(self, user_playbook_ids: list[str]) -> models.DeleteReply:
         """Delete up to 10,000 user playbooks. Their ids are numbers; unknown ones are skipped.
 
         Raises:
@@ -298,52 +279,54 @@ class ReflexioClient:
         numbers = [int(text) for text in user_playbook_ids]
         return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
 
-    async def add_profiles(self, profiles: Sequence[UserProfile]) -> Reply:
+    async def add_profiles(self, profiles: Sequence[models.UserProfile]) -> models.Reply:
         """Store profiles under their own ids, as they are, without learning. One whose id is taken is overwritten."""
         needed = {"profile_id", "user_id", "content", "last_modified_timestamp", "generated_from_request_id"}
         return await self._add("/api/add_user_profile", "user_profiles", profiles, needed)
 
-    async def add_user_playbooks(self, playbooks: Sequence[UserPlaybook]) -> Reply:
+    async def add_user_playbooks(self, playbooks: Sequence[models.UserPlaybook]) -> models.Reply:
         """Store user playbooks as they are, without learning, under new ids."""
         needed = {"user_id", "agent_version", "request_id", "created_at"}
         return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
 
-    async def clear_user_data(self, user_id: str) -> DeleteReply:
+    async def clear_user_data(self, user_id: str) -> models.DeleteReply:
         """Delete all of a user's requests, learnings in every status, and session outcomes."""
         call = self._post("/api/clear_user_data", {"user_id": user_id}, "success", kind="delete")
-        return await self._ask(call, DeleteReply)
+        return await self._ask(call, models.DeleteReply)
 
-    async def get_session_outcomes(self, user_id: str) -> list[SessionOutcome]:
+    async def get_session_outcomes(self, user_id: str) -> list[models.SessionOutcome]:
         """Read how a user's sessions are said to have ended."""
-        found: list[SessionOutcome] = []
+        found: list[models.SessionOutcome] = []
         while True:
             sent = {"user_id": user_id, "top_k": OUTCOMES_AT_ONCE, "offset": len(found)}
-            page = await self._list("/api/get_session_outcomes", sent, "session_outcomes", SessionOutcome)
+            page = await self._list(
+                "/api/get_session_outcomes", sent, "session_outcomes", models.SessionOutcome
+            )
             found += page
             if len(page) < OUTCOMES_AT_ONCE:
                 return found
 
-    async def get_agent_playbooks(self) -> list[AgentPlaybook]:
+    async def get_agent_playbooks(self) -> list[models.AgentPlaybook]:
         """Read the ids of all agent playbooks, of every status."""
         sent = {"limit": EVERY_ONE, "status_filter": EVERY_STATUS}
-        return await self._list("/api/get_agent_playbooks", sent, "agent_playbooks", AgentPlaybook)
+        return await self._list("/api/get_agent_playbooks", sent, "agent_playbooks", models.AgentPlaybook)
 
-    async def agent_playbook_sources(self, agent_playbook_id: int) -> Provenance:
+    async def agent_playbook_sources(self, agent_playbook_id: int) -> models.Provenance:
         """Ask whose playbooks an agent playbook was made from."""
         sent = {"kind": "agent_playbook", "id": str(agent_playbook_id)}
-        return await self._ask(self._post("/api/get_learning_provenance", sent, "success"), Provenance)
+        return await self._ask(self._post("/api/get_learning_provenance", sent, "success"), models.Provenance)
 
-    async def whoami(self) -> WhoAmI:
+    async def whoami(self) -> models.WhoAmI:
         """Ask whose data the key reaches and where it is stored."""
-        return await self._ask(self._get("/api/whoami", "success", "org_id"), WhoAmI)
+        return await self._ask(self._get("/api/whoami", "success", "org_id"), models.WhoAmI)
 
-    async def health(self) -> HealthReply:
+    async def health(self) -> models.HealthReply:
         """Ask whether the server runs; the key is not checked."""
-        return await self._ask(self._get("/health", "status", seconds=HEALTH_SECONDS), HealthReply)
+        return await self._ask(self._get("/health", "status", seconds=HEALTH_SECONDS), models.HealthReply)
 
-    async def version(self) -> VersionReply:
+    async def version(self) -> models.VersionReply:
         """Ask for the server's version."""
-        return await self._ask(self._get("/meta/version", "server_version"), VersionReply)
+        return await self._ask(self._get("/meta/version", "server_version"), models.VersionReply)
 
     def _get(
         self,
@@ -361,21 +344,25 @@ class ReflexioClient:
     ) -> Call:
         return Call("POST", route, kind, self._timeout, encode(sent), required=required, repeat=repeat)
 
-    async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> DeleteReply:
+    async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> models.DeleteReply:
         if not 1 <= len(ids) <= api_limits.MAX_DELETE_IDS:
             raise NotSent(f"{name} takes 1 to {api_limits.MAX_DELETE_IDS} ids, and {len(ids)} were given")
         return await self._delete(route, {name: ids})
 
-    async def _delete(self, route: str, sent: dict[str, Any]) -> DeleteReply:
+    async def _delete(self, route: str, sent: dict[str, Any]) -> models.DeleteReply:
         call = Call("DELETE", route, "delete", self._timeout, content=encode(sent), required=("success",))
-        reply = await self._ask(call, DeleteReply)
+        reply = await self._ask(call, models.DeleteReply)
         if reply.repeated:
             reply.deleted_count = reply.deleted_requests_count = None
         return reply
 
     async def _add(
-        self, route: str, name: str, rows: Sequence[UserProfile] | Sequence[UserPlaybook], needed: set[str]
-    ) -> Reply:
+        self,
+        route: str,
+        name: str,
+        rows: Sequence[models.UserProfile] | Sequence[models.UserPlaybook],
+        needed: set[str],
+    ) -> models.Reply:
         """Store learnings. The reply is no proof: only what is read again is."""
         sent = [
             row.model_dump(mode="json", exclude_defaults=True) | row.model_dump(mode="json", include=needed)
@@ -383,7 +370,7 @@ class ReflexioClient:
         ]
         # A playbook that was sent twice is stored twice.
         call = self._post(route, {name: sent}, "success", kind="publish", repeat=False)
-        return await self._ask(call, Reply)
+        return await self._ask(call, models.Reply)
 
     async def _list(
         self, route: str, sent: dict[str, Any], name: str, model: type[ReadT], choose: Choose | None = None

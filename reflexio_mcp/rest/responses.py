@@ -9,19 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from reflexio_mcp.rest.errors import (
-    AlreadyExists,
-    Effect,
-    InvalidBody,
-    NotAuthorized,
-    NotFound,
-    NotTheApi,
-    OperationFailed,
-    RateLimited,
-    ReflexioError,
-    Refused,
-    ServerFault,
-)
+from reflexio_mcp.rest import errors
 from reflexio_mcp.rest.models import (
     Citation,
     Interaction,
@@ -103,7 +91,7 @@ class Answer:
     """An earlier try of the same call may have taken effect, its answer was lost."""
 
 
-def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | ReflexioError:
+def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | errors.ReflexioError:
     """Return the answer that a reply is, or the error to raise when the call is not repeated.
 
     Args:
@@ -114,11 +102,11 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | ReflexioErro
     if not 200 <= status < 300:
         error = _refusal(call, url, status, headers, data)
     elif data is None:
-        error = NotTheApi(f"{url} answered {status} without JSON")
+        error = errors.NotTheApi(f"{url} answered {status} without JSON")
     elif data.get("success") is False:
         error = _failed_operation(call, data)
     elif missing := [name for name in call.required if data.get(name) is None]:
-        error = NotTheApi(f"{url} answered {status} with JSON that lacks {', '.join(missing)}")
+        error = errors.NotTheApi(f"{url} answered {status} with JSON that lacks {', '.join(missing)}")
     else:
         return Answer(url, data, correlation_id, http_time(headers.get("date", "")))
     error.status, error.correlation_id = status, correlation_id
@@ -130,43 +118,45 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | ReflexioErro
 
 def _refusal(
     call: Call, url: str, status: int, headers: Mapping[str, str], data: JsonObject | None
-) -> ReflexioError:
+) -> errors.ReflexioError:
     if status < 400:
-        return NotTheApi(f"{url} answered {status}{_redirect_target(headers)}", effect="none")
+        return errors.NotTheApi(f"{url} answered {status}{_redirect_target(headers)}", effect="none")
     said = data.get("detail") if data else None
     if status == 422:
         fields, words = _invalid_fields(said)
-        return InvalidBody(fields, said=words)
+        return errors.InvalidBody(fields, said=words)
     if status in {401, 403}:
         about_agent = isinstance(said, str) and "user agent" in said.lower()
-        return NotAuthorized(f"{status}, it does not accept the User-Agent" if about_agent else f"{status}")
+        return errors.NotAuthorized(
+            f"{status}, it does not accept the User-Agent" if about_agent else f"{status}"
+        )
     if status == 404 and call.by_id and isinstance(said, str) and said != "Not Found":
-        return NotFound()
+        return errors.NotFound()
     if status in {404, 405}:
-        return NotTheApi(f"{url} answered {status}", effect="none")
+        return errors.NotTheApi(f"{url} answered {status}", effect="none")
     if status == 429:
         wait = retry_after(headers)
         if wait is None:
             wait = _implied_wait(data.get("error") if data else None)
-        return RateLimited("429", retry_after=wait)
+        return errors.RateLimited("429", retry_after=wait)
     if status >= 500:
         reason = (
             cast("JsonObject", said).get("reason") if isinstance(said, dict) else (data or {}).get("reason")
         )
         known = isinstance(reason, str) and _REASON.fullmatch(reason)
-        return ServerFault(f"{status}, {reason}" if known else f"{status}")
+        return errors.ServerFault(f"{status}, {reason}" if known else f"{status}")
     # No answer of this API: whoever gave it may not know what became of the call.
-    return Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
+    return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 
 
-def _failed_operation(call: Call, data: JsonObject) -> AlreadyExists | OperationFailed:
+def _failed_operation(call: Call, data: JsonObject) -> errors.AlreadyExists | errors.OperationFailed:
     message = data.get("message") or data.get("msg")
     text = message if isinstance(message, str) else ""
     if call.kind == "publish" and _TAKEN.fullmatch(text[:_LONGEST_READ].strip()):
-        return AlreadyExists()
+        return errors.AlreadyExists()
     # The embedded store says when nothing was changed; elsewhere a failed operation may have stopped half-way.
-    effect: Effect | None = "none" if data.get("changed") is False else None
-    return OperationFailed(effect=effect, said=safe_line(text, call.content))
+    effect: errors.Effect | None = "none" if data.get("changed") is False else None
+    return errors.OperationFailed(effect=effect, said=safe_line(text, call.content))
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from mcp import types
 from mcp.server.apps import Apps
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -13,25 +14,6 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
-from mcp.types import (
-    INVALID_REQUEST,
-    CallToolResult,
-    CompleteRequestParams,
-    CompleteResult,
-    EmptyResult,
-    GetPromptResult,
-    Icon,
-    InputRequiredResult,
-    Prompt,
-    Resource,
-    ResourceTemplate,
-    SubscribeRequestParams,
-    SubscriptionsListenRequestParams,
-    SubscriptionsListenResult,
-    TextContent,
-    UnsubscribeRequestParams,
-)
-from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
@@ -63,7 +45,7 @@ NAME: Final = "reflexio-mcp"
 
 TITLE: Final = "Reflexio memory"
 WEBSITE: Final = "https://github.com/reflexio-mcp/reflexio-mcp"
-ICON: Final = Icon(
+ICON: Final = types.Icon(
     src=f"{WEBSITE}/raw/main/packaging/mcpb/icon.png", mime_type="image/png", sizes=["256x256"]
 )
 """By address: a connection of 2026-07-28 repeats it in each of its answers."""
@@ -141,10 +123,10 @@ class ReflexioServer(MCPServer[App]):
             self.middleware.append(DeclareApps())
         low = lowlevel(self)
         low.get_tool_input_schema = _no_parameter_in_headers
-        low.add_request_handler("completion/complete", CompleteRequestParams, self._complete)
-        low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
-        low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
-        low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+        low.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
+        low.add_request_handler("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
+        low.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe)
+        low.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, self._listen)
 
     @property
     def _opens_page(self) -> bool:
@@ -161,7 +143,7 @@ class ReflexioServer(MCPServer[App]):
         """What somebody must have been granted to call a tool; the least for a name that is no tool's."""
         return self._permissions.get(name, Permission.READ)
 
-    async def list_tools(self) -> list[ListedTool]:
+    async def list_tools(self) -> list[types.Tool]:
         may = self._tools
         return [tool for tool in await super().list_tools() if tool.name in may]
 
@@ -174,7 +156,7 @@ class ReflexioServer(MCPServer[App]):
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None
-    ) -> CallToolResult | InputRequiredResult:
+    ) -> types.CallToolResult | types.InputRequiredResult:
         """Answer a call. A failure becomes a result with one or two sentences."""
         tool = self._tools.get(name)
         if tool is None:
@@ -192,10 +174,10 @@ class ReflexioServer(MCPServer[App]):
             return _failed(_told(tool, error))
 
     def _with_page_notes(
-        self, name: str, result: CallToolResult | InputRequiredResult, context: Any
-    ) -> CallToolResult | InputRequiredResult:
+        self, name: str, result: types.CallToolResult | types.InputRequiredResult, context: Any
+    ) -> types.CallToolResult | types.InputRequiredResult:
         """Note what a call of the explorer's page did, and tell the model with the next result that it reads."""
-        if context is None or isinstance(result, InputRequiredResult):
+        if context is None or isinstance(result, types.InputRequiredResult):
             return result
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         facts: dict[str, Any] = result.structured_content or {}
@@ -212,18 +194,18 @@ class ReflexioServer(MCPServer[App]):
             return result
         if name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
             return result
-        content = [*result.content, TextContent(type="text", text=said)]
+        content = [*result.content, types.TextContent(type="text", text=said)]
         return result.model_copy(
             update={"content": content, "structured_content": {**facts, "since_then": said}}
         )
 
-    async def list_resources(self) -> list[Resource]:
+    async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
 
         resources = listed(frozenset(self._tools))
         return [*resources, page_resource()] if self._opens_page else resources
 
-    async def list_resource_templates(self) -> list[ResourceTemplate]:
+    async def list_resource_templates(self) -> list[types.ResourceTemplate]:
         from reflexio_mcp.server.resources import templates
 
         return templates(frozenset(self._tools))
@@ -235,19 +217,19 @@ class ReflexioServer(MCPServer[App]):
 
         return await read(context, str(uri))
 
-    async def list_prompts(self) -> list[Prompt]:
+    async def list_prompts(self) -> list[types.Prompt]:
         from reflexio_mcp.server.prompts import listed
 
         return listed(frozenset(self._tools), scoped=bool(self.runtime.settings.user_id))
 
     async def get_prompt(
         self, name: str, arguments: Mapping[str, Any] | None = None, context: Any = None
-    ) -> GetPromptResult:
+    ) -> types.GetPromptResult:
         from reflexio_mcp.server.prompts import get
 
         return get(context, name, arguments)
 
-    async def _complete(self, ctx: Ctx, params: CompleteRequestParams) -> CompleteResult:
+    async def _complete(self, ctx: Ctx, params: types.CompleteRequestParams) -> types.CompleteResult:
         app = cast("App", ctx.lifespan_context)
         return await self.runtime.completer.complete(app, app.scope(), params)
 
@@ -256,18 +238,18 @@ class ReflexioServer(MCPServer[App]):
         scopes = self.runtime.scopes
         caller = caller_of(ctx) or scopes.local_caller()
         if caller is None:
-            raise MCPError(INVALID_REQUEST, "This call names no caller; nothing is watched.")
+            raise MCPError(types.INVALID_REQUEST, "This call names no caller; nothing is watched.")
         if caller.key_id and not self.runtime.subscriptions.holds(caller.account):
             try:
                 async with scopes.calling(caller):
                     await scopes.current().client.whoami()
             except PoolFull:
-                raise MCPError(INVALID_REQUEST, FULL) from None
+                raise MCPError(types.INVALID_REQUEST, FULL) from None
             except ReflexioError as error:
-                raise MCPError(INVALID_REQUEST, describe(error, "read")) from None
+                raise MCPError(types.INVALID_REQUEST, describe(error, "read")) from None
         return Subscriber(caller.key_id, caller.user_id, caller.account)
 
-    async def _subscribe(self, ctx: Ctx, params: SubscribeRequestParams) -> EmptyResult:
+    async def _subscribe(self, ctx: Ctx, params: types.SubscribeRequestParams) -> types.EmptyResult:
         from reflexio_mcp.server.resources import kinds
 
         app = cast("App", ctx.lifespan_context)
@@ -279,13 +261,15 @@ class ReflexioServer(MCPServer[App]):
             app.tasks,
             kinds(app.tools),
         )
-        return EmptyResult()
+        return types.EmptyResult()
 
-    async def _unsubscribe(self, ctx: Ctx, params: UnsubscribeRequestParams) -> EmptyResult:
+    async def _unsubscribe(self, ctx: Ctx, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
         self.runtime.subscriptions.leave(connection_of(ctx.session), str(params.uri))
-        return EmptyResult()
+        return types.EmptyResult()
 
-    async def _listen(self, ctx: Ctx, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+    async def _listen(
+        self, ctx: Ctx, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
         from reflexio_mcp.server.resources import kinds
 
         watchable = kinds(frozenset(self._tools))
@@ -327,8 +311,8 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
-def _failed(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+def _failed(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
 
 
 def _no_parameter_in_headers(name: str) -> None:
