@@ -9,15 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from reflexio_mcp.rest import errors
-from reflexio_mcp.rest.models import (
-    Citation,
-    Interaction,
-    PublishBody,
-    RequestQuery,
-    RetrievedLearning,
-    ToolUse,
-)
+from reflexio_mcp.rest import errors, models
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
@@ -216,7 +208,14 @@ def _message(problem: JsonObject) -> str:
 
 _FIELD_NAMES: Final = frozenset(
     name
-    for model in (PublishBody, Interaction, ToolUse, Citation, RetrievedLearning, RequestQuery)
+    for model in (
+        models.PublishBody,
+        models.Interaction,
+        models.ToolUse,
+        models.Citation,
+        models.RetrievedLearning,
+        models.RequestQuery,
+    )
     for name in model.model_fields
 ) | {"request_ids", "profile_ids", "user_playbook_ids", "limit"}
 """The names that this client sends: anything else in a location may be a key of the caller's own data."""

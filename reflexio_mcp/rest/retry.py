@@ -7,16 +7,8 @@ from typing import Final, Protocol
 
 import anyio
 
-from reflexio_mcp.rest import api_limits
+from reflexio_mcp.rest import api_limits, errors
 from reflexio_mcp.rest.correlation import note
-from reflexio_mcp.rest.errors import (
-    ConnectionLost,
-    RateLimited,
-    ReflexioError,
-    ReplyTooLarge,
-    ServerFault,
-    TimedOut,
-)
 from reflexio_mcp.rest.responses import Answer, Call, HttpReply, read_answer, retry_after
 
 __all__ = ["MOST_TRIES", "Failure", "Pace", "Sender", "Transport", "reply_too_large"]
@@ -50,7 +42,7 @@ class Pace:
 class Failure:
     """One failed try: the error, and whether and after how long another may follow."""
 
-    error: ReflexioError
+    error: errors.ReflexioError
     repeatable: bool = False
     wait: float | None = None
 
@@ -102,7 +94,7 @@ class Sender:
         earlier_unknown = False
         attempt = faults = 0
         limited_since: float | None = None
-        answered: ServerFault | None = None
+        answered: errors.ServerFault | None = None
         while True:
             attempt += 1
             outcome = await self._try(call, deadline - self._pace.clock(), attempt)
@@ -110,7 +102,7 @@ class Sender:
                 return replace(outcome, repeated=True) if earlier_unknown else outcome
             error = outcome.error
             now = self._pace.clock()
-            if isinstance(error, RateLimited):
+            if isinstance(error, errors.RateLimited):
                 limited_since = now if limited_since is None else limited_since
                 if outcome.wait is None and error.retry_after is not None:
                     # The service names only the length of its window, which began before the first refusal.
@@ -118,12 +110,12 @@ class Sender:
             else:
                 faults += 1
             wait = self._backoff(attempt, outcome.wait)
-            if isinstance(error, ServerFault):
+            if isinstance(error, errors.ServerFault):
                 answered = error
             # A lost connection is repeated in any case: servers close theirs after a 500, which the next call meets.
-            tries = MOST_TRIES if call.repeat or isinstance(error, ConnectionLost) else 1
+            tries = MOST_TRIES if call.repeat or isinstance(error, errors.ConnectionLost) else 1
             if not outcome.repeatable or faults >= tries or wait >= deadline - now:
-                error = answered if answered and isinstance(error, ConnectionLost) else error
+                error = answered if answered and isinstance(error, errors.ConnectionLost) else error
                 if earlier_unknown:
                     error.effect = "unknown"
                 try:
@@ -147,7 +139,7 @@ class Sender:
             try:
                 reply = await self._transport.exchange(call, left)
             except Exception as error:  # noqa: BLE001 - a backend in this process raises where a server answers 500
-                outcome = Failure(ServerFault("the backend in this process failed"))
+                outcome = Failure(errors.ServerFault("the backend in this process failed"))
                 status = type(error).__name__
             else:
                 if isinstance(reply, Failure):
@@ -155,7 +147,7 @@ class Sender:
                 else:
                     outcome, status = _judge(call, f"{self._base_url}{call.route}", reply), reply.status
         if outcome is None:
-            outcome = Failure(TimedOut(f"within {call.timeout:g} s"))
+            outcome = Failure(errors.TimedOut(f"within {call.timeout:g} s"))
         elif isinstance(outcome, Failure) and self._api_key:
             if self._api_key in outcome.error.said:
                 outcome.error.said = ""
@@ -176,9 +168,9 @@ class Sender:
         return outcome
 
 
-def reply_too_large(status: int) -> ReplyTooLarge:
+def reply_too_large(status: int) -> errors.ReplyTooLarge:
     """What to raise for a body of more bytes than this client takes."""
-    return ReplyTooLarge(f"more than {api_limits.MAX_REPLY_BYTES // 2**20} MiB", status=status)
+    return errors.ReplyTooLarge(f"more than {api_limits.MAX_REPLY_BYTES // 2**20} MiB", status=status)
 
 
 def _judge(call: Call, url: str, reply: HttpReply) -> Answer | Failure:
@@ -187,14 +179,14 @@ def _judge(call: Call, url: str, reply: HttpReply) -> Answer | Failure:
         return Failure(reply_too_large(reply.status))
     # A value takes a byte at least, so only a long reply has to be counted.
     if len(content) > api_limits.MAX_REPLY_VALUES < sum(map(content.count, (b",", b"[", b"{"))):
-        return Failure(ReplyTooLarge("too many values", status=reply.status))
+        return Failure(errors.ReplyTooLarge("too many values", status=reply.status))
     result = read_answer(call, url, reply)
     if isinstance(result, Answer):
         return result
     wait = retry_after(reply.headers)
-    if isinstance(result, RateLimited):
+    if isinstance(result, errors.RateLimited):
         return Failure(result, repeatable=True, wait=wait)
-    if isinstance(result, ServerFault):
+    if isinstance(result, errors.ServerFault):
         passing = result.status in _GATEWAY_FAULTS or (result.status == 500 and call.kind == "read")
         return Failure(result, repeatable=passing, wait=wait)
     return Failure(result)

@@ -13,15 +13,7 @@ from typing import Any, Final, cast
 
 import httpx
 
-from reflexio_mcp.rest import api_limits
-from reflexio_mcp.rest.errors import (
-    BadAddress,
-    ConnectionLost,
-    NotTheApi,
-    ReflexioError,
-    TimedOut,
-    Unreachable,
-)
+from reflexio_mcp.rest import api_limits, errors
 from reflexio_mcp.rest.responses import Call, HttpReply
 from reflexio_mcp.rest.retry import Failure, reply_too_large
 
@@ -66,7 +58,7 @@ class HttpTransport:
                 transport=inner, headers=headers, follow_redirects=False, verify=trust()
             )
         except (httpx.InvalidURL, ValueError, OSError) as error:
-            raise BadAddress(
+            raise errors.BadAddress(
                 "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
             ) from error
 
@@ -86,26 +78,26 @@ class HttpTransport:
                 timeout=httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds * 0.9)),
             ) as response:
                 return HttpReply(response.status_code, response.headers, await _content(response))
-        except ReflexioError as error:
+        except errors.ReflexioError as error:
             # The frames in its traceback hold what was read of the reply.
             error.__traceback__ = error.__context__ = None
-            return Failure(error, repeatable=isinstance(error, ConnectionLost))
+            return Failure(error, repeatable=isinstance(error, errors.ConnectionLost))
         except httpx.HTTPError as error:
             return self._broken(error)
         except httpx.InvalidURL:
-            return Failure(BadAddress("REFLEXIO_URL is not a URL"))
+            return Failure(errors.BadAddress("REFLEXIO_URL is not a URL"))
 
     def _broken(self, error: httpx.HTTPError) -> Failure:
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-            return Failure(BadAddress("the call cannot be written as HTTP"))
+            return Failure(errors.BadAddress("the call cannot be written as HTTP"))
         if isinstance(
             error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
         ):
             reason, passing = _why_unreachable(error)
-            return Failure(Unreachable(f"{self._base_url}: {reason}"), repeatable=passing)
+            return Failure(errors.Unreachable(f"{self._base_url}: {reason}"), repeatable=passing)
         if isinstance(error, httpx.TimeoutException):
-            return Failure(TimedOut())
-        return Failure(ConnectionLost(), repeatable=True)
+            return Failure(errors.TimedOut())
+        return Failure(errors.ConnectionLost(), repeatable=True)
 
 
 async def _content(response: httpx.Response) -> bytearray:
@@ -120,7 +112,9 @@ async def _content(response: httpx.Response) -> bytearray:
     """
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
-        raise NotTheApi("its answer is encoded in a way that was not asked for", status=response.status_code)
+        raise errors.NotTheApi(
+            "its answer is encoded in a way that was not asked for", status=response.status_code
+        )
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     most = api_limits.MAX_REPLY_BYTES
     content = bytearray()
@@ -132,14 +126,14 @@ async def _content(response: httpx.Response) -> bytearray:
         if unpacker is None:
             content += received
         elif unpacker.eof and received:
-            raise ConnectionLost  # no gzip any more; the unpacker would keep all of it
+            raise errors.ConnectionLost  # no gzip any more; the unpacker would keep all of it
         else:
             _unpack(unpacker, received, content, most + 1)
         # Compressed, endlessly much can stand for nothing.
         if max(count, len(content)) > most:
             raise reply_too_large(response.status_code)
     if unpacker is not None and count and not unpacker.eof:
-        raise ConnectionLost
+        raise errors.ConnectionLost
     return content
 
 
@@ -153,7 +147,7 @@ def _unpack(unpacker: Any, packed: bytes, content: bytearray, most: int) -> None
         try:
             content += unpacker.decompress(packed, min(_STEP_BYTES, most - len(content)))
         except zlib.error:
-            raise ConnectionLost from None
+            raise errors.ConnectionLost from None
         packed = unpacker.unconsumed_tail
 
 

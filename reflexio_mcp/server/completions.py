@@ -9,13 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
-from mcp.types import (
-    CompleteRequestParams,
-    CompleteResult,
-    Completion,
-    PromptReference,
-    ResourceTemplateReference,
-)
+from mcp import types
 
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.stored_text import visible
@@ -61,7 +55,9 @@ class Completer:
     def __init__(self) -> None:
         self._recent: OrderedDict[str, _Recent] = OrderedDict()
 
-    async def complete(self, app: App, scope: Scope, params: CompleteRequestParams) -> CompleteResult:
+    async def complete(
+        self, app: App, scope: Scope, params: types.CompleteRequestParams
+    ) -> types.CompleteResult:
         """Return the values that begin with what was typed; none if they are not known in time."""
         name, typed = params.argument.name, params.argument.value
         values: list[str] = []
@@ -75,8 +71,8 @@ class Completer:
             values = [
                 one for one in await self._values(app, scope, name) if one.casefold().startswith(begins)
             ]
-        return CompleteResult(
-            completion=Completion(
+        return types.CompleteResult(
+            completion=types.Completion(
                 values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
             )
         )
@@ -97,11 +93,11 @@ class Completer:
 
 
 def _is_offered(ref: Any, tools: frozenset[str]) -> bool:
-    if isinstance(ref, ResourceTemplateReference):
+    if isinstance(ref, types.ResourceTemplateReference):
         from reflexio_mcp.server.resources import templates
 
         return any(ref.uri == template.uri_template for template in templates(tools))
-    if isinstance(ref, PromptReference):
+    if isinstance(ref, types.PromptReference):
         from reflexio_mcp.server.prompts import PROMPTS
 
         return any(ref.name == prompt.name and prompt.needs <= tools for prompt in PROMPTS)

@@ -12,16 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import anyio
+from mcp import types
 from mcp.shared.message import SessionMessage
-from mcp.types import (
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    ErrorData,
-    JSONRPCError,
-    JSONRPCNotification,
-    RequestId,
-    jsonrpc_message_adapter,
-)
 from pydantic import ValidationError
 
 if TYPE_CHECKING:
@@ -105,7 +97,7 @@ class StdioStream:
             if not isinstance(item, ValidationError):
                 self._begun = True
                 if _is_request_without_id(item):
-                    await self._answer(_error(None, INVALID_REQUEST, NO_MESSAGE.format(problem=BAD_ID)))
+                    await self._answer(_error(None, types.INVALID_REQUEST, NO_MESSAGE.format(problem=BAD_ID)))
                     continue
                 return item
             if (message := await self._read_again(item)) is not None:
@@ -117,21 +109,23 @@ class StdioStream:
         if isinstance(whole, str) and errors[0]["type"] == "json_invalid":
             if (repaired := mended(whole)) != whole:
                 try:
-                    return SessionMessage(jsonrpc_message_adapter.validate_json(repaired, by_name=False))
+                    return SessionMessage(
+                        types.jsonrpc_message_adapter.validate_json(repaired, by_name=False)
+                    )
                 except ValidationError as again:
                     return await self._read_again(again)
             keys = top_level(whole)
             if not keys and not self._begun and whole.strip():
                 # Typed by a person, or piped in by mistake. A client that has begun a session never sees this: the
                 # protocol's own schemas have no null id.
-                await self._answer(_error(None, PARSE_ERROR, UNREADABLE))
+                await self._answer(_error(None, types.PARSE_ERROR, UNREADABLE))
                 return None
             keys = {key: _value_of(token) if key == "id" else token for key, token in keys.items()}
-            return await self._refuse(keys, PARSE_ERROR, UNREADABLE)
+            return await self._refuse(keys, types.PARSE_ERROR, UNREADABLE)
         if isinstance(whole, list) and len(errors[0]["loc"]) == 1:
             for one in cast("list[Any]", whole):
                 if isinstance(one, dict):
-                    await self._refuse(cast("dict[str, Any]", one), INVALID_REQUEST, BATCH)
+                    await self._refuse(cast("dict[str, Any]", one), types.INVALID_REQUEST, BATCH)
             return None
         # The branches of the union report different parts of the message; one of them misses something in all of it.
         seen: list[Any] = [error["input"] for error in errors if error["type"] == "missing"]
@@ -139,7 +133,7 @@ class StdioStream:
             return None
         request = cast("dict[str, Any]", seen[0])
         text = NO_MESSAGE.format(problem=_problem(request))
-        return await self._refuse(request, INVALID_REQUEST, text)
+        return await self._refuse(request, types.INVALID_REQUEST, text)
 
     async def _refuse(self, keys: dict[str, Any], code: int, text: str) -> SessionMessage | None:
         id_ = _id_of(keys.get("id"))
@@ -176,14 +170,16 @@ class StdioStream:
         await self.aclose()
 
 
-def _error(id_: RequestId | None, code: int, text: str) -> SessionMessage:
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=id_, error=ErrorData(code=code, message=text)))
+def _error(id_: types.RequestId | None, code: int, text: str) -> SessionMessage:
+    return SessionMessage(
+        types.JSONRPCError(jsonrpc="2.0", id=id_, error=types.ErrorData(code=code, message=text))
+    )
 
 
 def _is_request_without_id(item: SessionMessage | Exception) -> bool:
     """Whether the SDK took for a notification what has an id of another kind, such as `1.5` or `null`."""
     message = item.message if isinstance(item, SessionMessage) else None
-    return isinstance(message, JSONRPCNotification) and not message.method.startswith("notifications/")
+    return isinstance(message, types.JSONRPCNotification) and not message.method.startswith("notifications/")
 
 
 def _problem(request: dict[str, Any]) -> str:
@@ -196,7 +192,7 @@ def _problem(request: dict[str, Any]) -> str:
     return "params must be an object"
 
 
-def _id_of(value: object) -> RequestId | None:
+def _id_of(value: object) -> types.RequestId | None:
     """The id to answer under; `None`, which JSON-RPC has for this, where it is none of the protocol's."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return int(value)  # some languages know no other numbers, and to them it is the same one
