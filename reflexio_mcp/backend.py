@@ -114,7 +114,6 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     """A client of the configured backend. Nothing is opened before its first call.
 
     Args:
-        settings: the configuration.
         api_key: a key to use instead of the configured one.
 
     Raises:

@@ -370,9 +370,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    flags = {
-        option.name: getattr(arguments, option.name) for option in OPTIONS if hasattr(arguments, option.name)
-    }
+    flags = {one.name: getattr(arguments, one.name) for one in OPTIONS if hasattr(arguments, one.name)}
     match arguments.command:
         # These two read the configuration themselves: a wrong one is what doctor is for.
         case "doctor":

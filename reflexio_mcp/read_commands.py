@@ -109,9 +109,8 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         )
         return 1
     asked = wanted(arguments, settings)
-    limit = (
-        sys.maxsize if getattr(arguments, "everything", False) else getattr(arguments, "limit", sys.maxsize)
-    )
+    everything = getattr(arguments, "everything", False)
+    limit = sys.maxsize if everything else getattr(arguments, "limit", sys.maxsize)
     facts, sources, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
         sys.stderr.write(f"reflexio-mcp: {failed}\n")
@@ -119,11 +118,9 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
     if arguments.as_json:
         screen.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         return 0
-    nothing = (
-        ""
-        if _found(facts)
-        else nothing_found(arguments.command, asked, settings, facts, empty=empty, sources=sources)
-    )
+    nothing = ""
+    if not _found(facts):
+        nothing = nothing_found(arguments.command, asked, settings, facts, empty=empty, sources=sources)
     _Layout(screen, replace(mine, store=settings.store), nothing, empty=empty).show(arguments.command, facts)
     return 0
 
@@ -177,9 +174,7 @@ def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     }
     for name, value in chosen.items():
         if is_blank(value):
-            raise ConfigurationError(
-                f"--{name.replace('_', '-')} is blank. Leave it out to select everything."
-            )
+            raise ConfigurationError(f"{_flag(name)} is blank. Leave it out to select everything.")
     if arguments.command == "learned" and not chosen.keys() - {"contains"} and not settings.user_id:
         raise ConfigurationError(
             "Whose? Add --user-id, or a filter of the requests that it was learned from."

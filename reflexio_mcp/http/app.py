@@ -93,7 +93,6 @@ class HttpApp:
     """One server for clients of both protocol eras.
 
     Args:
-        settings: the configuration.
         tokens: the bearer tokens that are accepted.
         client: used instead of the configured backend.
 

@@ -569,8 +569,7 @@ def _key_in_backups(client: Client, path: Path, old: object) -> str:
     found = [copy for copy in backups(path) if any(key.encode() in copy.read_bytes() for key in keys)]
     if not found:
         return ""
+    where, it = f"{len(found)} backups beside the file", "them"
     if len(found) == 1:
-        return f"The key still stands in {found[0].name}: delete that backup when everything works.\n"
-    return (
-        f"The key still stands in {len(found)} backups beside the file: delete them when everything works.\n"
-    )
+        where, it = found[0].name, "that backup"
+    return f"The key still stands in {where}: delete {it} when everything works.\n"

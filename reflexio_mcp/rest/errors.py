@@ -197,7 +197,6 @@ def explain(error: ReflexioError, action: Action = "write") -> str:
     """Say in one or two sentences what happened, whether anything changed and what to do next.
 
     Args:
-        error: any error of the tree.
         action: what the whole operation was for; after a failed read there is nothing to say about changes.
     """
     next_step = error.next_step

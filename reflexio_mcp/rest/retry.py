@@ -51,12 +51,7 @@ class Transport(Protocol):
     """One way to reach the service: HTTP, or a store in this process."""
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply | Failure:
-        """Send a call once and return its complete reply.
-
-        Args:
-            call: what to send.
-            seconds: how long it may take; who calls stops waiting then.
-        """
+        """Send a call once and return its complete reply. Who calls stops waiting after so many seconds."""
         ...
 
     async def aclose(self) -> None:
@@ -68,10 +63,7 @@ class Sender:
     """Sends calls and repeats them where that is safe.
 
     Args:
-        base_url: where the service is.
         api_key: never shown in an error, even where the service repeats it.
-        transport: sends one call.
-        pace: how time passes between tries.
     """
 
     def __init__(self, base_url: str, *, api_key: str | None, transport: Transport, pace: Pace) -> None:

@@ -32,9 +32,6 @@ class HttpTransport:
     """One connection pool.
 
     Args:
-        base_url: where the service is.
-        api_key: sent as a bearer token when given.
-        user_agent: sent with each call.
         inner: an `httpx` transport instead of the network.
 
     Raises:

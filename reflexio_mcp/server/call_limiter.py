@@ -93,7 +93,6 @@ class CallLimiter:
     """Lets calls in up to a limit for each caller, and knows which are running.
 
     Args:
-        settings: the limits.
         scopes: gives a call its caller's client.
         tools: the names of the tools that are offered.
     """

@@ -51,7 +51,6 @@ class Runtime:
     The server enters it with each lifespan. A transport that serves several connections opens it above them.
 
     Args:
-        settings: the configuration.
         tools: returns the names of the tools that are offered to the caller.
         client: used instead of the configured backend, and never closed here.
     """

@@ -78,7 +78,6 @@ class ReflexioServer(MCPServer[App]):
     connections use.
 
     Args:
-        settings: the configuration.
         client: used instead of the configured backend, and never closed here.
         options: passed on to `MCPServer`.
 

@@ -27,8 +27,6 @@ class Scopes:
     """Every client of the API that a server has open, and the scope of the call that is being answered.
 
     Args:
-        settings: the configuration.
-        client: used instead of the configured backend, and never closed here.
         promised: whether work of this `key_id` goes on outside any call.
     """
 

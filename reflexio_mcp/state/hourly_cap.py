@@ -17,7 +17,6 @@ class HourlyCap:
 
     Args:
         limit: deletions an hour; 0 means no cap.
-        database: where the counts are.
         account: what tells the owners of one backend and key from those of another; it is not stored as it is.
     """
 

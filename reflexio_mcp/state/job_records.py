@@ -62,7 +62,6 @@ class JobRecords:
     """The jobs of every process that shares the database. Every method raises `OSError` where it cannot be used.
 
     Args:
-        database: where they are.
         account: what tells the owners of one backend and key from those of another; it is not stored as it is.
     """
 

@@ -30,12 +30,7 @@ UNEXPECTED = (
 
 
 def describe(error: BaseException, action: Action = "write") -> str:
-    """Any failure in words that are safe to show.
-
-    Args:
-        error: what was raised.
-        action: whether the call could have changed anything.
-    """
+    """Any failure in words that are safe to show; `action` says whether the call could have changed anything."""
     if isinstance(error, ReflexioError):
         return explained(error, action)
     if isinstance(error, TrafficError):

@@ -20,7 +20,6 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     """The arguments without nulls, every one of them known, and the scope's user filled in.
 
     Args:
-        tool: the tool they are for.
         arguments: as they came.
         user_id: the scope's user, or empty. It is filled in where the caller named nobody; whoever else it named is
             refused further down, where the scope is.

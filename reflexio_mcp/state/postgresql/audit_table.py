@@ -14,11 +14,7 @@ _BACKSLASH_OR_NUL: Final = re.compile(r"(\\\\)|\\u0000")
 
 
 class AuditTable(AuditLog):
-    """Rows that this server only ever adds; the database says when.
-
-    Args:
-        database: where they are.
-    """
+    """Rows that this server only ever adds; the database says when."""
 
     def __init__(self, database: StateDatabase) -> None:
         self._database = database

@@ -74,7 +74,6 @@ class CopyTable(RecoveryCopies):
     """The recovery copies in a database.
 
     Args:
-        database: where they are.
         days: how long a new copy is kept; 0 means that none are made.
         sealer: seals each line.
     """
