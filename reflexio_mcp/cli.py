@@ -397,7 +397,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
             from reflexio_mcp.demo import run_demo
 
-            return anyio.run(lambda: run_demo(live=arguments.live, settings=settings))
+            return anyio.run(lambda: run_demo(settings, live=arguments.live))
         case "tools":
             from reflexio_mcp.tools.catalog import offered
 

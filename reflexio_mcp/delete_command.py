@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -47,7 +47,7 @@ TRIES: Final = 3
 _LOOK_SECONDS: Final = 5.0
 
 
-def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: TextIO | None = None) -> int:
+def run_delete_command(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show what would go, ask, delete it and say what is really gone.
 
     Args:
@@ -68,9 +68,8 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings, out: T
     copies = replace(mine, recovery_days=settings.recovery_days or 1)
     mine = copies if arguments.erase else making_no_store(mine)
     chosen = _chosen(arguments, settings, mine)
-    screen = out or sys.stdout
-    screen.write(f"In {place}\n\n")
-    dialogue = _Dialogue(arguments, mine, chosen, screen)
+    sys.stdout.write(f"In {place}\n\n")
+    dialogue = _Dialogue(arguments, mine, chosen)
     try:
         return anyio.run(dialogue.run)
     except KeyboardInterrupt:
@@ -133,7 +132,6 @@ class _Dialogue:
     arguments: argparse.Namespace
     mine: Settings
     chosen: dict[str, Any]
-    screen: TextIO
     begun: bool = False
     declined: str = ""
 
@@ -223,8 +221,8 @@ class _Dialogue:
 
     def _typed(self, prompt: str) -> str:
         """What a person types; nothing where nobody can."""
-        self.screen.write(prompt)
-        self.screen.flush()
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
         # The loop's own handler would let Ctrl-C wait for the answer.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -233,7 +231,7 @@ class _Dialogue:
         except (OSError, ValueError):  # nothing that can be read, or is no text
             pass
         except KeyboardInterrupt:
-            self.screen.write("\n")
+            sys.stdout.write("\n")
             return ""
         finally:
             signal.signal(signal.SIGINT, before)
@@ -250,5 +248,5 @@ class _Dialogue:
         return for_a_shell(text)
 
     def _say(self, text: str) -> None:
-        self.screen.write(f"{text.rstrip()}\n")
-        self.screen.flush()
+        sys.stdout.write(f"{text.rstrip()}\n")
+        sys.stdout.flush()

@@ -17,7 +17,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, Implementation, TextContent
 
 from reflexio_mcp import __version__
-from reflexio_mcp.settings import Settings, load
+from reflexio_mcp.settings import Settings
 
 __all__ = ["run_demo"]
 
@@ -32,18 +32,16 @@ class _StepError(Exception):
     """A step did not do what it said."""
 
 
-async def run_demo(*, live: bool = False, settings: Settings | None = None, out: TextIO | None = None) -> int:
+async def run_demo(settings: Settings, *, live: bool = False, out: TextIO | None = None) -> int:
     """Show the main job.
 
     Args:
         live: work on the configured Reflexio instead of a throw-away embedded store.
-        settings: the configuration, for `live`; read from the environment when `None`.
 
     Returns:
         The exit code: 0 when every step did what it said, 1 when one did not, 2 when none was possible.
     """
     screen = _Screen(out or sys.stdout)
-    settings = settings or load()
     if live and settings.embedded:
         screen.say("No Reflexio is configured: set REFLEXIO_URL or REFLEXIO_API_KEY, or leave out --live.")
         return 2
@@ -70,13 +68,11 @@ async def run_demo(*, live: bool = False, settings: Settings | None = None, out:
     return 0
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for one in cast("tuple[BaseException, ...]", group.exceptions):
-        leaves += (
-            _leaves(cast("BaseExceptionGroup[Any]", one)) if isinstance(one, BaseExceptionGroup) else [one]
-        )
-    return leaves
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for one in group.exceptions for leaf in _leaves(one)]
 
 
 def _server(live: bool, settings: Settings, folder: Path) -> StdioServerParameters:

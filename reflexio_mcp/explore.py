@@ -14,7 +14,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import uvicorn
@@ -48,7 +48,7 @@ HEADERS: Final = {
 }
 
 
-def explore(settings: Settings, wanted: Mapping[str, Any], out: TextIO | None = None) -> int:
+def explore(settings: Settings, wanted: Mapping[str, Any]) -> int:
     """Show the explorer until it is closed.
 
     Args:
@@ -61,10 +61,10 @@ def explore(settings: Settings, wanted: Mapping[str, Any], out: TextIO | None = 
     """
     consent = "preview" if settings.confirm == "ask" else settings.confirm
     mine = replace(of_this_shell(settings), confirm=consent)
-    return anyio.run(_serve, mine, dict(wanted), out or sys.stdout)
+    return anyio.run(_serve, mine, dict(wanted))
 
 
-async def _serve(settings: Settings, wanted: dict[str, Any], screen: TextIO) -> int:
+async def _serve(settings: Settings, wanted: dict[str, Any]) -> int:
     from mcp import Client
 
     from reflexio_mcp.server.server import ReflexioServer
@@ -77,27 +77,27 @@ async def _serve(settings: Settings, wanted: dict[str, Any], screen: TextIO) -> 
         config = uvicorn.Config(window.app(), log_config=None, lifespan="off", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         address = f"{window.origin}/#{window.token}"
-        screen.write(
+        sys.stdout.write(
             f"The explorer is at {address}\n"
             "The address works once. Closing the page ends this command, and so does Ctrl-C.\n"
         )
-        screen.flush()
+        sys.stdout.flush()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_with, window, server)
-            tasks.start_soon(_open, address, screen)
+            tasks.start_soon(_open, address)
             await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
     return 0
 
 
-async def _open(address: str, screen: TextIO) -> None:
+async def _open(address: str) -> None:
     if not await anyio.to_thread.run_sync(webbrowser.open, address):
         port = address.rpartition(":")[2].partition("/")[0]
-        screen.write(
+        sys.stdout.write(
             "No browser was found here. From another computer: "
             f"ssh -L {port}:127.0.0.1:{port} THIS-COMPUTER, then open the address there.\n"
         )
-        screen.flush()
+        sys.stdout.flush()
 
 
 async def _end_with(window: "_Window", server: uvicorn.Server) -> None:

@@ -59,7 +59,7 @@ async def test_the_demo_fails_where_a_deletion_is_only_claimed(
     )
     monkeypatch.setattr(demo, "_server", lambda *_: server)
     screen = io.StringIO()
-    assert await demo.run_demo(settings=Settings(), out=screen) == 1
+    assert await demo.run_demo(Settings(), out=screen) == 1
     assert "FAILED: step 6" in screen.getvalue()
 
 
@@ -69,20 +69,20 @@ async def test_the_demo_fails_in_one_sentence_where_the_server_does_not_start(
     server = StdioServerParameters(command=sys.executable, args=["-c", "raise SystemExit(3)"])
     monkeypatch.setattr(demo, "_server", lambda *_: server)
     screen = io.StringIO()
-    assert await demo.run_demo(settings=Settings(), out=screen) == 1
+    assert await demo.run_demo(Settings(), out=screen) == 1
     assert "FAILED: " in screen.getvalue()
 
 
 async def test_a_live_demo_without_a_configured_reflexio_says_what_to_set() -> None:
     screen = io.StringIO()
-    assert await demo.run_demo(live=True, settings=Settings(), out=screen) == 2
+    assert await demo.run_demo(Settings(), live=True, out=screen) == 2
     assert "REFLEXIO_URL" in screen.getvalue()
 
 
 async def test_a_live_demo_against_nothing_says_that_it_could_not_be_reached() -> None:
     screen = io.StringIO()
     settings = Settings(url="http://127.0.0.1:9", timeout=1)
-    assert await demo.run_demo(live=True, settings=settings, out=screen) == 1
+    assert await demo.run_demo(settings, live=True, out=screen) == 1
     assert "could not be reached" in screen.getvalue()
 
 
@@ -93,7 +93,7 @@ async def test_the_live_demo_does_the_main_job_on_a_real_server_and_leaves_nothi
 ) -> None:
     screen = io.StringIO()
     settings = Settings(url=reflexio_url, user_id=user_id)
-    assert await demo.run_demo(live=True, settings=settings, out=screen) == 0, screen.getvalue()
+    assert await demo.run_demo(settings, live=True, out=screen) == 0, screen.getvalue()
     assert "All 9 steps did what they said." in screen.getvalue()
     session_ids = set(re.findall(r"session_id=(demo-\S+)", screen.getvalue()))
     assert len(session_ids) == 2

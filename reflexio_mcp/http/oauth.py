@@ -85,27 +85,20 @@ class SignIn:
 
     Args:
         settings: names the authorization server (`oauth_issuer`) and this resource (`oauth_audience`).
-        http: used instead of a client of its own, and never closed here.
         clock: monotonic seconds.
 
     Raises:
         ConfigurationError: settings that contradict each other.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        http: httpx.AsyncClient | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         _check(settings)
         self._settings = settings
         self._issuer = settings.oauth_issuer
         self._audience = settings.oauth_audience
         # A client that writes a URL its own way asks for a token with or without the last slash.
         self._audiences = [self._audience, f"{self._audience}/"]
-        self._own = http is None
-        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
         self._clock = clock
         self._fetching: anyio.Event | None = None
         self._fetched_at = -ASK_AGAIN_SECONDS
@@ -218,8 +211,7 @@ class SignIn:
 
     async def aclose(self) -> None:
         """Close the connections to the authorization server."""
-        if self._own:
-            await self._http.aclose()
+        await self._http.aclose()
 
     def _person(self, claims: Json) -> Caller:
         user = claims.get(self._settings.oauth_user_claim)

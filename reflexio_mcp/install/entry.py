@@ -187,7 +187,7 @@ def without_entry(client: Client, text: str, name: str = NAME, remote: str = "")
             (client.token_reference, BEARER_PROMPT_ID),
         ):
             if client.key == "prompt" and reference not in changed:
-                changed = jsonedit.remove_item(changed, ("inputs",), "id", question)
+                changed = jsonedit.remove_item(changed, ("inputs",), question)
     _nothing_else(client, text, changed, name, expected=None)
     return changed
 

@@ -183,10 +183,10 @@ def remove_value(text: str, path: Sequence[str]) -> str:
     return text if owner is None or item is None else _cut(text, owner, item)
 
 
-def remove_item(text: str, path: Sequence[str], field_name: str, wanted: str) -> str:
-    """The text without those items of a list of objects whose `field_name` is `wanted`."""
+def remove_item(text: str, path: Sequence[str], id_: str) -> str:
+    """The text without those items of a list of objects that have this `id`."""
     while (owner := _at(text, path)) is not None:
-        found = [one for one in owner.items if one.kind == "{" and one.plain().get(field_name) == wanted]
+        found = [one for one in owner.items if one.kind == "{" and one.plain().get("id") == id_]
         if not found:
             break
         text = _cut(text, owner, found[0])
