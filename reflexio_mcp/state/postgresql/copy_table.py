@@ -169,20 +169,14 @@ class CopyTable(RecoveryCopies):
             while rows := self._some(transaction, copy.copy_id, place):
                 for place, sealed in rows:
                     line = self._opened(copy, place, sealed)
-                    kept = edited(line)
+                    kept, at = edited(line), (copy.copy_id, place)
                     if kept is None:
-                        transaction.execute(
-                            "DELETE FROM recovery_lines WHERE copy_id = ? AND place = ?",
-                            (copy.copy_id, place),
-                        )
+                        transaction.execute("DELETE FROM recovery_lines WHERE copy_id = ? AND place = ?", at)
                     elif kept is not line:
+                        resealed = self.sealed(copy.label, *at, line_of(kept))
                         transaction.execute(
                             "UPDATE recovery_lines SET sealed = ? WHERE copy_id = ? AND place = ?",
-                            (
-                                self.sealed(copy.label, copy.copy_id, place, line_of(kept)),
-                                copy.copy_id,
-                                place,
-                            ),
+                            (resealed, *at),
                         )
                     if isinstance(kept, RequestWithInteractions):
                         requests.add(kept.request.request_id)
