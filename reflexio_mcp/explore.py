@@ -122,20 +122,24 @@ class _Window:
             Route("/", self._guarded(self._shell)),
             Route("/page", self._guarded(self._page)),
             Route("/open", self._guarded(self._open), methods=["POST"]),
-            Route("/call", self._guarded(self._call), methods=["POST"]),
-            Route("/alive", self._guarded(self._alive), methods=["POST"]),
+            Route("/call", self._guarded(self._call, opened=True), methods=["POST"]),
+            Route("/alive", self._guarded(self._alive, opened=True), methods=["POST"]),
         ]
         return Starlette(routes=routes)
 
     def _guarded(
-        self, answer: Callable[[Request], Awaitable[Response]]
+        self, answer: Callable[[Request], Awaitable[Response]], *, opened: bool = False
     ) -> Callable[[Request], Awaitable[Response]]:
+        """A route that answers this window's page alone; `opened`: with the key that its token was good for."""
+
         async def check(request: Request) -> Response:
             # The name a browser asked for: another one that leads to this address is somebody else's page.
             if request.headers.get("host") != self.origin.removeprefix("http://"):
                 response: Response = PlainTextResponse("This address is not known here.", 421)
             elif request.method != "GET" and request.headers.get("origin") != self.origin:
                 response = PlainTextResponse("Calls come from the explorer's own page.", 403)
+            elif opened and not self._knows(request):
+                response = PlainTextResponse("This window is not the one that was opened.", 401)
             else:
                 response = await answer(request)
             response.headers.update(HEADERS)
@@ -152,8 +156,7 @@ class _Window:
         return Response(document(), media_type="text/html", headers={"content-security-policy": policy})
 
     async def _open(self, request: Request) -> Response:
-        given = await _body(request)
-        token = str(given.get("token", "")) if given is not None else ""
+        token = str(_object(await _body(request)).get("token", ""))
         if not self.token or not secrets.compare_digest(token.encode(), self.token.encode()):
             return PlainTextResponse("This token is not valid, or no longer.", 401)
         self.token = ""
@@ -165,8 +168,6 @@ class _Window:
         return bool(self._key) and secrets.compare_digest(given, f"Bearer {self._key}".encode())
 
     async def _call(self, request: Request) -> Response:
-        if not self._knows(request):
-            return PlainTextResponse("This window is not the one that was opened.", 401)
         given = await _body(request)
         if given is None or not isinstance(given.get("name"), str):
             return PlainTextResponse("This is not a call.", 400)
@@ -200,8 +201,6 @@ class _Window:
                 yield json.dumps(message, separators=(",", ":")) + "\n"
 
     async def _alive(self, request: Request) -> Response:
-        if not self._knows(request):
-            return PlainTextResponse("This window is not the one that was opened.", 401)
         return StreamingResponse(self._beat(), media_type="text/plain")
 
     async def _beat(self) -> AsyncIterator[str]:

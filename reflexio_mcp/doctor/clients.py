@@ -130,16 +130,14 @@ async def _entry(environment: Environment, client: Client, name: str, entry: Any
         said = f"{where}: {command} is found by your shell's PATH alone; install writes the whole path"
         found.append(note(said, "client-needs-path"))
     env = child_environment(variables, environment.env, terminal=client.terminal)
-    went = await start([str(command), *arguments], env, environment.start_seconds)
-    if went.problem:
+    went, last = await start([str(command), *arguments], env, environment.start_seconds)
+    if went:
+        silent = f"no answer in {environment.start_seconds:g} s. {last}".strip()
         problem, said = {
-            "missing": ("client-command-missing", f"{command} cannot be run: {went.said or 'not found'}"),
-            "ended": ("client-start-fails", f"it ends at once: {went.said}"),
-            "silent": (
-                "client-start-silent",
-                f"no answer in {environment.start_seconds:g} s. {went.said}".strip(),
-            ),
-        }[went.problem]
+            "missing": ("client-command-missing", f"{command} cannot be run: {last or 'not found'}"),
+            "ended": ("client-start-fails", f"it ends at once: {last}"),
+            "silent": ("client-start-silent", silent),
+        }[went]
         return [*found, _broken(client, problem, f"{where}: {said}")]
     found.append(ok(f"{where}: the program starts and answers"))
     hidden = KEY in unset or (KEY in literals and not variables.get(KEY))

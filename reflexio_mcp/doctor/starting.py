@@ -5,13 +5,12 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
 import anyio.abc
 
-__all__ = ["POOR_PATH", "Start", "child_environment", "start"]
+__all__ = ["POOR_PATH", "child_environment", "start"]
 
 _HELLO = {
     "jsonrpc": "2.0",
@@ -30,14 +29,6 @@ POOR_PATH: Final = "/usr/bin:/bin"
 _KEPT: Final = (
     "HOME", "USERPROFILE", "SYSTEMROOT", "SYSTEMDRIVE", "APPDATA", "LOCALAPPDATA", "TEMP", "TMP", "PATHEXT"
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How a start went: `problem` is empty when the server answered, else `missing`, `ended` or `silent`."""
-
-    problem: str = ""
-    said: str = ""
 
 
 def child_environment(
@@ -60,20 +51,25 @@ def child_environment(
     return made | {"PATH": base.get("PATH", POOR_PATH) if whole else POOR_PATH} | dict(variables)
 
 
-async def start(command: Sequence[str], env: Mapping[str, str], seconds: float) -> Start:
+async def start(command: Sequence[str], env: Mapping[str, str], seconds: float) -> tuple[str, str]:
     """Start a server, say hello and end it.
 
     Args:
         command: program and arguments.
         env: all that the process gets.
         seconds: the longest wait for the answer.
+
+    Returns:
+        How it went, empty when the server answered, else `missing`, `ended` or `silent`; and what it said last.
     """
     # An empty folder: Python would import what lies in the working folder.
     with tempfile.TemporaryDirectory() as folder:
         return await _start(command, env, seconds, folder)
 
 
-async def _start(command: Sequence[str], env: Mapping[str, str], seconds: float, folder: str) -> Start:
+async def _start(
+    command: Sequence[str], env: Mapping[str, str], seconds: float, folder: str
+) -> tuple[str, str]:
     try:
         process = await anyio.open_process(
             list(command),
@@ -84,7 +80,7 @@ async def _start(command: Sequence[str], env: Mapping[str, str], seconds: float,
             stderr=subprocess.PIPE,
         )
     except OSError as error:
-        return Start("missing", error.strerror or "")
+        return "missing", error.strerror or ""
     heard: dict[str, str] = {}
     try:
         with anyio.move_on_after(seconds):
@@ -100,12 +96,12 @@ async def _start(command: Sequence[str], env: Mapping[str, str], seconds: float,
                 process.kill()
             await process.aclose()
     if heard.get("answer") == "yes":
-        return Start()
+        return "", ""
     said = heard.get("stderr", "").strip().splitlines()
     last = said[-1][:300] if said else ""
     if "answer" not in heard:
-        return Start("silent", last)
-    return Start("ended", last or f"exit code {process.returncode}")
+        return "silent", last
+    return "ended", last or f"exit code {process.returncode}"
 
 
 async def _ask(process: anyio.abc.Process) -> str:
