@@ -55,7 +55,7 @@ def _in_a_process(what: str, store: Path) -> dict[str, Any]:
 async def _pass(what: str, store: str) -> int:
     import httpx
 
-    from reflexio_mcp.embedded_store.app import create_app
+    from reflexio_mcp.embedded_store.app import EmbeddedStore
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.rest.models import RequestQuery
     from reflexio_mcp.traffic.audit import run
@@ -64,7 +64,7 @@ async def _pass(what: str, store: str) -> int:
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
     from reflexio_mcp.traffic.scope import Scope
 
-    app = create_app(store)
+    app = EmbeddedStore(store)
     client = ReflexioClient(
         "http://store.invalid", timeout=600, transport=lambda: httpx.ASGITransport(app=app)
     )

@@ -20,7 +20,7 @@ from figures import Figure
 from filling import fill
 from wire import OURS, WireProcess
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 
 ROUNDS = 200
 WARM_UP = 10
@@ -35,7 +35,7 @@ def measure() -> list[Figure]:
         store = home / "store.db"
         fill(store, 1_000)
         with WireProcess(OURS, home, {"REFLEXIO_MCP_STORE": str(store)}) as server:
-            direct = httpx.ASGITransport(app=create_app(str(store)))
+            direct = httpx.ASGITransport(app=EmbeddedStore(str(store)))
             figures += asyncio.run(_compare(server, "embedded", "http://store", direct))
         with (
             _loopback(store) as url,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpx
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 
 __all__ = ["TOOLS", "call"]
 
@@ -59,7 +59,7 @@ async def call(path: Path, tool: str, arguments: dict[str, Any]) -> str:
     """Make a call on the store at `path` and return the answer's text."""
     if tool not in TOOLS:
         return f"There is no tool {tool}."
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=store), base_url="http://store", headers={"user-agent": "thin/0"}
     ) as client:

@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery, ToolUse
 
@@ -284,7 +284,7 @@ def publish_body(row: Row) -> PublishBody:
 async def plant(path: Path, rows: list[Row], *, now: Callable[[], float] = time.time) -> None:
     """Fill a new store, each request at its own time."""
     present, age = now(), 0
-    store = create_app(str(path), clock=lambda: present - age)
+    store = EmbeddedStore(str(path), clock=lambda: present - age)
     async with ReflexioClient("http://store", transport=httpx.ASGITransport(app=store)) as client:
         for row in sorted(rows, key=lambda one: one.age, reverse=True):
             age = row.age
@@ -294,7 +294,7 @@ async def plant(path: Path, rows: list[Row], *, now: Callable[[], float] = time.
 
 async def stored(path: Path) -> set[str]:
     """The request ids of a store."""
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     async with ReflexioClient("http://store", transport=httpx.ASGITransport(app=store)) as client:
         found = await request_ids(client)
     await store.aclose()

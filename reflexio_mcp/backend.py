@@ -129,8 +129,8 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
         )
 
     def store() -> "EmbeddedStore":
-        from reflexio_mcp.embedded_store.app import create_app
+        from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-        return create_app(settings.store or str(default_store()))
+        return EmbeddedStore(settings.store or str(default_store()))
 
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.tools import catalog
 from scripts import reflexio_server
@@ -147,7 +147,7 @@ def _loggers() -> list[logging.Logger]:
 @pytest.fixture
 async def store_app(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
     """An embedded store on a file of its own."""
-    app = create_app(str(tmp_path / "store.db"))
+    app = EmbeddedStore(str(tmp_path / "store.db"))
     yield app
     await app.aclose()
 

@@ -1,6 +1,6 @@
 """The embedded store: the API's routes over one SQLite file, for the client in this process.
 
-    client = ReflexioClient(url, transport=create_app(path))
+    client = ReflexioClient(url, transport=EmbeddedStore(path))
 
 It is an ASGI app too, for tests and tools that speak HTTP to it. The first call that needs the file opens it, and
 whoever makes the store closes it.
@@ -30,7 +30,7 @@ from reflexio_mcp.embedded_store.database import BUSY_SECONDS, MAX_READERS, Conn
 from reflexio_mcp.embedded_store.errors import StoreBusy, StoreFailed, store_error
 from reflexio_mcp.rest import responses as rest
 
-__all__ = ["EmbeddedStore", "create_app"]
+__all__ = ["EmbeddedStore"]
 
 logger = logging.getLogger(__name__)
 
@@ -165,11 +165,6 @@ class EmbeddedStore:
             replies = [_failure(write.route, error) for write, _ in changes]
         for (write, _), reply in zip(changes, replies, strict=True):
             write.reply = reply
-
-
-def create_app(path: str, *, clock: Callable[[], float] = time.time) -> EmbeddedStore:
-    """The embedded store over `path` (a file, or `:memory:`). Opens nothing until it is called."""
-    return EmbeddedStore(path, clock=clock)
 
 
 def _read(route: routes.ReadRoute, call: routes.Call) -> Reply:

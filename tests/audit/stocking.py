@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import NotFound
 from reflexio_mcp.rest.models import Interaction, LearningStatus, PublishBody, ToolUse
@@ -86,7 +86,7 @@ async def publish_row(client: ReflexioClient, row: Row) -> None:
 async def stocked(made: Deployment, folder: Path) -> AsyncGenerator[ReflexioClient]:
     """A client of an embedded store with the deployment's traffic in it."""
     path = folder / f"store-{made.seed}.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     transport = LearningTransport(httpx.ASGITransport(app=store), made.learning)
     client = AsksOnce("http://store.invalid", timeout=30, transport=lambda: transport)
     try:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -184,7 +184,7 @@ async def test_learnings_that_are_old_or_outlived_their_sources_are_found_with_t
     make.conversation(2, user="ada")
     make.conversation(2, user="bob")
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     learned = Learned(httpx.ASGITransport(app=store))
     rest = ReflexioClient("http://store.invalid", timeout=30, transport=lambda: learned)
     for row in make.finish().rows:

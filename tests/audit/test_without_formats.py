@@ -17,14 +17,14 @@ import asyncio, httpx
 from reflexio_mcp.render.audit import audited
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.traffic.audit.next_call import Offer
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
 async def main():
-    store = create_app(":memory:")
+    store = EmbeddedStore(":memory:")
     client = ReflexioClient("http://store.invalid", transport=lambda: httpx.ASGITransport(app=store))
     text = "Here: a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8, and my password is Tr0ub4dor&3x9"
     await client.publish(PublishBody(user_id="ada", session_id="s", request_id="r", source="web",

@@ -24,7 +24,7 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from tests.contract.calls import Api
 
 AGENT = {"user-agent": "reflexio-mcp-tests/0"}
@@ -78,7 +78,7 @@ async def api(
             yield real
         return
     clock = Clock()
-    store = create_app(str(tmp_path / "store.db"), clock=clock)
+    store = EmbeddedStore(str(tmp_path / "store.db"), clock=clock)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=store), base_url="http://store", headers=AGENT
     ) as client:

@@ -13,7 +13,7 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
@@ -278,7 +278,7 @@ class World:
 
     def __init__(self, path: str, folder: Path) -> None:
         self.clock = Clock()
-        self.store = create_app(path, clock=self.clock)
+        self.store = EmbeddedStore(path, clock=self.clock)
         self.backend = Backend(self.store)
         self.folder = folder
         self.rest = self.client()

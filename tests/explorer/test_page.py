@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.explorer.document import MODULES, document, uri
 from tests.explorer.conftest import NodeTools, Play
 from tests.explorer.stocking import Request, many, team, write
@@ -69,7 +69,7 @@ async def test_a_backend_that_goes_away_is_told_of(
 ) -> None:
     async with tenant_backend() as backend:
         write(tmp_path / "backend.db", stored)
-        backend.stores["its-key"] = create_app(str(tmp_path / "backend.db"))
+        backend.stores["its-key"] = EmbeddedStore(str(tmp_path / "backend.db"))
         given = {"BACKEND": backend.url, "REFLEXIO_API_KEY": "its-key"}
         await anyio.to_thread.run_sync(partial(play, name, "", **given))
 

@@ -12,7 +12,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -40,7 +40,7 @@ def backend(
         url: str = request.getfixturevalue("reflexio_url")
         yield lambda: ReflexioClient(url, transport=live_transport)
         return
-    store = create_app(":memory:")
+    store = EmbeddedStore(":memory:")
     yield lambda: ReflexioClient("http://store", transport=lambda: httpx.ASGITransport(app=store))
     store.close()
 

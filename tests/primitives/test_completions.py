@@ -11,7 +11,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.server.completions import WAIT_SECONDS
@@ -125,7 +125,7 @@ class Slow(httpx.AsyncBaseTransport):
     """A store that answers when it is let, and counts."""
 
     def __init__(self) -> None:
-        self.store = create_app(":memory:")
+        self.store = EmbeddedStore(":memory:")
         self.inner = httpx.ASGITransport(app=self.store)
         self.asked = 0
         self.open = anyio.Event()

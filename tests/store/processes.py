@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 import httpx
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.embedded_store.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ def _say(text: str) -> None:
 async def _publish(path: str, prefix: str, numbers: Iterable[int], clients: int = 1) -> None:
     _say("ready")
     sys.stdin.readline()
-    store = create_app(path)
+    store = EmbeddedStore(path)
     left = iter(numbers)
 
     async def run(client: httpx.AsyncClient) -> None:

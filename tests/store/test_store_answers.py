@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.embedded_store import routes
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ def publish_body(turn: str) -> bytes:
 
 async def test_the_clock_gives_arrival_times_and_the_date_of_replies(tmp_path: Path) -> None:
     now = 1_234_567_890.9
-    store = create_app(str(tmp_path / "store.db"), clock=lambda: now)
+    store = EmbeddedStore(str(tmp_path / "store.db"), clock=lambda: now)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=store), base_url="http://store", headers={"user-agent": "t"}
     ) as client:

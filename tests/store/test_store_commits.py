@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.embedded_store import queries
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.embedded_store.database import Connection, Database
 from tests.store import processes
 
@@ -243,7 +243,7 @@ async def test_a_large_body_does_not_hold_the_file_for_the_others(
 
 
 async def test_a_store_answers_in_one_event_loop_after_another(tmp_path: Path) -> None:
-    store: EmbeddedStore = create_app(str(tmp_path / "store.db"))
+    store: EmbeddedStore = EmbeddedStore(str(tmp_path / "store.db"))
 
     async def once(name: str) -> None:
         async with httpx.AsyncClient(

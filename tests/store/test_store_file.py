@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.embedded_store import schema
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from tests.store import processes
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ def assert_all_refuse(found: dict[str, tuple[int, dict[str, Any]]], says: str, *
 
 async def test_nothing_is_made_before_the_first_call(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     assert not path.parent.exists()
     assert (await publish(store))["success"]
     assert path.exists()
@@ -95,7 +95,7 @@ async def test_nothing_is_made_before_the_first_call(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permission bits")
 async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     await publish(store)
     files = list(path.parent.iterdir())
     assert {one.name for one in files} == {"store.db", "store.db-wal", "store.db-shm"}
@@ -106,13 +106,13 @@ async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 async def test_closing_leaves_one_file_and_is_final(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     await publish(store)
     await store.aclose()
     await store.aclose()
     assert names(tmp_path) == {path.name}
     assert (await publish(store, request_id="late"))["success"] is False
-    again = create_app(str(path))
+    again = EmbeddedStore(str(path))
     assert (await publish(again))["message"] == "request_id 'r' already exists"
     await again.aclose()
 
@@ -122,7 +122,7 @@ async def test_a_store_in_memory_leaves_no_trace_and_keeps_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        store = create_app(":memory:")
+        store = EmbeddedStore(":memory:")
         assert (await publish(store))["success"]
         async with client_of(store) as client:
             found = (await client.post("/api/get_requests", json={})).json()
@@ -136,7 +136,7 @@ async def test_a_store_in_memory_leaves_no_trace_and_keeps_nothing(
 
 async def test_the_schema_version_stands_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     await publish(store)
     await store.aclose()
     connection = sqlite3.connect(path)
@@ -147,14 +147,14 @@ async def test_the_schema_version_stands_in_the_file(tmp_path: Path) -> None:
 
 async def test_a_file_of_a_newer_version_is_left_alone_and_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     await publish(store)
     await store.aclose()
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     connection.close()
     before = path.read_bytes()
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     assert_all_refuse(await answers(store), "Upgrade reflexio-mcp", str(tmp_path))
     await store.aclose()
     assert path.read_bytes() == before
@@ -167,7 +167,7 @@ async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> No
     connection.commit()
     connection.close()
     before = path.read_bytes()
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     assert_all_refuse(await answers(store), "another program", str(tmp_path), "notes")
     await store.aclose()
     assert path.read_bytes() == before
@@ -178,7 +178,7 @@ async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear reader, " * 500, encoding="utf-8")
     before = path.read_bytes()
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     assert_all_refuse(await answers(store), "not a database", str(tmp_path), "Dear")
     await store.aclose()
     assert path.read_bytes() == before
@@ -187,7 +187,7 @@ async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 async def test_a_folder_or_a_file_in_the_way_says_that_the_store_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for path in (tmp_path, tmp_path / "file" / "store.db"):
-        store = create_app(str(path))
+        store = EmbeddedStore(str(path))
         assert_all_refuse(await answers(store), "cannot be opened", str(tmp_path))
         await store.aclose()
 
@@ -195,7 +195,7 @@ async def test_a_folder_or_a_file_in_the_way_says_that_the_store_cannot_be_opene
 async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     path.touch()
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     assert (await publish(store))["success"]
     await store.aclose()
 
@@ -203,7 +203,7 @@ async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
 async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
     blocked = tmp_path / "later"
     blocked.write_text("", encoding="utf-8")
-    store = create_app(str(blocked / "store.db"))
+    store = EmbeddedStore(str(blocked / "store.db"))
     assert (await publish(store))["success"] is False
     blocked.unlink()
     assert (await publish(store))["success"] is True
@@ -220,7 +220,7 @@ def sealed(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
 async def test_a_folder_that_cannot_be_written_says_so(sealed: Path) -> None:
-    store = create_app(str(sealed / "store.db"))
+    store = EmbeddedStore(str(sealed / "store.db"))
     assert_all_refuse(await answers(store), "cannot be opened", str(sealed))
     await store.aclose()
 
@@ -246,7 +246,7 @@ async def test_a_full_disk_refuses_the_publish_and_keeps_the_rest(
     tmp_path: Path, small_disk: Callable[[int], None]
 ) -> None:
     small_disk(40)
-    store = create_app(str(tmp_path / "store.db"))
+    store = EmbeddedStore(str(tmp_path / "store.db"))
     assert (await publish(store))["success"]
     refused = await publish(store, request_id="large", interaction_data_list=[{"content": "x" * 200_000}])
     assert refused == {
@@ -290,7 +290,7 @@ async def test_a_store_held_by_another_process_is_503_and_nothing_changed(tmp_pa
 async def test_a_closed_reader_of_another_store_object_does_not_break_the_first(tmp_path: Path) -> None:
     """SQLite's locks belong to the process: opening and closing the file a second time must not drop them."""
     path = tmp_path / "store.db"
-    first, second = create_app(str(path)), create_app(str(path))
+    first, second = EmbeddedStore(str(path)), EmbeddedStore(str(path))
     await publish(first)
     await publish(second, request_id="second")
     await second.aclose()

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.embedded_store import queries, upkeep
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.embedded_store.database import Database
 from tests.store import processes
 
@@ -72,7 +72,7 @@ async def until_clean(folder: Path, words: list[str], seconds: float = 20) -> No
 
 
 async def test_each_way_of_deleting_leaves_nothing_in_any_file(tmp_path: Path) -> None:
-    store = create_app(str(tmp_path / "store.db"))
+    store = EmbeddedStore(str(tmp_path / "store.db"))
     async with client_of(store) as client:
         interaction = 0
         for secret in ("alphasecret", "bravosecret", "charliesecret", "deltasecret", "keepsake"):
@@ -106,7 +106,7 @@ async def test_each_way_of_deleting_leaves_nothing_in_any_file(tmp_path: Path) -
 
 async def test_an_idle_second_process_does_not_keep_deleted_content_alive(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     async with client_of(store) as client:
         await publish(client, "alphasecret")
         other = processes.start("idle", str(path))
@@ -119,7 +119,7 @@ async def test_an_idle_second_process_does_not_keep_deleted_content_alive(tmp_pa
 
 async def test_a_reader_delays_the_purge_but_does_not_prevent_it(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     async with client_of(store) as client:
         await publish(client, "alphasecret")
         reader = processes.start("hold", str(path))
@@ -134,7 +134,7 @@ async def test_a_reader_delays_the_purge_but_does_not_prevent_it(tmp_path: Path)
 
 async def test_a_purge_that_a_killed_process_left_is_done_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    store = create_app(str(path))
+    store = EmbeddedStore(str(path))
     async with client_of(store) as client:
         await publish(client, "alphasecret")
         reader = processes.start("hold", str(path))
@@ -144,7 +144,7 @@ async def test_a_purge_that_a_killed_process_left_is_done_by_the_next(tmp_path: 
         await store.aclose()
         assert found_in_files(tmp_path, ["alphasecret"]) == ["alphasecret"]
         processes.kill(reader)
-    after = create_app(str(path))
+    after = EmbeddedStore(str(path))
     async with client_of(after) as client:
         assert (await client.get("/health")).status_code == 200
     await until_clean(tmp_path, ["alphasecret"])

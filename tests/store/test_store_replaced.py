@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.embedded_store import queries
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import OperationFailed, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
@@ -43,7 +43,7 @@ class Store:
     """A store in this process, called the way the server calls it."""
 
     def __init__(self, path: Path) -> None:
-        self._app = create_app(str(path))
+        self._app = EmbeddedStore(str(path))
         self.client = ReflexioClient("http://store", transport=httpx.ASGITransport(app=self._app))
 
     async def publish(self, request_id: str) -> None:

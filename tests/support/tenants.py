@@ -10,7 +10,7 @@ import anyio
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 
 
 @dataclass
@@ -46,7 +46,7 @@ class TenantBackend:
         if self.held and scope["path"].endswith(self.held):
             receive = await self._hold(receive)
         if (store := self.stores.get(key)) is None:
-            store = self.stores[key] = create_app(":memory:")
+            store = self.stores[key] = EmbeddedStore(":memory:")
         await store(scope, receive, send)
 
     async def _hold(self, receive: Receive) -> Receive:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore, create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(clock: Clock) -> Iterator[EmbeddedStore]:
-    app = create_app(":memory:", clock=clock)
+    app = EmbeddedStore(":memory:", clock=clock)
     yield app
     app.close()
 

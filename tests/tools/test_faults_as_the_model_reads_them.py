@@ -9,7 +9,7 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.server import ReflexioServer
@@ -120,7 +120,7 @@ async def test_the_status_says_that_the_service_is_not_reachable_and_why(
 async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = create_app(":memory:")
+    store = EmbeddedStore(":memory:")
     inner = httpx.ASGITransport(app=store)
 
     async def reply(request: httpx.Request) -> httpx.Response:

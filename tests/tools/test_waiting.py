@@ -7,7 +7,7 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ConnectionLost
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
@@ -142,7 +142,7 @@ def test_the_defaults_beat_at_least_every_fifteen_seconds_and_end_below_sixty() 
 
 
 async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None:
-    store = create_app(":memory:")
+    store = EmbeddedStore(":memory:")
     async with embedded() as place:
         await place.put("r1", text="other words")
         async with Client(ReflexioServer(load({}), client=place.client)) as client:

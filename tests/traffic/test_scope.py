@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
 from reflexio_mcp.state.local.copy_folder import CopyFolder
@@ -38,7 +38,7 @@ class Careless(ReflexioClient):
 async def place() -> AsyncIterator[Embedded]:
     """Such a service, which holds one session of two users."""
     clock = Clock()
-    store = create_app(":memory:", clock=clock)
+    store = EmbeddedStore(":memory:", clock=clock)
     client = Careless("http://store", transport=lambda: httpx.ASGITransport(app=store))
     place = Embedded(client, clock)
     for number in range(6):

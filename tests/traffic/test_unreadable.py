@@ -9,7 +9,7 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import create_app
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -79,7 +79,7 @@ class Service:
 async def failing_store() -> AsyncGenerator[Service]:
     """The embedded store, which answers 500 as the real server does."""
     clock = Clock()
-    store = create_app(":memory:", clock=clock)
+    store = EmbeddedStore(":memory:", clock=clock)
     inner = httpx.ASGITransport(app=store)
     service: Service
 
