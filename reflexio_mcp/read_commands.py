@@ -68,9 +68,8 @@ _UNBOUNDED: Final = 100_000
 
 
 def _place(settings: Settings) -> str:
-    from reflexio_mcp.backend import (
-        place_of,
-    )  # brings the API's models, which a server that starts imports faster
+    # Brings the API's models, which a server that starts imports faster.
+    from reflexio_mcp.backend import place_of
 
     return place_of(settings)
 
