@@ -76,6 +76,12 @@ class Restored:
     def ids(self, became: Became) -> list[str]:
         return [one for one, what in self.outcomes.items() if what == became]
 
+    def stopped_by(self, error: ReflexioError) -> None:
+        if isinstance(error, RateLimited):
+            self.waiting = error.retry_after or 60.0
+        else:
+            self.failure = self.failure or error
+
 
 async def restore(
     scope: Scope,
@@ -133,11 +139,8 @@ async def restore(
             continue
         try:
             await _publish(scope, item, evaluation_only, done)
-        except RateLimited as error:
-            done.waiting = error.retry_after or 60.0
-            break
         except ReflexioError as error:
-            done.failure = error
+            done.stopped_by(error)
             break
         if progress:
             await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
@@ -146,10 +149,8 @@ async def restore(
         back = _Learnings(scope, copies, done, lambda: time.monotonic() < until, progress)
         try:
             await back.restore(learnings, [held[one] for one in wanted], some=bool(request_ids))
-        except RateLimited as error:
-            done.waiting = error.retry_after or 60.0
         except ReflexioError as error:
-            done.failure = done.failure or error
+            done.stopped_by(error)
         except (OSError, ValueError):
             # The copy was there a moment ago: its days are over, or somebody has removed it.
             done.learned = {learning_of(row).learning_id: "not_restorable" for row in learnings}
@@ -174,26 +175,16 @@ async def _read_back(scope: Scope, done: Restored) -> None:
     done.outcomes.update(dict.fromkeys(missing, "left"))
 
 
+@dataclass
 class _Learnings:
-    """The learnings of a copy on their way back.
+    """The learnings of a copy on their way back."""
 
-    Args:
-        in_time: whether another call may begin.
-    """
-
-    def __init__(
-        self,
-        scope: Scope,
-        copies: RecoveryCopies,
-        done: Restored,
-        in_time: Callable[[], bool],
-        progress: Progress | None,
-    ) -> None:
-        self._scope = scope
-        self._copies = copies
-        self._done = done
-        self._in_time = in_time
-        self._progress = progress
+    scope: Scope
+    copies: RecoveryCopies
+    done: Restored
+    in_time: Callable[[], bool]
+    """Whether another call may begin."""
+    progress: Progress | None
 
     async def restore(self, rows: Sequence[CopiedLearning], places: Sequence[int], *, some: bool) -> None:
         """Store what is not there.
@@ -206,9 +197,9 @@ class _Learnings:
         Raises:
             OSError, ValueError: the copy can no longer be read.
         """
-        done, turns = self._done, _Turns()
+        done, turns = self.done, _Turns()
         for place in places:
-            turns.add(await anyio.to_thread.run_sync(self._copies.read_at, done.copy, place))
+            turns.add(await anyio.to_thread.run_sync(self.copies.read_at, done.copy, place))
         own = Sources(frozenset(done.outcomes), frozenset(turns.requests))
         by_user: defaultdict[str, list[CopiedLearning]] = defaultdict(list)
         now = time.time()
@@ -217,19 +208,19 @@ class _Learnings:
             if some and not own.fed(one):
                 continue
             over = isinstance(row, UserProfile) and 0 < row.expiration_timestamp <= now
-            storable = self._scope.covers(one.user_id) and (one.content or one.trigger) and not over
+            storable = self.scope.covers(one.user_id) and (one.content or one.trigger) and not over
             done.learned[one.learning_id] = "left" if storable else "not_restorable"
             if storable:
                 by_user[one.user_id].append(row)
         if done.ids("left") or done.failure or done.waiting:
             return
-        await read_set(self._scope, list(done.outcomes), turns.see)
+        await read_set(self.scope, list(done.outcomes), turns.see)
         for user_id, of_user in by_user.items():
             await self._of_user(user_id, [turns.renewed(row) for row in of_user])
 
     async def _of_user(self, user_id: str, rows: Sequence[CopiedLearning]) -> None:
-        learned = self._done.learned
-        there = await learnings_of_user(self._scope, user_id)
+        learned = self.done.learned
+        there = await learnings_of_user(self.scope, user_id)
         texts = {one.learning_id: one.digest for one in there}
         ids = texts.keys()
         own = {learning_of(row).learning_id for row in rows}
@@ -248,19 +239,19 @@ class _Learnings:
                 missing.append(row)
         failure: ReflexioError | None = None
         for start in range(0, len(missing), LEARNINGS_AT_ONCE):
-            if failure or not self._in_time():
+            if failure or not self.in_time():
                 break
             try:
                 await self._store(missing[start : start + LEARNINGS_AT_ONCE])
             except ReflexioError as error:
                 failure = error
-            if self._progress:
+            if self.progress:
                 stored = min(start + LEARNINGS_AT_ONCE, len(missing))
-                await self._progress("learnings restored", stored, len(missing))
+                await self.progress("learnings restored", stored, len(missing))
         if missing:
             # What is said to be restored was seen, also where a reply was lost.
             found = [
-                one for one in await learnings_of_user(self._scope, user_id) if one.learning_id not in ids
+                one for one in await learnings_of_user(self.scope, user_id) if one.learning_id not in ids
             ]
             self._note(missing, found)
         if failure:
@@ -268,9 +259,9 @@ class _Learnings:
 
     async def _store(self, rows: Sequence[CopiedLearning]) -> None:
         if profiles := [row for row in rows if isinstance(row, UserProfile)]:
-            await self._scope.client.add_profiles(profiles)
+            await self.scope.client.add_profiles(profiles)
         if playbooks := [row for row in rows if isinstance(row, UserPlaybook)]:
-            await self._scope.client.add_user_playbooks(playbooks)
+            await self.scope.client.add_user_playbooks(playbooks)
 
     def _note(self, rows: Sequence[CopiedLearning], found: Sequence[Learning]) -> None:
         new: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -281,9 +272,9 @@ class _Learnings:
             if same := new[one.digest, one.state]:
                 now = one.learning_id if one.learning_id in same else same[0]
                 same.remove(now)
-                self._done.learned[one.learning_id] = "restored"
+                self.done.learned[one.learning_id] = "restored"
                 if now != one.learning_id:
-                    self._done.new_ids[one.learning_id] = now
+                    self.done.new_ids[one.learning_id] = now
 
 
 class _Turns:

@@ -6,15 +6,13 @@ goes on reads them again first, so what changed meanwhile is left alone, as in a
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from reflexio_mcp.traffic.deletion.plan import Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.safeguards import Origin
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.scope import Scope
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 __all__ = ["Order", "order_of"]
 
@@ -56,10 +54,8 @@ class Order:
 
 
 @functools.cache
-def _adapter() -> "TypeAdapter[Order]":
+def _adapter() -> TypeAdapter[Order]:
     # Built for the first deletion: a server starts without it.
-    from pydantic import TypeAdapter
-
     return TypeAdapter(Order)
 
 

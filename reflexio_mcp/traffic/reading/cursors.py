@@ -6,17 +6,14 @@ import functools
 import json
 import zlib
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.search import check_search
 from reflexio_mcp.traffic.scope import Scope
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 __all__ = ["Cursor", "Listing", "open_cursor"]
 
@@ -134,8 +131,6 @@ def open_cursor(
 
 
 @functools.cache
-def _packed() -> "TypeAdapter[_Packed]":
+def _packed() -> TypeAdapter[_Packed]:
     # Built for the first cursor: a server starts without it.
-    from pydantic import TypeAdapter
-
     return TypeAdapter(_Packed)
