@@ -78,4 +78,3 @@ class LearnedChecks:
                 found.owner, found.owned = user_id, len(by_user[user_id])
             for one in by_user[user_id]:
                 found.add(one.learning_id, note=f"of {user_id}")
-                found.span(one.changed_at)

@@ -45,7 +45,6 @@ class Overview:
     interactions: int = 0
     sessions: int = 0
     evaluation_only: int = 0
-    chars: int = 0
     first: int = 0
     last: int = 0
     days: Counter[int] = field(default_factory=Counter[int])
@@ -58,14 +57,13 @@ class Overview:
     learning_failed: int = 0
     learning_tracked: bool = True
 
-    def add(self, item: RequestWithInteractions, chars: int) -> None:
+    def add(self, item: RequestWithInteractions) -> None:
         request = item.request
         self.first = min(self.first, request.created_at) if self.requests else request.created_at
         self.last = max(self.last, request.created_at)
         self.requests += 1
         self.interactions += len(item.interactions)
         self.evaluation_only += request.evaluation_only
-        self.chars += chars
         self.days[request.created_at // DAY] += 1
         self.sources.add(request.source)
         self.agent_versions.add(request.agent_version)

@@ -293,9 +293,8 @@ class _Pass:
         self.overview.sessions += 1
         looked = 0
         for item in matching:
-            chars = content_chars(item)
-            self.overview.add(item, chars)
-            if chars > SCANNED_CHARS:
+            self.overview.add(item)
+            if content_chars(item) > SCANNED_CHARS:
                 self.overview.long_texts += sum(
                     len(text) > SCANNED_CHARS for turn in item.interactions for text in texts_of(turn)
                 )

@@ -422,7 +422,8 @@ def _are_apart(older: _Text, newer: _Text) -> bool:
 
 def _differs_little(ours: list[str], theirs: list[str], similarity: float) -> bool:
     # Their order was compared by the runs; what is left is which words are there more often.
-    gone, new = _changed(ours, theirs)
+    one, two = Counter(ours), Counter(theirs)
+    gone, new = [*(one - two).elements()], [*(two - one).elements()]
     if len(gone) == len(new) == 1 and _is_misspelling(gone[0], new[0]):
         return True
     if len(gone) + len(new) == 1:
@@ -459,11 +460,6 @@ def _is_dropped(short: list[str], long: list[str]) -> bool:
         and _is_light(word)
         and [one.lower() for one in short[place:]] == [one.lower() for one in long[place + 1 :]]
     )
-
-
-def _changed(ours: list[str], theirs: list[str]) -> tuple[list[str], list[str]]:
-    one, two = Counter(ours), Counter(theirs)
-    return [*(one - two).elements()], [*(two - one).elements()]
 
 
 def _is_light(word: str) -> bool:

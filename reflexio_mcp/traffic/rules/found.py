@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.rules.catalog import Rule
 
 __all__ = ["EXAMPLES", "NOTES_KEPT", "Example", "Found", "Group", "Next", "example"]
@@ -28,8 +27,6 @@ class Example:
     user_id: str
     source: str
     created_at: int
-    interactions: int
-    chars: int
     copy_of: str = ""
     """Id of the request or session that it repeats, which stays."""
     note: str = ""
@@ -44,8 +41,6 @@ def example(item: RequestWithInteractions, *, copy_of: str = "", note: str = "")
         user_id=request.user_id,
         source=request.source,
         created_at=request.created_at,
-        interactions=len(item.interactions),
-        chars=content_chars(item),
         copy_of=copy_of,
         note=note,
     )
@@ -87,7 +82,6 @@ class Found:
         subjects: their ids or names, the first of them only when there are very many.
         examples: requests of it, without content.
         notes: kinds and how many of each, never content.
-        start, end: first and last time among the requests that were found, epoch seconds.
         next: the call to make about it; set at the end of an audit, like the next one.
         look: the call that shows what `next` would delete.
     """
@@ -97,8 +91,6 @@ class Found:
     subjects: list[str] = field(default_factory=list[str])
     examples: list[Example] = field(default_factory=list[Example])
     notes: dict[str, int] = field(default_factory=dict[str, int])
-    start: int = 2**62
-    end: int = 0
     kept: int = SUBJECTS_KEPT
     group: Group | None = None
     owner: str = ""
@@ -112,10 +104,8 @@ class Found:
     ) -> None:
         """Count one unit; `item` is a request of it and `copy_of` what it repeats."""
         self._count(subject)
-        if item is not None:
-            if len(self.examples) < EXAMPLES:
-                self.examples.append(example(item, copy_of=copy_of, note=note))
-            self.span(item.request.created_at)
+        if item is not None and len(self.examples) < EXAMPLES:
+            self.examples.append(example(item, copy_of=copy_of, note=note))
         if note and (note in self.notes or len(self.notes) < NOTES_KEPT):
             self.notes[note] = self.notes.get(note, 0) + 1
 
@@ -128,11 +118,6 @@ class Found:
         """Take a request as an example, without counting it."""
         if len(self.examples) < EXAMPLES:
             self.examples.append(one)
-        self.span(one.created_at)
-
-    def span(self, created_at: int) -> None:
-        self.start = min(self.start, created_at)
-        self.end = max(self.end, created_at)
 
     def _count(self, subject: str) -> None:
         self.count += 1
@@ -141,6 +126,6 @@ class Found:
 
     def clear(self) -> None:
         """Forget everything: what looked like the rule's is too little to be."""
-        self.count, self.start, self.end = 0, 2**62, 0
+        self.count = 0
         for gathered in (self.subjects, self.examples, self.notes):
             gathered.clear()

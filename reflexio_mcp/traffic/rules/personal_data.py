@@ -199,9 +199,9 @@ def _library(name: str) -> Any:
         return None
 
 
-def _is_valid(name: str, number: str) -> bool:
+def _is_valid(name: str, number: str, **options: bool) -> bool:
     module = _library(name)
-    return module is not None and bool(module.is_valid(number))
+    return module is not None and bool(module.is_valid(number, **options))
 
 
 def _has_card(text: str) -> bool:
@@ -225,24 +225,15 @@ def _has_iban(text: str) -> bool:
     for match in _some(_IBAN, text):
         compact = re.sub("[ -]", "", match[0]).upper()
         # What follows an IBAN may look like a part of it: its length depends on its country.
-        if any(_is_iban(compact[:length]) for length in range(15, min(34, len(compact)) + 1)):
-            return True
+        for length in range(15, min(34, len(compact)) + 1):
+            # Without the lists of a country's banks: they lag behind, and the check digits tell enough.
+            if _is_valid("iban", compact[:length], check_country=False):
+                return True
         told = _OVERSEAS.fullmatch(compact) or _said_before(_SAYS_IBAN, text, match)
-        if told and _adds_up(compact):
+        # The check digits are right, also of a country that the registry leaves out.
+        if told and _is_valid("iso7064.mod_97_10", compact[4:] + compact[:4]):
             return True
     return False
-
-
-def _is_iban(number: str) -> bool:
-    # Without the lists of a country's banks: they lag behind, and the check digits tell enough.
-    iban = _library("iban")
-    return iban is not None and bool(iban.is_valid(number, check_country=False))
-
-
-def _adds_up(number: str) -> bool:
-    """Whether the check digits are right, also of a country that the registry leaves out."""
-    check = _library("iso7064.mod_97_10")
-    return check is not None and bool(check.is_valid(number[4:] + number[:4]))
 
 
 def _has_number(text: str) -> bool:

@@ -118,7 +118,6 @@ class TemporarySessions(Detector):
         over = self.now - TEMPORARY_OVER_SECONDS
         if last.request.created_at <= over and is_temporary(seen.session_id):
             self.founds[0].add(seen.session_id, last)
-            self.founds[0].span(seen.requests[-1].request.created_at)
 
 
 def _is_endless(items: Sequence[RequestWithInteractions]) -> bool:
@@ -136,7 +135,6 @@ class EndlessSessions(Detector):
     def session(self, seen: SessionSeen) -> None:
         if _is_endless(seen.requests):
             self.founds[0].add(seen.session_id, seen.requests[0])
-            self.founds[0].span(seen.requests[-1].request.created_at)
 
 
 class OnlyEvaluation(Detector):
