@@ -38,7 +38,6 @@ from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["finality", "plan_facts", "planned", "receipt", "survivors"]
@@ -219,7 +218,7 @@ def _of_others(plan: Plan, when: str) -> str:
         return ""
     if plan.wanted.session_id:
         return _of_others_in_session(plan.of_others)
-    if plan.wanted == TrafficFilter(user_id=plan.wanted.user_id):
+    if not plan.wanted.narrows:
         return sentences(OTHERS_STAY, "" if plan.user_is_fixed else f"Look for that {when}.")
     return ""
 

@@ -375,7 +375,7 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, fou
     if page.ended:
         # Not an all-clear: the search stopped before the end.
         return f"No {noun} matches{filtered} among those looked through so far."
-    if wanted == TrafficFilter(user_id=wanted.user_id):
+    if not wanted.narrows:
         of_user = f" for user {shown_id(wanted.user_id)}" if wanted.user_id else ""
         return f"Nothing is stored{of_user} yet." if page.total == 0 else f"No more {noun}s follow."
     elsewhere = " Words are looked for in texts and ids; source and agent_version are filters of their own."

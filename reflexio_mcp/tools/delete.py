@@ -41,7 +41,6 @@ from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.deletion.user_plan import plan_user
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.remove import TakenBack
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id
 from reflexio_mcp.traffic.scope import Scope
 
@@ -129,14 +128,6 @@ async def prepare_set(
     call: Call,
     wanted: parameters.AskedFilter,
     request_ids: list[str] | None,
-    user_id: str,
-    session_id: str,
-    source: str,
-    agent_version: str,
-    start_time: str,
-    end_time: str,
-    contains: str,
-    finding: str,
     everything: bool,
     confirm: str,
     include_learnings: bool,
@@ -144,19 +135,18 @@ async def prepare_set(
 ) -> Prepared:
     fixed = scope_of(call).user_id
     # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
-    chosen = ("" if fixed else user_id, session_id, source, agent_version, start_time, end_time)
-    named = any(text.strip() for text in chosen)
+    named = replace(wanted, contains="", finding="").narrows or (wanted.user_id and not fixed)
     if request_ids is not None:
-        if any(text.strip() for text in (*chosen[1:], contains, finding)) or everything:
+        if everything or wanted.narrows:
             raise InvalidInput("request_ids", "goes with user_id and no other filter. Nothing was deleted.")
     elif not named and not everything:
         raise InvalidInput("delete_requests" if fixed else "The filter", NAMES_NOTHING)
 
     async def look_up(scope: Scope, progress: Progress) -> Plan:
         if request_ids is not None:
-            return await plan_ids(scope, request_ids, user_id=user_id, progress=progress)
+            return await plan_ids(scope, request_ids, user_id=wanted.user_id, progress=progress)
         plan = await plan_filter(scope, wanted, progress=progress)
-        whole = wanted.user_id and wanted == TrafficFilter(user_id=wanted.user_id)
+        whole = wanted.user_id and not wanted.narrows
         if whole and erase and include_learnings and scope.learns:
             return await plan_user(scope, replace(plan, everything=True), wanted.user_id)
         # Beside a filter `everything` adds nothing: the narrower set is meant.

@@ -51,7 +51,7 @@ async def asked_selection(
         raise InvalidInput("contains", "is off here: this server hides what is stored.")
     # The words are those of the learning, not of its requests.
     wanted = with_search(metadata, "", finding, masked=masked)
-    if request_id and wanted != TrafficFilter(user_id=wanted.user_id):
+    if request_id and wanted.narrows:
         raise InvalidInput("request_id", "goes with user_id and contains alone; leave the other filters out.")
     return Selection(wanted.user_id, (), request_id, wanted, contains)
 
@@ -159,7 +159,7 @@ async def prepare_learnings(
     selection = replace(asked, learning_ids=tuple(learning_ids or ()))
     wanted = replace(asked.wanted, finding="")
     # A finding alone looks at everybody's traffic.
-    narrowed = selection.request_id or wanted != TrafficFilter(user_id=wanted.user_id)
+    narrowed = selection.request_id or wanted.narrows
     named = selection.learning_ids or narrowed or selection.words
     # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):

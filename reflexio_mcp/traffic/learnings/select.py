@@ -48,7 +48,7 @@ class Selection:
     @property
     def by_requests(self) -> bool:
         """Whether it goes by what fed the learnings."""
-        return bool(self.request_id) or self.wanted != TrafficFilter(user_id=self.wanted.user_id)
+        return bool(self.request_id) or self.wanted.narrows
 
     def chooses(self, learning: Learning, sources: Mapping[str, Sources]) -> bool:
         """Whether it means a learning that is not stored any more.

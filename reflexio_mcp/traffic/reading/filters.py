@@ -52,6 +52,11 @@ class TrafficFilter:
     finding: str = ""
 
     @property
+    def narrows(self) -> bool:
+        """Whether it selects by anything but the user."""
+        return self != TrafficFilter(user_id=self.user_id)
+
+    @property
     def looks_inside(self) -> bool:
         """Whether something must be filtered here that the API cannot."""
         return bool(self.agent_version or self.contains or self.finding)
