@@ -10,13 +10,7 @@ from typing import Final, Literal
 
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import Plan
-from reflexio_mcp.traffic.deletion.plan_codes import (
-    Changes,
-    CodeMaker,
-    PlanCode,
-    changes_between,
-    read_code,
-)
+from reflexio_mcp.traffic.deletion.plan_codes import Changes, CodeMaker, PlanCode, changes_between, read_code
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [

@@ -92,7 +92,7 @@ def published(
         (
             f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}",
             version,
-        ),
+        )
     )
     lead = "Stored and read back" if done.read_back else "Stored"
     if done.already_stored:

@@ -75,10 +75,7 @@ class ListedRequestFacts(RequestFacts, total=False):
 
 
 def request_facts(
-    item: RequestWithInteractions,
-    *,
-    full: bool,
-    masked: Fingerprints | None = None,
+    item: RequestWithInteractions, *, full: bool, masked: Fingerprints | None = None
 ) -> ListedRequestFacts:
     """One request; `full` brings its interactions, else only its first words; `masked`, where given, neither,
     but a fingerprint made by it."""

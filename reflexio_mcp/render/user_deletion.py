@@ -8,12 +8,7 @@ from reflexio_mcp.render.result import Facts, counted, sentences
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 
-__all__ = [
-    "next_step",
-    "plan_facts",
-    "what_goes",
-    "what_was_cleared",
-]
+__all__ = ["next_step", "plan_facts", "what_goes", "what_was_cleared"]
 
 TAKES: Final = (
     "This takes all requests, learnings in every state and session outcomes of this user, and what arrives until it is "

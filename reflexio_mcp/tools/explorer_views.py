@@ -38,17 +38,7 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 
-__all__ = [
-    "across",
-    "data",
-    "export",
-    "findings",
-    "learning",
-    "one_request",
-    "plan",
-    "rows",
-    "rows_by_id",
-]
+__all__ = ["across", "data", "export", "findings", "learning", "one_request", "plan", "rows", "rows_by_id"]
 
 IDS_AT_ONCE: Final = 500
 """Requests that one answer brings by id."""

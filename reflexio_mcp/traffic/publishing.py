@@ -106,9 +106,7 @@ _TEXT_IN_IMAGE = re.compile(rb"[\t\n\r -~]{16,}|(?:[\t\n\r -~]\0){16,}")
 
 
 def _screen(
-    interactions: Sequence[Interaction],
-    policy: Literal["warn", "redact", "refuse"],
-    names: Mapping[str, str],
+    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], names: Mapping[str, str]
 ) -> tuple[Sequence[Interaction], tuple[str, ...]]:
     # They compile patterns that few servers need.
     from reflexio_mcp.traffic.rules.secrets import find_secrets, redact, redact_within, secret_in_name

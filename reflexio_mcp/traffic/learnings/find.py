@@ -8,13 +8,7 @@ from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from reflexio_mcp.traffic.learnings.records import (
-    HowKnown,
-    Kind,
-    Learning,
-    Sources,
-    learning_of,
-)
+from reflexio_mcp.traffic.learnings.records import HowKnown, Kind, Learning, Sources, learning_of
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 

@@ -9,14 +9,7 @@ from typing import Literal
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = [
-    "HowKnown",
-    "Kind",
-    "Learning",
-    "Sources",
-    "ids_of",
-    "learning_of",
-]
+__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of"]
 
 Kind = Literal["profile", "user_playbook"]
 

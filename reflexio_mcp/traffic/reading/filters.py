@@ -13,14 +13,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, search
 from reflexio_mcp.traffic.times import iso, parse_time
 
-__all__ = [
-    "NO_FILTER",
-    "PART_OF_SESSIONS",
-    "UNSEEN",
-    "TrafficFilter",
-    "make_filter",
-    "with_search",
-]
+__all__ = ["NO_FILTER", "PART_OF_SESSIONS", "UNSEEN", "TrafficFilter", "make_filter", "with_search"]
 
 NO_FILTER = "no filter"
 

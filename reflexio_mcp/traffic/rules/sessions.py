@@ -13,13 +13,7 @@ from reflexio_mcp.traffic.rules.found import EXAMPLES, Example, Group, example
 from reflexio_mcp.traffic.rules.name_heuristics import is_temporary
 from reflexio_mcp.traffic.rules.roles import is_person
 
-__all__ = [
-    "EndlessSessions",
-    "OnlyEvaluation",
-    "SharedSessions",
-    "SplitConversations",
-    "TemporarySessions",
-]
+__all__ = ["EndlessSessions", "OnlyEvaluation", "SharedSessions", "SplitConversations", "TemporarySessions"]
 
 TEMPORARY_OVER_SECONDS: Final = 24 * 3600
 """A day after its last request nobody goes on with a scratch session."""
