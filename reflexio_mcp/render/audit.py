@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
-from reflexio_mcp.render.gaps import gap_facts, gap_lines, named_gaps
+from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined
@@ -75,8 +75,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
-    if audit.gaps:
-        facts["unreadable"], facts["unreadable_count"] = named_gaps(audit.gaps), len(audit.gaps)
+    facts = {**facts, **gap_facts(audit.gaps)}
     if audit.not_run:
         facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])

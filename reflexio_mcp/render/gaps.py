@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from reflexio_mcp.render.result import Facts, GapFacts, dense
+from reflexio_mcp.render.result import GapFacts, dense
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["gap_facts", "gap_lines", "named_gaps"]
+__all__ = ["gap_facts", "gap_lines"]
 
 NAMED: Final = 5
 
@@ -19,15 +19,13 @@ REST: Final = (
 
 def gap_facts(gaps: Sequence[Gap]) -> GapFacts:
     """The gaps as facts; none when there are none."""
-    return {"unreadable": named_gaps(gaps), "unreadable_count": len(gaps)} if gaps else {}
-
-
-def named_gaps(gaps: Sequence[Gap]) -> list[Facts]:
-    """The first gaps, each with its time."""
-    return [
+    if not gaps:
+        return {}
+    first = [
         dense({"from": _time(one.first), "to": _time(one.last), "session": one.session or None})
         for one in gaps[:NAMED]
     ]
+    return {"unreadable": first, "unreadable_count": len(gaps)}
 
 
 def gap_lines(gaps: Sequence[Gap]) -> list[str]:

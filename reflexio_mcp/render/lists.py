@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Generic, Required, TypeVar
 
-from reflexio_mcp.render.gaps import gap_lines, named_gaps
+from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
 from reflexio_mcp.render.result import (
@@ -348,8 +348,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
         )
         lines.append(f"{match}: {sees}.")
     lines = [line for line in lines if line] + gap_lines(page.gaps)
-    if page.gaps:
-        facts["unreadable"], facts["unreadable_count"] = named_gaps(page.gaps), len(page.gaps)
+    facts = {**facts, **gap_facts(page.gaps)}
     if page.cursor:
         lines.append(f"Go on with {tool}{' ' * bool(tool)}cursor={page.cursor}")
     return lines, facts
