@@ -64,44 +64,42 @@ def published(
         redacted: whether they were replaced before it was stored.
         takes_back: the tool that deletes a request, where it is offered.
     """
-    learned = done.learning_status == "done" and done.learning_reason != NOT_APPLICABLE
+    body, reply, roles = done.body, done.reply, done.unusual_roles
+    reason = reply.learning_reason or ""
+    learned = reply.learning_status == "done" and reason != NOT_APPLICABLE
     facts: PublishFacts = dense(
         {
             "status": "already_stored" if done.already_stored else "stored",
-            "request_id": shown_id(done.request_id),
-            "session_id": shown_id(done.session_id),
-            "user_id": shown_id(done.user_id),
-            "interactions": done.interactions,
+            "request_id": shown_id(body.request_id),
+            "session_id": shown_id(body.session_id),
+            "user_id": shown_id(body.user_id),
+            "interactions": len(body.interaction_data_list),
             "agent_version": shown_name(done.agent_version),
             "read_back": done.read_back,
-            "learning_status": label(done.learning_status),
-            "learning_reason": label(done.learning_reason),
-            "profiles_added": done.profiles_added if learned else None,
-            "playbooks_added": done.playbooks_added if learned else None,
+            "learning_status": label(reply.learning_status),
+            "learning_reason": label(reason),
+            "profiles_added": reply.profiles_added if learned else None,
+            "playbooks_added": reply.playbooks_added if learned else None,
             "secrets": list(secrets),
-            "unusual_roles": [shown_name(role, ROLE_CHARS) for role in done.unusual_roles[:MOST_WARNINGS]],
-            "notice": NOTICE if done.warnings or done.unusual_roles else "",
-            "warnings": [shown_name(warning, WARNING_CHARS) for warning in done.warnings[:MOST_WARNINGS]],
-            "more_warnings": max(0, len(done.warnings) - MOST_WARNINGS) or None,
+            "unusual_roles": [shown_name(role, ROLE_CHARS) for role in roles[:MOST_WARNINGS]],
+            "notice": NOTICE if reply.warnings or roles else "",
+            "warnings": [shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_WARNINGS]],
+            "more_warnings": max(0, len(reply.warnings) - MOST_WARNINGS) or None,
         }
     )
     version = f"agent version {facts['agent_version']}" if "agent_version" in facts else ""
     if done.agent_version == DEFAULT_AGENT_VERSION:
         version += " (the default)"
-    where = joined(
-        (
-            f"{counted(done.interactions, 'interaction')} of user {facts['user_id']} in session {facts['session_id']}",
-            version,
-        )
-    )
+    turns = counted(len(body.interaction_data_list), "interaction")
+    where = joined((f"{turns} of user {facts['user_id']} in session {facts['session_id']}", version))
     lead = "Stored and read back" if done.read_back else "Stored"
     if done.already_stored:
         lead = "Already stored by an earlier call, nothing added"
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
     if secrets:
         lines.append(_secrets(facts, secrets, redacted, takes_back))
-    if roles := facts.get("unusual_roles"):
-        lines.append(f"Unusual roles; the usual ones are User and Assistant:\n{fence(', '.join(roles))}")
+    if shown := facts.get("unusual_roles"):
+        lines.append(f"Unusual roles; the usual ones are User and Assistant:\n{fence(', '.join(shown))}")
     if done.uncompared:
         lines.append("Images and citations cannot be read back and were not compared.")
     if told := _learning(done, facts):
@@ -109,7 +107,7 @@ def published(
     if warnings := facts.get("warnings"):
         more = f"\n… and {facts['more_warnings']:,} more" if "more_warnings" in facts else ""
         lines.append(f"The service warns:\n{fence(chr(10).join(warnings) + more)}")
-    if done.learning_status == "still_learning" and "next" not in facts:
+    if reply.learning_status == "still_learning" and "next" not in facts:
         following = "See how the learning went with get_request."
         facts["next"] = following
         lines.append(following)
@@ -140,17 +138,18 @@ def learning_words(status: str, reason: str, *, evaluation_only: bool) -> tuple[
 
 def _learning(done: Published, facts: PublishFacts) -> str:
     """What was or will be learned from it."""
-    if not done.learning_status:
+    reply = done.reply
+    if not reply.learning_status:
         return ""
     status, reason, told = learning_words(
-        done.learning_status, done.learning_reason, evaluation_only=done.evaluation_only
+        reply.learning_status, reply.learning_reason or "", evaluation_only=done.body.evaluation_only
     )
     facts["learning_status"] = status
     if reason:
         facts["learning_reason"] = reason
-    if done.learning_status == "done" and done.profiles_added is not None:
-        playbooks = counted(done.playbooks_added or 0, "playbook")
-        told += f" Added {counted(done.profiles_added, 'profile')} and {playbooks}."
+    if reply.learning_status == "done" and reply.profiles_added is not None:
+        playbooks = counted(reply.playbooks_added or 0, "playbook")
+        told += f" Added {counted(reply.profiles_added, 'profile')} and {playbooks}."
     return told
 
 

@@ -64,7 +64,8 @@ async def publish_interaction(
     )
     wait_seconds = settings.wait_timeout if wait_for_response else None
     done = await publish(scope_of(call), draft, wait_seconds=wait_seconds, beat=beat)
-    app_of(call).subscriptions.tell(scope_of(call), [Changed(done.session_id, done.request_id, done.user_id)])
+    sent = done.body
+    app_of(call).subscriptions.tell(scope_of(call), [Changed(sent.session_id, sent.request_id, sent.user_id)])
     redacted = settings.publish_secrets == "redact"
     back = "delete_request" if "delete_request" in app_of(call).tools else ""
     return answer(published(done, secrets=secrets, redacted=redacted, takes_back=back))

@@ -52,32 +52,36 @@ class Published:
     """What became of a publish.
 
     Args:
-        interactions: how many turns were sent.
-        learning_status: the service's word (`deferred`, `done`, `failed`, `not_tracked`, …), or `still_learning`
-            when the wait ended first.
+        body: what was sent.
+        reply: what the service answered. Its `learning_status` is the service's word (`deferred`, `done`, `failed`,
+            `not_tracked`, …), or `still_learning` when the wait ended first.
         already_stored: an earlier call stored it; this one added nothing.
         read_back: it was seen in the store after the call.
-        uncompared: it carries images or citations, which no call reads back, and was found already stored.
-        agent_version: as it is stored, the service's default included.
-        evaluation_only: it was published so that nothing is learned from it.
-        unusual_roles: roles that no agent usually gives its turns.
     """
 
-    request_id: str
-    user_id: str
-    session_id: str
-    interactions: int
-    learning_status: str
-    learning_reason: str = ""
-    warnings: tuple[str, ...] = ()
-    profiles_added: int | None = None
-    playbooks_added: int | None = None
+    body: PublishBody
+    reply: PublishReply
     already_stored: bool = False
     read_back: bool = False
-    uncompared: bool = False
-    agent_version: str = ""
-    evaluation_only: bool = False
-    unusual_roles: tuple[str, ...] = ()
+
+    @property
+    def agent_version(self) -> str:
+        """As it is stored, the service's default included."""
+        return self.body.agent_version or api_limits.DEFAULT_AGENT_VERSION
+
+    @property
+    def uncompared(self) -> bool:
+        """Whether it was found already stored and carries images or citations, which no call reads back."""
+        found = self.already_stored and self.read_back
+        return found and any(
+            turn.image_encoding or turn.citations for turn in self.body.interaction_data_list
+        )
+
+    @property
+    def unusual_roles(self) -> list[str]:
+        """Roles that no agent usually gives its turns."""
+        roles = dict.fromkeys(turn.role for turn in self.body.interaction_data_list)
+        return [role for role in roles if role.strip().lower() not in USUAL_ROLES]
 
 
 async def screen(
@@ -301,11 +305,13 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
     with anyio.move_on_after(wait_seconds):
         try:
             reply = await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
-            return _published(body, reply)
+            return Published(body, reply, reply.already_stored)
         except AlreadyExists:
             # Repeating a call with an id of one's own must be safe, as hosts repeat what they saw fail.
             if (item := await find_request(scope, body.request_id)) and is_stored_as_sent(body, item):
-                return _published(body, await _learned(scope, body.request_id), already=True, read_back=True)
+                return Published(
+                    body, await _learned(scope, body.request_id), already_stored=True, read_back=True
+                )
             raise
         except ReflexioError as error:
             if error.effect == "none":
@@ -314,7 +320,7 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
     # The wait ended first, or the answer was lost. The service stores before it learns, but only a look tells.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
-            return _published(body, await _learned(scope, body.request_id), read_back=True)
+            return Published(body, await _learned(scope, body.request_id), read_back=True)
     try:
         raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
     finally:
@@ -335,31 +341,3 @@ async def _beat_until_cancelled(beat: Beat) -> None:
     while True:
         await beat(anyio.current_time() - started)
         await anyio.sleep(BEAT_SECONDS)
-
-
-def _published(
-    body: PublishBody, reply: PublishReply, *, already: bool = False, read_back: bool = False
-) -> Published:
-    return Published(
-        request_id=body.request_id,
-        user_id=body.user_id,
-        session_id=body.session_id,
-        interactions=len(body.interaction_data_list),
-        learning_status=reply.learning_status,
-        learning_reason=reply.learning_reason or "",
-        warnings=tuple(reply.warnings),
-        profiles_added=reply.profiles_added,
-        playbooks_added=reply.playbooks_added,
-        already_stored=already or reply.already_stored,
-        read_back=read_back,
-        uncompared=already
-        and any(turn.image_encoding or turn.citations for turn in body.interaction_data_list),
-        agent_version=body.agent_version or api_limits.DEFAULT_AGENT_VERSION,
-        evaluation_only=body.evaluation_only,
-        unusual_roles=_unusual_roles(body),
-    )
-
-
-def _unusual_roles(body: PublishBody) -> tuple[str, ...]:
-    roles = dict.fromkeys(turn.role for turn in body.interaction_data_list)
-    return tuple(role for role in roles if role.strip().lower() not in USUAL_ROLES)

@@ -28,7 +28,7 @@ from reflexio_mcp.render import (
     turn_deletion,
     user_deletion,
 )
-from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.state.job_records import JobRecord
@@ -982,7 +982,9 @@ async def restored_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch)
 
 def published(status: str) -> Story:
     async def story(_: World, __: pytest.MonkeyPatch) -> str:
-        return publishing.published(Published("a", "ada", "s", 1, status)).text
+        turns = [Interaction(content="hello")]
+        body = PublishBody(request_id="a", user_id="ada", session_id="s", interaction_data_list=turns)
+        return publishing.published(Published(body, PublishReply(learning_status=status))).text
 
     return story
 
