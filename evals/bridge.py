@@ -50,7 +50,7 @@ should not have been needed, as a line of its own that begins with "Doubt:". The
 """
 
 HOST = """#!/bin/sh
-PYTHONPATH={root} exec {python} -m evals.bridge host {folder} "$@"
+PYTHONPATH={root} exec {python} -P -m evals.bridge host {folder} "$@"
 """
 
 
