@@ -9,6 +9,8 @@ from reflexio_mcp.render.deletion_facts import CHECKED, DeletionFacts, PlanFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learned import (
     FOLLOWED,
+    LEARNED_GOES,
+    LEARNED_STAYS,
     learned_facts,
     learned_lines,
     unread,
@@ -159,7 +161,9 @@ def plan_lines(facts: Facts) -> list[str]:
         lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
     if "session_outcomes" in facts:
         lines.append(f"session outcomes: {facts['session_outcomes']:,}")
-    return lines + learned_lines(facts["learned"])
+    return lines + learned_lines(
+        facts["learned"], LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
+    )
 
 
 def _all_of(plan: Plan) -> str:

@@ -12,6 +12,8 @@ from reflexio_mcp.traffic.learnings.settle import NOT_LOOKED_AT
 
 __all__ = [
     "FOLLOWED",
+    "LEARNED_GOES",
+    "LEARNED_STAYS",
     "NOT_LOOKED_FOR",
     "REPLACED_STATES",
     "kinds_counted",
@@ -45,6 +47,9 @@ NOT_LOOKED_FOR: Final = (
 
 REPLACED_STATES: Final = ("merged", "superseded")
 """States of a learning that is kept as it was before a merge, or before the person said otherwise."""
+
+LEARNED_STAYS: Final = "learned, and stays"
+LEARNED_GOES: Final = "learned, and goes too"
 
 FOLLOWED: Final = "Nothing has to be called again: ask get_status later what the follow-up did."
 
@@ -98,8 +103,8 @@ def _one(item: FedLearning, masked: bool) -> Facts:
     )
 
 
-def learned_lines(facts: Facts) -> list[str]:
-    """The learnings of `learned_facts` as lines, which belong inside a fence."""
+def learned_lines(facts: Facts, name: str = "learned") -> list[str]:
+    """The learnings of `learned_facts` as lines under a name, which belong inside a fence."""
     lines: list[str] = []
     for one in facts.get("shown", []):
         content = f"“{one['content']}”" if "content" in one else ""
@@ -113,7 +118,7 @@ def learned_lines(facts: Facts) -> list[str]:
     if not lines:
         return []
     more = facts.get("profiles", 0) + facts.get("user_playbooks", 0) - len(lines)
-    return ["learned:", *lines, *([f"  … {more:,} more"] if more else [])]
+    return [f"{name}:", *lines, *([f"  … {more:,} more"] if more else [])]
 
 
 def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) -> str:
@@ -124,20 +129,12 @@ def what_stays(learned: Learned | None, *, hint: str = "", short: bool = False) 
         short: leave out what was not looked for, as a question to a person does.
     """
     if learned is not None and learned.count:
-        stays = f"{_verb(learned, 'stays', 'stay')}{_with_quotations(learned)}"
+        stays = _verb(learned, "stays", "stay")
+        if any(one.quote for one in learned.learnings):
+            stays += ", with what is quoted"
         told = f"{kinds_counted(learned)} {FROM_IT} {stays}{hint and f'; {hint}'}."
         return sentences(told, _others(learned), unread(learned), "" if short else NOT_LOOKED_FOR)
     return _nothing(learned, short)
-
-
-def _with_quotations(learned: Learned) -> str:
-    quoting = sum(bool(one.quote) for one in learned.learnings)
-    if not quoting:
-        return ""
-    who = _verb(
-        learned, "it quotes", f"{'all' if quoting == learned.count else f'{quoting:,}'} of them quote"
-    )
-    return f", with the words that {who}"
 
 
 def what_goes(learned: Learned | None, *, short: bool = False) -> str:

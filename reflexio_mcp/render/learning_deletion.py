@@ -3,7 +3,7 @@
 from collections.abc import Set
 from typing import Final
 
-from reflexio_mcp.render.deletion_facts import DeletionFacts
+from reflexio_mcp.render.deletion_facts import CHECKED, DeletionFacts
 from reflexio_mcp.render.gaps import gap_facts
 from reflexio_mcp.render.learned import (
     FOLLOWED,
@@ -26,7 +26,7 @@ from reflexio_mcp.traffic.times import iso
 
 __all__ = ["plan_facts", "plan_lines", "receipt", "what_lives"]
 
-SOURCES: Final = "stored requests named as sources"
+SOURCES: Final = "stored requests named as sources, which stay"
 SAYING: Final = "of these with the words quoted"
 
 LOOK_AGAIN: Final = "Look at what is there with list_learnings, then call again; what is gone stays gone."
@@ -91,7 +91,7 @@ def _what_feeds(
         those = "of those that say the same" if saying is None else "of those with these words"
         both = plan.both or f"delete_requests with the ids {those} and include_learnings=true"
         if plan.both or saying or saying is None:
-            told.append(f"To take both: {both}.")
+            told.append(f"To take the requests too: {both}.")
         own = frozenset[str]().union(*(one.request_ids for one in plan.by.values()))
         if plan.both and (others := len(living - own)):
             told.append(f"That leaves {counted(others, 'other request')} named as a source.")
@@ -120,6 +120,7 @@ def receipt(done: Receipt) -> Rendered:
             "deleted": gone.count,
             "counts": counts,
             "learned_deleted": learned_facts(gone, shown=0) if gone.count else None,
+            "checked": CHECKED if left is not None and plan.stored else "",
             "deleted_ids": named_ids(list(gone.fed), most=NAMED),
             "learnings_still_there": named_ids(list(left.fed), most=NAMED) if left else [],
             "changed_ids": named_ids(changed, most=NAMED),
@@ -156,7 +157,7 @@ def receipt(done: Receipt) -> Rendered:
         planned = sum(name in plan.chosen.fed for name in gone.fed)
         more = f" and {gone.count - planned:,} that came up meanwhile" if gone.count > planned else ""
         kinds = f" ({kinds_counted(gone)})" if gone.count else ""
-        head = f"Deleted {planned:,} of {counted(plan.stored, 'learning')}{more}{kinds}, checked by reading again."
+        head = f"Deleted {planned:,} of {counted(plan.stored, 'learning')}{more}{kinds}, checked {CHECKED}."
     text = [head] if plan.stored else []
     if done.learned_erased:
         text.append(erased_from_copies(done))

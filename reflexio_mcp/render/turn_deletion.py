@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reflexio_mcp.render.learned import learned_facts, learned_lines
+from reflexio_mcp.render.learned import LEARNED_GOES, LEARNED_STAYS, learned_facts, learned_lines
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import Facts, counted, dense, joined
 from reflexio_mcp.render.stored_text import shown_id, shown_name, visible
@@ -54,7 +54,9 @@ def plan_lines(facts: Facts) -> list[str]:
         lines.append("  " + joined((str(turn["interaction_id"]), turn["role"], words)))
     if (shown := len(facts["examples"])) < facts["interactions"]:
         lines.append(f"  (first {shown} of {facts['interactions']:,})")
-    return lines + learned_lines(facts["learned"])
+    return lines + learned_lines(
+        facts["learned"], LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
+    )
 
 
 def what_the_request_keeps(plan: TurnPlan) -> str:

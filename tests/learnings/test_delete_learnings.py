@@ -31,7 +31,7 @@ async def test_learnings_go_by_id_and_their_requests_stay(world: World, era: str
         assert plan.structured_content["plan"]["learnings"] == 1
         assert plan.structured_content["plan"]["source_requests"] == ["a", "b"]
         assert "can be learned again" in plan.structured_content["survives"]
-        assert "To take both: delete_requests" in plan.structured_content["survives"]
+        assert "To take the requests too: delete_requests" in plan.structured_content["survives"]
         assert set(world.backend.profiles) == {"lisbon", "tea"}
         done = await caller.call("delete_learnings", **wanted, confirm=plan.structured_content["confirm"])
     assert done["status"] == "complete"
@@ -157,7 +157,7 @@ async def test_what_the_call_for_both_leaves_is_said(world: World) -> None:
     async with world.connect(CONFIRM="off") as caller:
         done = await caller.call("delete_learnings", request_id="a")
     assert done["source_requests"] == ["a", "b"]
-    assert "To take both: delete_request with this request_id" in done["survives"]
+    assert "To take the requests too: delete_request with this request_id" in done["survives"]
     assert "That leaves 1 other request named as a source." in done["survives"]
 
 
@@ -299,7 +299,8 @@ async def test_a_finding_chooses_what_fed_them_and_alone_needs_everything(world:
         plan = await caller.call("delete_learnings", finding="test-traffic", everything=True)
         assert plan["plan"]["learnings"] == 2
         assert (
-            "To take both: delete_requests with this filter and include_learnings=true." in plan["survives"]
+            "To take the requests too: delete_requests with this filter and include_learnings=true."
+            in plan["survives"]
         )
         done = await caller.call(
             "delete_learnings", finding="test-traffic", everything=True, confirm=plan["confirm"]
