@@ -41,7 +41,7 @@ from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
 from reflexio_mcp.traffic.deletion.user_plan import plan_user
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.remove import TakenBack
-from reflexio_mcp.traffic.reading.lookup import require_id
+from reflexio_mcp.traffic.reading.lookup import require_id, untold
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS", "finish", "take_over"]
@@ -206,7 +206,7 @@ async def finish(
     read_at = None if asked else prepared.read_at
 
     async def work(job: Job) -> Receipt:
-        progress = prepared.reporter if wait else None
+        progress = prepared.reporter if wait else untold
         return await _carried_out(app, scope, plan, origin, job, read_at=read_at, progress=progress)
 
     order = await anyio.to_thread.run_sync(order_of, scope, plan, origin)
@@ -260,7 +260,7 @@ async def _carried_out(
     job: Job,
     *,
     read_at: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Receipt:
     done = await carry_out(
         scope,

@@ -14,7 +14,7 @@ from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
-from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.lookup import Progress, untold
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.catalog import RULES
@@ -89,7 +89,7 @@ async def run_audit(
     wanted: TrafficFilter,
     *,
     offer: Offer,
-    progress: Progress | None = None,
+    progress: Progress = untold,
     personal: bool = True,
 ) -> Audit:
     """Audit everything a filter selects, in one pass and bounded memory.
@@ -147,8 +147,7 @@ async def run_audit(
             )
         )
     not_run += [NotRun(one.founds[0].rule.id, one.left_out) for one in detectors if one.left_out]
-    if progress:
-        await progress("requests whose learning was looked up", 0, None)
+    await progress("requests whose learning was looked up", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
     learned = LearnedChecks(moment)
@@ -238,7 +237,7 @@ class _Pass:
     overview: Overview
     learning: LearningChecks
     detectors: list[Detector]
-    progress: Progress | None
+    progress: Progress
     until: float = field(default_factory=lambda: time.monotonic() + AUDIT_SECONDS)
     cut: int | None = None
     """The last request that was looked at of a session with more, epoch seconds."""
@@ -273,8 +272,7 @@ class _Pass:
     async def _look(self, waiting: list[SessionSlice]) -> list[SessionSlice]:
         # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
         looked = await anyio.to_thread.run_sync(self._look_until, waiting)
-        if self.progress:
-            await self.progress("requests looked at", self.overview.requests, None)
+        await self.progress("requests looked at", self.overview.requests, None)
         return waiting[looked:]
 
     def _look_until(self, slices: list[SessionSlice]) -> int:

@@ -21,7 +21,7 @@ from reflexio_mcp.traffic.learnings.select import unselected
 from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.lookup import Progress, untold
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
@@ -157,7 +157,7 @@ async def execute(
     changed: Collection[str] = (),
     check: Check = unchecked,
     read_at: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
     clock: Callable[[], float] = time.monotonic,
 ) -> Receipt:
     """Delete exactly the planned requests and read again what is there.
@@ -196,8 +196,7 @@ async def execute(
             batch = await act.still_same(batch)
         if batch:
             await act.delete(batch)
-        if progress:
-            await progress(f"{plan.noun}s deleted", min((number + 1) * BATCH, len(ids)), len(ids))
+        await progress(f"{plan.noun}s deleted", min((number + 1) * BATCH, len(ids)), len(ids))
     # Where no request is planned there is none to read again.
     outcomes = await act.outcomes(ids, progress) if plan.requests or plan.kept else {}
     taken = await act.take_back_learnings(progress)
@@ -272,7 +271,7 @@ class Execution:
                 await self._check()
                 await self._send([one], client.delete_interaction(user_id, int(one)))
 
-    async def clear(self, plan: UserPlan, progress: Progress | None) -> Receipt:
+    async def clear(self, plan: UserPlan, progress: Progress) -> Receipt:
         """Delete everything of a user, and again where something arrived meanwhile."""
         client, user_id = self._scope.client, plan.user_id
         ids = list(plan.ids)
@@ -335,7 +334,7 @@ class Execution:
         if reply.deleted_count is not None and 0 <= reply.deleted_count <= len(ids):
             self.by_others += len(ids) - reply.deleted_count
 
-    async def outcomes(self, ids: list[str], progress: Progress | None) -> dict[str, Outcome]:
+    async def outcomes(self, ids: list[str], progress: Progress) -> dict[str, Outcome]:
         """What became of each planned id, in the plan's order, those not found last."""
         left: Outcome = "not_allowed" if isinstance(self.failure, NotAuthorized) else "still_present"
         became: dict[str, Outcome] = dict.fromkeys(self._plan.ids, "not_found")
@@ -355,7 +354,7 @@ class Execution:
         became.update(dict.fromkeys(self._plan.not_found, "not_found"))
         return became
 
-    async def take_back_learnings(self, progress: Progress | None) -> TakenBack:
+    async def take_back_learnings(self, progress: Progress) -> TakenBack:
         """Delete what the requests fed where that was agreed to, else read what stays."""
         # What was learned from a request that took an id is not among them.
         sources = self._plan.sources(taken=self._changed)

@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id, untold
 from reflexio_mcp.traffic.reading.paging import SESSIONS_AT_ONCE, SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
@@ -343,7 +343,7 @@ async def plan_ids(
     *,
     user_id: str = "",
     what: str = "",
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Plan:
     """Look up a set of ids.
 
@@ -373,7 +373,7 @@ async def plan_ids(
 
 
 async def plan_session(
-    scope: Scope, session_id: str, user_id: str = "", *, progress: Progress | None = None
+    scope: Scope, session_id: str, user_id: str = "", *, progress: Progress = untold
 ) -> Plan:
     """Look up a session: the requests of every user in it, or of one user."""
     session_id = require_id("session_id", session_id)
@@ -381,7 +381,7 @@ async def plan_session(
     return replace(await plan_filter(scope, wanted, progress=progress), what=f"session {session_id}")
 
 
-async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None) -> Plan:
+async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress = untold) -> Plan:
     """Look up everything a filter selects."""
     found, gaps, others = await read_matching(scope, wanted, progress=progress)
     return Plan(
@@ -453,7 +453,7 @@ async def with_learned(scope: Scope, plan: Plan) -> Plan:
 
 
 async def read_matching(
-    scope: Scope, wanted: TrafficFilter, *, progress: Progress | None = None
+    scope: Scope, wanted: TrafficFilter, *, progress: Progress = untold
 ) -> tuple[list[PlannedRequest], tuple[Gap, ...], int]:
     """Read everything that a filter selects; contents are dropped as they are read.
 
@@ -476,6 +476,5 @@ async def read_matching(
             planned_request(item, words=index < shown, copy_of=copies.get(item.request.request_id, ""))
             for index, item in enumerate(matching)
         ]
-        if progress:
-            await progress("requests looked up", pager.requests_seen, None)
+        await progress("requests looked up", pager.requests_seen, None)
     return found, pager.gaps, others

@@ -27,7 +27,7 @@ from reflexio_mcp.traffic.content import texts_of, turn_digest
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id, untold
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["AWAY", "Became", "Restored", "restore"]
@@ -92,7 +92,7 @@ async def restore(
     *,
     evaluation_only: bool = False,
     seconds: float = 45.0,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Restored:
     """Publish the requests of a copy again under their own ids, oldest first, then store its learnings.
 
@@ -142,8 +142,7 @@ async def restore(
         except ReflexioError as error:
             done.stopped_by(error)
             break
-        if progress:
-            await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
+        await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
     await _read_back(scope, done)
     if learnings:
         back = _Learnings(scope, copies, done, lambda: time.monotonic() < until, progress)
@@ -184,7 +183,7 @@ class _Learnings:
     done: Restored
     in_time: Callable[[], bool]
     """Whether another call may begin."""
-    progress: Progress | None
+    progress: Progress
 
     async def restore(self, rows: Sequence[CopiedLearning], places: Sequence[int], *, some: bool) -> None:
         """Store what is not there.
@@ -245,9 +244,8 @@ class _Learnings:
                 await self._store(missing[start : start + LEARNINGS_AT_ONCE])
             except ReflexioError as error:
                 failure = error
-            if self.progress:
-                stored = min(start + LEARNINGS_AT_ONCE, len(missing))
-                await self.progress("learnings restored", stored, len(missing))
+            stored = min(start + LEARNINGS_AT_ONCE, len(missing))
+            await self.progress("learnings restored", stored, len(missing))
         if missing:
             # What is said to be restored was seen, also where a reply was lost.
             found = [

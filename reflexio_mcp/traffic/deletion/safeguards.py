@@ -118,7 +118,7 @@ async def carry_out(
     job: int,
     check: Check,
     read_at: float | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Receipt:
     """Delete what a plan names, within the hourly cap and with its recovery copy and audit log entry.
 
@@ -172,7 +172,7 @@ async def _recorded(
     state: State,
     check: Check,
     read_at: float | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Receipt:
     copies = state.copies
     writer: CopyWriter | None = None
@@ -230,7 +230,7 @@ async def _shielded(call: Callable[..., object], *arguments: Any) -> None:
 
 
 async def _copied(
-    scope: Scope, plan: Plan, owner: str, copies: RecoveryCopies, progress: Progress | None
+    scope: Scope, plan: Plan, owner: str, copies: RecoveryCopies, progress: Progress
 ) -> tuple[CopyWriter, Reread, Learned]:
     with refusing(NO_COPY, "make room"):
         writer = await anyio.to_thread.run_sync(copies.begin, owner)

@@ -8,7 +8,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.plan import Plan, mark_of
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
-from reflexio_mcp.traffic.reading.lookup import Progress, find_request, read_set
+from reflexio_mcp.traffic.reading.lookup import Progress, find_request, read_set, untold
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Reread", "read_again"]
@@ -35,7 +35,7 @@ async def read_again(
     plan: Plan,
     *,
     keep: Callable[[list[RequestWithInteractions]], Awaitable[None]] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Reread:
     """Read what is stored of a plan again. For an id in neither set, this caller can see nothing.
 

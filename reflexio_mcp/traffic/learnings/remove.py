@@ -11,7 +11,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
 from reflexio_mcp.traffic.learnings.records import Kind, Learning, ids_of
 from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, LONGEST_PAUSE, wait_until_learned
-from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.lookup import Progress, untold
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["TakenBack", "delete_learnings", "take_back"]
@@ -50,7 +50,7 @@ async def take_back(
     seconds: float = LEARNING_WAIT_SECONDS,
     longest_pause: float = LONGEST_PAUSE,
     before: TakenBack | None = None,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> TakenBack:
     """Delete learnings once nothing of these users is being learned any more, and look whether they are gone.
 

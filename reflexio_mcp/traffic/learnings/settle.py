@@ -15,7 +15,7 @@ import anyio
 from reflexio_mcp.rest.models import Operation, RequestWithInteractions
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
+from reflexio_mcp.traffic.reading.lookup import Progress, learning_status, untold
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -69,7 +69,7 @@ async def wait_until_learned(
     seconds: float,
     *,
     longest_pause: float = LONGEST_PAUSE,
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> Mapping[str, str]:
     """Wait until nothing is being learned from the traffic of some users.
 
@@ -98,10 +98,7 @@ async def wait_until_learned(
                 del busy[user_id]
 
         await for_each(list(busy), look, at_once=USERS_AT_ONCE)
-        if progress:
-            await progress(
-                "users from whom Reflexio has finished learning", len(users) - len(busy), len(users)
-            )
+        await progress("users from whom Reflexio has finished learning", len(users) - len(busy), len(users))
         left = until - anyio.current_time()
         if not busy or left <= 0:
             return busy

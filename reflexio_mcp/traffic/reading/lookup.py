@@ -33,6 +33,7 @@ __all__ = [
     "learning_status",
     "read_set",
     "require_id",
+    "untold",
 ]
 
 LOOKUPS_AT_ONCE: Final = 8
@@ -49,6 +50,11 @@ SPARE_ROWS: Final = 2_000
 
 Progress = Callable[[str, int, int | None], Awaitable[None]]
 """Told what is being done, how far it is and how much there is in all (`None` when that is not known)."""
+
+
+async def untold(what: str, done: int, total: int | None) -> None:
+    """A `Progress` that tells nobody."""
+
 
 Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
 """Given the requests that were found, a few at a time, each once."""
@@ -131,7 +137,7 @@ async def read_set(
     take: Take,
     *,
     places: Sequence[TrafficFilter] = (),
-    progress: Progress | None = None,
+    progress: Progress = untold,
 ) -> None:
     """Read those of `ids` that are stored and visible to this caller.
 
@@ -157,7 +163,7 @@ async def read_set(
 
 
 class _Search:
-    def __init__(self, scope: Scope, ids: Sequence[str], take: Take, progress: Progress | None) -> None:
+    def __init__(self, scope: Scope, ids: Sequence[str], take: Take, progress: Progress) -> None:
         self._scope = scope
         self._take = take
         self._progress = progress
@@ -218,5 +224,4 @@ class _Search:
         await self._tell()
 
     async def _tell(self) -> None:
-        if self._progress:
-            await self._progress("requests looked up", self._total - len(self.left), self._total)
+        await self._progress("requests looked up", self._total - len(self.left), self._total)
