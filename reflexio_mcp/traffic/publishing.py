@@ -170,9 +170,7 @@ def _text_in_image(encoded: str) -> str:
     return "\n".join(found.replace(b"\0", b"").decode("ascii") for found in _TEXT_IN_IMAGE.findall(raw))
 
 
-async def publish(
-    scope: Scope, draft: PublishBody, *, wait_seconds: float | None = None, beat: Beat | None = None
-) -> Published:
+async def publish(scope: Scope, draft: PublishBody, *, wait_seconds: float | None, beat: Beat) -> Published:
     """Store one request of a session.
 
     Args:
@@ -192,8 +190,7 @@ async def publish(
         if wait_seconds is None:
             return await _publish(scope, body, minted, None)
         async with task_group() as tasks:
-            if beat:
-                tasks.start_soon(_beat_until_cancelled, beat)
+            tasks.start_soon(_beat_until_cancelled, beat)
             done = await _publish(scope, body, minted, wait_seconds)
             tasks.cancel_scope.cancel()
         return done
