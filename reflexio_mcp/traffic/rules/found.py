@@ -82,8 +82,7 @@ class Found:
         subjects: their ids or names, the first of them only when there are very many.
         examples: requests of it, without content.
         notes: kinds and how many of each, never content.
-        next: the call to make about it; set at the end of an audit, like the next one.
-        look: the call that shows what `next` would delete.
+        next, look: the call to make about it, and the one that shows what that would delete; set when all was seen.
     """
 
     rule: Rule
