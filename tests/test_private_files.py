@@ -49,7 +49,7 @@ def test_what_protects_no_secret_is_replaced(tmp_path: Path, put: Callable[[Path
     found: list[bytes] = []
     asking = threading.Thread(target=lambda: found.append(kept(path)), daemon=True)
     asking.start()
-    asking.join(10)
+    asking.join(60)
     assert found == [b"new"], "a pipe must not be waited for"
     assert path.read_bytes() == b"new"
     assert mode(path) == 0o600

@@ -38,7 +38,7 @@ class Held:
 
     async def hold(self) -> None:
         self.deleting.set()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await self.release.wait()
 
     def env(self, folder: Path) -> dict[str, str]:
@@ -59,7 +59,7 @@ async def held(folder: Path) -> AsyncIterator[Held]:
 
 async def begin(session: StdioSession, backend: Held) -> int:
     number = await session.send("tools/call", CALL)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await backend.deleting.wait()
     return number
 
@@ -76,7 +76,7 @@ async def test_a_signal_waits_for_the_deletion_and_its_answer(
         call = await begin(session, backend)
         session.process.send_signal(number)
         refused: dict[str, Any] = {}
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while not refused.get("isError"):
                 refused = await session.request("tools/call", {"name": "get_status", "arguments": {}})
         assert "is stopping" in refused["content"][0]["text"]
@@ -117,7 +117,7 @@ async def test_the_receipt_of_a_call_that_was_cancelled_over_stdio_is_in_the_sta
         [job] = (await session.call("get_status"))["structuredContent"]["deletions"]
         assert job["state"] == "running"
         backend.release.set()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while job["state"] == "running":
                 [job] = (await session.call("get_status"))["structuredContent"]["deletions"]
         assert job["receipt"]["counts"] == {"deleted": 3}
@@ -143,7 +143,7 @@ async def test_a_stopping_shared_server_gives_the_receipt_of_a_deletion_that_out
             "REFLEXIO_MCP_CONFIRM": "off",
             "REFLEXIO_MCP_STOP_TIMEOUT": "0.2",
         }
-        async with serving_process(tmp_path, **variables) as running, httpx.AsyncClient(timeout=20) as client:
+        async with serving_process(tmp_path, **variables) as running, httpx.AsyncClient(timeout=60) as client:
             given, body = modern_call(CALL["name"], CALL["arguments"])
             replies: list[httpx.Response] = []
             process = running.process
@@ -154,7 +154,7 @@ async def test_a_stopping_shared_server_gives_the_receipt_of_a_deletion_that_out
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(call)
-                with anyio.fail_after(20):
+                with anyio.fail_after(60):
                     await backend.deleting.wait()
                 process.send_signal(signal.SIGTERM)
                 await until(lambda: "stopping" in running.stderr())
@@ -162,7 +162,7 @@ async def test_a_stopping_shared_server_gives_the_receipt_of_a_deletion_that_out
                 backend.release.set()
             result = replies[0].json()["result"]
             assert result["structuredContent"]["counts"] == {"deleted": 3}
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 assert await process.wait() == 0
             assert "Traceback" not in running.stderr()
         assert not await backend.world.ids()

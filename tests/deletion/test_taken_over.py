@@ -184,7 +184,7 @@ async def test_a_process_that_was_asleep_stops_where_another_one_goes_on(
         with closing(sqlite3.connect(state_file(data_folder))) as database:
             database.execute("UPDATE jobs SET worker = 'another process'")
             database.commit()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while not said:  # noqa: ASYNC110 - it is told by nobody
                 await anyio.sleep(0.05)
     assert "taken this deletion over" in said[0]

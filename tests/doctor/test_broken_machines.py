@@ -199,7 +199,7 @@ async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(machine: SetUp) -
         "REFLEXIO_MCP_STORE": str(machine.home / "x.db"),
         "REFLEXIO_MCP_AUDIT_LOG": str(machine.home / "log"),
     }
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         report = await machine.examined()
     assert problems(report) == {"store-not-writable", "audit-log-not-writable"}
 

@@ -33,7 +33,7 @@ async def busy(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 async def status_of(caller: Caller, state: str) -> dict[str, object]:
     """The follow-up in the status, once it has this state."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while True:
             facts = await caller.call("get_status")
             for one in facts.get("deletions", []):
@@ -85,7 +85,7 @@ async def test_failures_of_the_service_are_tried_again(busy: World) -> None:
         busy.backend.failing[PROFILES] = (0, 422)
         before = busy.backend.calls[PROFILES]
         busy.backend.learning.clear()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while busy.backend.calls[PROFILES] < before + 4:  # noqa: ASYNC110 - a follow-up tells nobody of its tries
                 await anyio.sleep(0.05)
         assert (await caller.call("get_status"))["deletions"][0]["state"] == "running"
@@ -108,7 +108,7 @@ async def test_what_went_before_a_failure_is_told_after_it(busy: World, tmp_path
         busy.backend.before[DELETE_PROFILES] = [unreadable]
         before = busy.backend.calls[PROFILES]
         busy.backend.learning.clear()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while busy.backend.calls[PROFILES] < before + 4:  # noqa: ASYNC110 - a follow-up tells nobody of its tries
                 await anyio.sleep(0.05)
         assert not busy.backend.profiles

@@ -82,7 +82,7 @@ async def test_the_arm_of_a_user_is_stored_and_the_other_and_an_unknown_experime
 ) -> None:
     experiment = {"experiment_id": corner.name("e")}
     agent = {"User-Agent": "reflexio-mcp/test"}
-    async with httpx.AsyncClient(base_url=corner.server.url, headers=agent) as raw:
+    async with httpx.AsyncClient(base_url=corner.server.url, headers=agent, timeout=60) as raw:
         started = await raw.post("/api/retrieval_experiments", json={**experiment, "holdout_percentage": 50})
         assert started.status_code == 200, started.text
         try:

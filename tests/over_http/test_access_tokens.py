@@ -175,7 +175,7 @@ async def test_forged_tokens_let_nobody_in(issuer: Issuer, caplog: pytest.LogCap
         for name, forge in FORGED.items():
             token = forge(issuer)
             headers, body = modern_call("list_requests", {})
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(timeout=60) as http:
                 sent = [(k, v) for k, v in headers.items()] + [
                     ("authorization", f"Bearer {token}".encode("latin-1"))
                 ]
@@ -194,7 +194,7 @@ async def test_each_kind_of_key_is_taken(issuer: Issuer, kind: str) -> None:
 
 
 async def test_who_is_not_signed_in_is_told_where(issuer: Issuer) -> None:
-    async with serving_people(issuer) as served, httpx.AsyncClient() as http:
+    async with serving_people(issuer) as served, httpx.AsyncClient(timeout=60) as http:
         headers, body = modern_call("list_requests", {})
         reply = await http.post(f"{served.url}/mcp", json=body, headers=headers)
         assert reply.status_code == 401
@@ -332,7 +332,7 @@ async def test_where_memory_is_kept_is_told_to_operators_alone(
 
 
 async def test_a_header_of_tenancy_is_refused_beside_a_sign_in(issuer: Issuer) -> None:
-    async with serving_people(issuer) as served, httpx.AsyncClient() as http:
+    async with serving_people(issuer) as served, httpx.AsyncClient(timeout=60) as http:
         headers, body = modern_call("list_requests", {})
         for name in ("x-reflexio-user-id", "x-reflexio-api-key"):
             reply = await http.post(
@@ -420,9 +420,9 @@ async def test_while_the_issuer_hangs_known_keys_still_let_people_in(issuer: Iss
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
                 tasks.start_soon(knock)
-            await anyio.sleep(0.2)
-            with anyio.fail_after(2):
-                assert await status_of(sign_in, issuer.token()) == 200
+            await anyio.wait_all_tasks_blocked()
+            assert await status_of(sign_in, issuer.token()) == 200
+            assert told == [], "who is known does not wait for those who are not"
             issuer.hold.set()
         assert told == [401] * 20
         assert issuer.asked["/keys"] == 2, "all of them waited for one fetch"
@@ -441,10 +441,9 @@ async def test_a_flood_of_unknown_tokens_is_cut_short(issuer: Issuer) -> None:
         async with anyio.create_task_group() as tasks:
             for number in range(500):
                 tasks.start_soon(knock, number)
-            await anyio.sleep(0.5)
-            assert told == [503] * (500 - MOST_WAITING)
-            with anyio.fail_after(2):
-                assert await status_of(sign_in, "opaque") == 200, "who is known is not kept waiting"
+            await until(lambda: len(told) >= 500 - MOST_WAITING)
+            assert await status_of(sign_in, "opaque") == 200
+            assert told == [503] * (500 - MOST_WAITING), "who is known is not kept waiting"
             issuer.hold.set()
         assert told.count(401) == MOST_WAITING
         assert issuer.asked["/ask"] == 1 + MOST_WAITING
@@ -556,7 +555,7 @@ async def test_streams_end_with_the_token(issuer: Issuer, tmp_path: Path, path: 
         # The leeway for clocks lets a token in that has just ended; a stream is not kept open on it.
         ends = int(time.time()) + 3
         sent = headers | bearer(issuer.token(exp=ends))
-        with anyio.fail_after(20):
+        with anyio.fail_after(25):  # the leeway ends after that
             async with http.stream(method, f"{served.url}{path}", headers=sent, json=sends) as stream:
                 assert stream.status_code == 200
                 began = [chunk async for chunk in stream.aiter_bytes()]

@@ -23,6 +23,8 @@ from tests.support.serving import TOKEN, Served, legacy_initialize, modern_call,
 pytestmark = pytest.mark.anyio
 
 SLOW = 0.5
+SOON = 12.0
+"""Seconds that a busy machine may take, below what a slow client has where nothing is set."""
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ async def ask(
 ) -> httpx.Response:
     base, body = legacy_initialize()
     given = list(base.items()) + (list(headers.items()) if isinstance(headers, dict) else headers)
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.post(f"{served.url}{path}{query}", headers=given, json=body)
 
 
@@ -65,7 +67,7 @@ NOT_ENOUGH: list[tuple[dict[str, str], str]] = [
 async def test_no_token_or_a_wrong_one_is_refused_everywhere(
     served: Served, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for headers, said in NOT_ENOUGH:
             for method in ("GET", "POST", "DELETE"):
                 reply = await client.request(method, f"{served.url}{path}", headers=headers)
@@ -129,7 +131,7 @@ async def test_a_web_page_of_somebody_elses_is_refused(served: Served) -> None:
 
 async def test_an_allowed_web_page_is_answered_with_the_headers_its_browser_wants() -> None:
     settings = Settings(allowed_origins=("https://app.example",), allowed_hosts=("mcp.example",))
-    async with serving(settings) as served, httpx.AsyncClient() as client:
+    async with serving(settings) as served, httpx.AsyncClient(timeout=60) as client:
         origin = {"origin": "https://app.example", "host": "mcp.example"}
         asked = origin | {"access-control-request-method": "POST"}
         preflight = await client.options(f"{served.url}/mcp", headers=asked)
@@ -168,7 +170,7 @@ async def test_an_oversized_body_is_refused_before_it_is_read(served: Served) ->
     async with stream:
         head = _head(served, f"content-length: {MOST_BYTES + 1}")
         await stream.send(head)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             assert b" 413 " in await stream.receive()
 
 
@@ -181,7 +183,7 @@ async def test_an_oversized_body_without_a_declared_length_is_cut_at_the_limit(
 
     headers, _ = legacy_initialize()
     # Patient, so that a slow machine is not what cuts it.
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=20) as client:
+    async with serving(Settings()) as served, httpx.AsyncClient(timeout=60) as client:
         with suppress(httpx.TransportError):  # the connection was closed while the client was still sending
             reply = await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, content=endless())
             assert reply.status_code == 413
@@ -194,7 +196,7 @@ async def test_a_half_sent_body_is_given_up_after_its_time(
     stream = await anyio.connect_tcp("127.0.0.1", served.port)
     async with stream:
         await stream.send(_head(served, "content-length: 100") + b'{"jsonrpc"')
-        with anyio.fail_after(SLOW + 5):
+        with anyio.fail_after(SOON):
             assert b" 408 " in await stream.receive()
     assert events(caplog, "refused")[0]["reason"] == "slow_body"
 
@@ -207,7 +209,7 @@ async def test_a_half_sent_head_is_given_up_after_its_time(
     async with stream:
         if sent:
             await stream.send(sent)
-        with anyio.fail_after(SLOW + 5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+        with anyio.fail_after(SOON), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
             await stream.receive()
     assert events(caplog, "refused")[0]["reason"] == "slow_head"
 
@@ -216,7 +218,7 @@ async def test_a_second_request_that_stops_half_way_is_given_up_too(served: Serv
     stream = await anyio.connect_tcp("127.0.0.1", served.port)
     async with stream:
         await stream.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-        with anyio.fail_after(SLOW + 5):
+        with anyio.fail_after(SOON):
             assert b" 200 " in await stream.receive()
             await stream.send(b"GET /hea")
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
@@ -227,7 +229,7 @@ async def test_a_second_request_that_stops_half_way_is_given_up_too(served: Serv
 async def test_a_head_that_is_too_long_is_refused(served: Served) -> None:
     stream = await anyio.connect_tcp("127.0.0.1", served.port)
     async with stream:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await stream.send(b"GET /mcp HTTP/1.1\r\nx: " + b"y" * (MOST_HEAD_BYTES * 2))
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 assert b" 400 " in await stream.receive()
@@ -235,12 +237,12 @@ async def test_a_head_that_is_too_long_is_refused(served: Served) -> None:
 
 async def test_a_thousand_idle_connections_keep_nobody_out() -> None:
     _raise_limit(4096)
-    async with serving(Settings(slow_client=20.0)) as served, AsyncExitStack() as stack:
+    async with serving(Settings(slow_client=300.0)) as served, AsyncExitStack() as stack:
         for _ in range(1000):
             await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
         headers, body = modern_call("get_status", {})
-        async with httpx.AsyncClient(timeout=10) as client:
-            with anyio.fail_after(10):
+        async with httpx.AsyncClient(timeout=60) as client:
+            with anyio.fail_after(60):
                 reply = await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
         assert reply.status_code == 200
         assert not reply.json()["result"].get("isError")
@@ -249,7 +251,7 @@ async def test_a_thousand_idle_connections_keep_nobody_out() -> None:
 async def test_sessions_beyond_the_limit_are_refused_and_the_others_go_on() -> None:
     async with (
         serving(Settings(max_sessions=2)) as served,
-        httpx.AsyncClient(timeout=10) as client,
+        httpx.AsyncClient(timeout=60) as client,
         AsyncExitStack() as stack,
     ):
         opened = [await ask(served, AUTHORIZED) for _ in range(3)]
@@ -263,7 +265,7 @@ async def test_sessions_beyond_the_limit_are_refused_and_the_others_go_on() -> N
 async def test_an_idle_session_is_closed_and_its_id_is_not_known_any_more() -> None:
     async with serving(Settings(session_idle=1.0)) as served:
         session = (await ask(served, AUTHORIZED)).headers["mcp-session-id"]
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while True:
                 await anyio.sleep(1.2)
                 reply = await ask(served, AUTHORIZED | {"mcp-session-id": session})
@@ -272,7 +274,7 @@ async def test_an_idle_session_is_closed_and_its_id_is_not_known_any_more() -> N
 
 
 async def test_health_and_readiness_say_nothing_but_that(served: Served) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for path, text in (("/health", "ok"), ("/ready", "ready")):
             reply = await client.get(f"{served.url}{path}", headers={"host": "whatever"})
             assert (reply.status_code, reply.text) == (200, text)
@@ -282,7 +284,7 @@ async def test_health_and_readiness_say_nothing_but_that(served: Served) -> None
 async def test_readiness_is_refused_while_the_backend_is_away() -> None:
     async with (
         serving(Settings(url="http://127.0.0.1:9", timeout=1.0)) as served,
-        httpx.AsyncClient(timeout=20) as client,
+        httpx.AsyncClient(timeout=60) as client,
     ):
         reply = await client.get(f"{served.url}/ready")
         assert (reply.status_code, reply.text) == (503, "not ready")
@@ -349,7 +351,7 @@ async def test_what_a_caller_sent_is_in_no_log(served: Served, caplog: pytest.Lo
         },
     )
     broken = b'{"jsonrpc": "2.0", "id": 1, "method": "canary-method'
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
         await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, content=broken)
     assert len(events(caplog, "call")) == 1

@@ -31,7 +31,7 @@ def settings(backend: TenantBackend, **more: Any) -> Settings:
     return Settings(**options)
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     with anyio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens on the other side of a socket
             await anyio.sleep(0.01)
@@ -39,7 +39,7 @@ async def until(condition: Any, seconds: float = 10.0) -> None:
 
 async def post(served: Served, name: str, arguments: dict[str, Any], **headers: str) -> dict[str, Any]:
     given, body = modern_call(name, arguments)
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         reply = await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED | headers, json=body)
     return reply.json()["result"]
 
@@ -86,7 +86,7 @@ async def _go_away_2026(served: Served, backend: TenantBackend, name: str, argum
 
 async def _go_away_2025(served: Served, backend: TenantBackend, name: str, arguments: dict[str, Any]) -> None:
     given, opening = legacy_initialize()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         reply = await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=opening)
         session = given | {
             "mcp-session-id": reply.headers["mcp-session-id"],
@@ -106,7 +106,7 @@ async def _go_away_2025(served: Served, backend: TenantBackend, name: str, argum
 async def _post_and_leave(
     served: Served, backend: TenantBackend, headers: dict[str, str], body: dict[str, Any]
 ) -> None:
-    async with httpx.AsyncClient(timeout=20) as client, anyio.create_task_group() as tasks:
+    async with httpx.AsyncClient(timeout=60) as client, anyio.create_task_group() as tasks:
 
         async def send() -> None:
             await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
@@ -204,7 +204,7 @@ async def test_the_callers_trace_goes_on_into_the_rest_call(
         given["traceparent"] = PARENT
     else:
         body["params"]["_meta"]["traceparent"] = PARENT
-    async with serving(settings(backend)) as served, httpx.AsyncClient() as client:
+    async with serving(settings(backend)) as served, httpx.AsyncClient(timeout=60) as client:
         reply = await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=body)
         assert reply.status_code == 200
     assert backend.headers["traceparent"].split("-")[1] == TRACE

@@ -35,7 +35,7 @@ async def post(
         key = "io.modelcontextprotocol/clientCapabilities"
         body["params"]["_meta"][key] = {"elicitation": {"form": {}}}
     body["params"] |= params
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         reply = await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=body)
     answer = reply.json()
     assert "result" in answer, answer

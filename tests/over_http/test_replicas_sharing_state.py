@@ -190,7 +190,7 @@ async def test_a_plan_of_a_replica_is_confirmed_where_the_clock_is_hours_off(
         filled(tmp_path, 6) as world,
         sharing(world, tmp_path, postgres_url, **options) as (_, _, three),
     ):
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             dates = [
                 parsedate_to_datetime((await client.get(f"{one.url}/health")).headers["date"])
                 for one in three

@@ -167,7 +167,7 @@ async def _listen(served: Served, stack: AsyncExitStack, key: str, number: int) 
     del headers["mcp-name"]
     wanted = {"resourceSubscriptions": ["reflexio://sessions/s"]}
     body |= {"method": method, "params": {"notifications": wanted, "_meta": body["params"]["_meta"]}}
-    client = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
+    client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
     headers |= {"mcp-method": method} | bring(key)
     reply = await stack.enter_async_context(
         client.stream("POST", f"{served.url}/mcp", headers=headers, json=body)
@@ -181,7 +181,7 @@ async def test_no_caller_takes_every_stream_and_session(backend: TenantBackend) 
     settings = tenants(backend, max_sessions=8)
     share = share_of(settings, settings.max_sessions)
     async with serving(settings) as served, AsyncExitStack() as stack:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             opened = [await _listen(served, stack, "key-a", number) for number in range(share + 1)]
             assert opened == [True] * share + [False]
             assert await _listen(served, stack, "key-b", 1)
@@ -191,7 +191,7 @@ async def test_no_caller_takes_every_stream_and_session(backend: TenantBackend) 
             as_later = bring("key-a") | {"mcp-method": "initialize"}
             assert (await ask(served, as_later)).status_code == 503
             assert (await ask(served, bring("key-b"))).status_code == 200
-            client = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
+            client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
             for number in range(share + 1):
                 headers = bring("key-a", f"u{number}")
                 stream = client.stream("GET", f"{served.url}/sse", headers=headers)

@@ -29,7 +29,7 @@ async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path
         serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60", command=SERVER) as served,
         AsyncExitStack() as stack,
     ):
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         headers, body = legacy_initialize()
         opened = await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
         session = AUTHORIZED | {
@@ -77,7 +77,7 @@ async def test_a_client_that_watches_a_resource_does_not_hold_the_process(
                 await anyio.sleep_forever()
 
         tasks.start_soon(watch)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await watching.wait()
         assert await served.terminate(timeout=30) == 0
         assert "Traceback" not in served.stderr()
@@ -97,7 +97,7 @@ async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
         }
         async with (
             serving_process(tmp_path, **variables, command=SERVER) as served,
-            httpx.AsyncClient(timeout=20) as client,
+            httpx.AsyncClient(timeout=60) as client,
         ):
             given, body = modern_call("get_status", {})
             replies: list[httpx.Response] = []
@@ -107,7 +107,7 @@ async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
             async def call() -> None:
                 replies.append(await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=body))
 
-            async with httpx.AsyncClient(timeout=20) as kept, anyio.create_task_group() as tasks:
+            async with httpx.AsyncClient(timeout=60) as kept, anyio.create_task_group() as tasks:
                 await kept.get(f"{served.url}/health")
                 tasks.start_soon(call)
                 await until(lambda: backend.holding == 1)
@@ -118,12 +118,12 @@ async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
                 assert late.status_code == 503
                 assert late.headers["retry-after"]
                 with pytest.raises(httpx.ConnectError):
-                    async with httpx.AsyncClient() as fresh:
+                    async with httpx.AsyncClient(timeout=60) as fresh:
                         await fresh.get(f"{served.url}/health")
                 backend.release.set()
             assert not replies[0].json()["result"].get("isError")
             assert served.process
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 assert await served.process.wait() == (0 if number == signal.SIGTERM else 130)
             assert "Traceback" not in served.stderr()
 
@@ -187,7 +187,7 @@ async def test_a_promised_deletion_is_carried_out_before_the_process_is_gone(tmp
         await until(lambda: "stopping" in served.stderr())
         holder.execute("ROLLBACK")
         holder.close()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             assert await served.process.wait() == 0
         assert "Traceback" not in served.stderr()
     left = sqlite3.connect(tmp_path / "store.db")

@@ -325,7 +325,7 @@ async def test_a_publish_that_fails_says_what_happened_and_gives_nothing_away(
     fault: Fault, seam: Callable[..., AsyncIterator[ReflexioClient]], caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_time = FakeTime()
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with seam(fault, fake_time) as client:  # type: ignore[attr-defined]
             with pytest.raises(ReflexioError) as caught:
                 await client.publish(body(), minted=True)
@@ -418,7 +418,7 @@ LOST = f"The connection to Reflexio broke before its answer was complete. {UNKNO
 async def test_a_lost_reply_leaves_the_outcome_unknown(
     reaction: Reaction, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with over_wire(lambda _received: reaction, FakeTime()) as client:
             with pytest.raises(ConnectionLost) as caught:
                 await client.publish(body(), minted=True)
@@ -432,23 +432,23 @@ async def test_a_lost_reply_leaves_the_outcome_unknown(
     [
         Reaction(end="hang"),
         Reaction((HALF,), end="hang"),
-        Reaction(tuple(HALF[i : i + 1] for i in range(80)), 0.02),
+        Reaction(tuple(HALF[i : i + 1] for i in range(80)), 0.05),
     ],
     ids=["silence", "silence in a reply", "a byte now and then"],
 )
 async def test_a_slow_reply_ends_with_the_time_the_call_has(
     reaction: Reaction, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with (
             serve(lambda _received: reaction) as server,
-            ReflexioClient(server.url, api_key=KEY, timeout=0.2) as client,
+            ReflexioClient(server.url, api_key=KEY, timeout=1.0) as client,
         ):
             with pytest.raises(TimedOut) as caught:
                 await client.publish(body(), minted=True)
     assert caught.value.effect == "unknown"
     assert explain(caught.value) == (
-        f"Reflexio did not answer in time (within 0.2 s). {UNKNOWN}try again later, and {LOOK}"
+        f"Reflexio did not answer in time (within 1 s). {UNKNOWN}try again later, and {LOOK}"
     )
     assert_safe(caught.value, caplog)
 

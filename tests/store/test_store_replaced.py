@@ -226,7 +226,7 @@ async def test_soon_after_a_write_the_file_alone_holds_everything(path: Path, tm
     store, copy = Store(path), tmp_path / "copy.db"
     await store.publish("one")
     log = path.with_name(path.name + "-wal")
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while log.stat().st_size:  # noqa: ASYNC110 - files tell nobody when they change
             await anyio.sleep(0.05)
     # Another process copies it: closing the file in this one would drop SQLite's locks.

@@ -110,7 +110,7 @@ async def behind_nginx(home: Path, behind: list[Served]) -> AsyncIterator[str]:
     process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(headers={"host": HOST}) as client:
+        async with httpx.AsyncClient(headers={"host": HOST}, timeout=60) as client:
             with anyio.fail_after(WAIT):
                 while True:
                     try:

@@ -148,7 +148,7 @@ async def serving_process(
 async def until_healthy(served: Served) -> None:
     """Wait until a started process answers."""
     assert served.process
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         with anyio.fail_after(WAIT):
             while True:
                 try:
