@@ -1,5 +1,7 @@
 """Sign-in: whether the authorization server can be read, and whose memory each person sees."""
 
+from contextlib import aclosing
+
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, ok
 from reflexio_mcp.settings import ConfigurationError
@@ -18,10 +20,8 @@ async def check_sign_in(environment: Environment) -> list[Finding]:
         sign_in = SignIn(settings)
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
-    try:
+    async with aclosing(sign_in):
         if not await sign_in.is_ready():
             said = f"the metadata and keys of {settings.oauth_issuer} cannot be read"
             return [failure("issuer-not-readable", said)]
-    finally:
-        await sign_in.aclose()
     return [ok(f"people sign in at {settings.oauth_issuer}, with tokens for {settings.oauth_audience}")]

@@ -21,14 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.embedded_store import schema, upkeep
-from reflexio_mcp.embedded_store.errors import (
-    StoreError,
-    file_changed,
-    is_busy,
-    store_error,
-    written_elsewhere,
-)
+from reflexio_mcp.embedded_store import errors, schema, upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +138,7 @@ class Database:
             file.log_is_clean = False
             if not self._is_in_place(file):
                 self._let_go(file)
-                raise written_elsewhere()
+                raise errors.written_elsewhere()
             if deletes:
                 file.log_is_clean = upkeep.empty_log_soon(connection)
                 self._upkeep.set(upkeep.SCRUB_DELAY_SECONDS)
@@ -204,7 +197,7 @@ class Database:
                     self._upkeep.set(upkeep.OPENING_DELAY_SECONDS)
             ids = _ids_on_disk(paths)
             if ids[:1] != before[:1]:
-                raise file_changed()
+                raise errors.file_changed()
         except BaseException:
             connection.close()
             raise
@@ -229,7 +222,7 @@ class Database:
         else:
             with self._write_lock:
                 self._let_go(file)
-        raise file_changed()
+        raise errors.file_changed()
 
     def _let_go(self, file: _OpenFile) -> None:
         """Close a file that is not in its place any more. The next call opens what is there. Takes the write lock."""
@@ -279,7 +272,7 @@ class Database:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() > deadline:
+                if not errors.is_busy(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
             else:
@@ -355,7 +348,7 @@ def _make_private(path: Path) -> None:
 def _translated() -> Generator[None, None, None]:
     try:
         yield
-    except StoreError:
+    except errors.StoreError:
         raise
     except (sqlite3.Error, OSError, OverflowError) as error:
-        raise store_error(error) from error
+        raise errors.store_error(error) from error

@@ -4,7 +4,7 @@ import gc
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -109,14 +109,9 @@ class Runtime:
             finally:
                 self._shared = None
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[App]:
+    def connection(self) -> AbstractAsyncContextManager[App]:
         """The lifespan of one connection: the shared one where there is one."""
-        if self._shared is not None:
-            yield self._shared
-            return
-        async with self._own_app() as app:
-            yield app
+        return self._own_app() if self._shared is None else nullcontext(self._shared)
 
     @asynccontextmanager
     async def _own_app(self) -> AsyncGenerator[App]:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 
 from reflexio_mcp.backend import local_key, open_client
@@ -66,20 +66,14 @@ class Scopes:
         if not self._settings.many_callers:
             yield
             return
-        async with self._client_of(caller) as client:
+        # Everybody who signed in is served with the configured key.
+        shared = self._settings.tenancy == "off"
+        async with nullcontext(self.client) if shared else self.pool.lease(caller) as client:
             token = _current.set(self._scope(client, caller.user_id, caller.key_id))
             try:
                 yield
             finally:
                 _current.reset(token)
-
-    @asynccontextmanager
-    async def _client_of(self, caller: Caller) -> AsyncGenerator[ReflexioClient]:
-        if self._settings.tenancy == "off":
-            yield self.client  # everybody who signed in is served with the configured key
-        else:
-            async with self.pool.lease(caller) as client:
-                yield client
 
     def current(self) -> Scope:
         """The scope of the call that is being answered.

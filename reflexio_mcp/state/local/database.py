@@ -128,7 +128,8 @@ class LocalDatabase(StateDatabase):
                 raise StateUnusable(STOPPED, ADVICE)
             try:
                 connection = self._open()
-                try:
+                kept = connection is self._memory
+                with contextlib.nullcontext() if kept else contextlib.closing(connection):
                     connection.execute("BEGIN IMMEDIATE")
                     try:
                         yield _LocalTransaction(connection, self._clock())
@@ -137,9 +138,6 @@ class LocalDatabase(StateDatabase):
                         with contextlib.suppress(sqlite3.Error):
                             connection.execute("ROLLBACK")
                         raise
-                finally:
-                    if connection is not self._memory:
-                        connection.close()
             except sqlite3.Error as error:
                 raise StateUnusable("the state file cannot be used", ADVICE) from error
 
