@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
 
 from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
@@ -14,15 +14,18 @@ from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 MAX_VARIABLES: Final = 500
 """Values bound in one statement; older SQLite builds take 999 at most."""
 
-_REQUEST: Final = (
-    "request_id", "user_id", "created_at", "source", "agent_version", "session_id", "evaluation_only"
-)  # fmt: skip
+_REQUEST_COLUMNS = (
+    "arrival, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only"
+)
+_INTERACTION_COLUMNS = (
+    "request, interaction_id, created_at, role, content, user_action, user_action_description,"
+    " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
+)
 _TEXTS: Final = (
     "role", "content", "user_action", "user_action_description", "interacted_image_url", "shadow_content",
-    "expert_content",
+    "expert_content", "image_encoding",
 )  # fmt: skip
-_LISTS: Final = ("tools_used", "retrieved_learnings")
-_TURN: Final = ("interaction_id", "created_at", *_TEXTS, *_LISTS)
+_LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
 
 ARRIVAL: Final = 0
 SESSION_ID: Final = 6
@@ -49,18 +52,12 @@ def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arr
     )
     if not added.rowcount:
         return False
-    # Images and citations are kept and not given back, as the API does.
-    texts, lists = (*_TEXTS, "image_encoding"), (*_LISTS, "citations")
-    columns = ("request", "created_at", *texts, *lists)
+    columns = ("request", "created_at", *_TEXTS, *_LISTS)
+    texts, lists = attrgetter(*_TEXTS), attrgetter(*_LISTS)
     connection.executemany(
         f"INSERT INTO interactions ({', '.join(columns)}) VALUES ({_marks(columns)})",  # noqa: S608
         [
-            (
-                added.lastrowid,
-                one.epoch_second(arrived),
-                *(getattr(one, name) for name in texts),
-                *(_json_list(getattr(one, name)) for name in lists),
-            )
+            (added.lastrowid, one.epoch_second(arrived), *texts(one), *map(_json_list, lists(one)))
             for one in publish.interaction_data_list
         ],
     )
@@ -111,17 +108,26 @@ def _requests(connection: sqlite3.Connection, found: Filter, page: list[str]) ->
     index = "INDEXED BY requests_by_session" if found.index else ""
     for some in _portions(page):
         yield from connection.execute(
-            f"SELECT arrival, {', '.join(_REQUEST)} FROM requests {index}"  # noqa: S608
-            f" WHERE session_id IN ({_marks(some)}) AND {found.condition} ORDER BY created_at DESC, arrival DESC",
+            f"SELECT {_REQUEST_COLUMNS} FROM requests {index} WHERE session_id IN ({_marks(some)})"  # noqa: S608
+            f" AND {found.condition} ORDER BY created_at DESC, arrival DESC",
             (*some, *found.values),
         )
 
 
 def _with_interactions(row: RequestRow, turns: list[Json]) -> Json:
-    request: Json = dict(zip(_REQUEST, row[1:], strict=True))
-    request["evaluation_only"] = bool(request["evaluation_only"])
+    _, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only = row
     for turn in turns:
-        turn |= {"user_id": request["user_id"], "request_id": request["request_id"]}
+        turn["user_id"] = user_id
+        turn["request_id"] = request_id
+    request = {
+        "request_id": request_id,
+        "user_id": user_id,
+        "created_at": created_at,
+        "source": source,
+        "agent_version": agent_version,
+        "session_id": session_id,
+        "evaluation_only": bool(evaluation_only),
+    }
     return {"request": request, "interactions": turns}
 
 
@@ -130,14 +136,27 @@ def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[i
     result: dict[int, list[Json]] = {}
     for some in _portions(arrivals):
         rows = connection.execute(
-            f"SELECT request, {', '.join(_TURN)} FROM interactions WHERE request IN ({_marks(some)})",  # noqa: S608
+            f"SELECT {_INTERACTION_COLUMNS} FROM interactions WHERE request IN ({_marks(some)})",  # noqa: S608
             some,
         )
-        for request, *values in rows:
-            turn: Json = dict(zip(_TURN, values, strict=True))
-            for name in _LISTS:
-                turn[name] = json.loads(turn[name]) if turn[name] else []
-            result.setdefault(request, []).append(turn)
+        for row in rows:
+            result.setdefault(row[0], []).append(
+                {
+                    "interaction_id": row[1],
+                    "user_id": "",
+                    "request_id": "",
+                    "created_at": row[2],
+                    "role": row[3],
+                    "content": row[4],
+                    "user_action": row[5],
+                    "user_action_description": row[6],
+                    "interacted_image_url": row[7],
+                    "shadow_content": row[8],
+                    "expert_content": row[9],
+                    "tools_used": json.loads(row[10]) if row[10] else [],
+                    "retrieved_learnings": json.loads(row[11]) if row[11] else [],
+                }
+            )
     for turns in result.values():
         turns.sort(key=itemgetter("created_at", "interaction_id"))
     return result
