@@ -1,9 +1,9 @@
 """The queries, as plain functions over a connection of `Database`."""
 
 import json
+import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
-from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
 
 from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
@@ -53,7 +53,7 @@ def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arr
     if not added.rowcount:
         return False
     columns = ("request", "created_at", *_TEXTS, *_LISTS)
-    texts, lists = attrgetter(*_TEXTS), attrgetter(*_LISTS)
+    texts, lists = operator.attrgetter(*_TEXTS), operator.attrgetter(*_LISTS)
     connection.executemany(
         f"INSERT INTO interactions ({', '.join(columns)}) VALUES ({_marks(columns)})",  # noqa: S608
         [
@@ -158,7 +158,7 @@ def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[i
                 }
             )
     for turns in result.values():
-        turns.sort(key=itemgetter("created_at", "interaction_id"))
+        turns.sort(key=operator.itemgetter("created_at", "interaction_id"))
     return result
 
 
