@@ -1,4 +1,4 @@
-"""HTTP/1.1 for clients that are slow, silent or too many.
+"""HTTP/1.1 for clients that are slow, silent or too many, and an answer in one piece for all of them.
 
 uvicorn limits how long a connection may be idle between requests, and nothing before or within one. Its
 `limit_concurrency` answers 503 and leaves the connection open, so silent clients would keep everybody else out.
@@ -6,7 +6,7 @@ uvicorn limits how long a connection may be idle between requests, and nothing b
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,6 +16,43 @@ from reflexio_mcp.logs import event
 __all__ = ["MOST_CONNECTIONS", "bounded"]
 
 MOST_CONNECTIONS: Final = 4096
+
+MOST_HELD_BYTES: Final = 64 * 1024
+"""What is held back at most; more of it tells the writer at once when the client does not read."""
+
+
+class GatheredWrites:
+    """A transport that sends what is written in one turn of the event loop in one piece.
+
+    uvicorn writes the head of an answer and its body apart: two system calls, and two packets that wake the client.
+    """
+
+    def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._loop = loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+        if sum(map(len, self._held)) >= MOST_HELD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is held."""
+        held, self._held = self._held, []
+        if held:
+            self._inner.write(b"".join(held))
+
+    def close(self) -> None:
+        self.flush()
+        self._inner.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Protocol]:
@@ -32,7 +69,7 @@ def bounded(head_seconds: float, *, most: int = MOST_CONNECTIONS) -> type[H11Pro
         _emptying: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
+            super().connection_made(cast("Any", GatheredWrites(transport, self.loop)))
             if len(self.connections) > most:
                 self._refuse("connections")
                 transport.abort()

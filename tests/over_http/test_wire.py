@@ -12,6 +12,7 @@ import pytest
 
 from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.http.bearer_tokens import Tokens
+from reflexio_mcp.http.connection_limits import MOST_HELD_BYTES, GatheredWrites
 from reflexio_mcp.http.serving import _listen, uvicorn_server
 from reflexio_mcp.settings import Settings
 from tests.support.serving import TOKEN, modern_call, serving_process
@@ -62,3 +63,44 @@ async def test_few_descriptors_leave_some_for_the_work_and_the_log_quiet(tmp_pat
         assert await served.terminate() == 0
         assert "Traceback" not in served.stderr()
         assert " ERROR " not in served.stderr()
+
+
+class Written:
+    """The transport of a connection, as far as writing goes."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def close(self) -> None:
+        self.pieces.append(b"closed")
+
+
+async def test_the_head_and_the_body_of_an_answer_are_sent_in_one_piece() -> None:
+    inner = Written()
+    transport = GatheredWrites(inner, asyncio.get_running_loop())
+    for piece in (b"head", b"body", b""):
+        transport.write(piece)
+    await asyncio.sleep(0)
+    transport.write(b"next")
+    await asyncio.sleep(0)
+    assert inner.pieces == [b"headbody", b"next"]
+
+
+async def test_what_is_held_goes_out_before_the_connection_is_closed() -> None:
+    inner = Written()
+    transport = GatheredWrites(inner, asyncio.get_running_loop())
+    transport.write(b"last words")
+    transport.close()
+    await asyncio.sleep(0)
+    assert inner.pieces == [b"last words", b"closed"]
+
+
+async def test_a_long_answer_is_not_held_back_so_that_a_client_that_does_not_read_is_noticed() -> None:
+    inner = Written()
+    transport = GatheredWrites(inner, asyncio.get_running_loop())
+    transport.write(b"head")
+    transport.write(b"x" * MOST_HELD_BYTES)
+    assert [len(piece) for piece in inner.pieces] == [4 + MOST_HELD_BYTES]
