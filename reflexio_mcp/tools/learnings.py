@@ -130,7 +130,7 @@ async def _turns_of(scope: Scope, page: Sequence[FedLearning]) -> dict[str, Foun
         wanted = [
             turn for one in page if one.learning.user_id == user_id for turn in one.learning.interaction_ids
         ]
-        found[user_id] = await find_turns(scope, user_id, wanted)
+        found[user_id] = await find_turns(scope, user_id, wanted, quoting=[one.learning for one in page])
     return found
 
 

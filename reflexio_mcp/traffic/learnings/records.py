@@ -9,7 +9,7 @@ from typing import Literal
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of"]
+__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of", "plain_words"]
 
 Kind = Literal["profile", "user_playbook"]
 
@@ -53,10 +53,9 @@ class Learning:
         """The id that this server gives it, which says its kind too: `profile:…` or `user_playbook:…`."""
         return f"{self.kind}:{self.number}"
 
-    def is_said_in(self, text: str) -> bool:
-        """Whether some of the words that it quotes stand in a text, punctuation and case apart."""
-        said = _plain(text)
-        return any(words in said for part in _CUT.split(self.quote) if (words := _plain(part)))
+    def is_said_in(self, said: str) -> bool:
+        """Whether some of the words that it quotes stand in a text, which is given as `plain_words` has it."""
+        return any(words in said for part in _CUT.split(self.quote) if (words := plain_words(part)))
 
     @property
     def digest(self) -> str:
@@ -70,7 +69,8 @@ _CUT = re.compile(r"\.{3,}|…|\n")
 """Where a quotation leaves something out."""
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
+    """The words of a text without punctuation and case."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 

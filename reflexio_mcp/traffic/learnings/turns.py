@@ -1,15 +1,15 @@
 """Where the interactions that a learning lists are stored: the way from an interaction's id to its request."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
-from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.records import Learning, plain_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -31,7 +31,6 @@ class Turn:
 
     Args:
         place: in its request, from 1.
-        content: its text.
         teaches: whether something can be learned from its request: it is not `evaluation_only`.
     """
 
@@ -39,7 +38,6 @@ class Turn:
     session_id: str
     created_at: int
     place: int
-    content: str = ""
     teaches: bool = True
 
 
@@ -49,11 +47,29 @@ class FoundTurns:
 
     Args:
         turns: by interaction id.
+        said: those in which the words stand that a learning quotes, by `learning_id`.
         whole: all of the user's traffic was read, so that an interaction which is not there is deleted.
     """
 
     turns: dict[int, Turn] = field(default_factory=dict[int, Turn])
+    said: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict[str, set[int]](set))
     whole: bool = True
+
+    def take(
+        self, request: StoredRequest, place: int, turn: StoredInteraction, quoting: Sequence[Learning]
+    ) -> None:
+        """Remember an interaction that was found, and which of some learnings it has the words of."""
+        self.turns[turn.interaction_id] = Turn(
+            request.request_id,
+            request.session_id,
+            request.created_at,
+            place,
+            teaches=not request.evaluation_only,
+        )
+        said = plain_words(turn.content) if quoting else ""
+        for learning in quoting:
+            if learning.is_said_in(said):
+                self.said[learning.learning_id].add(turn.interaction_id)
 
     def requests(self, interaction_ids: Collection[int]) -> frozenset[str]:
         """The stored requests that hold some of these interactions."""
@@ -61,8 +77,7 @@ class FoundTurns:
 
     def saying(self, learning: Learning, interaction_ids: Collection[int]) -> frozenset[str]:
         """Those of `requests` in which the words stand that a learning quotes."""
-        found = (self.turns[one] for one in interaction_ids if one in self.turns)
-        return frozenset(one.request_id for one in found if learning.is_said_in(one.content))
+        return self.requests(self.said[learning.learning_id].intersection(interaction_ids))
 
     def silent(self, interaction_ids: Collection[int]) -> frozenset[str]:
         """Those of `requests` from which nothing is ever learned."""
@@ -71,18 +86,28 @@ class FoundTurns:
 
 
 async def find_turns(
-    scope: Scope, user_id: str, interaction_ids: Collection[int], *, most: int = MOST_REQUESTS
+    scope: Scope,
+    user_id: str,
+    interaction_ids: Collection[int],
+    *,
+    quoting: Iterable[Learning] = (),
+    most: int = MOST_REQUESTS,
 ) -> FoundTurns:
     """Look for interactions of a user, the newest sessions first.
 
     Args:
         interaction_ids: nothing is read when it is empty.
+        quoting: learnings whose quoted words are looked for in those of the interactions that they list.
         most: stop when this many requests were read.
     """
     found = FoundTurns()
     left = set(interaction_ids)
     if not left:
         return found
+    quoted: defaultdict[int, list[Learning]] = defaultdict(list)
+    for learning in quoting:
+        for one in left & learning.interaction_ids if learning.quote else ():
+            quoted[one].append(learning)
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.slices()) as slices:
         async for one in slices:
@@ -90,15 +115,7 @@ async def find_turns(
                 for place, turn in enumerate(item.interactions, 1):
                     if turn.interaction_id in left:
                         left.discard(turn.interaction_id)
-                        request = item.request
-                        found.turns[turn.interaction_id] = Turn(
-                            request.request_id,
-                            request.session_id,
-                            request.created_at,
-                            place,
-                            turn.content,
-                            teaches=not request.evaluation_only,
-                        )
+                        found.take(item.request, place, turn, quoted.get(turn.interaction_id, ()))
             if not left:
                 return found
             if pager.requests_seen >= most:
@@ -134,7 +151,9 @@ async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
     found: dict[str, FoundTurns] = {}
     for user_id, others in list(wanted.items())[:USERS_LOOKED_UP]:
         try:
-            found[user_id] = await find_turns(scope, user_id, others, most=REQUESTS_LOOKED_UP)
+            found[user_id] = await find_turns(
+                scope, user_id, others, quoting=learned.learnings, most=REQUESTS_LOOKED_UP
+            )
         except ReflexioError:
             # It only adds to what is known of them.
             continue
