@@ -96,8 +96,11 @@ def _chosen(arguments: argparse.Namespace, settings: Settings, mine: Settings) -
         raise ConfigurationError(
             f"REFLEXIO_MCP_TOOLS is set here without {TOOL}, so nothing can be deleted. Unset it first."
         )
-    somebody = sys.stdin and sys.stdin.isatty() and not arguments.yes
-    if settings.confirm == "ask" and not arguments.dry_run and not somebody:
+    if (
+        settings.confirm == "ask"
+        and not arguments.dry_run
+        and (arguments.yes or not (sys.stdin and sys.stdin.isatty()))
+    ):
         raise ConfigurationError(
             "REFLEXIO_MCP_CONFIRM=ask wants a person's answer at a terminal. Leave out --yes, or set it to auto for "
             "this command."

@@ -431,7 +431,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     env = os.environ if env is None else env
     flags = flags or {}
     for name in env:
-        if "REFL" in name.upper() and name not in _KNOWN and stops(name, meant := nearest(name)):
+        if _is_like_ours(name) and name not in _KNOWN and stops(name, meant := nearest(name)):
             if not env[name] and not name.upper().startswith(_PREFIX):
                 continue  # a client expanded a variable of another program to nothing
             raise ConfigurationError(
@@ -502,13 +502,19 @@ def nearest(variable: str) -> str:
     return bare[found[0]] if difflib.SequenceMatcher(None, one, other).ratio() >= 0.5 else ""
 
 
+def _is_like_ours(name: str) -> bool:
+    """Whether to compare a variable with ours: to compare all of an environment takes long."""
+    # One slip leaves one half of REFLEXIO whole.
+    upper = name.upper()
+    return "REF" in upper or "XIO" in upper or "_MCP_" in upper
+
+
 def unread(env: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like ours and that nothing reads, each with the one that was probably meant.
 
     The second is empty for a `REFLEXIO_MCP_` variable that is near none. `stops` tells which of them `load` refuses.
     """
-    # Ours begin with REFLEXIO, of which one slip leaves one half whole: to compare all of an environment takes longer.
-    like_ours = [name for name in sorted(env) if "REF" in (upper := name.upper()) or "XIO" in upper]
+    like_ours = filter(_is_like_ours, sorted(env))
     found = {name: nearest(name) for name in like_ours if name not in _KNOWN and name not in _OTHERS}
     return {name: meant for name, meant in found.items() if meant or stops(name, meant)}
 

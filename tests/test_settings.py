@@ -84,6 +84,8 @@ def test_a_list_of_nothing_stops_the_start(option: Option) -> None:
         ("REFLEXIO_USERID", "REFLEXIO_USER_ID"),
         ("reflexio_user_id", "REFLEXIO_USER_ID"),
         ("REFLEXO_USER_ID", "REFLEXIO_USER_ID"),
+        ("REFELXIO_USER_ID", "REFLEXIO_USER_ID"),
+        ("RFLEXO_MCP_READ_ONLY", "REFLEXIO_MCP_READ_ONLY"),
         ("REFLEXIO-USER-ID", "REFLEXIO_USER_ID"),
     ],
 )

@@ -69,6 +69,7 @@ class EmbeddedStore:
         self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
         self._readers = ThreadPoolExecutor(MAX_READERS, "store-reader")
+        self._reading = anyio.Semaphore(MAX_READERS)
         self._writer = anyio.Lock()
         self._waiting: deque[_Write] = deque()
 
@@ -96,6 +97,7 @@ class EmbeddedStore:
     def close(self) -> None:
         """Close the file. No call may be running; later calls fail. Closing twice is fine."""
         self._database.close()
+        self._readers.shutdown(wait=False)
 
     async def _reply(self, method: str, path: str, query: Mapping[str, str], raw: bytes) -> rest.HttpReply:
         call = routes.Call(store=self._database, now=int(self._clock()), query=query, raw=raw)
@@ -114,9 +116,10 @@ class EmbeddedStore:
 
     async def _read(self, route: routes.ReadRoute, call: routes.Call) -> Reply:
         # A pool of its own: the way through `anyio.to_thread` costs three times as much, and more than most reads.
-        reading = asyncio.get_running_loop().run_in_executor(self._readers, _read, route, call)
-        with anyio.CancelScope(shield=True):  # nothing may be running when the file is closed
-            await reading
+        async with self._reading:  # a caller that is cancelled ends here: what goes to the pool is waited for
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, _read, route, call)
+            with anyio.CancelScope(shield=True):  # nothing may be running when the file is closed
+                await reading
         return reading.result()
 
     async def _write(self, mine: _Write) -> Reply:

@@ -30,22 +30,22 @@ class GatheredWrites:
     def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
         self._loop = loop
-        self._held: list[bytes] = []
+        self._held = bytearray()
 
     def write(self, data: bytes) -> None:
         if not data:
             return
         if not self._held:
             self._loop.call_soon(self.flush)
-        self._held.append(data)
-        if sum(map(len, self._held)) >= MOST_HELD_BYTES:
+        self._held += data
+        if len(self._held) >= MOST_HELD_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Send what is held."""
-        held, self._held = self._held, []
+        held, self._held = self._held, bytearray()
         if held:
-            self._inner.write(b"".join(held))
+            self._inner.write(held)
 
     def close(self) -> None:
         self.flush()

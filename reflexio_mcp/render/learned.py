@@ -32,9 +32,7 @@ __all__ = [
 FROM_IT: Final = "learned from conversations this was part of"
 """A profile lists the turns of a whole window, also those that say nothing of it."""
 
-ONLY_SOME: Final = (
-    "To take only some of them: the same call without include_learnings, and delete_learnings with their ids."
-)
+ONLY_SOME: Final = "To keep any of them, call without include_learnings=true."
 
 NONE: Final = "No profile or user playbook was learned from it."
 NO_LEARNING: Final = "This store does not learn: nothing was learned from it."
@@ -97,6 +95,7 @@ def _one(item: FedLearning, masked: bool) -> Facts:
             else clip(" ".join(redact_opening(learning.content).split()), CONTENT_CHARS),
             "also_from": [shown_id(one) for one in others[:REQUESTS_NAMED]],
             "also_said_in": [shown_id(one) for one in sorted(item.saying)[:REQUESTS_NAMED]],
+            "also_said_in_count": len(item.saying) if len(item.saying) > REQUESTS_NAMED else None,
             "also_from_count": len(others) if len(others) > REQUESTS_NAMED else None,
             "known": item.how if item.how != "recorded" else None,
         }
@@ -113,6 +112,8 @@ def learned_lines(facts: Facts, name: str = "learned") -> list[str]:
             also += f" … ({one['also_from_count']:,})"
         if "also_said_in" in one:
             also += f", said in {', '.join(one['also_said_in'])}"
+        if "also_said_in_count" in one:
+            also += f" … ({one['also_said_in_count']:,})"
         parts = (one["learning_id"], one["state"], content, also, one.get("known", ""))
         lines.append("  " + joined(parts))
     if not lines:
@@ -252,7 +253,7 @@ def _others(learned: Learned, *, again: bool = False) -> str:
                 learned.other_requests,
                 learned.saying,
                 learned.silent,
-                of="" if learned.count == 1 else f"{shared:,} of them",
+                count=learned.count,
                 kind="other",
                 again=again,
             )
@@ -268,38 +269,42 @@ def sources_that_stay(
     saying: Set[str] | None,
     silent: Set[str],
     *,
-    of: str = "",
+    count: int = 0,
     kind: str = "stored",
     again: bool = True,
 ) -> str:
     """Which requests that stay some learnings name as sources, and whether they can be learned again from there.
 
     Args:
-        number: of learnings.
+        number: of these learnings.
         requests: those requests, at least one.
-        saying: those of them in which the words stand that the learnings quote; `None` where that is not known.
+        saying: those of them in which a passage stands that the learnings quote; `None` where that is not known.
         silent: those from which nothing is learned, which are stored for evaluation only.
-        of: the learnings in words, where they are not all.
+        count: of all learnings that are spoken of, where there are others.
         kind: of request.
         again: say whether they can be learned again.
     """
     alone, it = len(requests) == 1, "it" if number == 1 else "they"
     which = counted(len(requests), f"{kind} request") + (", which stays," if alone else ", which stay,")
-    learnings = of or ("it" if number == 1 else "them")
+    learnings = f"{number:,} of them" if count > number else "it" if number == 1 else "them"
     told = f"Reflexio names {which} as {'a source' if alone else 'sources'} of {learnings}"
     taught = requests - silent
     if not again or not taught or (saying and not saying & taught):
         return f"{told}."
+    if saying:
+        where = "there" if saying == requests else f"in {len(saying):,} of those"
+        if number == 1:
+            return f"{told}; the words it quotes stand {where}, so it can be learned again."
+        return f"{told}; words that they quote stand {where}, so what is said there can be learned again."
+    that = "that one says the same" if alone else "one of those says the same"
+    if taught != requests:
+        that += " and is not for evaluation only"
     if saying is None:
-        that = "that one says the same" if alone else "one of those says the same"
-        if taught != requests:
-            that += " and is not for evaluation only"
         return f"{told}; if {that}, {it} can be learned again from there."
     quoted = "it quotes" if number == 1 else "they quote"
-    if not saying:
-        return f"{told}; the words {quoted} are not there."
-    where = "there" if saying == requests else f"in {len(saying & taught):,} of those"
-    return f"{told}; the words {quoted} stand {where}, so {it} can be learned again."
+    return (
+        f"{told}; the words {quoted} are not there, but if {that} in other words, {it} can be learned again."
+    )
 
 
 def unread(learned: Learned) -> str:

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["plan_facts", "plan_lines", "receipt", "what_lives"]
+__all__ = ["feeding", "plan_facts", "plan_lines", "receipt", "what_lives"]
 
 SOURCES: Final = "stored requests named as sources, which stay"
 SAYING: Final = "of these with the words quoted"
@@ -48,6 +48,7 @@ def plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
             "living_sources": len(living) or None,
             "source_requests": named_ids(living, most=NAMED),
             "said_in": named_ids(sorted(plan.saying or ()), most=NAMED),
+            "said_in_count": len(plan.saying or ()) or None,
             "not_found": not_found,
             "not_found_count": len(plan.not_found) if len(plan.not_found) > len(not_found) else None,
             **gap_facts(plan.gaps),
@@ -66,7 +67,7 @@ def plan_lines(facts: Facts) -> list[str]:
     if "source_requests" in facts:
         lines.append(listed(SOURCES, facts["source_requests"], facts["living_sources"]))
     if "said_in" in facts:
-        lines.append(f"{SAYING}: {', '.join(facts['said_in'])}")
+        lines.append(listed(SAYING, facts["said_in"], facts["said_in_count"]))
     return lines
 
 
@@ -87,10 +88,10 @@ def _what_feeds(
     """
     told: list[str] = []
     if living:
-        told.append(sources_that_stay(learned.count, living, saying, silent))
-        those = "of those that say the same" if saying is None else "of those with these words"
+        told.append(feeding(plan, learned, living, saying, silent))
+        those = "of those with these words" if saying else "of those that say the same"
         both = plan.both or f"delete_requests with the ids {those} and include_learnings=true"
-        if plan.both or saying or saying is None:
+        if plan.both or (saying or living) - silent:
             told.append(f"To take the requests too: {both}.")
         own = frozenset[str]().union(*(one.request_ids for one in plan.by.values()))
         if plan.both and (others := len(living - own)):
@@ -98,6 +99,15 @@ def _what_feeds(
     if not learned.others_known:
         told.append("Not all of their sources were looked up.")
     return " ".join(told)
+
+
+def feeding(
+    plan: LearningPlan, learned: Learned, living: Set[str], saying: Set[str] | None, silent: Set[str]
+) -> str:
+    """Which stored requests learnings name as sources."""
+    # Where requests chose them, each has such a source.
+    number = learned.count if plan.by else len(learned.shared)
+    return sources_that_stay(number, living, saying, silent, count=learned.count)
 
 
 def receipt(done: Receipt) -> Rendered:

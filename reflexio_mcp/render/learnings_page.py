@@ -18,7 +18,8 @@ __all__ = ["LearningsFacts", "learnings_page"]
 NOT_LISTED: Final = "Agent playbooks and profiles past their time to live are not listed here."
 
 REPLACED: Final = (
-    "Another learning took the place of what is merged or superseded; Reflexio keeps the old one for a while."
+    "What is merged or superseded is kept for a while as it was: another learning took its place, or the person said "
+    "otherwise."
 )
 
 CONTENT_CHARS: Final = 1_000
@@ -150,6 +151,7 @@ def _one(item: FedLearning, found: FoundTurns, masked: bool) -> Facts:
                 for name, numbers in list(places.items())[:REQUESTS_NAMED]
             ],
             "said_in": [shown_id(name) for name in saying[:REQUESTS_NAMED]],
+            "said_in_count": len(saying) if len(saying) > REQUESTS_NAMED else None,
             "requests": len(places) if len(places) > REQUESTS_NAMED else None,
             "turns_deleted": missing if missing and found.whole else None,
             "turns_not_looked_up": missing if missing and not found.whole else None,
@@ -187,7 +189,8 @@ def _lines(facts: Facts) -> list[str]:
         more = f" … ({facts['requests']:,} requests)" if "requests" in facts else ""
         sources.append(f"from {'; '.join(facts['from_requests'])}{more}")
     if "said_in" in facts:
-        sources.append(f"the words quoted stand in {', '.join(facts['said_in'])}")
+        more = f" … ({facts['said_in_count']:,})" if "said_in_count" in facts else ""
+        sources.append(f"the words quoted stand in {', '.join(facts['said_in'])}{more}")
     if "turns_deleted" in facts:
         sources.append(f"{counted(facts['turns_deleted'], 'turn')} of it no longer stored")
     if "turns_not_looked_up" in facts:

@@ -5,7 +5,8 @@ from typing import Final
 
 from reflexio_mcp.render import turn_deletion, user_deletion
 from reflexio_mcp.render.deletion import finality
-from reflexio_mcp.render.learned import sources_that_stay, what_goes, what_stays
+from reflexio_mcp.render.learned import what_goes, what_stays
+from reflexio_mcp.render.learning_deletion import feeding
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
@@ -140,6 +141,6 @@ def _learnings_question(plan: LearningPlan, number: int | None) -> str:
     if plan.kept_learnings:
         lines.append(f"Only in recovery copies: {len(plan.kept_learnings):,}; they go from there.")
     if plan.living:
-        lines.append(sources_that_stay(plan.chosen.count, plan.living, plan.saying, plan.silent))
+        lines.append(feeding(plan, plan.chosen, plan.living, plan.saying, plan.silent))
     lines.append(f"Set {plan.fingerprint}")
     return "\n".join(lines)

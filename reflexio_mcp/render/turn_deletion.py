@@ -66,7 +66,8 @@ def what_the_request_keeps(plan: TurnPlan) -> str:
     stays = "stays" if len(plan.rest) == 1 else "stay"
     told = f"{counted(len(plan.rest), 'interaction')} of the request {stays}."
     if number := plan.fed_by_rest(plan.learned):
-        told += f" {'It' if len(plan.rest) == 1 else 'They'} fed {number:,} of the learnings below too"
+        which = "it as a source" if len(plan.rest) == 1 else "them as sources"
+        told += f" Reflexio names {which} of {number:,} of the learnings below too"
         told += f"{_again(plan, number)}." if plan.include_learnings else "."
     return told
 
@@ -80,9 +81,11 @@ def what_is_left(done: Receipt) -> str:
     assert isinstance(done.plan, TurnPlan)
     told = f"The request keeps {counted(done.interactions_left, 'interaction')}."
     if number := done.plan.fed_by_rest(done.learned_gone):
-        told += f" What it keeps fed {number:,} of the deleted learnings too{_again(done.plan, number)}."
+        told += f" Reflexio names what it keeps as a source of {number:,} of the deleted learnings too"
+        told += f"{_again(done.plan, number)}."
     return told
 
 
 def _again(plan: TurnPlan, number: int) -> str:
-    return f", so {'it' if number == 1 else 'they'} can be learned again from there" if plan.teaches else ""
+    it = "it" if number == 1 else "they"
+    return f"; if it says the same, {it} can be learned again from there" if plan.teaches else ""

@@ -99,6 +99,8 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | errors.Refle
         error = _failed_operation(call, data)
     elif missing := [name for name in call.required if data.get(name) is None]:
         error = errors.NotTheApi(f"{url} answered {status} with JSON that lacks {', '.join(missing)}")
+    elif "success" in call.required and data["success"] is not True:
+        error = errors.NotTheApi(f"{url} answered {status} with another success than true")
     else:
         return Answer(url, data, correlation_id, http_time(headers.get("date", "")))
     error.status, error.correlation_id = status, correlation_id

@@ -117,13 +117,16 @@ async def test_what_the_turns_fed_goes_and_what_others_fed_stays(world: World, e
         assert plan["plan"]["learned"]["profiles"] == 1
         assert plan["plan"]["also_fed_by_the_rest"] == 1
         assert (
-            "They fed 1 of the learnings below too, so it can be learned again from there."
-            in plan["survives"]
+            "Reflexio names them as sources of 1 of the learnings below too; if it says the same, it can be learned "
+            "again from there." in plan["survives"]
         )
         assert "other request" not in plan["survives"]
         done = await caller.call("delete_request", **wanted, confirm=plan["confirm"])
     assert done["learned_deleted"]["profiles"] == 1
-    assert "What it keeps fed 1 of the deleted learnings too, so it can be learned again" in done["survives"]
+    assert (
+        "Reflexio names what it keeps as a source of 1 of the deleted learnings too; if it"
+        in done["survives"]
+    )
     assert set(world.backend.profiles) == {"rain"}
 
 
@@ -217,4 +220,4 @@ async def test_turns_of_an_evaluation_are_not_said_to_teach_it_again(world: Worl
         done = await caller.call(
             "delete_request", request_id="e", interaction_ids=[turns[0]], include_learnings=True
         )
-    assert "What it keeps fed 1 of the deleted learnings too. 1 profile" in done["survives"]
+    assert "names what it keeps as a source of 1 of the deleted learnings too. 1 profile" in done["survives"]

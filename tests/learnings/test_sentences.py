@@ -152,6 +152,14 @@ async def a_quotation_stays(world: World, _: pytest.MonkeyPatch) -> str:
     return text
 
 
+async def two_quotations_are_shared(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a", text="I live in Lisbon and I play the cello.")
+    await world.put("b", text="I live in Lisbon, as I said.")
+    await world.learn("p", "a", "b", quote="I live in Lisbon")
+    await world.learn("q", "a", "b", quote="I play the cello")
+    return await told(world, "delete_request", request_id="a", include_learnings=True)
+
+
 async def a_learning_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
     await world.learn("p", "a")
@@ -175,9 +183,9 @@ async def a_quotation_is_shared_by_the_plan(world: World, _: pytest.MonkeyPatch)
 async def a_quoting_learning_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a", text="I live in Lisbon.")
     await world.put("b", text="How do I water roses?")
-    await world.learn("p", "a", "b", quote="I live … in Lisbon")
+    await world.learn("p", "a", "b", quote="I live … Lisbon")
     text = await planned(world, "delete_learnings", user_id="ada", learning_ids=["profile:p"])
-    assert "quoted: a\n" in text
+    assert "quoted (1): a\n" in text
     return text
 
 
@@ -317,6 +325,15 @@ async def the_rest_of_the_request_fed_it_too(world: World, _: pytest.MonkeyPatch
 
 async def the_rest_of_the_request_did_not_feed_it(world: World, _: pytest.MonkeyPatch) -> str:
     return await _one_of_two_turns(world, 1)
+
+
+async def two_other_turns_fed_it_too(world: World, _: pytest.MonkeyPatch) -> str:
+    three = [Interaction(content=one) for one in ("I live in Lisbon", "Noted", "Thank you")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="a", interaction_data_list=three)
+    await world.rest.publish(body, minted=False)
+    turns = await world.interactions("a")
+    world.backend.profiles["p"] = Known("ada", "a", turns)
+    return await planned(world, "delete_request", request_id="a", interaction_ids=[turns[0]])
 
 
 async def _one_of_two_turns(world: World, feeding: int) -> str:
@@ -1027,8 +1044,13 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "one of those says the same": (a_learning_of_three_requests_went, a_shared_learning_went),
     "and is not for evaluation only": (a_learning_of_three_requests_went, a_shared_learning_went),
     "can be learned again from there.": (a_shared_learning_went, a_learning_shared_with_an_evaluation_went),
-    "are not there.": (a_quotation_is_not_shared, a_quotation_is_shared),
-    "can be learned again.": (a_quotation_is_shared, a_quotation_is_not_shared),
+    "are not there, but if": (a_quotation_is_not_shared, a_quotation_is_shared),
+    "in other words,": (a_quotation_is_not_shared, a_quotation_is_shared),
+    "; the words it quotes stand": (a_quotation_is_shared, a_quotation_is_not_shared),
+    ", so it can be learned again.": (a_quotation_is_shared, a_quotation_is_not_shared),
+    "; words that they quote stand": (two_quotations_are_shared, a_quotation_is_shared),
+    ", so what is said there can be learned again.": (two_quotations_are_shared, a_quotation_is_shared),
+    "can be learned again.": (a_quotation_is_not_shared, a_shared_learning_went),
     ", with what is quoted": (a_quotation_stays, a_learning_stays),
     learned.LEARNED_GOES: (a_learning_would_go, a_learning_would_stay),
     learned.LEARNED_STAYS: (a_learning_would_stay, a_learning_would_go),
@@ -1220,7 +1242,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         the_rest_of_the_request_fed_it_too,
         the_rest_of_the_request_did_not_feed_it,
     ),
-    "What it keeps fed": (a_turn_of_a_shared_learning_went, a_turn_went),
+    "it as a source": (the_rest_of_the_request_fed_it_too, the_rest_of_the_request_did_not_feed_it),
+    "them as sources": (two_other_turns_fed_it_too, the_rest_of_the_request_fed_it_too),
+    "; if it says the same,": (a_turn_of_a_shared_learning_went, a_turn_went),
+    "Reflexio names what it keeps as a source of": (a_turn_of_a_shared_learning_went, a_turn_went),
     "of the deleted learnings too": (a_turn_of_a_shared_learning_went, a_turn_went),
     "can be learned again from there": (a_turn_of_a_shared_learning_went, a_turn_went),
     "of the request": (the_rest_of_the_request_fed_it_too, a_learning_would_stay),

@@ -72,7 +72,7 @@ class Written:
         self.pieces: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        self.pieces.append(data)
+        self.pieces.append(bytes(data))
 
     def close(self) -> None:
         self.pieces.append(b"closed")

@@ -212,6 +212,16 @@ FAULTS = [
         effect="unknown",
     ),
     Fault(
+        "another success",
+        200,
+        as_json({"success": PAYLOAD, "sessions": []}),
+        NotTheApi,
+        "What answered is not the Reflexio API ({url} answered 200 with another success than true; "
+        "correlation id {id}). "
+        f"{UNKNOWN}{ADDRESS}, and {LOOK}",
+        effect="unknown",
+    ),
+    Fault(
         "JSON of another shape",
         200,
         as_json({"success": True, "sessions": PAYLOAD, "warnings": PAYLOAD}),

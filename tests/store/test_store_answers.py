@@ -1,5 +1,6 @@
 """What the store does that the contract leaves open, or where the real server fails."""
 
+import threading
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from reflexio_mcp.embedded_store import routes
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.embedded_store.database import MAX_READERS
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import RequestQuery
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +121,47 @@ async def test_publishes_at_once_are_all_stored_once(
     assert sorted(results) == [False] * 20 + [True] * 20
     page = (await store_client.post("/api/get_requests", json={})).json()
     assert len(page["sessions"][0]["requests"]) == 20
+
+
+async def test_a_caller_who_goes_away_is_not_kept_by_reads(store_app: EmbeddedStore) -> None:
+    async with ReflexioClient("http://store", transport=lambda: store_app) as client:
+        with anyio.fail_after(60), anyio.move_on_after(0.05) as patience:
+            while True:
+                await client.get_requests(RequestQuery())
+        assert patience.cancelled_caught
+        with anyio.CancelScope() as gone:
+            gone.cancel()
+            await client.get_requests(RequestQuery())
+        assert gone.cancelled_caught
+
+
+async def test_a_read_that_waits_for_its_turn_can_be_given_up(
+    store_app: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, begun = threading.Event(), threading.Semaphore(0)
+    answers = routes.READING["POST", "/api/get_requests"]
+
+    def slow(call: routes.Call) -> routes.Json | list[bytes]:
+        begun.release()
+        assert going.wait(60)
+        return answers(call)
+
+    monkeypatch.setitem(routes.READING, ("POST", "/api/get_requests"), slow)
+    try:
+        async with (
+            ReflexioClient("http://store", transport=lambda: store_app) as client,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(MAX_READERS):
+                group.start_soon(client.get_requests, RequestQuery())
+            for _ in range(MAX_READERS):
+                assert await anyio.to_thread.run_sync(begun.acquire, True, 60)
+            with anyio.fail_after(60), anyio.move_on_after(0.05) as patience:
+                await client.get_requests(RequestQuery())
+            assert patience.cancelled_caught
+            going.set()
+    finally:
+        going.set()
 
 
 async def test_a_cancelled_caller_leaves_a_whole_publish_or_none(store_client: httpx.AsyncClient) -> None:

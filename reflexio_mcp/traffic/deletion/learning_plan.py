@@ -22,8 +22,8 @@ class LearningPlan(Plan):
     Args:
         fed_by: the requests that fed them, by user, where the learnings were chosen by them: what these fed until the
             deletion goes too. Without any, the chosen learnings go and no others.
-        living: the stored requests that fed the chosen ones, as far as they were looked up.
-        saying: those of them in which the words stand that the chosen ones quote; `None` where that is not known.
+        living: the stored requests that the chosen ones name as sources, as far as they were looked up.
+        saying: those of them with a passage that the chosen ones quote; `None` where that is not known.
         silent: those of them from which nothing is learned again.
         both: the call that takes the living sources too, or empty.
         selection: what chose them, with the user whom it means.

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from reflexio_mcp.traffic.learnings.quotations import passages
 from reflexio_mcp.traffic.learnings.records import HowKnown, Kind, Learning, Sources, learning_of
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -35,8 +36,9 @@ class FedLearning:
         learning: the learning.
         how: how that is known.
         others: the interactions outside the set that it lists as sources too, stored or not.
-        other_requests: stored requests outside the set that hold some of `others`.
-        saying: those of them in which the words stand that it quotes.
+        other_requests: stored requests outside the set that hold some of `others`. Which of them taught it is not
+            known: a profile lists all that was read together.
+        saying: those of them in which a passage stands that it quotes.
         silent: those of them from which it cannot be learned again.
         others_known: whether `other_requests` is all of them.
     """
@@ -88,8 +90,8 @@ class Learned:
 
     @property
     def saying(self) -> frozenset[str] | None:
-        """Those of `other_requests` in which the words stand that they quote; `None` where one quotes none."""
-        if not all(one.learning.quote for one in self.shared):
+        """Those of `other_requests` with a passage that they quote; `None` where one of `shared` quotes none."""
+        if not all(passages(one.learning.quote) for one in self.shared):
             return None
         return frozenset[str]().union(*(one.saying for one in self.shared))
 

@@ -1,7 +1,6 @@
 """A learning as it is stored, whichever of the two kinds it is."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,7 +8,7 @@ from typing import Literal
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of", "plain_words"]
+__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of"]
 
 Kind = Literal["profile", "user_playbook"]
 
@@ -53,25 +52,12 @@ class Learning:
         """The id that this server gives it, which says its kind too: `profile:…` or `user_playbook:…`."""
         return f"{self.kind}:{self.number}"
 
-    def is_said_in(self, said: str) -> bool:
-        """Whether some of the words that it quotes stand in a text, which is given as `plain_words` has it."""
-        return any(words in said for part in _CUT.split(self.quote) if (words := plain_words(part)))
-
     @property
     def digest(self) -> str:
         """Tells it apart from what another text makes of it: a learning can be edited under its id."""
         digest = hashlib.sha256()
         add_texts(digest, (self.user_id, self.content, self.trigger, self.quote))
         return digest.hexdigest()
-
-
-_CUT = re.compile(r"\.{3,}|…|\n")
-"""Where a quotation leaves something out."""
-
-
-def plain_words(text: str) -> str:
-    """The words of a text without punctuation and case."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 @dataclass(frozen=True, slots=True)

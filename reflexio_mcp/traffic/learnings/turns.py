@@ -1,15 +1,18 @@
 """Where the interactions that a learning lists are stored: the way from an interaction's id to its request."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from anyio import to_thread
+
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
-from reflexio_mcp.traffic.learnings.records import Learning, plain_words
+from reflexio_mcp.traffic.learnings.quotations import Passages, are_said, passages, words_of
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -23,6 +26,10 @@ MOST_REQUESTS: Final = 5_000
 USERS_LOOKED_UP: Final = 3
 REQUESTS_LOOKED_UP: Final = 1_000
 """How much a plan reads to name what else fed the learnings of its set."""
+
+
+Quoted = Mapping[int, Sequence[tuple[str, Passages]]]
+"""The learnings that may quote an interaction, by their ids, with their quotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class FoundTurns:
 
     Args:
         turns: by interaction id.
-        said: those in which the words stand that a learning quotes, by `learning_id`.
+        said: those in which a passage stands that a learning quotes, by `learning_id`.
         whole: all of the user's traffic was read, so that an interaction which is not there is deleted.
     """
 
@@ -55,28 +62,33 @@ class FoundTurns:
     said: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict[str, set[int]](set))
     whole: bool = True
 
-    def take(
-        self, request: StoredRequest, place: int, turn: StoredInteraction, quoting: Sequence[Learning]
-    ) -> None:
-        """Remember an interaction that was found, and which of some learnings it has the words of."""
-        self.turns[turn.interaction_id] = Turn(
-            request.request_id,
-            request.session_id,
-            request.created_at,
-            place,
-            teaches=not request.evaluation_only,
-        )
-        said = plain_words(turn.content) if quoting else ""
-        for learning in quoting:
-            if learning.is_said_in(said):
-                self.said[learning.learning_id].add(turn.interaction_id)
+    def take(self, items: Sequence[RequestWithInteractions], left: set[int], quoted: Quoted) -> None:
+        """Remember those of `left` that are in some requests, and which quotations are from them."""
+        for item in items:
+            request = item.request
+            for place, turn in enumerate(item.interactions, 1):
+                if (number := turn.interaction_id) not in left:
+                    continue
+                left.discard(number)
+                self.turns[number] = Turn(
+                    request.request_id,
+                    request.session_id,
+                    request.created_at,
+                    place,
+                    teaches=not request.evaluation_only,
+                )
+                if quoting := quoted.get(number):
+                    words = words_of(turn)
+                    for learning_id, quotation in quoting:
+                        if are_said(quotation, words):
+                            self.said[learning_id].add(number)
 
     def requests(self, interaction_ids: Collection[int]) -> frozenset[str]:
         """The stored requests that hold some of these interactions."""
         return frozenset(self.turns[one].request_id for one in interaction_ids if one in self.turns)
 
     def saying(self, learning: Learning, interaction_ids: Collection[int]) -> frozenset[str]:
-        """Those of `requests` in which the words stand that a learning quotes."""
+        """Those of `requests` in which a passage stands that a learning quotes."""
         return self.requests(self.said[learning.learning_id].intersection(interaction_ids))
 
     def silent(self, interaction_ids: Collection[int]) -> frozenset[str]:
@@ -97,25 +109,23 @@ async def find_turns(
 
     Args:
         interaction_ids: nothing is read when it is empty.
-        quoting: learnings whose quoted words are looked for in those of the interactions that they list.
+        quoting: learnings whose quotations are looked for in those of the interactions that they list.
         most: stop when this many requests were read.
     """
     found = FoundTurns()
     left = set(interaction_ids)
     if not left:
         return found
-    quoted: defaultdict[int, list[Learning]] = defaultdict(list)
+    quoted: defaultdict[int, list[tuple[str, Passages]]] = defaultdict(list)
     for learning in quoting:
-        for one in left & learning.interaction_ids if learning.quote else ():
-            quoted[one].append(learning)
+        if quotation := passages(learning.quote):
+            for one in left & learning.interaction_ids:
+                quoted[one].append((learning.learning_id, quotation))
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.slices()) as slices:
         async for one in slices:
-            for item in one.requests:
-                for place, turn in enumerate(item.interactions, 1):
-                    if turn.interaction_id in left:
-                        left.discard(turn.interaction_id)
-                        found.take(item.request, place, turn, quoted.get(turn.interaction_id, ()))
+            # Long texts take a while to compare.
+            await to_thread.run_sync(found.take, one.requests, left, quoted)
             if not left:
                 return found
             if pager.requests_seen >= most:

@@ -164,7 +164,8 @@ async def list_requests(
     """
     if request_id:
         item = await get_stored(scope, request_id)
-        found = asked.pick([item]) if item is not None else []
+        wanted = after.filter if after else asked
+        found = wanted.pick([item]) if item is not None else []
         for one in found:
             budget.take(one)
         return Page(found, total=len(found))
