@@ -348,9 +348,7 @@ async def test_what_is_restored_for_evaluation_only_is_not_said_to_teach_it_agai
         of_request = await caller.call("delete_learnings", request_id="a")
         assert "if one of those says the same and is not for evaluation only, they" in of_request["survives"]
         done = await caller.confirmed("delete_learnings", user_id="ada", learning_ids=["profile:tea"])
-    assert (
-        "names 1 stored request, which stays, as a source of it. To take the requests too" in done["survives"]
-    )
+    assert "names 1 stored request, which stays, as a source of it. Agent playbooks" in done["survives"]
     assert "again" not in done["survives"]
 
 
