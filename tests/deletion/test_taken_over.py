@@ -230,6 +230,28 @@ async def test_what_another_version_promised_is_said_to_be_not_done(
     assert (job["state"], job["failure"]) == ("stopped", NOT_FINISHED)
 
 
+async def test_what_is_gone_on_with_counts_for_whoever_asked_for_it(
+    world: World, era: str, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.server.runtime.LOOK_SECONDS", 0.05)
+    for number in range(2):
+        await world.put(f"r{number}", user="ada")
+    server = world.server(CONFIRM="off", DELETE_CAP="3")
+    state = server.runtime.state
+    asked = Scope(world.rest, "ada", "somebody who signed in")
+    order = order_of(
+        asked, await plan_ids(asked, ["r0", "r1"]), Origin("delete_requests", "a client", "off", "them")
+    )
+    state.jobs.add("them", asked.caller, "2 request ids", tool="delete_requests", order=order)
+    lease_over(data_folder)
+    async with world.connect(era, server=server):
+        with anyio.fail_after(60):
+            while [job.state for job in state.jobs.of("them")] != ["done"]:  # noqa: ASYNC110 - told by nobody
+                await anyio.sleep(0.05)
+        assert (state.cap.room(asked.caller), state.cap.room("")) == (1, 3)
+    assert await world.ids() == set()
+
+
 async def test_an_order_is_read_back_as_it_was_agreed_to_without_its_words(world: World) -> None:
     await world.put("r1", text="canary")
     scope = Scope(world.rest)

@@ -1,6 +1,7 @@
 """delete_learnings: exactly what was chosen goes, the requests stay, and what can come back is said."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from tests.deletion.support import Known, Person, World, agreeing, text_of
 pytestmark = pytest.mark.anyio
 
 PROFILES = "/api/delete_profiles_by_ids"
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 async def some(world: World) -> None:
@@ -96,6 +99,27 @@ async def test_a_code_fits_only_the_learnings_it_was_given_for(world: World, era
         assert again.structured_content["status"] == "changed"
         assert again.structured_content["changed"]["added"] == ["profile:new"]
     assert len(world.backend.profiles) == 3
+
+
+async def test_what_a_service_sends_of_other_users_is_not_touched(world: World, era: str) -> None:
+    await some(world)
+    await world.learn("porto", "c", user="bob", content="Lives in Porto")
+
+    def of_everybody(answer: Answer) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
+        def rewritten(asked: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+            ada, bob = (answer(asked | {"user_id": user}) for user in ("ada", "bob"))
+            return {"success": True} | {name: rows + bob[name] for name, rows in ada.items()}
+
+        return rewritten
+
+    world.backend.rewriting["/api/get_profiles"] = of_everybody(world.backend.get_profiles)
+    world.backend.rewriting["/api/get_user_playbooks"] = of_everybody(world.backend.get_user_playbooks)
+    async with world.connect(era, CONFIRM="off") as caller:
+        listed = await caller.call("list_learnings", user_id="ada")
+        assert "porto" not in str(listed)
+        await caller.call("delete_learnings", user_id="ada")
+    assert set(world.backend.profiles) == {"porto"}
+    assert set(world.backend.playbooks) == {7}
 
 
 async def test_nobody_reaches_the_learnings_of_another_user(world: World, era: str) -> None:

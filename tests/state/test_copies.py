@@ -162,8 +162,14 @@ def test_interactions_are_taken_out_of_a_copied_request(engine: Engine) -> None:
     copies = engine.copies()
     writer = copies.begin("owner")
     writer.add([request("r1", "stays", "goes"), request("r2", "goes")])
+    writer.add_learnings([profile("p")])
     writer.finish()
-    changed, _ = copies.forget_turns("owner", "r1", lambda turn: turn.content == "goes", nothing)
+
+    def forgotten(_: CopiedLearning, turns: object) -> bool:
+        assert turns == {2}  # what the other turn taught stays
+        return False
+
+    changed, _ = copies.forget_turns("owner", "r1", lambda turn: turn.content == "goes", forgotten)
     assert changed == 1
     [copy] = copies.of("owner")
     places = copies.contents(copy)

@@ -346,6 +346,22 @@ async def test_a_huge_session_is_cut_inside() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_finding_is_judged_by_the_whole_session_on_every_page() -> None:
+    async with embedded() as place:
+        for number, user in enumerate(("ada", "ada", "ben")):
+            place.clock.now += 60
+            await place.put(f"r{number}", user=user)
+        place.clock.now += 60
+        wanted, shown, cursor = TrafficFilter(finding="shared-session"), list[str](), ""
+        for _ in range(3):
+            after = open_cursor(place.scope, cursor, "requests", wanted) if cursor else None
+            page = await list_requests(place.scope, wanted, limit=1, budget=Unlimited(), after=after)
+            shown += [item.request.request_id for item in page.rows]
+            cursor = page.cursor
+        assert shown == ["r2", "r1", "r0"]
+        assert not cursor
+
+
 async def test_a_scope_hides_everybody_else_on_every_page() -> None:
     async with embedded() as place:
         for index in range(10):
