@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.traffic.deletion import execute as execution
 from reflexio_mcp.traffic.deletion.execute import execute
 from reflexio_mcp.traffic.deletion.plan import plan_ids, with_learned
+from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.remove import delete_learnings
 from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import BY_IDS, Known, Person, World, text_of
 
@@ -245,6 +248,16 @@ async def test_learnings_stay_when_their_requests_could_not_be_deleted(world: Wo
     assert facts["status"] == "incomplete"
     assert facts["deleted"] == 0
     assert set(world.backend.profiles) == before
+
+
+async def test_learnings_count_as_sent_where_a_call_that_failed_may_have_taken_them(world: World) -> None:
+    await learned(world)
+    scope = Scope(world.rest)
+    world.backend.failing["/api/delete_profiles_by_ids"] = (0, 500)
+    sent: set[str] = set()
+    with pytest.raises(ReflexioError):
+        await delete_learnings(scope, await learnings_of_user(scope, "ada"), sent)
+    assert sent == {"profile:p1", "profile:p3"}
 
 
 async def test_a_merge_that_brings_a_learning_back_is_deleted_again(world: World, era: str) -> None:

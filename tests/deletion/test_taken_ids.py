@@ -8,6 +8,8 @@ import pytest
 
 from reflexio_mcp.traffic.deletion.execute import execute
 from reflexio_mcp.traffic.deletion.plan import plan_ids
+from reflexio_mcp.traffic.deletion.turn_plan import plan_turns
+from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import BY_IDS, READ, World, agreeing, text_of
 
@@ -86,6 +88,16 @@ async def test_a_user_confined_to_their_own_never_deletes_anothers_request(world
     assert facts["outcomes"] == {"not_found": ["r1"]}
     assert "bob" not in text_of(result)
     assert await world.ids(user_id="bob") == {"r1"}
+
+
+async def test_the_turns_of_another_user_under_the_id_are_not_counted_as_what_is_left(world: World) -> None:
+    await world.put("r1")
+    scope = Scope(world.rest)
+    plan = await plan_turns(scope, "r1", list(await world.interactions("r1")))
+    assert (await read_again(scope, plan)).interactions == 1
+    await swap(world, "r1", user="bob")()
+    again = await read_again(scope, plan)
+    assert (again.same, again.interactions) == (set(), None)
 
 
 async def test_the_rest_of_a_large_set_goes(world: World) -> None:
