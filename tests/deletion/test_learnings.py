@@ -11,6 +11,7 @@ from reflexio_mcp.traffic.deletion.execute import execute
 from reflexio_mcp.traffic.deletion.plan import plan_ids, with_learned
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.remove import delete_learnings
+from reflexio_mcp.traffic.learnings.turns import find_turns
 from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import BY_IDS, Known, Person, World, text_of
 
@@ -258,6 +259,14 @@ async def test_learnings_count_as_sent_where_a_call_that_failed_may_have_taken_t
     with pytest.raises(ReflexioError):
         await delete_learnings(scope, await learnings_of_user(scope, "ada"), sent)
     assert sent == {"profile:p1", "profile:p3"}
+
+
+async def test_sources_that_the_service_fails_to_return_do_not_count_as_deleted(world: World) -> None:
+    await learned(world)
+    ids = await world.interactions("later")
+    world.backend.unreturned = {"later"}
+    found = await find_turns(Scope(world.rest), "ada", ids)
+    assert (found.turns, found.whole) == ({}, False)
 
 
 async def test_a_merge_that_brings_a_learning_back_is_deleted_again(world: World, era: str) -> None:
