@@ -362,6 +362,7 @@ async def test_a_finding_is_judged_by_the_whole_session_on_every_page() -> None:
         assert not cursor
 
 
+@pytest.mark.anyio
 async def test_a_scope_hides_everybody_else_on_every_page() -> None:
     async with embedded() as place:
         for index in range(10):
