@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,12 @@ def test_a_pool_without_a_free_connection_refuses_and_serves_again(
         pytest.raises(StateUnusable, match="all of this server's connections are in use"),
     ):
         records.add("owner", "caller", "what")
-    assert records.add("owner", "caller", "what").number == 1
+    for _ in range(100):  # a thread of the pool's takes the connection back
+        with suppress(StateUnusable):
+            assert records.add("owner", "caller", "what").number == 1
+            break
+    else:
+        pytest.fail("no connection came free")
 
 
 def test_what_waits_for_too_long_is_refused(
