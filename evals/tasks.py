@@ -96,7 +96,7 @@ LEARNING_TASKS: Final = (
     Task("week", "What did you remember about me this week? And please forget the test run. I am mia.", gone=("staging",), unlearns=("colour",), says=(r"vienna", r"peanut", r"letter|sentence", r"diabetes")),
     Task("untrue", "You think that I live in Vienna. That is wrong: forget it, but keep our conversations. I am mia.", unlearns=("home",), says=(r"vienna",)),
     Task("whence", "Why are the letters you write for me so short? What did I say that you have that from? Change nothing. I am mia.", says=(r"three sentences", r"shorter|letters|landlord")),
-    Task("all-health", "Forget my health: what I said about it and what you know from it. I am mia.", gone=("health",), unlearns=("health",), says=(r"\b2\b|two|both",)),
+    Task("all-health", "Forget my diabetes: what I said about it and what you know from it. I am mia.", gone=("health",), unlearns=("health",), says=(r"\b2\b|two|both",)),
     Task("keep-known", "Delete the conversation about my move, but go on knowing where I live. I am mia.", gone=("move",), says=(r"vienna|where you live|still know|kept|keep",)),
     Task("tidy", "Clean up after the test run: its requests, and whatever was learned from them. Other people's things must stay.", gone=("staging",), unlearns=("colour",), says=(r"\b6\b|six",)),
 )  # fmt: skip
