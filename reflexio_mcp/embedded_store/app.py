@@ -69,7 +69,7 @@ class EmbeddedStore:
         self._database = Database(path, busy_seconds=busy_seconds)
         self._clock = clock
         self._readers = ThreadPoolExecutor(MAX_READERS, "store-reader")
-        self._reading = anyio.Semaphore(MAX_READERS)
+        self._reading = anyio.Semaphore(MAX_READERS, fast_acquire=True)
         self._writer = anyio.Lock()
         self._waiting: deque[_Write] = deque()
 
