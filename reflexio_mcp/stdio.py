@@ -16,7 +16,8 @@ from reflexio_mcp.settings import Settings
 __all__ = ["serve"]
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions that have begun or were promised, after a signal; at the end of input there is none."""
+"""Longest wait for deletions that have begun or were promised, after a signal; at the end of input the wait has
+no bound."""
 
 LAST_WORDS_SECONDS: Final = 1.0
 """Longest wait for the answers of calls that are through."""

@@ -33,6 +33,7 @@ from reflexio_mcp.toolkit.error_messages import describe
 __all__ = [
     "CALLER",
     "DISCONNECT",
+    "LISTEN",
     "CallLimiter",
     "Ctx",
     "Disconnect",

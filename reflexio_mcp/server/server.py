@@ -28,7 +28,7 @@ from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.client_pool import PoolFull
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
-from reflexio_mcp.server.stdio_stream import StdioStream
+from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
@@ -150,8 +150,9 @@ class ReflexioServer(MCPServer[App]):
         """Serve one connection over standard input and output until the end of input."""
         async with stdio_server() as (incoming, outgoing):
             low = lowlevel(self)
-            stream = StdioStream(incoming, outgoing.send)
-            await low.run(stream, outgoing, low.create_initialization_options())
+            answers = Answers(outgoing)
+            stream = StdioStream(incoming, answers)
+            await low.run(stream, answers, low.create_initialization_options())
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None

@@ -1,13 +1,15 @@
-"""Lines on standard input that the SDK refuses are repaired or answered, so that no call hangs.
+"""Standard input and output as the server reads and writes them, so that no call stays without its answer.
 
-The SDK drops what it cannot parse, and the client waits for an answer until it gives up. Three kinds are seen:
-half a character or a byte order mark, which are repaired; JSON that is nested too deep or has a number too long; and
-JSON that is no message of the protocol.
+Lines that the SDK refuses are repaired or answered. The SDK drops what it cannot parse, and the client waits for an
+answer until it gives up. Three kinds are seen: half a character or a byte order mark, which are repaired; JSON that
+is nested too deep or has a number too long; and JSON that is no message of the protocol.
+
+At the end of input the SDK cancels what is running. A script that pipes its calls in closes its end with the last of
+them, so the end is held back until they are answered.
 """
 
 import json
 import re
-from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -16,10 +18,12 @@ from mcp import types
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
-if TYPE_CHECKING:
-    from mcp.shared._stream_protocols import ReadStream
+from reflexio_mcp.server.call_limiter import LISTEN
 
-__all__ = ["StdioStream", "mended", "top_level"]
+if TYPE_CHECKING:
+    from mcp.shared._stream_protocols import ReadStream, WriteStream
+
+__all__ = ["Answers", "StdioStream", "mended", "top_level"]
 
 UNREADABLE: Final = (
     "This line is not JSON that the server reads: it breaks off, is nested too deep or has a number too long. "
@@ -37,6 +41,9 @@ _ESCAPES: Final = re.compile(
 )
 # Possessive, and a text that breaks off ends at the end of the line: each character is looked at once.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
+
+ANSWER_SECONDS: Final = 10.0
+"""Longest wait, after the end of input, for the answers to what was read before it."""
 
 _EXACT: Final = 2**53
 """From here on not every whole number is one as a float."""
@@ -74,30 +81,91 @@ def top_level(line: str) -> dict[str, str]:
     return found
 
 
+class Answers:
+    """A transport's outgoing messages, and which requests they leave without an answer.
+
+    Args:
+        inner: the SDK's stream.
+    """
+
+    def __init__(self, inner: "WriteStream[SessionMessage]") -> None:
+        self._inner = inner
+        self._unanswered: set[types.RequestId] = set()
+        self._all_sent = anyio.Event()
+
+    def note(self, item: SessionMessage | Exception) -> None:
+        """Take in what the client sent: a request is owed an answer until it is cancelled."""
+        message = item.message if isinstance(item, SessionMessage) else None
+        # A stream of notifications has its answer when the connection ends.
+        if isinstance(message, types.JSONRPCRequest) and message.method != LISTEN:
+            self._unanswered.add(message.id)
+        elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._settle((message.params or {}).get("requestId"))
+
+    async def wait(self) -> None:
+        """Wait until every request is answered, for `ANSWER_SECONDS` at the longest."""
+        if self._unanswered:
+            self._all_sent = anyio.Event()
+            with anyio.move_on_after(ANSWER_SECONDS):
+                await self._all_sent.wait()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        await self._inner.send(item)
+        if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
+            self._settle(item.message.id)
+
+    def _settle(self, id_: Any) -> None:
+        if isinstance(id_, str | int):
+            self._unanswered.discard(id_)
+        if not self._unanswered:
+            self._all_sent.set()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
 class StdioStream:
     """A transport's incoming messages, without what could not be read.
 
     Args:
         inner: the SDK's stream of messages and of the errors that lines gave.
-        answer: sends a message to the client.
+        answers: what is sent to the client. The end of input waits for those that are due.
     """
 
-    def __init__(
-        self,
-        inner: "ReadStream[SessionMessage | Exception]",
-        answer: Callable[[SessionMessage], Awaitable[None]],
-    ) -> None:
+    def __init__(self, inner: "ReadStream[SessionMessage | Exception]", answers: Answers) -> None:
         self._inner = inner
-        self._answer = answer
+        self._answers = answers
         self._begun = False
 
     async def receive(self) -> SessionMessage | Exception:
+        try:
+            item = await self._next()
+        except anyio.EndOfStream:
+            await self._answers.wait()
+            raise
+        self._answers.note(item)
+        return item
+
+    async def _next(self) -> SessionMessage | Exception:
         while True:
             item = await self._inner.receive()
             if not isinstance(item, ValidationError):
                 self._begun = True
                 if _is_request_without_id(item):
-                    await self._answer(_error(None, types.INVALID_REQUEST, NO_MESSAGE.format(problem=BAD_ID)))
+                    await self._answers.send(
+                        _error(None, types.INVALID_REQUEST, NO_MESSAGE.format(problem=BAD_ID))
+                    )
                     continue
                 return item
             if (message := await self._read_again(item)) is not None:
@@ -118,7 +186,7 @@ class StdioStream:
             if not keys and not self._begun and whole.strip():
                 # Typed by a person, or piped in by mistake. A client that has begun a session never sees this: the
                 # protocol's own schemas have no null id.
-                await self._answer(_error(None, types.PARSE_ERROR, UNREADABLE))
+                await self._answers.send(_error(None, types.PARSE_ERROR, UNREADABLE))
                 return None
             keys = {key: _value_of(token) if key == "id" else token for key, token in keys.items()}
             return await self._refuse(keys, types.PARSE_ERROR, UNREADABLE)
@@ -143,7 +211,7 @@ class StdioStream:
         if "method" not in keys and ("result" in keys or "error" in keys):
             # An answer to a question of this server's: whoever waits for it hears that it could not be read.
             return refusal
-        await self._answer(refusal)
+        await self._answers.send(refusal)
         return None
 
     async def aclose(self) -> None:

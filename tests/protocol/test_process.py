@@ -1,5 +1,6 @@
 """The server as a process: how it ends, what it survives, and sharing its store with others."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -63,6 +64,27 @@ async def test_end_of_input_before_any_message_ends_it_with_exit_code_0(env: dic
     async with open_session("2025-11-25", env=env, handshake=False, command=SERVER) as session:
         assert await session.end_input() == 0
         assert "Traceback" not in session.stderr()
+
+
+async def test_calls_that_a_script_pipes_in_are_answered(env: dict[str, str]) -> None:
+    hello = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "sh", "version": "1"},
+    }
+    lines: list[dict[str, Any]] = [
+        {"id": 0, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 1, "method": "tools/call", "params": params("piped")},
+        {"id": 2, "method": "tools/list"},
+    ]
+    piped = "".join(f"{json.dumps({'jsonrpc': '2.0', **one})}\n" for one in lines).encode()
+    with anyio.fail_after(WAIT):
+        ended = await anyio.run_process(SERVER, input=piped, env=env)
+    answers = {one["id"]: one for one in map(json.loads, ended.stdout.splitlines())}
+    assert answers.keys() == {0, 1, 2}
+    assert "piped-0" in answers[1]["result"]["content"][0]["text"]
+    assert answers[2]["result"]["tools"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")

@@ -1,11 +1,15 @@
-"""What is found in a line that no parser takes."""
+"""What is found in a line that no parser takes, and what the end of input waits for."""
 
 import json
 import time
+from typing import Any
 
+import anyio
 import pytest
+from mcp import types
+from mcp.shared.message import SessionMessage
 
-from reflexio_mcp.server.stdio_stream import top_level
+from reflexio_mcp.server.stdio_stream import Answers, StdioStream, top_level
 
 
 @pytest.mark.parametrize(
@@ -37,3 +41,53 @@ def test_a_long_line_takes_time_in_proportion(piece: str) -> None:
 
     short, long = seconds(100_000), seconds(400_000)
     assert long < 0.05 + 12 * short
+
+
+def message(**fields: Any) -> SessionMessage:
+    """One line of a client or of the server."""
+    return SessionMessage(types.jsonrpc_message_adapter.validate_python({"jsonrpc": "2.0", **fields}))
+
+
+@pytest.mark.anyio
+async def test_the_end_of_input_comes_after_the_answers_that_are_due() -> None:
+    lines, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
+    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](9)
+    answers = Answers(outgoing)
+    ended = False
+
+    async def read() -> None:
+        nonlocal ended
+        async for _ in StdioStream(incoming, answers):
+            pass
+        ended = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        for one in (
+            message(id=1, method="ping"),
+            message(id=2, method="ping"),
+            message(id=3, method="subscriptions/listen"),
+            message(method="notifications/cancelled", params={"requestId": 2}),
+        ):
+            await lines.send(one)
+        await lines.aclose()
+        await anyio.wait_all_tasks_blocked()
+        assert not ended
+        await answers.send(message(id=1, result={}))
+    assert ended
+    await outgoing.aclose()
+    sent.close()
+    incoming.close()
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_never_comes_holds_the_end_back_for_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.server.stdio_stream.ANSWER_SECONDS", 0.01)
+    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](1)
+    async with outgoing, sent:
+        answers = Answers(outgoing)
+        answers.note(message(id=1, method="ping"))
+        with anyio.fail_after(30):
+            await answers.wait()
