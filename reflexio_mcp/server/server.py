@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from mcp import types
@@ -30,6 +31,7 @@ from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.server.tracing import join_trace
+from reflexio_mcp.server.unoffered import Unoffered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.toolkit.error_messages import describe, invalid_arguments
@@ -90,6 +92,7 @@ class ReflexioServer(MCPServer[App]):
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self._permissions = {spec.name: spec.permission for spec in CATALOG}
         names = frozenset(self._catalog)
+        self._unoffered = Unoffered(settings)
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         keys = [key.encode() for key in settings.state_keys] or [secrets.token_bytes(32)]
         options.setdefault(
@@ -99,13 +102,14 @@ class ReflexioServer(MCPServer[App]):
             options.setdefault("extensions", [Apps()])
         # Whether a deletion is final is known before the first plan.
         deletions = "" if settings.read_only else DELETIONS.format(undo=undo_in_words(settings.recovery_days))
+        instructions = INSTRUCTIONS.format(deletions=deletions)
         super().__init__(
             NAME,
             title=TITLE,
             website_url=WEBSITE,
             icons=[ICON],
             version=__version__,
-            instructions=INSTRUCTIONS.format(deletions=deletions),
+            instructions=f"{instructions} {self._unoffered.told(instructions, names)}".strip(),
             tools=list(self._catalog.values()),
             lifespan=lambda _: self.runtime.connection(),
             **options,
@@ -165,13 +169,31 @@ class ReflexioServer(MCPServer[App]):
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)
             result = await super().call_tool(name, given, context)
-            return self._with_page_notes(name, result, context)
+            result = self._with_page_notes(name, result, context)
         except MCPError:
             raise
         except TrafficError as error:
-            return _failed(describe(error))
+            result = _failed(describe(error))
         except ToolError as error:
-            return _failed(_told(tool, error))
+            result = _failed(_told(tool, error))
+        return self._with_unoffered(result)
+
+    def _with_unoffered(
+        self, result: types.CallToolResult | types.InputRequiredResult
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Say which of the tools that a result names its reader does not have."""
+        if isinstance(result, types.InputRequiredResult):
+            return result
+        text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
+        if not (said := self._unoffered.told(text, self._tools)):
+            return result
+        facts = result.structured_content
+        return result.model_copy(
+            update={
+                "content": [*result.content, types.TextContent(type="text", text=said)],
+                "structured_content": facts if facts is None else {**facts, "not_offered": said},
+            }
+        )
 
     def _with_page_notes(
         self, name: str, result: types.CallToolResult | types.InputRequiredResult, context: Any
@@ -215,7 +237,13 @@ class ReflexioServer(MCPServer[App]):
             return [page_contents()]
         from reflexio_mcp.server.resources import read
 
-        return await read(context, str(uri))
+        contents = await read(context, str(uri))
+        return [replace(one, content=self._explained(str(one.content))) for one in contents]
+
+    def _explained(self, text: str) -> str:
+        """A text and, below it, which of the tools that it names its reader does not have."""
+        said = self._unoffered.told(text, self._tools)
+        return f"{text}\n{said}" if said else text
 
     async def list_prompts(self) -> list[types.Prompt]:
         from reflexio_mcp.server.prompts import listed
@@ -227,7 +255,11 @@ class ReflexioServer(MCPServer[App]):
     ) -> types.GetPromptResult:
         from reflexio_mcp.server.prompts import get
 
-        return get(context, name, arguments)
+        prompt = get(context, name, arguments)
+        for message in prompt.messages:
+            if isinstance(message.content, types.TextContent):
+                message.content.text = self._explained(message.content.text)
+        return prompt
 
     async def _complete(self, ctx: Ctx, params: types.CompleteRequestParams) -> types.CompleteResult:
         app = cast("App", ctx.lifespan_context)

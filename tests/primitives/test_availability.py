@@ -1,10 +1,14 @@
 """What the operator does not allow is offered nowhere: not as a resource, a prompt, a completion or a subscription."""
 
+from pathlib import Path
+
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp.types import PromptReference, ResourceTemplateReference
+from mcp.types import CallToolResult, PromptReference, ResourceTemplateReference
 
-from tests.primitives.conftest import Connect, call, publish
+from reflexio_mcp.server.unoffered import Unoffered
+from reflexio_mcp.settings import load
+from tests.primitives.conftest import Connect, call, facts, publish, resource_text, text_of
 
 pytestmark = [
     pytest.mark.anyio,
@@ -85,3 +89,56 @@ async def test_the_guide_goes_with_what_it_explains(connect: Connect) -> None:
         for uri in ("reflexio://guide", "reflexio://status"):
             with pytest.raises(MCPError):
                 await client.read_resource(uri)
+
+
+async def test_an_answer_that_names_a_tool_which_is_left_out_says_so(
+    connect: Connect, unique: str, era: str, tmp_path: Path
+) -> None:
+    session = f"s-{unique}"
+    async with connect(
+        REFLEXIO_MCP_TOOLS="publish_interaction,delete_session,get_request,get_status",
+        REFLEXIO_MCP_CONFIRM="preview",
+        REFLEXIO_MCP_RECOVERY_DAYS="7",
+        REFLEXIO_MCP_RECOVERY_DIR=str(tmp_path / "copies"),
+    ) as client:
+        await publish(client, f"ada-{unique}", session, "list_requests and delete_requests", "two")
+        plan = await call(client, "delete_session", session_id=session)
+        said = "Not offered here: restore_requests. The operator left it out"
+        assert "restore_requests puts it back" in text_of(plan)
+        assert text_of(plan).splitlines()[-1].startswith(said)
+        assert facts(plan)["not_offered"].startswith(said)
+        missing = await client.call_tool("get_request", {"request_id": f"nothing-{unique}"})
+        assert isinstance(missing, CallToolResult)
+        assert "Not offered here: list_requests." in text_of(missing)
+        if era == "legacy":
+            assert client.instructions
+            assert "Not offered here: list_sessions, list_requests, restore_requests." in client.instructions
+        assert "Not offered here: list_sessions, list_requests, audit_traffic" in await resource_text(
+            client, "reflexio://guide"
+        )
+        receipt = await call(client, "delete_session", session_id=session, confirm=facts(plan)["confirm"])
+        assert said in text_of(receipt)
+
+
+async def test_nothing_is_said_where_all_tools_are_offered_or_stored_text_names_one(
+    connect: Connect, unique: str
+) -> None:
+    async with connect() as client:
+        request = await publish(client, f"ada-{unique}", f"s-{unique}", "one", "two")
+        assert "ot offered" not in text_of(await call(client, "get_request", request_id=request))
+        assert "ot offered" not in (client.instructions or "")
+    async with connect(REFLEXIO_MCP_TOOLS="publish_interaction,get_request") as client:
+        request = await publish(client, f"ada-{unique}", f"s-{unique}", "delete_requests", "two")
+        assert "ot offered" not in text_of(await call(client, "get_request", request_id=request))
+
+
+def test_who_may_change_it_is_named_after_who_left_it_out() -> None:
+    words = Unoffered(
+        load({"REFLEXIO_URL": "http://localhost:1", "REFLEXIO_MCP_TOOLS": "get_request,delete_request"})
+    )
+    named = "See get_request, delete_request, list_requests or restore_requests."
+    assert words.told(named, {"get_request"}) == (
+        "Not offered here: list_requests. The operator left it out with REFLEXIO_MCP_TOOLS or "
+        "REFLEXIO_MCP_READ_ONLY, and can offer it. "
+        "Not offered to you: delete_request. Your sign-in does not allow it."
+    )
