@@ -148,6 +148,8 @@ def _shown(
             if changes.flags
             else "confirm does not fit, what was learned from these requests has changed since"
             if changes.known and not changes.added and not changes.removed
+            else "confirm was given for another set"
+            if changes.of_another_set
             else "confirm does not fit, the set has changed since"
             if changes.known
             else "confirm does not fit this set"
@@ -179,7 +181,7 @@ def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None)
         return Changes(None)
     for flags in ("", "learnings", "erase", "learnings,erase"):
         if flags != plan.flags and codes.fits(given, plan.marks, flags=plan.bound(flags)):
-            return Changes(given, flags=flags or "none")
+            return Changes(given, known=True, flags=flags or "none")
     before = codes.recall(confirm)
     if before is None:
         return Changes(given)

@@ -97,3 +97,29 @@ async def test_where_no_key_can_be_kept_it_is_said_what_to_set(
     assert facts["status"] == "changed"
     assert "REFLEXIO_MCP_STATE_KEYS" in facts["next"]
     assert await world.ids() == {"r1"}
+
+
+async def test_the_code_of_one_set_is_not_said_to_be_out_of_date_for_another(world: World, era: str) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    async with world.connect(era) as caller:
+        code = (await caller.call("delete_request", request_id="r1"))["confirm"]
+        other = text_of(await caller.result("delete_request", request_id="r2", confirm=code))
+        larger = text_of(await caller.result("delete_requests", request_ids=["r1", "r2"], confirm=code))
+    assert other.startswith("Nothing was deleted: confirm was given for another set.")
+    assert larger.startswith("Nothing was deleted: confirm does not fit, the set has changed since.")
+
+
+async def test_a_code_for_other_options_is_not_said_to_be_of_another_set(world: World, era: str) -> None:
+    await world.put("r1")
+    async with world.connect(era, RECOVERY_DAYS="7") as caller:
+        code = (await caller.call("delete_request", request_id="r1"))["confirm"]
+        result = await caller.result("delete_request", request_id="r1", erase=True, confirm=code)
+    assert "differ" not in text_of(result)
+    assert "for 1 request." in text_of(result)
+
+
+async def test_one_id_that_is_not_stored_is_one_id(world: World, era: str) -> None:
+    async with world.connect(era) as caller:
+        result = await caller.result("delete_requests", request_ids=["nothing"])
+    assert "1 request id\n" in text_of(result)

@@ -368,7 +368,7 @@ async def plan_ids(
     missing = tuple(one for one in ids if one not in found)
     ids_of = "" if scope.user_id else user_id
     whose = f" of user {ids_of}" if ids_of else ""
-    what = what or f"{len(ids):,} request ids{whose}"
+    what = what or f"{len(ids):,} request id{'s' * (len(ids) != 1)}{whose}"
     return Plan(what, newest_first(found.values()), not_found=missing, ids_of=ids_of)
 
 

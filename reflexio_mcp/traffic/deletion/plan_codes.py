@@ -57,6 +57,12 @@ class Changes:
     known: bool = False
     flags: str = ""
 
+    @property
+    def of_another_set(self) -> bool:
+        """Whether nothing of the earlier set is in this one."""
+        gone = self.code is not None and len(self.removed) == self.code.count
+        return gone and not set(self.added) & set(self.removed)
+
 
 class CodeMaker:
     """Makes and checks the codes of one caller.
