@@ -27,6 +27,9 @@ TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
 SHELLS: Final = ("bash", "zsh", "fish", "powershell")
 
+DASHED: Final = "put -- before ids that begin with a dash"
+"""Ids are anybody's words: without it, a stored id `--yes` that a pipe brings would be the flag."""
+
 COMMANDS: Final[dict[str, dict[str, str]]] = {
     "Set up": {
         "install": "put this server into an MCP client",
@@ -209,7 +212,8 @@ def _refuse(top: _TopParser, name: str, unknown: list[str]) -> NoReturn:
         command.error(f"{name} has no {flag}; it belongs to {', '.join(elsewhere)}")
     # What is near no flag may be a secret, so it is not repeated.
     near = did_you_mean(flag, _flags(command))
-    command.error(f"there is no {flag}{near}" if near else "there is an option that it does not have")
+    ids = f" ({DASHED})" if name in ("show", "delete") else ""
+    command.error(f"there is no {flag}{near}" if near else f"there is an option that it does not have{ids}")
 
 
 def _flags(command: argparse.ArgumentParser) -> list[str]:
@@ -264,7 +268,9 @@ def _parser() -> _TopParser:
                 switch("--live", help="on the configured Reflexio instead of a throw-away store")
                 add_flags(command, [one for one in OPTIONS if one.name in ("url", "user_id", "timeout")])
             case "show":
-                command.add_argument("request_id", metavar="REQUEST_ID", help="its id, as requests lists it")
+                command.add_argument(
+                    "request_id", metavar="REQUEST_ID", help=f"its id, as requests lists it; {DASHED}"
+                )
             case "completion":
                 command.add_argument("shell", metavar="SHELL", type=_one_of(*SHELLS), help=", ".join(SHELLS))
             case "serve":
@@ -277,7 +283,10 @@ def _parser() -> _TopParser:
                 add_flags(command, local)
             case "delete":
                 command.add_argument(
-                    "request_ids", nargs="*", metavar="REQUEST_ID", help="these, in place of a filter"
+                    "request_ids",
+                    nargs="*",
+                    metavar="REQUEST_ID",
+                    help=f"these, in place of a filter; {DASHED}",
                 )
                 _add_filter(command, name)
                 learned = "also delete what was learned from them, on a Reflexio that learns"

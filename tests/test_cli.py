@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.cli import COMMANDS, main, parse
+from reflexio_mcp.cli import COMMANDS, DASHED, main, parse
 from reflexio_mcp.settings import OPTIONS
 from tests.support.stdio import environment
 
@@ -99,6 +99,16 @@ def test_what_it_does_not_know_is_led_back(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in refused(words, capsys)
+
+
+@pytest.mark.parametrize("command", ["delete", "show"])
+def test_an_id_that_begins_with_a_dash_goes_behind_two_dashes(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vars(parse([command, "--", "--yes"])).get("yes") is not True
+    assert "--yes" in vars(parse([command, "--", "--yes"]))[f"request_id{'s' * (command == 'delete')}"]
+    assert DASHED in " ".join(helped([command, "--help"], capsys).split())
+    assert DASHED in refused([command, "r1", "-r2"], capsys)
 
 
 @pytest.mark.parametrize(
