@@ -71,7 +71,12 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
             **gap_facts(audit.gaps),
         }
         return Rendered("\n".join([text, *gap_lines(audit.gaps)]), nothing)
-    findings = [_finding_facts(one, examples, subjects, explained) for one in audit.findings[:shown]]
+    findings = [
+        _finding_facts(
+            one, examples, subjects, one.rule.reasons(learns=audit.learns) if explained else ("", "")
+        )
+        for one in audit.findings[:shown]
+    ]
     facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
@@ -224,8 +229,8 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     if spoken := facts.get("speak_of_secrets"):
         more = ", ..." if spoken["requests"] > len(spoken["first"]) else ""
         lines.append(
-            f"no secret found, but one of the words {spoken['words']}: {counted(spoken['requests'], 'request')} "
-            f"({', '.join(spoken['first'])}{more})"
+            f"requests with one of the words {spoken['words']} and no secret found in them: "
+            f"{spoken['requests']:,} ({', '.join(spoken['first'])}{more})"
         )
     for key, noun in (("by_source", "sources"), ("by_agent_version", "agent versions"), ("by_user", "users")):
         counts = facts[key]
@@ -241,8 +246,8 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _finding_facts(finding: Found, examples: int, subjects: int, reasons: bool) -> Facts:
-    rule = finding.rule
+def _finding_facts(finding: Found, examples: int, subjects: int, reasons: tuple[str, str]) -> Facts:
+    rule, (why, advice) = finding.rule, reasons
     following = _call_facts(finding.next)
     if following and finding.next:
         following["selects"] = finding.next.selects
@@ -254,8 +259,8 @@ def _finding_facts(finding: Found, examples: int, subjects: int, reasons: bool) 
             "unit": rule.unit,
             "finds": rule.finds,
             "notes": [shown_name(f"{count:,} {note}") for note, count in finding.notes.items()],
-            "why": rule.why if reasons else "",
-            "advice": rule.advice if reasons else "",
+            "why": why,
+            "advice": advice,
             "which": _which(finding, subjects),
             "next": following,
             **_look_facts(finding),

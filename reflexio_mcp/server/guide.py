@@ -151,6 +151,7 @@ def guide(*, learns: bool) -> str:
         f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.",
         "",
         "What audit_traffic looks for, and what to do instead:",
-        *(f"{rule.id}: {rule.advice}" for rule in RULES),
+        # A rule without a detector asks how the learning went.
+        *(f"{rule.id}: {rule.reasons(learns=learns)[1]}" for rule in RULES if learns or rule.detector),
     ]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import reflexio_mcp.traffic
-from reflexio_mcp.traffic.rules.catalog import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES, Rule
 
 ROOMS = [Path(reflexio_mcp.traffic.__file__).parent / room for room in ("rules", "audit")]
 FIGURES = Path(__file__).parents[2] / "benchmarks" / "quality" / "figures.md"
@@ -77,9 +77,18 @@ def page() -> str:
             "",
             f"Instead: {one.advice}",
             "",
+            *_where_nothing_is_learned(one),
             one.method,
         ]
         if names := named_in(one.method):
             lines += ["", "| threshold | value | why |", "|---|---|---|"]
             lines += [f"| `{name}` | {known[name][0]} | {known[name][1]} |" for name in names]
     return "\n".join(lines) + "\n\n" + FIGURES.read_text(encoding="utf-8")
+
+
+def _where_nothing_is_learned(one: Rule) -> list[str]:
+    why, advice = one.reasons(learns=False)
+    if (why, advice) == (one.why, one.advice):
+        return []
+    instead = "" if advice == one.advice else f" Instead: {advice}"
+    return [f"In a store that does not learn: {why}{instead}", ""]

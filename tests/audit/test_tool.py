@@ -22,7 +22,7 @@ from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.catalog import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES, Rule, rule
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
 from tests.audit.corpus import (
@@ -131,7 +131,36 @@ async def test_what_speaks_of_secrets_and_has_none_is_counted_beside_the_finding
     assert told["probable-secret"] == facts(secret)["returned"] == 1
     assert said["requests"] == len(said["first"]) == 2
     assert "passphrase" in said["words"]
-    assert f"one of the words {said['words']}: 2 requests ({', '.join(said['first'])})" in text_of(result)
+    counted = f"requests with one of the words {said['words']} and no secret found in them: 2"
+    assert f"{counted} ({', '.join(said['first'])})" in text_of(result)
+
+
+async def test_where_nothing_is_learned_no_reason_speaks_of_learning(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(12):
+        make.put(
+            [Turn("User", f"ping test {number}")],
+            "s",
+            "ada",
+            make.when(),
+            source="ci.e2e",
+            agent_version="agent-v0",
+        )
+    async with connected(make.finish(), tmp_path) as client:
+        findings = {one["id"]: one for one in facts(await call(client, "audit_traffic"))["findings"]}
+    assert findings["test-traffic"]["why"] == rule("test-traffic").why_unlearned
+    assert "evaluation_only=true, or keep it in a store of its own" in findings["test-traffic"]["advice"]
+    assert findings["unversioned"]["notes"] == [
+        "12 requests of agent-v0, the version of those that name none"
+    ]
+
+
+@pytest.mark.parametrize("one", [one for one in RULES if one.detector], ids=lambda one: one.id)
+def test_no_rule_speaks_of_learning_where_there_is_none(one: Rule) -> None:
+    said = " ".join(one.reasons(learns=False))
+    assert not re.search("learn|teach|production|recalled", said), said
+    assert all(len(each) <= 160 and each.endswith(".") for each in one.reasons(learns=False))
+    assert one.reasons(learns=True) == (one.why, one.advice)
 
 
 async def test_an_audit_from_the_beginning_leaves_the_beginning_out_of_its_calls(

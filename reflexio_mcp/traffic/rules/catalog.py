@@ -27,6 +27,7 @@ class Rule:
             service has to be asked (`traffic/audit/learning_status.py` and `learned.py`).
         selects: whether the requests of one session show it, so that a filter can select them.
         within: what of the traffic it compares, where "not found" would be taken for more.
+        why_unlearned, advice_unlearned: the same for a store that does not learn, where it is something else.
     """
 
     id: str
@@ -40,6 +41,14 @@ class Rule:
     detector: str = ""
     selects: bool = False
     within: str = ""
+    why_unlearned: str = ""
+    advice_unlearned: str = ""
+
+    def reasons(self, *, learns: bool) -> tuple[str, str]:
+        """Why it matters and what to send differently, in a store that learns or in one that does not."""
+        if learns:
+            return self.why, self.advice
+        return self.why_unlearned or self.why, self.advice_unlearned or self.advice
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -86,6 +95,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Begin a session id of its own for every user.",
         "Two or more user ids in one session.",
         detector="sessions.SharedSessions", selects=True,
+        why_unlearned="It reads as one person's conversation, and deleting it takes everybody's part.",
     ),
     Rule(
         "test-traffic", "medium", "request", "delete",
@@ -98,6 +108,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "about (`fix-failing-tests`), so only forms that name a run count: "
         "`test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.",
         detector="sources.TestTraffic", selects=True,
+        why_unlearned="It stands among what people really said, in every list and search.",
+        advice_unlearned="Mark it with evaluation_only=true, or keep it in a store of its own (REFLEXIO_MCP_STORE).",
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
@@ -111,6 +123,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "(IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in the order they had (IN_ORDER), in whatever "
         "requests. The first of them stays and is named.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
+        why_unlearned="The same words stand there twice, in lists and in what is counted.",
     ),
     Rule(
         "near-duplicate", "medium", "request", "delete",
@@ -127,6 +140,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "punctuation or one misspelt word may differ, or a small word be left out (DROPPED_FROM_WORDS). Compared "
         "with the last TEXTS_KEPT texts; the fuller one stays.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
+        why_unlearned="Nearly the same words stand there twice, in lists and in what is counted.",
     ),
     Rule(
         "copied-session", "medium", "session", "delete",
@@ -138,6 +152,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "in ten. The one that holds more stays, else the older one. TURNS_KEPT different turns are compared, and of a "
         "turn that more than SESSIONS_A_TURN sessions have its neighbours in time.",
         detector="duplicates.CopiedSessions", within="of three turns or more",
+        why_unlearned="A history that is imported again under new session ids stands there twice.",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",
@@ -150,6 +165,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "takes up words of the turn before or of a short answer to it (ASKED_CHARS, ANSWER_CHARS). Not all "
         "begin with the same words, as jobs from a template do (TEMPLATE_SHARE).",
         detector="sessions.SplitConversations",
+        why_unlearned="A conversation in pieces can be neither read nor deleted as one.",
     ),
     Rule(
         "learning-failed", "medium", "request", "look",
@@ -175,6 +191,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "`unknown`, in some languages) or of zeros. `default`, `me` and `user` are none: they name the one person of "
         "a private store.",
         detector="users.AnonymousUsers", selects=True,
+        why_unlearned="Nobody can tell these people apart, or find and delete what is theirs.",
+        advice_unlearned="Publish with an id of each person.",
     ),
     Rule(
         "user-per-session", "medium", "period", "look",
@@ -186,6 +204,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "RANDOM_DAYS days, with a uuid or a hash for an id and one session. Users with lasting ids who came once are "
         "none. No filter selects it: the call lists the period's sessions.",
         detector="users.NewUsers",
+        why_unlearned="What one person said can be neither found nor deleted together.",
     ),
     Rule(
         "assistant-as-user", "medium", "request", "look",
@@ -196,6 +215,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "I`, `Certainly! Here is`, in six languages; `How can I assist you today?`), or with `User: ` and goes on "
         "with `Assistant: ` in a later line.",
         detector="turns.Turns", selects=True,
+        why_unlearned="What the assistant said reads as if the person had said it.",
     ),
     Rule(
         "future-time", "medium", "request", "look",
@@ -213,6 +233,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "All of EVALUATION_REQUESTS or more requests. Not looked for with a filter by source, session, agent version "
         "or words: what it selects may be the evaluation. No filter selects it: the call lists the period.",
         detector="sessions.OnlyEvaluation",
+        why_unlearned="Nobody can tell real conversations from trials.",
     ),
     Rule(
         "orphaned-learning", "medium", "learning", "delete",
@@ -260,6 +281,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "and its last request is older than TEMPORARY_OVER_SECONDS. Not looked for with a filter that may leave out a "
         "session's last requests: source, agent_version, contains, end_time.",
         detector="sessions.TemporarySessions", selects=True,
+        why_unlearned="What was meant to be thrown away is still stored.",
+        advice_unlearned="Delete a scratch session when it is over.",
     ),
     Rule(
         "nearly-empty", "low", "request", "delete",
@@ -269,6 +292,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
         "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
         detector="nearly_empty.NearlyEmpty", selects=True,
+        why_unlearned="They hide what matters in lists.",
     ),
     Rule(
         "no-source", "low", "request", "look",
@@ -305,6 +329,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Begin a session id of its own for every conversation.",
         "ENDLESS_REQUESTS or more requests, or requests on ENDLESS_DAYS days or more.",
         detector="sessions.EndlessSessions", selects=True,
+        why_unlearned="Nothing in it can be deleted as one conversation.",
     ),
     Rule(
         "inline-image", "low", "request", "look",
@@ -314,6 +339,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "A data URL of an image, or base64 that begins as PNG, JPEG, GIF, WebP, TIFF, AVIF or HEIC do, with "
         "IMAGE_CHARS characters or more, also in what a tool gave.",
         detector="turns.Turns", selects=True,
+        why_unlearned="An image's letters fill what a model can take in.",
     ),
     Rule(
         "repeated-prompt", "low", "request", "look",
@@ -324,6 +350,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "turn of the role System or Developer, or a person's turn that begins as prompts do (`You are a helpful "
         "assistant`). Then every request that carries one counts; the filter selects all of those.",
         detector="turns.Turns", selects=True,
+        why_unlearned="It fills lists and what a model can take in, and nobody said it.",
     ),
     Rule(
         "stale-learning", "low", "learning", "delete",

@@ -107,6 +107,9 @@ class VolatileSources(Detector):
                 many.show(next(iter(sources.values())))
 
 
+_DEFAULTED: Final = f"requests of {DEFAULT_AGENT_VERSION}, the version of those that name none"
+
+
 class Unversioned(Detector):
     """`unversioned`: how much of each source has no version."""
 
@@ -134,9 +137,7 @@ class Unversioned(Detector):
         for source, (total, without) in self._counts.items():
             if without >= UNVERSIONED_REQUESTS and without >= UNVERSIONED_SHARE * total:
                 found.add(source)
-                found.notes["requests without a version"] = (
-                    found.notes.get("requests without a version", 0) + without
-                )
+                found.notes[_DEFAULTED] = found.notes.get(_DEFAULTED, 0) + without
                 for one in self._examples[source]:
                     found.show(one)
 
