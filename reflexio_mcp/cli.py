@@ -7,14 +7,13 @@ wrong or `doctor` found a failure, 130 Ctrl-C, 141 the program that read the out
 # PYTHON_ARGCOMPLETE_OK
 
 import argparse
-import gc
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
@@ -436,21 +435,9 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
     return run_install(request)
 
 
-def _import_fast() -> None:
-    """Save a fifth of the time that importing the SDK takes.
-
-    Nothing of what it makes is garbage, so the collector looks in vain; `tune_collector` turns it on again. Of the
-    protocol's models, which exist once for each revision, a connection needs few: each is built when it is used.
-    And `rich` would be imported for a log handler that has no use, since `log_to_stderr` has set one.
-    """
-    gc.disable()
-    sys.modules.setdefault("rich", cast("Any", None))
-    from pydantic import BaseModel
-
-    BaseModel.model_config["defer_build"] = True
-
-
 def _serve(transport: str, settings: Settings) -> int:
+    from reflexio_mcp.sdk_import import import_sdk
+
     for name, meant in unread(os.environ).items():
         logging.getLogger(__name__).warning("%s is set, and nothing reads it. Did you mean %s?", name, meant)
     if transport == "stdio":
@@ -462,11 +449,11 @@ def _serve(transport: str, settings: Settings) -> int:
             from reflexio_mcp.install.launch import as_called
 
             sys.stderr.write(_WAITING.format(as_called()))
-        _import_fast()
+        import_sdk(http=False)
         from reflexio_mcp.stdio import serve
 
         return serve(settings)
-    _import_fast()
+    import_sdk(http=True)
     from reflexio_mcp.http import serve as serve_http
 
     return serve_http(settings)

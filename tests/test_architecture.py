@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "__init__": ((), INNER),
     "private_files": ((), INNER),
     "logs": ((), INNER),
+    "sdk_import": ((), INNER),
     "rest": (("__init__",), {"mcp", *SERVERS}),
     "settings": (("rest",), INNER),
     "embedded_store": (("private_files", "rest", "__init__"), {"mcp", "httpx", "uvicorn"}),
@@ -145,9 +146,12 @@ def started() -> set[str]:
     return modules_after(
         "import os\n"
         "os.environ['REFLEXIO_MCP_STORE'] = ':memory:'\n"
-        "from reflexio_mcp import cli, stdio\n"
-        "from reflexio_mcp.server.server import ReflexioServer\n"
-        "stdio.serve = lambda settings: ReflexioServer(settings) and 0\n"
+        "import anyio\n"
+        "from reflexio_mcp import cli\n"
+        "def run(serve, settings):\n"
+        "    from reflexio_mcp.server.server import ReflexioServer\n"
+        "    ReflexioServer(settings)\n"
+        "anyio.run = run\n"
         "assert cli.main([]) == 0"
     )
 
@@ -162,6 +166,9 @@ def test_what_was_typed_is_known_before_any_model_is_built() -> None:
     "module",
     [
         "httpx",
+        "httpx2._client",
+        "mcp.client",
+        "uvicorn",
         "sqlite3",
         "reflexio_mcp.embedded_store",
         "reflexio_mcp.demo",

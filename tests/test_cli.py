@@ -240,6 +240,36 @@ def test_a_terminal_of_any_encoding_gets_what_it_can_show(encoding: str, tmp_pat
     done.stdout.decode(encoding)
 
 
+def test_what_the_import_of_the_sdk_leaves_out_is_there_when_it_is_used(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from reflexio_mcp.sdk_import import import_sdk\n"
+        "import_sdk(http=False)\n"
+        "import httpx2\n"
+        "from mcp import types\n"
+        "from mcp.server.mcpserver import MCPServer\n"
+        "late = {'mcp.client', 'httpx2._client', 'uvicorn'}\n"
+        "assert late.isdisjoint(sys.modules), late & sys.modules.keys()\n"
+        "from mcp import Client, MCPError\n"
+        "from mcp.client.session import ClientSession\n"
+        "assert Client.__module__ == 'mcp.client.client' and types.Tool.__module__ == 'mcp_types._types'\n"
+        "assert issubclass(httpx2.AsyncClient, object) and httpx2.__version__\n"
+        "try:\n"
+        "    from mcp import no_such_name\n"
+        "except ImportError:\n"
+        "    print('all there')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["all", "there"], done.stderr
+
+
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_the_sdk_is_imported_without_the_collector_and_without_building_models(
     tmp_path: Path, transport: str
@@ -248,12 +278,13 @@ def test_the_sdk_is_imported_without_the_collector_and_without_building_models(
         "import gc, sys, types\n"
         "from reflexio_mcp import cli\n"
         "def serve(settings):\n"
-        "    from mcp.types import Tool\n"
+        "    from mcp.types.methods import CLIENT_REQUESTS\n"
         "    from reflexio_mcp.server.runtime import tune_collector\n"
-        "    told = [gc.isenabled(), Tool.__pydantic_complete__]\n"
+        "    ping = CLIENT_REQUESTS['ping', '2025-11-25']\n"
+        "    told = [gc.isenabled(), ping.__pydantic_complete__]\n"
         "    tune_collector()\n"
-        "    Tool(name='t', input_schema={})\n"
-        "    print(*told, gc.isenabled(), Tool.__pydantic_complete__)\n"
+        "    ping.model_validate({'jsonrpc': '2.0', 'id': 1, 'method': 'ping'})\n"
+        "    print(*told, gc.isenabled(), ping.__pydantic_complete__)\n"
         "    return 0\n"
         f"sys.modules['reflexio_mcp.{transport}'] = types.SimpleNamespace(serve=serve)\n"
         f"sys.exit(cli.main(['serve', '--transport', {transport!r}]))"
