@@ -17,6 +17,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, Implementation, TextContent
 
 from reflexio_mcp import __version__
+from reflexio_mcp.render.result import whole
 from reflexio_mcp.settings import Settings
 
 __all__ = ["run_demo"]
@@ -191,11 +192,11 @@ class _Stage:
         self._screen = screen
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """Call a tool, show it and return its structured content."""
+        """Call a tool, show it and return its structured content, with rows as objects."""
         result = await self._shown(tool, arguments)
         if result.is_error or result.structured_content is None:
             raise _StepError(f"{tool} answered with an error")
-        return result.structured_content
+        return whole(result.structured_content)
 
     async def refused(self, tool: str, **arguments: Any) -> None:
         """Call a tool that must find nothing."""

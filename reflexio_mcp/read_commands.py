@@ -292,6 +292,8 @@ async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str,
     """
     from mcp import MCPError
 
+    from reflexio_mcp.render.result import whole
+
     try:
         result = await client.call_tool(tool, dict(arguments))
     except MCPError as error:
@@ -299,7 +301,7 @@ async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str,
     text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error or result.structured_content is None:
         raise Failed(text)
-    return dict(result.structured_content), text
+    return whole(result.structured_content), text
 
 
 def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
@@ -444,11 +446,8 @@ class _Layout:
                 f"{one['name']} ({one['count']:,})" for one in facts.get(f"by_{name}", {}).get("top", ())
             )
             self._say(f"{name.replace('_', ' ')}s: {', '.join(named)}")
-        reasons: dict[str, list[str]] = {}
         for one in facts.get("not_run", ()):
-            reasons.setdefault(one["reason"], []).append(one["id"])
-        for reason, rules in reasons.items():
-            self._say(f"Not looked for: {', '.join(rules)} ({reason}).", "dim")
+            self._say(f"Not looked for: {', '.join(one['ids'])} ({one['reason']}).", "dim")
         self._say("")
         if not facts["findings"]:
             self._say("Nothing was found.")

@@ -9,7 +9,7 @@ from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined, tabled
 from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
@@ -26,6 +26,8 @@ BARS: Final = 31
 """Bars of the line of days: a month; longer periods have several days a bar."""
 
 NAME_SHOWN: Final = 60
+
+LESS: Final = "audit a shorter time, one source or one user."
 
 SUBJECTS: Final = 5
 
@@ -81,8 +83,11 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
     facts = {**facts, **gap_facts(audit.gaps)}
-    if audit.not_run:
-        facts["not_run"] = [{"id": one.rule_id, "reason": one.reason} for one in audit.not_run]
+    reasons: dict[str, list[str]] = {}
+    for one in audit.not_run:
+        reasons.setdefault(one.reason, []).append(one.rule_id)
+    if reasons:
+        facts["not_run"] = [{"ids": ids, "reason": reason} for reason, ids in reasons.items()]
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
@@ -105,17 +110,16 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
         lines += _finding_lines(one)
     # First what was not looked for: "nothing found" is read in its light.
     before = gap_lines(audit.gaps)
-    reasons: dict[str, list[str]] = {}
-    for one in audit.not_run:
-        reasons.setdefault(one.reason, []).append(one.rule_id)
     before += [f"Not looked for: {', '.join(ids)} ({reason})." for reason, ids in reasons.items()]
     if audit.left_out:
         facts["left_out"] = audit.left_out
         before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
     after = _nothing_found(audit, facts)
     if left:
-        after.append(f"{counted(left, 'finding')} left out: audit a shorter time, one source or one user.")
-    return Rendered("\n".join([head, *before, fence("\n".join(lines)), *after]), facts)
+        facts["next"] = LESS
+        after.append(f"{counted(left, 'finding')} left out: {LESS}")
+    text = "\n".join([head, *before, fence("\n".join(lines)), *after])
+    return Rendered(text, tabled(facts, "top", "examples"))
 
 
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
@@ -127,10 +131,9 @@ def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     low = sum(rule.id not in known and rule.severity == "low" for rule in RULES)
     if not graver:
         return []
-    facts["nothing_found"] = [rule.id for rule in graver]
-    facts["looked_within"] = {rule.id: rule.within for rule in graver if rule.within}
-    facts["nothing_found_of_low_severity"] = low
     named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in graver]
+    facts["nothing_found"] = named
+    facts["nothing_found_of_low_severity"] = low
     return [f"Looked for and not found: {', '.join(named)}; {low} of low severity."]
 
 
@@ -249,7 +252,7 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
 def _finding_facts(finding: Found, examples: int, subjects: int, reasons: tuple[str, str]) -> Facts:
     rule, (why, advice) = finding.rule, reasons
     following = _call_facts(finding.next)
-    if following and finding.next:
+    if following and finding.next and finding.next.selects != finding.count:
         following["selects"] = finding.next.selects
     return dense(
         {
@@ -339,7 +342,7 @@ def _finding_lines(facts: Facts) -> list[str]:
     if following := facts.get("next"):
         if look := facts.get("look"):
             lines.append(f"  look: {look['tool']} {compact_json(look['arguments'])}")
-        covers = "" if following["selects"] == facts["count"] else f" (for {following['selects']:,} of them)"
+        covers = f" (for {following['selects']:,} of them)" if "selects" in following else ""
         first = f"; to look first: {facts['look_first']}" if "look_first" in facts else ""
         lines.append(f"  next: {following['tool']} {compact_json(following['arguments'])}{covers}{first}")
     else:

@@ -28,9 +28,11 @@ class OverviewFacts(_Window, total=False):
 
 
 class AuditFacts(OverviewFacts, GapFacts, total=False):
-    """The numbers of a period, and what is wrong in it."""
+    """The numbers of a period, and what is wrong in it. A finding's `next` takes as many as it counts where it has no
+    `selects`."""
 
     notice: Unlisted[str]
+    columns: Unlisted[dict[str, list[str]]]
     findings: Required[list[Facts]]
     complete: Unlisted[bool]
     filter: Unlisted[str]
@@ -38,7 +40,6 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
     not_run: list[Facts]
     speak_of_secrets: Unlisted[Facts]
     nothing_found: Unlisted[list[str]]
-    looked_within: Unlisted[dict[str, str]]
     nothing_found_of_low_severity: Unlisted[int]
     left_out: str
     go_on: Facts

@@ -31,6 +31,7 @@ from reflexio_mcp.render.result import (
     named_ids,
     named_of,
     sentences,
+    tabled,
 )
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name, visible
 from reflexio_mcp.rest.errors import NotAuthorized, RateLimited
@@ -162,7 +163,7 @@ def plan_lines(facts: Facts) -> list[str]:
     if "session_outcomes" in facts:
         lines.append(f"session outcomes: {facts['session_outcomes']:,}")
     return lines + learned_lines(
-        facts["learned"], LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
+        facts.get("learned", {}), LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
     )
 
 
@@ -266,7 +267,7 @@ def planned(
         "notice": NOTICE,
         "status": status,
         "deleted": 0,
-        "plan": cast("PlanFacts", facts),
+        "plan": cast("PlanFacts", tabled(facts, "examples")),
     }
     body = plan_lines(facts) if plan.size else [shown_name(" ".join(plan.what.split()))]
     if "not_found" in facts:

@@ -25,7 +25,7 @@ def gap_facts(gaps: Sequence[Gap]) -> GapFacts:
         dense({"from": _time(one.first), "to": _time(one.last), "session": one.session or None})
         for one in gaps[:NAMED]
     ]
-    return {"unreadable": first, "unreadable_count": len(gaps)}
+    return {"unreadable": first, "unreadable_count": len(gaps), "unreadable_next": REST}
 
 
 def gap_lines(gaps: Sequence[Gap]) -> list[str]:

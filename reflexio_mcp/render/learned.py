@@ -59,7 +59,7 @@ CONTENT_CHARS: Final = 120
 
 
 def learned_facts(learned: Learned | None, *, shown: int = SHOWN, masked: bool = False) -> Facts:
-    """What was learned, as facts; `None` stands for what could not be read.
+    """What was learned, as facts: none on a store that does not learn; `None` stands for what could not be read.
 
     Args:
         shown: how many learnings are shown; with 0 they are only counted.
@@ -67,6 +67,8 @@ def learned_facts(learned: Learned | None, *, shown: int = SHOWN, masked: bool =
     """
     if learned is None:
         return {"status": "not_known"}
+    if not learned.learns:
+        return {}
     others = learned.other_requests
     return {"status": learned.status} | dense(
         {

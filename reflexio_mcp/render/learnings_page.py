@@ -41,6 +41,7 @@ class LearningsFacts(GapFacts, total=False):
     learning_status: Unlisted[str]
     learning_reason: Unlisted[str]
     replaced: Unlisted[str]
+    notes: Unlisted[list[str]]
 
 
 def learnings_page(
@@ -100,6 +101,7 @@ def learnings_page(
         lead = (
             f"No learning of {asked}." if known else f"Whether there is a learning of {asked} is not known."
         )
+    notes = [] if total else [lead]
     text = [fence("\n".join([lead, *lines]))]
     if selected.not_found:
         text.append(fence(f"not found: {', '.join(not_found)}"))
@@ -113,11 +115,13 @@ def learnings_page(
             f"Learning from this request: {facts['learning_status']}{reason}. More may be learned from it."
         )
     if left := unread(learned):
+        notes.append(left)
         text.append(left)
     text += gap_lines(selected.gaps)
     if any(one["state"] in REPLACED_STATES for one in shown):
         facts["replaced"] = REPLACED
         text.append(REPLACED)
+    facts["notes"] = [*notes, NOT_LISTED]
     text.append(NOT_LISTED)
     if following:
         text.append(f"More follow: call again with the same arguments and cursor={following}")

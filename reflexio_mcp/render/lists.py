@@ -18,6 +18,8 @@ from reflexio_mcp.render.result import (
     dense,
     indented,
     joined,
+    sentences,
+    tabled,
 )
 from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -26,7 +28,15 @@ from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, Ended, Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["PageFacts", "RequestBudget", "SessionBudget", "asked", "page_of_requests", "page_of_sessions"]
+__all__ = [
+    "RequestBudget",
+    "RequestsFacts",
+    "SessionBudget",
+    "SessionsFacts",
+    "asked",
+    "page_of_requests",
+    "page_of_sessions",
+]
 
 
 def session_facts(row: SessionRow, *, masked: Fingerprints | None = None) -> Facts:
@@ -281,25 +291,37 @@ class _End(GapFacts, total=False):
     looked_at_all: Unlisted[bool]
     looked_back_to: Unlisted[str]
     more_in_last_session: Unlisted[int | None]
-    not_matching: Unlisted[int | None]
     ordered_by: Unlisted[str]
     most_interactions: Unlisted[Facts]
+    notes: Unlisted[list[str]]
     sources: Unlisted[list[str]]
     cursor: str | None
 
 
-class PageFacts(_End, total=False):
-    """A page of `list_sessions` or `list_requests`, the latter grouped by session. `each` holds what every row has in
-    common: a row is complete together with it. A session without `last` has one time, its `first`."""
+class _PageFacts(_End, total=False):
+    """A page of rows, which `tabled` made. `each` holds what every row has in common: a row is complete together with
+    it. `notes` are sentences of the text: what else the rows call for, or why there is none."""
 
     notice: Unlisted[str]
+    columns: Unlisted[dict[str, list[str]]]
     returned: Required[int]
     each: Unlisted[Facts]
-    sessions: Required[list[Facts]]
     filter: Unlisted[str]
-    redacted: Unlisted[int]
 
 
+class SessionsFacts(_PageFacts, total=False):
+    """A page of `list_sessions`. A session without `last` has one time, its `first`."""
+
+    sessions: Required[list[list[Any]]]
+
+
+class RequestsFacts(_PageFacts, total=False):
+    """A page of `list_requests`: rows of requests, grouped by session."""
+
+    sessions: Required[list[Facts]]
+
+
+PART_COUNTED: Final = "Only matching requests are counted; delete_session takes all of a session."
 REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a request in full."
 
 
@@ -314,7 +336,6 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "more_in_last_session": page.rest_of_session or None,
-            "not_matching": page.others.total() or None,
             "sources": [label(source) for source in page.sources[:NAMES]],
             "cursor": page.cursor,
         }
@@ -328,6 +349,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             everything, facts["looked_at_all"] = "All ", True
         looked = f" {everything}{counted(page.looked_at, 'request')} looked through{back}."
     lines: list[str] = []
+    notes: list[str] = []
     if page.ended:
         total = f" {counted(page.total, noun)} in all." if page.total is not None else ""
         more = f" {page.left:,} more follow." if page.left and page.cursor else ""
@@ -338,19 +360,23 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
         lines.append(looked.strip())
     elif page.rows or looked:
         total = page.total or 0
-        before = f" {counted(total, noun)} with the pages before." if total > len(page.rows) else ""
-        lines.append(f"That is all.{before}{looked}")
+        before = f"{counted(total, noun)} with the pages before." if total > len(page.rows) else ""
+        lines.append(sentences("That is all.", before) + looked)
+        notes += [before] if before else []
     if page.others:
         sees = "list_requests with session_id shows a whole conversation"
         count = page.others.total()
         match = (
             f"{counted(count, 'other request')} of these sessions {'does' if count == 1 else 'do'} not match"
         )
-        lines.append(f"{match}: {sees}.")
+        notes.append(f"{match}: {sees}.")
+        lines.append(notes[-1])
     lines = [line for line in lines if line] + gap_lines(page.gaps)
     facts = {**facts, **gap_facts(page.gaps)}
     if page.cursor:
         lines.append(f"Go on with {tool}{' ' * bool(tool)}cursor={page.cursor}")
+        notes += [f"Go on with {tool}"] if tool else []
+    facts["notes"] = notes
     return lines, facts
 
 
@@ -410,8 +436,9 @@ def page_of_sessions(
             f"{most.interactions:,}{ties}."
         )
     if page.rows and wanted.counts_part_of_sessions:
-        more.insert(0, "Only matching requests are counted; delete_session takes all of a session.")
-    return _page(budget, [head, *body], more, budget.rows, more_facts, described)
+        more.insert(0, PART_COUNTED)
+        more_facts.setdefault("notes", []).insert(0, PART_COUNTED)
+    return _page(budget, [head, *body], more, budget.rows, more_facts, described, ("sessions",))
 
 
 def page_of_requests(
@@ -434,6 +461,7 @@ def page_of_requests(
         groups[-1]["requests"].append(facts)
         if left := facts.get("interactions_left_out"):
             text += f"\n  … {counted(left, 'more interaction')}: see get_request"
+            more_facts.setdefault("notes", []).append(f"{counted(left, 'more interaction')}: see get_request")
         lines.append(indented(text))
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
     head = _head("request", page, wanted, described, found)
@@ -441,19 +469,28 @@ def page_of_requests(
         filtered = f" ({described})" if described else ""
         head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
-    return _page(budget, [head, *body], more, groups, more_facts, described)
+    return _page(budget, [head, *body], more, groups, more_facts, described, ("requests", "interactions"))
 
 
 def _page(
-    budget: _Budget[Any], body: list[str], more: list[str], sessions: list[Facts], end: _End, described: str
+    budget: _Budget[Any],
+    body: list[str],
+    more: list[str],
+    sessions: list[Facts],
+    end: _End,
+    described: str,
+    rows: tuple[str, ...],
 ) -> Rendered:
-    first: PageFacts = {"notice": NOTICE, "returned": len(budget.facts), "sessions": []}
+    """A page in both forms; `rows` are the keys of the lists whose objects become rows."""
+    notes = [] if sessions else body[:1]
+    if budget.redacted:
+        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
+        notes.append(more[0])
+    end["notes"] = [*notes, *end.get("notes", ())]
+    first: _PageFacts = {"notice": NOTICE, "returned": len(budget.facts)}
     if budget.each:
         first["each"] = budget.each
-    structured: PageFacts = {**first, "sessions": sessions, **end}
-    if budget.redacted:
-        structured["redacted"] = budget.redacted
-        more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
     if described:
-        structured["filter"] = described
-    return Rendered("\n".join([*body, *more]), structured)
+        first["filter"] = described
+    facts = tabled({**first, "sessions": sessions, **dense(end)}, *rows)
+    return Rendered("\n".join([*body, *more]), facts)

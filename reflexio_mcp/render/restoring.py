@@ -49,6 +49,7 @@ class RestoreFacts(TypedDict, total=False):
     interactions_lost: Unlisted[int]
     lost: str
     checked: Unlisted[str]
+    unchecked: Unlisted[str]
     interactions: Unlisted[int]
     copy_kept_until: Unlisted[str]
     learning: Unlisted[str]
@@ -141,6 +142,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         lines.append("new ids: " + ", ".join(f"{old} is {new}" for old, new in facts["new_ids"].items()))
     text.append(fence("\n".join(lines)))
     if number and not done.checked:
+        facts["unchecked"] = UNCHECKED
         text.append(UNCHECKED)
     if done.turns_lost:
         facts["interactions_lost"] = done.turns_lost

@@ -1,7 +1,8 @@
 """One result in two forms, and the small words that all of them are made of: counts, lists of ids, sentences."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypedDict, TypeVar, cast
 
@@ -26,6 +27,8 @@ __all__ = [
     "named_ids",
     "named_of",
     "sentences",
+    "tabled",
+    "whole",
 ]
 
 BUDGET: Final = 8_000
@@ -58,6 +61,7 @@ class GapFacts(TypedDict, total=False):
 
     unreadable: Unlisted[list[Facts]]
     unreadable_count: Unlisted[int]
+    unreadable_next: Unlisted[str]
 
 
 def dense(facts: F) -> F:
@@ -68,6 +72,74 @@ def dense(facts: F) -> F:
         if value is not None and value is not False and value not in ("", [], {}, ())
     }
     return cast("F", kept)
+
+
+def tabled(facts: Mapping[str, Any], *names: str) -> Facts:
+    """The facts with the rows of some lists as plain lists, so that no row repeats its keys.
+
+    Args:
+        names: the keys, at any depth, whose lists hold objects.
+
+    Returns:
+        The facts. Where one of the lists has rows, `columns` stands before them and says for each list what stands in
+        which place of a row; what most rows have comes first. What is `null`, or missing at the end, a row does not
+        have.
+    """
+    columns: dict[str, list[str]] = {}
+    for name in names:
+        seen = Counter(key for row in _rows_of(facts, name) for key in row)
+        if seen:
+            columns[name] = [key for key, _ in seen.most_common()]
+    made: Facts = {}
+    for key, value in facts.items():
+        if "columns" not in made and any(True for name in columns for _ in _rows_of({key: value}, name)):
+            made["columns"] = columns
+        made[key] = _as_rows(value, columns, key)
+    return made
+
+
+def _rows_of(value: Any, name: str) -> Iterator[Facts]:
+    if isinstance(value, Mapping):
+        for key, inner in cast("Facts", value).items():
+            if key == name and isinstance(inner, list):
+                yield from cast("list[Facts]", inner)
+            yield from _rows_of(inner, name)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from _rows_of(inner, name)
+
+
+def _as_rows(value: Any, columns: Mapping[str, list[str]], name: str = "") -> Any:
+    if isinstance(value, list):
+        return [_as_rows(one, columns, name) for one in cast("list[Any]", value)]
+    if not isinstance(value, Mapping):
+        return value
+    inside = {key: _as_rows(one, columns, key) for key, one in cast("Facts", value).items()}
+    if name not in columns:
+        return inside
+    row = [inside.get(key) for key in columns[name]]
+    while row and row[-1] is None:
+        row.pop()
+    return row
+
+
+def whole(facts: Any) -> Any:
+    """Facts of `tabled` with each row as an object again."""
+    return _as_objects(facts, {}, "")
+
+
+def _as_objects(value: Any, columns: Mapping[str, list[str]], name: str) -> Any:
+    if isinstance(value, dict):
+        held = cast("Facts", value)
+        columns = {**columns, **held.get("columns", {})}
+        return {key: _as_objects(one, columns, key) for key, one in held.items() if key != "columns"}
+    if not isinstance(value, list):
+        return value
+    held_rows = cast("list[Any]", value)
+    if name in columns and all(isinstance(one, list) for one in held_rows):
+        named = [dict(zip(columns[name], one, strict=False)) for one in held_rows]
+        held_rows = [{key: one for key, one in row.items() if one is not None} for row in named]
+    return [_as_objects(one, columns, "") for one in held_rows]
 
 
 def compact_json(value: object) -> str:

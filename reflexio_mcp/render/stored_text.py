@@ -1,8 +1,9 @@
 """How text that is not ours is shown: the fence around stored text, ids and names, invisible characters.
 
 Stored content is somebody's words, not instructions. In text it stands inside a fence whose mark is random on every
-call. In structured content the object opens with a notice, and stored words sit under content keys. In both, control,
-bidirectional and other invisible characters are written as escapes.
+call. In structured content the object opens with a notice, and stored words sit under content keys, or in the place of
+a row that has such a key in `columns`. In both, control, bidirectional and other invisible characters are written as
+escapes.
 
 Inside, a line of ours cannot be forged: names keep to their line (`shown_name`), and the lines of a text hang below
 its first one (`hanging`). Outside the fence only two functions print what is stored or what a service says: `shown_id`

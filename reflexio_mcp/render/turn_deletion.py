@@ -55,7 +55,7 @@ def plan_lines(facts: Facts) -> list[str]:
     if (shown := len(facts["examples"])) < facts["interactions"]:
         lines.append(f"  (first {shown} of {facts['interactions']:,})")
     return lines + learned_lines(
-        facts["learned"], LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
+        facts.get("learned", {}), LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
     )
 
 

@@ -62,7 +62,7 @@ def _schema(hint: Any) -> Schema:
     if origin is Literal:
         return {"enum": list(inside)}
     if origin is list:
-        return {"type": "array", "items": _schema(inside[0])}
+        return {"type": "array"} if inside[0] is Any else {"type": "array", "items": _schema(inside[0])}
     if hint in _WORDS:
         return {"type": _WORDS[hint]}
     if is_typeddict(hint):

@@ -6,7 +6,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.render.lists import PageFacts, SessionBudget, page_of_sessions
+from reflexio_mcp.render.lists import SessionBudget, SessionsFacts, page_of_sessions
 from reflexio_mcp.render.result import Unlisted
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
@@ -100,7 +100,7 @@ SPECS = (
         "Explore traffic",
         "Show the person a page of what is remembered, to look through, select and delete themselves; "
         "you get the newest sessions.",
-        PageFacts,
+        SessionsFacts,
         read_only=True,
         opens_page=True,
     ),

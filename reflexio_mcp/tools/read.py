@@ -7,9 +7,10 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.lists import (
-    PageFacts,
     RequestBudget,
+    RequestsFacts,
     SessionBudget,
+    SessionsFacts,
     page_of_requests,
     page_of_sessions,
 )
@@ -118,14 +119,14 @@ SPECS = (
         list_sessions,
         "List sessions",
         "See remembered conversations: a row each with user, size, times, sources, first words.",
-        PageFacts,
+        SessionsFacts,
         read_only=True,
     ),
     ToolSpec(
         list_requests,
         "List requests",
         "See what was sent to memory: stored requests grouped by session, newest first.",
-        PageFacts,
+        RequestsFacts,
         read_only=True,
     ),
     ToolSpec(

@@ -215,7 +215,6 @@ async def test_learnings_that_are_old_or_outlived_their_sources_are_found_with_t
         assert orphaned["next"] == {
             "tool": "delete_learnings",
             "arguments": {"user_id": "ada", "learning_ids": ["profile:orphan", "profile:orphan-2"]},
-            "selects": 2,
         }
         assert stale["which"] == ["profile:old"]
         assert "likes tea" not in text_of(result)

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
@@ -377,11 +378,11 @@ class Caller:
     client: Client
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The structured content of a call that is no error."""
+        """The structured content of a call that is no error, with rows as objects."""
         result = await self.result(tool, **arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content is not None
-        return result.structured_content
+        return whole(result.structured_content)
 
     async def refused(self, tool: str, **arguments: Any) -> str:
         """The text of a call that is an error."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.render.result import whole
 from tests.deletion.support import Person, World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -125,7 +126,7 @@ async def test_a_plan_for_duplicates_names_the_copy_that_stays(world: World, era
         result = await caller.result("delete_requests", user_id="ada", finding="duplicate")
     async with world.connect(era, person) as caller:
         await caller.result("delete_requests", user_id="ada", finding="duplicate")
-    plan = (result.structured_content or {})["plan"]
+    plan = whole(result.structured_content)["plan"]
     assert {one["request_id"]: one["copy_of"] for one in plan["examples"]} == {
         "second": "first",
         "third": "first",

@@ -15,6 +15,7 @@ from mcp import Client
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import parse
 from reflexio_mcp.doctor.problems import PROBLEMS
+from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import OPTIONS, Settings, load
@@ -257,7 +258,8 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
             deleted += facts.get("deleted", 0)
         left = await client.call_tool("list_requests", {})
     assert left.structured_content is not None
-    ids = [one["request_id"] for group in left.structured_content["sessions"] for one in group["requests"]]
+    sessions = whole(left.structured_content)["sessions"]
+    ids = [one["request_id"] for group in sessions for one in group["requests"]]
     # The passport, two of the test run, the trip, the evaluation, and the last two of one person.
     assert ("keep-1" in ids, len(ids), deleted) == (True, 2, 7)
 

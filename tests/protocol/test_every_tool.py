@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.render.result import whole
 from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSession, environment, open_session
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,7 @@ def publish(request_id: str, session_id: str) -> dict[str, Any]:
 def facts(result: dict[str, Any]) -> dict[str, Any]:
     """The structured content of a call that worked."""
     assert not result.get("isError"), result
-    return result["structuredContent"]
+    return whole(result["structuredContent"])
 
 
 async def drive(session: StdioSession) -> set[str]:

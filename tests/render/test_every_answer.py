@@ -18,6 +18,7 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, PromptReference, TextResourceContents
 
+from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -199,7 +200,8 @@ def wrong_with(result: CallToolResult) -> list[str]:
     wrong = wrong_in(text_of(result)) + [f"hidden {one!r}" for one in HIDDEN if one in structured]
     if ORDER in structured and "notice" not in facts:
         wrong.append("no notice")
-    return wrong + [f"lines in {key}" for key, one in strings(facts) if "\n" in one and key not in TEXTS]
+    rows = strings(whole(facts))
+    return wrong + [f"lines in {key}" for key, one in rows if "\n" in one and key not in TEXTS]
 
 
 HIDDEN = sorted({one for one in HIDING + "\x07" if not one.isprintable()})

@@ -7,6 +7,8 @@ from typing import Any
 import mcp.types
 from mcp.types import CallToolResult
 
+from reflexio_mcp.render.result import whole
+
 NOT_SAID_AGAIN = {"notice", "status", "also_from_others", "other_requests", "not_matching"}
 """Keys that are words about the result and stand in the text in other words, or count what it names one by one."""
 
@@ -41,7 +43,7 @@ def missing_from_text(result: CallToolResult) -> list[tuple[str, Any]]:
     # Digits inside a name or in a fence's random code say nothing.
     numbers = set(re.findall(r"(?<![\w:#-])\d{1,3}(?:,\d{3})+|(?<![\w:#-])\d+", flat))
     missing: list[tuple[str, Any]] = []
-    for key, value in leaves(result.structured_content):
+    for key, value in leaves(whole(result.structured_content)):
         # A zero is said in words: "nothing was deleted", "no session matches".
         if key in NOT_SAID_AGAIN or isinstance(value, bool) or value == 0:
             continue

@@ -6,6 +6,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import TextResourceContents
 
+from reflexio_mcp.render.result import whole
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
@@ -23,7 +24,7 @@ async def listed(client: Client, tool: str = "list_requests", **arguments: Any) 
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, text_of(result)
     assert result.structured_content is not None
-    return result.structured_content, text_of(result)
+    return whole(result.structured_content), text_of(result)
 
 
 def ids(page: dict[str, Any]) -> list[str]:
@@ -90,8 +91,9 @@ async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned
         await store(client, "r3", text="Another matter", session_id="t")
         page, text = await listed(client, contains="Lisbon")
         rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
-    assert page["not_matching"] == 1
-    assert "1 other request of these sessions does not match: list_requests with session_id shows" in text
+    said = "1 other request of these sessions does not match: list_requests with session_id shows a whole conversation."
+    assert page["notes"] == [said]
+    assert said in text
     assert (rows["sessions"][0]["requests"], rows["sessions"][0]["out_of"]) == (1, 2)
     assert "1 of 2 requests match" in row_text
 
@@ -298,16 +300,17 @@ async def test_lists_redact_secrets_and_say_where_they_are_shown(connect: Connec
         if tool == "resource":
             [told] = (await client.read_resource("reflexio://sessions/t")).contents
             assert isinstance(told, TextResourceContents)
-            text, page = told.text, {"redacted": 1}
+            text, page = told.text, {}
         else:
             page, text = await listed(client, tool)
         assert "Deploy with [redacted: AWS key]" in text
         assert KEY not in text + str(page)
-        assert "Secrets in 1 of these are redacted; get_request shows a request in full." in text
-        assert page["redacted"] == 1
-        whole = await client.call_tool("get_request", {"request_id": "r2"})
-        assert KEY in text_of(whole)
-        assert "redacted" not in (await listed(client, "list_requests", session_id="s"))[0]
+        said = "Secrets in 1 of these are redacted; get_request shows a request in full."
+        assert said in text
+        assert tool == "resource" or page["notes"] == [said]
+        inspected = await client.call_tool("get_request", {"request_id": "r2"})
+        assert KEY in text_of(inspected)
+        assert "notes" not in (await listed(client, "list_requests", session_id="s"))[0]
 
 
 async def test_a_full_list_redacts_what_it_shows_of_each_turn(connect: Connect) -> None:
@@ -324,7 +327,7 @@ async def test_a_full_list_redacts_what_it_shows_of_each_turn(connect: Connect) 
         page, text = await listed(client, detail="full")
         assert KEY not in text + str(page)
         assert text.count("[redacted: ") == 3
-        assert page["redacted"] == 2
+        assert page["notes"] == ["Secrets in 2 of these are redacted; get_request shows a request in full."]
 
 
 async def test_a_group_says_how_many_of_its_session_do_not_match(connect: Connect) -> None:

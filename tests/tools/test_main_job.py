@@ -10,6 +10,7 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.render.result import whole
 from tests.support.embedded import START, Clock
 from tests.support.facts import missing_from_structure, missing_from_text, text_of
 from tests.tools.conftest import Connect
@@ -36,7 +37,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
 def facts(result: CallToolResult) -> dict[str, Any]:
     assert not result.is_error, text_of(result)
     assert result.structured_content is not None
-    return result.structured_content
+    return whole(result.structured_content)
 
 
 async def publish(
