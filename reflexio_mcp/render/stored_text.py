@@ -19,6 +19,7 @@ from reflexio_mcp.traffic.errors import label
 
 __all__ = [
     "NOTICE",
+    "SAID_CHARS",
     "SHOWN_ID_CHARS",
     "as_stored",
     "beginning",

@@ -10,7 +10,7 @@ from reflexio_mcp import __version__
 from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense
-from reflexio_mcp.render.stored_text import label, shown_id
+from reflexio_mcp.render.stored_text import NOTICE, SAID_CHARS, label, quoting, shown_id, shown_name
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
@@ -61,6 +61,8 @@ async def get_status(call: Call) -> CallToolResult:
         },
     }
     lines = _lines(facts)
+    if "said" in facts["backend"]:
+        facts = {"notice": NOTICE, **facts}
     owner, problem, jobs = app.codes(scope).scope, "", list[JobRecord]()
     try:
         jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
@@ -79,7 +81,9 @@ async def _backend(app: App, scope: Scope, where: str) -> Facts:
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
-        return facts | {"reachable": False, "problem": explain(error, "read")}
+        # Of a file that is no store, only its own words say what to do.
+        said = {"said": shown_name(error.said, SAID_CHARS)} if error.said else {}
+        return facts | {"reachable": False, "problem": explain(error, "read")} | said
     named = dense({"organization": label(identity.org_id), "storage": label(identity.storage_type)})
     return facts | {"reachable": True} | named
 
@@ -108,7 +112,7 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     storage = f", storage {backend['storage']}" if "storage" in backend else ""
     lines = [
         f"reflexio-mcp {facts['version']}",
-        f"backend: {backend['kind']}{where}{who}{storage}; {state}",
+        quoting(f"backend: {backend['kind']}{where}{who}{storage}; {state}", backend.get("said", "")),
         f"scope: {facts['scope']}",
     ]
     policy, limited = dict(facts["policy"]), facts["limits"]

@@ -2,12 +2,14 @@
 
 import gc
 import logging
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 from mcp.client.client import Client
+from mcp.types import CallToolResult
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
@@ -159,3 +161,17 @@ async def test_no_connection_is_said_with_the_setting_to_look_at() -> None:
     assert "could not be reached" in text_of(result)
     assert "REFLEXIO_URL" in text_of(result)
     await rest.aclose()
+
+
+async def test_the_status_says_why_a_store_or_its_record_cannot_be_used(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    store.write_bytes(b"no database at all" * 99)
+    (tmp_path / "state.db").write_bytes(b"nor this one" * 99)
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": str(store)}))) as client:
+        result = await client.call_tool("get_status", {})
+    assert isinstance(result, CallToolResult)
+    assert result.structured_content
+    assert result.structured_content["backend"]["said"].startswith("The store file is not a database")
+    assert "notice" in result.structured_content
+    assert "Reflexio said: The store file is not a database" in text_of(result)
+    assert "check state.db beside the store's file" in text_of(result)

@@ -24,7 +24,10 @@ __all__ = ["LocalDatabase"]
 WAIT_SECONDS: Final = 10.0
 """How long a transaction waits for another process."""
 
-ADVICE: Final = "check state.db in the server's data folder, and that there is room on its disk"
+ADVICE: Final = (
+    "check state.db beside the store's file, or in the server's data folder where there is none, and that there is "
+    "room on its disk"
+)
 
 _MIGRATIONS: Final = (
     """
