@@ -12,8 +12,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import anyio
@@ -247,6 +251,9 @@ def test_every_container_is_confined_and_mounts_what_is_there(services: dict[str
         assert "no-new-privileges:true" in service["security_opt"], name
         for mount in service.get("volumes", []):
             assert mount["type"] == "volume" or (Path(mount["source"]).is_file() and mount["read_only"]), name
+        for place in service.get("tmpfs", []):
+            # Podman refuses an owner, and a folder of root's stays closed to the server without a mode.
+            assert re.fullmatch(r"/tmp|/\w+:mode=1777", place), name
     for name in ("server", "proxy"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
@@ -264,28 +271,107 @@ def test_nginx_in_the_container_is_nginx_of_the_example() -> None:
     def essence(text: str) -> list[str]:
         lines = [line.strip() for line in text.splitlines()]
         kept = [
-            line for line in lines if line and not line.startswith(("#", "pid ", "listen ", "server_name "))
+            line.replace(" consistent;", ";")
+            for line in lines
+            if line and not line.startswith(("#", "pid ", "listen ", "server_name ", "resolver ", "zone "))
         ]
         return [
-            line for line in kept if "_temp_path " not in line and not re.match(r"server [\w.]+:\d+;", line)
+            line for line in kept if "_temp_path " not in line and not re.match(r"server [\w.]+:\d+", line)
         ]
 
     example, inside = (path.read_text(encoding="utf-8") for path in (EXAMPLE, DOCKER / "nginx.conf"))
     assert essence(inside) == essence(example)
-    assert re.findall(r"server (\w+):(\d+);", inside) == [("server", instruction("EXPOSE"))] * 2
+    assert re.findall(r"server (\w+):(\d+) resolve;", inside) == [("server", instruction("EXPOSE"))] * 2
+
+
+@needs_compose
+def test_nginx_looks_the_replicas_up_again_at_the_containers_own_name_server(
+    services: dict[str, Any],
+) -> None:
+    proxy = services["proxy"]
+    (mount,) = proxy["volumes"]
+    template = mount["target"].removeprefix("/etc/nginx/templates/")
+    written = f"{proxy['environment']['NGINX_ENVSUBST_OUTPUT_DIR']}/{template.removesuffix('.template')}"
+    assert written in proxy["command"]
+    assert written.startswith("/tmp/")
+    assert proxy["environment"]["NGINX_ENTRYPOINT_LOCAL_RESOLVERS"]
+    inside = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
+    assert re.findall(r"resolver (\S+) valid=\d+s;", inside) == ["${NGINX_LOCAL_RESOLVERS}"]
+    assert re.findall(r"zone (\w+) ", inside) == re.findall(r"upstream (\w+) ", inside)
+
+
+def test_the_file_of_secrets_beside_compose_is_not_committed() -> None:
+    assert ".env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def local_nginx(folder: Path, replica: str) -> str:
+    """The container's configuration for this machine, with one name in place of the service's."""
+    text = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
+    assert len(re.findall(r" /tmp/", text)) == 6  # all that it writes
+    text = text.replace(" /tmp/", f" {folder}/").replace("${NGINX_LOCAL_RESOLVERS}", "127.0.0.1")
+    # Distributions have an nginx that does not look names up again.
+    return re.sub(r"server server:\d+ resolve;", f"server {replica};", text)
 
 
 @needs_nginx
 def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     assert NGINX
-    text = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
-    assert len(re.findall(r" /tmp/", text)) == 6  # all that it writes
-    text = text.replace(" /tmp/", f" {tmp_path}/").replace("server server:", "server 127.0.0.1:")
     configuration = tmp_path / "nginx.conf"
-    configuration.write_text(text, encoding="utf-8")
+    configuration.write_text(local_nginx(tmp_path, "127.0.0.1:8765"), encoding="utf-8")
     command = [NGINX, "-t", "-e", str(tmp_path / "error.log"), "-c", str(configuration)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=WAIT)
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def answering_at(host: str, port: int) -> Iterator[None]:
+    """Answers every GET with its own address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(host.encode())
+
+        def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
+
+    with ThreadingHTTPServer((host, port), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@needs_nginx
+def test_a_callers_streams_and_messages_meet_in_one_of_the_replicas_of_a_name(tmp_path: Path) -> None:
+    assert NGINX
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 server\n127.0.0.2 server\n", encoding="utf-8")
+    before = ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*before, "true"], check=False).returncode:
+        pytest.skip("mounts cannot be changed here")
+    port, replicas = free_port(), free_port()
+    text = local_nginx(tmp_path, f"server:{replicas}").replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(text.replace("http {", "http {\n    access_log off;"), encoding="utf-8")
+    nginx = [NGINX, "-e", str(tmp_path / "error.log"), "-c", str(configuration), "-g", "daemon off;"]
+    with answering_at("127.0.0.1", replicas), answering_at("127.0.0.2", replicas):
+        process = subprocess.Popen([*before, *nginx], stdin=subprocess.DEVNULL)
+        try:
+            transport = httpx.HTTPTransport(retries=6)  # while nginx starts
+            with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=WAIT) as http:
+                assert {http.get("/mcp").text for _ in range(6)} == {"127.0.0.1", "127.0.0.2"}
+                for caller in range(4):
+                    sent = {"authorization": f"Bearer {caller}"}
+                    assert (
+                        len({http.get(path, headers=sent).text for path in ("/sse", "/messages/") * 3}) == 1
+                    )
+        finally:
+            process.terminate()
+            process.wait(WAIT)
 
 
 def test_the_role_that_compose_makes_is_enough(
@@ -347,6 +433,12 @@ def test_the_unit_starts_the_server_with_words_and_variables_that_it_takes(
     monkeypatch.setenv("XDG_DATA_HOME", unit_variables()["XDG_DATA_HOME"])
     if sys.platform == "linux":
         assert token_file().parent == Path("/var/lib") / unit()["StateDirectory"][0]
+
+
+def test_what_the_unit_says_to_install_is_there() -> None:
+    said = re.findall(r"^#     install .* (\S+) (/etc/\S+)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [(ROOT / source).is_file() for source, _ in said] == [True, True]
+    assert unit()["EnvironmentFile"][0] in [place for _, place in said]
 
 
 @needs_systemd
