@@ -235,6 +235,9 @@ def test_the_replicas_take_the_variables_that_compose_gives_them(services: dict[
     stop = re.fullmatch(r"(?:(\d+)m)?(\d+)s", server["stop_grace_period"])
     assert stop
     assert int(stop[1] or 0) * 60 + int(stop[2]) > settings.stop_timeout + FINISHING_SECONDS
+    # What depends on a service is stopped before it: nginx would cut the answers of calls that the replicas finish.
+    assert services["proxy"]["stop_grace_period"] == server["stop_grace_period"]
+    assert "depends_on" not in services["proxy"]
 
 
 @needs_compose
