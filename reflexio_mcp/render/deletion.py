@@ -269,6 +269,9 @@ def planned(
         "deleted": 0,
         "plan": cast("PlanFacts", tabled(facts, "examples")),
     }
+    if status not in ("planned", "scheduled", "not_found"):
+        # The status alone does not say enough then: which number was typed, what the code was for.
+        structured["why"] = lead
     body = plan_lines(facts) if plan.size else [shown_name(" ".join(plan.what.split()))]
     if "not_found" in facts:
         count = facts.get("not_found_count", len(facts["not_found"]))

@@ -85,6 +85,7 @@ class DeletionFacts(_Done, total=False):
     source_requests: Unlisted[list[str]]
     plan: PlanFacts
     changed: Unlisted[Facts]
+    why: Unlisted[str]
     survives: str
     undo: str
     confirm: str

@@ -25,6 +25,7 @@ async def test_a_forged_code_is_not_described(world: World, era: str, forged: st
     assert "The code is of" not in text_of(result)
     assert "1970" not in text_of(result)
     assert text_of(result).startswith("Nothing was deleted: confirm is not a code that was given out here.")
+    assert facts["why"].startswith("Nothing was deleted: confirm is not a code that was given out here.")
 
 
 async def test_the_number_and_moment_of_a_real_code_cannot_be_altered(world: World, era: str) -> None:

@@ -154,6 +154,7 @@ async def test_a_wrong_number_deletes_nothing_and_says_which_was_right(world: Wo
     assert result.structured_content
     assert result.structured_content["status"] == "wrong_number"
     assert "20 was typed and there are 2 requests" in text_of(result)
+    assert "20 was typed and there are 2 requests" in result.structured_content["why"]
     assert await world.ids(session_id="s") == {"r1", "r2"}
 
 

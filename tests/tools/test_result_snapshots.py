@@ -29,6 +29,7 @@ VOLATILE = (
     (re.compile(r'(?<=fingerprint )[0-9a-f]{10}|(?<="fingerprint": ")[0-9a-f]{10}'), "PRINT"),
     (re.compile(r'(?<=copy_id=)[0-9a-f]{10}|(?<="copy_id": ")[0-9a-f]{10}'), "COPY"),
     (re.compile(r"(?<=Set )[\w-]+"), "SET"),
+    (re.compile(r'(?<=")[0-9a-f]{10}(?=")'), "PRINT"),  # in a row
 )
 
 
