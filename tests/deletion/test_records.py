@@ -1,6 +1,7 @@
 """The audit log and the hourly cap."""
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,16 @@ async def test_learnings_that_go_with_their_requests_count_too(world: World, era
         assert await world.ids() == {"a", "b"}
         assert (await caller.call("delete_request", request_id="a"))["deleted"] == 1
         assert (await caller.call("delete_request", request_id="b"))["deleted"] == 1
+
+
+async def test_a_smaller_part_is_advised_when_there_is_room_for_one(world: World, era: str) -> None:
+    for name in ("a", "b", "c"):
+        await world.put(name)
+    async with world.connect(era, CONFIRM="off", DELETE_CAP="1") as caller:
+        there_is = await caller.refused("delete_requests", request_ids=["a", "b"])
+        assert "(1 left now). Delete a smaller part, or" in there_is
+        assert (await caller.call("delete_request", request_id="c"))["deleted"] == 1
+        there_is_none = await caller.refused("delete_requests", request_ids=["a", "b"])
+    assert re.search(
+        r"\(0 left now\)\. Delete a smaller part in (59|60|61) min, when there is room", there_is_none
+    )

@@ -89,19 +89,22 @@ async def check_cap(cap: HourlyCap, owner: str, plan: Plan) -> None:
     with refusing(NO_COUNT):
         room = await anyio.to_thread.run_sync(cap.room, owner)
         wait = 0.0
-        if room is not None and room < number <= cap.limit:
-            wait = await anyio.to_thread.run_sync(cap.wait, owner, number)
+        if room is not None and room < number:
+            # Of what is larger than an hour's worth, a part can go when there is room for one.
+            fits = number if number <= cap.limit else 1
+            wait = await anyio.to_thread.run_sync(cap.wait, owner, fits)
     if room is None or number <= room:
         return
     what = _counted(plan.size, plan.noun)
     if plan.learnings_to_go:
         what += f" and {_counted(plan.learnings_to_go, 'learning')}"
     lead = f"Nothing was deleted: this would delete {what}, and {cap.limit:,} an hour are allowed ({room:,} left now)."
-    if number > cap.limit:
-        raise CapReached(
-            f"{lead} Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (0 is no cap)."
-        )
     minutes = max(1, round(wait / 60 + 0.5))
+    if number > cap.limit:
+        when = "" if room else f" in {minutes} min, when there is room again"
+        raise CapReached(
+            f"{lead} Delete a smaller part{when}, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (0 is no cap)."
+        )
     raise CapReached(f"{lead} There is room for it in {minutes} min; do not retry before.")
 
 
