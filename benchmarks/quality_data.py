@@ -50,12 +50,12 @@ class Sample:
 
 def secrets(folder: Path) -> Iterator[Sample]:
     """Fixtures of secret scanners with their look-alikes, and what people tell."""
-    yield from _once(_gitleaks(folder, "gitleaks"))
-    yield from _once(_gitleaks(folder, "betterleaks"))
-    yield from _once(_secretlint(folder))
-    yield from _once(_trufflehog(folder))
-    yield from _once(_credsweeper(folder))
-    yield from _once(_detect_secrets(folder))
+    yield from once(_gitleaks(folder, "gitleaks"))
+    yield from once(_gitleaks(folder, "betterleaks"))
+    yield from once(_secretlint(folder))
+    yield from once(_trufflehog(folder))
+    yield from once(_credsweeper(folder))
+    yield from once(_detect_secrets(folder))
 
 
 def told() -> Iterator[Sample]:
@@ -66,10 +66,10 @@ def told() -> Iterator[Sample]:
 
 def planted(folder: Path) -> Iterator[Sample]:
     """Injections of published attack suites: announced ones, bare orders, and what people type themselves."""
-    yield from _once(_injecagent(folder))
-    yield from _once(_agentdojo(folder))
+    yield from once(_injecagent(folder))
+    yield from once(_agentdojo(folder))
     for path in sorted(folder.glob("BIPIA/benchmark/text_attack_*.json")):
-        for texts in _json(path).values():
+        for texts in read_json(path).values():
             yield from (Sample("BIPIA, bare orders", text, None, True) for text in texts)
     for path in sorted(folder.glob("tensor-trust-data/benchmarks/hijacking-robustness/v1/*.jsonl")):
         for row in _lines(path):
@@ -81,7 +81,7 @@ def ordinary(folder: Path) -> Iterator[Sample]:
     for dialogue in marked_dialogues(folder):
         yield from (Sample("dialogues", turn["utterance"], False) for turn in dialogue["turns"])
     for path in sorted(folder.glob("Taskmaster/TM-4-2024/data/*.json")):
-        for dialogue in _json(path):
+        for dialogue in read_json(path):
             yield from (
                 Sample("dialogues", turn["text"], False) for turn in dialogue["utterances"] if turn["text"]
             )
@@ -95,16 +95,16 @@ def ordinary(folder: Path) -> Iterator[Sample]:
 def chats(folder: Path) -> Iterator[Sample]:
     """Turns of real chats. Whoever looks through them by hand finds no secret, but for an example of an assistant's."""
     for path in sorted(folder.glob("ShareGPT92k_user_linguistic_mining/*/*.json")):
-        for turn in _json(path).get("conversations", ()):
+        for turn in read_json(path).get("conversations", ()):
             role = "people" if turn["from"] == "human" else "an assistant"
             yield Sample(f"real chats, {role}", turn["value"], False)
     for path in folder.glob("wildchat-hard-ru/wildchat_hard_ru.json"):
-        yield from (Sample("real chats, people", row["instruction"], False) for row in _json(path))
+        yield from (Sample("real chats, people", row["instruction"], False) for row in read_json(path))
 
 
 def code(folder: Path) -> Iterator[Sample]:
     """Paragraphs of programs and of their pages in many languages, test keys included."""
-    yield from _once(_code(folder))
+    yield from once(_code(folder))
 
 
 def _code(folder: Path) -> Iterator[Sample]:
@@ -141,7 +141,7 @@ def dialogues(folder: Path) -> Iterator[list[tuple[str, str]]]:
 def marked_dialogues(folder: Path) -> Iterator[Any]:
     """Dialogues between people and an assistant, in each turn of which is marked what it tells."""
     for path in sorted(folder.glob("dstc8-schema-guided-dialogue/*/dialogues_*.json")):
-        yield from _json(path)
+        yield from read_json(path)
 
 
 def _schema_guided(folder: Path) -> Iterator[list[tuple[str, str]]]:
@@ -161,7 +161,7 @@ def _locomo(folder: Path) -> Iterator[list[tuple[str, str]]]:
                             yield list(zip(texts[::2], texts[1::2], strict=False))
 
 
-def _once(samples: Iterator[Sample]) -> Iterator[Sample]:
+def once(samples: Iterator[Sample]) -> Iterator[Sample]:
     seen: set[str] = set()
     for sample in samples:
         text = sample.text.strip()
@@ -170,7 +170,7 @@ def _once(samples: Iterator[Sample]) -> Iterator[Sample]:
             yield replace(sample, text=text)
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -178,7 +178,7 @@ def _lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _go(match: "re.Match[str]") -> str:
+def go_text(match: "re.Match[str]") -> str:
     if match[1] is not None:
         return match[1]
     with suppress(json.JSONDecodeError):
@@ -192,11 +192,11 @@ def _gitleaks(folder: Path, name_of: str) -> Iterator[Sample]:
         source = path.read_text(encoding="utf-8", errors="replace")
         for name, wanted in (("tps", True), ("fps", False)):
             for begin in re.finditer(rf"{name}\s*:?=\s*(?:append\([^,]*,\s*)?\[\]string\{{", source):
-                for element in _elements(source, begin.end()):
+                for element in go_elements(source, begin.end()):
                     parts = re.split(r"\s*\+\s*(?=[`\"])", element)
                     texts = [GO_TEXT.fullmatch(part.strip()) for part in parts]
                     if texts and all(texts):
-                        yield Sample(name_of, "".join(_go(text) for text in texts if text), wanted)
+                        yield Sample(name_of, "".join(go_text(text) for text in texts if text), wanted)
 
 
 def _secretlint(folder: Path) -> Iterator[Sample]:
@@ -207,7 +207,7 @@ def _secretlint(folder: Path) -> Iterator[Sample]:
             yield Sample("secretlint", text[:20_000], kind == "ng")
 
 
-def _elements(source: str, place: int) -> Iterator[str]:
+def go_elements(source: str, place: int) -> Iterator[str]:
     depth, current = 1, ""
     while place < len(source) and depth:
         if source.startswith("//", place):
@@ -241,13 +241,15 @@ def _trufflehog(folder: Path) -> Iterator[Sample]:
         if "integration" in path.name:
             continue
         source = path.read_text(encoding="utf-8", errors="replace")
-        named = {one[1]: _go(text) for one in constant.finditer(source) if (text := GO_TEXT.match(one[2]))}
+        named = {
+            one[1]: go_text(text) for one in constant.finditer(source) if (text := GO_TEXT.match(one[2]))
+        }
         for one in case.finditer(source):
             if one[2] == "nil" or re.fullmatch(r"\[\]string\{\s*\}", one[2]):
                 continue  # a wrong format of one vendor's key may well be another secret
             given = one[1].strip()
             if text := GO_TEXT.fullmatch(given):
-                yield Sample("trufflehog", _go(text), True)
+                yield Sample("trufflehog", go_text(text), True)
             elif given in named:
                 yield Sample("trufflehog", named[given], True)
             elif (call := formatted.fullmatch(given)) and (pattern := GO_TEXT.match(call[1])):
@@ -255,7 +257,7 @@ def _trufflehog(folder: Path) -> Iterator[Sample]:
                 if all(value is not None for value in values):
                     with suppress(TypeError, ValueError):
                         yield Sample(
-                            "trufflehog", re.sub(r"%[sqv]", "%s", _go(pattern)) % tuple(values), True
+                            "trufflehog", re.sub(r"%[sqv]", "%s", go_text(pattern)) % tuple(values), True
                         )
 
 
@@ -276,7 +278,7 @@ def _credsweeper(folder: Path) -> Iterator[Sample]:
     }
     if not root.exists():
         return
-    for found in _json(root / "data" / "output.json"):
+    for found in read_json(root / "data" / "output.json"):
         lines = found["line_data_list"]
         plain = not packed.search(lines[0]["path"]) and "|" not in (lines[0].get("info") or "")
         if plain and found["rule"] not in no_secrets | {"PEM Private Key"}:
@@ -309,11 +311,11 @@ def _injecagent(folder: Path) -> Iterator[Sample]:
     for kind in ("dh", "ds"):
         for path in folder.glob(f"*Injec*Agent/data/test_cases_{kind}_enhanced.json"):
             yield from (
-                Sample("InjecAgent, announced", row["Tool Response"], True, True) for row in _json(path)
+                Sample("InjecAgent, announced", row["Tool Response"], True, True) for row in read_json(path)
             )
         for path in folder.glob(f"*Injec*Agent/data/test_cases_{kind}_base.json"):
             yield from (
-                Sample("InjecAgent, bare orders", row["Tool Response"], None, True) for row in _json(path)
+                Sample("InjecAgent, bare orders", row["Tool Response"], None, True) for row in read_json(path)
             )
 
 
