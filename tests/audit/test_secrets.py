@@ -65,6 +65,18 @@ def test_what_people_tell_is_found(text: str) -> None:
         "https://api.example.net/v1/rates?access_token=7f3kQ9zLm2Xc8Vb4&currencies=EUR",
         "sk-proj-" + "Vq8tdNkHV6pmbCbwilTe" + "T3BlbkFJ" + "4WDnpdEwKNm7wVBqYM0o",
         "CREATE USER app IDENTIFIED BY 'gr4nite;Rock'; CREATE USER web IDENTIFIED BY tig3rLily",
+        # aligned, in other files, and in forms that say what they are
+        'mapsApiKey:            "' + '6b1e84fd57f430fc59afa8fad3dbda7c"',
+        'ado_pat =  "' + 'iyfmob6xjrfmit67anxbot64umfx2clwx7dz5ynxi4q2z3uqegva"',
+        '#define IO_KEY       "' + 'aio_KrZCb67VvzSaM7fr3nMXrfZ1uMPJ"',
+        "machine api.example.net\n  login ada\n  password " + "gr4niteRock",
+        "ada:$2b$12$" + "Wq9sT1xv0LmZk3RyBnH8cuO7dEfGaJiKpLsVbNmQwErTyUiOpAsDf",
+        "root:$6$" + "LnUhhUi45srUKt9i$" + "Ab1./" * 17 + "z:19000:0:99999:7:::",
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\ndata:\n  extra: " + "YWRhOmdyNG5pdGVSb2Nr\n",
+        "https://chat.example.net/api/webhooks/148392840000/" + "ihUFAgIi-OsnNHsjJBpvzkzZOicbe0R2UkWo1nvO",
+        "Authorization: Basic " + base64.b64encode(b"ada:open gr4nite").decode(),
+        "dp.audit." + "bAqhcVzrhy5cRHkOlNTc0Ve6w5NUDCpcutm8vGE9myj",
+        "Zq3" + "fK9" * 16 + "x" + "JQQJ99BF" + "ACAAAAALGcqjAAASAZDO3eqT",
     ],
 )
 def test_what_people_paste_is_found(text: str) -> None:
@@ -151,6 +163,16 @@ def test_what_people_paste_is_found(text: str) -> None:
         "the functions `tokenURI`, `reclaimERC20Token`, `reclaimERC721`",
         "the fields `private_key`, `token_uri`, `auth_provider_x509_cert_url`",
         "Key Features\u00a0Key Features1. Expose what is sold",
+        # from code, pages and manifests that nobody here wrote
+        "urlpass = re.compile(r'^.*?://[^:]+:(.*?)@.*?$')",
+        "https://mailto:johnnyjohn@example.net",
+        "#:~:text=are%20always%20fetched%20with%20credentials%20mode%20%22same%2Dorigin%22%20by%20default",
+        r"Use natural language and include key terms.\nFor example: \"Latest developments\"",
+        "_patternName: aQ3kf9Zx77Lm",
+        "kind: ConfigMap\ndata:\n  note: YWRhOmdyNG5pdGVSb2Nr\n",
+        "kind: Secret\ndata:\n  token: {{ .Values.token }}\n",
+        "https://docs.example.net/webhooks/create-a-webhook-endpoint-for-your-account",
+        "as $1$2$3 in the pattern, for $5 or $6 a piece",
         r"'NAME': 'django.contrib.auth.password\_validation.NumericPasswordValidator'",
     ],
 )

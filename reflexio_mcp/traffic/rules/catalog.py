@@ -60,7 +60,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "Kingfisher's rules for the formats of some hundreds of vendors, without asking any of them; a few "
         "formats that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, "
         "`\"client_secret\" : \"…\"`); passwords, PINs, door codes and seed phrases told in a sentence, in some "
-        "thirty languages; passwords in commands, addresses and headers. Beside a name, a value must look made by "
+        "thirty languages; passwords in commands, addresses, headers and `.netrc`; password hashes as crypt writes "
+        "them; the values of a Kubernetes Secret; addresses of webhooks. Beside a name, a value must look made by "
         "a machine (MACHINE_MADE_CHARS, MACHINE_MADE_ENTROPY, letters and digits, not words and numbers with "
         "separators) or, for a password, mix kinds of letters (PASSWORD_CHARS). No hit may be a placeholder "
         "(`your_api_key`, `ghp_xxxx`, `abc123xyz`, `${TOKEN}`) or read as words; beside a name none has the form of a "
@@ -82,9 +83,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "override and asks for the prompt tries it out as well. Where nobody in the "
         "conversation wrote the text (a turn of a tool, `tools_used`, a quoted document), an order counts too: about "
         "somebody's accounts, files or money, to send something to an address, to answer in some way, not to do what "
-        "the user asks, or politely about one thing that it names by id, path or owner; not one that is repeated to be "
-        "confirmed. Not quoted, no act that is forbidden, not behind words that discuss such attacks (unless they deny "
-        "one) or ask for a prompt to be written, and not in a turn of the role System or Developer.",
+        "the user asks, to leave the page alone and say something else, or politely about one thing that it names by "
+        "id, path or owner; not one that is repeated to be confirmed. There ten words or more with hyphens between "
+        "them, as addresses carry them, are read as words. Not quoted, no act that is forbidden, not behind words "
+        "that discuss such attacks (unless they deny one) or ask for a prompt to be written, and not in a turn of the "
+        "role System or Developer.",
         detector="planted_instructions.Planted", selects=True,
     ),
     Rule(

@@ -55,10 +55,10 @@ _OVERRIDE = re.compile(
     r"|all[e ])\w{0,8}[^.\n]{0,20}?(?:anweisung|instruktion|befehl|regeln|vorgaben|aufgaben)"
     r"|(?:ignore[zr]?|oublie[zr]?|ne tiens pas compte|ne tenez pas compte)\b[^.\n]{0,30}?(?:instructions|consignes|directives"
     r"|ordres)\b[^.\n]{0,12}?(?:précédent|antérieur|ci-dessus|initial|reçu)"
-    r"|(?:ignor[ae]|olvid[ae]|descart[ae]|hagan? caso omiso|haz caso omiso)\b[^.\n]{0,30}?(?:instrucciones|órdenes|indicaciones"
-    r"|reglas)\b[^.\n]{0,12}?(?:anterior|previa|inicial|origin)"
-    r"|(?:ignor[ea]|esqueç[ao]|desconsider[ea])\b[^.\n]{0,30}?(?:instruções|ordens|regras)\b[^.\n]{0,12}?(?:anterior|prévia|acima)"
-    r"|(?:ignor[ai](?:te)?|dimentica(?:te)?|trascura(?:te)?)\b[^.\n]{0,30}?(?:istruzioni|regole|ordini)\b[^.\n]{0,12}?(?:precedent"
+    r"|(?:ignor[ae]r?|olvid[ae]r?|descart[ae]r?|hagan? caso omiso|haz caso omiso)\b[^.\n]{0,30}?(?:instrucciones|órdenes|indicaciones"
+    r"|reglas)\b[^.\n]{0,12}?(?:anteri|previa|inicial|origin)"
+    r"|(?:ignor[ea]r?|esqueç[ao]|esquecer|desconsider[ea]r?)\b[^.\n]{0,30}?(?:instruções|ordens|regras)\b[^.\n]{0,12}?(?:anterior|prévia|acima)"
+    r"|(?:ignor(?:[ai](?:te)?|are)|dimentica(?:te|re)?|trascura(?:te)?)\b[^.\n]{0,30}?(?:istruzioni|regole|ordini)\b[^.\n]{0,12}?(?:precedent"
     r"|sopra|fornite|iniziali)"
     r"|(?:negeer|vergeet)\b[^.\n]{0,30}?(?:vorige|eerdere|voorgaande|bovenstaande)\b[^.\n]{0,16}?(?:instructies|opdrachten|regels)"
     r"|(?:z?ignoruj|zapomnij|pomiń)\w{0,4}\b[^.\n]{0,30}?(?:poprzedni|wcześniejs|powyższ)\w{0,5}[^.\n]{0,16}?(?:instrukcj|poleceni"
@@ -75,8 +75,10 @@ _OVERRIDE = re.compile(
     r"|(?:忽略|无视|無視|忘记|忘記|不要理会|不用管)[^。\n]{0,12}?(?:之前|以上|先前|前面|上面|所有|原有)[^。\n]{0,10}?(?:指令|指示|说明|說明|提示|规则|規則|命令)"
     r"|(?:以前|これまで|上記|前|今まで)の[^。\n]{0,12}?(?:指示|命令|ルール|プロンプト)[^。\n]{0,8}?(?:無視|忘れ|破棄)"
     r"|(?:이전|위의|앞의|기존)[^.\n]{0,10}?(?:지시|명령|지침|규칙|프롬프트)[^.\n]{0,10}?(?:무시|잊)"
-    r"|(?:تجاهل|انس)[^.\n]{0,20}?(?:التعليمات|الأوامر|الإرشادات)"
-    r"|(?:पिछले|पूर्व|ऊपर)[^।\n]{0,14}?(?:निर्देश|आदेश)[^।\n]{0,14}?(?:अनदेखा|नज़रअंदाज|भूल)"
+    r"|(?:تجاهل|انس)[^.\n]{0,20}?(?:التعليمات|تعليماتك|الأوامر|أوامرك|الإرشادات)"
+    r"|(?:पिछले|पूर्व|ऊपर)[^।\n]{0,14}?(?:निर्देश|आदेश)[^।\n]{0,14}?(?:अनदेखा|नज़रअंदाज|नजरअंदाज|भूल)"
+    r"|(?:আগের|পূর্বের|পূর্ববর্তী|উপরের)[^।\n]{0,14}?(?:নির্দেশ|আদেশ)[^।\n]{0,14}?(?:উপেক্ষা|অগ্রাহ্য|ভুলে)"
+    r"|(?:balewalain|huwag pansinin|kalimutan)\b[^.\n]{0,30}?(?:tagubilin|instruksyon|utos|panuto)"
     r"|התעלם[^.\n]{0,20}?(?:הוראות|הנחיות)",
     re.IGNORECASE,
 )
@@ -93,6 +95,7 @@ _ANNOUNCED = re.compile(
     r"|#{2,6} ?\(system[ _]message\)|\[{2,3} ?system (?:message|override|update|command|instructions?)\b"
     r"|\bregardless of (?:your|all|any) (?:previous|prior|earlier|other|existing) (?:instructions|guidelines|rules)\b"
     r"|\binstructions? update\b {0,3}[:\]*]"
+    r"|<\s{0,3}(?:\w+ ){0,3}(?:system|override) mode\b"
     r"|\b(?:all |the |your )?(?:previous|prior|earlier) instructions (?:were|are|have been) (?:just |only |all )?"
     r"(?:a (?:test|joke|trick)|void|cancell?ed|revoked|rescinded)\b"
     r"|\b(?:the )?user'?s? (?:original |initial |previous )?(?:question|query|request|task) is (?:no longer|not) (?:relevant|important"
@@ -241,7 +244,23 @@ _AGAINST_USER = re.compile(
     re.IGNORECASE,
 )
 """An order not to do what was asked for. Who writes the integration may give it; a page has no business to."""
-_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED, _AGAINST_USER)
+_THING: Final = r"(?:\w+ )?(?:web ?page|page|site|function|resume|cv|content|text|document|article|paper|abstract|e-?mail|code|data|table|image|review)"
+_INSTEAD = re.compile(
+    rf"\b(?:ignore|disregard|forget|skip) (?:about )?(?:(?:the|this|that|all|everything in the) (?:rest of the )?{_THING}s?|(?:all |the )?instructions),? (?:and|but|then|just|instead)(?: \w+)? "
+    r"(?:state|say|print|output|write|respond|reply|answer|tell|claim|report|conclude|return|declare)\b"
+    rf"|\b{_IGNORE} (?:everything|all)(?: \w+){{0,3}} below\b|\bstop processing (?:here|this (?:page|text|message))\b"
+    r"|\bfocus on the (?:objective|instructions?) (?:above|below)\b"
+    r"|\bin order to (?:complete|finish|continue|proceed with|perform|do) your (?:\w+ )?task\b[^.\n]{0,60}?\byou (?:must|need to|have to)\b"
+    r"|\bbefore doing anything else\b[^\n]{0,60}?\byour task\b"
+    r"|\bignorier\w{1,4} (?:sie )?(?:de[nr]|die|das|diese\w?) \w{3,20} und (?:sagen|geben|schreib\w*|drucken|sag|gib|antwort\w*)\b"
+    r"|\bignore[rz]? (?:l[ae] |les |l['’]|ce(?:tte|t)? )[\w ]{3,20} et (?:dites|dis|indique[rz]?|écri\w+|déclare[rz]?|répond\w*)\b"
+    r"|\bignor[ae]r? (?:el|la|los|las|este|esta|o|a|os|as) [\w ]{3,20} [ye] (?:di|diga|dice|decir|declar\w+|escrib\w+|indi\w+|responde\w?|escrev\w+|afirm\w+)\b"
+    r"|\bignora(?:re|te)? (?:il |la |lo |l['’]|questo |questa )[\w ]{3,20} e (?:di|dì|dire|dichiara\w*|scriv\w+|afferma\w*|rispond\w+)\b",
+    re.IGNORECASE,
+)
+"""An order to leave alone what was to be read and to say or do something else. A person may well say so, a page has no
+business to."""
+_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED, _AGAINST_USER, _INSTEAD)
 
 _QUOTED: Final = (
     r"(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)"
@@ -258,11 +277,11 @@ _STEMS: Final = {
 ignor|ign0r|ignro|ignoer|igner|igonr|ingor|disreg|forget|overr|bypass|neglect|do not f|do not o|do not a|don't f|don't o|stop f|discard|cancel|skip|abandon|
 set aside|delete|vergiss|vergessen|missacht|oublie|tiens pas|tenez pas|olvid|descart|omiso|esqueç|desconsider|dimentica|
 trascura|negeer|vergeet|zapom|pomiń|glöm|glem|se bort|önceki|yukarıdaki|забудь|игнор|отбрось|ігнор|uită|abaikan|lupakan|
-bỏ qua|quên|忽略|无视|無視|忘|不要理会|不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם
+bỏ qua|quên|আগের|পূর্বের|পূর্ববর্তী|উপরের|balewalain|huwag p|kalimutan|忽略|无视|無視|忘|不要理会|不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם
 """,
         "announced": """
 instr|important m|important n|important a|before you|question|request|query|task|command|directive|orders|goal|objective|
-priority|(system|[[|regardless
+priority|(system|[[|regardless|system mode|override mode
 """,
         "new task": "instr|your new|your real|your true",
         "address": """
@@ -321,6 +340,9 @@ AFTER_CHARS: Final = 300
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
 _INVISIBLE = re.compile("[\u200d\u00ad\ufeff]|(?<=\\w)[\u200b\u200c\u2060](?=\\w)")
 
+_IN_ADDRESS = re.compile(r"(?<![A-Za-z])(?:[A-Za-z]{1,20}[-_+]){9,400}[A-Za-z]{1,20}")
+"""Ten words or more with hyphens instead of blanks, as addresses carry them; the name of an article has fewer."""
+
 _DISCUSSED = re.compile(
     r"prompt[- ]?injections?|jailbreak|injection attack|injected (?:text|instructions)|red[- ]?team|adversarial|"
     r"malicious (?:prompt|instruction|text)|attackers?\b|phishing|guardrails?|owasp|(?:detect|block|defend|filter|"
@@ -367,6 +389,8 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
     """
     text = text[:SCANNED_CHARS]
     plain = text if text.isascii() else alike(_INVISIBLE.sub("", text))
+    if foreign:
+        plain = _IN_ADDRESS.sub(lambda match: re.sub("[-_+]", " ", match[0]), plain)
     begins = 0 if foreign else _GREETING.match(plain).end()  # type: ignore[union-attr]
     hits = sorted(_hits(plain))
     for index, (place, kind) in enumerate(hits):

@@ -47,7 +47,7 @@ _FORMATS: Final = (
     ("OpenAI key", "sk-", r"sk-(?:proj|svcacct|admin)-[\w-]{32,200}"),
     ("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{28}"),
     ("Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{34}"),
-    ("Telegram bot token", ":AA", r"(?<=\d):AA[\w-]{33}"),
+    ("Telegram bot token", ":AA", r"(?<=\d):AA[\w-]{32,33}"),
     ("Tavily key", "tvly-", r"tvly-(?:dev-|prod-)?[A-Za-z0-9]{32}"),
     ("Netlify token", "nfp_", r"nfp_[A-Za-z0-9]{36}"),
     ("Mailgun key", "key-", r"key-[0-9a-f]{32}"),
@@ -57,6 +57,22 @@ _FORMATS: Final = (
     ("Notion token", "ntn_", r"ntn_[0-9]{11}[A-Za-z0-9]{35}"),
     ("Slack token", "xox", r"xox[abeoprs]-(?:\d-)?[\w-]{20,250}"),
     ("Azure client secret", "~", r"(?<=[\w.~-]{3}\dQ)~[\w.~-]{31,34}"),
+    ("Doppler token", "dp.", r"dp\.(?:pt|st|sa|ct|scim|audit)\.(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,44}"),
+    ("Stripe webhook secret", "whsec_", r"whsec_[A-Za-z0-9+/]{32,64}"),
+    ("New Relic key", "NRAK-", r"NRAK-[A-Z0-9]{27}"),
+    ("Packagist token", "packagist_", r"packagist_(?:ack|acs|ort|out|uut)_[0-9a-fA-F]{32,80}"),
+    ("Cursor key", "key_", r"key_[0-9a-f]{64}"),
+    ("Cursor key", "crsr_", r"crsr_[0-9a-f]{64}"),
+    ("Google token", "ya29.", r"ya29\.[\w-]{30,300}"),
+    ("Google key", "AQ.", r"AQ\.Ab8R[\w-]{40,60}"),
+    ("Supabase key", "sb_secret_", r"sb_secret_[\w-]{22}_[\w-]{8}"),
+    ("Square secret", "sq0csp-", r"sq0csp-[\w-]{43}"),
+    ("Amazon MWS token", "amzn.mws.", r"amzn\.mws\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    ("crates.io token", "cio", r"cio[A-Za-z0-9]{32}"),
+    ("Twitch stream key", "live_", r"live_\d{7,12}_[A-Za-z0-9]{30}"),
+    ("1Password token", "ops_eyJ", r"ops_eyJ[\w+/-]{200,1500}={0,2}"),
+    ("ElevenLabs key", "sk_", r"sk_[0-9a-f]{48}"),
+    ("Sentry token", "sntrys_eyJ", r"sntrys_eyJ[\w+/-]{20,400}={0,2}_[\w+/-]{43}"),
     ("Bearer token", "earer ", r"earer +[\w.~+/-]{32,300}=*"),
 )
 """What Kingfisher 1.5 leaves out: the kind, how one begins, and the form that its vendor documents."""
@@ -64,6 +80,32 @@ _FORMATS: Final = (
 _PATTERNS: Final = tuple(
     (kind, begins, re.compile(rf"{form}(?![\w-])"), begins[0].isalpha()) for kind, begins, form in _FORMATS
 )
+_HASH: Final = "password hash"
+_WITHIN: Final = (
+    (
+        _HASH,
+        "$",
+        # As crypt writes them; whoever has one can try passwords on it as fast as he likes.
+        re.compile(
+            r"\$(?:2[abxy]?\$\d\d\$[./\w]{53}|(?:1|apr1)\$[./\w]{2,8}\$[./\w]{22,25}"
+            r"|5\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{43}|6\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{86}"
+            r"|y\$[./\w]{1,10}\$[./\w]{1,86}\$[./\w]{43}|[89]\$[./\w]{14}\$[./\w]{43}"
+            r"|argon2(?:id|i|d)\$v=\d{1,3}\$m=\d{1,9},t=\d{1,6},p=\d{1,4}\$[\w+/]{8,90}\$[\w+/]{16,180}"
+            r"|krb5(?:asrep|tgs)\$\d{1,2}\$[^\s:$]{0,120}[:$][^\s$]{0,200}\$[0-9a-f]{64,4000})(?![./\w])"
+        ),
+    ),
+    (
+        "Azure key",
+        "JQQJ9",
+        re.compile(
+            r"(?<![A-Za-z0-9])[A-Za-z0-9]{52}JQQJ9[A-Za-z0-9]{27}(?:[A-Za-z0-9]{2}==)?(?![A-Za-z0-9])"
+        ),
+    ),
+    ("Salesforce token", "!", re.compile(r"(?<![A-Za-z0-9])00D[A-Za-z0-9]{12}![\w.]{80,200}(?![\w.])")),
+    ("New Relic key", "NRAL", re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{36}NRAL(?![A-Za-z0-9])")),
+)
+"""Forms that begin with nothing of their own: the kind, what stands in each, and the whole form."""
+
 WORD_CHARS: Final = 32
 """Characters before a key's form that are looked at for the word it belongs to."""
 _WORD_BEFORE = re.compile(rf"[\w.~-]{{0,{WORD_CHARS}}}\Z")
@@ -254,6 +296,11 @@ def _by_form(text: str) -> Iterator[Secret]:
                 if not is_placeholder(value) and not named and (not is_word or _is_mixed(value)):
                     yield Secret(begin, match.end(), kind)
             start = text.find(begins, start + 1)
+    for kind, hint, form in _WITHIN:
+        if hint in text:
+            for match in form.finditer(text):
+                if kind == _HASH or (_is_mixed(match[0]) and not is_placeholder(match[0])):
+                    yield Secret(match.start(), match.end(), kind)
     for begins in ("AKIA", "ASIA"):
         start = text.find(begins)
         while start >= 0:

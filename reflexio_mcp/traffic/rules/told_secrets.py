@@ -28,6 +28,8 @@ BASIC: Final = "Basic auth"
 IN_URL: Final = "password in a URL"
 COMMAND: Final = "password in a command"
 JWT: Final = "JSON web token"
+HOOK: Final = "address of a webhook"
+MANIFEST: Final = "value of a Kubernetes Secret"
 
 
 SENSITIVE_WORDS: Final = (
@@ -110,11 +112,11 @@ def _words(listed: str) -> dict[str, bool]:
 # --- beside its name: `JIRA_API_TOKEN=…`, `"client_secret" : "…"`, `password: …`
 
 _NAMES: Final = (
-    "pass", "pw", "pasw", "secret", "token", "key", "auth", "cred", "contrase", "senha", "haslo", "heslo",
+    "pass", "pw", "pasw", "secret", "token", "key", "auth", "cred", "_pat", "contrase", "senha", "haslo", "heslo",
 )  # fmt: skip
 _ASSIGNED = re.compile(
     r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["']),)"""
-    r"""[ \t\r\n]{0,8}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
+    r"""[ \t\r\n]{0,40}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
     r"""((?:[^\s"'`<>,;\\|]|\\_){6,100})"""
 )
 _REST = re.compile(r"""[^\s"'`<>,;\\|]+""")
@@ -144,7 +146,7 @@ _KEPT_SECRET = re.compile(
     r"(?i)api|secret|token|pass|auth|access|private|client|cred|licen[cs]e|service|account"
 )
 """Beside these a uuid is a key; beside `key` alone it is what something is found by."""
-_INSIDE_A_WORD = re.compile(r"pwd?[a-z]")
+_INSIDE_A_WORD = re.compile(r"pwd?[a-z]|_pat[a-z]")
 _PASSWORD_NAME = re.compile(r"pass|pwd|pw(?![a-z])|pasw|contrase|senha|haslo|heslo")
 _AT_A_HOST = re.compile(r"[^@]+@[\w.-]+(?::\d{2,5})?/.*")
 """The end of an address whose user is named like a key: `_USERINFO` judges its password."""
@@ -217,7 +219,7 @@ _QUOTED_PHRASE = re.compile(
 _CODE_BEHIND: Final = {2: ("(", "_"), 3: ("(", "_", "-", "=", '"', "'", ">")}
 """What follows a word in code; `_beside_names` looks there. By the kinds of letters that a value must have."""
 _ENDING: Final = ".,;:?)]}>" + _QUOTE
-_CLOSED = re.compile(r"[\"`“”«»]|</")
+_CLOSED = re.compile(r"[\"`“”«»]|</|\\[nrt]")
 """Within what follows a name: the value ends here, and the rest is markup or another value."""
 
 
@@ -233,6 +235,8 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
                     value = _CLOSED.split(match[1], maxsplit=1)[0].rstrip(_ENDING)
                     if value.endswith("!") and not any(map(str.isdigit, value)):
                         continue
+                    if "%20" in value:
+                        continue  # a sentence within an address
                     needed = max(kinds, 3) if pattern is not _AFTER else kinds
                     if words is _KEYS and pattern is _DIRECT and _WORD_OF_A_LIST.fullmatch(value):
                         continue
@@ -350,7 +354,7 @@ def _phrases(text: str, low: str, places: Places) -> Iterator[Place]:
 
 _USERINFO = re.compile(r"://([^\s:/@\"'<>]{0,80}):([^\s/@\"'<>]{3,100})@[\w.\[-]")
 _BASIC_HEADER = re.compile(r"basic ([A-Za-z0-9+/]{8,200}={0,2})(?![A-Za-z0-9+/=])", re.IGNORECASE)
-_PLAIN_PAIR = re.compile(r"[!-~]{1,60}:[!-~]{3,80}")
+_PLAIN_PAIR = re.compile(r"[!-~]{1,60}:[ -~]{3,80}")
 _COMMANDS: Final = tuple(
     (word, re.compile(form, re.IGNORECASE))
     for word, form in (
@@ -364,9 +368,26 @@ _COMMANDS: Final = tuple(
             r"identified by (?:[\\]?[\"'](?=[^\s\"'`\\;]+[\\]?[\"'])|(?=\w*\d))([^\s\"'`\\;]{6,80})",
         ),
         ("password ", r"password [\\]?[\"'`]([^\s\"'`\\]{6,80})[\\]?[\"'`]"),
-        ("#define ", r"#define \w{0,40}pass\w{0,40} \"([^\s\"]{6,80})\""),
+        ("#define ", r"#define \w{0,40}pass\w{0,40}[ \t]{1,40}\"([^\s\"]{6,80})\""),
+        ("#define ", r"#define \w{0,40}(?:key|token|secret)[ \t]{1,40}\"((?=\D{0,80}\d)[\w+/=-]{20,80})\""),
+        # As `.netrc` and its like keep them.
+        ("machine ", r"machine \S{1,100}\s{1,20}login \S{1,80}\s{1,20}password (\S{4,100})"),
     )
 )
+_WEBHOOK = re.compile(
+    r"://[\w.-]{3,100}/(?:[\w.@%-]{1,100}/){0,6}?(?:incoming)?web-?hooks?/([\w@/-]{20,300})", re.IGNORECASE
+)
+"""Whoever has the address may send: what stands behind the word is the key."""
+SEGMENT_CHARS: Final = 20
+_MANIFEST = re.compile(r"(?:^|\n)[ \t-]*[\"']?kind[\"']?[ \t]*:[ \t]*[\"']?\Z", re.IGNORECASE)
+_DATA = re.compile(r"^([ \t]*)(?:- )?data:[ \t]*\n((?:\1[ \t]+\S.*\n?)+)", re.MULTILINE)
+_ENCODED = re.compile(
+    r"^[ \t]+[\"']?[\w.-]+[\"']?:[ \t]*(?:[|>][-+]?[ \t]*\n[ \t]*)?[\"']?"
+    r"((?:[A-Za-z0-9+/]{4}){3,}={0,2}|(?:[A-Za-z0-9+/]{4}){2,}[A-Za-z0-9+/]{2,3}={1,2})[\"']?[ \t]*$",
+    re.MULTILINE,
+)
+MANIFEST_CHARS: Final = 4_000
+"""Of a manifest before and behind the line that says what kind it is."""
 _JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}(?:\.[\w-]{10,1000})?")
 
 
@@ -383,6 +404,9 @@ def _in_commands(text: str, places: Places) -> Iterator[Place]:
         match = _USERINFO.match(text, start)
         if match and len(match[2]) >= 4 and _is_given_in_url(*match.groups()):
             yield match.start(2), match.end(2), IN_URL
+        elif (hook := _WEBHOOK.match(text, start)) and any(map(_is_long_id, hook[1].split("/"))):
+            yield hook.start(1), hook.end(1), HOOK
+    yield from _in_manifests(text, places)
     for start in places.get("basic ", ()):
         if (match := _BASIC_HEADER.match(text, start)) and _is_pair(match[1]):
             yield match.start(1), match.end(1), BASIC
@@ -396,12 +420,32 @@ def _in_commands(text: str, places: Places) -> Iterator[Place]:
             yield match.start(), match.end(), JWT
 
 
+def _in_manifests(text: str, places: Places) -> Iterator[Place]:
+    """The values of Kubernetes Secrets, each written in base64."""
+    read = 0
+    for start in places.get("secret", ()):
+        if start < read or not _MANIFEST.search(text, max(0, start - 30), start):
+            continue
+        begin = max(read, start - MANIFEST_CHARS, text.rfind("\n---", max(0, start - MANIFEST_CHARS), start))
+        end = text.find("\n---", start, start + MANIFEST_CHARS)
+        read = end if end >= 0 else start + MANIFEST_CHARS
+        for block in _DATA.finditer(text, begin, read):
+            for value in _ENCODED.finditer(text, *block.span(2)):
+                yield value.start(1), value.end(1), MANIFEST
+
+
+def _is_long_id(segment: str) -> bool:
+    return len(segment) >= SEGMENT_CHARS and (is_uuid(segment) or is_machine_made(segment))
+
+
 def _is_given_in_url(user: str, value: str) -> bool:
     plain = unquote(value)
     shown = plain == user or (
         user == "user" and plain.startswith("pass")
     )  # `postgres:postgres`, `user:pass%20word`
-    return not shown and not value.startswith(("$", "{")) and not is_placeholder(value)
+    # `://[^:]+:(.*?)@` is the form of an address, and `mailto:` none that has a password.
+    formal = user == "mailto" or user.startswith("[^") or value.startswith("(")
+    return not shown and not formal and not value.startswith(("$", "{")) and not is_placeholder(value)
 
 
 def _is_given(value: str) -> bool:
