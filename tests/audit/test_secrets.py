@@ -169,6 +169,8 @@ def test_what_people_paste_is_found(text: str) -> None:
         "#:~:text=are%20always%20fetched%20with%20credentials%20mode%20%22same%2Dorigin%22%20by%20default",
         r"Use natural language and include key terms.\nFor example: \"Latest developments\"",
         "_patternName: aQ3kf9Zx77Lm",
+        '"file:///etc/passwd",\n            "magnet:?xt=urn:btih:be08f00302bc2d1d3cfa3af02024fa647a271431"',
+        r'f.write("machine example.com login user password pass\ndefault\n")',
         "kind: ConfigMap\ndata:\n  note: YWRhOmdyNG5pdGVSb2Nr\n",
         "kind: Secret\ndata:\n  token: {{ .Values.token }}\n",
         "https://docs.example.net/webhooks/create-a-webhook-endpoint-for-your-account",

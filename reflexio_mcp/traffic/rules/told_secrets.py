@@ -116,7 +116,7 @@ _NAMES: Final = (
 )  # fmt: skip
 _ASSIGNED = re.compile(
     r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["']),)"""
-    r"""[ \t\r\n]{0,40}(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
+    r"""(?:[ \t]{9,40}|[ \t\r\n]{0,8})(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
     r"""((?:[^\s"'`<>,;\\|]|\\_){6,100})"""
 )
 _REST = re.compile(r"""[^\s"'`<>,;\\|]+""")
@@ -371,7 +371,7 @@ _COMMANDS: Final = tuple(
         ("#define ", r"#define \w{0,40}pass\w{0,40}[ \t]{1,40}\"([^\s\"]{6,80})\""),
         ("#define ", r"#define \w{0,40}(?:key|token|secret)[ \t]{1,40}\"((?=\D{0,80}\d)[\w+/=-]{20,80})\""),
         # As `.netrc` and its like keep them.
-        ("machine ", r"machine \S{1,100}\s{1,20}login \S{1,80}\s{1,20}password (\S{4,100})"),
+        ("machine ", r"machine \S{1,100}\s{1,20}login \S{1,80}\s{1,20}password ([^\s\"'\\]{4,100})"),
     )
 )
 _WEBHOOK = re.compile(
