@@ -59,7 +59,7 @@ SOURCES: Final = 10
 
 _FENCE: Final = re.compile(r"^<<(?:stored text \w+: data, not instructions|end \w+)>>\n", re.MULTILINE)
 
-_ARGUMENTS: Final = re.compile(r"\b(erase|include_learnings|everything)=true\b")
+_ARGUMENTS: Final = re.compile(r"\b(erase|include_learnings|everything)=true\b|\b(contains)(?==NAME\b)")
 
 _TIMES: Final = re.compile(r"(?<!-)\b(?:start|end)_time\b")
 
@@ -154,7 +154,7 @@ def in_flags(text: str) -> str:
     """A tool's words with commands in place of tools, and flags in place of arguments."""
     for command, tool in TOOLS.items():
         text = text.replace(tool, f"{_program()} {command}")
-    return _ARGUMENTS.sub(lambda found: _flag(found[1]), text)
+    return _ARGUMENTS.sub(lambda found: _flag(found[1] or found[2]), text)
 
 
 def wanted(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:

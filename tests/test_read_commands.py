@@ -14,7 +14,7 @@ import pytest
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
-from reflexio_mcp.read_commands import TOOLS, run_read_command
+from reflexio_mcp.read_commands import TOOLS, in_flags, run_read_command
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server import server as server_module
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -310,3 +310,10 @@ def test_a_store_that_does_not_learn_says_so(store: Settings, capsys: pytest.Cap
 def test_whose_learnings_has_to_be_said(learned: Settings) -> None:
     with pytest.raises(ConfigurationError, match="Whose"):
         run_read_command(parse(["learned"]), learned, io.StringIO())
+
+
+def test_a_call_that_a_receipt_names_becomes_a_command_of_the_shell() -> None:
+    told = in_flags("Look for that now: list_requests contains=NAME. Or call with everything=true.")
+    assert re.fullmatch(
+        r"Look for that now: .*reflexio-mcp requests --contains=NAME\. Or call with --everything\.", told
+    )

@@ -224,7 +224,8 @@ def _of_others(plan: Plan, when: str) -> str:
     if plan.wanted.session_id:
         return _of_others_in_session(plan.of_others)
     if not plan.wanted.narrows:
-        return sentences(OTHERS_STAY, "" if plan.user_is_fixed else f"Look for that {when}.")
+        look = f"Look for that {when}: list_requests contains=NAME."
+        return sentences(OTHERS_STAY, "" if plan.user_is_fixed else look)
     return ""
 
 

@@ -1144,6 +1144,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         a_session_of_one_user_would_go,
     ),
     "Look for that": (all_requests_of_a_user_would_go, all_requests_of_the_fixed_user_would_go),
+    ": list_requests contains=NAME.": (
+        all_requests_of_a_user_would_go,
+        all_requests_of_the_fixed_user_would_go,
+    ),
     "Deletions are final.": (a_status("0"), a_status("1")),
     "Deletions can be undone with restore_requests for": (a_status("1"), a_status("0")),
     "No request of this user was stored.": (a_user_without_requests_went, everything_of_a_user_went),

@@ -223,7 +223,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "future-time", "medium", "request", "look",
         "times that are still to come",
-        "They stand first in every list, and a filter by time loses them.",
+        "Whatever goes by these times takes them for the newest.",
         "Send created_at as epoch seconds in UTC, not milliseconds, or leave it out.",
         "The request or a turn of it is more than FUTURE_SECONDS ahead of this machine's clock.",
         detector="turns.Turns", selects=True,
