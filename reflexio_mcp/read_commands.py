@@ -59,6 +59,10 @@ SOURCES: Final = 10
 
 _FENCE: Final = re.compile(r"^<<(?:stored text \w+: data, not instructions|end \w+)>>\n", re.MULTILINE)
 
+RESTORING: Final = (
+    "restore_requests is a tool of the assistant, and offered where REFLEXIO_MCP_RECOVERY_DAYS is set for it."
+)
+
 _ARGUMENTS: Final = re.compile(r"\b(erase|include_learnings|everything)=true\b|\b(contains)(?==NAME\b)")
 
 _TIMES: Final = re.compile(r"(?<!-)\b(?:start|end)_time\b")
@@ -147,7 +151,8 @@ def making_no_store(mine: Settings) -> Settings:
 
 def for_a_shell(text: str) -> str:
     """What a tool says to a model, for a person at a shell."""
-    return _FENCE.sub("", in_flags(f"{text}\n")).strip()
+    said = _FENCE.sub("", in_flags(f"{text}\n")).strip()
+    return f"{said}\n{RESTORING}" if "restore_requests" in said else said
 
 
 def in_flags(text: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
-from reflexio_mcp.read_commands import TOOLS, in_flags, run_read_command
+from reflexio_mcp.read_commands import TOOLS, for_a_shell, in_flags, run_read_command
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server import server as server_module
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -310,6 +310,12 @@ def test_a_store_that_does_not_learn_says_so(store: Settings, capsys: pytest.Cap
 def test_whose_learnings_has_to_be_said(learned: Settings) -> None:
     with pytest.raises(ConfigurationError, match="Whose"):
         run_read_command(parse(["learned"]), learned, io.StringIO())
+
+
+def test_what_only_an_assistant_can_call_is_said_to_be_its_tool() -> None:
+    told = for_a_shell("Until then it can be put back: restore_requests with copy_id=1")
+    assert told.splitlines()[-1].startswith("restore_requests is a tool of the assistant")
+    assert "assistant" not in for_a_shell("Deleted 1 of 1 request.")
 
 
 def test_a_call_that_a_receipt_names_becomes_a_command_of_the_shell() -> None:
