@@ -325,7 +325,7 @@ def _example_facts(one: Example) -> Facts:
             "source": shown_name(one.source),
             # Of personal data the notes count whose it is, which is the user.
             "note": shown_name(one.note) if one.note != f"of {one.user_id}" else "",
-            "copy_of": shown_id(one.copy_of) if one.copy_of else "",
+            "repeats_kept": shown_id(one.copy_of) if one.copy_of else "",
         }
     )
 
@@ -361,7 +361,7 @@ def _example_lines(examples: Iterable[Facts]) -> list[str]:
                 one["created_at"],
                 f"source {one['source']}" if "source" in one else "",
                 one.get("note", ""),
-                f"repeats {one['copy_of']}, which stays" if "copy_of" in one else "",
+                f"repeats {one['repeats_kept']}, which stays" if "repeats_kept" in one else "",
             )
         )
         for one in examples

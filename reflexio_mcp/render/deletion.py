@@ -64,7 +64,7 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
         {
             "request_id": shown_id(item.request_id),
             "created_at": None if item.unreadable else iso(item.created_at),
-            "copy_of": shown_id(item.copy_of),
+            "repeats_kept": shown_id(item.copy_of),
             "first_words": "" if masked else visible(item.first_words),
         }
     )
@@ -80,10 +80,20 @@ def finality(plan: Plan) -> str:
     return f"{kept} {COPIED}" if plan.learnings_to_go else kept
 
 
+NO_COPY: Final = "No recovery copy is kept."
 PUT_BACK: Final = (
     "restore_requests puts it back, with a new time; images sent as base64 and citations would not come back, and "
     "whether there are any Reflexio does not say."
 )
+
+
+def _copied(plan: Plan) -> str:
+    """Which copy a plan leaves, beyond what the first line of a form has room for."""
+    if plan.erase:
+        return ""
+    if not plan.recovery_days:
+        return NO_COPY
+    return "" if isinstance(plan, LearningPlan) else PUT_BACK
 
 
 def _missing(plan: Plan) -> Facts:
@@ -155,7 +165,7 @@ def plan_lines(facts: Facts) -> list[str]:
         lines.append(listed("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]))
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
-        repeats = f"repeats {example['copy_of']}, which stays" if "copy_of" in example else ""
+        repeats = f"repeats {example['repeats_kept']}, which stays" if "repeats_kept" in example else ""
         lines.append("  " + joined((example["request_id"], example.get("created_at", ""), repeats, words)))
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
@@ -286,8 +296,7 @@ def planned(
     if body:
         text.append(fence("\n".join(body)))
     if plan.size:
-        put_back = PUT_BACK if plan.recovery_days and not isinstance(plan, LearningPlan) else ""
-        survives, undo = survivors(plan), sentences(finality(plan), put_back)
+        survives, undo = survivors(plan), sentences(finality(plan), _copied(plan))
         structured["survives"], structured["undo"] = survives, undo
         text += [survives, undo]
     elif isinstance(plan, LearningPlan) and (said := unread(plan.chosen)):

@@ -287,7 +287,7 @@ class _End(GapFacts, total=False):
     not_all_because: Unlisted[str]
     total: int | None
     left: Unlisted[int | None]
-    looked_at: Unlisted[int | None]
+    requests_looked_at: Unlisted[int | None]
     looked_at_all: Unlisted[bool]
     looked_back_to: Unlisted[str]
     more_in_last_session: Unlisted[int | None]
@@ -333,7 +333,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "not_all_because": _WHY[page.ended] if page.ended else "",
             "total": page.total,
             "left": (page.left or None) if page.cursor else None,
-            "looked_at": page.looked_at,
+            "requests_looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "more_in_last_session": page.rest_of_session or None,
             "sources": [label(source) for source in page.sources[:NAMES]],

@@ -388,10 +388,16 @@ async def test_an_audit_names_the_window_that_it_looked_at_and_not_only_what_was
     make.put([Turn("User", "Prune the vine.")], "s2", "ada", at + 60, "web")
     async with connected(make.finish(), tmp_path) as client:
         asked = {"start_time": "2020-01-01", "end_time": "2d"}
+
+        async def window_of_a_list() -> list[str]:
+            return re.findall(r"\d{4}-\S+Z", facts(await call(client, "list_requests", **asked))["filter"])
+
+        # An age is counted from the second of each call.
+        begin, before = await window_of_a_list()
         result = await call(client, "audit_traffic", **asked)
-        said, listed = facts(result), facts(await call(client, "list_requests", **asked))
-        assert said["from"] == "2020-01-01T00:00:00Z"
-        assert said["to"] in listed["filter"]
+        said, (_, after) = facts(result), await window_of_a_list()
+        assert said["from"] == begin == "2020-01-01T00:00:00Z"
+        assert before <= said["to"] <= after
         assert [said["oldest"], said["newest"]] == [iso(at), iso(at + 60)]
         assert f"Audit of all 2 requests from {said['from']} to {said['to']}" in text_of(result)
         result = await call(client, "audit_traffic")
@@ -602,7 +608,7 @@ async def test_a_copy_is_shown_with_what_stays(tmp_path: Path) -> None:
         result = await call(client, "audit_traffic")
     (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
     assert found["examples"][0]["request_id"] == second.request_id
-    assert found["examples"][0]["copy_of"] == first.request_id
+    assert found["examples"][0]["repeats_kept"] == first.request_id
     assert f"repeats {first.request_id}, which stays" in text_of(result)
 
 

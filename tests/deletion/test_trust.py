@@ -38,7 +38,7 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         erased = await caller.confirmed("delete_request", request_id="r2", **options)
         status = await caller.call("get_status")
     if days == "0":
-        assert plan["undo"] == "This cannot be undone."
+        assert plan["undo"] == "This cannot be undone. No recovery copy is kept."
         assert done["undo"].startswith("This cannot be undone:")
         assert status["policy"]["undo"] == "Deletions are final."
     else:
@@ -127,7 +127,7 @@ async def test_a_plan_for_duplicates_names_the_copy_that_stays(world: World, era
     async with world.connect(era, person) as caller:
         await caller.result("delete_requests", user_id="ada", finding="duplicate")
     plan = whole(result.structured_content)["plan"]
-    assert {one["request_id"]: one["copy_of"] for one in plan["examples"]} == {
+    assert {one["request_id"]: one["repeats_kept"] for one in plan["examples"]} == {
         "second": "first",
         "third": "first",
     }

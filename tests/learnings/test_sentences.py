@@ -1117,6 +1117,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "it back with delete_learnings.": (the_learnings_would_not_go, a_learning_went),
     "by reading again": (a_learning_went, a_learning_would_stay),
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
+    deletion.NO_COPY: (a_learning_would_stay, what_was_learned_would_stay),
     "This cannot be undone. Earlier recovery copies of it go too.": (
         an_earlier_copy_would_go,
         a_learning_would_stay,
