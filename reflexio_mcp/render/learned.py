@@ -32,7 +32,9 @@ __all__ = [
 FROM_IT: Final = "learned from conversations this was part of"
 """A profile lists the turns of a whole window, also those that say nothing of it."""
 
-ONLY_SOME: Final = "To keep any of them, call without include_learnings=true, and delete the others with delete_learnings."
+ONLY_SOME: Final = (
+    "To keep any of them, call without include_learnings=true, and delete the others with delete_learnings."
+)
 
 NONE: Final = "No profile or user playbook was learned from it."
 NO_LEARNING: Final = "This store does not learn: nothing was learned from it."
