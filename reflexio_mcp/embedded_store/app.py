@@ -16,17 +16,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qsl
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
 from reflexio_mcp.embedded_store import routes
-from reflexio_mcp.embedded_store.database import BUSY_SECONDS, MAX_READERS, Connection, Database
+from reflexio_mcp.embedded_store.database import BUSY_SECONDS, MAX_READERS, Connection, Database, TakesLonger
 from reflexio_mcp.embedded_store.errors import StoreBusy, StoreFailed, store_error
 from reflexio_mcp.rest import responses as rest
 
@@ -115,6 +117,10 @@ class EmbeddedStore:
         return rest.HttpReply(status, headers, b"".join(parts))
 
     async def _read(self, route: routes.ReadRoute, call: routes.Call) -> Reply:
+        # A turn of the loop for others, who might wait long behind a caller that reads and reads.
+        await anyio.lowlevel.checkpoint()
+        with suppress(TakesLonger):
+            return _read(route, replace(call, at_once=True))
         # A pool of its own: the way through `anyio.to_thread` costs three times as much, and more than most reads.
         async with self._reading:  # a caller that is cancelled ends here: what goes to the pool is waited for
             reading = asyncio.get_running_loop().run_in_executor(self._readers, _read, route, call)
@@ -173,6 +179,8 @@ class EmbeddedStore:
 def _read(route: routes.ReadRoute, call: routes.Call) -> Reply:
     try:
         return _success(route(call))
+    except TakesLonger:
+        raise
     except Exception as error:  # noqa: BLE001 - becomes the reply
         return _failure(route, error)
 

@@ -1,8 +1,10 @@
 """The SQLite file: how it is opened, shared between threads and processes, and kept free of what was deleted.
 
-Everything here blocks, so it runs in worker threads. One connection writes, a few read; a reading call sees one
-state of the file. A commit is on the disk before it is answered (`synchronous=FULL`), so it survives a killed
-process and a power loss. `upkeep` removes deleted content.
+Everything here blocks, so it runs in worker threads, but for a short read: handing one to a thread beside a busy
+event loop costs more than the read. It is tried on a connection that waits for nobody and gives up after
+`SHORT_SECONDS`. One connection writes, a few read; a reading call sees one state of the file. A commit is on the disk
+before it is answered (`synchronous=FULL`), so it survives a killed process and a power loss. `upkeep` removes deleted
+content.
 
 An open connection keeps using its file after somebody has moved or removed it, and what is written then is lost.
 So each call checks that the files in the folder are still the ones that are open (device and inode). If they are
@@ -30,6 +32,12 @@ BUSY_SECONDS: Final = 10.0
 """How long a call waits for another process before it gives up."""
 
 MAX_READERS: Final = 2
+SHORT_SECONDS: Final = 0.001
+"""How long the event loop is held up by a read at most, but for one step of SQLite."""
+
+STEPS_BETWEEN_LOOKS: Final = 500
+"""Instructions of SQLite's machine between two looks at the clock: some ten microseconds."""
+
 CACHE_KIBIBYTES: Final = 2000
 """Page cache a connection may grow to."""
 
@@ -45,6 +53,19 @@ class Connection(sqlite3.Connection):
     scan: object = None
 
 
+class TakesLonger(Exception):
+    """A read is not short, or has to wait: it belongs in a worker thread."""
+
+
+class _Limit:
+    """Ends what a connection does when its time is over."""
+
+    until = 0.0
+
+    def is_over(self) -> bool:
+        return time.perf_counter() > self.until
+
+
 @dataclass(eq=False)
 class _OpenFile:
     """The connections to one file, and which files on the disk they belong to."""
@@ -53,6 +74,10 @@ class _OpenFile:
     ids: tuple[FileId, ...]
     writer: Connection
     readers: list[Connection] = field(default_factory=list[Connection])
+    short: list[Connection] = field(default_factory=list[Connection])
+    """The connection for short reads, while none is made; none for a store in memory."""
+
+    limit: _Limit = field(default_factory=_Limit)
     log_is_clean: bool = True
 
 
@@ -105,6 +130,35 @@ class Database:
                             file.readers.append(connection)
                         else:
                             connection.close()
+
+    @contextmanager
+    def reading_at_once(self) -> Generator[Connection, None, None]:
+        """As `reading`, for the event loop: one at a time, and without a lock or a file to wait for.
+
+        Raises:
+            TakesLonger: it would take too long. Whatever else is wrong, `reading` says.
+        """
+        file = self._file
+        if file is None or not self._is_in_place(file):
+            raise TakesLonger
+        try:
+            connection = file.short.pop()
+        except IndexError:
+            raise TakesLonger from None
+        file.limit.until = time.perf_counter() + SHORT_SECONDS
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        except (sqlite3.Error, OSError, OverflowError) as error:
+            connection.scan = None  # it may have ended halfway
+            raise TakesLonger from error
+        finally:
+            file.limit.until = float("inf")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            file.short.append(connection)
+            if self._file is not file:  # it was let go meanwhile, by another thread
+                _close_all(file.short)
 
     @contextmanager
     def writing(self, *, deletes: bool = False) -> Generator[Connection, None, None]:
@@ -163,6 +217,7 @@ class Database:
             with self._open_lock:
                 self._file = None
             _close_all(file.readers)
+            _close_all(file.short)
             with closing(file.writer) as writer, suppress(sqlite3.Error):
                 if upkeep.scrub_is_due(writer) and upkeep.file_bytes(writer) <= upkeep.CLOSING_SCRUB_BYTES:
                     upkeep.scrub(writer)
@@ -201,7 +256,12 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        return _OpenFile(paths, ids, connection)
+        file = _OpenFile(paths, ids, connection)
+        if not self._in_memory:
+            short = self._connect(busy_seconds=0.0)
+            short.set_progress_handler(file.limit.is_over, STEPS_BETWEEN_LOOKS)
+            file.short.append(short)
+        return file
 
     def _paths(self) -> tuple[str, ...]:
         """Where SQLite has the database, its write-ahead log and the index of that log."""
@@ -231,6 +291,7 @@ class Database:
                 return
             self._file = None
         _close_all(file.readers)
+        _close_all(file.short)
         with closing(file.writer) as writer:
             if not self._in_memory:
                 logger.warning("the store file was moved, replaced or removed while it was in use")
@@ -239,10 +300,10 @@ class Database:
                     # lost or, worse, be taken for a part of the file that stands there now.
                     upkeep.empty_log(writer, upkeep.TRY_SECONDS)
 
-    def _connect(self) -> Connection:
+    def _connect(self, *, busy_seconds: float | None = None) -> Connection:
         connection = sqlite3.connect(
             self._path,
-            timeout=self._busy_seconds,
+            timeout=self._busy_seconds if busy_seconds is None else busy_seconds,
             isolation_level=None,
             check_same_thread=False,
             factory=Connection,
@@ -310,8 +371,9 @@ class Database:
 
 
 def _close_all(connections: list[Connection]) -> None:
-    while connections:
-        connections.pop().close()
+    with suppress(IndexError):
+        while True:
+            connections.pop().close()
 
 
 def _ids_on_disk(paths: tuple[str, ...]) -> tuple[FileId, ...]:

@@ -1,4 +1,5 @@
-"""The routes: one function each, from a call to the API's answer. They block, so they run in worker threads.
+"""The routes: one function each, from a call to the API's answer. They block, so they run in worker threads, but for
+reads that are short.
 
 Only this package's client calls them, so they refuse only what it can send and the API would refuse.
 
@@ -9,6 +10,7 @@ can simply be repeated.
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -34,12 +36,18 @@ class Call:
     Args:
         now: when it arrived, epoch seconds.
         raw: the encoded JSON body.
+        at_once: answer on the event loop, or raise `TakesLonger`.
     """
 
     store: Database
     now: int
     query: Mapping[str, str]
     raw: bytes
+    at_once: bool = False
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection to read from."""
+        return self.store.reading_at_once() if self.at_once else self.store.reading()
 
 
 ReadRoute = Callable[[Call], Json | list[bytes]]
@@ -86,7 +94,7 @@ def publish_interaction(call: Call) -> Change:
 
 def learning_status(call: Call) -> Json:
     try:
-        with call.store.reading() as connection:
+        with call.reading() as connection:
             evaluation_only = queries.is_evaluation_only(connection, call.query.get("request_id", ""))
     except StoreFailed as error:
         raise unavailable(error) from error
@@ -103,7 +111,7 @@ def get_requests(call: Call) -> list[bytes]:
     sessions = requests = 0
     last: str | None = None
     try:
-        with call.store.reading() as connection:
+        with call.reading() as connection:
             for session_id, group in queries.sessions(connection, body):
                 text = ",".join(compact(one) for one in group)
                 if session_id == last:
@@ -171,7 +179,7 @@ def clear_user_data(call: Call) -> Change:
 def whoami(call: Call) -> Json:
     message = ""
     try:
-        with call.store.reading():
+        with call.reading():
             pass
     except StoreFailed as error:
         message = error.message
@@ -186,7 +194,7 @@ def whoami(call: Call) -> Json:
 
 def health(call: Call) -> Json:
     try:
-        with call.store.reading() as connection:
+        with call.reading() as connection:
             # A damaged file shows only when it is read.
             connection.execute("SELECT 1 FROM requests LIMIT 1").fetchall()
             return {"status": "healthy"}

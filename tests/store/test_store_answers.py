@@ -10,7 +10,7 @@ import pytest
 
 from reflexio_mcp.embedded_store import routes
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.embedded_store.database import MAX_READERS
+from reflexio_mcp.embedded_store.database import MAX_READERS, TakesLonger
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestQuery
 
@@ -142,6 +142,8 @@ async def test_a_read_that_waits_for_its_turn_can_be_given_up(
     answers = routes.READING["POST", "/api/get_requests"]
 
     def slow(call: routes.Call) -> routes.Json | list[bytes]:
+        if call.at_once:
+            raise TakesLonger
         begun.release()
         assert going.wait(60)
         return answers(call)
