@@ -449,11 +449,17 @@ def _serve(transport: str, settings: Settings) -> int:
             from reflexio_mcp.install.launch import as_called
 
             sys.stderr.write(_WAITING.format(as_called()))
-        import_sdk(http=False)
-        from reflexio_mcp.stdio import serve
-
+        take_back = import_sdk(http=False)
+        try:
+            from reflexio_mcp.stdio import serve
+        except ImportError:
+            take_back()
+            from reflexio_mcp.stdio import serve
         return serve(settings)
-    import_sdk(http=True)
-    from reflexio_mcp.http import serve as serve_http
-
+    take_back = import_sdk(http=True)
+    try:
+        from reflexio_mcp.http import serve as serve_http
+    except ImportError:
+        take_back()
+        from reflexio_mcp.http import serve as serve_http
     return serve_http(settings)

@@ -303,10 +303,13 @@ async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str,
         result = await client.call_tool(tool, dict(arguments))
     except MCPError as error:
         raise Failed(str(error)) from None
-    text = "\n".join(getattr(block, "text", "") for block in result.content)
+    # A second block tells which tools are left out: this command left them out itself, and no operator.
+    text = getattr(result.content[0], "text", "")
     if result.is_error or result.structured_content is None:
         raise Failed(text)
-    return whole(result.structured_content), text
+    facts = whole(result.structured_content)
+    facts.pop("not_offered", None)
+    return facts, text
 
 
 def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
@@ -466,7 +469,8 @@ class _Layout:
         )
         for one in facts["findings"]:
             self._say(f"\n{one['id']}", "bold")
-            self._say(f"{one['why']} {one['advice']}")
+            if "why" in one:  # else the audit was too long for reasons
+                self._say(f"{one['why']} {one['advice']}")
             if which := [*one.get("which", ()), *one.get("notes", ())]:
                 self._say(f"  {', '.join(which)}")
             examples = one.get("examples", ())

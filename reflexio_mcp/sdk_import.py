@@ -6,6 +6,8 @@ This import is most of a start. What is left out of it is there as soon as it is
 import gc
 import importlib.util
 import sys
+import threading
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, cast
 
@@ -17,14 +19,24 @@ _WHEN_USED: Final = ("mcp", "httpx2")
 """`mcp` imports the clients, and they `httpx2`; a module of the server's names that, for resources by address."""
 
 
-def import_sdk(*, http: bool) -> None:
+def import_sdk(*, http: bool) -> Callable[[], None]:
     """Import the SDK's types; what is imported after this takes its time from what this sets up.
 
     The garbage collector is off afterwards, as nothing that an import makes is garbage: `tune_collector` turns it on.
 
     Args:
         http: whether HTTP is served; without it, `uvicorn` is not imported.
+
+    Returns:
+        What takes it back, for a release of the SDK that can only be imported in its own order.
     """
+    before = {*sys.modules}
+
+    def take_back() -> None:
+        for name in sys.modules.keys() - before:
+            if name.partition(".")[0] in (*_WHEN_USED, "mcp_types", __package__):
+                del sys.modules[name]
+
     gc.disable()
     # For a log handler that has no use, since `log_to_stderr` has set one.
     _leave_out("rich")
@@ -39,6 +51,7 @@ def import_sdk(*, http: bool) -> None:
     BaseModel.model_config["defer_build"] = True
     # So that `from mcp import types` finds it and does not ask `mcp` for a name.
     importlib.import_module("mcp.types")
+    return take_back
 
 
 def _leave_out(module: str) -> None:
@@ -52,10 +65,22 @@ def _import_when_used(package: str) -> None:
         return
     loader = spec.loader
     module = importlib.util.module_from_spec(spec)
+    lock = threading.RLock()
+    running = False
 
     def load(name: str) -> Any:
-        del vars(module)["__getattr__"]
-        loader.exec_module(module)
+        nonlocal running
+        with lock:  # a second thread waits, as for any import
+            if running:
+                raise AttributeError(f"module {package!r} has no attribute {name!r} yet")
+            if vars(module).get("__getattr__") is load:
+                running = True
+                try:
+                    loader.exec_module(module)
+                finally:
+                    running = False
+                if vars(module).get("__getattr__") is load:
+                    del vars(module)["__getattr__"]
         return getattr(module, name)
 
     vars(module)["__getattr__"] = load

@@ -250,6 +250,10 @@ def test_what_the_import_of_the_sdk_leaves_out_is_there_when_it_is_used(tmp_path
         "from mcp.server.mcpserver import MCPServer\n"
         "late = {'mcp.client', 'httpx2._client', 'uvicorn'}\n"
         "assert late.isdisjoint(sys.modules), late & sys.modules.keys()\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import mcp\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    assert len({*pool.map(lambda _: mcp.Client, range(4))}) == 1\n"
         "from mcp import Client, MCPError\n"
         "from mcp.client.session import ClientSession\n"
         "assert Client.__module__ == 'mcp.client.client' and types.Tool.__module__ == 'mcp_types._types'\n"
@@ -268,6 +272,29 @@ def test_what_the_import_of_the_sdk_leaves_out_is_there_when_it_is_used(tmp_path
         check=False,
     )
     assert done.stdout.split() == ["all", "there"], done.stderr
+
+
+def test_an_sdk_that_needs_its_own_order_of_imports_is_imported_in_it(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Newer:\n"
+        "    seen = []\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'mcp.server.session':\n"
+        "            self.seen.append('__getattr__' in vars(sys.modules['mcp']))\n"
+        "            if self.seen[-1]:\n"
+        "                raise ImportError('partially initialized module')\n"
+        "sys.meta_path.insert(0, Newer())\n"
+        "from reflexio_mcp.cli import main\n"
+        "assert main(['serve']) == 0\n"
+        "assert Newer.seen == [True, False], Newer.seen\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), input='{"jsonrpc":"2.0","id":1,"method":"ping"}\n',
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["id"] == 1
 
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])

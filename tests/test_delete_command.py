@@ -102,6 +102,26 @@ def test_a_dry_run_shows_the_plan_and_asks_nobody(run: Run, store: Settings) -> 
     assert left(store) == ALL
 
 
+def test_a_stored_name_is_no_key_of_ours(run: Run, store: Settings) -> None:
+    async def publish() -> None:
+        async with open_client(store) as client:
+            body = PublishBody(
+                user_id="columns",
+                session_id="columns",
+                request_id="examples",
+                source="columns",
+                interaction_data_list=[Interaction(content="columns")],
+            )
+            await client.publish(body, minted=False)
+
+    anyio.run(publish)
+    code, said, error = run("--source", "columns", "--dry-run")
+    assert (code, error) == (0, "")
+    assert "users: columns (1)" in said
+    assert run("--source", "columns", "--yes")[0] == 0
+    assert left(store) == ALL
+
+
 def test_after_a_yes_the_receipt_says_what_is_gone(run: Run, store: Settings) -> None:
     code, said, _ = run("--source", "ci.e2e", answer="y\n")
     assert code == 0

@@ -107,6 +107,12 @@ def test_a_row_as_json_is_whole_whatever_its_page_has_in_common(store: Settings,
     assert command == "sessions" or all(row["interaction_count"] for row in rows)
 
 
+def test_no_operator_is_said_to_have_left_out_what_a_command_leaves_out(store: Settings) -> None:
+    listed = facts(store, "sessions", "--source", "chat", "--limit", "1")
+    assert "delete_session" in json.dumps(listed)
+    assert "not_offered" not in listed
+
+
 def test_a_limit_over_a_page_is_met_exactly(store: Settings) -> None:
     assert facts(store, "requests", "--limit", "120")["returned"] == 120
     assert len(facts(store, "sessions", "--limit", "7")["sessions"]) == 7

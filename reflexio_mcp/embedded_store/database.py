@@ -33,10 +33,14 @@ BUSY_SECONDS: Final = 10.0
 
 MAX_READERS: Final = 2
 SHORT_SECONDS: Final = 0.001
-"""How long the event loop is held up by a read at most, but for one step of SQLite."""
+"""When a read on the event loop is given up. It holds the loop up somewhat longer, with what SQLite does between two
+looks at the clock and where another thread has its turn."""
 
-STEPS_BETWEEN_LOOKS: Final = 500
-"""Instructions of SQLite's machine between two looks at the clock: some ten microseconds."""
+STEPS_BETWEEN_LOOKS: Final = 100
+"""Instructions of SQLite's machine between two looks at the clock: a few rows."""
+
+SHORT_TEXT_BYTES: Final = 65_536
+"""A row with a longer text is not read on the event loop."""
 
 CACHE_KIBIBYTES: Final = 2000
 """Page cache a connection may grow to."""
@@ -150,13 +154,15 @@ class Database:
             connection.execute("BEGIN")
             yield connection
         except (sqlite3.Error, OSError, OverflowError) as error:
-            connection.scan = None  # it may have ended halfway
             raise TakesLonger from error
         finally:
             file.limit.until = float("inf")
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
             file.short.append(connection)
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except sqlite3.Error:  # no transaction may stay open: from now on all reads have a thread
+                _close_all(file.short)
             if self._file is not file:  # it was let go meanwhile, by another thread
                 _close_all(file.short)
 
@@ -258,9 +264,11 @@ class Database:
             raise
         file = _OpenFile(paths, ids, connection)
         if not self._in_memory:
-            short = self._connect(busy_seconds=0.0)
-            short.set_progress_handler(file.limit.is_over, STEPS_BETWEEN_LOOKS)
-            file.short.append(short)
+            with suppress(sqlite3.Error):  # without it, all reads have a thread
+                file.short.append(self._connect())
+                file.short[0].execute("PRAGMA busy_timeout = 0")
+                file.short[0].setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SHORT_TEXT_BYTES)
+                file.short[0].set_progress_handler(file.limit.is_over, STEPS_BETWEEN_LOOKS)
         return file
 
     def _paths(self) -> tuple[str, ...]:
@@ -300,10 +308,10 @@ class Database:
                     # lost or, worse, be taken for a part of the file that stands there now.
                     upkeep.empty_log(writer, upkeep.TRY_SECONDS)
 
-    def _connect(self, *, busy_seconds: float | None = None) -> Connection:
+    def _connect(self) -> Connection:
         connection = sqlite3.connect(
             self._path,
-            timeout=self._busy_seconds if busy_seconds is None else busy_seconds,
+            timeout=self._busy_seconds,
             isolation_level=None,
             check_same_thread=False,
             factory=Connection,

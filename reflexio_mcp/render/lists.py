@@ -461,7 +461,6 @@ def page_of_requests(
         groups[-1]["requests"].append(facts)
         if left := facts.get("interactions_left_out"):
             text += f"\n  … {counted(left, 'more interaction')}: see get_request"
-            more_facts.setdefault("notes", []).append(f"{counted(left, 'more interaction')}: see get_request")
         lines.append(indented(text))
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
     head = _head("request", page, wanted, described, found)

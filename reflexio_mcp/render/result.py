@@ -131,8 +131,12 @@ def whole(facts: Any) -> Any:
 def _as_objects(value: Any, columns: Mapping[str, list[str]], name: str) -> Any:
     if isinstance(value, dict):
         held = cast("Facts", value)
-        columns = {**columns, **held.get("columns", {})}
-        return {key: _as_objects(one, columns, key) for key, one in held.items() if key != "columns"}
+        named = held.get("columns")
+        # A session or a user can have this name too, in a table of counts.
+        if isinstance(named, dict):
+            columns = {**columns, **cast("Mapping[str, list[str]]", named)}
+            held = {key: one for key, one in held.items() if key != "columns"}
+        return {key: _as_objects(one, columns, key) for key, one in held.items()}
     if not isinstance(value, list):
         return value
     held_rows = cast("list[Any]", value)

@@ -166,7 +166,9 @@ class ReflexioServer(MCPServer[App]):
         tool = self._tools.get(name)
         if tool is None:
             names = ", ".join(one for one in self._tools if one != PAGE_DATA)
-            return _failed(f"There is no tool {quoted(name)} here; nothing was done. The tools are {names}.")
+            return self._with_unoffered(
+                _failed(f"There is no tool {quoted(name)} here; nothing was done. The tools are {names}.")
+            )
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)
             result = await super().call_tool(name, given, context)

@@ -84,6 +84,8 @@ def top_level(line: str) -> dict[str, str]:
 class Answers:
     """A transport's outgoing messages, and which requests they leave without an answer.
 
+    A call that has asked the client something is not waited for: there is nobody left to answer it.
+
     Args:
         inner: the SDK's stream.
     """
@@ -91,6 +93,7 @@ class Answers:
     def __init__(self, inner: "WriteStream[SessionMessage]") -> None:
         self._inner = inner
         self._unanswered: set[types.RequestId] = set()
+        self._asked: set[types.RequestId] = set()
         self._all_sent = anyio.Event()
 
     def note(self, item: SessionMessage | Exception) -> None:
@@ -101,23 +104,34 @@ class Answers:
             self._unanswered.add(message.id)
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
             self._settle((message.params or {}).get("requestId"))
+        elif isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+            self._asked.discard(message.id)
 
     async def wait(self) -> None:
-        """Wait until every request is answered, for `ANSWER_SECONDS` at the longest."""
-        if self._unanswered:
+        """Wait until every request is answered that can be, for `ANSWER_SECONDS` at the longest."""
+        if self._due():
             self._all_sent = anyio.Event()
             with anyio.move_on_after(ANSWER_SECONDS):
                 await self._all_sent.wait()
 
     async def send(self, item: SessionMessage, /) -> None:
-        await self._inner.send(item)
-        if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
-            self._settle(item.message.id)
+        try:
+            await self._inner.send(item)
+        finally:
+            if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
+                self._settle(item.message.id)
+            elif isinstance(item.message, types.JSONRPCRequest):
+                self._asked.add(item.message.id)
+                self._settle(None)
+
+    def _due(self) -> bool:
+        # Each call asks one thing at a time.
+        return len(self._unanswered) > len(self._asked)
 
     def _settle(self, id_: Any) -> None:
         if isinstance(id_, str | int):
             self._unanswered.discard(id_)
-        if not self._unanswered:
+        if not self._due():
             self._all_sent.set()
 
     async def aclose(self) -> None:

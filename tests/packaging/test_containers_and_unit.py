@@ -298,6 +298,9 @@ def test_nginx_looks_the_replicas_up_again_at_the_containers_own_name_server(
     assert written in proxy["command"]
     assert written.startswith("/tmp/")
     assert proxy["environment"]["NGINX_ENTRYPOINT_LOCAL_RESOLVERS"]
+    only = proxy["environment"]["NGINX_ENVSUBST_FILTER"].replace("$$", "$")  # what compose makes of it
+    assert re.match(only, "NGINX_LOCAL_RESOLVERS")
+    assert not re.match(only, "http_proxy")
     inside = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
     assert re.findall(r"resolver (\S+) valid=\d+s;", inside) == ["${NGINX_LOCAL_RESOLVERS}"]
     assert re.findall(r"zone (\w+) ", inside) == re.findall(r"upstream (\w+) ", inside)

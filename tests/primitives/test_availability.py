@@ -110,6 +110,9 @@ async def test_an_answer_that_names_a_tool_which_is_left_out_says_so(
         missing = await client.call_tool("get_request", {"request_id": f"nothing-{unique}"})
         assert isinstance(missing, CallToolResult)
         assert "Not offered here: list_requests." in text_of(missing)
+        refused = await client.call_tool("delete_requests", {"user_id": f"ada-{unique}"})
+        assert isinstance(refused, CallToolResult)
+        assert "Not offered here: delete_requests. The operator left it out" in text_of(refused)
         if era == "legacy":
             assert client.instructions
             assert "Not offered here: list_sessions, list_requests, restore_requests." in client.instructions

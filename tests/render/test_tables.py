@@ -49,6 +49,11 @@ def test_rows_become_objects_again(names: tuple[str, ...]) -> None:
     assert whole(tabled(PAGE, *names)) == PAGE
 
 
+def test_what_is_stored_under_the_name_of_a_key_of_ours_stays_a_name() -> None:
+    plan = {"plan": {"users": {"columns": 2, "examples": 1, "top": 3}, "examples": [{"request_id": "1"}]}}
+    assert whole(tabled(plan, "examples")) == plan
+
+
 @pytest.mark.anyio
 async def test_the_structured_form_is_about_as_long_as_the_text(tmp_path: Path) -> None:
     """Some hosts give their model one form and some the other: neither may be the dear one."""

@@ -81,6 +81,41 @@ async def test_the_end_of_input_comes_after_the_answers_that_are_due() -> None:
 
 
 @pytest.mark.anyio
+async def test_the_end_of_input_waits_for_no_call_that_asks_the_client() -> None:
+    lines, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
+    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](9)
+    answers = Answers(outgoing)
+    ended = False
+
+    async def read() -> None:
+        nonlocal ended
+        async for _ in StdioStream(incoming, answers):
+            pass
+        ended = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await answers.send(message(id=1, method="elicitation/create", params={}))
+        for one in (
+            message(id=7, method="tools/call"),
+            message(id=1, result={"action": "accept"}),
+            message(id=8, method="tools/call"),
+        ):
+            await lines.send(one)
+        await lines.aclose()
+        await anyio.wait_all_tasks_blocked()
+        assert not ended
+        await answers.send(message(id=7, result={}))
+        await anyio.wait_all_tasks_blocked()
+        assert not ended
+        await answers.send(message(id=2, method="elicitation/create", params={}))
+    assert ended
+    await outgoing.aclose()
+    sent.close()
+    incoming.close()
+
+
+@pytest.mark.anyio
 async def test_an_answer_that_never_comes_holds_the_end_back_for_a_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -117,6 +117,24 @@ async def test_a_read_that_was_given_up_halfway_leaves_nothing_for_the_next(tmp_
     await store.aclose()
 
 
+async def test_long_texts_are_read_in_a_thread(
+    store_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SHORT_SECONDS", 600.0)
+    seen = threads_of_reads(monkeypatch)
+    for request_id, content in (("short", "x" * 1000), ("long", "x" * database.SHORT_TEXT_BYTES * 2)):
+        body = {
+            "user_id": "u",
+            "session_id": request_id,
+            "request_id": request_id,
+            "interaction_data_list": [{"content": content}],
+        }
+        (await store_client.post("/api/publish_interaction", json=body)).raise_for_status()
+        page = (await store_client.post("/api/get_requests", json={"request_id": request_id})).json()
+        assert page["sessions"][0]["requests"][0]["interactions"][0]["content"] == content
+    assert [one.name.startswith("store-reader") for one in seen] == [False, True]
+
+
 async def test_others_get_their_turn_beside_a_caller_that_reads_and_reads(
     store_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
