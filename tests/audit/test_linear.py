@@ -51,7 +51,8 @@ REPEATED = [
     "\u0130", "+49 ", "4111 1111 1111 1111 ", "DE89 3704 0044 0532 0130 00 ", "a@b.", "12 ", "tmp-", "test-",
     "/9j/4", "iVBORw0KGgo", "data:image/png;base64,", "User: a\n", "\nAssistant", "you are a ", "anonymous ",
     "1764000000 ", "please send ", "find and send ", ", please ", "a.b", "tax number 10812543327, ", "once you a, ",
-    "please approve and ", "7Q~aaaa",
+    "please approve and ", "7Q~aaaa", "ops_eyJabc/", "ops_eyJabcde9", "sntrys_eyJa_", "_pat_pat=", "_key_key=", "_pat=",
+    "password%20is%20a", "password is a\\n",
 ]  # fmt: skip
 
 CHARS = 50_000
@@ -79,6 +80,12 @@ def test_the_time_of_a_look_is_linear_in_the_text(rule: str, beginning: str) -> 
         if long > 0.125:  # less says little: texts of several blocks cost more than those of one
             least = min(seconds(look, quarter) for _ in range(2))
             assert long < GROWTH * least, f"{piece!r}: {least:.2f} s, then {long:.2f} s"
+
+
+@pytest.mark.parametrize("piece", ["_pat_pat=", "_key_key=", "_token=", "ops_eyJabc/"])
+def test_what_holds_its_own_beginning_many_times_is_not_judged_in_full_at_each(piece: str) -> None:
+    find_secrets(piece * 5)
+    assert seconds(find_secrets, piece * (CHARS // len(piece))) < 0.5
 
 
 def test_words_are_found_as_a_search_for_each_of_them_finds_them() -> None:

@@ -38,6 +38,12 @@ from reflexio_mcp.traffic.rules.secrets import find_secrets, looked, redact, red
         "와이파이 비밀번호는 haebaragi!22 입니다",
         "كلمة المرور هي Shams!2024",
         "mật khẩu wifi là HoaHuong_9",
+        # a backslash and a letter, or the code of a blank, within a password
+        r"my password is Tr0ub\nador9X!",
+        r"the password is Sommer\t2024!",
+        r"password is CORP\tom2024!x",
+        "password is My%20Secr3t!Pass",
+        "see https://example.net/a and note that the password is My%20Secr3t!Pass",
     ],
 )
 def test_what_people_tell_is_found(text: str) -> None:
@@ -75,6 +81,8 @@ def test_what_people_tell_is_found(text: str) -> None:
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\ndata:\n  extra: " + "YWRhOmdyNG5pdGVSb2Nr\n",
         "https://chat.example.net/api/webhooks/148392840000/" + "ihUFAgIi-OsnNHsjJBpvzkzZOicbe0R2UkWo1nvO",
         "Authorization: Basic " + base64.b64encode(b"ada:open gr4nite").decode(),
+        "http://localhost:5678/webhook/" + "1c5bd2b4-2a4f-4c7e-9d0b-0f6f3a1c9d7e",
+        'kind: "Secret"\ndata:\n  extra: ' + "YWRhOmdyNG5pdGVSb2Nr\n",
         "dp.audit." + "bAqhcVzrhy5cRHkOlNTc0Ve6w5NUDCpcutm8vGE9myj",
         "Zq3" + "fK9" * 16 + "x" + "JQQJ99BF" + "ACAAAAALGcqjAAASAZDO3eqT",
     ],
@@ -173,9 +181,17 @@ def test_what_people_paste_is_found(text: str) -> None:
         r'f.write("machine example.com login user password pass\ndefault\n")',
         "kind: ConfigMap\ndata:\n  note: YWRhOmdyNG5pdGVSb2Nr\n",
         "kind: Secret\ndata:\n  token: {{ .Values.token }}\n",
+        "kind: SecretProviderClass\ndata:\n  provider: abcdefghijkl\n",
+        "kind: SecretStore\ndata:\n  provider: abcdefghijkl\n",
         "https://docs.example.net/webhooks/create-a-webhook-endpoint-for-your-account",
+        "http://localhost:3000/docs/webhooks/create-a-webhook-endpoint-for-your-account",
         "as $1$2$3 in the pattern, for $5 or $6 a piece",
         r"'NAME': 'django.contrib.auth.password\_validation.NumericPasswordValidator'",
+        # the end of a line, as code and JSON write it
+        r'{"text": "the password is wrong.\n1. Reset it."}',
+        r"the password is incorrect.\nPlease try again",
+        r"for key: token.Token\ntoken.Token.String",
+        r"erlang-public-key\t1:25.2.3+dfsg-1+deb12u4",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
@@ -190,6 +206,21 @@ def test_redacting_leaves_everything_but_the_secrets() -> None:
     assert "Tr0ub4dor" not in said
     assert said.startswith("İ 🌻 first [redacted: github-pat], then my password is [redacted: ")
     assert said.endswith("and [redacted: github-pat]\ud800.")
+
+
+def test_an_escaped_end_of_a_line_ends_a_password_and_an_escape_within_it_does_not() -> None:
+    assert redact(r"my password is Pa55\nword1!\nuser: ada") == (
+        r"my password is [redacted: password in a sentence]\nuser: ada"
+    )
+    assert redact(r'{"text": "my password is Abc12345\nThanks"}') == (
+        r'{"text": "my password is [redacted: password in a sentence]\nThanks"}'
+    )
+
+
+def test_a_key_behind_another_in_one_run_is_found_too() -> None:
+    key = "sk-" + "proj-" + "Vq8tdNkHV6pmbCbwilTe7WDnpdEwKNm7wVBqYM0o"
+    text = f"a{key} {key},{key}"
+    assert [text[one.start : one.end] for one in find_secrets(text)][-2:] == [key, key]
 
 
 def test_letters_that_are_not_seen_or_look_alike_hide_no_secret() -> None:

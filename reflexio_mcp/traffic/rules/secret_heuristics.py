@@ -13,6 +13,9 @@ MACHINE_MADE_CHARS: Final = 10
 MACHINE_MADE_ENTROPY: Final = 3.0
 """Bits a character of a key or token: words and repetitions stay below it, random text lies above."""
 
+HEX_ENTROPY: Final = 2.6
+"""The same of hexadecimal digits."""
+
 PASSWORD_CHARS: Final = 6
 """Shortest password; what is shorter is mostly a version, a size or a name."""
 
@@ -122,6 +125,10 @@ def is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token and no name, path, word or number."""
     if not MACHINE_MADE_CHARS <= len(value) <= LONGEST or not value.isascii():
         return False
+    # First what takes least: most of what stands beside a name repeats itself, and the patterns take ten times as long.
+    entropy, is_hex = _entropy(value), bool(_HEX.fullmatch(value))
+    if entropy < (HEX_ENTROPY if is_hex else MACHINE_MADE_ENTROPY) and not is_uuid(value):
+        return False
     if _CODE.search(value) or is_placeholder(value):
         return False
     if _PUBLIC.fullmatch(value) or (_DOTTED.fullmatch(value) and max(map(len, value.split("."))) <= 20):
@@ -129,20 +136,18 @@ def is_machine_made(value: str) -> bool:
     has_digits, has_letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
     if not (has_digits and has_letters):
         named = _NAMELIKE.fullmatch(value) or is_wording(value)
-        return has_letters and len(value) >= 24 and _entropy(value) >= 3.9 and not named
+        return has_letters and len(value) >= 24 and entropy >= 3.9 and not named
     if _IDENTIFIER.fullmatch(value) or _CAMEL.fullmatch(value) or _is_name(value) or is_wording(value):
         return False
     if _VERSION.fullmatch(value) or _PATH.fullmatch(value):
         return False
-    if _HEX.fullmatch(value):
-        return len(value) >= 16 and _entropy(value) >= 2.6
+    if is_hex:
+        return len(value) >= 16
     if is_uuid(value):
         return not _OF_A_TIME.fullmatch(value)
-    if _NAMELIKE.fullmatch(value) and all(
+    return not _NAMELIKE.fullmatch(value) or not all(
         len(part) < 12 or _IDENTIFIER.fullmatch(part) for part in _SEPARATOR.split(value)
-    ):
-        return False
-    return _entropy(value) >= MACHINE_MADE_ENTROPY
+    )
 
 
 def keys_in(text: str) -> set[str]:

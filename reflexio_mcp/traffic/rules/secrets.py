@@ -70,7 +70,7 @@ _FORMATS: Final = (
     ("Amazon MWS token", "amzn.mws.", r"amzn\.mws\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     ("crates.io token", "cio", r"cio[A-Za-z0-9]{32}"),
     ("Twitch stream key", "live_", r"live_\d{7,12}_[A-Za-z0-9]{30}"),
-    ("1Password token", "ops_eyJ", r"ops_eyJ[\w+/-]{200,1500}={0,2}"),
+    ("1Password token", "ops_eyJ", r"ops_eyJ[\w+/-]{200,1500}+={0,2}"),
     ("ElevenLabs key", "sk_", r"sk_[0-9a-f]{48}"),
     ("Sentry token", "sntrys_eyJ", r"sntrys_eyJ[\w+/-]{20,400}={0,2}_[\w+/-]{43}"),
     ("Bearer token", "earer ", r"earer +[\w.~+/-]{32,300}=*"),
@@ -106,6 +106,8 @@ _WITHIN: Final = (
 )
 """Forms that begin with nothing of their own: the kind, what stands in each, and the whole form."""
 
+JUDGED_CHARS: Final = 200
+"""Of a key: these show whether it is a placeholder."""
 WORD_CHARS: Final = 32
 """Characters before a key's form that are looked at for the word it belongs to."""
 _WORD_BEFORE = re.compile(rf"[\w.~-]{{0,{WORD_CHARS}}}\Z")
@@ -287,15 +289,17 @@ def _by_form(text: str) -> Iterator[Secret]:
     for kind, begins, pattern, is_word in _PATTERNS:
         start = text.find(begins)
         while start >= 0:
-            match = pattern.match(text, start)
             preceded = is_word and kind != _BEARER and text[start - 1 : start].isalnum()
-            if match and not preceded:
+            match = None if preceded else pattern.match(text, start)
+            if match:
                 value = match[0].split()[-1]
                 begin = match.end() - len(value) if is_word else _word_begins(text, start)
                 named = kind == _BEARER and _NAMES.fullmatch(value)
-                if not is_placeholder(value) and not named and (not is_word or _is_mixed(value)):
+                judged = value[:JUDGED_CHARS]
+                if not is_placeholder(judged) and not named and (not is_word or _is_mixed(judged)):
                     yield Secret(begin, match.end(), kind)
-            start = text.find(begins, start + 1)
+            # Behind a match: it may hold its own beginning many times over, and would be judged at each.
+            start = text.find(begins, match.end() if match else start + 1)
     for kind, hint, form in _WITHIN:
         if hint in text:
             for match in form.finditer(text):

@@ -168,13 +168,12 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
         if _IN_A_QUERY.search(text, max(0, start - 30), start):
             value = value.split("&", maxsplit=1)[0]
         name = re.split(r"[\n,;{(]", text[max(0, start - 30) : match.start(1) - 1])[-1]
-        if _NO_SECRET_NAME.search(name):
-            continue
         plain = value.replace("\\_", "_")
         if (is_uuid(plain) and not _KEPT_SECRET.search(name)) or _AT_A_HOST.fullmatch(plain):
             continue
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
-            if _IS_A_NAME.match(text, match.end()):
+            # The name last: in a text full of names, it takes longer than the value that most of them lack.
+            if _IS_A_NAME.match(text, match.end()) or _NO_SECRET_NAME.search(name):
                 continue
             whole = _REST.match(text, match.end())
             behind = whole.end() if whole else match.start(1) + len(value)
@@ -219,8 +218,17 @@ _QUOTED_PHRASE = re.compile(
 _CODE_BEHIND: Final = {2: ("(", "_"), 3: ("(", "_", "-", "=", '"', "'", ">")}
 """What follows a word in code; `_beside_names` looks there. By the kinds of letters that a value must have."""
 _ENDING: Final = ".,;:?)]}>" + _QUOTE
-_CLOSED = re.compile(r"[\"`“”«»]|</|\\[nrt]")
-"""Within what follows a name: the value ends here, and the rest is markup or another value."""
+_CLOSED = re.compile(
+    r"[\"`“”«»]|</|\A\\[nrt]"
+    r"|\\[nrt](?=(?:[A-Za-z_.]*|[\w-]+:|\d[.)])[,:;?)\]}>*#-]{0,3}(?:\Z|[\"'`“”«»]|\\[nrtu\"'\\]))"
+)
+"""Within what follows a name: the value ends here, and the rest is markup or another value.
+
+So does `\\n` where a plain word or more of an escaped text follows; else it is a backslash and a letter of a password.
+"""
+_IN_AN_ADDRESS = re.compile(r"(?:://|%20)\S*\Z")
+ADDRESS_CHARS: Final = 200
+"""Before a name that are looked at for the address it stands in."""
 
 
 def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
@@ -235,7 +243,7 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
                     value = _CLOSED.split(match[1], maxsplit=1)[0].rstrip(_ENDING)
                     if value.endswith("!") and not any(map(str.isdigit, value)):
                         continue
-                    if "%20" in value:
+                    if "%20" in value and _IN_AN_ADDRESS.search(text, max(0, start - ADDRESS_CHARS), start):
                         continue  # a sentence within an address
                     needed = max(kinds, 3) if pattern is not _AFTER else kinds
                     if words is _KEYS and pattern is _DIRECT and _WORD_OF_A_LIST.fullmatch(value):
@@ -375,11 +383,14 @@ _COMMANDS: Final = tuple(
     )
 )
 _WEBHOOK = re.compile(
-    r"://[\w.-]{3,100}/(?:[\w.@%-]{1,100}/){0,6}?(?:incoming)?web-?hooks?/([\w@/-]{20,300})", re.IGNORECASE
+    r"://[\w.-]{3,100}(?::\d{1,5})?/(?:[\w.@%-]{1,100}/){0,6}?(?:incoming)?web-?hooks?/([\w@/-]{20,300})",
+    re.IGNORECASE,
 )
 """Whoever has the address may send: what stands behind the word is the key."""
 SEGMENT_CHARS: Final = 20
 _MANIFEST = re.compile(r"(?:^|\n)[ \t-]*[\"']?kind[\"']?[ \t]*:[ \t]*[\"']?\Z", re.IGNORECASE)
+_KIND_ENDS = re.compile(r"[\"'\s]|\Z")
+"""Behind `secret`: `SecretStore` is another kind."""
 _DATA = re.compile(r"^([ \t]*)(?:- )?data:[ \t]*\n((?:\1[ \t]+\S.*\n?)+)", re.MULTILINE)
 _ENCODED = re.compile(
     r"^[ \t]+[\"']?[\w.-]+[\"']?:[ \t]*(?:[|>][-+]?[ \t]*\n[ \t]*)?[\"']?"
@@ -424,7 +435,11 @@ def _in_manifests(text: str, places: Places) -> Iterator[Place]:
     """The values of Kubernetes Secrets, each written in base64."""
     read = 0
     for start in places.get("secret", ()):
-        if start < read or not _MANIFEST.search(text, max(0, start - 30), start):
+        if (
+            start < read
+            or not _KIND_ENDS.match(text, start + len("secret"))
+            or not _MANIFEST.search(text, max(0, start - 30), start)
+        ):
             continue
         begin = max(read, start - MANIFEST_CHARS, text.rfind("\n---", max(0, start - MANIFEST_CHARS), start))
         end = text.find("\n---", start, start + MANIFEST_CHARS)
