@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -48,71 +49,68 @@ def message(**fields: Any) -> SessionMessage:
     return SessionMessage(types.jsonrpc_message_adapter.validate_python({"jsonrpc": "2.0", **fields}))
 
 
-@pytest.mark.anyio
-async def test_the_end_of_input_comes_after_the_answers_that_are_due() -> None:
-    lines, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
-    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](9)
-    answers = Answers(outgoing)
-    ended = False
+class Piped:
+    """A stream over lines that a test sends, which is read to its end, and what answers them."""
 
-    async def read() -> None:
-        nonlocal ended
-        async for _ in StdioStream(incoming, answers):
+    def __init__(self) -> None:
+        self.lines, self.incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
+        self.outgoing, self.sent = anyio.create_memory_object_stream[SessionMessage](9)
+        self.answers = Answers(self.outgoing)
+        self.ended = False
+
+    async def read(self) -> None:
+        async for _ in StdioStream(self.incoming, self.answers):
             pass
-        ended = True
+        self.ended = True
 
+    async def send_all(self, *messages: SessionMessage) -> None:
+        """Send these, and end the input."""
+        for one in messages:
+            await self.lines.send(one)
+        await self.lines.aclose()
+        await anyio.wait_all_tasks_blocked()
+
+
+@pytest.fixture
+async def piped() -> AsyncIterator[Piped]:
+    piped = Piped()
+    yield piped
+    await piped.outgoing.aclose()
+    piped.sent.close()
+    piped.incoming.close()
+
+
+@pytest.mark.anyio
+async def test_the_end_of_input_comes_after_the_answers_that_are_due(piped: Piped) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        for one in (
+        tasks.start_soon(piped.read)
+        await piped.send_all(
             message(id=1, method="ping"),
             message(id=2, method="ping"),
             message(id=3, method="subscriptions/listen"),
             message(method="notifications/cancelled", params={"requestId": 2}),
-        ):
-            await lines.send(one)
-        await lines.aclose()
-        await anyio.wait_all_tasks_blocked()
-        assert not ended
-        await answers.send(message(id=1, result={}))
-    assert ended
-    await outgoing.aclose()
-    sent.close()
-    incoming.close()
+        )
+        assert not piped.ended
+        await piped.answers.send(message(id=1, result={}))
+    assert piped.ended
 
 
 @pytest.mark.anyio
-async def test_the_end_of_input_waits_for_no_call_that_asks_the_client() -> None:
-    lines, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
-    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](9)
-    answers = Answers(outgoing)
-    ended = False
-
-    async def read() -> None:
-        nonlocal ended
-        async for _ in StdioStream(incoming, answers):
-            pass
-        ended = True
-
+async def test_the_end_of_input_waits_for_no_call_that_asks_the_client(piped: Piped) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        await answers.send(message(id=1, method="elicitation/create", params={}))
-        for one in (
+        tasks.start_soon(piped.read)
+        await piped.answers.send(message(id=1, method="elicitation/create", params={}))
+        await piped.send_all(
             message(id=7, method="tools/call"),
             message(id=1, result={"action": "accept"}),
             message(id=8, method="tools/call"),
-        ):
-            await lines.send(one)
-        await lines.aclose()
+        )
+        assert not piped.ended
+        await piped.answers.send(message(id=7, result={}))
         await anyio.wait_all_tasks_blocked()
-        assert not ended
-        await answers.send(message(id=7, result={}))
-        await anyio.wait_all_tasks_blocked()
-        assert not ended
-        await answers.send(message(id=2, method="elicitation/create", params={}))
-    assert ended
-    await outgoing.aclose()
-    sent.close()
-    incoming.close()
+        assert not piped.ended
+        await piped.answers.send(message(id=2, method="elicitation/create", params={}))
+    assert piped.ended
 
 
 @pytest.mark.anyio
