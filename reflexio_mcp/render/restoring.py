@@ -1,7 +1,7 @@
 """Recovery copies, and what came of restoring one."""
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Final, Literal, Required, TypedDict
+from typing import Final, Literal, Required, TypedDict, get_args
 
 from reflexio_mcp.render.deletion_facts import CHECKED
 from reflexio_mcp.render.result import Facts, Rendered, Unlisted, counted, listed, named_ids
@@ -98,7 +98,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     Args:
         learns: whether the backend learns from what is stored.
     """
-    kinds: tuple[Became, ...] = ("restored", "already_there", "not_restorable", "not_in_copy", "left")
+    kinds: tuple[Became, ...] = get_args(Became)
     named = {kind: done.ids(kind) for kind in kinds}
     counts: dict[Became, int] = {kind: len(named[kind]) for kind in kinds if named[kind]}
     outcomes: dict[Became, list[str]] = {kind: named_ids(named[kind]) for kind in counts}
@@ -192,6 +192,9 @@ def _following(done: Restored, counts: Mapping[Became, int], learned: Mapping[Be
     if {*counts, *learned} == {"already_there"}:
         tool = "get_request" if counts else "list_learnings"
         steps.append(f"All of it is already stored; look at it with {tool}.")
-    if "id_taken" in learned:
-        steps.append("What is stored now under the taken ids has another text and was left alone.")
+    if "id_taken" in counts or "id_taken" in learned:
+        steps.append(
+            "Taken ids were not restored: what is stored under them now differs from the copy, or cannot be read here, "
+            "and was left alone."
+        )
     return " ".join(steps)

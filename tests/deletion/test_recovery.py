@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from reflexio_mcp.rest.errors import Unreachable
-from reflexio_mcp.rest.models import RequestQuery
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.state.local.copy_folder import CopyFolder
 from reflexio_mcp.state.recovery_copies import DAY
 from tests.deletion.support import BY_IDS, READ, World, text_of
@@ -17,6 +17,10 @@ pytestmark = pytest.mark.anyio
 
 ON: dict[str, str] = {"CONFIRM": "off", "RECOVERY_DAYS": "7"}
 PUBLISH = "/api/publish_interaction"
+TAKEN = (
+    "Taken ids were not restored: what is stored under them now differs from the copy, or cannot be read here, and was "
+    "left alone."
+)
 
 
 def copies(world: World) -> list[Path]:
@@ -131,10 +135,52 @@ async def test_what_is_there_is_never_overwritten_and_a_repeat_goes_on(world: Wo
         copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
         await world.put("r1", text="new")
         facts = await caller.call("restore_requests", copy_id=copy_id)
-        assert facts["outcomes"] == {"already_there": ["r1"], "restored": ["r2"]}
+        assert facts["outcomes"] == {"id_taken": ["r1"], "restored": ["r2"]}
+        assert facts["status"] == "incomplete"
         again = await caller.call("restore_requests", copy_id=copy_id)
-    assert again["counts"] == {"already_there": 2}
+    assert again["outcomes"] == {"id_taken": ["r1"], "already_there": ["r2"]}
+    assert again["status"] == "nothing_restored"
+    assert again["next"] == TAKEN
     assert (await stored(world, "r1"))["interactions"][0]["content"] == "new"
+
+
+@pytest.mark.parametrize("put", [{"user": "bob"}, {"text": "other"}, {"session": "another"}])
+@pytest.mark.parametrize("meanwhile", [False, True])
+async def test_another_request_under_the_id_is_not_said_to_be_the_one_of_the_copy(
+    world: World, era: str, put: dict[str, str], meanwhile: bool
+) -> None:
+    await world.put("r1")
+    async with world.connect(era, **ON, REFLEXIO_USER_ID="ada") as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+        if meanwhile:  # after it was looked for
+            world.backend.before[PUBLISH] = [lambda: world.put("r1", **put), AsyncMock()]
+        else:
+            await world.put("r1", **put)
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"id_taken": ["r1"]}
+    assert facts["next"] == TAKEN
+
+
+async def test_what_is_stored_again_meanwhile_is_there(world: World, era: str) -> None:
+    await world.put("r1")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+        world.backend.before[PUBLISH] = [lambda: world.put("r1"), AsyncMock()]
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"already_there": ["r1"]}
+    assert facts["next"] == "All of it is already stored; look at it with get_request."
+
+
+async def test_what_came_back_without_its_images_is_known_again(world: World, era: str) -> None:
+    turns = [Interaction(content="look"), Interaction(image_encoding="iVBORw0KGgo=")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=turns)
+    await world.rest.publish(body, minted=False)
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_request", request_id="r1"))["copy_id"]
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+        assert facts["interactions_lost"] == 1
+        again = await caller.call("restore_requests", copy_id=copy_id)
+    assert again["outcomes"] == {"already_there": ["r1"]}
 
 
 async def test_some_of_a_copy_can_be_restored_for_evaluation_only(world: World, era: str) -> None:

@@ -1316,7 +1316,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "The service accepts no more just now.": (nothing_more_is_accepted, restored),
     "to go on; nothing is stored twice.": (nothing_more_is_accepted, restored),
     "held nothing but an image and could not be restored.": (an_image_was_restored, restored),
-    "What is stored now under the taken ids has another text and was left alone.": (
+    "Taken ids were not restored: what is stored under them now differs from the copy, or cannot be read here, and was "
+    "left alone.": (
         restored_where_an_id_is_taken,
         restored_with_its_learnings,
     ),

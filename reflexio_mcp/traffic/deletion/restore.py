@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -33,8 +34,8 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["AWAY", "Became", "Restored", "restore"]
 
 Became = Literal["restored", "already_there", "id_taken", "not_restorable", "not_in_copy", "left"]
-"""What became of one id. `id_taken` is a learning whose id has another text by now, which stays. `left` means that the
-call ended before its turn: a repeat goes on there."""
+"""What became of one id. `id_taken` is one under which something else is stored by now, which stays, or something that
+cannot be read here. `left` means that the call ended before its turn: a repeat goes on there."""
 
 LEARNINGS_AT_ONCE: Final = 20
 """Learnings in one call: each takes the service a tenth of a second."""
@@ -122,8 +123,15 @@ async def restore(
     done = Restored(copy, {one: "left" if one in held else "not_in_copy" for one in chosen})
     wanted = [one for one in held if one in done.outcomes]
 
+    def compare(items: list[RequestWithInteractions]) -> None:
+        for item in items:
+            one = item.request.request_id
+            with suppress(OSError, ValueError):
+                same = _said(copies.read_at(copy, held[one])) == _said(item)
+                done.outcomes[one] = "already_there" if same else "id_taken"
+
     async def there(items: list[RequestWithInteractions]) -> None:
-        done.outcomes.update((item.request.request_id, "already_there") for item in items)
+        await anyio.to_thread.run_sync(compare, items)
 
     await read_set(scope, wanted, there, progress=progress)
     until = time.monotonic() + seconds
@@ -139,6 +147,15 @@ async def restore(
             continue
         try:
             await _publish(scope, item, evaluation_only, done)
+        except AlreadyExists:
+            # Stored since it was looked for, or somebody else's, which cannot be read here.
+            done.outcomes[one] = "id_taken"
+            try:
+                await read_set(scope, [one], there)
+            except ReflexioError as error:
+                done.outcomes[one] = "left"
+                done.stopped_by(error)
+                break
         except ReflexioError as error:
             done.stopped_by(error)
             break
@@ -326,15 +343,22 @@ async def _publish(
     )
     try:
         await scope.client.publish(body, minted=False)
-    except AlreadyExists:
-        done.outcomes[request.request_id] = "already_there"
-        return
     except ReflexioError:
         done.outcomes[request.request_id] = "left"
         raise
     done.outcomes[request.request_id] = "restored"
     done.stored.append(request)
     done.turns_lost += len(item.interactions) - len(turns)
+
+
+def _said(item: RequestWithInteractions) -> tuple[object, ...]:
+    """Whose a request is, where it stands, and the words of all turns that a restore brings back."""
+    turns = [
+        (turn_digest(turn), turn.user_action, turn.interacted_image_url)
+        for turn in item.interactions
+        if _turn(turn)
+    ]
+    return item.request.user_id, item.request.session_id, turns
 
 
 def _turn(stored: StoredInteraction) -> Interaction | None:
