@@ -102,6 +102,14 @@ async def test_a_task_can_be_done_and_failed(task: Task, tmp_path: Path) -> None
     assert done.calls == (2 if task.gone else 0) + task.adds
 
 
+@pytest.mark.parametrize("task", TASKS + LEARNING_TASKS, ids=lambda task: task.name)
+def test_neither_the_question_nor_empty_words_answer_it(task: Task) -> None:
+    empty = "All done, and not only that: everyone may look at it now. It is as you wanted, and no questions are left."
+    for answer in (f"Done. {task.asks}", empty):
+        assert judge(task, set(), answer).unsaid, answer
+    assert not judge(task, set(), ANSWERS[task.name]).unsaid
+
+
 @pytest.mark.parametrize("view", ["text", "structured"])
 @pytest.mark.parametrize("name", WAYS)
 async def test_a_measured_way_does_its_task(name: str, view: str, tmp_path: Path) -> None:
