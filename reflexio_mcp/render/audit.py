@@ -80,14 +80,9 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
         for one in audit.findings[:shown]
     ]
     facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
-    if left := len(audit.findings) - shown:
-        facts["findings_left_out"] = left
-    facts = {**facts, **gap_facts(audit.gaps)}
     reasons: dict[str, list[str]] = {}
     for one in audit.not_run:
         reasons.setdefault(one.reason, []).append(one.rule_id)
-    if reasons:
-        facts["not_run"] = [{"ids": ids, "reason": reason} for reason, ids in reasons.items()]
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
@@ -96,9 +91,19 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if about := asked(replace(audit.filter, start=None, end=None)):
         facts["filter"] = about
         window = f"({about}) {window}"
-    head = f"Audit of {whole}{counted(overview.requests, 'request')} {window}: " + (
-        f"{counted(count, 'finding')}, first {gravest}." if count else "nothing found."
-    )
+    found = f": {counted(count, 'finding')}, first {gravest}" if count else ""
+    head = f"Audit of {whole}{counted(overview.requests, 'request')} {window}{found}."
+    # First what was not looked for: what was found, or not, is read in its light.
+    before = gap_lines(audit.gaps)
+    before += [f"Not looked for: {', '.join(ids)} ({reason})." for reason, ids in reasons.items()]
+    if audit.left_out:
+        facts["left_out"] = audit.left_out
+        before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
+    if not count:
+        before.append("Nothing was found of what was looked for.")
+    facts = {**facts, **gap_facts(audit.gaps)}
+    if reasons:
+        facts["not_run"] = [{"ids": ids, "reason": reason} for reason, ids in reasons.items()]
     if audit.speak_of_secrets:
         facts["speak_of_secrets"] = {
             "words": SENSITIVE_WORDS,
@@ -106,35 +111,32 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
             "first": [shown_id(one) for one in audit.speaking],
         }
     lines = _overview_lines(facts)
-    for one in facts["findings"]:
+    for one in findings:
         lines += _finding_lines(one)
-    # First what was not looked for: "nothing found" is read in its light.
-    before = gap_lines(audit.gaps)
-    before += [f"Not looked for: {', '.join(ids)} ({reason})." for reason, ids in reasons.items()]
-    if audit.left_out:
-        facts["left_out"] = audit.left_out
-        before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
     after = _nothing_found(audit, facts)
-    if left:
+    if left := len(audit.findings) - shown:
+        facts["findings_left_out"] = left
         facts["next"] = LESS
         after.append(f"{counted(left, 'finding')} left out: {LESS}")
     text = "\n".join([head, *before, fence("\n".join(lines)), *after])
-    return Rendered(text, tabled(facts, "top", "examples"))
+    others = {key: value for key, value in facts.items() if key != "findings"}
+    return Rendered(text, tabled({**others, "findings": findings}, "top", "examples"))
 
 
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
-    """The rules that were looked for in vain; the many of low severity are counted."""
+    """The rules that were looked for in vain. Of the many of low severity, those of personal data are named."""
     known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
     if "personal-data" in known:
         known |= {rule.id for rule in RULES if rule.id.startswith("personal-")}
-    graver = [rule for rule in RULES if rule.id not in known and rule.severity != "low"]
-    low = sum(rule.id not in known and rule.severity == "low" for rule in RULES)
-    if not graver:
+    unfound = [rule for rule in RULES if rule.id not in known]
+    chosen = [rule for rule in unfound if rule.severity != "low" or rule.id.startswith("personal-")]
+    low = len(unfound) - len(chosen)
+    if not chosen:
         return []
-    named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in graver]
+    named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in chosen]
     facts["nothing_found"] = named
     facts["nothing_found_of_low_severity"] = low
-    return [f"Looked for and not found: {', '.join(named)}; {low} of low severity."]
+    return [f"Looked for and not found: {', '.join(named)}; {low} more of low severity."]
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:
