@@ -51,6 +51,20 @@ def test_what_people_tell_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("my AWS key is AKIA" + "QX7T2M5RZ4WJ6PKD", "AWS key"),
+        ("my AWS key is AKIA" + "QX7T2M5RZ4WJ6PKD.", "AWS key"),
+        ("huggingface token: hf_" + "b4Wq8ZtR2nLxV6kMcP9sJdY3fHgT7aEu1Q", "Hugging Face token"),
+        ("my AWS key is Sonnenblume42", "password in a sentence"),
+        ("HF_TOKEN=Mn83kkPqTt82bW", "password or key beside its name"),
+    ],
+)
+def test_a_key_whose_form_is_known_is_called_by_it_whatever_stands_before_it(text: str, kind: str) -> None:
+    assert [one.kind for one in find_secrets(text)] == [kind]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "JIRA_API_TOKEN=" + "fQ82mzLwP01xKc93Vt",

@@ -21,7 +21,7 @@ from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.found import EXAMPLES
 from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording
-from reflexio_mcp.traffic.rules.told_secrets import speaks_of_secrets, told_secrets
+from reflexio_mcp.traffic.rules.told_secrets import KEY, TOLD, speaks_of_secrets, told_secrets
 
 __all__ = [
     "MISSING",
@@ -130,6 +130,8 @@ _PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,-]*")
 _PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16}")
 PRIVATE_KEY: Final = "private-key"
+_BY_WORDS: Final = (KEY, TOLD)
+"""Kinds that only say where a secret stands."""
 _BEARER: Final = "Bearer token"
 _AWS: Final = "AWS key"
 _NAMES = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
@@ -223,9 +225,10 @@ def _is_of_all_kinds(value: str) -> bool:
 def _apart(places: Iterable[Secret]) -> list[Secret]:
     found: list[Secret] = []
     for place in sorted(places, key=lambda one: (one.start, -one.end)):
-        if found and place.start < found[-1].end:
-            if place.end > found[-1].end:
-                found[-1] = Secret(found[-1].start, place.end, found[-1].kind)
+        if found and place.start < (last := found[-1]).end:
+            # What the key itself gives away says more than the words before it.
+            named = last.kind in _BY_WORDS and place.start == last.start
+            found[-1] = Secret(last.start, max(last.end, place.end), place.kind if named else last.kind)
         else:
             found.append(place)
     return found
