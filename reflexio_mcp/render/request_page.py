@@ -1,7 +1,7 @@
 """One request in full, a part at a time where it is long."""
 
 import re
-from typing import Final, Required
+from typing import Any, Final, Required
 
 from reflexio_mcp.render.masking import masked_turn, masked_turn_text
 from reflexio_mcp.render.publishing import learning_words
@@ -30,11 +30,11 @@ def _place(text: str, turns: int) -> tuple[int, int]:
 
 
 class RequestPageFacts(RequestFacts, total=False):
-    """One request with its interactions."""
+    """One request with its interactions; the tool answers with rows of them, which `tabled` makes."""
 
     notice: Unlisted[str]
     session_id: Required[str]
-    interactions: Required[list[Facts]]
+    interactions: Required[list[Any]]
     learning_status: Required[str]
     learning_reason: Unlisted[str]
     cursor: str

@@ -15,6 +15,7 @@ from reflexio_mcp.render.lists import (
     page_of_sessions,
 )
 from reflexio_mcp.render.request_page import RequestPageFacts, inspected
+from reflexio_mcp.render.result import Rendered, tabled
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
@@ -111,7 +112,8 @@ async def get_request(
     cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     item, learning = await get_one(scope_of(call), request_id)
-    return answer(inspected(item, learning, cursor, masked=hides(call, detail)))
+    page = inspected(item, learning, cursor, masked=hides(call, detail))
+    return answer(Rendered(page.text, tabled(page.structured, "interactions")))
 
 
 SPECS = (

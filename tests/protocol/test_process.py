@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from reflexio_mcp.render.result import whole
 from tests.support.stdio import (
     MODERN,
     REVISIONS,
@@ -186,7 +187,7 @@ async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the
         arguments = turn(number, "half") | {"interactions": [{"content": content}]}
         assert not (await session.call("publish_interaction", arguments)).get("isError")
     stored = [await session.call("get_request", {"request_id": f"half-{number}"}) for number in range(3)]
-    contents = [one["structuredContent"]["interactions"][0]["content"] for one in stored]
+    contents = [whole(one["structuredContent"])["interactions"][0]["content"] for one in stored]
     assert contents == ["cut \ufffd", "\ufffd cut", "\U0001f600 whole, and \\ud83d spelled out"]
 
 

@@ -89,3 +89,14 @@ async def test_the_structured_form_is_about_as_long_as_the_text(tmp_path: Path) 
         plan = await both("delete_requests", source="test-run")
         await both("delete_requests", source="test-run", confirm=(plan.structured_content or {})["confirm"])
     assert structured <= 1.1 * texts
+
+
+@pytest.mark.anyio
+async def test_a_request_of_many_turns_is_as_long_in_both_forms(tmp_path: Path) -> None:
+    turns = [{"content": f"turn {number}"} for number in range(300)]
+    arguments = {"user_id": "u", "session_id": "s", "request_id": "r", "interactions": turns}
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")}))) as client:
+        await client.call_tool("publish_interaction", arguments)
+        result = await client.call_tool("get_request", {"request_id": "r"})
+    assert len(compact_json(result.structured_content)) < 1.2 * len(text_of(result))
+    assert len(whole(result.structured_content)["interactions"]) == 300
