@@ -20,7 +20,7 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     Unreachable,
 )
-from reflexio_mcp.rest.read_back import is_stored_as_sent
+from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.rest.responses import Answer, Call, Kind
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class ReflexioClient:
         if not found:
             detail = "this request_id is taken, but whether by this request could not be read back"
             raise ConnectionLost(detail, correlation_id=taken.correlation_id)
-        return is_stored_as_sent(body, found[0])
+        return not differences(body, found[0])
 
     async def get_requests(self, query: models.RequestQuery, *, repeat: bool = True) -> models.RequestPage:
         """Read one page of sessions with their matching requests.

@@ -158,10 +158,8 @@ class NotFound(Refused):
 
 
 class AlreadyExists(Refused):
-    happened = "a request with this request_id is already stored"
-    next_step = (
-        "if it is the one you meant to store, all is done; else choose another request_id, or leave it out"
-    )
+    happened = "this request_id is taken"
+    next_step = "choose another request_id, or leave it out"
 
 
 class RateLimited(Refused):

@@ -1,4 +1,4 @@
-"""Compares a stored request with the one that was sent, after a publish whose reply was lost."""
+"""Compares a stored request with the one that was sent."""
 
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions, StoredInteraction
@@ -14,8 +14,8 @@ _COMPARED = (
 )
 
 
-def is_stored_as_sent(body: PublishBody, stored: RequestWithInteractions) -> bool:
-    """Return whether everything is equal that the API returns; it returns no embedded images and no citations."""
+def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
+    """Return the arguments of a publish in which the two differ; images and citations do not come back from the API."""
     sent_labels = {
         "user_id": body.user_id.strip(),
         "session_id": body.session_id.strip(),
@@ -25,7 +25,8 @@ def is_stored_as_sent(body: PublishBody, stored: RequestWithInteractions) -> boo
     }
     stored_labels = stored.request.model_dump(include=set(sent_labels))
     sent = [_words(turn) for turn in body.interaction_data_list if _says_something(turn)]
-    return sent_labels == stored_labels and sent == [_words(turn) for turn in stored.interactions]
+    differ = [name for name, sent_label in sent_labels.items() if sent_label != stored_labels[name]]
+    return differ if sent == [_words(turn) for turn in stored.interactions] else ["interactions", *differ]
 
 
 def _words(turn: Interaction | StoredInteraction) -> list[str]:

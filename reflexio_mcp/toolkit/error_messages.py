@@ -17,7 +17,7 @@ __all__ = ["describe", "invalid_arguments"]
 _BRANCH = re.compile(r"(list|dict|tuple)\[.*\]|(constrained-)?int|str|float|bool")
 """How pydantic names the branch of a union in a location; no field of ours is called so."""
 
-SENTENCES: Final = 3
+SENTENCES: Final = 10
 """Wrong arguments that a refusal explains one by one."""
 
 NAMES: Final = 8
@@ -55,7 +55,7 @@ def invalid_arguments(error: ValidationError) -> str:
     sentences = [_required(missing)] if missing else []
     sentences += [_sentence(one) for one in problems if one["type"] != "missing"]
     if (left := len(sentences) - SENTENCES) > 0:
-        sentences[SENTENCES:] = [f"{left:,} more are wrong."]
+        sentences[SENTENCES:] = [f"{left:,} more {'is' if left == 1 else 'are'} wrong."]
     return f"{' '.join(sentences)} Nothing was sent."
 
 

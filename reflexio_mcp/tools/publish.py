@@ -18,13 +18,15 @@ __all__ = ["SPECS"]
 
 async def publish_interaction(
     call: Call,
-    user_id: Annotated[str, Field(description="whose memory; the same in every session")],
-    session_id: Annotated[str, Field(description="the conversation; the same for all its requests")],
+    user_id: Annotated[str, Field(description="whose memory; the same in every session; unknown: ask")],
+    session_id: Annotated[
+        str, Field(description="the conversation; the same for all its requests; new: a uuid")
+    ],
     interactions: Annotated[list[Interaction], Field(description="the turns, oldest first")],
     source: Annotated[str, Field(description="where it comes from: a-z 0-9 . _ : -")] = "",
     agent_version: Annotated[str, Field(description="your agent's; default agent-v0")] = "",
     wait_for_response: Annotated[bool, Field(description="wait until learned from")] = False,
-    skip_aggregation: Annotated[bool, Field(description="keep out of agent playbooks")] = False,
+    skip_aggregation: Annotated[bool, Field(description="keep out of what is learned across users")] = False,
     force_extraction: Annotated[bool, Field(description="learn now, do not wait for more turns")] = False,
     evaluation_only: Annotated[bool, Field(description="store, never learn")] = False,
     session_finished: Annotated[bool, Field(description="last of its session: learn now")] = False,

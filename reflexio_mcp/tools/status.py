@@ -94,7 +94,9 @@ def _policy(settings: Settings) -> Facts:
             "confirm": settings.confirm,
             "confirm_means": CONFIRM_MEANS[settings.confirm],
             "read_only": settings.read_only,
-            "deletions_per_hour": settings.delete_cap or "no cap",
+            "hourly_cap": f"at most {settings.delete_cap:,} requests, turns or learnings deleted an hour"
+            if settings.delete_cap
+            else "no cap on deletions",
             "masked": settings.mask,
             "audit_log": bool(settings.audit_log or settings.state),
             "shared_state": "PostgreSQL" if settings.state else None,
@@ -118,9 +120,10 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     policy, limited = dict(facts["policy"]), facts["limits"]
     undo = policy.pop("undo")
     confirm = f"confirm {policy.pop('confirm')}: {policy.pop('confirm_means')}"
+    cap = policy.pop("hourly_cap")
     return [
         *lines,
-        f"policy: {', '.join([confirm, *_named(policy)])}. {undo}",
+        f"policy: {', '.join([confirm, cap, *_named(policy)])}. {undo}",
         f"limits: {', '.join(_named(limited))}",
     ]
 

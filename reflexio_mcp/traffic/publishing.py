@@ -14,7 +14,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
-from reflexio_mcp.rest.read_back import is_stored_as_sent
+from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.traffic.content import texts_of, texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
@@ -34,6 +34,9 @@ USUAL_ROLES: Final = frozenset(
     {"user", "human", "customer", "person", "client", "assistant", "agent", "ai", "bot", "model"}
     | {"system", "developer", "tool", "function"}
 )
+
+LATEST: Final = 9_999_999_999
+"""Epoch seconds, in the year 2286; what is later than that was counted in milliseconds."""
 
 ARMS: Final = ("treatment", "holdout")
 """Arms of a retrieval experiment."""
@@ -202,7 +205,7 @@ async def publish(scope: Scope, draft: PublishBody, *, wait_seconds: float | Non
 
 
 def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
-    """The request as it is sent. What the API would refuse is refused here, before anything is sent."""
+    """The request as it is sent. What the API would refuse, or keep wrong, is refused here, before anything is sent."""
     user = require_id("user_id", scope.user(draft.user_id))
     session = require_id("session_id", draft.session_id)
     source, agent_version = draft.source.strip(), draft.agent_version.strip()
@@ -256,6 +259,8 @@ def _check_turns(turns: Sequence[Interaction]) -> None:
 def _check_turn(name: str, turn: Interaction) -> None:
     if turn.image_encoding and turn.interacted_image_url:
         raise InvalidInput(name, "takes image_encoding or interacted_image_url, not both.")
+    if (turn.created_at or 0) > LATEST:
+        raise InvalidInput(f"{name}.created_at", "takes seconds since 1970, not milliseconds.")
     if turn.user_action != "none" and not turn.user_action_description.strip():
         raise InvalidInput(f"{name}.user_action_description", f"must say what the {turn.user_action} was.")
     if turn.image_encoding and not _is_base64(turn.image_encoding):
@@ -303,12 +308,16 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
         try:
             reply = await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
             return Published(body, reply, reply.already_stored)
-        except AlreadyExists:
+        except AlreadyExists as taken:
             # Repeating a call with an id of one's own must be safe, as hosts repeat what they saw fail.
-            if (item := await find_request(scope, body.request_id)) and is_stored_as_sent(body, item):
+            item = await find_request(scope, body.request_id)
+            differ = differences(body, item) if item else []
+            if item and not differ:
                 return Published(
                     body, await _learned(scope, body.request_id), already_stored=True, read_back=True
                 )
+            # Of a request that this caller cannot see nothing more is told.
+            taken.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
             raise
         except ReflexioError as error:
             if error.effect == "none":

@@ -149,4 +149,4 @@ async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None
             result = await client.call_tool("publish_interaction", ARGUMENTS)
     await store.aclose()
     assert result.is_error
-    assert "a request with this request_id is already stored" in text_of(result).lower()
+    assert text_of(result).startswith("This request_id is taken (by a request that differs in interactions")

@@ -42,8 +42,18 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     (
         "publish_interaction",
-        {**GOOD, "interactions": [{"content": 1}] * 9},
-        ["interactions[0].content", "interactions[2].content", "6 more are wrong. Nothing"],
+        {**GOOD, "interactions": [{"content": 1}] * 10},
+        ["interactions[0].content", "interactions[9].content must be a string. Nothing"],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": 1}] * 11},
+        ["interactions[9].content", "1 more is wrong. Nothing"],
+    ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": 1}] * 12},
+        ["interactions[9].content", "2 more are wrong. Nothing"],
     ),
     ("get_request", {"request_id": "  "}, ["request_id", "blank"]),
     ("get_request", {"request_id": ["r1"]}, ["request_id", "string"]),
@@ -107,6 +117,11 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {**GOOD, "interactions": [{"content": "x", "created_at": "now"}]},
         ["interactions[0].created_at must be a whole number. Nothing"],
     ),
+    (
+        "publish_interaction",
+        {**GOOD, "interactions": [{"content": "x"}, {"content": "x", "created_at": 1_795_816_475_000}]},
+        ["interactions[1].created_at takes seconds since 1970, not milliseconds."],
+    ),
     *(
         (tool, {**given, name: "\\" * 50_001}, [f"{name} takes 50,000 characters at most; nothing was done."])
         for tool, name, given in (
@@ -152,7 +167,7 @@ async def test_a_wrong_call_is_answered_by_a_sentence_before_anything_is_sent(
     assert result.structured_content is None
     for words in said:
         assert words in text
-    assert len(text) <= 400
+    assert len(text) <= 500
     assert "pydantic" not in text
     assert "Error executing tool" not in text
     assert "xxxx" not in text
