@@ -233,6 +233,11 @@ def _url(text: str) -> str:
     return url
 
 
+def _issuer(text: str) -> str:
+    _url(text)
+    return text.strip()  # a name, compared as it stands; some end with a slash
+
+
 def _state(text: str) -> str:
     url = text.strip()
     if not re.fullmatch(r"postgres(ql)?://[^\s/?#]*(/[^\s?#]*)?(\?\S*)?", url):
@@ -340,7 +345,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("tenancy", "REFLEXIO_MCP_TENANCY", _one_of("off", "header"), "off or header",
            "Whose key is used. off: the configured one, for every caller. header: the caller's own, sent in "
            "X-Reflexio-API-Key; X-Reflexio-User-Id may confine it to a user.", "http"),
-    Option("oauth_issuer", "REFLEXIO_MCP_OAUTH_ISSUER", _url, "the URL of an OAuth authorization server",
+    Option("oauth_issuer", "REFLEXIO_MCP_OAUTH_ISSUER", _issuer, "the URL of an OAuth authorization server",
            "People sign in at this authorization server, and each sees their own memory.", "http"),
     Option("oauth_audience", "REFLEXIO_MCP_OAUTH_AUDIENCE", _url,
            "the URL at which clients reach this server, such as https://memory.example/mcp",

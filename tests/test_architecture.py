@@ -54,7 +54,7 @@ LAYERS: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
     "server": (("logs", "private_files", "backend", "tools", "explorer", "consent", *TOOLS), {"httpx", "uvicorn"}),
     "stdio": (("server", "logs", "settings"), {"httpx", *SERVERS}),
     "http/refusal": ((), INNER),
-    "http/oauth": (("http/refusal", "server", "toolkit", "settings"), {"uvicorn"}),
+    "http/oauth": (("http/refusal", "server", "toolkit", "rest", "settings"), {"uvicorn"}),
     "http": (("http/refusal", "http/oauth", "backend", "server",
               "toolkit", "logs", "private_files", "rest", "settings", "state", "__init__"), {"httpx"}),
     "install": (("backend", "traffic/rules", "settings", "private_files", "__init__"), INNER),

@@ -131,7 +131,10 @@ PROBLEMS: Final[dict[str, Problem]] = {
     # Sign-in
     "issuer-not-readable": Problem(
         "Access tokens are checked with the keys that it names, so nobody can sign in.",
-        "Correct REFLEXIO_MCP_OAUTH_ISSUER, or look at the authorization server."),
+        "Write REFLEXIO_MCP_OAUTH_ISSUER exactly as the metadata have it, or look at the authorization server."),
+    "sign-in-client-refused": Problem(
+        "Access tokens that are no JWTs are checked by asking, so nobody with such a token can sign in.",
+        "Correct REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET, or let that client ask there."),
     # The clients
     "no-client": Problem("No client has this server yet.", "Run `reflexio-mcp install`."),
     "client-file-malformed": Problem("The client cannot read the file either.", "Correct the file."),

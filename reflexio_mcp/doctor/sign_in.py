@@ -10,18 +10,18 @@ __all__ = ["check_sign_in"]
 
 
 async def check_sign_in(environment: Environment) -> list[Finding]:
-    """Read the authorization server's metadata and keys once."""
+    """Read the authorization server's metadata and keys once, and ask it about a token where the server would."""
     settings = environment.settings
     if not settings.oauth_issuer:
         return []
-    from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
+    from reflexio_mcp.http.oauth import REFUSED, SignIn  # only servers with a sign-in need what it imports
 
     try:
         sign_in = SignIn(settings)
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
     async with aclosing(sign_in):
-        if not await sign_in.is_ready():
-            said = f"the metadata and keys of {settings.oauth_issuer} cannot be read"
-            return [failure("issuer-not-readable", said)]
+        if why := await sign_in.trouble():
+            problem = "sign-in-client-refused" if why == REFUSED else "issuer-not-readable"
+            return [failure(problem, f"{settings.oauth_issuer} {why}")]
     return [ok(f"people sign in at {settings.oauth_issuer}, with tokens for {settings.oauth_audience}")]

@@ -158,9 +158,9 @@ class HttpApp:
         if self._sign_in is not None:
             await self._sign_in.aclose()
 
-    async def sign_in_is_ready(self) -> bool:
-        """Whether people can sign in; true where nobody has to."""
-        return self._sign_in is None or await self._sign_in.is_ready()
+    async def sign_in_trouble(self) -> str:
+        """Why people cannot sign in, as what follows the sign-in service's name; empty where they can, or need not."""
+        return await self._sign_in.trouble() if self._sign_in else ""
 
     async def drain(self, seconds: float) -> None:
         """Let running calls finish, end the rest, and wait for the deletions that were promised.

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import anyio
 import httpx
@@ -20,6 +20,8 @@ import jwt
 from starlette.types import Message, Receive
 
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal, is_loopback
+from reflexio_mcp.rest.errors import BadAddress
+from reflexio_mcp.rest.transport import new_client
 from reflexio_mcp.server.callers import Caller, person
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.spec import Permission
@@ -69,11 +71,17 @@ TIMEOUT_SECONDS: Final = 5.0
 MOST_REPLY_BYTES: Final = 1024 * 1024
 MOST_USER_CHARS: Final = 1000
 
+AWAY: Final = "cannot be reached"
+REFUSED: Final = "refuses this server's client id and secret"
+
 Json = Mapping[str, Any]
 
 
 class _Unreachable(Exception):
-    """The authorization server did not give what is needed to check a token."""
+    """The authorization server did not give what is needed to check a token; the text goes on after its name."""
+
+    def __init__(self, why: str = AWAY) -> None:
+        super().__init__(why)
 
 
 class _Invalid(Exception):
@@ -98,21 +106,26 @@ class SignIn:
         self._audience = settings.oauth_audience
         # A client that writes a URL its own way asks for a token with or without the last slash.
         self._audiences = [self._audience, f"{self._audience}/"]
-        self._http = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        try:
+            # Plain http is for this machine alone, so no proxy may see it.
+            self._http = new_client(timeout=TIMEOUT_SECONDS, mounts={"http://": None})
+        except BadAddress as error:
+            raise ConfigurationError(f"{error}.") from None
         self._clock = clock
         self._fetching: anyio.Event | None = None
         self._fetched_at = -ASK_AGAIN_SECONDS
         self._introspecting = anyio.CapacityLimiter(MOST_ASKING)
         self._waiting = 0
         self._found_at = -STALE_SECONDS
+        self._why_not = AWAY
         self._endpoints: Json = {}
         self._keys: list[Json] = []
         self._remembered: OrderedDict[bytes, tuple[float, Json]] = OrderedDict()
 
     @property
     def host(self) -> str:
-        """The host, with its port if it has one, at which clients reach this resource."""
-        return urlsplit(self._audience).netloc
+        """The host at which clients reach this resource, without its port: a proxy may pass it on or leave it out."""
+        return urlsplit(self._audience).netloc.removesuffix(f":{urlsplit(self._audience).port}")
 
     @property
     def metadata(self) -> Json:
@@ -170,11 +183,12 @@ class SignIn:
             raise Refusal(
                 401, "token", f"{error} Sign in again.", [self.challenge(error="invalid_token")]
             ) from None
-        except _Unreachable:
+        except _Unreachable as error:
+            lasting = "" if str(error) == AWAY else "; if it stays so, tell the operator of this server"
             raise Refusal(
                 503,
                 "sign_in_away",
-                "The sign-in service cannot be reached, so nobody can be let in; try again in a moment.",
+                f"The sign-in service {error}, so the token cannot be checked; try again in a moment{lasting}.",
                 [(b"retry-after", b"10")],
             ) from None
 
@@ -202,12 +216,19 @@ class SignIn:
 
         return replay
 
-    async def is_ready(self) -> bool:
-        """Whether the authorization server's metadata and keys can be read."""
+    async def trouble(self) -> str:
+        """Why tokens cannot be checked, as what follows the authorization server's name; empty where they can.
+
+        Its metadata and keys are read and, where this server has a client there, a token is asked for.
+        """
         try:
-            return bool(await self._known_keys())
-        except _Unreachable:
-            return False
+            if not await self._known_keys():
+                return "has no keys"
+            if self._settings.oauth_client_id:
+                await self._asked("whether-this-client-may-ask")
+        except _Unreachable as error:
+            return str(error)
+        return ""
 
     async def aclose(self) -> None:
         """Close the connections to the authorization server."""
@@ -224,6 +245,12 @@ class SignIn:
             or not user.isprintable()
         ):
             raise _Invalid("The token names no user in the claim that this server reads.")
+        # Whoever has not shown that an address is theirs may have typed somebody else's.
+        if (
+            self._settings.oauth_user_claim == "email"
+            and str(claims.get("email_verified")).lower() == "false"
+        ):
+            raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = _scopes_of(claims)
         permissions = frozenset(permission for permission in Permission if f"{PREFIX}{permission}" in scopes)
         caller = person(
@@ -309,7 +336,8 @@ class SignIn:
         endpoint = self._endpoints.get("introspection_endpoint")
         if not self._is_safe(endpoint) or self._waiting >= MOST_WAITING:
             raise _Unreachable
-        secret = (self._settings.oauth_client_id, self._settings.oauth_client_secret)
+        # Encoded as in a form (RFC 6749, 2.3.1).
+        secret = (quote_plus(self._settings.oauth_client_id), quote_plus(self._settings.oauth_client_secret))
         self._waiting += 1
         try:
             async with self._introspecting:
@@ -329,18 +357,19 @@ class SignIn:
         elif self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
             await self._fetch()
         if self._clock() - self._found_at >= STALE_SECONDS:
-            raise _Unreachable
+            raise _Unreachable(self._why_not)
         return self._keys
 
     async def _fetch(self) -> None:
         """Fetch the keys once, for everybody who waits for them; a failure leaves the known ones."""
         self._fetching = done = anyio.Event()
+        self._why_not = AWAY
         try:
             with anyio.move_on_after(FETCH_SECONDS):
                 await self._discover()
                 self._found_at = self._clock()
-        except _Unreachable:
-            pass
+        except _Unreachable as error:
+            self._why_not = str(error)
         finally:
             self._fetched_at, self._fetching = self._clock(), None
             done.set()
@@ -353,20 +382,24 @@ class SignIn:
             f"{origin}/.well-known/openid-configuration{path}",
             f"{origin}{path}/.well-known/openid-configuration",
         )
+        why = AWAY
         for place in dict.fromkeys(places):
             try:
                 found = await self._reply("GET", place)
             except _Unreachable:
                 continue
-            # Another issuer's keys would be those of whoever serves this document.
-            if found.get("issuer") == self._issuer and self._is_safe(found.get("jwks_uri")):
+            named = found.get("issuer")
+            if named != self._issuer:
+                # Another issuer's keys would be those of whoever serves this document.
+                why = f"names another issuer in its metadata, {str(named)[:200]!a}"
+            elif self._is_safe(found.get("jwks_uri")):
                 keys: Any = (await self._reply("GET", str(found["jwks_uri"]))).get("keys")
                 if isinstance(keys, list):
                     held = cast("list[Any]", keys)
                     self._keys = [cast("Json", key) for key in held if isinstance(key, dict)]
                     self._endpoints = found
                     return
-        raise _Unreachable
+        raise _Unreachable(why)
 
     def _is_safe(self, url: Any) -> bool:
         return isinstance(url, str) and _is_encrypted_or_here(url)
@@ -381,6 +414,8 @@ class SignIn:
 
     async def _read(self, method: str, url: str, headers: Mapping[str, str], options: Json) -> Json:
         async with self._http.stream(method, url, headers=headers, **options) as response:
+            if response.status_code == 401 and "auth" in options:
+                raise _Unreachable(REFUSED)
             if (
                 response.status_code != 200
                 or response.headers.get("content-encoding", "identity") != "identity"

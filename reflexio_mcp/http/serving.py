@@ -122,11 +122,8 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
 
 async def _look(settings: Settings, app: HttpApp) -> None:
     """Say what does not answer yet. The server serves on: it is asked again by the calls that need it."""
-    if not await app.sign_in_is_ready():
-        _say(
-            f"warning: nobody can sign in while the metadata and keys of {settings.oauth_issuer} cannot be read; see "
-            "reflexio-mcp doctor"
-        )
+    if why := await app.sign_in_trouble():
+        _say(f"warning: sign-in does not work while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
     if settings.state:
         try:
             await anyio.to_thread.run_sync(probe_state, settings, abandon_on_cancel=True)

@@ -17,7 +17,7 @@ from reflexio_mcp.rest import api_limits, errors
 from reflexio_mcp.rest.responses import Call, HttpReply
 from reflexio_mcp.rest.retry import Failure, reply_too_large
 
-__all__ = ["HttpTransport", "trust"]
+__all__ = ["HttpTransport", "new_client", "trust"]
 
 if importlib.util.find_spec("sniffio") is None:
     # Its HTTP core tries to import it several times a call, and each time all of the path would be searched in vain.
@@ -50,14 +50,7 @@ class HttpTransport:
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
         self._base_url = base_url
-        try:
-            self._http = httpx.AsyncClient(
-                transport=inner, headers=headers, follow_redirects=False, verify=trust()
-            )
-        except (httpx.InvalidURL, ValueError, OSError) as error:
-            raise errors.BadAddress(
-                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
-            ) from error
+        self._http = new_client(transport=inner, headers=headers)
 
     async def aclose(self) -> None:
         """Close the pool."""
@@ -176,6 +169,23 @@ def _call_headers(call: Call) -> dict[str, str]:
 
         TraceContextTextMapPropagator().inject(headers)
     return headers
+
+
+def new_client(**options: Any) -> httpx.AsyncClient:
+    """A client that takes proxies and trusted certificates from the environment, and follows no redirect.
+
+    Args:
+        options: further ones of `httpx.AsyncClient`.
+
+    Raises:
+        BadAddress: the environment's proxy or certificate settings cannot be used.
+    """
+    try:
+        return httpx.AsyncClient(follow_redirects=False, verify=trust(), **options)
+    except (httpx.InvalidURL, ValueError, OSError) as error:
+        raise errors.BadAddress(
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
+        ) from error
 
 
 def trust() -> ssl.SSLContext:

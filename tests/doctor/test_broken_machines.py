@@ -550,6 +550,16 @@ async def test_whether_people_can_sign_in_is_looked_at(machine: SetUp) -> None:
         shown = as_text(await machine.examined())
         assert f"people sign in at {issuer.url}, with tokens for {AUDIENCE}" in shown
         assert "every user is visible" not in shown
+        client = {"REFLEXIO_MCP_OAUTH_CLIENT_ID": "us", "REFLEXIO_MCP_OAUTH_CLIENT_SECRET": "old"}
+        issuer.client = "us", "new"
+        machine.env |= client
+        assert problems(await machine.examined()) == {"sign-in-client-refused"}
+        for name in client:
+            del machine.env[name]
+        issuer.metadata = {"issuer": f"{issuer.url}/"}
+        report = await machine.examined()
+        assert problems(report) == {"issuer-not-readable"}
+        assert f"names another issuer in its metadata, '{issuer.url}/'" in as_text(report)
         issuer.status = 500
         assert problems(await machine.examined()) == {"issuer-not-readable"}
     del machine.env["REFLEXIO_MCP_OAUTH_AUDIENCE"]

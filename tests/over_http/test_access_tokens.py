@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -28,7 +29,8 @@ from reflexio_mcp.http.oauth import (
     SignIn,
 )
 from reflexio_mcp.http.refusal import Refusal
-from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.settings import ConfigurationError, Settings, load
+from tests.doctor.servers import certificate, raw
 from tests.over_http.test_attacks import events
 from tests.over_http.test_calls import until
 from tests.support.issuer import AUDIENCE, Issuer, issuing, key, public
@@ -297,6 +299,25 @@ async def test_the_user_is_the_claim_that_the_operator_names(issuer: Issuer) -> 
         assert (await call(served, issuer.token("0815"))).status_code == 401
 
 
+async def test_an_e_mail_address_that_nobody_verified_names_no_user(issuer: Issuer) -> None:
+    async with checking(issuer, Clock(), oauth_user_claim="email") as sign_in:
+        for verified, status in ((True, 200), (None, 200), (False, 401), ("false", 401)):
+            token = issuer.token("0815", email="ann@example.org", email_verified=verified)
+            assert await status_of(sign_in, token) == status, verified
+
+
+async def test_the_host_of_the_audience_is_answered_with_its_port_and_without(issuer: Issuer) -> None:
+    for host, audience in (
+        ("memory.example", "https://memory.example:8443/mcp"),
+        ("[2001:db8::7]", "https://[2001:db8::7]:8443/mcp"),
+        ("memory.example", "https://memory.example/mcp"),
+    ):
+        async with serving_people(issuer, oauth_audience=audience) as served, httpx.AsyncClient() as http:
+            for sent, status in ((host, 200), (f"{host}:8443", 200), (f"other.{host}", 421)):
+                place = f"{served.url}/.well-known/oauth-protected-resource/mcp"
+                assert (await http.get(place, headers={"host": sent})).status_code == status, sent
+
+
 async def test_an_operator_sees_everybody_and_a_static_token_stays_valid(issuer: Issuer) -> None:
     async with serving(signing_in(issuer), tokens=(TOKEN,)) as served:
         for name in ("ann", "bob"):
@@ -480,6 +501,52 @@ async def test_keys_that_are_none_let_nobody_in(issuer: Issuer, keys: list[Any])
         assert await status_of(sign_in, issuer.token()) == 401
 
 
+async def test_an_issuer_whose_name_ends_with_a_slash_is_taken_by_that_name_alone(issuer: Issuer) -> None:
+    bare, issuer.url = issuer.url, f"{issuer.url}/"
+    named = load({"REFLEXIO_MCP_OAUTH_ISSUER": issuer.url}).oauth_issuer
+    async with checking(issuer, Clock(), oauth_issuer=named) as sign_in:
+        assert await status_of(sign_in, issuer.token()) == 200
+        assert await status_of(sign_in, issuer.token(iss=bare)) == 401
+        assert sign_in.metadata["authorization_servers"] == [issuer.url]
+    async with checking(issuer, Clock(), oauth_issuer=bare) as sign_in:
+        with pytest.raises(Refusal, match=f"names another issuer in its metadata, '{issuer.url}'"):
+            await sign_in.caller(issuer.token())
+
+
+async def test_an_issuer_behind_a_companys_own_authority_is_trusted_as_reflexio_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, file = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with issuing(tls) as issuer:
+        async with checking(issuer, Clock()) as sign_in:
+            assert await status_of(sign_in, issuer.token()) == 200
+
+
+async def test_the_way_to_the_issuer_is_through_the_proxy_but_not_on_this_machine(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+
+    def turn_away(connection: socket.socket) -> None:
+        seen.append(connection.recv(1000))
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+
+    with raw(turn_away) as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy)
+        monkeypatch.setenv("no_proxy", "")
+        async with checking(issuer, Clock()) as sign_in:
+            assert await status_of(sign_in, issuer.token()) == 200
+        async with checking(issuer, Clock(), oauth_issuer="https://id.example") as sign_in:
+            assert await status_of(sign_in, issuer.token()) == 503
+    assert seen
+    assert {words.split()[1] for words in seen} == {b"id.example:443"}
+    monkeypatch.setenv("https_proxy", "no-proxy://")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+        SignIn(signing_in(issuer))
+
+
 async def test_a_key_for_encryption_or_another_algorithm_does_not_sign(issuer: Issuer) -> None:
     for more in ({"use": "enc"}, {"alg": "PS256"}):
         issuer.keys = [public("one", **more)]
@@ -518,6 +585,20 @@ async def test_opaque_tokens_are_checked_by_asking(issuer: Issuer, case: str) ->
     async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="secret") as sign_in:
         assert await status_of(sign_in, "opaque") == status
         assert await status_of(sign_in, "another") == 401
+
+
+async def test_any_client_id_and_secret_can_be_sent(issuer: Issuer) -> None:
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    for name, secret in (("us", "q3Z+x/9k+Pw="), ("us", "50%25off"), ("us", "100%"), ("https://us", "a b:é")):
+        issuer.client = name, secret
+        async with checking(issuer, Clock(), oauth_client_id=name, oauth_client_secret=secret) as sign_in:
+            assert await status_of(sign_in, "opaque") == 200, secret
+            assert await sign_in.trouble() == ""
+    async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="old") as sign_in:
+        assert await sign_in.trouble() == "refuses this server's client id and secret"
+        with pytest.raises(Refusal, match="refuses this server's client id and secret"):
+            await sign_in.caller("opaque")
+        assert await status_of(sign_in, issuer.token()) == 200
 
 
 async def test_a_revoked_token_works_no_longer_than_an_answer_is_remembered(issuer: Issuer) -> None:
@@ -607,4 +688,6 @@ async def test_the_start_says_where_people_sign_in_and_serves_on_where_that_cann
         assert "reflexio-mcp: memory: the embedded store at " in said
     issuer.status = 500
     async with serving_process(tmp_path, **options) as served:
-        await until(lambda: "warning: nobody can sign in while" in served.stderr(), 60)
+        await until(
+            lambda: f"warning: sign-in does not work while {issuer.url} cannot" in served.stderr(), 60
+        )

@@ -1,6 +1,8 @@
 """An authorization server reduced to what a resource server asks of it, so that a test can make it lie or go away."""
 
+import base64
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -10,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -20,9 +22,13 @@ SCOPES = "memory:read memory:publish memory:delete"
 AUDIENCE = "http://127.0.0.1:9/mcp"
 
 
-@cache
 def key(kid: str, kind: str = "RSA") -> Any:
     """A private key; the same for the same name."""
+    return _made(kid, kind)
+
+
+@cache
+def _made(_kid: str, kind: str) -> Any:
     if kind == "RSA":
         return rsa.generate_private_key(65537, 2048)
     return ec.generate_private_key(ec.SECP256R1()) if kind == "EC" else ed25519.Ed25519PrivateKey.generate()
@@ -44,6 +50,7 @@ class Issuer:
         keys: its public keys.
         metadata: laid over its metadata.
         tokens: what introspection says of a token.
+        client: whose id and secret introspection takes; without it, anybody's.
         status: of each answer; 200 is well.
         hold: while it is not set, no answer is given.
         asked: how often each path was asked for.
@@ -53,6 +60,7 @@ class Issuer:
     keys: list[dict[str, Any]] = field(default_factory=lambda: [public("one")])
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    client: tuple[str, str] | None = None
     status: int = 200
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
@@ -84,8 +92,8 @@ class Issuer:
         if path == "/.well-known/openid-configuration":
             told = {
                 "issuer": self.url,
-                "jwks_uri": f"{self.url}/keys",
-                "introspection_endpoint": f"{self.url}/ask",
+                "jwks_uri": f"{self.url.rstrip('/')}/keys",
+                "introspection_endpoint": f"{self.url.rstrip('/')}/ask",
             }
             return told | self.metadata
         if path == "/keys":
@@ -94,10 +102,15 @@ class Issuer:
             return self.tokens.get(parse_qs(sent.decode())["token"][0], {"active": False})
         return None
 
+    def knows(self, authorization: str) -> bool:
+        """Whether this is the client's id and secret, encoded as RFC 6749 has it in 2.3.1."""
+        name, _, secret = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
+        return self.client in (None, (unquote_plus(name), unquote_plus(secret)))
+
 
 @contextmanager
-def issuing() -> Iterator[Issuer]:
-    """Serve one on a free port of 127.0.0.1."""
+def issuing(tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
+    """Serve one on a free port of 127.0.0.1, with TLS where its context is given."""
     issuer = Issuer()
     issuer.hold.set()
 
@@ -108,7 +121,8 @@ def issuing() -> Iterator[Issuer]:
             issuer.hold.wait(30)
             found = issuer.answer(self.path, sent)
             body = issuer.body if issuer.body is not None else json.dumps(found).encode()
-            self.send_response(issuer.status if found is not None else 404)
+            refused = self.path == "/ask" and not issuer.knows(self.headers.get("authorization", ""))
+            self.send_response(401 if refused else issuer.status if found is not None else 404)
             for name, value in issuer.headers.items():
                 self.send_header(name, value)
             self.send_header("content-length", str(len(body)))
@@ -124,7 +138,9 @@ def issuing() -> Iterator[Issuer]:
         request_queue_size = 128
 
     server = Server(("127.0.0.1", 0), Handler)
-    issuer.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    issuer.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
