@@ -17,7 +17,7 @@ from reflexio_mcp.state.state import State
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state"]
+__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state", "state_file"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -47,6 +47,11 @@ def _folder(settings: Settings) -> Path | None:
     if settings.store == ":memory:":
         return None
     return Path(settings.store).parent if settings.store else default_store().parent
+
+
+def state_file(settings: Settings) -> Path | None:
+    """Where all processes of this user on this machine share the state; `None` where no file is kept."""
+    return folder / "state.db" if (folder := _folder(settings)) else None
 
 
 def local_key(settings: Settings) -> bytes | None:
@@ -86,7 +91,7 @@ def open_state(settings: Settings) -> State:
         copies = CopyTable(database, settings.recovery_days, Sealer(settings.state_keys))
         audit_log = AuditTable(database)
     else:
-        database = LocalDatabase(lambda: folder / "state.db" if (folder := _folder(settings)) else None)
+        database = LocalDatabase(lambda: state_file(settings))
         copies = CopyFolder(
             lambda: Path(settings.recovery_dir or default_store().parent / "recovery"), settings.recovery_days
         )

@@ -48,7 +48,7 @@ BACKEND: Final = (
     Check("clock", "whether the clocks agree", api.check_clock, REACHED, "key"),
     Check("rate", "how much of the publishing limit is used", api.check_rate, REACHED, "key"),
     Check("store", "the embedded store's file and who can read it", store.check_store, _THERE[:1]),
-    Check("state", "the state database, where one is named", store.check_state, _THERE[:1]),
+    Check("state", "the record of deletions: its file or database", store.check_state, ("configuration", "store")),
     Check("sign-in", "whether people can sign in, where they do", sign_in.check_sign_in, _THERE[:1]),
     Check("written files", "whether audit log and copies can be written", store.check_written_files, _THERE[:1]),
 )

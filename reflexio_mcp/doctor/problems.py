@@ -125,6 +125,9 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "recovery-not-writable": Problem(
         "Recovery copies cannot be kept.",
         "Name another folder in REFLEXIO_MCP_RECOVERY_DIR, or change the permissions."),
+    "state-not-writable": Problem(
+        "While what is deleted in an hour cannot be counted there, nothing is deleted.",
+        "Let the server write to the folder, or name a file in another folder with REFLEXIO_MCP_STORE."),
     "state-not-usable": Problem(
         "While the state database (REFLEXIO_MCP_STATE) does not work, nothing is deleted.",
         "Check the URL, the role's rights and the database's log."),

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import default_store, probe_state
+from reflexio_mcp.backend import default_store, probe_state, state_file
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 from reflexio_mcp.embedded_store import schema
@@ -86,9 +86,11 @@ def _not_writable(path: Path, name: str) -> Finding | None:
 
 
 async def check_state(environment: Environment) -> list[Finding]:
-    """Try once what a deletion does in the state database, and leave nothing behind."""
+    """Try once what a deletion does in the state database, and leave nothing behind; or look at the state's file."""
     if not environment.settings.state:
-        return []
+        path = None if environment.settings.read_only else state_file(environment.settings)
+        blocked = path and _not_writable(path, "state-not-writable")
+        return [blocked] if blocked else []
     try:
         await anyio.to_thread.run_sync(probe_state, environment.settings)
     except ConfigurationError as error:

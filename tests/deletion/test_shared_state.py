@@ -65,3 +65,23 @@ async def test_where_nothing_can_be_counted_nothing_is_deleted(
     assert said.startswith("Nothing was deleted: what is deleted in an hour cannot be counted")
     assert str(data_folder) not in said
     assert await world.ids() == {"r2"}
+
+
+@pytest.mark.parametrize("cap", ["1", "0"])
+async def test_where_the_data_folder_cannot_be_written_nothing_is_deleted_and_what_to_set_is_said(
+    world: World, era: str, cap: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("r1")
+    (data_folder / "a file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("XDG_DATA_HOME", str(data_folder / "a file"))
+    async with world.connect(era, CONFIRM="off", DELETE_CAP=cap) as caller:
+        said = await caller.refused("delete_request", request_id="r1")
+    assert said.startswith("Nothing was deleted: ")
+    assert "the state file cannot be made: Not a directory" in said
+    assert "REFLEXIO_MCP_STORE" in said
+    assert str(data_folder) not in said
+    assert await world.ids() == {"r1"}
+    elsewhere = str(tmp_path / "any.db")
+    async with world.connect(era, CONFIRM="off", DELETE_CAP=cap, REFLEXIO_MCP_STORE=elsewhere) as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+    assert (tmp_path / "state.db").exists()

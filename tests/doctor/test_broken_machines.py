@@ -191,6 +191,17 @@ async def test_a_folder_that_is_a_file_is_recognised(machine: SetUp) -> None:
     assert found == {"store-not-writable", "audit-log-not-writable", "recovery-not-writable"}
 
 
+async def test_a_data_folder_in_which_no_deletion_can_be_recorded_is_recognised(machine: SetUp) -> None:
+    (machine.home / "file").write_text("", encoding="utf-8")
+    machine.env |= {
+        "REFLEXIO_URL": "http://reflexio.invalid",
+        "REFLEXIO_MCP_STORE": str(machine.home / "file" / "x.db"),
+    }
+    assert "state-not-writable" in problems(await machine.examined())
+    machine.env["REFLEXIO_MCP_READ_ONLY"] = "1"
+    assert "state-not-writable" not in problems(await machine.examined())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes of this kind")
 async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(machine: SetUp) -> None:
     for name in ("x.db", "log"):

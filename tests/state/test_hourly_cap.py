@@ -1,6 +1,7 @@
 """Edge cases of the hourly cap."""
 
 import errno
+import os
 from pathlib import Path
 
 import anyio
@@ -92,16 +93,25 @@ def test_what_was_deleted_already_counts_also_beyond_the_limit(cap: HourlyCap) -
     assert cap.take("a", 1) is None
 
 
-def test_a_disk_that_is_full_for_a_moment_makes_no_count_of_ones_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EACCES, "Permission denied"),
+        (errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_where_no_file_can_be_made_nothing_is_counted_instead(
+    number: int, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path) -> int:
-        raise OSError(errno.ENOSPC, "no space left on device")
+    def fails(path: Path) -> int:
+        raise OSError(number, os.strerror(number))
 
     cap = HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db"))
     with monkeypatch.context() as patch:
-        patch.setattr("reflexio_mcp.private_files.create", full)
-        with pytest.raises(StateUnusable, match="cannot be made now"):
+        patch.setattr("reflexio_mcp.private_files.create", fails)
+        with pytest.raises(StateUnusable, match=f"cannot be made: {why}") as refused:
             cap.take("me", 6)
+    assert "REFLEXIO_MCP_STORE" in refused.value.advice
     assert cap.take("me", 6)
     assert HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db")).room("me") == 4

@@ -5,7 +5,6 @@ here blocks and runs in worker threads.
 """
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction
+from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction, why_not
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +26,10 @@ WAIT_SECONDS: Final = 10.0
 ADVICE: Final = (
     "check state.db beside the store's file, or in the server's data folder where there is none, and that there is "
     "room on its disk"
+)
+NO_FILE: Final = (
+    "let this server write to its data folder, or name a file in a writable folder with REFLEXIO_MCP_STORE: state.db "
+    "is kept beside it"
 )
 
 _MIGRATIONS: Final = (
@@ -79,11 +82,6 @@ _MIGRATIONS: Final = (
 """What makes each version of the file out of the one before. No column goes, so that a process of an earlier version
 can still count its deletions."""
 
-_FULL: Final = {
-    getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EIO", "EINTR")
-}
-"""Why a file cannot be made now. Later it can: until then nothing is deleted."""
-
 
 class _LocalTransaction(Transaction):
     def __init__(self, connection: "sqlite3.Connection", now: float) -> None:
@@ -104,7 +102,7 @@ class LocalDatabase(StateDatabase):
 
     Args:
         path: returns the file's path; called at the first use. `None` keeps the state in memory, for this process
-            alone, and so does a folder in which no file can be made.
+            alone: nobody means it to last.
         clock: epoch seconds.
     """
 
@@ -164,8 +162,8 @@ class LocalDatabase(StateDatabase):
                 private_files.restrict(path)
                 self._file = path
             except OSError as error:
-                if error.errno in _FULL:
-                    raise StateUnusable("the state file cannot be made now", ADVICE) from error
+                # Never counted in memory instead: a limit would hold for this process alone, and until its end.
+                raise StateUnusable(f"the state file cannot be made: {why_not(error)}", NO_FILE) from error
         if self._file is None:
             self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             _migrate(self._memory)
