@@ -48,11 +48,14 @@ REPEATED = [
     "password ", "password is ", "my pass the the ", "key=", "key : ", "a.b-", "https://a:", "basic AAAAAAAA ", "PIN ",
     "recovery phrase ", "word ", "1234 ", "eyJaaaaaaaaaa.", "curl -u ", "--password ", "identified by ", "密码",
     "пароль ", "secret_key_", '"key" ', "aA1!", "{{", " ", "\n", "=", "://", "@", "-----BEGIN PRIVATE KEY-----\n",
+    "-----BEGIN PRIVATE KEY-----*", "-----BEGIN PRIVATE KEY-----.",
     "\u0130", "+49 ", "4111 1111 1111 1111 ", "DE89 3704 0044 0532 0130 00 ", "a@b.", "12 ", "tmp-", "test-",
     "/9j/4", "iVBORw0KGgo", "data:image/png;base64,", "User: a\n", "\nAssistant", "you are a ", "anonymous ",
     "1764000000 ", "please send ", "find and send ", ", please ", "a.b", "tax number 10812543327, ", "once you a, ",
     "please approve and ", "7Q~aaaa", "ops_eyJabc/", "ops_eyJabcde9", "sntrys_eyJa_", "_pat_pat=", "_key_key=", "_pat=",
-    "password%20is%20a", "password is a\\n",
+    "password%20is%20a", "password is a\\n", "secret value", "credential(\"a\",", "vapid(a", "approle a", "psexec a ",
+    "secret>{a ", "crypto.tink.a", "secret='a!b@c#d$e%f^g&", "cGFzc3dvcmQ9Z3I0bml0ZVJvY2sh", "://a@bcd:",
+    "Private-Lines: 1\nAAAA\n",
 ]  # fmt: skip
 
 CHARS = 50_000

@@ -99,6 +99,54 @@ def test_a_key_whose_form_is_known_is_called_by_it_whatever_stands_before_it(tex
         'kind: "Secret"\ndata:\n  extra: ' + "YWRhOmdyNG5pdGVSb2Nr\n",
         "dp.audit." + "bAqhcVzrhy5cRHkOlNTc0Ve6w5NUDCpcutm8vGE9myj",
         "Zq3" + "fK9" * 16 + "x" + "JQQJ99BF" + "ACAAAAALGcqjAAASAZDO3eqT",
+        # a name and its value, however the two are written
+        '<add key="mapsSecret" value="' + 'Wq7LmZ0xVb93KtRy"/>',
+        "- name: REPORT_API_TOKEN\n  value: " + "Wq7LmZ0xVb93KtRy",
+        'variable "report_token" {\n  default = "' + 'Wq7LmZ0xVb93KtRy"',
+        r'"{\\\"auths\\\":{\\\"quay.example\\\":{\\\"auth\\\":\\\"' + r'Wq7LmZ0xVb93KtRy\\\""',
+        'api_keys = ["' + 'Wq7LmZ0xVb93KtRy"]',
+        "report token = ' " + "Wq7LmZ0xVb93KtRy '",
+        'accessKey "' + 'g!R4n:te_Rock"',
+        'setopt(handle, CURLOPT_PASSWORD, "' + 'gr4niteRock"',
+        'val password: String = "' + 'gr4niteRock"',
+        'if (password !== "' + 'gr4nite#Rock"){',
+        'reportToken = "' + 'wKfRtZqPmLxVbNhYcJdGsA"',
+        "SECRET_KEY = '" + "k(9v^wz!q2$m%(x=+h&r@7t#n5-cj3u8_b1*p6y)d0sfae4gi'",
+        # in calls and commands
+        'new NetworkCredential("ada", "' + 'gr4niteRock")',
+        'new DirectoryEntry("LDAP://dir.example",\n  "ADA",\n  "' + 'gr4niteRock")',
+        "HTTPBasicAuth('ada', '" + "gr4niteRock')",
+        "push.setVapidDetails('mailto:ada@example.net', PUBLIC, '" + "w8Kd3Lq0Zr" * 4 + "a1x')",
+        r"psexec \\10.0.0.8 -u Administrator -p " + "gr4nite_rock cmd",
+        "vault operator unseal " + "Wq7LmZ0xVb93KtRyWq7LmZ0xVb93Kt+yU8n5Gs2Hf4c=",
+        "vault write auth/approle/login role_id=x secret_id=" + "6b174c20-f6de-453c-94d2-6018fcceff65",
+        # in files that keep them
+        "<id>{report}</id><secret>{report AQAAABAAA " + "wq7lmz0xvb93ktry8n5gs2hf4c}</secret>",
+        "<master>{" + "L+wX9REL8CAH/EkcFN4NPLUxjbEZ6nQ79feSk+xDxhE=}</master>",
+        "Private-Lines: 2\n" + "AAABAQCO" + "eW40w29w" * 7 + "\n" + "V58mWLrF" * 8 + "\nPrivate-MAC: 1",
+        (
+            r'"typeUrl": "type.googleapis.com/google.crypto.tink.AesGcmKey", "value": "'
+            'GhBi8O0TErBM9eTl3UppUGZh"'
+        ),
+        "$krb5asrep$23$" + "8cf8eb5287e28b40" * 2 + "$" + "3e05ecc13548bec8" * 5,
+        "smtps://ada@example.net:" + "gr4niteRock@smtp.example.net:465",
+        # in base64, once and twice
+        "config: " + base64.b64encode(b'report_secret="Wq7LmZ0xVb93KtRy"\n').decode(),
+        "config: " + base64.b64encode(base64.b64encode(b'report_secret="Wq7LmZ0xVb93KtRy"\n')).decode(),
+        # forms
+        "LieO7Jzt" * 5 + "_4c:B" + "FEuu_r7cd5" * 8 + "h-lHB6",
+        "GOOG1" + "EW5N7Q2ZK4" * 5 + "T8R3LP",
+        "dckr_pat_" + "7bwgM4jG5SQvxcvmNzhKj8PQjxo" + "dckr_pat_" + "7bwgM4jG5SQvxcvmNzhKj8PQjxo",
+        "hf_" + "SwBATDnaPfgMWAtDQmmoIMAUmzdAAlexyr" + "extra",
+        "pplx-" + "x1PxF9l6ijAXhsPWLjbBk1kd56h9rfNAqlNSooFAksIUYwXZ" + "pplx-",
+        "HRKU-" + "f1274537-88fb-4eaf-8eda-453bd9a496ea",
+        "phx_" + "6nYpKltuz4gvt7LessoO3swaOH41RJh6pzT1x1NoeTrKbTuAaxtVMA7JmMxq",
+        "pha_" + "CkeaIpOESh8OGcD1bhPGh6kH9UjVGp6nnaC6vF4E7q9T",
+        "sbp_v0_" + "7658c5a93d6f38dd038df5cc2a7c3d4d7b6bc76e",
+        "cfk_" + "8fqkxWi4TYQn4bPzsHyl0JuMV8UwHV2V1xpv54rj1Ui1koxj",
+        "glwt-" + "H9dr9LJjGiSfBdxzDVyHi7vSdDcAftOmJ",
+        "pscale_tkn_" + "3elYrFhY-AsAYWvwLcBqxQ6Wj44fTTzp1YPz0Y9B",
+        "da2-" + "nmbqhbb63zabjactesiydcfuvu",
     ],
 )
 def test_what_people_paste_is_found(text: str) -> None:
@@ -201,6 +249,25 @@ def test_what_people_paste_is_found(text: str) -> None:
         "http://localhost:3000/docs/webhooks/create-a-webhook-endpoint-for-your-account",
         "as $1$2$3 in the pattern, for $5 or $6 a piece",
         r"'NAME': 'django.contrib.auth.password\_validation.NumericPasswordValidator'",
+        # examples that say so of themselves
+        "http://proxyuser:proxypass@proxy.example.net:3128",
+        "<master>{YOUR_MASTER_PASSWORD}</master>",
+        'PUBLIC_API_KEY="' + 'gewc9LVRMbwMBBxdp36b1V48_lM-326LX0SGZM8ZR48"',
+        "secret: " + base64.b64encode(b"Wq7LmZ0xVb93KtRychangeme").decode(),
+        "secret: " + base64.b64encode(b"ENC[RSA,Wq7LmZ0xVb93KtRy8n5Gs2]").decode(),
+        ".".join(
+            base64.b64encode(part).decode().strip("=")
+            for part in (b'{"alg":"RS256"}', b'{"iss":"a.example"}')
+        )
+        + ".signature",
+        (
+            "-----BEGIN OPENSSH PRIVATE KEY-----\\nmt7wX0QyM7vNmbZovwIRLcWkRq_NFsWzR8VR_XYOQAy\\n"
+            "-----END OPENSSH PRIVATE KEY-----"
+        ),
+        "-----BEGIN PGP PRIVATE KEY-----\n" + "0c3d576ba5a108c3" * 4 + "\n-----END PGP PRIVATE KEY-----",
+        "- (id)hf_requiredCharacteristicTypesForDisplayMetadata;",
+        "(key) sessionByUserIdKey = sessionByUserIdKeyPrefix + userId",
+        "image: " + base64.b64encode(bytes(range(200))).decode(),
         # the end of a line, as code and JSON write it
         r'{"text": "the password is wrong.\n1. Reset it."}',
         r"the password is incorrect.\nPlease try again",

@@ -57,18 +57,21 @@ RULES: Final[tuple[Rule, ...]] = (
         "keys, tokens, passwords or private keys in stored text",
         "What is stored comes back in later prompts, so a key in it keeps leaking until it is deleted and replaced.",
         "Strip credentials before publishing, and replace those found.",
-        "Kingfisher's rules for the formats of some hundreds of vendors, without asking any of them; a few "
-        "formats that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, "
-        "`\"client_secret\" : \"…\"`); passwords, PINs, door codes and seed phrases told in a sentence, in some "
-        "thirty languages; passwords in commands, addresses, headers and `.netrc`; password hashes as crypt writes "
-        "them; the values of a Kubernetes Secret; addresses of webhooks. Beside a name, a value must look made by "
-        "a machine (MACHINE_MADE_CHARS, MACHINE_MADE_ENTROPY, letters and digits, not words and numbers with "
-        "separators) or, for a password, mix kinds of letters (PASSWORD_CHARS). No hit may be a placeholder "
-        "(`your_api_key`, `ghp_xxxx`, `abc123xyz`, `${TOKEN}`) or read as words; beside a name none has the form of a "
-        "time, a checksum, a fingerprint or a file's name. In ids and names (session, user, source, version) only the "
-        "formats of vendors count. Letters of full width count as plain ones, and what nobody sees (a blank of no "
-        "width) hides nothing; Cyrillic letters in a Latin word do, and so does base64 of a sentence. The first "
-        "SCANNED_CHARS characters of each text are looked at.",
+        "Kingfisher's rules for the formats of some hundreds of vendors, without asking any of them; some formats"
+        " that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, `\"client_secret\" "
+        ": \"…\"`, `name: API_TOKEN` with a `value:` below it); passwords, PINs, door codes and seed phrases told "
+        "in a sentence, in some thirty languages; passwords in commands, calls, addresses, headers and `.netrc`, "
+        "and as Jenkins, Maven and PuTTY keep them; password hashes as crypt writes them; the values of a "
+        "Kubernetes Secret; addresses of webhooks. Beside a name, a value must look made by a machine "
+        "(MACHINE_MADE_CHARS, MACHINE_MADE_ENTROPY, letters and digits, not words and numbers with separators; "
+        "without a digit, capitals among small letters as no name has them) or, for a password, mix kinds of "
+        "letters (PASSWORD_CHARS). No hit may be a placeholder (`your_api_key`, `ghp_xxxx`, `abc123xyz`, "
+        "`${TOKEN}`, `proxyuser:proxypass`) or read as words; beside a name none has the form of a time, a "
+        "checksum, a fingerprint or a file's name, nor is it called public or encrypted (`ENC[…]`). In ids and "
+        "names (session, user, source, version) only the formats of vendors count. Base64 of plain text, from "
+        "ENCODED_CHARS characters on and twice over at most, is read as that text. Letters of full width count as "
+        "plain ones, and what nobody sees (a blank of no width) hides nothing; Cyrillic letters in a Latin word "
+        "do. The first SCANNED_CHARS characters of each text are looked at.",
         detector="secrets.Secrets", selects=True,
     ),
     Rule(

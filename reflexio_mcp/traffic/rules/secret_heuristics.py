@@ -1,11 +1,21 @@
 """Whether a value beside a word such as `password` or `token` is a secret, or only stands where one would."""
 
+import base64
 import itertools
 import re
 from math import log2
 from typing import Final
 
-__all__ = ["is_machine_made", "is_password", "is_placeholder", "is_uuid", "is_wording", "keys_in"]
+__all__ = [
+    "is_machine_made",
+    "is_password",
+    "is_placeholder",
+    "is_scrambled",
+    "is_uuid",
+    "is_wording",
+    "keys_in",
+    "text_in_base64",
+]
 
 MACHINE_MADE_CHARS: Final = 10
 """Shortest key or token that is told from a word, a number or a version without knowing who issued it."""
@@ -24,8 +34,8 @@ LONGEST: Final = 400
 _PLACEHOLDER = re.compile(
     r"(?i)example|sample|placeholder|change[-_ ]?(?:me|it|this)|dummy|redacted|masked|hidden|todo|fixme"
     r"|your[-_ ]?(?:api|key|token|secret|pass|client|own|access|auth|\w{0,12}here)"
-    r"|^(?:my|the|a|some|our|new|old|test|fake|mock|insert|replace|enter|put|use|set|get|fetch|read|load)[-_.]"
-    r"|x{4,}|\*{3,}|\.\.\.|…|<[^>]{0,100}>|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%|^\$"
+    r"|^(?:my|your|the|a|some|our|new|old|test|fake|mock|insert|replace|enter|put|use|set|get|fetch|read|load)[-_.]"
+    r"|x{4,}|\*{3,}|\.\.\.|…|<[^>]{0,100}>|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%|^\$|^enc[\[(]"
     r"|^(?:pass|password|passwd|passphrase|pw|pwd|secret|user|username|token|admin|root|postgres|test|guest|key|apikey"
     r"|null|none|nil|true|false|undefined|string|str|int|bool|object|value|default|required|optional|env|public"
     r"|private)\d{0,4}$"
@@ -62,9 +72,11 @@ _OF_A_TIME = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-11[def][0-9a-f]-[89ab][0-9
 """A uuid made of a machine's address and a time of these decades: it names something, and keeps nothing secret."""
 _RUN_CHARS: Final = 3
 _WORD_IN_NAME = re.compile(r"[A-Za-z]?[a-z]{3,}")
+_LONGEST_WORD: Final = 16
 _CAPITALIZED = re.compile(r"[A-Z][a-z]{2,}")
 _VOWEL = re.compile(r"[aeiouy]")
 _UNSPEAKABLE = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}")
+_SIGNS: Final = frozenset("!@#$%^&*()+[]{}~;")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _MEASURE = re.compile(
     r"(?i)\d++(?:[.,:x-]\d++)*+(?:[a-z]{1,12}|%)?|[a-z]{1,3}\d{1,3}|[a-z]{1,5}\d|[a-z]+\d{1,4}(?:times?|hours?|days?|weeks?|months?|years?|minutes?|seconds?|char\w*|digits?)|v?\d++(?:\.\d++)++\w*+"
@@ -101,7 +113,7 @@ def is_wording(value: str) -> bool:
     letters = sum(map(str.isalpha, value))
     if letters < 12 or sum(map(str.isdigit, value)) > 0.1 * len(value):
         return False
-    in_words = "".join(_WORD_IN_NAME.findall(value))
+    in_words = "".join(word for word in _WORD_IN_NAME.findall(value) if len(word) <= _LONGEST_WORD)
     return (
         len(in_words) >= 0.8 * letters
         and len(_VOWEL.findall(in_words)) >= 0.25 * len(in_words)
@@ -135,8 +147,12 @@ def is_machine_made(value: str) -> bool:
         return False
     has_digits, has_letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
     if not (has_digits and has_letters):
-        named = _NAMELIKE.fullmatch(value) or is_wording(value)
-        return has_letters and len(value) >= 24 and entropy >= 3.9 and not named
+        if not has_letters or len(value) < 20 or is_wording(value):
+            return False
+        named = _CAMEL.fullmatch(value) or _is_name(value)
+        return (_turns(value) > 0.4 * len(value) and not named) or (
+            len(value) >= 24 and entropy >= 3.9 and not _NAMELIKE.fullmatch(value)
+        )
     if _IDENTIFIER.fullmatch(value) or _CAMEL.fullmatch(value) or _is_name(value) or is_wording(value):
         return False
     if _VERSION.fullmatch(value) or _PATH.fullmatch(value):
@@ -148,6 +164,17 @@ def is_machine_made(value: str) -> bool:
     return not _NAMELIKE.fullmatch(value) or not all(
         len(part) < 12 or _IDENTIFIER.fullmatch(part) for part in _SEPARATOR.split(value)
     )
+
+
+def _turns(value: str) -> int:
+    """How often capitals and small letters follow on each other, which in names they do once a word."""
+    return sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
+
+
+def is_scrambled(value: str) -> bool:
+    """Whether a value in quotes has so many kinds of signs that brackets in it are no code: a key of Django's."""
+    signs = set(value) & _SIGNS
+    return len(signs) >= 5 and _entropy(value) >= 4.3 and "(?" not in value and "://" not in value
 
 
 def keys_in(text: str) -> set[str]:
@@ -189,3 +216,12 @@ def is_password(value: str, *, kinds: int = 2) -> bool:
 def _entropy(value: str) -> float:
     counts = [value.count(letter) for letter in set(value)]
     return -sum(count / len(value) * log2(count / len(value)) for count in counts)
+
+
+def text_in_base64(value: str) -> str:
+    """The text that a value is in base64; empty where it is none."""
+    try:
+        text = base64.b64decode(value[: len(value) // 4 * 4], validate=True).decode("ascii")
+    except ValueError:
+        return ""
+    return text if all(letter.isprintable() or letter in "\t\r\n" for letter in text) else ""

@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.content import stored_texts, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.found import EXAMPLES
-from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording
+from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording, text_in_base64
 from reflexio_mcp.traffic.rules.told_secrets import KEY, TOLD, speaks_of_secrets, told_secrets
 
 __all__ = [
@@ -46,7 +46,7 @@ _FORMATS: Final = (
     ("Anthropic key", "sk-ant-", r"sk-ant-[a-z]{2,6}\d\d-[\w-]{32,200}"),
     ("OpenAI key", "sk-", r"sk-(?:proj|svcacct|admin)-[\w-]{32,200}"),
     ("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{28}"),
-    ("Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{34}"),
+    ("Hugging Face token", "hf_", r"hf_[A-Za-z0-9]{34}[\w-]{0,200}"),
     ("Telegram bot token", ":AA", r"(?<=\d):AA[\w-]{32,33}"),
     ("Tavily key", "tvly-", r"tvly-(?:dev-|prod-)?[A-Za-z0-9]{32}"),
     ("Netlify token", "nfp_", r"nfp_[A-Za-z0-9]{36}"),
@@ -65,7 +65,7 @@ _FORMATS: Final = (
     ("Cursor key", "crsr_", r"crsr_[0-9a-f]{64}"),
     ("Google token", "ya29.", r"ya29\.[\w-]{30,300}"),
     ("Google key", "AQ.", r"AQ\.Ab8R[\w-]{40,60}"),
-    ("Supabase key", "sb_secret_", r"sb_secret_[\w-]{22}_[\w-]{8}"),
+    ("Supabase key", "sb_secret_", r"sb_secret_[\w-]{22}_[\w-]{8,40}"),
     ("Square secret", "sq0csp-", r"sq0csp-[\w-]{43}"),
     ("Amazon MWS token", "amzn.mws.", r"amzn\.mws\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     ("crates.io token", "cio", r"cio[A-Za-z0-9]{32}"),
@@ -73,6 +73,16 @@ _FORMATS: Final = (
     ("1Password token", "ops_eyJ", r"ops_eyJ[\w+/-]{200,1500}+={0,2}"),
     ("ElevenLabs key", "sk_", r"sk_[0-9a-f]{48}"),
     ("Sentry token", "sntrys_eyJ", r"sntrys_eyJ[\w+/-]{20,400}={0,2}_[\w+/-]{43}"),
+    ("AppSync key", "da2-", r"da2-[a-z0-9]{26}"),
+    ("Docker token", "dckr_pat_", r"dckr_pat_[\w-]{27,200}"),
+    ("Perplexity key", "pplx-", r"pplx-[A-Za-z0-9]{48}[\w-]{0,200}"),
+    ("Heroku token", "HRKU-", r"HRKU-[\w-]{36,60}"),
+    ("PostHog key", "phx_", r"phx_[A-Za-z0-9]{43,60}"),
+    ("PostHog key", "pha_", r"pha_[A-Za-z0-9]{43,60}"),
+    ("Supabase token", "sbp_", r"sbp_(?:v0_)?[0-9a-f]{40}"),
+    ("Cloudflare key", "cfk_", r"cfk_[A-Za-z0-9]{48}"),
+    ("GitLab token", "glwt-", r"glwt-[\w-]{20,60}"),
+    ("PlanetScale token", "pscale_tkn_", r"pscale_tkn_[\w.-]{32,64}"),
     ("Bearer token", "earer ", r"earer +[\w.~+/-]{32,300}=*"),
 )
 """What Kingfisher 1.5 leaves out: the kind, how one begins, and the form that its vendor documents."""
@@ -91,7 +101,7 @@ _WITHIN: Final = (
             r"|5\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{43}|6\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{86}"
             r"|y\$[./\w]{1,10}\$[./\w]{1,86}\$[./\w]{43}|[89]\$[./\w]{14}\$[./\w]{43}"
             r"|argon2(?:id|i|d)\$v=\d{1,3}\$m=\d{1,9},t=\d{1,6},p=\d{1,4}\$[\w+/]{8,90}\$[\w+/]{16,180}"
-            r"|krb5(?:asrep|tgs)\$\d{1,2}\$[^\s:$]{0,120}[:$][^\s$]{0,200}\$[0-9a-f]{64,4000})(?![./\w])"
+            r"|krb5(?:asrep|tgs)\$\d{1,2}\$(?:[^\s:$]{0,120}[:$])?[^\s$]{0,200}\$[0-9a-f]{64,4000})(?![./\w])"
         ),
     ),
     (
@@ -102,6 +112,12 @@ _WITHIN: Final = (
         ),
     ),
     ("Salesforce token", "!", re.compile(r"(?<![A-Za-z0-9])00D[A-Za-z0-9]{12}![\w.]{80,200}(?![\w.])")),
+    ("Web Push key", ":B", re.compile(r"(?<![\w-])[\w-]{43}:B[\w-]{86}(?![\w-])")),
+    (
+        "private key of PuTTY",
+        "Private-Lines: ",
+        re.compile(r"Private-Lines: \d{1,3}\s{1,2}(?:[\w+/=]{4,64}\s{1,2}){2,80}"),
+    ),
     ("New Relic key", "NRAL", re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{36}NRAL(?![A-Za-z0-9])")),
 )
 """Forms that begin with nothing of their own: the kind, what stands in each, and the whole form."""
@@ -111,7 +127,7 @@ JUDGED_CHARS: Final = 200
 WORD_CHARS: Final = 32
 """Characters before a key's form that are looked at for the word it belongs to."""
 _WORD_BEFORE = re.compile(rf"[\w.~-]{{0,{WORD_CHARS}}}\Z")
-_AWS_ID = re.compile(r"A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
+_AWS_ID = re.compile(r"(?:A(?:KIA|SIA)[A-Z0-9]{16}|GOOG1[A-Z0-9]{56})(?![A-Za-z0-9])")
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 AWS_PAIR_CHARS: Final = 200
 """Between the id and the secret of an AWS key; the secret alone has no form of its own."""
@@ -122,13 +138,21 @@ NAMES_READ: Final = 2_000
 _LONG_WORD = re.compile(r"[\w+/=.~:-]{16}")
 """No key of any form is shorter, nor is a line of a private key."""
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
+ENCODED_CHARS: Final = 40
+"""Shortest text in base64 that is read: in thirty letters stands a name with its secret."""
+_BASE64 = re.compile(rf"[A-Za-z0-9+/]{{{ENCODED_CHARS},}}={{0,2}}")
+DEPTH: Final = 2
+"""What is in base64 may be so within base64: the values of a Kubernetes Secret are."""
 _DIGIT = re.compile(r"\d")
 _KINDS: Final = (str.isdigit, str.isupper, str.islower)
 _PEM: Final = "PRIVATE KEY"
 _PEM_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,-]*")
-_PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16}")
+_PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16,}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]*")
+PEM_CHARS: Final = 8_000
+"""In which the end of a private key is looked for: one of 4,096 bits has 3,300."""
 PRIVATE_KEY: Final = "private-key"
 _BY_WORDS: Final = (KEY, TOLD)
 """Kinds that only say where a secret stands."""
@@ -179,13 +203,24 @@ def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
     ]
 
 
-def _find(text: str, lines: bool) -> list[Secret]:
+def _find(text: str, lines: bool, deep: int = DEPTH) -> list[Secret]:
     places = [Secret(*place) for place in told_secrets(text, lines=lines)]
     if _LONG_WORD.search(text):
+        if deep:
+            places += _in_base64(text, deep)
         places += _by_form(text)
         if available() and (_PEM in text or _could_be_a_key(text)):
             places += _by_format(text)
     return _apart(places)
+
+
+def _in_base64(text: str, deep: int) -> Iterator[Secret]:
+    """Where a text is written in base64 that tells a secret."""
+    for word in _BASE64.finditer(text):
+        # The beginning shows whether it is a text: an image is none.
+        inside = text_in_base64(word[0][:ENCODED_CHARS]) and text_in_base64(word[0])
+        if inside and (found := _find(inside, False, deep - 1)):
+            yield Secret(word.start(), word.end(), found[0].kind)
 
 
 async def looked(
@@ -279,12 +314,18 @@ def _private_keys(text: str) -> Iterator[Secret]:
     """Private keys, those that are cut off included."""
     behind = 0
     while begins := _PEM_BEGINS.search(text, behind):
-        ends = _PEM_ENDS.search(text, begins.end())
+        ends = _PEM_ENDS.search(text, begins.end(), begins.end() + PEM_CHARS)
         body = _PEM_BODY.match(text, begins.end())
         assert body
         behind = ends.end() if ends and ends.start() <= body.end() else body.end()
-        if _PEM_LINE.search(text, begins.end(), behind):
+        if _is_key(text, begins.end(), behind):
             yield Secret(begins.start(), behind, PRIVATE_KEY)
+
+
+def _is_key(text: str, begin: int, end: int) -> bool:
+    """Whether what stands between the lines of a private key may be one: examples have letters there that none has."""
+    line = _PEM_LINE.search(text, begin, end)
+    return bool(line and text[line.end() : line.end() + 1] != "_" and not _HEXADECIMAL.fullmatch(line[0]))
 
 
 def _by_form(text: str) -> Iterator[Secret]:
@@ -299,7 +340,8 @@ def _by_form(text: str) -> Iterator[Secret]:
                 begin = match.end() - len(value) if is_word else _word_begins(text, start)
                 named = kind == _BEARER and _NAMES.fullmatch(value)
                 judged = value[:JUDGED_CHARS]
-                if not is_placeholder(judged) and not named and (not is_word or _is_mixed(judged)):
+                shown = is_placeholder(judged) or is_wording(judged)
+                if not shown and not named and (not is_word or _is_mixed(judged)):
                     yield Secret(begin, match.end(), kind)
             # Behind a match: it may hold its own beginning many times over, and would be judged at each.
             start = text.find(begins, match.end() if match else start + 1)
@@ -308,15 +350,15 @@ def _by_form(text: str) -> Iterator[Secret]:
             for match in form.finditer(text):
                 if kind == _HASH or (_is_mixed(match[0]) and not is_placeholder(match[0])):
                     yield Secret(match.start(), match.end(), kind)
-    for begins in ("AKIA", "ASIA"):
+    for begins, kind in (("AKIA", _AWS), ("ASIA", _AWS), ("GOOG1", "Google HMAC key")):
         start = text.find(begins)
         while start >= 0:
             if (match := _AWS_ID.match(text, start)) and not is_placeholder(match[0]):
-                yield Secret(match.start(), match.end(), _AWS)
+                yield Secret(match.start(), match.end(), kind)
                 around = max(0, start - AWS_PAIR_CHARS)
                 for secret in _AWS_SECRET.finditer(text, around, match.end() + AWS_PAIR_CHARS):
                     if _is_mixed(secret[0]) and not is_placeholder(secret[0]):
-                        yield Secret(secret.start(), secret.end(), _AWS)
+                        yield Secret(secret.start(), secret.end(), kind)
             start = text.find(begins, start + 1)
 
 
@@ -334,6 +376,8 @@ def _by_format(text: str) -> Iterable[Secret]:
     for kind, start, end in _scanner()(raw):
         begin = len(raw[:start].decode("utf-8", "replace"))
         found = text[begin : begin + len(raw[start:end].decode("utf-8", "replace"))]
+        if (begins := _PEM_BEGINS.match(found)) and not _is_key(found, begins.end(), len(found)):
+            continue
         if not is_placeholder(found) and (kind == PRIVATE_KEY or not is_wording(found)):
             yield Secret(begin, begin + len(found), kind)
 

@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from reflexio_mcp.traffic.rules.secret_heuristics import is_machine_made, is_password, is_placeholder, is_uuid
+from reflexio_mcp.traffic.rules.secret_heuristics import (
+    is_machine_made,
+    is_password,
+    is_placeholder,
+    is_scrambled,
+    is_uuid,
+    text_in_base64,
+)
 from reflexio_mcp.traffic.rules.word_finder import WordFinder
 
 __all__ = ["SENSITIVE_WORDS", "Place", "speaks_of_secrets", "told_secrets"]
@@ -115,9 +122,12 @@ _NAMES: Final = (
     "pass", "pw", "pasw", "secret", "token", "key", "auth", "cred", "_pat", "contrase", "senha", "haslo", "heslo",
 )  # fmt: skip
 _ASSIGNED = re.compile(
-    r"""[\w.\\ -]{0,40}?(?:\\?["'`\]]){0,3}[ \t]{0,8}(?::{1,3}=|=>|->|\?=|\.=|==?|:|>|\|\||[ ]-[ ]|(?<=["']),)"""
-    r"""(?:[ \t]{9,40}|[ \t\r\n]{0,8})(?:(?:new|String|str|string)\b[ (]{0,2})?(?:\\?["'`]){0,3}"""
-    r"""((?:[^\s"'`<>,;\\|]|\\_){6,100})"""
+    r"""[\w.\\ -]{0,40}?(?:\\{0,3}["'`\]]){0,3}"""
+    r"""(?P<pair>[ \t\r\n,{]{1,40}["']?(?:value|default|params)["']?)?[ \t]{0,8}"""
+    r"""(?::{1,3}=|=>|->|\?=|\.=|!?==?|:|>|\|\||[ ]-[ ]|(?<=["']),|,(?=[ ]["'])|[ ](?=["']))"""
+    r"""(?:[ \t]{9,40}|[ \t\r\n]{0,8})(?:(?:new|String|str|string)\b[ (]{0,2}(?:=[ ])?)?"""
+    r"""(?:\[\s?)?(?:\\{0,3}["'`]){0,3}(?:(?<=["'])[ ])?"""
+    r"""(?P<value>(?:[^\s"'`<>,;\\|]|\\_){6,100})"""
 )
 _REST = re.compile(r"""[^\s"'`<>,;\\|]+""")
 """Of a value longer than what is needed to judge it."""
@@ -133,6 +143,7 @@ _NO_KEY: Final = (
     r"|(?:hash|hashed|digest|checksum|md5|sha-?\d{0,3}|integrity|crc)[ _-]?(?:\w{0,10}[ _-])?(?:key|token|secret|pass)"
     r"|(?:key|token|secret|pass\w{0,5})[ _-]?(?:hash|digest|checksum|md5|sha-?\d|version|integrity)"
     r"|(?:page|next|continuation|resume|cancell?ation|sync|cursor|public)[ _-]?token"
+    r"|public[ _-]?api[ _-]?(?:key|token)"
     r"|tokens?[ _-]?(?:count|limit|budget|usage|type|length)|pass(?:@| rate)"
 )
 """What something is found or checked by, or what everybody may know."""
@@ -164,20 +175,23 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
             or not (match := _ASSIGNED.match(text, start + 2))
         ):
             continue
-        value = match[1].rstrip(_CLOSERS)
+        value = match["value"].rstrip(_CLOSERS)
         if _IN_A_QUERY.search(text, max(0, start - 30), start):
             value = value.split("&", maxsplit=1)[0]
-        name = re.split(r"[\n,;{(]", text[max(0, start - 30) : match.start(1) - 1])[-1]
+        named_to = match.start("pair") if match["pair"] else match.start("value") - 1
+        name = re.split(r"[\n,;{(]", text[max(0, start - 30) : named_to])[-1]
         plain = value.replace("\\_", "_")
         if (is_uuid(plain) and not _KEPT_SECRET.search(name)) or _AT_A_HOST.fullmatch(plain):
+            continue
+        if (inside := text_in_base64(plain)) and is_placeholder(inside):
             continue
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
             # The name last: in a text full of names, it takes longer than the value that most of them lack.
             if _IS_A_NAME.match(text, match.end()) or _NO_SECRET_NAME.search(name):
                 continue
             whole = _REST.match(text, match.end())
-            behind = whole.end() if whole else match.start(1) + len(value)
-            yield match.start(1), behind, KEY
+            behind = whole.end() if whole else match.start("value") + len(value)
+            yield match.start("value"), behind, KEY
 
 
 # --- in a sentence: `my password is …`, in the languages people write to assistants in
@@ -361,6 +375,10 @@ def _phrases(text: str, low: str, places: Places) -> Iterator[Place]:
 # --- in commands, headers, addresses and tokens
 
 _USERINFO = re.compile(r"://([^\s:/@\"'<>]{0,80}):([^\s/@\"'<>]{3,100})@[\w.\[-]")
+_MAIL_USERINFO = re.compile(r"://([^\s:/@\"'<>]{1,60}@[\w.-]{3,60}):([^\s/\"'<>]{4,60})@[\w-]{1,60}\.\w")
+"""Whose user is an e-mail address."""
+_OF_USERS = re.compile(r"(?i)[-_.]?user(?:name)?[-_.]?")
+_OF_PASSWORDS = re.compile(r"(?i)[-_.]?(?:pass(?:word|wd)?|pw|pwd|secret)[-_.]?")
 _BASIC_HEADER = re.compile(r"basic ([A-Za-z0-9+/]{8,200}={0,2})(?![A-Za-z0-9+/=])", re.IGNORECASE)
 _PLAIN_PAIR = re.compile(r"[!-~]{1,60}:[ -~]{3,80}")
 _COMMANDS: Final = tuple(
@@ -378,10 +396,33 @@ _COMMANDS: Final = tuple(
         ("password ", r"password [\\]?[\"'`]([^\s\"'`\\]{6,80})[\\]?[\"'`]"),
         ("#define ", r"#define \w{0,40}pass\w{0,40}[ \t]{1,40}\"([^\s\"]{6,80})\""),
         ("#define ", r"#define \w{0,40}(?:key|token|secret)[ \t]{1,40}\"((?=\D{0,80}\d)[\w+/=-]{20,80})\""),
+        (
+            "credential",
+            r"credentials?\w{0,12}\([^()\"']{0,20}[\"'][^\n\"']{0,120}[\"'],\s{0,20}[\"']([^\s\"']{6,100})[\"']",
+        ),
+        (
+            "directoryentry",
+            r"directoryentry\((?:\s{0,20}[\"'][^\n\"']{0,120}[\"'],){2}\s{0,20}[\"']([^\s\"']{6,100})[\"']",
+        ),
+        ("basicauth", r"basicauth\([\"'][^\n\"']{1,80}[\"'], {0,4}[\"']([^\s\"']{6,100})[\"']"),
+        ("vapid", r"vapid\w{0,20}\([^()]{0,300}?[\"'`]([\w-]{43})[\"'`]"),
+        ("psexec", r"psexec(?:64)?(?:\.exe)?\b[^\n]{0,120}? -p [\"']?([^\s\"'%$-][^\s\"']{3,80})"),
+        ("operator unseal", r"operator unseal ([\w+/-]{20,100}=*)"),
+        ("approle", r"approle\b[^;]{0,200}?\bsecret_id[\"']?[=:] ?[\"']?([0-9a-f-]{36})\b"),
+        (
+            "crypto.tink.",
+            r"crypto\.tink\.(?!\w*public)\w{3,40}[\\\"]{1,4}\s{0,8},\s{0,8}[\\\"]{1,4}value[\\\"]{1,4}\s{0,4}:\s{0,4}[\\\"]{1,4}([a-z\d+/=]{16,400})",
+        ),
+        # As Jenkins and Maven keep them.
+        *(
+            (f"{name}>{{", rf"{name}>\{{(?:[\w.@:-]{{0,60}} ){{0,3}}([^\s{{}}<>]{{10,300}})\}}</")
+            for name in ("secret", "password", "passphrase", "token", "master")
+        ),
         # As `.netrc` and its like keep them.
         ("machine ", r"machine \S{1,100}\s{1,20}login \S{1,80}\s{1,20}password ([^\s\"'\\]{4,100})"),
     )
 )
+_SCRAMBLED = re.compile(r"\w{0,20}\\?[\"']?\]?\s{0,3}[:=]\s{0,3}[\"']([^\s\"'\\]{32,120})[\"']")
 _WEBHOOK = re.compile(
     r"://[\w.-]{3,100}(?::\d{1,5})?/(?:[\w.@%-]{1,100}/){0,6}?(?:incoming)?web-?hooks?/([\w@/-]{20,300})",
     re.IGNORECASE,
@@ -399,7 +440,8 @@ _ENCODED = re.compile(
 )
 MANIFEST_CHARS: Final = 4_000
 """Of a manifest before and behind the line that says what kind it is."""
-_JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}(?:\.[\w-]{10,1000})?")
+_JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}+(?:\.[\w-]{10,1000}|(?!\.[a-z]{1,9}(?![\w-])))")
+"""Not `eyJ….eyJ….signature`, which shows where the third part belongs."""
 
 
 _FINDER: Final = WordFinder(
@@ -412,7 +454,7 @@ _FINDER: Final = WordFinder(
 
 def _in_commands(text: str, places: Places) -> Iterator[Place]:
     for start in places.get("://", ()):
-        match = _USERINFO.match(text, start)
+        match = _USERINFO.match(text, start) or _MAIL_USERINFO.match(text, start)
         if match and len(match[2]) >= 4 and _is_given_in_url(*match.groups()):
             yield match.start(2), match.end(2), IN_URL
         elif (hook := _WEBHOOK.match(text, start)) and any(map(_is_long_id, hook[1].split("/"))):
@@ -426,6 +468,11 @@ def _in_commands(text: str, places: Places) -> Iterator[Place]:
             match = pattern.match(text, start)
             if match and _is_given(match[1]):
                 yield match.start(1), match.end(1), COMMAND
+    for word in ("secret", "password"):
+        for start in places.get(word, ()):
+            match = _SCRAMBLED.match(text, start + len(word))
+            if match and is_scrambled(match[1]):
+                yield match.start(1), match.end(1), KEY
     for start in places.get("eyj", ()):
         if match := _JWT.match(text, start):
             yield match.start(), match.end(), JWT
@@ -455,12 +502,16 @@ def _is_long_id(segment: str) -> bool:
 
 def _is_given_in_url(user: str, value: str) -> bool:
     plain = unquote(value)
-    shown = plain == user or (
-        user == "user" and plain.startswith("pass")
-    )  # `postgres:postgres`, `user:pass%20word`
+    # `postgres:postgres`, `user:pass%20word`, `proxyuser:proxypass`
+    shown = plain == user or (user == "user" and plain.startswith("pass")) or _are_named_alike(user, plain)
     # `://[^:]+:(.*?)@` is the form of an address, and `mailto:` none that has a password.
     formal = user == "mailto" or user.startswith("[^") or value.startswith("(")
     return not shown and not formal and not value.startswith(("$", "{")) and not is_placeholder(value)
+
+
+def _are_named_alike(user: str, password: str) -> bool:
+    names = _OF_USERS.sub("", user), _OF_PASSWORDS.sub("", password)
+    return names[0] == names[1] and names[0] != user and names[1] != password
 
 
 def _is_given(value: str) -> bool:
