@@ -130,6 +130,13 @@ def test_httpx_is_imported_where_somebody_else_is_asked_alone() -> None:
     assert importers == {"reflexio_mcp.rest.transport", "reflexio_mcp.http.oauth"}
 
 
+def test_private_modules_of_the_sdk_are_named_in_one_place() -> None:
+    naming = {
+        module_of(path) for path in FILES if any(n.startswith("mcp.") and "._" in n for n in imports(path))
+    }
+    assert naming == {"reflexio_mcp.server.sdk"}
+
+
 def modules_after(code: str) -> set[str]:
     """The modules that a process has when it has run `code`, without variables that look like ours."""
     code = f"import sys\n{code}\nprint(*(name for name, module in sys.modules.items() if module))"

@@ -19,6 +19,8 @@ from reflexio_mcp.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+    from mcp.shared._stream_protocols import ReadStream as ReadStream
+    from mcp.shared._stream_protocols import WriteStream as WriteStream
 
 __all__ = ["SessionOwners", "add_outside_sealing", "check", "connection_of", "lowlevel"]
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from reflexio_mcp.server.call_limiter import LISTEN
 
 if TYPE_CHECKING:
-    from mcp.shared._stream_protocols import ReadStream, WriteStream
+    from reflexio_mcp.server.sdk import ReadStream, WriteStream
 
 __all__ = ["Answers", "StdioStream", "mended", "top_level"]
 

@@ -52,7 +52,9 @@ class Scope:
             raise InvalidInput("user_id", "must not be blank; leave it out for every user.")
         asked = asked.strip()
         if self.user_id and asked and asked != self.user_id:
-            raise InvalidInput("user_id", "is fixed by this server's configuration; leave it out.")
+            raise InvalidInput(
+                "user_id", "is fixed by this server's configuration or by who is calling; leave it out."
+            )
         return self.user_id or asked
 
     def covers(self, user_id: str) -> bool:

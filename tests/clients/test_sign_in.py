@@ -187,7 +187,11 @@ async def test_two_people_sign_in_and_each_has_their_own_memory(tmp_path: Path) 
         await of_bob.call_tool("delete_session", {"session_id": "s", "confirm": plan["confirm"]})
         assert (await done(of_ann, "list_requests"))["returned"] == 1, "another's code deletes nothing"
         assert (await done(of_ann, "delete_session", session_id="s", confirm=plan["confirm"]))["deleted"] == 1
-        assert "deleted" not in str((await done(of_bob, "get_status")).get("jobs"))
+        await done(of_ann, "publish_interaction", user_id="ann", session_id="s", interactions=turns("of ann"))
+        plan = await done(of_ann, "delete_session", session_id="s")
+        await done(of_ann, "delete_session", session_id="s", confirm=plan["confirm"], wait_for_response=False)
+        assert (await done(of_ann, "get_status"))["deletions"]
+        assert not (await done(of_bob, "get_status"))["deletions"]
     assert ann.asked_for == [EVERYTHING]
     assert ann.information
     assert ann.information.client_id != READER
