@@ -78,8 +78,8 @@ def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
     """The copies of a scope."""
     shown = [_copy(copy) for copy in copies[:COPIES_SHOWN]]
     lines = [
-        f"copy_id={one['copy_id']} · {_held(one['requests'], one.get('learnings', 0))} deleted {one['deleted_at']}, "
-        f"kept until {one['kept_until']}"
+        f"copy_id={one['copy_id']} · {_held(one['requests'], one.get('learnings', 0))} of the deletion begun "
+        f"{one['deleted_at']}, kept until {one['kept_until']}"
         for one in shown
     ]
     left_out = len(copies) - len(shown)

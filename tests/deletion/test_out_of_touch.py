@@ -188,6 +188,29 @@ async def test_a_refusal_that_could_not_be_noted_says_that_the_deletion_may_stil
         assert job["number"] == 1
 
 
+async def test_a_receipt_that_cannot_be_kept_at_once_is_kept_later_and_no_other_takes_its_place(
+    world: World, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "NOTE_SECONDS", 0.05)
+    await world.put("r1")
+
+    async def goes() -> None:
+        records.away = True
+
+    world.backend.before[BY_IDS] = [goes]
+    async with world.connect(CONFIRM="off", DELETE_CAP="0") as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+        records.away = False
+        state = "running"
+        with anyio.fail_after(30):
+            while state == "running":
+                await anyio.sleep(0.01)
+                state = (await caller.call("get_status"))["deletions"][0]["state"]
+        records.expire()
+        [job] = (await caller.call("get_status"))["deletions"]
+    assert (job["state"], job["receipt"]["counts"]) == ("done", {"deleted": 1})
+
+
 async def test_where_it_is_not_known_whether_it_was_recorded_that_is_said(
     world: World, records: Records
 ) -> None:

@@ -18,7 +18,7 @@ from reflexio_mcp.settings import load
 from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.traffic.deletion import jobs
 from reflexio_mcp.traffic.deletion.plan import plan_ids
-from reflexio_mcp.traffic.deletion.safeguards import GONE_BEFORE, Origin
+from reflexio_mcp.traffic.deletion.safeguards import COPIED_BEFORE, GONE_BEFORE, Origin
 from reflexio_mcp.traffic.deletion.takeover import Order, order_of
 from reflexio_mcp.traffic.deletion.turn_plan import plan_turns
 from reflexio_mcp.traffic.scope import Scope
@@ -79,6 +79,7 @@ async def ended(session: StdioSession) -> dict[str, Any]:
 async def test_another_process_goes_on_with_it(backend: Held, tmp_path: Path, waits: bool) -> None:
     log = tmp_path / "audit.jsonl"
     options = {"REFLEXIO_MCP_AUDIT_LOG": str(log), "REFLEXIO_MCP_DELETE_CAP": "3"}
+    options["REFLEXIO_MCP_RECOVERY_DAYS"] = str(int(waits))
     await killed(backend, tmp_path, SESSION | {"wait_for_response": waits}, **options)
     stored = await backend.world.ids()
     async with AsyncExitStack() as stack:
@@ -92,6 +93,10 @@ async def test_another_process_goes_on_with_it(backend: Held, tmp_path: Path, wa
         assert job["state"] == "done"
         assert job["receipt"]["counts"].get("deleted", 0) == len(stored)
         assert GONE_BEFORE in job["receipt"]["problems"]
+        assert (COPIED_BEFORE in job["receipt"]["problems"]) == waits
+        if waits:
+            listed = await one.call("restore_requests")
+            assert "3 requests of the deletion begun" in listed["content"][0]["text"]
         # What the first process may have deleted still counts.
         await backend.world.put("r9", session="t")
         assert (await another.call("delete_request", {"request_id": "r9"}))["isError"]

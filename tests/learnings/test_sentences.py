@@ -1304,6 +1304,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "Nothing can be restored.": (no_copy_is_listed, a_copy_is_listed),
     "here, newest first.": (a_copy_is_listed, restored),
     "The recovery copy is kept until": (restored, a_copy_is_listed),
+    "of the deletion begun": (a_copy_is_listed, no_copy_is_listed),
     ", kept until": (a_copy_is_listed, no_copy_is_listed),
     "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),
     "the deletion of": (restored, a_copy_is_listed),

@@ -29,6 +29,9 @@ SPARE_SECONDS: Final = LEASE_SECONDS / 4
 ASK_SECONDS: Final = 1.0
 """How long it asks once more where its lease is as good as over."""
 
+NOTE_SECONDS: Final = 1.0
+"""Seconds between two attempts to record what came of a job."""
+
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 NO_RECORD: Final = (
     "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
@@ -287,8 +290,7 @@ class Jobs:
                 job.state = "stopped"
             with anyio.CancelScope(shield=True):
                 await self._end(job)
-            self._running.discard(job)
-            job.finished.set()
+            self._finish(job)
 
     async def _keep(self, job: Job, work: anyio.CancelScope) -> None:
         # Exactly one process acts: this one stops before another one may begin.
@@ -319,20 +321,30 @@ class Jobs:
         return since + LEASE_SECONDS - SPARE_SECONDS
 
     async def _end(self, job: Job) -> None:
+        """Record what came of a job. Where that fails its caller is told all the same, and it is tried on."""
         if isinstance(job.error, TakenOver):
             return  # left to others, who would not go on with what has ended
+        told = await anyio.to_thread.run_sync(self._told, job)
+        until = anyio.current_time() + LEASE_SECONDS
+        while True:
+            try:
+                await anyio.to_thread.run_sync(self._records.end, job.record.key, job.state, told)
+            except OSError:
+                if not job.finished.is_set():
+                    logger.warning("the receipt of deletion %d cannot be kept now", job.number)
+                    if job.record.order and job.error:
+                        job.failure = f"{job.failure} {STAYS.format(number=job.number)}"
+                        job.error = TakenOver(job.failure)
+                    self._finish(job)
+            else:
+                return
+            if self.closed or anyio.current_time() > until:
+                return  # a process that can write again reads what is there and writes a receipt of its own
+            await anyio.sleep(NOTE_SECONDS)
 
-        def end() -> None:
-            self._records.end(job.record.key, job.state, self._told(job))
-
-        try:
-            await anyio.to_thread.run_sync(end)
-        except OSError:
-            # Where it can be written again, a process reads what is there and writes the receipt.
-            logger.warning("the receipt of deletion %d cannot be kept", job.number)
-            if job.record.order and job.error:
-                job.failure = f"{job.failure} {STAYS.format(number=job.number)}"
-                job.error = TakenOver(job.failure)
+    def _finish(self, job: Job) -> None:
+        self._running.discard(job)
+        job.finished.set()
 
     def _failed(self, job: Job, error: Exception) -> None:
         job.state, job.failure, job.error = "failed", self._describe(error), error

@@ -49,8 +49,11 @@ FULL: Final = (
     "Nothing was deleted: another deletion has just used the room under the hourly cap. Try again later."
 )
 GONE_BEFORE: Final = (
-    "The process that began this deletion ended before it was through. This receipt is of the process that went on "
-    "with it, so what the first one deleted counts as not found here."
+    "The process that began this deletion ended before it was through, or could not keep its receipt. This receipt is "
+    "of the process that went on with it, so what the first one deleted counts as not found here."
+)
+COPIED_BEFORE: Final = (
+    "What the first one deleted is in an earlier recovery copy, if it deleted any: restore_requests lists it."
 )
 NO_ENTRY: Final = (
     "Nothing was deleted: the audit log cannot be written ({why}). Ask the operator to {advice}."
@@ -180,7 +183,8 @@ async def _recorded(
     copies = state.copies
     writer: CopyWriter | None = None
     found, learnings = Reread(), NOTHING
-    if copies.days > 0 and not plan.erase and (plan.requests or isinstance(plan, LearningPlan)):
+    copying = copies.days > 0 and not plan.erase and (plan.requests or isinstance(plan, LearningPlan))
+    if copying:
         if plan.unreadable:
             raise NotRecorded(
                 NO_COPY_OF_UNREADABLE.format(requests=_counted(len(plan.unreadable), "request"))
@@ -218,7 +222,8 @@ async def _recorded(
             await _shielded(lambda: entry.close(outcome, **facts))
         raise
     if origin.resumed:
-        receipt = replace(receipt, problems=(*receipt.problems, GONE_BEFORE))
+        before = (GONE_BEFORE, COPIED_BEFORE) if copying else (GONE_BEFORE,)
+        receipt = replace(receipt, problems=(*receipt.problems, *before))
     with anyio.CancelScope(shield=True):
         receipt = await anyio.to_thread.run_sync(_closed, receipt, scope.caller, origin, state, entry)
     if writer is None:
