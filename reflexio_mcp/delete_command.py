@@ -188,7 +188,9 @@ class _Dialogue:
         plan: Mapping[str, Any] = facts.get("plan", {})
         said = facts.get("next", "")
         return (
-            "request_ids" not in self.chosen and "unreadable" not in plan and said.startswith("Find ids with")
+            "request_ids" not in self.chosen
+            and "unreadable" not in plan
+            and said.startswith(("Find ids with", "Nothing"))
         )
 
     async def _followed(self, client: "Client", number: int) -> int:

@@ -6,7 +6,6 @@ manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.
 
 import argparse
 import asyncio
-import math
 import os
 import re
 import subprocess
@@ -21,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import published
 from bootstrap import ROOT
 
-from benchmarks.counting import count, per_tool
+from benchmarks.counting import LIST_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, EXAMPLES
 from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
@@ -97,13 +96,11 @@ def tools() -> str:
             f"| `{tool['name']}` | {tool['description']} | {changes} | {costs[str(tool['name'])].seen} |"
         )
     seen = sum(cost.seen for cost in costs.values())
-    # Rounded up: the address of the explorer's page is a hash, so the exact count changes with every edit of it.
-    whole = math.ceil(count({"tools": list(listed())}) / 100) * 100
     rows.append(f"| **{len(costs)} tools** | | | **{seen}** |")
     return (
         "\n".join(rows)
         + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
-        f"conversation; the whole `tools/list` answer has fewer than {whole:,}. `restore_requests` is offered where "
+        f"conversation; the whole `tools/list` answer has {LIST_BUDGET:,} at most. `restore_requests` is offered where "
         "`REFLEXIO_MCP_RECOVERY_DAYS` is set.\n"
     )
 

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.lists import asked
+from reflexio_mcp.render.lists import asked, nothing_stored
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined, tabled
 from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
+from reflexio_mcp.traffic.reading.filters import ASSUMED_UTC
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Example, Found, Next
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
@@ -61,6 +62,8 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if not overview.requests:
         about = asked(audit.filter)
         text = f"Nothing to audit{f' ({about})' if about else ''}."
+        if not (audit.filter.narrows or audit.gaps):
+            text = nothing_stored(audit.filter)
         if audit.filter.start is not None:
             text += " Try an earlier start_time."
         if audit.learns:
@@ -86,6 +89,9 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
+    if audit.filter.assumed_utc:
+        facts["times"] = ASSUMED_UTC
+        window += f" ({ASSUMED_UTC})"
     facts["complete"] = not audit.left_out and not audit.gaps
     whole = "all " * (facts["complete"] and overview.requests > 1)
     if about := asked(replace(audit.filter, start=None, end=None)):

@@ -36,6 +36,7 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
     findings: Required[list[Facts]]
     complete: Unlisted[bool]
     filter: Unlisted[str]
+    times: Unlisted[str]
     findings_left_out: Unlisted[int]
     not_run: list[Facts]
     speak_of_secrets: Unlisted[Facts]

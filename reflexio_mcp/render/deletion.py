@@ -184,7 +184,7 @@ def _all_of(plan: Plan) -> str:
     arguments: dict[str, str] = {}
     for one in fields(plan.wanted):
         value = getattr(plan.wanted, one.name)
-        if isinstance(value, int):  # a time
+        if one.name in ("start", "end") and value is not None:
             arguments[f"{one.name}_time"] = iso(value)
         elif value and isinstance(value, str) and not (one.name == "user_id" and plan.user_is_fixed):
             arguments[one.name] = shown_id(value)

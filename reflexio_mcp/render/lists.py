@@ -34,6 +34,7 @@ __all__ = [
     "SessionBudget",
     "SessionsFacts",
     "asked",
+    "nothing_stored",
     "page_of_requests",
     "page_of_sessions",
 ]
@@ -272,11 +273,14 @@ def _shortened(facts: Facts) -> Facts:
 
 FILTER_CHARS: Final = 600
 
+EXACT_IDS: Final = "Ids match exactly, upper and lower case too."
+
 CHARACTERS: Final = "characters of the turns' texts, images and what tools got or gave left out"
 """What the longest are ordered by, and what `chars` of a session counts."""
 
 _WHY: Final[dict[Ended, str]] = {
     "limit": "limit is reached",
+    "sessions": "top_k is reached",
     "full": f"an answer has room for about {BUDGET:,} characters",
     "looked": f"{LOOK_LIMIT:,} requests were looked through",
 }
@@ -322,6 +326,9 @@ class RequestsFacts(_PageFacts, total=False):
 
 
 PART_COUNTED: Final = "Only matching requests are counted; delete_session takes all of a session."
+USER_COUNTED: Final = (
+    "Only this user's requests are counted; without user_id delete_session takes others' too."
+)
 REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a request in full."
 
 
@@ -352,7 +359,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     notes: list[str] = []
     if page.ended:
         total = f" {counted(page.total, noun)} in all." if page.total is not None else ""
-        more = f" {page.left:,} more follow." if page.left and page.cursor else ""
+        more = f" {page.left:,} more follow{'s' * (page.left == 1)}." if page.left and page.cursor else ""
         lines.append(f"Not all: {_WHY[page.ended]}.{total}{more}{looked}")
         if page.rest_of_session:
             lines.append(f"{page.rest_of_session:,} more in the last session.")
@@ -391,6 +398,13 @@ def asked(wanted: TrafficFilter) -> str:
     return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
 
 
+def nothing_stored(wanted: TrafficFilter) -> str:
+    """That there is nothing at all, or nothing of the user that the filter names."""
+    if not wanted.user_id:
+        return "Nothing is stored."
+    return f"Nothing is stored for user {shown_id(wanted.user_id)}. {EXACT_IDS}"
+
+
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, found: str) -> str:
     filtered = f" ({described})" if described else ""
     if page.rows:
@@ -400,17 +414,20 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, fou
     if page.ended:
         # Not an all-clear: the search stopped before the end.
         return f"No {noun} matches{filtered} among those looked through so far."
-    if not wanted.narrows:
-        of_user = f" for user {shown_id(wanted.user_id)}" if wanted.user_id else ""
-        return f"Nothing is stored{of_user} yet." if page.total == 0 else f"No more {noun}s follow."
+    if page.total and not wanted.narrows:
+        return f"No more {noun}s follow."
+    served = replace(wanted, agent_version="", contains="", finding="")
+    if not (page.total or page.looked_at or served.narrows):
+        return nothing_stored(wanted)
+    ids = f" {EXACT_IDS}" if (wanted.user_id or wanted.session_id) and not page.looked_at else ""
     elsewhere = " Words are looked for in texts and ids; source and agent_version are filters of their own."
     if named := [label(source) for source in page.sources[:NAMES]]:
         elsewhere += f" With these words in its name: source {', '.join(named)}."
     if wanted.contains:
-        return f"No {noun} matches{filtered}.{elsewhere}"
+        return f"No {noun} matches{filtered}.{elsewhere}{ids}"
     names = " source and agent_version match whole names; audit_traffic lists those in use."
     exact = wanted.source or wanted.agent_version
-    return f"No {noun} matches{filtered}.{names if exact else ''}"
+    return f"No {noun} matches{filtered}.{names if exact else ''}{ids}"
 
 
 def page_of_sessions(
@@ -435,9 +452,10 @@ def page_of_sessions(
             f"Ordered by {CHARACTERS}. By interactions the longest is {shown_id(most.session_id)}, with "
             f"{most.interactions:,}{ties}."
         )
-    if page.rows and wanted.counts_part_of_sessions:
-        more.insert(0, PART_COUNTED)
-        more_facts.setdefault("notes", []).insert(0, PART_COUNTED)
+    part = PART_COUNTED if wanted.counts_part_of_sessions else USER_COUNTED if page.one_of_many else ""
+    if page.rows and part:
+        more.insert(0, part)
+        more_facts.setdefault("notes", []).insert(0, part)
     return _page(budget, [head, *body], more, budget.rows, more_facts, described, ("sessions",))
 
 

@@ -129,11 +129,10 @@ def learning_words(status: str, reason: str, *, evaluation_only: bool) -> tuple[
         return "nothing", why, f"Learning: nothing is learned from it ({why})."
     means = _MEANS.get(reason) or _MEANS.get(status)
     status, reason = label(status), label(reason)
-    return (
-        status,
-        reason,
-        f"Learning {status}{f' ({reason})' if reason else ''}{f': {means}' if means else ''}.",
-    )
+    code = f"{status}, {reason}" if reason else status
+    if not means:
+        return status, reason, f"Learning: {code}."
+    return status, reason, f"Learning: {means} ({code})."
 
 
 def _learning(done: Published, facts: PublishFacts) -> str:

@@ -1,19 +1,15 @@
 """Plans and receipts of deletions that take chosen interactions of one request."""
 
-from typing import Final
-
 from reflexio_mcp.render.learned import LEARNED_GOES, LEARNED_STAYS, learned_facts, learned_lines
 from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import Facts, counted, dense, joined
 from reflexio_mcp.render.stored_text import shown_id, shown_name, visible
 from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["plan_facts", "plan_lines", "what_is_left", "what_the_request_keeps"]
-
-NAMED: Final = 20
-"""Interactions that a plan names one by one."""
 
 
 def plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
@@ -39,7 +35,7 @@ def plan_facts(plan: TurnPlan, *, masked: bool) -> Facts:
                         "first_words": "" if masked else visible(turn.first_words),
                     }
                 )
-                for turn in plan.turns[:NAMED]
+                for turn in plan.turns[:WORDS_SHOWN]
             ],
         }
     )

@@ -78,3 +78,16 @@ async def test_ordinary_first_words_are_shown(world: World) -> None:
         listed = await caller.call("list_sessions")
     assert "Book a table for two at seven, please" in person.seen[0]
     assert listed["sessions"][0]["first_words"] == "Book a table for two at seven, please"
+
+
+async def test_the_newest_of_one_second_are_shown_with_their_words_in_whichever_sessions(
+    world: World,
+) -> None:
+    for number in range(8, 0, -1):
+        world.clock.now -= 1
+        await world.put(f"t{number}", session=f"z{number}", text=f"words of {number}")
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_requests", user_id="ada")
+    assert [(one["request_id"], one["first_words"]) for one in plan["plan"]["examples"]] == [
+        (f"t{number}", f"words of {number}") for number in range(1, 6)
+    ]

@@ -97,6 +97,15 @@ async def test_the_person_sees_which_and_a_no_keeps_them(world: World, era: str)
     assert facts["deleted"] == 1
 
 
+async def test_a_plan_shows_the_first_five_with_their_words_and_no_bare_ids(world: World, era: str) -> None:
+    chosen = await stored(world, *(f"turn {number}" for number in range(30)))
+    async with world.connect(era, CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r", interaction_ids=chosen)
+    assert [one["first_words"] for one in plan["plan"]["examples"]] == [
+        f"turn {number}" for number in range(5)
+    ]
+
+
 async def test_many_need_their_number_typed(world: World, era: str) -> None:
     chosen = await stored(world, *(f"turn {number}" for number in range(30)))
     person = Person(lambda _: {"requests": 30})

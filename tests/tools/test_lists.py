@@ -34,9 +34,35 @@ def ids(page: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])
 async def test_an_empty_store_says_that_nothing_is_stored_yet(connect: Connect, tool: str) -> None:
     async with connect() as client:
-        assert "Nothing is stored yet." in (await listed(client, tool))[1]
-        assert "Nothing is stored for user bob yet." in (await listed(client, tool, user_id="bob"))[1]
+        assert "Nothing is stored." in (await listed(client, tool))[1]
+        said = "Nothing is stored for user bob. Ids match exactly, upper and lower case too."
+        assert said in (await listed(client, tool, user_id="bob"))[1]
+        assert "Nothing is stored." in (await listed(client, tool, contains="lisbon"))[1]
         assert "No " in (await listed(client, tool, source="ide"))[1]
+
+
+async def test_an_audit_and_a_deletion_of_an_empty_store_say_that_nothing_is_stored(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="preview") as client:
+        assert text_of(await client.call_tool("audit_traffic", {})).startswith("Nothing is stored.")
+        for arguments, said in (
+            ({"user_id": "bob"}, "Nothing of this user is stored."),
+            ({"everything": True}, "Nothing is stored."),
+        ):
+            text = text_of(await client.call_tool("delete_requests", arguments))
+            assert text.endswith(said)
+            assert "Find ids" not in text
+        await store(client, "r1", text="Off to Lisbon")
+        text = text_of(await client.call_tool("delete_requests", {"everything": True, "contains": "Rome"}))
+        assert "every request: containing “Rome”" in text
+
+
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])
+async def test_an_id_in_another_case_is_said_not_to_match(connect: Connect, tool: str) -> None:
+    async with connect() as client:
+        await store(client, "r1")
+        for wrong in ({"session_id": "S"}, {"user_id": "Ada"}, {"session_id": "S", "contains": "words"}):
+            assert "Ids match exactly, upper and lower case too." in (await listed(client, tool, **wrong))[1]
+        assert "Ids match" not in (await listed(client, tool, session_id="s", contains="pool"))[1]
 
 
 async def test_a_whole_list_says_so_and_a_part_says_why_and_of_how_many(connect: Connect) -> None:
@@ -79,9 +105,33 @@ async def test_the_filter_is_said_with_its_times_resolved(connect: Connect, cloc
         page, text = await listed(
             client, start_time="2026-09-21", end_time="2026-09-21 20:00", contains="word"
         )
-    said = "from 2026-09-21T00:00:00Z, until 2026-09-21T20:00:00Z, containing “word”"
+    said = "from 2026-09-21T00:00:00Z, until 2026-09-21T20:00:00Z (no zone: taken as UTC), containing “word”"
     assert page["filter"] == said
     assert said in text
+
+
+async def test_only_a_time_without_a_zone_is_said_to_be_taken_as_utc(connect: Connect, clock: Clock) -> None:
+    said = "(no zone: taken as UTC)"
+    async with connect(REFLEXIO_MCP_CONFIRM="preview") as client:
+        for number in range(7):
+            await store(client, f"r{number}")
+        for given in ("2026-09-21", "2026-09-21T10:00:00"):
+            page, text = await listed(client, start_time=given, limit=1)
+            assert said in text
+            assert said in page["filter"]
+            assert (
+                await listed(client, start_time=f"{given[:10]}T10:00:00Z", limit=1, cursor=page["cursor"])
+            )[0]
+            audit = await client.call_tool("audit_traffic", {"start_time": given})
+            assert audit.structured_content
+            assert said in text_of(audit)
+            assert audit.structured_content["times"] in said
+            plan = await client.call_tool("delete_requests", {"start_time": given})
+            assert not plan.is_error
+            assert "assumed" not in text_of(plan)
+        for given in ("2026-09-21T10:00:00Z", "2026-09-21T10:00:00+02:00", "24h"):
+            assert said not in (await listed(client, start_time=given))[1]
+            assert said not in text_of(await client.call_tool("audit_traffic", {"start_time": given}))
 
 
 async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned(connect: Connect) -> None:
@@ -106,6 +156,20 @@ async def test_rows_of_a_part_of_a_session_say_so_before_it_is_deleted(connect: 
         _, whole = await listed(client, "list_sessions")
     assert "Only matching requests are counted; delete_session takes all of a session." in part
     assert "delete_session" not in whole
+
+
+async def test_rows_of_one_user_say_that_a_session_may_hold_more(connect: Connect) -> None:
+    said = "without user_id delete_session takes others' too"
+    async with connect() as client:
+        await store(client, "r1")
+        await store(client, "r2", user_id="bob")
+        page, text = await listed(client, "list_sessions", session_id="s", user_id="ada")
+        assert said in text
+        assert said in page["notes"][0]
+        assert said in (await listed(client, "list_sessions", user_id="ada", order="longest"))[1]
+        assert said not in (await listed(client, "list_sessions", session_id="s"))[1]
+    async with connect(REFLEXIO_USER_ID="ada") as client:
+        assert said not in (await listed(client, "list_sessions", session_id="s"))[1]
 
 
 async def test_the_longest_conversations_come_first_when_asked(connect: Connect) -> None:
@@ -254,7 +318,7 @@ async def test_top_k_counts_sessions(connect: Connect, clock: Clock) -> None:
         page, _ = await listed(client, top_k=2)
         rest, _ = await listed(client, top_k=2, cursor=page["cursor"])
     assert ids(page) == ["c1", "c0", "b1", "b0"]
-    assert (page["not_all_because"], page["total"]) == ("limit is reached", 6)
+    assert (page["not_all_because"], page["total"]) == ("top_k is reached", 6)
     assert ids(rest) == ["a1", "a0"]
 
 

@@ -1,6 +1,7 @@
 """What a deletion would remove, looked up in the store."""
 
 import hashlib
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id, untold
-from reflexio_mcp.traffic.reading.paging import SESSIONS_AT_ONCE, SessionPager
+from reflexio_mcp.traffic.reading.paging import SESSIONS_AT_ONCE, SessionPager, place_of
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -329,7 +330,7 @@ def planned_request(
 
 
 def newest_first(items: Iterable[PlannedRequest]) -> tuple[PlannedRequest, ...]:
-    """As `place_of` orders a list, so that a plan begins with the rows that a list begins with."""
+    """As `place_of` orders the requests of a session."""
 
     def place(item: PlannedRequest) -> tuple[int, int, str]:
         return item.created_at, min(item.interaction_ids, default=0), item.request_id
@@ -385,7 +386,7 @@ async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress
     """Look up everything a filter selects."""
     found, gaps, others = await read_matching(scope, wanted, progress=progress)
     return Plan(
-        f"every request with {wanted.describe()}",
+        "every request" if wanted == TrafficFilter() else f"every request: {wanted.describe()}",
         newest_first(found),
         wanted=wanted,
         user_is_fixed=bool(scope.user_id),
@@ -461,13 +462,15 @@ async def read_matching(
         The requests, what the service could not return, and how many requests of the same sessions do not match.
     """
     found: list[PlannedRequest] = []
-    sessions = others = 0
+    newest: list[tuple[int, int, str]] = []
+    others = 0
     pager = SessionPager(scope, wanted)
     async for session_slice in pager.slices():
         matching = await wanted.pick_in_thread(session_slice.requests)
-        # The newest requests are in the first sessions, and no other's words are ever shown.
-        shown = WORDS_SHOWN if matching and sessions < WORDS_SHOWN else 0
-        sessions += bool(matching)
+        # The words of the newest alone are ever shown. They may be in any session: several can share a second.
+        places = [place_of(item) for item in matching[:WORDS_SHOWN]]
+        newest = heapq.nlargest(WORDS_SHOWN, newest + places)
+        shown = sum(place in newest for place in places)
         others += len(session_slice.requests) - len(matching) if matching else 0
         copies: Mapping[str, str] = {}
         if shown and wanted.finding:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio.to_thread
@@ -11,11 +11,20 @@ from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, search
-from reflexio_mcp.traffic.times import iso, parse_time
+from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
-__all__ = ["NO_FILTER", "PART_OF_SESSIONS", "UNSEEN", "TrafficFilter", "make_filter", "with_search"]
+__all__ = [
+    "ASSUMED_UTC",
+    "NO_FILTER",
+    "PART_OF_SESSIONS",
+    "UNSEEN",
+    "TrafficFilter",
+    "make_filter",
+    "with_search",
+]
 
 NO_FILTER = "no filter"
+ASSUMED_UTC: Final = "no zone: taken as UTC"
 
 WHOLE_SESSIONS: Final = frozenset({"temporary-session"})
 """Findings that are judged by all of a session, so that no filter may leave a part of it out."""
@@ -43,6 +52,8 @@ class TrafficFilter:
     end: int | None = None
     contains: str = ""
     finding: str = ""
+    assumed_utc: bool = field(default=False, compare=False)
+    """A time was given without a zone."""
 
     @property
     def narrows(self) -> bool:
@@ -117,6 +128,8 @@ class TrafficFilter:
             parts.append(f"from {iso(self.start)}")
         if self.end is not None:
             parts.append(f"until {iso(self.end)}")
+        if self.assumed_utc and (self.start is not None or self.end is not None):
+            parts[-1] += f" ({ASSUMED_UTC})"
         if self.finding:
             parts.append(f"found as {self.finding}")
         if self.contains:
@@ -168,6 +181,7 @@ def make_filter(
         agent_version=agent_version.strip(),
         start=start,
         end=end,
+        assumed_utc=lacks_zone(start_time) or lacks_zone(end_time),
     )
     return with_search(made, contains, finding, masked=masked)
 

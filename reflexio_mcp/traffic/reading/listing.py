@@ -21,8 +21,9 @@ __all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_request
 LOOK_LIMIT: Final = 10_000
 """How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
 
-Ended = Literal["", "limit", "full", "looked"]
-"""Why a page ended before the list did: its `limit`, the size of an answer, or `LOOK_LIMIT`. Empty at the end."""
+Ended = Literal["", "limit", "sessions", "full", "looked"]
+"""Why a page ended before the list did: its `limit`, as many sessions as were asked for, the size of an answer, or
+`LOOK_LIMIT`. Empty at the end."""
 
 Order = Literal["newest", "longest"]
 
@@ -80,6 +81,7 @@ class Page(Generic[T]):
         looked_at, looked_back_to: requests read for this page, and the oldest second among them, where the filter
             had to be applied here.
         rest_of_session: how many requests of the last session are still to come.
+        one_of_many: only one user's requests were asked for, and the caller may see those of others.
         others: for each listed session, how many of its requests were read and do not match.
         sources: where words were looked for and nothing has them: the sources that do.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
@@ -95,6 +97,7 @@ class Page(Generic[T]):
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
+    one_of_many: bool = False
     others: Counter[str] = field(default_factory=Counter[str])
     sources: tuple[str, ...] = ()
     most_interactions: SessionRow | None = None
@@ -130,17 +133,20 @@ async def list_sessions(
         after: where the page before stopped.
     """
     if order == "longest":
-        return await _longest(scope, asked, limit, budget)
-    return await _page(
-        scope,
-        "sessions",
-        asked,
-        limit,
-        budget,
-        lambda part, items: [(_row(part, items), None)],
-        detail,
-        after,
-    )
+        page = await _longest(scope, asked, limit, budget)
+    else:
+        page = await _page(
+            scope,
+            "sessions",
+            asked,
+            limit,
+            budget,
+            lambda part, items: [(_row(part, items), None)],
+            detail,
+            after,
+        )
+    page.one_of_many = bool((after.filter if after else asked).user_id and not scope.user_id)
+    return page
 
 
 async def list_requests(
@@ -304,7 +310,7 @@ async def _filled(
         if page.ended:
             left += len(produced)
         elif produced and sessions == most_sessions:
-            page.ended, left = "limit", len(produced)
+            page.ended, left = "sessions", len(produced)
         else:
             for index, (row, last) in enumerate(produced):
                 full = len(page.rows) == limit
