@@ -196,11 +196,11 @@ def assignments(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def composed(tmp_path: Path, **changed: str) -> subprocess.CompletedProcess[str]:
+def composed(tmp_path: Path, **changed: str | None) -> subprocess.CompletedProcess[str]:
     assert COMPOSE
     example = assignments((DOCKER / "env.example").read_text(encoding="utf-8"))
     filled = tmp_path / ".env"
-    given = example | FILLED | changed
+    given = {name: value for name, value in (example | FILLED | changed).items() if value is not None}
     filled.write_text("".join(f"{name}={value}\n" for name, value in given.items()), encoding="utf-8")
     command = [
         COMPOSE,
@@ -241,9 +241,31 @@ def test_the_replicas_take_the_variables_that_compose_gives_them(services: dict[
 
 
 @needs_compose
+def test_every_option_in_the_file_of_values_reaches_the_replicas(tmp_path: Path) -> None:
+    fixed = {"STORE", "STATE", "AUDIT_LOG", "RECOVERY_DIR", "HOST", "PORT", "UNSAFE_NO_AUTH"}
+    given = {
+        one.env: f"of {one.env}" for one in OPTIONS if one.env.removeprefix("REFLEXIO_MCP_") not in fixed
+    }
+    done = composed(tmp_path, **given)
+    assert done.returncode == 0, done.stderr
+    passed = json.loads(done.stdout)["services"]["server"]["environment"]
+    assert {name: passed.get(name) for name in given} == given
+    assert not {f"REFLEXIO_MCP_{one}" for one in fixed - {"STATE"}} & passed.keys()
+
+
+@needs_compose
+def test_people_who_sign_in_can_be_the_only_ones_let_in(tmp_path: Path) -> None:
+    issuer = "https://login.example"
+    done = composed(tmp_path, REFLEXIO_MCP_AUTH_TOKEN="", REFLEXIO_MCP_OAUTH_ISSUER=issuer)
+    assert done.returncode == 0, done.stderr
+    passed = json.loads(done.stdout)["services"]["server"]["environment"]
+    assert (passed["REFLEXIO_MCP_AUTH_TOKEN"], passed["REFLEXIO_MCP_OAUTH_ISSUER"]) == ("", issuer)
+
+
+@needs_compose
 @pytest.mark.parametrize("missing", [*FILLED, "REFLEXIO_URL", "REFLEXIO_MCP_ALLOWED_HOSTS"])
 def test_nothing_starts_while_a_value_is_missing(missing: str, tmp_path: Path) -> None:
-    done = composed(tmp_path, **{missing: ""})
+    done = composed(tmp_path, **{missing: None if missing == "REFLEXIO_MCP_AUTH_TOKEN" else ""})
     assert done.returncode != 0
     assert missing in done.stderr
 
