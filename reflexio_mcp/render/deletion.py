@@ -83,7 +83,7 @@ def finality(plan: Plan) -> str:
 NO_COPY: Final = "No recovery copy is kept."
 PUT_BACK: Final = (
     "restore_requests puts it back, with a new time; images sent as base64 and citations would not come back, and "
-    "whether there are any Reflexio does not say."
+    "no answer says whether there are any."
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest import api_limits
+from reflexio_mcp.settings import Confirm
 from reflexio_mcp.traffic.rules.catalog import RULES
 
 __all__ = ["FIELDS", "guide"]
@@ -45,11 +46,16 @@ WORKFLOW: Final = (
     "Publish each question with its answer, under the session_id of the conversation.",
     "Look: list_sessions, list_requests, get_request.",
     "Check: audit_traffic names what was sent wrong, and the call that cleans it up.",
-    (
-        "Take back: a delete_ tool shows a plan, the person agrees, the same call with its confirm code acts,"
-        " and the receipt says what is gone and what is left."
-    ),
+    "Take back: {deletes}, and the receipt says what is gone and what is left.",
 )
+
+DELETES: Final = {
+    "auto": "a delete_ tool asks the person in a form, or shows a plan and acts with its confirm code after their yes",
+    "ask": "a delete_ tool asks the person in a form, and then acts",
+    "preview": "a delete_ tool shows a plan, the person agrees, the same call with its confirm code acts",
+    "off": "a delete_ tool acts at once and shows no plan, so ask the person before more than a few go",
+}
+"""How a deletion goes, by `REFLEXIO_MCP_CONFIRM`."""
 
 LEARNING_STEPS: Final = (
     (
@@ -118,12 +124,14 @@ FIELDS: Final = (
 )  # fmt: skip
 
 
-def guide(*, learns: bool) -> str:
+def guide(*, learns: bool, confirm: Confirm) -> str:
     """The whole guide as text.
 
     Args:
         learns: whether the backend learns from what is stored.
+        confirm: who agrees to a deletion.
     """
+    steps = (*WORKFLOW, *(LEARNING_STEPS if learns else ()))
     lines = [
         "How to publish so that what is learned is right and what went wrong can be taken back.",
         "",
@@ -132,10 +140,7 @@ def guide(*, learns: bool) -> str:
         *([LEARNING] if learns else []),
         "",
         "Using the tools",
-        *(
-            f"{number}. {step}"
-            for number, step in enumerate((*WORKFLOW, *(LEARNING_STEPS if learns else ())), 1)
-        ),
+        *(f"{number}. {step.format(deletes=DELETES[confirm])}" for number, step in enumerate(steps, 1)),
         "",
         "Common choices",
         *(f"- {what}: {chosen}" for what, chosen in CHOICES),

@@ -113,7 +113,7 @@ async def _text(call: Call, uri: str) -> str:
     if uri == "reflexio://guide":
         from reflexio_mcp.server.guide import guide
 
-        return guide(learns=scope_of(call).learns)
+        return guide(learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
     assert name is not None
     if name.kind == "sessions":
         return await _session(call, name.id)

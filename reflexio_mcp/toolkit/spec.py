@@ -125,18 +125,21 @@ class ToolSpec:
         return named and (self.read_only or not settings.read_only) and self.needs(settings)
 
 
-def build(spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = "") -> Tool:
+def build(
+    spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = "", consent: str = ""
+) -> Tool:
     """The tool as the SDK takes it.
 
     Args:
         spec: its declaration.
         without: parameters that the operator fixed and that leave the schema.
         page: address of the explorer's page.
+        consent: what stands before its deletion, as a sentence.
     """
     tool = Tool.from_function(
         spec.fn,
         title=spec.title,
-        description=spec.description,
+        description=f"{spec.description} {consent}" if spec.destructive else spec.description,
         annotations=ToolAnnotations(
             read_only_hint=spec.read_only,
             destructive_hint=spec.destructive,

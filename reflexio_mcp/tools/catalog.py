@@ -22,6 +22,9 @@ CATALOG: tuple[ToolSpec, ...] = (
 """Every tool, in the order in which they are listed."""
 
 
+PLAN_FIRST = "Shows what would go first."
+AT_ONCE = "Deletes at once and shows no plan."
+
 LEARNED_FROM = (
     "session_finished",
     "override_learning_stall",
@@ -60,4 +63,5 @@ def offered(settings: Settings) -> list[Tool]:
         if gone
     )
     page = uri() if any(spec.opens_page for spec in chosen) else ""
-    return [build(spec, without=without, page=page) for spec in chosen]
+    consent = AT_ONCE if settings.confirm == "off" else PLAN_FIRST
+    return [build(spec, without=without, page=page, consent=consent) for spec in chosen]

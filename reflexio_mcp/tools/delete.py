@@ -55,11 +55,9 @@ InteractionIds = Annotated[
 ]
 Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
 
-EraseSet = Annotated[
+IncludeLearned = Annotated[
     bool,
-    Field(
-        description="keep no recovery copy; with include_learnings and only a user: all of that user's data"
-    ),
+    Field(description="also what was learned from it; with erase and only a user: all of that user's data"),
 ]
 
 NAMES_NOTHING = (
@@ -170,8 +168,8 @@ async def delete_requests(
     finding: parameters.Finding = "",
     everything: Everything = False,
     confirm: parameters.Confirm = "",
-    include_learnings: parameters.IncludeLearnings = False,
-    erase: EraseSet = False,
+    include_learnings: IncludeLearned = False,
+    erase: parameters.Erase = False,
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> CallToolResult:
     return await finish(call, "delete_requests", prepared, consent, wait_for_response)
@@ -329,21 +327,21 @@ SPECS = (
     ToolSpec(
         delete_request,
         "Delete a request",
-        "Forget one stored request. Shows what would go, deletes when confirmed, then checks that it is gone.",
+        "Forget one stored request, then check that it is gone.",
         DeletionFacts,
         destructive=True,
     ),
     ToolSpec(
         delete_session,
         "Delete a session",
-        "Forget a conversation: all stored requests of a session. Shows what would go first.",
+        "Forget a conversation: all stored requests of a session.",
         DeletionFacts,
         destructive=True,
     ),
     ToolSpec(
         delete_requests,
         "Delete many requests",
-        "Clean up: forget a set of stored requests, by ids or by filter. Shows what would go first.",
+        "Clean up: forget a set of stored requests, by ids or by filter.",
         DeletionFacts,
         destructive=True,
     ),

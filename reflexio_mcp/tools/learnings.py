@@ -222,8 +222,8 @@ SPECS = (
     ToolSpec(
         delete_learnings,
         "Delete learnings",
-        "Forget what was learned and keep the requests: by ids, or all that a request, session or filter fed. Shows "
-        "what would go first.",
+        "Forget what was learned and keep the requests: by ids, or all that a request, session or filter "
+        "fed.",
         DeletionFacts,
         destructive=True,
         needs=lambda settings: not settings.embedded,

@@ -62,7 +62,7 @@ async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_to
     (tool,) = [one for one in offered(settings) if one.name == "publish_interaction"]
     assert {field.name for field in FIELDS} == set(tool.parameters["properties"])
     tools = {one.name for one in offered(settings)}
-    text, plain = guide(learns=True), guide(learns=False)
+    text, plain = guide(learns=True, confirm="auto"), guide(learns=False, confirm="auto")
     assert len(text) <= BUDGET
     for word in (
         "Interaction:",
