@@ -20,6 +20,9 @@ from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Questio
 
 __all__ = ["Reply", "ask_now", "asks_in_the_result", "can_ask", "form_of", "settle"]
 
+FORMS: Final = "2025-06-18"
+"""The first revision that has forms. A client of an earlier one is sent none, whatever it declares."""
+
 MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result and the call is repeated with the answer."""
 
@@ -43,7 +46,10 @@ class Yes(Reply):
     """An explicit yes. A form that is sent without it agrees to nothing."""
 
     # Clients that show a list preselect an answer, so that one key would delete: the default is no.
-    delete: bool = Field(default=False, title="Delete", description="Yes deletes. No keeps everything.")
+    # Strict: a word or number that reads like a yes is not the answer that was asked for.
+    delete: bool = Field(
+        default=False, strict=True, title="Delete", description="Yes deletes. No keeps everything."
+    )
 
 
 def _not_a_switch(value: object) -> object:
@@ -77,7 +83,11 @@ def can_ask(call: Context[Any, Any]) -> bool:
     """Return whether this client can show a form on this connection."""
     declared = call.client_capabilities
     forms = declared.elicitation if declared else None
-    if forms is None or (forms.form is None and forms.url is not None):
+    if (
+        forms is None
+        or (call.protocol_version or "") < FORMS
+        or (forms.form is None and forms.url is not None)
+    ):
         return False
     return asks_in_the_result(call) or call.session.can_send_request
 

@@ -33,7 +33,7 @@ Mode = Literal["off", "preview", "ask"]
 CODES_DO_NOT_LAST: Final = (
     "Codes hold only while this server process runs, because it has no file to keep their key in. Where the client "
     "starts a process for each call, no code ever fits: the operator must set REFLEXIO_MCP_STATE_KEYS, or "
-    "REFLEXIO_MCP_STORE to a file."
+    "REFLEXIO_MCP_STORE to a file. Where it keeps one, call again without confirm."
 )
 COPIES_NAMED: Final = 5
 """Recovery copies that a sentence names."""
@@ -158,13 +158,14 @@ def _shown(
     if mode != "preview":
         # A code is no consent here, so none is offered.
         return Verdict(False, mode, status, "", lead, "Call again without confirm.", changes)
+    if changes is not None and changes.code is None and not codes.lasting:
+        # Another code would meet the same end.
+        return Verdict(False, mode, status, "", lead, CODES_DO_NOT_LAST, changes)
     code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time())
     again = (
         "Show this to the person. To delete exactly these after their yes, call again with the same arguments"
         f"{_times(plan)} and confirm={code}"
     )
-    if changes is not None and changes.code is None and not codes.lasting:
-        again = f"{again}\n{CODES_DO_NOT_LAST}"
     return Verdict(False, mode, status, code, lead, again, changes)
 
 

@@ -51,7 +51,7 @@ NAMED: Final = 10
 COPIED: Final = "It holds what was learned from them too."
 
 FIRST_IDS: Final = 5
-"""Ids that a receipt names of what went as planned; the exceptions matter more."""
+"""Ids that a receipt names of what went as planned, where the exceptions matter more, and of what has changed."""
 
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
@@ -313,11 +313,13 @@ def _change_facts(changes: Changes, plan: Plan) -> Facts:
     assert changes.code is not None
     facts: Facts = {"code_of": iso(changes.code.made_at), f"code_for_{plan.noun}s": changes.code.count}
     if changes.known:
+        # Of another set, the numbers say all.
+        most = 0 if changes.of_another_set else FIRST_IDS
         return facts | {
             "added_count": len(changes.added),
             "removed_count": len(changes.removed),
-            "added": named_ids(changes.added),
-            "removed": named_ids(changes.removed),
+            "added": named_ids(changes.added, most=most),
+            "removed": named_ids(changes.removed, most=most),
         }
     # The earlier set is not known here: count what can have come since.
     since = sum(at > changes.code.made_at for at in plan.arrivals)

@@ -38,6 +38,7 @@ class _Done(GapFacts, total=False):
     status: Required[Status]
     deleted: Required[int]
     ids_named: Unlisted[dict[Outcome, str]]
+    other_ids: Unlisted[str]
     checked: Unlisted[str]
     deleted_by_others: Unlisted[int | None]
     may_still_go: Unlisted[int | None]

@@ -1,5 +1,7 @@
 """What every receipt of a deletion ends with: what is left, the way back, what went wrong, what to do."""
 
+from typing import Final
+
 from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
 from reflexio_mcp.render.gaps import gap_lines
 from reflexio_mcp.render.result import Rendered, counted
@@ -7,6 +9,9 @@ from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["closed", "erased_from_copies"]
+
+IN_AUDIT_LOG: Final = "The audit log names the other ids."
+NOWHERE: Final = "No call names the other ids any more."
 
 
 def closed(
@@ -30,6 +35,10 @@ def closed(
         failure: what ended it early, or empty.
         following: what to do where it is not complete.
     """
+    named = facts.get("outcomes", {}).get("deleted", facts.get("deleted_ids", []))
+    if len(named) < facts["deleted"]:
+        facts["other_ids"] = IN_AUDIT_LOG if done.logged else NOWHERE
+        text.append(facts["other_ids"])
     facts["survives"] = survives
     text.append(survives)
     if done.copy_id or (took and not done.copies_left):

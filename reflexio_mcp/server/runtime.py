@@ -82,12 +82,17 @@ class Runtime:
         """The plan codes of a scope; they fit no other scope."""
         bound_to = f"{self.where}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
-        keys, lasting = self._code_keys
+        keys, lasting = self._keys
         return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting, seen=self._plans_seen)
 
+    @property
+    def form_keys(self) -> list[bytes]:
+        """The keys that seal the state of open forms: they last as long as those of plan codes, and are others."""
+        return [hashlib.sha256(b"reflexio-mcp form state\0" + key).digest() for key in self._keys[0]]
+
     @cached_property
-    def _code_keys(self) -> tuple[list[bytes], bool]:
-        """The keys of plan codes, and whether every process that shares this configuration has them too."""
+    def _keys(self) -> tuple[list[bytes], bool]:
+        """The secrets behind codes and forms, and whether every process that shares this configuration has them."""
         if configured := [
             key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key
         ]:

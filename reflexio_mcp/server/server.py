@@ -1,7 +1,6 @@
 """The server: the only place where the parts meet."""
 
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -18,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
+from reflexio_mcp.consent.policy import UNANSWERED
 from reflexio_mcp.explorer.document import uri as page_uri
 from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.result import counted
@@ -27,6 +27,7 @@ from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
 from reflexio_mcp.server.call_limiter import FULL, CallLimiter, Ctx, bound_errors, caller_of, note_grants
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.client_pool import PoolFull
+from reflexio_mcp.server.form_state import FormSealing, tell_form_is_over
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
@@ -76,8 +77,7 @@ sentence does.
 RECEIPT: Final = "Report what the receipt says. {undo} "
 
 UNREADABLE_ANSWER: Final = (
-    "Nothing was deleted: the client's answer to the question could not be read. "
-    "Call again to be asked again."
+    f"Nothing was deleted: the client's answer to the question could not be read. {UNANSWERED.following}"
 )
 
 logger = logging.getLogger("reflexio_mcp")
@@ -105,9 +105,9 @@ class ReflexioServer(MCPServer[App]):
         names = frozenset(self._catalog)
         self._unoffered = Unoffered(settings)
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
-        keys = [key.encode() for key in settings.state_keys] or [secrets.token_bytes(32)]
+        sealing = FormSealing(lambda: self.runtime.form_keys)
         options.setdefault(
-            "request_state_security", RequestStateSecurity(keys=keys, bind_principal=_principal)
+            "request_state_security", RequestStateSecurity(codec=sealing, bind_principal=self._principal)
         )
         if self._opens_page:
             options.setdefault("extensions", [Apps()])
@@ -129,6 +129,7 @@ class ReflexioServer(MCPServer[App]):
         check(self)
         self.limiter = CallLimiter(settings, self.runtime.scopes, names)
         add_outside_sealing(self, self.limiter)
+        add_outside_sealing(self, tell_form_is_over)
         if settings.oauth_issuer:
             self.middleware.insert(0, note_grants)
         # Around the SDK's own span, which then belongs to the caller's trace.
@@ -153,6 +154,11 @@ class ReflexioServer(MCPServer[App]):
         if (permissions := granted.get()) is None:
             return self._catalog
         return {name: tool for name, tool in self._catalog.items() if self._permissions[name] in permissions}
+
+    def _principal(self, ctx: Ctx) -> str:
+        """Whom an answer to a form is taken from: whom it was shown to, of the same backend and user."""
+        caller = caller_of(ctx)
+        return f"{caller.name if caller else ''}\0{self.runtime.codes(self.runtime.scopes.current()).scope}"
 
     def permission_for(self, name: str) -> Permission:
         """What somebody must have been granted to call a tool; the least for a name that is no tool's."""
@@ -366,9 +372,3 @@ def _no_parameter_in_headers(name: str) -> None:
 
     Given a schema, the SDK walks through all of it twice for each call to find none.
     """
-
-
-def _principal(ctx: Ctx) -> str | None:
-    # Form state goes back to whom the form was shown, and to nobody else.
-    caller = caller_of(ctx)
-    return caller.name if caller else None

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal, Required, TypedDict
 
+from mcp.server.apps import client_supports_apps
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render.lists import SessionBudget, SessionsFacts, page_of_sessions
-from reflexio_mcp.render.result import Unlisted
+from reflexio_mcp.render.result import Rendered, Unlisted
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
@@ -18,6 +19,8 @@ __all__ = ["SPECS"]
 
 SESSIONS_TOLD = 10
 """Sessions that the model reads of; the page shows all of them."""
+
+NO_PAGE = "This client does not say that it shows pages: the person sees only what you tell them."
 
 
 async def explore_traffic(
@@ -41,7 +44,11 @@ async def explore_traffic(
         page = await list_sessions(scope, wanted, limit=SESSIONS_TOLD, budget=budget)
         await budget.redact(page.rows)
     # This tool takes no cursor.
-    result = answer(page_of_sessions(budget, page, wanted, "list_sessions"))
+    told = page_of_sessions(budget, page, wanted, "list_sessions")
+    if not client_supports_apps(call):
+        notes = [*told.structured.get("notes", ()), NO_PAGE]
+        told = Rendered(f"{told.text}\n{NO_PAGE}", {**told.structured, "notes": notes})
+    result = answer(told)
     # Under this name the page keeps where it was, for when the conversation is opened again.
     result.meta = {"viewUUID": str(uuid.uuid4()), **page_pass(call)}
     return result

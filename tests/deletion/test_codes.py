@@ -97,7 +97,38 @@ async def test_where_no_key_can_be_kept_it_is_said_what_to_set(
     assert "REFLEXIO_MCP_STATE_KEYS" not in first["next"]
     assert facts["status"] == "changed"
     assert "REFLEXIO_MCP_STATE_KEYS" in facts["next"]
+    # A new code would meet the same end.
+    assert "confirm" not in facts
+    assert "confirm=" not in facts["next"]
     assert await world.ids() == {"r1"}
+    async with world.connect(era) as kept:
+        assert (await kept.call("delete_request", request_id="r1", confirm="nonsense"))["status"] == "changed"
+        code = (await kept.call("delete_request", request_id="r1"))["confirm"]
+        assert (await kept.call("delete_request", request_id="r1", confirm=code))["deleted"] == 1
+
+
+async def test_what_has_changed_is_counted_and_the_first_of_it_named(world: World, era: str) -> None:
+    for number in range(8):
+        await world.put(f"old-{number}")
+    await world.put("stays")
+    async with world.connect(era) as caller:
+        code = (await caller.call("delete_session", session_id="s"))["confirm"]
+        for number in range(8):
+            await world.rest.delete_request(f"old-{number}")
+            await world.put(f"new-{number}")
+        result = await caller.result("delete_session", session_id="s", confirm=code)
+        assert result.structured_content
+        changed = result.structured_content["changed"]
+        assert (changed["added_count"], changed["removed_count"]) == (8, 8)
+        assert (len(changed["added"]), len(changed["removed"])) == (5, 5)
+        assert "added (first 5 of 8)" in text_of(result)
+        await world.put("elsewhere", session="t")
+        other = await caller.result("delete_session", session_id="t", confirm=code)
+        assert other.structured_content
+        changed = other.structured_content["changed"]
+        assert (changed["added_count"], changed["removed_count"]) == (1, 9)
+        assert (changed["added"], changed["removed"]) == ([], [])
+        assert "old-" not in text_of(other)
 
 
 async def test_the_code_of_one_set_is_not_said_to_be_out_of_date_for_another(world: World, era: str) -> None:
@@ -108,6 +139,7 @@ async def test_the_code_of_one_set_is_not_said_to_be_out_of_date_for_another(wor
         other = text_of(await caller.result("delete_request", request_id="r2", confirm=code))
         larger = text_of(await caller.result("delete_requests", request_ids=["r1", "r2"], confirm=code))
     assert other.startswith("Nothing was deleted: confirm was given for another set.")
+    assert "added (" not in other
     assert larger.startswith("Nothing was deleted: confirm does not fit, the set has changed since.")
 
 

@@ -158,7 +158,10 @@ async def test_a_wrong_number_deletes_nothing_and_says_which_was_right(world: Wo
     assert await world.ids(session_id="s") == {"r1", "r2"}
 
 
-@pytest.mark.parametrize("content", [{}, {"delete": "perhaps"}, {"other": 1}])
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"delete": "perhaps"}, {"delete": "yes"}, {"delete": "on"}, {"delete": 1}, {"other": 1}],
+)
 async def test_an_answer_that_is_none_deletes_nothing(
     world: World, era: str, content: dict[str, Any]
 ) -> None:

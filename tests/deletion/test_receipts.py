@@ -50,6 +50,25 @@ async def test_what_is_still_there_is_not_called_unknown(world: World, era: str,
     assert ("sets a key that may delete them" in said) is (status == 403)
 
 
+@pytest.mark.parametrize("logged", [False, True])
+@pytest.mark.parametrize(("count", "whole"), [(6, True), (7, False)])
+async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
+    world: World, era: str, count: int, whole: bool, logged: bool
+) -> None:
+    for number in range(count):
+        await world.put(f"r{number}")
+    log = {"AUDIT_LOG": str(world.folder / "audit.log")} if logged else {}
+    async with world.connect(era, CONFIRM="off", **log) as caller:
+        result = await caller.result("delete_session", session_id="s")
+    assert result.structured_content
+    where = "The audit log names the other ids." if logged else "No call names the other ids any more."
+    assert result.structured_content.get("other_ids") == (None if whole else where)
+    assert (where in text_of(result)) is not whole
+    if logged and not whole:
+        told = (world.folder / "audit.log").read_text(encoding="utf-8")
+        assert all(f'"r{number}"' in told for number in range(count))
+
+
 @pytest.mark.parametrize("claimed", [-5, 99])
 async def test_a_count_that_cannot_be_is_no_count_of_anybody(world: World, era: str, claimed: int) -> None:
     await three(world)

@@ -64,6 +64,18 @@ async def test_apps_are_declared_on_the_wire_in_every_revision(tmp_path: Path, r
         assert page["text"] == document()
 
 
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_where_the_client_shows_pages_nothing_says_that_there_is_none(
+    tmp_path: Path, revision: Revision
+) -> None:
+    shows = {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}
+    for extensions in (shows, {}):
+        env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
+        async with open_session(revision, env=env, capabilities={"extensions": extensions}) as session:
+            explored = await session.call("explore_traffic")
+            assert ("does not say that it shows pages" in str(explored)) is not bool(extensions)
+
+
 async def test_without_the_tool_there_is_no_page(tmp_path: Path) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_TOOLS="list_sessions")
     async with open_session("2025-11-25", env=env) as session:
@@ -86,7 +98,11 @@ async def test_the_model_reads_what_list_sessions_says(tmp_path: Path, mode: str
     async with served(tmp_path, talk("r1"), talk("r2", "work", "bob"), mode=mode) as client:
         explored = await client.call_tool("explore_traffic", {"user_id": "ann"})
         listed = await client.call_tool("list_sessions", {"user_id": "ann"})
-        assert explored.structured_content == listed.structured_content
+        no_page = "This client does not say that it shows pages: the person sees only what you tell them."
+        assert listed.structured_content
+        notes = [*listed.structured_content.get("notes", []), no_page]
+        assert explored.structured_content == {**listed.structured_content, "notes": notes}
+        assert text_of(explored).endswith(no_page)
         masked = await client.call_tool("explore_traffic", {"detail": "masked"})
         assert "peanuts" in text_of(explored)
         assert "peanuts" not in text_of(masked)

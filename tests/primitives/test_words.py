@@ -31,9 +31,11 @@ async def words(**env: str) -> str:
     server = ReflexioServer(load(env))
     async with Client(server, mode="2026-07-28") as client:
         parts = [server.instructions or ""]
-        for tool in (await client.list_tools()).tools:
-            if tool.annotations and tool.annotations.destructive_hint:
-                parts.append(f"{tool.name}: {tool.description}")
+        parts += [
+            f"{tool.name}: {tool.description}"
+            for tool in (await client.list_tools()).tools
+            if tool.annotations and tool.annotations.destructive_hint
+        ]
         for prompt in (await client.list_prompts()).prompts:
             names = [one.name for one in prompt.arguments or ()]
             got = await client.get_prompt(prompt.name, {one: GIVEN[one] for one in names if one in GIVEN})

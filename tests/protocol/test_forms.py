@@ -74,6 +74,31 @@ async def test_a_form_on_the_wire_says_what_its_revision_lists_and_nothing_else(
         )
 
 
+@pytest.mark.parametrize("mode", ["auto", "ask"])
+@pytest.mark.parametrize("old", ["2024-11-05", "2025-03-26"])
+async def test_a_revision_that_has_no_forms_is_sent_none(old: str, mode: str, tmp_path: Path) -> None:
+    """Its protocol does not know the request, whatever its client declares."""
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:", REFLEXIO_MCP_CONFIRM=mode)
+    capabilities = {"elicitation": {}}
+    # No schema of these is at hand; the next one's knows all that they do.
+    async with open_session("2025-06-18", env=env, capabilities=capabilities, handshake=False) as session:
+        opening = {
+            "protocolVersion": old,
+            "capabilities": capabilities,
+            "clientInfo": {"name": "raw", "version": "1"},
+        }
+        assert (await session.request("initialize", opening))["protocolVersion"] == old
+        await session.notify("notifications/initialized")
+        given = {"user_id": "ann", "session_id": "s", "interactions": [{"content": "Water rose."}]}
+        assert not (await session.call("publish_interaction", given)).get("isError")
+        facts = (await session.call("delete_session", {"session_id": "s"}))["structuredContent"]
+        assert not session.requests
+        assert facts["status"] == ("planned" if mode == "auto" else "cannot_ask")
+        if mode == "auto":
+            again = {"session_id": "s", "confirm": facts["confirm"]}
+            assert (await session.call("delete_session", again))["structuredContent"]["deleted"] == 1
+
+
 QUESTIONS = {
     "a yes": Question(None),
     "a number of requests": Question(26),

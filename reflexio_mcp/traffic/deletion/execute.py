@@ -94,6 +94,7 @@ class Receipt:
         interactions_left: how many interactions are left in the request of which some were chosen; `None` where no
             such request is stored.
         cleared: what else became of a whole user's data; `None` for every other deletion.
+        logged: the audit log has its ids.
         problems: what else went wrong, as sentences.
     """
 
@@ -117,6 +118,7 @@ class Receipt:
     not_copied: int = 0
     interactions_left: int | None = None
     cleared: Cleared | None = None
+    logged: bool = False
     problems: tuple[str, ...] = ()
 
     def count(self, *outcomes: Outcome) -> int:

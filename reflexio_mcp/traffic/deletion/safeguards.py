@@ -221,6 +221,7 @@ async def _recorded(
         if entry:
             await _shielded(lambda: entry.close(outcome, **facts))
         raise
+    receipt = replace(receipt, logged=entry is not None)
     if origin.resumed:
         before = (GONE_BEFORE, COPIED_BEFORE) if copying else (GONE_BEFORE,)
         receipt = replace(receipt, problems=(*receipt.problems, *before))

@@ -1,0 +1,54 @@
+"""The state of an open form, which the client holds: sealed with keys that outlast the process.
+
+The SDK binds it to the call, its arguments and its caller, and lets it expire after ten minutes. The answer counts only
+for the question as it was asked, and the question names the set.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final, cast
+
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.request_state import AESGCMRequestStateCodec
+from mcp.shared.exceptions import MCPError
+
+from reflexio_mcp.server.call_limiter import Ctx
+
+__all__ = ["FormSealing", "tell_form_is_over"]
+
+OVER: Final = (
+    "Nothing was done: the form that this answers has expired, or was for another call, caller or configuration. Make "
+    "the call again without requestState and inputResponses, and the person is asked again."
+)
+
+
+class FormSealing:
+    """The SDK's sealing, whose keys are looked up with the first form: a start writes no file.
+
+    Args:
+        keys: returns the keys, the newest first.
+    """
+
+    def __init__(self, keys: Callable[[], list[bytes]]) -> None:
+        self._keys = keys
+
+    @cached_property
+    def _codec(self) -> AESGCMRequestStateCodec:
+        return AESGCMRequestStateCodec(self._keys())
+
+    def seal(self, payload: bytes) -> str:
+        return self._codec.seal(payload)
+
+    def unseal(self, token: str) -> bytes:
+        return self._codec.unseal(token)
+
+
+async def tell_form_is_over(ctx: Ctx, call_next: CallNext) -> HandlerResult:
+    """Say what the SDK's refusal of a form's state means, and what to do."""
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        data: Any = error.error.data
+        if isinstance(data, dict) and cast("dict[str, Any]", data).get("reason") == "invalid_request_state":
+            error.error.message = OVER
+        raise
