@@ -88,7 +88,10 @@ class Runtime:
     @property
     def form_keys(self) -> list[bytes]:
         """The keys that seal the state of open forms: they last as long as those of plan codes, and are others."""
-        return [hashlib.sha256(b"reflexio-mcp form state\0" + key).digest() for key in self._keys[0]]
+        return [
+            hashlib.sha256(b"reflexio-mcp form state\0" + key).digest()
+            for key in dict.fromkeys(self._keys[0])
+        ]
 
     @cached_property
     def _keys(self) -> tuple[list[bytes], bool]:
