@@ -314,7 +314,7 @@ def _change_facts(changes: Changes, plan: Plan) -> Facts:
     facts: Facts = {"code_of": iso(changes.code.made_at), f"code_for_{plan.noun}s": changes.code.count}
     if changes.known:
         # Of another set, the numbers say all.
-        most = 0 if changes.of_another_set else FIRST_IDS
+        most = 0 if changes.added and changes.of_another_set else FIRST_IDS
         return facts | {
             "added_count": len(changes.added),
             "removed_count": len(changes.removed),

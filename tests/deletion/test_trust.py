@@ -44,7 +44,7 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
     else:
         assert plan["undo"] == (
             "A recovery copy is kept on this machine for 7 days. restore_requests puts it back, with a new time; "
-            "images sent as base64 and citations would not come back, and whether there are any Reflexio does not say."
+            "images sent as base64 and citations would not come back, and no answer says whether there are any."
         )
         assert done["copy_kept_until"]
         assert status["policy"]["recovery_days"] == 7
