@@ -167,6 +167,7 @@ class GetRequests(Body):
     source: Source | None = None
     start_time: Moment | None = None
     end_time: Moment | None = None
+    count: Literal["sessions", "requests"] | None = None
     top_k: Annotated[int, Field(gt=0)] | None = 30
     offset: Annotated[int, Field(ge=0)] | None = 0
 

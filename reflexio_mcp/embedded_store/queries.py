@@ -88,6 +88,17 @@ def sessions(connection: Connection, query: GetRequests) -> Iterator[tuple[str, 
             yield session_id, [_with_interactions(row, interactions.get(row[ARRIVAL], [])) for row in rows]
 
 
+def total(connection: Connection, query: GetRequests) -> int:
+    """How many sessions or requests match in all, as the query asks."""
+    found = Filter.of(query)
+    what = "DISTINCT session_id" if query.count == "sessions" else "*"
+    [number] = connection.execute(
+        f"SELECT COUNT({what}) FROM requests {found.index} WHERE {found.condition}",  # noqa: S608
+        found.values,
+    ).fetchone()
+    return number
+
+
 def _whole_groups(groups: dict[str, list[RequestRow]]) -> Iterator[list[tuple[str, list[RequestRow]]]]:
     """Sessions in portions of at most `MAX_VARIABLES` requests; a session that is larger is cut."""
     portion: list[tuple[str, list[RequestRow]]] = []

@@ -122,6 +122,8 @@ def get_requests(call: Call) -> list[bytes]:
                     sessions += 1
                     last = session_id
                 requests += len(group)
+            # This store's own field; the API has no total.
+            total = queries.total(connection, body) if body.count else None
     except StoreFailed as error:
         return [compact({"success": False, "sessions": [], "has_more": False, "msg": error.message}).encode()]
     # The API says "more" after any full page, even the last one.
@@ -129,7 +131,9 @@ def get_requests(call: Call) -> list[bytes]:
     closing = "]}" if parts else ""
     message = f"Found {requests} request(s) in {sessions} session(s)"
     parts.insert(0, b'{"success":true,"sessions":[')
-    parts.append(f'{closing}],"has_more":{compact(has_more)},"msg":{compact(message)}}}'.encode())
+    parts.append(
+        f'{closing}],"has_more":{compact(has_more)},"total":{compact(total)},"msg":{compact(message)}}}'.encode()
+    )
     return parts
 
 

@@ -334,10 +334,13 @@ REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a
 
 def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     """Whether a page is all there is, and how to go on: with `tool`, else with the same one."""
+    why = _WHY[page.ended] if page.ended else ""
+    if page.ended and page.total is None:
+        why += "; how many there are in all is not known"
     facts: _End = dense(
         {
             "complete": page.ended == "" and page.cursor is None and not page.gaps,
-            "not_all_because": _WHY[page.ended] if page.ended else "",
+            "not_all_because": why,
             "total": page.total,
             "left": (page.left or None) if page.cursor else None,
             "requests_looked_at": page.looked_at,
@@ -360,7 +363,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     if page.ended:
         total = f" {counted(page.total, noun)} in all." if page.total is not None else ""
         more = f" {page.left:,} more follow{'s' * (page.left == 1)}." if page.left and page.cursor else ""
-        lines.append(f"Not all: {_WHY[page.ended]}.{total}{more}{looked}")
+        lines.append(f"Not all: {why}.{total}{more}{looked}")
         if page.rest_of_session:
             lines.append(f"{page.rest_of_session:,} more in the last session.")
     elif page.gaps:
@@ -408,7 +411,9 @@ def nothing_stored(wanted: TrafficFilter) -> str:
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, found: str) -> str:
     filtered = f" ({described})" if described else ""
     if page.rows:
-        return f"{found}{filtered}."
+        # A number alone would be read as that of all.
+        part = ("Next " if page.before else "First ") if page.ended else ""
+        return f"{part}{found}{filtered}."
     if page.gaps:
         return f"No {noun} matches{filtered} among those that could be read."
     if page.ended:

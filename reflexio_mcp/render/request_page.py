@@ -38,6 +38,7 @@ class RequestPageFacts(RequestFacts, total=False):
     learning_status: Required[str]
     learning_reason: Unlisted[str]
     cursor: str
+    not_all_because: Unlisted[str]
 
 
 def inspected(
@@ -108,6 +109,8 @@ def inspected(
         structured["learning_reason"] = reason
     text = "\n".join([fence("\n".join([f"session {session}", head, *lines])), told])
     if following:
-        structured["cursor"] = following
-        text += f"\nMore of it follows: call again with cursor={following}"
+        last = f"a part of turn {index + 1}" if "." in following else f"turn {index}"
+        why = f"Shown to {last} of {len(turns):,}: an answer has room for about {budget:,} characters."
+        structured["cursor"], structured["not_all_because"] = following, why
+        text += f"\n{why} Call again with cursor={following}"
     return Rendered(text, structured)

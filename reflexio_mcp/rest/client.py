@@ -182,6 +182,8 @@ class ReflexioClient:
             if start is not None and end < start:
                 raise NotSent("end_time must not be before start_time")
             sent["end_time"] = iso_time(end)
+        if single:
+            sent.pop("count", None)  # it would count the second before too
         call = self._post("/api/get_requests", sent, "success", "sessions", repeat=repeat)
         page = await self._ask(call, models.RequestPage)
         if single:

@@ -229,13 +229,17 @@ class RequestQuery(Sent):
     end_time: int | None = None
     top_k: int = 30
     offset: int = 0
+    count: Literal["sessions", "requests"] | None = None
+    """Asks the embedded store, and it alone, how many match in all."""
 
 
 class RequestPage(Reply):
-    """Sessions, newest matching request first; inside a session newest first. There is no total."""
+    """Sessions, newest matching request first; inside a session newest first. The API has no total."""
 
     sessions: list[SessionGroup] = Field(default_factory=list[SessionGroup])
     has_more: bool = False
+    total: int | None = None
+    """How many match in all, where the embedded store was asked."""
     server_time: float | None = None
     """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
 

@@ -86,6 +86,45 @@ async def test_a_whole_list_says_so_and_a_part_says_why_and_of_how_many(connect:
         assert ids(first) + ids(second) + ids(last) == ids(whole)
 
 
+@pytest.mark.parametrize("url", ["", "http://store"])
+async def test_a_part_of_many_sessions_says_how_many_there_are_where_the_store_counts(
+    connect: Connect, clock: Clock, url: str
+) -> None:
+    async with connect(**({"REFLEXIO_URL": url} if url else {})) as client:
+        for number in range(40):
+            clock.now += 1
+            await store(client, f"r{number}", session_id=f"s{number // 2}", user_id=f"u{number % 2}")
+        clock.now += 10
+        for tool, given, total in (
+            ("list_requests", {}, 40),
+            ("list_requests", {"user_id": "u1"}, 20),
+            ("list_sessions", {}, 20),
+            ("list_sessions", {"start_time": "2020-01-01"}, 20),
+        ):
+            page, text = await listed(client, tool, limit=3, **given)
+            assert text.startswith("First 3 ")
+            if url:
+                assert "total" not in page
+                assert "limit is reached; how many there are in all is not known." in text
+            else:
+                assert page["total"] == total
+                assert f"{total} {tool[5:]} in all." in text
+            assert (await listed(client, tool, cursor=page["cursor"], limit=3))[1].startswith("Next 3 ")
+
+
+async def test_a_long_request_says_up_to_which_turn_it_is_shown(connect: Connect) -> None:
+    async with connect() as client:
+        turns = [{"content": f"words of turn {number}"} for number in range(600)]
+        await client.call_tool(
+            "publish_interaction",
+            {"user_id": "ada", "session_id": "s", "request_id": "r", "interactions": turns},
+        )
+        page, text = await listed(client, "get_request", request_id="r")
+        said = f"Shown to turn {page['cursor']} of 600: an answer has room for about 8,000 characters."
+        assert said in text
+        assert page["not_all_because"] == said
+
+
 async def test_a_full_answer_says_that_it_is_full(connect: Connect) -> None:
     async with connect() as client:
         for number in range(30):

@@ -80,6 +80,7 @@ class Page(Generic[T]):
         total: rows of the whole list, all pages together, where that is known without reading on.
         looked_at, looked_back_to: requests read for this page, and the oldest second among them, where the filter
             had to be applied here.
+        before: rows of the pages before.
         rest_of_session: how many requests of the last session are still to come.
         one_of_many: only one user's requests were asked for, and the caller may see those of others.
         others: for each listed session, how many of its requests were read and do not match.
@@ -94,6 +95,7 @@ class Page(Generic[T]):
     cursor: str | None = None
     total: int | None = None
     left: int = 0
+    before: int = 0
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
@@ -269,7 +271,10 @@ async def _page(
 ) -> Page[T]:
     wanted, shown_before = (after.filter, after.shown) if after else (asked, 0)
     # What is filtered here needs more sessions than it shows.
-    pager = SessionPager(scope, wanted, after=after, batch=max(50, limit) if wanted.looks_inside else limit)
+    batch = max(50, limit) if wanted.looks_inside else limit
+    # The embedded store counts at once; another one would have to be read.
+    counts = not (scope.learns or wanted.looks_inside)
+    pager = SessionPager(scope, wanted, after=after, batch=batch, count=listing if counts else None)
     while True:
         budget.clear()
         page, stop = await _filled(pager, listing, wanted, limit, budget, rows, most_sessions)
@@ -278,6 +283,9 @@ async def _page(
             continue
         if page.total is not None:
             page.total += shown_before
+        elif page.ended and not page.gaps:
+            page.total = pager.total
+        page.before = shown_before
         if stop:
             cursor = replace(stop, detail=detail, shown=shown_before + len(page.rows))
             page.cursor = cursor.encode(asked, scope.caller)

@@ -62,6 +62,7 @@ class SessionPager:
         wanted: the filter.
         after: where an earlier page stopped.
         batch: sessions asked for at a time.
+        count: what to count, where the store can: `total` is then how many match in all, else `None`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SessionPager:
         *,
         after: Cursor | None = None,
         batch: int = SESSIONS_AT_ONCE,
+        count: Listing | None = None,
     ) -> None:
         self._scope = scope
         self._filter = wanted
@@ -78,6 +80,9 @@ class SessionPager:
         self._batch = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
+        self._counted: Listing | None = count
+        self._count: Listing | None = None
+        self.total: int | None = None
         self.requests_seen = 0
         self.on_last_page = False
         self._gaps: dict[str, Gap] = {}
@@ -121,6 +126,7 @@ class SessionPager:
     async def slices(self) -> AsyncGenerator[SessionSlice]:
         """Yield what is left of each session, in the API's order: newest first, then by id downwards."""
         self.requests_seen = 0
+        self._count = self._counted
         self._gaps.clear()
         offset, page = await self._start()
         seen: set[str] = set()
@@ -181,7 +187,9 @@ class SessionPager:
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
+        query.count, self._count = self._count, None
         page, gaps = await read_page(self._scope, query)
+        self.total = page.total if query.count else self.total
         for name, gap in gaps.items():
             # Where two pages overlap, each knows one of the neighbours.
             known = self._gaps.get(name, gap)
