@@ -178,7 +178,9 @@ def test_an_empty_store_is_told_from_a_filter_that_matches_nothing(
     assert "\nNothing is stored here for user bob yet.\n" in shown(replace(empty, user_id="bob"), command)
     noun = "session" if command == "sessions" else "request"
     said = shown(store, command, "--source", "ci.e2e", "--start-time", "2100-01-01")
-    assert f"\nNo {noun} matches (source ci.e2e, from 2100-01-01T00:00:00Z).\n" in said
+    assert (
+        f"\nNo {noun} matches (source ci.e2e, from 2100-01-01T00:00:00Z (no zone: taken as UTC)).\n" in said
+    )
 
 
 @pytest.mark.parametrize(
