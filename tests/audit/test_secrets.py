@@ -279,6 +279,24 @@ def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
     assert not find_secrets(text)
 
 
+@pytest.mark.parametrize(
+    ("kind", "headers"),
+    [
+        ("EC PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,6f1c2d3e4a5b6c7d8e9f0a1b2c3d4e5f"),
+        ("PGP PRIVATE KEY BLOCK", "Comment: 0123456789abcdef0123456789abcdef01234567"),
+    ],
+)
+@pytest.mark.parametrize("lines", [4, 200])
+def test_a_private_key_behind_headers_is_covered_to_its_end_and_nothing_behind_it(
+    kind: str, headers: str, lines: int
+) -> None:
+    body = "mt7wX0QyM7vNmbZovwIRLcWkRqNFsWzR8VRXYOQAyhTq3Kf9Zx77LmVq8tdNkHV6\n" * lines
+    key = f"-----BEGIN {kind}-----\n{headers}\n\n{body}-----END {kind}-----"
+    assert redact(f"it is\n{key}\nand so on, as before") == (
+        "it is\n[redacted: private-key]\nand so on, as before"
+    )
+
+
 def test_redacting_leaves_everything_but_the_secrets() -> None:
     key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     text = f"İ 🌻 first {key}, then my password is Tr0ub4dor&3x9 and {key}\ud800."

@@ -148,11 +148,9 @@ _KINDS: Final = (str.isdigit, str.isupper, str.islower)
 _PEM: Final = "PRIVATE KEY"
 _PEM_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,-]*")
+_PEM_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s\\:,]++|-(?!----END ))*+")
 _PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16,}")
 _HEXADECIMAL = re.compile(r"[0-9a-f]*")
-PEM_CHARS: Final = 8_000
-"""In which the end of a private key is looked for: one of 4,096 bits has 3,300."""
 PRIVATE_KEY: Final = "private-key"
 _BY_WORDS: Final = (KEY, TOLD)
 """Kinds that only say where a secret stands."""
@@ -314,18 +312,20 @@ def _private_keys(text: str) -> Iterator[Secret]:
     """Private keys, those that are cut off included."""
     behind = 0
     while begins := _PEM_BEGINS.search(text, behind):
-        ends = _PEM_ENDS.search(text, begins.end(), begins.end() + PEM_CHARS)
         body = _PEM_BODY.match(text, begins.end())
         assert body
-        behind = ends.end() if ends and ends.start() <= body.end() else body.end()
+        ends = _PEM_ENDS.match(text, body.end())
+        behind = (ends or body).end()
         if _is_key(text, begins.end(), behind):
             yield Secret(begins.start(), behind, PRIVATE_KEY)
 
 
 def _is_key(text: str, begin: int, end: int) -> bool:
     """Whether what stands between the lines of a private key may be one: examples have letters there that none has."""
-    line = _PEM_LINE.search(text, begin, end)
-    return bool(line and text[line.end() : line.end() + 1] != "_" and not _HEXADECIMAL.fullmatch(line[0]))
+    # The headers of a key that has a passphrase give numbers in hexadecimal; the key itself stands behind them.
+    runs = (one for one in _PEM_LINE.finditer(text, begin, end) if not _HEXADECIMAL.fullmatch(one[0]))
+    line = next(runs, None)
+    return bool(line and text[line.end() : line.end() + 1] != "_")
 
 
 def _by_form(text: str) -> Iterator[Secret]:
