@@ -182,7 +182,8 @@ def new_client(**options: Any) -> httpx.AsyncClient:
     """
     try:
         return httpx.AsyncClient(follow_redirects=False, verify=trust(), **options)
-    except (httpx.InvalidURL, ValueError, OSError) as error:
+    # ImportError: httpx needs a further package for SOCKS.
+    except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
         raise errors.BadAddress(
             "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
         ) from error

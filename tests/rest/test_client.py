@@ -486,6 +486,16 @@ async def test_what_is_trusted_is_held_once_for_all_callers(monkeypatch: pytest.
     assert len(made) == 2
 
 
+async def test_a_proxy_that_needs_what_is_not_installed_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    async with ReflexioClient("https://reflexio.example") as client:
+        with pytest.raises(BadAddress, match="ALL_PROXY"):
+            await client.whoami()
+
+
 def test_the_public_names_are_those_listed() -> None:
     assert client_module.__all__ == ["ReflexioClient"]
     here = {
