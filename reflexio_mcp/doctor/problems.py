@@ -138,6 +138,10 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "sign-in-client-refused": Problem(
         "Access tokens that are no JWTs are checked by asking, so nobody with such a token can sign in.",
         "Correct REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET, or let that client ask there."),
+    "introspection-fails": Problem(
+        "Access tokens that are no JWTs are checked by asking, so nobody with such a token can sign in.",
+        "Look at the authorization server. If all its tokens are JWTs, take REFLEXIO_MCP_OAUTH_CLIENT_ID and "
+        "REFLEXIO_MCP_OAUTH_CLIENT_SECRET out."),
     # The clients
     "no-client": Problem("No client has this server yet.", "Run `reflexio-mcp install`."),
     "client-file-malformed": Problem("The client cannot read the file either.", "Correct the file."),

@@ -21,7 +21,10 @@ async def check_sign_in(environment: Environment) -> list[Finding]:
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
     async with aclosing(sign_in):
-        if why := await sign_in.trouble():
-            problem = "sign-in-client-refused" if why == REFUSED else "issuer-not-readable"
+        why, signed = await sign_in.trouble()
+        if why:
+            problem = "introspection-fails" if signed else "issuer-not-readable"
+            if why.startswith(REFUSED):
+                problem = "sign-in-client-refused"
             return [failure(problem, f"{settings.oauth_issuer} {why}")]
     return [ok(f"people sign in at {settings.oauth_issuer}, with tokens for {settings.oauth_audience}")]

@@ -158,9 +158,12 @@ class HttpApp:
         if self._sign_in is not None:
             await self._sign_in.aclose()
 
-    async def sign_in_trouble(self) -> str:
-        """Why people cannot sign in, as what follows the sign-in service's name; empty where they can, or need not."""
-        return await self._sign_in.trouble() if self._sign_in else ""
+    async def sign_in_trouble(self) -> tuple[str, bool]:
+        """Why people cannot sign in, and whether they can with a JWT; the reason is empty where they can, or need not.
+
+        It is what follows the sign-in service's name.
+        """
+        return await self._sign_in.trouble() if self._sign_in else ("", False)
 
     async def drain(self, seconds: float) -> None:
         """Let running calls finish, end the rest, and wait for the deletions that were promised.

@@ -48,7 +48,7 @@ FRESH_SECONDS: Final = 300.0
 """How long the keys of the authorization server are used without asking again."""
 
 STALE_SECONDS: Final = 3600.0
-"""How long they are used while it cannot be reached."""
+"""How long they are used while it gives none."""
 
 ASK_AGAIN_SECONDS: Final = 10.0
 """The least time from the end of one fetch to the next one, whatever key ids callers make up."""
@@ -72,6 +72,9 @@ MOST_REPLY_BYTES: Final = 1024 * 1024
 MOST_USER_CHARS: Final = 1000
 
 AWAY: Final = "cannot be reached"
+UNREADABLE: Final = "gives no metadata or keys that can be read"
+ODD: Final = "gives no answer that can be read"
+BUSY: Final = "is being asked about too many tokens"
 REFUSED: Final = "refuses this server's client id and secret"
 
 Json = Mapping[str, Any]
@@ -79,9 +82,6 @@ Json = Mapping[str, Any]
 
 class _Unreachable(Exception):
     """The authorization server did not give what is needed to check a token; the text goes on after its name."""
-
-    def __init__(self, why: str = AWAY) -> None:
-        super().__init__(why)
 
 
 class _Invalid(Exception):
@@ -184,11 +184,12 @@ class SignIn:
                 401, "token", f"{error} Sign in again.", [self.challenge(error="invalid_token")]
             ) from None
         except _Unreachable as error:
-            lasting = "" if str(error) == AWAY else "; if it stays so, tell the operator of this server"
+            passes = str(error).startswith((AWAY, BUSY))
+            advice = "try again in a moment" if passes else "if it stays so, tell the operator of this server"
             raise Refusal(
                 503,
                 "sign_in_away",
-                f"The sign-in service {error}, so the token cannot be checked; try again in a moment{lasting}.",
+                f"The sign-in service {error}, so the token cannot be checked; {advice}.",
                 [(b"retry-after", b"10")],
             ) from None
 
@@ -216,19 +217,24 @@ class SignIn:
 
         return replay
 
-    async def trouble(self) -> str:
+    async def trouble(self) -> tuple[str, bool]:
         """Why tokens cannot be checked, as what follows the authorization server's name; empty where they can.
 
-        Its metadata and keys are read and, where this server has a client there, a token is asked for.
+        Its metadata and keys are read and, where this server has a client there, it is asked about a token.
+
+        Returns:
+            The reason, and whether JWTs are checked all the same.
         """
+        signed = False
         try:
-            if not await self._known_keys():
-                return "has no keys"
+            signed = bool(await self._known_keys())
             if self._settings.oauth_client_id:
                 await self._asked("whether-this-client-may-ask")
+            elif not signed:
+                return "has no keys", False
         except _Unreachable as error:
-            return str(error)
-        return ""
+            return str(error), signed
+        return "", signed
 
     async def aclose(self) -> None:
         """Close the connections to the authorization server."""
@@ -246,9 +252,9 @@ class SignIn:
         ):
             raise _Invalid("The token names no user in the claim that this server reads.")
         # Whoever has not shown that an address is theirs may have typed somebody else's.
-        if (
-            self._settings.oauth_user_claim == "email"
-            and str(claims.get("email_verified")).lower() == "false"
+        verified = claims.get("email_verified")
+        if self._settings.oauth_user_claim == "email" and not (
+            verified is None or verified is True or verified == "true"
         ):
             raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = _scopes_of(claims)
@@ -334,14 +340,18 @@ class SignIn:
     async def _asked(self, token: str) -> Json:
         await self._known_keys()
         endpoint = self._endpoints.get("introspection_endpoint")
-        if not self._is_safe(endpoint) or self._waiting >= MOST_WAITING:
-            raise _Unreachable
+        if not self._is_safe(endpoint):
+            raise _Unreachable("names no introspection endpoint that can be used")
+        if self._waiting >= MOST_WAITING:
+            raise _Unreachable(BUSY)
         # Encoded as in a form (RFC 6749, 2.3.1).
         secret = (quote_plus(self._settings.oauth_client_id), quote_plus(self._settings.oauth_client_secret))
         self._waiting += 1
         try:
             async with self._introspecting:
                 return await self._reply("POST", str(endpoint), data={"token": token}, auth=secret)
+        except _Unreachable as error:
+            raise _Unreachable(f"{error} at its introspection endpoint") from None
         finally:
             self._waiting -= 1
 
@@ -366,15 +376,14 @@ class SignIn:
         self._why_not = AWAY
         try:
             with anyio.move_on_after(FETCH_SECONDS):
-                await self._discover()
-                self._found_at = self._clock()
-        except _Unreachable as error:
-            self._why_not = str(error)
+                if await self._discover():
+                    self._found_at = self._clock()
         finally:
             self._fetched_at, self._fetching = self._clock(), None
             done.set()
 
-    async def _discover(self) -> None:
+    async def _discover(self) -> bool:
+        """Read metadata and keys where they may be; why not is kept as it goes, since the time may run out."""
         parts = urlsplit(self._issuer)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
         places = (
@@ -382,24 +391,31 @@ class SignIn:
             f"{origin}/.well-known/openid-configuration{path}",
             f"{origin}{path}/.well-known/openid-configuration",
         )
-        why = AWAY
         for place in dict.fromkeys(places):
             try:
                 found = await self._reply("GET", place)
-            except _Unreachable:
+            except _Unreachable as error:
+                # Many answer 404 at the other places; that does not hide what was found wrong at one.
+                if self._why_not == AWAY and str(error) != AWAY:
+                    self._why_not = UNREADABLE
                 continue
             named = found.get("issuer")
             if named != self._issuer:
                 # Another issuer's keys would be those of whoever serves this document.
-                why = f"names another issuer in its metadata, {str(named)[:200]!a}"
-            elif self._is_safe(found.get("jwks_uri")):
-                keys: Any = (await self._reply("GET", str(found["jwks_uri"]))).get("keys")
+                self._why_not = f"names another issuer in its metadata, {str(named)[:200]!a}"
+                continue
+            self._why_not = UNREADABLE
+            if self._is_safe(found.get("jwks_uri")):
+                try:
+                    keys: Any = (await self._reply("GET", str(found["jwks_uri"]))).get("keys")
+                except _Unreachable:
+                    return False
                 if isinstance(keys, list):
                     held = cast("list[Any]", keys)
                     self._keys = [cast("Json", key) for key in held if isinstance(key, dict)]
                     self._endpoints = found
-                    return
-        raise _Unreachable(why)
+                    return True
+        return False
 
     def _is_safe(self, url: Any) -> bool:
         return isinstance(url, str) and _is_encrypted_or_here(url)
@@ -409,26 +425,27 @@ class SignIn:
         try:
             with anyio.fail_after(FETCH_SECONDS):
                 return await self._read(method, url, headers, options)
-        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
-            raise _Unreachable from None
+        except (TimeoutError, httpx.TransportError):
+            raise _Unreachable(AWAY) from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
+            raise _Unreachable(ODD) from None
 
     async def _read(self, method: str, url: str, headers: Mapping[str, str], options: Json) -> Json:
         async with self._http.stream(method, url, headers=headers, **options) as response:
             if response.status_code == 401 and "auth" in options:
                 raise _Unreachable(REFUSED)
-            if (
-                response.status_code != 200
-                or response.headers.get("content-encoding", "identity") != "identity"
-            ):
-                raise _Unreachable
+            if response.status_code != 200:
+                raise _Unreachable(f"answers {response.status_code}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _Unreachable(ODD)
             body = b""
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MOST_REPLY_BYTES:
-                    raise _Unreachable
+                    raise _Unreachable(ODD)
         found: Any = json.loads(body)
         if not isinstance(found, dict):
-            raise _Unreachable
+            raise _Unreachable(ODD)
         return cast("Json", found)
 
 

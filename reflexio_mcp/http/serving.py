@@ -122,8 +122,10 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
 
 async def _look(settings: Settings, app: HttpApp) -> None:
     """Say what does not answer yet. The server serves on: it is asked again by the calls that need it."""
-    if why := await app.sign_in_trouble():
-        _say(f"warning: sign-in does not work while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
+    why, signed = await app.sign_in_trouble()
+    if why:
+        fails = "sign-in works with JWTs alone" if signed else "sign-in does not work"
+        _say(f"warning: {fails} while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
     if settings.state:
         try:
             await anyio.to_thread.run_sync(probe_state, settings, abandon_on_cancel=True)

@@ -565,6 +565,8 @@ async def test_whether_people_can_sign_in_is_looked_at(machine: SetUp) -> None:
         issuer.client = "us", "new"
         machine.env |= client
         assert problems(await machine.examined()) == {"sign-in-client-refused"}
+        issuer.metadata = {"introspection_endpoint": None}
+        assert problems(await machine.examined()) == {"introspection-fails"}
         for name in client:
             del machine.env[name]
         issuer.metadata = {"issuer": f"{issuer.url}/"}

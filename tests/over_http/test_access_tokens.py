@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -301,7 +302,10 @@ async def test_the_user_is_the_claim_that_the_operator_names(issuer: Issuer) -> 
 
 async def test_an_e_mail_address_that_nobody_verified_names_no_user(issuer: Issuer) -> None:
     async with checking(issuer, Clock(), oauth_user_claim="email") as sign_in:
-        for verified, status in ((True, 200), (None, 200), (False, 401), ("false", 401)):
+        for verified, status in (
+            *((one, 200) for one in (True, None, "true")),
+            *((one, 401) for one in (False, "false", "False ", 0, 1, "0", "no", "", [])),
+        ):
             token = issuer.token("0815", email="ann@example.org", email_verified=verified)
             assert await status_of(sign_in, token) == status, verified
 
@@ -465,16 +469,26 @@ async def test_a_flood_of_unknown_tokens_is_cut_short(issuer: Issuer) -> None:
             await until(lambda: len(told) >= 500 - MOST_WAITING)
             assert await status_of(sign_in, "opaque") == 200
             assert told == [503] * (500 - MOST_WAITING), "who is known is not kept waiting"
+            with pytest.raises(
+                Refusal, match=r"is being asked about too many tokens, .*; try again in a moment"
+            ):
+                await sign_in.caller("one-more")
             issuer.hold.set()
         assert told.count(401) == MOST_WAITING
         assert issuer.asked["/ask"] == 1 + MOST_WAITING
 
 
+NOT_AWAY = (
+    "(gives no metadata or keys that can be read|names another issuer).*; if it stays so, tell the operator"
+)
 LIES: dict[str, dict[str, Any]] = {
     "another issuer": {"metadata": {"issuer": "https://elsewhere.example"}},
     "keys without encryption": {"metadata": {"jwks_uri": "http://keys.example/keys"}},
     "keys in a file": {"metadata": {"jwks_uri": "file:///etc/passwd"}},
     "no keys": {"metadata": {"jwks_uri": None}},
+    "no page of keys": {"metadata": {"jwks_uri": "{}/nowhere"}},
+    "nobody at the keys' address": {"metadata": {"jwks_uri": "http://127.0.0.1:9/keys"}},
+    "no metadata": {"status": 404},
     "not JSON": {"body": b"<html>"},
     "a list": {"body": b"[]"},
     "nested deep": {"body": b"[" * 100_000},
@@ -488,8 +502,18 @@ LIES: dict[str, dict[str, Any]] = {
 async def test_an_issuer_that_answers_oddly_lets_nobody_in(issuer: Issuer, lie: str) -> None:
     for name, value in LIES[lie].items():
         setattr(issuer, name, value)
+    if issuer.metadata.get("jwks_uri"):
+        issuer.metadata = {"jwks_uri": issuer.metadata["jwks_uri"].format(issuer.url)}
     async with checking(issuer, Clock()) as sign_in:
-        assert await status_of(sign_in, issuer.token()) == 503
+        with pytest.raises(Refusal, match=NOT_AWAY) as refused:
+            await sign_in.caller(issuer.token())
+        assert refused.value.status == 503
+        assert (await sign_in.trouble())[1] is False
+
+
+async def test_an_issuer_where_nobody_listens_is_called_away(issuer: Issuer) -> None:
+    async with checking(issuer, Clock(), oauth_issuer=f"http://127.0.0.1:{free_port()}") as sign_in:
+        assert await sign_in.trouble() == ("cannot be reached", False)
 
 
 @pytest.mark.parametrize(
@@ -542,9 +566,11 @@ async def test_the_way_to_the_issuer_is_through_the_proxy_but_not_on_this_machin
             assert await status_of(sign_in, issuer.token()) == 503
     assert seen
     assert {words.split()[1] for words in seen} == {b"id.example:443"}
-    monkeypatch.setenv("https_proxy", "no-proxy://")
-    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
-        SignIn(signing_in(issuer))
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    for unusable in ("no-proxy://", "socks5://127.0.0.1:9"):
+        monkeypatch.setenv("https_proxy", unusable)
+        with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+            SignIn(signing_in(issuer))
 
 
 async def test_a_key_for_encryption_or_another_algorithm_does_not_sign(issuer: Issuer) -> None:
@@ -593,12 +619,47 @@ async def test_any_client_id_and_secret_can_be_sent(issuer: Issuer) -> None:
         issuer.client = name, secret
         async with checking(issuer, Clock(), oauth_client_id=name, oauth_client_secret=secret) as sign_in:
             assert await status_of(sign_in, "opaque") == 200, secret
-            assert await sign_in.trouble() == ""
+            assert await sign_in.trouble() == ("", True)
     async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="old") as sign_in:
-        assert await sign_in.trouble() == "refuses this server's client id and secret"
+        refused = "refuses this server's client id and secret at its introspection endpoint"
+        assert await sign_in.trouble() == (refused, True)
         with pytest.raises(Refusal, match="refuses this server's client id and secret"):
             await sign_in.caller("opaque")
         assert await status_of(sign_in, issuer.token()) == 200
+
+
+ASKED_IN_VAIN: dict[str, tuple[dict[str, Any], str]] = {
+    "no endpoint": ({"introspection_endpoint": None}, "names no introspection endpoint that can be used"),
+    "no such page": ({"introspection_endpoint": "{}/nowhere"}, "answers 404 at its introspection endpoint"),
+    "nobody there": (
+        {"introspection_endpoint": "http://127.0.0.1:9/ask"},
+        "cannot be reached at its introspection endpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ASKED_IN_VAIN)
+async def test_where_asking_fails_the_issuer_is_not_called_away_and_jwts_are_taken(
+    issuer: Issuer, case: str
+) -> None:
+    metadata, why = ASKED_IN_VAIN[case]
+    issuer.metadata = {name: url and url.format(issuer.url) for name, url in metadata.items()}
+    async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="secret") as sign_in:
+        assert await sign_in.trouble() == (why, True)
+        advice = "try again in a moment" if case == "nobody there" else "tell the operator"
+        with pytest.raises(Refusal, match=f"{why}, .*{advice}"):
+            await sign_in.caller("opaque")
+        assert await status_of(sign_in, issuer.token()) == 200
+
+
+async def test_an_issuer_with_opaque_tokens_alone_needs_no_keys(issuer: Issuer) -> None:
+    issuer.keys = []
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    async with checking(issuer, Clock(), oauth_client_id="us", oauth_client_secret="secret") as sign_in:
+        assert await sign_in.trouble() == ("", False)
+        assert await status_of(sign_in, "opaque") == 200
+    async with checking(issuer, Clock()) as sign_in:
+        assert await sign_in.trouble() == ("has no keys", False)
 
 
 async def test_a_revoked_token_works_no_longer_than_an_answer_is_remembered(issuer: Issuer) -> None:
@@ -689,5 +750,13 @@ async def test_the_start_says_where_people_sign_in_and_serves_on_where_that_cann
     issuer.status = 500
     async with serving_process(tmp_path, **options) as served:
         await until(
-            lambda: f"warning: sign-in does not work while {issuer.url} cannot" in served.stderr(), 60
+            lambda: f"warning: sign-in does not work while {issuer.url} gives no metadata" in served.stderr(),
+            60,
+        )
+    issuer.status, issuer.metadata = 200, {"introspection_endpoint": None}
+    options |= {"REFLEXIO_MCP_OAUTH_CLIENT_ID": "us", "REFLEXIO_MCP_OAUTH_CLIENT_SECRET": "secret"}
+    async with serving_process(tmp_path, **options) as served:
+        await until(
+            lambda: f"warning: sign-in works with JWTs alone while {issuer.url} names no" in served.stderr(),
+            60,
         )
