@@ -190,7 +190,7 @@ class _Dialogue:
         return (
             "request_ids" not in self.chosen
             and "unreadable" not in plan
-            and said.startswith(("Find ids with", "Nothing"))
+            and said.startswith(("Find ids with", "No request"))
         )
 
     async def _followed(self, client: "Client", number: int) -> int:

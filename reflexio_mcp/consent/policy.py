@@ -193,7 +193,7 @@ def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdic
     following = f"Find ids with {plan.found_with}."
     whole = plan.wanted is not None and not plan.wanted.narrows and not plan.gaps
     if plan.wanted and whole and plan.found_with == "list_requests":
-        following = f"Nothing{' of this user' if plan.wanted.user_id else ''} is stored."
+        following = f"No request{' of this user' if plan.wanted.user_id else ''} is stored."
     if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
         following = (
             f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "

@@ -11,6 +11,7 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["closed", "erased_from_copies"]
 
 IN_AUDIT_LOG: Final = "The audit log names the other ids."
+IN_COPY: Final = "restore_requests names the other ids as it puts them back."
 NOWHERE: Final = "No call names the other ids any more."
 
 
@@ -37,7 +38,7 @@ def closed(
     """
     named = facts.get("outcomes", {}).get("deleted", facts.get("deleted_ids", []))
     if len(named) < facts["deleted"]:
-        facts["other_ids"] = IN_AUDIT_LOG if done.logged else NOWHERE
+        facts["other_ids"] = IN_AUDIT_LOG if done.logged else IN_COPY if done.copy_id else NOWHERE
         text.append(facts["other_ids"])
     facts["survives"] = survives
     text.append(survives)

@@ -33,6 +33,7 @@ class RequestPageFacts(RequestFacts, total=False):
     """One request with its interactions; the tool answers with rows of them, which `tabled` makes."""
 
     notice: Unlisted[str]
+    columns: Unlisted[dict[str, list[str]]]
     session_id: Required[str]
     interactions: Required[list[Any]]
     learning_status: Required[str]

@@ -45,7 +45,8 @@ async def explore_traffic(
         await budget.redact(page.rows)
     # This tool takes no cursor.
     told = page_of_sessions(budget, page, wanted, "list_sessions")
-    if not client_supports_apps(call):
+    # Without a session a connection of 2025 does not say again what its client can.
+    if call.client_capabilities is not None and not client_supports_apps(call):
         notes = [*told.structured.get("notes", ()), NO_PAGE]
         told = Rendered(f"{told.text}\n{NO_PAGE}", {**told.structured, "notes": notes})
     result = answer(told)

@@ -13,7 +13,7 @@ import anyio
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
-from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply
+from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest
 from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.traffic.content import texts_of, texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
@@ -311,12 +311,13 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
         except AlreadyExists as taken:
             # Repeating a call with an id of one's own must be safe, as hosts repeat what they saw fail.
             item = await find_request(scope, body.request_id)
-            differ = differences(body, item) if item else []
-            if item and not differ:
+            readable = item is not None and not isinstance(item, UnreadableRequest)
+            differ = differences(body, item) if item and readable else []
+            if readable and not differ:
                 return Published(
                     body, await _learned(scope, body.request_id), already_stored=True, read_back=True
                 )
-            # Of a request that this caller cannot see nothing more is told.
+            # Of a request that this caller cannot see, or nobody can read, nothing more is told.
             taken.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
             raise
         except ReflexioError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
+from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 
 from reflexio_mcp.explorer.document import document, uri
@@ -91,6 +92,15 @@ async def test_the_page_comes_with_its_data_where_tools_are_chosen(tmp_path: Pat
         assert [tool["name"] for tool in await session.list_tools()] == ["explore_traffic", "explorer_data"]
         result = await session.call("explorer_data", {"view": "rows"})
         assert result["structuredContent"]["state"]["tools"] == ["explore_traffic", "explorer_data"]
+
+
+async def test_a_client_that_did_not_say_what_it_can_is_not_said_to_show_no_page(tmp_path: Path) -> None:
+    # Over HTTP without sessions, what a client of 2025 said at its start is not known any more.
+    async with served(tmp_path, talk("r1"), mode="legacy") as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Context, "client_capabilities", None)
+            explored = await client.call_tool("explore_traffic", {})
+    assert "does not say that it shows pages" not in text_of(explored)
 
 
 @pytest.mark.parametrize("mode", ERAS)

@@ -999,11 +999,28 @@ def published(status: str) -> Story:
     return story
 
 
+def seven_went(**variables: str) -> Story:
+    """A receipt that names five ids of seven."""
+
+    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+        for number in range(7):
+            await world.put(f"r{number}")
+        log = {name: str(world.folder / value) for name, value in variables.items() if name == "AUDIT_LOG"}
+        async with world.connect(**{"CONFIRM": "off", **variables, **log}) as caller:
+            return text_of(await caller.result("delete_session", session_id="s"))
+
+    return story
+
+
 async def a_session_was_finished(world: World, _: pytest.MonkeyPatch) -> str:
     return publishing.finished("ada", "s").text
 
 
 SENTENCES: dict[str, tuple[Story, Story]] = {
+    # receipt_end
+    receipt_end.IN_AUDIT_LOG: (seven_went(AUDIT_LOG="log", RECOVERY_DAYS="1"), seven_went()),
+    receipt_end.IN_COPY: (seven_went(RECOVERY_DAYS="1"), seven_went()),
+    receipt_end.NOWHERE: (seven_went(), seven_went(RECOVERY_DAYS="1")),
     # learned
     "learned from conversations this was part of": (a_learning_stays, nothing_learned),
     learned.ONLY_SOME: (two_learnings_would_go, a_learning_would_go),

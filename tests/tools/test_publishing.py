@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.rest.models import UnreadableRequest
+from reflexio_mcp.traffic.scope import Scope
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
 
@@ -52,6 +54,20 @@ async def test_an_own_id_that_holds_something_else_is_an_error(
     assert said.endswith("Nothing was changed; choose another request_id, or leave it out.")
     assert "Monday" in text_of(listed)
     assert "Tuesday" not in text_of(listed)
+
+
+async def test_nothing_is_said_of_a_taken_id_whose_request_cannot_be_read(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cannot_be_read(scope: Scope, request_id: str) -> UnreadableRequest:
+        return UnreadableRequest.of(request_id, scope.user_id)
+
+    async with connect() as client:
+        await client.call_tool("publish_interaction", CALL)
+        monkeypatch.setattr("reflexio_mcp.traffic.publishing.find_request", cannot_be_read)
+        said = text_of(await client.call_tool("publish_interaction", CALL))
+    assert said.startswith("This request_id is taken (")
+    assert "differs" not in said
 
 
 async def test_an_id_of_another_user_is_not_told_from_one_with_other_content(connect: Connect) -> None:
