@@ -8,11 +8,14 @@ from typing import Any, Final, TypeVar
 
 from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
 from reflexio_mcp.embedded_store.database import Connection
-from reflexio_mcp.embedded_store.pages import Filter, page_of
+from reflexio_mcp.embedded_store.pages import DEFAULT_PAGE, Filter, page_of
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 
 MAX_VARIABLES: Final = 500
 """Values bound in one statement; older SQLite builds take 999 at most."""
+
+MAX_COUNTED: Final = 1_000
+"""Requests that are counted for a list: a short read has a millisecond, and their sessions take up to a third of it."""
 
 _REQUEST_COLUMNS = (
     "arrival, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only"
@@ -88,14 +91,26 @@ def sessions(connection: Connection, query: GetRequests) -> Iterator[tuple[str, 
             yield session_id, [_with_interactions(row, interactions.get(row[ARRIVAL], [])) for row in rows]
 
 
-def total(connection: Connection, query: GetRequests) -> int:
-    """How many sessions or requests match in all, as the query asks."""
+def total(connection: Connection, query: GetRequests) -> int | None:
+    """How many sessions or requests match in all, as the query asks.
+
+    `None` where the page is all there is, and where more than `MAX_COUNTED` requests match: a count would take longer
+    the more is stored.
+    """
     found = Filter.of(query)
-    what = "DISTINCT session_id" if query.count == "sessions" else "*"
-    [number] = connection.execute(
-        f"SELECT COUNT({what}) FROM requests {found.index} WHERE {found.condition}",  # noqa: S608
-        found.values,
-    ).fetchone()
+    if len(page_of(connection, found, query)) < (query.top_k or DEFAULT_PAGE):
+        return None
+    matching = (
+        f"SELECT session_id FROM requests {found.index} WHERE {found.condition} LIMIT {MAX_COUNTED + 1}"  # noqa: S608
+    )
+    [number] = connection.execute(f"SELECT COUNT(*) FROM ({matching})", found.values).fetchone()  # noqa: S608
+    if number > MAX_COUNTED:
+        return None
+    if query.count == "sessions":
+        [number] = connection.execute(
+            f"SELECT COUNT(DISTINCT session_id) FROM ({matching})",  # noqa: S608
+            found.values,
+        ).fetchone()
     return number
 
 

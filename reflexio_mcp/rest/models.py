@@ -239,7 +239,7 @@ class RequestPage(Reply):
     sessions: list[SessionGroup] = Field(default_factory=list[SessionGroup])
     has_more: bool = False
     total: int | None = None
-    """How many match in all, where the embedded store was asked."""
+    """How many match in all, where the embedded store was asked, the page is full and not too many match to count."""
     server_time: float | None = None
     """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
 

@@ -239,6 +239,37 @@ def test_a_first_page_costs_the_same_over_100_000_requests_as_over_1000(
     assert large <= 1.5 * small + 2
 
 
+@pytest.mark.parametrize(
+    "query", [{}, {"user_id": "user-3"}, {"source": "benchmark"}, {"start_time": 1}], ids=str
+)
+@pytest.mark.parametrize("count", ["sessions", "requests"])
+def test_a_count_over_100_000_requests_costs_no_more_than_that_of_all_of_1000(
+    stores: dict[int, Path], query: dict[str, Any], count: str
+) -> None:
+    cost: list[int] = []
+    for size, wanted in ((1000, {}), (100_000, query)):
+        database = Database(str(stores[size]))
+        with database.reading() as connection, counting(connection) as steps:
+            queries.total(connection, GetRequests.model_validate({"top_k": 20, "count": count, **wanted}))
+        database.close()
+        cost.append(steps[0])
+    assert cost[1] <= 1.5 * cost[0] + 2
+
+
+@pytest.mark.parametrize(("count", "number"), [("sessions", 200), ("requests", 1000)])
+def test_what_matches_is_counted_up_to_a_bound_and_where_the_page_does_not_hold_it_all(
+    stores: dict[int, Path], monkeypatch: pytest.MonkeyPatch, count: str, number: int
+) -> None:
+    database = Database(str(stores[1000]))
+    with database.reading() as connection:
+        asked = GetRequests.model_validate({"top_k": 20, "count": count})
+        assert queries.total(connection, asked) == number
+        assert queries.total(connection, asked.model_copy(update={"top_k": 201})) is None
+        monkeypatch.setattr(queries, "MAX_COUNTED", 999)
+        assert queries.total(connection, asked) is None
+    database.close()
+
+
 def test_a_huge_session_that_is_not_on_the_page_costs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 20_000)

@@ -24,6 +24,7 @@ READS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/api/get_requests", {}),
     ("POST", "/api/get_requests", {"request_id": "r7"}),
     ("POST", "/api/get_requests", {"user_id": "u1", "top_k": 3, "offset": 4}),
+    ("POST", "/api/get_requests", {"top_k": 3, "count": "sessions"}),
     ("POST", "/api/get_requests", {"start_time": "no time"}),
     ("POST", "/api/get_requests", {"offset": 2**70}),
 ]

@@ -6,6 +6,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import TextResourceContents
 
+from reflexio_mcp.embedded_store import queries
 from reflexio_mcp.render.result import whole
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
@@ -110,6 +111,21 @@ async def test_a_part_of_many_sessions_says_how_many_there_are_where_the_store_c
                 assert page["total"] == total
                 assert f"{total} {tool[5:]} in all." in text
             assert (await listed(client, tool, cursor=page["cursor"], limit=3))[1].startswith("Next 3 ")
+
+
+@pytest.mark.parametrize("tool", ["list_requests", "list_sessions"])
+async def test_a_part_of_more_than_the_store_counts_says_that_their_number_is_not_known(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    monkeypatch.setattr(queries, "MAX_COUNTED", 6)
+    async with connect() as client:
+        for number in range(7):
+            await store(client, f"r{number}", session_id=f"s{number}")
+        page, text = await listed(client, tool, limit=3)
+        assert "total" not in page
+        assert "limit is reached; how many there are in all is not known." in text
+        last, _ = await listed(client, tool, limit=4, cursor=page["cursor"])
+        assert (last["complete"], last["total"]) == (True, 7)
 
 
 async def test_a_long_request_says_up_to_which_turn_it_is_shown(connect: Connect) -> None:

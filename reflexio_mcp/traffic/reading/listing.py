@@ -272,7 +272,7 @@ async def _page(
     wanted, shown_before = (after.filter, after.shown) if after else (asked, 0)
     # What is filtered here needs more sessions than it shows.
     batch = max(50, limit) if wanted.looks_inside else limit
-    # The embedded store counts at once; another one would have to be read.
+    # The embedded store counts some at once; another one would have to be read.
     counts = not (scope.learns or wanted.looks_inside)
     pager = SessionPager(scope, wanted, after=after, batch=batch, count=listing if counts else None)
     while True:

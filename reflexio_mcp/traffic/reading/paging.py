@@ -62,7 +62,8 @@ class SessionPager:
         wanted: the filter.
         after: where an earlier page stopped.
         batch: sessions asked for at a time.
-        count: what to count, where the store can: `total` is then how many match in all, else `None`.
+        count: what to count, where the store can: `total` is then how many match in all, if the first page is full and
+            not too many match; else `None`.
     """
 
     def __init__(
