@@ -88,7 +88,10 @@ def _not_writable(path: Path, name: str) -> Finding | None:
 async def check_state(environment: Environment) -> list[Finding]:
     """Try once what a deletion does in the state database, and leave nothing behind; or look at the state's file."""
     if not environment.settings.state:
-        path = None if environment.settings.read_only else state_file(environment.settings)
+        from reflexio_mcp.tools.catalog import CATALOG
+
+        deletes = any(spec.destructive and spec.offered(environment.settings) for spec in CATALOG)
+        path = state_file(environment.settings) if deletes else None
         blocked = path and _not_writable(path, "state-not-writable")
         return [blocked] if blocked else []
     try:

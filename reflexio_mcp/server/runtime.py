@@ -130,6 +130,7 @@ class Runtime:
         if not self._users:
             self.state.database.open()
         self._users += 1
+        self.jobs.open()
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.copies.keep_pruned)
@@ -151,6 +152,8 @@ class Runtime:
                     yield app
                 finally:
                     background.cancel_scope.cancel()
+                    if self._users == 1:  # nobody is left who would wait for a receipt that cannot be kept
+                        self.jobs.close()
         finally:
             self._users -= 1
             if not self._users:  # the last one to leave closes the clients

@@ -155,17 +155,22 @@ class JobRecords:
             ).fetchall()
         return [_record(row) for row in rows]
 
-    def claim(self, tools: Collection[str], owner: str | None = None) -> JobRecord | None:
+    def claim(
+        self, tools: Collection[str], owner: str | None = None, without: Collection[int] = ()
+    ) -> JobRecord | None:
         """Take over a job whose process has ended; no other process gets it too.
 
         Args:
             tools: the tools that this process may use.
             owner: whose jobs; those of all owners of this account when `None`.
+            without: the keys of jobs that are passed over.
         """
         if not self._database.exists():
             return None
         whose = () if owner is None else (self._digest("owner", owner),)
         chosen = f"tool IN ({', '.join('?' * len(tools))}){' AND owner = ?' if whose else ''}"
+        if without:
+            chosen += f" AND id NOT IN ({', '.join('?' * len(without))})"
         with self._database.transaction() as transaction:
             now = transaction.now
             row = transaction.execute(
@@ -173,7 +178,7 @@ class JobRecords:
                 "state = 'running' AND alive < ? AND began >= ? AND job_order != '' AND tries < ? AND "
                 + chosen
                 + " ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
-                (self._digest("account"), now, now - TOLD_SECONDS, TRIES, *tools, *whose),
+                (self._digest("account"), now, now - TOLD_SECONDS, TRIES, *tools, *whose, *without),
             ).fetchone()
             if row is None:
                 return None

@@ -229,7 +229,7 @@ async def take_over(app: App, scope_of: Callable[[Order], Scope], owner: str | N
     tools = [spec.name for spec in SPECS if spec.offered(app.settings)]
     while tools and not app.jobs.closed:
         asked = anyio.current_time()
-        record = await anyio.to_thread.run_sync(app.state.jobs.claim, tools, owner)
+        record = await anyio.to_thread.run_sync(app.state.jobs.claim, tools, owner, app.jobs.in_hand)
         if record is None:
             return
         try:

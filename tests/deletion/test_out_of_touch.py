@@ -211,6 +211,87 @@ async def test_a_receipt_that_cannot_be_kept_at_once_is_kept_later_and_no_other_
     assert (job["state"], job["receipt"]["counts"]) == ("done", {"deleted": 1})
 
 
+async def test_a_job_that_is_still_to_be_recorded_is_not_claimed_by_its_own_process(
+    world: World, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "NOTE_SECONDS", 2)
+    claimed: list[Any] = []
+    claim = jobs.JobRecords.claim
+
+    def noted(self: jobs.JobRecords, *arguments: Any) -> jobs.JobRecord | None:
+        claimed.append(claim(self, *arguments))
+        return claimed[-1]
+
+    monkeypatch.setattr(jobs.JobRecords, "claim", noted)
+    await world.put("r1")
+
+    async def goes() -> None:
+        records.away = True
+
+    world.backend.before[BY_IDS] = [goes]
+    server = world.server(CONFIRM="off", DELETE_CAP="0")
+    async with world.connect(server=server) as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+        records.expire()
+        records.away = False
+        await caller.call("get_status")
+        assert claimed == [None]
+        with anyio.fail_after(30):
+            while server.runtime.jobs.in_hand:  # noqa: ASYNC110 - told by nobody
+                await anyio.sleep(0.05)
+        [job] = (await caller.call("get_status"))["deletions"]
+    assert (job["state"], job["receipt"]["counts"]) == ("done", {"deleted": 1})
+
+
+async def test_a_receipt_is_not_tried_to_be_kept_beyond_the_lease(
+    world: World, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "NOTE_SECONDS", 0.02)
+    tried: list[int] = []
+    end = jobs.JobRecords.end
+
+    def noted(self: jobs.JobRecords, key: int, *arguments: Any) -> None:
+        tried.append(key)
+        end(self, key, *arguments)
+
+    monkeypatch.setattr(jobs.JobRecords, "end", noted)
+    await world.put("r1")
+    server = world.server(CONFIRM="off", DELETE_CAP="0")
+
+    async def goes() -> None:
+        records.away = True
+        for job in server.runtime.jobs._running:
+            job.since -= jobs.LEASE_SECONDS
+
+    world.backend.before[BY_IDS] = [goes]
+    async with world.connect(server=server) as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+        await anyio.sleep(0.3)
+        assert len(tried) == 1
+        assert not server.runtime.jobs.in_hand
+
+
+async def test_whoever_leaves_does_not_wait_for_a_receipt_that_cannot_be_kept(
+    world: World, records: Records
+) -> None:
+    await world.put("r1")
+    await world.put("r2")
+
+    async def goes() -> None:
+        records.away = True
+
+    world.backend.before[BY_IDS] = [goes]
+    server = world.server(CONFIRM="off", DELETE_CAP="0")
+    async with world.connect(server=server) as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+        left = time.monotonic()
+    assert time.monotonic() - left < jobs.LEASE_SECONDS / 2
+    records.away = False
+    world.backend.before.clear()
+    async with world.connect(server=server) as caller:
+        assert (await caller.call("delete_request", request_id="r2"))["deleted"] == 1
+
+
 async def test_where_it_is_not_known_whether_it_was_recorded_that_is_said(
     world: World, records: Records
 ) -> None:

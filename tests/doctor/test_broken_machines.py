@@ -198,7 +198,9 @@ async def test_a_data_folder_in_which_no_deletion_can_be_recorded_is_recognised(
         "REFLEXIO_MCP_STORE": str(machine.home / "file" / "x.db"),
     }
     assert "state-not-writable" in problems(await machine.examined())
-    machine.env["REFLEXIO_MCP_READ_ONLY"] = "1"
+    machine.env["REFLEXIO_MCP_TOOLS"] = "list_sessions,publish_interaction"
+    assert "state-not-writable" not in problems(await machine.examined())
+    machine.env |= {"REFLEXIO_MCP_TOOLS": "", "REFLEXIO_MCP_READ_ONLY": "1"}
     assert "state-not-writable" not in problems(await machine.examined())
 
 

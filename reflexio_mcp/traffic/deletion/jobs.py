@@ -100,6 +100,7 @@ class Jobs:
         self._records = records
         self._told = told
         self._running: set[Job] = set()
+        self._in_hand: set[int] = set()
         self.closed = False
         """Whether nothing is started any more."""
         self._idle = anyio.Event()
@@ -221,9 +222,18 @@ class Jobs:
         except OSError:
             logger.warning("deletion %d stays in the status: the state file cannot be used", job.number)
 
+    def open(self) -> None:
+        """Start jobs, again where it was closed."""
+        self.closed = False
+
     def close(self) -> None:
-        """Start nothing any more. Jobs that are running go on."""
+        """Start nothing any more. Jobs that are running go on; what came of them is not tried to be kept on and on."""
         self.closed = True
+
+    @property
+    def in_hand(self) -> frozenset[int]:
+        """The keys of the jobs that this process works on or has still to record: it must not claim them itself."""
+        return frozenset(self._in_hand)
 
     def running_for(self, caller: str) -> bool:
         """Return whether a job of this caller is running, whichever user it is for, follow-ups included."""
@@ -276,6 +286,7 @@ class Jobs:
 
     async def _through(self, job: Job, act: Callable[[], Awaitable[None]]) -> None:
         """Do the work, say meanwhile that it goes on, and record what came of it."""
+        self._in_hand.add(job.record.key)
         try:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(self._keep, job, beside.cancel_scope)
@@ -290,6 +301,7 @@ class Jobs:
                 job.state = "stopped"
             with anyio.CancelScope(shield=True):
                 await self._end(job)
+            self._in_hand.discard(job.record.key)
             self._finish(job)
 
     async def _keep(self, job: Job, work: anyio.CancelScope) -> None:
@@ -304,6 +316,7 @@ class Jobs:
                     self._records.keep, job.record.key, abandon_on_cancel=True
                 )
             if kept:
+                job.since = asked
                 until = self._lease(job, asked)
                 continue
             if kept is None and anyio.current_time() < until:
@@ -325,7 +338,7 @@ class Jobs:
         if isinstance(job.error, TakenOver):
             return  # left to others, who would not go on with what has ended
         told = await anyio.to_thread.run_sync(self._told, job)
-        until = anyio.current_time() + LEASE_SECONDS
+        until = job.since + LEASE_SECONDS
         while True:
             try:
                 await anyio.to_thread.run_sync(self._records.end, job.record.key, job.state, told)
@@ -338,7 +351,7 @@ class Jobs:
                     self._finish(job)
             else:
                 return
-            if self.closed or anyio.current_time() > until:
+            if self.closed or anyio.current_time() + NOTE_SECONDS > until:
                 return  # a process that can write again reads what is there and writes a receipt of its own
             await anyio.sleep(NOTE_SECONDS)
 
