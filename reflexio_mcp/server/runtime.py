@@ -23,6 +23,7 @@ from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
 from reflexio_mcp.tools.delete import take_over
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
+from reflexio_mcp.traffic.errors import Stopping
 from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
@@ -168,5 +169,5 @@ class Runtime:
         """
         while True:
             await anyio.sleep(LOOK_SECONDS)
-            with suppress(OSError):
+            with suppress(OSError, Stopping):
                 await take_over(app, lambda order: self.scopes.standing(order.caller, order.user_id))

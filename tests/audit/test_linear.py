@@ -50,7 +50,7 @@ REPEATED = [
     "пароль ", "secret_key_", '"key" ', "aA1!", "{{", " ", "\n", "=", "://", "@", "-----BEGIN PRIVATE KEY-----\n",
     "-----BEGIN PRIVATE KEY-----*", "-----BEGIN PRIVATE KEY-----.",
     "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "-----BEGIN PRIVATE KEY-----\n0123456789abcdef\n",
-    "-----BEGIN PRIVATE KEY-----\n-----END ",
+    "-----BEGIN PRIVATE KEY-----\n-----END ", "-----BEGIN PRIVATE KEY-----<br>",
     "\u0130", "+49 ", "4111 1111 1111 1111 ", "DE89 3704 0044 0532 0130 00 ", "a@b.", "12 ", "tmp-", "test-",
     "/9j/4", "iVBORw0KGgo", "data:image/png;base64,", "User: a\n", "\nAssistant", "you are a ", "anonymous ",
     "1764000000 ", "please send ", "find and send ", ", please ", "a.b", "tax number 10812543327, ", "once you a, ",

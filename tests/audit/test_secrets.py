@@ -297,6 +297,13 @@ def test_a_private_key_behind_headers_is_covered_to_its_end_and_nothing_behind_i
     )
 
 
+@pytest.mark.parametrize("end", ["<br>", "<br/>", "<br />"])
+def test_a_private_key_whose_lines_end_as_in_html_is_covered(end: str) -> None:
+    body = f"mt7wX0QyM7vNmbZovwIRLcWkRqNFsWzR8VRXYOQAyhTq3Kf9Zx77LmVq8tdNkHV6{end}" * 20
+    key = f"-----BEGIN PRIVATE KEY-----{end}{body}-----END PRIVATE KEY-----"
+    assert redact(f"it is {key} and so on") == "it is [redacted: private-key] and so on"
+
+
 def test_redacting_leaves_everything_but_the_secrets() -> None:
     key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     text = f"İ 🌻 first {key}, then my password is Tr0ub4dor&3x9 and {key}\ud800."

@@ -271,6 +271,37 @@ async def test_a_receipt_is_not_tried_to_be_kept_beyond_the_lease(
         assert not server.runtime.jobs.in_hand
 
 
+async def test_a_receipt_that_nobody_else_can_write_is_tried_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "NOTE_SECONDS", 0.02)
+    tried: list[int] = []
+    end = jobs.JobRecords.end
+
+    def away_at_first(self: jobs.JobRecords, key: int, *arguments: Any) -> None:
+        tried.append(key)
+        if len(tried) < 3:
+            raise OSError
+        end(self, key, *arguments)
+
+    def after_a_long_outage(job: jobs.Job) -> Any:
+        job.since -= jobs.LEASE_SECONDS
+        return told(job)
+
+    await world.put("r1")
+    server = world.server(CONFIRM="off", DELETE_CAP="0")
+    told = server.runtime.jobs._told
+    monkeypatch.setattr(jobs.JobRecords, "end", away_at_first)
+    monkeypatch.setattr(server.runtime.jobs, "_told", after_a_long_outage)
+    everything = {"user_id": "ada", "include_learnings": True, "erase": True}
+    async with world.connect(server=server) as caller:
+        assert (await caller.call("delete_requests", **everything))["deleted"] == 1
+        with anyio.fail_after(10):
+            while tried.count(tried[0]) < 3:  # noqa: ASYNC110 - told by nobody
+                await anyio.sleep(0.05)
+    assert tried.count(tried[0]) == 3
+
+
 async def test_whoever_leaves_does_not_wait_for_a_receipt_that_cannot_be_kept(
     world: World, records: Records
 ) -> None:

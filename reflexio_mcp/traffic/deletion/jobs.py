@@ -338,7 +338,8 @@ class Jobs:
         if isinstance(job.error, TakenOver):
             return  # left to others, who would not go on with what has ended
         told = await anyio.to_thread.run_sync(self._told, job)
-        until = job.since + LEASE_SECONDS
+        # Where nobody else can go on, nobody else writes a receipt either.
+        until = (job.since if job.record.order else anyio.current_time()) + LEASE_SECONDS
         while True:
             try:
                 await anyio.to_thread.run_sync(self._records.end, job.record.key, job.state, told)

@@ -148,7 +148,7 @@ _KINDS: Final = (str.isdigit, str.isupper, str.islower)
 _PEM: Final = "PRIVATE KEY"
 _PEM_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s\\:,]++|-(?!----END ))*+")
+_PEM_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s\\:,]++|<br ?/?>|-(?!----END ))*+")
 _PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16,}")
 _HEXADECIMAL = re.compile(r"[0-9a-f]*")
 PRIVATE_KEY: Final = "private-key"
