@@ -51,6 +51,14 @@ class Records:
 
         patch.setattr(LocalDatabase, "transaction", transaction)
 
+    def leave_with_the_deletion(self, world: World) -> None:
+        """Make them fail from the call on that deletes."""
+
+        async def leave() -> None:
+            self.away = True
+
+        world.backend.before[BY_IDS] = [leave]
+
     def expire(self) -> None:
         """As if every process had been silent for a minute."""
         for database in self._databases:
@@ -193,11 +201,7 @@ async def test_a_receipt_that_cannot_be_kept_at_once_is_kept_later_and_no_other_
 ) -> None:
     monkeypatch.setattr(jobs, "NOTE_SECONDS", 0.05)
     await world.put("r1")
-
-    async def goes() -> None:
-        records.away = True
-
-    world.backend.before[BY_IDS] = [goes]
+    records.leave_with_the_deletion(world)
     async with world.connect(CONFIRM="off", DELETE_CAP="0") as caller:
         assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
         records.away = False
@@ -224,11 +228,7 @@ async def test_a_job_that_is_still_to_be_recorded_is_not_claimed_by_its_own_proc
 
     monkeypatch.setattr(jobs.JobRecords, "claim", noted)
     await world.put("r1")
-
-    async def goes() -> None:
-        records.away = True
-
-    world.backend.before[BY_IDS] = [goes]
+    records.leave_with_the_deletion(world)
     server = world.server(CONFIRM="off", DELETE_CAP="0")
     async with world.connect(server=server) as caller:
         assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
@@ -307,11 +307,7 @@ async def test_whoever_leaves_does_not_wait_for_a_receipt_that_cannot_be_kept(
 ) -> None:
     await world.put("r1")
     await world.put("r2")
-
-    async def goes() -> None:
-        records.away = True
-
-    world.backend.before[BY_IDS] = [goes]
+    records.leave_with_the_deletion(world)
     server = world.server(CONFIRM="off", DELETE_CAP="0")
     async with world.connect(server=server) as caller:
         assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
