@@ -2,15 +2,19 @@
 
 The tool call is a whole round trip over stdio to a real process, as a host makes it. The REST call goes the
 way of the tool's own: to the embedded store in process, or to the same store behind a loopback HTTP server.
+Over HTTP a bare SDK server that forwards the same REST call (`bare_forwarder.py`) stands beside ours: what it adds is
+the price of a process in between, and depends on the machine as ours does.
 """
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +28,9 @@ from reflexio_mcp.embedded_store.app import EmbeddedStore
 
 ROUNDS = 200
 WARM_UP = 10
-TARGET_MS = 2.0
+TARGET_MS = 1.5
+TARGET = 1.0
+FORWARDER = (sys.executable, str(Path(__file__).parent / "bare_forwarder.py"))
 
 
 def measure() -> list[Figure]:
@@ -36,12 +42,13 @@ def measure() -> list[Figure]:
         fill(store, 1_000)
         with WireProcess(OURS, home, {"REFLEXIO_MCP_STORE": str(store)}) as server:
             direct = httpx.ASGITransport(app=EmbeddedStore(str(store)))
-            figures += asyncio.run(_compare(server, "embedded", "http://store", direct))
+            figures += asyncio.run(_compare("embedded", "http://store", direct, ours=server))
         with (
             _loopback(store) as url,
             WireProcess(OURS, home, {"REFLEXIO_URL": url}) as server,
+            WireProcess(FORWARDER, home, {"REFLEXIO_URL": url}) as forwarder,
         ):
-            figures += asyncio.run(_compare(server, "over HTTP", url, None))
+            figures += asyncio.run(_compare("over HTTP", url, None, ours=server, forwarder=forwarder))
     return figures
 
 
@@ -57,12 +64,22 @@ def _loopback(store: Path) -> Iterator[str]:
 
 
 async def _compare(
-    server: WireProcess, way: str, url: str, transport: httpx.AsyncBaseTransport | None
+    way: str, url: str, transport: httpx.AsyncBaseTransport | None, **servers: WireProcess
 ) -> list[Figure]:
-    server.open()
+    for server in servers.values():
+        server.open()
     turns = [{"role": "User", "content": "Please remember that I prefer short answers."}]
     wanted = {"session_id": "session-100"}
     stored = {"user_id": "user-1", "session_id": f"calls-{way}", "source": "benchmark"}
+    jobs = (
+        ("list_requests", wanted, "/api/get_requests", wanted),
+        (
+            "publish_interaction",
+            {**stored, "interactions": turns},
+            "/api/publish_interaction",
+            {**stored, "interaction_data_list": turns},
+        ),
+    )
     async with httpx.AsyncClient(
         base_url=url, transport=transport, headers={"User-Agent": "reflexio-mcp-benchmark"}
     ) as client:
@@ -72,44 +89,40 @@ async def _compare(
             if not reply.raise_for_status().json()["success"]:
                 raise RuntimeError(f"{path} failed: {reply.text[:200]}")
 
-        return [
-            await _figure(
-                f"list_requests, {way}",
-                lambda: server.call("list_requests", wanted),
-                lambda: rest("/api/get_requests", wanted),
-            ),
-            await _figure(
-                f"publish_interaction, {way}",
-                lambda: server.call("publish_interaction", {**stored, "interactions": turns}),
-                lambda: rest("/api/publish_interaction", {**stored, "interaction_data_list": turns}),
-            ),
-        ]
+        figures: list[Figure] = []
+        for tool, arguments, path, body in jobs:
+            ways: dict[str, Callable[[], Any]] = {"REST": partial(rest, path, body)}
+            ways |= {name: partial(server.call, tool, arguments) for name, server in servers.items()}
+            figures += _figures(f"{tool}, {way}", await _medians(ways))
+    return figures
 
 
-async def _figure(what: str, tool: Callable[[], Any], rest: Callable[[], Awaitable[None]]) -> Figure:
-    through: list[float] = []
-    direct: list[float] = []
-
-    async def timed_tool() -> None:
-        begun = time.perf_counter()
-        tool()
-        through.append((time.perf_counter() - begun) * 1000)
-
-    async def timed_rest() -> None:
-        begun = time.perf_counter()
-        await rest()
-        direct.append((time.perf_counter() - begun) * 1000)
-
+async def _medians(ways: Mapping[str, Callable[[], Awaitable[None] | Any]]) -> dict[str, float]:
+    """Milliseconds of each way, medians of `ROUNDS`."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
     for round_number in range(WARM_UP + ROUNDS):
-        # Whoever goes second finds the file's log as the first left it, so they take turns.
-        first, second = (timed_tool, timed_rest) if round_number % 2 else (timed_rest, timed_tool)
-        await first()
-        await second()
-    del through[:WARM_UP], direct[:WARM_UP]
-    return Figure(
-        f"added by a tool call: {what}",
-        median(through) - median(direct),
-        TARGET_MS,
-        "ms",
-        f"{median(through):.2f} ms - {median(direct):.2f} ms, medians of {ROUNDS}",
-    )
+        # Whoever goes later finds the file's log as the ones before left it, so they take turns.
+        first = round_number % len(names)
+        for name in names[first:] + names[:first]:
+            begun = time.perf_counter()
+            made = ways[name]()
+            if inspect.isawaitable(made):
+                await made
+            if round_number >= WARM_UP:
+                taken[name].append((time.perf_counter() - begun) * 1000)
+    return {name: median(times) for name, times in taken.items()}
+
+
+def _figures(what: str, medians: Mapping[str, float]) -> Iterator[Figure]:
+    added = {name: taken - medians["REST"] for name, taken in medians.items()}
+    detail = f"{medians['ours']:.2f} ms - {medians['REST']:.2f} ms, medians of {ROUNDS}"
+    yield Figure(f"added by a tool call: {what}", added["ours"], TARGET_MS, "ms", detail)
+    if "forwarder" in medians:
+        yield Figure(
+            f"that over what a bare forwarder adds: {what}",
+            added["ours"] / added["forwarder"],
+            TARGET,
+            "x",
+            f"{added['ours']:.2f} ms / {added['forwarder']:.2f} ms",
+        )
