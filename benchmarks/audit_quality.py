@@ -116,6 +116,7 @@ def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
         ),
     )
     yield "sessions", lambda: _sessions(folder, held_out)
+    yield "sent again", lambda: _sent_again(folder, held_out)
 
 
 def unseen_steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
@@ -313,6 +314,37 @@ def _imported(conversations: list[list[tuple[str, str]]]) -> Iterator[Row]:
         copied += sessions.founds[0].count
     yield "`duplicate`: dialogues imported twice, days later", _share(again, turns), _share(wrong, turns)
     yield "`copied-session`: the same under new session ids", _share(copied, len(conversations)), ""
+
+
+def _sent_again(folder: Path, held_out: bool) -> Iterator[Row]:
+    """Single questions with their answers stored again in another session, and what whole sets have twice when all
+    of their conversations are taken for one person's."""
+    for source, talks in quality_data.whole_talks(folder):
+        conversations = [
+            pairs for pairs in talks if pairs and Sample("", pairs[0][0], None).held_out == held_out
+        ]
+        if not conversations:
+            continue
+        twice = CopiedSessions()
+        for number, pairs in enumerate(conversations):
+            items = [
+                _request(index, *pair, at=number, session=f"s{number}") for index, pair in enumerate(pairs)
+            ]
+            twice.session(SessionSeen(f"s{number}", items[::-1]))
+        twice.finish()
+        chance, copied = random.Random(3), 0
+        for pairs in conversations:
+            again = CopiedSessions()
+            again.session(SessionSeen("new", [_request(900, *chance.choice(pairs), at=900, session="new")]))
+            once = [_request(index, *pair, at=index, session="old") for index, pair in enumerate(pairs)]
+            again.session(SessionSeen("old", once[::-1]))
+            again.finish()
+            copied += again.founds[1].count
+        yield (
+            f"`copied-request`: one answered question of {source} stored again; and all of them as one person's",
+            _share(copied, len(conversations)),
+            _share(twice.founds[1].count, sum(map(len, conversations))),
+        )
 
 
 def _split(pairs: list[tuple[str, str]]) -> int:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,32 @@ def dialogues(folder: Path) -> Iterator[list[tuple[str, str]]]:
     """Whole conversations: what was said and what was answered, turn by turn."""
     yield from _schema_guided(folder)
     yield from _locomo(folder)
+
+
+def whole_talks(folder: Path) -> Iterator[tuple[str, Iterator[list[tuple[str, str]]]]]:
+    """Sets of whole conversations, each with its name: what was said and what was answered."""
+    yield "dialogues", dialogues(folder)
+    yield "orders at a counter", _orders(folder)
+    yield "real chats", _chatted(folder)
+
+
+def _orders(folder: Path) -> Iterator[list[tuple[str, str]]]:
+    for path in sorted(folder.glob("Taskmaster/TM-4-2024/data/*.json")):
+        for dialogue in read_json(path):
+            texts = [turn["text"] for turn in dialogue["utterances"] if turn["text"]]
+            yield list(zip(texts[::2], texts[1::2], strict=False))
+
+
+def _chatted(folder: Path) -> Iterator[list[tuple[str, str]]]:
+    for path in sorted(folder.glob("ShareGPT92k_user_linguistic_mining/*/*.json")):
+        turns = [
+            (turn["from"] == "human", turn["value"]) for turn in read_json(path).get("conversations", ())
+        ]
+        yield [
+            (asked, answer)
+            for (by_person, asked), (by_other, answer) in pairwise(turns)
+            if by_person and not by_other
+        ]
 
 
 def marked_dialogues(folder: Path) -> Iterator[Any]:

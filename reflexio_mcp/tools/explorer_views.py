@@ -51,7 +51,7 @@ EXPORT_CHARS: Final = 2_000_000
 
 EXPORT_STEP: Final = 50
 
-ACROSS: Final = ("copied-session", "split-conversation")
+ACROSS: Final = ("copied-session", "copied-request", "split-conversation")
 """Rules about requests that only several sessions together show."""
 
 LEARNING_AT_ONCE: Final = 20
@@ -225,8 +225,9 @@ async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
             break
     for detector in detectors:
         detector.finish()
-    copies = [one for session in copied.founds[0].subjects for one in requests_of[session]]
-    found = {"copied-session": copies, "split-conversation": split.founds[0].subjects}
+    sessions, requests = copied.founds
+    copies = [one for session in sessions.subjects for one in requests_of[session]]
+    found = dict(zip(ACROSS, (copies, requests.subjects, split.founds[0].subjects), strict=True))
     return {"findings": {name: [shown_id(one) for one in ids] for name, ids in found.items() if ids}}
 
 

@@ -488,6 +488,18 @@ def imported(make: Maker) -> None:
     make.made.truth["copied-session"].add(copy)
 
 
+def sent_to_another_session(make: Maker) -> None:
+    """A client that stores answered questions again, in a session of its own or in the one that was open."""
+    user = make.user()
+    into = make.conversation(3, user=user)[-1]
+    for number in range(make.rng.randint(1, 3)):
+        turns = [*make.talk.exchange()[:1], Turn("Assistant", make.talk.long_text(4))]
+        first = make.put(turns, f"once-{make.id()[:8]}", user, into.created_at - 5000, into.source)
+        session = make.rng.choice((into.session_id, f"again-{make.id()[:8]}"))
+        copy = make.put(turns, session, user, into.created_at + 60 * (1 + number), first.source)
+        make.made.truth["copied-request"].add(copy.request_id)
+
+
 def imported_into_the_same_session(make: Maker) -> None:
     rows = make.conversation(make.rng.randint(3, 6))
     for row in rows:
@@ -768,6 +780,8 @@ def make_corpus(now: int, deployments: int = DEPLOYMENTS) -> list[Deployment]:
             imported(make)
         if unlearned not in faults and seed % 6 == 1:
             personal(make)
+        if unlearned not in faults and seed % 6 == 3:
+            sent_to_another_session(make)
         if unlearned not in faults and seed % 6 == 5:
             imported_into_the_same_session(make)
         made.append(make.finish())

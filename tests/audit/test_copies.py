@@ -206,14 +206,14 @@ def sessions(*seen: tuple[str, int, list[tuple[str, ...]]], user: str = "ada") -
 
 
 def test_a_session_imported_under_another_id_is_named_with_the_one_that_stays() -> None:
-    (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, list(DIALOGUE))).founds
+    (found, _) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, list(DIALOGUE))).founds
     assert found.subjects == ["new"]
     assert found.examples[0].copy_of == "old"
 
 
 def test_a_session_imported_in_other_portions_under_another_id_is_a_copy() -> None:
     for portions in ([tuple(TURNS)], [tuple(TURNS[:2]), tuple(TURNS[2:])]):
-        (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, portions)).founds
+        (found, _) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, portions)).founds
         assert found.subjects == ["new"]
         assert found.examples[0].copy_of == "old"
 
@@ -224,7 +224,7 @@ def test_a_copy_with_one_turn_changed_says_so() -> None:
         (DIALOGUE[2][0], "Look at the side of the tyre, and take a little more."),
         DIALOGUE[3],
     ]
-    (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, changed)).founds
+    (found, _) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, changed)).founds
     assert found.subjects == ["new"]
     assert found.examples[0].note == "all but 1 of its 8 turns"
 
@@ -239,26 +239,28 @@ def test_turns_that_many_sessions_have_do_not_hide_a_copy() -> None:
         )
         for number in range(9)
     ]
-    (found,) = sessions(("old", 100, list(DIALOGUE)), *others, ("new", 9000, list(DIALOGUE))).founds
+    (found, _) = sessions(("old", 100, list(DIALOGUE)), *others, ("new", 9000, list(DIALOGUE))).founds
     assert found.subjects == ["new"]
     assert found.examples[0].copy_of == "old"
 
 
 def test_of_ten_copies_each_names_the_one_that_stays() -> None:
-    (found,) = sessions(*((f"s{number}", 100 + number * 5000, list(DIALOGUE)) for number in range(10))).founds
+    (found, _) = sessions(
+        *((f"s{number}", 100 + number * 5000, list(DIALOGUE)) for number in range(10))
+    ).founds
     assert set(found.subjects) == {f"s{number}" for number in range(1, 10)}
     assert {one.copy_of for one in found.examples} == {"s0"}
 
 
 def test_the_session_that_holds_more_stays() -> None:
     longer = [*DIALOGUE, ("And the chain?", "Clean it first, then a drop of oil on every link.")]
-    (found,) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, longer)).founds
+    (found, _) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, longer)).founds
     assert found.subjects == ["old"]
     assert found.examples[0].copy_of == "new"
 
 
 def test_of_three_copies_two_go() -> None:
-    (found,) = sessions(
+    (found, _) = sessions(
         *((name, at, list(DIALOGUE)) for name, at in (("a", 100), ("b", 5000), ("c", 9000)))
     ).founds
     assert set(found.subjects) == {"b", "c"}
@@ -267,7 +269,7 @@ def test_of_three_copies_two_go() -> None:
 def test_sessions_that_share_a_beginning_are_no_copies() -> None:
     one = [DIALOGUE[0], ("Which colour?", "Black ones fit everything and are cheaper.")]
     other = [DIALOGUE[0], ("Which brand?", "Any with a reflective stripe and puncture protection.")]
-    (found,) = sessions(("a", 100, one), ("b", 900, other)).founds
+    (found, _) = sessions(("a", 100, one), ("b", 900, other)).founds
     assert not found.count
 
 
@@ -278,3 +280,59 @@ def test_what_two_users_were_told_alike_is_no_copy() -> None:
         found.session(SessionSeen(user, items))
     found.finish()
     assert not found.founds[0].count
+
+
+ANSWERED: tuple[str, ...] = (
+    "Which tyres fit a 1998 city bike?",
+    (
+        "Most take 28 inch tyres of 37 to 42 mm. Look for 37-622 on the side of the old one; if it says 32-622 the "
+        "mudguards may be too close for more, so measure the room above the wheel first."
+    ),
+)
+
+
+def test_an_answered_question_that_comes_again_in_another_session_is_named_with_the_one_that_stays() -> None:
+    other = ("And which tubes?", "Those with the long valve, of the same size.")
+    for seen in (
+        (("old", 100, [ANSWERED, other]), ("new", 90_000, [ANSWERED])),
+        (("old", 100, [ANSWERED]), ("new", 90_000, [other, ANSWERED])),
+    ):
+        whole, found = sessions(*seen).founds
+        assert not whole.count
+        (copy,) = found.examples
+        assert (copy.session_id, copy.copy_of, found.count) == ("new", "r100", 1)
+        assert found.subjects == [copy.request_id]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("Which tyres fit?", "Most take 28 inch tyres of 37 to 42 mm."),
+        (ANSWERED[0] * 10,),
+        (ANSWERED[1], "Noted."),
+    ],
+)
+def test_what_is_asked_again_in_earnest_is_no_copy(said: tuple[str, ...]) -> None:
+    assert not sessions(("a", 100, [said]), ("b", 9000, [said])).founds[1].count
+
+
+def test_an_answer_that_a_job_gets_in_every_session_is_no_copy() -> None:
+    for count, found in ((4, 3), (5, 0)):
+        seen = sessions(*((f"s{number}", 100 + number * 5000, [ANSWERED]) for number in range(count)))
+        assert seen.founds[1].count == found
+        assert {one.copy_of for one in seen.founds[1].examples} <= {"r100"}
+
+
+def test_requests_of_a_copied_session_are_not_named_again() -> None:
+    history = [ANSWERED, *DIALOGUE]
+    whole, found = sessions(("old", 100, history), ("new", 9000, history)).founds
+    assert whole.subjects == ["new"]
+    assert not found.count
+
+
+def test_what_two_users_were_answered_alike_is_no_copy() -> None:
+    found = CopiedSessions()
+    for user in ("ada", "bob"):
+        found.session(SessionSeen(user, [request(1, *ANSWERED, user=user, session=user)]))
+    found.finish()
+    assert not found.founds[1].count

@@ -659,7 +659,7 @@ UNIT_FIELDS = {
     "user": "user_id",
     "version": "agent_version",
 }
-COVERED_IN_PART = {"split-conversation", "unversioned", "copied-session"}
+COVERED_IN_PART = {"split-conversation", "unversioned", "copied-session", "copied-request"}
 """No filter selects all of these at once; their call says how many it covers."""
 
 

@@ -195,9 +195,24 @@ async def test_a_session_that_repeats_another_is_found_however_far_apart_they_ar
         assert len({one.partition("-")[0] for one in copies}) == 1
         assert len(copies) == 6
         state = (await ask(client, "rows"))["state"]
-        assert "copied-session" in state["rules"]
+        assert {"copied-session", "copied-request"} <= state["rules"].keys()
         # Of a part of each session it cannot be said.
         assert (await ask(client, "across", source="web_app"))["findings"] == {}
+
+
+async def test_a_request_that_repeats_one_of_another_session_is_found(tmp_path: Path) -> None:
+    answer = (
+        "Take the morning train and change in the second town; the boat leaves an hour later from the pier. "
+        * 2
+    )
+    requests = [
+        Request(
+            one, one, "ann", at, (("User", "How do I get to the island?"), ("Assistant", answer)), "web_app"
+        )
+        for one, at in (("r1", 1_790_000_000), ("r2", 1_790_009_000))
+    ]
+    async with served(tmp_path, *requests, talk("r3", "r2")) as client:
+        assert (await ask(client, "across"))["findings"]["copied-request"] == ["r2"]
 
 
 async def test_the_page_is_told_whose_learning_waits_or_failed(tmp_path: Path) -> None:

@@ -146,7 +146,9 @@ async def run_audit(
                 "probable-secret", f"of {long:,} texts only the first {SCANNED_CHARS:,} characters were read"
             )
         )
-    not_run += [NotRun(one.founds[0].rule.id, one.left_out) for one in detectors if one.left_out]
+    not_run += [
+        NotRun(found.rule.id, one.left_out) for one in detectors if one.left_out for found in one.founds
+    ]
     await progress("requests whose learning was looked up", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]

@@ -119,7 +119,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
-        "requests that repeat another one of their session word for word (for other sessions see copied-session)",
+        "requests that repeat another one of their session word for word (for other sessions see copied-session "
+        "and copied-request)",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
         "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
@@ -159,6 +160,19 @@ RULES: Final[tuple[Rule, ...]] = (
         "turn that more than SESSIONS_A_TURN sessions have its neighbours in time.",
         detector="duplicates.CopiedSessions", within="of three turns or more",
         why_unlearned="A history that is imported again under new session ids stands there twice.",
+    ),
+    Rule(
+        "copied-request", "medium", "request", "delete",
+        "requests that repeat one of another session of their user word for word, answer included",
+        "What is stored again in another session counts twice in what is learned.",
+        "Repeat a failed publish with the same request_id and session_id.",
+        "A question and its answer of COPIED_ANSWER_CHARS characters or more, the same roles and texts in one request "
+        "each, in 2 to COPIED_ANSWER_SESSIONS sessions of one user. The first of them stays and is named. Not counted "
+        "in sessions that `copied-session` names. A question without its answer, or with a short one, is asked again "
+        "in earnest.",
+        detector="duplicates.CopiedSessions",
+        within="with an answer of 150 characters or more, in at most 4 sessions",
+        why_unlearned="The same words stand there twice, in lists and in what is counted.",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",

@@ -1,4 +1,5 @@
-"""`duplicate`, `near-duplicate` and `copied-session`: the same content twice, in one session or in two.
+"""`duplicate`, `near-duplicate`, `copied-session` and `copied-request`: the same content twice, in one
+session or in two.
 
 Exact copies are found by a digest. Near ones by minimum hashes of runs of three words: one hash a word run, the
 least one of each of sixteen bins kept, bins compared in pairs (locality-sensitive hashing). Candidates that share
@@ -10,7 +11,7 @@ import re
 import zlib
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from typing import Final
@@ -19,6 +20,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
+from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system
 
 __all__ = ["CopiedSessions", "Duplicates"]
 
@@ -72,6 +74,12 @@ TURNS_KEPT: Final = 200_000
 
 SESSIONS_A_TURN: Final = 4
 """Sessions with the same turn that are each compared with each; of more, neighbours in time are."""
+
+COPIED_ANSWER_CHARS: Final = 150
+"""An assistant gives no answer of that length twice in the same words; greetings, orders and their like are shorter."""
+
+COPIED_ANSWER_SESSIONS: Final = 4
+"""Sessions with the same question and answer; in more of them it is a job that always gets the same answer."""
 
 NEAR_SECONDS: Final = 900
 """Double publishing happens within minutes; later it is a person who asks again."""
@@ -290,21 +298,33 @@ class _Content:
         cls, item: RequestWithInteractions, digests: Sequence[bytes], turns: Sequence[bytes]
     ) -> "_Content":
         *beginnings, digest = digests
-        longest: dict[str, int] = {}
-        chars = 0
-        for turn in item.interactions:
-            its = sum(map(len, texts_of(turn)))
-            chars += its
-            longest[turn.role] = max(longest.get(turn.role, 0), its)
+        lengths = _lengths(item)
         return cls(
             item,
             item.request.created_at,
-            chars,
+            sum(lengths),
             digest,
             tuple(beginnings[:TURNS_COMPARED]),
             turns,
-            len(longest) > 1 and max(longest.values()) >= DUPLICATE_CHARS,
+            _roles(item) > 1 and max(lengths) >= DUPLICATE_CHARS,
         )
+
+
+def _lengths(item: RequestWithInteractions) -> list[int]:
+    return [sum(map(len, texts_of(turn))) for turn in item.interactions]
+
+
+def _roles(item: RequestWithInteractions) -> int:
+    return len({turn.role for turn in item.interactions})
+
+
+def _has_long_answer(item: RequestWithInteractions, lengths: list[int]) -> bool:
+    """Whether an assistant answers at length: prompts and what tools give are the same again in earnest."""
+    return _roles(item) > 1 and any(
+        chars >= COPIED_ANSWER_CHARS
+        and not (is_person(turn.role) or is_system(turn.role) or is_foreign(turn.role))
+        for chars, turn in zip(lengths, item.interactions, strict=True)
+    )
 
 
 def _imported_again(contents: list[_Content]) -> set[int]:
@@ -496,7 +516,10 @@ class _Known:
 
 
 class CopiedSessions(Detector):
-    """`copied-session`: an audit brings sessions newest first, so the later seen of two is the older."""
+    """`copied-session`, and `copied-request` for what no session repeats whole.
+
+    An audit brings sessions newest first, so the later seen of two is the older.
+    """
 
     needs = "whole sessions"
 
@@ -506,27 +529,42 @@ class CopiedSessions(Detector):
         self._sessions: list[_Known] = []
         self._holders: dict[bytes, list[int]] = {}
         self._chars: dict[bytes, int] = {}
+        self._exchanges: dict[bytes, list[Example]] = {}
+        """Questions with long answers, the first of each session."""
 
     def session(self, seen: SessionSeen) -> None:
         turns: set[bytes] = set()
-        for item, digests in zip(seen.requests, seen.turns, strict=True):
-            for turn, digest in zip(item.interactions, digests, strict=True):
+        exchanges: dict[bytes, Example] = {}
+        for item, digests, running in zip(seen.requests, seen.turns, seen.digests, strict=True):
+            lengths = _lengths(item)
+            for chars, digest in zip(lengths, digests, strict=True):
                 if digest in turns:
                     continue
                 if digest not in self._chars:
                     if len(self._chars) >= TURNS_KEPT:
                         self._not_compared += 1
                     else:
-                        self._chars[digest] = sum(map(len, texts_of(turn)))
+                        self._chars[digest] = chars
                 turns.add(digest)
+            if _has_long_answer(item, lengths):
+                exchanges[running[-1]] = example(item)
         for digest in turns & self._chars.keys():
             self._holders.setdefault(digest, []).append(len(self._sessions))
+        for digest, one in exchanges.items():
+            if digest in self._exchanges or len(self._exchanges) < TURNS_KEPT:
+                self._exchanges.setdefault(digest, []).append(one)
+            else:
+                self._not_compared += 1
         self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), turns))
 
     def finish(self) -> None:
-        (found,) = self.founds
         if self._not_compared:
             self.left_out = f"{self._not_compared:,} turns were too many to compare"
+        self._requests(copied=self._whole())
+
+    def _whole(self) -> Collection[str]:
+        """Find the sessions that repeat another one, and give their ids."""
+        found = self.founds[0]
         shared: Counter[tuple[int, int]] = Counter()
         for holders in self._holders.values():
             shared.update(combinations(holders, 2) if len(holders) <= SESSIONS_A_TURN else pairwise(holders))
@@ -547,6 +585,16 @@ class CopiedSessions(Detector):
             known, own = copies[copy]
             note = f"all but {own} of its {len(known.turns)} turns" if own else ""
             found.note_example(replace(known.newest, copy_of=original, note=note), subject=copy)
+        return kept.keys()
+
+    def _requests(self, copied: Collection[str]) -> None:
+        """Find the questions with answers that stand in several sessions but those that are copies themselves."""
+        for exchange in self._exchanges.values():
+            held = [one for one in exchange if one.session_id not in copied]
+            if 2 <= len(held) <= COPIED_ANSWER_SESSIONS:
+                *copies, original = sorted(held, key=lambda one: one.created_at, reverse=True)
+                for copy in copies:
+                    self.founds[1].note_example(replace(copy, copy_of=original.request_id))
 
     def _is_copy(self, turns: set[bytes], own: int) -> bool:
         """Whether a session with so many turns of its own repeats another one in these."""
