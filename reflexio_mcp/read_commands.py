@@ -59,9 +59,12 @@ SOURCES: Final = 10
 
 _FENCE: Final = re.compile(r"^<<(?:stored text \w+: data, not instructions|end \w+)>>\n", re.MULTILINE)
 
-RESTORING: Final = (
-    "restore_requests is a tool of the assistant, and offered where REFLEXIO_MCP_RECOVERY_DAYS is set for it."
-)
+ASSISTANTS: Final = {
+    "restore_requests": "restore_requests is a tool of the assistant, and offered where REFLEXIO_MCP_RECOVERY_DAYS is "
+    "set for it.",
+    "get_status receipt": "get_status is a tool of the assistant.",
+}
+"""What is said of a tool that has no command."""
 
 _ARGUMENTS: Final = re.compile(r"\b(erase|include_learnings|everything)=true\b|\b(contains)(?==NAME\b)")
 
@@ -152,7 +155,10 @@ def making_no_store(mine: Settings) -> Settings:
 def for_a_shell(text: str) -> str:
     """What a tool says to a model, for a person at a shell."""
     said = _FENCE.sub("", in_flags(f"{text}\n")).strip()
-    return f"{said}\n{RESTORING}" if "restore_requests" in said else said
+    for tool, of_the_assistant in ASSISTANTS.items():
+        if tool in said:
+            said += f"\n{of_the_assistant}"
+    return said
 
 
 def in_flags(text: str) -> str:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypedDict
 
 from reflexio_mcp.render.deletion import receipt
 from reflexio_mcp.render.learned import what_followed
+from reflexio_mcp.render.receipt_end import all_ids
+from reflexio_mcp.render.receipt_ids import written
 from reflexio_mcp.render.result import Facts, Unlisted, dense
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_name
 from reflexio_mcp.state.job_records import JobRecord
@@ -85,12 +87,17 @@ def jobs_shown(jobs: Sequence[JobRecord], room: int, problem: str = "") -> Told:
     return told
 
 
-def told_of(job: Job) -> str:
-    """What is kept of a job that has ended: each way to tell of it as lines and facts, the longest first."""
-    return json.dumps(list(_ways(job)))
+def told_of(job: Job) -> tuple[str, str]:
+    """What is kept of a job that has ended.
+
+    Returns:
+        Each way to tell of it as lines and facts, the longest first, and all ids of its receipt.
+    """
+    ids = written(job.receipt) if job.receipt else ""
+    return json.dumps(list(_ways(job, has_ids=bool(ids)))), ids
 
 
-def _ways(job: Job) -> Iterator[tuple[list[str], Facts]]:
+def _ways(job: Job, *, has_ids: bool) -> Iterator[tuple[list[str], Facts]]:
     """Yield what came of a job with its whole receipt, then with its counts alone."""
     if job.record.follows:
         said = _followed(job)
@@ -104,14 +111,24 @@ def _ways(job: Job) -> Iterator[tuple[list[str], Facts]]:
     if job.receipt is None:
         yield [line], facts
         return
-    whole = receipt(job.receipt)
+    done = replace(job.receipt, number=job.number if has_ids else 0)
+    whole = receipt(done)
     yield [line, whole.text], facts | {"receipt": dict(whole.structured)}
     status, counts = whole.structured["status"], whole.structured["counts"]
     said = ", ".join(f"{outcome.replace('_', ' ')} ({count:,})" for outcome, count in counts.items())
     undo = whole.structured.get("undo", "")
+    other_ids = all_ids(done) if has_ids else ""
     yield (
-        [f"{line}, {status}: {said or 'nothing was there'}{'. ' * bool(undo)}{undo}"],
-        facts | {"receipt": dense({"status": status, "counts": counts, "undo": undo})},
+        [
+            "".join(
+                [
+                    f"{line}, {status}: {said or 'nothing was there'}",
+                    *(f". {one}" for one in (undo, other_ids) if one),
+                ]
+            )
+        ],
+        facts
+        | {"receipt": dense({"status": status, "counts": counts, "undo": undo, "other_ids": other_ids})},
     )
 
 

@@ -4,11 +4,13 @@ from typing import Final
 
 from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
 from reflexio_mcp.render.gaps import gap_lines
+from reflexio_mcp.render.receipt_ids import ids_of
 from reflexio_mcp.render.result import Rendered, counted
+from reflexio_mcp.state.job_records import TOLD_SECONDS
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["closed", "erased_from_copies"]
+__all__ = ["all_ids", "closed", "erased_from_copies"]
 
 IN_AUDIT_LOG: Final = "The audit log names the other ids."
 IN_COPY: Final = "restore_requests names the other ids as it puts them back."
@@ -36,9 +38,8 @@ def closed(
         failure: what ended it early, or empty.
         following: what to do where it is not complete.
     """
-    named = facts.get("outcomes", {}).get("deleted", facts.get("deleted_ids", []))
-    if len(named) < facts["deleted"]:
-        facts["other_ids"] = IN_AUDIT_LOG if done.logged else IN_COPY if done.copy_id else NOWHERE
+    if _leaves_ids_out(done, facts):
+        facts["other_ids"] = all_ids(done)
         text.append(facts["other_ids"])
     facts["survives"] = survives
     text.append(survives)
@@ -56,6 +57,20 @@ def closed(
         facts["next"] = following
         text.append(following)
     return Rendered("\n".join(text), facts)
+
+
+def _leaves_ids_out(done: Receipt, facts: DeletionFacts) -> bool:
+    lists = ("deleted_ids", "learnings_still_there", "changed_ids", "not_found")
+    named = list(facts["outcomes"].values()) if "outcomes" in facts else [facts.get(one, []) for one in lists]
+    return sum(map(len, named)) < sum(map(len, ids_of(done).values()))
+
+
+def all_ids(done: Receipt) -> str:
+    """How the ids come out that a receipt leaves out."""
+    if done.number:
+        after = ", and the audit log after that" if done.logged else ""
+        return f"get_status receipt={done.number} names all ids, for up to {TOLD_SECONDS / 86_400:.0f} days{after}."
+    return IN_AUDIT_LOG if done.logged else IN_COPY if done.copy_id else NOWHERE
 
 
 def _way_back(done: Receipt, as_what: str) -> str:

@@ -14,13 +14,13 @@ from typing import Any, Final, Literal
 from reflexio_mcp.state.audit_log import Entry
 from reflexio_mcp.state.database import StateDatabase, Transaction
 
-__all__ = ["LEASE_SECONDS", "JobRecord", "JobRecords", "JobState", "Promise"]
+__all__ = ["LEASE_SECONDS", "TOLD_SECONDS", "JobRecord", "JobRecords", "JobState", "KeptIds", "Promise"]
 
 LEASE_SECONDS: Final = 60.0
 """A process that said nothing about a job for so long has ended."""
 
 TOLD_SECONDS: Final = 7 * 86_400.0
-"""For how long a job is told, and an unfinished one gone on with."""
+"""For how long a job is told, its ids are kept, and an unfinished one is gone on with."""
 
 REMEMBERED: Final = 50
 """Finished jobs that are kept for each owner."""
@@ -33,6 +33,9 @@ TRIES: Final = 3
 """Processes that may work on a job: what ended so many of them would end the next one too."""
 
 JobState = Literal["running", "done", "failed", "stopped"]
+
+_ANSWERED: Final = "answered"
+"""The state of a job whose caller has its receipt, kept for the ids that the receipt left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,21 @@ class JobRecord:
     state: JobState
     told: str = ""
     order: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptIds:
+    """All ids of a receipt.
+
+    Args:
+        what: what was deleted, in words.
+        began: epoch seconds.
+        ids: as `end` got them.
+    """
+
+    what: str
+    began: float
+    ids: str
 
 
 class JobRecords:
@@ -128,16 +146,29 @@ class JobRecords:
                 return True
         return self.keep(key)
 
-    def end(self, key: int, state: JobState, told: str) -> None:
-        """Record what came of a job, unless another process has claimed it."""
+    def end(self, key: int, state: JobState, told: str, ids: str = "") -> None:
+        """Record what came of a job, unless another process has claimed it.
+
+        Args:
+            ids: all ids of its receipt, as `ids_of` gives them.
+        """
         with self._database.transaction() as transaction:
             transaction.execute(
-                "UPDATE jobs SET state = ?, told = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ?",
-                (state, told, key, self._worker),
+                "UPDATE jobs SET state = ?, told = ?, ids = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ?",
+                (state, told, ids, key, self._worker),
+            )
+
+    def answered(self, key: int) -> None:
+        """Tell no more of a job whose caller has its receipt, and keep the ids that it left out."""
+        with self._database.transaction() as transaction:
+            transaction.execute(
+                "UPDATE jobs SET state = ?, told = ? WHERE id = ? AND worker = ?",
+                # An earlier version, which tells of it, then says no more than that.
+                (_ANSWERED, '[[[""], {}]]', key, self._worker),
             )
 
     def forget(self, key: int) -> None:
-        """Remove a job whose caller has its receipt."""
+        """Remove a job."""
         with self._database.transaction() as transaction:
             transaction.execute("DELETE FROM jobs WHERE id = ? AND worker = ?", (key, self._worker))
 
@@ -150,10 +181,21 @@ class JobRecords:
             rows = transaction.execute(
                 "SELECT id, number, what, follows, CASE WHEN state = 'running' AND alive < ? THEN 'stopped' ELSE state "
                 "END, told, CASE WHEN tries < ? THEN job_order ELSE '' END FROM jobs WHERE owner = ? AND "
-                "(began >= ? OR alive >= ?) ORDER BY number DESC",
-                (now, TRIES, self._digest("owner", owner), now - TOLD_SECONDS, now),
+                "state != ? AND (began >= ? OR alive >= ?) ORDER BY number DESC",
+                (now, TRIES, self._digest("owner", owner), _ANSWERED, now - TOLD_SECONDS, now),
             ).fetchall()
         return [_record(row) for row in rows]
+
+    def ids_of(self, owner: str, number: int) -> KeptIds | None:
+        """All ids of a receipt; `None` where they are not kept, or not any more."""
+        if not self._database.exists():
+            return None
+        with self._database.transaction() as transaction:
+            row = transaction.execute(
+                "SELECT what, began, ids FROM jobs WHERE owner = ? AND number = ? AND began >= ? AND ids != ''",
+                (self._digest("owner", owner), number, transaction.now - TOLD_SECONDS),
+            ).fetchone()
+        return KeptIds(*row) if row else None
 
     def claim(
         self, tools: Collection[str], owner: str | None = None, without: Collection[int] = ()
@@ -191,8 +233,10 @@ class JobRecords:
     def _make_room(self, transaction: Transaction, owner: str) -> None:
         transaction.execute(
             "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE owner = ? AND state != 'running' AND id NOT IN "
-            "(SELECT id FROM jobs WHERE owner = ? ORDER BY number DESC LIMIT ?) FOR UPDATE SKIP LOCKED)",
-            (owner, owner, REMEMBERED),
+            "(SELECT id FROM jobs WHERE owner = ? ORDER BY CASE WHEN state = ? THEN 1 ELSE 0 END, number DESC LIMIT ?) "
+            "FOR UPDATE SKIP LOCKED)",
+            # A receipt that nobody has read stays longer than the ids of one that somebody has.
+            (owner, owner, _ANSWERED, REMEMBERED),
         )
         if transaction.execute("SELECT count(*) FROM jobs").fetchone()[0] <= MOST_REMEMBERED:
             return

@@ -27,7 +27,8 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     Raises:
         InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done.
     """
-    accepted: dict[str, Any] = tool.parameters["properties"]
+    # A page's own tool lists none.
+    accepted = list(tool.parameters["properties"] or tool.fn_metadata.arg_model.model_fields)
     if unknown := sorted(set(arguments).difference(accepted)):
         names = ", ".join(repr(name[:60]) for name in unknown[:5])
         fixed = " user_id is fixed by the configuration." if "user_id" in unknown and user_id else ""
@@ -37,9 +38,8 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
         # Length first: later steps may take time for each character.
-        texts = [value] if accepted[name].get("type") == "string" else value
-        listed = cast("list[Any]", texts) if isinstance(texts, list) else []
-        longest = max((len(text) for text in listed if isinstance(text, str)), default=0)
+        texts = cast("list[Any]", value) if isinstance(value, list) else [value]
+        longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
         if name != "cursor" and longest > MAX_ARGUMENT_CHARS:
             raise InvalidInput(name, f"takes {MAX_ARGUMENT_CHARS:,} characters at most; nothing was done.")
         # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.

@@ -49,7 +49,9 @@ def schema_of(kind: Any) -> Schema:
     }
     properties = {name: _schema(hint) for name, hint in listed.items()}
     required = [name for name in properties if name in kind.__required_keys__]
-    return {"type": "object", "properties": properties, "required": required}
+    return {"type": "object"} | {
+        key: value for key, value in (("properties", properties), ("required", required)) if value
+    }
 
 
 def _schema(hint: Any) -> Schema:
@@ -66,7 +68,7 @@ def _schema(hint: Any) -> Schema:
     if hint in _WORDS:
         return {"type": _WORDS[hint]}
     if is_typeddict(hint):
-        return {key: value for key, value in schema_of(hint).items() if value}
+        return schema_of(hint)
     if origin is dict:
         return {"type": "object"} | ({} if inside[1] is Any else {"additionalProperties": _schema(inside[1])})
     raise TypeError(f"no fact is a {hint}")
@@ -150,7 +152,9 @@ def build(
         structured_output=False,
         meta=_app_meta(spec, page),
     )
-    tool.parameters = _published(tool.parameters, without)
+    # What a page's own tool takes is between the two: in the list, every conversation would pay for it.
+    page_only: Schema = {"type": "object", "properties": {}}
+    tool.parameters = page_only if spec.opened_by else _published(tool.parameters, without)
     tool.fn_metadata.output_schema = schema_of(spec.output)
     return tool
 

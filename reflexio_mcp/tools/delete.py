@@ -296,12 +296,14 @@ async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
     with anyio.CancelScope(shield=True):
         async with prepared.reporter.steady("deleting"):
             await job.finished.wait()
+    done = job.receipt
+    told = receipt(replace(done, number=job.number if job.has_ids else 0)) if done else None
     if anyio.current_effective_deadline() > -math.inf:
-        await app.jobs.answered(job)
+        await app.jobs.answered(job, keeps_ids=bool(told and "other_ids" in told.structured))
     # Otherwise nobody reads this answer any more: the receipt stays in the status.
-    if job.receipt is None:
+    if told is None:
         raise job.error or TimeoutError
-    return answer(receipt(job.receipt))
+    return answer(told)
 
 
 def _gone(done: Receipt) -> list[Changed]:

@@ -1,6 +1,6 @@
 """The explorer: a page in the conversation, and the data it asks for."""
 
-from typing import Annotated, Literal, Required, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from mcp.server.apps import client_supports_apps
 from mcp.types import CallToolResult
@@ -99,7 +99,7 @@ class ExplorerData(TypedDict, total=False):
     """What the page asked for; the rest of it is between the page and `explorer_views`."""
 
     notice: Unlisted[str]
-    view: Required[str]
+    view: Unlisted[str]
 
 
 SPECS = (

@@ -1,24 +1,28 @@
 """How the server stands."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final, Required
+from typing import Annotated, Any, Final
 
 import anyio.to_thread
 from mcp.types import CallToolResult
+from pydantic import Field
 
 from reflexio_mcp import __version__
 from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
+from reflexio_mcp.render.receipt_ids import IdsFacts, page_of_ids
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense
 from reflexio_mcp.render.stored_text import NOTICE, SAID_CHARS, label, quoting, shown_id, shown_name
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.database import advice, why_not
-from reflexio_mcp.state.job_records import JobRecord
+from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import take_over
+from reflexio_mcp.traffic.errors import InvalidInput, NotRecorded
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
@@ -36,18 +40,32 @@ CONFIRM_MEANS: Final = {
 }
 
 
-class StatusFacts(JobsFacts, total=False):
-    """How the server stands."""
+NO_SUCH_RECEIPT: Final = (
+    "{number}: no such ids are kept for you. They are kept for up to {days} days, of the newest deletions."
+)
 
-    version: Required[str]
-    backend: Required[Facts]
-    scope: Required[str]
+Receipt = Annotated[
+    str, Field(coerce_numbers_to_str=True, description="a deletion's number: all ids of its receipt")
+]
+
+_PLACE: Final = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
+"""A deletion, and from which of its ids on."""
+
+
+class StatusFacts(JobsFacts, IdsFacts, total=False):
+    """How the server stands, or the ids of a receipt."""
+
+    version: str
+    backend: Facts
+    scope: str
     policy: Facts
     limits: Facts
 
 
-async def get_status(call: Call) -> CallToolResult:
+async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
+    if receipt:
+        return answer(await _ids(app, app.codes(scope).scope, receipt))
     facts: StatusFacts = {
         "version": __version__,
         "backend": await _backend(app, scope, place_shown(call)),
@@ -73,6 +91,23 @@ async def get_status(call: Call) -> CallToolResult:
         problem = UNREADABLE.format(why=why_not(error), advice=advice(error))
     told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
+
+
+async def _ids(app: App, owner: str, receipt: str) -> Rendered:
+    place = _PLACE.fullmatch(receipt.strip())
+    if place is None:
+        raise InvalidInput("receipt", "takes the number of a deletion, as receipts name it.")
+    number, start = int(place[1]), max(1, int(place[2] or 1))
+    try:
+        kept = await anyio.to_thread.run_sync(app.state.jobs.ids_of, owner, number)
+    except OSError as error:
+        raise NotRecorded(UNREADABLE.format(why=why_not(error), advice=advice(error))) from error
+    page = page_of_ids(number, kept, start) if kept else None
+    if page is None:
+        raise InvalidInput(
+            "receipt", NO_SUCH_RECEIPT.format(number=number, days=round(TOLD_SECONDS / 86_400))
+        )
+    return page
 
 
 async def _backend(app: App, scope: Scope, where: str) -> Facts:

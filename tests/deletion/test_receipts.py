@@ -1,13 +1,16 @@
 """Receipts that do not contradict themselves, in answers and in the status."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 from mcp.types import CallToolResult
 
 from reflexio_mcp.render.result import BUDGET
-from tests.deletion.support import BY_IDS, READ, Person, World, text_of
+from reflexio_mcp.state.database import StateUnusable
+from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecords
+from tests.deletion.support import BY_IDS, READ, Caller, Person, World, text_of
 from tests.support.facts import missing_from_text
 
 pytestmark = pytest.mark.anyio
@@ -51,10 +54,13 @@ async def test_what_is_still_there_is_not_called_unknown(world: World, era: str,
 
 
 @pytest.mark.parametrize("logged", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize(("count", "whole"), [(6, True), (7, False)])
 async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
-    world: World, era: str, count: int, whole: bool, logged: bool
+    world: World, era: str, count: int, whole: bool, kept: bool, logged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not kept:
+        monkeypatch.setattr(JobRecords, "end", unwritable)
     for number in range(count):
         await world.put(f"r{number}")
     log = {"AUDIT_LOG": str(world.folder / "audit.log")} if logged else {}
@@ -62,11 +68,91 @@ async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
         result = await caller.result("delete_session", session_id="s")
     assert result.structured_content
     where = "The audit log names the other ids." if logged else "No call names the other ids any more."
+    if kept:
+        after = ", and the audit log after that" if logged else ""
+        where = f"get_status receipt=1 names all ids, for up to 7 days{after}."
     assert result.structured_content.get("other_ids") == (None if whole else where)
     assert (where in text_of(result)) is not whole
     if logged and not whole:
         told = (world.folder / "audit.log").read_text(encoding="utf-8")
         assert all(f'"r{number}"' in told for number in range(count))
+
+
+def unwritable(*_: object) -> None:
+    raise StateUnusable("the state file cannot be used", "look at it")
+
+
+async def all_ids(caller: Caller, receipt: str) -> tuple[dict[str, list[str]], int]:
+    """All ids of a receipt, by outcome, and in how many answers they came."""
+    ids: dict[str, list[str]] = {}
+    for answers in range(1, 100):
+        facts = told(await caller.result("get_status", receipt=receipt))
+        for outcome, named in facts["ids"].items():
+            ids.setdefault(outcome, []).extend(named)
+        if "next" not in facts:
+            return ids, answers
+        receipt = facts["next"].removeprefix("get_status receipt=")
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_a_receipt_gives_all_of_its_ids_on_request(world: World, era: str, wait: bool) -> None:
+    stored = [f"request-{number:03}-of-a-long-run" for number in range(640)]
+    for one in stored:
+        await world.put(one)
+    server = world.server(CONFIRM="off")
+    async with world.connect(era, server=server) as caller:
+        asked = [*stored, "nowhere"]
+        done = await caller.call("delete_requests", request_ids=asked, wait_for_response=wait)
+        await server.runtime.jobs.drain()
+        status = await caller.call("get_status")
+        if not wait:
+            [job] = status["deletions"]
+            done = job["receipt"]
+        else:
+            # Its caller has the receipt: the status does not tell of it again.
+            assert not status["deletions"]
+        assert done["other_ids"] == "get_status receipt=1 names all ids, for up to 7 days."
+        ids, answers = await all_ids(caller, "1")
+    assert ids.keys() == {"deleted", "not_found"}
+    assert sorted(ids["deleted"]) == stored
+    assert ids["not_found"] == ["nowhere"]
+    assert 1 < answers < 6
+
+
+async def test_the_ids_of_learnings_and_turns_are_given_too(world: World, era: str) -> None:
+    await three(world)
+    for number in range(30):
+        await world.learn(f"p{number}", "r1")
+    async with world.connect(era, CONFIRM="off") as caller:
+        done = await caller.call("delete_learnings", request_id="r1")
+        assert done["other_ids"].startswith("get_status receipt=1 ")
+        ids, _ = await all_ids(caller, "1")
+        assert sorted(ids["deleted"]) == sorted(f"profile:p{number}" for number in range(30))
+        # The next one is another deletion, and what was learned goes with its requests.
+        for number in range(9):
+            await world.put(f"n{number}", session="next")
+        await world.learn("of-n1", "n1")
+        done = await caller.call("delete_session", session_id="next", include_learnings=True)
+        assert done["other_ids"].startswith("get_status receipt=2 ")
+        ids, _ = await all_ids(caller, "2")
+    assert sorted(ids["deleted"]) == [f"n{number}" for number in range(9)]
+    assert ids["learnings_deleted"] == ["profile:of-n1"]
+
+
+async def test_the_ids_of_a_receipt_are_for_its_own_user_and_for_a_week(world: World, era: str) -> None:
+    for number in range(9):
+        await world.put(f"r{number}")
+    server = world.server(CONFIRM="off", REFLEXIO_USER_ID="ada")
+    async with world.connect(era, server=server) as caller:
+        await caller.call("delete_session", session_id="s")
+        assert (await caller.call("get_status", receipt=1))["of"] == 9
+        for wrong in ("0", "2", "1:10", "all", "1:", "9" * 30):
+            assert (await caller.result("get_status", receipt=wrong)).is_error, wrong
+        server.runtime.state.jobs._database._clock = lambda: time.time() + TOLD_SECONDS + 1  # type: ignore[attr-defined]
+        late = await caller.result("get_status", receipt="1")
+    assert late.is_error
+    assert "1: no such ids are kept for you" in text_of(late)
 
 
 @pytest.mark.parametrize("claimed", [-5, 99])

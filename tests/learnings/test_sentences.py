@@ -31,7 +31,8 @@ from reflexio_mcp.render import (
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.state.job_records import JobRecord
+from reflexio_mcp.state.database import StateUnusable
+from reflexio_mcp.state.job_records import JobRecord, JobRecords
 from reflexio_mcp.state.recovery_copies import RecoveryCopy
 from reflexio_mcp.traffic.deletion import execute, plan
 from reflexio_mcp.traffic.deletion.jobs import Job
@@ -591,7 +592,7 @@ async def a_status_without_room(_: World, __: pytest.MonkeyPatch) -> str:
 async def a_status_of_nothing(_: World, __: pytest.MonkeyPatch) -> str:
     record = JobRecord(1, 1, "request a", follows=False, state="done")
     done = execute.Receipt(plan.Plan("request a", ()), {})
-    record = replace(record, told=jobs.told_of(Job(record, "", receipt=done)))
+    record = replace(record, told=jobs.told_of(Job(record, "", receipt=done))[0])
     return "\n".join(jobs.jobs_shown([record, record], 650).lines)
 
 
@@ -999,10 +1000,16 @@ def published(status: str) -> Story:
     return story
 
 
-def seven_went(**variables: str) -> Story:
-    """A receipt that names five ids of seven."""
+def seven_went(*, kept: bool = False, **variables: str) -> Story:
+    """A receipt that names five ids of seven, all of which are on record where it is kept."""
 
-    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+    async def story(world: World, patch: pytest.MonkeyPatch) -> str:
+        if not kept:
+
+            def unwritable(*_: object) -> None:
+                raise StateUnusable("the state file cannot be used", "look at it")
+
+            patch.setattr(JobRecords, "end", unwritable)
         for number in range(7):
             await world.put(f"r{number}")
         log = {name: str(world.folder / value) for name, value in variables.items() if name == "AUDIT_LOG"}
@@ -1018,6 +1025,8 @@ async def a_session_was_finished(world: World, _: pytest.MonkeyPatch) -> str:
 
 SENTENCES: dict[str, tuple[Story, Story]] = {
     # receipt_end
+    "names all ids, for up to": (seven_went(kept=True), seven_went()),
+    ", and the audit log after that": (seven_went(kept=True, AUDIT_LOG="log"), seven_went(kept=True)),
     receipt_end.IN_AUDIT_LOG: (seven_went(AUDIT_LOG="log", RECOVERY_DAYS="1"), seven_went()),
     receipt_end.IN_COPY: (seven_went(RECOVERY_DAYS="1"), seven_went()),
     receipt_end.NOWHERE: (seven_went(), seven_went(RECOVERY_DAYS="1")),

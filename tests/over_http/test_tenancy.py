@@ -204,6 +204,8 @@ async def test_a_promised_deletion_and_its_receipt_are_its_callers_alone(backend
             while "done" not in str((await a.call_tool("get_status", {})).structured_content["deletions"]):
                 pass
         assert (await b.call_tool("get_status", {})).structured_content["deletions"] == []
+        assert (await a.call_tool("get_status", {"receipt": "1"})).structured_content["of"] == 1
+        assert (await b.call_tool("get_status", {"receipt": "1"})).is_error
 
 
 async def test_a_session_belongs_to_the_caller_that_opened_it(backend: TenantBackend) -> None:

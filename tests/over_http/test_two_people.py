@@ -102,6 +102,7 @@ SURFACES: dict[str, Look] = {
     "the status": resource("reflexio://status"),
     "completion in a prompt": completed("source", PromptReference(name="clean_up_test_run")),
     "completion in an address": completed("source", ResourceTemplateReference(uri=TEMPLATE)),
+    "the ids of a receipt": tool("get_status", receipt="1"),
 }
 
 

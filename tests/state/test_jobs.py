@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 
 from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.job_records import LEASE_SECONDS, TOLD_SECONDS, TRIES, JobRecords
+from reflexio_mcp.state.job_records import LEASE_SECONDS, REMEMBERED, TOLD_SECONDS, TRIES, JobRecords
 from reflexio_mcp.state.local.database import LocalDatabase
 from tests.state.conftest import Engine
 
@@ -102,6 +102,41 @@ def test_a_promise_is_forgotten_after_a_week(engine: Engine) -> None:
     assert not one.of("owner")
     assert promise(one, "another")
     assert not one.of("owner")
+
+
+def test_the_ids_that_a_receipt_left_out_stay_for_its_owner_alone(engine: Engine) -> None:
+    one, another = engine.jobs(), engine.jobs()
+    key = promise(one)
+    assert one.ids_of("owner", 1) is None
+    one.end(key, "done", "the receipt", "all its ids")
+    another.answered(key)
+    assert [job.told for job in one.of("owner")] == ["the receipt"], (
+        "only its process says that it was answered"
+    )
+    one.answered(key)
+    assert not another.of("owner")
+    kept = another.ids_of("owner", 1)
+    assert kept
+    assert (kept.what, kept.ids) == ("what", "all its ids")
+    assert another.ids_of("owner", 2) is None
+    assert another.ids_of("somebody else", 1) is None
+    assert engine.jobs("another key").ids_of("owner", 1) is None
+    assert one.add("owner", "caller", "what").number == 2
+    engine.clock.now += TOLD_SECONDS + 1
+    assert another.ids_of("owner", 1) is None
+
+
+def test_a_receipt_that_nobody_has_read_stays_longer_than_the_ids_of_one_that_was(engine: Engine) -> None:
+    jobs = engine.jobs()
+    jobs.end(promise(jobs), "done", "unread", "ids")
+    for _ in range(REMEMBERED + 5):
+        key = promise(jobs)
+        jobs.end(key, "done", "read", "ids")
+        jobs.answered(key)
+    assert [job.told for job in jobs.of("owner")] == ["unread"]
+    assert jobs.ids_of("owner", 1)
+    assert jobs.ids_of("owner", 2) is None
+    assert jobs.ids_of("owner", REMEMBERED + 6)
 
 
 @pytest.mark.anyio

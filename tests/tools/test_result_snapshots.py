@@ -106,6 +106,9 @@ KINDS: dict[str, tuple[dict[str, str], Any, list[tuple[str, dict[str, Any]]]]] =
     "plan-of-learnings": ({}, None, [("delete_learnings", {"user_id": "ada", "learning_ids": [LEARNING]})]),
     "receipt": ({}, None, [("delete_session", {"session_id": "trip", "confirm": "yes"})]),
     "receipt-of-many": ({}, None, [("delete_requests", {"source": "e2e", "confirm": "yes"})]),
+    "receipt-ids": (
+        {"CONFIRM": "off"}, None, [("delete_requests", {"source": "e2e"}), ("get_status", {"receipt": "1"})]
+    ),
     "receipt-with-copy": ({"RECOVERY_DAYS": "7"}, None, [("delete_request", {"request_id": "key", "confirm": "yes"})]),
     "agreed": ({}, agreeing(), [("delete_request", {"request_id": "key"})]),
     "declined": ({}, NOT, [("delete_request", {"request_id": "key"})]),

@@ -78,6 +78,7 @@ _MIGRATIONS: Final = (
     ALTER TABLE counted RENAME TO deletions;
     CREATE INDEX deletions_by_owner ON deletions (owner, at);
     """,
+    "ALTER TABLE jobs ADD COLUMN ids TEXT NOT NULL DEFAULT ''",
 )
 """What makes each version of the file out of the one before. No column goes, so that a process of an earlier version
 can still count its deletions."""

@@ -69,6 +69,7 @@ _MIGRATIONS: Final = (
     );
     CREATE INDEX audit_log_by_time ON audit_log (at);
     """,
+    "ALTER TABLE jobs ADD COLUMN ids text NOT NULL DEFAULT ''",
 )
 """What makes each version. A version only adds, so that replicas of an earlier one go on meanwhile."""
 

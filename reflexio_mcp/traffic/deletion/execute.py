@@ -95,6 +95,7 @@ class Receipt:
             such request is stored.
         cleared: what else became of a whole user's data; `None` for every other deletion.
         logged: the audit log has its ids.
+        number: the job whose record has all its ids; 0 where none has.
         problems: what else went wrong, as sentences.
     """
 
@@ -119,6 +120,7 @@ class Receipt:
     interactions_left: int | None = None
     cleared: Cleared | None = None
     logged: bool = False
+    number: int = 0
     problems: tuple[str, ...] = ()
 
     def count(self, *outcomes: Outcome) -> int:

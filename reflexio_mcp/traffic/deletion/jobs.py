@@ -66,6 +66,7 @@ class Job:
         receipt: what a deletion did.
         taken: what a follow-up did.
         since: its lease runs at least from here on, in seconds of the event loop.
+        has_ids: its record has all ids of its receipt.
     """
 
     record: JobRecord
@@ -75,6 +76,7 @@ class Job:
     receipt: Receipt | None = None
     taken: TakenBack | None = None
     failure: str = ""
+    has_ids: bool = False
     error: Exception | None = None
     finished: anyio.Event = field(default_factory=anyio.Event)
     cancelled: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -90,11 +92,14 @@ class Jobs:
     Args:
         describe: turns an error into a sentence without secrets.
         records: what every process knows of them.
-        told: makes what is kept of a job that has ended.
+        told: makes what is kept of a job that has ended, and all ids of its receipt.
     """
 
     def __init__(
-        self, describe: Callable[[Exception], str], records: JobRecords, told: Callable[[Job], str]
+        self,
+        describe: Callable[[Exception], str],
+        records: JobRecords,
+        told: Callable[[Job], tuple[str, str]],
     ) -> None:
         self._describe = describe
         self._records = records
@@ -213,12 +218,17 @@ class Jobs:
         if not own:
             raise TakenOver(TAKEN_OVER.format(number=job.number))
 
-    async def answered(self, job: Job) -> None:
-        """Forget a job whose caller has its receipt. One that was left to others stays for them."""
+    async def answered(self, job: Job, *, keeps_ids: bool = False) -> None:
+        """Tell no more of a job whose caller has its receipt. One that was left to others stays for them.
+
+        Args:
+            keeps_ids: the receipt names the record as where all its ids are.
+        """
         if isinstance(job.error, TakenOver):
             return
+        done = self._records.answered if keeps_ids else self._records.forget
         try:
-            await anyio.to_thread.run_sync(self._records.forget, job.record.key)
+            await anyio.to_thread.run_sync(done, job.record.key)
         except OSError:
             logger.warning("deletion %d stays in the status: the state file cannot be used", job.number)
 
@@ -337,12 +347,12 @@ class Jobs:
         """Record what came of a job. Where that fails its caller is told all the same, and it is tried on."""
         if isinstance(job.error, TakenOver):
             return  # left to others, who would not go on with what has ended
-        told = await anyio.to_thread.run_sync(self._told, job)
+        told, ids = await anyio.to_thread.run_sync(self._told, job)
         # Where nobody else can go on, nobody else writes a receipt either.
         until = (job.since if job.record.order else anyio.current_time()) + LEASE_SECONDS
         while True:
             try:
-                await anyio.to_thread.run_sync(self._records.end, job.record.key, job.state, told)
+                await anyio.to_thread.run_sync(self._records.end, job.record.key, job.state, told, ids)
             except OSError:
                 if not job.finished.is_set():
                     logger.warning("the receipt of deletion %d cannot be kept now", job.number)
@@ -351,6 +361,7 @@ class Jobs:
                         job.error = TakenOver(job.failure)
                     self._finish(job)
             else:
+                job.has_ids = bool(ids)
                 return
             if self.closed or anyio.current_time() + NOTE_SECONDS > until:
                 return  # a process that can write again reads what is there and writes a receipt of its own
