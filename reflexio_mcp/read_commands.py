@@ -284,7 +284,8 @@ def _whole_rows(page: dict[str, Any]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = page.get("sessions", [])
     for at, row in enumerate(rows):
         if isinstance(row["requests"], list):
-            row["requests"] = [_whole(one, each) for one in cast("list[Facts]", row["requests"])]
+            shared = each | row.pop("each", {})
+            row["requests"] = [_whole(one, shared) for one in cast("list[Facts]", row["requests"])]
         else:
             rows[at] = _whole(row, each)
     return page

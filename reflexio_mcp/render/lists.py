@@ -129,7 +129,7 @@ class _Budget(Generic[RowT]):
 
     def _fits(self, facts: Facts, text: str) -> bool:
         common, chars = self._in_common_with(facts), self._chars + len(text) + 1
-        saved = sum(len(one) + len(" · ") for one in self._told(common)) * len(self.facts)
+        saved = sum(len(one) + len(" · ") for one in self.told(common)) * len(self.facts)
         if self.facts and chars - saved > BUDGET:
             return False
         self._common, self._chars = common, chars
@@ -168,13 +168,12 @@ class _Budget(Generic[RowT]):
     @property
     def above(self) -> list[str]:
         """The same as one line, or none."""
-        return [f"each: {joined(self._told(self.each))}"] if self.each else []
+        return [f"each: {joined(self.told(self.each))}"] if self.each else []
 
     @property
     def rows(self) -> list[Facts]:
         """The rows, without what they have in common."""
-        each = self.each
-        return [{key: value for key, value in facts.items() if key not in each} for facts in self.facts]
+        return [_without(facts, self.each) for facts in self.facts]
 
     @property
     def texts(self) -> list[str]:
@@ -197,8 +196,18 @@ class _Budget(Generic[RowT]):
         """The interactions in which secrets are looked for."""
         raise NotImplementedError
 
-    def _told(self, common: Facts) -> list[str]:
+    def told(self, common: Facts) -> list[str]:
+        """What rows have in common, in words."""
         return [_named(noun, common, key) for key, noun in self._shared.items() if key in common]
+
+    def shared(self, rows: Sequence[Facts]) -> Facts:
+        """What some of the `rows` have in common beside `each`; of one alone nothing."""
+        first, *others = rows
+        return {
+            key: first[key]
+            for key in self._shared
+            if others and key in first and all(one.get(key) == first[key] for one in others)
+        }
 
     def _in_common_with(self, facts: Facts) -> Facts:
         """What the rows so far and one more have in common."""
@@ -320,9 +329,10 @@ class SessionsFacts(_PageFacts, total=False):
 
 
 class RequestsFacts(_PageFacts, total=False):
-    """A page of `list_requests`: rows of requests, grouped by session."""
+    """A page of `list_requests`: rows of requests, grouped by session. A session's own `each` adds what its requests
+    have in common."""
 
-    sessions: Required[list[Facts]]
+    sessions: Required[list[list[Any]]]
 
 
 PART_COUNTED: Final = "Only matching requests are counted; delete_session takes all of a session."
@@ -461,7 +471,7 @@ def page_of_sessions(
     if page.rows and part:
         more.insert(0, part)
         more_facts.setdefault("notes", []).insert(0, part)
-    return _page(budget, [head, *body], more, budget.rows, more_facts, described, ("sessions",))
+    return _page(budget, [head, *body], more, budget.rows, more_facts, described, ("sessions",), budget.each)
 
 
 def page_of_requests(
@@ -471,27 +481,60 @@ def page_of_requests(
     more, more_facts = _end(page, "request")
     returned, described = len(page.rows), asked(wanted)
     groups: list[Facts] = []
-    lines = budget.above
-    for item, facts, text in zip(page.rows, budget.rows, budget.texts, strict=True):
+    for item, facts in zip(page.rows, budget.rows, strict=True):
         session = shown_id(item.request.session_id)
         if not groups or groups[-1]["session_id"] != session:
-            groups.append({"session_id": session, "requests": []})
+            groups.append({"session_id": session, "each": {}, "requests": []})
             others = page.others[item.request.session_id]
             groups[-1] |= {"not_matching": others} if others else {}
-            lines.append(
-                f"session {session}" + (f" ({counted(others, 'other')} not matching)" if others else "")
-            )
         groups[-1]["requests"].append(facts)
-        if left := facts.get("interactions_left_out"):
-            text += f"\n  … {counted(left, 'more interaction')}: see get_request"
-        lines.append(indented(text))
+    each, lines = dict(budget.each), budget.above
+    for group in groups:
+        group["each"] = shared = budget.shared(group["requests"])
+        group["requests"] = [_without(facts, shared) for facts in group["requests"]]
+        lines.append(_session_line(group, budget.told(shared)))
+        for facts in group["requests"]:
+            text = request_text(facts)
+            if left := facts.get("interactions_left_out"):
+                text += f"\n  … {counted(left, 'more interaction')}: see get_request"
+            lines.append(indented(text))
+    # In the text each turn begins with its role.
+    _put_roles_once([facts for group in groups for facts in group["requests"]], each)
+    for group in groups:
+        _put_roles_once(group["requests"], group["each"])
     found = f"{counted(returned, 'request')} in {counted(len(groups), 'session')}"
     head = _head("request", page, wanted, described, found)
     if request_id and not returned:
         filtered = f" ({described})" if described else ""
         head = f"No request {label(request_id)} is stored{filtered}."
     body = [fence("\n".join(lines))] if returned else []
-    return _page(budget, [head, *body], more, groups, more_facts, described, ("requests", "interactions"))
+    groups = [dense(group) for group in groups]
+    tables = ("sessions", "requests", "interactions")
+    return _page(budget, [head, *body], more, groups, more_facts, described, tables, each)
+
+
+def _session_line(group: Facts, shared: list[str]) -> str:
+    others = group.get("not_matching")
+    head = f"session {group['session_id']}" + (
+        f" ({counted(others, 'other')} not matching)" if others else ""
+    )
+    return joined((head, f"each: {joined(shared)}" if shared else ""))
+
+
+def _without(facts: Facts, shared: Facts) -> Facts:
+    return {key: value for key, value in facts.items() if key not in shared}
+
+
+def _put_roles_once(requests: Sequence[Facts], each: Facts) -> None:
+    """Move the roles of the turns into `each`, where they are the same in several requests."""
+    roles = [[turn.get("role") for turn in one.get("interactions", ())] for one in requests]
+    if len(roles) < 2 or not all(roles[0]) or any(one != roles[0] for one in roles):
+        return
+    if roles[0]:
+        each["turn_roles"] = roles[0]
+    for one in requests:
+        if "interactions" in one:
+            one["interactions"] = [_without(turn, {"role": ""}) for turn in one["interactions"]]
 
 
 def _page(
@@ -502,16 +545,18 @@ def _page(
     end: _End,
     described: str,
     rows: tuple[str, ...],
+    each: Facts,
 ) -> Rendered:
-    """A page in both forms; `rows` are the keys of the lists whose objects become rows."""
+    """A page in both forms; `rows` are the keys of the lists whose objects become rows, and `each` is what all of
+    them have in common."""
     notes = [] if sessions else body[:1]
     if budget.redacted:
         more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
         notes.append(more[0])
     end["notes"] = [*notes, *end.get("notes", ())]
     first: _PageFacts = {"notice": NOTICE, "returned": len(budget.facts)}
-    if budget.each:
-        first["each"] = budget.each
+    if each:
+        first["each"] = each
     if described:
         first["filter"] = described
     facts = tabled({**first, "sessions": sessions, **dense(end)}, *rows)

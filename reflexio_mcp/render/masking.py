@@ -57,7 +57,7 @@ def masked_turn(turn: StoredInteraction) -> Facts:
 def masked_turn_text(facts: Facts) -> str:
     """The facts of `masked_turn` in words."""
     extra = "".join(f", {key} {facts[key]}" for key in ("user_action", "tools_used") if key in facts)
-    return f"{facts['interaction_id']} · {facts['role']}: {counted(facts['chars'], 'character')}{extra}"
+    return f"{facts['interaction_id']} {facts['role']}: {counted(facts['chars'], 'character')}{extra}"
 
 
 def masked_words(facts: Facts) -> str:

@@ -42,7 +42,7 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     if "content_chars" in facts:
         content += f"… [{facts['content_chars']:,} characters"
         content += f", from {facts['content_from']:,}]" if "content_from" in facts else "]"
-    lines = [f"{facts['interaction_id']} · {facts.get('role', 'User')}: {hanging(content)}".rstrip()]
+    lines = [f"{facts['interaction_id']} {facts.get('role', 'User')}: {hanging(content)}".rstrip()]
     for key, value in facts.items():
         if key not in ("interaction_id", "role", "content", "content_chars", "content_from"):
             many = cast("list[object]", value) if isinstance(value, list) else [cast("object", value)]
@@ -121,8 +121,6 @@ def request_head(facts: Mapping[str, Any]) -> str:
 
 
 def request_text(facts: Mapping[str, Any]) -> str:
-    lines = [request_head(facts)]
-    if "first_words" in facts:
-        lines.append(f"  “{facts['first_words']}”")
-    lines += [indented(turn_text(turn)) for turn in facts.get("interactions", [])]
-    return "\n".join(lines)
+    words = f"“{facts['first_words']}”" if "first_words" in facts else ""
+    turns = [indented(turn_text(turn)) for turn in facts.get("interactions", [])]
+    return "\n".join([joined((request_head(facts), words)), *turns])

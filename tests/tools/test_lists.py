@@ -1,5 +1,6 @@
 """What a list says of itself: which filter it used, whether it is all, why it ended and how to go on."""
 
+import re
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ async def test_a_long_request_says_up_to_which_turn_it_is_shown(connect: Connect
             {"user_id": "ada", "session_id": "s", "request_id": "r", "interactions": turns},
         )
         page, text = await listed(client, "get_request", request_id="r")
-        said = f"Shown to turn {page['cursor']} of 600: an answer has room for about 8,000 characters."
+        said = f"Shown to turn {page['cursor']} of 600: an answer has room for about 9,000 characters."
         assert said in text
         assert page["not_all_because"] == said
 
@@ -146,10 +147,10 @@ async def test_a_full_answer_says_that_it_is_full(connect: Connect) -> None:
         for number in range(30):
             await store(client, f"r{number}", text="word " * 600)
         page, text = await listed(client, detail="full", limit=100)
-    assert page["not_all_because"] == "an answer has room for about 8,000 characters"
+    assert page["not_all_because"] == "an answer has room for about 9,000 characters"
     assert page["left"] == 30 - page["returned"]
     assert (
-        f"Not all: an answer has room for about 8,000 characters. 30 requests in all. {page['left']:,} more follow."
+        f"Not all: an answer has room for about 9,000 characters. 30 requests in all. {page['left']:,} more follow."
         in text
     )
 
@@ -304,6 +305,50 @@ async def test_what_all_rows_have_in_common_stands_once_and_what_differs_in_each
         assert "each" not in page
 
 
+async def test_what_the_requests_of_a_session_have_in_common_stands_once_at_its_line(
+    connect: Connect,
+) -> None:
+    async with connect() as client:
+        for number in range(3):
+            await store(client, f"r{number}", user_id=f"u{number}", session_id="s1", source="e2e")
+        await store(client, "r3", session_id="s2", source="chat")
+        page, text = await listed(client)
+    assert "\nsession s1 · each: source e2e\n" in text
+    assert "\nsession s2\n" in text, "what one request has alone stands with it"
+    assert text.count("source e2e") == 1
+    sessions = {one["session_id"]: one for one in page["sessions"]}
+    assert sessions["s1"]["each"] == {"source": "e2e"}
+    assert "each" not in sessions["s2"]
+    assert [one["user_id"] for one in sessions["s1"]["requests"]] == ["u2", "u1", "u0"]
+    assert all("source" not in one for one in sessions["s1"]["requests"])
+    assert [one["source"] for one in sessions["s2"]["requests"]] == ["chat"]
+
+
+async def test_in_full_the_structured_roles_stand_once_where_all_requests_have_the_same(
+    connect: Connect,
+) -> None:
+    both = [{"role": "User", "content": "a question"}, {"role": "Assistant", "content": "an answer"}]
+    async with connect() as client:
+        for name, turns in (("r1", both), ("r2", both), ("r3", [both[1], both[0]])):
+            arguments = {"user_id": "ada", "session_id": "s1" if name != "r3" else "s2", "request_id": name}
+            await client.call_tool("publish_interaction", arguments | {"interactions": turns})
+        alike, text = await listed(client, detail="full", session_id="s1")
+        mixed, _ = await listed(client, detail="full")
+        alone, _ = await listed(client, detail="full", session_id="s2")
+    roles = ["User", "Assistant"]
+    assert alike["each"]["turn_roles"] == roles
+    assert [[turn["content"] for turn in one["interactions"]] for one in rows_of(alike)] == 2 * [
+        ["a question", "an answer"]
+    ]
+    assert not [turn for one in rows_of(alike) for turn in one["interactions"] if "role" in turn]
+    assert len(re.findall(r"^  \d+ (?:User: a question|Assistant: an answer)$", text, re.MULTILINE)) == 4
+    sessions = {one["session_id"]: one for one in mixed["sessions"]}
+    assert "turn_roles" not in mixed["each"]
+    assert sessions["s1"]["each"] == {"turn_roles": roles}
+    for page in (sessions["s2"], alone["sessions"][0]):
+        assert [turn["role"] for turn in page["requests"][0]["interactions"]] == roles[::-1]
+
+
 def rows_of(page: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of either list."""
     return [row for one in page["sessions"] for row in (one["requests"] if "first" not in one else [one])]
@@ -314,14 +359,14 @@ async def test_rows_that_share_a_lot_fill_the_room_that_this_saves(connect: Conn
         for number in range(100):
             await store(client, f"r{number}", "word " * 12, source="a" * 60, agent_version="b" * 60)
         alike, text = await listed(client, limit=100)
-        assert len(text) < 9_000
+        assert len(text) < 10_000
         for number in range(100):
             await store(
                 client, f"q{number}", "word " * 12, user_id=f"u{number}", source="a" * 60 + str(number)
             )
         _, mixed = await listed(client, limit=100)
-        assert len(mixed) < 9_000
-        assert alike["returned"] > 1.5 * mixed.count("  q")
+        assert len(mixed) < 10_000
+        assert alike["returned"] > 1.5 * mixed.count("\n q")
 
 
 async def test_words_that_only_a_source_has_lead_to_it(connect: Connect) -> None:
