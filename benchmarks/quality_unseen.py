@@ -151,6 +151,11 @@ def made_up_people() -> Iterator[tuple[str, Sample]]:
                 ("personal-email", f"Pull {fake.user_name()}@{fake.random_number(2)} and see {fake.url()}."),
             ):
                 yield rule, Sample("Faker", text, False)
+    fake = faker.Faker("en_US")
+    fake.seed_instance(14)
+    for _number in range(2 * PEOPLE * len(LOCALES)):
+        text = f"It wrote {fake.random_number(16, True)} into the column and went on."
+        yield "personal-card", Sample("Faker, numbers of 16 digits that nothing names", text, False)
 
 
 def _yaml(path: Path) -> Any:

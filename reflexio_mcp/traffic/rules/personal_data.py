@@ -41,11 +41,24 @@ _SAYS_CARD = re.compile(
     r"(?i)\b(?:card|cc\b|credit|debit|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
 )
 _OF_A_COMPANY = re.compile(
-    r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|3[47]\d{13}"
-    r"|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12}(?:\d{3})?|3(?:0[0-59]|[689]\d)\d{11}(?:\d\d)?"
-    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?|(?:5018|5020|5038|5893|6304|67\d\d)\d{8,15}"
+    r"4\d{15}(?:\d{3})?|5[1-5]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|3[47]\d{13}"
+    r"|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12}(?:\d{3})?|3(?:0[0-59]|[689]\d)\d{11}"
+    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?|(?:5018|5020|5038|5893|6304|6759|676[1-3])\d{8,15}"
 )
-"""How the numbers of Visa, Mastercard, Mir, American Express, JCB, Diners Club, Discover, UnionPay and Maestro begin and count."""
+"""How the numbers of Visa, Mastercard, Mir, American Express, JCB, Diners Club, Discover, UnionPay and Maestro begin and count.
+
+Visa's of 13 digits are not issued any more, and count as the codes on goods do.
+"""
+_SAYS_OTHER = re.compile(
+    r"(?i)(?:\b(?:order|parcel|package|shipment|consignment|delivery|tracking|waybill|invoice|receipt|ticket|booking|reservation"
+    r"|reference|ref|serial|article|item|batch|isbn|ean|gtin|upc|imei|sku"
+    r"|bestell\w*|paket\w*|sendung\w*|rechnung\w*|auftrag\w*|lieferung|buchung\w*|commande|colis|facture|livraison|réservation|suivi"
+    r"|pedido|paquete|factura|envío|reserva|ordine|pacco|spedizione|fattura|encomenda|fatura|bestelling|pakket|factuur|zamówieni\w*|paczk\w*"
+    r"|faktur\w*|paczki|заказ\w*|посылк\w*|счёт\w*|счет\w*|sipariş\w*|kargo)"
+    r"|注文|荷物|订单|包裹|주문|송장)"
+    r"(?:[ -]?(?:number|num|no|nr|id|code|nummer|numéro|número|numero|номер|n[°º]))?[\s.:#№=\"'_-]{0,4}$"
+)
+"""What stands right before a number of something else: an order's or a parcel's may begin and count as a card's."""
 _OVERSEAS = re.compile(r"(?:BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT)\d{12}[A-Z0-9]{11}\d\d")
 """Of France's territories, which the registry has under France alone."""
 _SAYS_IBAN = re.compile(r"(?i)\biban")
@@ -207,7 +220,11 @@ def _is_valid(name: str, number: str, **options: bool) -> bool:
 def _has_card(text: str) -> bool:
     for match in _some(_CARD, text):
         digits = "".join(filter(str.isdigit, match[0]))
-        if (_OF_A_COMPANY.fullmatch(digits) or _said_before(_SAYS_CARD, text, match)) and _is_card(digits):
+        told = _said_before(_SAYS_CARD, text, match)
+        # Nobody writes the number of an order in a card's groups.
+        other = match[0] == digits and _said_before(_SAYS_OTHER, text, match)
+        alone = _OF_A_COMPANY.fullmatch(digits) and not other
+        if (told or alone) and _is_card(digits):
             return True
     if not _SAYS_CARD.search(text):
         return False
@@ -218,7 +235,7 @@ def _has_card(text: str) -> bool:
 
 
 def _is_card(digits: str) -> bool:
-    return len(set(digits)) > 1 and _is_valid("luhn", digits)
+    return 12 <= len(digits) <= 19 and len(set(digits)) > 1 and _is_valid("luhn", digits)
 
 
 def _has_iban(text: str) -> bool:
