@@ -1,6 +1,7 @@
 """Failures as one or two sentences: what happened, whether anything changed, what to do next."""
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -12,7 +13,10 @@ from reflexio_mcp.traffic.errors import TrafficError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["describe", "invalid_arguments"]
+__all__ = ["SAID", "describe", "invalid_arguments", "wrong_arguments"]
+
+SAID: Final = "said"
+"""The kind of a problem that a check of ours found; its text goes on behind the argument's name."""
 
 _BRANCH = re.compile(r"(list|dict|tuple)\[.*\]|(constrained-)?int|str|float|bool")
 """How pydantic names the branch of a union in a location; no field of ours is called so."""
@@ -45,18 +49,27 @@ def describe(error: BaseException, action: Action = "write") -> str:
 
 def invalid_arguments(error: ValidationError) -> str:
     """What is wrong with the arguments, naming each field and what it accepts, never its value."""
+    return f"{' '.join(wrong_arguments(error))} Nothing was sent."
+
+
+def wrong_arguments(error: ValidationError, named: Collection[str] = ()) -> list[str]:
+    """What `invalid_arguments` says, as sentences.
+
+    Args:
+        named: arguments of which something was said before, and is enough.
+    """
     # A value that may also be left out is a union to pydantic: its other branch only says that it is not null.
     problems = [
         one
         for one in error.errors(include_url=False, include_context=True, include_input=False)
-        if one["type"] != "none_required"
+        if one["type"] != "none_required" and one["loc"][0] not in named
     ]
     missing = [_field(one["loc"]) for one in problems if one["type"] == "missing"]
     sentences = [_required(missing)] if missing else []
     sentences += [_sentence(one) for one in problems if one["type"] != "missing"]
     if (left := len(sentences) - SENTENCES) > 0:
         sentences[SENTENCES:] = [f"{left:,} more {'is' if left == 1 else 'are'} wrong."]
-    return f"{' '.join(sentences)} Nothing was sent."
+    return sentences
 
 
 def _required(names: list[str]) -> str:
@@ -70,6 +83,8 @@ def _sentence(problem: "ErrorDetails") -> str:
     name = _field(problem["loc"])
     context: dict[str, Any] = problem.get("ctx", {})
     match problem["type"]:
+        case "said":
+            return f"{name}{context['said']}"
         case "extra_forbidden":
             return f"{name} is not a field here."
         case "literal_error":

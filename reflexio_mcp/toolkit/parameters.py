@@ -1,12 +1,19 @@
 """Parameters that several tools share, so that one word means one thing everywhere."""
 
-from typing import Annotated, Final, Literal
+import time
+from collections.abc import Callable
+from typing import Annotated, Final, Literal, TypeVar
 
 from mcp.server.mcpserver.resolve import Resolve
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from reflexio_mcp.toolkit.context import Call, scope_of
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter, with_search
+from reflexio_mcp.toolkit.error_messages import SAID
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_source, make_filter, with_search
+from reflexio_mcp.traffic.reading.search import check_search
+from reflexio_mcp.traffic.times import parse_time
 
 __all__ = [
     "MASKED",
@@ -29,19 +36,63 @@ __all__ = [
     "StartTime",
     "UserId",
     "WaitForReceipt",
+    "alone",
 ]
+
+T = TypeVar("T")
+
+
+def alone(check: Callable[[T], object]) -> AfterValidator:
+    """What looks at one argument alone, together with its type: a call is told of all that is wrong with it at once.
+
+    Args:
+        check: raises `InvalidInput`; a field that begins with a dot is one inside the argument.
+    """
+
+    def validate(value: T) -> T:
+        try:
+            check(value)
+        except InvalidInput as error:
+            below = error.field if error.field.startswith(".") else ""
+            raise PydanticCustomError(SAID, "{said}", {"said": f"{below} {error.problem}"}) from error
+        return value
+
+    return AfterValidator(validate)
+
+
+def _check_time(text: str) -> None:
+    if text.strip():
+        parse_time("time", text, now=time.time())
+
+
+def _check_source(text: str) -> None:
+    check_source("source", text.strip())
+
+
+def _check_words(text: str) -> None:
+    check_search(text.strip(), "")
+
+
+def _check_finding(text: str) -> None:
+    check_search("", text.strip())
+
+
+OF_SOURCE: Final = alone(_check_source)
+OF_TIME: Final = alone(_check_time)
 
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
-Source = Annotated[str, Field()]
+Source = Annotated[str, OF_SOURCE]
 AgentVersion = Annotated[str, Field()]
-StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d")]
-EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
+StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d"), OF_TIME]
+EndTime = Annotated[str, Field(description="as start_time; both inclusive"), OF_TIME]
 Contains = Annotated[
-    str, Field(description="all these words (no synonyms) or a quoted phrase, in texts and ids")
+    str,
+    Field(description="all these words (no synonyms) or a quoted phrase, in texts and ids"),
+    alone(_check_words),
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.
-Finding = Annotated[str, Field(description="a rule of audit_traffic")]
+Finding = Annotated[str, Field(description="a rule of audit_traffic"), alone(_check_finding)]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"

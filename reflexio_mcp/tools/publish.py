@@ -6,12 +6,13 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from reflexio_mcp.render.publishing import FinishFacts, PublishFacts, finished, published
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
-from reflexio_mcp.traffic.publishing import finish, publish, screen
+from reflexio_mcp.traffic.publishing import check_turn, finish, publish, screen
 
 __all__ = ["SPECS"]
 
@@ -22,9 +23,17 @@ async def publish_interaction(
     session_id: Annotated[
         str, Field(description="the conversation; the same for all its requests; new: a uuid")
     ],
-    interactions: Annotated[list[Interaction], Field(description="the turns, oldest first")],
-    source: Annotated[str, Field(description="where it comes from: a-z 0-9 . _ : -")] = "",
-    agent_version: Annotated[str, Field(description="your agent's; default agent-v0")] = "",
+    interactions: Annotated[
+        list[Annotated[Interaction, parameters.alone(check_turn)]],
+        Field(description="the turns, oldest first"),
+    ],
+    source: Annotated[
+        str, Field(description="where it comes from: a-z 0-9 . _ : -"), parameters.OF_SOURCE
+    ] = "",
+    agent_version: Annotated[
+        str,
+        Field(description="your agent's; default agent-v0", max_length=api_limits.MAX_AGENT_VERSION_CHARS),
+    ] = "",
     wait_for_response: Annotated[bool, Field(description="wait until learned from")] = False,
     skip_aggregation: Annotated[bool, Field(description="keep out of what is learned across users")] = False,
     force_extraction: Annotated[bool, Field(description="learn now, do not wait for more turns")] = False,

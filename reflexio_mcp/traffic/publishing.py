@@ -17,7 +17,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, Unr
 from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.traffic.content import texts_of, texts_within
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
-from reflexio_mcp.traffic.reading.filters import SOURCE_ACCEPTS
+from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
@@ -177,8 +177,8 @@ async def publish(scope: Scope, draft: PublishBody, *, wait_seconds: float | Non
     """Store one request of a session.
 
     Args:
-        draft: the request as the caller gave it. An empty request id is minted here, so that a lost reply can be
-            repeated without storing anything twice.
+        draft: the request as the caller gave it, with turns that `check_turn` takes. An empty request id is minted
+            here, so that a lost reply can be repeated without storing anything twice.
         wait_seconds: hold on until extraction has covered it, so long at the most; `None` does not wait.
         beat: called every 10 s while waiting.
 
@@ -209,27 +209,24 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     user = require_id("user_id", scope.user(draft.user_id))
     session = require_id("session_id", draft.session_id)
     source, agent_version = draft.source.strip(), draft.agent_version.strip()
-    _check_turns(draft.interaction_data_list)
-    if source and not api_limits.SOURCE_PATTERN.fullmatch(source):
-        raise InvalidInput("source", SOURCE_ACCEPTS)
-    if len(agent_version) > api_limits.MAX_AGENT_VERSION_CHARS:
-        raise InvalidInput(
-            "agent_version", f"takes {api_limits.MAX_AGENT_VERSION_CHARS:,} characters at most."
-        )
-    if draft.evaluation_only and draft.force_extraction:
-        raise InvalidInput(
-            "force_extraction", "cannot go with evaluation_only: such traffic teaches nothing."
-        )
+    check_source("source", source)
     experiment = (draft.retrieval_experiment_id or "").strip()
     arm = (draft.retrieval_experiment_arm or "").strip()
+    chosen = draft.request_id.strip()
+    faults = _wrong_number(draft.interaction_data_list)
+    if draft.evaluation_only and draft.force_extraction:
+        nothing = "cannot go with evaluation_only: such traffic teaches nothing."
+        faults.append(InvalidInput("force_extraction", nothing))
     if bool(experiment) != bool(arm):
         missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
-        raise InvalidInput(missing, "is needed too: give both of an experiment, or neither.")
+        faults.append(InvalidInput(missing, "is needed too: give both of an experiment, or neither."))
     if arm and arm not in ARMS:
-        raise InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}.")
-    chosen = draft.request_id.strip()
+        faults.append(InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}."))
     if draft.request_id and not chosen:
-        raise InvalidInput("request_id", "must not be blank; leave it out to have one made.")
+        faults.append(InvalidInput("request_id", "must not be blank; leave it out to have one made."))
+    if faults:
+        first, *more = faults
+        raise InvalidInput(first.field, first.problem, *more)
     return draft.model_copy(
         update={
             "user_id": user,
@@ -243,20 +240,25 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     )
 
 
-def _check_turns(turns: Sequence[Interaction]) -> None:
+def _wrong_number(turns: Sequence[Interaction]) -> list[InvalidInput]:
+    faults: list[InvalidInput] = []
     if not 1 <= len(turns) <= api_limits.MAX_INTERACTIONS:
-        raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
-    for index, turn in enumerate(turns):
-        _check_turn(f"interactions[{index}]", turn)
+        faults.append(InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns."))
     learnings = sum(len(turn.retrieved_learnings) for turn in turns)
-    if learnings > api_limits.MAX_RETRIEVED_LEARNINGS:
-        raise InvalidInput(
-            "interactions",
-            f"carry {learnings:,} retrieved_learnings; {api_limits.MAX_RETRIEVED_LEARNINGS:,} at most.",
+    if learnings > (most := api_limits.MAX_RETRIEVED_LEARNINGS):
+        faults.append(
+            InvalidInput("interactions", f"carry {learnings:,} retrieved_learnings; {most:,} at most.")
         )
+    return faults
 
 
-def _check_turn(name: str, turn: Interaction) -> None:
+def check_turn(turn: Interaction) -> None:
+    """Refuse a turn that the API would refuse, or keep wrong.
+
+    Raises:
+        InvalidInput: says what is wrong with it first; the field begins with a dot, and is empty for the whole turn.
+    """
+    name = ""
     if turn.image_encoding and turn.interacted_image_url:
         raise InvalidInput(name, "takes image_encoding or interacted_image_url, not both.")
     if (turn.created_at or 0) > LATEST:

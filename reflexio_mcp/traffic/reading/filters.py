@@ -140,6 +140,20 @@ class TrafficFilter:
 PART_OF_SESSIONS = "it takes a whole session, so leave out source, agent_version, contains and end_time"
 
 
+def check_source(field: str, source: str) -> None:
+    """Refuse what can be no source.
+
+    Args:
+        field: the argument's name, for the refusal.
+        source: without blanks around it; empty is none.
+
+    Raises:
+        InvalidInput: says what is accepted.
+    """
+    if source and not SOURCE_PATTERN.fullmatch(source):
+        raise InvalidInput(field, SOURCE_ACCEPTS)
+
+
 def make_filter(
     *,
     user_id: str = "",
@@ -168,8 +182,7 @@ def make_filter(
     """
     now = time.time() if now is None else now
     source = source.strip()
-    if source and not SOURCE_PATTERN.fullmatch(source):
-        raise InvalidInput("source", SOURCE_ACCEPTS)
+    check_source("source", source)
     start = parse_time("start_time", start_time, now=now) if start_time.strip() else None
     end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
     if start is not None and end is not None and end < start:
