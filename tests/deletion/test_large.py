@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 import uvicorn
 
 from benchmarks.filling import fill
-from tests.deletion.support import BY_IDS, World
+from tests.deletion.support import BY_IDS, READ, World
 from tests.support.stdio import environment, open_session
 
 pytestmark = pytest.mark.anyio
@@ -43,8 +44,14 @@ async def filled(folder: Path, requests: int, content_chars: int = 0) -> AsyncIt
 async def served(world: World) -> AsyncIterator[str]:
     """The backend behind a real port."""
     server = uvicorn.Server(uvicorn.Config(world.backend, port=0, log_level="error", lifespan="off"))
+    over = anyio.Event()
+
+    async def serve() -> None:
+        await server.serve()
+        over.set()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve)
+        tasks.start_soon(serve)
         with anyio.fail_after(60):
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await anyio.sleep(0.01)
@@ -53,6 +60,26 @@ async def served(world: World) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.should_exit = True
+            # A test that failed cancels this group: the server would leave its sockets open, and that be what is told.
+            with anyio.CancelScope(shield=True), anyio.move_on_after(10):
+                await over.wait()
+
+
+async def test_a_test_that_fails_leaves_no_socket_behind(tmp_path: Path) -> None:
+    listening: list[str] = []
+
+    async def fails() -> None:
+        async with filled(tmp_path, 1) as world, served(world) as url, httpx.AsyncClient() as client:
+            await client.post(f"{url}{READ}", json={})
+            listening.append(url)
+            raise TimeoutError
+
+    with pytest.raises(ExceptionGroup) as failed:
+        await fails()
+    assert failed.group_contains(TimeoutError)
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(listening[0])
 
 
 async def test_contents_are_not_held_in_memory_also_when_they_are_copied(tmp_path: Path) -> None:
