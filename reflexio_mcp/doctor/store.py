@@ -12,12 +12,12 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import default_store, probe_state, state_file
+from reflexio_mcp.backend import default_store, open_state, probe_state
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 from reflexio_mcp.embedded_store import schema
 from reflexio_mcp.settings import ConfigurationError
-from reflexio_mcp.state.database import StateUnusable, why_not
+from reflexio_mcp.state.database import StateUnusable, nothing_goes
 
 __all__ = ["check_state", "check_store", "check_written_files"]
 
@@ -87,20 +87,20 @@ def _not_writable(path: Path, name: str) -> Finding | None:
 
 async def check_state(environment: Environment) -> list[Finding]:
     """Try once what a deletion does in the state database, and leave nothing behind; or look at the state's file."""
-    if not environment.settings.state:
-        from reflexio_mcp.tools.catalog import CATALOG
-
-        deletes = any(spec.destructive and spec.offered(environment.settings) for spec in CATALOG)
-        path = state_file(environment.settings) if deletes else None
-        blocked = path and _not_writable(path, "state-not-writable")
-        return [blocked] if blocked else []
+    settings = environment.settings
     try:
-        await anyio.to_thread.run_sync(probe_state, environment.settings)
+        if settings.state:
+            await anyio.to_thread.run_sync(probe_state, settings)
+            return [ok("the state database answers")]
+        from reflexio_mcp.tools.catalog import deletes
+
+        if deletes(settings):
+            await anyio.to_thread.run_sync(open_state(settings).database.check)
     except ConfigurationError as error:
         return [failure("state-not-usable", "psycopg is not installed", why=str(error), do=INSTALL_EXTRA)]
     except StateUnusable as error:
-        return [failure("state-not-usable", why_not(error))]
-    return [ok("the state database answers")]
+        return [failure("state-not-usable" if settings.state else "state-not-writable", nothing_goes(error))]
+    return []
 
 
 async def check_written_files(environment: Environment) -> list[Finding]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import uvicorn
 
-from reflexio_mcp.backend import place_of, probe_state
+from reflexio_mcp.backend import place_of
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.http.bearer_tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.connection_limits import MOST_CONNECTIONS, bounded
@@ -21,7 +20,6 @@ from reflexio_mcp.http.guard import MOST_HEAD_BYTES
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.state.database import StateUnusable, why_not
 
 __all__ = ["serve", "uvicorn_server"]
 
@@ -126,11 +124,6 @@ async def _look(settings: Settings, app: HttpApp) -> None:
     if why:
         fails = "sign-in works with JWTs alone" if signed else "sign-in does not work"
         _say(f"warning: {fails} while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
-    if settings.state:
-        try:
-            await anyio.to_thread.run_sync(probe_state, settings, abandon_on_cancel=True)
-        except StateUnusable as error:
-            _say(f"warning: until this works, nothing is deleted: {why_not(error)}")
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
@@ -9,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 
 from reflexio_mcp.backend import local_key, open_state, place_of
 from reflexio_mcp.render.jobs import told_of
@@ -16,10 +18,12 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.database import nothing_goes
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.error_messages import describe
 from reflexio_mcp.toolkit.explorer_page import PageNotes
 from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
+from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.tools.delete import take_over
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
@@ -33,6 +37,8 @@ __all__ = ["Runtime", "tune_collector"]
 
 LOOK_SECONDS: Final = 20.0
 """Seconds between two looks whether another process left a deletion unfinished."""
+
+logger = logging.getLogger("reflexio_mcp")
 
 
 def tune_collector() -> None:
@@ -135,6 +141,7 @@ class Runtime:
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.copies.keep_pruned)
+                background.start_soon(self._say_trouble)
                 app = App(
                     self.settings,
                     self._tools,
@@ -144,6 +151,7 @@ class Runtime:
                     self.jobs,
                     tasks,
                     background,
+                    self.trouble,
                     where=self.where,
                     subscriptions=self.subscriptions,
                 )
@@ -161,6 +169,19 @@ class Runtime:
                 with anyio.CancelScope(shield=True):
                     await self.scopes.aclose()
                 self.state.database.close()
+
+    def trouble(self) -> str:
+        """Why nothing can be deleted now, as a sentence; empty where something can, or no tool may. It blocks."""
+        try:
+            if deletes(self.settings):
+                self.state.database.check()
+        except OSError as error:
+            return nothing_goes(error)
+        return ""
+
+    async def _say_trouble(self) -> None:
+        if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
+            logger.warning("%s", said)
 
     async def _keep_promises(self, app: App) -> None:
         """Go on with deletions whose process has ended, of everybody who is served with the configured key.

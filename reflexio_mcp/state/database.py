@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-__all__ = ["STOPPED", "Cursor", "StateDatabase", "StateUnusable", "Transaction", "advice", "why_not"]
+__all__ = [
+    "STOPPED",
+    "Cursor",
+    "StateDatabase",
+    "StateUnusable",
+    "Transaction",
+    "advice",
+    "nothing_goes",
+    "why_not",
+]
 
 STOPPED: Final = "this server has stopped"
 
@@ -42,6 +51,11 @@ def advice(error: OSError, otherwise: str = "") -> str:
         otherwise: what to do where the error does not say it.
     """
     return error.advice if isinstance(error, StateUnusable) else otherwise or "look at the server's log"
+
+
+def nothing_goes(error: OSError) -> str:
+    """The sentence for a state that cannot be written: at the start, in a status and from doctor."""
+    return f"Nothing can be deleted now: {why_not(error)}. To mend that, {advice(error)}."
 
 
 class Cursor(Protocol):
@@ -93,6 +107,14 @@ class StateDatabase(ABC):
 
         Raises:
             StateUnusable: nothing can be read or written now.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Try whether a deletion could be recorded now, and leave nothing behind.
+
+        Raises:
+            StateUnusable: why it could not.
         """
 
     @abstractmethod

@@ -34,6 +34,7 @@ class App:
         jobs: deletions that have begun, shared by every connection.
         tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
         background: where what goes on after them runs. It is cancelled when the lifespan ends.
+        trouble: says why nothing can be deleted now; empty where something can. It blocks.
         where: the backend's address or file, in words.
         subscriptions: who is told when a session or request changes.
     """
@@ -46,6 +47,7 @@ class App:
     jobs: Jobs
     tasks: TaskGroup
     background: TaskGroup
+    trouble: Callable[[], str]
     where: str = ""
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
 

@@ -7,7 +7,7 @@ from reflexio_mcp.settings import ConfigurationError, Settings, did_you_mean
 from reflexio_mcp.toolkit.spec import ToolSpec, build
 from reflexio_mcp.tools import audit, delete, explore, learnings, publish, read, restore, status
 
-__all__ = ["CATALOG", "offered"]
+__all__ = ["CATALOG", "deletes", "offered"]
 
 CATALOG: tuple[ToolSpec, ...] = (
     *publish.SPECS,
@@ -32,6 +32,11 @@ LEARNED_FROM = (
     "retrieval_experiment_arm",
 )
 """Arguments of a publish that mean something only where it is learned from."""
+
+
+def deletes(settings: Settings) -> bool:
+    """Whether this configuration offers a tool that deletes."""
+    return any(spec.destructive and spec.offered(settings) for spec in CATALOG)
 
 
 def offered(settings: Settings) -> list[Tool]:

@@ -17,7 +17,7 @@ from reflexio_mcp.render.stored_text import NOTICE, SAID_CHARS, label, quoting, 
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.database import advice, why_not
+from reflexio_mcp.state.database import nothing_goes
 from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecord
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
@@ -28,9 +28,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["SPECS"]
 
 
-UNREADABLE: Final = (
-    "Earlier deletions cannot be read ({why}), and nothing can be deleted now. Ask the operator to {advice}."
-)
+UNREADABLE: Final = "Earlier deletions cannot be read."
 
 CONFIRM_MEANS: Final = {
     "auto": "a person is asked where the client shows forms; elsewhere a plan's code is enough",
@@ -81,14 +79,15 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
     lines = _lines(facts)
     if "said" in facts["backend"]:
         facts = {"notice": NOTICE, **facts}
-    owner, problem, jobs = app.codes(scope).scope, "", list[JobRecord]()
+    owner, jobs = app.codes(scope).scope, list[JobRecord]()
     try:
         jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
         if any(job.state == "stopped" and job.order for job in jobs):
             await take_over(app, lambda order: scope, owner)
             jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
+        problem = await anyio.to_thread.run_sync(app.trouble)
     except OSError as error:
-        problem = UNREADABLE.format(why=why_not(error), advice=advice(error))
+        problem = f"{UNREADABLE} {nothing_goes(error)}"
     told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
@@ -101,7 +100,7 @@ async def _ids(app: App, owner: str, receipt: str) -> Rendered:
     try:
         kept = await anyio.to_thread.run_sync(app.state.jobs.ids_of, owner, number)
     except OSError as error:
-        raise NotRecorded(UNREADABLE.format(why=why_not(error), advice=advice(error))) from error
+        raise NotRecorded(f"{UNREADABLE} {nothing_goes(error)}") from error
     page = page_of_ids(number, kept, start) if kept else None
     if page is None:
         raise InvalidInput(

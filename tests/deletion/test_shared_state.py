@@ -1,12 +1,17 @@
 """What limits deletions holds for all processes of one user, and fails closed."""
 
+import json
 import os
 import stat
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from tests.deletion.support import World
+from tests.support.forked import run_forked
+from tests.support.stdio import MODERN, environment, open_session
 
 pytestmark = pytest.mark.anyio
 
@@ -76,12 +81,39 @@ async def test_where_the_data_folder_cannot_be_written_nothing_is_deleted_and_wh
     monkeypatch.setenv("XDG_DATA_HOME", str(data_folder / "a file"))
     async with world.connect(era, CONFIRM="off", DELETE_CAP=cap) as caller:
         said = await caller.refused("delete_request", request_id="r1")
+        problem = (await caller.call("get_status"))["deletions_problem"]
     assert said.startswith("Nothing was deleted: ")
     assert "the state file cannot be made: Not a directory" in said
     assert "REFLEXIO_MCP_STORE" in said
     assert str(data_folder) not in said
     assert await world.ids() == {"r1"}
+    assert problem.startswith("Nothing can be deleted now: the state file cannot be made: Not a directory. ")
+    assert "REFLEXIO_MCP_STORE" in problem
+    async with world.connect(era, READ_ONLY="1") as caller:
+        assert "deletions_problem" not in await caller.call("get_status")
     elsewhere = str(tmp_path / "any.db")
     async with world.connect(era, CONFIRM="off", DELETE_CAP=cap, REFLEXIO_MCP_STORE=elsewhere) as caller:
+        assert "deletions_problem" not in await caller.call("get_status")
+        assert not (tmp_path / "state.db").exists()
         assert (await caller.call("delete_request", request_id="r1"))["deleted"] == 1
+        assert "deletions_problem" not in await caller.call("get_status")
     assert (tmp_path / "state.db").exists()
+
+
+async def test_start_status_and_doctor_say_in_one_sentence_that_nothing_can_be_deleted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    env = environment(
+        tmp_path, REFLEXIO_URL="http://127.0.0.1:1", REFLEXIO_MCP_STORE=str(tmp_path / "file" / "x")
+    )
+    async with open_session(MODERN, env=env) as session:
+        said = (await session.call("get_status"))["structuredContent"]["deletions_problem"]
+        with anyio.fail_after(60):
+            while said not in session.stderr():  # noqa: ASYNC110 - of another process
+                await anyio.sleep(0.05)
+    assert said.startswith(
+        "Nothing can be deleted now: the state file cannot be made: Not a directory. To mend that, "
+    )
+    _, report = await anyio.to_thread.run_sync(run_forked, ["doctor", "--json"], env, tmp_path)
+    assert said in [one["what"] for one in json.loads(report)["findings"]]

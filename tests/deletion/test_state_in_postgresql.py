@@ -99,7 +99,7 @@ async def test_an_outage_is_said_and_what_was_left_is_done_by_a_repeat(
             await world.put("r2")
             said = await caller.refused("delete_request", request_id="r2")
             assert said.startswith("Nothing was deleted")
-            assert "`reflexio-mcp doctor` names what is wrong" in said
+            assert "or correct REFLEXIO_MCP_STATE" in said
         finally:
             await anyio.to_thread.run_sync(postgres.start)
         with anyio.fail_after(60):
@@ -124,3 +124,19 @@ async def test_a_copy_that_no_key_opens_is_left_and_where_it_is_is_said(
     assert "REFLEXIO_MCP_STATE_KEYS" in problem
     assert "reflexio_mcp.recovery_copies" in problem
     assert "REFLEXIO_MCP_RECOVERY_DIR" not in problem
+
+
+async def test_a_database_that_can_only_be_read_is_said_before_anything_is_deleted(
+    world: World, options: dict[str, str], postgres: PostgresServer
+) -> None:
+    await world.put("r1")
+    async with world.connect(**options) as caller:
+        assert "deletions_problem" not in await caller.call("get_status")
+        name = options["STATE"].rsplit("/", 1)[1]
+        postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    async with world.connect(**options) as caller:
+        problem = (await caller.call("get_status"))["deletions_problem"]
+        assert problem.startswith("Nothing can be deleted now: the state database: it can only be read now. ")
+        assert "correct REFLEXIO_MCP_STATE" in problem
+        assert (await caller.refused("delete_request", request_id="r1")).startswith("Nothing was deleted")
+    assert await world.ids() == {"r1"}

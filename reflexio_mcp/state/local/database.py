@@ -5,6 +5,7 @@ here blocks and runs in worker threads.
 """
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -142,6 +143,21 @@ class LocalDatabase(StateDatabase):
                         raise
             except sqlite3.Error as error:
                 raise StateUnusable("the state file cannot be used", ADVICE) from error
+
+    def check(self) -> None:
+        path = self._path()
+        if path is None:
+            return
+        folder = path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            why = "its folder cannot be written" if folder.is_dir() else os.strerror(errno.ENOTDIR)
+            raise StateUnusable(f"the state file cannot be made: {why}", NO_FILE)
+        if path.exists():
+            # It begins with the right to write.
+            with self.transaction():
+                return
 
     def close(self) -> None:
         with self._lock:

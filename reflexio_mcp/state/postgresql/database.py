@@ -183,6 +183,11 @@ class PostgresqlDatabase(StateDatabase):
                 connection.rollback()
             self._give_back(connection)
 
+    def check(self) -> None:
+        with self.transaction() as transaction:
+            for attempt in _ATTEMPTS:
+                transaction.execute(attempt)
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

@@ -13,7 +13,7 @@ SCHEMA: Final = "reflexio_mcp"
 """The schema that holds everything; nothing else is read or written."""
 
 ADVICE: Final = (
-    "see that the state database (REFLEXIO_MCP_STATE) works; `reflexio-mcp doctor` names what is wrong"
+    "look at the state database, its log and the rights of the role, or correct REFLEXIO_MCP_STATE"
 )
 
 _MIGRATIONS: Final = (
