@@ -46,7 +46,7 @@ FILTER: Final = {
     "agent_version": "requests of this agent version",
     "start_time": "stored at or after this: an ISO 8601 time (without a zone UTC), or an age such as 24h or 7d",
     "end_time": "stored at or before this",
-    "contains": 'requests with all these words, in any order and case; "a phrase" in double quotes',
+    "contains": 'requests with all these words, inside longer ones too, in any order and case; "a phrase" in quotes',
     "finding": "requests in which the audit finds this, such as probable-secret or duplicate",
 }
 """The one filter, as the tools' parameters name it, with what the commands' flags say about it."""
@@ -526,11 +526,12 @@ def nothing_found(
     command: str, chosen: Facts, settings: Settings, facts: Facts, *, empty: bool, sources: Sequence[str] = ()
 ) -> str:
     """What is said where there is nothing to lay out: an empty store, or the filter that matched nothing."""
-    from reflexio_mcp.render.lists import asked
+    from reflexio_mcp.render.lists import asked, nothing_stored
+    from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
     whose = f" for user {settings.user_id}" if settings.user_id else ""
     if empty and command != "learned":
-        return f"Nothing is stored here{whose} yet."
+        return nothing_stored(TrafficFilter(user_id=settings.user_id))
     parts = [f"request {chosen['request_id']}"] if "request_id" in chosen else []
     parts += [words] if (words := asked(_filter(chosen, settings))) else []
     matched = f" ({', '.join(parts)})" if parts else ""

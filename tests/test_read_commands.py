@@ -174,8 +174,9 @@ def test_an_empty_store_is_told_from_a_filter_that_matches_nothing(
 ) -> None:
     empty = Settings(store=str(tmp_path / "empty.db"))
     for words in ([], ["--start-time", "7d"], ["--source", "ci.e2e", "--end-time", "2030-01-01"]):
-        assert "\nNothing is stored here yet.\n" in shown(empty, command, *words)
-    assert "\nNothing is stored here for user bob yet.\n" in shown(replace(empty, user_id="bob"), command)
+        assert "\nNothing is stored.\n" in shown(empty, command, *words)
+    of_bob = shown(replace(empty, user_id="bob"), command)
+    assert "\nNothing is stored for user bob. Ids match exactly, upper and lower case too.\n" in of_bob
     noun = "session" if command == "sessions" else "request"
     said = shown(store, command, "--source", "ci.e2e", "--start-time", "2100-01-01")
     assert (

@@ -16,6 +16,7 @@ from reflexio_mcp.traffic.times import iso
 __all__ = [
     "CANCELLED",
     "DECLINED",
+    "FORMS_DO_NOT_LAST",
     "UNANSWERED",
     "Question",
     "Status",
@@ -30,10 +31,14 @@ Status = Literal[
 ]
 Mode = Literal["off", "preview", "ask"]
 
-CODES_DO_NOT_LAST: Final = (
-    "Codes hold only while this server process runs, because it has no file to keep their key in. Where the client "
-    "starts a process for each call, no code ever fits: the operator must set REFLEXIO_MCP_STATE_KEYS, or "
-    "REFLEXIO_MCP_STORE to a file. Where it keeps one, call again without confirm."
+_DO_NOT_LAST: Final = (
+    "{them} hold only while this server process runs, because it has no file to keep their key in. Where the client "
+    "starts a process for each call, none ever fits: the operator must set REFLEXIO_MCP_STATE_KEYS, or "
+    "REFLEXIO_MCP_STORE to a file. Where it keeps one, {instead}."
+)
+CODES_DO_NOT_LAST: Final = _DO_NOT_LAST.format(them="Codes", instead="call again without confirm")
+FORMS_DO_NOT_LAST: Final = _DO_NOT_LAST.format(
+    them="Forms", instead="make the call again without requestState and inputResponses"
 )
 COPIES_NAMED: Final = 5
 """Recovery copies that a sentence names."""

@@ -8,17 +8,21 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final, cast
 
-from mcp.server.context import CallNext, HandlerResult
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware
 from mcp.server.request_state import AESGCMRequestStateCodec
 from mcp.shared.exceptions import MCPError
 
+from reflexio_mcp.consent.policy import FORMS_DO_NOT_LAST
 from reflexio_mcp.server.call_limiter import Ctx
 
-__all__ = ["FormSealing", "tell_form_is_over"]
+__all__ = ["FormSealing", "telling_form_is_over"]
 
 OVER: Final = (
-    "Nothing was done: the form that this answers has expired, or was for another call, caller or configuration. Make "
-    "the call again without requestState and inputResponses, and the person is asked again."
+    "Nothing was done: the form that this answers has expired, or was for another call, caller, configuration or "
+    "process."
+)
+ASK_AGAIN: Final = (
+    "Make the call again without requestState and inputResponses, and the person is asked again."
 )
 
 
@@ -43,12 +47,25 @@ class FormSealing:
         return self._codec.unseal(token)
 
 
-async def tell_form_is_over(ctx: Ctx, call_next: CallNext) -> HandlerResult:
-    """Say what the SDK's refusal of a form's state means, and what to do."""
+def telling_form_is_over(lasting: Callable[[], bool]) -> ServerMiddleware[Any]:
+    """What says what the SDK's refusal of a form's state means, and what to do.
+
+    Args:
+        lasting: returns whether the keys outlast the process.
+    """
+
+    async def tell(ctx: Ctx, call_next: CallNext) -> HandlerResult:
+        return await _told(ctx, call_next, lasting)
+
+    return tell
+
+
+async def _told(ctx: Ctx, call_next: CallNext, lasting: Callable[[], bool]) -> HandlerResult:
     try:
         return await call_next(ctx)
     except MCPError as error:
         data: Any = error.error.data
         if isinstance(data, dict) and cast("dict[str, Any]", data).get("reason") == "invalid_request_state":
-            error.error.message = OVER
+            # Where each call has a process of its own, a repeat would be refused like this one.
+            error.error.message = f"{OVER} {ASK_AGAIN if lasting() else FORMS_DO_NOT_LAST}"
         raise

@@ -93,6 +93,11 @@ class Runtime:
         return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting, seen=self._plans_seen)
 
     @property
+    def keys_last(self) -> bool:
+        """Whether codes and answers to forms still fit at the next process."""
+        return self._keys[1]
+
+    @property
     def form_keys(self) -> list[bytes]:
         """The keys that seal the state of open forms: they last as long as those of plan codes, and are others."""
         return [

@@ -27,7 +27,7 @@ from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
 from reflexio_mcp.server.call_limiter import FULL, CallLimiter, Ctx, bound_errors, caller_of, note_grants
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.client_pool import PoolFull
-from reflexio_mcp.server.form_state import FormSealing, tell_form_is_over
+from reflexio_mcp.server.form_state import FormSealing, telling_form_is_over
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
@@ -129,7 +129,7 @@ class ReflexioServer(MCPServer[App]):
         check(self)
         self.limiter = CallLimiter(settings, self.runtime.scopes, names)
         add_outside_sealing(self, self.limiter)
-        add_outside_sealing(self, tell_form_is_over)
+        add_outside_sealing(self, telling_form_is_over(lambda: self.runtime.keys_last))
         if settings.oauth_issuer:
             self.middleware.insert(0, note_grants)
         # Around the SDK's own span, which then belongs to the caller's trace.

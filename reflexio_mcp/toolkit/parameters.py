@@ -88,7 +88,9 @@ StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30
 EndTime = Annotated[str, Field(description="as start_time; both inclusive"), OF_TIME]
 Contains = Annotated[
     str,
-    Field(description="all these words (no synonyms) or a quoted phrase, in texts and ids"),
+    Field(
+        description="all these words, also inside longer ones (no synonyms), or a quoted phrase; in texts and ids"
+    ),
     alone(_check_words),
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.

@@ -1083,7 +1083,7 @@ export async function worksWithoutAnAssistant(browser) {
 
 export async function saysThatNothingIsStored(browser) {
   const it = await opened(browser);
-  assert.match(await it.view.locator(".empty").textContent(), /Nothing is stored yet\./);
+  assert.match(await it.view.locator(".empty").textContent(), /Nothing is stored\./);
   assert.deepEqual(await axe(it.view), []);
   await it.done();
 }

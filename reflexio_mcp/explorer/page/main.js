@@ -798,7 +798,7 @@ class Page {
       fill(empty, el("strong", {}, "Nothing could be read."), el("span", {}, this.problem),
         el("button", { class: "plain", type: "button", onclick: () => void this.read(this.server ? this.baseAsked() : {}) }, "Try again"));
     else if (!this.index.rows.size && !this.cursor && byId("reset").hidden)
-      fill(empty, el("strong", {}, "Nothing is stored yet."), el("span", {}, "What your assistant sends to memory appears here."));
+      fill(empty, el("strong", {}, `Nothing is stored${this.server?.whose ? ` for user ${this.server.whose}` : ""}.`), el("span", {}, "What your assistant sends to memory appears here."));
     else
       fill(empty, el("strong", {}, "Nothing matches."), el("span", {}, this.described()),
         el("button", { class: "plain", type: "button", onclick: () => byId("reset").click() }, "Reset the filter"));
