@@ -456,10 +456,11 @@ class _Layout:
         self._say(
             f"{requests} in {sessions} of {users}, {_time(facts['oldest'])} to {_time(facts['newest'])} UTC"
         )
-        for name in ("source", "user", "agent_version"):
-            named = (
-                f"{one['name']} ({one['count']:,})" for one in facts.get(f"by_{name}", {}).get("top", ())
-            )
+        all_have = facts.get("each", {})
+        for name, key in (("source", "source"), ("user", "user_id"), ("agent_version", "agent_version")):
+            one_for_all = [{"name": all_have[key], "count": facts["requests"]}] if key in all_have else ()
+            top = facts.get(f"by_{name}", {}).get("top", one_for_all)
+            named = (f"{one['name']} ({one['count']:,})" for one in top)
             self._say(f"{name.replace('_', ' ')}s: {', '.join(named)}")
         for one in facts.get("not_run", ()):
             self._say(f"Not looked for: {', '.join(one['ids'])} ({one['reason']}).", "dim")
@@ -480,7 +481,7 @@ class _Layout:
                 self._say(f"{one['why']} {one['advice']}")
             if which := [*one.get("which", ()), *one.get("notes", ())]:
                 self._say(f"  {', '.join(which)}")
-            examples = one.get("examples", ())
+            examples = [{**all_have, **one.get("each", {}), **each} for each in one.get("examples", ())]
             self._table(
                 ("", "", "", "", ""),
                 (

@@ -1,6 +1,6 @@
 """An audit: the numbers of a period, and findings that can be acted on. Never a stored content."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -82,11 +82,13 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
         )
         for one in audit.findings[:shown]
     ]
-    facts: AuditFacts = {"notice": NOTICE, **_overview_facts(audit, top), "findings": findings}
+    overview_facts = _overview_facts(audit, top)
+    for one in findings:
+        _put_once(one, overview_facts.get("each", {}))
+    facts: AuditFacts = {"notice": NOTICE, **overview_facts, "findings": []}
     reasons: dict[str, list[str]] = {}
     for one in audit.not_run:
         reasons.setdefault(one.reason, []).append(one.rule_id)
-    gravest = ", ".join(f"{one.rule.id} ({one.count:,})" for one in audit.findings[:3])
     count = len(audit.findings)
     window = f"from {facts.get('from', 'the beginning')} to {iso(audit.end)}"
     if audit.filter.assumed_utc:
@@ -97,11 +99,13 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if about := asked(replace(audit.filter, start=None, end=None)):
         facts["filter"] = about
         window = f"({about}) {window}"
-    found = f": {counted(count, 'finding')}, first {gravest}" if count else ""
+    found = f": {counted(count, 'finding')}" if count else ""
     head = f"Audit of {whole}{counted(overview.requests, 'request')} {window}{found}."
     # First what was not looked for: what was found, or not, is read in its light.
     before = gap_lines(audit.gaps)
-    before += [f"Not looked for: {', '.join(ids)} ({reason})." for reason, ids in reasons.items()]
+    if reasons:
+        missed = "; ".join(f"{', '.join(ids)} ({reason})" for reason, ids in reasons.items())
+        before.append(f"Not looked for: {missed}.")
     if audit.left_out:
         facts["left_out"] = audit.left_out
         before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
@@ -119,30 +123,43 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     lines = _overview_lines(facts)
     for one in findings:
         lines += _finding_lines(one)
-    after = _nothing_found(audit, facts)
+    after: list[str] = []
+    if said := _look_first(audit.findings[:shown]):
+        facts["look_first"] = said
+        after.append(said)
+    after += _nothing_found(audit, facts)
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
         facts["next"] = LESS
         after.append(f"{counted(left, 'finding')} left out: {LESS}")
     text = "\n".join([head, *before, fence("\n".join(lines)), *after])
     others = {key: value for key, value in facts.items() if key != "findings"}
-    return Rendered(text, tabled({**others, "findings": findings}, "top", "examples"))
+    return Rendered(text, tabled({**others, "findings": findings}, "top", "findings", "examples"))
+
+
+_PERSONAL: Final = "personal-"
 
 
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
-    """The rules that were looked for in vain. Of the many of low severity, those of personal data are named."""
+    """The rules that were looked for in vain."""
     known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
     if "personal-data" in known:
         known |= {rule.id for rule in RULES if rule.id.startswith("personal-")}
     unfound = [rule for rule in RULES if rule.id not in known]
-    chosen = [rule for rule in unfound if rule.severity != "low" or rule.id.startswith("personal-")]
-    low = len(unfound) - len(chosen)
-    if not chosen:
+    if not unfound:
         return []
-    named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in chosen]
-    facts["nothing_found"] = named
-    facts["nothing_found_of_low_severity"] = low
-    return [f"Looked for and not found: {', '.join(named)}; {low} more of low severity."]
+    personal = [rule.id for rule in unfound if rule.id.startswith(_PERSONAL)]
+    named = [
+        # "personal-card, -iban, -phone"
+        rule.id.removeprefix(_PERSONAL.rstrip("-"))
+        if rule.id in personal[1:]
+        else f"{rule.id} ({rule.within})"
+        if rule.within
+        else rule.id
+        for rule in unfound
+    ]
+    facts["nothing_found"] = ", ".join(named)
+    return [f"Looked for and not found: {facts['nothing_found']}."]
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:
@@ -164,10 +181,22 @@ def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
         "users": overview.users.distinct,
         "evaluation_only": overview.evaluation_only,
         "per_day": _days(overview),
-        "by_source": _top(_by_shape(overview.sources), top, str),
-        "by_agent_version": _top(overview.agent_versions, top, as_name),
-        "by_user": _top(overview.users, top, str),
     }
+    each: Facts = {}
+    if (source := _only(overview.sources)) is None:
+        facts["by_source"] = _top(_by_shape(overview.sources), top, str)
+    else:
+        each["source"] = shown_name(source) or "(none)"
+    if (version := _only(overview.agent_versions)) is None:
+        facts["by_agent_version"] = _top(overview.agent_versions, top, as_name)
+    else:
+        each["agent_version"] = shown_name(as_name(version)) or "(none)"
+    if (user := _only(overview.users)) is None:
+        facts["by_user"] = _top(overview.users, top, str)
+    else:
+        each["user_id"] = shown_id(user) or "(none)"
+    if each:
+        facts["each"] = each
     if audit.start is not None:
         facts["from"] = iso(audit.start)
     if overview.learning_checked and overview.learning_tracked:
@@ -177,6 +206,11 @@ def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
             "failed": overview.learning_failed,
         }
     return facts
+
+
+def _only(tally: Tally) -> str | None:
+    """The name that all requests have: a table of one would say nothing else."""
+    return next(iter(tally.counts)) if tally.distinct == 1 and not tally.beyond else None
 
 
 def _by_shape(sources: Tally) -> Tally:
@@ -227,7 +261,6 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         joined(
             (
-                counted(facts["requests"], "request"),
                 counted(facts["interactions"], "interaction"),
                 counted(facts["sessions"], "session"),
                 counted(facts["users"], "user"),
@@ -240,11 +273,14 @@ def _overview_lines(facts: Mapping[str, Any]) -> list[str]:
     if spoken := facts.get("speak_of_secrets"):
         more = ", ..." if spoken["requests"] > len(spoken["first"]) else ""
         lines.append(
-            f"requests with one of the words {spoken['words']} and no secret found in them: "
+            f"with one of the words {spoken['words']} and no secret found: "
             f"{spoken['requests']:,} ({', '.join(spoken['first'])}{more})"
         )
+    if each := facts.get("each"):
+        lines.append(f"each: {joined(_said(each))}")
     for key, noun in (("by_source", "sources"), ("by_agent_version", "agent versions"), ("by_user", "users")):
-        counts = facts[key]
+        if not (counts := facts.get(key)):
+            continue
         named = [f"{one['name']} ({one['count']:,})" for one in counts["top"]]
         if "others" in counts:
             named.append(f"{counts['others']:,} others ({counts['others_requests']:,})")
@@ -281,14 +317,43 @@ def _finding_facts(finding: Found, examples: int, subjects: int, reasons: tuple[
     )
 
 
-def _look_facts(finding: Found) -> Facts:
-    """The call that shows what the next one takes; its arguments stand there already where they are the same."""
+def _look_adds(finding: Found) -> Facts | None:
+    """What the list that shows a deletion's set takes beside the arguments of the deletion; `None` where it is another
+    call."""
     look, following = finding.look, finding.next
-    if look is None or following is None:
+    if look is None or following is None or look.tool not in ("list_requests", "list_sessions"):
+        return None
+    if not following.arguments.items() <= look.arguments.items():
+        return None
+    return {
+        name: _argument(value) for name, value in look.arguments.items() if name not in following.arguments
+    }
+
+
+def _look_first(findings: Sequence[Found]) -> str:
+    """What shows the sets of the deletions that can be shown with the same arguments; empty where none can."""
+    alike = {
+        one.next.tool: one.look.tool
+        for one in findings
+        if one.next and one.look and _look_adds(one) is not None
+    }
+    if not alike:
+        return ""
+    # All of them look with the same tool: the first list that the caller has.
+    more = " (and look_with)" if any(_look_adds(one) for one in findings) else ""
+    other = any(
+        one.next and one.next.tool in alike and one.look and _look_adds(one) is None for one in findings
+    )
+    where = ", where there is no look" * other
+    return f"{next(iter(alike.values()))} with the arguments of {' or '.join(alike)}{more} shows what it takes{where}."
+
+
+def _look_facts(finding: Found) -> Facts:
+    """The call that shows what the next one takes, as far as `look_first` of the whole audit does not say it."""
+    if finding.look is None:
         return {}
-    if look.arguments == following.arguments:
-        return {"look_first": f"{look.tool} with the same arguments"}
-    return {"look": _call_facts(look)}
+    more = _look_adds(finding)
+    return {"look": _call_facts(finding.look)} if more is None else {"look_with": more}
 
 
 def _call_facts(call: Next | None) -> Facts | None:
@@ -338,39 +403,67 @@ def _example_facts(one: Example) -> Facts:
     )
 
 
+def _put_once(finding: Facts, each: Facts) -> None:
+    """Take out of a finding's examples what all requests of the audit have in common, what the finding's one note
+    says already, and into its own `each` what its examples have in common."""
+    examples = finding.get("examples", [])
+    notes = finding.get("notes", [])
+    for one in examples:
+        if notes == [f"{finding['count']:,} {one.get('note')}"]:
+            del one["note"]
+        for key in each.keys() & one.keys():
+            del one[key]
+    if len(examples) < 2:
+        return
+    first, *others = examples
+    shared = {
+        key: value
+        for key, value in first.items()
+        if key not in ("request_id", "created_at") and all(one.get(key) == value for one in others)
+    }
+    if shared:
+        finding["each"] = shared
+        finding["examples"] = [{key: one[key] for key in one if key not in shared} for one in examples]
+
+
 def _finding_lines(facts: Facts) -> list[str]:
     unit = "" if facts["unit"] == "period" else f" {counted(facts['count'], facts['unit'])}:"
     notes = f" ({', '.join(facts['notes'])})" if "notes" in facts else ""
     reasons = f" {facts['why']} {facts['advice']}" if "why" in facts else ""
+    # "3 requests that repeat another", not "3 requests: requests that repeat another".
+    if facts["count"] > 1 and facts["finds"].startswith(f"{facts['unit']}s "):
+        unit = unit.removesuffix(f"{facts['unit']}s:").rstrip()
     lines = [f"[{facts['severity']}] {facts['id']}:{unit} {facts['finds']}{notes}.{reasons}"]
     if "which" in facts:
         left = facts["count"] - len(facts["which"])
         more = f" and {left:,} more" if left else ""
-        lines.append(f"  {facts['unit']}s: {', '.join(facts['which'])}{more}")
+        lines.append(f" {facts['unit']}s: {', '.join(facts['which'])}{more}")
     if following := facts.get("next"):
         if look := facts.get("look"):
-            lines.append(f"  look: {look['tool']} {compact_json(look['arguments'])}")
+            lines.append(f" look: {look['tool']} {compact_json(look['arguments'])}")
         covers = f" (for {following['selects']:,} of them)" if "selects" in following else ""
-        first = f"; to look first: {facts['look_first']}" if "look_first" in facts else ""
-        lines.append(f"  next: {following['tool']} {compact_json(following['arguments'])}{covers}{first}")
+        covers += f" look_with {compact_json(facts['look_with'])}" if "look_with" in facts else ""
+        lines.append(f" next: {following['tool']} {compact_json(following['arguments'])}{covers}")
     else:
-        lines.append(f"  next: {facts['no_next']}")
-    lines += [f"  e.g. {line}" for line in _example_lines(facts.get("examples", []))]
+        lines.append(f" next: {facts['no_next']}")
+    if examples := facts.get("examples"):
+        told = [joined((one.get("request_id", ""), *_said(one))) for one in examples]
+        shared = f"each {joined(_said(facts['each']))}: " if "each" in facts else ""
+        lines.append(f" e.g. {shared}{'; '.join(told)}")
     return lines
 
 
-def _example_lines(examples: Iterable[Facts]) -> list[str]:
-    return [
-        joined(
-            (
-                one["request_id"],
-                f"user {one['user_id']}" if "user_id" in one else "",
-                f"session {one['session_id']}",
-                one["created_at"],
-                f"source {one['source']}" if "source" in one else "",
-                one.get("note", ""),
-                f"repeats {one['repeats_kept']}, which stays" if "repeats_kept" in one else "",
-            )
-        )
-        for one in examples
-    ]
+_WORDS: Final = {
+    "user_id": "user {}",
+    "session_id": "session {}",
+    "created_at": "{}",
+    "source": "source {}",
+    "agent_version": "agent {}",
+    "note": "{}",
+    "repeats_kept": "repeats {}, which stays",
+}
+
+
+def _said(facts: Facts) -> list[str]:
+    """What is known of one request, or what several have in common, in words."""
+    return [words.format(facts[key]) for key, words in _WORDS.items() if key in facts]

@@ -1,6 +1,6 @@
 """What `audit_traffic` answers with, apart from what builds it: the rules are imported when the first audit runs."""
 
-from typing import Required, TypedDict
+from typing import Any, Required, TypedDict
 
 from reflexio_mcp.render.result import Facts, GapFacts, Unlisted
 
@@ -20,6 +20,7 @@ class OverviewFacts(_Window, total=False):
     sessions: int
     users: int
     evaluation_only: int
+    each: Unlisted[Facts]
     per_day: Unlisted[Facts]
     by_source: Facts
     by_agent_version: Unlisted[Facts]
@@ -28,20 +29,21 @@ class OverviewFacts(_Window, total=False):
 
 
 class AuditFacts(OverviewFacts, GapFacts, total=False):
-    """The numbers of a period, and what is wrong in it. A finding's `next` takes as many as it counts where it has no
-    `selects`."""
+    """The numbers of a period, and what is wrong in it, in rows that `tabled` made. A finding's `next` takes as many as
+    it counts where it has no `selects`. `each` holds what all requests have in common, that of a finding what its
+    examples have: these are complete together with both."""
 
     notice: Unlisted[str]
     columns: Unlisted[dict[str, list[str]]]
-    findings: Required[list[Facts]]
+    findings: Required[list[list[Any]]]
     complete: Unlisted[bool]
     filter: Unlisted[str]
     times: Unlisted[str]
     findings_left_out: Unlisted[int]
     not_run: list[Facts]
     speak_of_secrets: Unlisted[Facts]
-    nothing_found: Unlisted[list[str]]
-    nothing_found_of_low_severity: Unlisted[int]
+    nothing_found: Unlisted[str]
+    look_first: Unlisted[str]
     left_out: str
     go_on: Facts
     next: str

@@ -88,23 +88,27 @@ async def test_both_forms_tell_the_same_and_fit(made: Deployment, tmp_path: Path
         assert len(one.get("examples", [])) <= 5
         if following := one.get("next"):
             arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
-            assert bool({"look", "look_first"} & one.keys()) == following["tool"].startswith("delete_")
-            if "look_first" in one:
-                arguments += f"; to look first: {one['look_first']}"
+            assert not {"look", "look_with"} & one.keys() or following["tool"].startswith("delete_")
+            if "look_with" in one:
+                arguments += f" look_with {json.dumps(one['look_with'], separators=(',', ':'))}"
             assert f"next: {following['tool']} {arguments}" in text
+    assert said["look_first"] in text
 
 
 async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
     made: Deployment, tmp_path: Path
 ) -> None:
     async with connected(made, tmp_path) as client:
-        findings = facts(await call(client, "audit_traffic"))["findings"]
-        looks = [one for one in findings if {"look", "look_first"} & one.keys()]
-        assert {"list_requests with the same arguments"} == {one.get("look_first") for one in looks} - {None}
+        said = facts(await call(client, "audit_traffic"))
+        assert said["look_first"] == (
+            "list_requests with the arguments of delete_requests or delete_session (and look_with) shows what it takes."
+        )
+        looks = [one for one in said["findings"] if one.get("next", {}).get("tool", "").startswith("delete_")]
+        assert [one["id"] for one in looks if "look_with" in one] == ["planted-instructions"]
         for one in looks:
             following = one["next"]
-            same = {"tool": "list_requests", "arguments": following["arguments"]}
-            look = same if "look_first" in one else one["look"]
+            same = {"tool": "list_requests", "arguments": following["arguments"] | one.get("look_with", {})}
+            look = one.get("look", same)
             if look["tool"] != "list_requests" or "session_id" in look["arguments"]:
                 await call(client, look["tool"], **look["arguments"])
                 continue
@@ -131,7 +135,7 @@ async def test_what_speaks_of_secrets_and_has_none_is_counted_beside_the_finding
     assert told["probable-secret"] == facts(secret)["returned"] == 1
     assert said["requests"] == len(said["first"]) == 2
     assert "passphrase" in said["words"]
-    counted = f"requests with one of the words {said['words']} and no secret found in them: 2"
+    counted = f"\nwith one of the words {said['words']} and no secret found: 2"
     assert f"{counted} ({', '.join(said['first'])})" in text_of(result)
 
 
@@ -236,7 +240,11 @@ async def test_inside_a_scope_only_its_user_is_counted(made: Deployment, tmp_pat
     user = made.rows[0].user_id
     async with connected(made, tmp_path, REFLEXIO_USER_ID=user) as client:
         said = facts(await call(client, "audit_traffic"))
-        assert said["by_user"]["top"] == [{"name": user, "count": said["requests"]}]
+        assert said["each"]["user_id"] == user
+        assert "by_user" not in said
+        assert not [
+            one for one in said["findings"] for example in one.get("examples", ()) if "user_id" in example
+        ]
         assert said["requests"] == sum(row.user_id == user for row in made.rows)
         assert "shared-session" in not_looked_for(said)
         arguments = [one["next"]["arguments"] for one in said["findings"] if "next" in one]
@@ -349,8 +357,9 @@ async def test_an_example_says_whose_it_is_and_what_was_found_in_it(tmp_path: Pa
     async with connected(make.finish(), tmp_path) as client:
         result = await call(client, "audit_traffic")
     found = {one["id"]: one for one in facts(result)["findings"]}
+    assert found["probable-secret"]["notes"] == ["1 AWS key"], "which is what was found in the one example"
     (example,) = found["probable-secret"]["examples"]
-    assert (example["user_id"], example["note"]) == ("ada", "AWS key")
+    assert (example["user_id"], example["session_id"]) == ("ada", "s-ada")
     assert "· user ada · session s-ada ·" in text_of(result)
     assert "AKIA" not in text_of(result)
 
@@ -559,17 +568,21 @@ async def test_nothing_is_said_to_be_looked_for_in_vain_that_was_not_looked_for(
     if not said["findings"]:
         assert max(map(text.index, expected)) < text.index("Nothing was found of what was looked for.")
     assert all(re.search(rf"^Not looked for: .*{one}\b", text, re.MULTILINE) for one in expected)
-    assert not not_run & {one.partition(" ")[0] for one in said["nothing_found"]}
-    assert f"Looked for and not found: {', '.join(said['nothing_found'])};" in text
-    within = {rule.id: rule.within for rule in RULES}
-    for one in said["nothing_found"]:
-        name, _, where = one.partition(" ")
-        assert where == (f"({within[name]})" if within[name] else "")
+    assert f"Looked for and not found: {said['nothing_found']}.\n" in f"{text}\n"
     found = {one["id"] for one in said["findings"]}
-    low = {rule.id for rule in RULES if rule.severity == "low"} - not_run - found
-    low = {one for one in low if not one.startswith("personal-")}
-    assert ("personal-email" in said["nothing_found"]) == ("personal-data" not in not_run)
-    assert said["nothing_found_of_low_severity"] == len(low)
+    personal = {rule.id for rule in RULES if rule.id.startswith("personal-")}
+    if "personal-data" in not_run:
+        not_run |= personal
+    told = said["nothing_found"].replace(", -", ", personal-")
+    assert told == ", ".join(
+        f"{rule.id} ({rule.within})" if rule.within else rule.id
+        for rule in RULES
+        if rule.id not in not_run | found
+    )
+    assert (
+        personal <= not_run
+        or "personal-card, -iban, -number, -phone, -email, -address" in said["nothing_found"]
+    )
 
 
 async def test_a_sample_of_the_requests_whose_learning_was_asked_about_is_called_one(tmp_path: Path) -> None:
@@ -579,9 +592,7 @@ async def test_a_sample_of_the_requests_whose_learning_was_asked_about_is_called
         make.made.learning[row.request_id] = "done"
     async with connected(make.finish(), tmp_path) as client:
         text = text_of(await call(client, "audit_traffic"))
-    assert (
-        "Not looked for: learning-failed, learning-unfinished (the service was asked about 60 of 70" in text
-    )
+    assert "learning-failed, learning-unfinished (the service was asked about 60 of 70" in text
 
 
 async def test_sources_that_differ_in_an_id_only_are_counted_as_one(tmp_path: Path) -> None:
@@ -679,3 +690,36 @@ async def test_the_call_about_volatile_sources_lists_every_one_of_them(tmp_path:
         rows = await listed_through_all_pages(client, found["next"]["tool"], found["next"]["arguments"])
     listed = {row["request_id"] for row in rows}
     assert listed == {row.request_id for row in make.made.rows if row.source in sources}
+
+
+async def test_what_the_examples_of_a_finding_have_in_common_is_said_once(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    words = "Please put the quarterly numbers for the north region into one table."
+    first = make.put([Turn("User", words)], "report", "bob", make.when(), "web")
+    for second in (10, 20):
+        make.put([Turn("User", words)], "report", "bob", first.created_at + second, "web")
+    make.put([Turn("User", "Hello there, what is new?")], "s", "ada", make.when(), "chat")
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
+    shared = {"user_id": "bob", "session_id": "report", "source": "web", "repeats_kept": first.request_id}
+    assert found["each"] == shared
+    assert [one.keys() for one in found["examples"]] == 2 * [{"request_id", "created_at"}]
+    said = f" e.g. each user bob · session report · source web · repeats {first.request_id}, which stays: "
+    assert said in text_of(result)
+    assert text_of(result).count("session report") == 1
+
+
+async def test_a_name_that_all_requests_have_stands_whole_and_one_of_a_shape_is_no_name(
+    tmp_path: Path,
+) -> None:
+    user = "u" * 90
+    make = Maker(3, int(time.time()))
+    for number in range(6):
+        make.put([Turn("User", f"Report {number}")], f"s{number}", user, make.when(), f"job-{10**9 + number}")
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    assert facts(result)["each"]["user_id"] == user
+    assert f"each: user {user}" in text_of(result)
+    assert "source" not in facts(result)["each"], "each has a source of its own"
+    assert facts(result)["by_source"]["top"] == [{"name": "job-*", "count": 6}]

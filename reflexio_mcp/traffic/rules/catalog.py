@@ -55,7 +55,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "probable-secret", "high", "request", "delete",
         "keys, tokens, passwords or private keys in stored text",
-        "What is stored comes back in later prompts, so a key in it keeps leaking until it is deleted and replaced.",
+        "They come back in later prompts until they are deleted.",
         "Strip credentials before publishing, and replace those found.",
         "Kingfisher's rules for the formats of some hundreds of vendors, without asking any of them; some formats"
         " that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, `\"client_secret\" "
@@ -77,7 +77,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "planted-instructions", "high", "request", "delete",
         "text that seems written to command an assistant that reads it later",
-        "Whoever recalls this text hands it to a model, which may follow it.",
+        "A model that recalls it may follow it.",
         "Publish what was said, not pages and tool results from outside.",
         "Words that override what the assistant was told, inside a text (who begins a message with them tries it "
         "out in person: OPENING_CHARS), in some twenty languages and misspelt, or that announce instructions for "
@@ -95,13 +95,12 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "shared-session", "medium", "session", "look",
-        "one session with several users",
-        "Learning takes a session for one person's conversation, so users who share one are mixed up, and "
-        "deleting the session takes everybody's part.",
-        "Begin a session id of its own for every user.",
+        "sessions with several users",
+        "Learning takes a session for one person's, so its users are mixed up, and deleting it takes everybody's part.",
+        "Give every user a session id of their own.",
         "Two or more user ids in one session.",
         detector="sessions.SharedSessions", selects=True,
-        why_unlearned="It reads as one person's conversation, and deleting it takes everybody's part.",
+        why_unlearned="It reads as one person's, and deleting it takes everybody's part.",
     ),
     Rule(
         "test-traffic", "medium", "request", "delete",
@@ -114,13 +113,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "about (`fix-failing-tests`), so only forms that name a run count: "
         "`test-12`, `test-session-4`, `smoke-test-12`, `nightly-testrun`.",
         detector="sources.TestTraffic", selects=True,
-        why_unlearned="It stands among what people really said, in every list and search.",
+        why_unlearned="It stands among what people really said.",
         advice_unlearned="Mark it with evaluation_only=true, or keep it in a store of its own (REFLEXIO_MCP_STORE).",
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
-        "requests that repeat another one of their session word for word (for other sessions see copied-session "
-        "and copied-request)",
+        "requests that repeat another one of their session word for word (other sessions: copied-session, "
+        "copied-request)",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
         "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
@@ -130,7 +129,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "(IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in the order they had (IN_ORDER), in whatever "
         "requests. The first of them stays and is named.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
-        why_unlearned="The same words stand there twice, in lists and in what is counted.",
+        why_unlearned="The same words are listed and counted twice.",
     ),
     Rule(
         "near-duplicate", "medium", "request", "delete",
@@ -147,7 +146,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "punctuation or one misspelt word may differ, or a small word be left out (DROPPED_FROM_WORDS). Compared "
         "with the last TEXTS_KEPT texts; the fuller one stays.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
-        why_unlearned="Nearly the same words stand there twice, in lists and in what is counted.",
+        why_unlearned="Nearly the same words are listed and counted twice.",
     ),
     Rule(
         "copied-session", "medium", "session", "delete",
@@ -172,7 +171,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "in earnest.",
         detector="duplicates.CopiedSessions",
         within="with an answer of 150 characters or more, in at most 4 sessions",
-        why_unlearned="The same words stand there twice, in lists and in what is counted.",
+        why_unlearned="The same words are listed and counted twice.",
     ),
     Rule(
         "split-conversation", "medium", "request", "look",
