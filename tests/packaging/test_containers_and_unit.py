@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,11 +24,12 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.backend import probe_state
+from reflexio_mcp.backend import open_state, probe_state
 from reflexio_mcp.cli import parse
 from reflexio_mcp.http.bearer_tokens import Tokens, token_file
 from reflexio_mcp.http.guard import Guard
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
+from reflexio_mcp.state.database import StateUnusable
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer
 from tests.support.replicas import EXAMPLE, NGINX
 from tests.support.serving import (
@@ -187,6 +188,7 @@ FILLED = {
     "REFLEXIO_MCP_AUTH_TOKEN": "0" * 64,
     "REFLEXIO_MCP_STATE_KEYS": "k" * 44,
     "DATABASE_PASSWORD": "1" * 64,
+    "DATABASE_OWNER_PASSWORD": "3" * 64,
     "DATABASE_ADMIN_PASSWORD": "2" * 64,
 }
 
@@ -279,7 +281,7 @@ def test_every_container_is_confined_and_mounts_what_is_there(services: dict[str
         for place in service.get("tmpfs", []):
             # Podman refuses an owner, and a folder of root's stays closed to the server without a mode.
             assert re.fullmatch(r"/tmp|/\w+:mode=1777", place), name
-    for name in ("server", "proxy"):
+    for name in ("server", "tables", "proxy"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
     assert "outside" not in services["database"]["networks"]
@@ -402,8 +404,9 @@ def test_a_callers_streams_and_messages_meet_in_one_of_the_replicas_of_a_name(tm
             process.wait(WAIT)
 
 
-def test_the_role_that_compose_makes_is_enough(
-    postgres: PostgresServer, postgres_url: str, tmp_path: Path
+@needs_compose
+def test_the_roles_that_compose_makes_are_enough_and_the_replicas_cannot_change_what_was_logged(
+    postgres: PostgresServer, postgres_url: str, services: dict[str, Any]
 ) -> None:
     psql = shutil.which("psql")
     if psql is None:
@@ -411,22 +414,59 @@ def test_the_role_that_compose_makes_is_enough(
     database = postgres_url.rpartition("/")[2].partition("?")[0]
     env = {
         "PATH": os.environ["PATH"], "PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGPASSWORD": PASSWORD,
-        "POSTGRES_USER": USER, "POSTGRES_DB": database, "SERVER_PASSWORD": "it's-a-password",
+        "POSTGRES_USER": USER, "POSTGRES_DB": database,
     }  # fmt: skip
+    passwords = {
+        name: services["database"]["environment"][name] for name in ("OWNER_PASSWORD", "SERVER_PASSWORD")
+    }
+    assert len(set(passwords.values())) == 2
+    owner, server = (
+        Settings(
+            state=services[name]["environment"]["REFLEXIO_MCP_STATE"].replace(
+                "@database/memory", f"@127.0.0.1:{postgres.port}/{database}"
+            ),
+            state_keys=("k" * 44,),
+        )
+        for name in ("tables", "server")
+    )
+    assert services["server"]["depends_on"]["tables"]["condition"] == "service_completed_successfully"
+    program, *words = services["tables"]["entrypoint"]
+    assert program == "python"
+
+    def tables(url: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, *words],
+            env={"PATH": os.environ["PATH"], "REFLEXIO_MCP_STATE": url},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
     try:
         done = subprocess.run(
-            ["sh", str(DOCKER / "database.sh")], env=env, capture_output=True, encoding="utf-8", check=False
+            ["sh", str(DOCKER / "database.sh")],
+            env=env | passwords,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         assert done.returncode == 0, done.stderr
-        probe_state(
-            Settings(
-                state=f"postgresql://reflexio_mcp:it%27s-a-password@127.0.0.1:{postgres.port}/{database}",
-                state_keys=("k" * 44,),
-            )
-        )
+        refused = tables(server.state)
+        assert (refused.returncode, "lacks a right" in refused.stderr) == (1, True)
+        for _ in range(2):  # at each start
+            made = tables(owner.state)
+            assert (made.returncode, "reflexio_mcp_server can use them" in made.stderr) == (0, True)
+        probe_state(server)
+        with closing(open_state(server).database) as replica:
+            replica.check()
+            for forbidden in ("DELETE FROM audit_log", "CREATE TABLE reflexio_mcp.more ()"):
+                with pytest.raises(StateUnusable, match="lacks a right"), replica.transaction() as one:
+                    one.execute(forbidden)
     finally:
-        for statement in ("DROP OWNED BY reflexio_mcp CASCADE", "DROP ROLE reflexio_mcp"):
+        roles = "reflexio_mcp, reflexio_mcp_server"
+        for statement in (f"DROP OWNED BY {roles} CASCADE", f"DROP ROLE {roles}"):
             subprocess.run([psql, "-U", USER, "-d", database, "-c", statement], env=env, check=True)
+    assert tables("").returncode == 2
 
 
 def unit() -> dict[str, list[str]]:

@@ -30,7 +30,14 @@ import psycopg
 from reflexio_mcp.state.postgresql import migrations
 from reflexio_mcp.state.postgresql.audit_table import AuditTable
 from reflexio_mcp.state.postgresql.copy_table import CopyTable
-from reflexio_mcp.state.postgresql.database import IN_USE, PostgresqlDatabase, _PostgresqlTransaction, connect
+from reflexio_mcp.state.postgresql.database import (
+    IN_USE,
+    PostgresqlDatabase,
+    _PostgresqlTransaction,
+    connect,
+    make_tables,
+)
+from reflexio_mcp.state.postgresql.migrations import SERVERS
 from reflexio_mcp.state.postgresql.sealing import Sealer
 
 
@@ -308,10 +315,15 @@ def test_the_documented_rights_are_enough_and_no_more(
         url = postgres.url(name, "reflexio_mcp", secret)
         owner = opened.enter_context(closing(PostgresqlDatabase(url)))
         assert HourlyCap(10, owner).take("me", 1)
+        assert not make_tables(url)
         postgres.sql(
             documented("### A role that cannot change the tables").replace("'...'", f"'{secret}'"), name
         )
-        url = postgres.url(name, "reflexio_mcp_server", secret)
+        with pytest.raises(StateUnusable, match="lacks a right"):
+            connect(postgres.url(name, SERVERS, secret))
+        assert make_tables(url)
+        assert make_tables(url)
+        url = postgres.url(name, SERVERS, secret)
         lesser = opened.enter_context(closing(PostgresqlDatabase(url)))
         assert HourlyCap(10, lesser).take("me", 1)
         records = JobRecords(lesser)
@@ -325,6 +337,7 @@ def test_the_documented_rights_are_enough_and_no_more(
         assert "delete_request" in postgres.sql(documented("### What it holds"), name)
         for forbidden in (
             "DELETE FROM audit_log",
+            "SELECT line FROM audit_log",
             "UPDATE audit_log SET line = '{}'",
             "CREATE TABLE more ()",
         ):

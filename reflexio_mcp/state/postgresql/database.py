@@ -19,9 +19,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction
-from reflexio_mcp.state.postgresql.migrations import ADVICE, SCHEMA, migrate
+from reflexio_mcp.state.postgresql.migrations import ADVICE, SCHEMA, grant, migrate
 
-__all__ = ["PostgresqlDatabase", "connect"]
+__all__ = ["PostgresqlDatabase", "connect", "make_tables"]
 
 POOL_SIZE: Final = 8
 """Connections of one process. A transaction is short, so a few serve many calls."""
@@ -70,6 +70,7 @@ _PROBLEMS: Final = {
     "3D": "there is no such database",
     "3F": "its role lacks a right that this server needs",
     "42501": "its role lacks a right that this server needs",
+    "42P01": "its role lacks a right that this server needs, or a table is gone",
     "25006": "it can only be read now",
     "53": "it has no room left, or no free connection",
     "55P03": "it took too long",
@@ -272,6 +273,27 @@ def connect(url: str) -> None:
             for attempt in _ATTEMPTS:
                 cursor.execute(attempt)
             connection.rollback()
+    except psycopg.Error as error:
+        raise StateUnusable(_problem(error), ADVICE) from None
+
+
+def make_tables(url: str) -> bool:
+    """Make the tables, and let the servers' role use them where there is one.
+
+    Args:
+        url: of the role that owns them.
+
+    Returns:
+        Whether there is that role.
+
+    Raises:
+        StateUnusable: why that does not work.
+    """
+    try:
+        with _Connection.connect(_conninfo(url)) as connection, connection.cursor() as cursor:
+            _begin(cursor)
+            migrate(cursor)
+            return grant(cursor)
     except psycopg.Error as error:
         raise StateUnusable(_problem(error), ADVICE) from None
 

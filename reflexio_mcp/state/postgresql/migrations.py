@@ -7,7 +7,7 @@ from reflexio_mcp.state.database import StateUnusable
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["ADVICE", "SCHEMA", "migrate"]
+__all__ = ["ADVICE", "SCHEMA", "SERVERS", "grant", "migrate"]
 
 SCHEMA: Final = "reflexio_mcp"
 """The schema that holds everything; nothing else is read or written."""
@@ -73,6 +73,17 @@ _MIGRATIONS: Final = (
 )
 """What makes each version. A version only adds, so that replicas of an earlier one go on meanwhile."""
 
+SERVERS: Final = "reflexio_mcp_server"
+"""A role that uses the tables and cannot change them."""
+
+_RIGHTS: Final = (
+    f"USAGE ON SCHEMA {SCHEMA}",
+    "SELECT ON state_version",
+    "SELECT, INSERT, UPDATE, DELETE ON deletions, jobs, recovery_copies, recovery_lines",
+    "INSERT ON audit_log",
+)
+"""What a server does there. It adds to the audit log and changes nothing in it."""
+
 
 def migrate(cursor: "psycopg.Cursor[Any]") -> None:
     """Bring the tables to the newest version; another replica may be doing the same.
@@ -96,6 +107,19 @@ def migrate(cursor: "psycopg.Cursor[Any]") -> None:
     for number, script in enumerate(_MIGRATIONS[version:], version + 1):
         cursor.execute(script)
         cursor.execute("INSERT INTO state_version VALUES (%s)", (number,))
+
+
+def grant(cursor: "psycopg.Cursor[Any]") -> bool:
+    """Let the servers' role use the tables, and return whether there is such a role.
+
+    Raises:
+        psycopg.Error: the tables are another role's.
+    """
+    if not cursor.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (SERVERS,)).fetchone():
+        return False
+    for right in _RIGHTS:
+        cursor.execute(f"GRANT {right} TO {SERVERS}")
+    return True
 
 
 def _version(cursor: "psycopg.Cursor[Any]") -> int:
