@@ -1,11 +1,20 @@
 """What the tools that delete answer with."""
 
-from typing import Final, Literal, Required, TypedDict
+from typing import Any, Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.result import Facts, GapFacts, Unlisted, counted
 from reflexio_mcp.traffic.deletion.execute import Outcome
 
-__all__ = ["CHECKED", "FINAL", "DeletionFacts", "PlanFacts", "ReceiptFacts", "Status", "undo_in_words"]
+__all__ = [
+    "CHECKED",
+    "FINAL",
+    "DeletionFacts",
+    "LearningDeletionFacts",
+    "PlanFacts",
+    "ReceiptFacts",
+    "Status",
+    "undo_in_words",
+]
 
 Status = Literal[
     "planned",
@@ -67,27 +76,52 @@ class ReceiptFacts(_Done, total=False):
 
 
 class PlanFacts(TypedDict, total=False):
-    """What a plan would take: these two, and what `render/deletion.py` puts beside them."""
+    """What a plan would take: these, and what `render/deletion.py` puts beside them."""
 
     requests: int
     interactions: int
+    users: Facts
+    sessions: Facts
+    sources: Facts
+    learned: Facts
+    examples: list[Any]
+    not_found: list[str]
 
 
-class DeletionFacts(_Done, total=False):
-    """A plan that was not carried out, or a receipt."""
+class LearningPlanFacts(TypedDict, total=False):
+    """What a plan would take: these, and what `render/learning_deletion.py` puts beside them."""
 
+    learnings: int
+    users: Facts
+    learned: Facts
+    source_requests: list[str]
+
+
+class _Deletion(_Done, total=False):
     notice: Unlisted[str]
     counts: dict[Outcome, int]
-    outcomes: dict[Outcome, list[str]]
-    deleted_ids: Unlisted[list[str]]
     changed_ids: Unlisted[list[str]]
     not_found: Unlisted[list[str]]
     living_sources: Unlisted[int | None]
     source_requests: Unlisted[list[str]]
-    plan: PlanFacts
     changed: Unlisted[Facts]
     why: Unlisted[str]
     survives: str
     undo: str
     confirm: str
     next: str
+
+
+class DeletionFacts(_Deletion, total=False):
+    """A plan that was not carried out, or a receipt."""
+
+    outcomes: dict[Outcome, list[str]]
+    deleted_ids: Unlisted[list[str]]
+    plan: PlanFacts
+
+
+class LearningDeletionFacts(_Deletion, total=False):
+    """The same of learnings, as `delete_learnings` answers."""
+
+    deleted_ids: list[str]
+    plan: LearningPlanFacts

@@ -144,8 +144,8 @@ def build(
         description=f"{spec.description} {consent}" if spec.destructive else spec.description,
         annotations=ToolAnnotations(
             read_only_hint=spec.read_only,
-            destructive_hint=spec.destructive,
-            # Of a tool that only reads it says nothing, by MCP's words.
+            # Of a tool that only reads these two say nothing, by MCP's words.
+            destructive_hint=None if spec.read_only else spec.destructive,
             idempotent_hint=None if spec.read_only else spec.idempotent,
             open_world_hint=False,
         ),

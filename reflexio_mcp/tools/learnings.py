@@ -16,7 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.consent.elicitation import Reply
 from reflexio_mcp.consent.prepare import Prepared, asking, prepare
-from reflexio_mcp.render.deletion_facts import DeletionFacts
+from reflexio_mcp.render.deletion_facts import LearningDeletionFacts
 from reflexio_mcp.render.learnings_page import LearningsFacts, learnings_page
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
@@ -224,7 +224,7 @@ SPECS = (
         "Delete learnings",
         "Forget what was learned and keep the requests: by ids, or all that a request, session or filter "
         "fed.",
-        DeletionFacts,
+        LearningDeletionFacts,
         destructive=True,
         needs=lambda settings: not settings.embedded,
     ),

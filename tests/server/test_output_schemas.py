@@ -13,6 +13,9 @@ from reflexio_mcp.settings import load
 from reflexio_mcp.toolkit.spec import schema_of
 from reflexio_mcp.tools.catalog import CATALOG
 
+PLAN = ("requests", "interactions", "users", "sessions", "examples")
+"""What a host's types say of a plan, as far as this one has it; no source was given."""
+
 
 class Inner(TypedDict):
     one: int
@@ -109,5 +112,6 @@ async def test_every_kind_of_answer_has_the_keys_of_its_dictionary_and_no_other(
         plan = await call("delete_session", session_id="s")
         await call("delete_session", session_id="s", confirm=plan["confirm"], wait_for_response=False)
         await call("get_status")
+        assert {*PLAN} <= set(plan["plan"])
     statuses = {status for tool, status in seen if tool.startswith("delete")}
     assert statuses == {"not_found", "planned", "changed", "complete", "scheduled"}

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from mcp.types import CallToolResult
 
+from reflexio_mcp.toolkit.spec import schema_of
+from reflexio_mcp.tools.catalog import CATALOG
 from tests.deletion.support import Person, World, agreeing, text_of
 
 pytestmark = pytest.mark.anyio
 
 FOLDER = Path(__file__).parent / "results"
+
+OUTPUTS = {spec.name: schema_of(spec.output) for spec in CATALOG}
 
 VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
@@ -159,6 +164,8 @@ async def test_a_result_reads_as_its_snapshot_says(stocked: World, kind: str) ->
                 given["copy_id"] = copy
             results.append(await caller.result(tool, **given))
             copy = (results[-1].structured_content or {}).get("copy_id", copy)
+    if (facts := results[-1].structured_content) is not None:
+        Draft202012Validator(OUTPUTS[calls[-1][0]]).validate(facts)
     text = shown(results[-1])
     if person is not None and person.seen:
         text = f"The person is asked:\n{steady(person.seen.pop())}\n\n{text}"
