@@ -168,7 +168,7 @@ def _shown(
         return Verdict(False, mode, status, "", lead, CODES_DO_NOT_LAST, changes)
     code = codes.make(plan.marks, flags=plan.bound(plan.flags), now=time.time())
     again = (
-        "Show this to the person. To delete exactly these after their yes, call again with the same arguments"
+        "Show this to the person. After their yes, call again with the same arguments"
         f"{_times(plan)} and confirm={code}"
     )
     return Verdict(False, mode, status, code, lead, again, changes)

@@ -23,8 +23,8 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["audited"]
 
 TOP: Final = 10
-BARS: Final = 31
-"""Bars of the line of days: a month; longer periods have several days a bar."""
+BARS: Final = 14
+"""Bars of the line of days: two weeks; longer periods have several days a bar."""
 
 NAME_SHOWN: Final = 60
 

@@ -1,6 +1,6 @@
 """Plans and receipts."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final, cast
 
@@ -24,6 +24,7 @@ from reflexio_mcp.render.result import (
     LISTED,
     Facts,
     Rendered,
+    compact_json,
     counted,
     dense,
     joined,
@@ -52,6 +53,9 @@ COPIED: Final = "It holds what was learned from them too."
 
 FIRST_IDS: Final = 5
 """Ids that a receipt names of what went as planned, where the exceptions matter more, and of what has changed."""
+
+ALL_IDS_CHARS: Final = 400
+"""Characters that the ids of what went as planned may take, so that a receipt names all of them."""
 
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
@@ -166,10 +170,10 @@ def plan_lines(facts: Facts) -> list[str]:
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
         repeats = f"repeats {example['repeats_kept']}, which stays" if "repeats_kept" in example else ""
-        lines.append("  " + joined((example["request_id"], example.get("created_at", ""), repeats, words)))
+        lines.append(" " + joined((example["request_id"], example.get("created_at", ""), repeats, words)))
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:
         them = f"; all: {facts['all']}" if "all" in facts else ""
-        lines.append(f"  (first {shown} of {facts['requests']:,}{them})")
+        lines.append(f" (first {shown} of {facts['requests']:,}{them})")
     if "session_outcomes" in facts:
         lines.append(f"session outcomes: {facts['session_outcomes']:,}")
     return lines + learned_lines(
@@ -188,7 +192,7 @@ def _all_of(plan: Plan) -> str:
             arguments[f"{one.name}_time"] = iso(value)
         elif value and isinstance(value, str) and not (one.name == "user_id" and plan.user_is_fixed):
             arguments[one.name] = shown_id(value)
-    return f"list_requests {json.dumps(arguments, ensure_ascii=False)}"
+    return f"list_requests {compact_json(arguments)}"
 
 
 UNSHOWN: Final = (
@@ -344,13 +348,10 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
     counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in OUTCOMES if done.count(outcome)}
     room = min(IDS_CHARS, 2 * IDS_CHARS // max(1, len(counts)))
     outcomes: dict[Outcome, list[str]] = {
-        outcome: named_ids(
-            done.ids(outcome),
-            room,
-            # Where one more would be all, all are named.
-            FIRST_IDS if outcome in ("deleted", "erased_from_copies") and number > FIRST_IDS + 1 else LISTED,
-        )
-        for outcome, number in counts.items()
+        outcome: _as_planned(done.ids(outcome), room)
+        if outcome in ("deleted", "erased_from_copies")
+        else named_ids(done.ids(outcome), room)
+        for outcome in counts
     }
     facts: ReceiptFacts = dense(
         {
@@ -384,6 +385,14 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
         # What took effect was read again; only where that failed is there nothing else to say.
         facts["failure"] = explained(done.failure, "write" if done.count("unknown") else "read")
     return facts
+
+
+def _as_planned(ids: Sequence[str], room: int) -> list[str]:
+    """All ids of what went as planned where these are few or short, else the first."""
+    every = named_ids(ids, ALL_IDS_CHARS)
+    # Where one more would be all, all are named.
+    most = LISTED if len(every) == len(ids) or len(ids) <= FIRST_IDS + 1 else FIRST_IDS
+    return named_ids(ids, room, most)
 
 
 def _still_there(done: Receipt, room: int) -> list[str]:

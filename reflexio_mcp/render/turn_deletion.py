@@ -47,9 +47,9 @@ def plan_lines(facts: Facts) -> list[str]:
     lines = [f"{counted(facts['interactions'], 'interaction')} of {where}, {facts['created_at']}"]
     for turn in facts["examples"]:
         words = f"“{turn['first_words']}”" if "first_words" in turn else ""
-        lines.append("  " + joined((str(turn["interaction_id"]), turn["role"], words)))
+        lines.append(" " + joined((str(turn["interaction_id"]), turn["role"], words)))
     if (shown := len(facts["examples"])) < facts["interactions"]:
-        lines.append(f"  (first {shown} of {facts['interactions']:,})")
+        lines.append(f" (first {shown} of {facts['interactions']:,})")
     return lines + learned_lines(
         facts.get("learned", {}), LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
     )

@@ -61,8 +61,11 @@ async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
 ) -> None:
     if not kept:
         monkeypatch.setattr(JobRecords, "end", unwritable)
-    for number in range(count):
-        await world.put(f"r{number}")
+    stored = [
+        f"a-request-whose-id-is-too-long-for-seven-of-them-to-be-named-{number}" for number in range(count)
+    ]
+    for one in stored:
+        await world.put(one)
     log = {"AUDIT_LOG": str(world.folder / "audit.log")} if logged else {}
     async with world.connect(era, CONFIRM="off", **log) as caller:
         result = await caller.result("delete_session", session_id="s")
@@ -75,7 +78,7 @@ async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
     assert (where in text_of(result)) is not whole
     if logged and not whole:
         told = (world.folder / "audit.log").read_text(encoding="utf-8")
-        assert all(f'"r{number}"' in told for number in range(count))
+        assert all(f'"{one}"' in told for one in stored)
 
 
 def unwritable(*_: object) -> None:
@@ -130,19 +133,22 @@ async def test_the_ids_of_learnings_and_turns_are_given_too(world: World, era: s
         ids, _ = await all_ids(caller, "1")
         assert sorted(ids["deleted"]) == sorted(f"profile:p{number}" for number in range(30))
         # The next one is another deletion, and what was learned goes with its requests.
-        for number in range(9):
-            await world.put(f"n{number}", session="next")
-        await world.learn("of-n1", "n1")
+        stored = [
+            f"a-request-whose-id-is-too-long-for-nine-of-them-to-be-named-{number}" for number in range(9)
+        ]
+        for one in stored:
+            await world.put(one, session="next")
+        await world.learn("of-1", stored[1])
         done = await caller.call("delete_session", session_id="next", include_learnings=True)
         assert done["other_ids"].startswith("get_status receipt=2 ")
         ids, _ = await all_ids(caller, "2")
-    assert sorted(ids["deleted"]) == [f"n{number}" for number in range(9)]
-    assert ids["learnings_deleted"] == ["profile:of-n1"]
+    assert sorted(ids["deleted"]) == stored
+    assert ids["learnings_deleted"] == ["profile:of-1"]
 
 
 async def test_the_ids_of_a_receipt_are_for_its_own_user_and_for_a_week(world: World, era: str) -> None:
     for number in range(9):
-        await world.put(f"r{number}")
+        await world.put(f"a-request-whose-id-is-too-long-for-nine-of-them-to-be-named-{number}")
     server = world.server(CONFIRM="off", REFLEXIO_USER_ID="ada")
     async with world.connect(era, server=server) as caller:
         await caller.call("delete_session", session_id="s")

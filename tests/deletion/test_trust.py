@@ -53,8 +53,9 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
 
 
 async def test_what_is_not_shown_is_counted_and_can_be_listed(world: World, era: str) -> None:
-    for number in range(30):
-        await world.put(f"r{number}")
+    names = [f"request-of-the-day-{number}" for number in range(30)]
+    for one in names:
+        await world.put(one)
     async with world.connect(era) as caller:
         result = await caller.result("delete_session", session_id="s", user_id="ada")
         plan = result.structured_content
@@ -63,13 +64,26 @@ async def test_what_is_not_shown_is_counted_and_can_be_listed(world: World, era:
         assert "first 5 of 30" in text_of(result)
         tool, _, arguments = plan["plan"]["all"].partition(" ")
         assert tool == "list_requests"
-        assert arguments == '{"user_id": "ada", "session_id": "s"}'
+        assert arguments == '{"user_id":"ada","session_id":"s"}'
         done = await caller.result("delete_session", session_id="s", user_id="ada", confirm=plan["confirm"])
-    assert "deleted (first 5 of 30): r29, r28, r27, r26, r25" in text_of(done)
+    newest = names[:-6:-1]
+    assert f"deleted (first 5 of 30): {', '.join(newest)}\n" in text_of(done)
     assert done.structured_content
     assert done.structured_content["counts"] == {"deleted": 30}
-    assert done.structured_content["outcomes"] == {"deleted": ["r29", "r28", "r27", "r26", "r25"]}
+    assert done.structured_content["outcomes"] == {"deleted": newest}
     assert done.structured_content["ids_named"] == {"deleted": "first 5 of 30"}
+
+
+async def test_a_receipt_names_all_ids_where_they_are_short(world: World, era: str) -> None:
+    names = [f"r{number}" for number in range(30)]
+    for one in names:
+        await world.put(one)
+    async with world.connect(era, CONFIRM="off") as caller:
+        done = await caller.result("delete_session", session_id="s")
+    assert done.structured_content
+    assert done.structured_content["outcomes"] == {"deleted": names[::-1]}
+    assert not {"ids_named", "other_ids"} & done.structured_content.keys()
+    assert f"deleted (30): {', '.join(names[::-1])}\n" in text_of(done)
 
 
 async def test_a_plan_and_its_receipt_agree_whether_it_can_be_undone(world: World, era: str) -> None:
@@ -208,7 +222,7 @@ async def test_a_fixed_user_is_in_no_call_to_list_the_set(world: World, era: str
         await world.put(f"r{number}")
     async with world.connect(era, REFLEXIO_USER_ID="ada") as caller:
         plan = await caller.call("delete_session", session_id="s")
-    assert plan["plan"]["all"] == 'list_requests {"session_id": "s"}'
+    assert plan["plan"]["all"] == 'list_requests {"session_id":"s"}'
 
 
 async def test_ids_can_be_given_with_the_user_they_must_belong_to(world: World, era: str) -> None:

@@ -1011,7 +1011,7 @@ def seven_went(*, kept: bool = False, **variables: str) -> Story:
 
             patch.setattr(JobRecords, "end", unwritable)
         for number in range(7):
-            await world.put(f"r{number}")
+            await world.put(f"a-request-whose-id-is-too-long-for-seven-of-them-to-be-named-{number}")
         log = {name: str(world.folder / value) for name, value in variables.items() if name == "AUDIT_LOG"}
         async with world.connect(**{"CONFIRM": "off", **variables, **log}) as caller:
             return text_of(await caller.result("delete_session", session_id="s"))
