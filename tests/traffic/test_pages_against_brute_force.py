@@ -2,7 +2,8 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain, groupby
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -24,6 +25,8 @@ from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import START, Embedded, embedded
+
+T = TypeVar("T")
 
 MOST_PAGES = 200
 """No list here has as many: a cursor that never ends fails the comparison instead of hanging."""
@@ -118,6 +121,18 @@ def brute_force(stored: list[Row], wanted: TrafficFilter) -> list[tuple[str, lis
     return result
 
 
+def ties_by_id(found: list[tuple[str, T]], stored: list[Row], wanted: TrafficFilter) -> list[tuple[str, T]]:
+    """What was found, with sessions of one second in the API's order: whether they stand by arrival, pages decide."""
+    of_api = replace(wanted, agent_version="", contains="")
+    newest: dict[str, int] = {}
+    for session, ids in brute_force(stored, of_api):
+        newest[session] = max(row.at for row in stored if row.request_id in ids)
+    ordered: list[tuple[str, T]] = []
+    for _, tied in groupby(found, lambda one: newest[one[0]]):
+        ordered += sorted(tied, key=lambda one: one[0], reverse=True)
+    return ordered
+
+
 async def store(place: Embedded, row: Row) -> None:
     place.clock.now = row.at
     await place.put(
@@ -172,7 +187,7 @@ def test_pages_of_requests_are_the_brute_force_reading_whatever_arrives(
                 await store(place, row)
             place.clock.now = START + 60
             found = await pages_of_requests(place, wanted, limit, budget, arrivals)
-            assert found == brute_force(stored, wanted)
+            assert ties_by_id(found, stored, wanted) == brute_force(stored, wanted)
 
     asyncio.run(compare())
 
@@ -212,7 +227,8 @@ def test_pages_of_sessions_are_the_brute_force_reading_whatever_arrives(
                 if arrivals:
                     place.clock.now += 1
                     await store(place, replace(arrivals.pop(), at=int(place.clock.now)))
-            assert found == [(session, len(ids)) for session, ids in brute_force(stored, wanted)]
+            expected = [(session, len(ids)) for session, ids in brute_force(stored, wanted)]
+            assert ties_by_id(found, stored, wanted) == expected
 
     asyncio.run(compare())
 
@@ -301,6 +317,68 @@ async def test_of_sessions_that_are_equally_long_the_newest_come_first() -> None
             await place.put(f"r{index}", session=f"s{index}")
         page = await list_sessions(place.scope, TrafficFilter(), limit=2, budget=Unlimited(), order="longest")
         assert [row.session_id for row in page.rows] == ["s4", "s3"]
+
+
+async def listed(place: Embedded, limit: int, room: int = 1_000) -> list[list[str]]:
+    """The sessions of each page."""
+    pages: list[list[str]] = []
+    after = None
+    while len(pages) < MOST_PAGES:
+        page = await list_sessions(
+            place.scope, TrafficFilter(), limit=limit, budget=Narrow(room), after=after
+        )
+        pages.append([row.session_id for row in page.rows])
+        if page.cursor is None:
+            return pages
+        after = open_cursor(place.scope, page.cursor, "sessions", TrafficFilter())
+    raise AssertionError("the pages never end")
+
+
+@pytest.mark.anyio
+async def test_sessions_of_one_second_stand_in_the_order_of_arrival_where_a_page_has_them_all() -> None:
+    async with embedded() as place:
+        place.clock.now = START
+        await place.put("old", session="old")
+        place.clock.now = START + 10
+        arrived = [f"z{number}" for number in (3, 8, 1, 6, 2, 7, 4, 5)]
+        for name in arrived:
+            await place.put(f"r-{name}", session=name)
+        # Its first request came first, its newest one last.
+        await place.put("again", session="z8")
+        place.clock.now = START + 20
+        await place.put("new", session="new")
+        place.clock.now = START + 60
+        expected = ["new", "z8", "z5", "z4", "z7", "z2", "z6", "z1", "z3", "old"]
+        assert await listed(place, 20) == [expected]
+        assert await listed(place, 9) == [expected[:9], expected[9:]]
+        for room in range(1, 9):
+            # A page that ends in the middle of them goes on in the same order, whatever is asked for then.
+            assert list(chain(*await listed(place, 20, room))) == expected
+        # Of more than a page holds, the API tells the order: by id.
+        by_id = ["new", *sorted(arrived, reverse=True), "old"]
+        assert list(chain(*await listed(place, 3))) == by_id
+
+
+@pytest.mark.anyio
+async def test_a_page_cut_among_sessions_of_one_second_skips_nothing_when_its_limit_changes_or_some_go() -> (
+    None
+):
+    async with embedded() as place:
+        place.clock.now = START
+        names = [f"{number * 7 % 40:02}" for number in range(40)]
+        for name in names:
+            await place.put(f"r-{name}", session=name)
+        place.clock.now = START + 60
+        page = await list_sessions(place.scope, TrafficFilter(), limit=50, budget=Narrow(15))
+        shown = [row.session_id for row in page.rows]
+        assert shown == names[:-16:-1]
+        for gone in (names[-1], names[-15], names[10]):
+            await place.client.delete_request(f"r-{gone}")
+        while page.cursor:
+            after = open_cursor(place.scope, page.cursor, "sessions", TrafficFilter())
+            page = await list_sessions(place.scope, after.filter, limit=4, budget=Unlimited(), after=after)
+            shown += [row.session_id for row in page.rows]
+        assert shown == [name for name in reversed(names) if name != names[10]]
 
 
 @pytest.mark.anyio

@@ -22,13 +22,13 @@ Listing = Literal["sessions", "requests"]
 YEAR_10000: Final = 253_402_300_800
 """No second of a calendar that Python can write, and far more than any offset, is larger."""
 
-_VERSION = 2
+_VERSION = 3
 _MAX_CURSOR_CHARS = 20_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
 _Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str]
 _Place = tuple[
-    _Count, _Count, _Count, str, _Count, _Count, str, Literal["", "summary", "full", "masked"], _Count
+    _Count, _Count, _Count, str, _Count, _Count, str, Literal["", "summary", "full", "masked"], _Count, _Count
 ]
 _Packed = tuple[int, str, int, _Filter, _Place, str]
 """What a cursor holds: version, list, digest of the filter as it was asked, filter, place and caller."""
@@ -44,6 +44,8 @@ class Cursor:
         frozen: newest second that is looked at, epoch seconds: later arrivals stay out of every page.
         offset: where the last session stood when the page was made; a hint, checked against `newest`.
         newest, session_id: the last session's place in the API's order.
+        arrived: where sessions of its second stood in the order of arrival, 1 more than the last session's
+            `SessionSlice.arrival`; 0 where they stood in the API's. `offset` is then that before the first of them.
         created_at, arrival, request_id: the last request shown in it, as `paging.place_of` orders requests; an empty
             id says the whole session was shown.
         detail: how much of each row the list shows; every page of a list shows the same.
@@ -61,6 +63,7 @@ class Cursor:
     request_id: str = ""
     detail: str = ""
     shown: int = 0
+    arrived: int = 0
 
     def encode(self, asked: TrafficFilter, caller: str = "") -> str:
         """As text for the caller.
@@ -70,7 +73,7 @@ class Cursor:
             caller: the `Scope.caller` who may go on with it.
         """
         place = [self.frozen, self.offset, self.newest, self.session_id]
-        place += [self.created_at, self.arrival, self.request_id, self.detail, self.shown]
+        place += [self.created_at, self.arrival, self.request_id, self.detail, self.shown, self.arrived]
         data = [_VERSION, self.listing[0], _digest(asked), list(_values(self.filter)), place, caller]
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
         packed = zlib.compress(raw, 9)

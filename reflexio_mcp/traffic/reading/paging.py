@@ -1,13 +1,17 @@
 """The one way through stored traffic: sessions in the API's order, against a frozen end.
 
+Sessions whose newest requests share a second stand in the API's order by their ids. Where one of its pages has all of
+them, they stand in the order of arrival instead; to be sure of more would take further calls.
+
 The API pages by an offset that counts sessions, so arrivals shift its pages, and it gives whole sessions only.
 A pager freezes the newest second it looks at, knows its place by the last session's own key instead of by the
 offset alone, and can stop and go on inside a session.
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
 import anyio
@@ -39,9 +43,12 @@ MAX_SETTLE_WAIT: Final = 3.0
 class SessionSlice:
     """What a pager still has to show of one session: its requests, the newest first.
 
-    `newest` is the session's newest request matching the API's part of the filter, epoch seconds, and `offset`
-    its place in the API's list when it was read. `whole` are all requests of the session that the API's part of the
-    filter matches, those of earlier pages included: some findings show only in all of it.
+    Args:
+        newest: the session's newest request matching the API's part of the filter, epoch seconds.
+        offset: its place in the API's list when it was read; where sessions stand by arrival, that before their first.
+        whole: all requests of the session that the API's part of the filter matches, those of earlier pages included:
+            some findings show only in all of it.
+        arrival: that of its newest request, where sessions of one second stand by it.
     """
 
     session_id: str
@@ -49,6 +56,7 @@ class SessionSlice:
     offset: int
     requests: list[RequestWithInteractions]
     whole: list[RequestWithInteractions]
+    arrival: int | None = None
 
 
 class SessionPager:
@@ -122,10 +130,11 @@ class SessionPager:
             session_slice.newest,
             session_slice.session_id,
             *(place_of(last) if last else (0, 0, "")),
+            arrived=0 if session_slice.arrival is None else session_slice.arrival + 1,
         )
 
     async def slices(self) -> AsyncGenerator[SessionSlice]:
-        """Yield what is left of each session, in the API's order: newest first, then by id downwards."""
+        """Yield what is left of each session, the newest first."""
         self.requests_seen = 0
         self._count = self._counted
         self._gaps.clear()
@@ -141,17 +150,15 @@ class SessionPager:
             idle = 0 if len(met) > known else idle + 1
             if idle > known // self._batch + IDLE_PAGES:
                 raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
-            for index, group in enumerate(page.sessions):
-                requests = self._visible(group)
+            for found in self._arranged(page, offset):
                 # A deletion meanwhile pulls later sessions forward: step back over what was yielded.
-                if not requests or group.session_id in seen:
+                if found.session_id in seen:
                     continue
-                seen.add(group.session_id)
-                newest = requests[0].request.created_at
-                left = self._left(group.session_id, newest, requests)
+                seen.add(found.session_id)
+                left = self._left(found)
                 self.requests_seen += len(left)
                 if left:
-                    yield SessionSlice(group.session_id, newest, offset + index, left, requests)
+                    yield replace(found, requests=left)
             if not page.has_more or not page.sessions:
                 return
             # One session of overlap shows whether the pages have shifted meanwhile.
@@ -167,12 +174,15 @@ class SessionPager:
                 newest = [item.request.created_at for group in page.sessions for item in group.requests]
                 self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
             return 0, page
-        key = (self._after.newest, self._after.session_id)
-        offset = self._after.offset
+        after = self._after
+        key = (after.newest, after.session_id)
+        offset = after.offset
         step = self._batch
         while True:
-            page = await self._page(offset)
-            if offset == 0 or (page.sessions and _key(page.sessions[0]) >= key):
+            # Enough for all that can have stood by their arrival.
+            page = await self._page(offset, SESSIONS_AT_ONCE if after.arrived else 0)
+            first = _key(page.sessions[0]) if page.sessions else None
+            if offset == 0 or (first and (first[0] > after.newest if after.arrived else first >= key)):
                 return offset, page
             # Twice as far each time: a place that many deletions have moved, or that was made up, is left soon.
             offset, step = max(0, offset - step), step * 2
@@ -186,8 +196,9 @@ class SessionPager:
             page = await self._page(offset)
         return offset, page
 
-    async def _page(self, offset: int) -> RequestPage:
-        query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
+    async def _page(self, offset: int, at_least: int = 0) -> RequestPage:
+        batch = max(self._batch, at_least)
+        query = self._filter.query(top_k=batch + 1, offset=offset, end=self._frozen)
         query.count, self._count = self._count, None
         page, gaps = await read_page(self._scope, query)
         self.total = page.total if query.count else self.total
@@ -198,6 +209,29 @@ class SessionPager:
             last = [one for one in (known.last, gap.last) if one is not None]
             self._gaps[name] = replace(gap, first=max(first, default=None), last=min(last, default=None))
         return page
+
+    def _arranged(self, page: RequestPage, offset: int) -> Iterator[SessionSlice]:
+        """The sessions of a page; those of one second by their arrival, if all of them are in it."""
+        after = self._after
+        found = [
+            SessionSlice(group.session_id, rows[0].request.created_at, offset + index, rows, rows)
+            for index, group in enumerate(page.sessions)
+            if (rows := self._visible(group))
+        ]
+        for newest, tied in groupby(found, lambda one: one.newest):
+            of_one_second = list(tied)
+            begins = offset == 0 or _key(page.sessions[0])[0] > newest
+            ends = not page.has_more or _key(page.sessions[-1])[0] < newest
+            by_arrival = len(of_one_second) > 1 and begins and ends
+            if after and newest == after.newest:
+                by_arrival = after.arrived > 0  # as on the page before
+            if by_arrival:
+                before = max(0, of_one_second[0].offset - 1)
+                of_one_second = [
+                    replace(one, offset=before, arrival=place_of(one.whole[0])[1]) for one in of_one_second
+                ]
+                of_one_second.sort(key=lambda one: (one.arrival, one.session_id), reverse=True)
+            yield from of_one_second
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.
@@ -213,18 +247,19 @@ class SessionPager:
         rows.sort(key=place_of, reverse=True)
         return rows
 
-    def _left(
-        self, session_id: str, newest: int, requests: list[RequestWithInteractions]
-    ) -> list[RequestWithInteractions]:
+    def _left(self, found: SessionSlice) -> list[RequestWithInteractions]:
         after = self._after
         if after is None:
-            return requests
-        if session_id == after.session_id:
+            return found.whole
+        if found.session_id == after.session_id:
             if not after.request_id:
                 return []
             shown = (after.created_at, after.arrival, after.request_id)
-            return [item for item in requests if place_of(item) < shown]
-        return requests if (newest, session_id) < (after.newest, after.session_id) else []
+            return [item for item in found.whole if place_of(item) < shown]
+        by_arrival = after.arrived > 0 and found.newest == after.newest
+        arrived = (place_of(found.whole[0])[1] + 1, after.arrived) if by_arrival else (0, 0)
+        behind = (found.newest, arrived[0], found.session_id) < (after.newest, arrived[1], after.session_id)
+        return found.whole if behind else []
 
 
 def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
