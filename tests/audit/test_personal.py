@@ -16,6 +16,7 @@ from reflexio_mcp.traffic.rules.personal_data import PersonalData, personal_kind
         ("card", "the order is paid, 4258757492066010"),
         ("card", "test cards: 5555555555554444"),
         ("card", "6759649826438453"),
+        ("card", "4222222222222"),
         ("card", "my credit card number is 16 43 61 73 11 31 53 21 and it expires in April"),
         ("card", "the card 8109 7436 0353 5749 is lost"),
         ("card", "the statement for cc 6394000000000001"),

@@ -385,8 +385,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "The number of a card is enough to pay with it.",
         "Strip card numbers before publishing.",
         "12 to 19 digits with the card's check digit (python-stdnum) that begin and count as one of a card "
-        "company, but for a number without groups right behind a word such as `order` or `tracking no.`; or behind a "
-        "word such as `card` (WORD_BEFORE_CHARS).",
+        "company, but for a number without groups that stands right behind a word such as `order` or `tracking no.` or "
+        "has the check digit of a code on goods (EAN); or behind a word such as `card` (WORD_BEFORE_CHARS).",
         detector="personal_data.PersonalData", selects=True,
     ),
     Rule(

@@ -41,14 +41,11 @@ _SAYS_CARD = re.compile(
     r"(?i)\b(?:card|cc\b|credit|debit|visa|master|maestro|jcb|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart|карт|卡|カード)"
 )
 _OF_A_COMPANY = re.compile(
-    r"4\d{15}(?:\d{3})?|5[1-5]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|3[47]\d{13}"
-    r"|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12}(?:\d{3})?|3(?:0[0-59]|[689]\d)\d{11}"
-    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?|(?:5018|5020|5038|5893|6304|6759|676[1-3])\d{8,15}"
+    r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|(?:222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|3[47]\d{13}"
+    r"|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12}(?:\d{3})?|3(?:0[0-59]|[689]\d)\d{11}(?:\d\d)?"
+    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d)\d{12}(?:\d{3})?|(?:5018|5020|5038|5893|6304|67\d\d)\d{8,15}"
 )
-"""How the numbers of Visa, Mastercard, Mir, American Express, JCB, Diners Club, Discover, UnionPay and Maestro begin and count.
-
-Visa's of 13 digits are not issued any more, and count as the codes on goods do.
-"""
+"""How the numbers of Visa, Mastercard, Mir, American Express, JCB, Diners Club, Discover, UnionPay and Maestro begin and count."""
 _SAYS_OTHER = re.compile(
     r"(?i)(?:\b(?:order|parcel|package|shipment|consignment|delivery|tracking|waybill|invoice|receipt|ticket|booking|reservation"
     r"|reference|ref|serial|article|item|batch|isbn|ean|gtin|upc|imei|sku"
@@ -222,7 +219,7 @@ def _has_card(text: str) -> bool:
         digits = "".join(filter(str.isdigit, match[0]))
         told = _said_before(_SAYS_CARD, text, match)
         # Nobody writes the number of an order in a card's groups.
-        other = match[0] == digits and _said_before(_SAYS_OTHER, text, match)
+        other = match[0] == digits and (_said_before(_SAYS_OTHER, text, match) or _is_on_goods(digits))
         alone = _OF_A_COMPANY.fullmatch(digits) and not other
         if (told or alone) and _is_card(digits):
             return True
@@ -232,6 +229,10 @@ def _has_card(text: str) -> bool:
         _said_before(_SAYS_CARD, text, match) and _is_card("".join(filter(str.isdigit, match[0])))
         for match in _some(_CARD_TOLD, text)
     )
+
+
+def _is_on_goods(digits: str) -> bool:
+    return len(digits) == 13 and _is_valid("ean", digits)
 
 
 def _is_card(digits: str) -> bool:
