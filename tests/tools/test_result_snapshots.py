@@ -80,6 +80,7 @@ NOT = Person(lambda _: "decline")
 
 SENT: tuple[str, dict[str, Any]] = ("publish_interaction", TWO_TURNS)
 TRIP: dict[str, Any] = {"session_id": "trip"}
+SEVENTY = ["key", "trip-1", *(f"n{number}" for number in range(68))]
 UNLEARN: dict[str, Any] = {"user_id": "ada", "learning_ids": [LEARNING]}
 TURNS_GO: dict[str, Any] = {"request_id": "new", "interaction_ids": [12]}
 ALL_OF_ADA: dict[str, Any] = {"user_id": "ada", "include_learnings": True, "erase": True}
@@ -112,7 +113,7 @@ KINDS: dict[str, tuple[dict[str, str], Any, list[tuple[str, dict[str, Any]]]]] =
     "receipt": ({}, None, [("delete_session", {"session_id": "trip", "confirm": "yes"})]),
     "receipt-of-many": ({}, None, [("delete_requests", {"source": "e2e", "confirm": "yes"})]),
     "receipt-ids": (
-        {"CONFIRM": "off"}, None, [("delete_requests", {"source": "e2e"}), ("get_status", {"receipt": "1"})]
+        {"CONFIRM": "off"}, None, [("delete_requests", {"request_ids": SEVENTY}), ("get_status", {"receipt": "1"})]
     ),
     "receipt-with-copy": ({"RECOVERY_DAYS": "7"}, None, [("delete_request", {"request_id": "key", "confirm": "yes"})]),
     "agreed": ({}, agreeing(), [("delete_request", {"request_id": "key"})]),
