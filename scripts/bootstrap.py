@@ -101,7 +101,9 @@ def _version() -> str:
 
 
 def _python_identity() -> str:
-    return f"{sys.implementation.cache_tag} {getattr(sys, '_base_executable', sys.executable)}"
+    # `python3` and `python3.11` are often one program.
+    program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    return f"{sys.implementation.cache_tag} {program}"
 
 
 def _digest(lock: str) -> str:

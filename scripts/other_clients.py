@@ -6,6 +6,7 @@ tests of `tests/clients` use what they find there and skip the rest.
 
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,7 +30,11 @@ def install(requirements: Path) -> None:
         return
     bootstrap._create(home)
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    command = [*bootstrap._installer(python), "--require-hashes", "-r", str(requirements)]
+    uv = shutil.which("uv")
+    install = (
+        [uv, "pip", "install", "--quiet", "--python", str(python)] if uv else bootstrap._installer(python)
+    )
+    command = [*install, "--require-hashes", "-r", str(requirements)]
     bootstrap._run(command, f"installing {requirements.stem}")
     stamp.write_text(wanted, encoding="utf-8")
 

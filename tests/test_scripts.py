@@ -61,6 +61,14 @@ def test_an_environment_is_used_again_until_what_it_is_made_from_changes(
     assert bootstrap.ensure("run") == python, "the fuller environment serves the smaller need"
     assert len(installed) == 2
 
+    if sys.platform != "win32":  # one program by another of its names, as python3 and python3.13 are
+        name = tmp_path / "another-name"
+        name.symlink_to(bootstrap.sys._base_executable)
+        with monkeypatch.context() as patch:
+            patch.setattr(bootstrap.sys, "_base_executable", str(name))
+            assert bootstrap.ensure("test") == python
+        assert len(installed) == 2
+
     (tmp_path / "test.txt").write_text("another version", encoding="utf-8")
     bootstrap.ensure("test")
     assert len(installed) == 4
