@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from reflexio_mcp.traffic.rules import told_secrets
 from reflexio_mcp.traffic.rules.name_heuristics import (
     has_id,
     is_anonymous,
@@ -103,3 +104,19 @@ def test_words_are_found_as_a_search_for_each_of_them_finds_them() -> None:
     assert set(places) == naive
     assert len(places) == len(naive)
     assert [start for start, _ in places] == sorted(start for start, _ in places)
+
+
+@pytest.mark.parametrize("name", ["密码是", "password "])
+def test_a_name_without_a_value_is_not_judged(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text full of names took ten times as long as one full of ordinary words."""
+    judged: list[str] = []
+
+    class Judge:
+        def search(self, text: str, *_: int) -> None:
+            judged.append(text)
+
+    monkeypatch.setattr(told_secrets, "_NO_KEY_NAME", Judge())
+    assert not find_secrets(name * 1000)
+    assert not judged
+    assert find_secrets(f"{name}Tr0ub4dor&3x9")
+    assert judged

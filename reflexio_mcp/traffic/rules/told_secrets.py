@@ -186,7 +186,7 @@ def _beside_names(text: str, low: str, places: Places) -> Iterator[Place]:
         if (inside := text_in_base64(plain)) and is_placeholder(inside):
             continue
         if is_machine_made(plain) or (_PASSWORD_NAME.match(low, start) and is_password(plain)):
-            # The name last: in a text full of names, it takes longer than the value that most of them lack.
+            # The name last, as in `_in_sentences`.
             if _IS_A_NAME.match(text, match.end()) or _NO_SECRET_NAME.search(name):
                 continue
             whole = _REST.match(text, match.end())
@@ -249,8 +249,7 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
     patterns = (_AFTER, _DIRECT, _PAIR)
     for words, kinds, tried in ((_PASSWORDS, 2, patterns), (_KEYS, 3, patterns), (_LOGINS, 3, (_PAIR,))):
         for start, end in _ends(low, places, words):
-            in_code = text[end : end + 1] in _CODE_BEHIND[kinds]
-            if in_code or _NO_KEY_NAME.search(text, max(0, start - 20), end + 8):
+            if text[end : end + 1] in _CODE_BEHIND[kinds]:
                 continue
             for pattern in tried:
                 if match := pattern.match(text, end):
@@ -265,7 +264,9 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
                     if is_password(value.replace("\\_", "_"), kinds=needed) or (
                         words is _KEYS and is_machine_made(value)
                     ):
-                        yield match.start(1), match.start(1) + len(value), TOLD
+                        # The name last: in a text full of names, it takes longer than the value that most of them lack.
+                        if not _NO_KEY_NAME.search(text, max(0, start - 20), end + 8):
+                            yield match.start(1), match.start(1) + len(value), TOLD
                         break
     for _, end in _ends(low, places, _PASSPHRASES):
         if match := _QUOTED_PHRASE.match(text, end):
