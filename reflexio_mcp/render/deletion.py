@@ -143,6 +143,13 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
     )
 
 
+COUNTED: Final = ("users", "sessions", "sources")
+
+
+def _of_one(facts: Facts, key: str) -> bool:
+    return list(facts.get(key, {}).values()) == [facts["requests"]]
+
+
 def plan_lines(facts: Facts) -> list[str]:
     """The same facts as lines; those with stored words belong inside a fence."""
     if "learnings" in facts:
@@ -151,9 +158,10 @@ def plan_lines(facts: Facts) -> list[str]:
         return turn_deletion.plan_lines(facts)
     first, last = facts.get("first", "at a time that is not known"), facts.get("last")
     span = f"{first} to {last}" if last else first
-    lines = [
-        f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
-    ]
+    # One user, session or source needs no line and no count of its own.
+    alone = [f"{key[:-1]} {next(iter(facts[key]))}" for key in COUNTED if _of_one(facts, key)]
+    size = f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
+    lines = [joined((size, *alone))]
     if "only_in_copies" in facts:
         lines.append(f"only in recovery copies: {facts['only_in_copies']:,}; they go from there")
     if "learnings_only_in_copies" in facts:
@@ -162,8 +170,8 @@ def plan_lines(facts: Facts) -> list[str]:
         )
     lines += [
         f"{key}: " + ", ".join(f"{name} ({count:,})" for name, count in facts[key].items())
-        for key in ("users", "sessions", "sources")
-        if key in facts
+        for key in COUNTED
+        if key in facts and not _of_one(facts, key)
     ]
     if "cannot_be_shown" in facts:
         lines.append(listed("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]))

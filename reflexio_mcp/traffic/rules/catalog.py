@@ -118,8 +118,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "duplicate", "medium", "request", "delete",
-        "requests that repeat another one of their session word for word (other sessions: copied-session, "
-        "copied-request)",
+        "requests that repeat another one of their session word for word",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
         "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
