@@ -6,6 +6,7 @@ with h11, where no faster parser is installed that the bare one would take.
 """
 
 import asyncio
+import math
 import os
 import socket
 import ssl
@@ -17,10 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 from figures import Figure
+from wire import worked
 
 TARGET = 1 / 0.6
 CLIENTS = (16, 64)
@@ -30,6 +32,8 @@ TOKEN = "benchmark-token"
 
 _TLS = ssl.create_default_context()
 """Not used, and made once: each client would make its own, which took as long as a dozen calls."""
+
+_Job: TypeAlias = tuple["_Url", str, Mapping[str, Any]]
 
 _META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -48,8 +52,14 @@ def measure() -> list[Figure]:
             return asyncio.run(_compare(bare_url, our_url))
 
 
+class _Url(str):
+    """Where a server listens, and its process."""
+
+    pid: int
+
+
 @contextmanager
-def _process(command: Sequence[str], home: Path) -> Iterator[str]:
+def _process(command: Sequence[str], home: Path) -> Iterator[_Url]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,17 +79,19 @@ def _process(command: Sequence[str], home: Path) -> Iterator[str]:
                     if time.monotonic() > limit or process.poll() is not None:
                         raise RuntimeError(f"{command} did not start") from None
                     time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}/mcp"
+            url = _Url(f"http://127.0.0.1:{port}/mcp")
+            url.pid = process.pid
+            yield url
         finally:
             process.terminate()
 
 
-async def _compare(bare: str, ours: str) -> list[Figure]:
+async def _compare(bare: _Url, ours: _Url) -> list[Figure]:
     turns = [{"role": "User", "content": "Please remember that I prefer short answers."}]
     stored = {"user_id": "u", "session_id": "s", "source": "benchmark", "interactions": turns}
     seen = {"user_id": "u", "session_id": "seen", "interactions": turns, "request_id": "seen"}
     await _load(ours, "publish_interaction", seen, 1)
-    jobs: dict[str, tuple[str, str, Mapping[str, Any]]] = {
+    jobs: dict[str, _Job] = {
         "bare": (bare, "echo", {"text": "hello"}),
         "get_status": (ours, "get_status", {}),
         "get_request": (ours, "get_request", {"request_id": "seen"}),
@@ -91,27 +103,41 @@ async def _compare(bare: str, ours: str) -> list[Figure]:
     return [figure for clients in CLIENTS for figure in await _with(clients, jobs)]
 
 
-async def _with(clients: int, jobs: Mapping[str, tuple[str, str, Mapping[str, Any]]]) -> list[Figure]:
+async def _with(clients: int, jobs: Mapping[str, _Job]) -> list[Figure]:
     rates: dict[str, list[float]] = {name: [] for name in jobs}
     waits: dict[str, list[float]] = {name: [] for name in jobs}
+    works: dict[str, float] = dict.fromkeys(jobs, 0.0)
     for _ in range(ROUNDS):
         for name, job in jobs.items():
-            begun = time.perf_counter()
+            begun, before = time.perf_counter(), _worked(job[0].pid)
             taken = await _load(*job, CALLS, clients)
             rates[name].append(len(taken) / (time.perf_counter() - begun))
             waits[name] += taken
-    return [_figure(name, clients, rates, waits) for name in jobs if name != "bare"]
+            works[name] += _worked(job[0].pid) - before
+    return [_figure(name, clients, rates, waits, works) for name in jobs if name != "bare"]
+
+
+def _worked(pid: int) -> float:
+    try:
+        return worked(pid)
+    except OSError:  # not Linux
+        return math.nan
 
 
 def _figure(
-    name: str, clients: int, rates: Mapping[str, list[float]], waits: Mapping[str, list[float]]
+    name: str,
+    clients: int,
+    rates: Mapping[str, list[float]],
+    waits: Mapping[str, list[float]],
+    works: Mapping[str, float],
 ) -> Figure:
     ratio = median(bare / ours for bare, ours in zip(rates["bare"], rates[name], strict=True))
 
     def told(which: str) -> str:
         percent = quantiles(waits[which], n=100)
         return (
-            f"{median(rates[which]):.0f}/s, p50 {percent[49] * 1000:.1f} ms, p99 {percent[98] * 1000:.1f} ms"
+            f"{median(rates[which]):.0f}/s, p50 {percent[49] * 1000:.1f} ms, p99 {percent[98] * 1000:.1f} ms, "
+            f"processor {works[which] / len(waits[which]) * 1000:.2f} ms"
         )
 
     detail = f"{told(name)}; bare {told('bare')}"

@@ -115,11 +115,20 @@ class WireProcess:
         Raises:
             OSError: the system has no `/proc`.
         """
-        # The name of the program stands in brackets and may hold blanks; the times follow it.
-        times = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+        return worked(self._process.pid)
 
     def _write(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
         self._process.stdin.flush()
+
+
+def worked(pid: int) -> float:
+    """Seconds that the processor has worked for a process. Linux only.
+
+    Raises:
+        OSError: the system has no `/proc`.
+    """
+    # The name of the program stands in brackets and may hold blanks; the times follow it.
+    times = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
