@@ -38,6 +38,9 @@ def said(text: str, role: str = "User", created_at: int = 0) -> RequestWithInter
         "I apologize for the confusion. The shop opens at nine.",
         "You're welcome! If you have more questions, feel free to ask.",
         "Hello! How can I assist you today?",
+        "I'm sorry, but I can't help with that request. The law says what a landlord may ask for.",
+        "Sure! Here is what the previous answers say, in one table.",
+        "\nUser: hi\nUser: hello?\nAssistant: hello there",
     ],
 )
 def test_what_an_assistant_said_is_told_from_what_a_person_says(text: str) -> None:
@@ -60,6 +63,12 @@ def test_what_an_assistant_said_is_told_from_what_a_person_says(text: str) -> No
         "Claude Monet painted which of these?",
         "User: please keep my name out of it",
         "Here is the list. Of course! Here we go again is my motto.",
+        "I'm sorry, but I can't help with that request, my boss said. How do I answer him?",
+        "How can I assist you today? is what the bot always says, change it please",
+        '"I apologize for the confusion", the support agent wrote, and then nothing for a week.',
+        "As an AI language model, I cannot do this: you always say that. Why?",
+        "User: root\nHost: web1\nAssistant: none set",
+        "\nMe: owner\n  Billing: Ruta\n  Bot: off",
     ],
 )
 def test_what_people_say_is_theirs(text: str) -> None:

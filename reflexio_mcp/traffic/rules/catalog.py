@@ -230,8 +230,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "What the assistant said is learned as if the person had said it about himself.",
         "Give each turn the role of who said it, and publish no transcript as one turn.",
         "A turn of a person that begins as assistants do and people do not (`Assistant: `, `As an AI language model, "
-        "I`, `Certainly! Here is`, in six languages; `How can I assist you today?`), or with `User: ` and goes on "
-        "with `Assistant: ` in a later line.",
+        "I`, `Certainly! Here is`, in six languages; `How can I assist you today?`) and does not go on to say who said "
+        "so (`my boss said`, `is what the bot says`), or with `User: ` and goes on with `Assistant: ` in a later line, "
+        "unless it is a list of settings.",
         detector="turns.Turns", selects=True,
         why_unlearned="What the assistant said reads as if the person had said it.",
     ),

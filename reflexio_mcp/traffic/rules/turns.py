@@ -57,8 +57,21 @@ _ASSISTANT = re.compile(
 )
 """How assistants begin and people do not."""
 
+_REPORTED = re.compile(
+    r"[^\n]{0,100}?(?:[?!.,\"'”] ?(?:is|was|that['’]s) what (?!you (?:need|can|asked|wanted))"
+    r"|\b(?:he|she|they|(?:my|our|your|the|this|that) (?:[\w-]{1,20} )?[\w-]{1,20}) (?:always |just |only )?"
+    r"(?:says|said|wrote|replied|answered|told me|tells me|keeps? saying)(?=[,.;!?)]|\Z)"
+    r"|\byou (?:always|keep|kept) (?:say|tell|answer|repl)|\b(?:stop|quit) (?:saying|telling)\b)",
+    re.IGNORECASE,
+)
+"""Behind an assistant's words: a person says who said them."""
+
 _LABELLED = re.compile(r"(?:user|human|customer|me|you) ?:\s", re.IGNORECASE)
 _ANSWERED = re.compile(r"\n\s{0,20}(?:assistant|ai|bot|chatgpt|claude|gemini|copilot) ?:\s", re.IGNORECASE)
+_NAMED = re.compile(
+    r"\n[ \t]{0,20}(?!(?i:user|human|customer|me|you)\b)[A-Za-z]\w{0,20} ?: \S{1,40}[ \t]*(?=\n|\Z)"
+)
+"""A name and one word for it, on a line of its own."""
 _PROMPT = re.compile(
     r"(?:you are|you're) (?:an? |the )?(?:[\w'-]{1,20} ){0,4}?(?:assistant|agent|ai|bot|chatbot|expert|model"
     r"|copilot|tutor)\b"
@@ -82,10 +95,13 @@ def is_assistants(item: RequestWithInteractions) -> bool:
         if not is_person(turn.role):
             continue
         begins = turn.content[:_BEGINNING].lstrip(" \t\r\n*_>#\"'“")
-        if _ASSISTANT.match(begins):
+        if (said := _ASSISTANT.match(begins)) and not _REPORTED.match(begins, said.end()):
             return True
-        if _LABELLED.match(begins) and _ANSWERED.search(turn.content[:SCANNED_CHARS]):
-            return True
+        if _LABELLED.match(begins) and (answered := _ANSWERED.search(turn.content[:SCANNED_CHARS])):
+            # A list of settings has other names between the two.
+            first_line = turn.content.find("\n", turn.content.find(begins))
+            if not _NAMED.search(turn.content, first_line, answered.start()):
+                return True
     return False
 
 
