@@ -320,7 +320,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "it off."),
     Option("publish_secrets", "REFLEXIO_MCP_PUBLISH_SECRETS", _one_of("warn", "redact", "refuse"),
            "warn, redact or refuse",
-           "Secrets in what is published. warn: stored, and the answer says so. redact: replaced. refuse: not stored."),
+           "Secrets in what is published. warn: stored, and the answer says so. redact: replaced. refuse: not stored. "
+           "Where keys cannot be looked for, redact and refuse store nothing."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
            "Append one JSON line for each destructive call to this file.", "deletion"),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _number(int, 0, 3650),

@@ -119,6 +119,8 @@ class _Budget(Generic[RowT]):
         self.facts: list[Facts] = []
         self.redacted = 0
         """Rows in which secrets were hidden."""
+        self.not_looked_for = ""
+        """Of the secrets of the rows."""
         self._texts: list[str] = []
         self._common: Facts = {}
         self._chars = 0
@@ -141,7 +143,8 @@ class _Budget(Generic[RowT]):
         """Show the rows that were taken without their secrets."""
         if self._masked:
             return
-        from reflexio_mcp.traffic.rules.secrets import looked  # its patterns take a while to compile
+        # Its patterns take a while to compile.
+        from reflexio_mcp.traffic.rules.secrets import MISSING, available, looked
 
         taken = list(zip(rows, self.facts, self._texts, strict=True))
 
@@ -159,6 +162,8 @@ class _Budget(Generic[RowT]):
             self.facts.append(facts)
             self._texts.append(text)
         self.redacted = sum(facts != old for facts, old in zip(self.facts, before, strict=True))
+        if rows and not available():
+            self.not_looked_for = f"Not redacted: {MISSING}."
 
     @property
     def each(self) -> Facts:
@@ -552,6 +557,9 @@ def _page(
     notes = [] if sessions else body[:1]
     if budget.redacted:
         more.insert(0, REDACTED.format(count=f"{budget.redacted:,}"))
+        notes.append(more[0])
+    if budget.not_looked_for:
+        more.insert(0, budget.not_looked_for)
         notes.append(more[0])
     end["notes"] = [*notes, *end.get("notes", ())]
     first: _PageFacts = {"notice": NOTICE, "returned": len(budget.facts)}

@@ -6,7 +6,7 @@ from typing import Final, Literal, Required, TypedDict
 from reflexio_mcp.render.result import Rendered, Unlisted, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
-from reflexio_mcp.traffic.publishing import Published
+from reflexio_mcp.traffic.publishing import Published, Screened
 
 __all__ = ["FinishFacts", "PublishFacts", "finished", "learning_words", "published"]
 
@@ -48,6 +48,7 @@ class PublishFacts(TypedDict, total=False):
     playbooks_added: Unlisted[int | None]
     notice: Unlisted[str]
     secrets: list[str]
+    secrets_missed: Unlisted[str]
     unusual_roles: Unlisted[list[str]]
     warnings: list[str]
     more_warnings: Unlisted[int | None]
@@ -55,16 +56,17 @@ class PublishFacts(TypedDict, total=False):
 
 
 def published(
-    done: Published, *, secrets: Sequence[str] = (), redacted: bool = False, takes_back: str = ""
+    done: Published, screened: Screened | None = None, *, redacted: bool = False, takes_back: str = ""
 ) -> Rendered:
     """A publish: what is stored under which id, and where its learning stands.
 
     Args:
-        secrets: kinds of secrets that were in it.
+        screened: what was found when it was looked through for secrets.
         redacted: whether they were replaced before it was stored.
         takes_back: the tool that deletes a request, where it is offered.
     """
     body, reply, roles = done.body, done.reply, done.unusual_roles
+    secrets, missed = (screened.secrets, screened.missed) if screened else ((), "")
     reason = reply.learning_reason or ""
     learned = reply.learning_status == "done" and reason != NOT_APPLICABLE
     facts: PublishFacts = dense(
@@ -81,6 +83,7 @@ def published(
             "profiles_added": reply.profiles_added if learned else None,
             "playbooks_added": reply.playbooks_added if learned else None,
             "secrets": list(secrets),
+            "secrets_missed": missed,
             "unusual_roles": [shown_name(role, ROLE_CHARS) for role in roles[:MOST_WARNINGS]],
             "notice": NOTICE if reply.warnings or roles else "",
             "warnings": [shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_WARNINGS]],
@@ -98,6 +101,8 @@ def published(
     lines = [f"{lead}: {where}. request_id={facts['request_id']}"]
     if secrets:
         lines.append(_secrets(facts, secrets, redacted, takes_back))
+    if missed:
+        lines.append(f"Not all secrets were looked for: {missed}.")
     if shown := facts.get("unusual_roles"):
         lines.append(f"Unusual roles; the usual ones are User and Assistant:\n{fence(', '.join(shown))}")
     if done.uncompared:

@@ -6,10 +6,10 @@ Looking for secrets in long texts takes time: call these in a worker thread.
 from dataclasses import replace
 from typing import Final
 
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
-from reflexio_mcp.traffic.rules.secrets import redact, redact_opening, redact_within
+from reflexio_mcp.traffic.rules.secrets import redact_opening, redact_turn
 
 __all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session"]
 
@@ -25,7 +25,7 @@ def redacted(item: RequestWithInteractions, chars: int | None = None) -> Request
     Args:
         chars: of each text only so many characters are shown, so that no secret is looked for behind them.
     """
-    return item.model_copy(update={"interactions": [_turn(turn, chars) for turn in item.interactions]})
+    return item.model_copy(update={"interactions": [redact_turn(turn, chars) for turn in item.interactions]})
 
 
 def redacted_opening(item: RequestWithInteractions) -> tuple[RequestWithInteractions, bool]:
@@ -55,18 +55,3 @@ def redacted_session(row: SessionRow) -> SessionRow:
     """The row of a session, its first words covered; the same object where that changes nothing."""
     opening, _ = redacted_opening(row.opening)
     return row if opening is row.opening else replace(row, first_words=first_words(opening))
-
-
-def _turn(turn: StoredInteraction, chars: int | None) -> StoredInteraction:
-    texts = {name: _beginning(text, chars) for name in _TEXTS if (text := getattr(turn, name))}
-    return turn.model_copy(
-        update={
-            **texts,
-            "interacted_image_url": redact(turn.interacted_image_url),
-            "tools_used": [redact_within(used) for used in turn.tools_used],
-        }
-    )
-
-
-def _beginning(text: str, chars: int | None) -> str:
-    return redact(text) if chars is None else redact(text[:chars]) + text[chars:]

@@ -49,7 +49,7 @@ async def publish_interaction(
     async def beat(seconds: float) -> None:
         await call.report_progress(seconds, None, f"stored or storing; learning for {seconds:.0f} s")
 
-    turns, secrets = await screen(
+    screened = await screen(
         interactions,
         settings.publish_secrets,
         user_id=user_id,
@@ -57,12 +57,13 @@ async def publish_interaction(
         source=source,
         agent_version=agent_version,
         request_id=request_id,
+        retrieval_experiment_id=retrieval_experiment_id,
     )
     draft = PublishBody(
         user_id=user_id,
         session_id=session_id,
         request_id=request_id,
-        interaction_data_list=list(turns),
+        interaction_data_list=list(screened.turns),
         source=source or settings.source,
         agent_version=agent_version or settings.agent_version,
         skip_aggregation=skip_aggregation,
@@ -79,7 +80,7 @@ async def publish_interaction(
     app_of(call).subscriptions.tell(scope_of(call), [Changed(sent.session_id, sent.request_id, sent.user_id)])
     redacted = settings.publish_secrets == "redact"
     back = "delete_request" if "delete_request" in app_of(call).tools else ""
-    return answer(published(done, secrets=secrets, redacted=redacted, takes_back=back))
+    return answer(published(done, screened, redacted=redacted, takes_back=back))
 
 
 async def finish_session(

@@ -123,6 +123,8 @@ async def _backend(app: App, scope: Scope, where: str) -> Facts:
 
 
 def _policy(settings: Settings) -> Facts:
+    from reflexio_mcp.traffic.rules import secrets  # its patterns take a while to compile
+
     return dense(
         {
             "confirm": settings.confirm,
@@ -132,6 +134,8 @@ def _policy(settings: Settings) -> Facts:
             if settings.delete_cap
             else "no cap on deletions",
             "masked": settings.mask,
+            "publish_secrets": settings.publish_secrets,
+            "secrets_not_looked_for": None if secrets.available() else secrets.MISSING,
             "audit_log": bool(settings.audit_log or settings.state),
             "shared_state": "PostgreSQL" if settings.state else None,
             "recovery_days": settings.recovery_days or None,

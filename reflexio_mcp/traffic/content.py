@@ -15,9 +15,11 @@ from typing import Final, Protocol, cast
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
 
 __all__ = [
+    "TEXT_FIELDS",
     "Fingerprints",
     "add_texts",
     "content_chars",
+    "every_text",
     "first_words",
     "in_brief",
     "leaves",
@@ -77,6 +79,30 @@ def stored_texts(turn: StoredInteraction) -> Iterator[str]:
     yield from filter(None, texts_of(turn))
     for used in turn.tools_used:
         yield from texts_within(used.get("tool_data"))
+
+
+TEXT_FIELDS: Final = (
+    "content", "user_action_description", "shadow_content", "expert_content", "interacted_image_url", "role",
+)  # fmt: skip
+"""Fields of a turn that are one text each."""
+
+
+def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
+    """Every text that is stored of a turn, names and ids included and an image apart, each with its field.
+
+    Whatever looks for secrets looks at these: what is published, stored and shown has no other place for one.
+    """
+    for field in TEXT_FIELDS:
+        yield field, getattr(turn, field)
+    for used in turn.tools_used:
+        fields = used if isinstance(used, dict) else dict(used)
+        yield from (("tools_used", text) for text in texts_within(fields))
+    for one in turn.retrieved_learnings:
+        for name, value in (one if isinstance(one, dict) else dict(one)).items():
+            yield from ((f"retrieved_learnings.{name}", text) for text in texts_within(value))
+    if isinstance(turn, Interaction):  # the service gives no citations back
+        for cited in turn.citations:
+            yield from ((f"citations.{name}", text) for name, text in cited)
 
 
 def content_chars(item: RequestWithInteractions) -> int:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import anyio
 
@@ -15,14 +15,14 @@ from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest
 from reflexio_mcp.rest.read_back import differences
-from reflexio_mcp.traffic.content import texts_of, texts_within
+from reflexio_mcp.traffic.content import every_text, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Published", "finish", "publish", "screen"]
+__all__ = ["Published", "Screened", "finish", "publish", "screen"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
@@ -87,36 +87,58 @@ class Published:
         return [role for role in roles if role.strip().lower() not in USUAL_ROLES]
 
 
+class Screened(NamedTuple):
+    """What was looked through for secrets before it is published.
+
+    Args:
+        turns: the turns to publish.
+        secrets: the kinds of secrets that were found.
+        missed: what was not looked for, in words; empty where all was.
+    """
+
+    turns: Sequence[Interaction]
+    secrets: tuple[str, ...]
+    missed: str = ""
+
+
 async def screen(
     interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], **names: str
-) -> tuple[Sequence[Interaction], tuple[str, ...]]:
+) -> Screened:
     """Look for secrets in what is about to be published.
 
     Args:
         policy: what to do with them; `redact` replaces each by what it is, where that is possible.
         names: the ids and names it is published under.
 
-    Returns:
-        The turns to publish, and the kinds of secrets that were found.
-
     Raises:
-        InvalidInput: there are secrets, and they are refused, or stand where none can be replaced.
+        InvalidInput: there are secrets, and they are refused, or stand where none can be replaced; or keys cannot be
+            looked for here, and the policy is not to warn.
     """
-    from reflexio_mcp.traffic.rules.secrets import looked  # compiles patterns few servers need
+    # They compile patterns that few servers need.
+    from reflexio_mcp.traffic.rules.secrets import MISSING, available, looked
 
-    return await looked(interactions, lambda: _screen(interactions, policy, names), names.values())
+    screened = await looked(interactions, lambda: _screen(interactions, policy, names), names.values())
+    if available():
+        return screened
+    if policy != "warn":
+        raise InvalidInput(
+            "interactions",
+            f"may hold a key: {MISSING}. Under REFLEXIO_MCP_PUBLISH_SECRETS={policy} nothing is stored that was not "
+            "looked at for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn.",
+        )
+    return screened._replace(missed=MISSING)
 
 
-_SCREENED: Final = ("content", "shadow_content", "expert_content", "user_action_description")
+_FIXED: Final = ("interacted_image_url", "citations.real_id", "citations.kind", "retrieved_learnings.")
+"""Fields in which something else than what was given would lead elsewhere, or nowhere."""
 _TEXT_IN_IMAGE = re.compile(rb"[\t\n\r -~]{16,}|(?:[\t\n\r -~]\0){16,}")
 """What cameras and programs write into an image: a comment, its author, how it was made. No key is shorter."""
 
 
 def _screen(
     interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], names: Mapping[str, str]
-) -> tuple[Sequence[Interaction], tuple[str, ...]]:
-    # They compile patterns that few servers need.
-    from reflexio_mcp.traffic.rules.secrets import find_secrets, redact, redact_within, secret_in_name
+) -> Screened:
+    from reflexio_mcp.traffic.rules.secrets import find_secrets, redact_turn, secret_in_name
 
     kinds: dict[str, None] = {}
     fixed: dict[str, str] = {}  # where something stands that cannot be replaced
@@ -125,30 +147,15 @@ def _screen(
             fixed.setdefault(name, kind)
     screened: list[Interaction] = []
     for index, turn in enumerate(interactions):
-        texts: dict[str, str] = {name: getattr(turn, name) for name in _SCREENED}
-        given = (text for used in turn.tools_used for text in texts_within(used.tool_data))
-        cited = (text for one in turn.citations for text in (one.tag, one.title))
-        for text in (*texts.values(), *given, *cited):
-            kinds |= dict.fromkeys(secret.kind for secret in find_secrets(text))
-        image = {
-            "interacted_image_url": turn.interacted_image_url,
-            "image_encoding": _text_in_image(turn.image_encoding),
-        }
-        for name, text in image.items():
-            if found := find_secrets(text):
-                fixed.setdefault(f"interactions[{index}].{name}", found[0].kind)
-        if policy == "redact":
-            texts = {name: redact(text) for name, text in texts.items()}
-            tools = [
-                used.model_copy(update={"tool_data": redact_within(used.tool_data)})
-                for used in turn.tools_used
-            ]
-            citations = [
-                one.model_copy(update={"tag": redact(one.tag), "title": redact(one.title)})
-                for one in turn.citations
-            ]
-            turn = turn.model_copy(update={**texts, "tools_used": tools, "citations": citations})
-        screened.append(turn)
+        for field, text in every_text(turn):
+            found = [secret.kind for secret in find_secrets(text)]
+            if found and field.startswith(_FIXED):
+                fixed.setdefault(f"interactions[{index}].{field}", found[0])
+            else:
+                kinds |= dict.fromkeys(found)
+        if found := find_secrets(_text_in_image(turn.image_encoding)):
+            fixed.setdefault(f"interactions[{index}].image_encoding", found[0].kind)
+        screened.append(redact_turn(turn) if policy == "redact" else turn)
     if kinds and policy == "refuse":
         raise InvalidInput(
             "interactions",
@@ -162,7 +169,7 @@ def _screen(
             place,
             f"holds what looks like a secret ({kind}), {why}. Nothing was stored; publish again without it.",
         )
-    return screened, tuple(kinds | dict.fromkeys(fixed.values()))
+    return Screened(screened, tuple(kinds | dict.fromkeys(fixed.values())))
 
 
 def _text_in_image(encoded: str) -> str:

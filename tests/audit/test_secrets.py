@@ -407,7 +407,8 @@ def test_what_holds_no_key_does_not_load_the_detector(monkeypatch: pytest.Monkey
         ({"content": "my key: abcdefghijklmnop\uff11\uff12"}, False),
         ({"content": "short", "expert_content": "-----BEGIN RSA PRIVATE KEY-----"}, False),
         ({"interacted_image_url": "https://example.com/0123456789abcdef0123456789abcdef"}, False),
-        ({"content": "short", "tools_used": [{"tool_name": "search", "tool_data": {"q": "cats"}}]}, False),
+        ({"content": "short", "tools_used": [{"tool_name": "search", "tool_data": {"q": "cats"}}]}, True),
+        ({"content": "short", "tools_used": [{"tool_name": "x", "tool_data": {"q": "cat " * 1_000}}]}, False),
         ({"content": "short", "image_encoding": "aGVsbG8="}, False),
     ],
 )

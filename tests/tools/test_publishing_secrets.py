@@ -12,8 +12,11 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
+from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.publishing import screen
 from tests.primitives.conftest import call, facts, text_of
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +47,9 @@ IN_A_TURN = {
         "tools_used": [{"tool_name": "login", "tool_data": {"password": "Tr0ub4dor&3x9"}}]
     },
     "name of an argument": {"tools_used": [{"tool_name": "revoke", "tool_data": {KEY: True}}]},
+    "status of a tool": {"tools_used": [{"tool_name": "curl", "status": f"used {KEY}"}]},
+    "name of a tool": {"tools_used": [{"tool_name": KEY}]},
+    "role": {"role": KEY, "content": "ok"},
     "expert's answer": {"expert_content": f"export T={KEY}"},
     "cited title": {
         "content": "ok",
@@ -51,6 +57,11 @@ IN_A_TURN = {
     },
 }
 FIXED = {
+    "id of a cited learning": {"content": "ok", "citations": [{"kind": "profile", "real_id": KEY}]},
+    "id of a retrieved learning": {
+        "content": "ok",
+        "retrieved_learnings": [{"kind": "profile", "learning_id": KEY}],
+    },
     "address of an image": {"interacted_image_url": f"https://ada:{KEY}@example.net/x.png"},
     "comment in an image": {"image_encoding": image(f"made with {KEY}".encode())},
     "UTF-16 in an image": {"image_encoding": image(b"  " + f"made with {KEY}".encode("utf-16-le"))},
@@ -144,7 +155,8 @@ async def test_what_cannot_be_redacted_is_not_stored(place: str, tmp_path: Path)
     async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
         result = await publish(client, [FIXED[place]])
         assert result.is_error
-        assert f"interactions[0].{next(iter(FIXED[place]))} holds what looks like a secret" in text_of(result)
+        assert f"interactions[0].{next(reversed(FIXED[place]))}" in text_of(result)
+        assert "holds what looks like a secret" in text_of(result)
         assert "cannot be replaced there" in text_of(result)
         assert facts(await call(client, "list_requests"))["returned"] == 0
 
@@ -161,3 +173,56 @@ async def test_a_key_in_an_id_or_a_name_is_seen_too(name: str, tmp_path: Path) -
         assert result.is_error
         assert f"{name} holds what looks like a secret" in text_of(result)
         assert KEY not in text_of(result)
+
+
+@pytest.mark.parametrize("place", [*IN_A_TURN, "id of a retrieved learning"])
+async def test_what_publishing_sees_an_audit_finds_and_a_list_redacts(place: str, tmp_path: Path) -> None:
+    if place == "cited title":
+        pytest.skip("the service gives no citations back")
+    async with connected(tmp_path) as client:
+        await publish(client, [{**IN_A_TURN, **FIXED}[place]])
+        found = facts(await call(client, "list_requests", finding="probable-secret", detail="full"))
+        assert found["returned"] == 1
+        assert KEY not in str(found)
+        assert "Tr0ub4dor" not in str(found)
+
+
+async def test_a_key_as_the_id_of_an_experiment_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="retrieval_experiment_id holds what looks like a secret"):
+        await screen([Interaction(content="hello there")], "refuse", retrieval_experiment_id=KEY)
+
+
+def hide_the_formats(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What knows the forms of vendors does not run any more; gives a key of such a form."""
+    monkeypatch.setattr("reflexio_mcp.traffic.rules.secrets.available", lambda: False)
+    return "glpat-" + "x7Yq2LmN9pQrS4tUvW8z"
+
+
+@pytest.mark.parametrize("policy", ["refuse", "redact"])
+async def test_where_keys_cannot_be_looked_for_nothing_is_stored_that_might_hold_one(
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS=policy) as client:
+        key = hide_the_formats(monkeypatch)
+        result = await publish(client, [{"content": f"hello {key}"}])
+        assert result.is_error
+        assert "kingfisher-secret-scanner does not run" in text_of(result)
+        assert "REFLEXIO_MCP_PUBLISH_SECRETS=warn" in text_of(result)
+        assert facts(await call(client, "list_requests"))["returned"] == 0
+        # What the own rules find is still said.
+        said = text_of(await publish(client, [{"content": "my password is Tr0ub4dor&3x9"}]))
+        assert ("looks like a secret" in said) == (policy == "refuse")
+
+
+async def test_where_keys_cannot_be_looked_for_the_reply_the_status_and_lists_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path) as client:
+        for name, arguments in (("get_status", {}), ("list_requests", {})):
+            assert "kingfisher" not in text_of(await call(client, name, **arguments))
+        key = hide_the_formats(monkeypatch)
+        result = await publish(client, [{"content": f"hello {key}"}])
+        assert facts(result)["status"] == "stored"
+        for told in (result, await call(client, "get_status"), await call(client, "list_requests")):
+            assert "kingfisher-secret-scanner does not run" in text_of(told)
+            assert "kingfisher-secret-scanner does not run" in str(facts(told))

@@ -67,11 +67,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "without a digit, capitals among small letters as no name has them) or, for a password, mix kinds of "
         "letters (PASSWORD_CHARS). No hit may be a placeholder (`your_api_key`, `ghp_xxxx`, `abc123xyz`, "
         "`${TOKEN}`, `proxyuser:proxypass`) or read as words; beside a name none has the form of a time, a "
-        "checksum, a fingerprint or a file's name, nor is it called public or encrypted (`ENC[…]`). In ids and "
-        "names (session, user, source, version) only the formats of vendors count. Base64 of plain text, from "
-        "ENCODED_CHARS characters on and twice over at most, is read as that text. Letters of full width count as "
-        "plain ones, and what nobody sees (a blank of no width) hides nothing; Cyrillic letters in a Latin word "
-        "do. The first SCANNED_CHARS characters of each text are looked at.",
+        "checksum, a fingerprint or a file's name, nor is it called public or encrypted (`ENC[…]`). "
+        "Roles, the names and statuses of tools and the ids of learnings are looked at as texts are. In ids and names "
+        "(request, session, user, source, version, experiment) only the formats of vendors count. Base64 of plain "
+        "text, from ENCODED_CHARS characters on and twice over at most, is read as that text. Letters of full width "
+        "count as plain ones, and what nobody sees (a blank of no width) hides nothing; Cyrillic letters in a Latin "
+        "word do. The first SCANNED_CHARS characters of each text are looked at.",
         detector="secrets.Secrets", selects=True,
     ),
     Rule(

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import stored_texts, texts_of
+from reflexio_mcp.traffic.content import TEXT_FIELDS, every_text, stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.found import EXAMPLES
@@ -32,6 +32,7 @@ __all__ = [
     "looked",
     "redact",
     "redact_opening",
+    "redact_turn",
     "redact_within",
     "secret_in",
     "secret_in_name",
@@ -233,11 +234,11 @@ async def looked(
     if any(map(_could_be_a_key_in_name, names)):
         return await anyio.to_thread.run_sync(look)
     for turn in turns:
-        if turn.tools_used or (isinstance(turn, Interaction) and (turn.image_encoding or turn.citations)):
+        if isinstance(turn, Interaction) and turn.image_encoding:
             return await anyio.to_thread.run_sync(look)
-        for text in (*texts_of(turn), turn.interacted_image_url):
+        for _, text in every_text(turn):
             left -= len(text)
-            if left < 0 or _PEM in text or _could_be_a_key(visible(text)[0]):
+            if left < 0 or _PEM in text or (_could_be_a_key(visible(text)[0]) and not is_uuid(text)):
                 return await anyio.to_thread.run_sync(look)
     return look()
 
@@ -306,6 +307,32 @@ def redact_within(value: Any, name: str = "") -> Any:
         fields = cast("dict[str, Any]", value)
         return {redact(key): redact_within(one, key) for key, one in fields.items()}
     return value
+
+
+Turn = TypeVar("Turn", Interaction, StoredInteraction)
+
+
+def redact_turn(turn: Turn, chars: int | None = None) -> Turn:
+    """The turn with each secret in `every_text` of it replaced by what it is.
+
+    Args:
+        chars: of each field that is one text only so many characters are shown, so that no secret is looked for behind
+            them.
+    """
+    update: dict[str, Any] = {
+        name: redact(text) if chars is None else redact(text[:chars]) + text[chars:]
+        for name in TEXT_FIELDS
+        if (text := getattr(turn, name))
+    }
+    for name in ("tools_used", "retrieved_learnings", "citations"):
+        if held := getattr(turn, name, None):
+            update[name] = [
+                redact_within(one)
+                if isinstance(one, dict)
+                else one.model_copy(update=redact_within(dict(one)))
+                for one in held
+            ]
+    return turn.model_copy(update=update)
 
 
 def _private_keys(text: str) -> Iterator[Secret]:
@@ -414,12 +441,13 @@ def _load() -> Scanner:
 def secret_in(item: RequestWithInteractions) -> str:
     """What kind of secret a request seems to hold, in its texts or its names; empty for none."""
     for turn in item.interactions:
-        for text in (*stored_texts(turn), turn.interacted_image_url):
+        for _, text in every_text(turn):
             stop_if_cancelled(len(text))
             if found := find_secrets(text):
                 return found[0].kind
     request = item.request
-    names = _named(request.session_id, request.user_id, request.source, request.agent_version)
+    experiment = request.retrieval_experiment_id or ""
+    names = _named(request.session_id, request.user_id, request.source, request.agent_version, experiment)
     return names or secret_in_name(request.request_id)
 
 
