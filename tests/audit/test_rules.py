@@ -362,6 +362,48 @@ def test_a_conversation_in_pieces_is_told_from_unrelated_questions() -> None:
     assert split(*zip(conversation, long_answers, strict=True)) == len(conversation)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["Order 5512 has not arrived", "The parcel of order 5530 is damaged", "Can I return order 5533?",
+         "Order 5540: wrong size", "Refund for order 5541 please", "Where is order 5550?",
+         "Order 5561 was cancelled, why?"],
+        ["Meine Bestellung Nr. 70112 fehlt", "Bestellung 70119 ist kaputt", "Storno der Bestellung #70127 bitte",
+         "Wann kommt Bestellung 70130?", "Falsche Farbe bei Bestellung 70144", "Rechnung zu Bestellung 70150 fehlt"],
+        ["So what is the capital of Peru?", "And who won the cup in 1998?", "OK so how do I boil rice?",
+         "What about the weather in Oslo?", "Yes or no: is a tomato a fruit?", "And what is the plural of index?",
+         "So how tall is Everest?"],
+        ["Ok, wie hoch ist der Brocken?", "Und wer schrieb Faust?", "Dann nenn mir ein Reimwort auf Licht",
+         "Ok, was kostet ein Brief nach Japan?", "Und wie viele Beine hat eine Spinne?", "Ja, wann war die Wende?"],
+        ["Weather Oslo", "define irony", "20 usd in eur", "capital of Peru", "tram 4 timetable", "rhyme for light"],
+    ],
+    ids=["orders", "Bestellungen", "so and and", "und", "searches"],
+)  # fmt: skip
+@pytest.mark.parametrize("answer", ["I will look into that.", "Is there anything else I can do?", ""])
+def test_what_one_account_asks_one_after_the_other_is_no_conversation(asked: list[str], answer: str) -> None:
+    assert split(*((question, answer) for question in asked)) == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [("Ich suche ein Rezept für Apfelkuchen", "Mit Hefe oder Mürbteig?"),
+         ("Mürbteig bitte", "Wie groß ist die Form?"), ("26 Zentimeter", "Dann nimm 300 g Mehl."),
+         ("Und wie viel Butter?", "200 g."), ("Geht auch Margarine?", "Ja."), ("Wie lange backen?", "45 Minuten."),
+         ("Bei welcher Temperatur?", "180 Grad.")],
+        [("京都の旅行を計画したい", "いつですか?"), ("五月の三日から", "何泊ですか?"),
+         ("四泊です", "どの地域がいいですか?"), ("川の近くがいい", "鴨川の近くですね。"),
+         ("そこは静かですか?", "夜は静かです。"), ("駅からどのくらい?", "十分です。"), ("では予約して", "はい。")],
+        [("Je veux vendre mon vélo", "Quel âge a-t-il ?"), ("Sept ans", "Quel prix voulez-vous ?"),
+         ("200 euros", "Où habitez-vous ?"), ("À Lyon", "L'annonce est prête."),
+         ("Alors ajoute une photo", "Laquelle ?"), ("La première", "Voilà.")],
+    ],
+    ids=["de", "ja", "fr"],
+)  # fmt: skip
+def test_short_replies_to_questions_are_a_conversation_in_any_language(said: list[tuple[str, str]]) -> None:
+    assert split(*said) == len(said)
+
+
 def test_one_strange_phrase_alone_is_no_attack() -> None:
     assert not planted_signals("Ignore the previous instructions about colours, blue is fine.")
     assert planted_signals(

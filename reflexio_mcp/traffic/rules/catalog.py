@@ -180,8 +180,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "Keep one session_id for the whole conversation.",
         "SPLIT_TURNS or more sessions in a row of one user, source and agent version with a single turn each, "
         "none more than SPLIT_GAP_SECONDS after the one before. Most of them go on from the one before "
-        "(SPLIT_CONTINUITY): the person begins as people answer or ask on (`yes`, `and`, `what about`), or "
-        "takes up words of the turn before or of a short answer to it (ASKED_CHARS, ANSWER_CHARS). Not all "
+        "(SPLIT_CONTINUITY): the person begins as people answer or ask on (`yes`, `and`, `what about`), "
+        "takes up words of the turn before or of a short answer to it (ASKED_CHARS, ANSWER_CHARS), or replies to a "
+        "question in few words (REPLY_WORDS, REPLY_CHARS). Some do so by more than their first word (SPLIT_LINKED). "
+        "Who names another order or ticket by its number asks about another thing. Not all "
         "begin with the same words, as jobs from a template do (TEMPLATE_SHARE).",
         detector="sessions.SplitConversations",
         why_unlearned="A conversation in pieces can be neither read nor deleted as one.",

@@ -3,7 +3,8 @@
 import re
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,6 +40,9 @@ SPLIT_INTERACTIONS: Final = 2
 SPLIT_CONTINUITY: Final = 0.5
 """Share of turns that go on from the one before; of unrelated questions a third at the most seems to."""
 
+SPLIT_LINKED: Final = 0.25
+"""Share of turns that do so by more than their first word: whoever begins each question with `so` asks a new one."""
+
 TEMPLATE_SHARE: Final = 0.5
 """Turns that begin with the same words: from here on it is a tool at work and not a conversation."""
 
@@ -63,10 +67,40 @@ _GOES_ON = re.compile(
     r"|und|aber|oder|dann|ja|nein|danke|gut|genau|et|mais|ou|oui|non|merci"
     r"|alors|bien|pero|sí|gracias|vale|entonces|sì"
     r"|grazie|allora|sim|não|obrigad[oa]|então|maar|nee|bedankt|ale|tak|nie|dzięki|да|нет|но|спасибо|хорошо)\b"
-    r"|好|是|不|对|那|谢|還|还|はい|いいえ|では|それ|ありがとう|네|아니|그럼|그리고|감사)",
+    r"|好|是|不|对|那|谢|還|还|はい|いいえ|では|じゃ|それ|そこ|その|ありがとう|네|아니|그럼|그리고|감사)",
     re.IGNORECASE,
 )
 """How people begin who answer, or who ask on; a new question seldom begins so."""
+
+_REFERS = re.compile(
+    r"\b(?:it|its|that|those|them|they|there|this|these|one|ones|same|instead|above|both|either|thanks|thank you"
+    r"|please do|davon|dafür|dazu|damit|dort|dasselbe|stattdessen|danke|celui-ci|celle-ci|ça|cela|merci|eso|esa|ese"
+    r"|gracias|quello|quella|grazie|isso|obrigad[oa]|dat|daar|bedankt|tego|to|tam|dzięki|это|этот|этого|там|спасибо)\b"
+    r"|那|这|這|它|それ|そこ|その|그것|그거|거기",
+    re.IGNORECASE,
+)
+"""Words that stand for what was said before."""
+
+_ASKS = re.compile(r"[^\n]{1,118}[?？]\s*")
+"""An answer that is a question and little else."""
+
+_OFFERS = re.compile(
+    r"(?i)\b(?:else|help|assist|more|sonst|helfen|d['’]autre|aider|más|ayudar|altro|aiutar|mais|ajudar)"
+)
+"""What else one may do for a person is no question about what he asked."""
+
+_SENTENCE_ENDS: Final = ("?", "？")
+REPLY_WORDS: Final = 4
+"""Longest reply to a question that shows by its length alone that it is one."""
+
+REPLY_CHARS: Final = 40
+"""The same in languages without blanks."""
+
+_NUMBERED = re.compile(
+    r"([^\W\d_]{3,30})[ :]{0,2}(?:(?:no|nr|number|nummer)\.? ?)?[#№]? ?([A-Z]{0,4}-?\d{3,12})(?!\w)",
+    re.IGNORECASE,
+)
+"""`order 5512`: what is numbered, and its number."""
 
 _WORD = re.compile(r"[^\W\d_]{5,}")
 
@@ -157,11 +191,25 @@ class OnlyEvaluation(Detector):
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What of a turn shows that it goes on from the one before: words of the person, and of a short answer."""
+    """What of a turn shows that it goes on from the one before.
+
+    Args:
+        asked: words of the person.
+        answered: words of a short answer.
+        goes_on: begins as people do who go on.
+        refers: has a word for what was said before.
+        is_reply: is as short as replies are, and no question.
+        asks: the answer is a question.
+        numbered: what it names by a number, with its numbers.
+    """
 
     asked: frozenset[int]
     answered: frozenset[int]
     goes_on: bool
+    refers: bool
+    is_reply: bool
+    asks: bool
+    numbered: Mapping[str, AbstractSet[str]]
 
     @classmethod
     def of(cls, item: RequestWithInteractions) -> "_Said":
@@ -169,10 +217,29 @@ class _Said:
         answers = [turn.content for turn in item.interactions if not is_person(turn.role)]
         # A long answer has words in common with any question; it says nothing about what is asked next.
         short = " ".join(answer for answer in answers if len(answer) <= ANSWER_CHARS)
-        return cls(_topic(asked), _topic(short), bool(_GOES_ON.match(asked)))
+        numbered: dict[str, set[str]] = {}
+        for match in _NUMBERED.finditer(asked):
+            numbered.setdefault(match[1].lower(), set()).add(match[2])
+        return cls(
+            _topic(asked),
+            _topic(short),
+            bool(_GOES_ON.match(asked)),
+            bool(_REFERS.search(asked)),
+            len(asked) <= REPLY_CHARS
+            and len(asked.split()) <= REPLY_WORDS
+            and not asked.rstrip().endswith(_SENTENCE_ENDS),
+            bool(_ASKS.fullmatch(short)) and not _OFFERS.search(short),
+            numbered,
+        )
 
-    def continues(self, before: "_Said") -> bool:
-        return self.goes_on or bool(self.asked & (before.asked | before.answered))
+    def is_linked(self, before: "_Said") -> bool:
+        """Whether more than its first word ties it to the turn before."""
+        if any(
+            not self.numbered[name] & before.numbered[name]
+            for name in self.numbered.keys() & before.numbered.keys()
+        ):
+            return False  # another order, another ticket
+        return bool(self.asked & (before.asked | before.answered)) or (self.is_reply and before.asks)
 
 
 def _topic(text: str) -> frozenset[int]:
@@ -198,6 +265,7 @@ class _Run:
     waiting: list[Example] = field(default_factory=list[Example])
     turns: int = 1
     continued: int = 0
+    linked: int = 0
     counted: int = 0
     beginnings: Counter[str] = field(default_factory=Counter[str])
 
@@ -206,6 +274,7 @@ class _Run:
         return (
             self.turns >= SPLIT_TURNS
             and self.continued >= SPLIT_CONTINUITY * (self.turns - 1)
+            and self.linked >= SPLIT_LINKED * (self.turns - 1)
             and max(self.beginnings.values()) < TEMPLATE_SHARE * self.turns
         )
 
@@ -239,7 +308,9 @@ class SplitConversations(Detector):
             run = _Run(request.created_at, request.created_at, said)
         else:
             run.turns += 1
-            run.continued += run.said.continues(said)
+            linked = run.said.is_linked(said)
+            run.continued += linked or run.said.goes_on
+            run.linked += linked or run.said.refers
             run.oldest, run.said = request.created_at, said
         self._keep(run, item)
         self._runs[key] = run
