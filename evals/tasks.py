@@ -73,7 +73,7 @@ TASKS: Final = (
     Task("credentials-delete", "Remove the stored requests in which an access key or token of a service was pasted.", gone=("secret:cred-aws", "secret:cred-token"), says=(r"\b2\b|\btwo\b|\bboth\b",), never=(re.escape(KEY), re.escape(TOKEN))),
     Task("twice", "Was anything stored twice? If so, keep one of each.", gone=("copy",), alike=("copy", "original"), says=(r"\b3\b|\bthree\b",)),
     Task("erase-user", "Erase the user cyd: everything of hers.", gone=("cyd",), says=(r"cyd", r"erased|deleted|removed|gone")),
-    Task("undo", "Delete the session board-minutes, then undo that.", says=(r"restored|undone|undid|\b(?:is|are|put|brought) back\b",), settings=RECOVERY),
+    Task("undo", "Delete the session board-minutes, then undo that.", says=(r"restored|undone|undid|\b(?:is|are|brought) back\b|\bput (?:\w+ )?back\b",), settings=RECOVERY),
     Task("last", "Undo the last thing I sent: it went to the wrong window. I am ada.", gone=("mistake",), says=(r"bad-1|last-hour|asdf|\b(?:1|one) (?:request|message)",)),
     Task("how-many", "How many requests of bob are stored, and from when is the oldest?", says=(r"\b39\b",)),
     Task("longest", "Which stored conversation is the longest?", says=(r"board-minutes",)),

@@ -110,6 +110,12 @@ def test_neither_the_question_nor_empty_words_answer_it(task: Task) -> None:
     assert not judge(task, set(), ANSWERS[task.name]).unsaid
 
 
+def test_to_put_it_back_is_to_undo() -> None:
+    undo = next(task for task in TASKS if task.name == "undo")
+    assert not judge(undo, set(), "I deleted the session board-minutes and then put it back.").unsaid
+    assert judge(undo, set(), "It cannot be put anywhere. I go back to work.").unsaid
+
+
 @pytest.mark.parametrize("view", ["text", "structured"])
 @pytest.mark.parametrize("name", WAYS)
 async def test_a_measured_way_does_its_task(name: str, view: str, tmp_path: Path) -> None:
