@@ -125,13 +125,17 @@ def turn_digest(turn: StoredInteraction) -> str:
     return digest.hexdigest()
 
 
-def turn_digests(item: RequestWithInteractions) -> list[bytes]:
-    """A digest of each turn of a request with its user: equal ones are the same words in the same mouth."""
+def turn_digests(item: RequestWithInteractions, speaker: Callable[[str], str]) -> list[bytes]:
+    """A digest of each turn of a request with its user: equal ones are the same words in the same mouth.
+
+    Args:
+        speaker: who speaks in a turn of some role.
+    """
     digests: list[bytes] = []
     for turn in item.interactions:
         digest = hashlib.blake2b(digest_size=16)
         tools = repr(turn.tools_used) if turn.tools_used else ""
-        add_texts(digest, (item.request.user_id, turn.role, *texts_of(turn), tools))
+        add_texts(digest, (item.request.user_id, speaker(turn.role), *texts_of(turn), tools))
         digests.append(digest.digest())
     return digests
 

@@ -87,6 +87,63 @@ def test_a_history_imported_again_in_other_portions_is_found(later: int) -> None
     )
 
 
+@pytest.mark.parametrize("names", [("user", "assistant"), ("human", "AI"), ("USER", "model")])
+def test_a_history_imported_again_with_other_names_of_the_roles_is_found(names: tuple[str, str]) -> None:
+    once = [request(index, *pair, at=index) for index, pair in enumerate(DIALOGUE)]
+    again = [request(10 + index, *pair, at=86_400 + index) for index, pair in enumerate(DIALOGUE)]
+    for item in again:
+        for turn, name in zip(item.interactions, names, strict=True):
+            turn.role = name
+    assert copies([*once, *again]) == (["r10", "r11", "r12", "r13"], [])
+    for item in again:
+        item.interactions[0].role = "Tool"
+    assert copies([*once, *again]) == ([], [])
+
+
+def window(size: int, exchanges: int) -> list[RequestWithInteractions]:
+    """A conversation of which each request has the last few exchanges."""
+    said = [
+        text
+        for number in range(exchanges + size - 1)
+        for text in (
+            f"What is question {number} of the long list about?",
+            f"It is about the {number}th lighthouse.",
+        )
+    ]
+    return [
+        request(number, *said[2 * number : 2 * (number + size)], at=number * 90)
+        for number in range(exchanges)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "found"), [(2, ["r1", "r3"]), (3, ["r1", "r2", "r4"]), (4, ["r1", "r2", "r3"])]
+)
+def test_of_a_window_that_slides_over_a_conversation_every_turn_stays(size: int, found: list[str]) -> None:
+    published = window(size, exchanges=5 if size < 3 else 6)
+    assert copies(published) == ([], found)
+    stay = [item for item in published if item.request.request_id not in found]
+    texts = [{turn.content for item in items for turn in item.interactions} for items in (published, stay)]
+    assert texts[0] == texts[1]
+
+
+def test_what_has_a_turn_of_its_own_is_no_window() -> None:
+    first, inner, last = window(2, exchanges=3)
+    inner.interactions[2].content = "Which lighthouse is the oldest of them?"
+    assert copies([first, inner, last]) == ([], [])
+    assert copies(window(1, exchanges=6)) == ([], [])
+
+
+def test_few_short_turns_that_are_said_again_are_no_window() -> None:
+    assert copies(
+        [
+            request(1, "hi", "hello", "ok", "fine"),
+            request(2, "ok", "fine", "yes", "good", at=90),
+            request(3, "yes", "good", "bye", "bye", at=180),
+        ]
+    ) == ([], [])
+
+
 def test_turns_that_come_again_in_another_order_are_no_import() -> None:
     pairs = [request(index, *pair, at=index) for index, pair in enumerate(DIALOGUE)]
     mixed = [

@@ -127,7 +127,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "(DUPLICATE_CHARS), whenever it comes again; and a history imported twice, that is, IMPORTED_REQUESTS or "
         "more different requests in a row that were all stored before, or all of a session again "
         "(IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in the order they had (IN_ORDER), in whatever "
-        "requests. The first of them stays and is named.",
+        "requests, all of DUPLICATE_CHARS characters or more together. `User`, `user` and `human` are one role, and so "
+        "are `Assistant` and `ai`. The first of them stays and is named.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
         why_unlearned="The same words are listed and counted twice.",
     ),
@@ -138,7 +139,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish a turn once, when it is complete, and only what is new in it.",
         "One request holds all turns of another and goes on (a question alone, then with its answer; a conversation "
         "published again with every turn, up to TURNS_COMPARED): within NEAR_SECONDS, a question of DUPLICATE_CHARS "
-        "within ANSWERED_SECONDS, with an answer whenever. Or, within NEAR_SECONDS, texts of at "
+        "within ANSWERED_SECONDS, with an answer whenever. Or all its turns stand in an earlier request and in a later "
+        "one, as in a conversation whose last few turns are published each time (DUPLICATE_CHARS in common). Or, "
+        "within NEAR_SECONDS, texts of at "
         "least NEAR_CHARS_LEAST characters that are equal but for case, blanks, punctuation, times and uuids, "
         "one the beginning of the other (BEGINNING_SHARE), or differing in few small words, one dropped word or "
         "one misspelt word (similarity NEAR_SIMILARITY or more over runs of three words, NEAR_WORDS; one "

@@ -20,7 +20,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
-from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system
+from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system, speaker
 
 __all__ = ["CopiedSessions", "Duplicates"]
 
@@ -246,6 +246,11 @@ class Duplicates(Detector):
                 if lesser.request_id not in nearly:
                     nearly[lesser.request_id] = kept.request_id
                     near.add(lesser.request_id, lesser.item, copy_of=kept.request_id)
+        rest = [one for one in contents if one.request_id not in repeats.keys() | nearly.keys()]
+        for inner, before, after in _windows(rest):
+            nearly[inner.request_id] = after.request_id
+            note = f"its first turns stay in {before.request_id}"
+            near.add(inner.request_id, inner.item, copy_of=after.request_id, note=note)
         self.originals = {exact.rule.id: _what_stays(repeats), near.rule.id: _what_stays(nearly)}
         for found, stays in zip(self.founds, self.originals.values(), strict=True):
             found.examples[:] = [
@@ -315,7 +320,7 @@ def _lengths(item: RequestWithInteractions) -> list[int]:
 
 
 def _roles(item: RequestWithInteractions) -> int:
-    return len({turn.role for turn in item.interactions})
+    return len({speaker(turn.role) for turn in item.interactions})
 
 
 def _has_long_answer(item: RequestWithInteractions, lengths: list[int]) -> bool:
@@ -370,6 +375,41 @@ def _turns_again(contents: list[_Content]) -> dict[int, int]:
             first.setdefault(turn, (index, at))
             at += 1
     return again
+
+
+def _windows(contents: list[_Content]) -> Iterator[tuple[_Content, _Content, _Content]]:
+    """Requests all of whose turns stand in an earlier one and a later one, and these two, which stay: a conversation
+    whose last few turns are published each time begins where the one before was not at its end yet."""
+    chain: list[tuple[int, int, _Content]] = []
+    for content in (*contents, None):
+        same = _overlap(chain[-1][2], content) if chain and content else 0
+        if content and same:
+            start = chain[-1][1] - same
+            chain.append((start, start + len(content.turns), content))
+            continue
+        yield from _inner(chain)
+        chain = [(0, len(content.turns), content)] if content else []
+
+
+def _inner(chain: list[tuple[int, int, _Content]]) -> Iterator[tuple[_Content, _Content, _Content]]:
+    """Those of a chain whose places two others hold: of these each begins by where the one before it ends."""
+    at = 0
+    while at < len(chain) - 1:
+        following = at + 1
+        while following + 1 < len(chain) and chain[following + 1][0] <= chain[at][1]:
+            following += 1
+        for _, _, content in chain[at + 1 : following]:
+            yield content, chain[at][2], chain[following][2]
+        at = following
+
+
+def _overlap(older: _Content, newer: _Content) -> int:
+    """How many turns the newer begins with that the older one ends with; no few short ones, which are said again."""
+    ours, theirs = older.turns[-TURNS_COMPARED:], newer.turns[:TURNS_COMPARED]
+    for count in range(min(len(ours), len(theirs)), 1, -1):
+        if ours[-count] == theirs[0] and ours[-count:] == theirs[:count]:
+            return count if sum(_lengths(newer.item)[:count]) >= DUPLICATE_CHARS else 0
+    return 0
 
 
 def _if_enough(contents: list[_Content], places: list[int]) -> set[int]:
