@@ -163,9 +163,10 @@ def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:
-    if not (call := _call_facts(audit.go_on)):
+    if audit.go_on is None:
         return ""
-    facts["go_on"] = call
+    # Not as an id is shown: those are cut.
+    facts["go_on"] = call = {"tool": audit.go_on.tool, "arguments": dict(audit.go_on.arguments)}
     return f" Go on with {call['tool']} {compact_json(call['arguments'])}"
 
 

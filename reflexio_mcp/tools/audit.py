@@ -10,6 +10,7 @@ from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.traffic.reading.cursors import open_cursor
 
 __all__ = ["SPECS"]
 
@@ -21,11 +22,10 @@ async def audit_traffic(
     session_id: parameters.SessionId = "",
     source: parameters.Source = "",
     agent_version: parameters.AgentVersion = "",
-    start_time: Annotated[
-        str, Field(description="ISO 8601 or age; if empty, all, or the newest 1,000 sessions")
-    ] = "",
+    start_time: parameters.StartTime = "",
     end_time: parameters.EndTime = "",
     contains: parameters.Contains = "",
+    cursor: Annotated[str, Field(description="from go_on")] = "",
 ) -> CallToolResult:
     from reflexio_mcp.render.audit import audited
     from reflexio_mcp.traffic.audit.next_call import Offer
@@ -34,9 +34,10 @@ async def audit_traffic(
     scope = scope_of(call)
     settings = app_of(call).settings
     offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
+    after = open_cursor(scope, cursor, "audit", wanted) if cursor else None
     async with ProgressReporter(call).steady("reading") as reporter:
         found = await run_audit(
-            scope, wanted, offer=offer, progress=reporter, personal=settings.personal_data
+            scope, wanted, offer=offer, after=after, progress=reporter, personal=settings.personal_data
         )
     return answer(audited(found))
 

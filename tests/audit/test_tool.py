@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -364,28 +365,72 @@ async def test_an_example_says_whose_it_is_and_what_was_found_in_it(tmp_path: Pa
     assert "AKIA" not in text_of(result)
 
 
-async def test_a_small_store_is_looked_at_whole_and_of_a_large_one_the_rest_is_a_call_away(
-    made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_store_is_looked_at_whole_however_many_sessions_it_has(
+    made: Deployment, tmp_path: Path
 ) -> None:
     async with connected(made, tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        assert facts(result)["requests"] == len(made.rows)
+        assert "left_out" not in facts(result)
+    make = Maker(3, int(time.time()))
+    for number in range(1_200):
+        at = make.made.now - 20 * 86_400 + number
+        make.put([Turn("User", "Water the roses.")], f"tmp-{number}", "ada", at, "web")
+    async with connected(make.finish(), tmp_path) as client:
         said = facts(await call(client, "audit_traffic"))
-        assert said["requests"] == len(made.rows)
+        assert said["requests"] == 1_200
         assert "left_out" not in said
-        monkeypatch.setattr(run, "SESSIONS_AUDITED", 20)
-        seen, arguments = 0, dict[str, Any]()
-        for _ in range(100):
+        (found,) = [one for one in said["findings"] if one["id"] == "temporary-session"]
+        assert found["count"] == 1_200
+
+
+async def test_calls_that_go_on_look_at_each_request_once_and_apply_every_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests of one second were left out, those at the boundary looked at twice, rules of whole sessions lost."""
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 3 * 86_400
+    rows = [make.put([Turn("User", ".")], f"tmp-{number}", "ada", begun, "web") for number in range(5)]
+    rows += [make.put([Turn("User", ".")], "tmp-71", "ada", begun, "web") for _ in range(4)]
+    rows.append(make.put([Turn("User", ".")], "tmp-72", "ada", begun - 60, "web"))
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        arguments = dict[str, Any]()
+        counts: Counter[str] = Counter()
+        said = dict[str, Any]()
+        asked: list[str] = []
+        for _ in range(len(rows)):
             result = await call(client, "audit_traffic", **arguments)
             said = facts(result)
-            seen += said["requests"]
-            first = text_of(result).splitlines()[0]
-            assert said["complete"] == first.startswith("Audit of all ") == ("go_on" not in said)
+            counts["requests"] += said["requests"]
+            counts["sessions"] += said["sessions"]
+            assert said["complete"] == ("go_on" not in said) == ("left_out" not in said)
+            missed = {one_id for one in said["not_run"] for one_id in one["ids"]}
+            assert {"copied-session", "copied-request", "split-conversation"} <= missed
+            assert "temporary-session" not in missed
+            for one in said["findings"]:
+                counts[one["id"]] += one["count"]
+                if one["id"] == "nearly-empty":
+                    asked += one["next"]["arguments"]["request_ids"]
             if "go_on" not in said:
                 break
-            assert said["sessions"] <= 20
-            assert text_of(result).splitlines()[1].startswith("Not all: traffic before ")
-            assert said["go_on"]["tool"] == "audit_traffic"
             arguments = said["go_on"]["arguments"]
-        assert seen == len(made.rows)
+            assert str(arguments["cursor"]) in text_of(result)
+        assert "go_on" not in said
+        assert counts["requests"] == counts["nearly-empty"] == len(rows)
+        assert counts["sessions"] == counts["temporary-session"] == 7
+        assert sorted(asked) == sorted(row.request_id for row in rows)
+        refused = await client.call_tool("list_requests", {"cursor": arguments["cursor"]})
+        assert refused.is_error
+
+
+async def test_a_request_of_the_future_is_within_the_window_that_counts_it(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    make.put([Turn("User", "Water the roses.")], "s1", "ada", make.made.now + 7_200, "web")
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+        assert said["requests"] == 1
+        assert said["to"] >= said["newest"]
 
 
 async def test_an_audit_names_the_window_that_it_looked_at_and_not_only_what_was_in_it(
@@ -456,9 +501,7 @@ async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and
     async with connected(make.finish(), tmp_path) as client:
         said = facts(await call(client, "audit_traffic"))
         assert said["requests"] == 1
-        assert (
-            f"of a session with long texts nothing before {iso(rows[5].created_at)} was" in said["left_out"]
-        )
+        assert "of a session with long texts the 5 oldest requests were not" in said["left_out"]
         assert f"sessions whose last request is from {iso(beside.created_at)} or before" in said["left_out"]
         found: set[str] = set()
         for _ in range(12):

@@ -70,11 +70,9 @@ def look_first(following: Next | None, offer: Offer) -> Next | None:
     return _listed(offer, chosen, following.selects)
 
 
-def go_on_call(asked: TrafficFilter, end: int, offer: Offer) -> Next | None:
-    """The audit of what an audit has left out: the same filter, up to `end` (epoch seconds)."""
-    if "audit_traffic" not in offer.tools:
-        return None
-    return Next("audit_traffic", _window(asked, offer) | {"end_time": iso(end)}, 0)
+def go_on_call(cursor: str, offer: Offer) -> Next | None:
+    """The audit of what an audit has left out, from its cursor on."""
+    return Next("audit_traffic", {"cursor": cursor}, 0) if "audit_traffic" in offer.tools else None
 
 
 _DELETIONS: Final = frozenset({"delete_request", "delete_session"})

@@ -6,12 +6,13 @@ from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.rest.errors import ServerFault
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning_status import DOES_NOT_LEARN, LearningChecks
 from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
+from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import Progress, untold
@@ -27,12 +28,14 @@ from reflexio_mcp.traffic.times import iso
 
 __all__ = ["Audit", "run_audit"]
 
-SESSIONS_AUDITED: Final = 1_000
-"""Of an audit without a start_time: all of a small store, the newest ones of a large one."""
-
 AUDIT_SECONDS: Final = 35.0
 """For the traffic. Clients give up on a call after 60 s: an audit stops before, with what learning takes on top, and
-says where it stopped and how to go on."""
+says where it stopped and how to go on. All of a small store is looked at within it, and the newest of a large one."""
+
+COMPARING: Final = ("copied-session", "copied-request", "split-conversation")
+"""Rules that compare sessions with each other."""
+
+OF_THIS_CALL: Final = "between the sessions of this call and those of others that go on or went before"
 
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
 OF_NOBODY_SEEN: Final = "of users without a request here; list_learnings has each user's"
@@ -86,24 +89,25 @@ class Audit:
 
 async def run_audit(
     scope: Scope,
-    wanted: TrafficFilter,
+    asked: TrafficFilter,
     *,
     offer: Offer,
+    after: Cursor | None = None,
     progress: Progress = untold,
     personal: bool = True,
 ) -> Audit:
     """Audit everything a filter selects, in one pass and bounded memory.
 
     Args:
-        wanted: the filter; without a start it is the newest `SESSIONS_AUDITED` sessions.
+        asked: the filter as the caller gave it; where an audit goes on, that of `after` counts.
         offer: the tools that following calls may name.
+        after: where the call before stopped. No request is looked at by both, and what is judged by a whole session is
+            judged by the call that comes to its end.
         progress: told how many requests were looked at.
         personal: whether to look for personal data.
     """
     moment = int(time.time())
-    asked = wanted
-    if wanted.start is None:
-        wanted = replace(wanted, start=await _start_of(scope, wanted))
+    wanted = after.filter if after else asked
     overview = Overview()
     learning = LearningChecks(moment)
     narrow = wanted.looks_inside or wanted.source or wanted.session_id
@@ -129,17 +133,18 @@ async def run_audit(
         not_run.append(NotRun("health and names of people", NOT_LOOKED_FOR))
     else:
         not_run.append(NotRun("personal-data", "REFLEXIO_MCP_PERSONAL_DATA=0"))
-    stop, gaps = await _Pass(wanted, overview, learning, detectors, progress).run(scope)
+    look = _Pass(wanted, overview, learning, detectors, progress)
+    stop, gaps = await look.run(scope, after)
+    whole = stop is None and after is None
     if not secrets.available():
         not_run.insert(0, NotRun("probable-secret", secrets.MISSING))
-    left_out, before = "", 0
+    left_out, go_on = "", None
     if stop:
-        before = stop.before if wanted.end is None else min(stop.before, wanted.end - 1)
         left_out = f"{stop.left_out}, because the time for one call ({AUDIT_SECONDS:.0f} s) was over"
-    elif asked.start is None and wanted.start is not None:
-        before = wanted.start - 1
-        at = iso(wanted.start)
-        left_out = f"traffic before {at} was not looked at; the newest {SESSIONS_AUDITED:,} sessions were"
+        go_on = go_on_call(stop.cursor.encode(asked, scope.caller), offer)
+    if not whole:
+        told = {one.rule_id for one in not_run}
+        not_run += [NotRun(one, OF_THIS_CALL) for one in COMPARING if one not in told]
     if long := overview.long_texts:
         not_run.append(
             NotRun(
@@ -169,11 +174,13 @@ async def run_audit(
     frozen = replace(wanted, end=overview.last) if overview.requests else wanted
     findings = [founds[one.id] for one in RULES if one.id in founds and founds[one.id].count]
     for found in findings:
-        found.next = next_call(found, frozen, overview.first, offer, whole=stop is None)
+        found.next = next_call(found, frozen, overview.first, offer, whole=whole)
         found.look = look_first(found.next, offer)
-    go_on = go_on_call(asked, before, offer) if left_out else None
     start = stop.before if stop else wanted.start
-    end = moment if wanted.end is None else wanted.end
+    # A clock that runs ahead gives requests of the future.
+    end = max(moment, overview.last) if wanted.end is None else wanted.end
+    if after:
+        end = min(end, after.newest)
     (told,) = [one for one in detectors if isinstance(one, secrets.Secrets)]
     return Audit(
         frozen,
@@ -191,28 +198,23 @@ async def run_audit(
     )
 
 
-async def _start_of(scope: Scope, wanted: TrafficFilter) -> int | None:
-    """The first second of the newest `SESSIONS_AUDITED` sessions; `None` where there are no more than that."""
-    try:
-        page = await scope.client.get_requests(wanted.query(top_k=1, offset=SESSIONS_AUDITED))
-    except ServerFault:
-        # The service cannot return the session there; the pass leaves it out.
-        return None
-    newest = [item.request.created_at for group in page.sessions for item in group.requests]
-    return max(newest) + 1 if newest else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """Where the time of a call ran out, epoch seconds.
+    """Where the time of a call ran out, times in epoch seconds.
 
     Args:
+        cursor: the place from which the next call goes on.
         session: the last request of the first session that was not looked at.
-        request: the last request that was looked at of a session with more; what came before it was not.
+        is_tied: whether sessions of that second were looked at, too.
+        request: the last request that was looked at of a session with more.
+        rest: how many of its requests were not.
     """
 
+    cursor: Cursor
     session: int | None
+    is_tied: bool
     request: int | None
+    rest: int
 
     @property
     def before(self) -> int:
@@ -223,11 +225,12 @@ class _Stop:
     def left_out(self) -> str:
         parts: list[str] = []
         if self.session is not None:
-            parts.append(
-                f"sessions whose last request is from {iso(self.session)} or before were not looked at"
-            )
-        if self.request is not None:
-            parts.append(f"of a session with long texts nothing before {iso(self.request)} was")
+            at = iso(self.session)
+            some = f"some sessions whose last request is from {at} and all older ones"
+            these = some if self.is_tied else f"sessions whose last request is from {at} or before"
+            parts.append(f"{these} were not looked at")
+        if self.rest:
+            parts.append(f"of a session with long texts the {self.rest:,} oldest requests were not")
         return " and ".join(parts)
 
 
@@ -241,18 +244,20 @@ class _Pass:
     detectors: list[Detector]
     progress: Progress
     until: float = field(default_factory=lambda: time.monotonic() + AUDIT_SECONDS)
-    cut: int | None = None
-    """The last request that was looked at of a session with more, epoch seconds."""
     looked: bool = False
     """At anything: each call gets further than the one before."""
+    last: tuple[SessionSlice, RequestWithInteractions | None] | None = None
+    """The last session that was looked at, and its last request that was, where it has more."""
+    rest: int = 0
+    """How many more it has."""
 
-    async def run(self, scope: Scope) -> tuple[_Stop | None, tuple[Gap, ...]]:
+    async def run(self, scope: Scope, after: Cursor | None) -> tuple[_Stop | None, tuple[Gap, ...]]:
         """Look at the sessions.
 
         Returns:
             Where time ran out; `None` when all were looked at. And what the service could not return.
         """
-        pager = SessionPager(scope, self.wanted)
+        pager = SessionPager(scope, self.wanted, after=after)
         waiting: list[SessionSlice] = []
         async for session_slice in pager.slices():
             waiting.append(session_slice)
@@ -264,8 +269,17 @@ class _Pass:
             waiting = await self._look(waiting)
         for detector in self.detectors:
             detector.finish()
+        if self.last is None or not (waiting or self.rest):
+            return None, pager.gaps
+        session_slice, request = self.last
         unseen = waiting[0].newest if waiting else None
-        stop = None if unseen is None and self.cut is None else _Stop(unseen, self.cut)
+        stop = _Stop(
+            pager.cursor("audit", session_slice, request),
+            unseen,
+            unseen == session_slice.newest,
+            request.request.created_at if request else None,
+            self.rest,
+        )
         return stop, pager.gaps
 
     def _is_over(self) -> bool:
@@ -286,13 +300,13 @@ class _Pass:
         return len(slices)
 
     def _look_at(self, session_slice: SessionSlice) -> None:
-        matching = self.wanted.pick(session_slice.requests)
-        if not matching:
-            self.looked = True
-            return
-        self.overview.sessions += 1
-        looked = 0
-        for item in matching:
+        goes_on = len(session_slice.requests) < len(session_slice.whole)
+        whole = self.wanted.pick(session_slice.whole)
+        left = {id(item) for item in session_slice.requests}
+        matching = [item for item in whole if id(item) in left] if goes_on else whole
+        self.last, self.looked, self.rest = (session_slice, None), True, 0
+        self.overview.sessions += bool(matching) and not goes_on
+        for number, item in enumerate(matching, 1):
             self.overview.add(item)
             if content_chars(item) > SCANNED_CHARS:
                 self.overview.long_texts += sum(
@@ -302,14 +316,11 @@ class _Pass:
             stop_if_cancelled()
             for detector in self.detectors:
                 detector.request(item)
-            looked += 1
-            self.looked = True
-            if self._is_over():
-                break
-        is_cut = looked < len(matching)
-        if is_cut:
-            self.cut = matching[looked - 1].request.created_at
-        seen = SessionSeen(session_slice.session_id, matching[:looked])
-        for detector in self.detectors:
-            if not (is_cut and detector.needs == "whole sessions"):
+            if number < len(matching) and self._is_over():
+                # What shows only in a whole session is found by the call that comes to its end.
+                self.last, self.rest = (session_slice, item), len(matching) - number
+                return
+        if whole:
+            seen = SessionSeen(session_slice.session_id, whole)
+            for detector in self.detectors:
                 detector.session(seen)

@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Cursor", "Listing", "open_cursor"]
 
-Listing = Literal["sessions", "requests"]
+Listing = Literal["sessions", "requests", "audit"]
 
 YEAR_10000: Final = 253_402_300_800
 """No second of a calendar that Python can write, and far more than any offset, is larger."""
@@ -39,7 +39,7 @@ class Cursor:
     """After which request of which session a list goes on.
 
     Args:
-        listing: the list it belongs to.
+        listing: the list it belongs to, or the audit.
         filter: the filter with its times resolved, so that an age means the same on every page.
         frozen: newest second that is looked at, epoch seconds: later arrivals stay out of every page.
         offset: where the last session stood when the page was made; a hint, checked against `newest`.
