@@ -94,6 +94,50 @@ def test_what_is_no_image_is_none() -> None:
     assert not has_image(said("words " * 3000))
 
 
+def bitmap(size: int, header: int) -> str:
+    head = b"BM" + (size + header).to_bytes(4, "little") + bytes(4) + header.to_bytes(4, "little")
+    return base64.b64encode(head + random.Random(2).randbytes(size)).decode()
+
+
+PNG = "iVBORw0KGgo" + image(9000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"url": "data:image\\/png;base64,' + PNG.replace("/", "\\/") + '"}',
+        "see " + PNG.replace("/", "\\/"),
+        "data:image/png;base64," + PNG.replace("/", "_").replace("+", "-"),
+        "the scan: " + bitmap(6000, 54),
+        bitmap(6000, 138),
+        "<svg xmlns='http://www.w3.org/2000/svg'><path d='" + "M1 2L3 4" * 900 + "'/></svg>",
+        "data:image/svg+xml,%3Csvg%20xmlns='x'%3E" + "%3Cpath/%3E" * 900,
+        "raw: " + (b"\x89PNG\r\n\x1a\n" + random.Random(3).randbytes(5000)).hex(),
+        (b"\xff\xd8\xff\xe0" + random.Random(4).randbytes(5000)).hex().upper(),
+        (b"GIF89a" + random.Random(5).randbytes(5000)).hex(" ", 32),
+    ],
+    ids=["JSON", "JSON, bare", "URL-safe", "BMP", "BMP of version 5", "SVG", "SVG as URL", "PNG in hex", "JPEG in hex",
+         "GIF in hex, in rows"],
+)  # fmt: skip
+def test_an_image_is_found_however_it_is_written(text: str) -> None:
+    assert has_image(said(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<svg><path d='M1 2'/></svg> " + "and words about <svg> " * 500,
+        "<svg><path d='M1 2'/></svg>\n" * 300,
+        "an <svg that is never closed " * 300,
+        "sha256 of each file: " + random.Random(6).randbytes(9000).hex(),
+        "Qk as in quick. " + "words AAAAADYA " * 600,
+        base64.b64encode(bytes(7) + random.Random(7).randbytes(9000)).decode(),
+    ],
+)
+def test_a_little_drawing_and_long_numbers_are_no_image(text: str) -> None:
+    assert not has_image(said(text))
+
+
 def test_an_image_that_a_tool_gave_is_found() -> None:
     turn = StoredInteraction(
         interaction_id=1,

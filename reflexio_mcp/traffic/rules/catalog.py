@@ -361,8 +361,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "images written into text",
         "Learning reads an image's letters as words, and they fill what a model can take in.",
         "Send images as image_encoding or interacted_image_url.",
-        "A data URL of an image, or base64 that begins as PNG, JPEG, GIF, WebP, TIFF, AVIF or HEIC do, with "
-        "IMAGE_CHARS characters or more, also in what a tool gave.",
+        "A data URL of an image, base64 that begins as PNG, JPEG, GIF, WebP, TIFF, BMP, AVIF or HEIC do, hexadecimal "
+        "digits that begin as PNG, JPEG or GIF do, or a drawing in SVG, with IMAGE_CHARS characters or more, also "
+        "escaped for JSON and in what a tool gave.",
         detector="turns.Turns", selects=True,
         why_unlearned="An image's letters fill what a model can take in.",
     ),

@@ -82,11 +82,20 @@ _PROMPT = re.compile(
     r"|#{1,3} ?(?:system(?: prompt)?|instructions|role)\b|<(?:system|instructions)\b|system ?:\s",
     re.IGNORECASE,
 )
+_DATA_URL: Final = ";base64,"
+_OF_AN_IMAGE = re.compile(r"data:image\\?/")
+_BITMAPS: Final = ("AAAAADYA", "AAAAAIoA")
 _IMAGES: Final = (
-    ";base64,", "iVBORw0KGgo", "/9j/4", "R0lGOD", "UklGR", "SUkqA", "AAAAIGZ0eXB", "AAAAHGZ0eXB",
+    _DATA_URL, "iVBORw0KGgo", "/9j/4", "R0lGOD", "UklGR", "SUkqA", "AAAAIGZ0eXB", "AAAAHGZ0eXB", *_BITMAPS,
 )  # fmt: skip
-"""How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF, WebP, TIFF, AVIF and HEIC."""
-_BASE64 = re.compile(r"[A-Za-z0-9+/=\r\n]*")
+"""How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF, WebP, TIFF, AVIF, HEIC and, eight
+letters behind its `Qk`, BMP."""
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/=_\r\n-]++|\\[/rn])*+")
+_HEXADECIMAL = re.compile(
+    r"(?<![0-9A-Fa-f])(?:89504e470d0a1a0a|ffd8ff|47494638)(?:[0-9a-f]++|\\?[\s])*+", re.IGNORECASE
+)
+_SVG: Final = ("<svg", "</svg>")
+_SVG_URL = re.compile(r"data:image/svg\+xml[;,][^\s\"]*+")
 
 
 def is_assistants(item: RequestWithInteractions) -> bool:
@@ -113,20 +122,39 @@ def has_image(item: RequestWithInteractions) -> bool:
 
 
 def _holds_image(text: str) -> bool:
-    if len(text) < IMAGE_CHARS:
-        return False
+    return len(text) >= IMAGE_CHARS and (
+        _holds_base64(text)
+        or _holds_drawing(text)
+        or any(
+            len(match[0]) >= IMAGE_CHARS for form in (_HEXADECIMAL, _SVG_URL) for match in form.finditer(text)
+        )
+    )
+
+
+def _holds_base64(text: str) -> bool:
     for begins in _IMAGES:
         start = text.find(begins)
         while start >= 0:
-            if begins == ";base64,":
-                is_image = "data:image/" in text[max(0, start - 40) : start]
+            is_image = True
+            if begins == _DATA_URL:
+                is_image = bool(_OF_AN_IMAGE.search(text, max(0, start - 40), start))
                 start += len(begins)
-            else:
-                is_image = True
+            elif begins in _BITMAPS:
+                is_image = text.startswith("Qk", max(0, start - 8))
             end = _BASE64.match(text, start).end()  # type: ignore[union-attr]
             if is_image and end - start >= IMAGE_CHARS:
                 return True
             start = text.find(begins, max(end, start + 1))
+    return False
+
+
+def _holds_drawing(text: str) -> bool:
+    begins, ends = _SVG
+    start = text.find(begins)
+    while start >= 0 and (end := text.find(ends, start)) >= 0:
+        if end - start >= IMAGE_CHARS:
+            return True
+        start = text.find(begins, end)
     return False
 
 
