@@ -313,7 +313,9 @@ def _finding_facts(finding: Found, examples: int, subjects: int, reasons: tuple[
             "next": following,
             **_look_facts(finding),
             "no_next": "" if following else "no call here selects exactly these",
-            "examples": [_example_facts(one) for one in _examples(finding, examples)],
+            "examples": [
+                _example_facts(one, stays=rule.remedy == "delete") for one in _examples(finding, examples)
+            ],
         }
     )
 
@@ -389,7 +391,7 @@ def _argument(value: Any) -> Any:
     return [shown_id(str(one)) for one in value]
 
 
-def _example_facts(one: Example) -> Facts:
+def _example_facts(one: Example, *, stays: bool) -> Facts:
     return dense(
         {
             "request_id": shown_id(one.request_id),
@@ -399,7 +401,7 @@ def _example_facts(one: Example) -> Facts:
             "source": shown_name(one.source),
             # Of personal data the notes count whose it is, which is the user.
             "note": shown_name(one.note) if one.note != f"of {one.user_id}" else "",
-            "repeats_kept": shown_id(one.copy_of) if one.copy_of else "",
+            "repeats_kept" if stays else "nearly_repeats": shown_id(one.copy_of) if one.copy_of else "",
         }
     )
 
@@ -462,6 +464,7 @@ _WORDS: Final = {
     "agent_version": "agent {}",
     "note": "{}",
     "repeats_kept": "repeats {}, which stays",
+    "nearly_repeats": "nearly repeats {}",
 }
 
 

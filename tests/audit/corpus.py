@@ -523,6 +523,14 @@ def personal(make: Maker) -> None:
         at += 60
 
 
+def misspelt(text: str) -> str:
+    """The text with two letters of its first long word changed places, or as it is."""
+    for word in text.split():
+        if len(word) >= 8 and word.isalpha():
+            return text.replace(word, f"{word[:3]}{word[4]}{word[3]}{word[5:]}", 1)
+    return text
+
+
 def nearly_duplicated(make: Maker) -> None:
     session, user, at, source = "n-" + make.id()[:8], make.user(), make.when(), make.sources[0]
     for _ in range(3):
@@ -537,7 +545,7 @@ def nearly_duplicated(make: Maker) -> None:
                 Turn("User", text),
                 Turn("Assistant", answer[: int(len(answer) * 0.8)].rsplit(" ", 1)[0]),
             ],
-            "word": [Turn("User", text.replace(" the ", " a ", 1)), Turn("Assistant", answer)],
+            "word": [Turn("User", misspelt(text)), Turn("Assistant", answer)],
         }[kind]
         rows = [make.put(first, session, user, at, source), make.put(second, session, user, at + 30, source)]
         rule = "duplicate" if second == first else "near-duplicate"

@@ -541,7 +541,15 @@ async def test_the_list_of_a_finding_has_all_of_it_through_all_its_pages(tmp_pat
         make.put(
             [Turn("User", question), Turn("Assistant", f"Number {number}.")], "answered", "bob", at + 5, "web"
         )
-        expected["near-duplicate"].add(row.request_id)
+        expected["duplicate"].add(row.request_id)
+    for number in range(40):
+        text = f"Which of the trains to the {number} stations leaves first?"
+        at = begun + number * 1000
+        make.put([Turn("User", text)], "misspelt", "bob", at, "web")
+        misspelt = text.replace("stations", "statoins")
+        expected["near-duplicate"].add(
+            make.put([Turn("User", misspelt)], "misspelt", "bob", at + 5, "web").request_id
+        )
     async with connected(make.finish(), tmp_path) as client:
         for finding, ids in expected.items():
             listed: list[str] = []

@@ -122,32 +122,34 @@ RULES: Final[tuple[Rule, ...]] = (
         "requests that repeat another one of their session word for word",
         "A conversation that is published twice counts twice in what is learned.",
         "Repeat a failed publish with the same request_id, and publish each turn once.",
-        "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS; "
-        "any text repeated within RETRY_SECONDS with nothing else stored between; a question with its answer "
-        "(DUPLICATE_CHARS), whenever it comes again; and a history imported twice, that is, IMPORTED_REQUESTS or "
-        "more different requests in a row that were all stored before, or all of a session again "
-        "(IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in the order they had (IN_ORDER), in whatever "
-        "requests, all of DUPLICATE_CHARS characters or more together. `User`, `user` and `human` are one role, and so "
-        "are `Assistant` and `ai`. The first of them stays and is named.",
+        "The same roles and texts in one session: at least DUPLICATE_CHARS characters within DUPLICATE_SECONDS, with "
+        "an answer of COPIED_ANSWER_CHARS within ANSWERED_SECONDS; any text repeated within RETRY_SECONDS with "
+        "nothing else stored between; and a history imported twice, whenever, that is, in the order they had "
+        "(IN_ORDER), IMPORTED_REQUESTS or more different requests in a row that were all stored before, or all of a "
+        "session again (IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in whatever requests, of "
+        "DUPLICATE_CHARS characters together. What comes on OCCASIONS or more occasions without such an answer is a "
+        "routine, and what one asks anew each day is asked in earnest. Of copies the first one stays and is named. Or "
+        "one request holds all turns of an earlier one and goes on (a question alone, then with its answer; a "
+        "conversation published again with every turn, up to TURNS_COMPARED): of DUPLICATE_CHARS within "
+        "ANSWERED_SECONDS, with GROWN_TURNS turns or such an answer whenever, and a shorter one within NEAR_SECONDS "
+        "where it comes right behind it. Then the fuller one stays. Or all its turns stand in an earlier request and "
+        "in a later one, as in a conversation whose last few turns are published each time (DUPLICATE_CHARS in "
+        "common). `User`, `user` and `human` are one role, and so are `Assistant` and `ai`.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
         why_unlearned="The same words are listed and counted twice.",
     ),
     Rule(
-        "near-duplicate", "medium", "request", "delete",
-        "requests that nearly repeat another one of their session",
+        "near-duplicate", "medium", "request", "look",
+        "requests that nearly repeat another one of their session: compare, a word may say something else",
         "Nearly the same text twice counts nearly twice in what is learned.",
         "Publish a turn once, when it is complete, and only what is new in it.",
-        "One request holds all turns of another and goes on (a question alone, then with its answer; a conversation "
-        "published again with every turn, up to TURNS_COMPARED): within NEAR_SECONDS, a question of DUPLICATE_CHARS "
-        "within ANSWERED_SECONDS, with an answer whenever. Or all its turns stand in an earlier request and in a later "
-        "one, as in a conversation whose last few turns are published each time (DUPLICATE_CHARS in common). Or, "
-        "within NEAR_SECONDS, texts of at "
-        "least NEAR_CHARS_LEAST characters that are equal but for case, blanks, punctuation, times and uuids, "
-        "one the beginning of the other (BEGINNING_SHARE), or differing in few small words, one dropped word or "
-        "one misspelt word (similarity NEAR_SIMILARITY or more over runs of three words, NEAR_WORDS; one "
-        "dropped or misspelt word: ONE_WORD_SIMILARITY). From SHORT_CHARS_LEAST characters on only case, "
-        "punctuation or one misspelt word may differ, or a small word be left out (DROPPED_FROM_WORDS). Compared "
-        "with the last TEXTS_KEPT texts; the fuller one stays.",
+        "Within NEAR_SECONDS, texts that are equal but for case, blanks, punctuation, times and uuids, or but for one "
+        "word that is misspelt (two letters that changed places: SWAPPED_LETTERS; one more, one less or another one "
+        "inside it: MISSPELT_LETTERS) or left out and says nothing in English (`the`, `please`), from "
+        "SHORT_CHARS_LEAST characters on (ONE_WORD_SIMILARITY); or one of at least NEAR_CHARS_LEAST is the beginning "
+        "of the other (BEGINNING_SHARE). Any other word makes another statement. No rule knows all words that look "
+        "misspelt and are not, so the call shows them and deletes none. Compared with the last TEXTS_KEPT texts; the "
+        "lesser one is named, with the one it nearly repeats.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
         why_unlearned="Nearly the same words are listed and counted twice.",
     ),

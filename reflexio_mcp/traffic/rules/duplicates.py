@@ -10,8 +10,8 @@ or too many are forgotten, so that work and memory do not grow with the square o
 import re
 import zlib
 from array import array
-from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from typing import Final
@@ -34,13 +34,16 @@ RETRY_SECONDS: Final = 5
 """A text of any length that is stored again this fast, and nothing else with it, was sent twice by a program."""
 
 NEAR_CHARS_LEAST: Final = 120
-"""Below some twenty words a small difference is a different statement."""
+"""From some twenty words on a text may also be the beginning of another one."""
 
 SHORT_CHARS_LEAST: Final = 20
-"""Between this and NEAR_CHARS_LEAST only a misspelt word, case and punctuation may differ."""
+"""Shorter texts are not compared: one letter makes another word of them."""
 
-DROPPED_FROM_WORDS: Final = 7
-"""In a short text of so many words a small one may also be left out."""
+MISSPELT_LETTERS: Final = 8
+"""Of a word with a letter more, less or another one inside it; shorter ones are other words (`house`, `horse`)."""
+
+SWAPPED_LETTERS: Final = 6
+"""Of a word in which two letters changed places; shorter ones are other words (`three`, `there`)."""
 
 IMPORTED_REQUESTS: Final = 3
 """So many different requests that all come a second time are no coincidence, whenever they do."""
@@ -49,13 +52,20 @@ IMPORTED_TURNS: Final = 6
 """So many different turns that come again in the order they had, in whatever requests: three questions with answers."""
 
 IN_ORDER: Final = 0.8
-"""Share of them that follow on the one they followed on before; of what is merely said again it is half."""
+"""Share of what comes again that keeps its order; of what is merely said again it is half."""
+
+OCCASIONS: Final = 3
+"""Times, DUPLICATE_SECONDS apart, at which the same is stored: so often it is a routine, and no history that was
+imported again."""
 
 ANSWERED_SECONDS: Final = 6 * 3600
 """An answer takes hours at the most; who asks the same again the next day asks in earnest."""
 
 IMPORTED_SHARE: Final = 0.9
 """Of a session's different requests; an import that ran twice repeats them all, but for what came in between."""
+
+GROWN_TURNS: Final = 4
+"""Two questions with their answers, whenever they come again with more behind them; one is asked again in earnest."""
 
 TURNS_COMPARED: Final = 200
 """Beginnings of one request that earlier ones are compared with: cumulative publishing grows turn by turn."""
@@ -84,14 +94,8 @@ COPIED_ANSWER_SESSIONS: Final = 4
 NEAR_SECONDS: Final = 900
 """Double publishing happens within minutes; later it is a person who asks again."""
 
-NEAR_SIMILARITY: Final = 0.85
-"""Share of common word runs; one changed word in forty leaves more than this."""
-
 ONE_WORD_SIMILARITY: Final = 0.7
-"""The same where only one word is misspelt or dropped: in twenty words it changes three runs."""
-
-NEAR_WORDS: Final = 3
-"""Words that may differ, all of them small (letters only, lower-case): another name or number is another request."""
+"""Share of common word runs where one word is misspelt or left out: in twenty words it changes three runs."""
 
 BEGINNING_SHARE: Final = 0.6
 """A text that is cut off has at least this much of the whole one."""
@@ -112,17 +116,27 @@ _MOMENT = re.compile(
 )
 
 
-_WEIGHTY: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        no not yes nor off on one two four five six nine ten all none less more up down left new old buy sell never
-        without cancel except only unless before after cannot neither nobody nothing both either above below under over
-        always stop start first last second third three seven eight half double again undo remove delete add
-        """,
+_FILLERS: Final = frozenset(
+    (
+        "the",
+        "that",
+        "please",
+        "kindly",
+        "really",
+        "already",
+        "actually",
+        "is",
+        "are",
+        "am",
+        "was",
+        "were",
+        "be",
+        "to",
+        "of",
     )
 )
-"""Words that make another statement of a sentence."""
+"""Words that a sentence may lack and say the same. All others may carry what it says, in any language: `not`, `few`,
+`us`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +159,6 @@ class _Recent:
     """The texts of the last minutes, by what their bins have in common."""
 
     def __init__(self) -> None:
-        self.whole: OrderedDict[bytes, _Content] = OrderedDict()
-        self.lasting: dict[bytes, _Content] = {}
-        """Those that are long enough to be the beginning of a later one whenever that comes."""
         self._buckets: dict[tuple[int, int, int], list[_Text]] = {}
         self._texts: deque[tuple[_Text, Places]] = deque()
         self._short: deque[_Text] = deque(maxlen=REMEMBERED)
@@ -158,7 +169,7 @@ class _Recent:
             return
         text = _read(content)
         if content.chars < NEAR_CHARS_LEAST:
-            alike = [other for other in self._short if _is_misspelt(other, text)]
+            alike = [other for other in self._short if _is_alike(other, text)]
             self._short.append(text)
         else:
             alike = self._alike(text)
@@ -194,8 +205,6 @@ class _Recent:
             self._forget()
         while self._short and self._short[0].content.at < created_at:
             self._short.popleft()
-        while self.whole and next(iter(self.whole.values())).at < created_at:
-            self.whole.popitem(last=False)
 
     def _forget(self) -> None:
         text, places = self._texts.popleft()
@@ -222,41 +231,47 @@ class Duplicates(Detector):
         for content in contents:
             if seconds.setdefault(content.at, content.digest) != content.digest:
                 seconds[content.at] = b""
-        imported = _imported_again(contents)
+        often = _said_often((content.digest, content.at) for content in contents)
+        imported = _imported_again(contents, often)
         in_others = _turns_again(contents)
         last_seen: dict[bytes, _Content] = {}
+        kept: dict[bytes, _Content] = {}
         recent = _Recent()
+        previous: _Content | None = None
         repeats: dict[str, str] = {}
         nearly: dict[str, str] = {}
         for index, content in enumerate(contents):
             stop_if_cancelled()
             before = last_seen.get(content.digest)
-            last_seen[content.digest] = content
-            if before is not None and (
-                index in imported or content.is_exchange or _is_repeated(content, before, seconds)
-            ):
+            if before is not None and (index in imported or _is_repeated(content, before, seconds)):
                 repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
-                continue
-            if index in in_others:
+            elif index in in_others:
                 repeats[content.request_id] = contents[in_others[index]].request_id
                 exact.add(content.request_id, content.item, copy_of=repeats[content.request_id])
-                continue
-            for lesser, kept in _lesser(content, recent):
-                if lesser.request_id not in nearly:
-                    nearly[lesser.request_id] = kept.request_id
-                    near.add(lesser.request_id, lesser.item, copy_of=kept.request_id)
-        rest = [one for one in contents if one.request_id not in repeats.keys() | nearly.keys()]
-        for inner, before, after in _windows(rest):
-            nearly[inner.request_id] = after.request_id
+            else:
+                for part in _beginnings(content, kept, previous, often):
+                    if part.request_id not in repeats:
+                        repeats[part.request_id] = content.request_id
+                        exact.add(part.request_id, part.item, copy_of=content.request_id)
+                kept[content.digest] = content
+                recent.forget_before(content.at - NEAR_SECONDS)
+                for lesser, other in recent.near(content):
+                    if lesser.request_id not in nearly and lesser.request_id not in repeats:
+                        nearly[lesser.request_id] = other.request_id
+                        near.add(lesser.request_id, lesser.item, copy_of=other.request_id)
+            last_seen[content.digest] = previous = content
+        for inner, before, after in _windows([one for one in contents if one.request_id not in repeats]):
+            repeats[inner.request_id] = after.request_id
             note = f"its first turns stay in {before.request_id}"
-            near.add(inner.request_id, inner.item, copy_of=after.request_id, note=note)
-        self.originals = {exact.rule.id: _what_stays(repeats), near.rule.id: _what_stays(nearly)}
-        for found, stays in zip(self.founds, self.originals.values(), strict=True):
+            exact.add(inner.request_id, inner.item, copy_of=after.request_id, note=note)
+        # Who deletes what is nearly the same is not told that it stays: another word may say something else.
+        self.originals = {exact.rule.id: _what_stays(repeats)}
+        for found, stays in ((exact, self.originals[exact.rule.id]), (near, _what_stays(nearly))):
             found.examples[:] = [
                 one
-                if (kept := stays.get(one.request_id, one.copy_of)) == one.copy_of
-                else replace(one, copy_of=kept)
+                if (original := stays.get(one.request_id, one.copy_of)) == one.copy_of
+                else replace(one, copy_of=original)
                 for one in found.examples
             ]
 
@@ -282,8 +297,7 @@ class _Content:
         digest: of the user, the roles and the texts.
         beginnings: the same of its first turn, its first two, ..., without the last one.
         turns: of each of its turns.
-        is_exchange: somebody asked and somebody answered, in more than a few words. Such a pair does not come about
-            twice, whenever it does.
+        has_long_answer: of an assistant, in words that do not come about twice.
     """
 
     item: RequestWithInteractions
@@ -292,7 +306,7 @@ class _Content:
     digest: bytes
     beginnings: tuple[bytes, ...]
     turns: Sequence[bytes]
-    is_exchange: bool
+    has_long_answer: bool
 
     @property
     def request_id(self) -> str:
@@ -311,7 +325,7 @@ class _Content:
             digest,
             tuple(beginnings[:TURNS_COMPARED]),
             turns,
-            _roles(item) > 1 and max(lengths) >= DUPLICATE_CHARS,
+            _has_long_answer(item, lengths),
         )
 
 
@@ -332,43 +346,73 @@ def _has_long_answer(item: RequestWithInteractions, lengths: list[int]) -> bool:
     )
 
 
-def _imported_again(contents: list[_Content]) -> set[int]:
+def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[int]:
     """Places of requests that a second import of the same history brought.
 
-    Several different ones in a row that were all said before, whenever that was; or all of a session twice, in an
-    order that the second they arrived in has mixed up.
+    Several different ones in a row that were all said before, whenever that was; or all of a session twice. Both in
+    the order in which they were said before.
     """
     first: dict[bytes, int] = {}
     again = [first.setdefault(content.digest, index) != index for index, content in enumerate(contents)]
+    routine = [content.digest in often and not content.has_long_answer for content in contents]
+
+    def copied(run: list[int]) -> set[int]:
+        places = [place for place in run if not routine[place]]
+        different = {contents[place].digest for place in places}
+        # What was stored in one second has no order.
+        before = [contents[first[contents[place].digest]].at for place in places]
+        if len(different) < IMPORTED_REQUESTS or not _in_order(before, len(different)):
+            return set()
+        return _if_enough(contents, places)
+
     copies = [index for index, is_again in enumerate(again) if is_again]
-    if len(first) >= IMPORTED_REQUESTS and len(copies) >= IMPORTED_SHARE * len(first):
-        return _if_enough(contents, copies)
-    imported: set[int] = set()
+    if len(copies) >= IMPORTED_SHARE * len(first) and (imported := copied(copies)):
+        return imported
+    imported = set[int]()
     start = 0
     for index in range(len(contents) + 1):
         if index == len(contents) or not again[index]:
-            if len({contents[place].digest for place in range(start, index)}) >= IMPORTED_REQUESTS:
-                imported |= _if_enough(contents, list(range(start, index)))
+            imported |= copied(list(range(start, index)))
             start = index + 1
     return imported
+
+
+def _said_often(said: Iterable[tuple[bytes, int]]) -> set[bytes]:
+    """What is stored on several occasions, of digests with their times, the oldest first."""
+    began: dict[bytes, int] = {}
+    occasions: Counter[bytes] = Counter()
+    for digest, at in said:
+        if digest not in began or at - began[digest] > DUPLICATE_SECONDS:
+            began[digest] = at
+            occasions[digest] += 1
+    return {digest for digest, times in occasions.items() if times >= OCCASIONS}
+
+
+def _in_order(places: list[int], different: int) -> bool:
+    """Whether what comes again keeps its order, each time that all of it does."""
+    pairs = len(places) - 1
+    back = sum(later < earlier for earlier, later in pairwise(places))
+    return back - pairs // different <= (1 - IN_ORDER) * pairs
 
 
 def _turns_again(contents: list[_Content]) -> dict[int, int]:
     """Places of requests all of whose turns were said in earlier ones, in that order, each with the place of the
     request that its first turn is from: a history that was imported again in other portions."""
+    often = _said_often((turn, content.at) for content in contents for turn in content.turns)
     first: dict[bytes, tuple[int, int]] = {}
     again: dict[int, int] = {}
     run: list[int] = []
     at = 0
     for index in range(len(contents) + 1):
-        turns = contents[index].turns if index < len(contents) else ()
-        if turns and all(turn in first for turn in turns):
-            run.append(index)
+        content = contents[index] if index < len(contents) else None
+        turns = content.turns if content else ()
+        if content and turns and all(turn in first for turn in turns):
+            if content.has_long_answer or not all(turn in often for turn in turns):
+                run.append(index)
             continue
         said = [turn for place in run for turn in contents[place].turns]
-        places = [first[turn][1] for turn in said]
-        in_order = sum(later > earlier for earlier, later in pairwise(places))
-        if len(set(said)) >= IMPORTED_TURNS and in_order >= IN_ORDER * (len(said) - 1):
+        different = len(set(said))
+        if different >= IMPORTED_TURNS and _in_order([first[turn][1] for turn in said], different):
             again |= {place: first[contents[place].turns[0]][0] for place in _if_enough(contents, run)}
         run.clear()
         for turn in turns:
@@ -406,7 +450,8 @@ def _inner(chain: list[tuple[int, int, _Content]]) -> Iterator[tuple[_Content, _
 def _overlap(older: _Content, newer: _Content) -> int:
     """How many turns the newer begins with that the older one ends with; no few short ones, which are said again."""
     ours, theirs = older.turns[-TURNS_COMPARED:], newer.turns[:TURNS_COMPARED]
-    for count in range(min(len(ours), len(theirs)), 1, -1):
+    # Both have more than that: what is said every day is no window.
+    for count in range(min(len(ours), len(theirs)) - 1, 1, -1):
         if ours[-count] == theirs[0] and ours[-count:] == theirs[:count]:
             return count if sum(_lengths(newer.item)[:count]) >= DUPLICATE_CHARS else 0
     return 0
@@ -417,7 +462,10 @@ def _if_enough(contents: list[_Content], places: list[int]) -> set[int]:
 
 
 def _is_repeated(content: _Content, before: _Content, seconds: dict[int, bytes]) -> bool:
-    if content.at - before.at > DUPLICATE_SECONDS or not content.chars:
+    later = content.at - before.at
+    if content.has_long_answer and later <= ANSWERED_SECONDS:
+        return True
+    if later > DUPLICATE_SECONDS or not content.chars:
         return False
     return content.chars >= DUPLICATE_CHARS or _alone(content.digest, before.at, content.at, seconds)
 
@@ -429,17 +477,23 @@ def _alone(digest: bytes, before: int, at: int, seconds: dict[int, bytes]) -> bo
     )
 
 
-def _lesser(content: _Content, recent: _Recent) -> Iterator[tuple[_Content, _Content]]:
-    """Pairs that a request makes with earlier ones: the one to do without, and the one that stays."""
-    recent.forget_before(content.at - NEAR_SECONDS)
-    for beginning in content.beginnings:
-        other = recent.whole.get(beginning) or recent.lasting.get(beginning)
-        if other and (other.is_exchange or content.at - other.at <= ANSWERED_SECONDS):
-            yield other, content
-    yield from recent.near(content)
-    recent.whole[content.digest] = content
-    if content.chars >= DUPLICATE_CHARS:
-        recent.lasting[content.digest] = content
+def _beginnings(
+    content: _Content, kept: Mapping[bytes, _Content], previous: _Content | None, often: Collection[bytes]
+) -> Iterator[_Content]:
+    """Earlier requests whose turns are the first ones of this one, which goes on."""
+    for number, digest in enumerate(content.beginnings, 1):
+        part = kept.get(digest)
+        if part is None:
+            continue
+        later = content.at - part.at
+        if part.chars < DUPLICATE_CHARS:
+            # `yes` is said again in earnest.
+            follows = part is previous and later <= NEAR_SECONDS
+        else:
+            grown = part.has_long_answer or (number >= GROWN_TURNS and digest not in often)
+            follows = later <= ANSWERED_SECONDS or grown
+        if follows:
+            yield part
 
 
 def _read(content: _Content) -> _Text:
@@ -472,7 +526,7 @@ def _same(older: _Text, newer: _Text) -> bool:
     runs, others = set(older.hashes), set(newer.hashes)
     shared = len(runs & others)
     similarity = shared / max(1, len(runs) + len(others) - shared)
-    return similarity >= ONE_WORD_SIMILARITY and _differs_little(older.words, newer.words, similarity)
+    return similarity >= ONE_WORD_SIMILARITY and _is_one_word(older, newer)
 
 
 def _are_apart(older: _Text, newer: _Text) -> bool:
@@ -480,70 +534,42 @@ def _are_apart(older: _Text, newer: _Text) -> bool:
     return len(users) > 1 or abs(newer.content.at - older.content.at) > NEAR_SECONDS
 
 
-def _differs_little(ours: list[str], theirs: list[str], similarity: float) -> bool:
-    # Their order was compared by the runs; what is left is which words are there more often.
-    one, two = Counter(ours), Counter(theirs)
-    gone, new = [*(one - two).elements()], [*(two - one).elements()]
-    if len(gone) == len(new) == 1 and _is_misspelling(gone[0], new[0]):
-        return True
-    if len(gone) + len(new) == 1:
-        return all(map(_is_light, gone + new))
-    return (
-        similarity >= NEAR_SIMILARITY
-        and len(gone) + len(new) <= 2 * NEAR_WORDS
-        and all(_is_light(word) and len(word) <= 4 for word in gone + new)
-    )
-
-
-def _is_misspelt(older: _Text, newer: _Text) -> bool:
-    """Whether two short texts are the same but for case and punctuation, or one misspelt word."""
+def _is_alike(older: _Text, newer: _Text) -> bool:
+    """Whether two short texts are the same but for case and punctuation, or one word."""
     if _are_apart(older, newer):
         return False
-    ours, theirs = older.joined.lower().split(" "), newer.joined.lower().split(" ")
-    if ours == theirs:
-        return True
-    if abs(len(ours) - len(theirs)) == 1:
-        return _is_dropped(*sorted((older.words, newer.words), key=len))
-    if len(ours) != len(theirs):
+    return older.joined.lower() == newer.joined.lower() or _is_one_word(older, newer)
+
+
+def _is_one_word(older: _Text, newer: _Text) -> bool:
+    """Whether one word is misspelt in one of two texts, or left out and says nothing, and all else is the same."""
+    short, long = sorted((older.joined.lower().split(" "), newer.joined.lower().split(" ")), key=len)
+    if len(long) - len(short) > 1:
         return False
-    pairs = [(one, other) for one, other in zip(ours, theirs, strict=True) if one != other]
-    return len(pairs) == 1 and _is_misspelling(*pairs[0])
-
-
-def _is_dropped(short: list[str], long: list[str]) -> bool:
-    """Whether a small word of a sentence is left out, and nothing else is different."""
-    place = next((at for at, word in enumerate(short) if word.lower() != long[at].lower()), len(short))
-    word = long[place]
-    return (
-        len(short) >= DROPPED_FROM_WORDS
-        and len(word) <= 4
-        and _is_light(word)
-        and [one.lower() for one in short[place:]] == [one.lower() for one in long[place + 1 :]]
-    )
-
-
-def _is_light(word: str) -> bool:
-    """Whether a word can come or go without making another statement: no name, no number, no `not`."""
-    return word.isalpha() and word.islower() and word not in _WEIGHTY
+    place = next((at for at, word in enumerate(short) if word != long[at]), len(short))
+    if len(short) < len(long):
+        return long[place] in _FILLERS and short[place:] == long[place + 1 :]
+    return short[place + 1 :] == long[place + 1 :] and _is_misspelling(short[place], long[place])
 
 
 def _is_misspelling(one: str, other: str) -> bool:
     """Whether two words differ by one letter more, one less, another one, or two that changed places.
 
-    Words with numbers are different things, and so are short ones (`left`, `lift`) and plurals.
+    Inside them only, because beginnings and endings say something (`einer`, `keiner`). No words with numbers, and no
+    short ones.
     """
-    short, long = sorted((one.lower(), other.lower()), key=len)
-    if not (short.isalpha() and long.isalpha()) or len(short) < 5 or len(long) - len(short) > 1:
-        return False
-    if {short, long} & _WEIGHTY or long in (short + "s", short + "d", "un" + short):
+    short, long = sorted((one, other), key=len)
+    if not (short.isalpha() and long.isalpha()) or len(long) - len(short) > 1 or short[:1] != long[:1]:
         return False
     start = 0
     while start < len(short) and short[start] == long[start]:
         start += 1
     rest, other_rest = short[start:], long[start:]
-    if len(short) < len(long):
-        return rest == other_rest[1:]
-    return rest[1:] == other_rest[1:] or (rest[2:] == other_rest[2:] and rest[:2] == other_rest[1::-1])
+    if len(long) >= SWAPPED_LETTERS and rest[:2] == other_rest[1::-1] and rest[2:] == other_rest[2:]:
+        return len(short) == len(long)
+    if len(long) < MISSPELT_LETTERS or short[-1] != long[-1]:
+        return False
+    return rest == other_rest[1:] if len(short) < len(long) else rest[1:] == other_rest[1:]
 
 
 @dataclass(slots=True)
