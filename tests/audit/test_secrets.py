@@ -99,6 +99,12 @@ def test_a_key_whose_form_is_known_is_called_by_it_whatever_stands_before_it(tex
         'kind: "Secret"\ndata:\n  extra: ' + "YWRhOmdyNG5pdGVSb2Nr\n",
         "dp.audit." + "bAqhcVzrhy5cRHkOlNTc0Ve6w5NUDCpcutm8vGE9myj",
         "Zq3" + "fK9" * 16 + "x" + "JQQJ99BF" + "ACAAAAALGcqjAAASAZDO3eqT",
+        # in addresses and codes that let in whoever has them
+        "https://shop.blob.example.net/c?sp=rl&sig=q3Fj8%2BrT5LmZx0Va7Yb2Kc9%2FWd4Ne6Ph1Qs3Ut5Iw7E%3D",
+        "SharedAccessSignature=sv=2021-06-08&amp;sig=" + "kV8pQz21xYb7Lm0Nc3Rt5Wd9Fh2Jk4Sv6Gp8Qa1Ze3U=",
+        "WIFI:T:WPA;S:Kavine;P:zalia7kregzde;;",
+        "WIFI:S:Blue\\;Door;T:WPA2;H:true;P:old ladder;;",
+        "access_token$production$" + "h7f2k9x4m1q8w3z6$5c8e1f0a9b7d6e3c2f4a8b1d0e9c7f6a",
         # a name and its value, however the two are written
         '<add key="mapsSecret" value="' + 'Wq7LmZ0xVb93KtRy"/>',
         "- name: REPORT_API_TOKEN\n  value: " + "Wq7LmZ0xVb93KtRy",
@@ -229,6 +235,11 @@ def test_what_people_paste_is_found(text: str) -> None:
         "erlang-public-key\t1:25.2.3+dfsg-1+deb12u4",
         "amqps://guest:$password@localhost:5672",
         'createTokenAuth("ghp_PersonalAccessToken0124567890000' + '0000");',
+        "https://shop.blob.example.net/c?sv=2022-11-02&sig=<signature>",
+        "https://shop.blob.example.net/c?sig=" + "x" * 43 + "%3D",
+        "WIFI:T:nopass;S:Guests;;",
+        "WIFI:T:WPA;S:{ssid};P:{password};;",
+        "access_token$production$your_merchant_id$your_key",
         # from real chats
         "the functions `tokenURI`, `reclaimERC20Token`, `reclaimERC721`",
         "the fields `private_key`, `token_uri`, `auth_provider_x509_cert_url`",

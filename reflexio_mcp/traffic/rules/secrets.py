@@ -84,6 +84,7 @@ _FORMATS: Final = (
     ("Cloudflare key", "cfk_", r"cfk_[A-Za-z0-9]{48}"),
     ("GitLab token", "glwt-", r"glwt-[\w-]{20,60}"),
     ("PlanetScale token", "pscale_tkn_", r"pscale_tkn_[\w.-]{32,64}"),
+    ("Braintree token", "access_token$", r"access_token\$production\$[0-9a-z]{16}\$[0-9a-f]{32}"),
     ("Bearer token", "earer ", r"earer +[\w.~+/-]{32,300}=*"),
 )
 """What Kingfisher 1.5 leaves out: the kind, how one begins, and the form that its vendor documents."""
@@ -118,6 +119,12 @@ _WITHIN: Final = (
         "private key of PuTTY",
         "Private-Lines: ",
         re.compile(r"Private-Lines: \d{1,3}\s{1,2}(?:[\w+/=]{4,64}\s{1,2}){2,80}"),
+    ),
+    (
+        "signature in an address",
+        "sig=",
+        # Of 32 bytes; whoever has the address may do what it allows.
+        re.compile(r"(?<=[?&;]sig=)(?:[A-Za-z0-9+/_-]|%2[BFbf]){43}(?:=|%3[Dd])?(?![A-Za-z0-9%+/_-])"),
     ),
     ("New Relic key", "NRAL", re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{36}NRAL(?![A-Za-z0-9])")),
 )

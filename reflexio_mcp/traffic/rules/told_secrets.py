@@ -36,6 +36,7 @@ IN_URL: Final = "password in a URL"
 COMMAND: Final = "password in a command"
 JWT: Final = "JSON web token"
 HOOK: Final = "address of a webhook"
+WIFI: Final = "Wi-Fi password"
 MANIFEST: Final = "value of a Kubernetes Secret"
 
 
@@ -423,6 +424,10 @@ _COMMANDS: Final = tuple(
         ("machine ", r"machine \S{1,100}\s{1,20}login \S{1,80}\s{1,20}password ([^\s\"'\\]{4,100})"),
     )
 )
+_WIFI = re.compile(
+    r"wifi:(?:[ahirst]\w{0,4}:(?:[^;\\\n]|\\.){0,64};){0,6}p:((?:[^;\\\n]|\\.){4,64});", re.IGNORECASE
+)
+"""As the square codes beside a counter hold it."""
 _SCRAMBLED = re.compile(r"\w{0,20}\\?[\"']?\]?\s{0,3}[:=]\s{0,3}[\"']([^\s\"'\\]{32,120})[\"']")
 _WEBHOOK = re.compile(
     r"://[\w.-]{3,100}(?::\d{1,5})?/(?:[\w.@%-]{1,100}/){0,6}?(?:incoming)?web-?hooks?/([\w@/-]{20,300})",
@@ -448,7 +453,7 @@ _JWT = re.compile(r"eyJ[\w-]{8,2000}\.eyJ[\w-]{8,4000}+(?:\.[\w-]{10,1000}|(?!\.
 _FINDER: Final = WordFinder(
     (
         *_NAMES, *_PASSWORDS, *_KEYS, *_LOGINS, *_CODES, *_CARD_CODES, *_SEEDS, *_BACKUPS,
-        *(word for word, _ in _COMMANDS), "://", "basic ", "eyj", " as ",
+        *(word for word, _ in _COMMANDS), "://", "basic ", "eyj", " as ", "wifi:",
     )
 )  # fmt: skip
 
@@ -469,6 +474,13 @@ def _in_commands(text: str, places: Places) -> Iterator[Place]:
             match = pattern.match(text, start)
             if match and _is_given(match[1]):
                 yield match.start(1), match.end(1), COMMAND
+    for start in places.get("wifi:", ()):
+        if (
+            (match := _WIFI.match(text, start))
+            and not is_placeholder(match[1])
+            and not match[1].startswith(("$", "{", "<"))
+        ):
+            yield match.start(1), match.end(1), WIFI
     for word in ("secret", "password"):
         for start in places.get(word, ()):
             match = _SCRAMBLED.match(text, start + len(word))
