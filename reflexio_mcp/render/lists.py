@@ -25,7 +25,7 @@ from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, show
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
-from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, Ended, Page, SessionRow
+from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, LOOK_SECONDS, Ended, Page, SessionRow
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -297,6 +297,7 @@ _WHY: Final[dict[Ended, str]] = {
     "sessions": "top_k is reached",
     "full": f"an answer has room for about {BUDGET:,} characters",
     "looked": f"{LOOK_LIMIT:,} requests were looked through",
+    "time": f"the time for looking through texts ({LOOK_SECONDS:.0f} s) was over",
 }
 
 

@@ -21,6 +21,7 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.run import run_audit
+from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.catalog import RULES, Rule, rule
@@ -422,6 +423,36 @@ async def test_calls_that_go_on_look_at_each_request_once_and_apply_every_rule(
         assert sorted(asked) == sorted(row.request_id for row in rows)
         refused = await client.call_tool("list_requests", {"cursor": arguments["cursor"]})
         assert refused.is_error
+
+
+async def test_a_list_that_looks_through_long_texts_stops_before_its_client_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 5_000
+    rows = [make.put([Turn("User", ".")], f"s{number}", "ada", begun + number, "web") for number in range(4)]
+    monkeypatch.setattr(listing, "LOOK_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        for tool in ("list_requests", "list_sessions"):
+            ids: list[str] = []
+            said = dict[str, Any]()
+            arguments: dict[str, Any] = {"finding": "nearly-empty", "detail": "masked"}
+            for _ in rows:
+                result = await call(client, tool, **arguments)
+                said = facts(result)
+                ids += re.findall(r"\bs\d\b", str(said["sessions"]))
+                if "cursor" not in said:
+                    break
+                assert "the time for looking through texts" in said["not_all_because"]
+                assert said["not_all_because"] in text_of(result)
+                assert said["requests_looked_at"] == 1
+                arguments = {"cursor": said["cursor"]}
+            assert "cursor" not in said
+            assert sorted(ids) == ["s0", "s1", "s2", "s3"]
+        said = facts(await call(client, "list_sessions", finding="nearly-empty", order="longest"))
+        assert "the time for looking through texts" in said["not_all_because"]
+        assert "total" not in said
+        assert facts(await call(client, "list_requests"))["complete"], "nothing is looked for in a text"
 
 
 async def test_a_request_of_the_future_is_within_the_window_that_counts_it(tmp_path: Path) -> None:

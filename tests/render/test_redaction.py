@@ -1,8 +1,11 @@
 """What a list shows of a request's beginning."""
 
-from reflexio_mcp.render.secret_redaction import OPENING_CHARS, redacted_opening
+import pytest
+
+from reflexio_mcp.render.secret_redaction import OPENING_CHARS, redacted_listing, redacted_opening
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.content import first_words
+from reflexio_mcp.traffic.rules import secrets
 
 
 def saying(content: str) -> RequestWithInteractions:
@@ -26,3 +29,18 @@ def test_a_password_is_hidden_and_that_is_said() -> None:
     shown, hidden = redacted_opening(saying("my password is Tr0ub4dor&3x9"))
     assert hidden
     assert "Tr0ub4dor" not in first_words(shown)
+
+
+def test_of_what_a_tool_gave_no_more_is_looked_through_than_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def look(text: str, *, lines: bool = False) -> list[secrets.Secret]:
+        looked.append(len(text))
+        return []
+
+    monkeypatch.setattr(secrets, "find_secrets", look)
+    used = [{"tool_name": "read", "tool_data": {"out": "password " * 100_000}}]
+    turn = StoredInteraction(interaction_id=1, content="ok", tools_used=used)
+    item = RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=[turn])
+    assert redacted_listing(item, full=True).interactions[0].tools_used == used
+    assert max(looked) <= OPENING_CHARS + len("out: ")

@@ -1,6 +1,7 @@
 """Lists of sessions and of requests, a page at a time, each saying whether it is all and why it ended."""
 
 import heapq
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +22,13 @@ __all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_request
 LOOK_LIMIT: Final = 10_000
 """How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
 
-Ended = Literal["", "limit", "sessions", "full", "looked"]
-"""Why a page ended before the list did: its `limit`, as many sessions as were asked for, the size of an answer, or
-`LOOK_LIMIT`. Empty at the end."""
+LOOK_SECONDS: Final = 20.0
+"""For looking through texts, which may be long. Clients give up on a call after 60 s, and what a page shows is redacted
+on top; a page may be filled twice."""
+
+Ended = Literal["", "limit", "sessions", "full", "looked", "time"]
+"""Why a page ended before the list did: its `limit`, as many sessions as were asked for, the size of an answer,
+`LOOK_LIMIT` or `LOOK_SECONDS`. Empty at the end."""
 
 Order = Literal["newest", "longest"]
 
@@ -225,10 +230,15 @@ async def _longest(
 ) -> Page[SessionRow]:
     pager = SessionPager(scope, wanted)
     kept: list[tuple[int, int, SessionRow]] = []
-    matched = 0
+    matched = looked = 0
     oldest: int | None = None
     page: Page[SessionRow] = Page([])
+    until = time.monotonic() + LOOK_SECONDS
     async for session_slice in pager.slices():
+        if wanted.looks_inside and looked and time.monotonic() >= until:
+            page.ended = "time"
+            break
+        looked = pager.requests_seen
         oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
         if matching := await wanted.pick_in_thread(session_slice.requests):
             matched += 1
@@ -253,8 +263,8 @@ async def _longest(
     if not page.ended and matched > len(page.rows):
         page.ended = "limit"
     page.gaps = pager.gaps
-    page.total = matched if page.ended != "looked" and not page.gaps else None
-    page.looked_at, page.looked_back_to = pager.requests_seen, oldest
+    page.total = matched if page.ended not in ("looked", "time") and not page.gaps else None
+    page.looked_at, page.looked_back_to = looked, oldest
     return page
 
 
@@ -307,7 +317,11 @@ async def _filled(
     oldest: int | None = None
     sources: set[str] = set()
     sessions = left = 0
+    until = time.monotonic() + LOOK_SECONDS
     async for session_slice in pager.slices():
+        if wanted.looks_inside and place and not page.ended and time.monotonic() >= until:
+            page.ended = "time"
+            break
         if wanted.contains and not page.rows:
             sources.update(item.request.source for item in session_slice.requests)
         if not page.ended:

@@ -304,15 +304,20 @@ def _without(text: str, secrets: Iterable[Secret], behind: int = 0) -> str:
     return "".join((*kept, text[behind:]))
 
 
-def redact_within(value: Any, name: str = "") -> Any:
-    """What a tool was given or gave, with each secret in it replaced, however deep it stands."""
+def redact_within(value: Any, name: str = "", chars: int | None = None) -> Any:
+    """What a tool was given or gave, with each secret in it replaced, however deep it stands.
+
+    Args:
+        name: what it is called where it stands.
+        chars: as for `redact_turn`, of each text in it.
+    """
     if isinstance(value, str):
-        return redact(value, name)
+        return redact(value, name) if chars is None else redact(value[:chars], name) + value[chars:]
     if isinstance(value, list):
-        return [redact_within(one, name) for one in cast("list[Any]", value)]
+        return [redact_within(one, name, chars) for one in cast("list[Any]", value)]
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
-        return {redact(key): redact_within(one, key) for key, one in fields.items()}
+        return {redact(key): redact_within(one, key, chars) for key, one in fields.items()}
     return value
 
 
@@ -323,20 +328,17 @@ def redact_turn(turn: Turn, chars: int | None = None) -> Turn:
     """The turn with each secret in `every_text` of it replaced by what it is.
 
     Args:
-        chars: of each field that is one text only so many characters are shown, so that no secret is looked for behind
-            them.
+        chars: of each text only so many characters are shown, so that no secret is looked for behind them.
     """
     update: dict[str, Any] = {
-        name: redact(text) if chars is None else redact(text[:chars]) + text[chars:]
-        for name in TEXT_FIELDS
-        if (text := getattr(turn, name))
+        name: redact_within(text, chars=chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
     }
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(turn, name, None):
             update[name] = [
-                redact_within(one)
+                redact_within(one, chars=chars)
                 if isinstance(one, dict)
-                else one.model_copy(update=redact_within(dict(one)))
+                else one.model_copy(update=redact_within(dict(one), chars=chars))
                 for one in held
             ]
     return turn.model_copy(update=update)
