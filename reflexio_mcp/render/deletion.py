@@ -147,7 +147,9 @@ COUNTED: Final = ("users", "sessions", "sources")
 
 
 def _of_one(facts: Facts, key: str) -> bool:
-    return list(facts.get(key, {}).values()) == [facts["requests"]]
+    """Whether all requests are of one user, session or source, whose name cannot be read as several facts."""
+    counts = facts.get(key, {})
+    return list(counts.values()) == [facts["requests"]] and " · " not in next(iter(counts))
 
 
 def plan_lines(facts: Facts) -> list[str]:
@@ -158,7 +160,7 @@ def plan_lines(facts: Facts) -> list[str]:
         return turn_deletion.plan_lines(facts)
     first, last = facts.get("first", "at a time that is not known"), facts.get("last")
     span = f"{first} to {last}" if last else first
-    # One user, session or source needs no line and no count of its own.
+    # The only user, session or source needs no line and no count of its own.
     alone = [f"{key[:-1]} {next(iter(facts[key]))}" for key in COUNTED if _of_one(facts, key)]
     size = f"{counted(facts['requests'], 'request')}, {counted(facts['interactions'], 'interaction')}, {span}"
     lines = [joined((size, *alone))]

@@ -141,3 +141,13 @@ async def test_what_a_deletion_is_called_stands_inside_the_fence(world: World, e
         assert evil not in outside(text_of(result))
         assert result.structured_content
         assert result.structured_content["notice"]
+
+
+async def test_a_name_that_reads_as_further_facts_has_a_line_of_its_own_in_a_plan(
+    world: World, era: str
+) -> None:
+    await world.put("r1", session="s · user bob · source chat")
+    async with world.connect(era) as caller:
+        plan = text_of(await caller.result("delete_request", request_id="r1"))
+    assert re.search(r"^1 request, 1 interaction, \S+ · user ada · source \(none\)$", plan, re.MULTILINE)
+    assert "\nsessions: s · user bob · source chat (1)\n" in plan

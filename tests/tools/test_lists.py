@@ -250,7 +250,7 @@ async def test_a_session_of_one_request_says_its_time_once(connect: Connect) -> 
     (row,) = page["sessions"]
     assert "last" not in row
     assert "last" not in plan
-    assert text.count(row["first"]) == text_of(result).count(f"1 interaction, {plan['first']}\n") == 1
+    assert text.count(row["first"]) == text_of(result).count(f"1 interaction, {plan['first']} ·") == 1
 
 
 async def test_the_longest_by_interactions_is_named_beside_the_longest_by_characters(
