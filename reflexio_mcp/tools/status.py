@@ -80,12 +80,15 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
     if "said" in facts["backend"]:
         facts = {"notice": NOTICE, **facts}
     owner, jobs = app.codes(scope).scope, list[JobRecord]()
+
+    def look() -> tuple[list[JobRecord], str]:
+        return app.state.jobs.of(owner), app.trouble()
+
     try:
-        jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
+        jobs, problem = await anyio.to_thread.run_sync(look)
         if any(job.state == "stopped" and job.order for job in jobs):
             await take_over(app, lambda order: scope, owner)
-            jobs = await anyio.to_thread.run_sync(app.state.jobs.of, owner)
-        problem = await anyio.to_thread.run_sync(app.trouble)
+            jobs, problem = await anyio.to_thread.run_sync(look)
     except OSError as error:
         problem = f"{UNREADABLE} {nothing_goes(error)}"
     told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)
