@@ -314,11 +314,11 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "nearly-empty", "low", "request", "delete",
-        "requests with almost no content",
+        "requests without a word, a number or a sign",
         "Nothing can be learned from them and they hide what matters in lists.",
         "Publish a turn together with its answer.",
-        "Fewer than LEAST_CHARS letters and digits in all its turns (one of a script without blanks counts double), "
-        "no answer, number, emoji, action, image or tool, and no word that answers (`no`, `ok`, `B`).",
+        "Nothing but full stops, commas, question and exclamation marks, blanks and what nobody sees, of one role, "
+        "without an action, an image or a tool. Any letter, digit or other sign may be an answer (`네`, `X`, `:)`).",
         detector="nearly_empty.NearlyEmpty", selects=True,
         why_unlearned="They hide what matters in lists.",
     ),

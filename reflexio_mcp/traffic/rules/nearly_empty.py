@@ -1,4 +1,4 @@
-"""`nearly-empty`: requests with almost no content."""
+"""`nearly-empty`: requests that say nothing."""
 
 import re
 import unicodedata
@@ -10,43 +10,34 @@ from reflexio_mcp.traffic.rules.detector import Detector
 
 __all__ = ["NearlyEmpty", "is_nearly_empty"]
 
-LEAST_CHARS: Final = 4
-"""`ok`, `yes` and `?` stay below it, `help` does not."""
+MARKS_READ: Final = 1_000
+"""Characters of a text; one with more of them says something else."""
 
-_WORD_OF_ANSWER = re.compile(
-    r"(?:yes|yep|yup|no|ok|okay|k|y|n|ja|nee|nein|si|sí|sì|oui|non|sim|não|tak|nie|da|ne|да|нет|hai|ya|[A-H])[.!]?",
-    re.IGNORECASE,
-)
-_NO_BLANKS = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+_MARKS = re.compile(r"[.,…?!¿¡。、，？！．؟،؛۔।\s]*")
+"""Marks that say nothing by themselves. All others may: `:)`, `))`, `-` for none, `+`, `π`."""
 
 
 def is_nearly_empty(item: RequestWithInteractions) -> bool:
-    """Whether a request says next to nothing.
+    """Whether a request says nothing.
 
-    A question with its answer says something, however short, and so does an answer alone: `28`, `Kd7`, `no`.
+    Any letter, number or sign may be an answer, in some language or game: `네`, `X`, `28`, `:)`.
     """
-    letters = 0
-    roles = {turn.role.lower() for turn in item.interactions}
-    if len(roles) > 1:
+    if len({turn.role.lower() for turn in item.interactions}) > 1:
         return False
     for turn in item.interactions:
-        texts = texts_of(turn)
         if turn.tools_used or turn.interacted_image_url or turn.user_action != "none":
             return False
+        texts = texts_of(turn)
         # The API drops empty turns and gives no images back: a turn without anything had an image.
         if not any(text.strip() for text in texts):
             return False
-        for text in texts:
-            if _WORD_OF_ANSWER.fullmatch(text[:20].strip()):
-                return False
-            for letter in text[:1_000]:
-                if letter.isdigit() or unicodedata.category(letter) == "So":
-                    return False  # a number is an answer, and so is an emoji
-                if letter.isalnum():
-                    letters += 2 if _NO_BLANKS.match(letter) else 1
-                    if letters >= LEAST_CHARS:
-                        return False
+        if not all(len(text) <= MARKS_READ and _MARKS.fullmatch(_seen(text)) for text in texts):
+            return False
     return True
+
+
+def _seen(text: str) -> str:
+    return "".join(letter for letter in text if unicodedata.category(letter) not in ("Cf", "Cc"))
 
 
 class NearlyEmpty(Detector):
