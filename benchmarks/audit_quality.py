@@ -60,7 +60,7 @@ def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
         return bool(find_secrets(sample.text))
 
     def is_planted(sample: Sample) -> bool:
-        return bool(planted_signals(sample.text, foreign=sample.foreign))
+        return bool(planted_signals(sample.text, foreign=sample.foreign, own=sample.own))
 
     def is_misplaced(sample: Sample) -> bool:
         return is_assistants(_request(0, sample.text, at=0, session="s"))
@@ -131,7 +131,7 @@ def unseen_steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
         return bool(find_secrets(sample.text))
 
     def is_planted(sample: Sample) -> bool:
-        return bool(planted_signals(sample.text, foreign=sample.foreign))
+        return bool(planted_signals(sample.text, foreign=sample.foreign, own=sample.own))
 
     def fixtures() -> Iterator[Row]:
         samples = part(quality_unseen.secrets(folder))

@@ -35,6 +35,7 @@ class Sample:
         wanted: whether it is a fault; `None` where opinions differ, so that it is only counted.
         foreign: whether a tool gave it and no person.
         drawn_by: what decides on its part, where it is not the text.
+        own: whether a person typed it.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Sample:
     wanted: bool | None
     foreign: bool = False
     drawn_by: str = ""
+    own: bool = False
 
     @property
     def held_out(self) -> bool:
@@ -74,7 +76,7 @@ def planted(folder: Path) -> Iterator[Sample]:
             yield from (Sample("BIPIA, bare orders", text, None, True) for text in texts)
     for path in sorted(folder.glob("tensor-trust-data/benchmarks/hijacking-robustness/v1/*.jsonl")):
         for row in _lines(path):
-            yield Sample("Tensor Trust, typed by a person", row["attack"], None)
+            yield Sample("Tensor Trust, typed by a person", row["attack"], False, own=True)
 
 
 def ordinary(folder: Path) -> Iterator[Sample]:
@@ -98,9 +100,11 @@ def chats(folder: Path) -> Iterator[Sample]:
     for path in sorted(folder.glob("ShareGPT92k_user_linguistic_mining/*/*.json")):
         for turn in read_json(path).get("conversations", ()):
             role = "people" if turn["from"] == "human" else "an assistant"
-            yield Sample(f"real chats, {role}", turn["value"], False)
+            yield Sample(f"real chats, {role}", turn["value"], False, own=turn["from"] == "human")
     for path in folder.glob("wildchat-hard-ru/wildchat_hard_ru.json"):
-        yield from (Sample("real chats, people", row["instruction"], False) for row in read_json(path))
+        yield from (
+            Sample("real chats, people", row["instruction"], False, own=True) for row in read_json(path)
+        )
 
 
 def code(folder: Path) -> Iterator[Sample]:

