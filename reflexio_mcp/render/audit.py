@@ -1,5 +1,6 @@
 """An audit: the numbers of a period, and findings that can be acted on. Never a stored content."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from reflexio_mcp.traffic.reading.filters import ASSUMED_UTC
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Example, Found, Next
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
+from reflexio_mcp.traffic.rules.secrets import without_key
 from reflexio_mcp.traffic.rules.told_secrets import SENSITIVE_WORDS
 from reflexio_mcp.traffic.times import iso
 
@@ -31,6 +33,11 @@ NAME_SHOWN: Final = 60
 LESS: Final = "audit a shorter time, one source or one user."
 
 SUBJECTS: Final = 5
+
+NOTES_SHOWN: Final = 8
+
+WHICH_CHARS: Final = 1_200
+"""For the ids of sessions that are deleted one by one: the call about them names one."""
 
 _LEVELS: Final = (
     (2, TOP, SUBJECTS, True),
@@ -187,15 +194,15 @@ def _overview_facts(audit: Audit, top: int) -> OverviewFacts:
     if (source := _only(overview.sources)) is None:
         facts["by_source"] = _top(_by_shape(overview.sources), top, str)
     else:
-        each["source"] = shown_name(source) or "(none)"
+        each["source"] = shown_name(without_key(source)) or "(none)"
     if (version := _only(overview.agent_versions)) is None:
         facts["by_agent_version"] = _top(overview.agent_versions, top, as_name)
     else:
-        each["agent_version"] = shown_name(as_name(version)) or "(none)"
+        each["agent_version"] = shown_name(without_key(as_name(version))) or "(none)"
     if (user := _only(overview.users)) is None:
         facts["by_user"] = _top(overview.users, top, str)
     else:
-        each["user_id"] = shown_id(user) or "(none)"
+        each["user_id"] = shown_id(without_key(user)) or "(none)"
     if each:
         facts["each"] = each
     if audit.start is not None:
@@ -232,7 +239,8 @@ def _top(tally: Tally, top: int, named: Any) -> Facts:
     # A list: names that look alike when they are clipped are still counted apart.
     facts: Facts = {
         "top": [
-            {"name": shown_name(named(name), NAME_SHOWN) or "(none)", "count": count} for name, count in most
+            {"name": shown_name(without_key(named(name)), NAME_SHOWN) or "(none)", "count": count}
+            for name, count in most
         ]
     }
     others = tally.distinct - len(most)
@@ -306,7 +314,7 @@ def _finding_facts(finding: Found, examples: int, subjects: int, reasons: tuple[
             "count": finding.count,
             "unit": rule.unit,
             "finds": rule.finds,
-            "notes": [shown_name(f"{count:,} {note}") for note, count in finding.notes.items()],
+            "notes": _notes(finding),
             "why": why,
             "advice": advice,
             "which": _which(finding, subjects),
@@ -318,6 +326,15 @@ def _finding_facts(finding: Found, examples: int, subjects: int, reasons: tuple[
             ],
         }
     )
+
+
+def _notes(finding: Found) -> list[str]:
+    """The most frequent kinds of what was found, and how many others there are."""
+    kinds = sorted(finding.notes.items(), key=lambda one: -one[1])
+    shown = [shown_name(f"{count:,} {without_key(note)}") for note, count in kinds[:NOTES_SHOWN]]
+    if others := kinds[NOTES_SHOWN:]:
+        shown.append(f"{len(others):,} others ({sum(count for _, count in others):,})")
+    return shown
 
 
 def _look_adds(finding: Found) -> Facts | None:
@@ -372,7 +389,13 @@ def _which(finding: Found, subjects: int) -> list[str]:
     # Requests are named by the examples.
     if finding.rule.unit in ("request", "period"):
         return []
-    return [shown_id(one) or "(none)" for one in finding.subjects[:subjects]]
+    safe = finding.rule.unit in ("session", "learning")  # what a call takes
+    names = [shown_id(one if safe else without_key(one)) or "(none)" for one in finding.subjects]
+    one_by_one = finding.next is not None and finding.next.tool == "delete_session"
+    if one_by_one and subjects == SUBJECTS:
+        ends = itertools.accumulate(len(name) + 2 for name in names)
+        subjects = max(subjects, sum(end <= WHICH_CHARS for end in ends))
+    return names[:subjects]
 
 
 def _examples(finding: Found, most: int) -> Sequence[Example]:
@@ -395,12 +418,12 @@ def _example_facts(one: Example, *, stays: bool) -> Facts:
     return dense(
         {
             "request_id": shown_id(one.request_id),
-            "user_id": shown_id(one.user_id),
-            "session_id": shown_id(one.session_id),
+            "user_id": shown_id(without_key(one.user_id)),
+            "session_id": shown_id(without_key(one.session_id)),
             "created_at": iso(one.created_at),
-            "source": shown_name(one.source),
+            "source": shown_name(without_key(one.source)),
             # Of personal data the notes count whose it is, which is the user.
-            "note": shown_name(one.note) if one.note != f"of {one.user_id}" else "",
+            "note": shown_name(without_key(one.note)) if one.note != f"of {one.user_id}" else "",
             "repeats_kept" if stays else "nearly_repeats": shown_id(one.copy_of) if one.copy_of else "",
         }
     )

@@ -805,3 +805,52 @@ async def test_a_name_that_all_requests_have_stands_whole_and_one_of_a_shape_is_
     assert f"each: user {user}" in text_of(result)
     assert "source" not in facts(result)["each"], "each has a source of its own"
     assert facts(result)["by_source"]["top"] == [{"name": "job-*", "count": 6}]
+
+
+async def test_all_sessions_that_are_deleted_one_by_one_are_named(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(30):
+        turns = [
+            Turn("User", f"Where does line {number} end, and when does it go back to town?") for _ in "a"
+        ]
+        turns += [
+            Turn("Assistant", f"Line {number} ends at the harbour and goes back every ten minutes or so.")
+        ]
+        turns += [Turn("User", f"And on Sundays, does line {number} go to the harbour at all in winter?")]
+        for session in ("first", "copy"):
+            at = make.made.now - 900_000 + number * 20_000 + (session == "copy") * 86_400 * 3
+            make.put(turns, f"{session}-of-a-conversation-about-line-{number}", "ada", at, "web")
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        (found,) = [one for one in facts(result)["findings"] if one["id"] == "copied-session"]
+        assert found["next"]["tool"] == "delete_session"
+        assert found["count"] == len(found["which"]) == 30
+        assert all(one in text_of(result) for one in found["which"])
+
+
+async def test_kinds_that_are_not_named_are_counted_and_the_most_frequent_are(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(11):
+        for _ in range(number + 1):
+            turn = Turn("User", f"Write to reader{number}@library.example.net, please.")
+            make.put([turn], f"s{number}", f"user-{number}", make.when(), "web")
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        (found,) = [one for one in facts(result)["findings"] if one["id"] == "personal-email"]
+        assert found["notes"][:2] == ["11 of user-10", "10 of user-9"]
+        assert found["notes"][8:] == ["3 others (6)"]
+        assert "4 of user-3, 3 others (6)" in text_of(result)
+
+
+async def test_a_key_as_the_name_of_a_user_a_source_or_a_version_is_not_shown(tmp_path: Path) -> None:
+    key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    make = Maker(3, int(time.time()))
+    for number in range(3):
+        make.put([Turn("User", ".")], f"s{number}", key, make.when(), "web", agent_version=key)
+    make.put([Turn("User", ".")], "s9", "ada", make.when(), "api")
+    async with connected(make.finish(), tmp_path) as client:
+        for arguments in ({}, {"source": "web"}):
+            result = await call(client, "audit_traffic", **arguments)
+            assert key not in text_of(result)
+            assert key not in str(result.structured_content)
+            assert "[redacted: github-pat in an id or a name]" in text_of(result)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION, SOURCE_PATTERN
 from reflexio_mcp.traffic.reading.filters import UNSEEN, WHOLE_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.rules.found import Found, Next
+from reflexio_mcp.traffic.rules.secrets import secret_in_name
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["Offer", "go_on_call", "look_first", "next_call"]
@@ -102,6 +103,8 @@ def _forgotten(found: Found, offer: Offer) -> Next | None:
 def _look(
     found: Found, subjects: list[str], wanted: TrafficFilter, offer: Offer, window: dict[str, Any]
 ) -> Next | None:
+    if found.rule.unit in ("source", "user", "version"):
+        subjects = [one for one in subjects if not secret_in_name(one)]
     if found.rule.unit == "source":
         # There is no filter for what has no source.
         named = next((one for one in subjects if SOURCE_PATTERN.fullmatch(one)), "")
@@ -114,7 +117,10 @@ def _look(
         if not subjects or (name == "user_id" and not offer.takes_user):
             return None
         return _listed(offer, window | {name: subjects[0]}, 1)
-    if (group := found.group) and not wanted.contains and not wanted.finding:
+    group = found.group
+    if group and any(map(secret_in_name, (group.user_id, group.source, group.agent_version))):
+        group = None
+    if group and not wanted.contains and not wanted.finding:
         caller = {"user_id": group.user_id} if offer.takes_user else {}
         caller |= {"source": group.source, "agent_version": group.agent_version}
         times = {"start_time": iso(group.start), "end_time": iso(group.end)}

@@ -15,7 +15,11 @@ EXAMPLES: Final = 3
 SUBJECTS_KEPT: Final = 500
 """Ids or names a finding remembers; what is beyond is counted and found by the next audit."""
 
-NOTES_KEPT: Final = 8
+NOTES_KEPT: Final = 200
+"""Kinds that are counted one by one; an answer shows the most frequent of them."""
+
+REST: Final = "of further kinds"
+"""The note for what is beyond `NOTES_KEPT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,9 @@ class Found:
         self._count(subject)
         if item is not None and len(self.examples) < EXAMPLES:
             self.examples.append(example(item, copy_of=copy_of, note=note))
-        if note and (note in self.notes or len(self.notes) < NOTES_KEPT):
+        if note:
+            known = note in self.notes or len(self.notes) < NOTES_KEPT
+            note = note if known else REST
             self.notes[note] = self.notes.get(note, 0) + 1
 
     def note_example(self, one: Example, *, subject: str = "") -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "redact_within",
     "secret_in",
     "secret_in_name",
+    "without_key",
 ]
 
 MISSING: Final = (
@@ -463,6 +464,12 @@ def secret_in(item: RequestWithInteractions) -> str:
 def secret_in_name(name: str) -> str:
     """What kind of key an id or a name is; empty for none."""
     return "" if is_uuid(name) else _named(name)
+
+
+def without_key(name: str) -> str:
+    """An id or a name as it may be shown: what kind of key it is, where it is one."""
+    kind = secret_in_name(name)
+    return f"[redacted: {kind}]" if kind else name
 
 
 @functools.lru_cache(maxsize=64)
