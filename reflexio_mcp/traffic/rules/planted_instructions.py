@@ -22,10 +22,10 @@ OPENING_CHARS: Final = 12
 """Who begins a message with `ignore your instructions` tries it out in person; what was planted stands inside a text."""
 
 OWN_CHARS: Final = 400
-"""A person's text of so many characters and OWN_LINES lines, without a paragraph or a colon before a line, is in the
-person's own words; what is longer may be pasted."""
+"""What a person says in one go; a longer text may be pasted."""
 
 OWN_LINES: Final = 3
+"""With more lines, with a paragraph or with a colon before a line a text may be pasted too."""
 
 SIGNALS_READ: Final = 200
 """Of one kind in one text; a text with more of them has shown what it is."""
