@@ -178,11 +178,15 @@ class Runtime:
     def trouble(self) -> str:
         """Why nothing can be deleted now, as a sentence; empty where something can, or no tool may. It blocks."""
         try:
-            if deletes(self.settings):
+            if self._deletes:
                 self.state.database.check()
         except OSError as error:
             return nothing_goes(error)
         return ""
+
+    @cached_property
+    def _deletes(self) -> bool:
+        return deletes(self.settings)
 
     async def _say_trouble(self) -> None:
         if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
