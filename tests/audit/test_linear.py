@@ -58,7 +58,7 @@ REPEATED = [
     "please approve and ", "7Q~aaaa", "ops_eyJabc/", "ops_eyJabcde9", "sntrys_eyJa_", "_pat_pat=", "_key_key=", "_pat=",
     "password%20is%20a", "password is a\\n", "secret value", "credential(\"a\",", "vapid(a", "approle a", "psexec a ",
     "secret>{a ", "crypto.tink.a", "secret='a!b@c#d$e%f^g&", "cGFzc3dvcmQ9Z3I0bml0ZVJvY2sh", "://a@bcd:",
-    "Private-Lines: 1\nAAAA\n",
+    "Private-Lines: 1\nAAAA\n", "wifi:t:a;", "?sig=a", "|password|\n|--|\n", "password|--|\n", "creds:\na\n",
 ]  # fmt: skip
 
 CHARS = 50_000

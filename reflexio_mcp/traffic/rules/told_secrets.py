@@ -71,6 +71,7 @@ def told_secrets(text: str, *, lines: bool = False) -> Iterator[Place]:
         return
     yield from _beside_names(text, low, places)
     yield from _in_sentences(text, low, places)
+    yield from _in_tables(text, low, places)
     yield from _codes(text, low, places)
     yield from _phrases(text, low, places)
     yield from _in_commands(text, places)
@@ -203,7 +204,7 @@ _PASSWORDS: Final = _words(
     zugangsdaten; mot de passe; mots de passe; mdp; contraseña~; contrasena~; clave; senha;
     palavra-passe; palavra passe; parola; parolă; parola~; wachtwoord; hasło; hasła; haslo; lösenord~;
     losenord~; adgangskode~; passord~; kodeord~; şifre~; sifre~; heslo; hesla; salasana~; jelszó~;
-    jelsz~; mật khẩu; mat khau; kata sandi~; geslo; lozinka; slaptažod~; parool; wi-fi key; wifi key;
+    jelsz~; mật khẩu; mat khau; kata sandi~; geslo; lozinka; parole; paroli; slaptažod~; parool; wi-fi key; wifi key;
     wifi code; network key; wlan-schlüssel; wifi-schlüssel; clé wifi; clé du wifi; chiave wifi; chiave
     del wifi; clave del wifi; парол~; κωδικ~; συνθηματικ~; パスワード;
     暗証番号; 密码; 密碼; 口令; 비밀번호; 암호; كلمة
@@ -211,20 +212,47 @@ _PASSWORDS: Final = _words(
     """
 )
 _KEYS: Final = _words("pass; token; api key; api keys; access key; secret key; key; apikey; credentials")
-_LOGINS: Final = _words("login; logins")
+_LOGINS: Final = _words("login; logins; creds; credentials")
 """Who somebody is, and nothing secret, unless a password follows."""
 _IS: Final = (
     r"(?:(?<!\w)(?:is|was|to|be|are|it['’]?s|ist|lautet|war|est|c['’]est|était|es|era|è|é|e|jest|ä?r|är|er|je|on|este"
-    r"|adalah|là|la|είναι|это)(?!\w)|['’]s(?!\w)|[:=：]|[–—-](?=\s)|は|是|為|为|는|은|हैं?|هي|هو|היא|הוא|คือ)"
+    r"|adalah|là|la|είναι|это|це|yra|ir)(?!\w)|['’]s(?!\w)|[:=：]|[–—-](?=\s)|は|是|為|为|는|은|हैं?|هي|هو|היא|הוא|คือ)"
 )
 _QUOTE: Final = "\"'`“”„«»「」‘’*"
+_SIGN: Final = "!-~À-ɏ"
+"""What passwords are written in: ASCII, and Latin letters with marks."""
 _AFTER = re.compile(
-    rf"(?:[^.\n?!;:=：。]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([!-~]{{4,64}})"
+    rf"(?:[^.\n?!;:=：。]|\.(?=\w)){{0,40}}?[?]? ?{_IS}[ \t]{{0,3}}[{_QUOTE}]{{0,3}}([{_SIGN}]{{4,64}})"
 )
+_BEHIND_WORDS = re.compile(
+    rf"(?:[ \t][^\W\d_]{{1,16}}(?:-[^\W\d_]{{1,12}})?){{0,6}}[ \t]{{1,2}}"
+    rf"((?=\S{{0,60}}\d)(?![a-z]+#\d+(?:\W|\Z))(?=[^\s!#$%&*+?]{{1,40}}[!#$%&*+?][^\s!#$%&*+?=]{{1,40}}(?:\s|[.,]|\Z))[{_SIGN}]{{6,64}})"
+)
+"""A value without a word such as `is` before it, as in languages that have none; with a sign that no name has."""
+_OWNED = re.compile(
+    r"(?i)(?<!\w)(?:my|our|meine?|unsere?|mon|mes|notre|mis?|nuestra|la mia|mio|minha|nossa|mijn|ons|moje|nasze|min"
+    r"|mitt|vår|benim|mano|mans|mana|мой|наш|мій)(?: \w{1,16}){0,2} \Z"
+)
+_OF_WHAT = re.compile(
+    rf",| ?{_IS}| (?:for|to|at|on|of|von|vom|für|fürs|zu|zum|zur|del?|della|di|para|pour|du|da|do|voor|van|til|till"
+    r"|od|от|від|к|до)\b"
+)
+"""Behind the word for a password: not `password manager`."""
+OWNER_CHARS: Final = 40
+"""Before the word for a password, that say whose it is."""
 _DIRECT = re.compile(rf"[ \t:]{{0,3}}[{_QUOTE}]{{0,3}}([^=<>?.,;:)\]}}\s{_QUOTE}-][!-~]{{5,63}})")
 _WORD_OF_A_LIST = re.compile(r"[A-Z]?[a-z]+\d{1,2}")
 """Behind `key` without `is`: `Key Features1`, as pages number them."""
 _PAIR = re.compile(r"[ \t:]{0,3}(?:is |are )?[\w.@-]{2,40} ?/ ?([!-~]{6,64})")
+_PAIR_BEHIND_WORDS = re.compile(
+    r" (?:for|to|on|of|für|fürs|zum|pour|para|per|voor|do|till)(?: [\w'’-]{1,20}){1,4}?:?"
+    r"(?: (?:is|are|to|as|ist|lautet|est|es|è|é))? [\w.@-]{2,40} / ([!-~]{6,64})"
+)
+"""`login for the router to ruta / …`; without blanks it may be an address."""
+_PAIR_OF_LINES = re.compile(
+    r"[ \t]{0,3}:[ \t]{0,8}\n[ \t]{0,8}[\w.@-]{2,40}[ \t]{0,8}\n[ \t]{0,8}([!-~]{6,64})(?=\s|\Z)"
+)
+"""Who, and his password, each on a line of its own."""
 _AS_MY = re.compile(r"(?i)(?<!\S)([!-~]{6,64}) as (?:my|our|the|a) (?:pass ?word|pass ?phrase|pass ?code)\b")
 _PASSPHRASES: Final = _words("passphrase; pass phrase")
 _QUOTED_PHRASE = re.compile(
@@ -248,7 +276,11 @@ ADDRESS_CHARS: Final = 200
 
 def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
     patterns = (_AFTER, _DIRECT, _PAIR)
-    for words, kinds, tried in ((_PASSWORDS, 2, patterns), (_KEYS, 3, patterns), (_LOGINS, 3, (_PAIR,))):
+    for words, kinds, tried in (
+        (_PASSWORDS, 2, (*patterns, _BEHIND_WORDS)),
+        (_KEYS, 3, patterns),
+        (_LOGINS, 3, (_PAIR, _PAIR_BEHIND_WORDS, _PAIR_OF_LINES)),
+    ):
         for start, end in _ends(low, places, words):
             if text[end : end + 1] in _CODE_BEHIND[kinds]:
                 continue
@@ -260,10 +292,24 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
                     if "%20" in value and _IN_AN_ADDRESS.search(text, max(0, start - ADDRESS_CHARS), start):
                         continue  # a sentence within an address
                     needed = max(kinds, 3) if pattern is not _AFTER else kinds
-                    if words is _KEYS and pattern is _DIRECT and _WORD_OF_A_LIST.fullmatch(value):
+                    if (
+                        pattern in (_DIRECT, _PAIR_OF_LINES)
+                        and words is not _PASSWORDS
+                        and _WORD_OF_A_LIST.fullmatch(value)
+                    ):
                         continue
-                    if is_password(value.replace("\\_", "_"), kinds=needed) or (
-                        words is _KEYS and is_machine_made(value)
+                    plain = value.replace("\\_", "_")
+                    if (
+                        is_password(plain, kinds=needed)
+                        or (words is _KEYS and is_machine_made(value))
+                        or (
+                            words is _PASSWORDS
+                            and pattern is _AFTER
+                            # `my password is blue_kettle_92`: elsewhere this is what something is called
+                            and is_password(re.sub("[_-]", "", plain))
+                            and _OF_WHAT.match(text, end)
+                            and _OWNED.search(text, max(0, start - OWNER_CHARS), start)
+                        )
                     ):
                         # The name last: in a text full of names, it takes longer than the value that most of them lack.
                         if not _NO_KEY_NAME.search(text, max(0, start - 20), end + 8):
@@ -279,6 +325,40 @@ def _in_sentences(text: str, low: str, places: Places) -> Iterator[Place]:
         )
         if match and is_password(match[1].strip(_ENDING)):
             yield match.start(1), match.end(1), TOLD
+
+
+_RULE: Final = frozenset("|:- \t\r")
+"""Below the names of a table's columns."""
+TABLE_ROWS: Final = 200
+CELLS: Final = 20
+ROW_CHARS: Final = 1_000
+
+
+def _in_tables(text: str, low: str, places: Places) -> Iterator[Place]:
+    """The cells of a column that is called password."""
+    behind = 0
+    for start, end in sorted(_ends(low, places, _PASSWORDS)):
+        first, last = (
+            text.rfind("\n", max(0, start - ROW_CHARS), start) + 1,
+            text.find("\n", end, end + ROW_CHARS),
+        )
+        if start < behind or last < 0 or "|" not in text[first:last]:
+            continue
+        below = text.find("\n", last + 1, last + 1 + ROW_CHARS)
+        if "--" not in (rule := text[last + 1 : max(last, below)]) or set(rule) - _RULE:
+            continue
+        column, behind = text.count("|", first, start), below
+        for _ in range(TABLE_ROWS):
+            begin = behind + 1
+            behind = text.find("\n", begin, begin + ROW_CHARS)
+            behind = min(len(text), begin + ROW_CHARS) if behind < 0 else behind
+            cells = text[begin:behind].split("|", maxsplit=CELLS)
+            if len(cells) <= max(1, column):
+                break
+            value = cells[column].strip(" \t\r*`")
+            if not re.search(r"\s", value) and is_password(value):
+                at = text.index(value, begin + sum(map(len, cells[:column])) + column)
+                yield at, at + len(value), TOLD
 
 
 # --- codes of digits
@@ -298,7 +378,10 @@ _CODES: Final = {
     drzwi; kod do bramy; kod do klatki; kod do domofonu; kod do alarmu; portkod~; dörrkod~; dørkode~;
     kapı kodu; kapı şifresi; codul de la; ovikoodi~; kapukód~; пин-код~; пин код~; пинкод~; код от
     двери; код от подъезда; код от домофона; код от сейфа;
-    код двери; код домофона; 暗証番号; 门禁密码; 门禁码;
+    код двери; код домофона; clave del banco; clave de la tarjeta; clave de mi tarjeta; clave del cajero;
+    contraseña del banco; contraseña de la tarjeta; senha do cartão; senha do banco; senha da conta; code de la carte;
+    code de ma carte; codice della carta; codice del bancomat; kod do karty; şifre~; sifre~; الرقم السري; رقمي السري;
+    رقم سري; الرمز السري; 暗証番号; 门禁密码; 门禁码;
     開門密碼; 开门密码; 비밀번호; 비번; 密码; 密碼; パスワード; парол~; пароль
     """
     ),
