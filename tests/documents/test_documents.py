@@ -1,5 +1,6 @@
 """The documents are right: every code block is executed or parsed, and every link works."""
 
+import importlib.util
 import json
 import re
 import shlex
@@ -110,6 +111,8 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
         if words[0] == "reflexio-mcp":
             arguments = parse(words[1:])
             load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})
+        elif words[:2] == ["python3", "-m"]:
+            assert importlib.util.find_spec(f"{words[2]}.__main__"), line
         elif words[0] in ("python3", ".venv/bin/python"):
             assert (ROOT / words[1]).is_file(), line
         else:

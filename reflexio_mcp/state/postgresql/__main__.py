@@ -1,4 +1,4 @@
-"""Makes the tables with the role that owns them: `python -m reflexio_mcp.state.postgresql`.
+"""Makes the tables with the role that owns them: `python3 -m reflexio_mcp.state.postgresql`.
 
 Servers can then use a role that has no right to. The URL of the owner is in `REFLEXIO_MCP_STATE`.
 """
