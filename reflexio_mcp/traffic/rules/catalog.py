@@ -60,7 +60,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "Kingfisher's rules for the formats of some hundreds of vendors, without asking any of them; some formats"
         " that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, `\"client_secret\" "
         ": \"…\"`, `name: API_TOKEN` with a `value:` below it); passwords, PINs, door codes and seed phrases told "
-        "in a sentence, in some thirty languages; passwords in commands, calls, addresses, headers and `.netrc`, "
+        "in a sentence, in some thirty languages, or in the column of a table that is called so; "
+        "passwords in commands, calls, addresses, headers and `.netrc`, "
         "and as Jenkins, Maven and PuTTY keep them; password hashes as crypt writes them; the values of a "
         "Kubernetes Secret; addresses of webhooks, signatures in addresses, and the code for a Wi-Fi. "
         "Beside a name, a value must look made by a machine "
@@ -441,7 +442,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "postal addresses in stored text",
         "An address tells where a person lives.",
         "Strip those that are not needed before publishing.",
-        "A street with a number in the forms of some twenty countries, before a postcode or a town, or behind a word "
+        "A street with a number in the forms of some twenty countries, before a postcode or a town (where the street "
+        "is named first, as `Rua` and `Via` are, after a comma), or behind a word "
         "such as `live` or `Adresse` (WORD_BEFORE_CHARS); or anything that has a number, a postcode and a town behind "
         "it. A business has an address too.",
         detector="personal_data.PersonalData", selects=True,

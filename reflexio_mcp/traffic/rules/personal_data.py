@@ -87,7 +87,7 @@ _REGIONS: Final = re.findall(
 _SAYS_NUMBER = re.compile(
     r"(?i)\b(?:(?:national|personal|citizen|resident|residence|government|state|tax|fiscal|voter)[ -]?(?:id|ident\w*|number|no\b|code|card|file"
     r"|insurance|registration|registry|payer)|ids? (?:card|number|no\b|code)|i\.d\.|identity|identification|(?:social|health)[ -](?:security|insurance)"
-    r"|insurance (?:number|no\b)|birth number|citizen number|resident regist\w*|permanent resident|personal code|physical person"
+    r"|insurance (?:number|no\b)|n\.?i\.? (?:number|no\b)|birth number|citizen number|resident regist\w*|permanent resident|personal code|physical person"
     r"|ssn\b|itin\b|sin\b|nas\b|tfn\b|nhs\b|nino\b|aadhaar|aadhar|pan\b|bsn\b|pesel|nip\b|cpf\b|curp\b|rfc\b|dni\b|nie\b|nif\b|nss\b"
     r"|ident(?:idad|idade|ità|ité|ität)|fiscale?\b|steuer-?(?:id|nummer)|sozialvers|sécu|insee|nir\b|niss\b|rrn\b|rijksregister|personnummer|pnr\b"
     r"|fødselsnummer|cpr\b|hetu\b|henkilötunnus|rodné|egn\b|cnp\b|oib\b|amka|pps\b|kennitala|isikukood|asmens|personas kods|tc kimlik|tck\w*"
@@ -159,6 +159,9 @@ _STREET_AFTER = re.compile(
     r"|(?<=u)(?:l\.|lica)|(?<=a)l\.|(?<=у)(?:л\.|лица)|(?<=п)(?:роспект|р\.))"
     r" ?[A-ZÀ-ÝŁŚŻА-Я][\w'’. -]{2,40}?,? (?:n[ºo°.]{1,2} ?|д\. ?|дом )?\d{1,4}[a-zA-Z]?(?!\w))"
 )
+_NAMED_FIRST = re.compile(r"Calle|C/|Corso|Avenida|Av|Paseo|Piazza|Praça|Via|Rua|Travessa|ul|ул")
+"""Streets that no other word begins as: a comma and a town behind their number are enough."""
+_TOWN = re.compile(r", (?:[A-ZÀ-ÝŁŚŻА-Я][\w'’-]{2,30})(?=[\s,.;)]|\Z)")
 _WITH_TOWN = re.compile(
     # A street, its number, a postcode and a town, whatever streets are called there.
     r"[A-ZÀ-ÝŁŚŻČŠŽ](?<![\w.].)[\w'’.-]{1,30}(?: [\w'’.-]{1,30}){0,4},? \d{1,4}[a-zA-Z]?(?:, [^,\n]{1,12})?, "
@@ -313,7 +316,8 @@ def _has_address(text: str) -> bool:
     for pattern in (_STREET_BEFORE, _STREET_AFTER):
         for match in _some(pattern, text):
             after = text[match.end() : match.end() + WORD_BEFORE_CHARS]
-            if _POSTCODE.search(after) or _said_before(_SAYS_ADDRESS, text, match):
+            in_town = _NAMED_FIRST.match(match[0]) and _TOWN.match(text, match.end())
+            if in_town or _POSTCODE.search(after) or _said_before(_SAYS_ADDRESS, text, match):
                 return True
     return False
 
