@@ -172,6 +172,19 @@ def test_a_prompt_in_another_language_is_one(begins: str) -> None:
     assert prompt_of(said(begins + " Answer in two sentences and stay polite." * 6))
 
 
+@pytest.mark.parametrize(
+    "begins",
+    [
+        "You are Nora, the friendly assistant of the Kaunas public library.",
+        "Act as the assistant of the public library.",
+        "Please act as a very patient tutor for a child of ten.",
+        "Du bist Nora, die freundliche Assistentin der Bibliothek.",
+    ],
+)
+def test_a_prompt_with_a_name_is_one(begins: str) -> None:
+    assert prompt_of(said(begins + " Answer in two sentences and stay polite." * 6))
+
+
 def test_a_prompt_is_told_from_what_a_person_asks_for() -> None:
     prompt = "You are a helpful assistant of the museum. " + "Answer in two sentences and stay polite. " * 6
     assert prompt_of(said(prompt))

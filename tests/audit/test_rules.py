@@ -118,6 +118,29 @@ def test_a_source_or_version_of_development_is_a_trial_and_a_person_called_dev_i
     assert not field(user_id="dev")
     assert not field(user_id="demo.riley")
     assert not field(source="web-dev")
+    for name in (
+        "cypress",
+        "playwright-3",
+        "postman",
+        "synthetic-monitor",
+        "healthcheck",
+        "web-qa",
+        "load-tester-7",
+    ):
+        assert field(source=name) == "source"
+    for name in (
+        "cypress-hill-fans",
+        "synthetic-oil-shop",
+        "docs-qa",
+        "localhost-cafe",
+        "school-tests",
+        "tyre-load-tester-advice",
+    ):
+        assert not field(source=name)
+    for name in ("test@example.com", "load-tester-7", "test-user"):
+        assert field(user_id=name) == "user_id"
+    for name in ("preston-stage", "cypress", "ada@test.example.com"):
+        assert not field(user_id=name)
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Publish the turns of the conversation without the system prompt.",
         "The same prompt (PROMPT_CHARS characters of its longest line, without numbers) PROMPT_TIMES times or more: a "
         "turn of the role System or Developer, or a person's turn that begins as prompts do (`You are a helpful "
-        "assistant`). Then every request that carries one counts; the filter selects all of those.",
+        "assistant`, `Act as`). Then every request that carries one counts; the filter selects all of those.",
         detector="turns.Turns", selects=True,
         why_unlearned="It fills lists and what a model can take in, and nobody said it.",
     ),

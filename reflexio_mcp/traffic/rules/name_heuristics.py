@@ -53,11 +53,22 @@ _TRY_OUT: Final = _set(
 _SHORT: Final = _set("test tests testing demo demos stage dummy smoke")
 """Words that name traffic, or a subject: their neighbours decide."""
 
-_CLOSING: Final = _set("shadow sandbox uat locust")
+_CLOSING: Final = _set("shadow sandbox uat locust localhost")
 """In front of another subject they are one themselves: `shadow-puppets`, `locust-control`."""
 
 _FIRST: Final = _set("qa ci mock fake fuzz fuzzer fuzzing benchmark bench loadtester")
 """At the beginning, or before what confirms it: `ci-runner`, `qa-env`; `docs-qa` answers questions."""
+
+_TOOLS: Final = _set("cypress playwright postman puppeteer selenium webdriver healthcheck healthchecks")
+"""A source or version of nothing else; `cypress` is a person's name too, and `playwright-biographies` a subject."""
+
+_SYNTHETIC: Final = _set(
+    "monitor monitors monitoring check checks probe probes traffic user users test tests"
+)
+"""`synthetic-monitor`; `synthetic-oil` is a subject."""
+
+_QA_OF: Final = _set("web app site frontend backend mobile ios android")
+"""`web-qa`; `docs-qa` answers questions."""
 
 _HALVES: Final = _set("preprod nonprod preproduction nonproduction dryrun")
 """Written in two: `pre-prod`."""
@@ -68,6 +79,7 @@ _SUBJECTS_BEFORE: Final = _set(
     "english german french spanish italian polish russian dutch chinese japanese korean portuguese latin level "
     "practice listening reading writing vision acid flame emission drop lie detector gre gmat sat act ielts toefl "
     "lsat mcat driver theory knowledge citizenship math maths spelling grammar typing memory reaction color colour "
+    "school exam beep water soil "
     "code python js penetration pen drug dna litmus taste pregnancy rapid center centre main on off back second"
 )
 """`ab-test`, `blood-test`, `speed-test`: a subject or a production experiment."""
@@ -143,6 +155,10 @@ def says_test(name: str) -> bool:
             return True
         if stem in _FIRST and (index == 0 or words[index + 1 :]) and _closes(words, index):
             return True
+        if "".join(words[index : index + 2]) == "loadtester" and _closes(words, index + 1):
+            return True
+        if stem == "qa" and index and words[index - 1] in _QA_OF and _closes(words, index):
+            return True
         if stem in _SHORT and _closes(words, index):
             before = words[index - 1] if index else ""
             if before not in _SUBJECTS_BEFORE:
@@ -170,10 +186,16 @@ _FIRST_PART = re.compile(r"(?:test|tests|testing|demo|stage|dummy|smoke)[.:/](?=
 def _says_test(name: str, field: str) -> bool:
     if field == "session_id":
         return says_test_session(name)
-    if says_test(name):
+    if field == "user_id":
+        # Dev, Stage and Cypress are names of people, and `demo.riley` is a person.
+        name = _DOMAIN.sub("", name)
+        return says_test(name) and words_of(name)[1:][-1:] != ["stage"]
+    words = words_of(name)
+    if words and words[0].rstrip("0123456789") in _TOOLS and _closes(words, 0):
         return True
-    # Dev is a person's name, and `demo.riley` a person.
-    return field != "user_id" and bool(_DEVELOPED.fullmatch(name) or _FIRST_PART.match(name))
+    if words[:1] == ["synthetic"] and len(words) > 1 and words[1] in _SYNTHETIC and _closes(words, 1):
+        return True
+    return says_test(name) or bool(_DEVELOPED.fullmatch(name) or _FIRST_PART.match(name))
 
 
 def test_name(request: StoredRequest) -> str:

@@ -73,10 +73,10 @@ _NAMED = re.compile(
 )
 """A name and one word for it, on a line of its own."""
 _PROMPT = re.compile(
-    r"(?:you are|you're) (?:an? |the )?(?:[\w'-]{1,20} ){0,4}?(?:assistant|agent|ai|bot|chatbot|expert|model"
+    r"(?:you are|you're|(?:please )?act as) (?:[\w'-]{1,20},? ){0,7}?(?:assistant|agent|ai|bot|chatbot|expert|model"
     r"|copilot|tutor)\b"
     r"|(?:du bist|sie sind|tu es|vous êtes|eres|você é|sei|lei è|je bent|u bent|jesteś|ты|вы) "
-    r"(?:[\w'’—-]{1,20} ){0,5}?(?:l['’])?(?:assist[ea]nt\w{0,2}|asistente|assistente|asystent\w{0,2}|ассистент\w{0,2}"
+    r"(?:[\w'’—-]{1,20},? ){0,6}?(?:l['’])?(?:assist[ea]nt\w{0,2}|asistente|assistente|asystent\w{0,2}|ассистент\w{0,2}"
     r"|помощник\w{0,2}|ki|ia|ии|chatbot)\b|你是[^。\n]{0,12}助手|あなたは[^。\n]{0,16}アシスタント"
     r"|당신은[^.\n]{0,16}(?:어시스턴트|비서)"
     r"|#{1,3} ?(?:system(?: prompt)?|instructions|role)\b|<(?:system|instructions)\b|system ?:\s",
