@@ -178,6 +178,19 @@ def reflexio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def unused_reflexio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As `reflexio_url`, but a server that no other module has used.
+
+    A test that looks at everybody's traffic takes minutes where others have left theirs.
+    """
+    if url := os.environ.get("REFLEXIO_TEST_URL"):
+        yield url.rstrip("/")
+        return
+    with _real_server(tmp_path_factory.mktemp("unused-reflexio-home")) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def learning_reflexio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LearningReflexio]:
     """A real Reflexio server of this run that learns, by the rules of a scripted model. Skipped as `reflexio_url`."""

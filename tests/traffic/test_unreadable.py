@@ -110,7 +110,7 @@ async def service(
         async with failing_store() as made:
             yield made
         return
-    url = request.getfixturevalue("reflexio_url")
+    url = request.getfixturevalue("unused_reflexio_url")
     async with httpx.AsyncClient(
         transport=live_transport(), base_url=url, headers={**AGENT, "connection": "close"}, timeout=30
     ) as raw:
