@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.rules.name_heuristics import (
 )
 from reflexio_mcp.traffic.rules.personal_data import personal_kinds
 from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
-from reflexio_mcp.traffic.rules.secrets import find_secrets
+from reflexio_mcp.traffic.rules.secrets import find_secrets, redact
 from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, prompt_of
 from reflexio_mcp.traffic.rules.word_finder import WordFinder
 from tests.audit.test_misplaced import said
@@ -120,3 +120,13 @@ def test_a_name_without_a_value_is_not_judged(name: str, monkeypatch: pytest.Mon
     assert not judged
     assert find_secrets(f"{name}Tr0ub4dor&3x9")
     assert judged
+
+
+def test_behind_more_words_than_are_judged_nothing_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told_secrets, "WORDS_JUDGED", 100)
+    text = "密码是" * 100
+    assert not find_secrets(text)
+    (found,) = find_secrets(f"{text}密码是 Tr0ub4dor&3x9")
+    assert (found.start, found.kind) == (len(text), told_secrets.TOO_MANY)
+    assert redact(f"{text}密码是 Tr0ub4dor&3x9") == f"{text}[redacted: {told_secrets.TOO_MANY}]"
+    assert not find_secrets("-" * 1_000 + " https://example.org" * 200)

@@ -319,8 +319,8 @@ async def _filled(
     sessions = left = 0
     until = time.monotonic() + LOOK_SECONDS
     async for session_slice in pager.slices():
-        if wanted.looks_inside and place and not page.ended and time.monotonic() >= until:
-            page.ended = "time"
+        if wanted.looks_inside and place and time.monotonic() >= until:
+            page.ended = page.ended or "time"
             break
         if wanted.contains and not page.rows:
             sources.update(item.request.source for item in session_slice.requests)

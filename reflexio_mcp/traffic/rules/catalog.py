@@ -74,7 +74,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "(request, session, user, source, version, experiment) only the formats of vendors count. Base64 of plain "
         "text, from ENCODED_CHARS characters on and twice over at most, is read as that text. Letters of full width "
         "count as plain ones, and what nobody sees (a blank of no width) hides nothing; Cyrillic letters in a Latin "
-        "word do. The first SCANNED_CHARS characters of each text are looked at.",
+        "word do. The first SCANNED_CHARS characters of each text are looked at; of a text with more than "
+        "WORDS_JUDGED words for secrets the rest counts as one.",
         detector="secrets.Secrets", selects=True,
     ),
     Rule(

@@ -38,6 +38,11 @@ JWT: Final = "JSON web token"
 HOOK: Final = "address of a webhook"
 WIFI: Final = "Wi-Fi password"
 MANIFEST: Final = "value of a Kubernetes Secret"
+TOO_MANY: Final = "rest of a text with too many words for secrets to judge each"
+
+WORDS_JUDGED: Final = 100_000
+"""Of one text. It takes one in ten characters to have more, which nobody writes. What is behind them counts as a
+secret: none may hide there, and looking at each would take longer than anybody waits."""
 
 
 SENSITIVE_WORDS: Final = (
@@ -66,9 +71,11 @@ def told_secrets(text: str, *, lines: bool = False) -> Iterator[Place]:
     # The one letter whose lower case is longer than itself would shift every place behind it.
     text = text.replace("\u0130", "I")
     low = text.lower()
-    places = _places(low)
+    places, unjudged = _places(low)
     if not places:
         return
+    if unjudged:
+        yield unjudged, len(text), TOO_MANY
     yield from _beside_names(text, low, places)
     yield from _in_sentences(text, low, places)
     yield from _in_tables(text, low, places)
@@ -85,11 +92,16 @@ Places = Mapping[str, Sequence[int]]
 """Where words begin."""
 
 
-def _places(low: str) -> Places:
+def _places(low: str) -> tuple[Places, int]:
+    """Where words begin, and from where on they are not judged; 0 where all are."""
     places: dict[str, list[int]] = {}
+    words = 0
     for start, word in _FINDER.places(low):
+        words += word[0].isalpha()  # not rows of dashes and lists of addresses
+        if words > WORDS_JUDGED:
+            return places, start
         places.setdefault(word, []).append(start)
-    return places
+    return places, 0
 
 
 def _ends(low: str, places: Places, words: Mapping[str, bool]) -> Iterator[tuple[int, int]]:
