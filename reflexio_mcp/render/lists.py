@@ -163,7 +163,7 @@ class _Budget(Generic[RowT]):
             self._texts.append(text)
         self.redacted = sum(facts != old for facts, old in zip(self.facts, before, strict=True))
         if rows and not available():
-            self.not_looked_for = f"Not redacted: {MISSING}."
+            self.not_looked_for = f"{MISSING[0].upper()}{MISSING[1:]}."
 
     @property
     def each(self) -> Facts:

@@ -84,7 +84,7 @@ def published(
             "playbooks_added": reply.playbooks_added if learned else None,
             "secrets": list(secrets),
             "secrets_missed": missed,
-            "unusual_roles": [shown_name(role, ROLE_CHARS) for role in roles[:MOST_WARNINGS]],
+            "unusual_roles": [shown_name(_safe(role), ROLE_CHARS) for role in roles[:MOST_WARNINGS]],
             "notice": NOTICE if reply.warnings or roles else "",
             "warnings": [shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_WARNINGS]],
             "more_warnings": max(0, len(reply.warnings) - MOST_WARNINGS) or None,
@@ -102,7 +102,7 @@ def published(
     if secrets:
         lines.append(_secrets(facts, secrets, redacted, takes_back))
     if missed:
-        lines.append(f"Not all secrets were looked for: {missed}.")
+        lines.append(f"{missed[0].upper()}{missed[1:]}.")
     if shown := facts.get("unusual_roles"):
         lines.append(f"Unusual roles; the usual ones are User and Assistant:\n{fence(', '.join(shown))}")
     if done.uncompared:
@@ -117,6 +117,12 @@ def published(
         facts["next"] = following
         lines.append(following)
     return Rendered("\n".join(lines), facts)
+
+
+def _safe(role: str) -> str:
+    from reflexio_mcp.traffic.rules.secrets import without_key  # compiles patterns few servers need
+
+    return without_key(role)
 
 
 def learning_words(status: str, reason: str, *, evaluation_only: bool) -> tuple[str, str, str]:

@@ -133,6 +133,7 @@ async def test_a_secret_is_seen_wherever_it_stands_in_a_turn(place: str, tmp_pat
         said = facts(await publish(client, [turn]))
         assert said["status"] == "stored"
         assert said["secrets"]
+        assert KEY not in str(said)
     async with connected(tmp_path / "none", REFLEXIO_MCP_PUBLISH_SECRETS="refuse") as client:
         result = await publish(client, [turn])
         assert result.is_error
