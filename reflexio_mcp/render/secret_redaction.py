@@ -9,7 +9,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
-from reflexio_mcp.traffic.rules.secrets import redact_opening, redact_turn
+from reflexio_mcp.traffic.rules.secrets import asked_for, redact_opening, redact_turn
 
 __all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session"]
 
@@ -25,7 +25,9 @@ def redacted(item: RequestWithInteractions, chars: int | None = None) -> Request
     Args:
         chars: of each text only so many characters are shown, so that no secret is looked for behind them.
     """
-    return item.model_copy(update={"interactions": [redact_turn(turn, chars) for turn in item.interactions]})
+    turns = item.interactions
+    covered = [redact_turn(turn, chars, asked) for turn, asked in zip(turns, asked_for(turns), strict=True)]
+    return item.model_copy(update={"interactions": covered})
 
 
 def redacted_opening(item: RequestWithInteractions) -> tuple[RequestWithInteractions, bool]:

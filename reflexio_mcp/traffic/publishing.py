@@ -138,7 +138,13 @@ _TEXT_IN_IMAGE = re.compile(rb"[\t\n\r -~]{16,}|(?:[\t\n\r -~]\0){16,}")
 def _screen(
     interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], names: Mapping[str, str]
 ) -> Screened:
-    from reflexio_mcp.traffic.rules.secrets import find_secrets, redact_turn, secret_in_name
+    from reflexio_mcp.traffic.rules.secrets import (
+        asked_for,
+        called,
+        find_secrets,
+        redact_turn,
+        secret_in_name,
+    )
 
     kinds: dict[str, None] = {}
     fixed: dict[str, str] = {}  # where something stands that cannot be replaced
@@ -146,16 +152,17 @@ def _screen(
         if kind := secret_in_name(value):
             fixed.setdefault(name, kind)
     screened: list[Interaction] = []
-    for index, turn in enumerate(interactions):
+    for index, (turn, asked) in enumerate(zip(interactions, asked_for(interactions), strict=True)):
         for field, text in every_text(turn):
-            found = [secret.kind for secret in find_secrets(text)]
+            name = asked if field == "content" else ""
+            found = [secret.kind for secret in find_secrets(called(text, name))]
             if found and field.startswith(_FIXED):
                 fixed.setdefault(f"interactions[{index}].{field}", found[0])
             else:
                 kinds |= dict.fromkeys(found)
         if found := find_secrets(_text_in_image(turn.image_encoding)):
             fixed.setdefault(f"interactions[{index}].image_encoding", found[0].kind)
-        screened.append(redact_turn(turn) if policy == "redact" else turn)
+        screened.append(redact_turn(turn, asked=asked) if policy == "redact" else turn)
     if kinds and policy == "refuse":
         raise InvalidInput(
             "interactions",

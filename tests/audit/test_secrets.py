@@ -8,7 +8,15 @@ import pytest
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules import secrets
-from reflexio_mcp.traffic.rules.secrets import find_secrets, looked, redact, redact_opening, secret_in
+from reflexio_mcp.traffic.rules.secrets import (
+    asked_for,
+    find_secrets,
+    looked,
+    redact,
+    redact_opening,
+    redact_turn,
+    secret_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -486,3 +494,50 @@ def test_a_passphrase_is_not_shown_where_its_name_holds_what_nobody_sees() -> No
     shown = redact_opening("my pass\u200bword is correct horse battery staple\nand I like tea")
     assert "horse" not in shown
     assert shown.endswith("\nand I like tea")
+
+
+def talked(*said: tuple[str, str]) -> RequestWithInteractions:
+    turns = [
+        StoredInteraction(interaction_id=index, role=role, content=text)
+        for index, (role, text) in enumerate(said)
+    ]
+    return RequestWithInteractions(request=StoredRequest(request_id="r"), interactions=turns)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What is your password for the portal?", "Herbst#2031x"),
+        ("Please tell me your PIN", "7702"),
+        ("I can do that. Enter your banking PIN:", " 4418 "),
+        ("Wie lautet Ihr WLAN-Passwort?", "Kirsche!88"),
+        ("Quel est votre mot de passe ?", "Lilas#2027"),
+        ("您的密码是什么?", "Panda!62x"),
+    ],
+)
+def test_what_an_assistant_asks_for_and_a_person_answers_is_a_secret(question: str, answer: str) -> None:
+    item = talked(("Assistant", question), ("User", answer))
+    assert secret_in(item)
+    asked, told = item.interactions
+    assert asked_for(item.interactions)[0] == ""
+    assert redact_turn(told, asked=asked_for(item.interactions)[1]).content.strip().startswith("[redacted: ")
+    assert redact_turn(asked).content == question
+    assert not secret_in(talked(("User", question), ("User", answer)))
+    assert not secret_in(talked(("Assistant", question), ("Assistant", answer)))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Which is your password manager?", "Bitwarden2024!"),
+        ("Your password was changed. Which city do you live in?", "Vilnius#2031x"),
+        ("What is your PIN code for the parcel?", "56000"),
+        ("Never tell anybody your password. Which train do you take?", "IC2031!"),
+        ("Have you forgotten your password?", "yes!"),
+        ("Do you know your PIN?", "nope"),
+        ("What is your password for the portal?", "I will tell you on Friday the 13th of May 2031."),
+        ("I cannot see your password.", "Thanks4that!"),
+    ],
+)
+def test_what_answers_another_question_is_none(question: str, answer: str) -> None:
+    assert not secret_in(talked(("Assistant", question), ("User", answer)))

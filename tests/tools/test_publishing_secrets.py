@@ -110,6 +110,25 @@ async def test_a_secret_is_redacted_before_it_is_stored_where_that_is_set(tmp_pa
     assert b"[redacted: github-pat]" in raw
 
 
+ASKED: list[dict[str, Any]] = [
+    {"role": "Assistant", "content": "What is your password for the portal?"},
+    {"role": "User", "content": "Herbst#2031x"},
+]
+
+
+@pytest.mark.parametrize("policy", ["warn", "redact", "refuse"])
+async def test_a_password_that_answers_a_question_is_seen(policy: str, tmp_path: Path) -> None:
+    async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS=policy) as client:
+        result = await publish(client, ASKED)
+        assert bool(result.is_error) == (policy == "refuse")
+        assert "password" in text_of(result)
+        shown = facts(await call(client, "list_requests", finding="probable-secret", detail="full"))
+        assert shown["returned"] == (policy == "warn")
+        assert "Herbst" not in str(shown)
+    raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
+    assert (b"Herbst" in raw) == (policy == "warn")
+
+
 async def test_a_secret_is_refused_where_that_is_set_and_nothing_is_stored(tmp_path: Path) -> None:
     async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="refuse") as client:
         result = await publish(client)

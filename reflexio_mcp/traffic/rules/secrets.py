@@ -9,7 +9,7 @@ import functools
 import importlib.util
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -20,14 +20,17 @@ from reflexio_mcp.traffic.content import TEXT_FIELDS, every_text, stored_texts
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if_cancelled
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.found import EXAMPLES
+from reflexio_mcp.traffic.rules.roles import is_person
 from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording, text_in_base64
-from reflexio_mcp.traffic.rules.told_secrets import KEY, TOLD, speaks_of_secrets, told_secrets
+from reflexio_mcp.traffic.rules.told_secrets import KEY, TOLD, asks_for, speaks_of_secrets, told_secrets
 
 __all__ = [
     "MISSING",
     "Secret",
     "Secrets",
+    "asked_for",
     "available",
+    "called",
     "find_secrets",
     "looked",
     "redact",
@@ -144,6 +147,7 @@ AWS_PAIR_CHARS: Final = 200
 NAMES_READ: Final = 2_000
 """Characters of a request's ids and names that are looked at: no key is longer."""
 
+_ONE_WORD = re.compile(r"\s*\S{4,64}\s*")
 _LONG_WORD = re.compile(r"[\w+/=.~:-]{16}")
 """No key of any form is shorter, nor is a line of a private key."""
 _COULD_BE_A_KEY = re.compile(r"[A-Za-z0-9+/=_.-]{16,}")
@@ -282,8 +286,26 @@ def redact(text: str, name: str = "") -> str:
     Args:
         name: what the text is called where it stands; `password` says that all of it is a secret.
     """
-    text = f"{name}: {text}" if name else text
+    text = called(text, name)
     return _without(text, find_secrets(text), len(name) + 2 if name else 0)
+
+
+def called(text: str, name: str) -> str:
+    """A text with what it is called where it stands, for `find_secrets`."""
+    return f"{name}: {text}" if name else text
+
+
+def asked_for(turns: Sequence[Interaction | StoredInteraction]) -> list[str]:
+    """Of each turn, what the one before asked for where it answers in one word: `password` or `PIN`, else nothing."""
+    return [
+        asks_for(before.content)
+        if before
+        and is_person(turn.role)
+        and not is_person(before.role)
+        and _ONE_WORD.fullmatch(turn.content)
+        else ""
+        for before, turn in zip((None, *turns), turns, strict=False)
+    ]
 
 
 def redact_opening(text: str) -> str:
@@ -325,14 +347,17 @@ def redact_within(value: Any, name: str = "", chars: int | None = None) -> Any:
 Turn = TypeVar("Turn", Interaction, StoredInteraction)
 
 
-def redact_turn(turn: Turn, chars: int | None = None) -> Turn:
+def redact_turn(turn: Turn, chars: int | None = None, asked: str = "") -> Turn:
     """The turn with each secret in `every_text` of it replaced by what it is.
 
     Args:
         chars: of each text only so many characters are shown, so that no secret is looked for behind them.
+        asked: what its content answers, from `asked_for`.
     """
     update: dict[str, Any] = {
-        name: redact_within(text, chars=chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
+        name: redact_within(text, asked if name == "content" else "", chars)
+        for name in TEXT_FIELDS
+        if (text := getattr(turn, name))
     }
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(turn, name, None):
@@ -450,10 +475,10 @@ def _load() -> Scanner:
 
 def secret_in(item: RequestWithInteractions) -> str:
     """What kind of secret a request seems to hold, in its texts or its names; empty for none."""
-    for turn in item.interactions:
-        for _, text in every_text(turn):
+    for turn, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
+        for field, text in every_text(turn):
             stop_if_cancelled(len(text))
-            if found := find_secrets(text):
+            if found := find_secrets(called(text, asked if field == "content" else "")):
                 return found[0].kind
     request = item.request
     experiment = request.retrieval_experiment_id or ""

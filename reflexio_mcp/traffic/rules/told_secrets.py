@@ -21,7 +21,7 @@ from reflexio_mcp.traffic.rules.secret_heuristics import (
 )
 from reflexio_mcp.traffic.rules.word_finder import WordFinder
 
-__all__ = ["SENSITIVE_WORDS", "Place", "speaks_of_secrets", "told_secrets"]
+__all__ = ["SENSITIVE_WORDS", "Place", "asks_for", "speaks_of_secrets", "told_secrets"]
 
 Place = tuple[int, int, str]
 """First character, the one after the last, and the kind."""
@@ -59,6 +59,31 @@ _SPOKEN = re.compile(
 def speaks_of_secrets(text: str) -> bool:
     """Whether a text has a word for a secret in it, in English."""
     return _SPOKEN.search(text) is not None
+
+
+ASKED_CHARS: Final = 160
+"""The end of a turn: its last sentence says what is asked for."""
+_ASKS_FOR = re.compile(
+    r"(?i)(?:\b(?:your|the|dein|ihr|votre|ton|tu|su|la tua|la sua|sua|seu|uw|jouw|je|twoje|twój|ditt|din|ваш|твой"
+    r"|jūsų|tavo)(?: [\w-]{1,16}){0,2}[ -]|您的|你的)"
+    r"(?:(?P<code>pin|pin-код|пин-код)(?!\w)(?! ?code)|(?:pass ?word|pass ?code|pass ?phrase|wi-?fi key|passwort"
+    r"|kennwort|mot de passe|contraseña|clave|senha|password|wachtwoord|hasło|lösenord|пароль|slaptažodis|密码|密碼)"
+    r"(?![a-z])(?! (?:manager|policy|rule|reset|length|field|hint)))"
+    r"(?P<rest>[^.?!？。\n]{0,60})(?P<end>[?？:：.]?)\s*\Z"
+)
+_TELLS = re.compile(
+    r"(?i)\b(?:tell|give|enter|type|send|need|provide|share|nenn\w*|sag\w*|gib|geben|donne\w*|dites?|dime|escrib\w*|dimmi|diga|podaj"
+    r"|geef|ange|назовите|скажи\w*|введите)\b|请|請"
+)
+
+
+def asks_for(text: str) -> str:
+    """What a turn asks somebody to tell, `password` or `PIN`; empty for nothing."""
+    end = text[-ASKED_CHARS:]
+    match = _ASKS_FOR.search(end)
+    if not match or not (match["end"] in ("?", "？", ":", "：") or _TELLS.search(end)):
+        return ""
+    return "PIN" if match["code"] else "password"
 
 
 def told_secrets(text: str, *, lines: bool = False) -> Iterator[Place]:
