@@ -85,18 +85,20 @@ RULES: Final[tuple[Rule, ...]] = (
         "A model that recalls it may follow it.",
         "Publish what was said, not pages and tool results from outside.",
         "Words that override what the assistant was told, inside a text (who begins a message with them tries it out "
-        "in person: OPENING_CHARS), in some twenty languages and misspelt, or that announce instructions for it. Else "
-        "two different signals (a new task, address, authority, act, secrecy, hidden text) within NEAR_CHARS of each "
-        "other, one of them strange in anybody's mouth (not act or secrecy). Who opens with an override and asks for "
-        "the prompt tries it out as well. In a person's own words, that is, in up to OWN_CHARS characters and "
-        "OWN_LINES lines without a paragraph, no override counts wherever it stands, unless with an act, secrecy, "
-        "hidden text or words for some assistant that reads it. Where nobody in the conversation wrote the text (a "
-        "turn of a tool, `tools_used`, a quoted document), an order counts too: about somebody's accounts, files or "
-        "money, to send something to an address, to answer in some way, not to do what the user asks, to leave the "
-        "page alone and say something else, or politely about one thing that it names by id, path or owner; not one "
-        "that is repeated to be confirmed. There ten words or more with hyphens between them, as addresses carry "
-        "them, are read as words. Not quoted, no act that is forbidden, not behind words that discuss such attacks "
-        "(unless they deny one) or ask for a prompt to be written, and not in a turn of the role System or Developer.",
+        "in person: OPENING_CHARS), in some thirty languages, misspelt or with digits for letters, or that announce "
+        "instructions for it. Else two different signals (a new task, address, authority, act, secrecy, hidden text) "
+        "within NEAR_CHARS of each other, one of them strange in anybody's mouth (not act or secrecy). Who opens with "
+        "an override and asks for the prompt tries it out as well. In a person's own words, that is, in up to "
+        "OWN_CHARS characters and OWN_LINES lines without a paragraph, no override counts wherever it stands, unless "
+        "with an act, secrecy, hidden text or words for some assistant that reads it. Where nobody in the "
+        "conversation wrote the text (a turn of a tool, `tools_used`, a quoted document), an order counts too: about "
+        "somebody's accounts, files or money, to send something to an address, to answer in some way, not to do what "
+        "the user asks, to leave the page alone and say something else, or politely about one thing that it names by "
+        "id, path or owner, to open a door or grant access to an address, or in the marks of a chat's template "
+        "(`<|im_start|>system`); not one that is repeated to be confirmed. There ten words or more with hyphens "
+        "between them, as addresses carry them, are read as words. Not quoted, no act that is forbidden, not behind "
+        "words that discuss such attacks (unless they deny one) or ask for a prompt to be written, and not in a turn "
+        "of the role System or Developer.",
         detector="planted_instructions.Planted", selects=True,
     ),
     Rule(

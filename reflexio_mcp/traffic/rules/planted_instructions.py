@@ -85,7 +85,16 @@ _OVERRIDE = re.compile(
     r"|(?:पिछले|पूर्व|ऊपर)[^।\n]{0,14}?(?:निर्देश|आदेश)[^।\n]{0,14}?(?:अनदेखा|नज़रअंदाज|नजरअंदाज|भूल)"
     r"|(?:আগের|পূর্বের|পূর্ববর্তী|উপরের)[^।\n]{0,14}?(?:নির্দেশ|আদেশ)[^।\n]{0,14}?(?:উপেক্ষা|অগ্রাহ্য|ভুলে)"
     r"|(?:balewalain|huwag pansinin|kalimutan)\b[^.\n]{0,30}?(?:tagubilin|instruksyon|utos|panuto)"
-    r"|התעלם[^.\n]{0,20}?(?:הוראות|הנחיות)",
+    r"|התעלם[^.\n]{0,20}?(?:הוראות|הנחיות)"
+    r"|(?:ignoruok|nepaisyk|pamiršk)\w{0,3}\b[^.\n]{0,30}?(?:ankstesni|buvusi|vis)\w{0,5}[^.\n]{0,20}?(?:instrukcij|nurodym|taisykl)"
+    r"|(?:ignorē\w{0,5}|aizmirst\w{0,3}|neņem\w{0,3} vērā)\b[^.\n]{0,30}?iepriekšēj\w{0,4}[^.\n]{0,20}?(?:norādījum|instrukcij"
+    r"|noteikum)"
+    r"|(?:figyelmen kívül|felejts\w{0,3} el)\b[^.\n]{0,30}?(?:korábbi|előző|eddigi|fenti)\w{0,3}[^.\n]{0,20}?(?:utasítás|szabály)"
+    r"|(?:korábbi|előző|eddigi|fenti)\w{0,3}[^.\n]{0,10}?(?:utasítás|szabály)\w{0,5}[^.\n]{0,20}?(?:figyelmen kívül|felejts)"
+    r"|(?:αγν[οό][ηή]σ|ξεχ[αά]σ|ξέχασ)\w{1,3}\b[^.\n]{0,30}?(?:προηγούμεν|παραπάνω)\w{0,4}[^.\n]{0,16}?(?:οδηγίες|εντολές|κανόνες)"
+    r"|دستور[^.\n]{0,24}?(?:قبلی|پیشین)[^.\n]{0,16}?(?:نادیده|فراموش)"
+    r"|(?:ohita|unohda|sivuuta|älä noudata)\w{0,3}\b[^.\n]{0,30}?(?:aiem|aikaisem|edelli)\w{1,7}[^.\n]{0,16}?(?:ohje|käsky|säännö|sääntö)"
+    r"|(?:เพิกเฉย|ละเว้น|สนใจ|ลืม|มองข้าม)[^.\n]{0,20}?(?:คำสั่ง|คำแนะนำ)[^.\n]{0,16}?(?:ก่อน|ข้างต้น|ที่ผ่านมา)",
     re.IGNORECASE,
 )
 _ANNOUNCED = re.compile(
@@ -124,6 +133,8 @@ _SIGNALS: Final = {
         rf"|\bif you(?:'re| are) (?:an? |the )?{_ASSISTANT}\b"
         rf"|\b{_ASSISTANT} (?:that|who|which|when(?:ever)? (?:it|you)) "
         r"(?:reads?|process(?:es)?|sees?|summari[sz]es?|recalls?)\b"
+        r"|(?:^|<!--|[>\n]) {0,3}(?:ai(?: (?:agents?|models?|assistants?))?|llms?|(?:large )?language models?) ?:"
+        rf"|\bto (?:the|any|all|every) {_ASSISTANT} \w{{2,16}}ing\b[^.\n]{{0,40}}:"
         rf"|\b(?:any|every) {_ASSISTANT} reading this\b|(?:^|[.,:;!>] *)(?:the |any |all ){_ASSISTANT} must\b"
         r"|\bwhen(?:ever)? you (?:next )?(?:recall|read|retrieve|summari[sz]e) this "
         r"(?:memory|message|text|entry|note)\b",
@@ -132,6 +143,11 @@ _SIGNALS: Final = {
     "spoken to": re.compile(
         rf"\b(?:dear|hey|hi|hello|attention,?) (?:{_ASSISTANT}|model)\b[^.\n]{{0,30}}[:,!]"
         r"|\byou are now (?:in )?(?:an? )?(?:dan\b|unrestricted|unfiltered|jailbroken|developer mode|root|admin)",
+        re.IGNORECASE,
+    ),
+    "reader": re.compile(
+        r"\bwhen(?:ever)? you (?:have |next )?(?:read|retrieve|process|summari[sz]e|translate|see) this"
+        r"(?:,| (?:review|page|document|resume|cv|e-?mail|line|article|comment|post)\b)",
         re.IGNORECASE,
     ),
     "authority": re.compile(
@@ -155,7 +171,9 @@ _SIGNALS: Final = {
         r"\b(?:the )?(?:user|human|person|anyone|operator|owner)\b"
         r"|\bwithout (?:asking|the user|any (?:confirmation|approval))\b"
         r"|\bdo not ask (?:for )?(?:confirmation|permission|the user)\b"
-        r"|\b(?:keep|stay) (?:this )?(?:hidden|secret|silent) from (?:the )?(?:user|human)\b",
+        r"|\b(?:do not|don't|never) (?:mention|reveal|show|cite) (?:this|these) "
+        r"(?:line|text|note|message|comment|instruction|sentence|paragraph|page)s?\b"
+        r"|\b(?:keep|stay) (?:this |it )?(?:hidden |secret |silent )?from (?:the )?(?:user|human)\b",
         re.IGNORECASE,
     ),
     "hidden": re.compile(
@@ -166,13 +184,16 @@ _SIGNALS: Final = {
 }
 
 _STRANGE: Final = frozenset(
-    {"override", "announced", "new task", "address", "spoken to", "authority", "hidden"}
+    {"override", "announced", "new task", "address", "spoken to", "reader", "authority", "hidden"}
 )
 """Kinds of which one must be there: people do tell their assistant to act, and to do it silently."""
 
 _NOT_OWN: Final = frozenset({"announced", "address", "act", "secrecy", "hidden"})
 """Kinds of which one must be there in a person's own words: to override, to speak to the assistant and to play its
 operator is how people try it out."""
+
+_SAID_TO_IT: Final = frozenset({"spoken to", "reader"})
+"""Kinds that mean nothing in a person's own words."""
 
 _PASTED = re.compile(r"\n\s{0,20}\n|:[ \t]{0,20}\n|^[ \t]{0,20}>", re.MULTILINE)
 
@@ -277,7 +298,17 @@ _INSTEAD = re.compile(
 )
 """An order to leave alone what was to be read and to say or do something else. A person may well say so, a page has no
 business to."""
-_ORDERS: Final = (_ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED, _AGAINST_USER, _INSTEAD)
+_PLAYED = re.compile(
+    r"(?:<\|?im_start\|?>\s{0,3}system|<<sys>>|\[system\]|\[inst\])[\s:>\]-]{1,6}[^\n]{0,40}?"
+    r"\b(?:you (?:now|must|shall)|from now on|new (?:policy|rules?|orders?)|obey|disregard|ignore)\b",
+    re.IGNORECASE,
+)
+"""Words of a chat's template that give an order: a page has no part in the chat."""
+_UNLOCKED = re.compile(
+    rf"{_POLITELY}(?:(?:grant|give|allow)\b{_ON}{{0,60}}?\baccess\b{_ON}{{0,60}}?{_ADDRESS}|unlock (?:the |my )(?:\w{{1,12}} )?(?:door|gate)s?\b)",
+    re.IGNORECASE,
+)
+_ORDERS: Final = (_PLAYED, _UNLOCKED, _ORDER, _ANSWER_ORDER, _SENT_ORDER, _DEED, _AGAINST_USER, _INSTEAD)
 
 _QUOTED: Final = (
     r"(document|webpage|page|search_results?|tool_results?|tool_response|email|context|article|file)"
@@ -294,6 +325,7 @@ _STEMS: Final = {
 ignor|ign0r|ignro|ignoer|igner|igonr|ingor|disreg|forget|overr|bypass|neglect|do not f|do not o|do not a|don't f|don't o|stop f|discard|cancel|skip|abandon|
 set aside|delete|vergiss|vergessen|missacht|oublie|tiens pas|tenez pas|olvid|descart|omiso|esqueç|desconsider|dimentica|
 trascura|negeer|vergeet|zapom|pomiń|glöm|glem|se bort|önceki|yukarıdaki|забудь|игнор|отбрось|ігнор|uită|abaikan|lupakan|
+nepaisyk|pamiršk|aizmirst|neņem|figyelmen|felejts|αγν|ξεχ|ξέχ|فراموش|نادیده|ohita|unohda|sivuuta|älä noud|เพิกเฉย|ละเว้น|สนใจ|ลืม|มองข้าม|
 bỏ qua|quên|আগের|পূর্বের|পূর্ববর্তী|উপরের|balewalain|huwag p|kalimutan|忽略|无视|無視|忘|不要理会|不用管|破棄|무시|잊|تجاهل|انس|निर्देश|आदेश|התעלם
 """,
         "announced": """
@@ -302,8 +334,9 @@ priority|(system|[[|regardless|system mode|override mode
 """,
         "new task": "instr|your new|your real|your true",
         "address": """
-assistant| ai|llm|language model|agent|bot|claude|gpt|gemini|copilot|llama|mistral|deepseek|grok|when you|whenever you
+assistant| ai|ai:|llm|language model|agent|bot|claude|gpt|gemini|copilot|llama|mistral|deepseek|grok|when you|whenever you
 """,
+        "reader": "when you|whenever you",
         "spoken to": "dear |hey |hi |hello |attention|you are now",
         "authority": "<|system|inst|<<|override|mode enabled|command",
         "act": """
@@ -356,6 +389,10 @@ AFTER_CHARS: Final = 300
 
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
 _INVISIBLE = re.compile("[\u200d\u00ad\ufeff]|(?<=\\w)[\u200b\u200c\u2060](?=\\w)")
+
+_LEET = re.compile(r"\b(?:[1!]gn[0o]r|ign0r|d[1i][5s]r[e3]g|f[0o]rg[e3]t|[0o]v[e3]rr[1i]d)", re.IGNORECASE)
+_MIXED = re.compile(r"\b(?=\w{0,20}\d)(?=\w{0,20}[A-Za-z])\w{2,24}\b")
+_LETTERS: Final = str.maketrans("013457", "oieast")
 
 _IN_ADDRESS = re.compile(r"(?<![A-Za-z])(?:[A-Za-z]{1,20}[-_+]){9,400}[A-Za-z]{1,20}")
 """Ten words or more with hyphens instead of blanks, as addresses carry them; the name of an article has fewer."""
@@ -410,8 +447,11 @@ def planted_signals(text: str, *, foreign: bool = False, own: bool = False) -> f
     if foreign:
         plain = _IN_ADDRESS.sub(lambda match: re.sub("[-_+]", " ", match[0]), plain)
     begins = 0 if foreign else _GREETING.match(plain).end()  # type: ignore[union-attr]
+    if _LEET.search(plain):
+        # `1gn0re all prev1ous instruct10ns`
+        plain = _MIXED.sub(lambda match: match[0].translate(_LETTERS), plain)
     few = own and _is_few_lines(plain)
-    hits = sorted(hit for hit in _hits(plain) if not (few and hit[1] == "spoken to"))
+    hits = sorted(hit for hit in _hits(plain) if not (few and hit[1] in _SAID_TO_IT))
     for index, (place, kind) in enumerate(hits):
         inside = not few and (
             foreign or place - begins >= OPENING_CHARS or _SENTENCE_END.search(plain, begins, place)
