@@ -462,6 +462,8 @@ class _Layout:
             top = facts.get(f"by_{name}", {}).get("top", one_for_all)
             named = (f"{one['name']} ({one['count']:,})" for one in top)
             self._say(f"{name.replace('_', ' ')}s: {', '.join(named)}")
+        if "left_out" in facts:
+            self._say(f"Not all: {facts['left_out']}. Audit a shorter time, one source or one user.")
         for one in facts.get("not_run", ()):
             self._say(f"Not looked for: {', '.join(one['ids'])} ({one['reason']}).", "dim")
         self._say("")

@@ -19,6 +19,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server import server as server_module
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.tools.catalog import offered
+from reflexio_mcp.traffic.audit import run
 from tests.deletion.support import URL, World
 
 HOSTILE = "[bold red]not markup[/] \x1b[31mno colour\x1b[0m \u202etxet"
@@ -131,6 +132,12 @@ def test_one_request_is_shown_whole_however_long_it_is(store: Settings) -> None:
     first, second = request["interactions"]
     assert first["content"].split() == [f"word{at}" for at in range(20_000)]
     assert (second["content"], "cursor" in request, "content_chars" in first) == ("end", False, False)
+
+
+def test_an_audit_that_its_time_cut_short_says_so(store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Not all" not in shown(store, "audit")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    assert "because the time for one call (0 s) was over. Audit a shorter time" in shown(store, "audit")
 
 
 def test_an_audit_names_what_it_found_and_how_to_see_it(store: Settings) -> None:

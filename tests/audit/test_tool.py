@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -854,3 +855,14 @@ async def test_a_key_as_the_name_of_a_user_a_source_or_a_version_is_not_shown(tm
             assert key not in text_of(result)
             assert key not in str(result.structured_content)
             assert "[redacted: github-pat in an id or a name]" in text_of(result)
+
+
+async def test_other_calls_go_on_while_sessions_are_compared(
+    made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(secrets.Secrets, "finish", lambda _: threads.append(threading.get_ident()))
+    async with connected(made, tmp_path) as client:
+        await call(client, "audit_traffic")
+    assert threads
+    assert threading.get_ident() not in threads

@@ -267,8 +267,7 @@ class _Pass:
                 waiting = await self._look(waiting)
         if not self._is_over():
             waiting = await self._look(waiting)
-        for detector in self.detectors:
-            detector.finish()
+        await anyio.to_thread.run_sync(self._finish)
         if self.last is None or not (waiting or self.rest):
             return None, pager.gaps
         session_slice, request = self.last
@@ -281,6 +280,10 @@ class _Pass:
             self.rest,
         )
         return stop, pager.gaps
+
+    def _finish(self) -> None:
+        for detector in self.detectors:
+            detector.finish()
 
     def _is_over(self) -> bool:
         return self.looked and time.monotonic() >= self.until
