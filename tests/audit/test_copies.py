@@ -127,6 +127,17 @@ def test_of_a_window_that_slides_over_a_conversation_every_turn_stays(size: int,
     assert texts[0] == texts[1]
 
 
+def test_both_requests_that_hold_what_a_window_repeats_are_named_at_each_example_only() -> None:
+    found = Duplicates()
+    found.session(SessionSeen("s", window(2, exchanges=5)[::-1]))
+    exact = found.founds[0]
+    assert [(one.request_id, one.copy_of, one.note) for one in exact.examples] == [
+        ("r1", "r2", "its first turns stay in r0"),
+        ("r3", "r4", "its first turns stay in r2"),
+    ]
+    assert not exact.notes
+
+
 def test_what_has_a_turn_of_its_own_is_no_window() -> None:
     first, inner, last = window(2, exchanges=3)
     inner.interactions[2].content = "Which lighthouse is the oldest of them?"

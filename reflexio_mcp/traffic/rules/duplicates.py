@@ -264,7 +264,7 @@ class Duplicates(Detector):
         for inner, before, after in _windows([one for one in contents if one.request_id not in repeats]):
             repeats[inner.request_id] = after.request_id
             note = f"its first turns stay in {before.request_id}"
-            exact.add(inner.request_id, inner.item, copy_of=after.request_id, note=note)
+            exact.note_example(example(inner.item, copy_of=after.request_id, note=note))
         # Who deletes what is nearly the same is not told that it stays: another word may say something else.
         self.originals = {exact.rule.id: _what_stays(repeats)}
         for found, stays in ((exact, self.originals[exact.rule.id]), (near, _what_stays(nearly))):
