@@ -297,9 +297,11 @@ async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
         async with prepared.reporter.steady("deleting"):
             await job.finished.wait()
     done = job.receipt
-    told = receipt(replace(done, number=job.number if job.has_ids else 0)) if done else None
+    # Who cannot ask for the ids is not told to, and nothing is kept for them.
+    kept = job.has_ids and "get_status" in app.tools
+    told = receipt(replace(done, number=job.number if kept else 0)) if done else None
     if anyio.current_effective_deadline() > -math.inf:
-        await app.jobs.answered(job, keeps_ids=bool(told and "other_ids" in told.structured))
+        await app.jobs.answered(job, keeps_ids=bool(kept and told and "other_ids" in told.structured))
     # Otherwise nobody reads this answer any more: the receipt stays in the status.
     if told is None:
         raise job.error or TimeoutError

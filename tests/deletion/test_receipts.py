@@ -81,6 +81,18 @@ async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
         assert all(f'"{one}"' in told for one in stored)
 
 
+async def test_a_receipt_names_no_call_that_is_not_offered(world: World, era: str) -> None:
+    for number in range(9):
+        await world.put(f"a-request-whose-id-is-too-long-for-nine-of-them-to-be-named-{number}")
+    server = world.server(CONFIRM="off", TOOLS="delete_session", AUDIT_LOG=str(world.folder / "audit.log"))
+    async with world.connect(era, server=server) as caller:
+        done = await caller.call("delete_session", session_id="s")
+        owner = server.runtime.codes(server.runtime.scopes.current()).scope
+        kept = server.runtime.state.jobs.ids_of(owner, 1)
+    assert done["other_ids"] == "The audit log names the other ids."
+    assert kept is None
+
+
 def unwritable(*_: object) -> None:
     raise StateUnusable("the state file cannot be used", "look at it")
 
