@@ -62,7 +62,7 @@ def wrong_arguments(error: ValidationError, named: Collection[str] = ()) -> list
     problems = [
         one
         for one in error.errors(include_url=False, include_context=True, include_input=False)
-        if one["type"] != "none_required" and one["loc"][0] not in named
+        if one["type"] != "none_required" and not any(name in named for name in one["loc"][:1])
     ]
     missing = [_field(one["loc"]) for one in problems if one["type"] == "missing"]
     sentences = [_required(missing)] if missing else []
@@ -121,4 +121,5 @@ def _field(location: tuple[int | str, ...]) -> str:
         if isinstance(part, str) and _BRANCH.fullmatch(part):
             continue
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
-    return name[:120]
+    # What is wrong with all of them together has no location.
+    return name[:120] or "arguments"

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from mcp.client.client import Client
+from pydantic import BaseModel, ValidationError
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.toolkit.error_messages import invalid_arguments
 from reflexio_mcp.traffic.deletion.plan import plan_session
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import Scope
@@ -275,3 +277,12 @@ async def test_a_blank_user_is_nobody_further_down_either() -> None:
         scope.user(" ")
     with pytest.raises(InvalidInput, match="user_id must not be blank"):
         await plan_session(scope, "s1", "  ")
+
+
+async def test_arguments_that_are_wrong_together_are_told_without_a_name() -> None:
+    class Arguments(BaseModel):
+        pass
+
+    with pytest.raises(ValidationError) as error:
+        Arguments.model_validate("words")
+    assert invalid_arguments(error.value) == "arguments must be an object. Nothing was sent."
