@@ -115,3 +115,16 @@ def test_where_no_file_can_be_made_nothing_is_counted_instead(
     assert "REFLEXIO_MCP_STORE" in refused.value.advice
     assert cap.take("me", 6)
     assert HourlyCap(10, LocalDatabase(lambda: tmp_path / "state.db")).room("me") == 4
+
+
+def test_a_folder_that_may_not_be_looked_into_is_a_state_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    database = LocalDatabase(lambda: tmp_path / "folder" / "state.db")
+    monkeypatch.setattr(Path, "exists", refuses)
+    with pytest.raises(StateUnusable, match="cannot be made: Permission denied") as refused:
+        database.check()
+    assert "REFLEXIO_MCP_STORE" in refused.value.advice

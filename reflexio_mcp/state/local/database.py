@@ -149,12 +149,16 @@ class LocalDatabase(StateDatabase):
         if path is None:
             return
         folder = path.parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
+        try:
+            while not folder.exists() and folder != folder.parent:
+                folder = folder.parent
+            there = path.exists()
+        except OSError as error:  # such as a folder that this user may not look into
+            raise _unmade(why_not(error)) from error
         if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             why = "its folder cannot be written" if folder.is_dir() else os.strerror(errno.ENOTDIR)
-            raise StateUnusable(f"the state file cannot be made: {why}", NO_FILE)
-        if path.exists():
+            raise _unmade(why)
+        if there:
             # It begins with the right to write.
             with self.transaction():
                 return
@@ -180,7 +184,7 @@ class LocalDatabase(StateDatabase):
                 self._file = path
             except OSError as error:
                 # Never counted in memory instead: a limit would hold for this process alone, and until its end.
-                raise StateUnusable(f"the state file cannot be made: {why_not(error)}", NO_FILE) from error
+                raise _unmade(why_not(error)) from error
         if self._file is None:
             self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             _migrate(self._memory)
@@ -194,6 +198,10 @@ class LocalDatabase(StateDatabase):
             connection.close()
             raise
         return connection
+
+
+def _unmade(why: str) -> StateUnusable:
+    return StateUnusable(f"the state file cannot be made: {why}", NO_FILE)
 
 
 def _migrate(connection: "sqlite3.Connection") -> None:
