@@ -99,7 +99,7 @@ def bitmap(size: int, header: int) -> str:
     return base64.b64encode(head + random.Random(2).randbytes(size)).decode()
 
 
-PNG = "iVBORw0KGgo" + image(9000)
+PNG = "iVBORw0KGgp" + image(9000)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ _DATA_URL: Final = ";base64,"
 _OF_AN_IMAGE = re.compile(r"data:image\\?/")
 _BITMAPS: Final = ("AAAAADYA", "AAAAAIoA")
 _IMAGES: Final = (
-    _DATA_URL, "iVBORw0KGgo", "/9j/4", "R0lGOD", "UklGR", "SUkqA", "AAAAIGZ0eXB", "AAAAHGZ0eXB", *_BITMAPS,
+    _DATA_URL, "iVBORw0KGg", "/9j/4", "R0lGOD", "UklGR", "SUkqA", "AAAAIGZ0eXB", "AAAAHGZ0eXB", *_BITMAPS,
 )  # fmt: skip
 """How an image begins in a text: as a data URL, or as base64 of PNG, JPEG, GIF, WebP, TIFF, AVIF, HEIC and, eight
 letters behind its `Qk`, BMP."""
