@@ -17,7 +17,7 @@ from reflexio_mcp.state.state import State
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state"]
+__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state", "state_file"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -49,7 +49,7 @@ def _folder(settings: Settings) -> Path | None:
     return Path(settings.store).parent if settings.store else default_store().parent
 
 
-def _state_file(settings: Settings) -> Path | None:
+def state_file(settings: Settings) -> Path | None:
     """Where all processes of this user on this machine share the state; `None` where no file is kept."""
     return folder / "state.db" if (folder := _folder(settings)) else None
 
@@ -91,7 +91,7 @@ def open_state(settings: Settings) -> State:
         copies = CopyTable(database, settings.recovery_days, Sealer(settings.state_keys))
         audit_log = AuditTable(database)
     else:
-        database = LocalDatabase(lambda: _state_file(settings))
+        database = LocalDatabase(lambda: state_file(settings))
         copies = CopyFolder(
             lambda: Path(settings.recovery_dir or default_store().parent / "recovery"), settings.recovery_days
         )

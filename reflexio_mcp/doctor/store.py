@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import default_store, open_state, probe_state
+from reflexio_mcp.backend import default_store, open_state, probe_state, state_file
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, failure, note, ok, skipped, warning
 from reflexio_mcp.embedded_store import schema
@@ -99,7 +99,11 @@ async def check_state(environment: Environment) -> list[Finding]:
     except ConfigurationError as error:
         return [failure("state-not-usable", "psycopg is not installed", why=str(error), do=INSTALL_EXTRA)]
     except StateUnusable as error:
-        return [failure("state-not-usable" if settings.state else "state-not-writable", nothing_goes(error))]
+        if settings.state:
+            return [failure("state-not-usable", nothing_goes(error))]
+        # The sentence is also a model's to read, and so names no path.
+        why = f"While what is deleted in an hour cannot be counted in {state_file(settings)}, nothing is deleted."
+        return [failure("state-not-writable", nothing_goes(error), why=why)]
     return []
 
 

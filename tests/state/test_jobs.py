@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from reflexio_mcp.state import job_records
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.job_records import LEASE_SECONDS, REMEMBERED, TOLD_SECONDS, TRIES, JobRecords
 from reflexio_mcp.state.local.database import LocalDatabase
@@ -137,6 +138,21 @@ def test_a_receipt_that_nobody_has_read_stays_longer_than_the_ids_of_one_that_wa
     assert jobs.ids_of("owner", 1)
     assert jobs.ids_of("owner", 2) is None
     assert jobs.ids_of("owner", REMEMBERED + 6)
+
+
+def test_it_does_so_too_where_one_caller_has_the_most_for_many_users(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_records, "MOST_REMEMBERED", 3)
+    jobs = engine.jobs()
+    jobs.end(promise(jobs), "done", "unread")
+    for number in range(5):
+        key = promise(jobs, f"user {number}")
+        jobs.end(key, "done", "read", "ids")
+        jobs.answered(key)
+    assert [job.told for job in jobs.of("owner")] == ["unread"]
+    assert jobs.ids_of("user 1", 1) is None
+    assert jobs.ids_of("user 4", 1)
 
 
 @pytest.mark.anyio
