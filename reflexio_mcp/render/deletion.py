@@ -147,9 +147,7 @@ COUNTED: Final = ("users", "sessions", "sources")
 
 
 def _of_one(facts: Facts, key: str) -> bool:
-    """Whether all requests are of one user, session or source, whose name cannot be read as several facts."""
-    counts = facts.get(key, {})
-    return list(counts.values()) == [facts["requests"]] and " · " not in next(iter(counts))
+    return list(facts.get(key, {}).values()) == [facts["requests"]]
 
 
 def plan_lines(facts: Facts) -> list[str]:

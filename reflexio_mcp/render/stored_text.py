@@ -66,7 +66,10 @@ def _escape(character: re.Match[str] | str) -> str:
 
 # Both expressions take a run of backslashes in one match, so that a text made of them costs linear time.
 _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
-_ID_PARTS = re.compile(rf"(\\*)({_INVISIBLE.pattern}|[\t\n]|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+")
+_APART: Final = r"[\t\n]|(?<= )·(?= )"
+"""What ends a line of an answer, or a fact in it."""
+
+_ID_PARTS = re.compile(rf"(\\*)({_INVISIBLE.pattern}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+")
 """Backslashes, and what follows them: a character that becomes an escape, or letters that look like one."""
 
 
@@ -81,7 +84,7 @@ def as_stored(text: str) -> str:
         if len(slashes) % 2 == 0:
             return kept + match[0][len(slashes) :]
         code = int(digits, 16)
-        hidden = code <= 0x10FFFF and (chr(code) in "\t\n" or _INVISIBLE.fullmatch(chr(code)))
+        hidden = code <= 0x10FFFF and (chr(code) in "\t\n·" or _INVISIBLE.fullmatch(chr(code)))
         return kept + chr(code) if hidden else match[0]
 
     return _ESCAPED.sub(back, text)
@@ -115,11 +118,11 @@ def clip(text: str, chars: int) -> str:
 
 
 def shown_name(text: str, chars: int = SHOWN_NAME_CHARS) -> str:
-    """At most `chars` characters of a name or a sentence, in one line: what would break the line is an escape."""
+    """At most `chars` characters of a name or a sentence, as one fact of a line: what would end it is an escape."""
     return _BREAKS.sub(_escape, clip(text, chars))
 
 
-_BREAKS: Final = re.compile(r"[\t\n]")
+_BREAKS: Final = re.compile(_APART)
 
 
 def shown_id(text: str) -> str:
@@ -134,7 +137,7 @@ def shown_id(text: str) -> str:
 def _id_part(match: re.Match[str]) -> str:
     if match[2] is None:
         return match[0]
-    return 2 * match[1] + (_escape(match[2]) if match[2] in "\t\n" else visible(match[2]))
+    return 2 * match[1] + (_escape(match[2]) if match[2] in "\t\n·" else visible(match[2]))
 
 
 def hanging(text: str) -> str:

@@ -143,11 +143,17 @@ async def test_what_a_deletion_is_called_stands_inside_the_fence(world: World, e
         assert result.structured_content["notice"]
 
 
-async def test_a_name_that_reads_as_further_facts_has_a_line_of_its_own_in_a_plan(
+async def test_a_name_that_reads_as_further_facts_is_one_in_a_plan_and_in_lists(
     world: World, era: str
 ) -> None:
-    await world.put("r1", session="s · user bob · source chat")
+    session = "s · each: user bob"
+    await world.put("r1", session=session)
+    await world.put("r2", session=session)
     async with world.connect(era) as caller:
-        plan = text_of(await caller.result("delete_request", request_id="r1"))
-    assert re.search(r"^1 request, 1 interaction, \S+ · user ada · source \(none\)$", plan, re.MULTILINE)
-    assert "\nsessions: s · user bob · source chat (1)\n" in plan
+        plan = text_of(await caller.result("delete_session", session_id=session))
+        lists = [text_of(await caller.result(name)) for name in ("list_requests", "list_sessions")]
+        again = await caller.result("list_requests", session_id="s \\u00b7 each: user bob")
+    for text in (plan, *lists):
+        assert "session s \\u00b7 each: user bob" in text or "\ns \\u00b7 each: user bob · " in text
+    assert again.structured_content
+    assert again.structured_content["returned"] == 2

@@ -44,3 +44,14 @@ def test_of_what_a_tool_gave_no_more_is_looked_through_than_is_shown(monkeypatch
     item = RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=[turn])
     assert redacted_listing(item, full=True).interactions[0].tools_used == used
     assert max(looked) <= OPENING_CHARS + len("out: ")
+
+
+def test_nothing_slides_into_sight_behind_a_long_secret() -> None:
+    lines = "\n".join("Zm9vYmFyYmF6cXV4" * 4 for _ in range(100))
+    pem = f"-----BEGIN RSA PRIVATE KEY-----\n{lines}\n-----END RSA PRIVATE KEY-----\n"
+    assert len(pem) > OPENING_CHARS
+    item = saying(pem)
+    turn = item.interactions[0].model_copy(update={"tools_used": [{"tool_data": {"output": pem}}]})
+    shown = redacted_listing(item.model_copy(update={"interactions": [turn]}), full=True).interactions[0]
+    assert shown.content == "[redacted: private-key]…"
+    assert "Zm9v" not in str(shown.tools_used)

@@ -335,7 +335,11 @@ def redact_within(value: Any, name: str = "", chars: int | None = None) -> Any:
         chars: as for `redact_turn`, of each text in it.
     """
     if isinstance(value, str):
-        return redact(value, name) if chars is None else redact(value[:chars], name) + value[chars:]
+        if chars is None or len(value) <= chars:
+            return redact(value, name)
+        covered = redact(value[:chars], name)
+        # A secret that goes on behind them would come into sight, because what is covered gets shorter.
+        return value if covered == value[:chars] else f"{covered}…"
     if isinstance(value, list):
         return [redact_within(one, name, chars) for one in cast("list[Any]", value)]
     if isinstance(value, dict):
