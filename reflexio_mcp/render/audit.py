@@ -144,9 +144,6 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     return Rendered(text, tabled({**others, "findings": findings}, "top", "findings", "examples"))
 
 
-_PERSONAL: Final = "personal-"
-
-
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     """The rules that were looked for in vain."""
     known = {one.rule.id for one in audit.findings} | {one.rule_id for one in audit.not_run}
@@ -155,16 +152,7 @@ def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     unfound = [rule for rule in RULES if rule.id not in known]
     if not unfound:
         return []
-    personal = [rule.id for rule in unfound if rule.id.startswith(_PERSONAL)]
-    named = [
-        # "personal-card, -iban, -phone"
-        rule.id.removeprefix(_PERSONAL.rstrip("-"))
-        if rule.id in personal[1:]
-        else f"{rule.id} ({rule.within})"
-        if rule.within
-        else rule.id
-        for rule in unfound
-    ]
+    named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in unfound]
     facts["nothing_found"] = ", ".join(named)
     return [f"Looked for and not found: {facts['nothing_found']}."]
 
@@ -337,43 +325,36 @@ def _notes(finding: Found) -> list[str]:
     return shown
 
 
-def _look_adds(finding: Found) -> Facts | None:
-    """What the list that shows a deletion's set takes beside the arguments of the deletion; `None` where it is another
-    call."""
+def _is_looked_at_alike(finding: Found) -> bool:
+    """Whether a list with the arguments of the deletion, and no more, shows what it takes."""
     look, following = finding.look, finding.next
     if look is None or following is None or look.tool not in ("list_requests", "list_sessions"):
-        return None
-    if not following.arguments.items() <= look.arguments.items():
-        return None
-    return {
-        name: _argument(value) for name, value in look.arguments.items() if name not in following.arguments
-    }
+        return False
+    return following.arguments == look.arguments
 
 
 def _look_first(findings: Sequence[Found]) -> str:
     """What shows the sets of the deletions that can be shown with the same arguments; empty where none can."""
     alike = {
-        one.next.tool: one.look.tool
-        for one in findings
-        if one.next and one.look and _look_adds(one) is not None
+        one.next.tool: one.look.tool for one in findings if one.next and one.look and _is_looked_at_alike(one)
     }
     if not alike:
         return ""
     # All of them look with the same tool: the first list that the caller has.
-    more = " (and look_with)" if any(_look_adds(one) for one in findings) else ""
     other = any(
-        one.next and one.next.tool in alike and one.look and _look_adds(one) is None for one in findings
+        one.next and one.next.tool in alike and one.look and not _is_looked_at_alike(one) for one in findings
     )
     where = ", where there is no look" * other
-    return f"{next(iter(alike.values()))} with the arguments of {' or '.join(alike)}{more} shows what it takes{where}."
+    return (
+        f"{next(iter(alike.values()))} with the arguments of {' or '.join(alike)} shows what it takes{where}."
+    )
 
 
 def _look_facts(finding: Found) -> Facts:
-    """The call that shows what the next one takes, as far as `look_first` of the whole audit does not say it."""
-    if finding.look is None:
+    """The call that shows what the next one takes, unless `look_first` of the whole audit says it."""
+    if finding.look is None or _is_looked_at_alike(finding):
         return {}
-    more = _look_adds(finding)
-    return {"look": _call_facts(finding.look)} if more is None else {"look_with": more}
+    return {"look": _call_facts(finding.look)}
 
 
 def _call_facts(call: Next | None) -> Facts | None:
@@ -468,7 +449,6 @@ def _finding_lines(facts: Facts) -> list[str]:
         if look := facts.get("look"):
             lines.append(f" look: {look['tool']} {compact_json(look['arguments'])}")
         covers = f" (for {following['selects']:,} of them)" if "selects" in following else ""
-        covers += f" look_with {compact_json(facts['look_with'])}" if "look_with" in facts else ""
         lines.append(f" next: {following['tool']} {compact_json(following['arguments'])}{covers}")
     else:
         lines.append(f" next: {facts['no_next']}")

@@ -91,9 +91,7 @@ async def test_both_forms_tell_the_same_and_fit(made: Deployment, tmp_path: Path
         assert len(one.get("examples", [])) <= 5
         if following := one.get("next"):
             arguments = json.dumps(following["arguments"], ensure_ascii=False, separators=(",", ":"))
-            assert not {"look", "look_with"} & one.keys() or following["tool"].startswith("delete_")
-            if "look_with" in one:
-                arguments += f" look_with {json.dumps(one['look_with'], separators=(',', ':'))}"
+            assert "look" not in one or following["tool"].startswith("delete_")
             assert f"next: {following['tool']} {arguments}" in text
     assert said["look_first"] in text
 
@@ -104,13 +102,16 @@ async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
     async with connected(made, tmp_path) as client:
         said = facts(await call(client, "audit_traffic"))
         assert said["look_first"] == (
-            "list_requests with the arguments of delete_requests or delete_session (and look_with) shows what it takes."
+            "list_requests with the arguments of delete_requests or delete_session shows what it takes, "
+            "where there is no look."
         )
         looks = [one for one in said["findings"] if one.get("next", {}).get("tool", "").startswith("delete_")]
-        assert [one["id"] for one in looks if "look_with" in one] == ["planted-instructions"]
+        [planted] = [one for one in looks if one["id"] == "planted-instructions"]
+        # A whole call, so that nobody reads planted words by leaving a part out.
+        assert planted["look"]["arguments"] == planted["next"]["arguments"] | {"detail": "masked"}
         for one in looks:
             following = one["next"]
-            same = {"tool": "list_requests", "arguments": following["arguments"] | one.get("look_with", {})}
+            same = {"tool": "list_requests", "arguments": following["arguments"]}
             look = one.get("look", same)
             if look["tool"] != "list_requests" or "session_id" in look["arguments"]:
                 await call(client, look["tool"], **look["arguments"])
@@ -656,15 +657,10 @@ async def test_nothing_is_said_to_be_looked_for_in_vain_that_was_not_looked_for(
     personal = {rule.id for rule in RULES if rule.id.startswith("personal-")}
     if "personal-data" in not_run:
         not_run |= personal
-    told = said["nothing_found"].replace(", -", ", personal-")
-    assert told == ", ".join(
+    assert said["nothing_found"] == ", ".join(
         f"{rule.id} ({rule.within})" if rule.within else rule.id
         for rule in RULES
         if rule.id not in not_run | found
-    )
-    assert (
-        personal <= not_run
-        or "personal-card, -iban, -number, -phone, -email, -address" in said["nothing_found"]
     )
 
 
