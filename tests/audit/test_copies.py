@@ -450,6 +450,15 @@ def test_of_three_copies_two_go() -> None:
     assert set(found.subjects) == {"b", "c"}
 
 
+def test_a_routine_in_a_session_of_its_own_every_day_is_no_copy() -> None:
+    days = [(f"day{day}", day * 86_400, list(EVERY_DAY)) for day in range(4)]
+    assert not sessions(*days).founds[0].count
+    # An import that ran on two days is one, and one with long answers on any.
+    assert sessions(*days[:2]).founds[0].subjects == ["day1"]
+    long = [(name, at, [*pairs, ANSWERED]) for name, at, pairs in days]
+    assert len(sessions(*long).founds[0].subjects) == 3
+
+
 def test_sessions_that_share_a_beginning_are_no_copies() -> None:
     one = [DIALOGUE[0], ("Which colour?", "Black ones fit everything and are cheaper.")]
     other = [DIALOGUE[0], ("Which brand?", "Any with a reflective stripe and puncture protection.")]

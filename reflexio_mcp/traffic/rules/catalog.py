@@ -165,10 +165,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "sessions of three turns or more that repeat another session of their user",
         "A history that is imported again under new session ids counts twice in what is learned.",
         "Import a history once, and under the session ids it had.",
-        "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one "
-        "user, in whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one "
-        "in ten. The one that holds more stays, else the older one. TURNS_KEPT different turns are compared, and of a "
-        "turn that more than SESSIONS_A_TURN sessions have its neighbours in time.",
+        "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one user, in "
+        "whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one in ten. "
+        "The one that holds more stays, else the older one. What is stored on OCCASIONS or more days, without a turn "
+        "of COPIED_ANSWER_CHARS characters, is a routine. TURNS_KEPT different turns are compared, and of a turn that "
+        "more than SESSIONS_A_TURN sessions have its neighbours in time.",
         detector="duplicates.CopiedSessions", within="of three turns or more",
         why_unlearned="A history that is imported again under new session ids stands there twice.",
     ),

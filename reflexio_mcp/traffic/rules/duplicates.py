@@ -595,6 +595,7 @@ class CopiedSessions(Detector):
         self._sessions: list[_Known] = []
         self._holders: dict[bytes, list[int]] = {}
         self._chars: dict[bytes, int] = {}
+        self._days: dict[bytes, int] = {}
         self._exchanges: dict[bytes, list[Example]] = {}
         """Questions with long answers, the first of each session."""
 
@@ -664,8 +665,19 @@ class CopiedSessions(Detector):
 
     def _is_copy(self, turns: set[bytes], own: int) -> bool:
         """Whether a session with so many turns of its own repeats another one in these."""
-        if sum(self._chars.get(turn, 0) for turn in turns) < COPIED_CHARS:
+        if sum(self._chars.get(turn, 0) for turn in turns) < COPIED_CHARS or all(
+            map(self._is_routine, turns)
+        ):
             return False
         if not own:
             return len(turns) >= COPIED_TURNS
         return len(turns) >= COPIED_NEARLY and own <= max(1, len(turns) // 10)
+
+    def _is_routine(self, turn: bytes) -> bool:
+        """Whether a turn of no length is said on so many days that it is no history that was imported again."""
+        if self._chars.get(turn, 0) >= COPIED_ANSWER_CHARS:
+            return False
+        if turn not in self._days:
+            holders = self._holders.get(turn, ())
+            self._days[turn] = len({self._sessions[one].newest.created_at // 86_400 for one in holders})
+        return self._days[turn] >= OCCASIONS
