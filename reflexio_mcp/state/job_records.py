@@ -235,16 +235,18 @@ class JobRecords:
             "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE owner = ? AND state != 'running' AND id NOT IN "
             "(SELECT id FROM jobs WHERE owner = ? ORDER BY CASE WHEN state = ? THEN 1 ELSE 0 END, number DESC LIMIT ?) "
             "FOR UPDATE SKIP LOCKED)",
-            # A receipt that nobody has read stays longer than the ids of one that somebody has.
+            # Here and below, a receipt that nobody has read stays longer than the ids of one that somebody has.
             (owner, owner, _ANSWERED, REMEMBERED),
         )
         if transaction.execute("SELECT count(*) FROM jobs").fetchone()[0] <= MOST_REMEMBERED:
             return
         # By the key: a caller that names many users has no more than one that names one.
         transaction.execute(
-            "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE id = (SELECT min(id) FROM jobs WHERE state != "
+            "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE id = (SELECT id FROM jobs WHERE state != "
             "'running' AND caller = (SELECT caller FROM jobs WHERE state != 'running' GROUP BY caller ORDER BY "
-            "count(*) DESC LIMIT 1)) FOR UPDATE SKIP LOCKED)"
+            "count(*) DESC LIMIT 1) ORDER BY CASE WHEN state = ? THEN 0 ELSE 1 END, id LIMIT 1) "
+            "FOR UPDATE SKIP LOCKED)",
+            (_ANSWERED,),
         )
 
     def _digest(self, *parts: str) -> str:
