@@ -197,7 +197,8 @@ async def test_a_data_folder_in_which_no_deletion_can_be_recorded_is_recognised(
         "REFLEXIO_URL": "http://reflexio.invalid",
         "REFLEXIO_MCP_STORE": str(machine.home / "file" / "x.db"),
     }
-    assert "state-not-writable" in problems(await machine.examined())
+    (found,) = [one for one in (await machine.examined()).findings if one.name == "state-not-writable"]
+    assert str(machine.home / "file" / "state.db") in found.why
     machine.env["REFLEXIO_MCP_TOOLS"] = "list_sessions,publish_interaction"
     assert "state-not-writable" not in problems(await machine.examined())
     machine.env |= {"REFLEXIO_MCP_TOOLS": "", "REFLEXIO_MCP_READ_ONLY": "1"}
