@@ -553,6 +553,21 @@ async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and
     assert found == {row.request_id for row in (*rows, beside)}
 
 
+async def test_what_is_nearly_the_same_is_shown_and_never_said_to_stay(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 5000
+    first = make.put([Turn("User", "Please book the usual table near the window")], "s", "ada", begun, "web")
+    make.put([Turn("User", "Please book the usual table near the windwo")], "s", "ada", begun + 30, "web")
+    async with connected(make.finish(), tmp_path) as client:
+        audit = await call(client, "audit_traffic")
+        (found,) = facts(audit)["findings"]
+        assert (found["id"], found["next"]["tool"]) == ("near-duplicate", "list_requests")
+        assert f"nearly repeats {first.request_id}" in text_of(audit)
+        assert "which stays" not in text_of(audit)
+        plan = await call(client, "delete_requests", finding="near-duplicate", user_id="ada")
+        assert "which stays" not in text_of(plan)
+
+
 async def test_the_list_of_a_finding_has_all_of_it_through_all_its_pages(tmp_path: Path) -> None:
     make = Maker(3, int(time.time()))
     begun = make.made.now - 90_000
