@@ -93,7 +93,8 @@ def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str
     Whatever looks for secrets looks at these: what is published, stored and shown has no other place for one.
     """
     for field in TEXT_FIELDS:
-        yield field, getattr(turn, field)
+        if text := getattr(turn, field):
+            yield field, text
     for used in turn.tools_used:
         fields = used if isinstance(used, dict) else dict(used)
         yield from (("tools_used", text) for text in texts_within(fields))
