@@ -20,6 +20,7 @@ from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import OPTIONS, Settings, load
+from reflexio_mcp.state.postgresql.migrations import SERVERS
 from reflexio_mcp.tools.catalog import offered
 
 ROOT = Path(__file__).parent.parent.parent
@@ -115,6 +116,10 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
             assert importlib.util.find_spec(f"{words[2]}.__main__"), line
         elif words[0] in ("python3", ".venv/bin/python"):
             assert (ROOT / words[1]).is_file(), line
+        elif words[:3] == ["docker", "compose", "exec"]:
+            compose = (ROOT / "packaging" / "docker" / "compose.yaml").read_text(encoding="utf-8")
+            assert f"\n  {words[3]}:\n" in compose, line
+            assert words[-1] == SERVERS, line
         else:
             assert document.name == "http.md", f"{line!r} is checked by nothing"
 
