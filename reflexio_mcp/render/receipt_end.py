@@ -61,7 +61,7 @@ def closed(
 
 def _leaves_ids_out(done: Receipt, facts: DeletionFacts) -> bool:
     lists = ("deleted_ids", "learnings_still_there", "changed_ids", "not_found")
-    named = list(facts["outcomes"].values()) if "outcomes" in facts else [facts.get(one, []) for one in lists]
+    named = [*facts.get("outcomes", {}).values(), *(facts.get(one, []) for one in lists)]
     return sum(map(len, named)) < sum(map(len, ids_of(done).values()))
 
 

@@ -30,10 +30,10 @@ class IdsFacts(TypedDict, total=False):
 
 
 def ids_of(done: Receipt) -> dict[str, list[str]]:
-    """What became of each id of a deletion: the ids under each outcome that any has."""
+    """What became of each id of a deletion, of learnings that went with requests too: the ids under each outcome."""
     if isinstance(done.plan, LearningPlan):
         left = done.learned_left
-        ids = {
+        ids: dict[str, list[str]] = {
             "deleted": list(done.learned_gone.fed),
             "still_present": list(left.fed) if left else [],
             "changed": sorted(left.changed) if left else [],
@@ -41,14 +41,16 @@ def ids_of(done: Receipt) -> dict[str, list[str]]:
         }
     else:
         ids = {outcome: done.ids(outcome) for outcome in OUTCOMES}
+        ids["learnings_deleted"] = list(done.learned_gone.fed)
+        if done.plan.include_learnings and done.learned_left:
+            ids["learnings_still_there"] = list(done.learned_left.fed)
+            ids["learnings_changed"] = sorted(done.learned_left.changed)
     return {outcome: those for outcome, those in ids.items() if those}
 
 
 def written(done: Receipt) -> str:
     """All ids of a receipt as text, for its record; empty where it has none."""
     ids = ids_of(done)
-    if not isinstance(done.plan, LearningPlan) and done.learned_gone.count:
-        ids["learnings_deleted"] = list(done.learned_gone.fed)
     return json.dumps(ids) if ids else ""
 
 

@@ -158,6 +158,23 @@ async def test_the_ids_of_learnings_and_turns_are_given_too(world: World, era: s
     assert ids["learnings_deleted"] == ["profile:of-1"]
 
 
+@pytest.mark.parametrize("there", [False, True])
+async def test_of_one_request_with_many_learnings_the_ids_of_all_are_given(
+    world: World, era: str, there: bool
+) -> None:
+    await world.put("r1")
+    for number in range(80):
+        await world.learn(f"p{number:02}", "r1")
+    if there:
+        world.backend.failing["/api/delete_profiles_by_ids"] = (0, 403)
+    async with world.connect(era, CONFIRM="off") as caller:
+        done = await caller.call("delete_request", request_id="r1", include_learnings=True)
+        assert done["other_ids"].startswith("get_status receipt=1 names all ids")
+        ids, _ = await all_ids(caller, "1")
+    every = [f"profile:p{number:02}" for number in range(80)]
+    assert ids == {"deleted": ["r1"], "learnings_still_there" if there else "learnings_deleted": every}
+
+
 async def test_the_ids_of_a_receipt_are_for_its_own_user_and_for_a_week(world: World, era: str) -> None:
     for number in range(9):
         await world.put(f"a-request-whose-id-is-too-long-for-nine-of-them-to-be-named-{number}")
