@@ -70,19 +70,25 @@ def _file(path: Path) -> list[Finding]:
 
 def _not_writable(path: Path, name: str) -> Finding | None:
     """Why a file cannot be written, or `None`."""
+    try:
+        why = _why_not_writable(path)
+    except PermissionError:
+        why = "A folder above it may not be looked into by this user."
+    return failure(name, f"{path} cannot be written", why=why) if why else None
+
+
+def _why_not_writable(path: Path) -> str:
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     where = path if path.exists() else folder
     if path.is_dir() or not folder.is_dir():
-        why = "A folder stands there, or a file where a folder should."
-    elif path.exists() and not path.is_file():
-        why = "It is a pipe or a device, and not a file."
-    elif os.access(where, os.W_OK) and os.access(folder, os.W_OK):
-        return None
-    else:
-        why = f"The permissions of {where} do not allow it."
-    return failure(name, f"{path} cannot be written", why=why)
+        return "A folder stands there, or a file where a folder should."
+    if path.exists() and not path.is_file():
+        return "It is a pipe or a device, and not a file."
+    if os.access(where, os.W_OK) and os.access(folder, os.W_OK):
+        return ""
+    return f"The permissions of {where} do not allow it."
 
 
 async def check_state(environment: Environment) -> list[Finding]:

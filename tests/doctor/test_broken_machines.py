@@ -1,5 +1,6 @@
 """Broken set-ups of a machine: each problem is named, with what to do, and no secret is shown."""
 
+import errno
 import io
 import json
 import os
@@ -189,6 +190,23 @@ async def test_a_folder_that_is_a_file_is_recognised(machine: SetUp) -> None:
     }
     found = problems(await machine.examined())
     assert found == {"store-not-writable", "audit-log-not-writable", "recovery-not-writable"}
+
+
+async def test_a_folder_that_may_not_be_looked_into_is_recognised(
+    machine: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = machine.home / "closed"
+    there = Path.exists
+
+    def exists(path: Path) -> bool:
+        if closed in path.parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return there(path)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    machine.env |= {"REFLEXIO_MCP_AUDIT_LOG": str(closed / "folder" / "log")}
+    report = await machine.examined()
+    assert problems(report) == {"audit-log-not-writable"}
 
 
 async def test_a_data_folder_in_which_no_deletion_can_be_recorded_is_recognised(machine: SetUp) -> None:
