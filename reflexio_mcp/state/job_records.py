@@ -147,15 +147,16 @@ class JobRecords:
         return self.keep(key)
 
     def end(self, key: int, state: JobState, told: str, ids: str = "") -> None:
-        """Record what came of a job, unless another process has claimed it.
+        """Record what came of a job, unless another process has claimed it or its caller has its receipt.
 
         Args:
             ids: all ids of its receipt, as `ids_of` gives them.
         """
         with self._database.transaction() as transaction:
             transaction.execute(
-                "UPDATE jobs SET state = ?, told = ?, ids = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ?",
-                (state, told, ids, key, self._worker),
+                "UPDATE jobs SET state = ?, told = ?, ids = ?, job_order = '', alive = 0 WHERE id = ? AND worker = ? "
+                "AND state != ?",
+                (state, told, ids, key, self._worker, _ANSWERED),
             )
 
     def answered(self, key: int) -> None:

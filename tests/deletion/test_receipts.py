@@ -93,6 +93,21 @@ async def test_a_receipt_names_no_call_that_is_not_offered(world: World, era: st
     assert kept is None
 
 
+async def test_a_receipt_that_its_caller_has_does_not_come_back_as_one_that_nobody_has_read(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        await world.put(f"a-request-whose-id-is-too-long-for-nine-of-them-to-be-named-{number}")
+    really, tries = JobRecords.end, iter([unwritable])
+    monkeypatch.setattr(JobRecords, "end", lambda *given: next(tries, really)(*given))
+    server = world.server(CONFIRM="off", AUDIT_LOG=str(world.folder / "audit.log"))
+    async with world.connect(era, server=server) as caller:
+        done = await caller.call("delete_session", session_id="s")
+        assert "audit log" in done["other_ids"]
+        await server.runtime.jobs.drain()
+        assert not (await caller.call("get_status"))["deletions"]
+
+
 def unwritable(*_: object) -> None:
     raise StateUnusable("the state file cannot be used", "look at it")
 

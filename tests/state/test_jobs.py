@@ -115,6 +115,7 @@ def test_the_ids_that_a_receipt_left_out_stay_for_its_owner_alone(engine: Engine
         "only its process says that it was answered"
     )
     one.answered(key)
+    one.end(key, "done", "told again", "other ids")
     assert not another.of("owner")
     kept = another.ids_of("owner", 1)
     assert kept
