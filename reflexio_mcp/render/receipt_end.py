@@ -12,9 +12,9 @@ from reflexio_mcp.traffic.times import iso
 
 __all__ = ["all_ids", "closed", "erased_from_copies"]
 
-IN_AUDIT_LOG: Final = "The audit log names the other ids."
-IN_COPY: Final = "restore_requests names the other ids as it puts them back."
-NOWHERE: Final = "No call names the other ids any more."
+IN_AUDIT_LOG: Final = "The audit log names those of the other ids that were planned."
+IN_COPY: Final = "restore_requests names, as far as it has room, those of the other ids that it puts back."
+NOWHERE: Final = "No record names the other ids."
 
 
 def closed(
@@ -68,7 +68,7 @@ def _leaves_ids_out(done: Receipt, facts: DeletionFacts) -> bool:
 def all_ids(done: Receipt) -> str:
     """How the ids come out that a receipt leaves out."""
     if done.number:
-        after = ", and the audit log after that" if done.logged else ""
+        after = "; the audit log names those that were planned" if done.logged else ""
         return f"get_status receipt={done.number} names all ids, for up to {TOLD_SECONDS / 86_400:.0f} days{after}."
     return IN_AUDIT_LOG if done.logged else IN_COPY if done.copy_id else NOWHERE
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
+from reflexio_mcp.render.receipt_end import IN_AUDIT_LOG, NOWHERE
 from reflexio_mcp.render.result import BUDGET
 from reflexio_mcp.state.database import StateUnusable
 from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecords
@@ -70,15 +71,32 @@ async def test_where_the_ids_are_that_a_receipt_does_not_name_is_said(
     async with world.connect(era, CONFIRM="off", **log) as caller:
         result = await caller.result("delete_session", session_id="s")
     assert result.structured_content
-    where = "The audit log names the other ids." if logged else "No call names the other ids any more."
+    where = IN_AUDIT_LOG if logged else NOWHERE
     if kept:
-        after = ", and the audit log after that" if logged else ""
+        after = "; the audit log names those that were planned" if logged else ""
         where = f"get_status receipt=1 names all ids, for up to 7 days{after}."
     assert result.structured_content.get("other_ids") == (None if whole else where)
     assert (where in text_of(result)) is not whole
     if logged and not whole:
         told = (world.folder / "audit.log").read_text(encoding="utf-8")
         assert all(f'"{one}"' in told for one in stored)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+async def test_of_ids_that_were_not_found_no_record_is_said_to_have_them(
+    world: World, era: str, logged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobRecords, "end", unwritable)
+    await world.put("r1")
+    path = world.folder / "audit.log"
+    log = {"AUDIT_LOG": str(path)} if logged else {}
+    async with world.connect(era, CONFIRM="off", RECOVERY_DAYS="1", **log) as caller:
+        asked = ["r1", *(f"nowhere-{number:03}" for number in range(300))]
+        done = await caller.call("delete_requests", request_ids=asked)
+        back = await caller.call("restore_requests", copy_id=done["copy_id"])
+    which = "were planned" if logged else "it puts back"
+    assert done["other_ids"].endswith(f" those of the other ids that {which}.")
+    assert "nowhere" not in (path.read_text(encoding="utf-8") if logged else json.dumps(back))
 
 
 async def test_a_receipt_names_no_call_that_is_not_offered(world: World, era: str) -> None:
@@ -89,7 +107,7 @@ async def test_a_receipt_names_no_call_that_is_not_offered(world: World, era: st
         done = await caller.call("delete_session", session_id="s")
         owner = server.runtime.codes(server.runtime.scopes.current()).scope
         kept = server.runtime.state.jobs.ids_of(owner, 1)
-    assert done["other_ids"] == "The audit log names the other ids."
+    assert done["other_ids"] == IN_AUDIT_LOG
     assert kept is None
 
 

@@ -1026,7 +1026,10 @@ async def a_session_was_finished(world: World, _: pytest.MonkeyPatch) -> str:
 SENTENCES: dict[str, tuple[Story, Story]] = {
     # receipt_end
     "names all ids, for up to": (seven_went(kept=True), seven_went()),
-    ", and the audit log after that": (seven_went(kept=True, AUDIT_LOG="log"), seven_went(kept=True)),
+    "; the audit log names those that were planned": (
+        seven_went(kept=True, AUDIT_LOG="log"),
+        seven_went(kept=True),
+    ),
     receipt_end.IN_AUDIT_LOG: (seven_went(AUDIT_LOG="log", RECOVERY_DAYS="1"), seven_went()),
     receipt_end.IN_COPY: (seven_went(RECOVERY_DAYS="1"), seven_went()),
     receipt_end.NOWHERE: (seven_went(), seven_went(RECOVERY_DAYS="1")),
