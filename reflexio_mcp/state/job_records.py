@@ -102,17 +102,18 @@ class JobRecords:
         whose, of_caller = self._digest("owner", owner), self._digest("caller", caller)
         with self._database.transaction() as transaction:
             now = transaction.now
-            transaction.execute(
-                "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE began < ? AND alive < ? "
-                "FOR UPDATE SKIP LOCKED)",
-                (now - TOLD_SECONDS, now),
-            )
             # Two jobs of an owner never have the same number.
             transaction.serialise(f"jobs {whose}")
             counted = transaction.execute(
                 "SELECT coalesce(max(number), 0) FROM jobs WHERE owner = ?", (whose,)
             )
             number = counted.fetchone()[0] + 1
+            # After it is counted: an owner's own next job does not take the number of one that goes now.
+            transaction.execute(
+                "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE began < ? AND alive < ? "
+                "FOR UPDATE SKIP LOCKED)",
+                (now - TOLD_SECONDS, now),
+            )
             added = transaction.execute(
                 "INSERT INTO jobs (account, owner, caller, number, what, follows, tool, job_order, state, worker, "
                 "began, alive) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?) RETURNING id",

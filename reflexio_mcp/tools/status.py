@@ -41,6 +41,7 @@ CONFIRM_MEANS: Final = {
 NO_SUCH_RECEIPT: Final = (
     "{number}: no such ids are kept for you. They are kept for up to {days} days, of the newest deletions."
 )
+BEYOND: Final = "{number}:{start:,} is beyond its last id; {number} begins with the first."
 
 Receipt = Annotated[
     str, Field(coerce_numbers_to_str=True, description="a deletion's number: all ids of its receipt")
@@ -104,11 +105,12 @@ async def _ids(app: App, owner: str, receipt: str) -> Rendered:
         kept = await anyio.to_thread.run_sync(app.state.jobs.ids_of, owner, number)
     except OSError as error:
         raise NotRecorded(f"{UNREADABLE} {nothing_goes(error)}") from error
-    page = page_of_ids(number, kept, start) if kept else None
+    if kept is None:
+        days = round(TOLD_SECONDS / 86_400)
+        raise InvalidInput("receipt", NO_SUCH_RECEIPT.format(number=number, days=days))
+    page = page_of_ids(number, kept, start)
     if page is None:
-        raise InvalidInput(
-            "receipt", NO_SUCH_RECEIPT.format(number=number, days=round(TOLD_SECONDS / 86_400))
-        )
+        raise InvalidInput("receipt", BEYOND.format(number=number, start=start))
     return page
 
 

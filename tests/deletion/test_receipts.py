@@ -217,6 +217,7 @@ async def test_the_ids_of_a_receipt_are_for_its_own_user_and_for_a_week(world: W
         assert (await caller.call("get_status", receipt=1))["of"] == 9
         for wrong in ("0", "2", "1:10", "all", "1:", "9" * 30):
             assert (await caller.result("get_status", receipt=wrong)).is_error, wrong
+        assert "1:10 is beyond its last id" in await caller.refused("get_status", receipt="1:10")
         server.runtime.state.jobs._database._clock = lambda: time.time() + TOLD_SECONDS + 1  # type: ignore[attr-defined]
         late = await caller.result("get_status", receipt="1")
     assert late.is_error

@@ -128,6 +128,15 @@ def test_the_ids_that_a_receipt_left_out_stay_for_its_owner_alone(engine: Engine
     assert another.ids_of("owner", 1) is None
 
 
+def test_after_a_quiet_week_an_owner_does_not_get_the_same_number_again(engine: Engine) -> None:
+    jobs = engine.jobs()
+    first = jobs.add("owner", "caller", "what")
+    jobs.end(first.key, "done", "the receipt", "ids")
+    engine.clock.now += TOLD_SECONDS + LEASE_SECONDS
+    assert jobs.add("owner", "caller", "what").number == 2
+    assert jobs.ids_of("owner", 1) is None
+
+
 def test_a_receipt_that_nobody_has_read_stays_longer_than_the_ids_of_one_that_was(engine: Engine) -> None:
     jobs = engine.jobs()
     jobs.end(promise(jobs), "done", "unread", "ids")
