@@ -487,13 +487,13 @@ ANSWERED: tuple[str, ...] = (
 def test_an_answered_question_that_comes_again_in_another_session_is_named_with_the_one_that_stays() -> None:
     other = ("And which tubes?", "Those with the long valve, of the same size.")
     for seen in (
-        (("old", 100, [ANSWERED, other]), ("new", 90_000, [ANSWERED])),
-        (("old", 100, [ANSWERED]), ("new", 90_000, [other, ANSWERED])),
+        (("old", 100, [ANSWERED, other]), ("new", 9000, [ANSWERED])),
+        (("old", 100, [ANSWERED]), ("new", 9000, [other, ANSWERED])),
     ):
         whole, found = sessions(*seen).founds
         assert not whole.count
         (copy,) = found.examples
-        assert (copy.session_id, copy.copy_of, found.count) == ("new", "r100", 1)
+        assert (copy.session_id, copy.note, found.count) == ("new", "the same as r100", 1)
         assert found.subjects == [copy.request_id]
 
 
@@ -513,7 +513,17 @@ def test_an_answer_that_a_job_gets_in_every_session_is_no_copy() -> None:
     for count, found in ((4, 3), (5, 0)):
         seen = sessions(*((f"s{number}", 100 + number * 5000, [ANSWERED]) for number in range(count)))
         assert seen.founds[1].count == found
-        assert {one.copy_of for one in seen.founds[1].examples} <= {"r100"}
+        assert {one.note for one in seen.founds[1].examples} <= {"the same as r100"}
+
+
+def test_an_answer_that_comes_again_on_another_day_is_no_copy() -> None:
+    day = 86_400
+    daily = [(f"s{number}", number * day, [ANSWERED]) for number in range(30)]
+    for some in (daily, daily[-3:], [daily[0], ("later", 60 * day, [ANSWERED])]):
+        assert not sessions(*some).founds[1].count
+    # What was stored twice that day is.
+    found = sessions(*daily[:2], ("again", day + 600, [ANSWERED])).founds[1]
+    assert [(one.session_id, one.note) for one in found.examples] == [("again", f"the same as r{day}")]
 
 
 def test_requests_of_a_copied_session_are_not_named_again() -> None:

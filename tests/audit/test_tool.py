@@ -721,6 +721,23 @@ async def test_a_copy_is_shown_with_what_stays(tmp_path: Path) -> None:
     assert f"repeats {first.request_id}, which stays" in text_of(result)
 
 
+async def test_a_request_of_another_session_that_comes_again_is_shown_and_not_deleted(tmp_path: Path) -> None:
+    make = Maker(3, int(time.time()))
+    turns = [Turn("User", "When are you open?"), Turn("Assistant", "On Sundays from ten, " + "and " * 40)]
+    at = make.when()
+    first, second = (
+        make.put(turns, session, "ada", at + later, "web") for session, later in (("s", 0), ("t", 90))
+    )
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+    (found,) = [one for one in facts(result)["findings"] if one["id"] == "copied-request"]
+    assert found["next"] == {
+        "tool": "get_request",
+        "arguments": {"request_id": second.request_id, "detail": "masked"},
+    }
+    assert f"the same as {first.request_id}" in text_of(result)
+
+
 async def listed_through_all_pages(
     client: Client, tool: str, arguments: dict[str, Any]
 ) -> list[dict[str, Any]]:

@@ -174,16 +174,18 @@ RULES: Final[tuple[Rule, ...]] = (
         why_unlearned="A history that is imported again under new session ids stands there twice.",
     ),
     Rule(
-        "copied-request", "medium", "request", "delete",
-        "requests that repeat one of another session of their user word for word, answer included",
+        "copied-request", "medium", "request", "look",
+        "requests that repeat one of another session of their user word for word, answer included: look whether it was "
+        "asked again in earnest",
         "What is stored again in another session counts twice in what is learned.",
         "Repeat a failed publish with the same request_id and session_id.",
         "A question and its answer of COPIED_ANSWER_CHARS characters or more, the same roles and texts in one request "
-        "each, in 2 to COPIED_ANSWER_SESSIONS sessions of one user. The first of them stays and is named. Not counted "
-        "in sessions that `copied-session` names. A question without its answer, or with a short one, is asked again "
-        "in earnest.",
+        "each, in 2 to COPIED_ANSWER_SESSIONS sessions of one user, within ANSWERED_SECONDS of the first of them, "
+        "which is named. Not counted in sessions that `copied-session` names. A question without its answer, with a "
+        "short one or on another day is asked again in earnest. A job may be asked the same more often than one audit "
+        "sees, so the call shows a request and deletes none.",
         detector="duplicates.CopiedSessions",
-        within="with an answer of 150 characters or more, in at most 4 sessions",
+        within="with an answer of 150 characters or more, in at most 4 sessions within six hours",
         why_unlearned="The same words are listed and counted twice.",
     ),
     Rule(

@@ -658,10 +658,17 @@ class CopiedSessions(Detector):
         """Find the questions with answers that stand in several sessions but those that are copies themselves."""
         for exchange in self._exchanges.values():
             held = [one for one in exchange if one.session_id not in copied]
-            if 2 <= len(held) <= COPIED_ANSWER_SESSIONS:
-                *copies, original = sorted(held, key=lambda one: one.created_at, reverse=True)
-                for copy in copies:
-                    self.founds[1].note_example(replace(copy, copy_of=original.request_id))
+            if not 2 <= len(held) <= COPIED_ANSWER_SESSIONS:
+                continue
+            first, *others = sorted(held, key=lambda one: one.created_at)
+            copies: list[Example] = []
+            for one in others:
+                if one.created_at - first.created_at > ANSWERED_SECONDS:
+                    first = one
+                else:
+                    copies.append(replace(one, note=f"the same as {first.request_id}"))
+            for copy in reversed(copies):
+                self.founds[1].note_example(copy)
 
     def _is_copy(self, turns: set[bytes], own: int) -> bool:
         """Whether a session with so many turns of its own repeats another one in these."""
