@@ -463,7 +463,7 @@ class _Layout:
             named = (f"{one['name']} ({one['count']:,})" for one in top)
             self._say(f"{name.replace('_', ' ')}s: {', '.join(named)}")
         if "left_out" in facts:
-            self._say(f"Not all: {facts['left_out']}. Audit a shorter time, one source or one user.")
+            self._say(_not_all(facts))
         for one in facts.get("not_run", ()):
             self._say(f"Not looked for: {', '.join(one['ids'])} ({one['reason']}).", "dim")
         self._say("")
@@ -545,7 +545,13 @@ def nothing_found(
         from reflexio_mcp.render.stored_text import shown_id
 
         none = f" The newest sessions there have the sources {', '.join(map(shown_id, sources[:SOURCES]))}."
+    if command == "audit" and "left_out" in facts:
+        return f"No request matches{matched} among those looked at. {_not_all(facts)}"
     return f"No {_NOUNS.get(command, 'request')} matches{matched}{read}.{none}"
+
+
+def _not_all(facts: Facts) -> str:
+    return f"Not all: {facts['left_out']}. Audit a shorter time, one source or one user."
 
 
 def same_filter(arguments: Facts) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
-from reflexio_mcp.read_commands import TOOLS, for_a_shell, in_flags, run_read_command
+from reflexio_mcp.read_commands import TOOLS, for_a_shell, in_flags, nothing_found, run_read_command
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server import server as server_module
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -137,7 +137,13 @@ def test_one_request_is_shown_whole_however_long_it_is(store: Settings) -> None:
 def test_an_audit_that_its_time_cut_short_says_so(store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Not all" not in shown(store, "audit")
     monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
-    assert "because the time for one call (0 s) was over. Audit a shorter time" in shown(store, "audit")
+    said = "because the time for one call (0 s) was over. Audit a shorter time"
+    assert said in shown(store, "audit")
+    none = nothing_found(
+        "audit", {}, store, {"left_out": "some, because the time for one call (0 s) was over"}, empty=False
+    )
+    assert none.startswith("No request matches among those looked at. Not all: some, ")
+    assert said in none
 
 
 def test_an_audit_names_what_it_found_and_how_to_see_it(store: Settings) -> None:

@@ -67,22 +67,7 @@ def audited(audit: Audit) -> Rendered:
 def _render(audit: Audit, examples: int, top: int, subjects: int, explained: bool, shown: int) -> Rendered:
     overview = audit.overview
     if not overview.requests:
-        about = asked(audit.filter)
-        text = f"Nothing to audit{f' ({about})' if about else ''}."
-        if not (audit.filter.narrows or audit.gaps):
-            text = nothing_stored(audit.filter)
-        if audit.filter.start is not None:
-            text += " Try an earlier start_time."
-        if audit.learns:
-            text += " What was learned may still be there: list_learnings has it, of each user."
-        nothing: AuditFacts = {
-            "notice": NOTICE,
-            "requests": 0,
-            "findings": [],
-            "next": text,
-            **gap_facts(audit.gaps),
-        }
-        return Rendered("\n".join([text, *gap_lines(audit.gaps)]), nothing)
+        return _nothing(audit)
     findings = [
         _finding_facts(
             one, examples, subjects, one.rule.reasons(learns=audit.learns) if explained else ("", "")
@@ -142,6 +127,31 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     text = "\n".join([head, *before, fence("\n".join(lines)), *after])
     others = {key: value for key, value in facts.items() if key != "findings"}
     return Rendered(text, tabled({**others, "findings": findings}, "top", "findings", "examples"))
+
+
+def _nothing(audit: Audit) -> Rendered:
+    """An audit without a request. Only one that looked at everything says that there is none."""
+    about = asked(audit.filter)
+    where = f" ({about})" if about else ""
+    facts: AuditFacts = {"notice": NOTICE, "requests": 0, "findings": []}
+    first: list[str] = []
+    if audit.left_out:
+        facts["complete"] = False
+        facts["left_out"] = audit.left_out
+        first.append(f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
+        text = f"Nothing to audit{where} in what this call looked at."
+    elif audit.goes_on:
+        text = f"Nothing more to audit{where}: what there was is in the answers before this one."
+    else:
+        text = f"Nothing to audit{where}."
+        if not (audit.filter.narrows or audit.gaps):
+            text = nothing_stored(audit.filter)
+        if audit.filter.start is not None:
+            text += " Try an earlier start_time."
+        if audit.learns:
+            text += " What was learned may still be there: list_learnings has it, of each user."
+    facts = {**facts, "next": text, **gap_facts(audit.gaps)}
+    return Rendered("\n".join([*first, text, *gap_lines(audit.gaps)]), facts)
 
 
 def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:

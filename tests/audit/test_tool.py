@@ -523,6 +523,44 @@ async def test_an_audit_stops_before_its_client_gives_up_and_says_where_and_how_
     assert len(ids) == len(set(ids)) == 5
 
 
+async def test_an_audit_that_found_no_request_never_says_that_there_is_none_before_it_looked_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(130):
+        make.put(
+            [Turn("User", "The kettle is old.")], f"s{number}", "ada", make.made.now - 100 - number, "web"
+        )
+    make.put([Turn("User", "And the zebra knows it.")], "old", "ada", make.made.now - 9_000, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic", contains="zebra")
+        said = facts(result)
+        assert (said["requests"], said["complete"]) == (0, False)
+        assert text_of(result).startswith(f"Not all: {said['left_out']}. Go on with audit_traffic ")
+        assert said["next"] == "Nothing to audit (containing “zebra”) in what this call looked at."
+        for _ in range(131):
+            if said["requests"]:
+                break
+            said = facts(await call(client, "audit_traffic", **said["go_on"]["arguments"]))
+        assert said["requests"] == 1
+
+
+async def test_an_audit_whose_rest_was_deleted_does_not_say_that_nothing_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    make.put([Turn("User", "Please book the table.")], "new", "ada", make.made.now - 100, "web")
+    older = make.put([Turn("User", "And the theatre.")], "older", "ada", make.made.now - 5_000, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+        planned = facts(await call(client, "delete_request", request_id=older.request_id))
+        await call(client, "delete_request", request_id=older.request_id, confirm=planned["confirm"])
+        rest = await call(client, "audit_traffic", **said["go_on"]["arguments"])
+        assert text_of(rest) == "Nothing more to audit: what there was is in the answers before this one."
+
+
 async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ class Audit:
         left_out: which of the traffic was not looked at, and why; empty when all of it was.
         go_on: the call that looks at it.
         gaps: what the service could not return. No rule was applied to it.
+        goes_on: whether it went on from a cursor: what came before is not in it.
         learns: whether the store learns: then what was learned outlives the traffic.
     """
 
@@ -84,6 +85,7 @@ class Audit:
     end: int = 0
     speak_of_secrets: int = 0
     speaking: tuple[str, ...] = ()
+    goes_on: bool = False
     learns: bool = False
 
 
@@ -194,6 +196,7 @@ async def run_audit(
         end,
         told.speak_of_secrets,
         tuple(told.speaking),
+        goes_on=after is not None,
         learns=scope.learns,
     )
 
