@@ -32,6 +32,11 @@ NAME_SHOWN: Final = 60
 
 LESS: Final = "audit a shorter time, one source or one user."
 
+REST: Final = (
+    "This is the rest of an audit: what came before is in the answers before this one. Of a session in which something "
+    "was deleted meanwhile, both may count a request."
+)
+
 SUBJECTS: Final = 5
 
 NOTES_SHOWN: Final = 8
@@ -86,7 +91,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if audit.filter.assumed_utc:
         facts["times"] = ASSUMED_UTC
         window += f" ({ASSUMED_UTC})"
-    facts["complete"] = not audit.left_out and not audit.gaps
+    facts["complete"] = not (audit.left_out or audit.gaps or audit.goes_on)
     whole = "all " * (facts["complete"] and overview.requests > 1)
     if about := asked(replace(audit.filter, start=None, end=None)):
         facts["filter"] = about
@@ -98,6 +103,9 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     if reasons:
         missed = "; ".join(f"{', '.join(ids)} ({reason})" for reason, ids in reasons.items())
         before.append(f"Not looked for: {missed}.")
+    if audit.goes_on:
+        facts["rest_of"] = REST
+        before.insert(0, REST)
     if audit.left_out:
         facts["left_out"] = audit.left_out
         before.insert(0, f"Not all: {audit.left_out}.{_go_on(audit, facts)}")

@@ -407,7 +407,12 @@ async def test_calls_that_go_on_look_at_each_request_once_and_apply_every_rule(
             said = facts(result)
             counts["requests"] += said["requests"]
             counts["sessions"] += said["sessions"]
-            assert said["complete"] == ("go_on" not in said) == ("left_out" not in said)
+            assert ("go_on" not in said) == ("left_out" not in said)
+            # A call that goes on never was all, however far it came.
+            assert said["complete"] is False
+            assert "Audit of all" not in text_of(result)
+            assert ("rest_of" in said) == bool(arguments)
+            assert said.get("rest_of", "") in text_of(result)
             missed = {one_id for one in said["not_run"] for one_id in one["ids"]}
             assert {"copied-session", "copied-request", "split-conversation"} <= missed
             assert "temporary-session" not in missed
@@ -559,6 +564,31 @@ async def test_an_audit_whose_rest_was_deleted_does_not_say_that_nothing_is_stor
         await call(client, "delete_request", request_id=older.request_id, confirm=planned["confirm"])
         rest = await call(client, "audit_traffic", **said["go_on"]["arguments"])
         assert text_of(rest) == "Nothing more to audit: what there was is in the answers before this one."
+
+
+async def test_what_falls_behind_the_cursor_by_a_deletion_is_counted_again_and_the_audit_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    now = make.made.now
+    newest = make.put([Turn("User", ".")], "long", "ada", now - 100, "web")
+    make.put([Turn("User", "..")], "long", "ada", now - 5_000, "web")
+    make.put([Turn("User", "Please book the table.")], "mid", "ada", now - 3_000, "web")
+    make.put([Turn("User", "Please book the train.")], "old", "ada", now - 9_000, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+        counted = 1
+        for number in range(5):
+            if number == 2:
+                planned = facts(await call(client, "delete_request", request_id=newest.request_id))
+                await call(client, "delete_request", request_id=newest.request_id, confirm=planned["confirm"])
+            if "go_on" not in said:
+                break
+            said = facts(await call(client, "audit_traffic", **said["go_on"]["arguments"]))
+            counted += said["requests"]
+            assert "deleted meanwhile, both may count a request" in said["rest_of"]
+        assert counted == 5
 
 
 async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(

@@ -103,8 +103,9 @@ async def run_audit(
     Args:
         asked: the filter as the caller gave it; where an audit goes on, that of `after` counts.
         offer: the tools that following calls may name.
-        after: where the call before stopped. No request is looked at by both, and what is judged by a whole session is
-            judged by the call that comes to its end.
+        after: where the call before stopped. Nothing is skipped. No request is looked at by both, unless its session
+            falls behind that place because its newest requests were deleted meanwhile. What is judged by a whole
+            session is judged by the call that comes to its end.
         progress: told how many requests were looked at.
         personal: whether to look for personal data.
     """
