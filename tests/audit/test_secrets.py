@@ -513,6 +513,10 @@ def talked(*said: tuple[str, str]) -> RequestWithInteractions:
         ("Wie lautet Ihr WLAN-Passwort?", "Kirsche!88"),
         ("Quel est votre mot de passe ?", "Lilas#2027"),
         ("您的密码是什么?", "Panda!62x"),
+        ("When you are ready, can you give me your password?", "Herbst#2031x"),
+        ("Where it asks you to, enter your PIN:", "4418"),
+        ("Welches ist Ihr Passwort?", "Kirsche!88"),
+        ("Have you got your password at hand?", "Herbst#2031x"),
     ],
 )
 def test_what_an_assistant_asks_for_and_a_person_answers_is_a_secret(question: str, answer: str) -> None:
@@ -537,6 +541,17 @@ def test_what_an_assistant_asks_for_and_a_person_answers_is_a_secret(question: s
         ("Do you know your PIN?", "nope"),
         ("What is your password for the portal?", "I will tell you on Friday the 13th of May 2031."),
         ("I cannot see your password.", "Thanks4that!"),
+        ("Where do you store your password?", "KeePassXC2"),
+        ("OK, and where do you store your password?", "KeePassXC2"),
+        ("Which site is your password for?", "amazon.de/account1"),
+        ("What is your password for?", "amazon.de/account1"),
+        ("Where did the mail about your password come from?", "noreply@x1.com"),
+        ("When did you last change your password?", "2026-11-27T10:00"),
+        ("Wo speichern Sie Ihr Passwort?", "KeePassXC2"),
+        ("Wie oft ändern Sie Ihr Passwort?", "365x/Jahr"),
+        ("Où gardez-vous votre mot de passe ?", "KeePassXC2"),
+        ("¿Dónde guarda su contraseña?", "KeePassXC2"),
+        ("您的密码保存在哪里?", "KeePassXC2"),
     ],
 )
 def test_what_answers_another_question_is_none(question: str, answer: str) -> None:

@@ -61,7 +61,7 @@ RULES: Final[tuple[Rule, ...]] = (
         " that it leaves out; keys, tokens and passwords beside their name (`JIRA_API_TOKEN=…`, `\"client_secret\" "
         ": \"…\"`, `name: API_TOKEN` with a `value:` below it); passwords, PINs, door codes and seed phrases told "
         "in a sentence, in some thirty languages, or in the column of a table that is called so, or as one word that "
-        "answers an assistant's question in the turn before; "
+        "answers an assistant's question for it in the turn before, not where, when or which site it is for; "
         "passwords in commands, calls, addresses, headers and `.netrc`, "
         "and as Jenkins, Maven and PuTTY keep them; password hashes as crypt writes them; the values of a "
         "Kubernetes Secret; addresses of webhooks, signatures in addresses, and the code for a Wi-Fi. "

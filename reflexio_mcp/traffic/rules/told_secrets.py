@@ -76,6 +76,22 @@ _TELLS = re.compile(
     r"|geef|ange|назовите|скажи\w*|введите)\b|请|請"
 )
 
+_CLAUSE_ENDS = re.compile(r"[.?!,;:。？！，；：¿\n—–]")
+_ASKS_ABOUT = re.compile(
+    r"(?i)\s*(?:(?:and|so|but|und|aber|et|y|e|och|en|и)\s+)?(?:"
+    r"where|when|who|whose|whom|why|how|which(?! is\b)|(?:what|for what) (?:site|app|account|page|service|program|tool)"
+    r"|did|does|has|had"
+    r"|wo|wann|wer|wem|warum|wieso|woher|wohin|wof[üu]r|wie (?:viele?|oft|lange?|alt|wird|wurde)"
+    r"|welche[mnrs]?(?! (?:ist|lautet)\b)|waar|wanneer|waarom|hoe (?:vaak|lang|oud)|welke?(?! is\b)"
+    r"|où|quand|qui|pourquoi|combien|d[óo]nde|cu[áa]ndo|qui[ée]n|por qu[ée]|cu[áa]nt[oa]s?"
+    r"|dove|quando|chi|perch[éè]|quant[oiae]|onde|quem|gdzie|kiedy|kto|dlaczego"
+    r"|var|hvor|n[åä]r|vem|hvem|varför|где|когда|кто|почему|зачем|сколько|kur|kada|kodėl"
+    r")(?!\w)"
+)
+"""How a question begins that is about a password and asks for something else: a place, a time, somebody, a number."""
+_OF_SOMETHING_ELSE = re.compile(r"(?i)(?:.* )?(?:for|from|about)|.*(?:哪里|哪裡|哪儿|在哪).*")
+"""How one ends: `What is your password for?`"""
+
 
 def asks_for(text: str) -> str:
     """What a turn asks somebody to tell, `password` or `PIN`; empty for nothing."""
@@ -83,6 +99,10 @@ def asks_for(text: str) -> str:
     match = _ASKS_FOR.search(end)
     if not match or not (match["end"] in ("?", "？", ":", "：") or _TELLS.search(end)):
         return ""
+    if match["end"] in ("?", "？"):
+        clause = _CLAUSE_ENDS.split(end[: match.start()])[-1] + match[0]
+        if _ASKS_ABOUT.match(clause) or _OF_SOMETHING_ELSE.fullmatch(match["rest"].rstrip()):
+            return ""
     return "PIN" if match["code"] else "password"
 
 
