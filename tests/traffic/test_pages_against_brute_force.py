@@ -1,6 +1,7 @@
 """Every filter and every page against a plain reading of the same data, with arrivals between the pages."""
 
 import asyncio
+import random
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any, TypeVar
@@ -19,8 +20,10 @@ from reflexio_mcp.rest.models import (
     SessionGroup,
     StoredRequest,
 )
+from reflexio_mcp.traffic.reading import paging
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -379,6 +382,125 @@ async def test_a_page_cut_among_sessions_of_one_second_skips_nothing_when_its_li
             page = await list_sessions(place.scope, after.filter, limit=4, budget=Unlimited(), after=after)
             shown += [row.session_id for row in page.rows]
         assert shown == [name for name in reversed(names) if name != names[10]]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("newer", [0, 150])
+@pytest.mark.parametrize("tied", [49, 99, 130])
+async def test_of_many_sessions_of_one_second_none_is_skipped_or_repeated(newer: int, tied: int) -> None:
+    async with embedded() as place:
+        chance = random.Random(newer + tied)
+        names = [f"t{number:03}" for number in range(tied)]
+        chance.shuffle(names)
+        place.clock.now = START
+        await place.put("r-old", session="old")
+        place.clock.now = START + 1
+        for name in names:
+            await place.put(f"r-{name}", session=name)
+        for number in range(newer):
+            place.clock.now = START + 2 + number
+            await place.put(f"r-n{number:03}", session=f"n{number:03}")
+        place.clock.now = START + 1_000
+        left = {"old", *names, *(f"n{number:03}" for number in range(newer))}
+        shown: list[str] = []
+        after = None
+        while len(shown) <= newer + tied:
+            limit, room = chance.choice([(100, 100), (100, 1), (100, 20), (60, 7), (3, 3)])
+            page = await list_sessions(
+                place.scope, TrafficFilter(), limit=limit, budget=Narrow(room), after=after
+            )
+            shown += [row.session_id for row in page.rows]
+            if page.cursor is None:
+                break
+            after = open_cursor(place.scope, page.cursor, "sessions", TrafficFilter())
+            # One that was shown goes, which moves the others, and now and then one that was not.
+            for one in [chance.choice(shown), chance.choice(sorted(left))][: chance.choice([0, 1, 1, 2])]:
+                await place.client.delete_request(f"r-{one}")
+                left.discard(one)
+        assert len(shown) == len(set(shown))
+        assert left <= set(shown)
+
+
+@pytest.mark.anyio
+async def test_a_page_that_a_deletion_moves_back_has_all_sessions_of_the_second_it_goes_on_in() -> None:
+    async with embedded() as place:
+        # The API's order is the reverse of that of their arrival.
+        tied = [f"t{number:02}" for number in range(49, 0, -1)]
+        newer = [f"n{number:03}" for number in range(150)]
+        stored = [("old", 0), *((name, 1) for name in tied), *zip(newer, range(2, 152), strict=True)]
+        for name, second in stored:
+            place.clock.now = START + second
+            await place.put(f"r-{name}", session=name)
+        place.clock.now = START + 1_000
+        shown: list[str] = []
+        after = None
+        for room in (100, 52, 1, 100, 100):
+            page = await list_sessions(
+                place.scope, TrafficFilter(), limit=100, budget=Narrow(room), after=after
+            )
+            shown += [row.session_id for row in page.rows]
+            if page.cursor is None:
+                break
+            after = open_cursor(place.scope, page.cursor, "sessions", TrafficFilter())
+            if room == 52:
+                await place.client.delete_request("r-n149")
+        assert shown == [name for name, _ in reversed(stored)]
+
+
+@pytest.mark.anyio
+async def test_a_deletion_that_moves_a_cut_second_onto_one_page_leaves_its_order() -> None:
+    async with embedded() as place:
+        stored = [("old", 0), ("t3", 1), ("t2", 1), ("t1", 1), ("n1", 2), ("n2", 3), ("n3", 4)]
+        for name, second in stored:
+            place.clock.now = START + second
+            await place.put(f"r-{name}", session=name)
+        place.clock.now = START + 60
+        pager = SessionPager(place.scope, TrafficFilter(), batch=4)
+        shown: list[str] = []
+        async for part in pager.slices():
+            shown.append(part.session_id)
+            if part.session_id == "t2":
+                await place.client.delete_request("r-n1")
+                await place.client.delete_request("r-n2")
+            if part.session_id == "t1":
+                after = pager.cursor("sessions", part, None)
+                break
+        else:
+            raise AssertionError("t1 was skipped")
+        again = SessionPager(place.scope, TrafficFilter(), after=after)
+        shown += [part.session_id async for part in again.slices()]
+        assert shown == ["n3", "n2", "n1", "t3", "t2", "t1", "old"]
+
+
+@pytest.mark.anyio
+async def test_a_session_that_cannot_be_read_does_not_end_a_second_that_goes_on_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = paging.read_page
+
+    async def without_t2(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, Gap]]:
+        page, gaps = await real(scope, query)
+        for group in page.sessions:
+            if group.session_id == "t2":
+                group.requests.clear()
+        return page, gaps
+
+    monkeypatch.setattr(paging, "read_page", without_t2)
+    async with embedded() as place:
+        for name, second in [("old", 0), *((f"t{number}", 1) for number in (5, 4, 3, 2, 1)), ("new", 2)]:
+            place.clock.now = START + second
+            await place.put(f"r-{name}", session=name)
+        place.clock.now = START + 60
+        shown: list[str] = []
+        after = None
+        while len(shown) < 7:
+            pager = SessionPager(place.scope, TrafficFilter(), after=after, batch=4)
+            part = await anext(pager.slices(), None)
+            if part is None:
+                break
+            shown.append(part.session_id)
+            after = pager.cursor("sessions", part, None)
+        assert sorted(shown) == ["new", "old", "t1", "t3", "t4", "t5"]
 
 
 @pytest.mark.anyio

@@ -8,6 +8,7 @@ A pager freezes the newest second it looks at, knows its place by the last sessi
 offset alone, and can stop and go on inside a session.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
@@ -94,6 +95,8 @@ class SessionPager:
         self.total: int | None = None
         self.requests_seen = 0
         self.on_last_page = False
+        self._by_id_from = math.inf
+        """The oldest second whose sessions this pass has in the API's order: after a deletion too they stay in it."""
         self._gaps: dict[str, Gap] = {}
 
     @property
@@ -137,6 +140,7 @@ class SessionPager:
         """Yield what is left of each session, the newest first."""
         self.requests_seen = 0
         self._count = self._counted
+        self._by_id_from = math.inf
         self._gaps.clear()
         offset, page = await self._start()
         seen: set[str] = set()
@@ -181,8 +185,13 @@ class SessionPager:
         while True:
             # Enough for all that can have stood by their arrival.
             page = await self._page(offset, SESSIONS_AT_ONCE if after.arrived else 0)
-            first = _key(page.sessions[0]) if page.sessions else None
-            if offset == 0 or (first and (first[0] > after.newest if after.arrived else first >= key)):
+            keys = [_key(group) for group in page.sessions]
+            newer = [index for index, one in enumerate(keys) if one[0] > after.newest]
+            if after.arrived and newer and 0 < newer[-1] <= after.offset - offset:
+                # A page further back may end among them: begin right before their first.
+                offset += newer[-1]
+                continue
+            if offset == 0 or (keys and (newer if after.arrived else keys[0] >= key)):
                 return offset, page
             # Twice as far each time: a place that many deletions have moved, or that was made up, is left soon.
             offset, step = max(0, offset - step), step * 2
@@ -221,11 +230,14 @@ class SessionPager:
         for newest, tied in groupby(found, lambda one: one.newest):
             of_one_second = list(tied)
             begins = offset == 0 or _key(page.sessions[0])[0] > newest
-            ends = not page.has_more or _key(page.sessions[-1])[0] < newest
-            by_arrival = len(of_one_second) > 1 and begins and ends
+            # A session that could not be read has no second.
+            ends = not page.has_more or 0 < _key(page.sessions[-1])[0] < newest
+            by_arrival = len(of_one_second) > 1 and begins and ends and newest < self._by_id_from
             if after and newest == after.newest:
                 by_arrival = after.arrived > 0  # as on the page before
-            if by_arrival:
+            if not by_arrival:
+                self._by_id_from = min(self._by_id_from, newest)
+            else:
                 before = max(0, of_one_second[0].offset - 1)
                 of_one_second = [
                     replace(one, offset=before, arrival=place_of(one.whole[0])[1]) for one in of_one_second
