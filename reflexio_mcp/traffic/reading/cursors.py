@@ -15,9 +15,12 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.search import check_search
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Cursor", "Listing", "open_cursor"]
+__all__ = ["Cursor", "Listed", "Listing", "open_cursor"]
 
-Listing = Literal["sessions", "requests", "audit"]
+Listed = Literal["sessions", "requests"]
+"""What a list has rows of."""
+
+Listing = Literal[Listed, "audit"]
 
 YEAR_10000: Final = 253_402_300_800
 """No second of a calendar that Python can write, and far more than any offset, is larger."""

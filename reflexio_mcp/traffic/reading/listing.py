@@ -9,7 +9,7 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, first_words
-from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
+from reflexio_mcp.traffic.reading.cursors import Cursor, Listed
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored
@@ -270,7 +270,7 @@ async def _longest(
 
 async def _page(
     scope: Scope,
-    listing: Listing,
+    listing: Listed,
     asked: TrafficFilter,
     limit: int,
     budget: OutputBudget[T],
@@ -304,7 +304,7 @@ async def _page(
 
 async def _filled(
     pager: SessionPager,
-    listing: Listing,
+    listing: Listed,
     wanted: TrafficFilter,
     limit: int,
     budget: OutputBudget[T],

@@ -19,7 +19,7 @@ import anyio
 
 from reflexio_mcp.rest.errors import NotTheApi
 from reflexio_mcp.rest.models import RequestPage, RequestWithInteractions, SessionGroup
-from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
+from reflexio_mcp.traffic.reading.cursors import Cursor, Listed, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap, read_page
 from reflexio_mcp.traffic.scope import Scope
@@ -82,7 +82,7 @@ class SessionPager:
         *,
         after: Cursor | None = None,
         batch: int = SESSIONS_AT_ONCE,
-        count: Listing | None = None,
+        count: Listed | None = None,
     ) -> None:
         self._scope = scope
         self._filter = wanted
@@ -90,8 +90,8 @@ class SessionPager:
         self._batch = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
-        self._counted: Listing | None = count
-        self._count: Listing | None = None
+        self._counted: Listed | None = count
+        self._count: Listed | None = None
         self.total: int | None = None
         self.requests_seen = 0
         self.on_last_page = False
