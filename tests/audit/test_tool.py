@@ -26,6 +26,8 @@ from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.catalog import RULES, Rule, rule
+from reflexio_mcp.traffic.rules.detector import Detector
+from reflexio_mcp.traffic.rules.selection import detector_types
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
 from tests.audit.corpus import (
@@ -589,6 +591,41 @@ async def test_what_falls_behind_the_cursor_by_a_deletion_is_counted_again_and_t
             counted += said["requests"]
             assert "deleted meanwhile, both may count a request" in said["rest_of"]
         assert counted == 5
+
+
+def test_every_rule_that_is_judged_when_all_was_seen_is_named_where_a_call_saw_a_part() -> None:
+    by_request = {"assistant-as-user", "future-time", "inline-image"}
+    at_the_end = {
+        found.rule.id
+        for kind in detector_types()
+        if kind.finish is not Detector.finish
+        for found in kind().founds
+    }
+    assert at_the_end - by_request == {*run.COMPARING, *run.OF_ALL, *run.OF_TOTALS}
+
+
+async def test_what_is_judged_by_all_of_the_traffic_is_not_judged_by_the_part_of_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    now = make.made.now
+    make.put([Turn("User", "Please look at the map.")], "first", "ada", now - 100, "web")
+    for number in range(25):
+        turn = Turn("User", f"What is the capital of country number {number}?")
+        make.put([turn], f"ev{number}", "ada", now - 9_000 - number * 600, "web", evaluation_only=True)
+    async with connected(make.finish(), tmp_path) as client:
+        whole = facts(await call(client, "audit_traffic"))
+        assert "only-evaluation" in whole["nothing_found"]
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+        first = facts(await call(client, "audit_traffic"))
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 35.0)
+        rest = facts(await call(client, "audit_traffic", **first["go_on"]["arguments"]))
+        assert rest["requests"] == 25
+        for said in (first, rest):
+            assert "only-evaluation" not in {one["id"] for one in said["findings"]}
+            missed = {one_id for one in said["not_run"] for one_id in one["ids"]}
+            assert missed >= {*run.OF_ALL, *run.OF_TOTALS}
+            assert not missed & set(said["nothing_found"].split(", "))
 
 
 async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(

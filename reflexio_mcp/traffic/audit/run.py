@@ -37,6 +37,21 @@ COMPARING: Final = ("copied-session", "copied-request", "split-conversation")
 
 OF_THIS_CALL: Final = "between the sessions of this call and those of others that go on or went before"
 
+OF_ALL: Final = ("only-evaluation", "one-version", "user-per-session", "version-per-session")
+"""Rules that say something of all the traffic, so that a part of it shows them neither there nor missing."""
+
+OF_TOTALS: Final = (
+    "anonymous-user",
+    "many-sources",
+    "no-source",
+    "repeated-prompt",
+    "unversioned",
+    "volatile-source",
+)
+"""Rules that only much of it makes a finding: what a part shows is there, and what it does not show may be."""
+
+OF_A_PART: Final = "judged by all of the traffic, of which this call looked at a part"
+
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
 OF_NOBODY_SEEN: Final = "of users without a request here; list_learnings has each user's"
 ONE_USER: Final = "only one user's traffic is looked at"
@@ -148,6 +163,7 @@ async def run_audit(
     if not whole:
         told = {one.rule_id for one in not_run}
         not_run += [NotRun(one, OF_THIS_CALL) for one in COMPARING if one not in told]
+        not_run += [NotRun(one, OF_A_PART) for one in (*OF_ALL, *OF_TOTALS) if one not in told]
     if long := overview.long_texts:
         not_run.append(
             NotRun(
@@ -175,7 +191,10 @@ async def run_audit(
     founds = {found.rule.id: found for one in (*detectors, learning, learned) for found in one.founds}
     # A deletion refuses a filter without a user, session, source, version or time.
     frozen = replace(wanted, end=overview.last) if overview.requests else wanted
-    findings = [founds[one.id] for one in RULES if one.id in founds and founds[one.id].count]
+    unknown = () if whole else OF_ALL
+    findings = [
+        founds[one.id] for one in RULES if one.id in founds and founds[one.id].count and one.id not in unknown
+    ]
     for found in findings:
         found.next = next_call(found, frozen, overview.first, offer, whole=whole)
         found.look = look_first(found.next, offer)
