@@ -235,6 +235,15 @@ def test_an_import_every_night_is_found_by_its_long_answers() -> None:
     assert len(copies(said)[0]) == 16
 
 
+def test_a_question_with_the_same_long_answer_every_hour_is_no_copy() -> None:
+    said = [request(hour, *ANSWERED, at=hour * 3600) for hour in range(24)]
+    assert copies(said) == ([], [])
+    # One that was sent twice is, and so is an answer that took two hours to be stored again.
+    said.insert(4, request(100, *ANSWERED, at=3 * 3600 + 60))
+    assert copies(said) == (["r100"], [])
+    assert copies([request(1, *ANSWERED), request(2, *ANSWERED, at=7200)]) == (["r2"], [])
+
+
 def test_a_short_answer_in_a_longer_request_is_no_copy_of_what_was_said_before_it() -> None:
     said = [
         request(1, "yes", at=0),

@@ -243,7 +243,7 @@ class Duplicates(Detector):
         for index, content in enumerate(contents):
             stop_if_cancelled()
             before = last_seen.get(content.digest)
-            if before is not None and (index in imported or _is_repeated(content, before, seconds)):
+            if before is not None and (index in imported or _is_repeated(content, before, seconds, often)):
                 repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
             elif index in in_others:
@@ -461,9 +461,11 @@ def _if_enough(contents: list[_Content], places: list[int]) -> set[int]:
     return set(places) if sum(contents[place].chars for place in places) >= DUPLICATE_CHARS else set()
 
 
-def _is_repeated(content: _Content, before: _Content, seconds: dict[int, bytes]) -> bool:
+def _is_repeated(
+    content: _Content, before: _Content, seconds: dict[int, bytes], often: Collection[bytes]
+) -> bool:
     later = content.at - before.at
-    if content.has_long_answer and later <= ANSWERED_SECONDS:
+    if content.has_long_answer and later <= ANSWERED_SECONDS and content.digest not in often:
         return True
     if later > DUPLICATE_SECONDS or not content.chars:
         return False
