@@ -441,9 +441,16 @@ AIMS = (
     (
         "and in 10,000 others",
         "",
-        "planted-instructions`: (?!.*given by)",
+        "planted-instructions`: (?!.*given by|.*typed by a person)",
         0.0,
         0.0001,
+    ),
+    (
+        "attacks that a person typed, which are that person's (no figure was aimed at)",
+        "",
+        "typed by a person",
+        0.0,
+        0.0,
     ),
     (
         "bare orders in what a tool gave (no figure was aimed at)",

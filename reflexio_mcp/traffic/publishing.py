@@ -5,8 +5,8 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import anyio
 
@@ -87,7 +87,8 @@ class Published:
         return [role for role in roles if role.strip().lower() not in USUAL_ROLES]
 
 
-class Screened(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Screened:
     """What was looked through for secrets before it is published.
 
     Args:
@@ -126,7 +127,7 @@ async def screen(
             f"may hold a key: {MISSING}. Under REFLEXIO_MCP_PUBLISH_SECRETS={policy} nothing is stored that was not "
             "looked at for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn.",
         )
-    return screened._replace(missed=MISSING)
+    return replace(screened, missed=MISSING)
 
 
 _FIXED: Final = ("interacted_image_url", "citations.real_id", "citations.kind", "retrieved_learnings.")
