@@ -389,10 +389,10 @@ async def test_a_store_is_looked_at_whole_however_many_sessions_it_has(
         assert found["count"] == 1_200
 
 
-async def test_calls_that_go_on_look_at_each_request_once_and_apply_every_rule(
+async def test_calls_that_go_on_look_at_each_request_once_and_say_what_they_do_not_look_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests of one second were left out, those at the boundary looked at twice, rules of whole sessions lost."""
+    """Requests of one second were left out, those at the boundary looked at twice."""
     make = Maker(3, int(time.time()))
     begun = make.made.now - 3 * 86_400
     rows = [make.put([Turn("User", ".")], f"tmp-{number}", "ada", begun, "web") for number in range(5)]
@@ -417,7 +417,7 @@ async def test_calls_that_go_on_look_at_each_request_once_and_apply_every_rule(
             assert said.get("rest_of", "") in text_of(result)
             missed = {one_id for one in said["not_run"] for one_id in one["ids"]}
             assert {"copied-session", "copied-request", "split-conversation"} <= missed
-            assert "temporary-session" not in missed
+            assert "temporary-session" in missed or not arguments
             for one in said["findings"]:
                 counts[one["id"]] += one["count"]
                 if one["id"] == "nearly-empty":
@@ -428,7 +428,7 @@ async def test_calls_that_go_on_look_at_each_request_once_and_apply_every_rule(
             assert str(arguments["cursor"]) in text_of(result)
         assert "go_on" not in said
         assert counts["requests"] == counts["nearly-empty"] == len(rows)
-        assert counts["sessions"] == counts["temporary-session"] == 7
+        assert counts["sessions"] == 7
         assert sorted(asked) == sorted(row.request_id for row in rows)
         refused = await client.call_tool("list_requests", {"cursor": arguments["cursor"]})
         assert refused.is_error
@@ -626,6 +626,40 @@ async def test_what_is_judged_by_all_of_the_traffic_is_not_judged_by_the_part_of
             missed = {one_id for one in said["not_run"] for one_id in one["ids"]}
             assert missed >= {*run.OF_ALL, *run.OF_TOTALS}
             assert not missed & set(said["nothing_found"].split(", "))
+
+
+async def test_no_session_that_may_have_gone_on_is_offered_for_deletion_by_a_call_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    now = make.made.now
+    make.put([Turn("User", "Please look at the map.")], "first", "ada", now - 100, "web")
+    talk = [
+        Turn("User", "Where do I keep the spare key of the garden shed, by the way?"),
+        Turn("Assistant", "You told me that it hangs behind the kitchen door."),
+        Turn("User", "And which paint did we choose for the fence last spring?"),
+        Turn("Assistant", "A dark green one, number 6005."),
+        Turn("User", "Who is going to water the plants in August?"),
+    ]
+    for session, begun in (("original", now - 9_000), ("copy", now - 5_000)):
+        for number, turn in enumerate(talk):
+            make.put([turn], session, "ada", begun + number * 30, "web")
+    make.put([Turn("User", "Only for today.")], "tmp-7", "ada", now - 9 * 86_400, "web")
+    async with connected(make.finish(), tmp_path) as client:
+        whole = facts(await call(client, "audit_traffic"))
+        judged = {"copied-session", "temporary-session"}
+        assert judged <= {one["id"] for one in whole["findings"]}
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+        first = facts(await call(client, "audit_traffic"))
+        words = [{"role": "User", "content": "Something new: the boiler man comes on Tuesday at nine."}]
+        for session in ("copy", "tmp-7"):
+            await call(client, "publish_interaction", user_id="ada", session_id=session, interactions=words)
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 35.0)
+        rest = await call(client, "audit_traffic", **first["go_on"]["arguments"])
+        assert "delete_session" not in text_of(rest)
+        (said,) = [one for one in facts(rest)["not_run"] if "copied-session" in one["ids"]]
+        assert judged | {"copied-request"} == set(said["ids"])
+        assert "may have gone on since this audit's first call" in said["reason"]
 
 
 async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(

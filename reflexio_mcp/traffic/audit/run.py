@@ -52,6 +52,11 @@ OF_TOTALS: Final = (
 
 OF_A_PART: Final = "judged by all of the traffic, of which this call looked at a part"
 
+MAY_GO_ON: Final = (
+    "a session may have gone on since this audit's first call, which a call that goes on does not see; audit one user "
+    "for it"
+)
+
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
 OF_NOBODY_SEEN: Final = "of users without a request here; list_learnings has each user's"
 ONE_USER: Final = "only one user's traffic is looked at"
@@ -119,8 +124,8 @@ async def run_audit(
         asked: the filter as the caller gave it; where an audit goes on, that of `after` counts.
         offer: the tools that following calls may name.
         after: where the call before stopped. Nothing is skipped. No request is looked at by both, unless its session
-            falls behind that place because its newest requests were deleted meanwhile. What is judged by a whole
-            session is judged by the call that comes to its end.
+            falls behind that place because its newest requests were deleted meanwhile. What came since the first call
+            is not seen, so that nothing is judged by its being the last of a session.
         progress: told how many requests were looked at.
         personal: whether to look for personal data.
     """
@@ -132,7 +137,7 @@ async def run_audit(
     missing: set[Need] = set()
     if not personal:
         missing.add("personal data")
-    if wanted.may_leave_out_newest:
+    if wanted.may_leave_out_newest or after:
         missing.add("whole sessions")
     if narrow:
         missing.add("all traffic")
@@ -143,7 +148,9 @@ async def run_audit(
         if detector.needs not in missing:
             detectors.append(detector)
         elif detector.needs != "personal data":
-            reason = PART_OF_SESSIONS if detector.needs == "whole sessions" else PART_OF_TRAFFIC
+            reason = PART_OF_TRAFFIC
+            if detector.needs == "whole sessions":
+                reason = PART_OF_SESSIONS if wanted.may_leave_out_newest else MAY_GO_ON
             not_run += [NotRun(found.rule.id, reason) for found in detector.founds]
     if wanted.user_id:
         not_run += [NotRun(one, ONE_USER) for one in ("shared-session", "user-per-session")]
