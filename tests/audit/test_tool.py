@@ -662,6 +662,26 @@ async def test_no_session_that_may_have_gone_on_is_offered_for_deletion_by_a_cal
         assert "may have gone on since this audit's first call" in said["reason"]
 
 
+async def test_what_shows_only_in_a_whole_session_is_not_said_to_be_missing_from_one_that_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    text = "Please remember that the boiler man comes on Tuesday at nine and that he needs the key of the cellar."
+    for number in range(4):
+        make.put([Turn("User", text)], "long", "ada", make.made.now - 100 - number * 60, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+        for _ in range(3):
+            (missed,) = [one for one in said["not_run"] if "duplicate" in one["ids"]]
+            assert missed["reason"] == "in a session that this call did not read to its end"
+            assert {"near-duplicate", "shared-session", "endless-session"} <= set(missed["ids"])
+            assert "duplicate" not in said["nothing_found"]
+            said = facts(await call(client, "audit_traffic", **said["go_on"]["arguments"]))
+        (found,) = [one for one in said["findings"] if one["id"] == "duplicate"]
+        assert found["count"] == 3
+
+
 async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,8 @@ OF_TOTALS: Final = (
 )
 """Rules that only much of it makes a finding: what a part shows is there, and what it does not show may be."""
 
+OF_CUT_SESSION: Final = "in a session that this call did not read to its end"
+
 OF_A_PART: Final = "judged by all of the traffic, of which this call looked at a part"
 
 MAY_GO_ON: Final = (
@@ -169,8 +171,15 @@ async def run_audit(
         go_on = go_on_call(stop.cursor.encode(asked, scope.caller), offer)
     if not whole:
         told = {one.rule_id for one in not_run}
-        not_run += [NotRun(one, OF_THIS_CALL) for one in COMPARING if one not in told]
-        not_run += [NotRun(one, OF_A_PART) for one in (*OF_ALL, *OF_TOTALS) if one not in told]
+        by_session = [one for one in detectors if look.rest and type(one).session is not Detector.session]
+        cut = [found.rule.id for one in by_session for found in one.founds]
+        for reason, ids in (
+            (OF_THIS_CALL, COMPARING),
+            (OF_A_PART, (*OF_ALL, *OF_TOTALS)),
+            (OF_CUT_SESSION, cut),
+        ):
+            not_run += [NotRun(one, reason) for one in ids if one not in told]
+            told.update(ids)
     if long := overview.long_texts:
         not_run.append(
             NotRun(
