@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, cast
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
@@ -126,17 +126,22 @@ def turn_digest(turn: StoredInteraction) -> str:
     return digest.hexdigest()
 
 
-def turn_digests(item: RequestWithInteractions, speaker: Callable[[str], str]) -> list[bytes]:
-    """A digest of each turn of a request with its user: equal ones are the same words in the same mouth.
+def turn_digests(
+    item: RequestWithInteractions, speakers: Callable[[Sequence[str]], Sequence[str]]
+) -> list[bytes]:
+    """A digest of each turn of a request with its user: equal ones are the same words, and the same image and action,
+    in the same mouth.
 
     Args:
-        speaker: who speaks in a turn of some role.
+        speakers: who speaks in turns of some roles.
     """
     digests: list[bytes] = []
-    for turn in item.interactions:
+    said = speakers([turn.role for turn in item.interactions])
+    for speaker, turn in zip(said, item.interactions, strict=True):
         digest = hashlib.blake2b(digest_size=16)
         tools = repr(turn.tools_used) if turn.tools_used else ""
-        add_texts(digest, (item.request.user_id, speaker(turn.role), *texts_of(turn), tools))
+        shown = turn.interacted_image_url, turn.user_action
+        add_texts(digest, (item.request.user_id, speaker, *texts_of(turn), *shown, tools))
         digests.append(digest.digest())
     return digests
 

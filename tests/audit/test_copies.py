@@ -548,3 +548,43 @@ def test_what_two_users_were_answered_alike_is_no_copy() -> None:
         found.session(SessionSeen(user, [request(1, *ANSWERED, user=user, session=user)]))
     found.finish()
     assert not found.founds[1].count
+
+
+def test_the_same_words_about_another_image_or_with_another_action_are_no_copy() -> None:
+    words = "Describe what is in this picture in three sentences, as you would to a child of eight years."
+    for field, (one, other) in {
+        "interacted_image_url": ("https://img.example/1.png", "https://img.example/2.png"),
+        "user_action": ("click", "scroll"),
+    }.items():
+        items = [request(1, words), request(2, words, at=60)]
+        for item, value in zip(items, (one, other), strict=True):
+            setattr(item.interactions[0], field, value)
+        assert copies(items)[0] == []
+        setattr(items[1].interactions[0], field, one)
+        assert copies(items) == (["r2"], [])
+    # Its address signed anew is the same image, so that the two are worth comparing.
+    items = [request(1, words), request(2, words, at=60)]
+    for sign, item in enumerate(items):
+        item.interactions[0].interacted_image_url = f"https://img.example/1.png?signature={sign}"
+    assert copies(items) == ([], ["r2"])
+    items[1].interactions[0].interacted_image_url = "https://img.example/2.png"
+    assert copies(items) == ([], [])
+
+
+def test_a_person_who_took_over_is_not_the_customer() -> None:
+    words = "The parcel with the two lamps left the warehouse on Monday and comes tomorrow."
+    items = [request(number, "Hello?", words, at=number * 60) for number in (1, 2)]
+    roles = (("customer", "human"), ("human", "customer"))
+    for item, names in zip(items, roles, strict=True):
+        for turn, name in zip(item.interactions, names, strict=True):
+            turn.role = name
+    assert copies(items)[0] == []
+    items[1].interactions[0].role, items[1].interactions[1].role = roles[0]
+    assert copies(items)[0] == ["r2"]
+
+
+def test_what_a_person_who_took_over_answers_at_length_is_an_answer() -> None:
+    items = [request(number, *ANSWERED, at=number * 7200) for number in (1, 2)]
+    for item in items:
+        item.interactions[0].role, item.interactions[1].role = "customer", "human"
+    assert copies(items)[0] == ["r2"]

@@ -142,7 +142,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "ANSWERED_SECONDS, with GROWN_TURNS turns or such an answer whenever, and a shorter one within NEAR_SECONDS "
         "where it comes right behind it. Then the fuller one stays. Or all its turns stand in an earlier request and "
         "in a later one, as in a conversation whose last few turns are published each time (DUPLICATE_CHARS in "
-        "common). `User`, `user` and `human` are one role, and so are `Assistant` and `ai`.",
+        "common). `User`, `user` and `human` are one role, unless they are two in one request, and so are "
+        "`Assistant` and `ai`. Another image or action makes another turn.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
         why_unlearned="The same words are listed and counted twice.",
     ),

@@ -13,7 +13,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import running_digests, turn_digests
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Found
-from reflexio_mcp.traffic.rules.roles import speaker
+from reflexio_mcp.traffic.rules.roles import speakers
 
 __all__ = ["SCANNED_CHARS", "Detector", "Need", "SessionSeen", "stop_if_cancelled"]
 
@@ -32,7 +32,7 @@ class SessionSeen:
     @functools.cached_property
     def turns(self) -> list[list[bytes]]:
         """`turn_digests` of each request; several detectors need them."""
-        return [turn_digests(item, speaker) for item in self.requests]
+        return [turn_digests(item, speakers) for item in self.requests]
 
     @functools.cached_property
     def digests(self) -> list[list[bytes]]:

@@ -20,7 +20,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
-from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system, speaker
+from reflexio_mcp.traffic.rules.roles import is_foreign, is_system, speakers
 
 __all__ = ["CopiedSessions", "Duplicates"]
 
@@ -333,16 +333,12 @@ def _lengths(item: RequestWithInteractions) -> list[int]:
     return [sum(map(len, texts_of(turn))) for turn in item.interactions]
 
 
-def _roles(item: RequestWithInteractions) -> int:
-    return len({speaker(turn.role) for turn in item.interactions})
-
-
 def _has_long_answer(item: RequestWithInteractions, lengths: list[int]) -> bool:
     """Whether an assistant answers at length: prompts and what tools give are the same again in earnest."""
-    return _roles(item) > 1 and any(
-        chars >= COPIED_ANSWER_CHARS
-        and not (is_person(turn.role) or is_system(turn.role) or is_foreign(turn.role))
-        for chars, turn in zip(lengths, item.interactions, strict=True)
+    said = speakers([turn.role for turn in item.interactions])
+    return len(set(said)) > 1 and any(
+        chars >= COPIED_ANSWER_CHARS and not (role == "user" or is_system(role) or is_foreign(role))
+        for chars, role in zip(lengths, said, strict=True)
     )
 
 
@@ -532,8 +528,17 @@ def _same(older: _Text, newer: _Text) -> bool:
 
 
 def _are_apart(older: _Text, newer: _Text) -> bool:
-    users = {text.content.item.request.user_id for text in (older, newer)}
-    return len(users) > 1 or abs(newer.content.at - older.content.at) > NEAR_SECONDS
+    ours, theirs = older.content.item, newer.content.item
+    return (
+        ours.request.user_id != theirs.request.user_id
+        or abs(newer.content.at - older.content.at) > NEAR_SECONDS
+        or _images(ours) != _images(theirs)
+    )
+
+
+def _images(item: RequestWithInteractions) -> set[str]:
+    """Their addresses without what signs them, which is another each time."""
+    return {turn.interacted_image_url.partition("?")[0] for turn in item.interactions} - {""}
 
 
 def _is_alike(older: _Text, newer: _Text) -> bool:

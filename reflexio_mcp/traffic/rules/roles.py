@@ -1,8 +1,9 @@
 """Who speaks in a turn, by its role."""
 
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["is_foreign", "is_person", "is_system", "speaker"]
+__all__ = ["is_foreign", "is_person", "is_system", "speakers"]
 
 _PERSON: Final = frozenset({"user", "human", "customer", "person"})
 _ASSISTANT: Final = frozenset({"assistant", "ai", "bot", "model"})
@@ -27,7 +28,18 @@ def is_foreign(role: str) -> bool:
     return role.lower() in _FOREIGN
 
 
-def speaker(role: str) -> str:
-    """Who speaks, whatever the integration calls him: `User`, `user` and `human` are the same."""
-    low = role.lower()
-    return "user" if low in _PERSON else "assistant" if low in _ASSISTANT else low
+def speakers(roles: Sequence[str]) -> list[str]:
+    """Who speaks in each turn of a request, whatever the integration calls him: `User` and `human` are the same.
+
+    But not in one request: who is called `human` beside a customer is the person who took over from the assistant.
+    """
+    low = [role.lower() for role in roles]
+    apart = "human" in low and len(_PERSON.intersection(low)) > 1
+    return [
+        "user"
+        if role in _PERSON and not (apart and role == "human")
+        else "assistant"
+        if role in _ASSISTANT
+        else role
+        for role in low
+    ]
