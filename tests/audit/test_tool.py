@@ -1,9 +1,11 @@
 """`audit_traffic` as a client sees it: small, complete in both forms, with calls that work, and no content."""
 
+import base64
 import json
 import re
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -680,6 +682,36 @@ async def test_what_shows_only_in_a_whole_session_is_not_said_to_be_missing_from
             said = facts(await call(client, "audit_traffic", **said["go_on"]["arguments"]))
         (found,) = [one for one in said["findings"] if one["id"] == "duplicate"]
         assert found["count"] == 3
+
+
+async def test_no_cursor_holds_a_key_that_somebody_used_as_an_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "ghp_1A2b3C4d5E6f7G8h9I0jK1l2M3n4O5p6Q7r8"
+    make = Maker(3, int(time.time()))
+    now = make.made.now
+    for number in range(3):
+        make.put([Turn("User", ".")], key, "ada", now - 100 - number, "web")
+    for number in range(3):
+        make.put([Turn("User", ".")], f"s{number}", "ada", now - 5_000 - number, "web")
+    monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "audit_traffic"))
+        # On to the first place that can be said.
+        assert said["requests"] == 4
+        cursor = said["go_on"]["arguments"]["cursor"]
+        raw = zlib.decompress(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        assert b'"s0"' in raw
+        assert key.encode() not in raw
+        said = facts(await call(client, "audit_traffic", cursor=cursor))
+        assert said["requests"] == 1
+        monkeypatch.setattr(run, "SAYABLE_SECONDS", 0.0)
+        result = await call(client, "audit_traffic")
+        said = facts(result)
+        assert said["requests"] == 1
+        assert "go_on" not in said
+        assert "no cursor goes on from there" in said["left_out"]
+        assert key not in text_of(result)
 
 
 async def test_an_audit_stops_in_the_middle_of_a_session_that_takes_too_long_and_goes_on_behind_it(

@@ -32,6 +32,10 @@ AUDIT_SECONDS: Final = 35.0
 """For the traffic. Clients give up on a call after 60 s: an audit stops before, with what learning takes on top, and
 says where it stopped and how to go on. All of a small store is looked at within it, and the newest of a large one."""
 
+SAYABLE_SECONDS: Final = 5.0
+"""For getting past sessions and requests whose id is a key: a cursor holds the ids of its place, and shows them to
+whoever takes it apart."""
+
 COMPARING: Final = ("copied-session", "copied-request", "split-conversation")
 """Rules that compare sessions with each other."""
 
@@ -168,7 +172,10 @@ async def run_audit(
     left_out, go_on = "", None
     if stop:
         left_out = f"{stop.left_out}, because the time for one call ({AUDIT_SECONDS:.0f} s) was over"
-        go_on = go_on_call(stop.cursor.encode(asked, scope.caller), offer)
+        if stop.cursor:
+            go_on = go_on_call(stop.cursor.encode(asked, scope.caller), offer)
+        else:
+            left_out += "; no cursor goes on from there, as it would hold an id that is a key: audit up to an end_time"
     if not whole:
         told = {one.rule_id for one in not_run}
         by_session = [one for one in detectors if look.rest and type(one).session is not Detector.session]
@@ -242,14 +249,14 @@ class _Stop:
     """Where the time of a call ran out, times in epoch seconds.
 
     Args:
-        cursor: the place from which the next call goes on.
+        cursor: the place from which the next call goes on; `None` where it would hold a key.
         session: the last request of the first session that was not looked at.
         is_tied: whether sessions of that second were looked at, too.
         request: the last request that was looked at of a session with more.
         rest: how many of its requests were not.
     """
 
-    cursor: Cursor
+    cursor: Cursor | None
     session: int | None
     is_tied: bool
     request: int | None
@@ -283,10 +290,9 @@ class _Pass:
     detectors: list[Detector]
     progress: Progress
     until: float = field(default_factory=lambda: time.monotonic() + AUDIT_SECONDS)
-    looked: bool = False
-    """At anything: each call gets further than the one before."""
     last: tuple[SessionSlice, RequestWithInteractions | None] | None = None
-    """The last session that was looked at, and its last request that was, where it has more."""
+    """The last session that was looked at, and its last request that was, where it has more. No call stops before
+    there is one: each gets further than the one before."""
     rest: int = 0
     """How many more it has."""
 
@@ -312,7 +318,7 @@ class _Pass:
         session_slice, request = self.last
         unseen = waiting[0].newest if waiting else None
         stop = _Stop(
-            pager.cursor("audit", session_slice, request),
+            None if _names_key(session_slice, request) else pager.cursor("audit", session_slice, request),
             unseen,
             unseen == session_slice.newest,
             request.request.created_at if request else None,
@@ -324,8 +330,12 @@ class _Pass:
         for detector in self.detectors:
             detector.finish()
 
-    def _is_over(self) -> bool:
-        return self.looked and time.monotonic() >= self.until
+    def _is_over(self, request: RequestWithInteractions | None = None) -> bool:
+        """Whether to stop behind a request of the last session, or behind all of it."""
+        late = time.monotonic() - self.until
+        if self.last is None or late < 0:
+            return False
+        return late >= SAYABLE_SECONDS or not _names_key(self.last[0], request)
 
     async def _look(self, waiting: list[SessionSlice]) -> list[SessionSlice]:
         # Detectors read every text: in a worker thread, so that other calls go on meanwhile.
@@ -346,7 +356,7 @@ class _Pass:
         whole = self.wanted.pick(session_slice.whole)
         left = {id(item) for item in session_slice.requests}
         matching = [item for item in whole if id(item) in left] if goes_on else whole
-        self.last, self.looked, self.rest = (session_slice, None), True, 0
+        self.last, self.rest = (session_slice, None), 0
         self.overview.sessions += bool(matching) and not goes_on
         for number, item in enumerate(matching, 1):
             self.overview.add(item)
@@ -358,7 +368,7 @@ class _Pass:
             stop_if_cancelled()
             for detector in self.detectors:
                 detector.request(item)
-            if number < len(matching) and self._is_over():
+            if number < len(matching) and self._is_over(item):
                 # What shows only in a whole session is found by the call that comes to its end.
                 self.last, self.rest = (session_slice, item), len(matching) - number
                 return
@@ -366,3 +376,9 @@ class _Pass:
             seen = SessionSeen(session_slice.session_id, whole)
             for detector in self.detectors:
                 detector.session(seen)
+
+
+def _names_key(session_slice: SessionSlice, request: RequestWithInteractions | None) -> bool:
+    """Whether an id of that place is a key."""
+    ids = (session_slice.session_id, request.request.request_id if request else "")
+    return any(map(secrets.secret_in_name, ids))
