@@ -466,6 +466,57 @@ async def test_a_list_that_looks_through_long_texts_stops_before_its_client_give
         assert facts(await call(client, "list_requests"))["complete"], "nothing is looked for in a text"
 
 
+@pytest.mark.parametrize("search", [{"finding": "nearly-empty"}, {"contains": "."}])
+async def test_a_list_of_requests_stops_inside_a_session_of_long_texts_and_goes_on_there(
+    search: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 5_000
+    texts = [".", "..", "no dot here", "...", "."]
+    rows = [
+        make.put([Turn("User", text)], "s1", "ada", begun + number, "web")
+        for number, text in enumerate(texts)
+    ]
+    # An older session on the same page: what is left is not counted as if it were all.
+    rows.append(make.put([Turn("User", ".")], "s0", "ada", begun - 10, "web"))
+    monkeypatch.setattr(listing, "LOOK_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        ids: list[str] = []
+        arguments: dict[str, Any] = dict(search)
+        for number, row in enumerate(sorted(rows, key=lambda one: -one.created_at)):
+            result = await call(client, "list_requests", **arguments)
+            said = facts(result)
+            found = [one.request_id for one in rows if one.request_id in text_of(result)]
+            assert found == ([row.request_id] if row.created_at != begun + 2 else [])
+            ids += found
+            if number == 5:
+                assert "cursor" not in said
+                break
+            assert "the time for looking through texts" in said["not_all_because"]
+            assert said["requests_looked_at"] == 1
+            assert "total" not in said
+            assert "more_in_last_session" not in said
+            arguments = {"cursor": said["cursor"]}
+        assert len(ids) == len(set(ids)) == 5
+
+
+async def test_a_list_that_takes_whole_sessions_looks_at_all_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(3):
+        text = "Where does the parcel of the customer in Hamburg stay for so long?"
+        make.put([Turn("User", text)], "s1", "ada", make.made.now - 5_000 + number, "web")
+    monkeypatch.setattr(listing, "LOOK_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "list_requests", finding="duplicate"))
+        assert said["complete"]
+        assert said["returned"] == 2
+        said = facts(await call(client, "list_sessions", contains="parcel"))
+        assert said["complete"]
+        assert said["requests_looked_at"] == 3
+
+
 async def test_a_request_of_the_future_is_within_the_window_that_counts_it(tmp_path: Path) -> None:
     make = Maker(3, int(time.time()))
     make.put([Turn("User", "Water the roses.")], "s1", "ada", make.made.now + 7_200, "web")

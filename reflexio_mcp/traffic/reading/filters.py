@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.search import check_search, search
+from reflexio_mcp.traffic.reading.search import check_search, judges_alone, search
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
 __all__ = [
@@ -100,6 +100,30 @@ class TrafficFilter:
         if not (self.contains or self.finding):
             return self.pick(items)
         return await anyio.to_thread.run_sync(self.pick, items)
+
+    async def pick_until(
+        self, items: Sequence[RequestWithInteractions], until: float
+    ) -> tuple[list[RequestWithInteractions], int] | None:
+        """As `pick_in_thread`, item by item until a time.
+
+        Args:
+            until: on the clock of `time.monotonic`; the first item is looked at in any case.
+
+        Returns:
+            Those that pass, and how many were looked at; `None` where that takes a whole session, or no time.
+        """
+        if not (self.contains or self.finding) or not judges_alone(self.finding):
+            return None
+
+        def pick() -> tuple[list[RequestWithInteractions], int]:
+            picked: list[RequestWithInteractions] = []
+            for looked, item in enumerate(items):
+                if looked and time.monotonic() >= until:
+                    return picked, looked
+                picked += self.pick([item])
+            return picked, len(items)
+
+        return await anyio.to_thread.run_sync(pick)
 
     def matches_request(self, request: StoredRequest) -> bool:
         """The part of `pick` that needs no interactions."""

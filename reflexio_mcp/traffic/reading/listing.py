@@ -324,10 +324,13 @@ async def _filled(
             break
         if wanted.contains and not page.rows:
             sources.update(item.request.source for item in session_slice.requests)
+        # A row of a session takes all of it; those of requests can end inside it.
+        part = await wanted.pick_until(session_slice.requests, until) if listing == "requests" else None
+        matching, looked = part or (await _matching(wanted, session_slice), len(session_slice.requests))
+        last_looked, not_looked = session_slice.requests[looked - 1], len(session_slice.requests) - looked
         if not page.ended:
-            oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
-            page.looked_at = pager.requests_seen
-        matching = await _matching(wanted, session_slice)
+            oldest = min(oldest or session_slice.newest, last_looked.request.created_at)
+            page.looked_at = pager.requests_seen - not_looked
         produced = rows(session_slice, matching) if matching else ()
         if page.ended:
             left += len(produced)
@@ -339,22 +342,24 @@ async def _filled(
                 if full or not budget.take(row):
                     page.ended = "limit" if full else "full"
                     left = len(produced) - index
-                    page.rest_of_session = left if index else 0
+                    page.rest_of_session = left if index and not not_looked else 0
                     break
                 page.rows.append(row)
                 # Behind the last request of a session the place is behind the whole session.
-                ends = index + 1 == len(produced)
+                ends = index + 1 == len(produced) and not not_looked
                 place = pager.cursor(listing, session_slice, None if ends else last)
             sessions += bool(produced)
-            if produced and (others := len(session_slice.requests) - len(matching)):
+            if produced and (others := looked - len(matching)):
                 page.others[session_slice.session_id] += others
             if not page.ended:
-                place = pager.cursor(listing, session_slice, None)
-                if wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
+                place = pager.cursor(listing, session_slice, last_looked if not_looked else None)
+                if not_looked:
+                    page.ended = "time"
+                elif wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
                     page.ended = "looked"
                     break
         # What the service has sent already is counted; nothing more is read for it.
-        if page.ended and not pager.on_last_page:
+        if page.ended and (not_looked or not pager.on_last_page):
             break
     else:
         if not pager.gaps:

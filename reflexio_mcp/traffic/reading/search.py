@@ -12,9 +12,9 @@ from typing import cast
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.rules.catalog import RULES
+from reflexio_mcp.traffic.rules.catalog import RULES, rule
 
-__all__ = ["FINDINGS", "check_search", "names_with", "search"]
+__all__ = ["FINDINGS", "check_search", "judges_alone", "names_with", "search"]
 
 FINDINGS = tuple(rule.id for rule in RULES if rule.selects)
 """What `finding` takes: the rules that a session's requests show by themselves."""
@@ -72,6 +72,19 @@ def search(contains: str, finding: str) -> Pick:
         return [item for item in items if _says(item, terms)] if terms else items
 
     return pick
+
+
+@functools.cache
+def judges_alone(finding: str) -> bool:
+    """Whether each request shows by itself if it is found, so that those of a session can be looked at one by one."""
+    if not finding:
+        return True
+    from reflexio_mcp.traffic.rules.detector import Detector
+    from reflexio_mcp.traffic.rules.selection import detector_types
+
+    name = rule(finding).detector.rpartition(".")[2]
+    kind = next(one for one in detector_types() if one.__name__ == name)
+    return kind.session is Detector.session and kind.finish is Detector.finish
 
 
 def names_with(contains: str, names: Iterable[str]) -> tuple[str, ...]:
