@@ -1,12 +1,16 @@
 """What is a copy, of what, and which of the two stays."""
 
+import gc
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.rules import duplicates
 from reflexio_mcp.traffic.rules.detector import SessionSeen
 from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
+from reflexio_mcp.traffic.rules.found import Example
 
 DIALOGUE = [
     (
@@ -588,3 +592,48 @@ def test_what_a_person_who_took_over_answers_at_length_is_an_answer() -> None:
     for item in items:
         item.interactions[0].role, item.interactions[1].role = "customer", "human"
     assert copies(items)[0] == ["r2"]
+
+
+def test_of_turns_that_are_too_many_to_compare_none_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "TURNS_KEPT", 10)
+    found = CopiedSessions()
+
+    def see(number: int) -> None:
+        items = [request(turn, f"Turn {turn} of session {number}.") for turn in range(50)]
+        found.session(SessionSeen(f"s{number}", items))
+
+    see(0)
+    tracemalloc.start()
+    for number in range(1, 201):
+        see(number)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 200 * 2_000
+    found.finish()
+    assert found.left_out == "10,040 turns were too many to compare"
+
+
+def test_a_session_with_turns_that_were_not_compared_is_no_copy_for_those_that_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(duplicates, "TURNS_KEPT", len(TURNS))
+    more = [(f"What about tyre {number}?", f"It has {number} holes.") for number in range(6)]
+    seen = (("new", 9000, list(DIALOGUE)), ("old", 100, [*DIALOGUE, *more]))
+    assert sessions(*seen).founds[0].subjects == ["new"]
+    other = [(f"What about tube {number}?", f"It has {number} valves.") for number in range(6)]
+    assert (
+        not sessions(("first", 9000, other + DIALOGUE[:3]), ("old", 100, [*DIALOGUE, *more])).founds[0].count
+    )
+
+
+def test_of_an_answer_that_a_job_gets_in_every_session_few_are_remembered() -> None:
+    found = CopiedSessions()
+    gc.collect()
+    before = sum(isinstance(one, Example) for one in gc.get_objects())
+    for number in range(200):
+        items = [request(number, *ANSWERED, at=number, session=f"s{number}")]
+        found.session(SessionSeen(f"s{number}", items))
+    # One for each session, and no second one for its answer.
+    assert sum(isinstance(one, Example) for one in gc.get_objects()) - before <= 200
+    found.finish()
+    assert not found.founds[1].count

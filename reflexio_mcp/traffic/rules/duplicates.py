@@ -91,6 +91,9 @@ COPIED_ANSWER_CHARS: Final = 150
 COPIED_ANSWER_SESSIONS: Final = 4
 """Sessions with the same question and answer; in more of them it is a job that always gets the same answer."""
 
+ROUTINE_SESSIONS: Final = 20
+"""Sessions with the same question and answer, copied ones too, after which they are not remembered: it is a job's."""
+
 NEAR_SECONDS: Final = 900
 """Double publishing happens within minutes; later it is a person who asks again."""
 
@@ -581,11 +584,16 @@ def _is_misspelling(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class _Known:
-    """A session as it is remembered until all were seen; `turns` are its different ones."""
+    """A session as it is remembered until all were seen; `turns` are its different ones that are compared."""
 
     session_id: str
     newest: Example
     turns: set[bytes]
+    not_compared: int
+
+    @property
+    def count(self) -> int:
+        return len(self.turns) + self.not_compared
 
 
 class CopiedSessions(Detector):
@@ -604,32 +612,36 @@ class CopiedSessions(Detector):
         self._chars: dict[bytes, int] = {}
         self._days: dict[bytes, int] = {}
         self._exchanges: dict[bytes, list[Example]] = {}
-        """Questions with long answers, the first of each session."""
+        """Questions with long answers, the first of each session; none of what too many have."""
 
     def session(self, seen: SessionSeen) -> None:
         turns: set[bytes] = set()
+        beyond: set[bytes] = set()
         exchanges: dict[bytes, Example] = {}
         for item, digests, running in zip(seen.requests, seen.turns, seen.digests, strict=True):
             lengths = _lengths(item)
             for chars, digest in zip(lengths, digests, strict=True):
-                if digest in turns:
-                    continue
-                if digest not in self._chars:
-                    if len(self._chars) >= TURNS_KEPT:
-                        self._not_compared += 1
-                    else:
-                        self._chars[digest] = chars
-                turns.add(digest)
+                if digest in self._chars or len(self._chars) < TURNS_KEPT:
+                    self._chars.setdefault(digest, chars)
+                    turns.add(digest)
+                else:
+                    beyond.add(digest)
             if _has_long_answer(item, lengths):
                 exchanges[running[-1]] = example(item)
-        for digest in turns & self._chars.keys():
+        self._not_compared += len(beyond)
+        for digest in turns:
             self._holders.setdefault(digest, []).append(len(self._sessions))
         for digest, one in exchanges.items():
-            if digest in self._exchanges or len(self._exchanges) < TURNS_KEPT:
-                self._exchanges.setdefault(digest, []).append(one)
-            else:
+            held = self._exchanges.get(digest)
+            if held is None and len(self._exchanges) >= TURNS_KEPT:
                 self._not_compared += 1
-        self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), turns))
+            elif held is None:
+                self._exchanges[digest] = [one]
+            elif len(held) >= ROUTINE_SESSIONS:
+                held.clear()
+            elif held:
+                held.append(one)
+        self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), turns, len(beyond)))
 
     def finish(self) -> None:
         if self._not_compared:
@@ -648,16 +660,14 @@ class CopiedSessions(Detector):
             if turns < COPIED_TURNS:
                 continue
             # The session that holds more stays, else the older one.
-            one, other = sorted(
-                (self._sessions[newer], self._sessions[older]), key=lambda known: len(known.turns)
-            )
-            own = one.turns - other.turns
-            if one.session_id not in kept and self._is_copy(one.turns & other.turns, len(own)):
+            one, other = sorted((self._sessions[newer], self._sessions[older]), key=lambda known: known.count)
+            own = one.count - len(one.turns & other.turns)
+            if one.session_id not in kept and self._is_copy(one.turns & other.turns, own):
                 kept[one.session_id] = other.session_id
-                copies[one.session_id] = one, len(own)
+                copies[one.session_id] = one, own
         for copy, original in _what_stays(kept).items():
             known, own = copies[copy]
-            note = f"all but {own} of its {len(known.turns)} turns" if own else ""
+            note = f"all but {own} of its {known.count} turns" if own else ""
             found.note_example(replace(known.newest, copy_of=original, note=note), subject=copy)
         return kept.keys()
 
