@@ -86,7 +86,7 @@ def _why_not_writable(path: Path) -> str:
         return "A folder stands there, or a file where a folder should."
     if path.exists() and not path.is_file():
         return "It is a pipe or a device, and not a file."
-    if os.access(where, os.W_OK) and os.access(folder, os.W_OK):
+    if os.access(where, os.W_OK) and os.access(folder, os.W_OK | os.X_OK):
         return ""
     return f"The permissions of {where} do not allow it."
 

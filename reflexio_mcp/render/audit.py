@@ -143,13 +143,16 @@ def _nothing(audit: Audit) -> Rendered:
     where = f" ({about})" if about else ""
     facts: AuditFacts = {"notice": NOTICE, "requests": 0, "findings": []}
     first: list[str] = []
-    if audit.left_out:
+    if audit.left_out or audit.goes_on or audit.gaps:
         facts["complete"] = False
+    if audit.left_out:
         facts["left_out"] = audit.left_out
         first.append(f"Not all: {audit.left_out}.{_go_on(audit, facts)}")
         text = f"Nothing to audit{where} in what this call looked at."
     elif audit.goes_on:
-        text = f"Nothing more to audit{where}: what there was is in the answers before this one."
+        text = f"Nothing more to audit{where}" + (
+            " in what could be read." if audit.gaps else ": what there was is in the answers before this one."
+        )
     else:
         text = f"Nothing to audit{where}."
         if not (audit.filter.narrows or audit.gaps):

@@ -517,6 +517,14 @@ def talked(*said: tuple[str, str]) -> RequestWithInteractions:
         ("Where it asks you to, enter your PIN:", "4418"),
         ("Welches ist Ihr Passwort?", "Kirsche!88"),
         ("Have you got your password at hand?", "Herbst#2031x"),
+        ("Could you tell me the password I asked for?", "Herbst#2031x"),
+        ("When you log in what is your password?", "Herbst#2031x"),
+        ("Which account is it and what is your password?", "Herbst#2031x"),
+        ("Who is this and what's your password?", "Herbst#2031x"),
+        ("How do you spell your password?", "Herbst#2031x"),
+        ("Why don't you just give me your password?", "Herbst#2031x"),
+        ("Has IT told you what your password is?", "Herbst#2031x"),
+        ("Qui est-ce et quel est votre mot de passe ?", "Lilas#2027"),
     ],
 )
 def test_what_an_assistant_asks_for_and_a_person_answers_is_a_secret(question: str, answer: str) -> None:

@@ -681,6 +681,26 @@ async def test_what_is_judged_by_all_of_the_traffic_is_not_judged_by_the_part_of
             assert not missed & set(said["nothing_found"].split(", "))
 
 
+async def test_what_the_part_of_one_call_shows_is_not_said_to_be_not_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    for number in range(30):
+        turn = Turn("User", f"What is the capital of country number {number}?")
+        when = make.made.now - 100 - number * 600
+        make.put([turn], f"s{number}", "ada", when, "web", agent_version="agent-v0")
+    async with connected(make.finish(), tmp_path) as client:
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+        first = facts(await call(client, "audit_traffic", user_id="ada"))
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 35.0)
+        rest = facts(await call(client, "audit_traffic", **first["go_on"]["arguments"]))
+    assert "unversioned" in {one["id"] for one in rest["findings"]}
+    missed = {one_id: one["reason"] for one in rest["not_run"] for one_id in one["ids"]}
+    assert "unversioned" not in missed
+    # It is an audit of one user.
+    assert missed["copied-session"] == run.MAY_GO_ON
+
+
 async def test_no_session_that_may_have_gone_on_is_offered_for_deletion_by_a_call_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -746,6 +766,7 @@ async def test_no_cursor_holds_a_key_that_somebody_used_as_an_id(
     for number in range(3):
         make.put([Turn("User", ".")], f"s{number}", "ada", now - 5_000 - number, "web")
     monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "SAYABLE_SECONDS", 600.0)
     async with connected(make.finish(), tmp_path) as client:
         said = facts(await call(client, "audit_traffic"))
         # On to the first place that can be said.

@@ -59,8 +59,7 @@ OF_CUT_SESSION: Final = "in a session that this call did not read to its end"
 OF_A_PART: Final = "judged by all of the traffic, of which this call looked at a part"
 
 MAY_GO_ON: Final = (
-    "a session may have gone on since this audit's first call, which a call that goes on does not see; audit one user "
-    "for it"
+    "a session may have gone on since this audit's first call, which a call that goes on does not see"
 )
 
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
@@ -157,6 +156,8 @@ async def run_audit(
             reason = PART_OF_TRAFFIC
             if detector.needs == "whole sessions":
                 reason = PART_OF_SESSIONS if wanted.may_leave_out_newest else MAY_GO_ON
+                if not (wanted.may_leave_out_newest or wanted.user_id):
+                    reason += "; audit one user for it"
             not_run += [NotRun(found.rule.id, reason) for found in detector.founds]
     if wanted.user_id:
         not_run += [NotRun(one, ONE_USER) for one in ("shared-session", "user-per-session")]
@@ -218,6 +219,8 @@ async def run_audit(
     findings = [
         founds[one.id] for one in RULES if one.id in founds and founds[one.id].count and one.id not in unknown
     ]
+    shown = {found.rule.id for found in findings}
+    not_run = [one for one in not_run if one.reason != OF_A_PART or one.rule_id not in shown]
     for found in findings:
         found.next = next_call(found, frozen, overview.first, offer, whole=whole)
         found.look = look_first(found.next, offer)

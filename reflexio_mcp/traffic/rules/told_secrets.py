@@ -89,8 +89,13 @@ _ASKS_ABOUT = re.compile(
     r")(?!\w)"
 )
 """How a question begins that is about a password and asks for something else: a place, a time, somebody, a number."""
-_OF_SOMETHING_ELSE = re.compile(r"(?i)(?:.* )?(?:for|from|about)|.*(?:哪里|哪裡|哪儿|在哪).*")
-"""How one ends: `What is your password for?`"""
+_OF_SOMETHING_ELSE = re.compile(r"(?i)\s*(?:for|from|about)|.*(?:哪里|哪裡|哪儿|在哪).*")
+"""What stands behind the word then: `What is your password for?`"""
+_ASKS_VALUE = re.compile(
+    rf"{_TELLS.pattern}|\b(?:what(?:['’]s| is| was| your)|spell\w*|was ist|wie lautet|quel(?:le)? est|cu[áa]l es"
+    r"|qual [èeé]|wat is|jakie jest|vad är|какой)\b"
+)
+"""What asks for the password itself, whatever the question begins with."""
 
 
 def asks_for(text: str) -> str:
@@ -101,7 +106,8 @@ def asks_for(text: str) -> str:
         return ""
     if match["end"] in ("?", "？"):
         clause = _CLAUSE_ENDS.split(end[: match.start()])[-1] + match[0]
-        if _ASKS_ABOUT.match(clause) or _OF_SOMETHING_ELSE.fullmatch(match["rest"].rstrip()):
+        about = _ASKS_ABOUT.match(clause) and not _ASKS_VALUE.search(clause)
+        if about or _OF_SOMETHING_ELSE.fullmatch(match["rest"].rstrip()):
             return ""
     return "PIN" if match["code"] else "password"
 
