@@ -81,7 +81,7 @@ async def test_a_live_demo_without_a_configured_reflexio_says_what_to_set() -> N
 
 async def test_a_live_demo_against_nothing_says_that_it_could_not_be_reached() -> None:
     screen = io.StringIO()
-    settings = Settings(url="http://127.0.0.1:9", timeout=1)
+    settings = Settings(url="http://127.0.0.1:9", timeout=20)
     assert await demo.run_demo(settings, live=True, out=screen) == 1
     assert "could not be reached" in screen.getvalue()
 
