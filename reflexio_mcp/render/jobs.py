@@ -119,14 +119,7 @@ def _ways(job: Job, *, has_ids: bool) -> Iterator[tuple[list[str], Facts]]:
     undo = whole.structured.get("undo", "")
     other_ids = all_ids(done) if has_ids else ""
     yield (
-        [
-            "".join(
-                [
-                    f"{line}, {status}: {said or 'nothing was there'}",
-                    *(f". {one}" for one in (undo, other_ids) if one),
-                ]
-            )
-        ],
+        [". ".join(filter(None, (f"{line}, {status}: {said or 'nothing was there'}", undo, other_ids)))],
         facts
         | {"receipt": dense({"status": status, "counts": counts, "undo": undo, "other_ids": other_ids})},
     )

@@ -14,6 +14,7 @@ from reflexio_mcp.render.result import (
     GapFacts,
     Rendered,
     Unlisted,
+    as_sentence,
     counted,
     dense,
     indented,
@@ -163,7 +164,7 @@ class _Budget(Generic[RowT]):
             self._texts.append(text)
         self.redacted = sum(facts != old for facts, old in zip(self.facts, before, strict=True))
         if rows and not available():
-            self.not_looked_for = f"{MISSING[0].upper()}{MISSING[1:]}."
+            self.not_looked_for = as_sentence(MISSING)
 
     @property
     def each(self) -> Facts:

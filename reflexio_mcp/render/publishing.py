@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Literal, Required, TypedDict
 
-from reflexio_mcp.render.result import Rendered, Unlisted, counted, dense, joined
+from reflexio_mcp.render.result import Rendered, Unlisted, as_sentence, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.traffic.publishing import Published, Screened
@@ -102,7 +102,7 @@ def published(
     if secrets:
         lines.append(_secrets(facts, secrets, redacted, takes_back))
     if missed:
-        lines.append(f"{missed[0].upper()}{missed[1:]}.")
+        lines.append(as_sentence(missed))
     if shown := facts.get("unusual_roles"):
         lines.append(f"Unusual roles; the usual ones are User and Assistant:\n{fence(', '.join(shown))}")
     if done.uncompared:

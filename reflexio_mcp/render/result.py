@@ -18,6 +18,7 @@ __all__ = [
     "GapFacts",
     "Rendered",
     "Unlisted",
+    "as_sentence",
     "compact_json",
     "counted",
     "dense",
@@ -153,6 +154,11 @@ def compact_json(value: object) -> str:
 
 def joined(parts: Iterable[str]) -> str:
     return " · ".join(part for part in parts if part)
+
+
+def as_sentence(told: str) -> str:
+    """Words that go into a sentence, as one of their own."""
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def sentences(*told: str) -> str:

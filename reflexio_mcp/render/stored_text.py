@@ -69,6 +69,8 @@ _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
 _APART: Final = r"[\t\n]|(?<= )·(?= )"
 """What ends a line of an answer, or a fact in it."""
 
+_APART_SIGNS: Final = "\t\n·"
+
 _ID_PARTS = re.compile(rf"(\\*)({_INVISIBLE.pattern}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+")
 """Backslashes, and what follows them: a character that becomes an escape, or letters that look like one."""
 
@@ -84,7 +86,7 @@ def as_stored(text: str) -> str:
         if len(slashes) % 2 == 0:
             return kept + match[0][len(slashes) :]
         code = int(digits, 16)
-        hidden = code <= 0x10FFFF and (chr(code) in "\t\n·" or _INVISIBLE.fullmatch(chr(code)))
+        hidden = code <= 0x10FFFF and (chr(code) in _APART_SIGNS or _INVISIBLE.fullmatch(chr(code)))
         return kept + chr(code) if hidden else match[0]
 
     return _ESCAPED.sub(back, text)
@@ -137,7 +139,7 @@ def shown_id(text: str) -> str:
 def _id_part(match: re.Match[str]) -> str:
     if match[2] is None:
         return match[0]
-    return 2 * match[1] + (_escape(match[2]) if match[2] in "\t\n·" else visible(match[2]))
+    return 2 * match[1] + (_escape(match[2]) if match[2] in _APART_SIGNS else visible(match[2]))
 
 
 def hanging(text: str) -> str:

@@ -266,15 +266,10 @@ def connect(url: str) -> None:
     Raises:
         StateUnusable: why that does not work.
     """
-    try:
-        with _Connection.connect(_conninfo(url)) as connection, connection.cursor() as cursor:
-            _begin(cursor)
-            migrate(cursor)
-            for attempt in _ATTEMPTS:
-                cursor.execute(attempt)
-            connection.rollback()
-    except psycopg.Error as error:
-        raise StateUnusable(_problem(error), ADVICE) from None
+    with _migrated(url) as cursor:
+        for attempt in _ATTEMPTS:
+            cursor.execute(attempt)
+        cursor.connection.rollback()
 
 
 def make_tables(url: str) -> bool:
@@ -289,11 +284,18 @@ def make_tables(url: str) -> bool:
     Raises:
         StateUnusable: why that does not work.
     """
+    with _migrated(url) as cursor:
+        return grant(cursor)
+
+
+@contextlib.contextmanager
+def _migrated(url: str) -> Generator[psycopg.Cursor[Any]]:
+    """One connection in which the tables are made, kept at the end unless it was rolled back."""
     try:
         with _Connection.connect(_conninfo(url)) as connection, connection.cursor() as cursor:
             _begin(cursor)
             migrate(cursor)
-            return grant(cursor)
+            yield cursor
     except psycopg.Error as error:
         raise StateUnusable(_problem(error), ADVICE) from None
 

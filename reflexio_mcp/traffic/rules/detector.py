@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import running_digests, turn_digests
+from reflexio_mcp.traffic.content import running_digests, texts_of, turn_digests
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Found
 from reflexio_mcp.traffic.rules.roles import speakers
@@ -33,6 +33,11 @@ class SessionSeen:
     def turns(self) -> list[list[bytes]]:
         """`turn_digests` of each request; several detectors need them."""
         return [turn_digests(item, speakers) for item in self.requests]
+
+    @functools.cached_property
+    def lengths(self) -> list[list[int]]:
+        """Characters of content of each turn of each request."""
+        return [[sum(map(len, texts_of(turn))) for turn in item.interactions] for item in self.requests]
 
     @functools.cached_property
     def digests(self) -> list[list[bytes]]:

@@ -227,9 +227,8 @@ class Duplicates(Detector):
         exact, near = self.founds
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
-        contents = [
-            _Content.of(*each) for each in zip(items, seen.digests[::-1], seen.turns[::-1], strict=True)
-        ]
+        parts = (items, seen.digests[::-1], seen.turns[::-1], seen.lengths[::-1])
+        contents = [_Content.of(*each) for each in zip(*parts, strict=True)]
         seconds: dict[int, bytes] = {}
         for content in contents:
             if seconds.setdefault(content.at, content.digest) != content.digest:
@@ -297,6 +296,7 @@ class _Content:
     """One request as it is compared.
 
     Args:
+        lengths: characters of each of its turns.
         digest: of the user, the roles and the texts.
         beginnings: the same of its first turn, its first two, ..., without the last one.
         turns: of each of its turns.
@@ -306,6 +306,7 @@ class _Content:
     item: RequestWithInteractions
     at: int
     chars: int
+    lengths: Sequence[int]
     digest: bytes
     beginnings: tuple[bytes, ...]
     turns: Sequence[bytes]
@@ -317,14 +318,18 @@ class _Content:
 
     @classmethod
     def of(
-        cls, item: RequestWithInteractions, digests: Sequence[bytes], turns: Sequence[bytes]
+        cls,
+        item: RequestWithInteractions,
+        digests: Sequence[bytes],
+        turns: Sequence[bytes],
+        lengths: Sequence[int],
     ) -> "_Content":
         *beginnings, digest = digests
-        lengths = _lengths(item)
         return cls(
             item,
             item.request.created_at,
             sum(lengths),
+            lengths,
             digest,
             tuple(beginnings[:TURNS_COMPARED]),
             turns,
@@ -332,12 +337,10 @@ class _Content:
         )
 
 
-def _lengths(item: RequestWithInteractions) -> list[int]:
-    return [sum(map(len, texts_of(turn))) for turn in item.interactions]
-
-
-def _has_long_answer(item: RequestWithInteractions, lengths: list[int]) -> bool:
+def _has_long_answer(item: RequestWithInteractions, lengths: Sequence[int]) -> bool:
     """Whether an assistant answers at length: prompts and what tools give are the same again in earnest."""
+    if max(lengths, default=0) < COPIED_ANSWER_CHARS:
+        return False
     said = speakers([turn.role for turn in item.interactions])
     return len(set(said)) > 1 and any(
         chars >= COPIED_ANSWER_CHARS and not (role == "user" or is_system(role) or is_foreign(role))
@@ -452,7 +455,7 @@ def _overlap(older: _Content, newer: _Content) -> int:
     # Both have more than that: what is said every day is no window.
     for count in range(min(len(ours), len(theirs)) - 1, 1, -1):
         if ours[-count] == theirs[0] and ours[-count:] == theirs[:count]:
-            return count if sum(_lengths(newer.item)[:count]) >= DUPLICATE_CHARS else 0
+            return count if sum(newer.lengths[:count]) >= DUPLICATE_CHARS else 0
     return 0
 
 
@@ -618,8 +621,8 @@ class CopiedSessions(Detector):
         turns: set[bytes] = set()
         beyond: set[bytes] = set()
         exchanges: dict[bytes, Example] = {}
-        for item, digests, running in zip(seen.requests, seen.turns, seen.digests, strict=True):
-            lengths = _lengths(item)
+        parts = (seen.requests, seen.turns, seen.digests, seen.lengths)
+        for item, digests, running, lengths in zip(*parts, strict=True):
             for chars, digest in zip(lengths, digests, strict=True):
                 if digest in self._chars or len(self._chars) < TURNS_KEPT:
                     self._chars.setdefault(digest, chars)
