@@ -86,34 +86,37 @@ def tabled(facts: Mapping[str, Any], *names: str) -> Facts:
         which place of a row; what most rows have comes first. What is `null`, or missing at the end, a row does not
         have.
     """
-    columns: dict[str, list[str]] = {}
-    for name in names:
-        seen = Counter(key for row in _rows_of(facts, name) for key in row)
-        if seen:
-            columns[name] = [key for key, _ in seen.most_common()]
+    seen: dict[str, Counter[str]] = {name: Counter() for name in names}
     made: Facts = {}
+    first = ""
     for key, value in facts.items():
-        if "columns" not in made and any(True for name in columns for _ in _rows_of({key: value}, name)):
+        _count_keys(value, key, seen)
+        if not first and any(seen.values()):
+            first = key
+    columns = {name: [key for key, _ in keys.most_common()] for name, keys in seen.items() if keys}
+    for key, value in facts.items():
+        if key == first:
             made["columns"] = columns
         made[key] = _as_rows(value, columns, key)
     return made
 
 
-def _rows_of(value: Any, name: str) -> Iterator[Facts]:
-    if isinstance(value, Mapping):
+def _count_keys(value: Any, name: str, seen: Mapping[str, Counter[str]]) -> None:
+    if isinstance(value, dict):
         for key, inner in cast("Facts", value).items():
-            if key == name and isinstance(inner, list):
-                yield from cast("list[Facts]", inner)
-            yield from _rows_of(inner, name)
+            _count_keys(inner, key, seen)
     elif isinstance(value, list):
+        keys = seen.get(name)
         for inner in cast("list[Any]", value):
-            yield from _rows_of(inner, name)
+            if keys is not None:
+                keys.update(list(cast("Facts", inner)))
+            _count_keys(inner, "", seen)
 
 
 def _as_rows(value: Any, columns: Mapping[str, list[str]], name: str = "") -> Any:
     if isinstance(value, list):
         return [_as_rows(one, columns, name) for one in cast("list[Any]", value)]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return value
     inside = {key: _as_rows(one, columns, key) for key, one in cast("Facts", value).items()}
     if name not in columns:
