@@ -75,6 +75,7 @@ class Runtime:
         self.scopes = Scopes(settings, client, self.jobs.running_for)
         self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))
         self.page_notes = PageNotes()
+        self.over_stdio = False
         self._tools = tools
         self._users = 0
         self._shared: App | None = None
@@ -158,6 +159,7 @@ class Runtime:
                     background,
                     self.trouble,
                     where=self.where,
+                    over_stdio=self.over_stdio,
                     subscriptions=self.subscriptions,
                 )
                 if self.settings.tenancy == "off":

@@ -170,6 +170,7 @@ class ReflexioServer(MCPServer[App]):
 
     async def run_stdio_async(self) -> None:
         """Serve one connection over standard input and output until the end of input."""
+        self.runtime.over_stdio = True
         async with stdio_server() as (incoming, outgoing):
             low = lowlevel(self)
             answers = Answers(outgoing)

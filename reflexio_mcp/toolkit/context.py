@@ -36,6 +36,7 @@ class App:
         background: where what goes on after them runs. It is cancelled when the lifespan ends.
         trouble: says why nothing can be deleted now; empty where something can. It blocks.
         where: the backend's address or file, in words.
+        over_stdio: whether calls come as messages over standard input.
         subscriptions: who is told when a session or request changes.
     """
 
@@ -49,6 +50,7 @@ class App:
     background: TaskGroup
     trouble: Callable[[], str]
     where: str = ""
+    over_stdio: bool = False
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
 
     @property

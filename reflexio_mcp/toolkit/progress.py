@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio
 
-from reflexio_mcp.toolkit.context import Call
+from reflexio_mcp.toolkit.context import Call, app_of
 from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = ["ProgressReporter"]
@@ -78,6 +78,7 @@ class ProgressReporter:
 
 
 def _is_read(call: Call) -> bool:
-    """Whether the caller asked for progress; in memory it does so by a callback, which the request does not show."""
+    """Whether the caller asked for progress; in memory it does so by a callback, which nothing shows."""
     context = call.request_context
-    return context.request is None or "progress_token" in (context.meta or {})
+    in_memory = context.request is None and not app_of(call).over_stdio
+    return in_memory or "progress_token" in (context.meta or {})

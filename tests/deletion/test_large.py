@@ -14,8 +14,10 @@ import pytest
 import uvicorn
 
 from benchmarks.filling import fill
+from reflexio_mcp.cli import main
+from reflexio_mcp.toolkit import progress
 from tests.deletion.support import BY_IDS, READ, World
-from tests.support.stdio import environment, open_session
+from tests.support.stdio import REVISIONS, Revision, environment, open_session
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +134,35 @@ async def test_a_call_that_hangs_still_shows_that_it_lives(
     numbers = [number for number, _ in beats]
     assert len(numbers) >= 2
     assert numbers == sorted(set(numbers))
+    await world.close()
+
+
+def impatient() -> int:
+    """A server that is silent only for a moment."""
+    progress.SILENCE_SECONDS = 0.2  # pyright: ignore[reportConstantRedefinition]
+    return main()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("asked", [True, False])
+async def test_over_stdio_progress_goes_to_who_asks_for_it(
+    asked: bool, revision: Revision, tmp_path: Path
+) -> None:
+    world = World(":memory:", tmp_path)
+    await world.put("r1")
+
+    async def takes_a_while() -> None:
+        await anyio.sleep(3)
+
+    world.backend.before[BY_IDS] = [takes_a_while]
+    async with served(world) as url:
+        env = environment(tmp_path, REFLEXIO_URL=url, REFLEXIO_MCP_CONFIRM="off")
+        async with open_session(revision, env=env, runs=impatient) as session:
+            meta = {"progressToken": "mine"} if asked else {}
+            await session.call("delete_request", {"request_id": "r1"}, meta=meta)
+        told = [one["params"] for one in session.notifications if one["method"] == "notifications/progress"]
+    assert [one["progressToken"] for one in told] == ["mine"] * len(told)
+    assert bool(told) is asked
     await world.close()
 
 
