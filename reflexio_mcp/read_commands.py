@@ -46,7 +46,7 @@ FILTER: Final = {
     "agent_version": "requests of this agent version",
     "start_time": "stored at or after this: an ISO 8601 time (without a zone UTC), or an age such as 24h or 7d",
     "end_time": "stored at or before this",
-    "contains": 'requests with all these words, inside longer ones too, in any order and case; "a phrase" in quotes',
+    "contains": "requests with all these words, in any order and case, also inside longer ones; quote a phrase; X OR Y",
     "finding": "requests in which the audit finds this, such as probable-secret or duplicate",
 }
 """The one filter, as the tools' parameters name it, with what the commands' flags say about it."""

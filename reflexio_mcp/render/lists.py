@@ -467,11 +467,16 @@ def page_of_sessions(
             "interactions": most.interactions,
         }
         ties = ""
-        if as_many := page.as_many_interactions:
-            more_facts["most_interactions"]["others_with_as_many"] = as_many
-            ties = f"; {as_many:,} {'other has' if as_many == 1 else 'others have'} as many"
+        if page.as_many_interactions:
+            as_many = page.as_many_interactions
+            more_facts["most_interactions"]["as_many"] = [shown_id(one) for one in as_many]
+            have = "has" if len(as_many) == 1 else "have"
+            ties = f"; {', '.join(map(label, as_many))} {have} as many"
+            if others := page.more_with_as_many:
+                more_facts["most_interactions"]["others_with_as_many"] = others
+                ties += f", and {counted(others, 'other')}"
         more.append(
-            f"Ordered by {CHARACTERS}. By interactions the longest is {shown_id(most.session_id)}, with "
+            f"Ordered by {CHARACTERS}. By interactions the longest is {label(most.session_id)}, with "
             f"{most.interactions:,}{ties}."
         )
     part = PART_COUNTED if wanted.counts_part_of_sessions else USER_COUNTED if page.one_of_many else ""

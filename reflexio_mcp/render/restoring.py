@@ -50,6 +50,7 @@ class RestoreFacts(TypedDict, total=False):
     lost: str
     checked: Unlisted[str]
     unchecked: Unlisted[str]
+    differs: Unlisted[list[str]]
     interactions: Unlisted[int]
     copy_kept_until: Unlisted[str]
     learning: Unlisted[str]
@@ -110,7 +111,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     deleted_at = iso(done.copy.made_at)
     facts: RestoreFacts = {
         "notice": NOTICE,
-        "status": _status(counts.keys() | learned.keys()),
+        "status": _status(counts.keys() | learned.keys() | ({"differs"} if done.differs else set())),
         "copy_id": done.copy.copy_id,
         "restored": number,
         "counts": counts,
@@ -119,9 +120,10 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     }
     origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
     seen = bool(number) and done.checked
+    how = CHECKED if done.differs else f"{CHECKED}, word for word"
     if seen:
-        facts["checked"], facts["interactions"] = CHECKED, done.interactions
-    checked = f", checked {CHECKED}" if seen else ""
+        facts["checked"], facts["interactions"] = how, done.interactions
+    checked = f", checked {how}" if seen else ""
     text = [
         f"Restored {_held(number, back, done.interactions)} from {origin}{checked}."
         if number or back
@@ -140,6 +142,9 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
             shown_id(old): shown_id(new) for old, new in list(done.new_ids.items())[:COPIES_SHOWN]
         }
         lines.append("new ids: " + ", ".join(f"{old} is {new}" for old, new in facts["new_ids"].items()))
+    if done.differs:
+        facts["differs"] = named_ids(done.differs)
+        lines.append(listed("read back with other words", facts["differs"], len(done.differs)))
     text.append(fence("\n".join(lines)))
     if number and not done.checked:
         facts["unchecked"] = UNCHECKED
@@ -174,7 +179,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
 
 def _status(became: Set[Became]) -> Status:
     """`complete` only where something was restored and nothing is missing."""
-    if {"left", "id_taken", "not_restorable", "not_in_copy"} & became:
+    if {"left", "id_taken", "not_restorable", "not_in_copy", "differs"} & became:
         return "incomplete" if "restored" in became or "left" in became else "nothing_restored"
     return "complete" if "restored" in became else "nothing_restored"
 

@@ -78,6 +78,7 @@ def _check_finding(text: str) -> None:
 
 
 OF_SOURCE: Final = alone(_check_source)
+OF_WORDS: Final = alone(_check_words)
 OF_TIME: Final = alone(_check_time)
 
 UserId = Annotated[str, Field()]
@@ -89,9 +90,9 @@ EndTime = Annotated[str, Field(description="as start_time; both inclusive"), OF_
 Contains = Annotated[
     str,
     Field(
-        description="all these words, also inside longer ones (no synonyms), or a quoted phrase; in texts and ids"
+        description="all these words, also inside longer ones; quote a phrase; this OR that; in texts and ids"
     ),
-    alone(_check_words),
+    OF_WORDS,
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.
 Finding = Annotated[str, Field(description="a rule of audit_traffic"), alone(_check_finding)]

@@ -34,7 +34,7 @@ from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
 
-Words = Annotated[str, Field(description="words of the learning")]
+Words = Annotated[str, Field(description="words of the learning"), parameters.OF_WORDS]
 FedBy = Annotated[str, Field(description="fed by this request")]
 
 

@@ -1,5 +1,6 @@
 """Recovery copies: written before the act, private, pruned, and put back with the original ids."""
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,8 @@ async def test_what_was_deleted_comes_back_as_it_was(world: World, era: str) -> 
     facts = result.structured_content
     assert facts
     assert facts["outcomes"] == {"restored": ["r1", "r2"]}
-    assert facts["checked"] == "by reading again"
-    assert f"(copy_id={copy_id}), checked by reading again." in text_of(result)
+    assert facts["checked"] == "by reading again, word for word"
+    assert f"(copy_id={copy_id}), checked by reading again, word for word." in text_of(result)
     assert facts["interactions"] == sum(len(one["interactions"]) for one in before)
     assert f"Restored 2 requests ({facts['interactions']} interactions) from" in text_of(result)
     # What was deleted is still in the copy, and for how long is said.
@@ -109,6 +110,34 @@ async def test_what_is_not_seen_after_a_restore_is_left_to_do(world: World, era:
     assert facts["outcomes"] == {"restored": ["r2"], "left": ["r1"]}
     assert facts["status"] == "incomplete"
     assert "Call again" in facts["next"]
+
+
+async def test_what_reads_otherwise_than_it_was_put_back_is_named(world: World, era: str) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    async with world.connect(era, **ON) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+
+        def other_words(_: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+            text = json.dumps(answer)
+            for session in (changed := json.loads(text))["sessions"]:
+                for item in session["requests"]:
+                    if item["request"]["request_id"] == "r1":
+                        item["interactions"][0]["content"] += " more"
+            return changed
+
+        async def begin() -> None:
+            world.backend.rewriting[READ] = other_words
+
+        world.backend.before[PUBLISH] = [begin]
+        result = await caller.result("restore_requests", copy_id=copy_id)
+    facts = result.structured_content
+    assert facts
+    assert facts["outcomes"] == {"restored": ["r1", "r2"]}
+    assert (facts["status"], facts["checked"], facts["differs"]) == ("incomplete", "by reading again", ["r1"])
+    text = text_of(result)
+    assert "read back with other words (1): r1" in text
+    assert "word for word" not in text
 
 
 async def test_a_restore_that_cannot_be_read_again_says_so(world: World, era: str) -> None:

@@ -36,6 +36,7 @@ def ids(facts: dict) -> list[str]:
         ({"user_id": "ada", "contains": "LISBON lives"}, ["profile:lisbon"]),
         ({"user_id": "ada", "contains": '"in lisbon"'}, ["profile:lisbon"]),
         ({"user_id": "ada", "contains": '"lisbon in"'}, []),
+        ({"user_id": "ada", "contains": '"lisbon in" OR "in  lisbon"'}, ["profile:lisbon"]),
         ({"session_id": "t", "contains": "tea"}, ["profile:tea"]),
         ({"finding": "test-traffic"}, ["profile:lisbon", "profile:tea"]),
         ({"finding": "test-traffic", "contains": "tea"}, ["profile:tea"]),

@@ -253,6 +253,44 @@ async def test_a_session_of_one_request_says_its_time_once(connect: Connect) -> 
     assert text.count(row["first"]) == text_of(result).count(f"1 interaction, {plan['first']} ·") == 1
 
 
+@pytest.mark.parametrize("tool", ["list_requests", "delete_requests"])
+async def test_one_of_several_words_is_looked_for_with_or(connect: Connect, tool: str) -> None:
+    said = {
+        "doctor": "The doctor gave me pills.",
+        "flu": "I have the flu again, and a train to catch.",
+        "portland": "Portland OR is rainy",
+        "night": "a night train",
+    }
+    async with connect() as client:
+        for name, text in said.items():
+            await store(client, name, text)
+
+        async def found(contains: str) -> set[str]:
+            if tool == "list_requests":
+                return set(ids((await listed(client, contains=contains))[0]))
+            shown = await client.call_tool(tool, {"contains": contains, "everything": True})
+            text = text_of(shown)
+            return {name for name in said if f"\n {name} ·" in text}
+
+        assert await found("doctor OR flu") == {"doctor", "flu"}
+        assert await found("have flu OR pills doctor OR nothing") == {"doctor", "flu"}
+        assert await found('"night train" OR doctor') == {"night", "doctor"}
+        assert await found("doctor or flu") == set()  # three words, as before
+        assert await found('"doctor OR flu"') == set()
+        assert await found("Portland OR") == await found("portland or") == {"portland"}
+        assert await found("OR OR") == {"portland", "doctor"}
+
+
+async def test_alternatives_are_told_apart_and_none_of_them_is_empty(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", "the doctor")
+        page, text = await listed(client, contains='flu OR  the "good doctor"  OR doctor')
+        assert page["filter"] == 'containing “flu” or “the "good doctor"” or “doctor”'
+        assert page["returned"] == 1
+        page, text = await listed(client, contains='zebra OR ""')
+        assert page["returned"] == 0, text
+
+
 async def test_the_longest_by_interactions_is_named_beside_the_longest_by_characters(
     connect: Connect,
 ) -> None:
@@ -270,8 +308,21 @@ async def test_the_longest_by_interactions_is_named_beside_the_longest_by_charac
         for number in range(3):
             await store(client, f"more-{number}", session_id="as-many")
         page, text = await listed(client, "list_sessions", order="longest", limit=1)
-        assert page["most_interactions"]["others_with_as_many"] == 1
-        assert "with 3; 1 other has as many." in text
+        assert page["most_interactions"] == {
+            "session_id": "as-many",
+            "interactions": 3,
+            "as_many": ["chat"],
+        }
+        assert "By interactions the longest is as-many, with 3; chat has as many." in text
+        for number in range(6):
+            for turn in range(3):
+                await store(client, f"tie-{number}-{turn}", session_id=f"tie {number}")
+        page, text = await listed(client, "list_sessions", order="longest", limit=1)
+        assert page["most_interactions"]["as_many"] == ["tie 4", "tie 3", "tie 2", "tie 1", "tie 0"]
+        assert page["most_interactions"]["others_with_as_many"] == 2
+        # Outside the fence stands no name that could be a sentence.
+        assert "tie 4" not in text.rpartition("<<end")[2]
+        assert "have as many, and 2 others." in text
         newest, text = await listed(client, "list_sessions", limit=1)
         assert "most_interactions" not in newest
         assert "By interactions" not in text

@@ -61,6 +61,7 @@ class Restored:
         new_ids: the ids of those that have another one now.
         checked: what is said to be restored was seen by reading again.
         interactions: how many interactions were seen of it.
+        differs: those in which other words were read than the copy has.
     """
 
     copy: RecoveryCopy
@@ -73,6 +74,7 @@ class Restored:
     new_ids: dict[str, str] = field(default_factory=dict[str, str])
     checked: bool = False
     interactions: int = 0
+    differs: list[str] = field(default_factory=list[str])
 
     def ids(self, became: Became) -> list[str]:
         return [one for one, what in self.outcomes.items() if what == became]
@@ -123,12 +125,14 @@ async def restore(
     done = Restored(copy, {one: "left" if one in held else "not_in_copy" for one in chosen})
     wanted = [one for one in held if one in done.outcomes]
 
+    def as_copied(item: RequestWithInteractions) -> bool:
+        return _said(copies.read_at(copy, held[item.request.request_id])) == _said(item)
+
     def compare(items: list[RequestWithInteractions]) -> None:
         for item in items:
-            one = item.request.request_id
             with suppress(OSError, ValueError):
-                same = _said(copies.read_at(copy, held[one])) == _said(item)
-                done.outcomes[one] = "already_there" if same else "id_taken"
+                same = as_copied(item)
+                done.outcomes[item.request.request_id] = "already_there" if same else "id_taken"
 
     async def there(items: list[RequestWithInteractions]) -> None:
         await anyio.to_thread.run_sync(compare, items)
@@ -160,7 +164,7 @@ async def restore(
             done.stopped_by(error)
             break
         await progress("requests restored", len(chosen) - len(done.ids("left")), len(chosen))
-    await _read_back(scope, done)
+    await _read_back(scope, done, as_copied)
     if learnings:
         back = _Learnings(scope, copies, done, lambda: time.monotonic() < until, progress)
         try:
@@ -173,7 +177,9 @@ async def restore(
     return done
 
 
-async def _read_back(scope: Scope, done: Restored) -> None:
+async def _read_back(
+    scope: Scope, done: Restored, as_copied: Callable[[RequestWithInteractions], bool]
+) -> None:
     """Look for what was stored: what is not there is left to do, and what cannot be read is not said to be seen."""
     missing = set(done.ids("restored"))
     interactions = 0
@@ -182,10 +188,14 @@ async def _read_back(scope: Scope, done: Restored) -> None:
         nonlocal interactions
         interactions += sum(len(item.interactions) for item in items)
         missing.difference_update(item.request.request_id for item in items)
+        await anyio.to_thread.run_sync(compare, items)
+
+    def compare(items: list[RequestWithInteractions]) -> None:
+        done.differs += [item.request.request_id for item in items if not as_copied(item)]
 
     try:
         await read_set(scope, list(missing), seen)
-    except ReflexioError:
+    except (ReflexioError, OSError, ValueError):  # of the service, or of the copy
         return
     done.checked, done.interactions = True, interactions
     done.outcomes.update(dict.fromkeys(missing, "left"))

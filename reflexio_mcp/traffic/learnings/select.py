@@ -1,6 +1,5 @@
 """Choosing learnings: of a user, fed by requests, by their ids or by their words."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.words import words_of
 
 __all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 
@@ -22,8 +22,6 @@ MOST_USERS: Final = 50
 """Users whose learnings one call reads; the API allows so many calls a minute."""
 
 NAMES_NOTHING: Final = "needs user_id, learning_ids, request_id, session_id or another filter of requests."
-
-_WORDS = re.compile(r'"([^"]+)"|(\S+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Selection:
         request_id: those that this request fed.
         wanted: those that the requests of this filter fed. A filter that names a user alone means all of the
             user's learnings, also those without a living source.
-        words: words of the learning itself.
+        words: words of the learning itself, as `words_of` reads them.
     """
 
     user_id: str = ""
@@ -76,7 +74,7 @@ class Selection:
         elif self.user_id:
             parts.append(f"user {self.user_id}")
         if self.words:
-            parts.append(f"with the words {self.words}")
+            parts.append(f"with the words {words_of(self.words).described}")
         return ", ".join(parts)
 
 
@@ -203,5 +201,4 @@ def _with_words(learned: Learned, words: str) -> Learned:
 
 
 def _says(learning: Learning, words: str) -> bool:
-    text = f"{learning.content}\n{learning.trigger}\n{learning.quote}".casefold()
-    return all((quoted or plain).casefold() in text for quoted, plain in _WORDS.findall(words))
+    return not words or words_of(words).are_in((learning.content, learning.trigger, learning.quote))

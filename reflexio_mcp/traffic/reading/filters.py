@@ -12,6 +12,7 @@ from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, Stor
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, judges_alone, search
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
+from reflexio_mcp.traffic.words import words_of
 
 __all__ = [
     "ASSUMED_UTC",
@@ -157,7 +158,7 @@ class TrafficFilter:
         if self.finding:
             parts.append(f"found as {self.finding}")
         if self.contains:
-            parts.append(f"containing “{self.contains}”")
+            parts.append(f"containing {words_of(self.contains).described}")
         return ", ".join(parts) or NO_FILTER
 
 
@@ -196,7 +197,7 @@ def make_filter(
     Args:
         user_id: as `Scope.user` gives it.
         start_time, end_time: ISO 8601 or an age; both inclusive.
-        contains: words, as `search` reads them.
+        contains: words, as `words_of` reads them.
         finding: one of `search.FINDINGS`, or empty.
         masked: this server hides what is stored.
         now: the present in epoch seconds (the clock when `None`).

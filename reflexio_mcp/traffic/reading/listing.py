@@ -22,6 +22,9 @@ __all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_request
 LOOK_LIMIT: Final = 10_000
 """How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
 
+TIES_NAMED: Final = 5
+"""Sessions with as many interactions as the one with the most that are named beside it."""
+
 LOOK_SECONDS: Final = 20.0
 """For looking through texts, which may be long. Clients give up on a call after 60 s, and what a page shows is redacted
 on top; a page may be filled twice."""
@@ -91,7 +94,8 @@ class Page(Generic[T]):
         others: for each listed session, how many of its requests were read and do not match.
         sources: where words were looked for and nothing has them: the sources that do.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
-        as_many_interactions: how many others have as many.
+        as_many_interactions: the sessions that have as many, the first of them.
+        more_with_as_many: how many others there are.
         gaps: what the service could not return on the way. Whether it belongs to the list is not known.
     """
 
@@ -108,7 +112,8 @@ class Page(Generic[T]):
     others: Counter[str] = field(default_factory=Counter[str])
     sources: tuple[str, ...] = ()
     most_interactions: SessionRow | None = None
-    as_many_interactions: int = 0
+    as_many_interactions: list[str] = field(default_factory=list[str])
+    more_with_as_many: int = 0
     gaps: tuple[Gap, ...] = ()
 
 
@@ -245,9 +250,11 @@ async def _longest(
             row = _row(session_slice, matching)
             most = page.most_interactions.interactions if page.most_interactions else -1
             if row.interactions > most:
-                page.most_interactions, page.as_many_interactions = row, 0
+                page.most_interactions, page.as_many_interactions, page.more_with_as_many = row, [], 0
+            elif row.interactions == most and len(page.as_many_interactions) < TIES_NAMED:
+                page.as_many_interactions.append(row.session_id)
             elif row.interactions == most:
-                page.as_many_interactions += 1
+                page.more_with_as_many += 1
             # The count breaks ties in the order of the list, the newest first.
             heapq.heappush(kept, (row.chars, -matched, row))
             if len(kept) > limit:

@@ -1,11 +1,10 @@
 """What `contains` and `finding` select among the requests of one session.
 
-`contains` is words: all of them, in any order and any case, parts of words too, `"a phrase"` in quotes. They are looked
-for in contents, in what tools were given, in image addresses and in ids. `finding` is the id of an audit rule.
+`contains` is words, as `words_of` reads them. They are looked for in contents, in what tools were given, in image
+addresses and in ids. `finding` is the id of an audit rule.
 """
 
 import functools
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
@@ -13,6 +12,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.rules.catalog import RULES, rule
+from reflexio_mcp.traffic.words import words_of
 
 __all__ = ["FINDINGS", "check_search", "judges_alone", "names_with", "search"]
 
@@ -47,7 +47,7 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
     """
     if contains and masked:
         raise InvalidInput("contains", MASKED)
-    if contains and not _terms(contains):
+    if contains and not words_of(contains):
         raise InvalidInput("contains", "has no word in it.")
     if finding in _NAMED_BY_AUDITS:
         raise InvalidInput("finding", NO_FILTER_TELLS.format(finding=finding))
@@ -57,11 +57,11 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
 
 @functools.lru_cache(maxsize=64)
 def search(contains: str, finding: str) -> Pick:
-    """What picks the requests of a session that show `finding` and say all of `contains`.
+    """What picks the requests of a session that show `finding` and say what `contains` does.
 
     A finding may need the whole session: a copy is one only beside its original. So it is looked for first.
     """
-    terms = _terms(contains)
+    words = words_of(contains)
 
     def pick(items: Items) -> Items:
         if finding:
@@ -69,7 +69,7 @@ def search(contains: str, finding: str) -> Pick:
             from reflexio_mcp.traffic.rules.selection import select
 
             items = select(finding, items)
-        return [item for item in items if _says(item, terms)] if terms else items
+        return [item for item in items if words.are_in(_texts(item))] if words else items
 
     return pick
 
@@ -88,35 +88,9 @@ def judges_alone(finding: str) -> bool:
 
 
 def names_with(contains: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of some names that have all the words of a search, in order."""
-    terms = _terms(contains)
-    return tuple(name for name in sorted(names) if name and all(term in _fold(name) for term in terms))
-
-
-def _terms(contains: str) -> tuple[str, ...]:
-    """The words and phrases, folded. An odd quote at the end opens no phrase."""
-    parts = contains.replace("“", '"').replace("”", '"').split('"')
-    terms: list[str] = []
-    for index, part in enumerate(parts):
-        in_quotes = index % 2 == 1 and index + 1 < len(parts)
-        terms += [" ".join(part.split())] if in_quotes else part.split()
-    return tuple(dict.fromkeys(folded for term in terms if (folded := _fold(term))))
-
-
-def _fold(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-
-
-def _says(item: RequestWithInteractions, terms: tuple[str, ...]) -> bool:
-    left = list(terms)
-    for text in _texts(item):
-        folded = _fold(text)
-        # A phrase is found over a line break too.
-        spaced = " ".join(folded.split()) if any(" " in term for term in left) else folded
-        left = [term for term in left if term not in (spaced if " " in term else folded)]
-        if not left:
-            return True
-    return False
+    """Those of some names that have the words of a search, in order."""
+    words = words_of(contains)
+    return tuple(name for name in sorted(names) if name and words.are_in([name]))
 
 
 def _texts(item: RequestWithInteractions) -> Iterator[str]:

@@ -1,0 +1,75 @@
+"""Words that are looked for in what is stored: all of them, in any order and case, inside longer ones too.
+
+A phrase stands in quotes, and `OR` between alternatives: `flight hotel OR "night train"` is what says both of the first
+two, or the phrase.
+"""
+
+import functools
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Words", "words_of"]
+
+OR: Final = "OR"
+"""Between two words; in lower case, in quotes, or at either end it is a word like others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What somebody looks for; false where that is nothing.
+
+    Args:
+        alternatives: the words and phrases, folded, all of which have to be said; of several such lists one.
+        described: the same as it was written, alternatives apart.
+    """
+
+    alternatives: tuple[tuple[str, ...], ...]
+    described: str
+
+    def __bool__(self) -> bool:
+        return bool(self.alternatives)
+
+    def are_in(self, texts: Iterable[str]) -> bool:
+        """Whether these texts say one of the alternatives, all its words anywhere among them."""
+        left = [list(terms) for terms in self.alternatives]
+        phrases = any(" " in term for terms in left for term in terms)
+        for text in texts:
+            folded = _fold(text)
+            # A phrase is found over a line break too.
+            spaced = " ".join(folded.split()) if phrases else folded
+            for index, terms in enumerate(left):
+                left[index] = [term for term in terms if term not in (spaced if " " in term else folded)]
+                if not left[index]:
+                    return True
+        return False
+
+
+@functools.lru_cache(maxsize=64)
+def words_of(text: str) -> Words:
+    """Read what somebody typed. An odd quote at the end opens no phrase."""
+    parts = text.replace("“", '"').replace("”", '"').split('"')
+    groups: list[list[str]] = [[]]
+    for index, part in enumerate(parts):
+        if index % 2 == 1 and index + 1 < len(parts):
+            groups[-1] += [f'"{phrase}"'] if (phrase := " ".join(part.split())) else []
+            continue
+        for word in part.split():
+            if word == OR and groups[-1]:
+                groups.append([])
+            else:
+                groups[-1].append(word)
+    if len(groups) > 1 and not groups[-1]:
+        groups.pop()
+        groups[-1].append(OR)
+    folded = (
+        tuple(dict.fromkeys(filter(None, (_fold(one.strip('"')) for one in group)))) for group in groups
+    )
+    alternatives = tuple(terms for terms in folded if terms)
+    described = "” or “".join(" ".join(group) for group in groups) if len(groups) > 1 else text
+    return Words(alternatives, f"“{described}”")
+
+
+def _fold(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
