@@ -487,7 +487,7 @@ _WORDS: Final = {
     "source": "source {}",
     "agent_version": "agent {}",
     "note": "{}",
-    "repeats_kept": "repeats {} word for word, which stays",
+    "repeats_kept": "word for word in {}, which stays",
     "nearly_repeats": "nearly repeats {}",
 }
 

@@ -178,9 +178,7 @@ def plan_lines(facts: Facts) -> list[str]:
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
         repeats = (
-            f"repeats {example['repeats_kept']} word for word, which stays"
-            if "repeats_kept" in example
-            else ""
+            f"word for word in {example['repeats_kept']}, which stays" if "repeats_kept" in example else ""
         )
         lines.append(" " + joined((example["request_id"], example.get("created_at", ""), repeats, words)))
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:

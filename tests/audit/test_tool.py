@@ -981,7 +981,7 @@ async def test_a_copy_is_shown_with_what_stays(tmp_path: Path) -> None:
     (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
     assert found["examples"][0]["request_id"] == second.request_id
     assert found["examples"][0]["repeats_kept"] == first.request_id
-    assert f"repeats {first.request_id}, which stays" in text_of(result)
+    assert f"word for word in {first.request_id}, which stays" in text_of(result)
 
 
 async def test_a_request_of_another_session_that_comes_again_is_shown_and_not_deleted(tmp_path: Path) -> None:
@@ -1079,7 +1079,7 @@ async def test_what_the_examples_of_a_finding_have_in_common_is_said_once(tmp_pa
     shared = {"user_id": "bob", "session_id": "report", "source": "web", "repeats_kept": first.request_id}
     assert found["each"] == shared
     assert [one.keys() for one in found["examples"]] == 2 * [{"request_id", "created_at"}]
-    said = f" e.g. each user bob · session report · source web · repeats {first.request_id}, which stays: "
+    said = f" e.g. each user bob · session report · source web · word for word in {first.request_id}, which stays: "
     assert said in text_of(result)
     assert text_of(result).count("session report") == 1
 

@@ -962,6 +962,11 @@ async def nothing_more_is_accepted(world: World, _: pytest.MonkeyPatch) -> str:
         return text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
 
 
+async def other_words_were_read(_: World, __: pytest.MonkeyPatch) -> str:
+    done = Restored(_a_copy(0), {"a": "restored"}, checked=True, differs=["a"])
+    return restoring.restored(done, evaluation_only=False, learns=True).text
+
+
 async def an_image_was_restored(_: World, __: pytest.MonkeyPatch) -> str:
     done = Restored(_a_copy(0), {"a": "restored"}, turns_lost=1)
     return restoring.restored(done, evaluation_only=False, learns=True).text
@@ -1185,6 +1190,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "cannot be shown": (a_request_cannot_be_returned, a_learning_would_stay),
     "of these requests": (a_request_cannot_be_returned, a_learning_would_stay),
     "that Reflexio failed to return is not known.": (a_receipt_of_what_cannot_be_returned, a_learning_stays),
+    "word for word in": (a_duplicate_would_go, a_learning_would_stay),
     ", which stays": (a_duplicate_would_go, a_learning_would_stay),
     "among those of user": (an_id_of_another_user_is_named, an_unknown_id_is_named),
     "as a request of its own in the same session": (a_turn_went, a_learning_went),
@@ -1307,6 +1313,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     ),
     "See how the learning went with get_request.": (published("still_learning"), published("done")),
     # restoring
+    ", word for word": (restored, other_words_were_read),
+    "read back with other words": (other_words_were_read, restored),
     restoring.NOT_TIED: (restored, restored_where_nothing_is_learned),
     restoring.NO_LEARNINGS: (restored, restored_with_its_learnings),
     restoring.LEARNINGS_BACK: (restored_with_its_learnings, restored),
