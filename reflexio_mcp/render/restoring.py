@@ -111,7 +111,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     deleted_at = iso(done.copy.made_at)
     facts: RestoreFacts = {
         "notice": NOTICE,
-        "status": _status(counts.keys() | learned.keys() | ({"differs"} if done.differs else set())),
+        "status": _status({*counts, *learned, *(["differs"] if done.differs else [])}),
         "copy_id": done.copy.copy_id,
         "restored": number,
         "counts": counts,
@@ -177,7 +177,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     return Rendered("\n".join(text), facts)
 
 
-def _status(became: Set[Became]) -> Status:
+def _status(became: Set[str]) -> Status:
     """`complete` only where something was restored and nothing is missing."""
     if {"left", "id_taken", "not_restorable", "not_in_copy", "differs"} & became:
         return "incomplete" if "restored" in became or "left" in became else "nothing_restored"
