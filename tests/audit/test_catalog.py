@@ -3,13 +3,16 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
 import reflexio_mcp.traffic.rules as folder
+from reflexio_mcp.tools import audit
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning_status import LearningChecks
 from reflexio_mcp.traffic.reading.filters import WHOLE_SESSIONS
+from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.catalog import RULES, Rule
 from reflexio_mcp.traffic.rules.detector import Detector
 from reflexio_mcp.traffic.rules.selection import detector_types, select
@@ -19,6 +22,11 @@ from tests.audit.test_habits import FOUND
 
 ASKED = {found.rule.id for checks in (LearningChecks(0), LearnedChecks(0)) for found in checks.founds}
 """Rules that the service is asked about."""
+
+
+def test_what_the_audit_says_it_finds_can_be_asked_for() -> None:
+    [told] = re.findall(r"findings \((.*?), \.\.\.\)", audit.SPECS[0].description)
+    assert set(told.split(", ")) <= set(FINDINGS)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

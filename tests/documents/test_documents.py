@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,13 @@ from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import parse
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.render.result import whole
-from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import OPTIONS, Settings, load
 from reflexio_mcp.state.postgresql.migrations import SERVERS
 from reflexio_mcp.tools.catalog import offered
+from tests.deletion.support import World
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [
@@ -200,9 +203,13 @@ def test_the_readme_says_what_it_is_in_one_sentence() -> None:
 # --- the recipes, run ---
 
 
-def calls_of(page: str, kind: str = "call") -> list[dict[str, Any]]:
+def calls_of(page: str, *kinds: str) -> list[dict[str, Any]]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return [json.loads(match.group(4)) for match in FENCE.finditer(text) if match.group(3).strip() == kind]
+    return [
+        json.loads(match.group(4))
+        for match in FENCE.finditer(text)
+        if match.group(3).strip() in (kinds or ("call",))
+    ]
 
 
 def test_calls_that_need_a_reflexio_that_learns_fit_their_tools() -> None:
@@ -227,49 +234,81 @@ async def test_each_way_of_publishing_works(tmp_path: Path) -> None:
     assert len(calls) == 7
 
 
-async def fill(where: Settings) -> None:
-    async with open_client(where) as client:
-        for request_id, session_id, source, version, said in (
-            ("test-1", "e2e-1", "ci.e2e", "2.3", "lorem ipsum test test"),
-            ("test-2", "e2e-2", "ci.e2e", "2.3", "lorem ipsum test test"),
-            ("trip-1", "trip", "chat", "2.3", "I am flying to Lisbon in May."),
-            ("passport-1", "visa", "chat", "2.3", "My passport has the number C01X00T47."),
-            ("allergy-1", "dinner", "chat", "2.3", "I cannot eat peanuts."),
-            ("keep-1", "other", "chat", "2.3", "Somebody else's."),
-            ("deploy-1", "work", "chat", "2.4", "Send the report on Fridays."),
-        ):
-            turn = Interaction(content=said)
-            body = PublishBody(
-                user_id="bob" if request_id == "keep-1" else "ada", session_id=session_id, request_id=request_id,
-                interaction_data_list=[turn], source=source, agent_version=version,
-            )  # fmt: skip
-            await client.publish(body, minted=False)
+async def fill(client: ReflexioClient) -> None:
+    for request_id, session_id, source, version, said in (
+        ("test-1", "e2e-1", "ci.e2e", "2.3", "lorem ipsum test test"),
+        ("test-2", "e2e-2", "ci.e2e", "2.3", "lorem ipsum test test"),
+        ("trip-1", "trip", "chat", "2.3", "I am flying to Lisbon in May."),
+        ("passport-1", "visa", "chat", "2.3", "My passport has the number C01X00T47."),
+        ("allergy-1", "dinner", "chat", "2.3", "I cannot eat peanuts."),
+        ("keep-1", "other", "chat", "2.3", "Somebody else's."),
+        ("deploy-1", "work", "chat", "2.4", "Send the report on Fridays."),
+    ):
+        turn = Interaction(content=said)
+        body = PublishBody(
+            user_id="bob" if request_id == "keep-1" else "ada", session_id=session_id, request_id=request_id,
+            interaction_data_list=[turn], source=source, agent_version=version,
+        )  # fmt: skip
+        await client.publish(body, minted=False)
 
 
-@pytest.mark.anyio
-async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
-    where = Settings(store=str(tmp_path / "store.db"), confirm="preview")
-    await fill(where)
-    code = ""
-    deleted = 0
-    async with Client(ReflexioServer(where)) as client:
-        for call in calls_of("recipes.md"):
+async def followed(server: ReflexioServer, calls: list[dict[str, Any]]) -> int:
+    """Make calls as a recipe has them, one after the other.
+
+    Returns:
+        How many requests and learnings they deleted.
+    """
+    deleted, code, following = 0, "", ""
+    planned: dict[str, Any] = {}
+    times: dict[str, str] = {}
+    async with Client(server) as client:
+        for call in calls:
             arguments = {**call["arguments"]}
-            if arguments.get("confirm") == "CODE":
-                assert code, "no plan came before this call"
+            if arguments.pop("confirm", "") == "CODE":
+                assert arguments == {**planned, **times}, "the plan before this call is of another one"
+                arguments |= {name: re.findall(rf"{name}=(\S+?)[,)]", following)[0] for name in times}
                 arguments["confirm"] = code
             result = await client.call_tool(call["tool"], arguments)
             facts = result.structured_content
             assert not result.is_error, (call, result.content)
             assert facts is not None
-            code = facts.get("confirm", "")
+            code, planned, following = facts.get("confirm", ""), arguments, facts.get("next", "")
+            # A code is of a set, and an age selects another one in the next call.
+            times = {name: "TIME" for name in ("start_time", "end_time") if name in arguments}
             deleted += facts.get("deleted", 0)
-        left = await client.call_tool("list_requests", {})
-    assert left.structured_content is not None
-    sessions = whole(left.structured_content)["sessions"]
-    ids = [one["request_id"] for group in sessions for one in group["requests"]]
+    return deleted
+
+
+async def left(client: ReflexioClient) -> set[str]:
+    page = await client.get_requests(RequestQuery(top_k=100))
+    return {one.request.request_id for group in page.sessions for one in group.requests}
+
+
+@pytest.mark.anyio
+async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
+    where = Settings(store=str(tmp_path / "store.db"), confirm="preview")
+    async with open_client(where) as client:
+        await fill(client)
+    deleted = await followed(ReflexioServer(where), calls_of("recipes.md"))
+    async with open_client(where) as client:
+        ids = await left(client)
     # The passport, two of the test run, the trip, the evaluation, and the last two of one person.
     assert ("keep-1" in ids, len(ids), deleted) == (True, 2, 7)
+
+
+@pytest.mark.anyio
+async def test_the_recipes_do_what_they_say_where_it_learns(tmp_path: Path) -> None:
+    world = World(":memory:", tmp_path)
+    world.clock.now = int(time.time())
+    await fill(world.rest)
+    await world.learn("b7c1", "trip-1", content="Likes aisle seats.")
+    calls = calls_of("recipes.md", "call", "call where it learns")
+    try:
+        deleted = await followed(world.server(CONFIRM="preview"), calls)
+        # Beside the same requests the test of the extraction, and the learning.
+        assert (await left(world.rest), world.backend.profiles, deleted) == ({"keep-1"}, {}, 9)
+    finally:
+        await world.close()
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:

@@ -122,6 +122,7 @@ async def test_a_call_that_names_nothing_says_what_it_needs(world: World) -> Non
     async with world.connect() as caller:
         said = await caller.refused("list_learnings")
         assert "needs user_id" in said
+        assert "learning_ids" not in said  # it has no such argument
         assert "cursor" in await caller.refused("list_learnings", user_id="ada", cursor="@@@")
         assert "cursor" in await caller.refused("list_learnings", user_id="ada", cursor="W10")
 

@@ -21,7 +21,7 @@ __all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 MOST_USERS: Final = 50
 """Users whose learnings one call reads; the API allows so many calls a minute."""
 
-NAMES_NOTHING: Final = "needs user_id, learning_ids, request_id, session_id or another filter of requests."
+NAMES_NOTHING: Final = "needs user_id, request_id, session_id or another filter of requests."
 
 
 @dataclass(frozen=True, slots=True)
