@@ -17,7 +17,6 @@ from mcp import Client
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import parse
 from reflexio_mcp.doctor.problems import PROBLEMS
-from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
