@@ -208,7 +208,9 @@ async def finish(
         return await _carried_out(app, scope, plan, origin, job, read_at=read_at, progress=progress)
 
     order = await anyio.to_thread.run_sync(order_of, scope, plan, origin)
-    job = await app.jobs.start(app.tasks, plan.what, owner, work, caller=scope.caller, tool=tool, order=order)
+    job = await app.jobs.start(
+        app.tasks, plan.on_record, owner, work, caller=scope.caller, tool=tool, order=order
+    )
     if wait:
         return await _waited(app, job, prepared)
     following = f"The receipt will be in get_status as deletion {job.number}."

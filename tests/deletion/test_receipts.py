@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,6 +207,42 @@ async def test_of_one_request_with_many_learnings_the_ids_of_all_are_given(
         ids, _ = await all_ids(caller, "1")
     every = [f"profile:p{number:02}" for number in range(80)]
     assert ids == {"deleted": ["r1"], "learnings_still_there" if there else "learnings_deleted": every}
+
+
+@pytest.mark.parametrize("erase", [False, True])
+async def test_the_words_that_a_deletion_searched_for_are_nowhere_after_it(
+    world: World, era: str, erase: bool, data_folder: Path
+) -> None:
+    for number in range(9):
+        # No copy holds the word, so that no copy is where it is found.
+        await world.put(f"a-request-whose-id-is-too-long-for-nine-of-them-{number}", text="the Canary sings")
+    log = world.folder / "log.jsonl"
+    server = world.server(CONFIRM="off", AUDIT_LOG=str(log))
+    said = list[str]()
+
+    async def begun() -> None:
+        files = [path for path in data_folder.rglob("*") if path.is_file()]  # noqa: ASYNC240
+        assert files
+        assert not [path.name for path in files if b"canary" in path.read_bytes().lower()]
+
+    world.backend.before[BY_IDS] = [begun]
+    await world.learn("p1", "a-request-whose-id-is-too-long-for-nine-of-them-0", content="likes a canary")
+    async with world.connect(era, server=server) as caller:
+        await caller.call("delete_learnings", user_id="ada", contains="canary", wait_for_response=False)
+        await server.runtime.jobs.drain()
+        wanted = {"user_id": "ada", "contains": "canary", "erase": erase}
+        await caller.call("delete_requests", **wanted, wait_for_response=False)
+        await server.runtime.jobs.drain()
+        said += [text_of(await caller.result("get_status"))]
+        said += [text_of(await caller.result("get_status", receipt=number)) for number in (1, 2)]
+        # What is still asked may say it.
+        asked = await caller.result("delete_requests", user_id="ada", contains="canary")
+    assert await world.ids() == set()
+    assert "containing “canary”" in text_of(asked)
+    assert all("containing words that are not kept" in one for one in said)
+    assert "canary" not in "".join(said).lower()
+    await begun()
+    assert "canary" not in log.read_text(encoding="utf-8").lower()
 
 
 async def test_the_ids_of_a_receipt_are_for_its_own_user_and_for_a_week(world: World, era: str) -> None:

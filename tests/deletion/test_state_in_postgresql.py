@@ -47,12 +47,20 @@ async def test_what_one_server_deletes_another_one_restores_and_erases(
     async with world.connect(era, **options) as one:
         [copy] = (await one.call("restore_requests"))["copies"]
         assert copy["requests"] == 1
+    server = world.server(**options)
+    async with world.connect(era, server=server) as one:
+        await world.put("r3", text="canary of these tests")
+        await one.call("delete_requests", session_id="s", contains="canary", wait_for_response=False)
+        await server.runtime.jobs.drain()
+        assert (await one.call("get_status"))["deletions"][0]["receipt"]["deleted"] == 1
     log = rows(postgres, options, "SELECT line FROM reflexio_mcp.audit_log ORDER BY id")
     lines = [json.loads(line) for line in log]
     assert [(line["event"], line.get("tool")) for line in lines] == [
         ("begin", "delete_session"),
         ("end", None),
         ("begin", "delete_request"),
+        ("end", None),
+        ("begin", "delete_requests"),
         ("end", None),
     ]
     for table in ("audit_log", "jobs", "deletions", "recovery_copies", "recovery_lines"):

@@ -108,4 +108,5 @@ async def plan_learnings(
         selection=replace(selection, user_id=scope.user(selection.user_id)),
         by=selected.sources,
         gaps=selected.gaps,
+        unsaid=f"learnings of {selection.describe(words=False)}",
     )

@@ -102,6 +102,7 @@ class Plan:
 
     Args:
         what: the target in words.
+        unsaid: the same without the words that it was searched for by; empty where it was not.
         requests: the stored requests, newest first.
         kept: requests that only recovery copies still hold; they are removed from there.
         kept_learnings: learnings that only recovery copies still hold; they are removed from there.
@@ -139,6 +140,7 @@ class Plan:
     gaps: tuple[Gap, ...] = ()
     not_matching: int = 0
     of_others: int | None = None
+    unsaid: str = ""
 
     noun: ClassVar[str] = "request"
     """What it counts."""
@@ -148,6 +150,11 @@ class Plan:
 
     copied: ClassVar[bool] = True
     """Whether recovery copies hold what it is about under the same ids."""
+
+    @property
+    def on_record(self) -> str:
+        """The target in words, for what outlives the call: words that were searched for may be what shall be gone."""
+        return self.unsaid or self.what
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -393,6 +400,7 @@ async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress
         gaps=gaps,
         not_matching=others if wanted.contains else 0,
         of_others=await _part_of_others(scope, wanted) if found else None,
+        unsaid=f"every request: {wanted.describe(words=False)}" if wanted.contains else "",
     )
 
 

@@ -272,7 +272,7 @@ def _closed(receipt: Receipt, caller: str, origin: Origin, state: State, entry: 
     if needs_follow_up(receipt):
         # What cannot be recorded is not done.
         with suppress(OSError):
-            record = state.jobs.add(origin.owner, caller, receipt.plan.what, follows=True)
+            record = state.jobs.add(origin.owner, caller, receipt.plan.on_record, follows=True)
     if record is None:
         return receipt if entry is None or entry.close(outcome, **facts) else not_closed
     opening = _whence(origin) | {"follow_up_of": list(receipt.plan.ids)}

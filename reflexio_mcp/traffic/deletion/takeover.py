@@ -1,7 +1,8 @@
 """What another process needs to go on with a deletion whose own process has ended.
 
-An order names the exact requests that were agreed to, each with its mark, and holds nothing of what they say. Whoever
-goes on reads them again first, so what changed meanwhile is left alone, as in any deletion.
+An order names the exact requests that were agreed to, each with its mark, and holds nothing of what they say, nor the
+words that were searched for. Whoever goes on reads them again first, so what changed meanwhile is left alone, as in
+any deletion.
 """
 
 import functools
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 from reflexio_mcp.traffic.deletion.plan import Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.safeguards import Origin
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Order", "order_of"]
@@ -67,8 +69,14 @@ def order_of(scope: Scope, plan: Plan, origin: Origin) -> str:
     """
     if type(plan) not in (Plan, TurnPlan):
         return ""
+    wanted = plan.wanted
+    if wanted and wanted.contains:
+        # The set is fixed; as words that nobody wrote they would select nothing.
+        wanted = replace(wanted, contains=WORDS_NOT_KEPT)
     plan = replace(
         plan,
+        what=plan.on_record,
+        wanted=wanted,
         requests=tuple(map(_without_words, plan.requests)),
         kept=tuple(map(_without_words, plan.kept)),
         learned=None,

@@ -9,7 +9,7 @@ from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -62,19 +62,23 @@ class Selection:
         ids = self.learning_ids
         return meant and (not ids or learning.learning_id in ids) and _says(learning, self.words)
 
-    def describe(self) -> str:
-        """In words, for plans and lists."""
+    def describe(self, *, words: bool = True) -> str:
+        """In words, for plans and lists.
+
+        Args:
+            words: with those that were searched for; what outlives a deletion must not hold them.
+        """
         parts: list[str] = []
         if self.learning_ids:
             parts.append(f"{len(self.learning_ids):,} ids")
         if self.request_id:
             parts.append(f"request {self.request_id}")
         if self.by_requests and not self.request_id:
-            parts.append(self.wanted.describe())
+            parts.append(self.wanted.describe(words=words))
         elif self.user_id:
             parts.append(f"user {self.user_id}")
         if self.words:
-            parts.append(f"with the words {words_of(self.words).described}")
+            parts.append(f"with the words {words_of(self.words).described}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts)
 
 

@@ -19,12 +19,14 @@ __all__ = [
     "NO_FILTER",
     "PART_OF_SESSIONS",
     "UNSEEN",
+    "WORDS_NOT_KEPT",
     "TrafficFilter",
     "make_filter",
     "with_search",
 ]
 
 NO_FILTER = "no filter"
+WORDS_NOT_KEPT: Final = "containing words that are not kept"
 ASSUMED_UTC: Final = "no zone: taken as UTC"
 
 WHOLE_SESSIONS: Final = frozenset({"temporary-session"})
@@ -137,8 +139,12 @@ class TrafficFilter:
             and (self.end is None or request.created_at <= self.end)
         )
 
-    def describe(self) -> str:
-        """The filter in words, for a plan or an empty result."""
+    def describe(self, *, words: bool = True) -> str:
+        """The filter in words, for a plan or an empty result.
+
+        Args:
+            words: with those of `contains`; what outlives a deletion must not hold them.
+        """
         parts = [
             f"{name} {value}"
             for name, value in (
@@ -158,7 +164,7 @@ class TrafficFilter:
         if self.finding:
             parts.append(f"found as {self.finding}")
         if self.contains:
-            parts.append(f"containing {words_of(self.contains).described}")
+            parts.append(f"containing {words_of(self.contains).described}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts) or NO_FILTER
 
 
