@@ -378,6 +378,18 @@ WORDS = [
     ("rule:duplicate", ["r3"]),
     ("size>5", ["r3"]),
     ('lisbon"', ["r1", "r2"]),
+    ("Lisbon, hotel?", ["r1"]),
+    ("(to) flight!", ["r2"]),
+    ("¿lisbon, hotel…", ["r1"]),
+    ("size>5:", ["r3"]),
+    ("42", []),
+    ("ab42", []),
+    ("e7f0", []),
+    ("e7f0ab42-1111-4bed-8dad-0c1742aa42bb", ["e7f0ab42-1111-4bed-8dad-0c1742aa42bb"]),
+    ("e7f0ab42-1111", ["e7f0ab42-1111-4bed-8dad-0c1742aa42bb"]),
+    ("north", ["r2"]),
+    ("of-north", ["r2"]),
+    ("orth", []),
 ]
 
 
@@ -387,8 +399,9 @@ async def test_contains_is_all_of_its_words_in_any_order_and_case(
 ) -> None:
     async with connect() as client:
         await publish(client, "r1", text="A hotel in\nLisbon, please")
-        await publish(client, "r2", text="The flight to Lisbon")
+        await publish(client, "r2", text="The flight to Lisbon", session_id="talks-of-North")
         await publish(client, "r3", text="Fine: Straße size>5 rule:duplicate")
+        await publish(client, "e7f0ab42-1111-4bed-8dad-0c1742aa42bb", text="tomatoes")
         listed = facts(await call(client, "list_requests", contains=contains))
     rows = [row["request_id"] for session in listed["sessions"] for row in session["requests"]]
     assert sorted(rows) == found

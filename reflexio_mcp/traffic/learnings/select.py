@@ -13,8 +13,8 @@ from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.words import words_of
 
 __all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 

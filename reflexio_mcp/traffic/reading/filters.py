@@ -11,8 +11,8 @@ from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, judges_alone, search
+from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
-from reflexio_mcp.traffic.words import words_of
 
 __all__ = [
     "ASSUMED_UTC",

@@ -8,11 +8,11 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.rules.catalog import RULES, rule
-from reflexio_mcp.traffic.words import words_of
 
 __all__ = ["FINDINGS", "check_search", "judges_alone", "names_with", "search"]
 
@@ -69,7 +69,7 @@ def search(contains: str, finding: str) -> Pick:
             from reflexio_mcp.traffic.rules.selection import select
 
             items = select(finding, items)
-        return [item for item in items if words.are_in(_texts(item))] if words else items
+        return [item for item in items if words.are_in(_texts(item), _ids(item.request))] if words else items
 
     return pick
 
@@ -93,9 +93,11 @@ def names_with(contains: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in sorted(names) if name and words.are_in([name]))
 
 
+def _ids(request: StoredRequest) -> tuple[str, str, str]:
+    return request.request_id, request.session_id, request.user_id
+
+
 def _texts(item: RequestWithInteractions) -> Iterator[str]:
-    request = item.request
-    yield from (request.request_id, request.session_id, request.user_id)
     for turn in item.interactions:
         yield from filter(None, (*texts_of(turn), turn.interacted_image_url))
         for used in (*turn.tools_used, *turn.retrieved_learnings):

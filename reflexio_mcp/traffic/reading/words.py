@@ -1,7 +1,8 @@
 """Words that are looked for in what is stored: all of them, in any order and case, inside longer ones too.
 
 A phrase stands in quotes, and `OR` between alternatives: `flight hotel OR "night train"` is what says both of the first
-two, or the phrase.
+two, or the phrase. What ends or encloses a word in a sentence does not belong to it. In an id a word counts where a
+part of the id begins with it: a generated one has any two or three letters somewhere.
 """
 
 import functools
@@ -10,10 +11,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from reflexio_mcp.traffic.rules.secret_heuristics import is_uuid
+
 __all__ = ["Words", "words_of"]
 
 OR: Final = "OR"
 """Between two words; in lower case, in quotes, or at either end it is a word like others."""
+
+
+_BEFORE: Final = "([{«„¿¡（「『"  # noqa: RUF001 - the full-width ones are meant
+_BEHIND: Final = ")]}».,;:!?…。，、；：！？）」』"  # noqa: RUF001
+"""Stands around a word in a sentence; a word of nothing else is left as it is."""
+
+_UUID_CHARS: Final = 8
+"""From so many characters on a word can be the beginning of a UUID that somebody copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +42,15 @@ class Words:
     def __bool__(self) -> bool:
         return bool(self.alternatives)
 
-    def are_in(self, texts: Iterable[str]) -> bool:
-        """Whether these texts say one of the alternatives, all its words anywhere among them."""
-        left = [list(terms) for terms in self.alternatives]
+    def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
+        """Whether these texts and ids say one of the alternatives, all its words anywhere among them."""
+        named = [_fold(one) for one in ids]
+        left = [
+            [term for term in terms if not any(_is_in_id(term, one) for one in named)]
+            for terms in self.alternatives
+        ]
+        if any(not terms for terms in left):
+            return True
         phrases = any(" " in term for terms in left for term in terms)
         for text in texts:
             folded = _fold(text)
@@ -59,7 +76,7 @@ def words_of(text: str) -> Words:
             if word == OR and groups[-1]:
                 groups.append([])
             else:
-                groups[-1].append(word)
+                groups[-1].append(word.lstrip(_BEFORE).rstrip(_BEHIND) or word)
     if len(groups) > 1 and not groups[-1]:
         groups.pop()
         groups[-1].append(OR)
@@ -69,6 +86,16 @@ def words_of(text: str) -> Words:
     alternatives = tuple(terms for terms in folded if terms)
     described = "” or “".join(" ".join(group) for group in groups) if len(groups) > 1 else text
     return Words(alternatives, f"“{described}”")
+
+
+def _is_in_id(term: str, folded: str) -> bool:
+    """Whether a part of an id begins with a word; a part of a UUID is none."""
+    if len(term) < _UUID_CHARS and is_uuid(folded):
+        return False
+    place = folded.find(term)
+    while place > 0 and folded[place - 1].isalnum():
+        place = folded.find(term, place + 1)
+    return place >= 0
 
 
 def _fold(text: str) -> str:
