@@ -52,9 +52,10 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
             continue
         # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
         # What is invisible was not meant at all; a stored id of that kind is given as results show it, in escapes.
-        if isinstance(value, str) and value and is_blank(value):
+        needed = name in tool.parameters.get("required", ())
+        if isinstance(value, str) and (value or needed) and is_blank(value):
             wrong[name] = "must not be blank"
-            if name not in tool.parameters.get("required", ()):
+            if not needed:
                 advice.append("Leave it out to select nothing by it.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _ids_as_stored(given[name]) for name in IDS if name in given}

@@ -12,7 +12,7 @@ from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
-from reflexio_mcp.traffic.publishing import check_turn, finish, publish, screen
+from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish, screen
 
 __all__ = ["SPECS"]
 
@@ -26,6 +26,7 @@ async def publish_interaction(
     interactions: Annotated[
         list[Annotated[Interaction, parameters.alone(check_turn)]],
         Field(description="the turns, oldest first"),
+        parameters.alone(check_turns),
     ],
     source: Annotated[
         str, Field(description="where it comes from: a-z 0-9 . _ : -"), parameters.OF_SOURCE

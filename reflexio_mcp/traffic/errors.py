@@ -59,11 +59,10 @@ class InvalidInput(TrafficError):
     Args:
         field: the argument, as the caller wrote it.
         problem: what it accepts, or what is wrong, without the value itself.
-        more: what else is wrong in the same call.
     """
 
-    def __init__(self, field: str, problem: str, *more: "InvalidInput") -> None:
-        super().__init__(" ".join([f"{field} {problem}", *map(str, more)]))
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
         self.field = field
         self.problem = problem
 

@@ -22,7 +22,7 @@ from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, r
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Published", "Screened", "finish", "publish", "screen"]
+__all__ = ["Published", "Screened", "check_turn", "check_turns", "finish", "publish", "screen"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
@@ -228,7 +228,8 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     experiment = (draft.retrieval_experiment_id or "").strip()
     arm = (draft.retrieval_experiment_arm or "").strip()
     chosen = draft.request_id.strip()
-    faults = _wrong_number(draft.interaction_data_list)
+    check_turns(draft.interaction_data_list)
+    faults: list[InvalidInput] = []
     if draft.evaluation_only and draft.force_extraction:
         nothing = "cannot go with evaluation_only: such traffic teaches nothing."
         faults.append(InvalidInput("force_extraction", nothing))
@@ -241,7 +242,7 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
         faults.append(InvalidInput("request_id", "must not be blank; leave it out to have one made."))
     if faults:
         first, *more = faults
-        raise InvalidInput(first.field, first.problem, *more)
+        raise InvalidInput(first.field, " ".join([first.problem, *map(str, more), "Nothing was sent."]))
     return draft.model_copy(
         update={
             "user_id": user,
@@ -255,16 +256,20 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     )
 
 
-def _wrong_number(turns: Sequence[Interaction]) -> list[InvalidInput]:
-    faults: list[InvalidInput] = []
+def check_turns(turns: Sequence[Interaction]) -> None:
+    """Refuse turns that are too many or carry too much together, or none.
+
+    Raises:
+        InvalidInput: says what is wrong with them.
+    """
+    faults: list[str] = []
     if not 1 <= len(turns) <= api_limits.MAX_INTERACTIONS:
-        faults.append(InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns."))
+        faults.append(f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
     learnings = sum(len(turn.retrieved_learnings) for turn in turns)
     if learnings > (most := api_limits.MAX_RETRIEVED_LEARNINGS):
-        faults.append(
-            InvalidInput("interactions", f"carry {learnings:,} retrieved_learnings; {most:,} at most.")
-        )
-    return faults
+        faults.append(f"carry {learnings:,} retrieved_learnings; {most:,} at most.")
+    if faults:
+        raise InvalidInput("interactions", " interactions ".join(faults))
 
 
 def check_turn(turn: Interaction) -> None:

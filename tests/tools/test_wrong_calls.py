@@ -57,6 +57,14 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {**GOOD, "interactions": [{"content": 1}] * 12},
         ["interactions[9].content", "2 more are wrong. Nothing"],
     ),
+    (
+        "publish_interaction",
+        {"user_id": "", "session_id": "", "interactions": []},
+        [
+            "user_id must not be blank. session_id must not be blank. interactions takes 1 to 1,000 turns. Nothing was"
+        ],
+    ),
+    ("get_request", {"request_id": ""}, ["request_id must not be blank; nothing was done."]),
     ("get_request", {"request_id": "  "}, ["request_id", "blank"]),
     ("get_request", {"request_id": ["r1"]}, ["request_id", "string"]),
     ("delete_request", {"request_id": ""}, ["request_id", "blank"]),
@@ -109,7 +117,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "publish_interaction",
         {**GOOD, "evaluation_only": True, "force_extraction": True},
-        ["force_extraction"],
+        ["force_extraction cannot go with evaluation_only", "Nothing was sent."],
     ),
     ("publish_interaction", {**GOOD, "interactions": [{"content": "x" * 1_000_001}]}, ["1,000,000"]),
     ("delete_requests", {"request_ids": "r1"}, ["request_ids must be a list. Nothing"]),
