@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +27,7 @@ import pytest
 from reflexio_mcp.backend import open_state, probe_state
 from reflexio_mcp.cli import parse
 from reflexio_mcp.http.bearer_tokens import Tokens, token_file
-from reflexio_mcp.http.guard import Guard
+from reflexio_mcp.http.guard import MOST_HEAD_BYTES, Guard
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
 from reflexio_mcp.state.database import StateUnusable
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer
@@ -375,33 +375,57 @@ def answering_at(host: str, port: int) -> Iterator[None]:
             thread.join()
 
 
+@contextmanager
+def nginx_before(replica: str, folder: Path, before: Sequence[str] = ()) -> Iterator[httpx.Client]:
+    """nginx with the container's configuration before one replica. Yields a client of it.
+
+    Args:
+        replica: its name and port.
+        folder: what nginx writes goes there.
+        before: words of the command before nginx's own.
+    """
+    assert NGINX
+    port = free_port()
+    text = local_nginx(folder, replica).replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    configuration = folder / "nginx.conf"
+    configuration.write_text(text.replace("http {", "http {\n    access_log off;"), encoding="utf-8")
+    nginx = [NGINX, "-e", str(folder / "error.log"), "-c", str(configuration), "-g", "daemon off;"]
+    process = subprocess.Popen([*before, *nginx], stdin=subprocess.DEVNULL)
+    try:
+        transport = httpx.HTTPTransport(retries=6)  # while nginx starts
+        with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=WAIT) as http:
+            yield http
+    finally:
+        process.terminate()
+        process.wait(WAIT)
+
+
 @needs_nginx
 def test_a_callers_streams_and_messages_meet_in_one_of_the_replicas_of_a_name(tmp_path: Path) -> None:
-    assert NGINX
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 server\n127.0.0.2 server\n", encoding="utf-8")
     before = ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*before, "true"], check=False).returncode:
         pytest.skip("mounts cannot be changed here")
-    port, replicas = free_port(), free_port()
-    text = local_nginx(tmp_path, f"server:{replicas}").replace("listen 8080;", f"listen 127.0.0.1:{port};")
-    configuration = tmp_path / "nginx.conf"
-    configuration.write_text(text.replace("http {", "http {\n    access_log off;"), encoding="utf-8")
-    nginx = [NGINX, "-e", str(tmp_path / "error.log"), "-c", str(configuration), "-g", "daemon off;"]
-    with answering_at("127.0.0.1", replicas), answering_at("127.0.0.2", replicas):
-        process = subprocess.Popen([*before, *nginx], stdin=subprocess.DEVNULL)
-        try:
-            transport = httpx.HTTPTransport(retries=6)  # while nginx starts
-            with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=WAIT) as http:
-                assert {http.get("/mcp").text for _ in range(6)} == {"127.0.0.1", "127.0.0.2"}
-                for caller in range(4):
-                    sent = {"authorization": f"Bearer {caller}"}
-                    assert (
-                        len({http.get(path, headers=sent).text for path in ("/sse", "/messages/") * 3}) == 1
-                    )
-        finally:
-            process.terminate()
-            process.wait(WAIT)
+    replicas = free_port()
+    with (
+        answering_at("127.0.0.1", replicas),
+        answering_at("127.0.0.2", replicas),
+        nginx_before(f"server:{replicas}", tmp_path, before) as http,
+    ):
+        assert {http.get("/mcp").text for _ in range(6)} == {"127.0.0.1", "127.0.0.2"}
+        for caller in range(4):
+            sent = {"authorization": f"Bearer {caller}"}
+            assert len({http.get(path, headers=sent).text for path in ("/sse", "/messages/") * 3}) == 1
+
+
+@needs_nginx
+def test_nginx_takes_heads_as_long_as_the_server_does(tmp_path: Path) -> None:
+    replica = free_port()
+    long = {"authorization": f"Bearer {'t' * (MOST_HEAD_BYTES - 1024)}"}
+    with answering_at("127.0.0.1", replica), nginx_before(f"127.0.0.1:{replica}", tmp_path) as http:
+        answers = [http.get(path, headers=long) for path in ("/mcp", "/sse")]
+        assert [(answer.status_code, answer.text) for answer in answers] == [(200, "127.0.0.1")] * 2
 
 
 @needs_compose
