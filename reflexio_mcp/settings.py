@@ -303,7 +303,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Above this many requests the person types the number instead of answering yes.", "deletion"),
     Option("delete_cap", "REFLEXIO_MCP_DELETE_CAP", _number(int, 0, 10_000_000), "a whole number; 0 is no cap",
            "How many requests, messages, learnings and session outcomes may be deleted in an hour, by all processes of "
-           "your account on this computer together.", "deletion"),
+           "your account on this computer together, or by all that share REFLEXIO_MCP_STATE. Each person who signs in "
+           "and each key that callers bring counts alone.", "deletion"),
     Option("source", "REFLEXIO_MCP_SOURCE", _source,
            "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
            "The source of requests that are published without one."),
@@ -323,13 +324,15 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Secrets in what is published. warn: stored, and the answer says so. redact: replaced. refuse: not stored. "
            "Where keys cannot be looked for, redact and refuse store nothing."),
     Option("audit_log", "REFLEXIO_MCP_AUDIT_LOG", _path, "a file path",
-           "Append one JSON line for each destructive call to this file.", "deletion"),
+           "Append a JSON line to this file before each deletion and one after it. With REFLEXIO_MCP_STATE "
+           "leave it out: the database has the log.", "deletion"),
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _number(int, 0, 3650),
            "a whole number of days, 3650 at most; 0 keeps none",
            "Keep a copy of what is deleted for this many days, for restore_requests. A deletion with erase keeps none, "
            "and takes what it deletes out of earlier ones.", "deletion"),
     Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
-           "Folder of the recovery copies. Default: recovery in your data folder.", "deletion"),
+           "Folder of the recovery copies. Default: recovery in your data folder. With REFLEXIO_MCP_STATE leave it "
+           "out: the database has the copies.", "deletion"),
     Option("log_level", "REFLEXIO_MCP_LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True),
            "DEBUG, INFO, WARNING or ERROR", "How much is logged to stderr."),
     Option("host", "REFLEXIO_MCP_HOST", _text, "an address to bind", "Address that the HTTP server binds.", "http"),
