@@ -195,7 +195,7 @@ def _changes(codes: CodeMaker, plan: Plan, confirm: str, given: PlanCode | None)
 
 
 def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdict:
-    following = f"Find ids with {plan.found_with}."
+    following = f"Find ids with {plan.found_with}; ids and names match whole, upper and lower case too."
     whole = plan.wanted is not None and not plan.wanted.narrows and not plan.gaps
     if plan.wanted and whole and plan.found_with == "list_requests":
         following = f"No request{' of this user' if plan.wanted.user_id else ''} is stored."

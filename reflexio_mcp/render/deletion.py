@@ -18,6 +18,7 @@ from reflexio_mcp.render.learned import (
     what_goes,
     what_stays,
 )
+from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.receipt_end import closed
 from reflexio_mcp.render.result import (
     IDS_CHARS,
@@ -42,6 +43,7 @@ from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN, Plan, PlannedRequest
 from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["finality", "plan_facts", "planned", "receipt", "survivors"]
@@ -131,6 +133,7 @@ def plan_facts(plan: Plan, *, masked: bool = False) -> Facts:
             "users": _top(plan.count_by("user_id")),
             "sessions": _top(plan.count_by("session_id")),
             "sources": _top(plan.count_by("source")),
+            "filter": _filter_of(plan),
             "learned": learned_facts(plan.learned, masked=masked),
             "include_learnings": plan.include_learnings,
             "erase": plan.erase,
@@ -173,6 +176,8 @@ def plan_lines(facts: Facts) -> list[str]:
         for key in COUNTED
         if key in facts and not _of_one(facts, key)
     ]
+    if "filter" in facts:
+        lines.append(f"filter: {facts['filter']}")
     if "cannot_be_shown" in facts:
         lines.append(listed("cannot be shown", facts["cannot_be_shown"], facts["cannot_be_shown_count"]))
     for example in facts.get("examples", []):
@@ -189,6 +194,14 @@ def plan_lines(facts: Facts) -> list[str]:
     return lines + learned_lines(
         facts.get("learned", {}), LEARNED_GOES if facts.get("include_learnings") else LEARNED_STAYS
     )
+
+
+def _filter_of(plan: Plan) -> str:
+    """The filter, where neither the call that lists the set shows it nor the only user, session and source do."""
+    wanted = plan.wanted
+    if wanted is None or wanted == TrafficFilter(wanted.user_id, wanted.session_id, wanted.source):
+        return ""
+    return "" if _all_of(plan) else asked(wanted)
 
 
 def _all_of(plan: Plan) -> str:

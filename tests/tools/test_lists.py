@@ -56,6 +56,32 @@ async def test_an_audit_and_a_deletion_of_an_empty_store_say_that_nothing_is_sto
         await store(client, "r1", text="Off to Lisbon")
         text = text_of(await client.call_tool("delete_requests", {"everything": True, "contains": "Rome"}))
         assert "every request: containing “Rome”" in text
+        text = text_of(await client.call_tool("delete_session", {"session_id": "none", "user_id": "zed"}))
+        assert "session none of user zed" in text
+        assert text.endswith("; ids and names match whole, upper and lower case too.")
+    async with connect(REFLEXIO_USER_ID="bob") as client:
+        assert "request r1 of user bob" in text_of(
+            await client.call_tool("delete_request", {"request_id": "r1"})
+        )
+
+
+async def test_the_plan_of_a_few_shows_the_filter_that_chose_them(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_CONFIRM="preview") as client:
+        await store(client, "r1", text="Off to Lisbon", source="chat", agent_version="2.4")
+        for arguments, said in (
+            (
+                {"contains": "lisbon", "start_time": "2020-01-01T00:00:00Z"},
+                "from 2020-01-01T00:00:00Z, containing “lisbon”",
+            ),
+            ({"agent_version": "2.4", "user_id": "ada"}, "user ada, agent version 2.4"),
+            ({"source": "chat"}, ""),  # the only source is named
+            ({"session_id": "s1"}, ""),
+            ({"request_ids": ["r1"]}, ""),
+        ):
+            result = await client.call_tool("delete_requests", arguments)
+            assert result.structured_content is not None
+            assert result.structured_content["plan"].get("filter", "") == said
+            assert (f"\nfilter: {said}\n" in text_of(result)) is bool(said)
 
 
 @pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])

@@ -375,8 +375,8 @@ async def plan_ids(
     await read_set(scope, ids, take, progress=progress)
     missing = tuple(one for one in ids if one not in found)
     ids_of = "" if scope.user_id else user_id
-    whose = f" of user {ids_of}" if ids_of else ""
-    what = what or f"{len(ids):,} request id{'s' * (len(ids) != 1)}{whose}"
+    what = what or f"{len(ids):,} request id{'s' * (len(ids) != 1)}"
+    what += f" of user {user_id}" if user_id else ""
     return Plan(what, newest_first(found.values()), not_found=missing, ids_of=ids_of)
 
 
@@ -386,7 +386,8 @@ async def plan_session(
     """Look up a session: the requests of every user in it, or of one user."""
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
-    return replace(await plan_filter(scope, wanted, progress=progress), what=f"session {session_id}")
+    whose = f" of user {wanted.user_id}" if wanted.user_id else ""
+    return replace(await plan_filter(scope, wanted, progress=progress), what=f"session {session_id}{whose}")
 
 
 async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress = untold) -> Plan:
