@@ -393,7 +393,8 @@ def _which(finding: Found, subjects: int) -> list[str]:
         return []
     safe = finding.rule.unit in ("session", "learning")  # what a call takes
     names = [shown_id(one if safe else without_key(one)) or "(none)" for one in finding.subjects]
-    one_by_one = finding.next is not None and finding.next.tool == "delete_session"
+    following = finding.next
+    one_by_one = following and (following.tool == "delete_session" or "request_ids" in following.arguments)
     if one_by_one and subjects == SUBJECTS:
         ends = itertools.accumulate(len(name) + 2 for name in names)
         subjects = max(subjects, sum(end <= WHICH_CHARS for end in ends))

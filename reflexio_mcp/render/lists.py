@@ -390,6 +390,23 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
         before = f"{counted(total, noun)} with the pages before." if total > len(page.rows) else ""
         lines.append(sentences("That is all.", before) + looked)
         notes += [before] if before else []
+    if page.unjudged:
+        session_id, count = page.unjudged
+        notes.append(
+            f"Not looked through: session {label(session_id)}, whose {counted(count, 'request')} took too long to be "
+            "judged together. With this session_id and a shorter time (start_time, end_time) a part of it is."
+        )
+        lines.append(notes[-1])
+    if page.not_looked_through:
+        count = page.not_looked_through
+        notes.append(
+            f"Of the last session {counted(count, 'request')} {'was' if count == 1 else 'were'} not looked through: "
+            "the next page counts what matches there in a row of its own."
+        )
+        lines.append(notes[-1])
+    if page.goes_on:
+        notes.append("The first row counts what the page before had not looked through of that session.")
+        lines.append(notes[-1])
     if page.others:
         sees = "list_requests with session_id shows a whole conversation"
         count = page.others.total()

@@ -83,7 +83,7 @@ def _state(call: Call, wanted: TrafficFilter) -> Facts:
         "masked": settings.mask,
         "recovery_days": settings.recovery_days,
         "tools": sorted(app.tools),
-        "rules": {name: rule(name).severity for name in (*FINDINGS, *ACROSS)},
+        "rules": {name: rule(name).severity for name in dict.fromkeys((*FINDINGS, *ACROSS))},
         "filter": {
             "user_id": shown_id(wanted.user_id),
             "session_id": shown_id(wanted.session_id),
@@ -210,12 +210,10 @@ async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
     detectors: list[Detector] = [split] if asked.may_leave_out_newest else [copied, split]
     for found in (*copied.founds, *split.founds):
         found.kept = limit
-    requests_of: dict[str, list[str]] = {}
 
     def look(part: Sequence[RequestWithInteractions]) -> None:
         if matching := asked.pick(part):
             seen = SessionSeen(matching[0].request.session_id, list(matching))
-            requests_of[seen.session_id] = [one.request.request_id for one in matching]
             for detector in detectors:
                 detector.session(seen)
 
@@ -225,9 +223,8 @@ async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
             break
     for detector in detectors:
         detector.finish()
-    sessions, requests = copied.founds
-    copies = [one for session in sessions.subjects for one in requests_of[session]]
-    found = dict(zip(ACROSS, (copies, requests.subjects, split.founds[0].subjects), strict=True))
+    _, requests = copied.founds
+    found = dict(zip(ACROSS, ([*copied.copies], requests.subjects, split.founds[0].subjects), strict=True))
     return {"findings": {name: [shown_id(one) for one in ids] for name, ids in found.items() if ids}}
 
 

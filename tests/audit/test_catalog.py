@@ -51,7 +51,11 @@ def test_every_detector_is_named_by_a_row() -> None:
 
 def test_a_filter_by_a_rule_is_what_one_session_shows() -> None:
     for rule in RULES:
-        if rule.selects:
+        assert rule.selects or not rule.across
+        if rule.selects and rule.across:
+            with pytest.raises(KeyError):
+                select(rule.id, [])
+        elif rule.selects:
             assert list(select(rule.id, [])) == []
             assert rule.unit in ("request", "session") or rule.id in _carried()
 

@@ -421,9 +421,33 @@ def test_a_copy_with_one_turn_changed_says_so() -> None:
         (DIALOGUE[2][0], "Look at the side of the tyre, and take a little more."),
         DIALOGUE[3],
     ]
-    (found, _) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, changed)).founds
+    seen = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, changed))
+    (found, _) = seen.founds
     assert found.subjects == ["new"]
-    assert found.examples[0].note == "all but 1 of its 8 turns"
+    assert found.examples[0].note == "all but 1 of its 8 turns; 1 of its 4 requests stays"
+    assert found.parts == {"new": (("r9003", "r9001", "r9000"), False)}
+    assert seen.copies == {"r9000": "r100", "r9001": "r101", "r9003": "r103"}
+
+
+def test_a_session_whose_only_request_has_a_turn_of_its_own_is_named_by_nothing() -> None:
+    turns = tuple(turn for pair in DIALOGUE for turn in pair)
+    own = (*turns[:-1], "And mind the valve of the front one.")
+    seen = sessions(("old", 100, [turns]), ("new", 9000, [own]))
+    assert not [one.count for one in seen.founds if one.count]
+    assert not seen.copies
+
+
+def test_what_a_copy_of_a_copy_has_and_the_session_that_stays_has_not_stays_too() -> None:
+    own = (DIALOGUE[2][0], "Look at the side of the tyre, and take a little more.")
+    more = ("And the chain?", "Clean it first, then a drop of oil on every link.")
+    seen = sessions(
+        ("most", 100, [*DIALOGUE, more]),
+        ("middle", 9000, [*DIALOGUE[:2], own, DIALOGUE[3]]),
+        ("part", 20_000, [DIALOGUE[1], own, DIALOGUE[3]]),
+    )
+    assert set(seen.founds[0].subjects) == {"middle", "part"}
+    assert {one.copy_of for one in seen.founds[0].examples} == {"most"}
+    assert seen.copies.keys() == {"r9000", "r9001", "r9003", "r20000", "r20002"}
 
 
 def test_turns_that_many_sessions_have_do_not_hide_a_copy() -> None:

@@ -24,11 +24,12 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.run import run_audit
-from reflexio_mcp.traffic.reading import listing
+from reflexio_mcp.traffic.reading import filters, listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.rules import secrets
+from reflexio_mcp.traffic.rules import duplicates, secrets
 from reflexio_mcp.traffic.rules.catalog import RULES, Rule, rule
-from reflexio_mcp.traffic.rules.detector import Detector
+from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
+from reflexio_mcp.traffic.rules.duplicates import Duplicates
 from reflexio_mcp.traffic.rules.selection import detector_types
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import iso
@@ -106,8 +107,7 @@ async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
     async with connected(made, tmp_path) as client:
         said = facts(await call(client, "audit_traffic"))
         assert said["look_first"] == (
-            "list_requests with the arguments of delete_requests or delete_session shows what it takes, "
-            "where there is no look."
+            "list_requests with the arguments of delete_requests shows what it takes, where there is no look."
         )
         looks = [one for one in said["findings"] if one.get("next", {}).get("tool", "").startswith("delete_")]
         [planted] = [one for one in looks if one["id"] == "planted-instructions"]
@@ -186,8 +186,8 @@ async def test_an_audit_from_the_beginning_leaves_the_beginning_out_of_its_calls
         for one in findings
         if "finding" in one.get("next", {}).get("arguments", {})
     }
-    assert {one for one, arguments in calls.items() if "start_time" in arguments} <= {"temporary-session"}
-    assert "start_time" in calls["temporary-session"]
+    judged_whole = {"copied-session", "temporary-session"}
+    assert {one for one, arguments in calls.items() if "start_time" in arguments} == judged_whole
     assert all("start_time" in one["next"]["arguments"] for one in since if one["id"] in calls)
 
 
@@ -512,9 +512,103 @@ async def test_a_list_that_takes_whole_sessions_looks_at_all_of_one(
         said = facts(await call(client, "list_requests", finding="duplicate"))
         assert said["complete"]
         assert said["returned"] == 2
-        said = facts(await call(client, "list_sessions", contains="parcel"))
-        assert said["complete"]
-        assert said["requests_looked_at"] == 3
+
+
+async def test_a_list_of_sessions_stops_inside_one_of_long_texts_and_counts_the_rest_on_the_next_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    begun = make.made.now - 5_000
+    for number, text in enumerate(("no full stop", "One.", "Two.")):
+        make.put([Turn("User", text)], "s1", "ada", begun + number, "web")
+    make.put([Turn("User", "Three.")], "s0", "ada", begun - 10, "web")
+    monkeypatch.setattr(listing, "LOOK_SECONDS", 0.0)
+    async with connected(make.finish(), tmp_path) as client:
+        arguments: dict[str, Any] = {"contains": "."}
+        rows: list[tuple[str, int]] = []
+        first = "The first row counts what the page before had not looked through of that session."
+        for left in (2, 1, 0, None):
+            result = await call(client, "list_sessions", **arguments)
+            said = facts(result)
+            rows += [(one["session_id"], one["requests"]) for one in said["sessions"]]
+            assert said["requests_looked_at"] == 1
+            notes = said.get("notes", [])
+            if left and said["returned"]:
+                requests = "2 requests were" if left == 2 else "1 request was"
+                assert any(f"Of the last session {requests} not looked through" in one for one in notes)
+            assert (first in notes) == (left == 1)
+            assert all(one in text_of(result) for one in notes)
+            if left is None:
+                break
+            assert "the time for looking through texts" in said["not_all_because"]
+            arguments = {"cursor": said["cursor"]}
+        assert said["total"] == 2
+        assert "cursor" not in said
+        assert rows == [("s1", 1), ("s1", 1), ("s0", 1)]
+
+
+async def test_a_session_that_takes_too_long_to_be_judged_is_named_and_the_list_goes_on_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    text = "Where does the parcel of the customer in Hamburg stay for so long?"
+    for session, begun in (("s1", 5_000), ("s0", 9_000)):
+        for number in range(3):
+            make.put([Turn("User", text)], session, "ada", make.made.now - begun + number, "web")
+    judge = Duplicates.session
+
+    def slow(self: Duplicates, seen: SessionSeen) -> None:
+        until = time.monotonic() + 20
+        while seen.session_id == "s1" and time.monotonic() < until:
+            stop_if_cancelled()
+        judge(self, seen)
+
+    monkeypatch.setattr(Duplicates, "session", slow)
+    monkeypatch.setattr(listing, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(filters, "WHOLE_SECONDS", 0.1)
+    async with connected(make.finish(), tmp_path) as client:
+        for tool in ("list_requests", "list_sessions"):
+            result = await call(client, tool, finding="duplicate")
+            said = facts(result)
+            assert said["returned"] == 0
+            (note,) = [one for one in said["notes"] if "Not looked through" in one]
+            assert "session s1, whose 3 requests took too long to be judged together" in note
+            assert note in text_of(result)
+            assert "among those looked through so far" in text_of(result)
+            rest = facts(await call(client, tool, cursor=said["cursor"]))
+            assert rest["returned"] == (2 if tool == "list_requests" else 1)
+            assert "cursor" not in rest
+        longest = facts(await call(client, "list_sessions", finding="duplicate", order="longest"))
+        assert "the time for looking through texts" in longest["not_all_because"]
+        assert longest["requests_looked_at"] == 0
+
+
+async def test_a_session_that_takes_too_long_behind_others_has_the_next_page_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    text = "Where does the parcel of the customer in Hamburg stay for so long?"
+    for session, begun in (("s1", 5_000), ("s0", 9_000)):
+        for number in range(3):
+            make.put([Turn("User", text)], session, "ada", make.made.now - begun + number, "web")
+    judge, calls = Duplicates.session, list[str]()
+
+    def slow_once(self: Duplicates, seen: SessionSeen) -> None:
+        calls.append(seen.session_id)
+        until = time.monotonic() + 20
+        while calls.count("s0") == 1 and seen.session_id == "s0" and time.monotonic() < until:
+            stop_if_cancelled()
+        judge(self, seen)
+
+    monkeypatch.setattr(Duplicates, "session", slow_once)
+    monkeypatch.setattr(listing, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(filters, "WHOLE_SECONDS", 0.1)
+    async with connected(make.finish(), tmp_path) as client:
+        said = facts(await call(client, "list_sessions", finding="duplicate"))
+        assert said["returned"] == 1
+        assert not [one for one in said["notes"] if "Not looked through" in one]
+        rest = facts(await call(client, "list_sessions", cursor=said["cursor"]))
+        assert [one["session_id"] for one in rest["sessions"]] == ["s0"]
 
 
 async def test_a_request_of_the_future_is_within_the_window_that_counts_it(tmp_path: Path) -> None:
@@ -698,7 +792,8 @@ async def test_what_the_part_of_one_call_shows_is_not_said_to_be_not_looked_for(
     missed = {one_id: one["reason"] for one in rest["not_run"] for one_id in one["ids"]}
     assert "unversioned" not in missed
     # It is an audit of one user.
-    assert missed["copied-session"] == run.MAY_GO_ON
+    assert missed["copied-request"] == run.MAY_GO_ON
+    assert missed["copied-session"] == missed["temporary-session"] == run.MAY_GO_ON + run.BY_A_LIST
 
 
 async def test_no_session_that_may_have_gone_on_is_offered_for_deletion_by_a_call_that_goes_on(
@@ -731,8 +826,14 @@ async def test_no_session_that_may_have_gone_on_is_offered_for_deletion_by_a_cal
         rest = await call(client, "audit_traffic", **first["go_on"]["arguments"])
         assert "delete_session" not in text_of(rest)
         (said,) = [one for one in facts(rest)["not_run"] if "copied-session" in one["ids"]]
-        assert judged | {"copied-request"} == set(said["ids"])
+        assert judged == set(said["ids"])
         assert "may have gone on since this audit's first call" in said["reason"]
+        # A list reads them anew: of the two copies the one that went on stays.
+        assert said["reason"].endswith("list_requests with that finding looks at all sessions")
+        for finding, count in (("copied-session", 5), ("temporary-session", 0)):
+            listed = facts(await call(client, "list_requests", finding=finding))
+            assert listed["returned"] == listed["total"] == count
+            assert listed["complete"]
 
 
 async def test_what_shows_only_in_a_whole_session_is_not_said_to_be_missing_from_one_that_was_cut(
@@ -1034,7 +1135,7 @@ async def test_each_call_that_lists_has_exactly_what_it_says_through_all_its_pag
             assert len(units) == following.get("selects", one["count"]), one["id"]
             assert "selects" not in following or one["id"] in COVERED_IN_PART
             looked.add(one["id"])
-    assert {"probable-secret", "shared-session", "volatile-source", "duplicate"} <= looked
+    assert {"probable-secret", "shared-session", "volatile-source", "duplicate", "copied-session"} <= looked
 
 
 UNIT_FIELDS = {
@@ -1044,7 +1145,7 @@ UNIT_FIELDS = {
     "user": "user_id",
     "version": "agent_version",
 }
-COVERED_IN_PART = {"split-conversation", "unversioned", "copied-session", "copied-request"}
+COVERED_IN_PART = {"split-conversation", "unversioned", "copied-request"}
 """No filter selects all of these at once; their call says how many it covers."""
 
 
@@ -1099,25 +1200,115 @@ async def test_a_name_that_all_requests_have_stands_whole_and_one_of_a_shape_is_
     assert facts(result)["by_source"]["top"] == [{"name": "job-*", "count": 6}]
 
 
+def lines_of_a_bus(make: Maker, number: int) -> list[list[Turn]]:
+    """A conversation of four requests with two turns each."""
+    return [
+        [
+            Turn("User", f"Where does line {number} end on {day}, and when does it go back to town?"),
+            Turn("Assistant", f"Line {number} ends at the harbour on {day} and goes back every ten minutes."),
+        ]
+        for day in ("Mondays", "Fridays", "Saturdays", "Sundays")
+    ]
+
+
+def copied_conversations(make: Maker, count: int) -> set[str]:
+    """Conversations that were imported again, each request three days later; the ids of what repeats another."""
+    copies: set[str] = set()
+    for number in range(count):
+        at = make.made.now - 900_000 + number * 10_000
+        for index, turns in enumerate(lines_of_a_bus(make, number)):
+            make.put(turns, f"first-{number}", "ada", at + index * 60, "web")
+            changed = number % 3 == 0 and index == 2
+            again = (
+                [turns[0], Turn("Assistant", f"It changed: line {number} ends at the zoo.")]
+                if changed
+                else turns
+            )
+            row = make.put(again, f"copy-{number}", "ada", at + 259_200 + index * 60, "web")
+            copies |= set() if changed else {row.request_id}
+    return copies
+
+
+async def test_the_call_about_copied_sessions_takes_them_all_and_nothing_that_stands_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    """One of many was deleted, with the turns that it alone had and with what it had before the window."""
+    make = Maker(3, int(time.time()))
+    copies = copied_conversations(make, 12)
+    make.put([Turn("User", "I moved to Bremen.")], "copy-1", "ada", make.made.now - 90 * 86_400, "web")
+    said = {turn.content for row in make.made.rows for turn in row.turns}
+    async with connected(make.finish(), tmp_path, REFLEXIO_MCP_CONFIRM="preview") as client:
+        window = {"start_time": "30d"}
+        result = await call(client, "audit_traffic", **window)
+        (found,) = [one for one in facts(result)["findings"] if one["id"] == "copied-session"]
+        assert found["count"] == 12
+        following = found["next"]
+        assert following["tool"] == "delete_requests"
+        assert "selects" not in following
+        arguments = following["arguments"]
+        assert arguments.keys() == {"finding", "start_time"}
+        rows = await listed_through_all_pages(client, "list_requests", arguments)
+        assert sorted(row["request_id"] for row in rows) == sorted(copies)
+        rows = await listed_through_all_pages(client, "list_sessions", arguments)
+        assert sorted(row["session_id"] for row in rows) == sorted(f"copy-{number}" for number in range(12))
+        one = facts(await call(client, "list_requests", session_id="copy-3", **arguments))
+        assert one["total"] == 3
+        longest = facts(await call(client, "list_sessions", order="longest", **arguments))
+        assert longest["total"] == 12
+        planned = facts(await call(client, "delete_requests", **arguments))
+        assert planned["plan"]["requests"] == len(copies) == 44
+        stays = {row.request_id for row in make.made.rows if row.session_id.startswith("first-")}
+        assert {each["repeats_kept"] for each in planned["plan"]["examples"]} <= stays
+        done = facts(await call(client, "delete_requests", **arguments, confirm=planned["confirm"]))
+        assert done["status"] == "complete"
+        left = await listed_through_all_pages(client, "list_requests", {"detail": "full"})
+        assert said == {turn["content"] for row in left for turn in row["interactions"]}
+        assert "copied-session" in facts(await call(client, "audit_traffic", **window))["nothing_found"]
+
+
+async def test_a_comparison_that_is_too_large_says_so_and_a_deletion_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    copies = copied_conversations(make, 2)
+    async with connected(make.finish(), tmp_path) as client:
+        monkeypatch.setattr(listing, "COMPARED_SECONDS", 0.0)
+        for tool in ("list_requests", "list_sessions"):
+            refused = await client.call_tool(tool, {"finding": "copied-session"})
+            assert refused.is_error
+            assert "compares all sessions with each other, and there are more than could be read" in text_of(
+                refused
+            )
+            assert "Name a user_id or a later start_time." in text_of(refused)
+        planned = facts(await call(client, "delete_requests", finding="copied-session", user_id="ada"))
+        assert planned["plan"]["requests"] == len(copies)
+        # Where not all turns could be compared, an audit names what it found and no filter.
+        monkeypatch.setattr(duplicates, "TURNS_KEPT", 12)
+        refused = await client.call_tool("delete_requests", {"finding": "copied-session", "user_id": "ada"})
+        assert refused.is_error
+        assert "than are compared (" in text_of(refused)
+        said = facts(await call(client, "audit_traffic"))
+        (found,) = [one for one in said["findings"] if one["id"] == "copied-session"]
+        assert found["next"]["arguments"].keys() == {"request_ids"}
+        assert set(found["next"]["arguments"]["request_ids"]) < copies
+
+
 async def test_all_sessions_that_are_deleted_one_by_one_are_named(tmp_path: Path) -> None:
     make = Maker(3, int(time.time()))
-    for number in range(30):
-        turns = [
-            Turn("User", f"Where does line {number} end, and when does it go back to town?") for _ in "a"
-        ]
-        turns += [
-            Turn("Assistant", f"Line {number} ends at the harbour and goes back every ten minutes or so.")
-        ]
-        turns += [Turn("User", f"And on Sundays, does line {number} go to the harbour at all in winter?")]
-        for session in ("first", "copy"):
-            at = make.made.now - 900_000 + number * 20_000 + (session == "copy") * 86_400 * 3
-            make.put(turns, f"{session}-of-a-conversation-about-line-{number}", "ada", at, "web")
-    async with connected(make.finish(), tmp_path) as client:
+    copied_conversations(make, 30)
+    tools = {"REFLEXIO_MCP_TOOLS": "audit_traffic,list_requests,delete_session"}
+    async with connected(make.finish(), tmp_path, **tools) as client:
         result = await call(client, "audit_traffic")
         (found,) = [one for one in facts(result)["findings"] if one["id"] == "copied-session"]
         assert found["next"]["tool"] == "delete_session"
+        # The others have a turn of their own.
+        assert found["next"]["arguments"]["session_id"] == "copy-29"
         assert found["count"] == len(found["which"]) == 30
         assert all(one in text_of(result) for one in found["which"])
+        # What these sessions had before that is not looked at: a session does not go whole.
+        since = facts(await call(client, "audit_traffic", start_time="30d"))
+        (found,) = [one for one in since["findings"] if one["id"] == "copied-session"]
+        assert found["next"]["tool"] == "list_requests"
 
 
 async def test_kinds_that_are_not_named_are_counted_and_the_most_frequent_are(tmp_path: Path) -> None:

@@ -412,7 +412,7 @@ async def test_contains_is_all_of_its_words_in_any_order_and_case(
     [
         ({"contains": '""'}, "contains has no word in it"),
         ({"finding": "no-such"}, "finding must be one of "),
-        ({"finding": "copied-session"}, "audit_traffic says whether there is any, names what it finds"),
+        ({"finding": "copied-request"}, "audit_traffic says whether there is any, names what it finds"),
     ],
 )
 async def test_a_search_that_cannot_be_meant_is_refused_with_what_can(

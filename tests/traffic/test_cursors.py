@@ -68,6 +68,13 @@ async def test_a_cursor_of_another_list_filter_or_detail_is_refused() -> None:
             assert open_cursor(scope, text, "requests", asked).filter.user_id == "ada"
 
 
+async def test_a_cursor_that_no_audit_gave_is_not_called_one_of_a_list() -> None:
+    async with embedded() as place:
+        for text in ("made up", made_for("ada")):
+            with pytest.raises(InvalidInput, match="is not one that an audit gave; start again without it"):
+                open_cursor(Scope(place.client), text, "audit", TrafficFilter())
+
+
 async def test_a_cursor_belongs_to_the_key_that_it_was_made_with() -> None:
     async with embedded() as place:
         wanted = TrafficFilter(user_id="ada")

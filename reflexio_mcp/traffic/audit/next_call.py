@@ -1,5 +1,6 @@
 """From a finding to the call that acts on it, with its exact arguments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ def next_call(
 
     Args:
         first: the oldest second that was looked at.
-        whole: whether everything that `wanted` selects was looked at; else the call names ids and no filter.
+        whole: whether its rule looked at everything that `wanted` selects; else the call names ids and no filter.
 
     Returns:
         `None` where no offered tool can help.
@@ -53,7 +54,7 @@ def next_call(
     if one.unit == "learning":
         return _forgotten(found, offer)
     subjects = [subject for subject in found.subjects if _sayable(subject)]
-    if deletes and subjects and (following := _deleted(found, subjects, offer, window)):
+    if deletes and subjects and (following := _deleted(found, subjects, wanted, offer, window)):
         return following
     return _look(found, subjects, wanted, offer, window)
 
@@ -79,17 +80,40 @@ def go_on_call(cursor: str, offer: Offer) -> Next | None:
 _DELETIONS: Final = frozenset({"delete_request", "delete_session"})
 
 
-def _deleted(found: Found, subjects: list[str], offer: Offer, window: dict[str, Any]) -> Next | None:
+def _deleted(
+    found: Found, subjects: list[str], wanted: TrafficFilter, offer: Offer, window: dict[str, Any]
+) -> Next | None:
     if found.rule.unit == "request":
         if "delete_requests" in offer.tools:
             ids = _fitting(subjects)
             return Next("delete_requests", {"request_ids": ids}, len(ids)) if ids else None
         if "delete_request" in offer.tools:
             return Next("delete_request", {"request_id": subjects[0]}, 1)
-    if found.rule.unit == "session" and "delete_session" in offer.tools:
+    if (
+        found.rule.unit == "session"
+        and "delete_requests" in offer.tools
+        and (chosen := _fitting_parts(found))
+    ):
+        return Next("delete_requests", {"request_ids": [one for ids in chosen for one in ids]}, len(chosen))
+    # Where a part of it goes, or it may have older requests than were seen, it does not go as a whole.
+    alone = [
+        one for one in subjects if one not in found.parts or (found.parts[one][1] and wanted.start is None)
+    ]
+    if found.rule.unit == "session" and "delete_session" in offer.tools and alone:
         user = {"user_id": window["user_id"]} if "user_id" in window else {}
-        return Next("delete_session", user | {"session_id": subjects[0]}, 1)
+        return Next("delete_session", user | {"session_id": alone[0]}, 1)
     return None
+
+
+def _fitting_parts(found: Found) -> list[Sequence[str]]:
+    """The ids of the requests that go of the first sessions for which a call has room."""
+    chosen: list[Sequence[str]] = []
+    for ids, _ in found.parts.values():
+        together = [one for part in (*chosen, ids) for one in part]
+        if len(_fitting(together)) < len(together) or not all(map(_sayable, ids)):
+            break
+        chosen.append(ids)
+    return chosen
 
 
 def _forgotten(found: Found, offer: Offer) -> Next | None:

@@ -13,7 +13,7 @@ from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, 
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.cursors import Cursor
-from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, TrafficFilter
+from reflexio_mcp.traffic.reading.filters import PART_OF_SESSIONS, WHOLE_SESSIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import Progress, untold
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
@@ -40,6 +40,9 @@ COMPARING: Final = ("copied-session", "copied-request", "split-conversation")
 """Rules that compare sessions with each other."""
 
 OF_THIS_CALL: Final = "between the sessions of this call and those of others that go on or went before"
+
+BY_A_LIST: Final = "; list_requests with that finding looks at all sessions"
+"""For rules that a filter selects: a list reads sessions in one go, for nothing but this."""
 
 OF_ALL: Final = ("only-evaluation", "one-version", "user-per-session", "version-per-session")
 """Rules that say something of all the traffic, so that a part of it shows them neither there nor missing."""
@@ -148,6 +151,7 @@ async def run_audit(
         missing.add("all traffic")
     detectors: list[Detector] = []
     not_run: list[NotRun] = []
+    by_a_list = BY_A_LIST * ("list_requests" in offer.tools)
     for detector in (made() for made in detector_types()):
         detector.now = moment
         if detector.needs not in missing:
@@ -156,9 +160,11 @@ async def run_audit(
             reason = PART_OF_TRAFFIC
             if detector.needs == "whole sessions":
                 reason = PART_OF_SESSIONS if wanted.may_leave_out_newest else MAY_GO_ON
-                if not (wanted.may_leave_out_newest or wanted.user_id):
-                    reason += "; audit one user for it"
-            not_run += [NotRun(found.rule.id, reason) for found in detector.founds]
+            for rule in (found.rule for found in detector.founds):
+                more = ""
+                if reason == MAY_GO_ON:
+                    more = by_a_list if rule.selects else "; audit one user for it" * (not wanted.user_id)
+                not_run.append(NotRun(rule.id, reason + more))
     if wanted.user_id:
         not_run += [NotRun(one, ONE_USER) for one in ("shared-session", "user-per-session")]
     if personal:
@@ -182,6 +188,7 @@ async def run_audit(
         by_session = [one for one in detectors if look.rest and type(one).session is not Detector.session]
         cut = [found.rule.id for one in by_session for found in one.founds]
         for reason, ids in (
+            (OF_THIS_CALL + by_a_list, [one for one in COMPARING if one in WHOLE_SESSIONS]),
             (OF_THIS_CALL, COMPARING),
             (OF_A_PART, (*OF_ALL, *OF_TOTALS)),
             (OF_CUT_SESSION, cut),
@@ -221,8 +228,10 @@ async def run_audit(
     ]
     shown = {found.rule.id for found in findings}
     not_run = [one for one in not_run if one.reason != OF_A_PART or one.rule_id not in shown]
+    in_part = {found.rule.id for one in detectors if one.left_out for found in one.founds}
     for found in findings:
-        found.next = next_call(found, frozen, overview.first, offer, whole=whole)
+        seen = whole and found.rule.id not in in_part
+        found.next = next_call(found, frozen, overview.first, offer, whole=seen)
         found.look = look_first(found.next, offer)
     start = stop.before if stop else wanted.start
     # A clock that runs ahead gives requests of the future.

@@ -5,7 +5,7 @@ import binascii
 import functools
 import json
 import zlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
@@ -25,13 +25,23 @@ Listing = Literal[Listed, "audit"]
 YEAR_10000: Final = 253_402_300_800
 """No second of a calendar that Python can write, and far more than any offset, is larger."""
 
-_VERSION = 3
+_VERSION = 4
 _MAX_CURSOR_CHARS = 20_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
 _Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str]
 _Place = tuple[
-    _Count, _Count, _Count, str, _Count, _Count, str, Literal["", "summary", "full", "masked"], _Count, _Count
+    _Count,
+    _Count,
+    _Count,
+    str,
+    _Count,
+    _Count,
+    str,
+    Literal["", "summary", "full", "masked"],
+    _Count,
+    _Count,
+    bool,
 ]
 _Packed = tuple[int, str, int, _Filter, _Place, str]
 """What a cursor holds: version, list, digest of the filter as it was asked, filter, place and caller."""
@@ -52,7 +62,8 @@ class Cursor:
         created_at, arrival, request_id: the last request shown in it, as `paging.place_of` orders requests; an empty
             id says the whole session was shown.
         detail: how much of each row the list shows; every page of a list shows the same.
-        shown: rows on this page and those before it.
+        shown: rows on this page and those before it; of a session that several pages count, one.
+        begun: whether one of them counts the session that the place is in.
     """
 
     listing: Listing
@@ -67,6 +78,7 @@ class Cursor:
     detail: str = ""
     shown: int = 0
     arrived: int = 0
+    begun: bool = False
 
     def encode(self, asked: TrafficFilter, caller: str = "") -> str:
         """As text for the caller.
@@ -76,7 +88,15 @@ class Cursor:
             caller: the `Scope.caller` who may go on with it.
         """
         place = [self.frozen, self.offset, self.newest, self.session_id]
-        place += [self.created_at, self.arrival, self.request_id, self.detail, self.shown, self.arrived]
+        place += [
+            self.created_at,
+            self.arrival,
+            self.request_id,
+            self.detail,
+            self.shown,
+            self.arrived,
+            self.begun,
+        ]
         data = [_VERSION, self.listing[0], _digest(asked), list(_values(self.filter)), place, caller]
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
         packed = zlib.compress(raw, 9)
@@ -84,8 +104,9 @@ class Cursor:
 
 
 def _values(wanted: TrafficFilter) -> tuple[str | int | None, ...]:
-    *values, _ = astuple(wanted)  # how its times were written selects nothing
-    return tuple(values)
+    # How its times were written selects nothing, and what sessions show is looked up for each page.
+    named = (wanted.user_id, wanted.session_id, wanted.source, wanted.agent_version)
+    return (*named, wanted.start, wanted.end, wanted.contains, wanted.finding)
 
 
 def _digest(asked: TrafficFilter) -> int:
@@ -110,7 +131,8 @@ def open_cursor(
     Raises:
         InvalidInput: not a cursor of this server, or one of another list, caller, filter or detail.
     """
-    spoiled = InvalidInput("cursor", "is not one that this list gave; start again without it.")
+    giver = "an audit" if listing == "audit" else "this list"
+    spoiled = InvalidInput("cursor", f"is not one that {giver} gave; start again without it.")
     if len(text) > _MAX_CURSOR_CHARS:
         raise spoiled
     try:

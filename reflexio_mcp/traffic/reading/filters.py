@@ -1,7 +1,7 @@
 """One filter for lists, audits and deletions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.search import check_search, judges_alone, search
+from reflexio_mcp.traffic.reading.search import ACROSS, check_search, judges_alone, search
 from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
@@ -29,8 +29,11 @@ NO_FILTER = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
 ASSUMED_UTC: Final = "no zone: taken as UTC"
 
-WHOLE_SESSIONS: Final = frozenset({"temporary-session"})
+WHOLE_SESSIONS: Final = frozenset({"copied-session", "temporary-session"})
 """Findings that are judged by all of a session, so that no filter may leave a part of it out."""
+
+WHOLE_SECONDS: Final = 10.0
+"""More for a session that is judged as a whole than where a look may end inside one."""
 
 UNSEEN: Final = "planted-instructions"
 """The finding whose words no plan and no following call shows: they were written for the assistant that reads them."""
@@ -57,6 +60,9 @@ class TrafficFilter:
     finding: str = ""
     assumed_utc: bool = field(default=False, compare=False)
     """A time was given without a zone."""
+    chosen: Mapping[str, str] | None = field(default=None, compare=False)
+    """The ids of the requests that the finding means, each with that of the one that stays, where sessions had to be
+    compared for it: `comparison.compared` gives it, for one pass."""
 
     @property
     def narrows(self) -> bool:
@@ -96,6 +102,8 @@ class TrafficFilter:
         A finding may need the whole session: a copy is one only beside its original.
         """
         picked = [item for item in items if self.matches_request(item.request)]
+        if self.finding in ACROSS and self.chosen is not None:
+            return [item for item in picked if item.request.request_id in self.chosen]
         return list(search(self.contains, self.finding)(picked)) if self.contains or self.finding else picked
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
@@ -106,17 +114,22 @@ class TrafficFilter:
 
     async def pick_until(
         self, items: Sequence[RequestWithInteractions], until: float
-    ) -> tuple[list[RequestWithInteractions], int] | None:
-        """As `pick_in_thread`, item by item until a time.
+    ) -> tuple[list[RequestWithInteractions], int]:
+        """As `pick_in_thread`, until a time.
 
         Args:
-            until: on the clock of `time.monotonic`; the first item is looked at in any case.
+            until: on the clock of `time.monotonic`. Where each item shows by itself whether it passes, the first one is
+                looked at in any case; where all of them have to be seen, `WHOLE_SECONDS` more are taken.
 
         Returns:
-            Those that pass, and how many were looked at; `None` where that takes a whole session, or no time.
+            Those that pass, and how many were looked at: none where all have to be seen and that took longer.
         """
-        if not (self.contains or self.finding) or not judges_alone(self.finding):
-            return None
+        if not (self.contains or self.finding):
+            return self.pick(items), len(items)
+        if not judges_alone(self.finding):
+            with anyio.move_on_after(until + WHOLE_SECONDS - time.monotonic()):
+                return await anyio.to_thread.run_sync(self.pick, items), len(items)
+            return [], 0
 
         def pick() -> tuple[list[RequestWithInteractions], int]:
             picked: list[RequestWithInteractions] = []

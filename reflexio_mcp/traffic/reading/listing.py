@@ -9,12 +9,13 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, first_words
+from reflexio_mcp.traffic.reading.comparison import COMPARED_SECONDS, compared
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listed
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
-from reflexio_mcp.traffic.reading.search import names_with
+from reflexio_mcp.traffic.reading.search import judges_alone, names_with
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_requests", "list_sessions"]
@@ -27,7 +28,7 @@ TIES_NAMED: Final = 5
 
 LOOK_SECONDS: Final = 20.0
 """For looking through texts, which may be long. Clients give up on a call after 60 s, and what a page shows is redacted
-on top; a page may be filled twice."""
+on top; a page may be filled twice, the second time in half of it."""
 
 Ended = Literal["", "limit", "sessions", "full", "looked", "time"]
 """Why a page ended before the list did: its `limit`, as many sessions as were asked for, the size of an answer,
@@ -90,6 +91,10 @@ class Page(Generic[T]):
             had to be applied here.
         before: rows of the pages before.
         rest_of_session: how many requests of the last session are still to come.
+        not_looked_through: how many requests of the last session the next page counts in a row of its own.
+        goes_on: the first row counts such a rest.
+        unjudged: a session that took too long to be judged, and how many requests it has; the next page begins behind
+            it.
         one_of_many: only one user's requests were asked for, and the caller may see those of others.
         others: for each listed session, how many of its requests were read and do not match.
         sources: where words were looked for and nothing has them: the sources that do.
@@ -108,6 +113,9 @@ class Page(Generic[T]):
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
+    not_looked_through: int = 0
+    goes_on: bool = False
+    unjudged: tuple[str, int] | None = None
     one_of_many: bool = False
     others: Counter[str] = field(default_factory=Counter[str])
     sources: tuple[str, ...] = ()
@@ -182,7 +190,7 @@ async def list_requests(
     """
     if request_id:
         item = await get_stored(scope, request_id)
-        wanted = after.filter if after else asked
+        wanted = await compared(scope, after.filter if after else asked, seconds=COMPARED_SECONDS)
         found = wanted.pick([item]) if item is not None else []
         for one in found:
             budget.take(one)
@@ -200,11 +208,16 @@ async def list_requests(
     )
 
 
-async def _matching(wanted: TrafficFilter, session_slice: SessionSlice) -> list[RequestWithInteractions]:
-    """What passes of a slice. A copy is one only beside its original, which an earlier page may have shown."""
+async def _matching(
+    wanted: TrafficFilter, session_slice: SessionSlice, until: float
+) -> tuple[list[RequestWithInteractions], int]:
+    """What passes of a slice, and how many of it were looked at until a time, as `pick_until` says."""
+    if judges_alone(wanted.finding):
+        return await wanted.pick_until(session_slice.requests, until)
+    # A copy is one only beside its original, which an earlier page may have shown.
     left = {id(item) for item in session_slice.requests}
-    picked = await wanted.pick_in_thread(session_slice.whole)
-    return [item for item in picked if id(item) in left]
+    picked, looked = await wanted.pick_until(session_slice.whole, until)
+    return [item for item in picked if id(item) in left], len(left) if looked else 0
 
 
 def _row(session_slice: SessionSlice, matching: list[RequestWithInteractions]) -> SessionRow:
@@ -233,6 +246,7 @@ def _by_frequency(values: Iterable[str]) -> list[str]:
 async def _longest(
     scope: Scope, wanted: TrafficFilter, limit: int, budget: OutputBudget[SessionRow]
 ) -> Page[SessionRow]:
+    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS)
     pager = SessionPager(scope, wanted)
     kept: list[tuple[int, int, SessionRow]] = []
     matched = looked = 0
@@ -243,9 +257,14 @@ async def _longest(
         if wanted.looks_inside and looked and time.monotonic() >= until:
             page.ended = "time"
             break
+        matching, of_session = await wanted.pick_until(session_slice.requests, until)
+        if of_session < len(session_slice.requests):
+            # Half a session has no place in an order by length.
+            page.ended = "time"
+            break
         looked = pager.requests_seen
         oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
-        if matching := await wanted.pick_in_thread(session_slice.requests):
+        if matching:
             matched += 1
             row = _row(session_slice, matching)
             most = page.most_interactions.interactions if page.most_interactions else -1
@@ -287,24 +306,32 @@ async def _page(
     most_sessions: int | None = None,
 ) -> Page[T]:
     wanted, shown_before = (after.filter, after.shown) if after else (asked, 0)
+    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS)
     # What is filtered here needs more sessions than it shows.
     batch = max(50, limit) if wanted.looks_inside else limit
     # The embedded store counts some at once; another one would have to be read.
     counts = not (scope.learns or wanted.looks_inside)
     pager = SessionPager(scope, wanted, after=after, batch=batch, count=listing if counts else None)
+    seconds = LOOK_SECONDS
     while True:
         budget.clear()
-        page, stop = await _filled(pager, listing, wanted, limit, budget, rows, most_sessions)
+        until = time.monotonic() + seconds
+        page, stop = await _filled(pager, listing, wanted, limit, budget, rows, most_sessions, until)
         if stop and not pager.settled:
             await pager.settle()
+            seconds = LOOK_SECONDS / 2
             continue
+        again = bool(after and after.begun and page.goes_on)
         if page.total is not None:
-            page.total += shown_before
+            page.total += shown_before - again
         elif page.ended and not page.gaps:
             page.total = pager.total
         page.before = shown_before
         if stop:
-            cursor = replace(stop, detail=detail, shown=shown_before + len(page.rows))
+            inside = after and after.begun and stop.request_id and stop.session_id == after.session_id
+            shown = shown_before + len(page.rows) - again
+            begun = bool(page.not_looked_through or inside)
+            cursor = replace(stop, detail=detail, shown=shown, begun=begun)
             page.cursor = cursor.encode(asked, scope.caller)
         return page
 
@@ -317,6 +344,7 @@ async def _filled(
     budget: OutputBudget[T],
     rows: Rows[T],
     most_sessions: int | None,
+    until: float,
 ) -> tuple[Page[T], Cursor | None]:
     """The page, and the place behind its last row where more follows."""
     page: Page[T] = Page([])
@@ -324,17 +352,26 @@ async def _filled(
     oldest: int | None = None
     sources: set[str] = set()
     sessions = left = 0
-    until = time.monotonic() + LOOK_SECONDS
     async for session_slice in pager.slices():
         if wanted.looks_inside and place and time.monotonic() >= until:
             page.ended = page.ended or "time"
             break
         if wanted.contains and not page.rows:
             sources.update(item.request.source for item in session_slice.requests)
-        # A row of a session takes all of it; those of requests can end inside it.
-        part = await wanted.pick_until(session_slice.requests, until) if listing == "requests" else None
-        matching, looked = part or (await _matching(wanted, session_slice), len(session_slice.requests))
+        goes_on = len(session_slice.requests) < len(session_slice.whole)
+        matching, looked = await _matching(wanted, session_slice, until)
         last_looked, not_looked = session_slice.requests[looked - 1], len(session_slice.requests) - looked
+        if not_looked and place and (not looked or listing == "sessions"):
+            # The next page begins with it and has more time for it.
+            page.ended = page.ended or "time"
+            break
+        if not looked:
+            page.ended, page.unjudged = "time", (session_slice.session_id, not_looked)
+            place = pager.cursor(listing, session_slice, None)
+            break
+        page.goes_on |= listing == "sessions" and bool(matching) and goes_on
+        if not_looked:
+            session_slice = replace(session_slice, requests=session_slice.requests[:looked])
         if not page.ended:
             oldest = min(oldest or session_slice.newest, last_looked.request.created_at)
             page.looked_at = pager.requests_seen - not_looked
@@ -362,6 +399,7 @@ async def _filled(
                 place = pager.cursor(listing, session_slice, last_looked if not_looked else None)
                 if not_looked:
                     page.ended = "time"
+                    page.not_looked_through = not_looked if produced and listing == "sessions" else 0
                 elif wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
                     page.ended = "looked"
                     break

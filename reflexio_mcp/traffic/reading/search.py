@@ -14,10 +14,13 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.rules.catalog import RULES, rule
 
-__all__ = ["FINDINGS", "check_search", "judges_alone", "names_with", "search"]
+__all__ = ["ACROSS", "FINDINGS", "check_search", "judges_alone", "names_with", "search"]
 
 FINDINGS = tuple(rule.id for rule in RULES if rule.selects)
-"""What `finding` takes: the rules that a session's requests show by themselves."""
+"""What `finding` takes."""
+
+ACROSS = frozenset(rule.id for rule in RULES if rule.selects and rule.across)
+"""Those of them that a session shows only beside others, so that they have to be compared first."""
 
 _NAMED_BY_AUDITS = frozenset(rule.id for rule in RULES if not rule.selects)
 
@@ -77,7 +80,7 @@ def search(contains: str, finding: str) -> Pick:
 @functools.cache
 def judges_alone(finding: str) -> bool:
     """Whether each request shows by itself if it is found, so that those of a session can be looked at one by one."""
-    if not finding:
+    if not finding or finding in ACROSS:
         return True
     from reflexio_mcp.traffic.rules.detector import Detector
     from reflexio_mcp.traffic.rules.selection import detector_types

@@ -25,7 +25,8 @@ class Rule:
         method: how it decides, with its thresholds; for the documentation.
         detector: `module.Class` in this folder, by name so that no pattern is compiled for the catalog; empty where the
             service has to be asked (`traffic/audit/learning_status.py` and `learned.py`).
-        selects: whether the requests of one session show it, so that a filter can select them.
+        selects: whether a filter can select it: the requests of one session show it, or of several that are compared.
+        across: whether only sessions that are compared show it.
         within: what of the traffic it compares, where "not found" would be taken for more.
         why_unlearned, advice_unlearned: the same for a store that does not learn, where it is something else.
     """
@@ -40,6 +41,7 @@ class Rule:
     method: str
     detector: str = ""
     selects: bool = False
+    across: bool = False
     within: str = ""
     why_unlearned: str = ""
     advice_unlearned: str = ""
@@ -171,8 +173,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one in ten. "
         "The one that holds more stays, else the older one. What is stored on OCCASIONS or more days, without a turn "
         "of COPIED_ANSWER_CHARS characters, is a routine. TURNS_KEPT different turns are compared, and of a turn that "
-        "more than SESSIONS_A_TURN sessions have its neighbours in time.",
-        detector="duplicates.CopiedSessions", within="of three turns or more",
+        "more than SESSIONS_A_TURN sessions have its neighbours in time. The filter and the call take those of its "
+        "requests all of whose turns stand in the session that stays: a request with a turn of its own stays too. A "
+        "session that has no other is none. A list compares all sessions of its filter first, and says so where these "
+        "are too many for one call.",
+        detector="duplicates.CopiedSessions", selects=True, across=True, within="of three turns or more",
         why_unlearned="A history that is imported again under new session ids stands there twice.",
     ),
     Rule(

@@ -587,12 +587,21 @@ def _is_misspelling(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class _Known:
-    """A session as it is remembered until all were seen; `turns` are its different ones that are compared."""
+    """A session as it is remembered until all were seen.
+
+    Args:
+        turns: its different ones that are compared.
+        requests: those with no other turns, each with its turns, the newest first; none of a session too short to be
+            compared.
+        size: how many requests it has.
+    """
 
     session_id: str
     newest: Example
     turns: set[bytes]
     not_compared: int
+    requests: list[tuple[str, list[bytes]]]
+    size: int
 
     @property
     def count(self) -> int:
@@ -609,6 +618,9 @@ class CopiedSessions(Detector):
 
     def __init__(self) -> None:
         super().__init__()
+        self.copies: dict[str, str] = {}
+        """Of the sessions that repeat another one: each request that has no turn of its own, with one that has its
+        first turn and stays."""
         self._not_compared = 0
         self._sessions: list[_Known] = []
         self._holders: dict[bytes, list[int]] = {}
@@ -644,7 +656,15 @@ class CopiedSessions(Detector):
                 held.clear()
             elif held:
                 held.append(one)
-        self._sessions.append(_Known(seen.session_id, example(seen.requests[0]), turns, len(beyond)))
+        requests: list[tuple[str, list[bytes]]] = []
+        if len(turns) >= COPIED_TURNS:
+            requests = [
+                (item.request.request_id, digests)
+                for item, digests in zip(seen.requests, seen.turns, strict=True)
+                if digests and turns.issuperset(digests)
+            ]
+        newest, size = example(seen.requests[0]), len(seen.requests)
+        self._sessions.append(_Known(seen.session_id, newest, turns, len(beyond), requests, size))
 
     def finish(self) -> None:
         if self._not_compared:
@@ -658,21 +678,38 @@ class CopiedSessions(Detector):
         for holders in self._holders.values():
             shared.update(combinations(holders, 2) if len(holders) <= SESSIONS_A_TURN else pairwise(holders))
         kept: dict[str, str] = {}
-        copies: dict[str, tuple[_Known, int]] = {}
+        known: dict[str, _Known] = {}
         for (newer, older), turns in shared.items():
             if turns < COPIED_TURNS:
                 continue
             # The session that holds more stays, else the older one.
-            one, other = sorted((self._sessions[newer], self._sessions[older]), key=lambda known: known.count)
+            one, other = sorted((self._sessions[newer], self._sessions[older]), key=lambda each: each.count)
             own = one.count - len(one.turns & other.turns)
             if one.session_id not in kept and self._is_copy(one.turns & other.turns, own):
                 kept[one.session_id] = other.session_id
-                copies[one.session_id] = one, own
+                known |= {one.session_id: one, other.session_id: other}
+        copied: set[str] = set()
         for copy, original in _what_stays(kept).items():
-            known, own = copies[copy]
-            note = f"all but {own} of its {known.count} turns" if own else ""
-            found.note_example(replace(known.newest, copy_of=original, note=note), subject=copy)
-        return kept.keys()
+            one, stays = known[copy], known[original]
+            first = {turn: request_id for request_id, turns in stays.requests for turn in turns}
+            # What one of a chain has from the next may not be in the last, which alone stays.
+            goes = {
+                request_id: first[turns[0]]
+                for request_id, turns in one.requests
+                if all(turn in first for turn in turns)
+            }
+            if not goes:
+                continue
+            copied.add(copy)
+            self.copies |= goes
+            own = one.count - len(one.turns & stays.turns)
+            left = one.size - len(goes)
+            stay = f"; {left} of its {one.size} requests stay{'s' * (left == 1)}"
+            note = f"all but {own} of its {one.count} turns{stay}" if own else ""
+            found.note_example(replace(one.newest, copy_of=original, note=note), subject=copy)
+            if len(found.parts) < found.kept:
+                found.parts[copy] = tuple(goes), not left
+        return copied
 
     def _requests(self, copied: Collection[str]) -> None:
         """Find the questions with answers that stand in several sessions but those that are copies themselves."""

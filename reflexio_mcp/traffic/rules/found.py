@@ -1,6 +1,6 @@
 """What a detector gathers, in bounded memory: counts, the first ids, and examples without content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -96,6 +96,10 @@ class Found:
     notes: dict[str, int] = field(default_factory=dict[str, int])
     kept: int = SUBJECTS_KEPT
     group: Group | None = None
+    parts: dict[str, tuple[Sequence[str], bool]] = field(
+        default_factory=dict[str, tuple[Sequence[str], bool]]
+    )
+    """Of sessions: the ids of the requests that go of each, and whether these are all that were seen of it."""
     owner: str = ""
     """Of learnings: whose the first `owned` subjects are."""
     owned: int = 0

@@ -7,7 +7,7 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.rules.catalog import RULES, rule
-from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
+from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 
 __all__ = ["detector_types", "originals", "select", "select_each"]
 
@@ -34,7 +34,7 @@ def select(rule_id: str, items: Items) -> Items:
     """The requests of one session that a rule finds.
 
     Raises:
-        KeyError: there is no such rule, or its detector finds nothing in a single session.
+        KeyError: there is no such rule, or a single session does not show it.
     """
     return _selected(_type(rule(rule_id).detector), items)[rule_id]
 
@@ -44,7 +44,7 @@ def select_each(items: Items) -> dict[str, Items]:
     selected: dict[str, Items] = {}
     for kind in detector_types():
         selected |= _selected(kind, items)
-    return {one.id: selected[one.id] for one in RULES if one.selects}
+    return {one.id: selected[one.id] for one in RULES if one.selects and not one.across}
 
 
 def originals(rule_id: str, items: Items) -> Mapping[str, str]:
@@ -61,12 +61,17 @@ def _selected(kind: type[Detector], items: Items) -> dict[str, Items]:
         rule_id: [item for item in items if carries(item)] for rule_id, carries in kind.carries.items()
     }
     detector = kind()
-    founds = [one for one in detector.founds if one.rule.selects and one.rule.id not in selected]
+    founds = [
+        one
+        for one in detector.founds
+        if one.rule.selects and not one.rule.across and one.rule.id not in selected
+    ]
     if not items or not founds:
         return {one.rule.id: () for one in founds} | selected
     for found in founds:
         found.kept = len(items)
     for item in items:
+        stop_if_cancelled()
         detector.request(item)
     session_id = items[0].request.session_id
     detector.session(SessionSeen(session_id, list(items)))

@@ -1,0 +1,74 @@
+"""Filters by a finding that only sessions show that are compared with each other."""
+
+import math
+import time
+from dataclasses import replace
+from typing import Final
+
+import anyio.to_thread
+
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
+from reflexio_mcp.traffic.reading.search import ACROSS
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["COMPARED_SECONDS", "compared"]
+
+COMPARED_SECONDS: Final = 15.0
+"""For reading the sessions that a list compares. What it shows of them is read again behind it, and clients give up on
+a call after 60 s."""
+
+REQUESTS_A_LOOK: Final = 100
+"""Requests that are handed to a worker thread at a time."""
+
+
+async def compared(scope: Scope, wanted: TrafficFilter, *, seconds: float = math.inf) -> TrafficFilter:
+    """The filter with the requests that its finding chooses, where only a comparison of sessions shows them.
+
+    All sessions that the rest of the filter selects are read and compared. Any other filter is returned as it is.
+
+    Args:
+        seconds: for reading them.
+
+    Raises:
+        InvalidInput: they are more than can be read in that time or compared.
+    """
+    if wanted.finding not in ACROSS:
+        return wanted
+    from reflexio_mcp.traffic.rules.detector import SessionSeen
+    from reflexio_mcp.traffic.rules.duplicates import CopiedSessions  # loads the detectors
+
+    until = time.monotonic() + seconds
+    # A session is a copy beside another one only.
+    beside = replace(wanted, finding="", session_id="")
+    detector = CopiedSessions()
+
+    def look(slices: list[SessionSlice]) -> None:
+        for one in slices:
+            if items := beside.pick(one.whole):
+                detector.session(SessionSeen(one.session_id, items))
+
+    waiting: list[SessionSlice] = []
+    pager = SessionPager(scope, beside)
+    async for session_slice in pager.slices():
+        waiting.append(session_slice)
+        if sum(len(one.whole) for one in waiting) >= REQUESTS_A_LOOK:
+            await anyio.to_thread.run_sync(look, waiting)
+            waiting = []
+        if time.monotonic() >= until:
+            raise _too_many(wanted, scope, f"than could be read in {seconds:.0f} s")
+    await anyio.to_thread.run_sync(look, waiting)
+    await anyio.to_thread.run_sync(detector.finish)
+    if detector.left_out:
+        raise _too_many(wanted, scope, f"than are compared ({detector.left_out})")
+    return replace(wanted, chosen=detector.copies)
+
+
+def _too_many(wanted: TrafficFilter, scope: Scope, than: str) -> InvalidInput:
+    user = "" if wanted.user_id or scope.user_id else "a user_id or "
+    return InvalidInput(
+        "finding",
+        f"{wanted.finding} compares all sessions with each other, and there are more {than}. Name {user}a later "
+        "start_time.",
+    )
