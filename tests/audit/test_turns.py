@@ -44,7 +44,10 @@ class Others:
 
 @pytest.mark.parametrize(
     "wanted",
-    [*(TrafficFilter(finding=rule) for rule in sorted(FINDINGS)), TrafficFilter(contains="no such words")],
+    [
+        *(TrafficFilter(finding=rule, chosen={}) for rule in sorted(FINDINGS)),
+        TrafficFilter(contains="no such words"),
+    ],
     ids=lambda wanted: wanted.finding or wanted.contains,
 )
 async def test_a_search_in_one_large_request_lets_others_have_their_turn(wanted: TrafficFilter) -> None:
