@@ -198,7 +198,9 @@ def assignments(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def composed(tmp_path: Path, **changed: str | None) -> subprocess.CompletedProcess[str]:
+def composed(
+    tmp_path: Path, override: Path | None = None, /, **changed: str | None
+) -> subprocess.CompletedProcess[str]:
     assert COMPOSE
     example = assignments((DOCKER / "env.example").read_text(encoding="utf-8"))
     filled = tmp_path / ".env"
@@ -210,6 +212,7 @@ def composed(tmp_path: Path, **changed: str | None) -> subprocess.CompletedProce
         str(filled),
         "--file",
         str(DOCKER / "compose.yaml"),
+        *(["--file", str(override)] if override else []),
         "config",
         "--format",
         "json",
@@ -253,6 +256,31 @@ def test_every_option_in_the_file_of_values_reaches_the_replicas(tmp_path: Path)
     passed = json.loads(done.stdout)["services"]["server"]["environment"]
     assert {name: passed.get(name) for name in given} == given
     assert not {f"REFLEXIO_MCP_{one}" for one in fixed - {"STATE"}} & passed.keys()
+
+
+@needs_compose
+def test_proxies_reach_the_replicas_only_where_they_are_set(tmp_path: Path) -> None:
+    given = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "reflexio.example"}
+    done = composed(tmp_path, **given)
+    assert done.returncode == 0, done.stderr
+    passed = json.loads(done.stdout)["services"]["server"]["environment"]
+    # An empty one would take the place of the engine's own.
+    assert {
+        name: value for name, value in passed.items() if name.endswith("_PROXY") and value is not None
+    } == given
+
+
+@needs_compose
+def test_the_replicas_trust_the_authorities_that_the_page_mounts(tmp_path: Path) -> None:
+    page = (ROOT / "packaging" / "README.md").read_text(encoding="utf-8")
+    override = tmp_path / "compose.override.yaml"
+    override.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    done = composed(tmp_path, override)
+    assert done.returncode == 0, done.stderr
+    server = json.loads(done.stdout)["services"]["server"]
+    (mount,) = [one for one in server["volumes"] if one["type"] == "bind"]
+    assert (mount["target"], mount["read_only"]) == (server["environment"]["SSL_CERT_FILE"], True)
+    assert server["environment"]["REFLEXIO_MCP_STATE_KEYS"] == FILLED["REFLEXIO_MCP_STATE_KEYS"]
 
 
 @needs_compose
