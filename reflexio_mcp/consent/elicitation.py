@@ -1,6 +1,7 @@
 """Asking a person through the client's form, in both protocol eras."""
 
 import functools
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from mcp.server.elicitation import (
@@ -14,11 +15,28 @@ from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
 
-__all__ = ["Reply", "ask_now", "asks_in_the_result", "can_ask", "form_of", "settle"]
+__all__ = [
+    "Reply",
+    "ask_now",
+    "asks_in_the_result",
+    "can_ask",
+    "form_of",
+    "gave_no_content",
+    "settle",
+    "taking_any_answer",
+]
 
 FORMS: Final = "2025-06-18"
 """The first revision that has forms. A client of an earlier one is sent none, whatever it declares."""
@@ -77,6 +95,31 @@ def _number_of(noun: str) -> type[Number]:
 def form_of(question: Question) -> type[Reply]:
     """Return the form that asks a question."""
     return Yes if question.number is None else _number_of(question.noun)
+
+
+@functools.cache
+def taking_any_answer(form: type[Reply]) -> type[Reply]:
+    """Return a form that asks the same and takes what does not fit as a bare `Reply`.
+
+    The SDK ends a repeated call whose answer does not fit, so nobody would see the plan.
+    """
+
+    def take(cls: object, value: Any, validate: Callable[[Any], Reply]) -> Reply:
+        try:
+            return validate(value)
+        except ValidationError:
+            return Reply()
+
+    wrapping: Any = model_validator(mode="wrap")
+    return create_model(form.__name__, __base__=form, __validators__={"take": wrapping(classmethod(take))})
+
+
+def gave_no_content(call: Context[Any, Any]) -> bool:
+    """Return whether the repeated call brings something that is no answer to any form."""
+    return any(
+        not isinstance(one, ElicitResult) or (one.action == "accept" and one.content is None)
+        for one in (call.input_responses or {}).values()
+    )
 
 
 def can_ask(call: Context[Any, Any]) -> bool:

@@ -13,8 +13,17 @@ from typing import Annotated
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 
-from reflexio_mcp.consent.elicitation import Reply, ask_now, asks_in_the_result, can_ask, form_of, settle
-from reflexio_mcp.consent.policy import Question, Verdict, weigh
+from reflexio_mcp.consent.elicitation import (
+    Reply,
+    ask_now,
+    asks_in_the_result,
+    can_ask,
+    form_of,
+    gave_no_content,
+    settle,
+    taking_any_answer,
+)
+from reflexio_mcp.consent.policy import UNANSWERED, Question, Verdict, weigh
 from reflexio_mcp.render.question import question_text
 from reflexio_mcp.toolkit.context import Call, app_of, from_page, hides, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
@@ -92,7 +101,9 @@ def asking(
             return first
         message = question_text(prepared.plan, number=first.number, masked=prepared.masked)
         if asks_in_the_result(call):
-            return Elicit(message, form_of(first))
+            if gave_no_content(call):
+                return UNANSWERED
+            return Elicit(message, taking_any_answer(form_of(first)))
         async with prepared.reporter.steady("waiting for the person's answer"):
             return await ask_now(call, message, first)
 

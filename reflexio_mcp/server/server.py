@@ -17,7 +17,6 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from reflexio_mcp import __version__
-from reflexio_mcp.consent.policy import UNANSWERED
 from reflexio_mcp.explorer.document import uri as page_uri
 from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.result import counted
@@ -76,10 +75,6 @@ sentence does.
 """
 
 RECEIPT: Final = "Report what the receipt says. {undo} "
-
-UNREADABLE_ANSWER: Final = (
-    f"Nothing was deleted: the client's answer to the question could not be read. {UNANSWERED.following}"
-)
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -348,9 +343,6 @@ def _told(tool: Tool, error: ToolError) -> str:
         return str(error)
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
         return invalid_arguments(cause)
-    if type(cause) is ToolError and tool.resolved_params:
-        # No tool of ours raises this class: it is the SDK's word for an answer to a form that it cannot read.
-        return UNREADABLE_ANSWER
     if not isinstance(cause, ReflexioError | TrafficError | TimeoutError):
         logger.error("tool %s failed: %s", tool.name, _where(cause))
     return describe(cause, action)

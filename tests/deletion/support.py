@@ -242,7 +242,8 @@ class Person:
     """Answers the forms that are shown.
 
     Args:
-        answers: called with each form's message; returns the content to send off, or `decline` or `cancel`.
+        answers: called with each form's message; returns the content to send off, or `decline`, `cancel`,
+            `nothing` (a form without content) or `broken` (no form can be shown).
         seen: the messages, in order.
     """
 
@@ -259,6 +260,8 @@ class Person:
             return ElicitResult(action="decline")
         if answer == "cancel":
             return ElicitResult(action="cancel")
+        if answer == "nothing":
+            return ElicitResult(action="accept")
         if answer == "broken":
             raise MCPError(-32603, "this host cannot show forms after all")
         assert isinstance(answer, dict)

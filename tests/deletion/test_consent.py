@@ -159,19 +159,40 @@ async def test_a_wrong_number_deletes_nothing_and_says_which_was_right(world: Wo
 
 
 @pytest.mark.parametrize(
-    "content",
-    [{}, {"delete": "perhaps"}, {"delete": "yes"}, {"delete": "on"}, {"delete": 1}, {"other": 1}],
+    ("content", "status"),
+    [
+        ({}, "declined"),
+        ({"other": 1}, "declined"),
+        ({"delete": "perhaps"}, "unanswered"),
+        ({"delete": "yes"}, "unanswered"),
+        ({"delete": "on"}, "unanswered"),
+        ({"delete": 1}, "unanswered"),
+        ("nothing", "unanswered"),
+    ],
 )
-async def test_an_answer_that_is_none_deletes_nothing(
-    world: World, era: str, content: dict[str, Any]
+async def test_an_answer_that_is_none_deletes_nothing_and_shows_the_plan(
+    world: World, era: str, content: dict[str, Any] | str, status: str
 ) -> None:
     await world.put("r1")
     async with world.connect(era, Person(lambda _: content)) as caller:
         result = await caller.result("delete_request", request_id="r1")
-    said = text_of(result)
-    assert said.startswith("Nothing was deleted")
-    assert "Resolver" not in said
+    assert text_of(result).startswith("Nothing was deleted")
+    assert result.structured_content
+    assert result.structured_content["status"] == status
+    assert result.structured_content["plan"]["requests"] == 1
     assert await world.ids(session_id="s") == {"r1"}
+
+
+@pytest.mark.parametrize("content", [{}, {"requests": "two"}, {"requests": True}, "nothing"])
+async def test_a_form_that_comes_back_without_its_number_is_unanswered(
+    world: World, era: str, content: dict[str, Any] | str
+) -> None:
+    await world.put("r1")
+    await world.put("r2", user="bob")
+    async with world.connect(era, Person(lambda _: content)) as caller:
+        facts = await caller.call("delete_session", session_id="s")
+    assert (facts["status"], facts["plan"]["requests"]) == ("unanswered", 2)
+    assert await world.ids(session_id="s") == {"r1", "r2"}
 
 
 async def test_a_host_that_fails_to_show_the_form_is_told_in_words(world: World) -> None:

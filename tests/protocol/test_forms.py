@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from mcp.server.elicitation import render_elicitation_schema
 
-from reflexio_mcp.consent.elicitation import Reply, form_of
+from reflexio_mcp.consent.elicitation import Reply, form_of, taking_any_answer
 from reflexio_mcp.consent.policy import Question
 from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session, schema
 
@@ -110,6 +110,7 @@ QUESTIONS = {
 
 def test_no_form_is_left_out() -> None:
     forms = {form_of(question) for question in QUESTIONS.values()}
+    forms |= {taking_any_answer(form) for form in forms}
     # A form that others are made from is not sent itself.
     assert forms >= {form for kind in Reply.__subclasses__() for form in (kind.__subclasses__() or (kind,))}
 
@@ -118,6 +119,7 @@ def test_no_form_is_left_out() -> None:
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_each_form_there_is_fits_each_revision(revision: Revision, question: str) -> None:
     requested = render_elicitation_schema(form_of(QUESTIONS[question]))
+    assert requested == render_elicitation_schema(taking_any_answer(form_of(QUESTIONS[question])))
     check(revision, {"message": "Delete?", "requestedSchema": requested})
     field = next(iter(requested["properties"]))
     assert field == "delete" or not _takes(form_of(QUESTIONS[question]), {field: True})
