@@ -11,7 +11,7 @@ from reflexio_mcp.settings import OPTIONS, ConfigurationError, load
 from tests.over_http.test_calls import until
 from tests.state.conftest import KEY
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.serving import free_port, serving_process
+from tests.support.serving import connected, free_port, serving_process
 from tests.support.stdio import environment
 
 URL = "postgresql://somebody:canary@db.example/memory?sslmode=verify-full"
@@ -122,3 +122,40 @@ async def test_a_server_whose_database_does_not_answer_says_so_and_serves_on(tmp
     async with serving_process(tmp_path, REFLEXIO_MCP_STATE=url, REFLEXIO_MCP_STATE_KEYS=KEY) as served:
         await until(lambda: found["what"] in served.stderr(), 60)
         assert "canary" not in served.stderr()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("made", [False, True], ids=["schema", "schema and tables"])
+async def test_a_server_whose_role_may_not_use_the_schema_says_what_to_grant_and_deletes_nothing(
+    postgres: PostgresServer, postgres_url: str, tmp_path: Path, made: bool
+) -> None:
+    from reflexio_mcp.state.postgresql.database import make_tables
+
+    name = postgres_url.rsplit("/", 1)[1]
+    if made:
+        make_tables(postgres_url)
+    else:
+        postgres.sql("CREATE SCHEMA reflexio_mcp", name)
+    postgres.sql("CREATE ROLE lesser LOGIN PASSWORD 'x'")
+    try:
+        url = postgres.url(name, "lesser", "x")
+        found, _ = doctor(tmp_path, REFLEXIO_MCP_STATE=url, **KEYS)
+        assert (found["status"], found["name"]) == ("failure", "state-not-usable")
+        assert found["what"].startswith(
+            "Nothing can be deleted now: the state database: its role lacks a right that this server needs. To mend "
+            "that, let its role own the schema reflexio_mcp"
+        )
+        async with serving_process(tmp_path, REFLEXIO_MCP_STATE=url, REFLEXIO_MCP_STATE_KEYS=KEY) as served:
+            await until(lambda: found["what"] in served.stderr(), 60)
+            async with connected(served.url, served.headers) as client:
+                status = await client.call_tool("get_status", {})
+                assert found["what"] in (status.structured_content or {})["deletions_problem"]
+                stored = {"user_id": "ann", "interactions": [{"role": "User", "content": "hello"}]}
+                for number in range(4):
+                    await client.call_tool("publish_interaction", stored | {"request_id": f"r{number}"})
+                    deleted = await client.call_tool("delete_request", {"request_id": f"r{number}"})
+                    assert deleted.is_error
+                    assert "lacks a right" in str(deleted.content)
+        assert postgres.sql("SELECT count(*) FROM pg_class WHERE relpersistence = 't'", name) == "0"
+    finally:
+        postgres.sql("DROP ROLE lesser")

@@ -365,6 +365,87 @@ def test_a_role_without_rights_is_told_so(
         postgres.sql("DROP ROLE nobody")
 
 
+@pytest.fixture
+def barred(postgres: PostgresServer, postgres_url: str, opened: ExitStack) -> str:
+    """The URL of a role that may not use the schema, with the rights that every role has."""
+    name = postgres_url.rsplit("/", 1)[1]
+    postgres.sql("CREATE ROLE barred LOGIN PASSWORD 'x'")
+    opened.callback(postgres.sql, "DROP ROLE barred")
+    return postgres.url(name, "barred", "x")
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["schema", "schema and tables"])
+def test_a_role_that_may_not_use_the_schema_gets_no_tables_of_its_own(
+    postgres: PostgresServer, postgres_url: str, database: PostgresqlDatabase, barred: str, made: bool
+) -> None:
+    name = postgres_url.rsplit("/", 1)[1]
+    if made:
+        connect(postgres_url)
+        assert HourlyCap(3, database).take("me", 1)
+    else:
+        postgres.sql("CREATE SCHEMA reflexio_mcp", name)
+    with closing(PostgresqlDatabase(barred)) as another:
+        for use in (
+            lambda: HourlyCap(3, another).take("me", 1),
+            lambda: JobRecords(another).add("owner", "caller", "what"),
+            lambda: AuditTable(another).append({"tool": "delete_request"}),
+            another.check,
+            lambda: connect(barred),
+            lambda: make_tables(barred),
+        ):
+            with pytest.raises(
+                StateUnusable, match="its role lacks a right that this server needs"
+            ) as refused:
+                use()
+            assert "ALTER SCHEMA reflexio_mcp OWNER TO" in refused.value.advice
+        assert postgres.sql("SELECT count(*) FROM pg_class WHERE relpersistence = 't'", name) == "0"
+    for right in ("USAGE ON SCHEMA reflexio_mcp", "ALL ON ALL TABLES IN SCHEMA reflexio_mcp"):
+        postgres.sql(f"GRANT {right} TO barred", name)
+    with closing(PostgresqlDatabase(barred)) as another:
+        if made:
+            assert HourlyCap(3, another).room("me") == 2
+        else:
+            with pytest.raises(StateUnusable, match="lacks a right"):
+                another.check()
+    postgres.sql("DROP OWNED BY barred", name)
+
+
+def test_a_temporary_table_of_the_same_name_stands_for_none(
+    postgres: PostgresServer, postgres_url: str, opened: ExitStack
+) -> None:
+    name = postgres_url.rsplit("/", 1)[1]
+    database = opened.enter_context(closing(PostgresqlDatabase(postgres_url, pool_size=1)))
+    assert HourlyCap(3, database).take("me", 1)
+    with database.transaction() as transaction:
+        for table in migrations.TABLES:
+            transaction.execute(f"CREATE TEMPORARY TABLE {table} (LIKE reflexio_mcp.{table} INCLUDING ALL)")
+        own = transaction.execute("SELECT pg_backend_pid()").fetchone()
+    # The pool's only connection, for whatever comes next.
+    assert HourlyCap(3, database).room("me") == 2
+    assert HourlyCap(3, database).take("me", 2)
+    JobRecords(database).add("owner", "caller", "what")
+    AuditTable(database).append({"tool": "delete_request"})
+    copies = CopyTable(database, 7, Sealer([KEY]))
+    made(copies, "r1", "r2")
+    assert copies.forget("owner", ["r1"], lambda *_: False)[0] == 1
+    with database.transaction() as transaction:
+        assert transaction.execute("SELECT pg_backend_pid()").fetchone() == own
+        for table in migrations.TABLES:
+            assert not transaction.execute(f"SELECT count(*) FROM pg_temp.{table}").fetchone()[0]
+    # Nor where a table of the schema is gone.
+    postgres.sql("DROP TABLE reflexio_mcp.deletions", name)
+    with pytest.raises(StateUnusable, match="one of its tables is gone"):
+        HourlyCap(3, database).take("me", 1)
+
+
+def test_a_table_without_its_schema_is_not_found(database: PostgresqlDatabase) -> None:
+    for table in migrations.TABLES:
+        with database.transaction() as transaction:
+            assert isinstance(transaction, _PostgresqlTransaction)
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                transaction.cursor.execute(f"SELECT 1 FROM {table}")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -6,7 +6,7 @@ Servers can then use a role that has no right to. The URL of the owner is in `RE
 import os
 import sys
 
-from reflexio_mcp.state.database import StateUnusable, why_not
+from reflexio_mcp.state.database import StateUnusable, advice, why_not
 from reflexio_mcp.state.postgresql.database import make_tables
 from reflexio_mcp.state.postgresql.migrations import SERVERS
 
@@ -19,7 +19,7 @@ def main() -> int:
     try:
         allowed = make_tables(url)
     except StateUnusable as error:
-        return _said(why_not(error), 1)
+        return _said(f"{why_not(error)}; {advice(error)}", 1)
     return _said(f"the tables are there; {SERVERS} {'can use them' if allowed else 'is no role here'}", 0)
 
 

@@ -7,7 +7,9 @@ for a connection, for a lock, for a statement. Everything here blocks and runs i
 """
 
 import contextlib
+import functools
 import logging
+import re
 import ssl
 import threading
 import time
@@ -19,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction
-from reflexio_mcp.state.postgresql.migrations import ADVICE, SCHEMA, grant, migrate
+from reflexio_mcp.state.postgresql.migrations import ADVICE, GRANT, SCHEMA, TABLES, grant, migrate
 
 __all__ = ["PostgresqlDatabase", "connect", "make_tables"]
 
@@ -57,9 +59,11 @@ _CONNECTION: Final = {
 """Parameters of a connection, where the URL says nothing else."""
 
 # What holds for one transaction is set in it: a pooler between may serve the next one by another connection.
+# Nothing is found by its bare name: where the role may not use the schema, that would be a temporary table of this
+# connection, which counts nothing and keeps nothing.
 # A database that does not wait for the disk is made to wait: what is recorded has to be durable before it is acted on.
 _BEGIN: Final = (
-    "SELECT set_config('search_path', %s, true), set_config('statement_timeout', %s, true), "
+    "SELECT set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', %s, true), "
     "set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), "
     "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true), "
     "extract(epoch FROM clock_timestamp())::double precision"
@@ -70,7 +74,7 @@ _PROBLEMS: Final = {
     "3D": "there is no such database",
     "3F": "its role lacks a right that this server needs",
     "42501": "its role lacks a right that this server needs",
-    "42P01": "its role lacks a right that this server needs, or a table is gone",
+    "42P01": "one of its tables is gone",
     "25006": "it can only be read now",
     "53": "it has no room left, or no free connection",
     "55P03": "it took too long",
@@ -80,6 +84,8 @@ _PROBLEMS: Final = {
     "08": "it does not answer",
 }
 """Beginnings of SQLSTATE, and what they mean of the state database."""
+
+_RIGHTS_LACKING: Final = ("3F", "42501")
 
 _CONNECTING: Final = (
     ("password authentication failed", _PROBLEMS["28"]),
@@ -127,13 +133,22 @@ class _Connection(psycopg.Connection[Any]):
             return done.value
 
 
+_TABLE: Final = re.compile(rf"\b(FROM|INTO|UPDATE|JOIN)\s+(?={'|'.join(TABLES)})\b")
+
+
+@functools.cache
+def _in_schema(sql: str) -> bytes:
+    """A statement as PostgreSQL takes it, each table named with its schema."""
+    return _TABLE.sub(rf"\1 {SCHEMA}.", sql).replace("?", "%s").encode()
+
+
 class _PostgresqlTransaction(Transaction):
     def __init__(self, cursor: psycopg.Cursor[Any], now: float) -> None:
         super().__init__(now)
         self.cursor = cursor
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> Cursor:
-        return self.cursor.execute(sql.replace("?", "%s").encode(), [_storable(one) for one in parameters])
+        return self.cursor.execute(_in_schema(sql), [_storable(one) for one in parameters])
 
     def serialise(self, subject: str) -> None:
         self.cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (subject,))
@@ -178,7 +193,7 @@ class PostgresqlDatabase(StateDatabase):
         except psycopg.Error as error:
             lost = committing and connection.broken
             # The driver's words may name hosts and roles.
-            raise StateUnusable(_problem(error), ADVICE, unknown=lost) from None
+            raise _unusable(error, unknown=lost) from None
         finally:
             with contextlib.suppress(psycopg.Error):
                 connection.rollback()
@@ -204,11 +219,9 @@ class PostgresqlDatabase(StateDatabase):
             wait = min(self._wait, AWAY_SECONDS) if self._refusal else self._wait
             return self._opened().getconn(wait)
         except (PoolTimeout, TooManyRequests):
-            refused = self._refusal
-            problem = _problem(refused) if refused else IN_USE
-            raise StateUnusable(problem, ADVICE) from None
+            raise (_unusable(self._refusal) if self._refusal else StateUnusable(IN_USE, ADVICE)) from None
         except psycopg.Error as error:
-            raise StateUnusable(_problem(error), ADVICE) from None
+            raise _unusable(error) from None
 
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         with self._lock:
@@ -268,7 +281,7 @@ def connect(url: str) -> None:
     """
     with _migrated(url) as cursor:
         for attempt in _ATTEMPTS:
-            cursor.execute(attempt)
+            cursor.execute(_in_schema(attempt))
         cursor.connection.rollback()
 
 
@@ -297,7 +310,7 @@ def _migrated(url: str) -> Generator[psycopg.Cursor[Any]]:
             migrate(cursor)
             yield cursor
     except psycopg.Error as error:
-        raise StateUnusable(_problem(error), ADVICE) from None
+        raise _unusable(error) from None
 
 
 def _conninfo(url: str) -> str:
@@ -313,11 +326,14 @@ def _conninfo(url: str) -> str:
 
 
 def _begin(cursor: psycopg.Cursor[Any]) -> float:
-    row = cursor.execute(
-        _BEGIN, (f"{SCHEMA}, pg_temp", str(STATEMENT_MS), str(LOCK_MS), str(IDLE_MS))
-    ).fetchone()
+    row = cursor.execute(_BEGIN, (str(STATEMENT_MS), str(LOCK_MS), str(IDLE_MS))).fetchone()
     assert row
     return row[-1]
+
+
+def _unusable(error: psycopg.Error, *, unknown: bool = False) -> StateUnusable:
+    advice = GRANT if (error.sqlstate or "").startswith(_RIGHTS_LACKING) else ADVICE
+    return StateUnusable(_problem(error), advice, unknown=unknown)
 
 
 def _problem(error: psycopg.Error) -> str:

@@ -7,7 +7,7 @@ from reflexio_mcp.state.database import StateUnusable
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["ADVICE", "SCHEMA", "SERVERS", "grant", "migrate"]
+__all__ = ["ADVICE", "GRANT", "SCHEMA", "SERVERS", "TABLES", "grant", "migrate"]
 
 SCHEMA: Final = "reflexio_mcp"
 """The schema that holds everything; nothing else is read or written."""
@@ -16,18 +16,22 @@ ADVICE: Final = (
     "look at the state database, its log and the rights of the role, or correct REFLEXIO_MCP_STATE"
 )
 
+TABLES: Final = ("state_version", "deletions", "jobs", "recovery_copies", "recovery_lines", "audit_log")
+"""All that stands in the schema."""
+
+# A table without its schema would be one of this connection alone, and temporary, where the role may not use ours.
 _MIGRATIONS: Final = (
-    """
-    CREATE TABLE deletions (
+    f"""
+    CREATE TABLE {SCHEMA}.deletions (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         owner text NOT NULL,
         at double precision NOT NULL,
         number bigint NOT NULL,
         job bigint NOT NULL DEFAULT 0
     );
-    CREATE INDEX deletions_by_owner ON deletions (owner, at);
-    CREATE INDEX deletions_by_time ON deletions (at);
-    CREATE TABLE jobs (
+    CREATE INDEX deletions_by_owner ON {SCHEMA}.deletions (owner, at);
+    CREATE INDEX deletions_by_time ON {SCHEMA}.deletions (at);
+    CREATE TABLE {SCHEMA}.jobs (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         account text NOT NULL,
         owner text NOT NULL,
@@ -45,8 +49,8 @@ _MIGRATIONS: Final = (
         tries integer NOT NULL DEFAULT 0,
         UNIQUE (owner, number)
     );
-    CREATE INDEX jobs_unfinished ON jobs (account, alive) WHERE state = 'running';
-    CREATE TABLE recovery_copies (
+    CREATE INDEX jobs_unfinished ON {SCHEMA}.jobs (account, alive) WHERE state = 'running';
+    CREATE TABLE {SCHEMA}.recovery_copies (
         copy_id text PRIMARY KEY,
         owner text NOT NULL,
         made_at bigint NOT NULL,
@@ -55,32 +59,40 @@ _MIGRATIONS: Final = (
         learnings integer NOT NULL DEFAULT 0,
         finished boolean NOT NULL DEFAULT false
     );
-    CREATE INDEX recovery_copies_by_owner ON recovery_copies (owner, made_at);
-    CREATE TABLE recovery_lines (
-        copy_id text NOT NULL REFERENCES recovery_copies ON DELETE CASCADE,
+    CREATE INDEX recovery_copies_by_owner ON {SCHEMA}.recovery_copies (owner, made_at);
+    CREATE TABLE {SCHEMA}.recovery_lines (
+        copy_id text NOT NULL REFERENCES {SCHEMA}.recovery_copies ON DELETE CASCADE,
         place bigint NOT NULL,
         sealed bytea NOT NULL,
         PRIMARY KEY (copy_id, place)
     );
-    CREATE TABLE audit_log (
+    CREATE TABLE {SCHEMA}.audit_log (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         at timestamptz NOT NULL DEFAULT clock_timestamp(),
         line json NOT NULL
     );
-    CREATE INDEX audit_log_by_time ON audit_log (at);
+    CREATE INDEX audit_log_by_time ON {SCHEMA}.audit_log (at);
     """,
-    "ALTER TABLE jobs ADD COLUMN ids text NOT NULL DEFAULT ''",
+    f"ALTER TABLE {SCHEMA}.jobs ADD COLUMN ids text NOT NULL DEFAULT ''",
 )
 """What makes each version. A version only adds, so that replicas of an earlier one go on meanwhile."""
 
 SERVERS: Final = "reflexio_mcp_server"
 """A role that uses the tables and cannot change them."""
 
+GRANT: Final = (
+    f"let its role own the schema {SCHEMA} (CREATE SCHEMA {SCHEMA} AUTHORIZATION the role, or ALTER SCHEMA {SCHEMA} "
+    f"OWNER TO the role), or, where the role is {SERVERS}, run python3 -m reflexio_mcp.state.postgresql with the "
+    "owner's URL"
+)
+"""What to do for a role that lacks a right."""
+
 _RIGHTS: Final = (
     f"USAGE ON SCHEMA {SCHEMA}",
-    "SELECT ON state_version",
-    "SELECT, INSERT, UPDATE, DELETE ON deletions, jobs, recovery_copies, recovery_lines",
-    "INSERT ON audit_log",
+    f"SELECT ON {SCHEMA}.state_version",
+    f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.deletions, {SCHEMA}.jobs",
+    f"SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.recovery_copies, {SCHEMA}.recovery_lines",
+    f"INSERT ON {SCHEMA}.audit_log",
 )
 """What a server does there. It adds to the audit log and changes nothing in it."""
 
@@ -103,10 +115,10 @@ def migrate(cursor: "psycopg.Cursor[Any]") -> None:
             "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (SCHEMA,)
         ).fetchone():
             cursor.execute(f"CREATE SCHEMA {SCHEMA}")
-        cursor.execute("CREATE TABLE IF NOT EXISTS state_version (version integer NOT NULL)")
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.state_version (version integer NOT NULL)")
     for number, script in enumerate(_MIGRATIONS[version:], version + 1):
         cursor.execute(script)
-        cursor.execute("INSERT INTO state_version VALUES (%s)", (number,))
+        cursor.execute(f"INSERT INTO {SCHEMA}.state_version VALUES (%s)", (number,))  # noqa: S608 - a constant
 
 
 def grant(cursor: "psycopg.Cursor[Any]") -> bool:
@@ -133,7 +145,8 @@ def _version(cursor: "psycopg.Cursor[Any]") -> int:
     there = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'state_version'"
     if not cursor.execute(there, (SCHEMA,)).fetchone():
         return 0
-    row = cursor.execute("SELECT coalesce(max(version), 0) FROM state_version").fetchone()
+    newest = f"SELECT coalesce(max(version), 0) FROM {SCHEMA}.state_version"  # noqa: S608 - a constant
+    row = cursor.execute(newest).fetchone()
     assert row
     if row[0] > len(_MIGRATIONS):
         raise StateUnusable(
