@@ -30,6 +30,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     ROOT / "examples" / "README.md",
     ROOT / "packaging" / "README.md",
+    ROOT / "benchmarks" / "shared_server.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -168,7 +169,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     second = "".join((ROOT / page).read_text(encoding="utf-8") for page in first)
     linked = {link.removeprefix("../") for link in re.findall(r"\]\(([^)#]+)", second)}
     assert pages - first <= linked | {f"docs/{link}" for link in linked}
-    assert len(pages - first) <= 2
+    assert len(pages - first) <= 3
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
