@@ -200,9 +200,11 @@ def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdic
     if plan.wanted and whole and plan.found_with == "list_requests":
         following = f"No request{' of this user' if plan.wanted.user_id else ''} is stored."
     if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
+        one = plan.wanted is None and len(plan.not_found) == 1
+        back = ", or put it back with restore_requests" if plan.recovery_days else ""
         following = (
-            f"A recovery copy still holds it until its days are over (copy_id={names}); call again with "
-            "erase=true to remove it from there, or put it back with restore_requests."
+            f"A recovery copy still holds {'it' if one else 'some of it'} until its days are over (copy_id={names}); "
+            f"call again with erase=true to remove it from there{back}."
         )
     elif names := ", ".join(copy.copy_id for copy in plan.unreadable_copies[:COPIES_NAMED]):
         following = f"A recovery copy that cannot be read may still hold it (copy_id={names}). {following}"

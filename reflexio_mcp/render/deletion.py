@@ -5,7 +5,14 @@ from dataclasses import fields
 from typing import Final, cast
 
 from reflexio_mcp.render import learning_deletion, turn_deletion, user_deletion
-from reflexio_mcp.render.deletion_facts import CHECKED, DeletionFacts, PlanFacts, ReceiptFacts, Status
+from reflexio_mcp.render.deletion_facts import (
+    CHECKED,
+    DeletionFacts,
+    PlanFacts,
+    ReceiptFacts,
+    Status,
+    earlier_copies,
+)
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.learned import (
     FOLLOWED,
@@ -79,7 +86,8 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
 def finality(plan: Plan) -> str:
     """Whether a deletion can be undone, and for how long."""
     if plan.erase:
-        return "This cannot be undone. Earlier recovery copies of it go too."
+        copies = "What recovery copies of earlier deletions hold of it goes too." if plan.copies_until else ""
+        return sentences("This cannot be undone.", copies)
     if not plan.recovery_days:
         return "This cannot be undone."
     kept = f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
@@ -87,6 +95,7 @@ def finality(plan: Plan) -> str:
 
 
 NO_COPY: Final = "No recovery copy is kept."
+MORE_OF_IT: Final = ", and may hold some of it; erase=true takes it out of them"
 PUT_BACK: Final = (
     "restore_requests puts it back, with a new time; images sent as base64 and citations would not come back, and "
     "no answer says whether there are any."
@@ -98,7 +107,7 @@ def _copied(plan: Plan) -> str:
     if plan.erase:
         return ""
     if not plan.recovery_days:
-        return NO_COPY
+        return sentences(NO_COPY, earlier_copies(plan.copies_until, MORE_OF_IT))
     return "" if isinstance(plan, LearningPlan) else PUT_BACK
 
 

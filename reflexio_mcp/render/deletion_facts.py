@@ -2,8 +2,9 @@
 
 from typing import Any, Final, Literal, Required, TypedDict
 
-from reflexio_mcp.render.result import Facts, GapFacts, Unlisted, counted
+from reflexio_mcp.render.result import Facts, GapFacts, Unlisted, counted, sentences
 from reflexio_mcp.traffic.deletion.execute import Outcome
+from reflexio_mcp.traffic.times import iso
 
 __all__ = [
     "CHECKED",
@@ -13,6 +14,7 @@ __all__ = [
     "PlanFacts",
     "ReceiptFacts",
     "Status",
+    "earlier_copies",
     "undo_in_words",
 ]
 
@@ -34,12 +36,28 @@ Status = Literal[
 
 CHECKED: Final = "by reading again"
 FINAL: Final = "This cannot be undone: no recovery copy was kept of it."
+EARLIER: Final = "Recovery copies of earlier deletions are kept, the last until"
 
 
-def undo_in_words(recovery_days: int) -> str:
-    """Whether deletions on this server can be undone, as a sentence."""
+def earlier_copies(until: int, and_more: str = "") -> str:
+    """That copies of before are kept though none is made any more; empty where there is none.
+
+    Args:
+        until: when the last one goes, epoch seconds; 0 where there is none.
+        and_more: how the sentence goes on.
+    """
+    return f"{EARLIER} {iso(until)}{and_more}." if until else ""
+
+
+def undo_in_words(recovery_days: int, copies_until: int = 0) -> str:
+    """Whether deletions on this server can be undone, as sentences.
+
+    Args:
+        copies_until: as `earlier_copies` takes it.
+    """
     if not recovery_days:
-        return "Deletions are final."
+        more = "; a deletion with erase=true takes what it deletes out of them"
+        return sentences("Deletions are final.", earlier_copies(copies_until, more))
     return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."
 
 

@@ -13,6 +13,7 @@ from reflexio_mcp.render.result import Facts, Unlisted, dense
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_name
 from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.traffic.deletion.jobs import Job
+from reflexio_mcp.traffic.times import iso
 
 __all__ = ["JobsFacts", "Told", "jobs_shown", "told_of"]
 
@@ -31,14 +32,23 @@ NOT_FINISHED: Final = (
     "what is there, and plan it again."
 )
 
-RESERVED: Final = 200
-"""Characters for the fence around the names, and for the line that counts what was left out."""
+RESERVED: Final = 320
+"""Characters for the fence around the names, and for the lines that say of when it is and what was left out."""
+
+
+AS_OF_THEN: Final = (
+    "A receipt tells what was so when its deletion ended, not what was stored or put back since."
+)
+NOT_HERE: Final = (
+    "its recovery copy is kept; this server does not offer restore_requests, which would put it back."
+)
 
 
 class JobsFacts(TypedDict, total=False):
     """The newest deletions, each with its receipt as far as there is room."""
 
     deletions: list[Facts]
+    deletions_as_of: Unlisted[str]
     deletions_left_out: int
     deletions_problem: Unlisted[str]
     notice: Unlisted[str]
@@ -52,19 +62,20 @@ class Told:
     facts: JobsFacts = field(default_factory=JobsFacts)
 
 
-def jobs_shown(jobs: Sequence[JobRecord], room: int, problem: str = "") -> Told:
+def jobs_shown(jobs: Sequence[JobRecord], room: int, problem: str = "", *, restores: bool = True) -> Told:
     """Render the newest jobs, as many as fit.
 
     Args:
         jobs: newest first.
         room: how many characters each form may take. The first job is rendered whatever it takes.
+        restores: whether this server offers `restore_requests`.
         problem: why they cannot be shown, as a sentence, where they cannot.
     """
     shown, names, lines = list[Facts](), list[str](), list[str]()
     left = room - RESERVED
     for job in jobs:
         name = f"{job.number}: {_what(job)}"
-        for said, facts in _forms(job):
+        for said, facts in _forms(job, restores):
             text = "\n".join([name, *said])
             size = max(len(text) + 1, len(json.dumps(facts, ensure_ascii=False)) + 2)
             if size <= left or not shown:
@@ -78,6 +89,9 @@ def jobs_shown(jobs: Sequence[JobRecord], room: int, problem: str = "") -> Told:
     told = Told([fence("\n".join(["deletions", *names])), *lines] if names else [], {"deletions": shown})
     if names:
         told.facts["notice"] = NOTICE
+    if any("receipt" in one for one in shown):
+        told.facts["deletions_as_of"] = AS_OF_THEN
+        told.lines.append(AS_OF_THEN)
     if problem:
         told.facts["deletions_problem"] = problem
         told.lines.append(problem)
@@ -138,13 +152,25 @@ def _what(job: JobRecord) -> str:
     return shown_name(" ".join(job.what.split()))
 
 
-def _forms(job: JobRecord) -> Iterator[tuple[list[str], Facts]]:
+def _forms(job: JobRecord, restores: bool) -> Iterator[tuple[list[str], Facts]]:
     """Yield a job in every way that it can be told, the longest first."""
-    line = f"{'follow-up' if job.follows else 'deletion'} {job.number}: {job.state}"
-    known: Facts = {"number": job.number, "what": _what(job), "state": job.state}
+    began = iso(job.began)
+    line = f"{'follow-up' if job.follows else 'deletion'} {job.number}, begun {began}: {job.state}"
+    known: Facts = {"number": job.number, "what": _what(job), "began": began, "state": job.state}
     ways: list[tuple[list[str], Facts]] = json.loads(job.told) if job.told else [_untold(job)]
-    for (first, *more), facts in ways:
+    for said, facts in ways:
+        first, *more = said if restores else _without_the_call(said, facts)
         yield [line + first, *more], known | facts
+
+
+def _without_the_call(said: list[str], facts: Facts) -> list[str]:
+    """What is told of a job where nothing here puts it back. Its facts are changed too."""
+    receipt = facts.get("receipt", {})
+    until, can_be, _ = (undo := receipt.get("undo", "")).partition(" it can be put back")
+    if not can_be:
+        return said
+    receipt["undo"] = f"{until} {NOT_HERE}"
+    return [line.replace(undo, receipt["undo"]) for line in said]
 
 
 def _untold(job: JobRecord) -> tuple[list[str], Facts]:

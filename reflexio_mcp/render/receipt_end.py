@@ -2,18 +2,20 @@
 
 from typing import Final
 
-from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts
+from reflexio_mcp.render.deletion_facts import FINAL, DeletionFacts, earlier_copies
 from reflexio_mcp.render.gaps import gap_lines
 from reflexio_mcp.render.receipt_ids import ids_of
-from reflexio_mcp.render.result import Rendered, counted
+from reflexio_mcp.render.result import Rendered, counted, sentences
 from reflexio_mcp.state.job_records import TOLD_SECONDS
 from reflexio_mcp.traffic.deletion.execute import Receipt
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["all_ids", "closed", "erased_from_copies"]
 
 IN_AUDIT_LOG: Final = "The audit log names those of the other ids that were planned."
 IN_COPY: Final = "restore_requests names, as far as it has room, those of the other ids that it puts back."
+AGAIN: Final = "; the same call with erase=true takes it out of them"
 NOWHERE: Final = "No record names the other ids."
 
 
@@ -44,7 +46,7 @@ def closed(
     facts["survives"] = survives
     text.append(survives)
     if done.copy_id or (took and not done.copies_left):
-        facts["undo"] = _way_back(done, as_what) if done.copy_id else FINAL
+        facts["undo"] = _way_back(done, as_what) if done.copy_id else _final(done)
         text.append(facts["undo"])
     if done.forgotten:
         copies = "1 recovery copy" if done.forgotten == 1 else f"{done.forgotten:,} recovery copies"
@@ -71,6 +73,15 @@ def all_ids(done: Receipt) -> str:
         after = "; the audit log names those that were planned" if done.logged else ""
         return f"get_status receipt={done.number} names all ids, for up to {TOLD_SECONDS / 86_400:.0f} days{after}."
     return IN_AUDIT_LOG if done.logged else IN_COPY if done.copy_id else NOWHERE
+
+
+def _final(done: Receipt) -> str:
+    """That nothing brings it back, and where an earlier deletion has left some of it."""
+    if done.plan.erase:
+        return FINAL
+    # A repeat finds what only copies hold, but not single interactions in them.
+    again = "" if isinstance(done.plan, TurnPlan) else AGAIN
+    return sentences(FINAL, earlier_copies(done.plan.copies_until, f", and may hold some of it{again}"))
 
 
 def _way_back(done: Receipt, as_what: str) -> str:

@@ -47,6 +47,7 @@ class JobRecord:
         number: counts the jobs of its owner.
         what: what is deleted, in words.
         follows: it goes on after a deletion.
+        began: epoch seconds.
         state: `stopped` where its process ended before it was through.
         told: what came of it, as `end` got it; empty before.
         order: what another process needs to go on with it; empty where none can.
@@ -59,6 +60,7 @@ class JobRecord:
     state: JobState
     told: str = ""
     order: str = ""
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class JobRecords:
             )
             key = added.fetchone()[0]
             self._make_room(transaction, whose)
-            return JobRecord(key, number, what, follows, "running", order=order)
+            return JobRecord(key, number, what, follows, "running", order=order, began=now)
 
     def keep(self, key: int) -> bool:
         """Say that this process still works on a job, and return whether it is its own: another may have claimed it."""
@@ -182,7 +184,7 @@ class JobRecords:
             now = transaction.now
             rows = transaction.execute(
                 "SELECT id, number, what, follows, CASE WHEN state = 'running' AND alive < ? THEN 'stopped' ELSE state "
-                "END, told, CASE WHEN tries < ? THEN job_order ELSE '' END FROM jobs WHERE owner = ? AND "
+                "END, told, CASE WHEN tries < ? THEN job_order ELSE '' END, began FROM jobs WHERE owner = ? AND "
                 "state != ? AND (began >= ? OR alive >= ?) ORDER BY number DESC",
                 (now, TRIES, self._digest("owner", owner), _ANSWERED, now - TOLD_SECONDS, now),
             ).fetchall()
@@ -218,7 +220,7 @@ class JobRecords:
         with self._database.transaction() as transaction:
             now = transaction.now
             row = transaction.execute(
-                "SELECT id, number, what, follows, state, told, job_order FROM jobs WHERE account = ? AND "  # noqa: S608
+                "SELECT id, number, what, follows, state, told, job_order, began FROM jobs WHERE account = ? AND "  # noqa: S608
                 "state = 'running' AND alive < ? AND began >= ? AND job_order != '' AND tries < ? AND "
                 + chosen
                 + " ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
@@ -279,6 +281,6 @@ class Promise:
                 self.jobs.end(self.record.key, "stopped", "")
 
 
-def _record(row: tuple[int, int, str, int, JobState, str, str]) -> JobRecord:
-    key, number, what, follows, state, told, order = row
-    return JobRecord(key, number, what, bool(follows), state, told, order)
+def _record(row: tuple[int, int, str, int, JobState, str, str, float]) -> JobRecord:
+    key, number, what, follows, state, told, order, began = row
+    return JobRecord(key, number, what, bool(follows), state, told, order, began)

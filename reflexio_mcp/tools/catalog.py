@@ -60,8 +60,6 @@ def offered(settings: Settings) -> list[Tool]:
         name
         for name, gone in (
             ("user_id", bool(settings.user_id)),
-            # Where it is learned, it also means everything of a user.
-            ("erase", settings.embedded and not settings.recovery_days),
             ("include_learnings", settings.embedded),
             *((name, settings.embedded) for name in LEARNED_FROM),
         )

@@ -69,7 +69,7 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
         "version": __version__,
         "backend": await _backend(app, scope, place_shown(call)),
         "scope": shown_id(scope.user_id) or "every user",
-        "policy": _policy(app.settings),
+        "policy": _policy(app.settings, await _copies_until(app, scope)),
         "limits": {
             "call_seconds": app.settings.timeout,
             "publish_wait_seconds": app.settings.wait_timeout,
@@ -92,7 +92,7 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
             jobs, problem = await anyio.to_thread.run_sync(look)
     except OSError as error:
         problem = f"{UNREADABLE} {nothing_goes(error)}"
-    told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem)
+    told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem, restores="restore_requests" in app.tools)
     return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
 
@@ -127,7 +127,18 @@ async def _backend(app: App, scope: Scope, where: str) -> Facts:
     return facts | {"reachable": True} | named
 
 
-def _policy(settings: Settings) -> Facts:
+async def _copies_until(app: App, scope: Scope) -> int:
+    """Until when the last copy of an earlier deletion is kept, where none is made any more."""
+    if app.settings.recovery_days:
+        return 0
+    try:
+        there = await anyio.to_thread.run_sync(app.state.copies.of, app.codes(scope).scope)
+    except OSError:  # what cannot be used is said beside the deletions
+        return 0
+    return max((copy.kept_until for copy in there), default=0)
+
+
+def _policy(settings: Settings, copies_until: int) -> Facts:
     from reflexio_mcp.traffic.rules import secrets  # its patterns take a while to compile
 
     return dense(
@@ -144,7 +155,7 @@ def _policy(settings: Settings) -> Facts:
             "audit_log": bool(settings.audit_log or settings.state),
             "shared_state": "PostgreSQL" if settings.state else None,
             "recovery_days": settings.recovery_days or None,
-            "undo": undo_in_words(settings.recovery_days),
+            "undo": undo_in_words(settings.recovery_days, copies_until),
         }
     )
 

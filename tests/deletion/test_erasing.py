@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.render.deletion_facts import FINAL
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import load
 from tests.deletion.support import BY_IDS, Person, World, agreeing, text_of
 from tests.deletion.test_taken_ids import swap, thinking
 
@@ -95,6 +98,46 @@ async def test_without_erase_the_way_to_erase_it_is_said(world: World, era: str)
     assert f"copy_id={copy_id}" in facts["next"]
     assert "erase=true" in facts["next"]
     assert len(copies(world)) == 1
+
+
+async def test_where_no_copies_are_made_any_more_those_of_before_are_told_and_can_be_erased(
+    world: World, era: str
+) -> None:
+    await only_in_copies(world, era)
+    await world.put("r3", session="t")
+    variables = {"REFLEXIO_MCP_CONFIRM": "off", "REFLEXIO_MCP_RECOVERY_DIR": str(world.folder / "copies")}
+    embedded = ReflexioServer(load(variables), client=world.rest)
+    # The store on this computer has copies of its own.
+    assert "erase" in embedded._catalog["delete_requests"].parameters["properties"]  # type: ignore[reportPrivateUsage]
+    async with world.connect(era, CONFIRM="off") as caller:
+        status = await caller.call("get_status")
+        assert "Recovery copies of earlier deletions are kept, the last until" in status["policy"]["undo"]
+        missing = await caller.call("delete_session", session_id="s")
+        assert missing["next"].startswith("A recovery copy still holds some of it until its days are over")
+        assert missing["next"].endswith("erase=true to remove it from there.")
+        receipt = await caller.call("delete_requests", user_id="ada")
+        assert receipt["deleted"] == 1
+        assert "may hold some of it; the same call with erase=true takes it out of them." in receipt["undo"]
+        erased = await caller.call("delete_requests", user_id="ada", erase=True)
+        assert erased["counts"] == {"erased_from_copies": 2}
+        assert erased["undo"] == FINAL
+        # Nothing is said of copies where there are none.
+        status = await caller.call("get_status")
+        assert status["policy"]["undo"] == "Deletions are final."
+        await world.put("r4")
+        assert (await caller.call("delete_request", request_id="r4"))["undo"] == FINAL
+    assert not copies(world)
+
+
+async def test_ids_of_one_user_erase_nothing_of_another_from_copies(world: World, era: str) -> None:
+    await only_in_copies(world, era)
+    async with world.connect(era, **ON) as caller:
+        facts = await caller.call("delete_requests", request_ids=["r1"], user_id="bob", erase=True)
+        assert facts["status"] == "not_found"
+        assert (
+            "copy_id" not in (await caller.call("delete_requests", request_ids=["r1"], user_id="bob"))["next"]
+        )
+    assert "words to erase" in copies(world)[0].read_text(encoding="utf-8")
 
 
 async def test_a_deletion_that_failed_leaves_the_copies_for_a_repeat(world: World, era: str) -> None:

@@ -324,7 +324,6 @@ async def test_where_nothing_is_learned_the_option_is_not_offered() -> None:
 
     for tool in offered(load({})):
         assert "include_learnings" not in tool.parameters["properties"]
-        assert "erase" not in tool.parameters["properties"]
         assert tool.name != "restore_requests"
 
 

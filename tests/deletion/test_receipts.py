@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
+from reflexio_mcp.render.jobs import AS_OF_THEN, NOT_HERE
 from reflexio_mcp.render.receipt_end import IN_AUDIT_LOG, NOWHERE
 from reflexio_mcp.render.result import BUDGET
 from reflexio_mcp.state.database import StateUnusable
 from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecords
+from reflexio_mcp.traffic.times import parse_time
 from tests.deletion.support import BY_IDS, READ, Caller, Person, World, text_of
 from tests.support.facts import missing_from_text
 
@@ -311,6 +313,34 @@ async def test_the_status_has_the_newest_receipts_whole_in_both_forms(world: Wor
     assert older["receipt"]["survives"]
 
 
+async def test_a_status_dates_its_receipts_and_offers_no_way_back_that_is_not_offered(
+    world: World, era: str
+) -> None:
+    await three(world)
+    server = world.server(CONFIRM="off", RECOVERY_DAYS="7")
+    async with world.connect(era, server=server) as caller:
+        await caller.call("delete_session", session_id="s", wait_for_response=False)
+        await server.runtime.jobs.drain()
+        status = await caller.result("get_status")
+        [job] = told(status)["deletions"]
+        copy_id = job["receipt"]["copy_id"]
+        assert f"deletion 1, begun {job['began']}: done" in text_of(status)
+        assert f"restore_requests with copy_id={copy_id}" in text_of(status)
+        # What happens afterwards is not in it, which is said.
+        await caller.call("restore_requests", copy_id=copy_id)
+        assert told(await caller.result("get_status"))["deletions_as_of"] == AS_OF_THEN
+    assert abs(parse_time("began", job["began"], now=0) - time.time()) < 60
+    async with world.connect(era, CONFIRM="off") as caller:
+        result = await caller.result("get_status")
+        [job] = told(result)["deletions"]
+    assert "restore_requests with" not in text_of(result)
+    assert NOT_HERE in job["receipt"]["undo"]
+    until = told(result)["policy"]["undo"].removeprefix(
+        "Deletions are final. Recovery copies of earlier deletions are kept, the last until "
+    )
+    assert job["receipt"]["undo"].startswith(f"Until {until.split(';')[0]} ")
+
+
 def told(result: CallToolResult) -> dict[str, Any]:
     """The structured form, of which the text says everything, both within the budget."""
     assert result.structured_content
@@ -345,7 +375,8 @@ async def test_a_receipt_in_brief_still_says_whether_it_can_be_undone(world: Wor
     server = world.server(CONFIRM="off")
     async with world.connect(era, server=server) as caller:
         for number in range(10):
-            for turn in range(2):
+            # The longest is the last that has room, if it is told in brief.
+            for turn in range(1 if number > 4 else 3):
                 await world.put(f"{'x' * 200}-{number}-{turn}", session=f"{number}")
             await caller.call("delete_session", session_id=f"{number}", wait_for_response=False)
             await server.runtime.jobs.drain()

@@ -97,6 +97,37 @@ async def an_earlier_copy_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     return await planned(world, "delete_request", request_id="a", erase=True)
 
 
+async def nothing_earlier_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    return await planned(world, "delete_request", request_id="a", erase=True)
+
+
+def with_an_earlier_copy(tool: str = "delete_request", mode: str = "off", **arguments: object) -> Story:
+    """A call where copies were made before and are not any more: a deletion of another request, or another call."""
+
+    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+        await world.put("a")
+        await world.put("b")
+        server = world.server(CONFIRM="off", RECOVERY_DAYS="1")
+        async with world.connect(server=server) as caller:
+            await caller.result("delete_request", request_id="a", wait_for_response=False)
+            await server.runtime.jobs.drain()
+        given = {"request_id": "b"} | arguments if tool == "delete_request" else arguments
+        async with world.connect(CONFIRM=mode) as caller:
+            return text_of(await caller.result(tool, **given))
+
+    return story
+
+
+async def a_status_of_a_receipt(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    server = world.server(CONFIRM="off", RECOVERY_DAYS="1")
+    async with world.connect(server=server) as caller:
+        await caller.result("delete_request", request_id="a", wait_for_response=False)
+        await server.runtime.jobs.drain()
+        return text_of(await caller.result("get_status"))
+
+
 async def a_learning_went(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
     await world.learn("p", "a")
@@ -593,7 +624,7 @@ async def a_status_of_nothing(_: World, __: pytest.MonkeyPatch) -> str:
     record = JobRecord(1, 1, "request a", follows=False, state="done")
     done = execute.Receipt(plan.Plan("request a", ()), {})
     record = replace(record, told=jobs.told_of(Job(record, "", receipt=done))[0])
-    return "\n".join(jobs.jobs_shown([record, record], 650).lines)
+    return "\n".join(jobs.jobs_shown([record, record], 800).lines)
 
 
 def followed(taken: TakenBack) -> Story:
@@ -1152,10 +1183,20 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "by reading again": (a_learning_went, a_learning_would_stay),
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
     deletion.NO_COPY: (a_learning_would_stay, what_was_learned_would_stay),
-    "This cannot be undone. Earlier recovery copies of it go too.": (
+    "What recovery copies of earlier deletions hold of it goes too.": (
         an_earlier_copy_would_go,
-        a_learning_would_stay,
+        nothing_earlier_would_go,
     ),
+    deletion_facts.EARLIER: (with_an_earlier_copy("get_status"), a_status("0")),
+    "; a deletion with erase=true takes what it deletes out of them": (
+        with_an_earlier_copy("get_status"),
+        a_status("0"),
+    ),
+    deletion.MORE_OF_IT.strip(): (with_an_earlier_copy(mode="preview"), a_learning_would_stay),
+    ", and may hold some of it": (with_an_earlier_copy(), with_an_earlier_copy(erase=True)),
+    receipt_end.AGAIN: (with_an_earlier_copy(), with_an_earlier_copy(interaction_ids=[2])),
+    jobs.NOT_HERE: (with_an_earlier_copy("get_status"), a_status_of_a_receipt),
+    jobs.AS_OF_THEN: (a_status_of_a_receipt, a_status("1")),
     "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
     deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
     "What other users may have in this session stays.": (

@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.state.database import advice, why_not
-from reflexio_mcp.state.recovery_copies import CopiedLearning, RecoveryCopies, RecoveryCopy, is_of
+from reflexio_mcp.state.recovery_copies import CopiedLearning, Found, RecoveryCopies, RecoveryCopy, is_of
 from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
@@ -52,9 +52,13 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
         ReflexioError: the sessions of what the copies hold could not be read.
         NotRecorded: it is not known which copies there are.
     """
-    if not copies.days and not plan.erase:  # copies of before are kept until their days are over
-        return plan
     with refusing(AWAY):
+        if plan.erase or not copies.days:
+            # Those of before are kept until their days are over.
+            there = await anyio.to_thread.run_sync(copies.of, owner)
+            if not there:
+                return plan
+            plan = replace(plan, copies_until=max(copy.kept_until for copy in there))
         return await _looked_into(scope, plan, copies, owner)
 
 
@@ -68,26 +72,39 @@ async def _looked_into(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: 
             return plan
         found = await anyio.to_thread.run_sync(copies.learnings, owner, _meant(plan))
         return replace(plan, copies=found.copies, unreadable_copies=found.unreadable)
-    if not plan.copied or plan.requests or not plan.not_found:
+    if not plan.copied or plan.requests:
         return plan
-    found = await anyio.to_thread.run_sync(copies.holding, owner, plan.not_found)
+    found = await _held(scope, plan, copies, owner)
     return replace(plan, copies=found.copies, unreadable_copies=found.unreadable)
 
 
-async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
+async def _held(
+    scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str
+) -> Found[RequestWithInteractions]:
+    """What the copies hold of a set and is not stored."""
     missing, stored, wanted = set(plan.not_found), set(plan.ids), plan.wanted
 
     def named(item: RequestWithInteractions) -> RequestWithInteractions | None:
         request = item.request
         if request.request_id in stored or not scope.covers(request.user_id):
             return None
+        if plan.ids_of and request.user_id != plan.ids_of:
+            return None
         fits = wanted.matches_request(request) if wanted else is_of(item, missing)
         return item if fits else None
 
     found = await anyio.to_thread.run_sync(copies.search, owner, named)
-    items = list(found.items)
-    if wanted and (wanted.contains or wanted.finding):
-        items = await _selected(scope, wanted, items)
+    if not found.items or not (wanted and (wanted.contains or wanted.finding)):
+        return found
+    items = await _selected(scope, wanted, found.items)
+    ids = {item.request.request_id for item in items}
+    holding = await anyio.to_thread.run_sync(copies.holding, owner, ids)
+    return replace(found, items=tuple(items), copies=holding.copies)
+
+
+async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
+    found = await _held(scope, plan, copies, owner)
+    items = found.items
     held = {
         one for item in items for one in (item.request.request_id, *(t.request_id for t in item.interactions))
     }

@@ -116,7 +116,9 @@ class Plan:
         erase: no recovery copy is kept.
         learned: what was learned from the set; `None` when that could not be read.
         recovery_days: how many days a recovery copy is kept; 0 means that the deletion is final.
-        copies: recovery copies that hold the ids of `not_found`, where nothing of the set is stored.
+        copies: recovery copies that hold some of the set, where nothing of it is stored.
+        copies_until: where no copy is made, until when the last earlier one is kept, epoch seconds; 0 where there is
+            none.
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
         gaps: what the service could not return while the set was looked up. It is not in the set.
         not_matching: where the filter has words, the other requests of the same sessions that it selects without them.
@@ -137,6 +139,7 @@ class Plan:
     learned: Learned | None = None
     recovery_days: int = 0
     copies: tuple[RecoveryCopy, ...] = ()
+    copies_until: int = 0
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
     gaps: tuple[Gap, ...] = ()
     not_matching: int = 0
