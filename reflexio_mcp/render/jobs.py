@@ -1,6 +1,7 @@
 """The deletions in a status: whole receipts as far as there is room, then counts alone, then a number."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypedDict
@@ -32,16 +33,15 @@ NOT_FINISHED: Final = (
     "what is there, and plan it again."
 )
 
+_WAY_BACK: Final = re.compile(r"(Until\s\S+)\s.*?(copy_id=\w+)")
+
 RESERVED: Final = 320
 """Characters for the fence around the names, and for the lines that say of when it is and what was left out."""
-
 
 AS_OF_THEN: Final = (
     "A receipt tells what was so when its deletion ended, not what was stored or put back since."
 )
-NOT_HERE: Final = (
-    "its recovery copy is kept; this server does not offer restore_requests, which would put it back."
-)
+NOT_HERE: Final = "is kept; this server does not offer restore_requests, which would put it back."
 
 
 class JobsFacts(TypedDict, total=False):
@@ -166,10 +166,10 @@ def _forms(job: JobRecord, restores: bool) -> Iterator[tuple[list[str], Facts]]:
 def _without_the_call(said: list[str], facts: Facts) -> list[str]:
     """What is told of a job where nothing here puts it back. Its facts are changed too."""
     receipt = facts.get("receipt", {})
-    until, can_be, _ = (undo := receipt.get("undo", "")).partition(" it can be put back")
-    if not can_be:
+    way_back = _WAY_BACK.match(undo := receipt.get("undo", ""))
+    if not way_back:
         return said
-    receipt["undo"] = f"{until} {NOT_HERE}"
+    receipt["undo"] = f"{way_back[1]} its recovery copy ({way_back[2]}) {NOT_HERE}"
     return [line.replace(undo, receipt["undo"]) for line in said]
 
 

@@ -1193,6 +1193,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         a_status("0"),
     ),
     deletion.MORE_OF_IT.strip(): (with_an_earlier_copy(mode="preview"), a_learning_would_stay),
+    "its recovery copy (": (with_an_earlier_copy("get_status"), a_status_of_a_receipt),
     ", and may hold some of it": (with_an_earlier_copy(), with_an_earlier_copy(erase=True)),
     receipt_end.AGAIN: (with_an_earlier_copy(), with_an_earlier_copy(interaction_ids=[2])),
     jobs.NOT_HERE: (with_an_earlier_copy("get_status"), a_status_of_a_receipt),
