@@ -151,7 +151,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "near-duplicate", "medium", "request", "look",
-        "requests that nearly repeat another one of their session: compare, a word may say something else",
+        "requests that repeat another one of their session nearly, or word for word in a short text: compare, a word "
+        "may say something else",
         "Nearly the same text twice counts nearly twice in what is learned.",
         "Publish a turn once, when it is complete, and only what is new in it.",
         "Within NEAR_SECONDS, texts that are equal but for case, blanks, punctuation, times and uuids, or but for one "

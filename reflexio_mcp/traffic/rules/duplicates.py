@@ -142,6 +142,10 @@ _FILLERS: Final = frozenset(
 `us`."""
 
 
+WORD_FOR_WORD: Final = "word for word, too short to be sure"
+"""What is said of a short text that comes again the same: it may have been said again in earnest."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
     """What is compared of a request: its words one after the other, and hashes of runs of them."""
@@ -261,7 +265,8 @@ class Duplicates(Detector):
                 for lesser, other in recent.near(content):
                     if lesser.request_id not in nearly and lesser.request_id not in repeats:
                         nearly[lesser.request_id] = other.request_id
-                        near.add(lesser.request_id, lesser.item, copy_of=other.request_id)
+                        note = WORD_FOR_WORD if lesser.digest == other.digest else ""
+                        near.add(lesser.request_id, lesser.item, note=note, copy_of=other.request_id)
             last_seen[content.digest] = previous = content
         for inner, before, after in _windows([one for one in contents if one.request_id not in repeats]):
             repeats[inner.request_id] = after.request_id
