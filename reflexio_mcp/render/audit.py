@@ -427,7 +427,9 @@ def _example_facts(one: Example, *, stays: bool) -> Facts:
             "source": shown_name(without_key(one.source)),
             # Of personal data the notes count whose it is, which is the user.
             "note": shown_name(without_key(one.note)) if one.note != f"of {one.user_id}" else "",
-            "repeats_kept" if stays else "nearly_repeats": shown_id(one.copy_of) if one.copy_of else "",
+            "word_for_word_in_kept" if stays else "nearly_repeats": shown_id(one.copy_of)
+            if one.copy_of
+            else "",
         }
     )
 
@@ -488,7 +490,7 @@ _WORDS: Final = {
     "source": "source {}",
     "agent_version": "agent {}",
     "note": "{}",
-    "repeats_kept": "word for word in {}, which stays",
+    "word_for_word_in_kept": "word for word in {}, which stays",
     "nearly_repeats": "nearly repeats {}",
 }
 

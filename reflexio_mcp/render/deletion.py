@@ -77,7 +77,7 @@ def _example(item: PlannedRequest, masked: bool) -> Facts:
         {
             "request_id": shown_id(item.request_id),
             "created_at": None if item.unreadable else iso(item.created_at),
-            "repeats_kept": shown_id(item.copy_of),
+            "word_for_word_in_kept": shown_id(item.copy_of),
             "first_words": "" if masked else visible(item.first_words),
         }
     )
@@ -192,7 +192,9 @@ def plan_lines(facts: Facts) -> list[str]:
     for example in facts.get("examples", []):
         words = f"“{example['first_words']}”" if "first_words" in example else ""
         repeats = (
-            f"word for word in {example['repeats_kept']}, which stays" if "repeats_kept" in example else ""
+            f"word for word in {example['word_for_word_in_kept']}, which stays"
+            if "word_for_word_in_kept" in example
+            else ""
         )
         lines.append(" " + joined((example["request_id"], example.get("created_at", ""), repeats, words)))
     if (shown := len(facts.get("examples", ()))) < facts["requests"]:

@@ -6,7 +6,7 @@ from typing import Any, Final, Generic, Required, TypeVar
 
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.requests import request_facts, request_head, request_text, turn_text
+from reflexio_mcp.render.requests import found_words, request_facts, request_head, request_text, turn_text
 from reflexio_mcp.render.result import (
     BUDGET,
     NAMES,
@@ -27,6 +27,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, LOOK_SECONDS, Ended, Page, SessionRow
+from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -247,15 +248,22 @@ class SessionBudget(_Budget[SessionRow]):
 
 
 class RequestBudget(_Budget[RequestWithInteractions]):
-    """Requests within the budget; `full` brings interactions, `masked` fingerprints and no content."""
+    """Requests within the budget; `full` brings interactions, `masked` fingerprints and no content.
 
-    def __init__(self, *, full: bool, masked: Fingerprints | None = None) -> None:
+    Args:
+        words: what was looked for; it is shown where the first words do not have it.
+    """
+
+    def __init__(self, *, full: bool, masked: Fingerprints | None = None, words: str = "") -> None:
         shared = {"user_id": "user", "source": "source", "agent_version": "agent"}
         super().__init__(shared | {"interaction_count": "interaction"}, masked)
         self._full = full
+        self._words = None if full or masked or not words else words_of(words)
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
+        if found := self._found(row):
+            facts["found"] = found
         text = self._text(facts)
         if len(text) > BUDGET:
             facts = _shortened(facts)
@@ -267,7 +275,10 @@ class RequestBudget(_Budget[RequestWithInteractions]):
     def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
         from reflexio_mcp.render.secret_redaction import redacted_listing
 
-        return redacted_listing(row, full=self._full)
+        return redacted_listing(row, full=self._full or bool(self._found(row)))
+
+    def _found(self, row: RequestWithInteractions) -> str:
+        return found_words(row, self._words) if self._words else ""
 
     def _looked_at(self, row: RequestWithInteractions) -> Iterable[StoredInteraction]:
         return row.interactions

@@ -7,13 +7,21 @@ from reflexio_mcp.render.masking import as_name, masked_request, masked_words
 from reflexio_mcp.render.result import Facts, Unlisted, compact_json, counted, dense, indented, joined
 from reflexio_mcp.render.stored_text import beginning, clip, hanging, shown_id, shown_name, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import Fingerprints, first_words
+from reflexio_mcp.traffic.content import Fingerprints, first_words, texts_of
+from reflexio_mcp.traffic.reading.words import Words
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["RequestFacts", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]
 
 EXCERPT_CHARS: Final = 400
 """Characters of one content in `detail="full"`."""
+
+FOUND_BEFORE: Final = 25
+FOUND_BEHIND: Final = 45
+"""Characters before and behind a word that was looked for, where it is shown."""
+
+FOUND_WITHIN: Final = 2_000
+"""How far into a text one is shown. Secrets are covered further on too, so that none is shown in part."""
 
 
 def turn_facts(turn: StoredInteraction, chars: int, offset: int = 0) -> Facts:
@@ -63,6 +71,7 @@ class RequestFacts(TypedDict, total=False):
     retrieval_experiment_arm: Unlisted[str]
     interaction_count: Unlisted[int]
     first_words: Unlisted[str]
+    found: Unlisted[str]
     fingerprint: Unlisted[str]
     chars: Unlisted[int]
     roles: Unlisted[list[str]]
@@ -102,6 +111,21 @@ def request_facts(
     return {**facts, **dense(masked_request(item, masked))} if masked else facts
 
 
+def found_words(item: RequestWithInteractions, words: Words) -> str:
+    """The words around the first one that was looked for, where the first words of the request have none of them."""
+    if words.place_in(first_words(item)) is not None:
+        return ""
+    for turn in item.interactions:
+        for text in texts_of(turn):
+            place = words.place_in(text[:FOUND_WITHIN])
+            if place is not None:
+                begin, end = max(0, place - FOUND_BEFORE), min(FOUND_WITHIN, place + FOUND_BEHIND)
+                before = text[begin:place].partition(" ")[2] if begin else text[:place]
+                around = " ".join((before + text[place:end]).split())
+                return visible(f"{'…' * (begin > 0)}{around}{'…' * (end < len(text))}")
+    return ""
+
+
 def request_head(facts: Mapping[str, Any]) -> str:
     return joined(
         (
@@ -122,5 +146,7 @@ def request_head(facts: Mapping[str, Any]) -> str:
 
 def request_text(facts: Mapping[str, Any]) -> str:
     words = f"“{facts['first_words']}”" if "first_words" in facts else ""
+    if "found" in facts:
+        words = joined((words, f"found “{facts['found']}”"))
     turns = [indented(turn_text(turn)) for turn in facts.get("interactions", [])]
     return "\n".join([joined((request_head(facts), words)), *turns])

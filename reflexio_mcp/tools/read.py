@@ -88,7 +88,7 @@ async def list_requests(
     asked = await parameters.asked_filter(call, metadata, contains, finding)
     after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
     wanted, shown = (after.filter, after.detail) if after else (asked, detail)
-    budget = RequestBudget(full=shown == "full", masked=hides(call, shown))
+    budget = RequestBudget(full=shown == "full", masked=hides(call, shown), words=wanted.contains)
     request_id = request_id.strip()
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_requests(

@@ -1094,7 +1094,7 @@ async def test_a_copy_is_shown_with_what_stays(tmp_path: Path) -> None:
         result = await call(client, "audit_traffic")
     (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
     assert found["examples"][0]["request_id"] == second.request_id
-    assert found["examples"][0]["repeats_kept"] == first.request_id
+    assert found["examples"][0]["word_for_word_in_kept"] == first.request_id
     assert f"word for word in {first.request_id}, which stays" in text_of(result)
 
 
@@ -1190,7 +1190,12 @@ async def test_what_the_examples_of_a_finding_have_in_common_is_said_once(tmp_pa
     async with connected(make.finish(), tmp_path) as client:
         result = await call(client, "audit_traffic")
     (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
-    shared = {"user_id": "bob", "session_id": "report", "source": "web", "repeats_kept": first.request_id}
+    shared = {
+        "user_id": "bob",
+        "session_id": "report",
+        "source": "web",
+        "word_for_word_in_kept": first.request_id,
+    }
     assert found["each"] == shared
     assert [one.keys() for one in found["examples"]] == 2 * [{"request_id", "created_at"}]
     said = f" e.g. each user bob · session report · source web · word for word in {first.request_id}, which stays: "

@@ -141,11 +141,11 @@ async def test_a_plan_for_duplicates_names_the_copy_that_stays(world: World, era
     async with world.connect(era, person) as caller:
         await caller.result("delete_requests", user_id="ada", finding="duplicate")
     plan = whole(result.structured_content)["plan"]
-    assert {one["request_id"]: one["repeats_kept"] for one in plan["examples"]} == {
+    assert {one["request_id"]: one["word_for_word_in_kept"] for one in plan["examples"]} == {
         "second": "first",
         "third": "first",
     }
-    assert text_of(result).count("repeats first, which stays") == 2
+    assert text_of(result).count("word for word in first, which stays") == 2
     assert "What they repeat stays." in person.seen[0]
 
 

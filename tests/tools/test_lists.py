@@ -307,6 +307,34 @@ async def test_one_of_several_words_is_looked_for_with_or(connect: Connect, tool
         assert await found("OR OR") == {"portland", "doctor"}
 
 
+async def test_a_word_that_the_first_words_do_not_have_is_shown_where_it_stands(connect: Connect) -> None:
+    async with connect() as client:
+
+        async def put(name: str, *texts: str) -> None:
+            turns = [{"content": text} for text in texts]
+            await client.call_tool(
+                "publish_interaction",
+                {"user_id": "ada", "session_id": "s", "request_id": name, "interactions": turns},
+            )
+
+        await put(
+            "far", "Sort my photos", "A folder a year and a name for each trip is enough for most of us here."
+        )
+        await put("first", "The trip begins", "Have a good trip")
+        await put("key", "Where is the door?", "my door code is 48213, and the trip of 1999 is over")
+        await put("trip-id", "Nothing of it")
+        await put("deep", "Hello", "word " * 500 + "trip")
+        page, text = await listed(client, contains="TRIP")
+        rows = {row["request_id"]: row for row in page["sessions"][0]["requests"]}
+        assert rows["far"]["found"] == "…and a name for each trip is enough for most of us here."
+        assert "“Sort my photos” · found “…and a name for each trip is enough" in text
+        assert {name for name, row in rows.items() if "found" in row} == {"far", "key"}
+        assert "48213" not in text
+        assert "48213" not in str(page)
+        full, _ = await listed(client, contains="trip", detail="full")
+        assert all("found" not in row for row in full["sessions"][0]["requests"])
+
+
 async def test_alternatives_are_told_apart_and_none_of_them_is_empty(connect: Connect) -> None:
     async with connect() as client:
         await store(client, "r1", "the doctor")

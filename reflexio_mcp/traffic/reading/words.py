@@ -62,6 +62,14 @@ class Words:
                     return True
         return False
 
+    def place_in(self, text: str) -> int | None:
+        """Where a text first has one of the words; `None` where it has none, or in letters written otherwise."""
+        lowered = text.lower()
+        if len(lowered) != len(text):
+            return None
+        places = [lowered.find(term) for terms in self.alternatives for term in terms]
+        return min((place for place in places if place >= 0), default=None)
+
 
 @functools.lru_cache(maxsize=64)
 def words_of(text: str) -> Words:
