@@ -17,7 +17,7 @@ async def check_sign_in(environment: Environment) -> list[Finding]:
     from reflexio_mcp.http.oauth import REFUSED, SignIn  # only servers with a sign-in need what it imports
 
     try:
-        sign_in = SignIn(settings)
+        sign_in = SignIn(settings, {})
     except ConfigurationError as error:
         return [failure("configuration-invalid", str(error))]
     async with aclosing(sign_in):

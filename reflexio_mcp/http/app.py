@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -32,6 +32,7 @@ from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.caller_quota import Quota
+from reflexio_mcp.toolkit.spec import Permission
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
@@ -104,7 +105,7 @@ class HttpApp:
         self.settings = settings
         self.server = ReflexioServer(settings, client=client)
         self._runtime = self.server.runtime
-        self._sign_in = _sign_in(settings)
+        self._sign_in = _sign_in(settings, self.server.permissions)
         self._guard = Guard(settings, tokens, self._sign_in)
         # The guard has seen every request before the SDK does; a second check would log the Host that was sent.
         guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
@@ -247,7 +248,7 @@ class HttpApp:
             if method == "POST":
                 receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
                 if self._sign_in is not None:
-                    receive = await self._sign_in.checked(receive, caller, self.server.permission_for)
+                    receive = await self._sign_in.checked(receive, caller)
             await app(scope, receive, send)
 
         began = time.perf_counter()
@@ -311,7 +312,7 @@ def create_app(settings: Settings) -> HttpApp:
     return HttpApp(settings, tokens)
 
 
-def _sign_in(settings: Settings) -> "SignIn | None":
+def _sign_in(settings: Settings, tools: Mapping[str, Permission]) -> "SignIn | None":
     if not settings.oauth_issuer:
         if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:
             raise ConfigurationError(
@@ -321,7 +322,7 @@ def _sign_in(settings: Settings) -> "SignIn | None":
         return None
     from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
 
-    return SignIn(settings)
+    return SignIn(settings, tools)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Final, cast
 from urllib.parse import quote_plus, urlsplit
 
@@ -33,9 +33,6 @@ PREFIX: Final = "memory:"
 
 OPERATOR: Final = f"{PREFIX}operator"
 """The scope of those who see every user."""
-
-SCOPES: Final = tuple(f"{PREFIX}{permission}" for permission in Permission)
-"""What a client may ask for. Operators know of theirs: some clients ask for every scope that is named here."""
 
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -93,15 +90,24 @@ class SignIn:
 
     Args:
         settings: names the authorization server (`oauth_issuer`) and this resource (`oauth_audience`).
+        tools: what each tool that is offered needs. Nobody is asked to grant what no tool here does.
         clock: monotonic seconds.
 
     Raises:
         ConfigurationError: settings that contradict each other.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tools: Mapping[str, Permission],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         _check(settings)
         self._settings = settings
+        self._tools = tools
+        # Operators know of their scope: some clients ask for every one that is named.
+        self._scopes = _in_order(set(tools.values()))
         self._issuer = settings.oauth_issuer
         self._audience = settings.oauth_audience
         # A client that writes a URL its own way asks for a token with or without the last slash.
@@ -133,7 +139,7 @@ class SignIn:
         return {
             "resource": self._audience,
             "authorization_servers": [self._issuer],
-            "scopes_supported": list(SCOPES),
+            "scopes_supported": self._scopes,
             "bearer_methods_supported": ["header"],
             "resource_name": "Reflexio memory",
         }
@@ -147,11 +153,11 @@ class SignIn:
 
         Args:
             error: a word of RFC 6750; empty where no token was sent.
-            wanted: scopes, separated by blanks; those of a person who may do everything by default.
+            wanted: scopes, separated by blanks; those of all that is offered here by default.
         """
         parts = urlsplit(self._audience)
         found_at = f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE}{parts.path}"
-        scope = wanted or " ".join(SCOPES)
+        scope = wanted or " ".join(self._scopes)
         said = [
             *([f'error="{error}"'] if error else []),
             f'resource_metadata="{found_at}"',
@@ -160,9 +166,12 @@ class SignIn:
         return b"www-authenticate", f"Bearer {', '.join(said)}".encode()
 
     def refused(self, caller: Caller, missing: Permission) -> Refusal:
-        """The answer to a call that the caller's scopes do not cover; it asks for those and the missing one."""
-        wanted = {*(caller.permissions or ()), missing}
-        scope = " ".join(f"{PREFIX}{permission}" for permission in Permission if permission in wanted)
+        """The answer to a call that the caller's scopes do not cover; it asks for those and the missing one.
+
+        A client takes a new token with these scopes alone: an operator's without theirs would be another person's.
+        """
+        scopes = _in_order({*(caller.permissions or ()), missing})
+        scope = " ".join(scopes if caller.user_id else [*scopes, OPERATOR])
         return Refusal(
             403,
             "scope",
@@ -193,22 +202,22 @@ class SignIn:
                 [(b"retry-after", b"10")],
             ) from None
 
-    async def checked(
-        self, receive: Receive, caller: Caller, permission_for: Callable[[str], Permission]
-    ) -> Receive:
-        """Let only calls through that the caller's scopes cover; for others the client asks the person for more.
+    async def checked(self, receive: Receive, caller: Caller) -> Receive:
+        """Let no call of a tool through that the caller's scopes do not cover: the client asks the person for more.
+
+        A tool that is offered to nobody is left to the server, which says so.
 
         Args:
             receive: gives the whole body at once.
             caller: who sent it.
-            permission_for: what a tool of this name needs.
 
         Raises:
             Refusal: a scope is missing.
         """
         message = await receive()
         for name in _tools_called(message.get("body", b"")) if caller.permissions is not None else ():
-            if (needed := permission_for(name)) not in cast("frozenset[Permission]", caller.permissions):
+            needed = self._tools.get(name)
+            if needed and needed not in cast("frozenset[Permission]", caller.permissions):
                 raise self.refused(caller, needed)
         unread = [message]
 
@@ -267,7 +276,8 @@ class SignIn:
             _moment(claims, "exp", math.inf),
         )
         if not permissions:
-            raise self.refused(caller, Permission.READ)
+            least = (one for one in Permission if one in self._tools.values())
+            raise self.refused(caller, next(least, Permission.READ))
         return caller
 
     async def _claims(self, token: str) -> Json:
@@ -529,6 +539,11 @@ def _checked(claims: Json) -> Json:
         # It is bound to a key that its owner has to show. Taken as a plain bearer token, a thief could use it.
         raise _Invalid("The token is bound to a key of its owner; this server takes plain bearer tokens.")
     return claims
+
+
+def _in_order(permissions: Set[Permission]) -> list[str]:
+    """The scopes of permissions."""
+    return [f"{PREFIX}{permission}" for permission in Permission if permission in permissions]
 
 
 def _scopes_of(claims: Json) -> frozenset[str]:

@@ -36,7 +36,6 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.toolkit.error_messages import describe, invalid_arguments
 from reflexio_mcp.toolkit.input_validation import checked
-from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
@@ -97,7 +96,8 @@ class ReflexioServer(MCPServer[App]):
 
     def __init__(self, settings: Settings, client: ReflexioClient | None = None, **options: Any) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
-        self._permissions = {spec.name: spec.permission for spec in CATALOG}
+        self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
+        """What somebody must have been granted to call each tool that is offered."""
         names = frozenset(self._catalog)
         self._unoffered = Unoffered(settings)
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
@@ -149,16 +149,12 @@ class ReflexioServer(MCPServer[App]):
         """The tools that whoever sent this message may call."""
         if (permissions := granted.get()) is None:
             return self._catalog
-        return {name: tool for name, tool in self._catalog.items() if self._permissions[name] in permissions}
+        return {name: tool for name, tool in self._catalog.items() if self.permissions[name] in permissions}
 
     def _principal(self, ctx: Ctx) -> str:
         """Whom an answer to a form is taken from: whom it was shown to, of the same backend and user."""
         caller = caller_of(ctx)
         return f"{caller.name if caller else ''}\0{self.runtime.codes(self.runtime.scopes.current()).scope}"
-
-    def permission_for(self, name: str) -> Permission:
-        """What somebody must have been granted to call a tool; the least for a name that is no tool's."""
-        return self._permissions.get(name, Permission.READ)
 
     async def list_tools(self) -> list[types.Tool]:
         may = self._tools
@@ -180,8 +176,9 @@ class ReflexioServer(MCPServer[App]):
         tool = self._tools.get(name)
         if tool is None:
             names = ", ".join(one for one in self._tools if one != PAGE_DATA)
+            others = f"The tools are {names}." if names else "You may call none."
             return self._with_unoffered(
-                _failed(f"There is no tool {quoted(name)} here; nothing was done. The tools are {names}.")
+                _failed(f"There is no tool {quoted(name)} here; nothing was done. {others}")
             )
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)

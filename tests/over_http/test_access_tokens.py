@@ -282,6 +282,55 @@ async def test_without_a_scope_of_ours_nothing_is_answered(issuer: Issuer, scope
         assert "insufficient_scope" in reply.headers["www-authenticate"]
 
 
+def scopes_asked_for(reply: httpx.Response) -> str:
+    return reply.headers["www-authenticate"].partition('scope="')[2].partition('"')[0]
+
+
+async def test_an_operator_who_is_asked_for_more_stays_one(issuer: Issuer) -> None:
+    async with serving_people(issuer) as served:
+        reader = issuer.token(scope="openid memory:operator memory:read")
+        reply = await call(served, reader, "publish_interaction")
+        assert (reply.status_code, scopes_asked_for(reply)) == (
+            403,
+            "memory:read memory:publish memory:operator",
+        )
+        reply = await call(served, issuer.token(scope="memory:operator"))
+        assert (reply.status_code, scopes_asked_for(reply)) == (403, "memory:read memory:operator")
+        reply = await call(served, issuer.token(scope="memory:read"), "publish_interaction")
+        assert scopes_asked_for(reply) == "memory:read memory:publish", "others do not learn of it"
+
+
+OFFERED: dict[str, tuple[dict[str, Any], str]] = {
+    "read-only": ({"read_only": True}, "memory:read"),
+    "some tools": ({"tools": ("get_request", "delete_request")}, "memory:read memory:delete"),
+    "one tool": ({"tools": ("publish_interaction",)}, "memory:publish"),
+}
+
+
+@pytest.mark.parametrize("case", OFFERED)
+async def test_nobody_is_asked_to_grant_what_no_tool_here_does(issuer: Issuer, case: str) -> None:
+    options, scopes = OFFERED[case]
+    async with serving_people(issuer, **options) as served, httpx.AsyncClient(timeout=60) as http:
+        told = (await http.get(f"{served.url}/.well-known/oauth-protected-resource/mcp")).json()
+        assert told["scopes_supported"] == scopes.split()
+        headers, body = modern_call("get_request", {})
+        assert scopes_asked_for(await http.post(f"{served.url}/mcp", json=body, headers=headers)) == scopes
+        none = await call(served, issuer.token(scope="openid"))
+        assert (none.status_code, scopes_asked_for(none)) == (403, scopes.split()[0])
+
+
+@pytest.mark.parametrize("tool", ["delete_session", "finish_session", "nonsense"])
+@pytest.mark.parametrize("scope", ["memory:read", "memory:delete"])
+async def test_a_tool_that_nobody_has_is_said_to_be_none(issuer: Issuer, tool: str, scope: str) -> None:
+    async with serving_people(issuer, read_only=True) as served:
+        reply = await call(served, issuer.token(scope=scope), tool, {})
+        assert reply.status_code == 200
+        [said, *_] = reply.json()["result"]["content"]
+        assert f"There is no tool '{tool}' here; nothing was done. " in said["text"]
+        others = "The tools are list_sessions," if scope == "memory:read" else "You may call none."
+        assert others in said["text"]
+
+
 async def test_scopes_may_be_a_list_as_some_services_write_them(issuer: Issuer) -> None:
     async with serving_people(issuer) as served:
         listed = issuer.token(scope=None, scp=["memory:read"])
@@ -375,7 +424,7 @@ class Clock:
 
 @asynccontextmanager
 async def checking(issuer: Issuer, clock: Clock, **more: Any) -> AsyncIterator[SignIn]:
-    sign_in = SignIn(signing_in(issuer, **more), clock=clock)
+    sign_in = SignIn(signing_in(issuer, **more), {}, clock)
     try:
         yield sign_in
     finally:
@@ -570,7 +619,7 @@ async def test_the_way_to_the_issuer_is_through_the_proxy_but_not_on_this_machin
     for unusable in ("no-proxy://", "socks5://127.0.0.1:9"):
         monkeypatch.setenv("https_proxy", unusable)
         with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
-            SignIn(signing_in(issuer))
+            SignIn(signing_in(issuer), {})
 
 
 async def test_a_key_for_encryption_or_another_algorithm_does_not_sign(issuer: Issuer) -> None:
