@@ -1,6 +1,7 @@
 """What is a copy, of what, and which of the two stays."""
 
 import gc
+import itertools
 import tracemalloc
 from collections.abc import Iterable
 
@@ -41,6 +42,20 @@ def copies(items: Iterable[RequestWithInteractions]) -> tuple[list[str], list[st
     found.session(SessionSeen("s", list(items)[::-1]))
     exact, near = found.founds
     return exact.subjects, near.subjects
+
+
+def test_of_a_session_that_takes_too_long_what_was_compared_is_found_and_the_rest_is_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = "Please put the quarterly numbers for the north region into one table."
+    items = [request(number, words, at=number * 30) for number in range(1, 7)]
+    monkeypatch.setattr(duplicates.time, "monotonic", itertools.count().__next__)
+    found = Duplicates()
+    found.until = 4
+    found.session(SessionSeen("s", items[::-1]))
+    assert found.founds[0].subjects == ["r2", "r3", "r4"]
+    assert found.originals["duplicate"] == dict.fromkeys(("r2", "r3", "r4"), "r1")
+    assert found.left_out == "of a session with very much in it only the oldest part was compared"
 
 
 @pytest.mark.parametrize("later", [1, 60, 2700, 86_400, 90 * 86_400])
@@ -410,9 +425,13 @@ def test_a_session_imported_under_another_id_is_named_with_the_one_that_stays() 
 
 def test_a_session_imported_in_other_portions_under_another_id_is_a_copy() -> None:
     for portions in ([tuple(TURNS)], [tuple(TURNS[:2]), tuple(TURNS[2:])]):
-        (found, _) = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, portions)).founds
+        seen = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, portions))
+        (found, _) = seen.founds
         assert found.subjects == ["new"]
         assert found.examples[0].copy_of == "old"
+        # The words of the longer ones stand in no single request.
+        assert seen.copies["r9000"] == ("old" if len(portions) == 1 else "r100")
+        assert seen.copies.get("r9001", "old") == "old"
 
 
 def test_a_copy_with_one_turn_changed_says_so() -> None:

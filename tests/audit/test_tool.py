@@ -611,6 +611,32 @@ async def test_a_session_that_takes_too_long_behind_others_has_the_next_page_for
         assert [one["session_id"] for one in rest["sessions"]] == ["s0"]
 
 
+async def test_what_an_audit_compared_of_an_enormous_session_is_named_by_its_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(3, int(time.time()))
+    text = "Where does the parcel of the customer in Hamburg stay for so long?"
+    rows = [
+        make.put([Turn("User", text)], session, "ada", make.made.now - begun, "web")
+        for session, begun in (("s2", 4_000), ("s2", 4_030), ("s1", 9_000), ("s1", 9_030))
+    ]
+    judge = Duplicates.session
+
+    def late(self: Duplicates, seen: SessionSeen) -> None:
+        self.until = 0 if seen.session_id == "s1" else self.until
+        judge(self, seen)
+
+    monkeypatch.setattr(Duplicates, "session", late)
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        (found,) = [one for one in facts(result)["findings"] if one["id"] == "duplicate"]
+        assert found["next"]["arguments"] == {"request_ids": [rows[0].request_id]}
+        (missed,) = [one for one in facts(result)["not_run"] if "duplicate" in one["ids"]]
+        assert missed["ids"] == ["duplicate", "near-duplicate"]
+        assert missed["reason"] == "of a session with very much in it only the oldest part was compared"
+        assert missed["reason"] in text_of(result)
+
+
 async def test_a_request_of_the_future_is_within_the_window_that_counts_it(tmp_path: Path) -> None:
     make = Maker(3, int(time.time()))
     make.put([Turn("User", "Water the roses.")], "s1", "ada", make.made.now + 7_200, "web")

@@ -32,6 +32,9 @@ AUDIT_SECONDS: Final = 35.0
 """For the traffic. Clients give up on a call after 60 s: an audit stops before, with what learning takes on top, and
 says where it stopped and how to go on. All of a small store is looked at within it, and the newest of a large one."""
 
+SESSION_SECONDS: Final = 10.0
+"""More, for a session that is looked at when that time is over: of one with very much in it a part is compared."""
+
 SAYABLE_SECONDS: Final = 5.0
 """For getting past sessions and requests whose id is a key: a cursor holds the ids of its place, and shows them to
 whoever takes it apart."""
@@ -154,6 +157,7 @@ async def run_audit(
     by_a_list = BY_A_LIST * ("list_requests" in offer.tools)
     for detector in (made() for made in detector_types()):
         detector.now = moment
+        detector.until = time.monotonic() + AUDIT_SECONDS + SESSION_SECONDS
         if detector.needs not in missing:
             detectors.append(detector)
         elif detector.needs != "personal data":

@@ -77,7 +77,8 @@ class PlannedRequest:
     opening: str = ""
     first_words: str = ""
     copy_of: str = ""
-    """Of a set of duplicates: the id of the request that it repeats, which stays. Known of those that are shown."""
+    """Of a set of copies: the id of the request, or session, that has its words and stays. Known of those that are
+    shown."""
     unreadable: bool = False
     """The service fails to return it: nothing is known of it but its id."""
 
@@ -322,7 +323,7 @@ def planned_request(
 
     Args:
         words: whether its first words may be shown.
-        copy_of: the id of the request that it repeats.
+        copy_of: the id of the request that it repeats, or of the session.
     """
     request = item.request
     return PlannedRequest(

@@ -61,8 +61,8 @@ class TrafficFilter:
     assumed_utc: bool = field(default=False, compare=False)
     """A time was given without a zone."""
     chosen: Mapping[str, str] | None = field(default=None, compare=False)
-    """The ids of the requests that the finding means, each with that of the one that stays, where sessions had to be
-    compared for it: `comparison.compared` gives it, for one pass."""
+    """The ids of the requests that the finding means, each with that of the request or session that has its words and
+    stays, where sessions had to be compared for it: `comparison.compared` gives it, for one pass."""
 
     @property
     def narrows(self) -> bool:

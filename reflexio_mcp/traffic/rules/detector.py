@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Detector:
         """What it has found, for each rule whose row names it, in the order of the catalog."""
         self.now = time.time()
         """The present, epoch seconds."""
+        self.until = math.inf
+        """When to give up on a session that takes long, on the clock of `time.monotonic`."""
         self.originals: dict[str, Mapping[str, str]] = {}
         """Of the last session, for each rule about copies: each copy's id with that of the request that stays."""
         self.left_out = ""

@@ -8,6 +8,7 @@ or too many are forgotten, so that work and memory do not grow with the square o
 """
 
 import re
+import time
 import zlib
 from array import array
 from collections import Counter, deque
@@ -246,8 +247,13 @@ class Duplicates(Detector):
         previous: _Content | None = None
         repeats: dict[str, str] = {}
         nearly: dict[str, str] = {}
+        late = False
         for index, content in enumerate(contents):
             stop_if_cancelled()
+            late = time.monotonic() >= self.until
+            if late:
+                self.left_out = "of a session with very much in it only the oldest part was compared"
+                break
             before = last_seen.get(content.digest)
             if before is not None and (index in imported or _is_repeated(content, before, seconds, often)):
                 repeats[content.request_id] = before.request_id
@@ -268,7 +274,8 @@ class Duplicates(Detector):
                         note = WORD_FOR_WORD if lesser.digest == other.digest else ""
                         near.add(lesser.request_id, lesser.item, note=note, copy_of=other.request_id)
             last_seen[content.digest] = previous = content
-        for inner, before, after in _windows([one for one in contents if one.request_id not in repeats]):
+        kept_ones = [one for one in contents if one.request_id not in repeats and not late]
+        for inner, before, after in _windows(kept_ones):
             repeats[inner.request_id] = after.request_id
             note = f"its first turns stay in {before.request_id}"
             exact.note_example(example(inner.item, copy_of=after.request_id, note=note))
@@ -624,8 +631,8 @@ class CopiedSessions(Detector):
     def __init__(self) -> None:
         super().__init__()
         self.copies: dict[str, str] = {}
-        """Of the sessions that repeat another one: each request that has no turn of its own, with one that has its
-        first turn and stays."""
+        """Of the sessions that repeat another one: each request that has no turn of its own, with the one that is the
+        same and stays, or with the session that has its turns in other portions."""
         self._not_compared = 0
         self._sessions: list[_Known] = []
         self._holders: dict[bytes, list[int]] = {}
@@ -696,12 +703,12 @@ class CopiedSessions(Detector):
         copied: set[str] = set()
         for copy, original in _what_stays(kept).items():
             one, stays = known[copy], known[original]
-            first = {turn: request_id for request_id, turns in stays.requests for turn in turns}
+            same = {tuple(turns): request_id for request_id, turns in stays.requests}
             # What one of a chain has from the next may not be in the last, which alone stays.
             goes = {
-                request_id: first[turns[0]]
+                request_id: same.get(tuple(turns), original)
                 for request_id, turns in one.requests
-                if all(turn in first for turn in turns)
+                if stays.turns.issuperset(turns)
             }
             if not goes:
                 continue
