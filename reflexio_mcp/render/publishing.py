@@ -14,6 +14,8 @@ WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
 ROLE_CHARS: Final = 60
 
+EMBEDDED: Final = "embedded_store"
+
 NOT_APPLICABLE: Final = "not_applicable"
 """The service's reason where nothing can be learned."""
 
@@ -26,7 +28,7 @@ _MEANS: Final = {
     "processing": "it is being learned from now",
     "still_learning": "stored, still learning",
     "not_tracked": "Reflexio does not say what is learned from it",
-    "embedded_store": "this store does not learn",
+    EMBEDDED: "this store does not learn",
     "failed": "nothing was learned from it",
 }
 """What a reason, or else a status, of the service means."""
@@ -84,7 +86,9 @@ def published(
             "playbooks_added": reply.playbooks_added if learned else None,
             "secrets": list(secrets),
             "secrets_missed": missed,
-            "unusual_roles": [shown_name(_safe(role), ROLE_CHARS) for role in roles[:MOST_WARNINGS]],
+            "unusual_roles": [
+                shown_name(_safe(role), ROLE_CHARS).strip() or "(empty)" for role in roles[:MOST_WARNINGS]
+            ],
             "notice": NOTICE if reply.warnings or roles else "",
             "warnings": [shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_WARNINGS]],
             "more_warnings": max(0, len(reply.warnings) - MOST_WARNINGS) or None,
@@ -143,7 +147,8 @@ def learning_words(status: str, reason: str, *, evaluation_only: bool) -> tuple[
     code = f"{status}, {reason}" if reason else status
     if not means:
         return status, reason, f"Learning: {code}."
-    return status, reason, f"Learning: {means} ({code})."
+    # What a store of ours cannot do needs no code to look up.
+    return status, reason, f"Learning: {means}{'' if reason == EMBEDDED else f' ({code})'}."
 
 
 def _learning(done: Published, facts: PublishFacts) -> str:
@@ -157,9 +162,9 @@ def _learning(done: Published, facts: PublishFacts) -> str:
     facts["learning_status"] = status
     if reason:
         facts["learning_reason"] = reason
-    if reply.learning_status == "done" and reply.profiles_added is not None:
+    if facts.get("profiles_added") is not None:
         playbooks = counted(reply.playbooks_added or 0, "playbook")
-        told += f" Added {counted(reply.profiles_added, 'profile')} and {playbooks}."
+        told += f" Added {counted(reply.profiles_added or 0, 'profile')} and {playbooks}."
     return told
 
 

@@ -89,6 +89,8 @@ def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
     if left_out:
         facts["left_out"] = left_out
     lead = f"{counted(len(copies), 'recovery copy').replace('copys', 'copies')} here, newest first."
+    if not copies:
+        lead = "No recovery copy is here."
     more = [f"{left_out:,} older ones are not shown."] if left_out else []
     return Rendered("\n".join([lead, *lines, *more, following]), facts)
 

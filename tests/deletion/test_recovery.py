@@ -291,7 +291,9 @@ async def test_copies_go_when_their_days_are_over(world: World, era: str) -> Non
         kept._clock = lambda: copy.made_at + 7 * DAY - 1  # pyright: ignore[reportPrivateUsage]
         assert len((await caller.call("restore_requests"))["copies"]) == 1
         kept._clock = lambda: copy.made_at + 7 * DAY  # pyright: ignore[reportPrivateUsage]
-        assert (await caller.call("restore_requests"))["copies"] == []
+        none = await caller.result("restore_requests")
+        assert text_of(none).startswith("No recovery copy is here.")
+        assert (none.structured_content or {})["copies"] == []
         assert "No recovery copy" in await caller.refused("restore_requests", copy_id=copy_id)
         kept.prune()
     assert not copies(world)

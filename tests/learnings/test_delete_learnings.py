@@ -37,6 +37,8 @@ async def test_learnings_go_by_id_and_their_requests_stay(world: World, era: str
         assert "To take the requests too: delete_requests" in plan.structured_content["survives"]
         assert set(world.backend.profiles) == {"lisbon", "tea"}
         done = await caller.call("delete_learnings", **wanted, confirm=plan.structured_content["confirm"])
+        gone = await caller.result("delete_learnings", user_id="ada", learning_ids=["profile:none"])
+        assert "learnings of 1 id, user ada" in text_of(gone)
     assert done["status"] == "complete"
     assert done["deleted"] == 1
     assert done["deleted_ids"] == ["profile:lisbon"]

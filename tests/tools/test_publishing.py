@@ -120,3 +120,20 @@ async def test_the_version_that_stands_in_for_a_missing_one_is_said(connect: Con
     assert "agent version agent-v0 (the default)" in text_of(without)
     assert "agent-v0" not in text_of(given)
     assert (given.structured_content or {})["agent_version"] == "1.2"
+
+
+async def test_an_empty_role_is_shown_as_one(connect: Connect) -> None:
+    async with connect() as client:
+        turns = [{"role": "", "content": "Off to Lisbon."}]
+        result = await client.call_tool("publish_interaction", {**CALL, "interactions": turns})
+    assert (result.structured_content or {})["unusual_roles"] == ["(empty)"]
+    assert "\n(empty)\n" in text_of(result)
+
+
+async def test_what_teaches_nothing_is_not_said_to_have_added_nothing(connect: Connect) -> None:
+    async with connect() as client:
+        silent = text_of(await client.call_tool("publish_interaction", {**CALL, "evaluation_only": True}))
+        usual = text_of(await client.call_tool("publish_interaction", {**CALL, "request_id": "r2"}))
+    assert "nothing is learned from it (evaluation_only)" in silent
+    assert "Added" not in silent
+    assert usual.endswith("Learning: this store does not learn.")

@@ -71,7 +71,7 @@ class Selection:
         """
         parts: list[str] = []
         if self.learning_ids:
-            parts.append(f"{len(self.learning_ids):,} ids")
+            parts.append(f"{len(self.learning_ids):,} id{'s' * (len(self.learning_ids) != 1)}")
         if self.request_id:
             parts.append(f"request {self.request_id}")
         if self.by_requests and not self.request_id:
