@@ -141,7 +141,7 @@ def _nothing(audit: Audit) -> Rendered:
     """An audit without a request. Only one that looked at everything says that there is none."""
     about = asked(audit.filter)
     where = f" ({about})" if about else ""
-    facts: AuditFacts = {"notice": NOTICE, "requests": 0, "findings": []}
+    facts: AuditFacts = {"requests": 0, "findings": []}
     first: list[str] = []
     if audit.left_out or audit.goes_on or audit.gaps:
         facts["complete"] = False

@@ -1,6 +1,5 @@
 """Plans and receipts."""
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final, cast
 
@@ -28,13 +27,14 @@ from reflexio_mcp.render.learned import (
 from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.receipt_end import closed
 from reflexio_mcp.render.result import (
+    FIRST_IDS,
     IDS_CHARS,
-    LISTED,
     Facts,
     Rendered,
     compact_json,
     counted,
     dense,
+    few_ids,
     joined,
     listed,
     named_ids,
@@ -59,12 +59,6 @@ NAMED: Final = 10
 """Users, sessions and sources a plan names one by one."""
 
 COPIED: Final = "It holds what was learned from them too."
-
-FIRST_IDS: Final = 5
-"""Ids that a receipt names of what went as planned, where the exceptions matter more, and of what has changed."""
-
-ALL_IDS_CHARS: Final = 400
-"""Characters that the ids of what went as planned may take, so that a receipt names all of them."""
 
 
 def _top(counts: list[tuple[str, int]]) -> Facts:
@@ -109,6 +103,17 @@ def _copied(plan: Plan) -> str:
     if not plan.recovery_days:
         return sentences(NO_COPY, earlier_copies(plan.copies_until, MORE_OF_IT))
     return "" if isinstance(plan, LearningPlan) else PUT_BACK
+
+
+GIVEN_UP: Final = ("declined", "cancelled", "unanswered", "wrong_number")
+"""How a deletion stands that somebody was asked about and that did not happen."""
+
+
+def _not_undone(plan: Plan) -> str:
+    """The same of what was not deleted, in brief."""
+    if not plan.recovery_days:
+        return "It could not have been undone."
+    return f"A recovery copy would have been kept for {counted(plan.recovery_days, 'day')}."
 
 
 def _missing(plan: Plan) -> Facts:
@@ -334,7 +339,8 @@ def planned(
     if body:
         text.append(fence("\n".join(body)))
     if plan.size:
-        survives, undo = survivors(plan), sentences(finality(plan), _copied(plan))
+        undo = _not_undone(plan) if status in GIVEN_UP else sentences(finality(plan), _copied(plan))
+        survives = survivors(plan)
         structured["survives"], structured["undo"] = survives, undo
         text += [survives, undo]
     elif isinstance(plan, LearningPlan) and (said := unread(plan.chosen)):
@@ -349,7 +355,7 @@ def planned(
 
 def _change_facts(changes: Changes, plan: Plan) -> Facts:
     assert changes.code is not None
-    facts: Facts = {"code_of": iso(changes.code.made_at), f"code_for_{plan.noun}s": changes.code.count}
+    facts: Facts = {"code_of": iso(changes.code.made_at), "code_for": changes.code.count}
     if changes.known:
         # Of another set, the numbers say all.
         most = 0 if changes.added and changes.of_another_set else FIRST_IDS
@@ -365,12 +371,12 @@ def _change_facts(changes: Changes, plan: Plan) -> Facts:
 
 
 def _change_words(facts: Facts, noun: str) -> str:
-    head = f"The code is of {facts['code_of']} and for {counted(facts[f'code_for_{noun}s'], noun)}."
+    # It does not say of what: one of a turn may come with a call that deletes a request.
+    head = f"The code is of {facts['code_of']} and for a set of {facts['code_for']:,}."
     if "added_count" not in facts:
-        return (
-            f"{head} Now there are {facts[f'now_{noun}s']:,}, {facts['arrived_since']:,} of them arrived since; "
-            "which others differ is not known here."
-        )
+        now = counted(facts[f"now_{noun}s"], noun)
+        since = f", {facts['arrived_since']:,} of it arrived since" if facts["arrived_since"] else ""
+        return f"{head} Now it is {now}{since}; what else differs is not known here."
     lines = [
         listed(name, facts[name], facts[f"{name}_count"]) for name in ("added", "removed") if facts[name]
     ]
@@ -382,7 +388,7 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
     counts: dict[Outcome, int] = {outcome: done.count(outcome) for outcome in OUTCOMES if done.count(outcome)}
     room = min(IDS_CHARS, 2 * IDS_CHARS // max(1, len(counts)))
     outcomes: dict[Outcome, list[str]] = {
-        outcome: _as_planned(done.ids(outcome), room)
+        outcome: few_ids(done.ids(outcome), room)
         if outcome in ("deleted", "erased_from_copies")
         else named_ids(done.ids(outcome), room)
         for outcome in counts
@@ -419,14 +425,6 @@ def receipt_facts(done: Receipt) -> ReceiptFacts:
         # What took effect was read again; only where that failed is there nothing else to say.
         facts["failure"] = explained(done.failure, "write" if done.count("unknown") else "read")
     return facts
-
-
-def _as_planned(ids: Sequence[str], room: int) -> list[str]:
-    """All ids of what went as planned where these are few or short, else the first."""
-    every = named_ids(ids, ALL_IDS_CHARS)
-    # Where one more would be all, all are named.
-    most = LISTED if len(every) == len(ids) or len(ids) <= FIRST_IDS + 1 else FIRST_IDS
-    return named_ids(ids, room, most)
 
 
 def _still_there(done: Receipt, room: int) -> list[str]:

@@ -82,7 +82,7 @@ def learnings_page(
     not_found = [shown_id(one) for one in selected.not_found[:REQUESTS_NAMED]]
     facts: LearningsFacts = dense(
         {
-            "notice": NOTICE,
+            "notice": NOTICE if shown or not_found else "",
             "returned": len(shown),
             "total": total,
             "learnings": shown,

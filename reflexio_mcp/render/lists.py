@@ -597,7 +597,7 @@ def _page(
         more.insert(0, budget.not_looked_for)
         notes.append(more[0])
     end["notes"] = [*notes, *end.get("notes", ())]
-    first: _PageFacts = {"notice": NOTICE, "returned": len(budget.facts)}
+    first: _PageFacts = dense({"notice": NOTICE if budget.facts else "", "returned": len(budget.facts)})
     if each:
         first["each"] = each
     if described:

@@ -14,7 +14,7 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["all_ids", "closed", "erased_from_copies"]
 
 IN_AUDIT_LOG: Final = "The audit log names those of the other ids that were planned."
-IN_COPY: Final = "restore_requests names, as far as it has room, those of the other ids that it puts back."
+IN_COPY: Final = "Those of the other ids that restore_requests puts back are in list_requests then."
 AGAIN: Final = "; the same call with erase=true takes it out of them"
 NOWHERE: Final = "No record names the other ids."
 

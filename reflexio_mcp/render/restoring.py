@@ -1,16 +1,31 @@
 """Recovery copies, and what came of restoring one."""
 
 from collections.abc import Mapping, Sequence, Set
+from itertools import zip_longest
 from typing import Final, Literal, Required, TypedDict, get_args
 
 from reflexio_mcp.render.deletion_facts import CHECKED
-from reflexio_mcp.render.result import Facts, Rendered, Unlisted, counted, listed, named_ids
-from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
-from reflexio_mcp.state.recovery_copies import RecoveryCopy
+from reflexio_mcp.render.result import (
+    BUDGET,
+    Facts,
+    Rendered,
+    Unlisted,
+    compact_json,
+    counted,
+    dense,
+    few_ids,
+    listed,
+    named_ids,
+    named_of,
+)
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.recovery_copies import Line, RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
+from reflexio_mcp.traffic.learnings.records import learning_of
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["RestoreFacts", "copies_listed", "restored"]
+__all__ = ["COPIES_SHOWN", "RestoreFacts", "copies_listed", "restored"]
 
 LOST: Final = (
     "Arrival times are new. Images sent as base64 and citations, if there were any, are not restored: the service does "
@@ -25,6 +40,8 @@ LEARNINGS_BACK: Final = (
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
 COPIES_SHOWN: Final = 50
+RESERVED: Final = 400
+"""Characters for what stands around the copies."""
 UNCHECKED: Final = "The service took them; they could not be read again. Look with get_request."
 
 
@@ -45,6 +62,7 @@ class RestoreFacts(TypedDict, total=False):
     new_ids: Unlisted[dict[str, str]]
     counts: dict[Became, int]
     outcomes: dict[Became, list[str]]
+    ids_named: Unlisted[dict[Became, str]]
     deleted_at: Unlisted[str]
     interactions_lost: Unlisted[int]
     lost: str
@@ -58,14 +76,35 @@ class RestoreFacts(TypedDict, total=False):
     next: str
 
 
-def _copy(copy: RecoveryCopy) -> Facts:
-    facts: Facts = {
-        "copy_id": copy.copy_id,
-        "deleted_at": iso(copy.made_at),
-        "kept_until": iso(copy.kept_until),
-        "requests": copy.requests,
-    }
-    return facts | {"learnings": copy.learnings} if copy.learnings else facts
+def _copy(copy: RecoveryCopy, one: Line | None) -> Facts:
+    user, session = "", ""
+    if isinstance(one, RequestWithInteractions):
+        user, session = one.request.user_id, one.request.session_id
+    elif one is not None:
+        user = learning_of(one).user_id
+    return dense(
+        {
+            "copy_id": copy.copy_id,
+            "deleted_at": iso(copy.made_at),
+            "kept_until": iso(copy.kept_until),
+            "requests": copy.requests,
+            "learnings": copy.learnings or None,
+            "of_user": shown_name(user),
+            "of_session": shown_name(session),
+        }
+    )
+
+
+def _line(copy: Facts) -> str:
+    held = _held(copy["requests"], copy.get("learnings", 0))
+    names = ((kind, copy.get(f"of_{kind}")) for kind in ("user", "session"))
+    whose = ", ".join(f"{kind} {name}" for kind, name in names if name)
+    if whose:
+        held += f" of {whose}" if held.startswith("1 ") and " and " not in held else f" (one: {whose})"
+    return (
+        f"copy_id={copy['copy_id']} · {held}, of the deletion begun {copy['deleted_at']}, kept until "
+        f"{copy['kept_until']}"
+    )
 
 
 def _held(requests: int, learnings: int, interactions: int = 0) -> str:
@@ -75,24 +114,39 @@ def _held(requests: int, learnings: int, interactions: int = 0) -> str:
     return " and ".join([*parts, *([counted(learnings, "learning")] if learnings else [])])
 
 
-def copies_listed(copies: Sequence[RecoveryCopy]) -> Rendered:
-    """The copies of a scope."""
-    shown = [_copy(copy) for copy in copies[:COPIES_SHOWN]]
-    lines = [
-        f"copy_id={one['copy_id']} · {_held(one['requests'], one.get('learnings', 0))} of the deletion begun "
-        f"{one['deleted_at']}, kept until {one['kept_until']}"
-        for one in shown
-    ]
+def copies_listed(copies: Sequence[RecoveryCopy], ones: Sequence[Line | None] = ()) -> Rendered:
+    """The copies of a scope, as many as have room.
+
+    Args:
+        copies: newest first.
+        ones: of each of the first of them a request or learning, where one can be read.
+    """
+    shown, lines, room = list[Facts](), list[str](), BUDGET - RESERVED
+    for copy, one in zip_longest(copies[:COPIES_SHOWN], ones[:COPIES_SHOWN]):
+        facts_of = _copy(copy, one)
+        line = _line(facts_of)
+        room -= max(len(line), len(compact_json(facts_of))) + 2
+        if room < 0:
+            break
+        shown.append(facts_of)
+        lines.append(line)
     left_out = len(copies) - len(shown)
     following = "To restore one, call again with its copy_id." if shown else "Nothing can be restored."
     facts: RestoreFacts = {"status": "listed", "copies": shown, "next": following}
+    if shown:
+        facts = {"notice": NOTICE, **facts}
     if left_out:
         facts["left_out"] = left_out
     lead = f"{counted(len(copies), 'recovery copy').replace('copys', 'copies')} here, newest first."
     if not copies:
         lead = "No recovery copy is here."
+    told = [fence("\n".join(lines))] if lines else []
     more = [f"{left_out:,} older ones are not shown."] if left_out else []
-    return Rendered("\n".join([lead, *lines, *more, following]), facts)
+    return Rendered("\n".join([lead, *told, *more, following]), facts)
+
+
+def _named(became: Became, ids: Sequence[str]) -> list[str]:
+    return few_ids(ids) if became in ("restored", "already_there") else named_ids(ids)
 
 
 def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered:
@@ -104,7 +158,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     kinds: tuple[Became, ...] = get_args(Became)
     named = {kind: done.ids(kind) for kind in kinds}
     counts: dict[Became, int] = {kind: len(named[kind]) for kind in kinds if named[kind]}
-    outcomes: dict[Became, list[str]] = {kind: named_ids(named[kind]) for kind in counts}
+    outcomes: dict[Became, list[str]] = {kind: _named(kind, named[kind]) for kind in counts}
     number = counts.get("restored", 0)
     learned: dict[Became, list[str]] = {}
     for one, became in done.learned.items():
@@ -120,6 +174,11 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         "outcomes": outcomes,
         "deleted_at": deleted_at,
     }
+    in_part: dict[Became, str] = {
+        one: named_of(ids, counts[one]) for one, ids in outcomes.items() if len(ids) < counts[one]
+    }
+    if in_part:
+        facts["ids_named"] = in_part
     origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
     seen = bool(number) and done.checked
     how = CHECKED if done.differs else f"{CHECKED}, word for word"
@@ -134,7 +193,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
     lines = [listed(kind.replace("_", " "), ids, counts[kind]) for kind, ids in outcomes.items()]
     if learned:
         facts["learnings_restored"] = back
-        facts["learnings"] = {kind: named_ids(ids) for kind, ids in learned.items()}
+        facts["learnings"] = {kind: _named(kind, ids) for kind, ids in learned.items()}
         lines += [
             listed(f"learnings {kind.replace('_', ' ')}", ids, len(learned[kind]))
             for kind, ids in facts["learnings"].items()

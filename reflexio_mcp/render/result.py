@@ -10,6 +10,7 @@ from reflexio_mcp.render.stored_text import shown_id
 
 __all__ = [
     "BUDGET",
+    "FIRST_IDS",
     "IDS_CHARS",
     "LISTED",
     "NAMES",
@@ -22,6 +23,7 @@ __all__ = [
     "compact_json",
     "counted",
     "dense",
+    "few_ids",
     "indented",
     "joined",
     "listed",
@@ -182,6 +184,12 @@ def indented(text: str) -> str:
 LISTED: Final = 60
 """Ids an answer names for each outcome; the rest is counted."""
 
+FIRST_IDS: Final = 5
+"""Ids that a receipt names of what went as planned, where the exceptions matter more, and of what has changed."""
+
+ALL_IDS_CHARS: Final = 400
+"""Characters that the ids of what went as planned may take, so that a receipt names all of them."""
+
 IDS_CHARS: Final = 2_600
 """Characters that the ids of one outcome may take."""
 
@@ -196,6 +204,14 @@ def named_ids(ids: Sequence[str], room: int = IDS_CHARS, most: int = LISTED) -> 
             break
         named.append(shown)
     return named
+
+
+def few_ids(ids: Sequence[str], room: int = IDS_CHARS) -> list[str]:
+    """All ids of what went as it should where these are few or short, else the first."""
+    every = named_ids(ids, ALL_IDS_CHARS)
+    # Where one more would be all, all are named.
+    most = LISTED if len(every) == len(ids) or len(ids) <= FIRST_IDS + 1 else FIRST_IDS
+    return named_ids(ids, room, most)
 
 
 def listed(name: str, ids: Sequence[str], count: int) -> str:

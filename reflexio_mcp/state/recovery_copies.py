@@ -7,6 +7,7 @@ after the setting has changed.
 
 import hashlib
 import json
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ __all__ = [
     "is_of",
     "label_of",
     "line_of",
+    "new_copy_id",
     "parsed",
 ]
 
@@ -164,6 +166,13 @@ class RecoveryCopies(ABC):
             if isinstance(line, RequestWithInteractions)
         ]
         return {request_id: place for _, request_id, place in sorted(found)}
+
+    def first(self, copy: RecoveryCopy) -> Line | None:
+        """One request or learning of a copy, to tell whose it is; `None` where it cannot be read."""
+        try:
+            return next((line for _, line in self._lines(copy)), None)
+        except (OSError, ValueError):
+            return None
 
     @abstractmethod
     def read_at(self, copy: RecoveryCopy, place: int) -> RequestWithInteractions:
@@ -346,6 +355,15 @@ def parsed(line: bytes) -> Line:
     read = json.loads(line)
     model = UserProfile if read[_KIND] == "profile" else UserPlaybook
     return model.model_validate(read.get("row"))
+
+
+def new_copy_id(now: float) -> str:
+    """An id for a copy: of two that begin in one second, the later one's is greater.
+
+    Args:
+        now: epoch seconds, with the parts of a second.
+    """
+    return f"{int(now % 1 * 1_000_000):05x}{secrets.randbits(20):05x}"
 
 
 def label_of(owner: str) -> str:

@@ -1,22 +1,25 @@
 """Undoing a deletion with its recovery copy."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from reflexio_mcp.render.restoring import RestoreFacts, copies_listed, restored
+from reflexio_mcp.render.restoring import COPIES_SHOWN, RestoreFacts, copies_listed, restored
+from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.render.stored_text import as_stored
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.restore import AWAY, restore
-from reflexio_mcp.traffic.errors import Unreadable, refusing
+from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
 
 __all__ = ["SPECS"]
+
+WHICH_COPY: Final = "goes with copy_id; nothing was restored. restore_requests alone lists the copies."
 
 
 async def restore_requests(
@@ -28,9 +31,15 @@ async def restore_requests(
     app, scope = app_of(call), scope_of(call)
     copies, owner = app.state.copies, app.codes(scope).scope
     if not copy_id.strip():
+        if request_ids:
+            raise InvalidInput("request_ids", WHICH_COPY)
+
+        def listed() -> Rendered:
+            there = copies.of(owner)
+            return copies_listed(there, [copies.first(copy) for copy in there[:COPIES_SHOWN]])
+
         with refusing(AWAY, kind=Unreadable):
-            there = await anyio.to_thread.run_sync(copies.of, owner)
-        return answer(copies_listed(there))
+            return answer(await anyio.to_thread.run_sync(listed))
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):
         done = await restore(

@@ -40,7 +40,17 @@ async def test_the_number_and_moment_of_a_real_code_cannot_be_altered(world: Wor
         facts = await caller.call(
             "delete_requests", request_ids=["r1", "r1b"], confirm=f"{count}-{made_at}-{seals}"
         )
-    assert facts["changed"]["code_for_requests"] == 1
+    assert facts["changed"]["code_for"] == 1
+
+
+async def test_what_a_code_was_for_is_counted_and_not_called_what_it_was_not(world: World, era: str) -> None:
+    await world.put("r1")
+    [turn] = await world.interactions("r1")
+    async with world.connect(era, REFLEXIO_API_KEY="key") as caller:
+        code = (await caller.call("delete_request", request_id="r1", interaction_ids=[turn]))["confirm"]
+    async with world.connect(era, REFLEXIO_API_KEY="key") as caller:
+        said = text_of(await caller.result("delete_request", request_id="r1", confirm=code))
+    assert " and for a set of 1. Now it is 1 request; what else differs is not known here." in said
 
 
 def test_a_code_that_is_made_again_counts_once() -> None:
@@ -148,7 +158,7 @@ async def test_a_code_for_other_options_is_not_said_to_be_of_another_set(world: 
         code = (await caller.call("delete_request", request_id="r1"))["confirm"]
         result = await caller.result("delete_request", request_id="r1", erase=True, confirm=code)
     assert "differ" not in text_of(result)
-    assert "for 1 request." in text_of(result)
+    assert "for a set of 1." in text_of(result)
 
 
 async def test_one_id_that_is_not_stored_is_one_id(world: World, era: str) -> None:

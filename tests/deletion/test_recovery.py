@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.errors import Unreachable
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.state.local.copy_folder import CopyFolder
@@ -225,6 +226,44 @@ async def test_some_of_a_copy_can_be_restored_for_evaluation_only(world: World, 
     assert "learned from again" not in text_of(result)
     assert (await stored(world, "r1"))["request"]["evaluation_only"] is True
     assert await world.ids() == {"r1"}
+
+
+async def test_the_copies_say_whose_they_are_and_ids_alone_name_none(world: World, era: str) -> None:
+    await world.put("r1", session="one <<day>>")
+    await world.put("r2", session="two")
+    await world.put("r3", session="two", user="bob")
+    async with world.connect(era, CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        one = (await caller.call("delete_session", session_id="one <<day>>"))["copy_id"]
+        two = (await caller.call("delete_session", session_id="two"))["copy_id"]
+        result = await caller.result("restore_requests")
+        newest, older = whole(result.structured_content or {})["copies"]
+        assert (newest["copy_id"], newest["of_session"], newest["requests"]) == (two, "two", 2)
+        assert newest["of_user"] in ("ada", "bob")
+        assert (older["copy_id"], older["of_user"]) == (one, "ada")
+        assert f"copy_id={one} · 1 request of user ada, session one" in text_of(result)
+        assert f"copy_id={two} · 2 requests (one: user {newest['of_user']}, session two)" in text_of(result)
+        said = await caller.refused("restore_requests", request_ids=["r1"])
+        assert "request_ids goes with copy_id; nothing was restored." in said
+        assert await world.ids() == set()
+
+
+async def test_a_restore_of_many_names_the_first_and_counts_them_all(world: World, era: str) -> None:
+    stored = [f"a-request-whose-id-is-quite-long-{number:02}" for number in range(62)]
+    for one in stored:
+        await world.put(one)
+    async with world.connect(era, CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        done = await caller.result("restore_requests", copy_id=copy_id)
+        facts = whole(done.structured_content or {})
+        assert facts["counts"] == {"restored": 62}
+        assert facts["outcomes"] == {"restored": stored[:5]}
+        assert facts["ids_named"] == {"restored": "first 5 of 62"}
+        assert "restored (first 5 of 62): " in text_of(done)
+        again = await caller.call("restore_requests", copy_id=copy_id)
+        assert again["outcomes"] == {"already_there": stored[:5]}
+        # A list of nothing has no stored text to warn of.
+        assert "notice" not in await caller.call("list_requests", user_id="nobody")
+        assert "notice" in await caller.call("list_requests")
 
 
 async def test_a_copy_is_private_and_complete_before_anything_goes(world: World, era: str) -> None:

@@ -158,7 +158,7 @@ async def test_another_process_with_the_same_key_takes_the_code_and_counts_what_
     async with world.connect(era, REFLEXIO_API_KEY="shared") as caller:
         facts = await caller.call("delete_session", session_id="s", confirm=code)
     assert facts["status"] == "changed"
-    assert facts["changed"]["code_for_requests"] == 1
+    assert facts["changed"]["code_for"] == 1
     assert facts["changed"]["now_requests"] == 2
     await world.rest.delete_request("r2")
     async with world.connect(era, REFLEXIO_API_KEY="shared") as caller:

@@ -96,7 +96,7 @@ async def test_another_process_goes_on_with_it(backend: Held, tmp_path: Path, wa
         assert (COPIED_BEFORE in job["receipt"]["problems"]) == waits
         if waits:
             listed = await one.call("restore_requests")
-            assert "3 requests of the deletion begun" in listed["content"][0]["text"]
+            assert "3 requests (one: user " in listed["content"][0]["text"]
         # What the first process may have deleted still counts.
         await backend.world.put("r9", session="t")
         assert (await another.call("delete_request", {"request_id": "r9"}))["isError"]

@@ -48,7 +48,9 @@ async def test_what_went_with_a_request_comes_back_and_names_the_restored_turns(
         assert not world.backend.profiles
         assert not world.backend.playbooks
         listed = await caller.result("restore_requests")
-        assert "1 request and 3 learnings of the deletion begun" in text_of(listed)
+        assert "1 request and 3 learnings (one: user ada, session s), of the deletion begun" in text_of(
+            listed
+        )
         result = await caller.result("restore_requests", copy_id=done["copy_id"])
         back = result.structured_content
         assert back

@@ -458,6 +458,16 @@ def a_status(days: str) -> Story:
     return story
 
 
+def a_form_was_cancelled(days: str) -> Story:
+    async def story(world: World, _: pytest.MonkeyPatch) -> str:
+        await world.put("a")
+        person = Person(lambda _: "cancel")
+        async with world.connect(person=person, RECOVERY_DAYS=days) as caller:
+            return text_of(await caller.result("delete_request", request_id="a"))
+
+    return story
+
+
 async def one_of_three_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     for word in ("flight", "hotel", "pool"):
         await world.put(word, text=word)
@@ -1182,6 +1192,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "it back with delete_learnings.": (the_learnings_would_not_go, a_learning_went),
     "by reading again": (a_learning_went, a_learning_would_stay),
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
+    "It could not have been undone.": (a_form_was_cancelled("0"), a_form_was_cancelled("1")),
+    "A recovery copy would have been kept for": (a_form_was_cancelled("1"), a_form_was_cancelled("0")),
     deletion.NO_COPY: (a_learning_would_stay, what_was_learned_would_stay),
     "What recovery copies of earlier deletions hold of it goes too.": (
         an_earlier_copy_would_go,
@@ -1381,9 +1393,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     restoring.LOST: (restored, learnings_alone_were_restored),
     "To restore one, call again with its copy_id.": (a_copy_is_listed, no_copy_is_listed),
     "Nothing can be restored.": (no_copy_is_listed, a_copy_is_listed),
+    "No recovery copy is here.": (no_copy_is_listed, a_copy_is_listed),
     "here, newest first.": (a_copy_is_listed, restored),
     "The recovery copy is kept until": (restored, a_copy_is_listed),
-    "of the deletion begun": (a_copy_is_listed, no_copy_is_listed),
+    ", of the deletion begun": (a_copy_is_listed, no_copy_is_listed),
     ", kept until": (a_copy_is_listed, no_copy_is_listed),
     "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),
     "the deletion of": (restored, a_copy_is_listed),
@@ -1406,8 +1419,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
 
 OF_CODES = (
     "The code is of",
-    "Now there are",
-    "of them arrived since; which others differ is not known here.",
+    "and for a set of",
+    "Now it is",
+    "of it arrived since",
+    "; what else differs is not known here.",
 )
 """What is said of a plan's code and not of what survives."""
 

@@ -73,6 +73,29 @@ def test_a_copy_is_seen_by_every_process_once_it_is_finished_and_by_its_owner_al
     assert not one.of("owner")
 
 
+def test_copies_of_one_second_are_listed_as_they_were_made(engine: Engine) -> None:
+    copies = engine.copies()
+    engine.clock.now = float(int(engine.clock.now))
+    ids: list[str] = []
+    for number in range(12):
+        engine.clock.now += 0.05
+        ids.append(made(copies, f"r{number}"))
+    listed = copies.of("owner")
+    assert len({copy.made_at for copy in listed}) == 1
+    assert [copy.copy_id for copy in listed] == ids[::-1]
+    copies.forget("owner", ["r3"], nothing)
+    assert [copy.copy_id for copy in copies.of("owner")] == [one for one in ids[::-1] if one != ids[3]]
+
+
+def test_whose_a_copy_is_can_be_told_by_one_request_of_it(engine: Engine) -> None:
+    copies = engine.copies()
+    made(copies, "r1", "r2")
+    [copy] = copies.of("owner")
+    assert copies.first(copy) == request("r1")
+    copies.remove("owner", copy.copy_id)
+    assert copies.first(copy) is None
+
+
 @pytest.mark.anyio
 async def test_parts_of_a_copy_that_are_written_side_by_side_are_all_in_it(engine: Engine) -> None:
     copies = engine.copies()

@@ -7,7 +7,6 @@ when it is a regular file of this user and every line of it can be read back.
 import contextlib
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from reflexio_mcp.state.recovery_copies import (
     RecoveryCopies,
     RecoveryCopy,
     label_of,
+    new_copy_id,
     parsed,
 )
 
@@ -112,9 +112,9 @@ class CopyFolder(RecoveryCopies):
                         path.unlink()
 
     def begin(self, owner: str) -> CopyWriter:
-        now = int(self._clock())
+        began = self._clock()
+        now, copy_id = int(began), new_copy_id(began)
         until = now + self.days * DAY
-        copy_id = secrets.token_hex(5)
         name = f"{now:010d}-{until:010d}-{label_of(owner)}-{copy_id}"
         private_files.make_folder(self._folder)
         if not _is_own(self._folder):

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from reflexio_mcp.state.recovery_copies import (
     RecoveryCopy,
     label_of,
     line_of,
+    new_copy_id,
     parsed,
 )
 
@@ -97,9 +97,8 @@ class CopyTable(RecoveryCopies):
             )
 
     def begin(self, owner: str) -> CopyWriter:
-        copy_id = secrets.token_hex(5)
         with self.database.transaction() as transaction:
-            now = int(transaction.now)
+            now, copy_id = int(transaction.now), new_copy_id(transaction.now)
             until = now + self.days * DAY
             transaction.execute(
                 "INSERT INTO recovery_copies (copy_id, owner, made_at, kept_until) VALUES (?, ?, ?, ?)",
@@ -140,6 +139,14 @@ class CopyTable(RecoveryCopies):
     def _opened(self, copy: CopyRow, place: int, sealed: bytes) -> Line:
         return parsed(self._sealer.open(sealed, f"{copy.label} {copy.copy_id} {place}"))
 
+    def first(self, copy: RecoveryCopy) -> Line | None:
+        assert isinstance(copy, CopyRow)
+        with contextlib.suppress(OSError, ValueError):
+            with self.database.transaction() as transaction:
+                rows = self._some(transaction, copy.copy_id, -1, 1)
+            return next((self._opened(copy, *row) for row in rows), None)
+        return None
+
     def _lines(self, copy: RecoveryCopy) -> Iterator[tuple[int, Line]]:
         assert isinstance(copy, CopyRow)
         place, count = -1, 0
@@ -154,10 +161,12 @@ class CopyTable(RecoveryCopies):
         if not count and (copy.requests or copy.learnings):
             raise OSError(0, "it was removed meanwhile")
 
-    def _some(self, transaction: Transaction, copy_id: str, after: int) -> list[tuple[int, bytes]]:
+    def _some(
+        self, transaction: Transaction, copy_id: str, after: int, most: int = READ_AT_ONCE
+    ) -> list[tuple[int, bytes]]:
         return transaction.execute(
             "SELECT place, sealed FROM recovery_lines WHERE copy_id = ? AND place > ? ORDER BY place LIMIT ?",
-            (copy_id, after, READ_AT_ONCE),
+            (copy_id, after, most),
         ).fetchall()
 
     def _rewrite(self, owner: str, copy: RecoveryCopy, edited: Callable[[Line], Line | None]) -> None:
