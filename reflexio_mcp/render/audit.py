@@ -407,7 +407,7 @@ def _examples(finding: Found, most: int) -> Sequence[Example]:
     Sessions, users and sources are named already: there an example only says which one stays.
     """
     if finding.rule.unit not in ("request", "period"):
-        return [one for one in finding.examples if one.copy_of][:most]
+        return [one for one in finding.examples if one.copy_of or one.session_id in finding.parts][:most]
     return finding.examples[: most + (most > 0 and finding.count == most + 1)]
 
 

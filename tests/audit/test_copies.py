@@ -3,7 +3,7 @@
 import gc
 import itertools
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -42,6 +42,13 @@ def copies(items: Iterable[RequestWithInteractions]) -> tuple[list[str], list[st
     found.session(SessionSeen("s", list(items)[::-1]))
     exact, near = found.founds
     return exact.subjects, near.subjects
+
+
+def what_stays(items: Iterable[RequestWithInteractions]) -> Mapping[str, str]:
+    """Each copy of a session with what has its words and stays."""
+    found = Duplicates()
+    found.session(SessionSeen("s", list(items)[::-1]))
+    return found.originals["duplicate"]
 
 
 def test_of_a_session_that_takes_too_long_what_was_compared_is_found_and_the_rest_is_said_to_be_missing(
@@ -98,6 +105,9 @@ def test_a_history_imported_again_in_other_portions_is_found(later: int) -> None
     whole = request(99, *TURNS, at=later + 50)
     assert copies([*pairs, *single])[0] == [f"r{20 + index}" for index in range(len(TURNS))]
     assert copies([*pairs, whole]) == (["r99"], [])
+    # Its words stand in no single one of them, those of a part in one.
+    assert what_stays([*pairs, whole]) == {"r99": "s"}
+    assert what_stays([*pairs, *single])["r20"] == "r0"
     assert copies(
         [whole, *(request(200 + index, *pair, at=later + 90) for index, pair in enumerate(DIALOGUE))]
     ) == (
@@ -443,7 +453,8 @@ def test_a_copy_with_one_turn_changed_says_so() -> None:
     seen = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, changed))
     (found, _) = seen.founds
     assert found.subjects == ["new"]
-    assert found.examples[0].note == "all but 1 of its 8 turns; 1 of its 4 requests stays"
+    assert found.examples[0].note == "all but 1 of its 8 turns are in old; 1 of its 4 requests stays"
+    assert not found.examples[0].copy_of, "not all of its words are there"
     assert found.parts == {"new": (("r9003", "r9001", "r9000"), False)}
     assert seen.copies == {"r9000": "r100", "r9001": "r101", "r9003": "r103"}
 
@@ -465,7 +476,10 @@ def test_what_a_copy_of_a_copy_has_and_the_session_that_stays_has_not_stays_too(
         ("part", 20_000, [DIALOGUE[1], own, DIALOGUE[3]]),
     )
     assert set(seen.founds[0].subjects) == {"middle", "part"}
-    assert {one.copy_of for one in seen.founds[0].examples} == {"most"}
+    assert {one.note for one in seen.founds[0].examples} == {
+        "all but 1 of its 8 turns are in most; 1 of its 4 requests stays",
+        "all but 1 of its 6 turns are in most; 1 of its 3 requests stays",
+    }
     assert seen.copies.keys() == {"r9000", "r9001", "r9003", "r20000", "r20002"}
 
 

@@ -1262,7 +1262,7 @@ def copied_conversations(make: Maker, count: int) -> set[str]:
         at = make.made.now - 900_000 + number * 10_000
         for index, turns in enumerate(lines_of_a_bus(make, number)):
             make.put(turns, f"first-{number}", "ada", at + index * 60, "web")
-            changed = number % 3 == 0 and index == 2
+            changed = number % 3 == 2 and index == 2
             again = (
                 [turns[0], Turn("Assistant", f"It changed: line {number} ends at the zoo.")]
                 if changed
@@ -1286,6 +1286,10 @@ async def test_the_call_about_copied_sessions_takes_them_all_and_nothing_that_st
         result = await call(client, "audit_traffic", **window)
         (found,) = [one for one in facts(result)["findings"] if one["id"] == "copied-session"]
         assert found["count"] == 12
+        part, whole = "are in first-11; 1 of its 4 requests stays", "word for word in first-10, which stays"
+        assert {one.get("note", "") for one in found["examples"]} == {"", f"all but 1 of its 8 turns {part}"}
+        assert part in text_of(result)
+        assert whole in text_of(result)
         following = found["next"]
         assert following["tool"] == "delete_requests"
         assert "selects" not in following
@@ -1295,14 +1299,14 @@ async def test_the_call_about_copied_sessions_takes_them_all_and_nothing_that_st
         assert sorted(row["request_id"] for row in rows) == sorted(copies)
         rows = await listed_through_all_pages(client, "list_sessions", arguments)
         assert sorted(row["session_id"] for row in rows) == sorted(f"copy-{number}" for number in range(12))
-        one = facts(await call(client, "list_requests", session_id="copy-3", **arguments))
+        one = facts(await call(client, "list_requests", session_id="copy-2", **arguments))
         assert one["total"] == 3
         longest = facts(await call(client, "list_sessions", order="longest", **arguments))
         assert longest["total"] == 12
         planned = facts(await call(client, "delete_requests", **arguments))
         assert planned["plan"]["requests"] == len(copies) == 44
         stays = {row.request_id for row in make.made.rows if row.session_id.startswith("first-")}
-        assert {each["repeats_kept"] for each in planned["plan"]["examples"]} <= stays
+        assert {each["word_for_word_in_kept"] for each in planned["plan"]["examples"]} <= stays
         done = facts(await call(client, "delete_requests", **arguments, confirm=planned["confirm"]))
         assert done["status"] == "complete"
         left = await listed_through_all_pages(client, "list_requests", {"detail": "full"})
@@ -1346,7 +1350,7 @@ async def test_all_sessions_that_are_deleted_one_by_one_are_named(tmp_path: Path
         (found,) = [one for one in facts(result)["findings"] if one["id"] == "copied-session"]
         assert found["next"]["tool"] == "delete_session"
         # The others have a turn of their own.
-        assert found["next"]["arguments"]["session_id"] == "copy-29"
+        assert found["next"]["arguments"]["session_id"] == "copy-28"
         assert found["count"] == len(found["which"]) == 30
         assert all(one in text_of(result) for one in found["which"])
         # What these sessions had before that is not looked at: a session does not go whole.

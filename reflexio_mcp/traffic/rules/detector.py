@@ -70,7 +70,8 @@ class Detector:
         self.until = math.inf
         """When to give up on a session that takes long, on the clock of `time.monotonic`."""
         self.originals: dict[str, Mapping[str, str]] = {}
-        """Of the last session, for each rule about copies: each copy's id with that of the request that stays."""
+        """Of the last session, for each rule about copies: each copy's id with that of the request that stays, or
+        of the session where its words stand in several."""
         self.left_out = ""
         """What of the traffic it could not look at; set in the course of the work."""
 

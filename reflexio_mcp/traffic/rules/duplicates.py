@@ -259,7 +259,9 @@ class Duplicates(Detector):
                 repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
             elif index in in_others:
-                repeats[content.request_id] = contents[in_others[index]].request_id
+                other = contents[in_others[index]]
+                holds_all = set(content.turns).issubset(other.turns)
+                repeats[content.request_id] = other.request_id if holds_all else seen.session_id
                 exact.add(content.request_id, content.item, copy_of=repeats[content.request_id])
             else:
                 for part in _beginnings(content, kept, previous, often):
@@ -716,9 +718,12 @@ class CopiedSessions(Detector):
             self.copies |= goes
             own = one.count - len(one.turns & stays.turns)
             left = one.size - len(goes)
-            stay = f"; {left} of its {one.size} requests stay{'s' * (left == 1)}"
-            note = f"all but {own} of its {one.count} turns{stay}" if own else ""
-            found.note_example(replace(one.newest, copy_of=original, note=note), subject=copy)
+            shown = replace(one.newest, copy_of=original)
+            if own:
+                stay = f"{left} of its {one.size} requests stay{'s' * (left == 1)}"
+                note = f"all but {own} of its {one.count} turns are in {original}; {stay}"
+                shown = replace(one.newest, note=note)
+            found.note_example(shown, subject=copy)
             if len(found.parts) < found.kept:
                 found.parts[copy] = tuple(goes), not left
         return copied
