@@ -1,5 +1,6 @@
 """Pages of sessions and of requests."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Generic, Required, TypeVar
@@ -304,6 +305,9 @@ EXACT_IDS: Final = "Ids match exactly, upper and lower case too."
 CHARACTERS: Final = "characters of the turns' texts, images and what tools got or gave left out"
 """What the longest are ordered by, and what `chars` of a session counts."""
 
+_CONDITION: Final = re.compile(r"(?:^|\s)[a-z_]+(?::(?!//)|[<>]=?)\S")
+"""What searches elsewhere take as a condition, such as `rule:duplicate` or `size>100`."""
+
 _WHY: Final[dict[Ended, str]] = {
     "limit": "limit is reached",
     "sessions": "top_k is reached",
@@ -453,6 +457,16 @@ def nothing_stored(wanted: TrafficFilter) -> str:
     return f"Nothing is stored for user {shown_id(wanted.user_id)}. {EXACT_IDS}"
 
 
+def _how_words_match(contains: str) -> str:
+    """What else may find what no request has."""
+    told = " Words are looked for in texts and ids; source and agent_version are filters of their own."
+    if any(len(terms) > 1 for terms in words_of(contains).alternatives):
+        told += " All words have to be in one request; OR stands between alternatives."
+    if _CONDITION.search(contains):
+        told += " contains takes words alone; finding takes what audit_traffic found."
+    return told
+
+
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, found: str) -> str:
     filtered = f" ({described})" if described else ""
     if page.rows:
@@ -470,7 +484,7 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, fou
     if not (page.total or page.looked_at or served.narrows):
         return nothing_stored(wanted)
     ids = f" {EXACT_IDS}" if (wanted.user_id or wanted.session_id) and not page.looked_at else ""
-    elsewhere = " Words are looked for in texts and ids; source and agent_version are filters of their own."
+    elsewhere = _how_words_match(wanted.contains)
     if named := [label(source) for source in page.sources[:NAMES]]:
         elsewhere += f" With these words in its name: source {', '.join(named)}."
     if wanted.contains:

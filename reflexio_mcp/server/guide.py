@@ -78,9 +78,14 @@ CHOICES: Final = (
     ),
     ("importing old conversations", "their original session ids, published once, with your own request_ids"),
     ("the reply to a publish was lost", "publish again with the same request_id"),
-    ("the next step needs what is learned", "force_extraction=true and wait_for_response=true"),
     ("a private matter, of no use to others", "skip_aggregation=true"),
 )
+
+CHOICE_OF_LEARNING: Final = (
+    "the next step needs what is learned", "force_extraction=true and wait_for_response=true",
+)  # fmt: skip
+
+NOT_LEARNING: Final = "This store learns nothing. What is said here of learning is for a Reflexio that does."
 
 WAITING: Final = (
     "wait_for_response defaults to false for a publish: learning takes a while, and the conversation goes on without "
@@ -137,13 +142,13 @@ def guide(*, learns: bool, confirm: Confirm) -> str:
         "",
         "What is stored",
         *MODEL,
-        *([LEARNING] if learns else []),
+        LEARNING if learns else NOT_LEARNING,
         "",
         "Using the tools",
         *(f"{number}. {step.format(deletes=DELETES[confirm])}" for number, step in enumerate(steps, 1)),
         "",
         "Common choices",
-        *(f"- {what}: {chosen}" for what, chosen in CHOICES),
+        *(f"- {what}: {chosen}" for what, chosen in (*CHOICES, *([CHOICE_OF_LEARNING] if learns else []))),
         WAITING,
         "",
         "The arguments of publish_interaction",
@@ -153,8 +158,11 @@ def guide(*, learns: bool, confirm: Confirm) -> str:
             if learns or not field.learns
         ),
         "",
-        f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.",
-        "",
+        *(
+            [f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.", ""]
+            if learns
+            else []
+        ),
         "What audit_traffic looks for, and what to do instead:",
         # A rule without a detector asks how the learning went.
         *(f"{rule.id}: {rule.reasons(learns=learns)[1]}" for rule in RULES if learns or rule.detector),

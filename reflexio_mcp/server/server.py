@@ -177,8 +177,9 @@ class ReflexioServer(MCPServer[App]):
         if tool is None:
             names = ", ".join(one for one in self._tools if one != PAGE_DATA)
             others = f"The tools are {names}." if names else "You may call none."
+            needed = self._unoffered.needed_for(name)
             return self._with_unoffered(
-                _failed(f"There is no tool {quoted(name)} here; nothing was done. {others}")
+                _failed(f"There is no tool {quoted(name)} here; nothing was done. {needed}{others}")
             )
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)

@@ -93,6 +93,7 @@ class ToolSpec:
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
         needs: whether a configuration has what the tool needs, besides what the operator allows.
+        needed: the same in words, for whom it is not offered to.
         opens_page: a host that shows apps opens the explorer's page for its results.
         opened_by: the tool whose page alone calls this one; it is offered where that tool is.
     """
@@ -106,6 +107,7 @@ class ToolSpec:
     idempotent: bool = True
     adds: bool = False
     needs: Callable[[Settings], bool] = lambda settings: True
+    needed: str = ""
     opens_page: bool = False
     opened_by: str = ""
 

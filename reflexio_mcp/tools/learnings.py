@@ -218,6 +218,7 @@ SPECS = (
         LearningsFacts,
         read_only=True,
         needs=lambda settings: not settings.embedded,
+        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
     ),
     ToolSpec(
         delete_learnings,
@@ -227,5 +228,6 @@ SPECS = (
         LearningDeletionFacts,
         destructive=True,
         needs=lambda settings: not settings.embedded,
+        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
     ),
 )

@@ -108,5 +108,6 @@ SPECS = (
         FinishFacts,
         adds=True,
         needs=lambda settings: not settings.embedded,
+        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
     ),
 )

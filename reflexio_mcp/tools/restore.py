@@ -65,5 +65,6 @@ SPECS = (
         "Undo a deletion: store again what its recovery copy holds, what was learned included.",
         RestoreFacts,
         needs=lambda settings: settings.recovery_days > 0,
+        needed="recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)",
     ),
 )

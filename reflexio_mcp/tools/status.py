@@ -12,7 +12,7 @@ from reflexio_mcp import __version__
 from reflexio_mcp.render.deletion_facts import undo_in_words
 from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
 from reflexio_mcp.render.receipt_ids import IdsFacts, page_of_ids
-from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense
+from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense, sentences
 from reflexio_mcp.render.stored_text import NOTICE, SAID_CHARS, label, quoting, shown_id, shown_name
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
@@ -37,6 +37,8 @@ CONFIRM_MEANS: Final = {
     "off": "nobody is asked and no plan is shown",
 }
 
+
+READ_ONLY: Final = "read-only: nothing can be stored or deleted here"
 
 NO_SUCH_RECEIPT: Final = (
     "{number}: no such ids are kept for you. They are kept for up to {days} days, of the newest deletions."
@@ -141,21 +143,23 @@ async def _copies_until(app: App, scope: Scope) -> int:
 def _policy(settings: Settings, copies_until: int) -> Facts:
     from reflexio_mcp.traffic.rules import secrets  # its patterns take a while to compile
 
+    changing: Facts = {
+        "confirm": settings.confirm,
+        "confirm_means": CONFIRM_MEANS[settings.confirm],
+        "hourly_cap": f"at most {settings.delete_cap:,} requests, turns or learnings deleted an hour"
+        if settings.delete_cap
+        else "no cap on deletions",
+        "publish_secrets": settings.publish_secrets,
+        "recovery_days": settings.recovery_days or None,
+        "undo": undo_in_words(settings.recovery_days, copies_until),
+    }
     return dense(
         {
-            "confirm": settings.confirm,
-            "confirm_means": CONFIRM_MEANS[settings.confirm],
-            "read_only": settings.read_only,
-            "hourly_cap": f"at most {settings.delete_cap:,} requests, turns or learnings deleted an hour"
-            if settings.delete_cap
-            else "no cap on deletions",
+            **({"read_only": READ_ONLY} if settings.read_only else changing),
             "masked": settings.mask,
-            "publish_secrets": settings.publish_secrets,
             "secrets_not_looked_for": None if secrets.available() else secrets.MISSING,
             "audit_log": bool(settings.audit_log or settings.state),
             "shared_state": "PostgreSQL" if settings.state else None,
-            "recovery_days": settings.recovery_days or None,
-            "undo": undo_in_words(settings.recovery_days, copies_until),
         }
     )
 
@@ -172,12 +176,13 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         f"scope: {facts['scope']}",
     ]
     policy, limited = dict(facts["policy"]), facts["limits"]
-    undo = policy.pop("undo")
-    confirm = f"confirm {policy.pop('confirm')}: {policy.pop('confirm_means')}"
-    cap = policy.pop("hourly_cap")
+    told: list[str] = [policy.pop("read_only")] if "read_only" in policy else []
+    if not told:
+        told = [f"confirm {policy.pop('confirm')}: {policy.pop('confirm_means')}", policy.pop("hourly_cap")]
+    undo = policy.pop("undo", "")
     return [
         *lines,
-        f"policy: {', '.join([confirm, cap, *_named(policy)])}. {undo}",
+        sentences(f"policy: {', '.join([*told, *_named(policy)])}.", undo),
         f"limits: {', '.join(_named(limited))}",
     ]
 
@@ -190,7 +195,7 @@ SPECS = (
     ToolSpec(
         get_status,
         "Status",
-        "Where memory is stored, whether it answers, whose it is, the deletion policy, deletions still running.",
+        "Where memory is stored, whether it answers, whose it is, the deletion policy, scheduled deletions.",
         StatusFacts,
         read_only=True,
     ),

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, PromptReference, ResourceTemplateReference
 
+from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.server.unoffered import Unoffered
 from reflexio_mcp.settings import load
 from tests.primitives.conftest import Connect, call, facts, publish, resource_text, text_of
@@ -141,7 +143,24 @@ def test_who_may_change_it_is_named_after_who_left_it_out() -> None:
     )
     named = "See get_request, delete_request, list_requests or restore_requests."
     assert words.told(named, {"get_request"}) == (
-        "Not offered here: list_requests. The operator left it out with REFLEXIO_MCP_TOOLS or "
-        "REFLEXIO_MCP_READ_ONLY, and can offer it. "
+        "Not offered here: list_requests. The operator left it out with REFLEXIO_MCP_TOOLS, and can offer it. "
         "Not offered to you: delete_request. Your sign-in does not allow it."
     )
+
+
+async def test_a_refusal_names_the_setting_that_offers_the_tool(connect: Connect) -> None:
+    async with connect(REFLEXIO_MCP_READ_ONLY="1") as client:
+        refused = text_of(await client.call_tool("delete_requests", {"user_id": "ada"}))
+        assert "left it out with REFLEXIO_MCP_READ_ONLY, and can offer it." in refused
+        status = await call(client, "get_status")
+        assert "policy: read-only: nothing can be stored or deleted here" in text_of(status)
+        assert "code" not in text_of(status)
+        assert "confirm" not in facts(status)["policy"]
+        refused = text_of(await client.call_tool("restore_requests", {}))
+        assert "It needs recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)." in refused
+
+
+async def test_a_refusal_says_that_the_embedded_store_does_not_learn() -> None:
+    async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
+        refused = text_of(await client.call_tool("list_learnings", {}))
+    assert "It needs a Reflexio that learns (REFLEXIO_URL); the embedded store does not." in refused

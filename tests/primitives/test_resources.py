@@ -74,7 +74,16 @@ async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_to
     ):
         assert word in text
         assert word in plain
-    for word in ("Learning:", "finish_session", "list_learnings", "session_finished"):
+    assert "This store learns nothing." in plain
+    assert "This store learns nothing." not in text
+    for word in (
+        "Learning:",
+        "finish_session",
+        "list_learnings",
+        "session_finished",
+        "publishes a minute",
+        "the next step needs what is learned:",
+    ):
         assert word in text
         assert word not in plain
     named = set(re.findall(r"\b(?:list|get|delete|audit|finish|publish)_[a-z]+\b", text)) - {"delete_"}

@@ -65,6 +65,20 @@ async def test_an_audit_and_a_deletion_of_an_empty_store_say_that_nothing_is_sto
         )
 
 
+@pytest.mark.parametrize("tool", ["list_sessions", "list_requests"])
+async def test_words_that_find_nothing_are_answered_with_how_they_match(connect: Connect, tool: str) -> None:
+    async with connect() as client:
+        await store(client, "r1", text="Off to Lisbon")
+        together = "All words have to be in one request; OR stands between alternatives."
+        assert together in (await listed(client, tool, contains="lisbon hotel"))[1]
+        assert together not in (await listed(client, tool, contains="hotel"))[1]
+        finding = "contains takes words alone; finding takes what audit_traffic found."
+        for condition in ("rule:probable-secret", "size>100", "today size>=9"):
+            assert finding in (await listed(client, tool, contains=condition))[1]
+        for words in ("https://example.com/x", "at 10:30", "ratio 3:4"):
+            assert finding not in (await listed(client, tool, contains=words))[1]
+
+
 async def test_the_plan_of_a_few_shows_the_filter_that_chose_them(connect: Connect) -> None:
     async with connect(REFLEXIO_MCP_CONFIRM="preview") as client:
         await store(client, "r1", text="Off to Lisbon", source="chat", agent_version="2.4")
