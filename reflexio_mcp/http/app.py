@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,7 @@ from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.call_limiter import CALLER
-from reflexio_mcp.server.callers import Caller, share_of
+from reflexio_mcp.server.callers import Caller, ending_with_token, share_of
 from reflexio_mcp.server.sdk import SessionOwners
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -259,13 +259,13 @@ class HttpApp:
                 _log_refusal(scope, message["status"], reason, began)
 
         exchange = Exchange(send, standing=method == "GET", started=started)
-        if exchange.standing:
-            exchange.scope.deadline = anyio.current_time() + caller.seconds_left
+        ending = ending_with_token(caller, exchange.scope) if exchange.standing else nullcontext()
         try:
-            if path == SSE_PATH:
-                await self._stream(exchange, answer, scope, receive)
-            else:
-                await self._exchanges.run(exchange, answer, scope, receive)
+            async with ending:
+                if path == SSE_PATH:
+                    await self._stream(exchange, answer, scope, receive)
+                else:
+                    await self._exchanges.run(exchange, answer, scope, receive)
         except Refusal:
             raise
         except Exception as error:  # noqa: BLE001 - the message may hold what the caller sent

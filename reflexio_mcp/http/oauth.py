@@ -11,6 +11,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from typing import Any, Final, cast
 from urllib.parse import quote_plus, urlsplit
 
@@ -54,7 +55,7 @@ FETCH_SECONDS: Final = 8.0
 """How long a fetch may take in all."""
 
 REMEMBER_SECONDS: Final = 15.0
-"""How long an introspection holds; a revoked token works that much longer."""
+"""How long an introspection holds; a revoked token works that much longer. An open stream is looked at as often."""
 
 MOST_REMEMBERED: Final = 10_000
 MOST_ASKING: Final = 16
@@ -186,8 +187,9 @@ class SignIn:
             Refusal: the token is not accepted (401), grants nothing here (403), or cannot be checked now (503).
         """
         try:
-            claims = await self._claims(token)
-            return self._person(claims)
+            claims, revocable = await self._claims(token)
+            caller = self._person(claims)
+            return replace(caller, token_ends=lambda: self._ends(token, caller)) if revocable else caller
         except _Invalid as error:
             raise Refusal(
                 401, "token", f"{error} Sign in again.", [self.challenge(error="invalid_token")]
@@ -280,17 +282,33 @@ class SignIn:
             raise self.refused(caller, next(least, Permission.READ))
         return caller
 
-    async def _claims(self, token: str) -> Json:
+    async def _ends(self, token: str, caller: Caller) -> None:
+        """Return when a token stands for this caller no more, or cannot be checked twice running."""
+        unchecked = 0
+        while unchecked < 2:
+            await anyio.sleep(REMEMBER_SECONDS)
+            try:
+                found = await self.caller(token)
+                if (found.name, found.permissions) != (caller.name, caller.permissions):
+                    return
+                unchecked = 0
+            except Refusal as refused:
+                if refused.status != 503:
+                    return
+                unchecked += 1
+
+    async def _claims(self, token: str) -> tuple[Json, bool]:
+        """What a token says, and whether the authorization server, which was asked, may take it back."""
         if token.count(".") == 2:
             try:
                 header = jwt.get_unverified_header(token)
             except (jwt.PyJWTError, ValueError, RecursionError):
                 header = None
             if header is not None:
-                return _checked(await self._signed(token, header))
+                return _checked(await self._signed(token, header)), False
         if not self._settings.oauth_client_id:
             raise _Invalid("The token is not one that this server can read.")
-        return _checked(await self._introspected(token))
+        return _checked(await self._introspected(token)), True
 
     async def _signed(self, token: str, header: Json) -> Json:
         algorithm, kid = header.get("alg"), header.get("kid")

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from reflexio_mcp.logs import event
 from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.callers import Caller, granted, share_of
+from reflexio_mcp.server.callers import Caller, ending_with_token, granted, share_of
 from reflexio_mcp.server.client_pool import PoolFull
 from reflexio_mcp.server.metrics import record_call
 from reflexio_mcp.server.tenancy import Scopes
@@ -188,8 +188,10 @@ class CallLimiter:
             if not taken:
                 event("refused", logging.WARNING, reason="streams", caller=caller.name)
                 raise MCPError(INVALID_REQUEST, LISTENING)
-            with anyio.CancelScope(deadline=anyio.current_time() + caller.seconds_left):
-                return await call_next(ctx)
+            scope = anyio.CancelScope()
+            async with ending_with_token(caller, scope):
+                with scope:
+                    return await call_next(ctx)
             raise MCPError(INVALID_REQUEST, SIGNED_OUT)
 
     def refuse_new(self) -> None:

@@ -8,10 +8,13 @@ import hashlib
 import hmac
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
+
+import anyio
 
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.spec import Permission
@@ -22,6 +25,7 @@ __all__ = [
     "USER_HEADER",
     "Caller",
     "CallerRefused",
+    "ending_with_token",
     "granted",
     "person",
     "read_caller",
@@ -62,6 +66,7 @@ class Caller:
         account: stands for token and key alone: in limits, which naming another user must not escape.
         permissions: what somebody who signed in may do; `None` where nothing is withheld.
         expires_at: epoch seconds at which its token ends, and with it what is still open.
+        token_ends: returns when its token, which may end before that, is no longer good; `None` where it cannot.
     """
 
     api_key: str = field(default="", repr=False)
@@ -71,11 +76,31 @@ class Caller:
     account: str = "local"
     permissions: frozenset[Permission] | None = None
     expires_at: float = math.inf
+    token_ends: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
 
-    @property
-    def seconds_left(self) -> float:
-        """How long its token is still good."""
-        return self.expires_at - time.time()
+
+@asynccontextmanager
+async def ending_with_token(caller: Caller, scope: anyio.CancelScope) -> AsyncGenerator[None]:
+    """Cancel a scope, which is entered inside the block, when the caller's token is no longer good."""
+    scope.deadline = anyio.current_time() + caller.expires_at - time.time()
+    if (token_ends := caller.token_ends) is None:
+        yield
+        return
+
+    async def watch() -> None:
+        await token_ends()
+        scope.cancel()
+
+    failed: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised again, outside the group, which would wrap it
+            failed = error
+        tasks.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
 
 
 granted: ContextVar[frozenset[Permission] | None] = ContextVar("reflexio_mcp_granted", default=None)
