@@ -14,8 +14,6 @@ WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
 ROLE_CHARS: Final = 60
 
-EMBEDDED: Final = "embedded_store"
-
 NOT_APPLICABLE: Final = "not_applicable"
 """The service's reason where nothing can be learned."""
 
@@ -28,7 +26,7 @@ _MEANS: Final = {
     "processing": "it is being learned from now",
     "still_learning": "stored, still learning",
     "not_tracked": "Reflexio does not say what is learned from it",
-    EMBEDDED: "this store does not learn",
+    "embedded_store": "this store does not learn",
     "failed": "nothing was learned from it",
 }
 """What a reason, or else a status, of the service means."""
@@ -147,8 +145,7 @@ def learning_words(status: str, reason: str, *, evaluation_only: bool) -> tuple[
     code = f"{status}, {reason}" if reason else status
     if not means:
         return status, reason, f"Learning: {code}."
-    # What a store of ours cannot do needs no code to look up.
-    return status, reason, f"Learning: {means}{'' if reason == EMBEDDED else f' ({code})'}."
+    return status, reason, f"Learning: {means} ({code})."
 
 
 def _learning(done: Published, facts: PublishFacts) -> str:
