@@ -87,6 +87,13 @@ _PUBLIC: Final = (
 )
 """Headers of answers that any page may read before anybody has signed in."""
 
+_ANY_PAGE: Final = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD"),
+    (b"access-control-allow-headers", b"*"),
+)
+"""Headers that let a page send such a request with headers of its own, as SDKs do."""
+
 logger = logging.getLogger("reflexio_mcp.http")
 
 
@@ -133,7 +140,7 @@ class HttpApp:
             allow_origin_regex=".*",
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=_SHARED_HEADERS,
-            expose_headers=("mcp-session-id", "mcp-protocol-version"),
+            expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
         )
         self._exchanges = Exchanges()
         self._share = share_of(settings, settings.max_sessions)
@@ -217,8 +224,11 @@ class HttpApp:
             return
         if self._sign_in is not None and self._sign_in.is_metadata(path):
             self._guard.check_host(scope)
-            self._guard.check_method(scope, ("GET", "HEAD"))
-            await _respond(send, 200, json.dumps(self._sign_in.metadata).encode(), _PUBLIC)
+            self._guard.check_method(scope, ("GET", "HEAD", "OPTIONS"))
+            if scope["method"] == "OPTIONS":
+                await _respond(send, 200, b"", _ANY_PAGE)
+            else:
+                await _respond(send, 200, json.dumps(self._sign_in.metadata).encode(), _PUBLIC)
             return
         if path in _SIGN_IN_PATHS or path.startswith(_SIGN_IN_METADATA):
             told = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN

@@ -230,6 +230,32 @@ async def test_who_is_not_signed_in_is_told_where(issuer: Issuer) -> None:
             assert issuer.url in told.json()["error_description"]
 
 
+async def test_the_page_of_a_browser_learns_where_and_for_what_to_sign_in(issuer: Issuer) -> None:
+    page = {"origin": "https://app.example"}
+    asked = page | {
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "mcp-protocol-version",
+    }
+    async with (
+        serving_people(issuer, allowed_origins=("https://app.example",)) as served,
+        httpx.AsyncClient(timeout=60) as http,
+    ):
+        metadata = f"{served.url}/.well-known/oauth-protected-resource/mcp"
+        preflight = await http.options(metadata, headers=asked)
+        assert preflight.is_success
+        assert preflight.headers["access-control-allow-origin"] == "*"
+        assert preflight.headers["access-control-allow-headers"] == "*"
+        assert "GET" in preflight.headers["access-control-allow-methods"]
+        assert (await http.options(metadata, headers=asked | {"host": "evil.example"})).status_code == 421
+        headers, body = modern_call("publish_interaction", {})
+        for token, status in (({}, 401), (bearer(issuer.token(scope="memory:read")), 403)):
+            reply = await http.post(f"{served.url}/mcp", json=body, headers=headers | page | token)
+            assert reply.status_code == status
+            assert reply.headers["access-control-allow-origin"] in ("*", "https://app.example")
+            assert "www-authenticate" in reply.headers["access-control-expose-headers"]
+            assert "resource_metadata" in reply.headers["www-authenticate"]
+
+
 GRANTED = {
     "memory:read": {
         "list_sessions",
