@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.database import StateUnusable, why_not
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.local.audit_file import AuditFile
@@ -76,17 +77,21 @@ def open_state(settings: Settings) -> State:
     """The state of a configuration. Nothing is opened before its first use.
 
     Raises:
-        ConfigurationError: what it needs is not installed.
+        ConfigurationError: what it needs is not installed, or the URL of its database cannot be read.
     """
     if settings.state:
         try:
             # Only who configured it has it, and pays for it.
             from reflexio_mcp.state.postgresql.audit_table import AuditTable
             from reflexio_mcp.state.postgresql.copy_table import CopyTable
-            from reflexio_mcp.state.postgresql.database import PostgresqlDatabase
+            from reflexio_mcp.state.postgresql.database import PostgresqlDatabase, check_url
             from reflexio_mcp.state.postgresql.sealing import Sealer
         except ImportError:
             raise ConfigurationError(NO_POSTGRES) from None
+        try:
+            check_url(settings.state)
+        except StateUnusable as error:
+            raise ConfigurationError(f"REFLEXIO_MCP_STATE: {why_not(error)}.") from None
         database = PostgresqlDatabase(settings.state)
         copies = CopyTable(database, settings.recovery_days, Sealer(settings.state_keys))
         audit_log = AuditTable(database)

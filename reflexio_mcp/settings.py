@@ -238,9 +238,16 @@ def _issuer(text: str) -> str:
     return text.strip()  # a name, compared as it stands; some end with a slash
 
 
+_HOST_AND_PORT: Final = r"(\[[^\s\]/?#@]*\]|[^\s/?#@:,\[\]]*)(:\d*)?"
+_STATE_URL: Final = re.compile(
+    rf"postgres(ql)?://([^\s/?#@]*@)?{_HOST_AND_PORT}(,{_HOST_AND_PORT})*(/[^\s?#/@]*)?(\?\S*)?"
+)
+"""A URL in which no sign of a password that should be encoded is taken for the end of the host or the port."""
+
+
 def _state(text: str) -> str:
     url = text.strip()
-    if not re.fullmatch(r"postgres(ql)?://[^\s/?#]*(/[^\s?#]*)?(\?\S*)?", url):
+    if not _STATE_URL.fullmatch(url):
         raise ValueError
     return url
 

@@ -32,6 +32,13 @@ def test_its_password_is_in_no_representation() -> None:
         "mysql://canary@x/y",
         "postgresql://a:can/ary@x/y z",
         "postgresql://a:can#ary@x/y",
+        "postgresql://a:can/ary@x/y",
+        "postgresql://a:1/canary@x/y",
+        "postgresql://a:c?canary@x/y",
+        "postgresql://a:can@ary@x/y",
+        "postgresql://a:canary@x:port/y",
+        "postgresql://a:canary@x,y:port/y",
+        "postgresql://a:canary@x/y/z",
         "host=x password=canary",
     ],
 )
@@ -39,6 +46,19 @@ def test_what_is_no_url_of_it_stops_the_start_and_is_not_repeated(url: str) -> N
     with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_STATE takes a postgresql:// URL") as refused:
         load({"REFLEXIO_MCP_STATE": url, **KEYS})
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://a:canary@one:5432,[::1]:5433,two/y?target_session_attrs=read-write",
+        "postgres://a:c%2Fan%40ary@/y?host=/run/postgresql",
+        "postgresql:///y",
+        "postgresql://a%40b@x",
+    ],
+)
+def test_each_form_of_its_url_is_taken(url: str) -> None:
+    assert load({"REFLEXIO_MCP_STATE": url, **KEYS}).state == url
 
 
 def test_it_needs_the_keys_that_seal_the_copies() -> None:
@@ -74,6 +94,32 @@ def test_without_the_extra_the_server_says_what_to_install(tmp_path: Path) -> No
     assert "from PyPI reflexio-mcp[postgres]" in done.stderr
     assert "Traceback" not in done.stderr
     assert "canary" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        ("?sslmode=canary", "sslmode is one of disable, allow, prefer, require, verify-ca, verify-full"),
+        ("?canary=1", "its special characters have to be percent-encoded, and its parameters those of libpq"),
+        ("?canary", "its special characters have to be percent-encoded, and its parameters those of libpq"),
+    ],
+)
+def test_a_url_that_the_driver_cannot_read_stops_the_start(tmp_path: Path, tail: str, said: str) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    for words in (("serve",), ("serve", "--transport", "http", "--port", str(free_port()))):
+        done = run(tmp_path, *words, REFLEXIO_MCP_STATE=f"postgresql://a:canary@x/y{tail}", **KEYS)
+        assert done.returncode == 2
+        assert f"REFLEXIO_MCP_STATE: the URL of the state database cannot be read: {said}." in done.stderr
+        assert "canary" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_parameter_that_only_a_connection_judges_is_said_to_be_one(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    url = f"postgresql://a@127.0.0.1:{free_port()}/x?target_session_attrs=canary"
+    found, said = doctor(tmp_path, REFLEXIO_MCP_STATE=url, **KEYS)
+    assert "the state database: a parameter of its URL has a value that it cannot have" in found["what"]
+    assert "canary" not in said
 
 
 def doctor(home: Path, **variables: str) -> tuple[dict[str, str], str]:

@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 from reflexio_mcp.state.database import STOPPED, Cursor, StateDatabase, StateUnusable, Transaction
 from reflexio_mcp.state.postgresql.migrations import ADVICE, GRANT, SCHEMA, TABLES, grant, migrate
 
-__all__ = ["PostgresqlDatabase", "connect", "make_tables"]
+__all__ = ["PostgresqlDatabase", "check_url", "connect", "make_tables"]
 
 POOL_SIZE: Final = 8
 """Connections of one process. A transaction is short, so a few serve many calls."""
@@ -57,6 +57,11 @@ _CONNECTION: Final = {
     "tcp_user_timeout": "15000",
 }
 """Parameters of a connection, where the URL says nothing else."""
+
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+URL_UNREADABLE: Final = "the URL of the state database cannot be read: "
+NOT_ENCODED: Final = "its special characters have to be percent-encoded, and its parameters those of libpq"
 
 # What holds for one transaction is set in it: a pooler between may serve the next one by another connection.
 # Nothing is found by its bare name: where the role may not use the schema, that would be a temporary table of this
@@ -98,6 +103,7 @@ _CONNECTING: Final = (
     ("too many", _PROBLEMS["53"]),
     ("remaining connection slots", _PROBLEMS["53"]),
     ("starting up", _PROBLEMS["57"]),
+    ("invalid ", "a parameter of its URL has a value that it cannot have"),
 )
 """A refused connection has no SQLSTATE: what its message says, and what that means."""
 
@@ -273,6 +279,15 @@ class PostgresqlDatabase(StateDatabase):
         return Noting
 
 
+def check_url(url: str) -> None:
+    """Check what can be told of a URL without connecting.
+
+    Raises:
+        StateUnusable: it cannot be read; the text repeats nothing of it.
+    """
+    _conninfo(url)
+
+
 def connect(url: str) -> None:
     """Connect once and try what a deletion does, without leaving anything behind.
 
@@ -317,7 +332,9 @@ def _conninfo(url: str) -> str:
     try:
         named = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise StateUnusable("the URL of the state database cannot be read", ADVICE) from None
+        raise StateUnusable(URL_UNREADABLE + NOT_ENCODED, ADVICE) from None
+    if (mode := named.get("sslmode")) and mode not in SSL_MODES:
+        raise StateUnusable(f"{URL_UNREADABLE}sslmode is one of {', '.join(SSL_MODES)}", ADVICE)
     if named.get("sslrootcert") == "system":
         # The driver's wheels bring a TLS library of their own, which does not know where this system's issuers are.
         trusted = ssl.get_default_verify_paths().cafile
