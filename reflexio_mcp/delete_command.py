@@ -64,9 +64,8 @@ def run_delete_command(arguments: argparse.Namespace, settings: Settings) -> int
     asks = not (arguments.yes or arguments.dry_run)
     mine = replace(of_this_shell(settings), confirm="ask" if asks else "preview")
     place = place_of(mine)
-    # Copies to erase may be there though this shell keeps none, and though there is no store.
-    copies = replace(mine, recovery_days=settings.recovery_days or 1)
-    mine = copies if arguments.erase else making_no_store(mine)
+    # Copies to erase may be there though there is no store.
+    mine = mine if arguments.erase else making_no_store(mine)
     chosen = _chosen(arguments, settings, mine)
     sys.stdout.write(f"In {place}\n\n")
     dialogue = _Dialogue(arguments, mine, chosen)

@@ -216,10 +216,18 @@ def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdic
         False,
         mode,
         "not_found",
-        lead="It was not found, nothing was deleted:",
+        lead=_lead(plan),
         following=following,
         changes=changes,
     )
+
+
+def _lead(plan: Plan) -> str:
+    if plan.deleted_before is None:
+        return "It was not found, nothing was deleted:"
+    number, began = plan.deleted_before
+    before = f"deletion {number}, begun {iso(began)}, deleted it, checked by reading again"
+    return f"It was not found, nothing was deleted now: {before}:"
 
 
 DECLINED: Final = Verdict(

@@ -7,9 +7,11 @@ fingerprint of the set, and an answer to a question that reads differently is no
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import anyio.to_thread
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 
@@ -82,6 +84,12 @@ async def prepare(
         plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))
+        if plan.copied and not plan.size:
+            # The reply of that deletion may be lost, and this be its repeat.
+            ids = plan.not_found or tuple(codes.recall(confirm) or ())
+            with suppress(OSError):  # get_status says why
+                before = await anyio.to_thread.run_sync(state.jobs.deleted_before, codes.scope, ids)
+                plan = replace(plan, deleted_before=before)
     await check_cap(state.cap, scope.caller, plan)
     masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.finding == UNSEEN)
     # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.

@@ -323,7 +323,7 @@ def planned(
         "deleted": 0,
         "plan": cast("PlanFacts", tabled(facts, "examples")),
     }
-    if status not in ("planned", "scheduled", "not_found"):
+    if status not in ("planned", "scheduled", "not_found") or plan.deleted_before:
         # The status alone does not say enough then: which number was typed, what the code was for.
         structured["why"] = lead
     body = plan_lines(facts) if plan.size else [shown_name(" ".join(plan.what.split()))]

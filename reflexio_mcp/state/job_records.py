@@ -5,6 +5,7 @@ may claim the job, if what was promised can be done by another one. Everything h
 """
 
 import hashlib
+import json
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
@@ -200,6 +201,24 @@ class JobRecords:
                 (self._digest("owner", owner), number, transaction.now - TOLD_SECONDS),
             ).fetchone()
         return KeptIds(*row) if row else None
+
+    def deleted_before(self, owner: str, ids: Collection[str]) -> tuple[int, float] | None:
+        """The newest deletion of an owner that is still on record with all of these ids as deleted.
+
+        Returns:
+            Its number, and when it began in epoch seconds; `None` where there is none.
+        """
+        if not ids or not self._database.exists():
+            return None
+        with self._database.transaction() as transaction:
+            rows = transaction.execute(
+                "SELECT number, began, ids FROM jobs WHERE owner = ? AND began >= ? AND ids != '' ORDER BY number DESC",
+                (self._digest("owner", owner), transaction.now - TOLD_SECONDS),
+            ).fetchall()
+        for number, began, kept in rows:
+            if set(ids) <= set(json.loads(kept).get("deleted", ())):
+                return number, began
+        return None
 
     def claim(
         self, tools: Collection[str], owner: str | None = None, without: Collection[int] = ()

@@ -176,6 +176,29 @@ async def test_a_code_of_a_set_that_is_gone_says_so(world: World, era: str) -> N
     assert facts["changed"]["removed"] == ["r1"]
 
 
+async def test_a_repeat_of_a_deletion_whose_reply_was_lost_is_told_of_it(world: World, era: str) -> None:
+    for number in range(3):
+        await world.put(f"r{number}")
+    server = world.server()
+    async with world.connect(era, server=server) as caller:
+        code = (await caller.call("delete_session", session_id="s"))["confirm"]
+        # As where the caller has gone away: its receipt is in the status.
+        await caller.call("delete_session", session_id="s", confirm=code, wait_for_response=False)
+        await server.runtime.jobs.drain()
+        began = (await caller.call("get_status"))["deletions"][0]["began"]
+        said = f"nothing was deleted now: deletion 1, begun {began}, deleted it, checked by reading again:"
+        for wanted in ({"session_id": "s"}, {"request_ids": ["r0", "r2"]}):
+            tool = "delete_session" if "session_id" in wanted else "delete_requests"
+            facts = await caller.call(tool, **wanted, confirm=code)
+            assert facts["status"] == "not_found"
+            assert said in facts["why"]
+        # Not where one of them was never deleted, nor to somebody else.
+        facts = await caller.call("delete_requests", request_ids=["r0", "never"])
+        assert "why" not in facts
+    async with world.connect(era, REFLEXIO_API_KEY="another") as caller:
+        assert "why" not in await caller.call("delete_requests", request_ids=["r0"])
+
+
 async def test_codes_are_bound_to_backend_user_and_options(world: World, era: str) -> None:
     await world.put("r1")
     async with world.connect(era, REFLEXIO_API_KEY="k", REFLEXIO_USER_ID="ada") as caller:
