@@ -61,7 +61,7 @@ IncludeLearned = Annotated[
 ]
 
 NAMES_NOTHING = (
-    "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; "
+    "must name at least one of {user}session_id, source, agent_version, start_time or end_time; "
     "nothing was deleted. With everything=true none is needed: it deletes all there is, or of it what contains or "
     "finding selects."
 )
@@ -138,7 +138,8 @@ async def prepare_set(
         if everything or wanted.narrows:
             raise InvalidInput("request_ids", "goes with user_id and no other filter. Nothing was deleted.")
     elif not named and not everything:
-        raise InvalidInput("delete_requests" if fixed else "The filter", NAMES_NOTHING)
+        subject = "delete_requests" if fixed else "The filter"
+        raise InvalidInput(subject, NAMES_NOTHING.format(user="" if fixed else "user_id, "))
 
     async def look_up(scope: Scope, progress: Progress) -> Plan:
         if request_ids is not None:

@@ -140,7 +140,7 @@ LearningIds = Annotated[
 AllOfThem = Annotated[bool, Field(description="needed without ids, user or filter")]
 
 NAMES_NOTHING = (
-    "must name learning_ids, a user, a request, a session or another filter; nothing was deleted. everything=true "
+    "must name learning_ids, {user}a request, a session or another filter; nothing was deleted. everything=true "
     "deletes all that was learned about the user of this server."
 )
 
@@ -163,7 +163,8 @@ async def prepare_learnings(
     named = selection.learning_ids or narrowed or selection.words
     # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
-        raise InvalidInput("delete_learnings", NAMES_NOTHING)
+        user = "" if scope.user_id else "a user, "
+        raise InvalidInput("delete_learnings", NAMES_NOTHING.format(user=user))
 
     async def look_up(scope: Scope, progress: Progress) -> Plan:
         return await plan_learnings(

@@ -39,7 +39,9 @@ async def test_the_users_own_scope_narrows_nothing(world: World, era: str) -> No
     await world.put("r1", user="ada")
     await world.put("r2", user="bob", session="t")
     async with world.connect(era, CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
-        assert "everything=true" in await caller.refused("delete_requests")
+        said = await caller.refused("delete_requests")
+        assert "everything=true" in said
+        assert "user_id" not in said, "it would be refused"
         facts = await caller.call("delete_requests", everything=True)
     assert facts["outcomes"] == {"deleted": ["r1"]}
     assert await world.ids() == {"r2"}

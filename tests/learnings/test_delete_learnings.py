@@ -129,7 +129,9 @@ async def test_nobody_reaches_the_learnings_of_another_user(world: World, era: s
     async with world.connect(era, CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
         facts = await caller.call("delete_learnings", learning_ids=["user_playbook:7"])
         assert facts["status"] == "not_found"
-        assert "everything=true" in await caller.refused("delete_learnings")
+        said = await caller.refused("delete_learnings")
+        assert "everything=true" in said
+        assert "a user" not in said, "it would be refused"
         assert "fixed by" in await caller.refused("delete_learnings", user_id="bob")
     assert set(world.backend.playbooks) == {7}
     assert world.backend.calls["/api/delete_user_playbooks_by_ids"] == 0

@@ -115,7 +115,9 @@ async def test_another_users_learnings_are_out_of_reach(world: World) -> None:
     async with world.connect(REFLEXIO_USER_ID="ada") as caller:
         assert ids(await caller.call("list_learnings")) == ["profile:lisbon", "profile:tea"]
         assert ids(await caller.call("list_learnings", session_id="s")) == ["profile:lisbon"]
-        assert "No request" in await caller.refused("list_learnings", request_id="c")
+        for request_id in ("c", "made-up"):
+            said = await caller.refused("list_learnings", request_id=request_id)
+            assert said.startswith(f"No request '{request_id}' of user 'ada' is stored here.")
 
 
 async def test_a_call_that_names_nothing_says_what_it_needs(world: World) -> None:

@@ -140,7 +140,8 @@ async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selec
     request_id = require_id("request_id", selection.request_id)
     item = await get_stored(scope, request_id)
     if item is None or (user_id and item.request.user_id != user_id):
-        whose = f" of user {quoted(user_id)}" if item else ""
+        # Somebody confined to a user reads the same of another's request and of none at all.
+        whose = f" of user {quoted(user_id)}" if item or scope.user_id else ""
         raise NotStored(
             f"No request {quoted(request_id)}{whose} is stored here. What it taught may still be there: list the "
             "learnings of its user."
