@@ -329,7 +329,7 @@ class _End(GapFacts, total=False):
     ordered_by: Unlisted[str]
     most_interactions: Unlisted[Facts]
     notes: Unlisted[list[str]]
-    sources: Unlisted[list[str]]
+    sources: Unlisted[dict[str, int]]
     cursor: str | None
 
 
@@ -378,7 +378,7 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "requests_looked_at": page.looked_at,
             "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
             "more_in_last_session": page.rest_of_session or None,
-            "sources": [label(source) for source in page.sources[:NAMES]],
+            "sources": {label(source): count for source, count in _few(page.sources)},
             "cursor": page.cursor,
         }
     )
@@ -467,6 +467,10 @@ def _how_words_match(contains: str) -> str:
     return told
 
 
+def _few(sources: Mapping[str, int]) -> list[tuple[str, int]]:
+    return list(sources.items())[:NAMES]
+
+
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, found: str) -> str:
     filtered = f" ({described})" if described else ""
     if page.rows:
@@ -485,7 +489,7 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, fou
         return nothing_stored(wanted)
     ids = f" {EXACT_IDS}" if (wanted.user_id or wanted.session_id) and not page.looked_at else ""
     elsewhere = _how_words_match(wanted.contains)
-    if named := [label(source) for source in page.sources[:NAMES]]:
+    if named := [f"{label(source)} ({counted(count, 'request')})" for source, count in _few(page.sources)]:
         elsewhere += f" With these words in its name: source {', '.join(named)}."
     if wanted.contains:
         return f"No {noun} matches{filtered}.{elsewhere}{ids}"

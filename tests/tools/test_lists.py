@@ -492,9 +492,10 @@ async def test_words_that_only_a_source_has_lead_to_it(connect: Connect) -> None
     async with connect() as client:
         await store(client, "r1", source="staging-e2e")
         await store(client, "r2", source="chat")
+        await store(client, "r3", source="staging-e2e", session_id="other")
         page, text = await listed(client, contains="Staging")
-        assert page["sources"] == ["staging-e2e"]
-        assert "With these words in its name: source staging-e2e." in text
+        assert page["sources"] == {"staging-e2e": 2}
+        assert "With these words in its name: source staging-e2e (2 requests)." in text
         page, text = await listed(client, contains="prod")
         assert "sources" not in page
         assert "in its name" not in text

@@ -3,7 +3,7 @@
 import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
@@ -97,7 +97,7 @@ class Page(Generic[T]):
             it.
         one_of_many: only one user's requests were asked for, and the caller may see those of others.
         others: for each listed session, how many of its requests were read and do not match.
-        sources: where words were looked for and nothing has them: the sources that do.
+        sources: where words were looked for and nothing has them: the sources that do, with their requests.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
         as_many_interactions: the sessions that have as many, the first of them.
         more_with_as_many: how many others there are.
@@ -118,7 +118,7 @@ class Page(Generic[T]):
     unjudged: tuple[str, int] | None = None
     one_of_many: bool = False
     others: Counter[str] = field(default_factory=Counter[str])
-    sources: tuple[str, ...] = ()
+    sources: Mapping[str, int] = field(default_factory=dict[str, int])
     most_interactions: SessionRow | None = None
     as_many_interactions: list[str] = field(default_factory=list[str])
     more_with_as_many: int = 0
@@ -350,7 +350,7 @@ async def _filled(
     page: Page[T] = Page([])
     place: Cursor | None = None
     oldest: int | None = None
-    sources: set[str] = set()
+    sources: Counter[str] = Counter()
     sessions = left = 0
     async for session_slice in pager.slices():
         if wanted.looks_inside and place and time.monotonic() >= until:
@@ -411,7 +411,7 @@ async def _filled(
             page.total, page.left = len(page.rows) + left, left
     page.gaps = pager.gaps
     if not page.rows:
-        page.sources = names_with(wanted.contains, sources)
+        page.sources = {name: sources[name] for name in names_with(wanted.contains, sources)}
     if not wanted.looks_inside:
         page.looked_at = None
     else:
