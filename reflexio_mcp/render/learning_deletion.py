@@ -18,7 +18,7 @@ from reflexio_mcp.render.learned import (
 )
 from reflexio_mcp.render.receipt_end import closed, erased_from_copies
 from reflexio_mcp.render.result import Facts, Rendered, counted, dense, listed, named_ids, sentences
-from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name
 from reflexio_mcp.traffic.deletion.execute import Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.learnings.find import Learned
@@ -37,13 +37,14 @@ NAMED: Final = 20
 
 def plan_facts(plan: LearningPlan, *, masked: bool) -> Facts:
     """What a plan would take, as facts."""
-    living = sorted(plan.living)
+    living, asked = sorted(plan.living), plan.selection
     not_found = named_ids(plan.not_found, most=NAMED)
     return dense(
         {
             "learnings": plan.size,
             "only_in_copies": len(plan.kept_learnings) or None,
             "users": {shown_id(name): count for name, count in plan.count_by("user_id")[:NAMED]},
+            "filter": shown_name(asked.describe()) if asked.by_requests or asked.words else "",
             "learned": learned_facts(plan.chosen, masked=masked),
             "living_sources": len(living) or None,
             "source_requests": named_ids(living, most=NAMED),
@@ -63,6 +64,8 @@ def plan_lines(facts: Facts) -> list[str]:
         lines.append(f"only in recovery copies: {facts['only_in_copies']:,}; they go from there")
     if "users" in facts:
         lines.append("users: " + ", ".join(f"{name} ({count:,})" for name, count in facts["users"].items()))
+    if "filter" in facts:
+        lines.append(f"filter: {facts['filter']}")
     lines += learned_lines(facts["learned"])
     if "source_requests" in facts:
         lines.append(listed(SOURCES, facts["source_requests"], facts["living_sources"]))

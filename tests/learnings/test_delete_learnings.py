@@ -47,6 +47,20 @@ async def test_learnings_go_by_id_and_their_requests_stay(world: World, era: str
     assert await world.ids() == {"a", "b", "c"}
 
 
+async def test_a_plan_shows_the_filter_that_chose_its_learnings(world: World) -> None:
+    await some(world)
+    async with world.connect(CONFIRM="preview") as caller:
+        for arguments, said in (
+            ({"user_id": "ada", "contains": "tea"}, "user ada, with the words “tea”"),
+            ({"request_id": "b"}, "request b"),
+            ({"user_id": "ada"}, ""),
+            ({"user_id": "ada", "learning_ids": ["profile:tea"]}, ""),
+        ):
+            result = await caller.result("delete_learnings", **arguments)
+            assert (result.structured_content or {})["plan"].get("filter", "") == said
+            assert (f"\nfilter: {said}\n" in text_of(result)) is bool(said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "left"),
     [
