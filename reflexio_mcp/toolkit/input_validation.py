@@ -52,7 +52,8 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
             continue
         # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
         # What is invisible was not meant at all; a stored id of that kind is given as results show it, in escapes.
-        needed = name in tool.parameters.get("required", ())
+        # A user that is fixed is filled in below, also where a tool needs one.
+        needed = name in tool.parameters.get("required", ()) and not (name == "user_id" and user_id)
         if isinstance(value, str) and (value or needed) and is_blank(value):
             wrong[name] = "must not be blank"
             if not needed:
