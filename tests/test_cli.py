@@ -169,7 +169,7 @@ def test_at_a_terminal_it_says_that_it_waits_for_a_client(tmp_path: Path) -> Non
         pytest.skip("no pseudo-terminals here")
     process = subprocess.Popen(
         [sys.executable, "-m", "reflexio_mcp"],
-        env=environment(tmp_path), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(tmp_path, PATH=os.defpath), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(terminal)
     assert process.stderr is not None

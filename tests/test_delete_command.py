@@ -314,7 +314,7 @@ def test_a_way_back_is_kept_where_it_is_asked_for(run: Run, tmp_path: Path) -> N
 def test_ctrl_c_in_the_middle_lets_it_end_and_says_so(tmp_path: Path) -> None:
     settings = Settings(store=str(tmp_path / "store.db"))
     anyio.run(fill, settings, 600)
-    variables = environment(tmp_path) | {"REFLEXIO_MCP_STORE": settings.store}
+    variables = environment(tmp_path, REFLEXIO_MCP_STORE=settings.store, PATH=os.defpath)
     command = [sys.executable, "-m", "reflexio_mcp", "delete", "--source", "ci.e2e", "--yes"]
     with closing(sqlite3.connect(settings.store, isolation_level=None)) as writer, subprocess.Popen(
         command, env=variables | {"REFLEXIO_MCP_AUDIT_LOG": str(tmp_path / "log"), "PYTHONUNBUFFERED": "1"},
