@@ -84,11 +84,13 @@ async def prepare(
         plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))
-        if plan.copied and not plan.size:
-            # The reply of that deletion may be lost, and this be its repeat.
-            ids = plan.not_found or tuple(codes.recall(confirm) or ())
+        if plan.copied and not plan.size and plan.not_found and not plan.ids_of:
+            # The reply of that deletion may be lost, and this be its repeat. A record has neither the filter that it
+            # was chosen by nor whose each request was, so of those nothing is said.
             with suppress(OSError):  # get_status says why
-                before = await anyio.to_thread.run_sync(state.jobs.deleted_before, codes.scope, ids)
+                before = await anyio.to_thread.run_sync(
+                    state.jobs.deleted_before, codes.scope, plan.not_found
+                )
                 plan = replace(plan, deleted_before=before)
     await check_cap(state.cap, scope.caller, plan)
     masked = hides(call) is not None or (plan.wanted is not None and plan.wanted.finding == UNSEEN)

@@ -35,6 +35,9 @@ TRIES: Final = 3
 
 JobState = Literal["running", "done", "failed", "stopped"]
 
+TURNS_OF: Final = "interactions of"
+"""What the target of a deletion of interactions begins with: the ids on its record are no requests'."""
+
 _ANSWERED: Final = "answered"
 """The state of a job whose caller has its receipt, kept for the ids that the receipt left out."""
 
@@ -203,7 +206,10 @@ class JobRecords:
         return KeptIds(*row) if row else None
 
     def deleted_before(self, owner: str, ids: Collection[str]) -> tuple[int, float] | None:
-        """The newest deletion of an owner that is still on record with all of these ids as deleted.
+        """The newest deletion of requests of an owner that is still on record with all of these ids as deleted.
+
+        Args:
+            ids: those of requests. A learning or an interaction may have the same.
 
         Returns:
             Its number, and when it began in epoch seconds; `None` where there is none.
@@ -212,11 +218,12 @@ class JobRecords:
             return None
         with self._database.transaction() as transaction:
             rows = transaction.execute(
-                "SELECT number, began, ids FROM jobs WHERE owner = ? AND began >= ? AND ids != '' ORDER BY number DESC",
+                "SELECT number, began, what, ids FROM jobs WHERE owner = ? AND began >= ? AND ids != '' AND "
+                "tool IN ('delete_request', 'delete_session', 'delete_requests') ORDER BY number DESC",
                 (self._digest("owner", owner), transaction.now - TOLD_SECONDS),
             ).fetchall()
-        for number, began, kept in rows:
-            if set(ids) <= set(json.loads(kept).get("deleted", ())):
+        for number, began, what, kept in rows:
+            if not what.startswith(TURNS_OF) and set(ids) <= set(json.loads(kept).get("deleted", ())):
                 return number, began
         return None
 

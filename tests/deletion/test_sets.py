@@ -189,9 +189,11 @@ async def test_a_repeat_of_a_deletion_whose_reply_was_lost_is_told_of_it(world: 
         await server.runtime.jobs.drain()
         began = (await caller.call("get_status"))["deletions"][0]["began"]
         said = f"nothing was deleted now: deletion 1, begun {began}, deleted it, checked by reading again:"
-        for wanted in ({"session_id": "s"}, {"request_ids": ["r0", "r2"]}):
-            tool = "delete_session" if "session_id" in wanted else "delete_requests"
-            facts = await caller.call(tool, **wanted, confirm=code)
+        for tool, wanted in (
+            ("delete_requests", {"request_ids": ["r0", "r2"], "confirm": code}),
+            ("delete_request", {"request_id": "r1"}),
+        ):
+            facts = await caller.call(tool, **wanted)
             assert facts["status"] == "not_found"
             assert said in facts["why"]
         # Not where one of them was never deleted, nor to somebody else.
@@ -199,6 +201,54 @@ async def test_a_repeat_of_a_deletion_whose_reply_was_lost_is_told_of_it(world: 
         assert "why" not in facts
     async with world.connect(era, REFLEXIO_API_KEY="another") as caller:
         assert "why" not in await caller.call("delete_requests", request_ids=["r0"])
+
+
+@pytest.mark.parametrize(
+    ("tool", "wanted"),
+    [
+        ("delete_session", {"session_id": "never"}),
+        ("delete_requests", {"user_id": "bob"}),
+        ("delete_requests", {"user_id": "ada", "contains": "password OR ssn"}),
+        ("delete_requests", {"request_ids": ["r1"], "user_id": "bob"}),
+    ],
+    ids=["session", "user", "words", "ids of another user"],
+)
+async def test_of_another_set_no_deletion_is_told_though_its_code_is_given(
+    world: World, era: str, tool: str, wanted: dict[str, Any]
+) -> None:
+    await world.put("r1")
+    server = world.server()
+    async with world.connect(era, server=server) as caller:
+        code = (await caller.call("delete_session", session_id="s"))["confirm"]
+        await caller.call("delete_session", session_id="s", confirm=code, wait_for_response=False)
+        await server.runtime.jobs.drain()
+        result = await caller.result(tool, **wanted, confirm=code)
+    assert result.structured_content
+    assert result.structured_content["status"] == "not_found"
+    assert "deleted it" not in text_of(result)
+    assert "why" not in result.structured_content
+
+
+@pytest.mark.parametrize("kind", ["turn", "learning"])
+async def test_a_deletion_of_something_else_with_the_same_id_is_not_told(
+    world: World, era: str, kind: str
+) -> None:
+    await world.put("r1")
+    await world.learn("p1", "r1")
+    turn = next(iter(await world.interactions("r1")))
+    tool, wanted, same = (
+        ("delete_request", {"request_id": "r1", "interaction_ids": [turn]}, str(turn))
+        if kind == "turn"
+        else ("delete_learnings", {"request_id": "r1"}, "profile:p1")
+    )
+    server = world.server(CONFIRM="off")
+    async with world.connect(era, server=server) as caller:
+        await caller.call(tool, **wanted, wait_for_response=False)
+        await server.runtime.jobs.drain()
+        assert (await caller.call("get_status", receipt="1"))["ids"]["deleted"] == [same]
+        facts = await caller.call("delete_request", request_id=same)
+    assert facts["status"] == "not_found"
+    assert "why" not in facts
 
 
 async def test_codes_are_bound_to_backend_user_and_options(world: World, era: str) -> None:

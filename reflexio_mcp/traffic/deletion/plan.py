@@ -120,8 +120,8 @@ class Plan:
         copies: recovery copies that hold some of the set, where nothing of it is stored.
         copies_until: where no copy is made, until when the last earlier one is kept, epoch seconds; 0 where there is
             none.
-        deleted_before: where nothing of it is stored, the number of the deletion that is on record as the one that
-            deleted it, and when that began, epoch seconds.
+        deleted_before: where ids were asked for and none is found, the number of the deletion that is on record as the
+            one that deleted them all, and when that began, epoch seconds.
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
         gaps: what the service could not return while the set was looked up. It is not in the set.
         not_matching: where the filter has words, the other requests of the same sessions that it selects without them.

@@ -8,6 +8,7 @@ from typing import ClassVar
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.state.job_records import TURNS_OF
 from reflexio_mcp.traffic.content import texts_of, turn_digest
 from reflexio_mcp.traffic.deletion.plan import (
     OPENING_CHARS,
@@ -117,7 +118,7 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
             "must not be empty; leave it out to delete the whole request. Nothing was deleted.",
         )
     item = await get_stored(scope, request_id)
-    what = f"interactions of request {request_id}"
+    what = f"{TURNS_OF} request {request_id}"
     found = [turn for turn in item.interactions if turn.interaction_id in wanted] if item else []
     missing = tuple(str(one) for one in wanted if one not in {turn.interaction_id for turn in found})
     if item is None or not found:
