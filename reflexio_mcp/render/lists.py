@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, Required, TypeVar
 
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.requests import found_words, request_facts, request_head, request_text, turn_text
+from reflexio_mcp.render.requests import found_in, request_facts, request_head, request_text, turn_text
 from reflexio_mcp.render.result import (
     BUDGET,
     NAMES,
@@ -263,8 +263,8 @@ class RequestBudget(_Budget[RequestWithInteractions]):
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
-        if found := self._found(row):
-            facts["found"] = found
+        if self._words and (found := found_in(row, self._words)):
+            facts["found"] = found[1]
         text = self._text(facts)
         if len(text) > BUDGET:
             facts = _shortened(facts)
@@ -274,12 +274,12 @@ class RequestBudget(_Budget[RequestWithInteractions]):
     _text = staticmethod(request_text)
 
     def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
-        from reflexio_mcp.render.secret_redaction import redacted_listing
+        from reflexio_mcp.render.secret_redaction import redacted_listing, redacted_where
 
-        return redacted_listing(row, full=self._full or bool(self._found(row)))
-
-    def _found(self, row: RequestWithInteractions) -> str:
-        return found_words(row, self._words) if self._words else ""
+        words, safe = self._words, redacted_listing(row, full=self._full)
+        if not words:
+            return safe
+        return redacted_where(safe, lambda item: (found_in(item, words) or (None,))[0])
 
     def _looked_at(self, row: RequestWithInteractions) -> Iterable[StoredInteraction]:
         return row.interactions

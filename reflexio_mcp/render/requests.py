@@ -111,19 +111,23 @@ def request_facts(
     return {**facts, **dense(masked_request(item, masked))} if masked else facts
 
 
-def found_words(item: RequestWithInteractions, words: Words) -> str:
-    """The words around the first one that was looked for, where the first words of the request have none of them."""
+def found_in(item: RequestWithInteractions, words: Words) -> tuple[int, str] | None:
+    """Where words that were looked for are shown, because the first words of the request have none of them.
+
+    Returns:
+        The turn's place among those of the request, and the words around the first one that was looked for.
+    """
     if words.place_in(first_words(item)) is not None:
-        return ""
-    for turn in item.interactions:
+        return None
+    for index, turn in enumerate(item.interactions):
         for text in texts_of(turn):
             place = words.place_in(text[:FOUND_WITHIN])
             if place is not None:
                 begin, end = max(0, place - FOUND_BEFORE), min(FOUND_WITHIN, place + FOUND_BEHIND)
                 before = text[begin:place].partition(" ")[2] if begin else text[:place]
                 around = " ".join((before + text[place:end]).split())
-                return visible(f"{'…' * (begin > 0)}{around}{'…' * (end < len(text))}")
-    return ""
+                return index, visible(f"{'…' * (begin > 0)}{around}{'…' * (end < len(text))}")
+    return None
 
 
 def request_head(facts: Mapping[str, Any]) -> str:

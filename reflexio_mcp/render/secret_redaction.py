@@ -3,6 +3,7 @@
 Looking for secrets in long texts takes time: call these in a worker thread.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +12,7 @@ from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
 from reflexio_mcp.traffic.rules.secrets import asked_for, redact_opening, redact_turn
 
-__all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session"]
+__all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session", "redacted_where"]
 
 _TEXTS: Final = ("content", "user_action_description", "shadow_content", "expert_content")
 
@@ -51,6 +52,28 @@ def redacted_opening(item: RequestWithInteractions) -> tuple[RequestWithInteract
 def redacted_listing(row: RequestWithInteractions, *, full: bool) -> RequestWithInteractions:
     """The request as a list shows it, covered; of its opening alone, the same object where that changes nothing."""
     return redacted(row, OPENING_CHARS) if full else redacted_opening(row)[0]
+
+
+def redacted_where(
+    item: RequestWithInteractions, shown: Callable[[RequestWithInteractions], int | None]
+) -> RequestWithInteractions:
+    """The request with the turns covered in which something is shown beside its opening.
+
+    Args:
+        shown: the place of the turn that is shown. What is covered may lead it to another one.
+    """
+    asked = asked_for(item.interactions)
+    covered: set[int] = set()
+    while (index := shown(item)) is not None and index not in covered:
+        covered.add(index)
+        turn = redact_turn(item.interactions[index], OPENING_CHARS, asked[index])
+        safe = {
+            name: redact_opening(text[:OPENING_CHARS]) for name in _TEXTS if (text := getattr(turn, name))
+        }
+        turns = [*item.interactions]
+        turns[index] = turn.model_copy(update=safe)
+        item = item.model_copy(update={"interactions": turns})
+    return item
 
 
 def redacted_session(row: SessionRow) -> SessionRow:

@@ -1,6 +1,6 @@
 """Reading traffic: lists, and one request."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from mcp.types import CallToolResult
 from pydantic import Field
@@ -25,8 +25,13 @@ from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
 from reflexio_mcp.traffic.reading.listing import list_sessions as list_page_of_sessions
 from reflexio_mcp.traffic.reading.lookup import get_request as get_one
+from reflexio_mcp.traffic.reading.search import judges_alone
 
 __all__ = ["SPECS"]
+
+BESIDE_OTHERS: Final = (
+    "does not go with finding {finding}, which shows beside other requests alone: leave request_id out."
+)
 
 
 async def list_sessions(
@@ -90,6 +95,8 @@ async def list_requests(
     wanted, shown = (after.filter, after.detail) if after else (asked, detail)
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown), words=wanted.contains)
     request_id = request_id.strip()
+    if request_id and not judges_alone(wanted.finding):
+        raise InvalidInput("request_id", BESIDE_OTHERS.format(finding=wanted.finding))
     async with ProgressReporter(call).steady("looking through"):
         page = await list_page_of_requests(
             scope,

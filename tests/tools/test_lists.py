@@ -349,6 +349,47 @@ async def test_a_word_that_the_first_words_do_not_have_is_shown_where_it_stands(
         assert all("found" not in row for row in full["sessions"][0]["requests"])
 
 
+@pytest.mark.parametrize(
+    ("turns", "secret"),
+    [
+        (["Our wifi passphrase is blue horses run at night\nbye", "The zebra stands here."], "blue horses"),
+        (["hi there", "zebra The password is correct horse battery staple\nhello"], "correct horse"),
+        ([" " * 4_100 + "my password: Tr0ub4dor&3xq9Zk", "The zebra stands here."], "Tr0ub4dor"),
+        (["hi there", "zebra " + " " * 4_100 + "my password: Tr0ub4dor&3xq9Zk zebra"], "Tr0ub4dor"),
+        # What is covered leads to the next turn that has the word.
+        (
+            ["hi", "my password is zebra77x!", "a zebra; the PIN is 4821, and my password: zebra horse"],
+            "4821",
+        ),
+        (
+            ["hi", "my password is zebra77x!", "a zebra; the PIN is 4821, and my password: blue horse"],
+            "blue horse",
+        ),
+    ],
+)
+async def test_a_search_shows_no_more_of_a_request_than_a_list_does(
+    connect: Connect, turns: list[str], secret: str
+) -> None:
+    async with connect() as client:
+        arguments = {"user_id": "ada", "session_id": "s", "interactions": [{"content": one} for one in turns]}
+        await client.call_tool("publish_interaction", arguments)
+        for given in ({}, {"contains": "zebra"}):
+            page, text = await listed(client, **given)
+            assert page["returned"] == 1
+            assert secret not in text
+            assert secret not in str(page)
+
+
+async def test_a_request_is_not_judged_without_the_others_of_its_session(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1")
+        result = await client.call_tool("list_requests", {"request_id": "r1", "finding": "duplicate"})
+        assert result.is_error
+        assert "request_id does not go with finding duplicate" in text_of(result)
+        page, _ = await listed(client, request_id="r1", finding="probable-secret")
+        assert page["returned"] == 0
+
+
 async def test_alternatives_are_told_apart_and_none_of_them_is_empty(connect: Connect) -> None:
     async with connect() as client:
         await store(client, "r1", "the doctor")
@@ -496,6 +537,8 @@ async def test_words_that_only_a_source_has_lead_to_it(connect: Connect) -> None
         page, text = await listed(client, contains="Staging")
         assert page["sources"] == {"staging-e2e": 2}
         assert "With these words in its name: source staging-e2e (2 requests)." in text
+        page, text = await listed(client, contains="Staging", agent_version="9")
+        assert "sources" not in page
         page, text = await listed(client, contains="prod")
         assert "sources" not in page
         assert "in its name" not in text

@@ -327,6 +327,8 @@ async def _page(
         elif page.ended and not page.gaps:
             page.total = pager.total
         page.before = shown_before
+        if after:  # of this page alone
+            page.sources = {}
         if stop:
             inside = after and after.begun and stop.request_id and stop.session_id == after.session_id
             shown = shown_before + len(page.rows) - again
@@ -357,7 +359,9 @@ async def _filled(
             page.ended = page.ended or "time"
             break
         if wanted.contains and not page.rows:
-            sources.update(item.request.source for item in session_slice.requests)
+            sources.update(
+                item.request.source for item in session_slice.requests if wanted.matches_request(item.request)
+            )
         goes_on = len(session_slice.requests) < len(session_slice.whole)
         matching, looked = await _matching(wanted, session_slice, until)
         last_looked, not_looked = session_slice.requests[looked - 1], len(session_slice.requests) - looked
