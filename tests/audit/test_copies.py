@@ -161,10 +161,26 @@ def test_both_requests_that_hold_what_a_window_repeats_are_named_at_each_example
     found.session(SessionSeen("s", window(2, exchanges=5)[::-1]))
     exact = found.founds[0]
     assert [(one.request_id, one.copy_of, one.note) for one in exact.examples] == [
-        ("r1", "r2", "its first turns stay in r0"),
-        ("r3", "r4", "its first turns stay in r2"),
+        # Neither of the two has all its words.
+        ("r1", "s", "its first turns stay in r0, the others in r2"),
+        ("r3", "s", "its first turns stay in r2, the others in r4"),
     ]
     assert not exact.notes
+
+
+def test_what_is_named_has_all_the_words_also_where_a_chain_of_copies_leads_to_it() -> None:
+    # The second is in the third, which goes too, since the first and the last one have its words.
+    said = [f"Turn number {number} of a long talk about the lighthouses of the north." for number in range(8)]
+    items = [
+        request(1, *said[:4]),
+        request(2, *said[2:4], at=60),
+        request(3, *said[2:6], at=120),
+        request(4, *said[4:8], at=180),
+    ]
+    found = Duplicates()
+    found.session(SessionSeen("s", items[::-1]))
+    assert found.originals["duplicate"] == {"r2": "s", "r3": "s"}
+    assert {one.copy_of for one in found.founds[0].examples} == {"s"}
 
 
 def test_what_has_a_turn_of_its_own_is_no_window() -> None:
@@ -465,6 +481,66 @@ def test_a_session_whose_only_request_has_a_turn_of_its_own_is_named_by_nothing(
     seen = sessions(("old", 100, [turns]), ("new", 9000, [own]))
     assert not [one.count for one in seen.founds if one.count]
     assert not seen.copies
+
+
+QUESTIONS = (
+    "Is it safe to delete the database of the northern region while the backup is running?",
+    "May I restart the reporting server of the northern region while the backup is running?",
+)
+ANSWERS = ("No, never do that: the backup reads from it.", "Yes, go ahead: it is back within a minute.")
+
+
+@pytest.mark.parametrize("portions", [1, 2, 4])
+def test_answers_to_other_questions_are_no_copy_in_whatever_requests(portions: int) -> None:
+    true: list[tuple[str, ...]] = list(zip(QUESTIONS, ANSWERS, strict=True))
+    swapped = [turn for pair in zip(QUESTIONS, ANSWERS[::-1], strict=True) for turn in pair]
+    size = len(swapped) // portions
+    other = [tuple(swapped[at : at + size]) for at in range(0, len(swapped), size)]
+    seen = sessions_by_turn(("true", 100, true), ("other", 9000, other))
+    assert not seen.copies
+    assert not seen.founds[0].count
+    # The same in their order are one.
+    said = [turn for pair in true for turn in pair]
+    again = [tuple(said[at : at + size]) for at in range(0, len(said), size)]
+    seen = sessions_by_turn(("true", 100, true), ("other", 9000, again))
+    assert list(seen.copies) == [f"r{9000 + index}" for index in reversed(range(portions))]
+    assert seen.founds[0].parts["other"] == (tuple(seen.copies), True)
+
+
+def sessions_by_turn(*seen: tuple[str, int, list[tuple[str, ...]]]) -> CopiedSessions:
+    """As `sessions`; each turn has the role of its place in the session, also where it is alone in its request."""
+    found = CopiedSessions()
+    for name, at, portions in sorted(seen, key=lambda one: -one[1]):
+        items = [
+            request(at + index, *turns, at=at + index, session=name) for index, turns in enumerate(portions)
+        ]
+        for place, turn in enumerate(turn for item in items for turn in item.interactions):
+            turn.role = ("User", "Assistant")[place % 2]
+        found.session(SessionSeen(name, items[::-1]))
+    found.finish()
+    return found
+
+
+def test_the_exchanges_of_a_session_that_stand_in_the_other_go_and_one_with_another_answer_stays() -> None:
+    mixed = [*DIALOGUE[:3], (DIALOGUE[3][0], DIALOGUE[1][1])]
+    seen = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, mixed))
+    assert seen.copies == {"r9000": "r100", "r9001": "r101", "r9002": "r102"}
+    (example,) = seen.founds[0].examples
+    assert (example.copy_of, example.note) == ("", "all its 7 turns are in old; 1 of its 4 requests stays")
+    assert seen.founds[0].parts == {"new": (("r9002", "r9001", "r9000"), False)}
+
+
+def test_turns_with_others_between_them_in_the_session_that_stays_are_not_word_for_word_in_it() -> None:
+    first, second, third, fourth = DIALOGUE
+    seen = sessions(("old", 100, list(DIALOGUE)), ("new", 9000, [(*first, *third), second, fourth]))
+    assert seen.copies == {"r9001": "r101", "r9002": "r103"}
+    assert seen.founds[0].examples[0].note == "all its 8 turns are in old; 1 of its 3 requests stays"
+
+
+def test_requests_that_are_too_many_to_compare_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "REQUESTS_KEPT", 2 * len(DIALOGUE))
+    seen = sessions(*((name, at, list(DIALOGUE)) for name, at in (("a", 100), ("b", 5000), ("c", 9000))))
+    assert seen.left_out == "4 requests were too many to compare"
 
 
 def test_what_a_copy_of_a_copy_has_and_the_session_that_stays_has_not_stays_too() -> None:

@@ -170,14 +170,15 @@ RULES: Final[tuple[Rule, ...]] = (
         "sessions of three turns or more that repeat another session of their user",
         "A history that is imported again under new session ids counts twice in what is learned.",
         "Import a history once, and under the session ids it had.",
-        "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one user, in "
-        "whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one in ten. "
-        "The one that holds more stays, else the older one. What is stored on OCCASIONS or more days, without a turn "
-        "of COPIED_ANSWER_CHARS characters, is a routine. TURNS_KEPT different turns are compared, and of a turn that "
-        "more than SESSIONS_A_TURN sessions have its neighbours in time. The filter and the call take those of its "
-        "requests all of whose turns stand in the session that stays: a request with a turn of its own stays too. A "
-        "session that has no other is none. A list compares all sessions of its filter first, and says so where these "
-        "are too many for one call.",
+        "COPIED_TURNS or more turns with COPIED_CHARS characters or more are the same in two sessions of one user, "
+        "in whatever requests, and they are all of one of the two; of COPIED_NEARLY or more, all but one or one in "
+        "ten. The one that holds more stays, else the older one. What is stored on OCCASIONS or more days, without a "
+        "turn of COPIED_ANSWER_CHARS characters, is a routine. TURNS_KEPT different turns of REQUESTS_KEPT requests "
+        "are compared, and of a turn that more than SESSIONS_A_TURN sessions have its neighbours in time. The filter "
+        "and the call take those of its requests all of whose turns stand next to each other and in their order in "
+        "the session that stays, and a request of one turn with those before and after it: what has a turn of its "
+        "own, or an answer to another question, stays too. A session that has no other request is none. A list "
+        "compares all sessions of its filter first, and says so where these are too many for one call.",
         detector="duplicates.CopiedSessions", selects=True, across=True, within="of three turns or more",
         why_unlearned="A history that is imported again under new session ids stands there twice.",
     ),

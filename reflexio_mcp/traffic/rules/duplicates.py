@@ -83,6 +83,9 @@ COPIED_NEARLY: Final = 6
 TURNS_KEPT: Final = 200_000
 """Turns that are compared across sessions; an audit of more says how many were left out."""
 
+REQUESTS_KEPT: Final = 500_000
+"""Requests of sessions that are compared, which may have the same turns again and again."""
+
 SESSIONS_A_TURN: Final = 4
 """Sessions with the same turn that are each compared with each; of more, neighbours in time are."""
 
@@ -279,11 +282,17 @@ class Duplicates(Detector):
         kept_ones = [one for one in contents if one.request_id not in repeats and not late]
         for inner, before, after in _windows(kept_ones):
             repeats[inner.request_id] = after.request_id
-            note = f"its first turns stay in {before.request_id}"
+            note = f"its first turns stay in {before.request_id}, the others in {after.request_id}"
             exact.note_example(example(inner.item, copy_of=after.request_id, note=note))
+        turns = {one.request_id: set(one.turns) for one in contents}
+        # What the last one of a chain holds may not be all that the first one does.
+        originals = {
+            copy: stays if turns[copy] <= turns.get(stays, set[bytes]()) else seen.session_id
+            for copy, stays in _what_stays(repeats).items()
+        }
         # Who deletes what is nearly the same is not told that it stays: another word may say something else.
-        self.originals = {exact.rule.id: _what_stays(repeats)}
-        for found, stays in ((exact, self.originals[exact.rule.id]), (near, _what_stays(nearly))):
+        self.originals = {exact.rule.id: originals}
+        for found, stays in ((exact, originals), (near, _what_stays(nearly))):
             found.examples[:] = [
                 one
                 if (original := stays.get(one.request_id, one.copy_of)) == one.copy_of
@@ -605,21 +614,58 @@ class _Known:
 
     Args:
         turns: its different ones that are compared.
-        requests: those with no other turns, each with its turns, the newest first; none of a session too short to be
-            compared.
-        size: how many requests it has.
+        requests: each with its turns, the newest first, or with none where some of them are not compared; no requests
+            of a session too short to be compared.
     """
 
     session_id: str
     newest: Example
     turns: set[bytes]
     not_compared: int
-    requests: list[tuple[str, list[bytes]]]
-    size: int
+    requests: list[tuple[str, Sequence[bytes]]]
 
     @property
     def count(self) -> int:
         return len(self.turns) + self.not_compared
+
+
+class _Said:
+    """The turns of a session in the order in which they were said, the oldest first.
+
+    Args:
+        requests: as `_Known` has them. What is not compared of them is a turn like no other one.
+    """
+
+    def __init__(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> None:
+        self._turns = [turn for _, turns in reversed(requests) for turn in turns or (b"",)]
+        self._places: dict[bytes, list[int]] = {}
+        for place, turn in enumerate(self._turns):
+            self._places.setdefault(turn, []).append(place)
+
+    def parts(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> Iterator[tuple[str, Sequence[bytes]]]:
+        """Those of another session's requests whose turns stand here next to each other in their order.
+
+        A request of one turn says nothing without those before and after it, and is looked for with them.
+        """
+        known: dict[tuple[bytes, ...], bool] = {}
+        for index, (request_id, turns) in enumerate(requests):
+            said = tuple(turns)
+            if len(said) == 1:
+                before = requests[index + 1][1][-1:] or (b"",) if index + 1 < len(requests) else ()
+                after = requests[index - 1][1][:1] or (b"",) if index else ()
+                said = (*before, *said, *after)
+            if said not in known:
+                stop_if_cancelled()
+                known[said] = b"" not in said and self._has(said)
+            if turns and known[said]:
+                yield request_id, turns
+
+    def _has(self, said: tuple[bytes, ...]) -> bool:
+        if not said:
+            return False
+        at, rarest = min(enumerate(said), key=lambda one: len(self._places.get(one[1], ())))
+        begins = (place - at for place in self._places.get(rarest, ()) if place >= at)
+        return any(tuple(self._turns[place : place + len(said)]) == said for place in begins)
 
 
 class CopiedSessions(Detector):
@@ -636,6 +682,8 @@ class CopiedSessions(Detector):
         """Of the sessions that repeat another one: each request that has no turn of its own, with the one that is the
         same and stays, or with the session that has its turns in other portions."""
         self._not_compared = 0
+        self._requests_kept = 0
+        self._requests_not_kept = 0
         self._sessions: list[_Known] = []
         self._holders: dict[bytes, list[int]] = {}
         self._chars: dict[bytes, int] = {}
@@ -670,19 +718,23 @@ class CopiedSessions(Detector):
                 held.clear()
             elif held:
                 held.append(one)
-        requests: list[tuple[str, list[bytes]]] = []
-        if len(turns) >= COPIED_TURNS:
+        requests: list[tuple[str, Sequence[bytes]]] = []
+        if len(turns) >= COPIED_TURNS and self._requests_kept + len(seen.requests) > REQUESTS_KEPT:
+            self._requests_not_kept += len(seen.requests)
+        elif len(turns) >= COPIED_TURNS:
+            self._requests_kept += len(seen.requests)
             requests = [
-                (item.request.request_id, digests)
+                (item.request.request_id, digests if turns.issuperset(digests) else ())
                 for item, digests in zip(seen.requests, seen.turns, strict=True)
-                if digests and turns.issuperset(digests)
             ]
-        newest, size = example(seen.requests[0]), len(seen.requests)
-        self._sessions.append(_Known(seen.session_id, newest, turns, len(beyond), requests, size))
+        newest = example(seen.requests[0])
+        self._sessions.append(_Known(seen.session_id, newest, turns, len(beyond), requests))
 
     def finish(self) -> None:
         if self._not_compared:
             self.left_out = f"{self._not_compared:,} turns were too many to compare"
+        elif self._requests_not_kept:
+            self.left_out = f"{self._requests_not_kept:,} requests were too many to compare"
         self._requests(copied=self._whole())
 
     def _whole(self) -> Collection[str]:
@@ -709,19 +761,19 @@ class CopiedSessions(Detector):
             # What one of a chain has from the next may not be in the last, which alone stays.
             goes = {
                 request_id: same.get(tuple(turns), original)
-                for request_id, turns in one.requests
-                if stays.turns.issuperset(turns)
+                for request_id, turns in _Said(stays.requests).parts(one.requests)
             }
             if not goes:
                 continue
             copied.add(copy)
             self.copies |= goes
             own = one.count - len(one.turns & stays.turns)
-            left = one.size - len(goes)
+            left = len(one.requests) - len(goes)
             shown = replace(one.newest, copy_of=original)
-            if own:
-                stay = f"{left} of its {one.size} requests stay{'s' * (left == 1)}"
-                note = f"all but {own} of its {one.count} turns are in {original}; {stay}"
+            if left:
+                stay = f"{left} of its {len(one.requests)} requests stay{'s' * (left == 1)}"
+                but = f"all but {own} of" if own else "all"
+                note = f"{but} its {one.count} turns are in {original}; {stay}"
                 shown = replace(one.newest, note=note)
             found.note_example(shown, subject=copy)
             if len(found.parts) < found.kept:
