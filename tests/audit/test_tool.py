@@ -1314,6 +1314,38 @@ async def test_the_call_about_copied_sessions_takes_them_all_and_nothing_that_st
         assert "copied-session" in facts(await call(client, "audit_traffic", **window))["nothing_found"]
 
 
+async def test_the_pages_of_a_list_of_copies_name_no_request_with_its_original(tmp_path: Path) -> None:
+    """Somebody goes on in the copy meanwhile, which then holds more; then something of the original goes."""
+    make = Maker(3, int(time.time()))
+    said = [
+        Turn("User", f"Which of the {number} lighthouses of the coast is the oldest?") for number in range(9)
+    ]
+    for name, begins in (("first", 8000), ("copy", 2000)):
+        for number, turn in enumerate(said[:6]):
+            make.put([turn], name, "ada", make.made.now - begins + number * 60, "web")
+    made = make.finish()
+    asked = {"finding": "copied-session", "limit": 2}
+    async with connected(made, tmp_path, REFLEXIO_MCP_CONFIRM="off") as client:
+        page = facts(await call(client, "list_requests", **asked))
+        await call(
+            client,
+            "publish_interaction",
+            user_id="ada",
+            session_id="copy",
+            interactions=[{"role": "User", "content": said[8].content}],
+        )
+        listed = [one["session_id"] for one in page["sessions"]]
+        page = facts(await call(client, "list_requests", cursor=page["cursor"], limit=2))
+        listed += [one["session_id"] for one in page["sessions"]]
+        assert set(listed) == {"copy"}
+        assert page["total"] == 6
+        last = next(row for row in made.rows if row.session_id == "first")
+        await call(client, "delete_request", request_id=last.request_id)
+        refused = await client.call_tool("list_requests", {"cursor": page["cursor"]})
+        assert refused.is_error
+        assert "goes on with copies that are others by now" in text_of(refused)
+
+
 async def test_a_comparison_that_is_too_large_says_so_and_a_deletion_takes_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

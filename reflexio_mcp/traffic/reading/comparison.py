@@ -2,18 +2,20 @@
 
 import math
 import time
+import zlib
 from dataclasses import replace
 from typing import Final
 
 import anyio.to_thread
 
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.reading.search import ACROSS
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["COMPARED_SECONDS", "compared"]
+__all__ = ["COMPARED_SECONDS", "compared", "digest_of"]
 
 COMPARED_SECONDS: Final = 15.0
 """For reading the sessions that a list compares. What it shows of them is read again behind it, and clients give up on
@@ -23,16 +25,20 @@ REQUESTS_A_LOOK: Final = 100
 """Requests that are handed to a worker thread at a time."""
 
 
-async def compared(scope: Scope, wanted: TrafficFilter, *, seconds: float = math.inf) -> TrafficFilter:
+async def compared(
+    scope: Scope, wanted: TrafficFilter, *, seconds: float = math.inf, after: Cursor | None = None
+) -> TrafficFilter:
     """The filter with the requests that its finding chooses, where only a comparison of sessions shows them.
 
     All sessions that the rest of the filter selects are read and compared. Any other filter is returned as it is.
 
     Args:
         seconds: for reading them.
+        after: where a list goes on: what came later than its first page is not compared.
 
     Raises:
-        InvalidInput: they are more than can be read in that time or compared.
+        InvalidInput: they are more than can be read in that time or compared, or show other requests than they did for
+            the first page.
     """
     if wanted.finding not in ACROSS:
         return wanted
@@ -41,7 +47,8 @@ async def compared(scope: Scope, wanted: TrafficFilter, *, seconds: float = math
 
     until = time.monotonic() + seconds
     # A session is a copy beside another one only.
-    beside = replace(wanted, finding="", session_id="")
+    end = after.compared_to if after else wanted.end
+    beside = replace(wanted, finding="", session_id="", end=end)
     detector = CopiedSessions()
 
     def look(slices: list[SessionSlice]) -> None:
@@ -62,7 +69,20 @@ async def compared(scope: Scope, wanted: TrafficFilter, *, seconds: float = math
     await anyio.to_thread.run_sync(detector.finish)
     if detector.left_out:
         raise _too_many(wanted, scope, f"than are compared ({detector.left_out})")
-    return replace(wanted, chosen=detector.copies)
+    found = replace(wanted, chosen=detector.copies, compared_to=pager.frozen)
+    if after and digest_of(found) != after.chosen:
+        # An earlier page may have shown as a copy what now is the one that stays.
+        raise InvalidInput(
+            "cursor",
+            "goes on with copies that are others by now: something was deleted or stored since the first page; start "
+            "again without it.",
+        )
+    return found
+
+
+def digest_of(wanted: TrafficFilter) -> int:
+    """Of what a comparison chose and what stays of it; 0 where none was needed."""
+    return zlib.crc32(repr(sorted(wanted.chosen.items())).encode()) if wanted.chosen is not None else 0
 
 
 def _too_many(wanted: TrafficFilter, scope: Scope, than: str) -> InvalidInput:

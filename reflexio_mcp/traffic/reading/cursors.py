@@ -25,7 +25,7 @@ Listing = Literal[Listed, "audit"]
 YEAR_10000: Final = 253_402_300_800
 """No second of a calendar that Python can write, and far more than any offset, is larger."""
 
-_VERSION = 4
+_VERSION = 5
 _MAX_CURSOR_CHARS = 20_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
@@ -42,6 +42,8 @@ _Place = tuple[
     _Count,
     _Count,
     bool,
+    _Count,
+    _Count,
 ]
 _Packed = tuple[int, str, int, _Filter, _Place, str]
 """What a cursor holds: version, list, digest of the filter as it was asked, filter, place and caller."""
@@ -64,6 +66,8 @@ class Cursor:
         detail: how much of each row the list shows; every page of a list shows the same.
         shown: rows on this page and those before it; of a session that several pages count, one.
         begun: whether one of them counts the session that the place is in.
+        compared_to, chosen: where sessions are compared for the filter, the newest second that was for the first page,
+            and `comparison.digest_of` what that chose.
     """
 
     listing: Listing
@@ -79,6 +83,8 @@ class Cursor:
     shown: int = 0
     arrived: int = 0
     begun: bool = False
+    compared_to: int = 0
+    chosen: int = 0
 
     def encode(self, asked: TrafficFilter, caller: str = "") -> str:
         """As text for the caller.
@@ -96,6 +102,8 @@ class Cursor:
             self.shown,
             self.arrived,
             self.begun,
+            self.compared_to,
+            self.chosen,
         ]
         data = [_VERSION, self.listing[0], _digest(asked), list(_values(self.filter)), place, caller]
         raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()

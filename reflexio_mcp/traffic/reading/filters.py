@@ -63,6 +63,8 @@ class TrafficFilter:
     chosen: Mapping[str, str] | None = field(default=None, compare=False)
     """The ids of the requests that the finding means, each with that of the request or session that has its words and
     stays, where sessions had to be compared for it: `comparison.compared` gives it, for one pass."""
+    compared_to: int = field(default=0, compare=False)
+    """The newest second that was compared for it."""
 
     @property
     def narrows(self) -> bool:

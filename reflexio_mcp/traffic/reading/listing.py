@@ -9,7 +9,7 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import content_chars, first_words
-from reflexio_mcp.traffic.reading.comparison import COMPARED_SECONDS, compared
+from reflexio_mcp.traffic.reading.comparison import COMPARED_SECONDS, compared, digest_of
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listed
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
@@ -306,7 +306,7 @@ async def _page(
     most_sessions: int | None = None,
 ) -> Page[T]:
     wanted, shown_before = (after.filter, after.shown) if after else (asked, 0)
-    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS)
+    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS, after=after)
     # What is filtered here needs more sessions than it shows.
     batch = max(50, limit) if wanted.looks_inside else limit
     # The embedded store counts some at once; another one would have to be read.
@@ -333,7 +333,14 @@ async def _page(
             inside = after and after.begun and stop.request_id and stop.session_id == after.session_id
             shown = shown_before + len(page.rows) - again
             begun = bool(page.not_looked_through or inside)
-            cursor = replace(stop, detail=detail, shown=shown, begun=begun)
+            cursor = replace(
+                stop,
+                detail=detail,
+                shown=shown,
+                begun=begun,
+                compared_to=wanted.compared_to,
+                chosen=digest_of(wanted),
+            )
             page.cursor = cursor.encode(asked, scope.caller)
         return page
 

@@ -105,6 +105,11 @@ class SessionPager:
         return tuple(self._gaps.values())
 
     @property
+    def frozen(self) -> int:
+        """The newest second that it looks at; 0 before it read something, and where nothing is stored."""
+        return self._frozen or 0
+
+    @property
     def settled(self) -> bool:
         """Whether no request can arrive any more inside the frozen range, so that a cursor may be given."""
         return (
