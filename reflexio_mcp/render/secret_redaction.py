@@ -3,14 +3,14 @@
 Looking for secrets in long texts takes time: call these in a worker thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
-from reflexio_mcp.traffic.rules.secrets import asked_for, redact_opening, redact_turn
+from reflexio_mcp.traffic.rules.secrets import asked_for, redact_opening, redact_turn, without_end
 
 __all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session", "redacted_where"]
 
@@ -55,25 +55,31 @@ def redacted_listing(row: RequestWithInteractions, *, full: bool) -> RequestWith
 
 
 def redacted_where(
-    item: RequestWithInteractions, shown: Callable[[RequestWithInteractions], int | None]
+    item: RequestWithInteractions,
+    shown: Callable[[RequestWithInteractions], int | None],
+    asked: Sequence[str],
 ) -> RequestWithInteractions:
     """The request with the turns covered in which something is shown beside its opening.
 
     Args:
         shown: the place of the turn that is shown. What is covered may lead it to another one.
+        asked: what each turn answers, of the request as it is stored.
     """
-    asked = asked_for(item.interactions)
     covered: set[int] = set()
     while (index := shown(item)) is not None and index not in covered:
         covered.add(index)
         turn = redact_turn(item.interactions[index], OPENING_CHARS, asked[index])
-        safe = {
-            name: redact_opening(text[:OPENING_CHARS]) for name in _TEXTS if (text := getattr(turn, name))
-        }
+        safe = {name: _beginning(text) for name in _TEXTS if (text := getattr(turn, name))}
         turns = [*item.interactions]
         turns[index] = turn.model_copy(update=safe)
         item = item.model_copy(update={"interactions": turns})
     return item
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= OPENING_CHARS:
+        return redact_opening(text)
+    return without_end(redact_opening(text[:OPENING_CHARS]), text[:OPENING_CHARS])
 
 
 def redacted_session(row: SessionRow) -> SessionRow:

@@ -349,6 +349,11 @@ async def test_a_word_that_the_first_words_do_not_have_is_shown_where_it_stands(
         assert all("found" not in row for row in full["sessions"][0]["requests"])
 
 
+KEY = "\n".join(
+    ["-----BEGIN RSA PRIVATE KEY-----", *["MIIJKAIBAAKCAgEAq4Zx9" * 3] * 48, "-----END RSA PRIVATE KEY-----"]
+)
+
+
 @pytest.mark.parametrize(
     ("turns", "secret"),
     [
@@ -365,13 +370,23 @@ async def test_a_word_that_the_first_words_do_not_have_is_shown_where_it_stands(
             ["hi", "my password is zebra77x!", "a zebra; the PIN is 4821, and my password: blue horse"],
             "blue horse",
         ),
+        # What was asked for is known of what is stored, not of what is shown.
+        ([" * To go on, what is your password: the one that you chose for it?", "zebra4dor3"], "zebra4dor3"),
+        ([" * What is the password for user: ada?", "zebra4dor3"], "zebra4dor3"),
+        ([" * " + "words " * 800 + "what is your password?", "zebra4dor3"], "zebra4dor3"),
+        # What is covered before it pulls a key forward that is cut off.
+        (["hi", KEY + " x" * 420 + " zebra of ghp_1A2b3C4d5E6f7G8h9I0jK1l2M3n4O5p6Q7r8"], "ghp_1A2b3C4d"),
     ],
 )
 async def test_a_search_shows_no_more_of_a_request_than_a_list_does(
     connect: Connect, turns: list[str], secret: str
 ) -> None:
     async with connect() as client:
-        arguments = {"user_id": "ada", "session_id": "s", "interactions": [{"content": one} for one in turns]}
+        said = [
+            {"content": one.removeprefix(" * "), "role": "Assistant" if one.startswith(" * ") else "User"}
+            for one in turns
+        ]
+        arguments = {"user_id": "ada", "session_id": "s", "interactions": said}
         await client.call_tool("publish_interaction", arguments)
         for given in ({}, {"contains": "zebra"}):
             page, text = await listed(client, **given)

@@ -21,6 +21,9 @@ COMPARED_SECONDS: Final = 15.0
 """For reading the sessions that a list compares. What it shows of them is read again behind it, and clients give up on
 a call after 60 s."""
 
+FINISH_SECONDS: Final = 10.0
+"""More for comparing what was read."""
+
 REQUESTS_A_LOOK: Final = 100
 """Requests that are handed to a worker thread at a time."""
 
@@ -50,6 +53,7 @@ async def compared(
     end = after.compared_to if after else wanted.end
     beside = replace(wanted, finding="", session_id="", end=end)
     detector = CopiedSessions()
+    detector.until = until + FINISH_SECONDS
 
     def look(slices: list[SessionSlice]) -> None:
         for one in slices:

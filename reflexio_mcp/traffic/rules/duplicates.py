@@ -11,7 +11,7 @@ import re
 import time
 import zlib
 from array import array
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
@@ -54,6 +54,9 @@ IMPORTED_TURNS: Final = 6
 
 IN_ORDER: Final = 0.8
 """Share of what comes again that keeps its order; of what is merely said again it is half."""
+
+OCCURRENCES_COMPARED: Final = 20
+"""Places of the same request whose surroundings are compared."""
 
 OCCASIONS: Final = 3
 """Times, DUPLICATE_SECONDS apart, at which the same is stored: so often it is a routine, and no history that was
@@ -388,8 +391,32 @@ def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[i
         before = [contents[first[contents[place].digest]].at for place in places]
         if len(different) < IMPORTED_REQUESTS or not _in_order(before, len(different)):
             return set()
-        return _if_enough(contents, places)
+        return {place for place in _if_enough(contents, places) if stands_alike(place, run)}
 
+    def stands_alike(place: int, run: list[int]) -> bool:
+        """Whether it stands before and behind what it stood before and behind already: an answer to another question
+        is another one. What has a long answer says enough by itself."""
+        content = contents[place]
+        if content.has_long_answer:
+            return True
+        before = contents[place - 1].digest if place != run[0] else None
+        behind = contents[place + 1].digest if place != run[-1] else None
+        return any(
+            (before is None or (other and before in said_in(other - 1, other)))
+            and (behind is None or behind in said_in(other, other + 1))
+            for other in places_of[content.digest][:OCCURRENCES_COMPARED]
+            if other < place
+        )
+
+    def said_in(one: int, other: int) -> set[bytes]:
+        # What was stored in one second has no order.
+        return seconds[contents[one].at] | seconds[contents[other].at]
+
+    places_of: defaultdict[bytes, list[int]] = defaultdict(list)
+    seconds: defaultdict[int, set[bytes]] = defaultdict(set)
+    for index, content in enumerate(contents):
+        places_of[content.digest].append(index)
+        seconds[content.at].add(content.digest)
     copies = [index for index, is_again in enumerate(again) if is_again]
     if len(copies) >= IMPORTED_SHARE * len(first) and (imported := copied(copies)):
         return imported
@@ -437,8 +464,15 @@ def _turns_again(contents: list[_Content]) -> dict[int, int]:
             continue
         said = [turn for place in run for turn in contents[place].turns]
         different = len(set(said))
-        if different >= IMPORTED_TURNS and _in_order([first[turn][1] for turn in said], different):
-            again |= {place: first[contents[place].turns[0]][0] for place in _if_enough(contents, run)}
+        places = [first[turn][1] for turn in said]
+        if different >= IMPORTED_TURNS and _in_order(places, different):
+            enough, end = _if_enough(contents, run), 0
+            for place in run:
+                begin, end = end, end + len(contents[place].turns)
+                # With what stands before and behind it: an answer to another question is another one.
+                around = places[max(0, begin - 1) : end + 1]
+                if place in enough and all(later == earlier + 1 for earlier, later in pairwise(around)):
+                    again[place] = first[contents[place].turns[0]][0]
         run.clear()
         for turn in turns:
             first.setdefault(turn, (index, at))
@@ -634,9 +668,13 @@ class _Said:
 
     Args:
         requests: as `_Known` has them. What is not compared of them is a turn like no other one.
+
+    Attributes:
+        whole: the request that has just these turns.
     """
 
     def __init__(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> None:
+        self.whole = {tuple(turns): request_id for request_id, turns in requests}
         self._turns = [turn for _, turns in reversed(requests) for turn in turns or (b"",)]
         self._places: dict[bytes, list[int]] = {}
         for place, turn in enumerate(self._turns):
@@ -645,15 +683,13 @@ class _Said:
     def parts(self, requests: Sequence[tuple[str, Sequence[bytes]]]) -> Iterator[tuple[str, Sequence[bytes]]]:
         """Those of another session's requests whose turns stand here next to each other in their order.
 
-        A request of one turn says nothing without those before and after it, and is looked for with them.
+        What stands before and behind each is looked for with it: an answer to another question is another one.
         """
         known: dict[tuple[bytes, ...], bool] = {}
         for index, (request_id, turns) in enumerate(requests):
-            said = tuple(turns)
-            if len(said) == 1:
-                before = requests[index + 1][1][-1:] or (b"",) if index + 1 < len(requests) else ()
-                after = requests[index - 1][1][:1] or (b"",) if index else ()
-                said = (*before, *said, *after)
+            before = requests[index + 1][1][-1:] or (b"",) if index + 1 < len(requests) else ()
+            after = requests[index - 1][1][:1] or (b"",) if index else ()
+            said = (*before, *turns, *after)
             if said not in known:
                 stop_if_cancelled()
                 known[said] = b"" not in said and self._has(said)
@@ -739,7 +775,6 @@ class CopiedSessions(Detector):
 
     def _whole(self) -> Collection[str]:
         """Find the sessions that repeat another one, and give their ids."""
-        found = self.founds[0]
         shared: Counter[tuple[int, int]] = Counter()
         for holders in self._holders.values():
             shared.update(combinations(holders, 2) if len(holders) <= SESSIONS_A_TURN else pairwise(holders))
@@ -755,30 +790,42 @@ class CopiedSessions(Detector):
                 kept[one.session_id] = other.session_id
                 known |= {one.session_id: one, other.session_id: other}
         copied: set[str] = set()
+        of_original: defaultdict[str, list[str]] = defaultdict(list)
         for copy, original in _what_stays(kept).items():
-            one, stays = known[copy], known[original]
-            same = {tuple(turns): request_id for request_id, turns in stays.requests}
-            # What one of a chain has from the next may not be in the last, which alone stays.
-            goes = {
-                request_id: same.get(tuple(turns), original)
-                for request_id, turns in _Said(stays.requests).parts(one.requests)
-            }
-            if not goes:
-                continue
-            copied.add(copy)
-            self.copies |= goes
-            own = one.count - len(one.turns & stays.turns)
-            left = len(one.requests) - len(goes)
-            shown = replace(one.newest, copy_of=original)
-            if left:
-                stay = f"{left} of its {len(one.requests)} requests stay{'s' * (left == 1)}"
-                but = f"all but {own} of" if own else "all"
-                note = f"{but} its {one.count} turns are in {original}; {stay}"
-                shown = replace(one.newest, note=note)
-            found.note_example(shown, subject=copy)
-            if len(found.parts) < found.kept:
-                found.parts[copy] = tuple(goes), not left
+            of_original[original].append(copy)
+        for original, copies in of_original.items():
+            said = _Said(known[original].requests)
+            for copy in copies:
+                if time.monotonic() >= self.until:
+                    self.left_out = "sessions that share turns were too many to compare"
+                    return copied
+                if self._goes(known[copy], known[original], said):
+                    copied.add(copy)
         return copied
+
+    def _goes(self, one: _Known, stays: _Known, said: _Said) -> bool:
+        """Note what of a session goes, because it stands in another one; whether anything does."""
+        found, copy, original = self.founds[0], one.session_id, stays.session_id
+        # What one of a chain has from the next may not be in the last, which alone stays.
+        goes = {
+            request_id: said.whole.get(tuple(turns), original)
+            for request_id, turns in said.parts(one.requests)
+        }
+        if not goes:
+            return False
+        self.copies |= goes
+        own = one.count - len(one.turns & stays.turns)
+        left = len(one.requests) - len(goes)
+        shown = replace(one.newest, copy_of=original)
+        if left:
+            stay = f"{left} of its {len(one.requests)} requests stay{'s' * (left == 1)}"
+            but = f"all but {own} of" if own else "all"
+            note = f"{but} its {one.count} turns are in {original}; {stay}"
+            shown = replace(one.newest, note=note)
+        found.note_example(shown, subject=copy)
+        if len(found.parts) < found.kept:
+            found.parts[copy] = tuple(goes), not left
+        return True
 
     def _requests(self, copied: Collection[str]) -> None:
         """Find the questions with answers that stand in several sessions but those that are copies themselves."""

@@ -39,6 +39,7 @@ __all__ = [
     "redact_within",
     "secret_in",
     "secret_in_name",
+    "without_end",
     "without_key",
 ]
 
@@ -133,6 +134,9 @@ _WITHIN: Final = (
     ("New Relic key", "NRAL", re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{36}NRAL(?![A-Za-z0-9])")),
 )
 """Forms that begin with nothing of their own: the kind, what stands in each, and the whole form."""
+
+END_CHARS: Final = 500
+"""Characters at the end of a text that was cut off, in which a secret may begin."""
 
 JUDGED_CHARS: Final = 200
 """Of a key: these show whether it is a placeholder."""
@@ -327,6 +331,14 @@ def _without(text: str, secrets: Iterable[Secret], behind: int = 0) -> str:
     return "".join((*kept, text[behind:]))
 
 
+def without_end(covered: str, text: str) -> str:
+    """A text that was cut off and then covered, without what may be the beginning of a secret at its end."""
+    same = 0
+    while same < min(END_CHARS, len(covered), len(text)) and covered[-1 - same] == text[-1 - same]:
+        same += 1
+    return covered[: len(covered) - same]
+
+
 def redact_within(value: Any, name: str = "", chars: int | None = None) -> Any:
     """What a tool was given or gave, with each secret in it replaced, however deep it stands.
 
@@ -339,7 +351,7 @@ def redact_within(value: Any, name: str = "", chars: int | None = None) -> Any:
             return redact(value, name)
         covered = redact(value[:chars], name)
         # A secret that goes on behind them would come into sight, because what is covered gets shorter.
-        return value if covered == value[:chars] else f"{covered}…"
+        return value if covered == value[:chars] else f"{without_end(covered, value[:chars])}…"
     if isinstance(value, list):
         return [redact_within(one, name, chars) for one in cast("list[Any]", value)]
     if isinstance(value, dict):
