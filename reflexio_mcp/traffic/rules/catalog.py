@@ -136,7 +136,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "nothing else stored between; and a history imported twice, whenever, that is, in the order they had "
         "(IN_ORDER), IMPORTED_REQUESTS or more different requests in a row that were all stored before, or all of a "
         "session again (IMPORTED_SHARE), or IMPORTED_TURNS or more different turns in whatever requests, of "
-        "DUPLICATE_CHARS characters together. What comes on OCCASIONS or more occasions is a routine, but for what is "
+        "DUPLICATE_CHARS characters together; of such a history what has no answer of that length goes where it "
+        "stands between the same requests or turns as before. What comes on OCCASIONS or more occasions is a routine, "
+        "but for what is "
         "stored within DUPLICATE_SECONDS and for a history with such answers, and what one asks anew each day is "
         "asked in earnest. Of copies the first one stays and is named. Or "
         "one request holds all turns of an earlier one and goes on (a question alone, then with its answer; a "
@@ -176,8 +178,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "turn of COPIED_ANSWER_CHARS characters, is a routine. TURNS_KEPT different turns of REQUESTS_KEPT requests "
         "are compared, and of a turn that more than SESSIONS_A_TURN sessions have its neighbours in time. The filter "
         "and the call take those of its requests all of whose turns stand next to each other and in their order in "
-        "the session that stays, and a request of one turn with those before and after it: what has a turn of its "
-        "own, or an answer to another question, stays too. A session that has no other request is none. A list "
+        "the session that stays, with those before and after them: what has a turn of its own, follows on one, or "
+        "is an answer to another question, stays too. A session that has no other request is none. A list "
         "compares all sessions of its filter first, and says so where these are too many for one call.",
         detector="duplicates.CopiedSessions", selects=True, across=True, within="of three turns or more",
         why_unlearned="A history that is imported again under new session ids stands there twice.",
