@@ -11,7 +11,15 @@ from reflexio_mcp.traffic.content import Fingerprints, first_words, texts_of
 from reflexio_mcp.traffic.reading.words import Words
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["RequestFacts", "request_facts", "request_head", "request_text", "turn_facts", "turn_text"]
+__all__ = [
+    "RequestFacts",
+    "found_in",
+    "request_facts",
+    "request_head",
+    "request_text",
+    "turn_facts",
+    "turn_text",
+]
 
 EXCERPT_CHARS: Final = 400
 """Characters of one content in `detail="full"`."""

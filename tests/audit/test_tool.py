@@ -500,13 +500,20 @@ async def test_a_list_of_requests_stops_inside_a_session_of_long_texts_and_goes_
         assert len(ids) == len(set(ids)) == 5
 
 
+def said_thrice(**ago: int) -> Maker:
+    """Sessions of three requests with the same words, by the seconds since each began."""
+    make = Maker(3, int(time.time()))
+    text = "Where does the parcel of the customer in Hamburg stay for so long?"
+    for session, begun in ago.items():
+        for number in range(3):
+            make.put([Turn("User", text)], session, "ada", make.made.now - begun + number, "web")
+    return make
+
+
 async def test_a_list_that_takes_whole_sessions_looks_at_all_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = Maker(3, int(time.time()))
-    for number in range(3):
-        text = "Where does the parcel of the customer in Hamburg stay for so long?"
-        make.put([Turn("User", text)], "s1", "ada", make.made.now - 5_000 + number, "web")
+    make = said_thrice(s1=5_000)
     monkeypatch.setattr(listing, "LOOK_SECONDS", 0.0)
     async with connected(make.finish(), tmp_path) as client:
         said = facts(await call(client, "list_requests", finding="duplicate"))
@@ -550,11 +557,7 @@ async def test_a_list_of_sessions_stops_inside_one_of_long_texts_and_counts_the_
 async def test_a_session_that_takes_too_long_to_be_judged_is_named_and_the_list_goes_on_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = Maker(3, int(time.time()))
-    text = "Where does the parcel of the customer in Hamburg stay for so long?"
-    for session, begun in (("s1", 5_000), ("s0", 9_000)):
-        for number in range(3):
-            make.put([Turn("User", text)], session, "ada", make.made.now - begun + number, "web")
+    make = said_thrice(s1=5_000, s0=9_000)
     judge = Duplicates.session
 
     def slow(self: Duplicates, seen: SessionSeen) -> None:
@@ -586,11 +589,7 @@ async def test_a_session_that_takes_too_long_to_be_judged_is_named_and_the_list_
 async def test_a_session_that_takes_too_long_behind_others_has_the_next_page_for_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = Maker(3, int(time.time()))
-    text = "Where does the parcel of the customer in Hamburg stay for so long?"
-    for session, begun in (("s1", 5_000), ("s0", 9_000)):
-        for number in range(3):
-            make.put([Turn("User", text)], session, "ada", make.made.now - begun + number, "web")
+    make = said_thrice(s1=5_000, s0=9_000)
     judge, calls = Duplicates.session, list[str]()
 
     def slow_once(self: Duplicates, seen: SessionSeen) -> None:

@@ -382,6 +382,9 @@ def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[i
     """
     first: dict[bytes, int] = {}
     again = [first.setdefault(content.digest, index) != index for index, content in enumerate(contents)]
+    copies = [index for index, is_again in enumerate(again) if is_again]
+    if not copies:
+        return set()
     routine = [content.digest in often and not content.has_long_answer for content in contents]
 
     def copied(run: list[int]) -> set[int]:
@@ -417,7 +420,6 @@ def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[i
     for index, content in enumerate(contents):
         places_of[content.digest].append(index)
         seconds[content.at].add(content.digest)
-    copies = [index for index, is_again in enumerate(again) if is_again]
     if len(copies) >= IMPORTED_SHARE * len(first) and (imported := copied(copies)):
         return imported
     imported = set[int]()
