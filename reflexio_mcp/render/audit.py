@@ -41,6 +41,8 @@ SUBJECTS: Final = 5
 
 NOTES_SHOWN: Final = 8
 
+OTHER_TWINS: Final = "ther requests with question and answer, word for word in two sessions of one user"
+
 WHICH_CHARS: Final = 1_200
 """For the ids of sessions that are deleted one by one: the call about them names one."""
 
@@ -123,11 +125,16 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
     lines = _overview_lines(facts)
     for one in findings:
         lines += _finding_lines(one)
+    if audit.other_twins is not None:
+        facts["word_for_word_in_two_sessions"] = twins = _twin_facts(audit)
+        lines += _twin_lines(twins)
     after: list[str] = []
     if said := _look_first(audit.findings[:shown]):
         facts["look_first"] = said
         after.append(said)
     after += _nothing_found(audit, facts)
+    if audit.other_twins == 0:
+        after.append(f"O{OTHER_TWINS}: none.")
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
         facts["next"] = LESS
@@ -176,6 +183,36 @@ def _nothing_found(audit: Audit, facts: AuditFacts) -> list[str]:
     named = [f"{rule.id} ({rule.within})" if rule.within else rule.id for rule in unfound]
     facts["nothing_found"] = ", ".join(named)
     return [f"Looked for and not found: {facts['nothing_found']}."]
+
+
+def _twin_facts(audit: Audit) -> Facts:
+    """What repeats a request of another session and is no finding."""
+    examples = [
+        {
+            "request_id": shown_id(one.request_id),
+            "session_id": shown_id(without_key(one.session_id)),
+            "same_as": shown_id(one.older_request_id),
+            "in_session": shown_id(without_key(one.older_session_id)),
+        }
+        for one in audit.twins
+    ]
+    return dense(
+        {"other_requests": audit.other_twins, "examples": examples, "look": _call_facts(audit.look_at_twins)}
+    )
+
+
+def _twin_lines(facts: Facts) -> list[str]:
+    """None for none: that is said behind what was stored."""
+    if not facts["other_requests"]:
+        return []
+    told = [
+        f"{one['request_id']} of {one['session_id']} as {one['same_as']} of {one['in_session']}"
+        for one in facts.get("examples", ())
+    ]
+    lines = [f"o{OTHER_TWINS}: {facts['other_requests']:,} ({'; '.join(told)}); people ask the same again"]
+    if look := facts.get("look"):
+        lines.append(f" look: {look['tool']} {compact_json(look['arguments'])}")
+    return lines
 
 
 def _go_on(audit: Audit, facts: AuditFacts) -> str:

@@ -44,6 +44,7 @@ class AuditFacts(OverviewFacts, GapFacts, total=False):
     speak_of_secrets: Unlisted[Facts]
     nothing_found: Unlisted[str]
     look_first: Unlisted[str]
+    word_for_word_in_two_sessions: Unlisted[Facts]
     rest_of: Unlisted[str]
     left_out: str
     go_on: Facts

@@ -743,6 +743,47 @@ def test_an_answer_that_comes_again_on_another_day_is_no_copy() -> None:
     assert [(one.session_id, one.note) for one in found.examples] == [("again", f"the same as r{day}")]
 
 
+def test_what_no_rule_counts_and_stands_in_two_sessions_is_counted_with_the_older_one() -> None:
+    hello = ("Hello!", "Hello Ada, what can I do for you?")
+    seen = sessions(
+        ("old", 100, [hello, ANSWERED, ("And the rims?", "Any of 28 inches.")]),
+        ("new", 9000, [("And the tubes?", "Those with the long valve."), hello, ANSWERED]),
+        ("last", 20_000, [hello, hello]),
+    )
+    assert [found.count for found in seen.founds] == [0, 1], "the long answer"
+    assert seen.other_twins == 3
+    assert [
+        (one.request_id, one.session_id, one.older_request_id, one.older_session_id) for one in seen.twins
+    ] == [
+        ("r20001", "last", "r100", "old"),
+        ("r20000", "last", "r100", "old"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [("Which tyres fit?",)],  # no answer
+        [("Which tyres fit?", "Those of 28 inches.")],  # another answer
+        [("Which tyre fits?", "Most of 28 inches.")],
+        [("Which tyres fit?", "Most of 28 inches.", "Thanks!")],
+    ],
+)
+def test_what_differs_in_a_word_or_has_no_answer_stands_in_one_session(other: list[tuple[str, ...]]) -> None:
+    seen = sessions(
+        ("a", 100, [("Which tyres fit?",), ("Which tyres fit?", "Most of 28 inches.")]), ("b", 9000, other)
+    )
+    assert (seen.other_twins, seen.twins) == (0, [])
+    seen = sessions(("a", 100, [("Which tyres fit?", "Most of 28 inches.")] * 2))
+    assert seen.other_twins == 0, "one session"
+
+
+def test_a_long_answer_that_comes_again_on_another_day_is_counted_and_what_a_rule_counts_is_not() -> None:
+    assert sessions(*((f"s{day}", day * 86_400, [ANSWERED]) for day in range(30))).other_twins == 29
+    assert sessions(("a", 100, [ANSWERED]), ("b", 200, [ANSWERED])).other_twins == 0
+    assert sessions(("old", 100, list(DIALOGUE)), ("new", 9000, list(DIALOGUE))).other_twins == 0
+
+
 def test_requests_of_a_copied_session_are_not_named_again() -> None:
     history = [ANSWERED, *DIALOGUE]
     whole, found = sessions(("old", 100, history), ("new", 9000, history)).founds

@@ -436,6 +436,94 @@ async def test_calls_that_go_on_look_at_each_request_once_and_say_what_they_do_n
         assert refused.is_error
 
 
+OTHER_TWINS = "Other requests with question and answer, word for word in two sessions of one user"
+
+
+def greeted(*sessions: str, user: str = "ada") -> Maker:
+    """The same greeting in each of some sessions."""
+    make = Maker(3, int(time.time()))
+    for number, session in enumerate(sessions):
+        at = make.made.now - 9_000 + 1_000 * number
+        make.put(
+            [Turn("User", f"What is {session} about?"), Turn("Assistant", "A bicycle.")],
+            session,
+            user,
+            at,
+            "web",
+        )
+        make.put(
+            [Turn("User", "Hello!"), Turn("Assistant", "Hello, how are you?")], session, user, at + 60, "web"
+        )
+    return make
+
+
+async def test_what_short_exchanges_stand_in_two_sessions_is_said_and_none_of_them_is_a_finding(
+    tmp_path: Path,
+) -> None:
+    made = greeted("first", "second", "third", "fourth").finish()
+    async with connected(made, tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        said = facts(result)["word_for_word_in_two_sessions"]
+        first, *others = (row.request_id for row in made.rows if row.turns[0].content == "Hello!")
+        assert said == {
+            "other_requests": 3,
+            "examples": [
+                {"request_id": others[2], "session_id": "fourth", "same_as": first, "in_session": "first"},
+                {"request_id": others[1], "session_id": "third", "same_as": first, "in_session": "first"},
+            ],
+            "look": {"tool": "get_request", "arguments": {"request_id": others[2]}},
+        }
+        told = (
+            f"o{OTHER_TWINS[1:]}: 3 ({others[2]} of fourth as {first} of first; {others[1]} of third as {first} of "
+            f'first); people ask the same again\n look: get_request {{"request_id":"{others[2]}"}}\n<<end'
+        )
+        assert told in text_of(result)
+        assert "Hello" not in text_of(result)
+        assert not [
+            one for one in facts(result)["findings"] if one.get("next", {}).get("tool") == "delete_requests"
+        ]
+        assert "Hello" in text_of(await call(client, said["look"]["tool"], **said["look"]["arguments"]))
+
+
+async def test_that_nothing_else_stands_in_two_sessions_is_said_only_where_all_was_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = greeted("first")
+    make.put(
+        [Turn("User", "Hello!"), Turn("Assistant", "Hello, how are you?")], "s", "bob", make.when(), "web"
+    )
+    async with connected(make.finish(), tmp_path) as client:
+        result = await call(client, "audit_traffic")
+        assert facts(result)["word_for_word_in_two_sessions"] == {"other_requests": 0}
+        assert text_of(result).endswith(f"\n{OTHER_TWINS}: none.")
+        assert f"{OTHER_TWINS}: none." in text_of(await call(client, "audit_traffic", user_id="ada"))
+        for narrower in (
+            {"session_id": "first"}, {"source": "web"}, {"contains": "bicycle"}, {"end_time": "1h"}
+        ):  # fmt: skip
+            result = await call(client, "audit_traffic", **narrower)
+            assert "word_for_word_in_two_sessions" not in facts(result)
+            assert OTHER_TWINS not in text_of(result)
+            assert {"copied-session", "copied-request"} <= not_looked_for(facts(result))
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+        arguments, calls = dict[str, Any](), 0
+        while calls < 5:
+            calls += 1
+            result = await call(client, "audit_traffic", **arguments)
+            assert "word_for_word_in_two_sessions" not in facts(result)
+            assert OTHER_TWINS not in text_of(result)
+            assert run.OTHER_TWINS in not_looked_for(facts(result))
+            if "go_on" not in facts(result):
+                break
+            arguments = facts(result)["go_on"]["arguments"]
+        assert 1 < calls < 5
+        monkeypatch.undo()
+        monkeypatch.setattr(duplicates, "REQUESTS_KEPT", 1)
+        result = await call(client, "audit_traffic")
+        [missed] = [one for one in facts(result)["not_run"] if run.OTHER_TWINS in one["ids"]]
+        assert missed["reason"] == "2 requests were too many to compare"
+        assert OTHER_TWINS not in text_of(result)
+
+
 async def test_a_list_that_looks_through_long_texts_stops_before_its_client_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from reflexio_mcp.traffic.rules.found import Found, Next
 from reflexio_mcp.traffic.rules.secrets import secret_in_name
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["Offer", "go_on_call", "look_first", "next_call"]
+__all__ = ["Offer", "go_on_call", "look_at", "look_first", "next_call"]
 
 ALL_IDS_CHARS: Final = 800
 """Room for ids in one call's arguments, where no filter can select the finding."""
@@ -70,6 +70,12 @@ def look_first(following: Next | None, offer: Offer) -> Next | None:
     if ids := chosen.pop("learning_ids", None):
         return Next("list_learnings", chosen, len(ids)) if "list_learnings" in offer.tools else None
     return _listed(offer, chosen, following.selects)
+
+
+def look_at(request_ids: Sequence[str], offer: Offer) -> Next | None:
+    """The call that shows the first of some requests that a call can name; `None` where none can."""
+    ids = [one for one in request_ids if _sayable(one)]
+    return Next("get_request", {"request_id": ids[0]}, 1) if ids and "get_request" in offer.tools else None
 
 
 def go_on_call(cursor: str, offer: Offer) -> Next | None:

@@ -9,7 +9,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.learned import LearnedChecks
 from reflexio_mcp.traffic.audit.learning_status import DOES_NOT_LEARN, LearningChecks
-from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_first, next_call
+from reflexio_mcp.traffic.audit.next_call import Offer, go_on_call, look_at, look_first, next_call
 from reflexio_mcp.traffic.audit.overview import Overview
 from reflexio_mcp.traffic.content import content_chars, texts_of
 from reflexio_mcp.traffic.reading.cursors import Cursor
@@ -20,6 +20,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, Need, SessionSeen, stop_if_cancelled
+from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Twin
 from reflexio_mcp.traffic.rules.found import Found, Next
 from reflexio_mcp.traffic.rules.personal_data import NOT_LOOKED_FOR
 from reflexio_mcp.traffic.rules.selection import detector_types
@@ -38,6 +39,9 @@ SESSION_SECONDS: Final = 10.0
 SAYABLE_SECONDS: Final = 5.0
 """For getting past sessions and requests whose id is a key: a cursor holds the ids of its place, and shows them to
 whoever takes it apart."""
+
+OTHER_TWINS: Final = "other requests in two sessions"
+"""What is counted beside `copied-session` and `copied-request`."""
 
 COMPARING: Final = ("copied-session", "copied-request", "split-conversation")
 """Rules that compare sessions with each other."""
@@ -71,6 +75,8 @@ MAY_GO_ON: Final = (
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
 OF_NOBODY_SEEN: Final = "of users without a request here; list_learnings has each user's"
 ONE_USER: Final = "only one user's traffic is looked at"
+ONE_SESSION: Final = "only one session is looked at"
+UNREAD: Final = "what could not be read is compared with nothing"
 
 LEARNED_SECONDS: Final = 8.0
 """For reading what was learned, when the traffic has been read."""
@@ -94,6 +100,9 @@ class Audit:
     Args:
         filter: what was looked at, its times resolved and its end frozen.
         start, end: the window that was looked at, epoch seconds; no start where all before the end was.
+        other_twins, twins: requests with question and answer that repeat one of another session of their user and that
+            no rule counts, and the first of them; `None` where not everything was compared.
+        look_at_twins: the call that shows the first of these.
         speak_of_secrets, speaking: requests with a word for a secret and none in them, and the first of their ids.
         overview: the numbers.
         findings: the gravest first.
@@ -114,6 +123,9 @@ class Audit:
     gaps: tuple[Gap, ...] = ()
     start: int | None = None
     end: int = 0
+    other_twins: int | None = None
+    twins: tuple[Twin, ...] = ()
+    look_at_twins: Next | None = None
     speak_of_secrets: int = 0
     speaking: tuple[str, ...] = ()
     goes_on: bool = False
@@ -169,6 +181,9 @@ async def run_audit(
                 if reason == MAY_GO_ON:
                     more = by_a_list if rule.selects else "; audit one user for it" * (not wanted.user_id)
                 not_run.append(NotRun(rule.id, reason + more))
+    if wanted.session_id:
+        known = {one.rule_id for one in not_run}
+        not_run += [NotRun(one, ONE_SESSION) for one in COMPARING if one not in known]
     if wanted.user_id:
         not_run += [NotRun(one, ONE_USER) for one in ("shared-session", "user-per-session")]
     if personal:
@@ -193,7 +208,7 @@ async def run_audit(
         cut = [found.rule.id for one in by_session for found in one.founds]
         for reason, ids in (
             (OF_THIS_CALL + by_a_list, [one for one in COMPARING if one in WHOLE_SESSIONS]),
-            (OF_THIS_CALL, COMPARING),
+            (OF_THIS_CALL, (*COMPARING, OTHER_TWINS)),
             (OF_A_PART, (*OF_ALL, *OF_TOTALS)),
             (OF_CUT_SESSION, cut),
         ):
@@ -208,6 +223,12 @@ async def run_audit(
     not_run += [
         NotRun(found.rule.id, one.left_out) for one in detectors if one.left_out for found in one.founds
     ]
+    twins = next((one for one in detectors if isinstance(one, CopiedSessions)), None)
+    if narrow or any(one.rule_id == OTHER_TWINS for one in not_run):
+        twins = None
+    if twins and (twins.left_out or gaps):
+        not_run.append(NotRun(OTHER_TWINS, twins.left_out or UNREAD))
+        twins = None
     await progress("requests whose learning was looked up", 0, None)
     if learning.candidates and (reason := await learning.ask(scope, overview)):
         not_run += [NotRun(found.rule.id, reason) for found in learning.founds]
@@ -253,6 +274,9 @@ async def run_audit(
         gaps,
         start,
         end,
+        twins.other_twins if twins else None,
+        tuple(twins.twins) if twins else (),
+        look_at([one.request_id for one in twins.twins], offer) if twins else None,
         told.speak_of_secrets,
         tuple(told.speaking),
         goes_on=after is not None,

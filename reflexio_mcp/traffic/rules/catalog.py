@@ -194,7 +194,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "each, in 2 to COPIED_ANSWER_SESSIONS sessions of one user, within ANSWERED_SECONDS of the first of them, "
         "which is named. Not counted in sessions that `copied-session` names. A question without its answer, with a "
         "short one or on another day is asked again in earnest. A job may be asked the same more often than one audit "
-        "sees, so the call shows a request and deletes none.",
+        "sees, so the call shows a request and deletes none. What else stands word for word in two sessions of one "
+        "user, question and answer in one request, is counted behind the findings: people greet and ask again.",
         detector="duplicates.CopiedSessions",
         within="with an answer of 150 characters or more, in at most 4 sessions within six hours",
         why_unlearned="The same words are listed and counted twice.",

@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_c
 from reflexio_mcp.traffic.rules.found import Example, example
 from reflexio_mcp.traffic.rules.roles import is_foreign, is_system, speakers
 
-__all__ = ["CopiedSessions", "Duplicates"]
+__all__ = ["CopiedSessions", "Duplicates", "Twin"]
 
 DUPLICATE_CHARS: Final = 60
 """Shorter texts (`continue`, `yes please`) are said again in earnest."""
@@ -87,7 +87,7 @@ TURNS_KEPT: Final = 200_000
 """Turns that are compared across sessions; an audit of more says how many were left out."""
 
 REQUESTS_KEPT: Final = 500_000
-"""Requests of sessions that are compared, which may have the same turns again and again."""
+"""Requests that are compared across sessions, which may have the same turns again and again."""
 
 SESSIONS_A_TURN: Final = 4
 """Sessions with the same turn that are each compared with each; of more, neighbours in time are."""
@@ -97,6 +97,9 @@ COPIED_ANSWER_CHARS: Final = 150
 
 COPIED_ANSWER_SESSIONS: Final = 4
 """Sessions with the same question and answer; in more of them it is a job that always gets the same answer."""
+
+TWINS_SHOWN: Final = 2
+"""Of the requests that repeat one of another session and that no rule counts."""
 
 ROUTINE_SESSIONS: Final = 20
 """Sessions with the same question and answer, copied ones too, after which they are not remembered: it is a job's."""
@@ -365,12 +368,23 @@ class _Content:
 
 def _has_long_answer(item: RequestWithInteractions, lengths: Sequence[int]) -> bool:
     """Whether an assistant answers at length: prompts and what tools give are the same again in earnest."""
-    if max(lengths, default=0) < COPIED_ANSWER_CHARS:
-        return False
+    return (
+        max(lengths, default=0) >= COPIED_ANSWER_CHARS and _answer_chars(item, lengths) >= COPIED_ANSWER_CHARS
+    )
+
+
+def _answer_chars(item: RequestWithInteractions, lengths: Sequence[int]) -> int:
+    """Characters of the longest turn of an assistant; 0 where it answers nobody."""
     said = speakers([turn.role for turn in item.interactions])
-    return len(set(said)) > 1 and any(
-        chars >= COPIED_ANSWER_CHARS and not (role == "user" or is_system(role) or is_foreign(role))
-        for chars, role in zip(lengths, said, strict=True)
+    if len(set(said)) < 2:
+        return 0
+    return max(
+        (
+            chars
+            for chars, role in zip(lengths, said, strict=True)
+            if not (role == "user" or is_system(role) or is_foreign(role))
+        ),
+        default=0,
     )
 
 
@@ -644,6 +658,10 @@ def _is_misspelling(one: str, other: str) -> bool:
     return rest == other_rest[1:] if len(short) < len(long) else rest[1:] == other_rest[1:]
 
 
+_Place = tuple[int, int, str]
+"""Where a request stands: its time, the number of its session and its id."""
+
+
 @dataclass(slots=True)
 class _Known:
     """A session as it is remembered until all were seen.
@@ -706,6 +724,16 @@ class _Said:
         return any(tuple(self._turns[place : place + len(said)]) == said for place in begins)
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A request and an older one of another session with the same words."""
+
+    request_id: str
+    session_id: str
+    older_request_id: str
+    older_session_id: str
+
+
 class CopiedSessions(Detector):
     """`copied-session`, and `copied-request` for what no session repeats whole.
 
@@ -728,12 +756,20 @@ class CopiedSessions(Detector):
         self._days: dict[bytes, int] = {}
         self._exchanges: dict[bytes, list[Example]] = {}
         """Questions with long answers, the first of each session; none of what too many have."""
+        self.other_twins = 0
+        """Requests with question and answer that repeat one of another session and that no rule counts."""
+        self.twins: list[Twin] = []
+        """The first of them."""
+        self._answered: dict[bytes, _Place] = {}
+        self._again: defaultdict[bytes, list[_Place]] = defaultdict(list)
+        """Questions with answers: where each was seen first, and where again."""
 
     def session(self, seen: SessionSeen) -> None:
         turns: set[bytes] = set()
         beyond: set[bytes] = set()
         exchanges: dict[bytes, Example] = {}
         parts = (seen.requests, seen.turns, seen.digests, seen.lengths)
+        is_kept = self._requests_kept + len(seen.requests) <= REQUESTS_KEPT
         for item, digests, running, lengths in zip(*parts, strict=True):
             for chars, digest in zip(lengths, digests, strict=True):
                 if digest in self._chars or len(self._chars) < TURNS_KEPT:
@@ -741,8 +777,13 @@ class CopiedSessions(Detector):
                     turns.add(digest)
                 else:
                     beyond.add(digest)
-            if _has_long_answer(item, lengths):
+            answer = _answer_chars(item, lengths)
+            if answer >= COPIED_ANSWER_CHARS:
                 exchanges[running[-1]] = example(item)
+            if answer and is_kept:
+                place = item.request.created_at, len(self._sessions), item.request.request_id
+                if self._answered.setdefault(running[-1], place) is not place:
+                    self._again[running[-1]].append(place)
         self._not_compared += len(beyond)
         for digest in turns:
             self._holders.setdefault(digest, []).append(len(self._sessions))
@@ -757,10 +798,11 @@ class CopiedSessions(Detector):
             elif held:
                 held.append(one)
         requests: list[tuple[str, Sequence[bytes]]] = []
-        if len(turns) >= COPIED_TURNS and self._requests_kept + len(seen.requests) > REQUESTS_KEPT:
-            self._requests_not_kept += len(seen.requests)
-        elif len(turns) >= COPIED_TURNS:
+        if is_kept:
             self._requests_kept += len(seen.requests)
+        else:
+            self._requests_not_kept += len(seen.requests)
+        if is_kept and len(turns) >= COPIED_TURNS:
             requests = [
                 (item.request.request_id, digests if turns.issuperset(digests) else ())
                 for item, digests in zip(seen.requests, seen.turns, strict=True)
@@ -773,7 +815,8 @@ class CopiedSessions(Detector):
             self.left_out = f"{self._not_compared:,} turns were too many to compare"
         elif self._requests_not_kept:
             self.left_out = f"{self._requests_not_kept:,} requests were too many to compare"
-        self._requests(copied=self._whole())
+        named = self._requests(copied=self._whole())
+        self._others({*self.copies, *named})
 
     def _whole(self) -> Collection[str]:
         """Find the sessions that repeat another one, and give their ids."""
@@ -829,8 +872,10 @@ class CopiedSessions(Detector):
             found.parts[copy] = tuple(goes), not left
         return True
 
-    def _requests(self, copied: Collection[str]) -> None:
-        """Find the questions with answers that stand in several sessions but those that are copies themselves."""
+    def _requests(self, copied: Collection[str]) -> set[str]:
+        """Find the questions with answers that stand in several sessions but those that are copies themselves, and
+        give their ids."""
+        named: set[str] = set()
         for exchange in self._exchanges.values():
             held = [one for one in exchange if one.session_id not in copied]
             if not 2 <= len(held) <= COPIED_ANSWER_SESSIONS:
@@ -844,6 +889,21 @@ class CopiedSessions(Detector):
                     copies.append(replace(one, note=f"the same as {first.request_id}"))
             for copy in reversed(copies):
                 self.founds[1].note_example(copy)
+                named.add(copy.request_id)
+        return named
+
+    def _others(self, named: Collection[str]) -> None:
+        """Count the other questions with answers that stand in several sessions."""
+        for digest, places in self._again.items():
+            left = [one for one in (self._answered[digest], *places) if one[2] not in named]
+            if not left:
+                continue
+            _, older, older_id = min(left)
+            copies = [one for one in left if one[1] != older]
+            self.other_twins += len(copies)
+            for _, session, request_id in copies[: TWINS_SHOWN - len(self.twins)]:
+                newer, stays = self._sessions[session].session_id, self._sessions[older].session_id
+                self.twins.append(Twin(request_id, newer, older_id, stays))
 
     def _is_copy(self, turns: set[bytes], own: int) -> bool:
         """Whether a session with so many turns of its own repeats another one in these."""
