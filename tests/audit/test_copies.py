@@ -572,6 +572,37 @@ def test_the_same_answer_to_another_question_of_one_session_is_no_duplicate() ->
     assert len(copies(stored(ASKED, ASKED))[0]) == 4
 
 
+NO = "No, please leave it as it is for now, and ask me about it again on Monday."
+
+
+def in_turns(*said: str, apart: int = 60) -> list[RequestWithInteractions]:
+    """Each turn in a request of its own; `NO` is said by the assistant."""
+    items = [request(number, text, at=number * apart) for number, text in enumerate(said)]
+    for item in items:
+        for turn in item.interactions:
+            turn.role = "Assistant" if turn.content == NO else "User"
+    return items
+
+
+def test_an_answer_alone_that_comes_again_behind_another_question_is_no_duplicate() -> None:
+    backup, server = "Shall the backup be removed?", "Shall the reporting server be restarted?"
+    assert copies(in_turns(backup, NO, server, NO)) == ([], [])
+    # The same question with its answer, whatever was said between, and an answer that was sent twice.
+    assert copies(in_turns(backup, NO, server, NO, backup, NO))[0] == ["r5"]
+    assert what_stays(in_turns(backup, NO, server, NO, backup, NO)) == {"r5": "r1"}
+    assert copies(in_turns(backup, NO, NO, server))[0] == ["r2"]
+    assert copies(in_turns(NO, NO))[0] == ["r1"]
+    # What a person says again is a copy, whatever came between.
+    assert copies([request(1, NO), request(2, "Hm."), request(3, NO, at=60)])[0] == ["r3"]
+
+
+def test_an_answer_alone_is_no_beginning_of_one_to_another_question() -> None:
+    first, answer, second, more = in_turns("The backup?", NO, "The server?", "")
+    more.interactions = [*answer.interactions, *second.interactions]
+    assert copies([first, answer, second, more]) == ([], [])
+    assert copies([first, answer, more]) == (["r1"], [])
+
+
 def test_an_answer_that_never_stood_with_its_question_is_no_duplicate() -> None:
     asked = [f"Which provider runs the service number {number} of ours at present?" for number in range(11)]
     named = [f"Provider {number}" for number in range(11)]

@@ -21,7 +21,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
-from reflexio_mcp.traffic.rules.roles import is_foreign, is_system, speakers
+from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system, speakers
 
 __all__ = ["CopiedSessions", "Duplicates", "Twin"]
 
@@ -251,6 +251,8 @@ class Duplicates(Detector):
         imported = _imported_again(contents, often)
         in_others = _turns_again(contents)
         last_seen: dict[bytes, _Content] = {}
+        behind: dict[tuple[bytes, bytes], _Content] = {}
+        asked = _Asked(contents)
         kept: dict[bytes, _Content] = {}
         recent = _Recent()
         previous: _Content | None = None
@@ -264,6 +266,11 @@ class Duplicates(Detector):
                 self.left_out = "of a session with very much in it only the oldest part was compared"
                 break
             before = last_seen.get(content.digest)
+            if before is not None and not content.is_asked:
+                # An answer to another question is another one.
+                before = behind.get(
+                    (content.digest, asked.before(index)), before if index in imported else None
+                )
             if before is not None and (index in imported or _is_repeated(content, before, seconds, often)):
                 repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
@@ -274,17 +281,21 @@ class Duplicates(Detector):
                 exact.add(content.request_id, content.item, copy_of=repeats[content.request_id])
             else:
                 for part in _beginnings(content, kept, previous, often):
-                    if part.request_id not in repeats:
+                    if part.request_id not in repeats and asked.is_same(part, index):
                         repeats[part.request_id] = content.request_id
                         exact.add(part.request_id, part.item, copy_of=content.request_id)
                 kept[content.digest] = content
                 recent.forget_before(content.at - NEAR_SECONDS)
                 for lesser, other in recent.near(content):
+                    if lesser.digest == other.digest and lesser.chars >= DUPLICATE_CHARS:
+                        continue  # an answer to another question
                     if lesser.request_id not in nearly and lesser.request_id not in repeats:
                         nearly[lesser.request_id] = other.request_id
                         note = WORD_FOR_WORD if lesser.digest == other.digest else ""
                         near.add(lesser.request_id, lesser.item, note=note, copy_of=other.request_id)
             last_seen[content.digest] = previous = content
+            if not content.is_asked:
+                behind[content.digest, asked.before(index)] = content
         kept_ones = [one for one in contents if one.request_id not in repeats and not late]
         for inner, before, after in _windows(kept_ones):
             repeats[inner.request_id] = after.request_id
@@ -345,6 +356,11 @@ class _Content:
     def request_id(self) -> str:
         return self.item.request.request_id
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a person speaks in it: what is said without one answers what came before."""
+        return any(is_person(turn.role) for turn in self.item.interactions)
+
     @classmethod
     def of(
         cls,
@@ -363,6 +379,31 @@ class _Content:
             tuple(beginnings[:TURNS_COMPARED]),
             turns,
             _has_long_answer(item, lengths),
+        )
+
+
+class _Asked:
+    """What stands before each request of a session, but for the same request again."""
+
+    def __init__(self, contents: Sequence[_Content]) -> None:
+        self._contents = contents
+        self._places = {content.request_id: place for place, content in enumerate(contents)}
+        self._others: list[int] = []
+        for place, content in enumerate(contents):
+            repeats = place and contents[place - 1].digest == content.digest
+            self._others.append(self._others[-1] if repeats else place - 1)
+
+    def before(self, place: int, *, but: bytes = b"") -> bytes:
+        """The digest of the request before one, and before any that has the digest `but`; empty for none."""
+        at = self._others[place]
+        if at >= 0 and self._contents[at].digest == but:
+            at = self._others[at]
+        return self._contents[at].digest if at >= 0 else b""
+
+    def is_same(self, part: _Content, place: int) -> bool:
+        """Whether the beginning of the request at `place` answers what it answers alone, if it answers anything."""
+        return part.is_asked or self.before(self._places[part.request_id]) == self.before(
+            place, but=part.digest
         )
 
 
