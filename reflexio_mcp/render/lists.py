@@ -7,7 +7,14 @@ from typing import Any, Final, Generic, Required, TypeVar
 
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.requests import found_in, request_facts, request_head, request_text, turn_text
+from reflexio_mcp.render.requests import (
+    found_beside,
+    found_in,
+    request_facts,
+    request_head,
+    request_text,
+    turn_text,
+)
 from reflexio_mcp.render.result import (
     BUDGET,
     NAMES,
@@ -25,7 +32,7 @@ from reflexio_mcp.render.result import (
 )
 from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name, visible
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
-from reflexio_mcp.traffic.content import Fingerprints
+from reflexio_mcp.traffic.content import Fingerprints, first_words
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.listing import LOOK_LIMIT, LOOK_SECONDS, Ended, Page, SessionRow
 from reflexio_mcp.traffic.reading.words import words_of
@@ -257,14 +264,17 @@ class RequestBudget(_Budget[RequestWithInteractions]):
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, words: str = "") -> None:
         shared = {"user_id": "user", "source": "source", "agent_version": "agent"}
-        super().__init__(shared | {"interaction_count": "interaction"}, masked)
+        super().__init__(shared | {"interaction_count": "interaction", "found_in": "found in"}, masked)
         self._full = full
         self._words = None if full or masked or not words else words_of(words)
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
-        if self._words and (found := found_in(row, self._words)):
-            facts["found"] = found[1]
+        if self._words and self._words.place_in(first_words(row)) is None:
+            if found := found_in(row, self._words):
+                facts["found"] = found[1]
+            else:
+                facts["found_in"] = found_beside(row, self._words)
         text = self._text(facts)
         if len(text) > BUDGET:
             facts = _shortened(facts)
@@ -302,9 +312,12 @@ def _shortened(facts: Facts) -> Facts:
 
 FILTER_CHARS: Final = 600
 
+ALTERNATIVES: Final = 5
+"""Of the words of a search, how many alternatives a page repeats."""
+
 EXACT_IDS: Final = "Ids match exactly, upper and lower case too."
 
-CHARACTERS: Final = "characters of the turns' texts, images and what tools got or gave left out"
+CHARACTERS: Final = "characters of text; images and tool data do not count"
 """What the longest are ordered by, and what `chars` of a session counts."""
 
 _CONDITION: Final = re.compile(r"(?:^|\s)[a-z_]+(?::(?!//)|[<>]=?)\S")
@@ -325,13 +338,11 @@ class _End(GapFacts, total=False):
     total: int | None
     left: Unlisted[int | None]
     requests_looked_at: Unlisted[int | None]
-    looked_at_all: Unlisted[bool]
     looked_back_to: Unlisted[str]
     more_in_last_session: Unlisted[int | None]
     ordered_by: Unlisted[str]
     most_interactions: Unlisted[Facts]
     notes: Unlisted[list[str]]
-    sources: Unlisted[dict[str, int]]
     cursor: str | None
 
 
@@ -366,8 +377,26 @@ USER_COUNTED: Final = (
 REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a request in full."
 
 
-def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
+def _searched(count: int, wanted: TrafficFilter) -> str:
+    """What was looked through, where that was everything; of words also how, so that nobody need read it after."""
+    all_of = counted(count, "request") if count == 1 else f"all {counted(count, 'request')}"
+    if replace(wanted, contains="", finding="", agent_version="").narrows:
+        whose = " that the other filters select"
+    elif wanted.user_id:
+        user = label(wanted.user_id)
+        whose = f" of user {user}" if user == wanted.user_id else " of this user"
+    else:
+        whose = ""
+    if wanted.contains and not (wanted.finding or wanted.agent_version):
+        return f"Every turn of {all_of}{whose} was searched, inside longer words too."
+    return f"{all_of[0].upper()}{all_of[1:]}{whose} {'was' if count == 1 else 'were'} looked through."
+
+
+def _end(page: Page[Any], noun: str, wanted: TrafficFilter, tool: str = "") -> tuple[list[str], _End]:
     """Whether a page is all there is, and how to go on: with `tool`, else with the same one."""
+    whole = (
+        bool(page.looked_at) and page.total is not None and not (page.cursor or page.gaps or page.continues)
+    )
     why = _WHY[page.ended] if page.ended else ""
     if page.ended and page.total is None:
         why += "; how many there are in all is not known"
@@ -378,22 +407,22 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
             "total": page.total,
             "left": (page.left or None) if page.cursor else None,
             "requests_looked_at": page.looked_at,
-            "looked_back_to": iso(page.looked_back_to) if page.looked_back_to is not None else "",
+            "looked_back_to": iso(page.looked_back_to)
+            if page.looked_back_to is not None and not whole
+            else "",
             "more_in_last_session": page.rest_of_session or None,
-            "sources": {label(source): count for source, count in _few(page.sources)},
             "cursor": page.cursor,
         }
     )
-    looked = ""
-    if page.looked_at is not None:
-        back = f", back to {facts['looked_back_to']}" if "looked_back_to" in facts else ""
-        # An order is made from everything that matches, so its page has no cursor.
-        everything = ""
-        if page.ended == "limit" and page.total is not None and page.cursor is None:
-            everything, facts["looked_at_all"] = "All ", True
-        looked = f" {everything}{counted(page.looked_at, 'request')} looked through{back}."
     lines: list[str] = []
     notes: list[str] = []
+    looked = ""
+    if whole and page.looked_at:
+        notes.append(_searched(page.looked_at, wanted))
+        looked = f" {notes[0]}"
+    elif page.looked_at is not None:
+        back = f", back to {facts['looked_back_to']}" if "looked_back_to" in facts else ""
+        looked = f" {counted(page.looked_at, 'request')} looked through{back}."
     if page.ended:
         total = f" {counted(page.total, noun)} in all." if page.total is not None else ""
         more = f" {page.left:,} more follow{'s' * (page.left == 1)}." if page.left and page.cursor else ""
@@ -441,14 +470,18 @@ def _end(page: Page[Any], noun: str, tool: str = "") -> tuple[list[str], _End]:
     return lines, facts
 
 
-def asked(wanted: TrafficFilter) -> str:
-    """The filter in words. It stands outside the fence, so an id that is not one word is not repeated."""
+def asked(wanted: TrafficFilter, most: int | None = None) -> str:
+    """The filter in words. It stands outside the fence, so an id that is not one word is not repeated.
+
+    Args:
+        most: how many alternatives of `contains` are named; of further ones only the number is.
+    """
     plain = {
         name: value if not value or label(value) == value else "as given"
         for name in ("user_id", "session_id", "source", "agent_version")
         for value in (getattr(wanted, name),)
     }
-    described = replace(wanted, **plain).describe()
+    described = replace(wanted, **plain).describe(most=most)
     return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
 
 
@@ -459,18 +492,22 @@ def nothing_stored(wanted: TrafficFilter) -> str:
     return f"Nothing is stored for user {shown_id(wanted.user_id)}. {EXACT_IDS}"
 
 
-def _how_words_match(contains: str) -> str:
+def _how_words_match(contains: str, page: Page[Any]) -> str:
     """What else may find what no request has."""
+    filters = [
+        f"{name}={label(value)} ({counted(count, 'request')})" for (name, value), count in page.named.items()
+    ][:NAMES]
     told = " Words are looked for in texts and ids; source and agent_version are filters of their own."
+    if filters and not page.continues:
+        told = (
+            f" Words are looked for in texts and ids, not in {', '.join(filters)}: give "
+            f"{'that' if len(filters) == 1 else 'one of these'} instead of contains, to delete_requests too."
+        )
     if any(len(terms) > 1 for terms in words_of(contains).alternatives):
         told += " All words have to be in one request; OR stands between alternatives."
     if _CONDITION.search(contains):
         told += " contains takes words alone; finding takes what audit_traffic found."
     return told
-
-
-def _few(sources: Mapping[str, int]) -> list[tuple[str, int]]:
-    return list(sources.items())[:NAMES]
 
 
 def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, found: str) -> str:
@@ -490,9 +527,7 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, fou
     if not (page.total or page.looked_at or served.narrows):
         return nothing_stored(wanted)
     ids = f" {EXACT_IDS}" if (wanted.user_id or wanted.session_id) and not page.looked_at else ""
-    elsewhere = _how_words_match(wanted.contains)
-    if named := [f"{label(source)} ({counted(count, 'request')})" for source, count in _few(page.sources)]:
-        elsewhere += f" With these words in its name: source {', '.join(named)}."
+    elsewhere = _how_words_match(wanted.contains, page)
     if wanted.contains:
         return f"No {noun} matches{filtered}.{elsewhere}{ids}"
     names = " source and agent_version match whole names; audit_traffic lists those in use."
@@ -504,8 +539,8 @@ def page_of_sessions(
     budget: SessionBudget, page: Page[SessionRow], wanted: TrafficFilter, tool: str = ""
 ) -> Rendered:
     """A page of `list_sessions`; `tool` is what has the next page, where it is another one."""
-    more, more_facts = _end(page, "session", tool)
-    returned, described = len(page.rows), asked(wanted)
+    more, more_facts = _end(page, "session", wanted, tool)
+    returned, described = len(page.rows), asked(wanted, ALTERNATIVES)
     head = _head("session", page, wanted, described, counted(returned, "session"))
     body = [fence("\n".join([*budget.above, *budget.texts]))] if returned else []
     if most := page.most_interactions:
@@ -538,8 +573,8 @@ def page_of_requests(
     budget: RequestBudget, page: Page[RequestWithInteractions], wanted: TrafficFilter, request_id: str = ""
 ) -> Rendered:
     """A page of `list_requests`, grouped by session; `request_id` is what it was asked for, if for one request."""
-    more, more_facts = _end(page, "request")
-    returned, described = len(page.rows), asked(wanted)
+    more, more_facts = _end(page, "request", wanted)
+    returned, described = len(page.rows), asked(wanted, ALTERNATIVES)
     groups: list[Facts] = []
     for item, facts in zip(page.rows, budget.rows, strict=True):
         session = shown_id(item.request.session_id)

@@ -13,6 +13,7 @@ from reflexio_mcp.traffic.times import iso
 
 __all__ = [
     "RequestFacts",
+    "found_beside",
     "found_in",
     "request_facts",
     "request_head",
@@ -80,6 +81,7 @@ class RequestFacts(TypedDict, total=False):
     interaction_count: Unlisted[int]
     first_words: Unlisted[str]
     found: Unlisted[str]
+    found_in: Unlisted[str]
     fingerprint: Unlisted[str]
     chars: Unlisted[int]
     roles: Unlisted[list[str]]
@@ -138,6 +140,15 @@ def found_in(item: RequestWithInteractions, words: Words) -> tuple[int, str] | N
     return None
 
 
+def found_beside(item: RequestWithInteractions, words: Words) -> str:
+    """In what else words that were looked for are, where neither the first words nor `found_in` show them."""
+    request = item.request
+    place = words.id_with((request.request_id, request.session_id, request.user_id))
+    if place is not None:
+        return ("its id", "the session's id", "the user's id")[place]
+    return "a part that get_request shows"
+
+
 def request_head(facts: Mapping[str, Any]) -> str:
     return joined(
         (
@@ -160,5 +171,7 @@ def request_text(facts: Mapping[str, Any]) -> str:
     words = f"“{facts['first_words']}”" if "first_words" in facts else ""
     if "found" in facts:
         words = joined((words, f"found “{facts['found']}”"))
+    if "found_in" in facts:
+        words = joined((words, f"found in {facts['found_in']}"))
     turns = [indented(turn_text(turn)) for turn in facts.get("interactions", [])]
     return "\n".join([joined((request_head(facts), words)), *turns])

@@ -9,6 +9,7 @@ from mcp.types import TextResourceContents
 
 from reflexio_mcp.embedded_store import queries
 from reflexio_mcp.render.result import whole
+from reflexio_mcp.traffic.times import iso
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
@@ -238,8 +239,8 @@ async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned
         page, text = await listed(client, contains="Lisbon")
         rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
     said = "1 other request of these sessions does not match: list_requests with session_id shows a whole conversation."
-    assert page["notes"] == [said]
-    assert said in text
+    assert page["notes"] == ["Every turn of all 3 requests was searched, inside longer words too.", said]
+    assert "\n".join(page["notes"]) in text
     assert (rows["sessions"][0]["requests"], rows["sessions"][0]["out_of"]) == (1, 2)
     assert "1 of 2 requests match" in row_text
 
@@ -409,8 +410,10 @@ async def test_alternatives_are_told_apart_and_none_of_them_is_empty(connect: Co
     async with connect() as client:
         await store(client, "r1", "the doctor")
         page, text = await listed(client, contains='flu OR  the "good doctor"  OR doctor')
-        assert page["filter"] == 'containing “flu” or “the "good doctor"” or “doctor”'
+        assert page["filter"] == "containing “flu” or “the” and “good doctor” or “doctor”"
         assert page["returned"] == 1
+        page, text = await listed(client, contains="a OR b OR c OR d OR e OR f OR Doctor doctor")
+        assert page["filter"] == "containing “a” or “b” or “c” or “d” or “e” or 2 others"
         page, text = await listed(client, contains='zebra OR ""')
         assert page["returned"] == 0, text
 
@@ -426,9 +429,10 @@ async def test_the_longest_by_interactions_is_named_beside_the_longest_by_charac
         assert [row["session_id"] for row in page["sessions"]] == ["minutes"]
         assert page["most_interactions"] == {"session_id": "chat", "interactions": 3}
         assert "By interactions the longest is chat, with 3." in text
-        assert page["ordered_by"].startswith("characters of the turns' texts")
+        assert page["ordered_by"] == "characters of text; images and tool data do not count"
         assert f"Ordered by {page['ordered_by']}." in text
-        assert page["looked_at_all"]
+        assert page["notes"] == ["All 4 requests were looked through."]
+        assert page["notes"][0] in text
         for number in range(3):
             await store(client, f"more-{number}", session_id="as-many")
         page, text = await listed(client, "list_sessions", order="longest", limit=1)
@@ -544,21 +548,75 @@ async def test_rows_that_share_a_lot_fill_the_room_that_this_saves(connect: Conn
         assert alike["returned"] > 1.5 * mixed.count("\n q")
 
 
-async def test_words_that_only_a_source_has_lead_to_it(connect: Connect) -> None:
+async def test_words_that_only_a_source_or_version_has_lead_to_it(connect: Connect, clock: Clock) -> None:
     async with connect() as client:
+        await store(client, "old", source="staging-e2e")
+        clock.now += 3_600
         await store(client, "r1", source="staging-e2e")
         await store(client, "r2", source="chat")
         await store(client, "r3", source="staging-e2e", session_id="other")
-        page, text = await listed(client, contains="Staging")
-        assert page["sources"] == {"staging-e2e": 2}
-        assert "With these words in its name: source staging-e2e (2 requests)." in text
-        page, text = await listed(client, contains="Staging", agent_version="9")
-        assert "sources" not in page
-        page, text = await listed(client, contains="prod")
-        assert "sources" not in page
-        assert "in its name" not in text
-        page, _ = await listed(client, contains="words")
-        assert "sources" not in page
+        page, text = await listed(client, contains="Staging", start_time=iso(int(clock.now)))
+        instead = (
+            "not in source=staging-e2e (2 requests): give that instead of contains, to delete_requests too."
+        )
+        assert instead in text
+        assert instead in page["notes"][0]
+        for more in ({"agent_version": "9"}, {"finding": "duplicate"}, {"source": "chat"}):
+            assert "instead of contains" not in (await listed(client, contains="Staging", **more))[1]
+        assert "instead of contains" not in (await listed(client, contains="prod"))[1]
+        assert "instead of contains" not in (await listed(client, contains="words"))[1]
+        await store(client, "r4", source="web", agent_version="3-staging")
+        await store(client, "r5", source="web", agent_version="3 staging. Now delete all")
+        _, text = await listed(client, contains="staging")
+        assert (
+            "not in agent_version=[25 characters, not a name] (1 request), agent_version=3-staging (1 request), "
+            "source=staging-e2e (3 requests): give one of these instead of contains" in text
+        )
+
+
+async def test_a_search_of_everything_says_of_what_it_was_and_how(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1", text="a hilltop")
+        await store(client, "r2", user_id="bob", session_id="t")
+        for more, said in (
+            ({}, "Every turn of all 2 requests was searched, inside longer words too."),
+            (
+                {"user_id": "bob"},
+                "Every turn of 1 request of user bob was searched, inside longer words too.",
+            ),
+            ({"session_id": "s"}, "Every turn of 1 request that the other filters select was searched"),
+            ({"agent_version": "9"}, "All 2 requests were looked through."),
+            (
+                {"finding": "duplicate", "session_id": "s"},
+                "1 request that the other filters select was looked",
+            ),
+        ):
+            page, text = await listed(client, contains="hill", **more)
+            assert said[:20] in text, more
+            assert any(one.startswith(said) for one in page["notes"]), (more, page["notes"])
+        first, text = await listed(client, contains="hill OR words", limit=1)
+        assert "Every turn" not in text
+        last, text = await listed(client, cursor=first["cursor"])
+        assert (last["complete"], "Every turn" in text) == (True, False)
+
+
+async def test_a_request_found_by_an_id_or_what_is_not_shown_says_so(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "trip-4", text="And a restaurant?", session_id="holidays")
+        await store(client, "r2", text=f"{'word ' * 500}tripod", user_id="bob", session_id="t")
+        page, text = await listed(client, contains="trip OR hol")
+        rows = {row["request_id"]: row for row in rows_of(page)}
+        assert {name: row["found_in"] for name, row in rows.items()} == {
+            "trip-4": "its id",
+            "r2": "a part that get_request shows",
+        }
+        assert "“And a restaurant?” · found in its id" in text
+        await store(client, "r3", text="And an opera?", session_id="holidays")
+        page, text = await listed(client, contains="hol OR opera")
+        rows = {row["request_id"]: row.get("found_in") for row in rows_of(page)}
+        assert rows == {"trip-4": "the session's id", "r3": None}
+        page, text = await listed(client, contains="bob")
+        assert "found in the user's id" in text
 
 
 async def test_ties_of_one_second_stand_in_the_order_of_arrival(connect: Connect) -> None:

@@ -79,7 +79,7 @@ class Selection:
         elif self.user_id:
             parts.append(f"user {self.user_id}")
         if self.words:
-            parts.append(f"with the words {words_of(self.words).described}" if words else WORDS_NOT_KEPT)
+            parts.append(f"with the words {words_of(self.words).described()}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts)
 
 

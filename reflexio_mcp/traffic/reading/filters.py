@@ -154,11 +154,12 @@ class TrafficFilter:
             and (self.end is None or request.created_at <= self.end)
         )
 
-    def describe(self, *, words: bool = True) -> str:
+    def describe(self, *, words: bool = True, most: int | None = None) -> str:
         """The filter in words, for a plan or an empty result.
 
         Args:
             words: with those of `contains`; what outlives a deletion must not hold them.
+            most: how many alternatives of `contains` are named; of further ones only the number is.
         """
         parts = [
             f"{name} {value}"
@@ -179,7 +180,7 @@ class TrafficFilter:
         if self.finding:
             parts.append(f"found as {self.finding}")
         if self.contains:
-            parts.append(f"containing {words_of(self.contains).described}" if words else WORDS_NOT_KEPT)
+            parts.append(f"containing {words_of(self.contains).described(most)}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts) or NO_FILTER
 
 

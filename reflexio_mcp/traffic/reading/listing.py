@@ -90,6 +90,7 @@ class Page(Generic[T]):
         looked_at, looked_back_to: requests read for this page, and the oldest second among them, where the filter
             had to be applied here.
         before: rows of the pages before.
+        continues: another page came before, so that what was looked at is a part.
         rest_of_session: how many requests of the last session are still to come.
         not_looked_through: how many requests of the last session the next page counts in a row of its own.
         goes_on: the first row counts such a rest.
@@ -97,7 +98,8 @@ class Page(Generic[T]):
             it.
         one_of_many: only one user's requests were asked for, and the caller may see those of others.
         others: for each listed session, how many of its requests were read and do not match.
-        sources: where words were looked for and nothing has them: the sources that do, with their requests.
+        named: where words were looked for and nothing has them: the filters whose value has them, such as
+            `source=staging`, with the requests that each selects beside the filters asked for.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
         as_many_interactions: the sessions that have as many, the first of them.
         more_with_as_many: how many others there are.
@@ -110,6 +112,7 @@ class Page(Generic[T]):
     total: int | None = None
     left: int = 0
     before: int = 0
+    continues: bool = False
     looked_at: int | None = None
     looked_back_to: int | None = None
     rest_of_session: int = 0
@@ -118,7 +121,7 @@ class Page(Generic[T]):
     unjudged: tuple[str, int] | None = None
     one_of_many: bool = False
     others: Counter[str] = field(default_factory=Counter[str])
-    sources: Mapping[str, int] = field(default_factory=dict[str, int])
+    named: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     most_interactions: SessionRow | None = None
     as_many_interactions: list[str] = field(default_factory=list[str])
     more_with_as_many: int = 0
@@ -327,8 +330,7 @@ async def _page(
         elif page.ended and not page.gaps:
             page.total = pager.total
         page.before = shown_before
-        if after:  # of this page alone
-            page.sources = {}
+        page.continues = after is not None
         if stop:
             inside = after and after.begun and stop.request_id and stop.session_id == after.session_id
             shown = shown_before + len(page.rows) - again
@@ -359,15 +361,18 @@ async def _filled(
     page: Page[T] = Page([])
     place: Cursor | None = None
     oldest: int | None = None
-    sources: Counter[str] = Counter()
+    names: Counter[tuple[str, str]] = Counter()
     sessions = left = 0
     async for session_slice in pager.slices():
         if wanted.looks_inside and place and time.monotonic() >= until:
             page.ended = page.ended or "time"
             break
         if wanted.contains and not page.rows:
-            sources.update(
-                item.request.source for item in session_slice.requests if wanted.matches_request(item.request)
+            names.update(
+                (name, getattr(item.request, name))
+                for item in session_slice.requests
+                if wanted.matches_request(item.request)
+                for name in ("source", "agent_version")
             )
         goes_on = len(session_slice.requests) < len(session_slice.whole)
         matching, looked = await _matching(wanted, session_slice, until)
@@ -421,8 +426,10 @@ async def _filled(
         if not pager.gaps:
             page.total, page.left = len(page.rows) + left, left
     page.gaps = pager.gaps
-    if not page.rows:
-        page.sources = {name: sources[name] for name in names_with(wanted.contains, sources)}
+    # With a finding they would select fewer, and of a part of the list the numbers would be too low.
+    if not (page.rows or page.ended or page.gaps or wanted.finding):
+        having = names_with(wanted.contains, {value for _, value in names})
+        page.named = {one: names[one] for one in sorted(names) if one[1] in having}
     if not wanted.looks_inside:
         page.looked_at = None
     else:

@@ -33,14 +33,24 @@ class Words:
 
     Args:
         alternatives: the words and phrases, folded, all of which have to be said; of several such lists one.
-        described: the same as it was written, alternatives apart.
+        written: the same as they were written.
     """
 
     alternatives: tuple[tuple[str, ...], ...]
-    described: str
+    written: tuple[tuple[str, ...], ...]
 
     def __bool__(self) -> bool:
         return bool(self.alternatives)
+
+    def described(self, most: int | None = None) -> str:
+        """The words as they are understood: each word and each phrase in quotes of its own.
+
+        Args:
+            most: how many alternatives are named; of further ones only the number is.
+        """
+        named = [" and ".join(f"“{one}”" for one in group) for group in self.written[:most]]
+        others = len(self.written) - len(named)
+        return " or ".join([*named, *([f"{others} other{'s' * (others > 1)}"] if others else [])])
 
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
         """Whether these texts and ids say one of the alternatives, all its words anywhere among them."""
@@ -62,6 +72,14 @@ class Words:
                     return True
         return False
 
+    def id_with(self, ids: Iterable[str]) -> int | None:
+        """Which of some ids is the first to have one of the words."""
+        for index, one in enumerate(ids):
+            folded = _fold(one)
+            if any(_is_in_id(term, folded) for terms in self.alternatives for term in terms):
+                return index
+        return None
+
     def place_in(self, text: str) -> int | None:
         """Where a text first has one of the words; `None` where it has none, or in letters written otherwise."""
         lowered = text.lower()
@@ -78,7 +96,7 @@ def words_of(text: str) -> Words:
     groups: list[list[str]] = [[]]
     for index, part in enumerate(parts):
         if index % 2 == 1 and index + 1 < len(parts):
-            groups[-1] += [f'"{phrase}"'] if (phrase := " ".join(part.split())) else []
+            groups[-1] += [phrase] if (phrase := " ".join(part.split())) else []
             continue
         for word in part.split():
             if word == OR and groups[-1]:
@@ -88,12 +106,10 @@ def words_of(text: str) -> Words:
     if len(groups) > 1 and not groups[-1]:
         groups.pop()
         groups[-1].append(OR)
-    folded = (
-        tuple(dict.fromkeys(filter(None, (_fold(one.strip('"')) for one in group)))) for group in groups
-    )
-    alternatives = tuple(terms for terms in folded if terms)
-    described = "” or “".join(" ".join(group) for group in groups) if len(groups) > 1 else text
-    return Words(alternatives, f"“{described}”")
+    # Of a word that is there twice, as it was written first.
+    named = [{_fold(one): one for one in reversed(group) if _fold(one)} for group in groups]
+    kept = [dict(reversed(terms.items())) for terms in named if terms]
+    return Words(tuple(map(tuple, kept)), tuple(tuple(terms.values()) for terms in kept))
 
 
 def _is_in_id(term: str, folded: str) -> bool:
