@@ -56,7 +56,8 @@ def masked_turn(turn: StoredInteraction) -> Facts:
 
 def masked_turn_text(facts: Facts) -> str:
     """The facts of `masked_turn` in words."""
-    extra = "".join(f", {key} {facts[key]}" for key in ("user_action", "tools_used") if key in facts)
+    named = ("user_action", "tools_used", "created_at")
+    extra = "".join(f", {key} {facts[key]}" for key in named if key in facts)
     return f"{facts['interaction_id']} {facts['role']}: {counted(facts['chars'], 'character')}{extra}"
 
 

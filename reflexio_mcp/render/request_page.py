@@ -8,14 +8,18 @@ from reflexio_mcp.render.publishing import learning_words
 from reflexio_mcp.render.requests import RequestFacts, request_facts, request_head, turn_facts, turn_text
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, Unlisted, indented
 from reflexio_mcp.render.stored_text import NOTICE, beginning, fence, shown_id
-from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
+from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.times import iso
 
 __all__ = ["RequestPageFacts", "inspected"]
 
 SIDE_CHARS: Final = 2_000
 """Characters of what stands beside the content: descriptions, tool data, expert and shadow content."""
+
+SAME_SECONDS: Final = 60
+"""A turn's own time is shown from so many seconds before or after the arrival of its request on."""
 
 _PLACE = re.compile(r"(\d{1,4})(?:\.(\d{1,7}))?")
 
@@ -27,6 +31,12 @@ def _place(text: str, turns: int) -> tuple[int, int]:
     if not match or int(match[1]) >= max(turns, 1):
         raise InvalidInput("cursor", "is not one that this request gave; start again without it.")
     return int(match[1]), int(match[2] or 0)
+
+
+def _time_of_its_own(turn: StoredInteraction, arrived: int) -> Facts:
+    """When a turn was said, where whoever published it gave a time that is not the one of its arrival."""
+    apart = turn.created_at and abs(turn.created_at - arrived) > SAME_SECONDS
+    return {"created_at": iso(turn.created_at)} if apart else {}
 
 
 class RequestPageFacts(RequestFacts, total=False):
@@ -74,14 +84,15 @@ def inspected(
     following = ""
     while index < len(turns):
         most = max(room, 200)
+        at = _time_of_its_own(turns[index], item.request.created_at)
         if masked:
-            turn = masked_turn(turns[index])
+            turn = masked_turn(turns[index]) | at
             text = masked_turn_text(turn)
         else:
             turn = turn_facts(turns[index], most, offset)
             # The content may take all the room; what stands beside it has its own, smaller bound.
             beside = turn_facts(turns[index], SIDE_CHARS)
-            turn |= {key: value for key, value in beside.items() if not key.startswith("content")}
+            turn |= {key: value for key, value in beside.items() if not key.startswith("content")} | at
             text = turn_text(turn)
         if shown and len(text) > room:
             following = str(index)

@@ -59,9 +59,10 @@ def turn_text(facts: Mapping[str, Any]) -> str:
     if "content_chars" in facts:
         content += f"… [{facts['content_chars']:,} characters"
         content += f", from {facts['content_from']:,}]" if "content_from" in facts else "]"
-    lines = [f"{facts['interaction_id']} {facts.get('role', 'User')}: {hanging(content)}".rstrip()]
+    head = joined((f"{facts['interaction_id']} {facts.get('role', 'User')}", facts.get("created_at", "")))
+    lines = [f"{head}: {hanging(content)}".rstrip()]
     for key, value in facts.items():
-        if key not in ("interaction_id", "role", "content", "content_chars", "content_from"):
+        if key not in ("interaction_id", "role", "created_at", "content", "content_chars", "content_from"):
             many = cast("list[object]", value) if isinstance(value, list) else [cast("object", value)]
             lines += [f"  {key}: {hanging(str(one))}" for one in many]
     return "\n".join(lines)

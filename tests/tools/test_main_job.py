@@ -198,6 +198,23 @@ async def test_every_field_of_an_interaction_can_be_published_and_read_back(conn
         assert "p1" in shown[0]["retrieved_learnings"][0]
 
 
+@pytest.mark.parametrize("detail", ["full", "masked"])
+async def test_a_turn_that_was_said_at_another_time_than_it_arrived_shows_it(
+    connect: Connect, detail: str
+) -> None:
+    async with connect() as client:
+        turns = [
+            {"content": "An old question", "created_at": 1_700_000_000},
+            {"content": "A recent one", "created_at": int(START) - 20},
+        ]
+        await publish(client, "r2", interactions=turns)
+        result = await call(client, "get_request", request_id="r2", detail=detail)
+        old, recent = facts(result)["interactions"]
+        assert old["created_at"] == "2023-11-14T22:13:20Z"
+        assert old["created_at"] in text_of(result)
+        assert recent.get("created_at") is None
+
+
 async def test_long_content_is_cut_with_its_true_length_and_can_be_read_to_its_end(connect: Connect) -> None:
     long = "".join(f"{index:05}," for index in range(5000))
     async with connect() as client:
