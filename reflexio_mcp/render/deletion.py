@@ -1,5 +1,6 @@
 """Plans and receipts."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final, cast
 
@@ -42,7 +43,7 @@ from reflexio_mcp.render.result import (
     sentences,
     tabled,
 )
-from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name, visible
+from reflexio_mcp.render.stored_text import NOTICE, explained, fence, label, shown_id, shown_name, visible
 from reflexio_mcp.rest.errors import NotAuthorized, RateLimited
 from reflexio_mcp.traffic.deletion.execute import OUTCOMES, Outcome, Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
@@ -99,7 +100,7 @@ PUT_BACK: Final = (
 def _copied(plan: Plan) -> str:
     """Which copy a plan leaves, beyond what the first line of a form has room for."""
     if plan.erase:
-        return ""
+        return NO_COPY
     if not plan.recovery_days:
         return sentences(NO_COPY, earlier_copies(plan.copies_until, MORE_OF_IT))
     return "" if isinstance(plan, LearningPlan) else PUT_BACK
@@ -257,9 +258,19 @@ def survivors(plan: Plan) -> str:
 WHOLE: Final = "delete_session takes a whole conversation."
 
 
-OTHERS_STAY: Final = (
-    "What other users stored stays, in shared sessions too, and also where it speaks of this user."
+NOT_SHARED: Final = (
+    "What other users stored stays, also where it speaks of this user. Nobody else has a request in these "
+    "sessions."
 )
+
+
+def _stays_of_others(shared: Mapping[str, int] | None) -> str:
+    """What other users keep; `shared` is how many requests in which sessions, where that is known."""
+    if shared is not None and not shared:
+        return NOT_SHARED
+    each = [f"{label(session)}: {counted(count, 'request')}" for session, count in (shared or {}).items()]
+    named = f" ({', '.join(each)})" if each else ""
+    return f"What other users stored stays, in shared sessions too{named}, and also where it speaks of this user."
 
 
 def _of_others(plan: Plan, when: str) -> str:
@@ -275,10 +286,10 @@ def _of_others(plan: Plan, when: str) -> str:
     if plan.wanted is None or not plan.wanted.user_id:
         return ""
     if plan.wanted.session_id:
-        return _of_others_in_session(plan.of_others)
+        return _of_others_in_session(None if plan.of_others is None else sum(plan.of_others.values()))
     if not plan.wanted.narrows:
         look = f"Look for that {when}: list_requests contains=NAME."
-        return sentences(OTHERS_STAY, "" if plan.user_is_fixed else look)
+        return sentences(_stays_of_others(plan.of_others), "" if plan.user_is_fixed else look)
     return ""
 
 

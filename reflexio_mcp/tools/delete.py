@@ -34,6 +34,7 @@ from reflexio_mcp.traffic.deletion.plan import (
     plan_ids,
     plan_session,
     with_learned,
+    with_others,
 )
 from reflexio_mcp.traffic.deletion.safeguards import Origin, carry_out
 from reflexio_mcp.traffic.deletion.takeover import Order, order_of
@@ -148,6 +149,7 @@ async def prepare_set(
         whole = wanted.user_id and not wanted.narrows
         if whole and erase and include_learnings and scope.learns:
             return await plan_user(scope, replace(plan, everything=True), wanted.user_id)
+        plan = await with_others(scope, plan)
         # Beside a filter `everything` adds nothing: the narrower set is meant.
         return replace(plan, everything=everything and not named and not (wanted.contains or wanted.finding))
 

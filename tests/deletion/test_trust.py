@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.render import deletion
 from reflexio_mcp.render.result import whole
+from reflexio_mcp.traffic.deletion import plan as plan_module
 from tests.deletion.support import Person, World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +37,7 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         plan = await caller.call("delete_request", request_id="r1")
         done = await caller.call("delete_request", request_id="r1", confirm=plan["confirm"])
         options = {"erase": True} if days != "0" else {}
+        without = await caller.call("delete_request", request_id="r2", erase=True)
         erased = await caller.confirmed("delete_request", request_id="r2", **options)
         status = await caller.call("get_status")
     if days == "0":
@@ -48,6 +51,8 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         )
         assert done["copy_kept_until"]
         assert status["policy"]["recovery_days"] == 7
+    assert without["undo"].startswith("This cannot be undone. ")
+    assert without["undo"].endswith("No recovery copy is kept.")
     assert erased["undo"].startswith("This cannot be undone:")
     assert done["checked"] == "by reading again"
 
@@ -188,7 +193,8 @@ async def test_a_plan_for_everything_of_one_user_says_that_others_keep_what_name
 ) -> None:
     await world.put("r1", user="ada")
     await world.put("r2", user="bob", text="ada said so")
-    stays = "What other users stored stays, in shared sessions too, and also where it speaks of this user."
+    shares = "in shared sessions too (s: 1 request), and also where it speaks of this user."
+    stays = f"What other users stored stays, {shares}"
     async with world.connect(era) as caller:
         part = await caller.call("delete_requests", user_id="ada", request_ids=["r1"])
         plan = await caller.call("delete_requests", user_id="ada", everything=True)
@@ -197,6 +203,30 @@ async def test_a_plan_for_everything_of_one_user_says_that_others_keep_what_name
     assert stays in plan["survives"]
     assert stays in done["survives"]
     assert await world.ids() == {"r2"}
+
+
+async def test_a_plan_for_everything_of_one_user_names_the_sessions_that_others_share(
+    world: World, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for session in ("s", "t"):
+        await world.put(f"ada-{session}", user="ada", session=session)
+    await world.put("elsewhere", user="bob", session="u")
+    said = "What other users stored stays"
+    async with world.connect(era) as caller:
+
+        async def survives(**more: object) -> str:
+            plan = await caller.call("delete_requests", user_id="ada", **more)
+            return said + plan["survives"].rpartition(said)[2].partition(" Look for that")[0]
+
+        assert await survives() == deletion.NOT_SHARED
+        await world.put("bob-t", user="bob", session="t")
+        shares = f"{said}, in shared sessions too (t: 1 request), and also where it speaks of this user."
+        assert await survives() == shares
+        monkeypatch.setattr(plan_module, "SESSIONS_OF_OTHERS", 1)
+        assert await survives() == shares.replace(" (t: 1 request)", "")
+        monkeypatch.setattr(plan_module, "SESSIONS_OF_OTHERS", 2)
+        monkeypatch.setattr(plan_module, "SECONDS_FOR_OTHERS", 0)
+        assert await survives() == shares.replace(" (t: 1 request)", "")
 
 
 async def test_a_plan_by_words_says_how_much_of_the_same_conversations_stays(world: World, era: str) -> None:

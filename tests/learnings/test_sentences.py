@@ -444,6 +444,12 @@ async def all_requests_of_a_user_would_go(world: World, _: pytest.MonkeyPatch) -
     return await planned(world, "delete_requests", user_id="ada")
 
 
+async def all_requests_of_a_user_alone_would_go(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("ada", user="ada")
+    await world.put("bob", user="bob", session="elsewhere")
+    return await planned(world, "delete_requests", user_id="ada")
+
+
 async def all_requests_of_the_fixed_user_would_go(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("ada")
     async with world.connect(CONFIRM="preview", REFLEXIO_USER_ID="ada") as caller:
@@ -1228,10 +1234,15 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "does not match and stays": (one_of_two_would_go, one_of_three_would_go),
     "do not match and stay": (one_of_three_would_go, one_of_two_would_go),
     deletion.WHOLE: (one_of_three_would_go, all_requests_of_a_user_would_go),
-    "What other users stored stays, in shared sessions too, and also where it speaks of this user.": (
+    "What other users stored stays, in shared sessions too": (
         all_requests_of_a_user_would_go,
-        a_session_of_one_user_would_go,
+        all_requests_of_a_user_alone_would_go,
     ),
+    ", and also where it speaks of this user.": (
+        all_requests_of_a_user_would_go,
+        all_requests_of_a_user_alone_would_go,
+    ),
+    deletion.NOT_SHARED: (all_requests_of_a_user_alone_would_go, all_requests_of_a_user_would_go),
     "Look for that": (all_requests_of_a_user_would_go, all_requests_of_the_fixed_user_would_go),
     ": list_requests contains=NAME.": (
         all_requests_of_a_user_would_go,

@@ -43,6 +43,7 @@ __all__ = [
     "read_matching",
     "with_first_words",
     "with_learned",
+    "with_others",
 ]
 
 USERS_COUNTED: Final = 50
@@ -50,6 +51,12 @@ USERS_COUNTED: Final = 50
 
 WORDS_SHOWN: Final = 5
 """Requests whose first words a plan shows."""
+
+SESSIONS_OF_OTHERS: Final = 10
+"""So many sessions of a user a plan names one by one, and looks into for what others have there."""
+
+SECONDS_FOR_OTHERS: Final = 5.0
+"""A session that many share may be large."""
 
 OPENING_CHARS: Final = 2_000
 """Characters in which secrets are looked for."""
@@ -125,7 +132,8 @@ class Plan:
         unreadable_copies: recovery copies that could not be read; they may hold some of the set.
         gaps: what the service could not return while the set was looked up. It is not in the set.
         not_matching: where the filter has words, the other requests of the same sessions that it selects without them.
-        of_others: where one user's part of a session goes, the requests of others in it; `None` where it is not known.
+        of_others: where one user's part of some sessions goes, how many requests others have in those that they share;
+            `None` where it is not known.
     """
 
     what: str
@@ -147,7 +155,7 @@ class Plan:
     unreadable_copies: tuple[RecoveryCopy, ...] = ()
     gaps: tuple[Gap, ...] = ()
     not_matching: int = 0
-    of_others: int | None = None
+    of_others: Mapping[str, int] | None = None
     unsaid: str = ""
 
     noun: ClassVar[str] = "request"
@@ -395,7 +403,8 @@ async def plan_session(
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
     whose = f" of user {wanted.user_id}" if wanted.user_id else ""
-    return replace(await plan_filter(scope, wanted, progress=progress), what=f"session {session_id}{whose}")
+    plan = await with_others(scope, await plan_filter(scope, wanted, progress=progress))
+    return replace(plan, what=f"session {session_id}{whose}")
 
 
 async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress = untold) -> Plan:
@@ -408,22 +417,37 @@ async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress
         user_is_fixed=bool(scope.user_id),
         gaps=gaps,
         not_matching=others if wanted.contains else 0,
-        of_others=await _part_of_others(scope, wanted) if found else None,
         unsaid=f"every request: {wanted.describe(words=False)}" if wanted.contains else "",
     )
 
 
-async def _part_of_others(scope: Scope, wanted: TrafficFilter) -> int | None:
-    if scope.user_id or not (wanted.user_id and wanted.session_id):
-        return None
-    pager = SessionPager(scope, TrafficFilter(session_id=wanted.session_id))
-    count = 0
+async def with_others(scope: Scope, plan: Plan) -> Plan:
+    """Add what other users have in the sessions of a plan that takes one user's part of them.
+
+    Nothing is added where the caller may not see others, where the sessions are more than a plan names, and where
+    reading them fails or takes long: the deletion does not need it.
+    """
+    wanted = plan.wanted
+    if scope.user_id or wanted is None or not wanted.user_id or (wanted.narrows and not wanted.session_id):
+        return plan
+    sessions = {item.session_id for item in plan.requests}
+    if not 0 < len(sessions) <= SESSIONS_OF_OTHERS:
+        return plan
+    shared: dict[str, int] = {}
     try:
-        async for session_slice in pager.slices():
-            count += sum(item.request.user_id != wanted.user_id for item in session_slice.requests)
-    except ReflexioError:
-        return None  # the deletion does not need it
-    return None if pager.gaps else count
+        with anyio.fail_after(SECONDS_FOR_OTHERS):
+            for session_id in sorted(sessions):
+                pager = SessionPager(scope, TrafficFilter(session_id=session_id))
+                async for session_slice in pager.slices():
+                    if others := sum(
+                        item.request.user_id != wanted.user_id for item in session_slice.requests
+                    ):
+                        shared[session_id] = shared.get(session_id, 0) + others
+                if pager.gaps:
+                    return plan
+    except (ReflexioError, TimeoutError):
+        return plan
+    return replace(plan, of_others=shared)
 
 
 async def with_first_words(plan: Plan) -> Plan:
