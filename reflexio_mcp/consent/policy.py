@@ -8,9 +8,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from reflexio_mcp.render.stored_text import label
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import Plan
 from reflexio_mcp.traffic.deletion.plan_codes import Changes, CodeMaker, PlanCode, changes_between, read_code
+from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
@@ -201,10 +203,9 @@ def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdic
         following = f"No request{' of this user' if plan.wanted.user_id else ''} is stored."
     if names := ", ".join(copy.copy_id for copy in plan.copies[:COPIES_NAMED]):
         one = plan.wanted is None and len(plan.not_found) == 1
-        back = ", or put it back with restore_requests" if plan.recovery_days else ""
         following = (
             f"A recovery copy still holds {'it' if one else 'some of it'} until its days are over (copy_id={names}); "
-            f"call again with erase=true to remove it from there{back}."
+            f"{_erased_by(plan)}."
         )
     elif names := ", ".join(copy.copy_id for copy in plan.unreadable_copies[:COPIES_NAMED]):
         following = f"A recovery copy that cannot be read may still hold it (copy_id={names}). {following}"
@@ -220,6 +221,17 @@ def _not_found(codes: CodeMaker, plan: Plan, mode: Mode, confirm: str) -> Verdic
         following=following,
         changes=changes,
     )
+
+
+def _erased_by(plan: Plan) -> str:
+    """The call that takes what is not stored out of the recovery copies, or puts it back."""
+    back = ", or put it back with restore_requests" if plan.recovery_days else ""
+    if not isinstance(plan, TurnPlan):
+        return f"call again with erase=true to remove it from there{back}"
+    if not plan.copied_as:
+        return "the request is stored again: name its turns as get_request shows them now, with erase=true"
+    ids = ", ".join(label(one) for one in plan.copied_as[:COPIES_NAMED])
+    return f"call delete_requests with request_ids {ids} and erase=true to remove the request that it is in{back}"
 
 
 def _lead(plan: Plan) -> str:

@@ -179,6 +179,41 @@ async def test_erase_leaves_nothing_of_the_turns_in_any_copy(
     assert ("weather" in copied()) is bool(wanted)
 
 
+async def test_turns_that_only_a_copy_holds_are_not_merely_unknown(world: World, era: str) -> None:
+    first, second, _ = await stored(world)
+    kept = world.folder / "copies"
+    async with world.connect(era, CONFIRM="off", RECOVERY_DAYS="7") as caller:
+        wanted: dict[str, Any] = {"request_id": "r", "interaction_ids": [first], "erase": True}
+        done = await caller.call("delete_request", request_id="r", interaction_ids=[first])
+        asked = await caller.call("delete_request", **wanted)
+        copied = f"r-turns-{done['copy_id']}"
+        assert asked["status"] == "not_found"
+        assert asked["next"] == (
+            f"A recovery copy still holds it until its days are over (copy_id={done['copy_id']}); call "
+            f"delete_requests with request_ids {copied} and erase=true to remove the request that it is in."
+        )
+        unknown = await caller.call("delete_request", request_id="r", interaction_ids=[second + 1_000])
+        assert unknown["next"].startswith("Find ids with get_request")
+        erased = await caller.call("delete_requests", request_ids=[copied], erase=True)
+        assert erased["counts"] == {"erased_from_copies": 1}
+        assert not any("Secret Lane" in one.read_text(encoding="utf-8") for one in kept.iterdir())
+        assert (await caller.call("delete_request", **wanted))["next"].startswith("Find ids")
+        whole = await caller.call("delete_request", request_id="r")
+        wanted["interaction_ids"] = [second]
+        assert (
+            f"(copy_id={whole['copy_id']}); call delete_requests with request_ids r and"
+            in (await caller.call("delete_request", **wanted))["next"]
+        )
+        await caller.call("restore_requests", copy_id=whole["copy_id"])
+        again = await caller.call("delete_request", **wanted)
+        assert (
+            "; the request is stored again: name its turns as get_request shows them now, with erase"
+            in again["next"]
+        )
+    async with world.connect(era, CONFIRM="off", REFLEXIO_USER_ID="bob", RECOVERY_DAYS="7") as caller:
+        assert (await caller.call("delete_request", **wanted))["next"].startswith("Find ids")
+
+
 async def test_a_turn_that_another_client_deleted_is_not_said_to_be_deleted_here(
     world: World, era: str
 ) -> None:

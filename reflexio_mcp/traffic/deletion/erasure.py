@@ -20,6 +20,7 @@ from reflexio_mcp.traffic.errors import refusing
 from reflexio_mcp.traffic.learnings.find import NOTHING
 from reflexio_mcp.traffic.learnings.records import Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import find_request
 from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
 from reflexio_mcp.traffic.reading.search import ACROSS
 from reflexio_mcp.traffic.scope import Scope
@@ -63,6 +64,8 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
 
 
 async def _looked_into(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
+    if isinstance(plan, TurnPlan):
+        return plan if plan.turns else await _with_copied_turns(scope, plan, copies, owner)
     if plan.erase:
         if plan.copied:
             plan = await _with_kept(scope, plan, copies, owner)
@@ -114,6 +117,19 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
         not_found=tuple(one for one in plan.not_found if one not in held),
         unreadable_copies=found.unreadable,
     )
+
+
+async def _with_copied_turns(scope: Scope, plan: TurnPlan, copies: RecoveryCopies, owner: str) -> TurnPlan:
+    wanted = {int(one) for one in plan.not_found}
+
+    def named(item: RequestWithInteractions) -> str | None:
+        of_request = scope.covers(item.request.user_id) and is_of(item, (plan.request_id,))
+        holds = of_request and any(turn.interaction_id in wanted for turn in item.interactions)
+        return item.request.request_id if holds else None
+
+    found = await anyio.to_thread.run_sync(copies.search, owner, named)
+    alone = [one for one in found.items if await find_request(scope, one) is None]
+    return replace(plan, copies=found.copies, unreadable_copies=found.unreadable, copied_as=tuple(alone))
 
 
 def _meant(plan: LearningPlan | UserPlan) -> Callable[[CopiedLearning], bool]:

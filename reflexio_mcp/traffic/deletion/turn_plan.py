@@ -48,11 +48,15 @@ class TurnPlan(Plan):
         turns: the interactions, in the request's order. The plan's one request lists these and no others.
         rest: the request's other interactions.
         teaches: whether something can be learned from the request: it is not `evaluation_only`.
+        request_id: whose interactions they are.
+        copied_as: where none of them is stored, ids of requests that recovery copies alone hold, with some of them.
     """
 
     turns: tuple[PlannedTurn, ...] = ()
     rest: frozenset[int] = frozenset()
     teaches: bool = True
+    request_id: str = ""
+    copied_as: tuple[str, ...] = ()
 
     noun: ClassVar[str] = "interaction"
     found_with: ClassVar[str] = "get_request"
@@ -122,7 +126,7 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
     found = [turn for turn in item.interactions if turn.interaction_id in wanted] if item else []
     missing = tuple(str(one) for one in wanted if one not in {turn.interaction_id for turn in found})
     if item is None or not found:
-        return TurnPlan(what, (), not_found=missing)
+        return TurnPlan(what, (), not_found=missing, request_id=request_id)
     rest = frozenset(turn.interaction_id for turn in item.interactions).difference(wanted)
     chosen = RequestWithInteractions(request=item.request, interactions=found)
     turns = await anyio.to_thread.run_sync(_planned, found)
@@ -133,6 +137,7 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
         turns=turns,
         rest=rest,
         teaches=not item.request.evaluation_only,
+        request_id=request_id,
     )
 
 
