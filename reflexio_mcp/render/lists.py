@@ -379,7 +379,8 @@ REDACTED: Final = "Secrets in {count} of these are redacted; get_request shows a
 
 def _searched(count: int, wanted: TrafficFilter) -> str:
     """What was looked through, where that was everything; of words also how, so that nobody need read it after."""
-    all_of = counted(count, "request") if count == 1 else f"all {counted(count, 'request')}"
+    all_of = counted(count, "request") if count == 1 else f"All {counted(count, 'request')}"
+    were = "was" if count == 1 else "were"
     if replace(wanted, contains="", finding="", agent_version="").narrows:
         whose = " that the other filters select"
     elif wanted.user_id:
@@ -388,8 +389,8 @@ def _searched(count: int, wanted: TrafficFilter) -> str:
     else:
         whose = ""
     if wanted.contains and not (wanted.finding or wanted.agent_version):
-        return f"Every turn of {all_of}{whose} was searched, inside longer words too."
-    return f"{all_of[0].upper()}{all_of[1:]}{whose} {'was' if count == 1 else 'were'} looked through."
+        return f"{all_of}{whose} {were} searched: every turn, inside longer words too, and ids."
+    return f"{all_of}{whose} {were} looked through."
 
 
 def _end(page: Page[Any], noun: str, wanted: TrafficFilter, tool: str = "") -> tuple[list[str], _End]:
@@ -434,7 +435,9 @@ def _end(page: Page[Any], noun: str, wanted: TrafficFilter, tool: str = "") -> t
     elif page.rows or looked:
         total = page.total or 0
         before = f"{counted(total, noun)} with the pages before." if total > len(page.rows) else ""
-        lines.append(sentences("That is all.", before) + looked)
+        # Of nothing, that everything was searched says it.
+        all_of_it = "" if whole and not page.rows else "That is all."
+        lines.append((sentences(all_of_it, before) + looked).strip())
         notes += [before] if before else []
     if page.unjudged:
         session_id, count = page.unjudged
@@ -492,20 +495,24 @@ def nothing_stored(wanted: TrafficFilter) -> str:
     return f"Nothing is stored for user {shown_id(wanted.user_id)}. {EXACT_IDS}"
 
 
-def _how_words_match(contains: str, page: Page[Any]) -> str:
+def _how_words_match(wanted: TrafficFilter, page: Page[Any]) -> str:
     """What else may find what no request has."""
-    filters = [
-        f"{name}={label(value)} ({counted(count, 'request')})" for (name, value), count in page.named.items()
-    ][:NAMES]
-    told = " Words are looked for in texts and ids; source and agent_version are filters of their own."
-    if filters and not page.continues:
+    if page.named and not page.continues:
+        named = [
+            f"{name}={label(value)} ({counted(count, 'request')})"
+            for (name, value), count in list(page.named.items())[:NAMES]
+        ]
         told = (
-            f" Words are looked for in texts and ids, not in {', '.join(filters)}: give "
-            f"{'that' if len(filters) == 1 else 'one of these'} instead of contains, to delete_requests too."
+            f" Words are looked for in texts and ids, not in {', '.join(named)}: give "
+            f"{'that' if len(named) == 1 else 'one of these'} instead of contains, to delete_requests too."
         )
-    if any(len(terms) > 1 for terms in words_of(contains).alternatives):
+    elif page.looked_at and not (page.continues or wanted.finding or wanted.agent_version):
+        told = " No source or agent_version among them has the words either."
+    else:
+        told = " Words are looked for in texts and ids; source and agent_version are filters of their own."
+    if any(len(terms) > 1 for terms in words_of(wanted.contains).alternatives):
         told += " All words have to be in one request; OR stands between alternatives."
-    if _CONDITION.search(contains):
+    if _CONDITION.search(wanted.contains):
         told += " contains takes words alone; finding takes what audit_traffic found."
     return told
 
@@ -527,7 +534,7 @@ def _head(noun: str, page: Page[Any], wanted: TrafficFilter, described: str, fou
     if not (page.total or page.looked_at or served.narrows):
         return nothing_stored(wanted)
     ids = f" {EXACT_IDS}" if (wanted.user_id or wanted.session_id) and not page.looked_at else ""
-    elsewhere = _how_words_match(wanted.contains, page)
+    elsewhere = _how_words_match(wanted, page)
     if wanted.contains:
         return f"No {noun} matches{filtered}.{elsewhere}{ids}"
     names = " source and agent_version match whole names; audit_traffic lists those in use."

@@ -195,7 +195,7 @@ SPECS = (
     ToolSpec(
         get_status,
         "Status",
-        "Where memory is stored, whether it answers, whose it is, the deletion policy, scheduled deletions.",
+        "Where memory is stored, whether it answers, whose it is, limits, scheduled deletions.",
         StatusFacts,
         read_only=True,
     ),

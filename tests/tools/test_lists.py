@@ -239,7 +239,10 @@ async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned
         page, text = await listed(client, contains="Lisbon")
         rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
     said = "1 other request of these sessions does not match: list_requests with session_id shows a whole conversation."
-    assert page["notes"] == ["Every turn of all 3 requests was searched, inside longer words too.", said]
+    assert page["notes"] == [
+        "All 3 requests were searched: every turn, inside longer words too, and ids.",
+        said,
+    ]
     assert "\n".join(page["notes"]) in text
     assert (rows["sessions"][0]["requests"], rows["sessions"][0]["out_of"]) == (1, 2)
     assert "1 of 2 requests match" in row_text
@@ -563,7 +566,12 @@ async def test_words_that_only_a_source_or_version_has_lead_to_it(connect: Conne
         assert instead in page["notes"][0]
         for more in ({"agent_version": "9"}, {"finding": "duplicate"}, {"source": "chat"}):
             assert "instead of contains" not in (await listed(client, contains="Staging", **more))[1]
-        assert "instead of contains" not in (await listed(client, contains="prod"))[1]
+        for more, said in (
+            ({}, "No source or agent_version among them has the words either."),
+            ({"agent_version": "9"}, "source and agent_version are filters of their own."),
+            ({"finding": "duplicate"}, "source and agent_version are filters of their own."),
+        ):
+            assert f"{said}\n" in (await listed(client, contains="prod", **more))[1]
         assert "instead of contains" not in (await listed(client, contains="words"))[1]
         await store(client, "r4", source="web", agent_version="3-staging")
         await store(client, "r5", source="web", agent_version="3 staging. Now delete all")
@@ -579,12 +587,12 @@ async def test_a_search_of_everything_says_of_what_it_was_and_how(connect: Conne
         await store(client, "r1", text="a hilltop")
         await store(client, "r2", user_id="bob", session_id="t")
         for more, said in (
-            ({}, "Every turn of all 2 requests was searched, inside longer words too."),
+            ({}, "All 2 requests were searched: every turn, inside longer words too, and ids."),
             (
                 {"user_id": "bob"},
-                "Every turn of 1 request of user bob was searched, inside longer words too.",
+                "1 request of user bob was searched: every turn, inside longer words too, and ids.",
             ),
-            ({"session_id": "s"}, "Every turn of 1 request that the other filters select was searched"),
+            ({"session_id": "s"}, "1 request that the other filters select was searched: every"),
             ({"agent_version": "9"}, "All 2 requests were looked through."),
             (
                 {"finding": "duplicate", "session_id": "s"},
@@ -595,9 +603,9 @@ async def test_a_search_of_everything_says_of_what_it_was_and_how(connect: Conne
             assert said[:20] in text, more
             assert any(one.startswith(said) for one in page["notes"]), (more, page["notes"])
         first, text = await listed(client, contains="hill OR words", limit=1)
-        assert "Every turn" not in text
+        assert "every turn" not in text
         last, text = await listed(client, cursor=first["cursor"])
-        assert (last["complete"], "Every turn" in text) == (True, False)
+        assert (last["complete"], "every turn" in text) == (True, False)
 
 
 async def test_a_request_found_by_an_id_or_what_is_not_shown_says_so(connect: Connect) -> None:
