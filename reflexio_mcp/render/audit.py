@@ -16,6 +16,7 @@ from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.reading.filters import ASSUMED_UTC
 from reflexio_mcp.traffic.rules.catalog import RULES
+from reflexio_mcp.traffic.rules.duplicates import WORD_FOR_WORD
 from reflexio_mcp.traffic.rules.found import Example, Found, Next
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
 from reflexio_mcp.traffic.rules.secrets import without_key
@@ -455,6 +456,9 @@ def _argument(value: Any) -> Any:
 
 
 def _example_facts(one: Example, *, stays: bool) -> Facts:
+    copied = "word_for_word_in_kept"
+    if not stays:
+        copied = "repeats" if one.note == WORD_FOR_WORD else "nearly_repeats"
     return dense(
         {
             "request_id": shown_id(one.request_id),
@@ -464,9 +468,7 @@ def _example_facts(one: Example, *, stays: bool) -> Facts:
             "source": shown_name(without_key(one.source)),
             # Of personal data the notes count whose it is, which is the user.
             "note": shown_name(without_key(one.note)) if one.note != f"of {one.user_id}" else "",
-            "word_for_word_in_kept" if stays else "nearly_repeats": shown_id(one.copy_of)
-            if one.copy_of
-            else "",
+            copied: shown_id(one.copy_of) if one.copy_of else "",
         }
     )
 
@@ -529,6 +531,7 @@ _WORDS: Final = {
     "note": "{}",
     "word_for_word_in_kept": "word for word in {}, which stays",
     "nearly_repeats": "nearly repeats {}",
+    "repeats": "repeats {}",
 }
 
 

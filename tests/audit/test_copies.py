@@ -362,6 +362,21 @@ def test_a_short_text_sent_again_misspelt_is_nearly_a_copy(other: str) -> None:
     assert copies([request(1, text), request(2, other, at=30)]) == ([], ["r2"])
 
 
+def test_a_short_text_is_named_with_the_one_it_repeats_and_not_with_one_that_both_nearly_repeat() -> None:
+    short, full = (
+        "please book usual table near window for us",
+        "please book the usual table near window for us",
+    )
+    found = Duplicates()
+    items = [request(1, short), request(2, "No."), request(3, short, at=30), request(4, full, at=60)]
+    found.session(SessionSeen("s", items[::-1]))
+    near = found.founds[1]
+    assert {(one.request_id, one.copy_of, one.note) for one in near.examples} == {
+        ("r3", "r1", duplicates.WORD_FOR_WORD),
+        ("r1", "r4", ""),
+    }
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -1048,14 +1048,19 @@ async def test_what_is_nearly_the_same_is_shown_and_never_said_to_stay(tmp_path:
 async def test_a_short_text_that_comes_again_word_for_word_is_said_to_be_the_same(tmp_path: Path) -> None:
     make = Maker(3, int(time.time()))
     begun = make.made.now - 5000
-    for seconds in (0, 30):
+    first, _ = (
         make.put([Turn("User", "Please book the usual table.")], "s", "ada", begun + seconds, "web")
+        for seconds in (0, 30)
+    )
     async with connected(make.finish(), tmp_path) as client:
         audit = await call(client, "audit_traffic")
     (found,) = facts(audit)["findings"]
     assert found["id"] == "near-duplicate"
     assert "or word for word in a short text" in text_of(audit)
     assert "(1 word for word, too short to be sure)" in text_of(audit)
+    assert f" · repeats {first.request_id}\n" in text_of(audit)
+    assert found["examples"][0]["repeats"] == first.request_id
+    assert "nearly_repeats" not in found["examples"][0]
 
 
 async def test_the_list_of_a_finding_has_all_of_it_through_all_its_pages(tmp_path: Path) -> None:

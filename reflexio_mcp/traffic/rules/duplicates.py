@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_c
 from reflexio_mcp.traffic.rules.found import Example, example
 from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system, speakers
 
-__all__ = ["CopiedSessions", "Duplicates", "Twin"]
+__all__ = ["WORD_FOR_WORD", "CopiedSessions", "Duplicates", "Twin"]
 
 DUPLICATE_CHARS: Final = 60
 """Shorter texts (`continue`, `yes please`) are said again in earnest."""
@@ -312,7 +312,9 @@ class Duplicates(Detector):
         for found, stays in ((exact, originals), (near, _what_stays(nearly))):
             found.examples[:] = [
                 one
-                if (original := stays.get(one.request_id, one.copy_of)) == one.copy_of
+                # What the last of a chain nearly repeats, it does not repeat.
+                if one.note == WORD_FOR_WORD
+                or (original := stays.get(one.request_id, one.copy_of)) == one.copy_of
                 else replace(one, copy_of=original)
                 for one in found.examples
             ]
