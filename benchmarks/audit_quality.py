@@ -35,7 +35,7 @@ from reflexio_mcp.traffic.rules.duplicates import CopiedSessions, Duplicates
 from reflexio_mcp.traffic.rules.name_heuristics import says_test
 from reflexio_mcp.traffic.rules.personal_data import KINDS, personal_kinds
 from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
-from reflexio_mcp.traffic.rules.secrets import find_secrets
+from reflexio_mcp.traffic.rules.secrets import find_secrets, is_probable
 from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.rules.turns import is_assistants
 
@@ -45,8 +45,19 @@ UNSEEN = "### Sets that the rules had not seen"
 CONVERSATIONS = 400
 """Read for the rules about sessions."""
 
+EITHER = "probable-secret` or `possible-secret"
+"""What is covered where stored text is shown, and warned of when it is published."""
+
 Row = tuple[str, str, str]
 Step = tuple[str, Callable[[], Iterator[Row]]]
+
+
+def has_secret(sample: Sample) -> bool:
+    return any(is_probable(sample.text, found) for found in find_secrets(sample.text))
+
+
+def may_have_secret(sample: Sample) -> bool:
+    return bool(find_secrets(sample.text))
 
 
 def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
@@ -55,9 +66,6 @@ def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
 
     def part(samples: Iterable[Sample]) -> list[Sample]:
         return [sample for sample in samples if sample.held_out == held_out]
-
-    def has_secret(sample: Sample) -> bool:
-        return bool(find_secrets(sample.text))
 
     def is_planted(sample: Sample) -> bool:
         return bool(planted_signals(sample.text, foreign=sample.foreign, own=sample.own))
@@ -81,10 +89,12 @@ def steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
         yield from _judged("probable-secret", has_secret, samples, show)
         together = [replace(one, source="all fixtures") for one in samples]
         yield from _judged("probable-secret", has_secret, together, 0)
+        yield from _judged(EITHER, may_have_secret, together, 0)
         if importlib.util.find_spec("betterleaks"):
             others = [one for one in together if one.wanted is False and not _reported(one.text)]
             others = [replace(one, source="look-alikes that betterleaks does not report") for one in others]
             yield from _judged("probable-secret", has_secret, others, 0)
+            yield from _judged(EITHER, may_have_secret, others, 0)
 
     yield "fixtures", fixtures
     yield "told", lambda: _judged("probable-secret", has_secret, part(quality_data.told()), show)
@@ -127,9 +137,6 @@ def unseen_steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
     def part(samples: Iterable[Sample]) -> list[Sample]:
         return [sample for sample in samples if sample.held_out == held_out]
 
-    def has_secret(sample: Sample) -> bool:
-        return bool(find_secrets(sample.text))
-
     def is_planted(sample: Sample) -> bool:
         return bool(planted_signals(sample.text, foreign=sample.foreign, own=sample.own))
 
@@ -138,6 +145,7 @@ def unseen_steps(folder: Path, held_out: bool, show: int) -> Iterator[Step]:
         yield from _judged("probable-secret", has_secret, samples, show)
         together = [replace(one, source="all unseen fixtures") for one in samples]
         yield from _judged("probable-secret", has_secret, together, 0)
+        yield from _judged(EITHER, may_have_secret, together, 0)
 
     yield "fixtures", fixtures
     for rule, finds, planted in (
@@ -459,9 +467,21 @@ AIMS = (
         0.0,
         0.0,
     ),
-    ("published fixtures of secrets: 75% or more found", "all fixtures", "", 0.75, 0.0),
-    ("at most 5% of their look-alikes", "", "all fixtures", 0.0, 0.05),
-    ("of those that betterleaks does not report itself", "", "betterleaks does not", 0.0, 0.05),
+    ("published fixtures of secrets: 75% or more found", "`probable-secret`: all fixtures", "", 0.75, 0.0),
+    ("at most 5% of their look-alikes", "", "`probable-secret`: all fixtures", 0.0, 0.05),
+    (
+        "of those that betterleaks does not report itself",
+        "",
+        "`probable-secret`: .*betterleaks does not",
+        0.0,
+        0.05,
+    ),
+    (
+        "secrets and look-alikes, probable or possible (no figure was aimed at)",
+        *["`possible-secret`: all fixtures"] * 2,
+        0.0,
+        0.0,
+    ),
     ("secrets told in a sentence: 60% or more found", "`: told", "`: told", 0.6, 0.0),
     ("imported again: 99% or more found", "imported twice", "imported twice", 0.99, 0.0),
     ("split conversations: at most 2% of unrelated questions", "", "unrelated questions", 0.0, 0.02),

@@ -11,6 +11,7 @@ from reflexio_mcp.traffic.rules import secrets
 from reflexio_mcp.traffic.rules.secrets import (
     asked_for,
     find_secrets,
+    is_probable,
     looked,
     redact,
     redact_opening,
@@ -397,10 +398,56 @@ def test_letters_that_are_not_seen_or_look_alike_hide_no_secret() -> None:
 def test_a_key_in_an_id_or_a_name_is_found(name: str) -> None:
     key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     named = {"request_id": "r1", "session_id": "s1"} | {name: f"app-{key}"}
-    assert (
-        secret_in(RequestWithInteractions(request=StoredRequest.model_validate(named)))
-        == "github-pat in an id or a name"
+    item = RequestWithInteractions(request=StoredRequest.model_validate(named))
+    assert secret_in(item) == ("github-pat in an id or a name", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api_key = a1B2c3D4e5F6g7H8i9J0k1L2",  # as examples are made
+        "use ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8",
+        "access_token = 9308f78b-8315-a8a6-9c9c-a4b41488508f",  # there is no version 10
+        "access_token = 9308f78b-8315-48a6-3c9c-a4b41488508f",  # nor such a variant
+        "api_key = 6c4f1de0a93b75e28fd0416c5b7a9e32",  # a checksum may be
+        "DEEPGRAM_API_KEY=8b6f8d6594749cb659b1be03e6a0a2e51f7c34d",  # lacks one of 40
+        "{deepgramApiKey: '8b6f8d6594749cb659b1be03e6a0a2e51f7c34d'}",
+        "clickup token: pk_2042497_138RCYNYCVO0GRJ8INODHFRMXN0QSV75",
+    ],
+)
+def test_what_is_less_sure_is_covered_as_a_secret_and_counted_as_a_possible_one(text: str) -> None:
+    (found,) = find_secrets(text)
+    assert not is_probable(text, found)
+    assert text[found.start : found.end] not in redact(text)
+    assert secret_in(talked(("User", text))) == (found.kind, False)
+    assert secret_in(talked(("User", text), ("User", "my password is Tr0ub4dor&3x9"))) == (
+        "password in a sentence",
+        True,
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api_key = k7T2mQ9xWp4sLe8ZvR1n",
+        "access_token = 9308f78b-8315-48a6-9c9c-a4b41488508f",
+        "sign with key-" + "6c4f1de0a93b75e28fd0416c5b7a9e32",  # as Mailgun's are
+        "DEEPGRAM_API_KEY=8b6f8d6594749cb659b1be03e6a0a2e51f7c34d0",
+        "DEEPGRAM_PASSWORD=k7T2mQ9xWp4sLe8ZvR1n",  # only of keys the form is known
+        "my_stripes_key = k7T2mQ9xWp4sLe8ZvR1n",  # another word
+        "generic_api_key = k7T2mQ9xWp4sLe8ZvR1n",
+        "deepgram, and then api_key = k7T2mQ9xWp4sLe8ZvR1n",
+        "k7T2mQ9xWp4sLe8ZvR1n" * 4 + ": my password is Tr0ub4dor&3x9",
+    ],
+)
+def test_what_has_the_look_of_a_secret_in_all_respects_is_a_probable_one(text: str) -> None:
+    assert is_probable(text, find_secrets(text)[-1])
+
+
+def test_without_the_formats_of_vendors_no_key_lacks_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "available", lambda: False)
+    text = "DEEPGRAM_API_KEY=8b6f8d6594749cb659b1be03e6a0a2e51f7c34d"
+    assert is_probable(text, find_secrets(text)[0])
 
 
 def test_ids_that_programs_make_are_no_keys() -> None:
@@ -415,7 +462,7 @@ def test_ids_that_programs_make_are_no_keys() -> None:
             "user_id": made,
             "source": f"pod-{made}",
         }
-        assert not secret_in(RequestWithInteractions(request=StoredRequest.model_validate(named)))
+        assert not secret_in(RequestWithInteractions(request=StoredRequest.model_validate(named)))[0]
 
 
 def test_what_stands_before_a_key_is_no_part_of_it() -> None:
@@ -487,7 +534,7 @@ def test_a_password_in_the_address_of_an_image_and_a_key_as_a_name_in_a_tools_da
     tool = StoredInteraction(interaction_id=2, tools_used=[data])
     for turn, kind in ((image, "password in a URL"), (tool, "github-pat")):
         item = RequestWithInteractions(request=StoredRequest(request_id="r1"), interactions=[turn])
-        assert secret_in(item) == kind
+        assert secret_in(item)[0] == kind
 
 
 def test_a_passphrase_is_not_shown_where_its_name_holds_what_nobody_sees() -> None:
@@ -529,13 +576,13 @@ def talked(*said: tuple[str, str]) -> RequestWithInteractions:
 )
 def test_what_an_assistant_asks_for_and_a_person_answers_is_a_secret(question: str, answer: str) -> None:
     item = talked(("Assistant", question), ("User", answer))
-    assert secret_in(item)
+    assert secret_in(item)[0]
     asked, told = item.interactions
     assert asked_for(item.interactions)[0] == ""
     assert redact_turn(told, asked=asked_for(item.interactions)[1]).content.strip().startswith("[redacted: ")
     assert redact_turn(asked).content == question
-    assert not secret_in(talked(("User", question), ("User", answer)))
-    assert not secret_in(talked(("Assistant", question), ("Assistant", answer)))
+    assert not secret_in(talked(("User", question), ("User", answer)))[0]
+    assert not secret_in(talked(("Assistant", question), ("Assistant", answer)))[0]
 
 
 @pytest.mark.parametrize(
@@ -563,4 +610,4 @@ def test_what_an_assistant_asks_for_and_a_person_answers_is_a_secret(question: s
     ],
 )
 def test_what_answers_another_question_is_none(question: str, answer: str) -> None:
-    assert not secret_in(talked(("Assistant", question), ("User", answer)))
+    assert not secret_in(talked(("Assistant", question), ("User", answer)))[0]

@@ -43,6 +43,7 @@ from tests.audit.corpus import (
     nobody,
     personal,
     to_come,
+    unsure,
     wrong_turns,
 )
 from tests.audit.measuring import EVERY_TOOL
@@ -57,7 +58,9 @@ def everything_wrong() -> Deployment:
     """A deployment with every fault at once."""
     make = Maker(4711, int(time.time()))
     make.ordinary()
-    for fault in (*FAULTS, imported, personal, nobody, hashed_versions, wrong_turns, to_come, endless):
+    for fault in (
+        *FAULTS, imported, personal, nobody, hashed_versions, wrong_turns, to_come, endless, unsure,
+    ):  # fmt: skip
         fault(make)
     return make.finish()
 

@@ -11,7 +11,7 @@ from reflexio_mcp.traffic.rules.personal_data import kinds_in
 from reflexio_mcp.traffic.rules.secrets import redact_within, secret_in
 from reflexio_mcp.traffic.rules.selection import select
 
-KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+KEY = "ghp_" + "x9Kq2LmV7tRb4ZsWc8NpJ5hYd3FgA6eUo1Ti"
 
 
 def used(data: dict[str, Any]) -> RequestWithInteractions:
@@ -34,7 +34,7 @@ def used(data: dict[str, Any]) -> RequestWithInteractions:
 )
 def test_a_secret_in_a_tools_input_or_output_is_found_and_covered(data: dict[str, Any]) -> None:
     item = used(data)
-    assert secret_in(item)
+    assert secret_in(item)[0]
     assert select("probable-secret", [item]) == [item]
     shown = str(redacted(item).interactions[0].tools_used)
     assert "[redacted: " in shown
@@ -52,7 +52,7 @@ def test_a_secret_in_a_tools_input_or_output_is_found_and_covered(data: dict[str
 )
 def test_ordinary_tool_data_is_no_secret_and_stays_as_it_is(data: dict[str, Any]) -> None:
     item = used(data)
-    assert not secret_in(item)
+    assert not secret_in(item)[0]
     assert redacted(item).interactions[0].tools_used == item.interactions[0].tools_used
 
 
@@ -60,7 +60,7 @@ def test_what_a_secret_hides_in_may_be_nested_deep() -> None:
     data: dict[str, Any] = {"password": "Tr0ub4dor&3x9"}
     for _ in range(300):
         data = {"step": data}
-    assert secret_in(used(data))
+    assert secret_in(used(data))[0]
     assert "Tr0ub4dor" not in str(redact_within(data))
 
 

@@ -48,7 +48,9 @@ def test_an_audit_without_the_vendors_formats_runs_and_says_so_first(missing: st
         capture_output=True, text=True, encoding="utf-8", check=True, timeout=120, env={**os.environ},
     )  # fmt: skip
     lines = ran.stdout.splitlines()
-    assert lines[1].startswith("Not looked for: probable-secret (keys are not looked for by the formats")
+    assert lines[1].startswith(
+        "Not looked for: probable-secret, possible-secret (keys are not looked for by the formats"
+    )
     assert "[high] probable-secret: 1 request" in ran.stdout
 
 

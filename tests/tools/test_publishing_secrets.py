@@ -21,7 +21,7 @@ from tests.primitives.conftest import call, facts, text_of
 
 pytestmark = pytest.mark.anyio
 
-KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+KEY = "ghp_" + "x9Kq2LmV7tRb4ZsWc8NpJ5hYd3FgA6eUo1Ti"
 TURNS = [{"content": f"Use {KEY} for the deploy"}, {"role": "Assistant", "content": "Done."}]
 
 

@@ -64,6 +64,8 @@ OF_TOTALS: Final = (
 )
 """Rules that only much of it makes a finding: what a part shows is there, and what it does not show may be."""
 
+OF_SECRETS: Final = ("probable-secret", "possible-secret")
+
 OF_CUT_SESSION: Final = "in a session that this call did not read to its end"
 
 OF_A_PART: Final = "judged by all of the traffic, of which this call looked at a part"
@@ -194,7 +196,7 @@ async def run_audit(
     stop, gaps = await look.run(scope, after)
     whole = stop is None and after is None
     if not secrets.available():
-        not_run.insert(0, NotRun("probable-secret", secrets.MISSING))
+        not_run[:0] = [NotRun(one, secrets.MISSING) for one in OF_SECRETS]
     left_out, go_on = "", None
     if stop:
         left_out = f"{stop.left_out}, because the time for one call ({AUDIT_SECONDS:.0f} s) was over"
@@ -215,11 +217,8 @@ async def run_audit(
             not_run += [NotRun(one, reason) for one in ids if one not in told]
             told.update(ids)
     if long := overview.long_texts:
-        not_run.append(
-            NotRun(
-                "probable-secret", f"of {long:,} texts only the first {SCANNED_CHARS:,} characters were read"
-            )
-        )
+        reason = f"of {long:,} texts only the first {SCANNED_CHARS:,} characters were read"
+        not_run += [NotRun(one, reason) for one in OF_SECRETS]
     not_run += [
         NotRun(found.rule.id, one.left_out) for one in detectors if one.left_out for found in one.founds
     ]

@@ -8,6 +8,7 @@ from typing import Final
 
 __all__ = [
     "is_machine_made",
+    "is_made_up",
     "is_password",
     "is_placeholder",
     "is_scrambled",
@@ -70,6 +71,14 @@ _SEPARATOR = re.compile(r"[-_./:+]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _OF_A_TIME = re.compile(r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-11[def][0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 """A uuid made of a machine's address and a time of these decades: it names something, and keeps nothing secret."""
+_NO_UUID = re.compile(
+    r"(?i)[0-9a-f]{8}(?!-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab])(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""One whose version or variant does not exist."""
+_REPEATED = re.compile(r"(.)\1+")
+_NO_LETTERS = re.compile(r"[^a-z]+")
+ALPHABET_CHARS: Final = 8
+"""Letters that follow on each other in an example; by chance they do so in one key of many millions."""
 _RUN_CHARS: Final = 3
 _WORD_IN_NAME = re.compile(r"[A-Za-z]?[a-z]{3,}")
 _LONGEST_WORD: Final = 16
@@ -106,6 +115,17 @@ def _runs_on(low: str) -> bool:
         run = run + 1 if ord(letter) - ord(before) == 1 else 1
         inside += 0 if run < _RUN_CHARS else _RUN_CHARS if run == _RUN_CHARS else 1
     return len(letters) >= 12 and inside > 0.6 * len(letters)
+
+
+def is_made_up(value: str) -> bool:
+    """Whether a value looks like a key and is none that anything makes.
+
+    Its letters go through the alphabet, whatever stands between them (`a1B2c3D4e5`), or it is a uuid of a version that
+    does not exist. It may stand for a real one that somebody does not want to show, so it is no placeholder.
+    """
+    letters = _REPEATED.sub(r"\1", _NO_LETTERS.sub("", value.lower()))
+    runs = (letters[at : at + ALPHABET_CHARS] for at in range(len(letters) - ALPHABET_CHARS + 1))
+    return bool(_NO_UUID.fullmatch(value)) or any(run in _ALPHABET for run in runs)
 
 
 def is_wording(value: str) -> bool:

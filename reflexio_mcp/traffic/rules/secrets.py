@@ -1,4 +1,4 @@
-"""`probable-secret`: keys, tokens and passwords in a text, where they are and what they are.
+"""`probable-secret` and `possible-secret`: keys, tokens and passwords in a text, where they are and what they are.
 
 Kingfisher knows the formats of some hundreds of vendors. It runs in this process and never uses the network: what
 it could ask a vendor about a key is not called. It is imported, and its rules are loaded, when the first text has
@@ -21,7 +21,13 @@ from reflexio_mcp.traffic.rules.detector import SCANNED_CHARS, Detector, stop_if
 from reflexio_mcp.traffic.rules.folding import visible
 from reflexio_mcp.traffic.rules.found import EXAMPLES
 from reflexio_mcp.traffic.rules.roles import is_person
-from reflexio_mcp.traffic.rules.secret_heuristics import is_placeholder, is_uuid, is_wording, text_in_base64
+from reflexio_mcp.traffic.rules.secret_heuristics import (
+    is_made_up,
+    is_placeholder,
+    is_uuid,
+    is_wording,
+    text_in_base64,
+)
 from reflexio_mcp.traffic.rules.told_secrets import KEY, TOLD, asks_for, speaks_of_secrets, told_secrets
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "available",
     "called",
     "find_secrets",
+    "is_probable",
     "looked",
     "redact",
     "redact_opening",
@@ -171,6 +178,19 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]*")
 PRIVATE_KEY: Final = "private-key"
 _BY_WORDS: Final = (KEY, TOLD)
 """Kinds that only say where a secret stands."""
+NAME_CHARS: Final = 60
+"""Before a key, in which its name stands."""
+_NAME_BEGINS = re.compile(r"[\n,;{(&?]")
+_OF_A_KEY = re.compile(r"(?i)secret|token|key|auth|cred|_pat")
+_OF_A_PASSWORD = re.compile(r"(?i)pass|pwd|pw(?![a-z])")
+_CHECKSUM = re.compile(r"[0-9a-fA-F]{32}")
+_RULE_OF = re.compile(r"[^./]+[./](?:.*/)?(\w{4,})")
+"""Kingfisher calls its rules `set.vendor-what`."""
+_NO_VENDORS: Final = {
+    "auth0", "azure", "basic", "canadian", "credentials", "curl", "generic", "google", "http", "kubernetes",
+    "microsoft", "password", "private",
+}  # fmt: skip
+"""What rules are called after that is no vendor, or has keys of very many kinds."""
 _BEARER: Final = "Bearer token"
 _AWS: Final = "AWS key"
 _NAMES = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
@@ -465,19 +485,29 @@ _loading = threading.Lock()
 
 
 def _scanner() -> Scanner:
+    return _loaded()[0]
+
+
+def _vendors() -> "re.Pattern[str] | None":
+    """Names of the vendors whose keys Kingfisher knows, as they stand in names; `None` where it does not run."""
+    return _loaded()[1]
+
+
+def _loaded() -> "tuple[Scanner, re.Pattern[str] | None]":
     with _loading:  # two threads would each take seconds the first time
         return _load()
 
 
 @functools.cache
-def _load() -> Scanner:
+def _load() -> "tuple[Scanner, re.Pattern[str] | None]":
     try:
         import kingfisher_sdk
     except ImportError:  # its library does not fit this machine's
         _fails_to_load.set()
-        return lambda raw: []
+        return lambda raw: [], None
 
-    scanner = kingfisher_sdk.Scanner(kingfisher_sdk.Rules())
+    rules = kingfisher_sdk.Rules()
+    scanner = kingfisher_sdk.Scanner(rules)
 
     def scan(raw: bytes) -> list[tuple[str, int, int]]:
         return [
@@ -486,20 +516,50 @@ def _load() -> Scanner:
             if one.visible
         ]
 
-    return scan
+    named = {rule[1] for one in rules.metadata() if (rule := _RULE_OF.match(one["id"]))} - _NO_VENDORS
+    begins = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
+    return scan, re.compile(f"{begins}(?i:{'|'.join(map(re.escape, sorted(named)))})(?![a-z])")
 
 
-def secret_in(item: RequestWithInteractions) -> str:
-    """What kind of secret a request seems to hold, in its texts or its names; empty for none."""
+def is_probable(text: str, secret: Secret) -> bool:
+    """Whether a secret that was found in a text looks like one in all respects; else it is a possible one.
+
+    Not so one that looks made up, and one that only stands beside a name and could be a checksum, or stands beside
+    the name of a vendor whose keys Kingfisher knows, and it takes it for none of them.
+    """
+    value = text[secret.start : secret.end][:JUDGED_CHARS]
+    if is_made_up(value):
+        return False
+    return secret.kind not in _BY_WORDS or not (_CHECKSUM.fullmatch(value) or _lacks_form(text, secret.start))
+
+
+def _lacks_form(text: str, start: int) -> bool:
+    """Whether a key that Kingfisher does not take stands beside the name of a vendor whose keys it knows."""
+    name = _NAME_BEGINS.split(text[max(0, start - NAME_CHARS) : max(0, start - 1)])[-1]
+    if not available() or not _OF_A_KEY.search(name) or _OF_A_PASSWORD.search(name):
+        return False
+    return bool((vendors := _vendors()) and vendors.search(name))
+
+
+def secret_in(item: RequestWithInteractions) -> tuple[str, bool]:
+    """What kind of secret a request seems to hold, in its texts or its names, and whether it is a probable one.
+
+    The kind is empty where there is none. A probable one counts before those that are only possible.
+    """
+    possible = ""
     for turn, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
-        for field, text in every_text(turn):
-            stop_if_cancelled(len(text))
-            if found := find_secrets(called(text, asked if field == "content" else "")):
-                return found[0].kind
+        for field, content in every_text(turn):
+            stop_if_cancelled(len(content))
+            text = called(content, asked if field == "content" else "")
+            for found in find_secrets(text):
+                if is_probable(text, found):
+                    return found.kind, True
+                possible = possible or found.kind
     request = item.request
     experiment = request.retrieval_experiment_id or ""
     names = _named(request.session_id, request.user_id, request.source, request.agent_version, experiment)
-    return names or secret_in_name(request.request_id)
+    key = names or secret_in_name(request.request_id)
+    return key or possible, bool(key)
 
 
 def secret_in_name(name: str) -> str:
@@ -524,7 +584,7 @@ def _named(*names: str) -> str:
 
 
 class Secrets(Detector):
-    """`probable-secret`."""
+    """`probable-secret`, and `possible-secret` for requests that have no probable one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -535,8 +595,10 @@ class Secrets(Detector):
 
     def request(self, item: RequestWithInteractions) -> None:
         request_id = item.request.request_id
-        if kind := secret_in(item):
-            self.founds[0].add(request_id, item, note=kind)
+        kind, is_sure = secret_in(item)
+        if kind:
+            probable, possible = self.founds
+            (probable if is_sure else possible).add(request_id, item, note=kind)
         elif any(speaks_of_secrets(text) for turn in item.interactions for text in stored_texts(turn)):
             self.speak_of_secrets += 1
             if len(self.speaking) < EXAMPLES:
