@@ -81,7 +81,9 @@ async def prepare(
     async with reporter.steady("looking up"):
         plan = await look_up(scope, reporter)
         days = 0 if erase else state.copies.days
-        plan = replace(plan, include_learnings=include_learnings, erase=erase, recovery_days=days)
+        plan = replace(
+            plan, include_learnings=include_learnings, erase=erase, recovery_days=days, exact=scope.exact
+        )
         plan = await look_into_copies(scope, plan, state.copies, codes.scope)
         plan = await with_learned(scope, await with_first_words(plan))
         if plan.copied and not plan.size and plan.not_found and not plan.ids_of:

@@ -195,5 +195,9 @@ class DeleteInteraction(Body):
     interaction_id: Annotated[int, Field(gt=0)]
 
 
+class ReadWhole(Body):
+    request_ids: list[str]
+
+
 class DeleteRequestsByIds(Body):
     request_ids: Annotated[list[str], Field(min_length=1, max_length=api_limits.MAX_DELETE_IDS)]

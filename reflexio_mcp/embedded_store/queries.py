@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from reflexio_mcp.embedded_store.bodies import GetRequests, Publish
+from reflexio_mcp.embedded_store.bodies import GetRequests, Interaction, Publish
 from reflexio_mcp.embedded_store.database import Connection
 from reflexio_mcp.embedded_store.pages import DEFAULT_PAGE, Filter, page_of
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 
 MAX_VARIABLES: Final = 500
 """Values bound in one statement; older SQLite builds take 999 at most."""
@@ -55,16 +56,73 @@ def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arr
     )
     if not added.rowcount:
         return False
-    columns = ("request", "created_at", *_TEXTS, *_LISTS)
+    turns = publish.interaction_data_list
+    _add(connection, [(None, added.lastrowid, one.epoch_second(arrived)) for one in turns], turns)
+    return True
+
+
+def put_back(connection: sqlite3.Connection, item: RequestWithInteractions) -> bool:
+    """Add a request that was read whole, as it was. False, and nothing added, when the id is taken.
+
+    Its place in the order of arrival and the ids of its interactions are those it had, where nothing has them now.
+    """
+    request, turns = item.request, item.interactions
+    arrival = request.arrival or 0
+    added = connection.execute(
+        "INSERT INTO requests (arrival, request_id, session_id, user_id, created_at, source, agent_version,"
+        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+        (
+            arrival if _are_free(connection, "requests", "arrival", [arrival]) else None,
+            request.request_id,
+            request.session_id,
+            request.user_id,
+            request.created_at,
+            request.source,
+            request.agent_version,
+            request.evaluation_only,
+        ),
+    )
+    if not added.rowcount:
+        return False
+    ids = [one.interaction_id for one in turns]
+    keep = _are_free(connection, "interactions", "interaction_id", ids)
+    rows = [(one.interaction_id if keep else None, added.lastrowid, one.created_at) for one in turns]
+    _add(connection, rows, turns)
+    return True
+
+
+def _add(
+    connection: sqlite3.Connection,
+    places: Sequence[tuple[int | None, int | None, int]],
+    turns: Sequence[Interaction] | Sequence[StoredInteraction],
+) -> None:
+    """Add interactions, each with its own id or a new one, its request's arrival and its time."""
+    columns = ("interaction_id", "request", "created_at", *_TEXTS, *_LISTS)
     texts, lists = operator.attrgetter(*_TEXTS), operator.attrgetter(*_LISTS)
     connection.executemany(
         f"INSERT INTO interactions ({', '.join(columns)}) VALUES ({_marks(columns)})",  # noqa: S608
         [
-            (added.lastrowid, one.epoch_second(arrived), *texts(one), *map(_json_list, lists(one)))
-            for one in publish.interaction_data_list
+            (*place, *texts(one), *map(_json_list, lists(one)))
+            for place, one in zip(places, turns, strict=True)
         ],
     )
-    return True
+
+
+def _are_free(connection: sqlite3.Connection, table: str, column: str, numbers: Sequence[int]) -> bool:
+    """Whether this file once gave these numbers, and nothing has one of them now.
+
+    A number beyond those would move all that come after it.
+    """
+    given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    if given is None or not all(0 < one <= given[0] for one in numbers):
+        return False
+    return not any(
+        connection.execute(
+            f"SELECT 1 FROM {table} WHERE {column} IN ({_marks(some)}) LIMIT 1",  # noqa: S608
+            some,
+        ).fetchone()
+        for some in _portions(numbers)
+    )
 
 
 def is_evaluation_only(connection: sqlite3.Connection, request_id: str) -> bool | None:
@@ -89,6 +147,22 @@ def sessions(connection: Connection, query: GetRequests) -> Iterator[tuple[str, 
         interactions = _interactions(connection, [row[ARRIVAL] for _, rows in some for row in rows])
         for session_id, rows in some:
             yield session_id, [_with_interactions(row, interactions.get(row[ARRIVAL], [])) for row in rows]
+
+
+def whole(connection: sqlite3.Connection, request_ids: Sequence[str]) -> Iterator[Json | None]:
+    """Each of these requests with all that is stored of it; `None` for one that is not stored."""
+    for request_id in request_ids:
+        row: RequestRow | None = connection.execute(
+            f"SELECT {_REQUEST_COLUMNS} FROM requests WHERE request_id = ?",  # noqa: S608
+            (request_id,),
+        ).fetchone()
+        if row is None:
+            yield None
+            continue
+        arrival = row[ARRIVAL]
+        item = _with_interactions(row, _interactions(connection, [arrival], whole=True).get(arrival, []))
+        item["request"]["arrival"] = arrival
+        yield item
 
 
 def total(connection: Connection, query: GetRequests) -> int | None:
@@ -157,12 +231,19 @@ def _with_interactions(row: RequestRow, turns: list[Json]) -> Json:
     return {"request": request, "interactions": turns}
 
 
-def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[int, list[Json]]:
-    """The interactions of these requests, oldest first inside each."""
+def _interactions(
+    connection: sqlite3.Connection, arrivals: list[int], *, whole: bool = False
+) -> dict[int, list[Json]]:
+    """The interactions of these requests, oldest first inside each.
+
+    Args:
+        whole: with their citations and images, which the API does not give out.
+    """
+    columns = f"{_INTERACTION_COLUMNS}, citations, image_encoding" if whole else _INTERACTION_COLUMNS
     result: dict[int, list[Json]] = {}
     for some in _portions(arrivals):
         rows = connection.execute(
-            f"SELECT {_INTERACTION_COLUMNS} FROM interactions WHERE request IN ({_marks(some)})",  # noqa: S608
+            f"SELECT {columns} FROM interactions WHERE request IN ({_marks(some)})",  # noqa: S608
             some,
         )
         for row in rows:
@@ -183,6 +264,9 @@ def _interactions(connection: sqlite3.Connection, arrivals: list[int]) -> dict[i
                     "retrieved_learnings": json.loads(row[11]) if row[11] else [],
                 }
             )
+            if whole:
+                result[row[0]][-1]["citations"] = json.loads(row[12]) if row[12] else []
+                result[row[0]][-1]["image_encoding"] = row[13]
     for turns in result.values():
         turns.sort(key=operator.itemgetter("created_at", "interaction_id"))
     return result
@@ -226,7 +310,8 @@ def _json_list(items: Sequence[Any]) -> str:
     """JSON text for storage; nothing at all for an empty list, as most are."""
     if not items:
         return ""
-    return json.dumps([item.model_dump() for item in items], ensure_ascii=False, separators=(",", ":"))
+    rows: list[Any] = [item if isinstance(item, dict) else item.model_dump() for item in items]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:

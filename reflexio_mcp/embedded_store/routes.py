@@ -18,14 +18,17 @@ from pydantic import BaseModel, ValidationError
 
 from reflexio_mcp import __version__
 from reflexio_mcp.embedded_store import bodies, pages, queries
-from reflexio_mcp.embedded_store.database import Connection, Database
+from reflexio_mcp.embedded_store.database import Connection, Database, TakesLonger
 from reflexio_mcp.embedded_store.errors import StoreError, StoreFailed
-from reflexio_mcp.rest.models import unlearned
+from reflexio_mcp.rest.models import RequestWithInteractions, unlearned
 
 Json = dict[str, Any]
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 ORGANIZATION: Final = "embedded"
+WHOLE_BYTES: Final = 1024 * 1024
+"""Requests that are given out whole in one reply, unless a single one is longer."""
+
 STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded store"}
 
 
@@ -76,7 +79,7 @@ def publish_interaction(call: Call) -> Change:
 
     def change(connection: Connection) -> Json:
         if not queries.store(connection, body, request_id, call.now):
-            return {"success": False, "message": f"request_id {request_id!r} already exists", "warnings": []}
+            return _taken(request_id)
         return {
             "success": True,
             "message": "Interaction published successfully",
@@ -88,6 +91,16 @@ def publish_interaction(call: Call) -> Change:
             "learning_status": learning.status,
             "learning_reason": learning.reason,
         }
+
+    return change
+
+
+def put_back(call: Call) -> Change:
+    """This store's own: a request as `read_whole` gave it out, stored exactly so."""
+    item = _body_of(RequestWithInteractions, call)
+
+    def change(connection: Connection) -> Json:
+        return {"success": True} if queries.put_back(connection, item) else _taken(item.request.request_id)
 
     return change
 
@@ -135,6 +148,28 @@ def get_requests(call: Call) -> list[bytes]:
     counted = "" if total is None else f'"total":{total},'
     parts.append(f'{closing}],"has_more":{compact(has_more)},{counted}"msg":{compact(message)}}}'.encode())
     return parts
+
+
+def read_whole(call: Call) -> list[bytes]:
+    """This store's own: requests with all that is stored of them, as many of the first as have room."""
+    if call.at_once:
+        raise TakesLonger  # an image may have millions of characters
+    body = _body_of(bodies.ReadWhole, call)
+    found: list[bytes] = []
+    size = looked_up = 0
+    try:
+        with call.reading() as connection:
+            for item in queries.whole(connection, body.request_ids):
+                if item is not None:
+                    found.append(compact(item).encode())
+                    size += len(found[-1])
+                    if size > WHOLE_BYTES and len(found) > 1:
+                        found.pop()
+                        break
+                looked_up += 1
+    except StoreFailed as error:
+        return [compact(failed(error)).encode()]
+    return [f'{{"success":true,"looked_up":{looked_up},"requests":['.encode(), b",".join(found), b"]}"]
 
 
 def delete_request(call: Call) -> Change:
@@ -206,6 +241,10 @@ def health(call: Call) -> Json:
         raise Refusal(503, {"status": "unhealthy"}) from error
 
 
+def _taken(request_id: str) -> Json:
+    return {"success": False, "message": f"request_id {request_id!r} already exists", "warnings": []}
+
+
 def _deleted(count: int) -> Json:
     return {"success": True, "deleted_count": count, "message": f"Deleted {count} item(s)"}
 
@@ -218,6 +257,7 @@ def _always(body: Json) -> ReadRoute:
 READING: Final[dict[tuple[str, str], ReadRoute]] = {
     ("GET", "/api/learning_status"): learning_status,
     ("POST", "/api/get_requests"): get_requests,
+    ("POST", "/embedded/read_whole"): read_whole,
     ("POST", "/api/get_session_outcomes"): _always({"success": True, "session_outcomes": []}),
     ("POST", "/api/get_agent_playbooks"): _always(
         {"success": True, "agent_playbooks": [], "msg": "Found 0 agent playbook(s)"}
@@ -239,6 +279,7 @@ READING: Final[dict[tuple[str, str], ReadRoute]] = {
 
 WRITING: Final[dict[tuple[str, str], WriteRoute]] = {
     ("POST", "/api/publish_interaction"): publish_interaction,
+    ("POST", "/embedded/put_back"): put_back,
     ("DELETE", "/api/delete_request"): delete_request,
     ("DELETE", "/api/delete_session"): delete_session,
     ("DELETE", "/api/delete_requests_by_ids"): delete_requests_by_ids,

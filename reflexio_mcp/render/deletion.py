@@ -85,7 +85,8 @@ def finality(plan: Plan) -> str:
         return sentences("This cannot be undone.", copies)
     if not plan.recovery_days:
         return "This cannot be undone."
-    kept = f"A recovery copy is kept on this machine for {counted(plan.recovery_days, 'day')}."
+    copy = "A complete recovery copy" if plan.exact else "A recovery copy"
+    kept = f"{copy} is kept on this machine for {counted(plan.recovery_days, 'day')}."
     return f"{kept} {COPIED}" if plan.learnings_to_go else kept
 
 
@@ -95,6 +96,9 @@ PUT_BACK: Final = (
     "restore_requests puts it back, with a new time; images sent as base64 and citations would not come back, and "
     "no answer says whether there are any."
 )
+AS_IT_WAS: Final = ", time, images and citations included"
+OF_ITS_OWN: Final = " as a request of its own in the same session"
+"""As what single turns come back: nothing is added to a stored request."""
 
 
 def _copied(plan: Plan) -> str:
@@ -103,7 +107,17 @@ def _copied(plan: Plan) -> str:
         return NO_COPY
     if not plan.recovery_days:
         return sentences(NO_COPY, earlier_copies(plan.copies_until, MORE_OF_IT))
-    return "" if isinstance(plan, LearningPlan) else PUT_BACK
+    if isinstance(plan, LearningPlan):
+        return ""
+    return f"restore_requests puts it back{_as_what(plan)}." if plan.exact else PUT_BACK
+
+
+def _as_what(plan: Plan) -> str:
+    """As what it comes back, where that is not plain."""
+    of_turns = isinstance(plan, TurnPlan)
+    if not plan.exact:
+        return OF_ITS_OWN if of_turns else ""
+    return (OF_ITS_OWN if of_turns else " as it was") + AS_IT_WAS
 
 
 GIVEN_UP: Final = ("declined", "cancelled", "unanswered", "wrong_number")
@@ -468,8 +482,7 @@ def receipt(done: Receipt) -> Rendered:
         text,
         {"notice": NOTICE, **facts},
         survives=_survives(done),
-        # The service adds nothing to a stored request.
-        as_what=" as a request of its own in the same session" if isinstance(done.plan, TurnPlan) else "",
+        as_what=_as_what(done.plan),
         took=bool(done.count("deleted", "erased_from_copies")) or isinstance(done.plan, UserPlan),
         failure=facts.get("failure", ""),
         following=_next(done),

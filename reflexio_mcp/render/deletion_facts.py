@@ -7,6 +7,7 @@ from reflexio_mcp.traffic.deletion.execute import Outcome
 from reflexio_mcp.traffic.times import iso
 
 __all__ = [
+    "ALL_OF_IT",
     "CHECKED",
     "FINAL",
     "DeletionFacts",
@@ -36,6 +37,7 @@ Status = Literal[
 
 CHECKED: Final = "by reading again"
 FINAL: Final = "This cannot be undone: no recovery copy was kept of it."
+ALL_OF_IT: Final = ", times, images and citations included"
 EARLIER: Final = "Recovery copies of earlier deletions are kept, the last until"
 
 
@@ -49,16 +51,18 @@ def earlier_copies(until: int, and_more: str = "") -> str:
     return f"{EARLIER} {iso(until)}{and_more}." if until else ""
 
 
-def undo_in_words(recovery_days: int, copies_until: int = 0) -> str:
+def undo_in_words(recovery_days: int, copies_until: int = 0, *, exact: bool = False) -> str:
     """Whether deletions on this server can be undone, as sentences.
 
     Args:
         copies_until: as `earlier_copies` takes it.
+        exact: as `Scope.exact`.
     """
     if not recovery_days:
         more = "; a deletion with erase=true takes what it deletes out of them"
         return sentences("Deletions are final.", earlier_copies(copies_until, more))
-    return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."
+    how = ALL_OF_IT if exact else ""
+    return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}{how}."
 
 
 class _Done(GapFacts, total=False):

@@ -35,7 +35,7 @@ def closed(
     Args:
         text, facts: the receipt so far.
         survives: what is left of the set.
-        as_what: as what it comes back, where that is something else.
+        as_what: as what it comes back, where that is not plain.
         took: whether anything was deleted, so that it is said that nothing brings it back.
         failure: what ended it early, or empty.
         following: what to do where it is not complete.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from itertools import zip_longest
 from typing import Final, Literal, Required, TypedDict, get_args
 
-from reflexio_mcp.render.deletion_facts import CHECKED
+from reflexio_mcp.render.deletion_facts import ALL_OF_IT, CHECKED
 from reflexio_mcp.render.result import (
     BUDGET,
     Facts,
@@ -28,9 +28,10 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["COPIES_SHOWN", "RestoreFacts", "copies_listed", "restored"]
 
 LOST: Final = (
-    "Arrival times are new. Images sent as base64 and citations, if there were any, are not restored: the service does "
-    "not give them out."
+    "Arrival times are new. Images sent as base64 and citations, if there were any, are not restored:"
 )
+NOT_GIVEN_OUT: Final = "the service does not give them out."
+NOT_IN_COPY: Final = "a copy of an earlier version does not hold them."
 NOT_TIED: Final = "The turns have new ids: learnings that were not deleted with them are not tied to them."
 NO_LEARNINGS: Final = "This copy holds no learnings: none that went with the requests comes back."
 LEARNINGS_BACK: Final = (
@@ -181,7 +182,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         facts["ids_named"] = in_part
     origin = f"the deletion of {deleted_at} (copy_id={done.copy.copy_id})"
     seen = bool(number) and done.checked
-    how = CHECKED if done.differs else f"{CHECKED}, word for word"
+    how = CHECKED if done.differs else f"{CHECKED}, word for word{'' if done.in_part else ALL_OF_IT}"
     if seen:
         facts["checked"], facts["interactions"] = how, done.interactions
     checked = f", checked {how}" if seen else ""
@@ -205,7 +206,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         lines.append("new ids: " + ", ".join(f"{old} is {new}" for old, new in facts["new_ids"].items()))
     if done.differs:
         facts["differs"] = named_ids(done.differs)
-        lines.append(listed("read back with other words", facts["differs"], len(done.differs)))
+        lines.append(listed("read back otherwise than in the copy", facts["differs"], len(done.differs)))
     text.append(fence("\n".join(lines)))
     if number and not done.checked:
         facts["unchecked"] = UNCHECKED
@@ -215,7 +216,11 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         text.append(
             f"{counted(done.turns_lost, 'interaction')} held nothing but an image and could not be restored."
         )
-    lost: list[str] = [LOST] if number else []
+    lost: list[str] = []
+    if 0 < done.in_part < number:
+        lost.append(f"{done.in_part:,} of them came back in part.")
+    if done.in_part:
+        lost += [LOST, NOT_GIVEN_OUT if learns else NOT_IN_COPY]
     if number and learns:
         lost += [NOT_TIED] if done.copy.learnings else [NO_LEARNINGS, NOT_TIED]
     if back:

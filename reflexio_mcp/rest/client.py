@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
+from dataclasses import replace
 from random import random
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
@@ -193,6 +194,29 @@ class ReflexioClient:
             page.has_more = page.has_more and len(wanted) == len(page.sessions)
             page.sessions = wanted
         return page
+
+    async def read_whole(self, request_ids: Sequence[str]) -> models.WholeRequests:
+        """Read requests with all that is stored of them, the first ones as many as have room in a reply.
+
+        The embedded store alone gives them out so.
+        """
+        call = self._post("/embedded/read_whole", {"request_ids": request_ids}, "success", "looked_up")
+        return await self._ask(call, models.WholeRequests)
+
+    async def put_back(self, item: models.RequestWithInteractions) -> models.Reply:
+        """Store a request that was read whole exactly as it was. The embedded store alone takes it.
+
+        Raises:
+            AlreadyExists: its `request_id` is taken, and nothing was stored.
+        """
+        sent = item.model_dump(
+            mode="json",
+            exclude_defaults=True,
+            exclude={"interactions": {"__all__": {"user_id", "request_id"}}},
+        )
+        call = self._post("/embedded/put_back", sent, "success", kind="publish")
+        # What was published within the limit is longer with its ids and times, and this goes over no network.
+        return await self._ask(replace(call, most_bytes=2 * call.most_bytes), models.Reply)
 
     async def delete_request(self, request_id: str) -> models.DeleteReply:
         """Delete one request. The server says success for an unknown id too."""
@@ -387,8 +411,8 @@ class ReflexioClient:
         """Send a call and read its answer. A failed read changes nothing, which is set here alone."""
         if self._closed:
             raise NotSent("the client is closed")
-        if call.content is not None and len(call.content) > api_limits.MAX_BODY_BYTES:
-            size, most = len(call.content) / 2**20, api_limits.MAX_BODY_BYTES // 2**20
+        if call.content is not None and len(call.content) > call.most_bytes:
+            size, most = len(call.content) / 2**20, call.most_bytes // 2**20
             raise BodyTooLarge(f"{size:.1f} MiB as sent, the limit is {most} MiB")
         if self._sender is None:
             self._sender = self._open()

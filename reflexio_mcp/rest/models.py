@@ -40,6 +40,7 @@ __all__ = [
     "UserProfile",
     "VersionReply",
     "WhoAmI",
+    "WholeRequests",
 ]
 
 UserAction = Literal["click", "scroll", "type", "none"]
@@ -162,7 +163,10 @@ class PublishReply(Reply):
 
 
 class StoredInteraction(Read):
-    """One stored turn as the API returns it (images, citations and embeddings do not come back)."""
+    """One stored turn as the API returns it (images, citations and embeddings do not come back).
+
+    The embedded store gives out images and citations too, of a request that is read whole; else they are `None`.
+    """
 
     interaction_id: int
     user_id: str = ""
@@ -177,6 +181,8 @@ class StoredInteraction(Read):
     expert_content: str = ""
     tools_used: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     retrieved_learnings: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    citations: list[dict[str, Any]] | None = None
+    image_encoding: str | None = None
 
 
 class StoredRequest(Read):
@@ -191,11 +197,18 @@ class StoredRequest(Read):
     evaluation_only: bool = False
     retrieval_experiment_id: str | None = None
     retrieval_experiment_arm: str | None = None
+    arrival: int | None = None
+    """Its place in the order of arrival in the embedded store, where it is read whole; 0 for one that never arrived."""
 
 
 class RequestWithInteractions(Read):
     request: StoredRequest
     interactions: list[StoredInteraction] = Field(default_factory=list[StoredInteraction])
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds all that is stored, so that it can be put back exactly."""
+        return self.request.arrival is not None
 
 
 class UnreadableRequest(RequestWithInteractions):
@@ -242,6 +255,14 @@ class RequestPage(Reply):
     """How many match in all, where the embedded store was asked, the page is full and not too many match to count."""
     server_time: float | None = None
     """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
+
+
+class WholeRequests(Reply):
+    """The first of the requests that the embedded store was asked for, whole, as many as have room."""
+
+    requests: list[RequestWithInteractions] = Field(default_factory=list[RequestWithInteractions])
+    looked_up: int
+    """How many of the ids were looked up, those included that are not stored."""
 
 
 class DeleteReply(Reply):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from reflexio_mcp.rest import errors, models
+from reflexio_mcp.rest import api_limits, errors, models
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
@@ -41,6 +41,7 @@ class Call:
         route: path below the base URL, starting with `/`.
         kind: decides what is repeated: a 500 only for a `read`.
         content: the encoded JSON body.
+        most_bytes: how long that may be.
         timeout: seconds the whole call may take, repeats and waits included.
         required: keys without which a 2xx is not this API's answer.
         by_id: a 404 means that the id is unknown, and not that the route is.
@@ -56,6 +57,7 @@ class Call:
     required: tuple[str, ...] = ()
     by_id: bool = False
     repeat: bool = True
+    most_bytes: int = api_limits.MAX_BODY_BYTES
 
 
 class HttpReply(NamedTuple):

@@ -101,6 +101,7 @@ class Scopes:
             key_id,
             masked=settings.mask,
             learns=not settings.embedded,
+            exact=settings.embedded,
             fingerprints=self._fingerprints,
         )
 

@@ -91,7 +91,7 @@ class CopyWriter(ABC):
         self.learnings = 0
 
     def add(self, items: Sequence[RequestWithInteractions]) -> None:
-        """Write requests as the API returned them."""
+        """Write requests as the backend returned them."""
         self._write([line_of(item) for item in items])
         self.ids.update(item.request.request_id for item in items)
 
@@ -325,8 +325,11 @@ def copy_of_turns(item: RequestWithInteractions, copy_id: str) -> RequestWithInt
 
     The service adds nothing to a stored request. The interactions still name the request that they were in.
     """
-    name = f"{item.request.request_id}-turns-{copy_id}"
-    return item.model_copy(update={"request": item.request.model_copy(update={"request_id": name})})
+    changed: dict[str, object] = {"request_id": f"{item.request.request_id}-turns-{copy_id}"}
+    if item.whole:
+        # The place of the request that they were in stays with that one.
+        changed["arrival"] = 0
+    return item.model_copy(update={"request": item.request.model_copy(update=changed)})
 
 
 def is_of(item: RequestWithInteractions, request_ids: Collection[str]) -> bool:

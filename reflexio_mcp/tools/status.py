@@ -71,7 +71,7 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
         "version": __version__,
         "backend": await _backend(app, scope, place_shown(call)),
         "scope": shown_id(scope.user_id) or "every user",
-        "policy": _policy(app.settings, await _copies_until(app, scope)),
+        "policy": _policy(app.settings, await _copies_until(app, scope), exact=scope.exact),
         "limits": {
             "call_seconds": app.settings.timeout,
             "publish_wait_seconds": app.settings.wait_timeout,
@@ -140,7 +140,7 @@ async def _copies_until(app: App, scope: Scope) -> int:
     return max((copy.kept_until for copy in there), default=0)
 
 
-def _policy(settings: Settings, copies_until: int) -> Facts:
+def _policy(settings: Settings, copies_until: int, *, exact: bool) -> Facts:
     from reflexio_mcp.traffic.rules import secrets  # its patterns take a while to compile
 
     changing: Facts = {
@@ -151,7 +151,7 @@ def _policy(settings: Settings, copies_until: int) -> Facts:
         else "no cap on deletions",
         "publish_secrets": settings.publish_secrets,
         "recovery_days": settings.recovery_days or None,
-        "undo": undo_in_words(settings.recovery_days, copies_until),
+        "undo": undo_in_words(settings.recovery_days, copies_until, exact=exact),
     }
     return dense(
         {

@@ -22,6 +22,8 @@ class Scope:
         masked: what is stored is not shown, and must not be found out by searching for words.
         fingerprints: what a content is shown by instead of its words.
         learns: whether the backend learns from what is stored; the embedded store does not.
+        exact: whether the backend gives out all that is stored of a request and takes it back as it was, as the
+            embedded store does.
     """
 
     client: ReflexioClient
@@ -30,6 +32,7 @@ class Scope:
     masked: bool = False
     fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
     learns: bool = True
+    exact: bool = False
 
     @property
     def owner(self) -> str:

@@ -7,6 +7,7 @@ story checks what it tells in the backend itself. A part of a sentence that stan
 
 import ast
 import inspect
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from types import ModuleType
@@ -238,7 +239,7 @@ async def a_merged_one_is_listed(world: World, _: pytest.MonkeyPatch) -> str:
 
 async def the_store_does_not_learn(world: World, _: pytest.MonkeyPatch) -> str:
     await world.put("a")
-    server = ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=world.rest)
+    server = _embedded(world, RECOVERY_DAYS="0")
     return await told(world, "delete_request", server=server, request_id="a")
 
 
@@ -921,7 +922,7 @@ async def asked_for_a_request(world: World, _: pytest.MonkeyPatch) -> str:
 
 
 async def asked_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch) -> str:
-    return await _asked(world, ReflexioServer(load({}), client=world.rest))
+    return await _asked(world, _embedded(world, CONFIRM="auto"))
 
 
 async def asked_for_a_duplicate(world: World, _: pytest.MonkeyPatch) -> str:
@@ -1038,9 +1039,47 @@ def _a_copy(number: int) -> RecoveryCopy:
 
 
 async def restored_where_nothing_is_learned(world: World, _: pytest.MonkeyPatch) -> str:
-    variables = {"CONFIRM": "off", "RECOVERY_DAYS": "1", "RECOVERY_DIR": str(world.folder / "copies")}
+    return await _restored(world, server=_embedded(world))
+
+
+def _embedded(world: World, **env: str) -> ReflexioServer:
+    """A server whose backend is the embedded store."""
+    variables = {"CONFIRM": "off", "RECOVERY_DAYS": "1", "RECOVERY_DIR": str(world.folder / "copies"), **env}
     settings = load({f"REFLEXIO_MCP_{name}": value for name, value in variables.items()})
-    return await _restored(world, server=ReflexioServer(settings, client=world.rest))
+    return ReflexioServer(settings, client=world.rest)
+
+
+async def _restored_of_old_copies(world: World, *old: str) -> str:
+    await world.put("a")
+    await world.put("b")
+    async with world.connect(server=_embedded(world)) as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        [path] = (world.folder / "copies").iterdir()
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for row in rows:
+            if row["request"]["request_id"] in old:
+                del row["request"]["arrival"]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return text_of(await caller.result("restore_requests", copy_id=copy_id))
+
+
+async def restored_of_a_mixed_copy(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _restored_of_old_copies(world, "a")
+
+
+async def restored_of_an_old_copy(world: World, _: pytest.MonkeyPatch) -> str:
+    return await _restored_of_old_copies(world, "a", "b")
+
+
+async def it_would_come_back_as_it_was(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    async with world.connect(server=_embedded(world, CONFIRM="preview")) as caller:
+        return text_of(await caller.result("delete_request", request_id="a"))
+
+
+async def a_status_of_the_embedded_store(world: World, _: pytest.MonkeyPatch) -> str:
+    async with world.connect(server=_embedded(world)) as caller:
+        return text_of(await caller.result("get_status"))
 
 
 def published(status: str) -> Story:
@@ -1216,8 +1255,14 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     receipt_end.AGAIN: (with_an_earlier_copy(), with_an_earlier_copy(interaction_ids=[2])),
     jobs.NOT_HERE: (with_an_earlier_copy("get_status"), a_status_of_a_receipt),
     jobs.AS_OF_THEN: (a_status_of_a_receipt, a_status("1")),
-    "A recovery copy is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
-    deletion.PUT_BACK: (what_was_learned_would_stay, a_learning_would_stay),
+    "A recovery copy": (what_was_learned_would_stay, it_would_come_back_as_it_was),
+    "A complete recovery copy": (it_would_come_back_as_it_was, what_was_learned_would_stay),
+    "is kept on this machine for": (what_was_learned_would_stay, a_learning_would_stay),
+    deletion.PUT_BACK: (what_was_learned_would_stay, it_would_come_back_as_it_was),
+    "restore_requests puts it back": (it_would_come_back_as_it_was, a_learning_would_stay),
+    "as it was": (it_would_come_back_as_it_was, what_was_learned_would_stay),
+    deletion.AS_IT_WAS: (it_would_come_back_as_it_was, what_was_learned_would_stay),
+    ", times, images and citations included": (a_status_of_the_embedded_store, a_status("1")),
     "What other users may have in this session stays.": (
         a_session_of_the_only_user_would_go,
         a_session_of_one_user_would_go,
@@ -1379,7 +1424,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "See how the learning went with get_request.": (published("still_learning"), published("done")),
     # restoring
     ", word for word": (restored, other_words_were_read),
-    "read back with other words": (other_words_were_read, restored),
+    "read back otherwise than in the copy": (other_words_were_read, restored),
+    "of them came back in part.": (restored_of_a_mixed_copy, restored_of_an_old_copy),
+    restoring.NOT_GIVEN_OUT: (restored, restored_of_an_old_copy),
+    restoring.NOT_IN_COPY: (restored_of_an_old_copy, restored_where_nothing_is_learned),
     restoring.NOT_TIED: (restored, restored_where_nothing_is_learned),
     restoring.NO_LEARNINGS: (restored, restored_with_its_learnings),
     restoring.LEARNINGS_BACK: (restored_with_its_learnings, restored),
@@ -1401,7 +1449,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "; they go from there": (a_copy_alone_holds_a_learning, a_learning_alone_would_go),
     restoring.LEARNS: (restored, restored_without_learning),
     restoring.UNCHECKED: (an_image_was_restored, restored),
-    restoring.LOST: (restored, learnings_alone_were_restored),
+    restoring.LOST: (restored, restored_where_nothing_is_learned),
     "To restore one, call again with its copy_id.": (a_copy_is_listed, no_copy_is_listed),
     "Nothing can be restored.": (no_copy_is_listed, a_copy_is_listed),
     "No recovery copy is here.": (no_copy_is_listed, a_copy_is_listed),

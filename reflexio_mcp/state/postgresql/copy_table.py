@@ -25,7 +25,8 @@ from reflexio_mcp.state.recovery_copies import (
 __all__ = ["CopyTable"]
 
 READ_AT_ONCE: Final = 100
-"""Lines that are held in memory while a copy is read."""
+BYTES_AT_ONCE: Final = 1024 * 1024
+"""Lines that are held in memory while a copy is read: so many, and of so many bytes unless a single one has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class CopyTable(RecoveryCopies):
             for place, sealed in rows:
                 yield place, self._opened(copy, place, sealed)
             count += len(rows)
-            if len(rows) < READ_AT_ONCE:
+            if not rows:
                 break
         if not count and (copy.requests or copy.learnings):
             raise OSError(0, "it was removed meanwhile")
@@ -165,8 +166,10 @@ class CopyTable(RecoveryCopies):
         self, transaction: Transaction, copy_id: str, after: int, most: int = READ_AT_ONCE
     ) -> list[tuple[int, bytes]]:
         return transaction.execute(
-            "SELECT place, sealed FROM recovery_lines WHERE copy_id = ? AND place > ? ORDER BY place LIMIT ?",
-            (copy_id, after, most),
+            "SELECT place, sealed FROM (SELECT place, sealed, row_number() OVER up AS number, "
+            "sum(octet_length(sealed)) OVER up AS bytes FROM recovery_lines WHERE copy_id = ? AND place > ? "
+            "WINDOW up AS (ORDER BY place) LIMIT ?) AS lines WHERE number = 1 OR bytes <= ? ORDER BY place",
+            (copy_id, after, most, BYTES_AT_ONCE),
         ).fetchall()
 
     def _rewrite(self, owner: str, copy: RecoveryCopy, edited: Callable[[Line], Line | None]) -> None:

@@ -124,6 +124,7 @@ class Plan:
         erase: no recovery copy is kept.
         learned: what was learned from the set; `None` when that could not be read.
         recovery_days: how many days a recovery copy is kept; 0 means that the deletion is final.
+        exact: what is deleted can be put back as it was, as `Scope.exact`.
         copies: recovery copies that hold some of the set, where nothing of it is stored.
         copies_until: where no copy is made, until when the last earlier one is kept, epoch seconds; 0 where there is
             none.
@@ -149,6 +150,7 @@ class Plan:
     erase: bool = False
     learned: Learned | None = None
     recovery_days: int = 0
+    exact: bool = False
     copies: tuple[RecoveryCopy, ...] = ()
     copies_until: int = 0
     deleted_before: tuple[int, float] | None = None

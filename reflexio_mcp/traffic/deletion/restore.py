@@ -53,6 +53,8 @@ class Restored:
     Args:
         copy: the recovery copy.
         outcomes: what became of each id.
+        in_part: how many requests were stored again by their words alone, without their time, images and citations:
+            their copies do not hold these, or the backend takes no time.
         turns_lost: interactions that cannot be stored again in the form in which the API returned them.
         waiting: seconds until the service accepts more, when its rate limit ended the call.
         failure: what else ended the call early.
@@ -61,11 +63,12 @@ class Restored:
         new_ids: the ids of those that have another one now.
         checked: what is said to be restored was seen by reading again.
         interactions: how many interactions were seen of it.
-        differs: those in which other words were read than the copy has.
+        differs: those in which something else was read than the copy has.
     """
 
     copy: RecoveryCopy
     outcomes: dict[str, Became] = field(default_factory=dict[str, Became])
+    in_part: int = 0
     turns_lost: int = 0
     waiting: float | None = None
     failure: ReflexioError | None = None
@@ -97,7 +100,10 @@ async def restore(
     seconds: float = 45.0,
     progress: Progress = untold,
 ) -> Restored:
-    """Publish the requests of a copy again under their own ids, oldest first, then store its learnings.
+    """Store the requests of a copy again under their own ids, oldest first, then its learnings.
+
+    They are put back as they were where the backend takes that, and their copy holds all that was stored. Else they are
+    published again.
 
     Nothing that is stored is overwritten. The call ends after `seconds`, or when the service's rate limit is reached,
     and names what is left; a repeat goes on there.
@@ -126,7 +132,7 @@ async def restore(
     wanted = [one for one in held if one in done.outcomes]
 
     def as_copied(item: RequestWithInteractions) -> bool:
-        return _said(copies.read_at(copy, held[item.request.request_id])) == _said(item)
+        return _same(copies.read_at(copy, held[item.request.request_id]), item)
 
     def compare(items: list[RequestWithInteractions]) -> None:
         for item in items:
@@ -137,7 +143,7 @@ async def restore(
     async def there(items: list[RequestWithInteractions]) -> None:
         await anyio.to_thread.run_sync(compare, items)
 
-    await read_set(scope, wanted, there, progress=progress)
+    await read_set(scope, wanted, there, whole=True, progress=progress)
     until = time.monotonic() + seconds
     for one in wanted:
         if time.monotonic() >= until:
@@ -150,12 +156,12 @@ async def restore(
             done.outcomes[one] = "not_restorable"
             continue
         try:
-            await _publish(scope, item, evaluation_only, done)
+            await _store_again(scope, item, evaluation_only, done)
         except AlreadyExists:
             # Stored since it was looked for, or somebody else's, which cannot be read here.
             done.outcomes[one] = "id_taken"
             try:
-                await read_set(scope, [one], there)
+                await read_set(scope, [one], there, whole=True)
             except ReflexioError as error:
                 done.outcomes[one] = "left"
                 done.stopped_by(error)
@@ -194,7 +200,7 @@ async def _read_back(
         done.differs += [item.request.request_id for item in items if not as_copied(item)]
 
     try:
-        await read_set(scope, list(missing), seen)
+        await read_set(scope, list(missing), seen, whole=True)
     except (ReflexioError, OSError, ValueError):  # of the service, or of the copy
         return
     done.checked, done.interactions = True, interactions
@@ -332,14 +338,35 @@ class _Turns:
         return row.model_copy(update={"source_interaction_ids": ids})
 
 
-async def _publish(
+async def _store_again(
     scope: Scope, item: RequestWithInteractions, evaluation_only: bool, done: Restored
 ) -> None:
     request = item.request
-    turns = [turn for stored in item.interactions if (turn := _turn(stored))]
+    evaluation_only = evaluation_only or request.evaluation_only
+    exactly = scope.exact and item.whole
+    turns = [] if exactly else [turn for stored in item.interactions if (turn := _turn(stored))]
     done.outcomes[request.request_id] = "not_restorable"
-    if not turns or not scope.covers(request.user_id):
+    if not (turns or exactly) or not scope.covers(request.user_id):
         return
+    try:
+        if exactly:
+            marked = request.model_copy(update={"evaluation_only": evaluation_only})
+            await scope.client.put_back(item.model_copy(update={"request": marked}))
+        else:
+            await _publish(scope, request, turns, evaluation_only)
+    except ReflexioError:
+        done.outcomes[request.request_id] = "left"
+        raise
+    done.outcomes[request.request_id] = "restored"
+    done.stored.append(request)
+    if not exactly:
+        done.in_part += 1
+        done.turns_lost += len(item.interactions) - len(turns)
+
+
+async def _publish(
+    scope: Scope, request: StoredRequest, turns: list[Interaction], evaluation_only: bool
+) -> None:
     body = PublishBody(
         user_id=request.user_id,
         session_id=request.session_id,
@@ -347,18 +374,24 @@ async def _publish(
         interaction_data_list=turns,
         source=request.source,
         agent_version=request.agent_version,
-        evaluation_only=evaluation_only or request.evaluation_only,
+        evaluation_only=evaluation_only,
         retrieval_experiment_id=request.retrieval_experiment_id,
         retrieval_experiment_arm=request.retrieval_experiment_arm,
     )
-    try:
-        await scope.client.publish(body, minted=False)
-    except ReflexioError:
-        done.outcomes[request.request_id] = "left"
-        raise
-    done.outcomes[request.request_id] = "restored"
-    done.stored.append(request)
-    done.turns_lost += len(item.interactions) - len(turns)
+    await scope.client.publish(body, minted=False)
+
+
+def _same(copied: RequestWithInteractions, stored: RequestWithInteractions) -> bool:
+    """Whether what is stored is what a restore of the copy stores."""
+    if copied.whole and stored.whole:
+        return _all_of(copied) == _all_of(stored)
+    return _said(copied) == _said(stored)
+
+
+def _all_of(item: RequestWithInteractions) -> tuple[object, ...]:
+    """All that is stored of a request but what a restore may change: the store's own numbers, and `evaluation_only`."""
+    request = item.request.model_dump(exclude={"arrival", "evaluation_only"})
+    return request, [turn.model_dump(exclude={"interaction_id", "request_id"}) for turn in item.interactions]
 
 
 def _said(item: RequestWithInteractions) -> tuple[object, ...]:
@@ -371,6 +404,9 @@ def _said(item: RequestWithInteractions) -> tuple[object, ...]:
     return item.request.user_id, item.request.session_id, turns
 
 
+_NOT_PUBLISHED: Final = {"interaction_id", "user_id", "request_id", "citations", "image_encoding"}
+
+
 def _turn(stored: StoredInteraction) -> Interaction | None:
     # Without its image an interaction may have nothing left.
     if not (
@@ -380,7 +416,7 @@ def _turn(stored: StoredInteraction) -> Interaction | None:
     try:
         return Interaction.model_validate(
             {
-                **stored.model_dump(exclude={"interaction_id", "user_id", "request_id"}),
+                **stored.model_dump(exclude=_NOT_PUBLISHED),
                 "tools_used": [_known(tool, ToolUse) for tool in stored.tools_used],
                 "retrieved_learnings": [_known(one, RetrievedLearning) for one in stored.retrieved_learnings],
             }

@@ -8,7 +8,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.traffic.content import turn_digest
 from reflexio_mcp.traffic.deletion.plan import Plan, mark_of
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
-from reflexio_mcp.traffic.reading.lookup import Progress, find_request, read_set, untold
+from reflexio_mcp.traffic.reading.lookup import Progress, read_set, untold
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Reread", "read_again"]
@@ -40,7 +40,7 @@ async def read_again(
     """Read what is stored of a plan again. For an id in neither set, this caller can see nothing.
 
     Args:
-        keep: receives the requests that are the same, a few at a time.
+        keep: receives the requests that are the same, a few at a time, whole where the backend gives them out so.
     """
     if isinstance(plan, TurnPlan):
         return await _turns_again(scope, plan, keep)
@@ -62,7 +62,8 @@ async def read_again(
             await keep(same)
 
     if plan.requests:
-        await read_set(scope, plan.ids, take, places=plan.places, progress=progress)
+        whole = keep is not None
+        await read_set(scope, plan.ids, take, places=plan.places, whole=whole, progress=progress)
     return found
 
 
@@ -71,7 +72,13 @@ async def _turns_again(
 ) -> Reread:
     found = Reread()
     planned = plan.requests[0]
-    item = await find_request(scope, planned.request_id)
+    stored: list[RequestWithInteractions] = []
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        stored.extend(items)
+
+    await read_set(scope, [planned.request_id], take, whole=keep is not None)
+    item = stored[0] if stored else None
     if isinstance(item, UnreadableRequest):
         raise ServerFault("the service fails to return the request")
     if item is None or item.request.user_id != planned.user_id:

@@ -48,6 +48,9 @@ SAMPLE: Final = 16
 SPARE_ROWS: Final = 2_000
 """Requests a reading may see beyond four times what it looks for, before it is given up."""
 
+WHOLE_AT_ONCE: Final = 500
+"""Ids in one call that reads whole requests."""
+
 Progress = Callable[[str, int, int | None], Awaitable[None]]
 """Told what is being done, how far it is and how much there is in all (`None` when that is not known)."""
 
@@ -137,6 +140,7 @@ async def read_set(
     take: Take,
     *,
     places: Sequence[TrafficFilter] = (),
+    whole: bool = False,
     progress: Progress = untold,
 ) -> None:
     """Read those of `ids` that are stored and visible to this caller.
@@ -146,7 +150,11 @@ async def read_set(
         take: given what was found.
         places: filters that together are known to select the whole set, wherever it still exists. Empty when
             nothing is known about it.
+        whole: with all that is stored of them, where the backend gives that out.
     """
+    if whole and scope.exact:
+        await _read_whole(scope, ids, take, progress)
+        return
     search = _Search(scope, ids, take, progress)
     if places:
         if len(search.left) > FEW and len(places) * 4 <= len(search.left):
@@ -160,6 +168,16 @@ async def read_set(
             await search.pager([TrafficFilter(user_id=scope.user_id)])
     # A list can come back short, so only a look-up by id shows that a request is not there.
     await search.one_by_one(list(search.left))
+
+
+async def _read_whole(scope: Scope, ids: Sequence[str], take: Take, progress: Progress) -> None:
+    done = 0
+    while done < len(ids):
+        page = await scope.client.read_whole(ids[done : done + WHOLE_AT_ONCE])
+        done += page.looked_up
+        if found := [item for item in page.requests if scope.covers(item.request.user_id)]:
+            await take(found)
+        await progress("requests looked up", done, len(ids))
 
 
 class _Search:

@@ -1,0 +1,416 @@
+"""The embedded store gives out all that it has of a request, so an undo there puts back exactly what was deleted."""
+
+import base64
+import json
+import sqlite3
+import tracemalloc
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.errors import AlreadyExists
+from reflexio_mcp.rest.models import (
+    Citation,
+    Interaction,
+    PublishBody,
+    RequestQuery,
+    RetrievedLearning,
+    ToolUse,
+)
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import load
+from tests.deletion.support import Caller, agreeing, text_of
+from tests.state.conftest import KEY
+from tests.support.embedded import START, Clock
+
+pytestmark = pytest.mark.anyio
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+CHECKED = "by reading again, word for word, times, images and citations included"
+OLD = "Arrival times are new. Images sent as base64 and citations, if there were any, are not restored: "
+
+RICH = [
+    Interaction(content="What is on this picture? \u202e \U0001f600", image_encoding=PIXEL, created_at=12),
+    Interaction(image_encoding=PIXEL),
+    Interaction(
+        role="Assistant",
+        content="A dot.",
+        created_at=11,
+        expert_content="One pixel.",
+        shadow_content="A point.",
+        citations=[Citation(kind="profile", real_id="p1", tag="t", title="likes dots")],
+        retrieved_learnings=[RetrievedLearning(kind="profile", learning_id="p1")],
+        tools_used=[
+            ToolUse(tool_name="look", tool_data={"z": [1, 2.5, None, "ö"], "a": {}}, status="success")
+        ],
+    ),
+    Interaction(user_action="click", user_action_description="on the dot"),
+]
+
+
+class Store:
+    """An embedded store in a file, and servers of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.app = EmbeddedStore(str(folder / "store.db"), clock=self.clock)
+        self.rest = ReflexioClient("http://embedded.reflexio.invalid", transport=lambda: self.app)
+
+    async def put(self, request_id: str, *turns: Interaction, session: str = "s", **fields: Any) -> None:
+        body = PublishBody(
+            user_id="ada",
+            session_id=session,
+            request_id=request_id,
+            interaction_data_list=list(turns) or [Interaction(content="words")],
+            **fields,
+        )
+        await self.rest.publish(body, minted=False)
+
+    def rows(self, *, without: str = "") -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of the file, by table."""
+        with closing(sqlite3.connect(self.folder / "store.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            return {
+                table: sorted(
+                    tuple((name, row[name]) for name in row.keys() if name not in without.split())  # noqa: SIM118
+                    for row in connection.execute(f"SELECT * FROM {table}")
+                )
+                for table in ("requests", "interactions")
+            }
+
+    @asynccontextmanager
+    async def connect(self, person: Any = None, **env: str) -> AsyncGenerator[Caller]:
+        variables = {
+            "CONFIRM": "off",
+            "RECOVERY_DAYS": "7",
+            "RECOVERY_DIR": str(self.folder / "copies"),
+            **env,
+        }
+        settings = load({f"REFLEXIO_MCP_{name}": value for name, value in variables.items()})
+        server = ReflexioServer(settings, client=self.rest)
+        async with Client(server, raise_exceptions=True, elicitation_callback=person) as client:
+            yield Caller(client)
+
+    def copy(self) -> Path:
+        [path] = (self.folder / "copies").iterdir()
+        return path
+
+    def made_before(self, *request_ids: str) -> None:
+        """Leave in the copy what an earlier version wrote of these requests, of all where none is named."""
+        lines: list[str] = []
+        for line in self.copy().read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if not request_ids or row["request"]["request_id"] in request_ids:
+                del row["request"]["arrival"]
+                for turn in row["interactions"]:
+                    del turn["citations"], turn["image_encoding"]
+            lines.append(json.dumps(row) + "\n")
+        self.copy().write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    await store.rest.aclose()
+
+
+async def filled(store: Store) -> None:
+    """Five requests in two seconds, of which the second and the fourth are about to go."""
+    await store.put("before", session="other")
+    await store.put("rich", *RICH, source="ide", agent_version="v2")
+    await store.put("between", session="other")
+    store.clock.now += 1
+    await store.put("quiz", Interaction(content="for a test", created_at=0), evaluation_only=True)
+    await store.put("last", session="other")
+
+
+async def test_what_is_put_back_is_row_for_row_what_was_deleted(store: Store) -> None:
+    await filled(store)
+    before = store.rows()
+    async with store.connect() as caller:
+        listed = await caller.result("list_requests")
+        receipt = await caller.result("delete_session", session_id="s")
+        assert receipt.structured_content
+        copy_id = receipt.structured_content["copy_id"]
+        assert store.rows() != before
+        store.clock.now += 1_000
+        await store.put("later")
+        result = await caller.result("restore_requests", copy_id=copy_id)
+        assert await caller.result("delete_request", request_id="later", erase=True)
+        assert store.rows() == before
+        assert (
+            text_of(await caller.result("list_requests")).splitlines()[2:-2]
+            == (text_of(listed).splitlines()[2:-2])
+        )
+        again = await caller.call("restore_requests", copy_id=copy_id)
+    assert again["outcomes"] == {"already_there": ["rich", "quiz"]}
+    facts, text = result.structured_content, text_of(result)
+    assert facts
+    assert facts["outcomes"] == {"restored": ["rich", "quiz"]}
+    assert facts["status"] == "complete"
+    assert facts["checked"] == CHECKED
+    assert text.startswith("Restored 2 requests (5 interactions) from the deletion of ")
+    assert f"(copy_id={copy_id}), checked {CHECKED}." in text
+    assert "lost" not in facts
+    assert "base64" not in text
+    assert "Arrival" not in text
+    for shown in (text, text_of(receipt)):
+        assert PIXEL not in shown
+
+
+async def test_plan_form_receipt_and_status_say_that_it_comes_back_as_it_was(store: Store) -> None:
+    await filled(store)
+    async with store.connect(CONFIRM="preview") as caller:
+        plan = await caller.result("delete_session", session_id="s")
+        assert plan.structured_content
+        said = (
+            "A complete recovery copy is kept on this machine for 7 days. restore_requests puts it back as it was, "
+            "time, images and citations included."
+        )
+        assert plan.structured_content["undo"] == said
+        assert said in text_of(plan)
+        confirm = plan.structured_content["confirm"]
+        receipt = await caller.call("delete_session", session_id="s", confirm=confirm)
+        assert receipt["undo"] == (
+            f"Until {receipt['copy_kept_until']} it can be put back as it was, time, images and citations included: "
+            f"restore_requests with copy_id={receipt['copy_id']}"
+        )
+        status = await caller.call("get_status")
+        assert status["policy"]["undo"] == (
+            "Deletions can be undone with restore_requests for 7 days, times, images and citations included."
+        )
+        await caller.call("restore_requests", copy_id=receipt["copy_id"])
+    person = agreeing()
+    async with store.connect(person, CONFIRM="ask") as caller:
+        await caller.call("delete_request", request_id="rich")
+    assert "A complete recovery copy is kept on this machine for 7 days." in person.seen[0]
+
+
+async def test_what_is_marked_for_evaluation_alone_differs_in_that_mark(store: Store) -> None:
+    await filled(store)
+    before = store.rows(without="evaluation_only")
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="rich"))["copy_id"]
+        facts = await caller.call("restore_requests", copy_id=copy_id, evaluation_only=True)
+        assert (await caller.call("restore_requests", copy_id=copy_id))["outcomes"] == {
+            "already_there": ["rich"]
+        }
+    assert (facts["outcomes"], facts["checked"]) == ({"restored": ["rich"]}, CHECKED)
+    assert store.rows(without="evaluation_only") == before
+    assert (await store.rest.learning_status("rich")).reason == "not_applicable"
+
+
+async def test_a_copy_of_an_earlier_version_comes_back_as_it_did_then(store: Store) -> None:
+    await filled(store)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        store.made_before()
+        store.clock.now += 1_000
+        result = await caller.result("restore_requests", copy_id=copy_id)
+        again = await caller.call("restore_requests", copy_id=copy_id)
+    facts = result.structured_content
+    assert facts
+    assert facts["outcomes"] == {"restored": ["rich", "quiz"]}
+    assert facts["checked"] == "by reading again, word for word"
+    assert facts["interactions_lost"] == 1
+    assert facts["lost"] == f"{OLD}a copy of an earlier version does not hold them."
+    assert facts["lost"] in text_of(result)
+    assert again["outcomes"] == {"already_there": ["rich", "quiz"]}
+    page = await store.rest.get_requests(RequestQuery(session_id="s"))
+    assert {one.request.created_at for one in page.sessions[0].requests} == {START + 1_001}
+
+
+async def test_of_a_mixed_copy_it_is_said_how_much_came_back_in_part(store: Store) -> None:
+    await filled(store)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        store.made_before("quiz")
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"restored": ["rich", "quiz"]}
+    assert facts["checked"] == "by reading again, word for word"
+    assert facts["lost"].startswith(f"1 of them came back in part. {OLD}")
+    assert dict(store.rows()["interactions"][-1])["image_encoding"] == ""
+    assert sum(dict(row)["image_encoding"] == PIXEL for row in store.rows()["interactions"]) == 2
+
+
+@pytest.mark.parametrize("image", ["", "iVBORw0KGgo="])
+async def test_another_request_under_the_id_stays_also_where_only_its_image_differs(
+    store: Store, image: str
+) -> None:
+    await store.put("r", Interaction(content="look", image_encoding=PIXEL))
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        await store.put("r", Interaction(content="look", image_encoding=image))
+        taken = store.rows()
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"id_taken": ["r"]}
+    assert store.rows() == taken
+
+
+async def test_an_id_that_is_taken_is_refused_as_by_a_publish(store: Store) -> None:
+    await store.put("r", *RICH)
+    [item] = (await store.rest.read_whole(["r"])).requests
+    before = store.rows()
+    with pytest.raises(AlreadyExists) as refused:
+        await store.rest.put_back(item)
+    assert refused.value.effect == "none"
+    assert store.rows() == before
+
+
+async def test_what_reads_otherwise_than_the_copy_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put("r", *RICH)
+    put_back = store.rest.put_back
+
+    async def with_another_time(item: Any) -> Any:
+        request = item.request.model_copy(update={"created_at": 7})
+        return await put_back(item.model_copy(update={"request": request}))
+
+    monkeypatch.setattr(store.rest, "put_back", with_another_time)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        result = await caller.result("restore_requests", copy_id=copy_id)
+    facts = result.structured_content
+    assert facts
+    assert (facts["status"], facts["checked"], facts["differs"]) == ("incomplete", "by reading again", ["r"])
+    assert "read back otherwise than in the copy (1): r" in text_of(result)
+
+
+async def test_numbers_that_the_file_never_gave_are_not_taken_over(store: Store) -> None:
+    await store.put("r", *RICH)
+    [item] = (await store.rest.read_whole(["r"])).requests
+    await store.rest.delete_request("r")
+    far = [turn.model_copy(update={"interaction_id": 2**62}) for turn in item.interactions]
+    moved = item.request.model_copy(update={"arrival": 2**62})
+    await store.rest.put_back(item.model_copy(update={"request": moved, "interactions": far}))
+    await store.put("next")
+    rows = store.rows()
+    assert [dict(row)["arrival"] for row in rows["requests"]] == [2, 3]
+    assert [dict(row)["interaction_id"] for row in rows["interactions"]] == [5, 6, 7, 8, 9]
+    [again] = (await store.rest.read_whole(["r"])).requests
+    assert [one.image_encoding for one in again.interactions] == [
+        one.image_encoding for one in item.interactions
+    ]
+
+
+async def test_numbers_that_others_have_by_now_stay_with_them(store: Store) -> None:
+    await store.put("r", *RICH)
+    [item] = (await store.rest.read_whole(["r"])).requests
+    twin = item.request.model_copy(update={"request_id": "twin"})
+    await store.rest.put_back(item.model_copy(update={"request": twin}))
+    first, second = (await store.rest.read_whole(["r", "twin"])).requests
+    assert first == item
+    assert second.request.arrival == 2
+    assert [one.interaction_id for one in second.interactions] == [5, 6, 7, 8]
+    assert [one.content for one in second.interactions] == [one.content for one in item.interactions]
+
+
+async def test_single_turns_come_back_with_their_time_and_image_as_a_request_of_their_own(
+    store: Store,
+) -> None:
+    await store.put("r", *RICH, source="ide")
+    whole = store.rows()["interactions"]
+    chosen = [dict(row)["interaction_id"] for row in whole if dict(row)["image_encoding"]]
+    async with store.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r", interaction_ids=chosen)
+        of_its_own = "as a request of its own in the same session, time, images and citations included"
+        assert plan["undo"].endswith(f"restore_requests puts it back {of_its_own}.")
+        receipt = await caller.call(
+            "delete_request", request_id="r", interaction_ids=chosen, confirm=plan["confirm"]
+        )
+        assert f"it can be put back {of_its_own}: restore_requests" in receipt["undo"]
+        store.clock.now += 1_000
+        facts = await caller.call("restore_requests", copy_id=receipt["copy_id"])
+        again = await caller.call("restore_requests", copy_id=receipt["copy_id"])
+    name = f"r-turns-{receipt['copy_id']}"
+    assert (facts["outcomes"], facts["checked"]) == ({"restored": [name]}, CHECKED)
+    assert again["outcomes"] == {"already_there": [name]}
+    assert store.rows(without="request")["interactions"] == [
+        tuple(one for one in row if one[0] != "request") for row in whole
+    ]
+    first, second = (dict(row) for row in store.rows(without="arrival")["requests"])
+    assert second == {**first, "request_id": name}
+
+
+async def test_turns_that_come_back_first_leave_their_request_its_place(store: Store) -> None:
+    await store.put("r", *RICH)
+    [first, *_] = store.rows()["interactions"]
+    await store.put("next")
+    async with store.connect() as caller:
+        chosen = [dict(first)["interaction_id"]]
+        turns = await caller.call("delete_request", request_id="r", interaction_ids=chosen)
+        before = store.rows()
+        whole = await caller.call("delete_request", request_id="r")
+        for copy_id in (turns["copy_id"], whole["copy_id"]):
+            assert (await caller.call("restore_requests", copy_id=copy_id))["status"] == "complete"
+        await caller.call("delete_request", request_id=f"r-turns-{turns['copy_id']}")
+    assert store.rows() == before
+
+
+async def test_a_request_without_turns_comes_back_empty(store: Store) -> None:
+    await store.put("r")
+    [turn] = store.rows()["interactions"]
+    await store.rest.delete_interaction("ada", dict(turn)["interaction_id"])
+    before = store.rows()
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"restored": ["r"]}
+    assert store.rows() == before
+
+
+async def test_lists_and_single_reads_carry_no_images(store: Store) -> None:
+    await store.put("r", *RICH)
+    page = await store.rest.get_requests(RequestQuery(request_id="r"))
+    [item] = page.sessions[0].requests
+    assert not item.whole
+    assert {turn.image_encoding for turn in item.interactions} == {None}
+    assert {turn.citations is None for turn in item.interactions} == {True}
+
+
+@pytest.mark.parametrize("where", ["folder", "postgresql"])
+async def test_large_images_are_copied_and_put_back_a_few_at_a_time(
+    store: Store, where: str, request: pytest.FixtureRequest
+) -> None:
+    shared = {}
+    if where == "postgresql":
+        shared = {"STATE": request.getfixturevalue("postgres_url"), "STATE_KEYS": KEY, "RECOVERY_DIR": ""}
+    await filled(store)
+    image = base64.b64encode(bytes(range(256)) * 4_096).decode()
+    for index in range(20):
+        await store.put(f"r{index:02}", Interaction(content=f"image {index}", image_encoding=image))
+    before = store.rows()
+    async with store.connect(**shared) as caller:
+        await caller.call("get_status")
+        tracemalloc.start()
+        try:
+            receipt = await caller.call("delete_session", session_id="s")
+            facts = await caller.call("restore_requests", copy_id=receipt["copy_id"])
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert receipt["counts"] == {"deleted": 22}
+    assert (facts["counts"], facts["checked"]) == ({"restored": 22}, CHECKED)
+    assert store.rows() == before
+    assert peak < 20 * len(image) / 2
+
+
+async def test_what_is_as_long_as_a_publish_may_be_comes_back(store: Store) -> None:
+    # Its ids and times, which a publish does not have, make it longer.
+    turns = [Interaction(content="x" * 10_440) for _ in range(1_000)]
+    await store.put("r", *turns)
+    before = store.rows()
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"restored": ["r"]}
+    assert store.rows() == before
