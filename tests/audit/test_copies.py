@@ -587,6 +587,100 @@ def test_the_same_answer_to_another_question_of_one_session_is_no_duplicate() ->
     assert len(copies(stored(ASKED, ASKED))[0]) == 4
 
 
+def evaluated(*items: RequestWithInteractions) -> list[RequestWithInteractions]:
+    for item in items:
+        item.request.evaluation_only = True
+    return list(items)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "goes"),
+    [
+        ("er", {"r0": "r1"}),
+        ("re", {"r1": "r0"}),
+        ("ee", {"r1": "r0"}),
+        ("eer", {"r0": "r2", "r1": "r2"}),
+        ("eerr", {"r0": "r2", "r1": "r2", "r3": "r2"}),
+        ("rer", {"r1": "r0", "r2": "r0"}),
+    ],
+)
+def test_of_the_same_words_what_is_for_evaluation_only_goes(kinds: str, goes: dict[str, str]) -> None:
+    items = [request(number, *DIALOGUE[0], at=number * 60) for number in range(len(kinds))]
+    evaluated(*(item for item, kind in zip(items, kinds, strict=True) if kind == "e"))
+    assert what_stays(items) == goes
+    assert set(copies(items)[0]) == goes.keys()
+
+
+def test_nothing_goes_for_what_is_for_evaluation_only_and_holds_more() -> None:
+    question, answer = DIALOGUE[0]
+    asked, answered = request(1, question), request(2, question, answer, at=5)
+    assert copies([asked, *evaluated(answered)]) == ([], [])
+    assert copies([*evaluated(request(1, question)), request(2, question, answer, at=5)]) == (["r1"], [])
+    first, inner, last = window(2, exchanges=3)
+    assert copies([first, inner, *evaluated(last)]) == ([], [])
+    assert copies(evaluated(*window(2, exchanges=3)))[0] == ["r1"]
+    text = "please book the usual table near the window for tonight"
+    assert copies([*evaluated(request(1, text)), request(2, f"{text}!", at=30)]) == ([], [])
+    assert copies([request(1, text), *evaluated(request(2, f"{text}!", at=30))]) == ([], ["r2"])
+
+
+def test_a_history_goes_for_no_one_that_is_for_evaluation_only() -> None:
+    pairs = [request(index, *pair, at=index) for index, pair in enumerate(DIALOGUE)]
+    again = [request(10 + index, *pair, at=86_400 + index) for index, pair in enumerate(DIALOGUE)]
+    whole = request(99, *TURNS, at=86_400)
+    assert copies([*pairs, *evaluated(whole)]) == (["r99"], [])
+    evaluated(*pairs)
+    assert set(copies([*pairs, *again])[0]) == {"r0", "r1", "r2", "r3"}
+    whole.request.evaluation_only = False
+    assert copies([*pairs, whole]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "goes"),
+    [
+        ((4, {0, 1, 2, 3}), (4, set[int]()), {"old": 4}),
+        ((4, set[int]()), (4, {0, 1, 2, 3}), {"new": 4}),
+        ((4, {0, 1, 2, 3}), (4, {0, 1, 2, 3}), {"new": 4}),
+        # The one for evaluation only holds more.
+        ((5, {0, 1, 2, 3, 4}), (4, set[int]()), {}),
+        # One that stays has a request for evaluation only.
+        ((5, {4}), (4, set[int]()), {}),
+        ((5, {4}), (4, {0, 1, 2, 3}), {"new": 4}),
+        ((5, set[int]()), (4, {0}), {"new": 4}),
+    ],
+)
+def test_of_two_sessions_what_is_not_for_evaluation_only_goes_for_nothing_that_is(
+    old: tuple[int, set[int]], new: tuple[int, set[int]], goes: dict[str, int]
+) -> None:
+    more = (
+        "And the chain?",
+        "Clean it first, then a drop of oil on every link, and wipe off what is too much.",
+    )
+    found = CopiedSessions()
+    for name, at, (count, for_evaluation) in (("new", 9000, new), ("old", 100, old)):
+        items = [
+            request(at + index, *pair, at=at + index, session=name)
+            for index, pair in enumerate([*DIALOGUE, more][:count])
+        ]
+        evaluated(*(items[index] for index in for_evaluation))
+        found.session(SessionSeen(name, items[::-1]))
+    found.finish()
+    assert {name: len(ids) for name, (ids, _) in found.founds[0].parts.items()} == goes
+    assert len(found.copies) == sum(goes.values())
+
+
+@pytest.mark.parametrize("kinds", ["re", "er", "rr", "ee"])
+def test_a_request_is_copied_from_its_like_and_any_other_twin_is_counted(kinds: str) -> None:
+    found = CopiedSessions()
+    for number, kind in enumerate(kinds):
+        item = request(number, *ANSWERED, at=9000 - number, session=f"s{number}")
+        item.request.evaluation_only = kind == "e"
+        found.session(SessionSeen(f"s{number}", [item]))
+    found.finish()
+    mixed = len(set(kinds)) == 2
+    assert (found.founds[1].count, found.other_twins) == ((0, 1) if mixed else (1, 0))
+
+
 NO = "No, please leave it as it is for now, and ask me about it again on Monday."
 
 

@@ -149,7 +149,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "where it comes right behind it. Then the fuller one stays. Or all its turns stand in an earlier request and "
         "in a later one, as in a conversation whose last few turns are published each time (DUPLICATE_CHARS in "
         "common). `User`, `user` and `human` are one role, unless they are two in one request, and so are "
-        "`Assistant` and `ai`. Another image or action makes another turn.",
+        "`Assistant` and `ai`. Another image or action makes another turn. What is not evaluation_only never goes for "
+        "what is: of the same words the evaluation_only one goes, and where that one holds more, none does.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
         why_unlearned="The same words are listed and counted twice.",
     ),
@@ -165,7 +166,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "SHORT_CHARS_LEAST characters on (ONE_WORD_SIMILARITY); or one of at least NEAR_CHARS_LEAST is the beginning "
         "of the other (BEGINNING_SHARE). Any other word makes another statement. No rule knows all words that look "
         "misspelt and are not, so the call shows them and deletes none. Compared with the last TEXTS_KEPT texts; the "
-        "lesser one is named, with the one it nearly repeats.",
+        "lesser one is named, with the one it nearly repeats, but none that is not evaluation_only with one that is.",
         detector="duplicates.Duplicates", selects=True, within="in one session",
         why_unlearned="Nearly the same words are listed and counted twice.",
     ),
@@ -181,7 +182,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "are compared, and of a turn that more than SESSIONS_A_TURN sessions have its neighbours in time. The filter "
         "and the call take those of its requests all of whose turns stand next to each other and in their order in "
         "the session that stays, with those before and after them: what has a turn of its own, follows on one, or "
-        "is an answer to another question, stays too. A session that has no other request is none. A list "
+        "is an answer to another question, stays too. A session that has no other request is none. One for "
+        "evaluation only goes before others, and of others nothing goes for a session with such a request. A list "
         "compares all sessions of its filter first, and says so where these are too many for one call.",
         detector="duplicates.CopiedSessions", selects=True, across=True, within="of three turns or more",
         why_unlearned="A history that is imported again under new session ids stands there twice.",
@@ -194,10 +196,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "Repeat a failed publish with the same request_id and session_id.",
         "A question and its answer of COPIED_ANSWER_CHARS characters or more, the same roles and texts in one request "
         "each, in 2 to COPIED_ANSWER_SESSIONS sessions of one user, within ANSWERED_SECONDS of the first of them, "
-        "which is named. Not counted in sessions that `copied-session` names. A question without its answer, with a "
-        "short one or on another day is asked again in earnest. A job may be asked the same more often than one audit "
-        "sees, so the call shows a request and deletes none. What else stands word for word in two sessions of one "
-        "user, question and answer in one request, is counted behind the findings: people greet and ask again.",
+        "which is named. Not counted in sessions that `copied-session` names; what is evaluation_only is compared with "
+        "its like. A question without its answer, with a short one or on another day is asked again in earnest. A job "
+        "may be asked the same more often than one audit sees, so the call shows a request and deletes none. What else "
+        "stands word for word in two sessions of one user, question and answer in one request, is counted behind the "
+        "findings: people greet and ask again.",
         detector="duplicates.CopiedSessions",
         within="with an answer of 150 characters or more, in at most 4 sessions within six hours",
         why_unlearned="The same words are listed and counted twice.",

@@ -253,6 +253,7 @@ class Duplicates(Detector):
         last_seen: dict[bytes, _Content] = {}
         behind: dict[tuple[bytes, bytes], _Content] = {}
         asked = _Asked(contents)
+        by_id = {content.request_id: content for content in contents}
         kept: dict[bytes, _Content] = {}
         recent = _Recent()
         previous: _Content | None = None
@@ -271,7 +272,18 @@ class Duplicates(Detector):
                 before = behind.get(
                     (content.digest, asked.before(index)), before if index in imported else None
                 )
-            if before is not None and (index in imported or _is_repeated(content, before, seconds, often)):
+            is_copy = before is not None and (
+                index in imported or _is_repeated(content, before, seconds, often)
+            )
+            if before is not None and is_copy and not content.may_go_for(before):
+                is_copy = False
+                # The first of them is the one that was to stay.
+                while (first := by_id.get(repeats.get(before.request_id, ""), before)) is not before:
+                    before = first
+                if before.digest == content.digest and before.request_id not in repeats:
+                    repeats[before.request_id] = content.request_id
+                    exact.add(before.request_id, before.item, copy_of=content.request_id)
+            if before is not None and is_copy:
                 repeats[content.request_id] = before.request_id
                 exact.add(content.request_id, content.item, copy_of=before.request_id)
             elif index in in_others:
@@ -281,7 +293,9 @@ class Duplicates(Detector):
                 exact.add(content.request_id, content.item, copy_of=repeats[content.request_id])
             else:
                 for part in _beginnings(content, kept, previous, often):
-                    if part.request_id not in repeats and asked.is_same(part, index):
+                    if part.request_id in repeats or not part.may_go_for(content):
+                        continue
+                    if asked.is_same(part, index):
                         repeats[part.request_id] = content.request_id
                         exact.add(part.request_id, part.item, copy_of=content.request_id)
                 kept[content.digest] = content
@@ -289,15 +303,22 @@ class Duplicates(Detector):
                 for lesser, other in recent.near(content):
                     if lesser.digest == other.digest and lesser.chars >= DUPLICATE_CHARS:
                         continue  # an answer to another question
-                    if lesser.request_id not in nearly and lesser.request_id not in repeats:
+                    is_new = lesser.request_id not in nearly and lesser.request_id not in repeats
+                    if is_new and lesser.may_go_for(other):
                         nearly[lesser.request_id] = other.request_id
                         note = WORD_FOR_WORD if lesser.digest == other.digest else ""
                         near.add(lesser.request_id, lesser.item, note=note, copy_of=other.request_id)
-            last_seen[content.digest] = previous = content
+            previous = content
+            if content.may_stay_for(last_seen.get(content.digest)):
+                last_seen[content.digest] = content
             if not content.is_asked:
-                behind[content.digest, asked.before(index)] = content
+                place = content.digest, asked.before(index)
+                if content.may_stay_for(behind.get(place)):
+                    behind[place] = content
         kept_ones = [one for one in contents if one.request_id not in repeats and not late]
         for inner, before, after in _windows(kept_ones):
+            if not (inner.may_go_for(before) and inner.may_go_for(after)):
+                continue
             repeats[inner.request_id] = after.request_id
             note = f"its first turns stay in {before.request_id}, the others in {after.request_id}"
             exact.note_example(example(inner.item, copy_of=after.request_id, note=note))
@@ -357,6 +378,13 @@ class _Content:
     @property
     def request_id(self) -> str:
         return self.item.request.request_id
+
+    def may_go_for(self, other: "_Content") -> bool:
+        """Whether it may go because of another one: nothing is learned from what is for evaluation only."""
+        return self.item.request.evaluation_only or not other.item.request.evaluation_only
+
+    def may_stay_for(self, other: "_Content | None") -> bool:
+        return other is None or other.may_go_for(self)
 
     @property
     def is_asked(self) -> bool:
@@ -530,7 +558,13 @@ def _turns_again(contents: list[_Content]) -> dict[int, int]:
                 begin, end = end, end + len(contents[place].turns)
                 # With what stands before and behind it: an answer to another question is another one.
                 around = places[max(0, begin - 1) : end + 1]
-                if place in enough and all(later == earlier + 1 for earlier, later in pairwise(around)):
+                if (
+                    place in enough
+                    and all(later == earlier + 1 for earlier, later in pairwise(around))
+                    and all(
+                        contents[place].may_go_for(contents[first[turn][0]]) for turn in contents[place].turns
+                    )
+                ):
                     again[place] = first[contents[place].turns[0]][0]
         run.clear()
         for turn in turns:
@@ -713,6 +747,7 @@ class _Known:
         turns: its different ones that are compared.
         requests: each with its turns, the newest first, or with none where some of them are not compared; no requests
             of a session too short to be compared.
+        evaluated: the ids of those for evaluation only.
     """
 
     session_id: str
@@ -720,6 +755,11 @@ class _Known:
     turns: set[bytes]
     not_compared: int
     requests: list[tuple[str, Sequence[bytes]]]
+    evaluated: frozenset[str]
+
+    @property
+    def is_evaluation(self) -> bool:
+        return 0 < len(self.evaluated) == len(self.requests)
 
     @property
     def count(self) -> int:
@@ -822,7 +862,8 @@ class CopiedSessions(Detector):
                     beyond.add(digest)
             answer = _answer_chars(item, lengths)
             if answer >= COPIED_ANSWER_CHARS:
-                exchanges[running[-1]] = example(item)
+                # What is for evaluation only counts twice in nothing.
+                exchanges[running[-1] + b"!" * item.request.evaluation_only] = example(item)
             if answer and is_kept:
                 place = item.request.created_at, len(self._sessions), item.request.request_id
                 if self._answered.setdefault(running[-1], place) is not place:
@@ -851,7 +892,11 @@ class CopiedSessions(Detector):
                 for item, digests in zip(seen.requests, seen.turns, strict=True)
             ]
         newest = example(seen.requests[0])
-        self._sessions.append(_Known(seen.session_id, newest, turns, len(beyond), requests))
+        evaluated = frozenset(
+            item.request.request_id for item in seen.requests if requests and item.request.evaluation_only
+        )
+        known = _Known(seen.session_id, newest, turns, len(beyond), requests, evaluated)
+        self._sessions.append(known)
 
     def finish(self) -> None:
         if self._not_compared:
@@ -871,8 +916,11 @@ class CopiedSessions(Detector):
         for (newer, older), turns in shared.items():
             if turns < COPIED_TURNS:
                 continue
-            # The session that holds more stays, else the older one.
-            one, other = sorted((self._sessions[newer], self._sessions[older]), key=lambda each: each.count)
+            # The session that holds more stays, else the older one, but none for evaluation only before another.
+            one, other = sorted(
+                (self._sessions[newer], self._sessions[older]),
+                key=lambda each: (not each.is_evaluation, each.count),
+            )
             own = one.count - len(one.turns & other.turns)
             if one.session_id not in kept and self._is_copy(one.turns & other.turns, own):
                 kept[one.session_id] = other.session_id
@@ -898,6 +946,7 @@ class CopiedSessions(Detector):
         goes = {
             request_id: said.whole.get(tuple(turns), original)
             for request_id, turns in said.parts(one.requests)
+            if not stays.evaluated or request_id in one.evaluated
         }
         if not goes:
             return False
