@@ -86,8 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("postgres"))
         elif "measured" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("corpus"))
-    # A long test that begins last keeps one worker while the others have nothing left to do.
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    # What begins last and takes long keeps one worker while the others have nothing left to do.
+    items.sort(key=lambda item: item.path.name not in LONGEST and not item.get_closest_marker("xdist_group"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
