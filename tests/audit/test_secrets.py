@@ -87,6 +87,7 @@ def test_what_people_tell_is_found(text: str) -> None:
         ("my AWS key is AKIA" + "QX7T2M5RZ4WJ6PKD", "AWS key"),
         ("my AWS key is AKIA" + "QX7T2M5RZ4WJ6PKD.", "AWS key"),
         ("huggingface token: hf_" + "b4Wq8ZtR2nLxV6kMcP9sJdY3fHgT7aEu1Q", "Hugging Face token"),
+        ("tailscale_api_key: tskey-" + "api-pVMw0qDPAjd6-OcZFv1niUK8iO5YAgkBx", "tailscale-api-key"),
         ("my AWS key is Sonnenblume42", "password in a sentence"),
         ("HF_TOKEN=Mn83kkPqTt82bW", "password or key beside its name"),
     ],

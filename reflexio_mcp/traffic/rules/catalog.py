@@ -105,6 +105,20 @@ RULES: Final[tuple[Rule, ...]] = (
         detector="planted_instructions.Planted", selects=True,
     ),
     Rule(
+        "possible-secret", "medium", "request", "look",
+        "what stands where a key does, or begins as one, but may be an example or none",
+        "If it is a real one it comes back in later prompts.",
+        "Look before deleting; strip what opens something before publishing.",
+        "What `probable-secret` finds, where one of these makes it less sure: its letters go through the alphabet, "
+        "ALPHABET_CHARS of them or more, whatever stands between (`a1B2c3D4e5F6g7H8`). It is a uuid whose version or "
+        "variant does not exist. It has no vendor's form, and is 32 hexadecimal digits beside a name, which a checksum "
+        "is too. Or it stands beside a name (in NAME_CHARS, none of a password) with that of a vendor whose keys "
+        "Kingfisher knows, which takes it for none of them: it lacks a character, or the vendor makes them otherwise. "
+        "A request with a probable one too counts there alone, so that none is named twice. This is only about what "
+        "an audit counts: possible ones are covered, warned of and replaced as probable ones are.",
+        detector="secrets.Secrets", selects=True,
+    ),
+    Rule(
         "shared-session", "medium", "session", "look",
         "sessions with several users",
         "Learning takes a session for one person's, so its users are mixed up, and deleting it takes everybody's part.",
@@ -297,20 +311,6 @@ RULES: Final[tuple[Rule, ...]] = (
         "A current profile or playbook none of whose source interactions is stored any more. The learnings of "
         "USERS_READ users of the period are read, those with the most requests first; users with too many requests "
         "to look through are left out. Not looked for where the store does not learn.",
-    ),
-    Rule(
-        "possible-secret", "low", "request", "look",
-        "what stands where a key does, or begins as one, but may be an example or none",
-        "If it is a real one it comes back in later prompts.",
-        "Look before deleting; strip what opens something before publishing.",
-        "What `probable-secret` finds, where one of these makes it less sure: its letters go through the alphabet, "
-        "ALPHABET_CHARS of them or more, whatever stands between (`a1B2c3D4e5F6g7H8`). It is a uuid whose version or "
-        "variant does not exist. It has no vendor's form, and is 32 hexadecimal digits beside a name, which a checksum "
-        "is too. Or it stands beside a name (in NAME_CHARS, none of a password) with that of a vendor whose keys "
-        "Kingfisher knows, which takes it for none of them: it lacks a character, or the vendor makes them otherwise. "
-        "A request with a probable one too counts there alone, so that none is named twice. This is only about what "
-        "an audit counts: possible ones are covered, warned of and replaced as probable ones are.",
-        detector="secrets.Secrets", selects=True,
     ),
     Rule(
         "volatile-source", "low", "source", "look",

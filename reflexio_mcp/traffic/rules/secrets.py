@@ -511,7 +511,7 @@ def _load() -> "tuple[Scanner, re.Pattern[str] | None]":
 
     def scan(raw: bytes) -> list[tuple[str, int, int]]:
         return [
-            (re.split(r"[./]", one.rule_id)[-1], one.location["start_offset"], one.location["end_offset"])
+            (_kind_of(one.rule_id), one.location["start_offset"], one.location["end_offset"])
             for one in scanner.scan(raw)
             if one.visible
         ]
@@ -519,6 +519,11 @@ def _load() -> "tuple[Scanner, re.Pattern[str] | None]":
     named = {rule[1] for one in rules.metadata() if (rule := _RULE_OF.match(one["id"]))} - _NO_VENDORS
     begins = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
     return scan, re.compile(f"{begins}(?i:{'|'.join(map(re.escape, sorted(named)))})(?![a-z])")
+
+
+def _kind_of(rule_id: str) -> str:
+    """What Kingfisher calls its rules (`set.vendor-what`), without the number that tells two of one name apart."""
+    return re.split(r"[./]", re.sub(r"\.\d+$", "", rule_id))[-1]
 
 
 def is_probable(text: str, secret: Secret) -> bool:
