@@ -41,7 +41,7 @@ async def test_plan_and_receipt_say_whether_a_deletion_is_final(world: World, er
         erased = await caller.confirmed("delete_request", request_id="r2", **options)
         status = await caller.call("get_status")
     if days == "0":
-        assert plan["undo"] == "This cannot be undone. No recovery copy is kept."
+        assert plan["undo"] == "This cannot be undone. This server keeps no recovery copies."
         assert done["undo"].startswith("This cannot be undone:")
         assert status["policy"]["undo"] == "Deletions are final."
     else:

@@ -1239,7 +1239,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
     "It could not have been undone.": (a_form_was_cancelled("0"), a_form_was_cancelled("1")),
     "A recovery copy would have been kept for": (a_form_was_cancelled("1"), a_form_was_cancelled("0")),
-    deletion.NO_COPY: (a_learning_would_stay, what_was_learned_would_stay),
+    deletion.NO_COPIES: (a_learning_would_stay, what_was_learned_would_stay),
+    deletion.NO_COPY: (nothing_earlier_would_go, what_was_learned_would_stay),
     "What recovery copies of earlier deletions hold of it goes too.": (
         an_earlier_copy_would_go,
         nothing_earlier_would_go,
