@@ -421,7 +421,11 @@ async def test_calls_that_go_on_look_at_each_request_once_and_say_what_they_do_n
             assert ("rest_of" in said) == bool(arguments)
             assert said.get("rest_of", "") in text_of(result)
             missed = {one_id for one in said["not_run"] for one_id in one["ids"]}
-            assert {"copied-session", "copied-request", "split-conversation"} <= missed
+            comparing = {"copied-session", "copied-request", "split-conversation"}
+            assert comparing <= missed
+            [line] = [one for one in text_of(result).splitlines() if one.startswith("Not looked for: ")]
+            assert all(re.search(rf"\b{one}\b", line) for one in comparing)
+            assert not comparing & set(re.split(r", | \(", said.get("nothing_found", "")))
             assert "temporary-session" in missed or not arguments
             for one in said["findings"]:
                 counts[one["id"]] += one["count"]
