@@ -1,7 +1,6 @@
 """The deletions in a status: whole receipts as far as there is room, then counts alone, then a number."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypedDict
@@ -33,7 +32,8 @@ NOT_FINISHED: Final = (
     "what is there, and plan it again."
 )
 
-_WAY_BACK: Final = re.compile(r"(Until\s\S+)\s.*?(copy_id=\w+)")
+KEPT: Final = "kept"
+"""What a record says beside what is told: until when which recovery copy is kept."""
 
 RESERVED: Final = 320
 """Characters for the fence around the names, and for the lines that say of when it is and what was left out."""
@@ -127,10 +127,12 @@ def _ways(job: Job, *, has_ids: bool) -> Iterator[tuple[list[str], Facts]]:
         return
     done = replace(job.receipt, number=job.number if has_ids else 0)
     whole = receipt(done)
+    undo = whole.structured.get("undo", "")
+    if done.copy_id and undo:
+        facts[KEPT] = {"until": iso(done.kept_until), "copy_id": done.copy_id}
     yield [line, whole.text], facts | {"receipt": dict(whole.structured)}
     status, counts = whole.structured["status"], whole.structured["counts"]
     said = ", ".join(f"{outcome.replace('_', ' ')} ({count:,})" for outcome, count in counts.items())
-    undo = whole.structured.get("undo", "")
     other_ids = all_ids(done) if has_ids else ""
     yield (
         [". ".join(filter(None, (f"{line}, {status}: {said or 'nothing was there'}", undo, other_ids)))],
@@ -159,17 +161,17 @@ def _forms(job: JobRecord, restores: bool) -> Iterator[tuple[list[str], Facts]]:
     known: Facts = {"number": job.number, "what": _what(job), "began": began, "state": job.state}
     ways: list[tuple[list[str], Facts]] = json.loads(job.told) if job.told else [_untold(job)]
     for said, facts in ways:
-        first, *more = said if restores else _without_the_call(said, facts)
+        kept = facts.pop(KEPT, None)  # no record of an earlier version has it
+        first, *more = said if restores or not kept else _without_the_call(said, facts, kept)
         yield [line + first, *more], known | facts
 
 
-def _without_the_call(said: list[str], facts: Facts) -> list[str]:
+def _without_the_call(said: list[str], facts: Facts, kept: Facts) -> list[str]:
     """What is told of a job where nothing here puts it back. Its facts are changed too."""
-    receipt = facts.get("receipt", {})
-    way_back = _WAY_BACK.match(undo := receipt.get("undo", ""))
-    if not way_back:
-        return said
-    receipt["undo"] = f"{way_back[1]} its recovery copy ({way_back[2]}) {NOT_HERE}"
+    receipt = facts["receipt"]
+    undo = receipt["undo"]
+    which = f"copy_id={kept['copy_id']}"
+    receipt["undo"] = f"Until {kept['until']} its recovery copy ({which}) {NOT_HERE}"
     return [line.replace(undo, receipt["undo"]) for line in said]
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
-from reflexio_mcp.render.jobs import AS_OF_THEN, NOT_HERE
+from reflexio_mcp.render.jobs import AS_OF_THEN, NOT_HERE, jobs_shown
 from reflexio_mcp.render.receipt_end import IN_AUDIT_LOG, NOWHERE
 from reflexio_mcp.render.result import BUDGET
 from reflexio_mcp.state.database import StateUnusable
-from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecords
+from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecord, JobRecords
 from reflexio_mcp.traffic.times import parse_time
 from tests.deletion.support import BY_IDS, READ, Caller, Person, World, text_of
 from tests.support.facts import missing_from_text
@@ -334,11 +334,22 @@ async def test_a_status_dates_its_receipts_and_offers_no_way_back_that_is_not_of
         result = await caller.result("get_status")
         [job] = told(result)["deletions"]
     assert "restore_requests with" not in text_of(result)
-    assert NOT_HERE in job["receipt"]["undo"]
+    assert job["receipt"]["undo"].endswith(f" its recovery copy (copy_id={copy_id}) {NOT_HERE}")
+    assert "kept" not in job
     until = told(result)["policy"]["undo"].removeprefix(
         "Deletions are final. Recovery copies of earlier deletions are kept, the last until "
     )
     assert job["receipt"]["undo"].startswith(f"Until {until.split(';')[0]} ")
+
+
+@pytest.mark.parametrize("restores", [True, False])
+def test_a_record_that_does_not_say_what_copy_is_kept_is_told_as_it_is(restores: bool) -> None:
+    undo = "Until 2026-01-09T00:00:00Z it can be put back: restore_requests with copy_id=abcdef0123"
+    facts = {"receipt": {"status": "complete", "undo": undo}}
+    record = JobRecord(1, 1, "session s", False, "done", json.dumps([[[f", complete. {undo}"], facts]]))
+    shown = jobs_shown([record], 5_000, restores=restores)
+    assert shown.facts.get("deletions", [])[0]["receipt"] == facts["receipt"]
+    assert f": done, complete. {undo}" in "\n".join(shown.lines)
 
 
 def told(result: CallToolResult) -> dict[str, Any]:
