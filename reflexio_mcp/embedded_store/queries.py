@@ -64,15 +64,14 @@ def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arr
 def put_back(connection: sqlite3.Connection, item: RequestWithInteractions) -> bool:
     """Add a request that was read whole, as it was. False, and nothing added, when the id is taken.
 
-    Its place in the order of arrival and the ids of its interactions are those it had, where nothing has them now.
+    Its interactions have the ids they had, where nothing has one of them now. Its `arrival` is another: who agreed to
+    delete it before did not agree to delete it again.
     """
     request, turns = item.request, item.interactions
-    arrival = request.arrival or 0
     added = connection.execute(
-        "INSERT INTO requests (arrival, request_id, session_id, user_id, created_at, source, agent_version,"
-        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version,"
+        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
         (
-            arrival if _are_free(connection, "requests", "arrival", [arrival]) else None,
             request.request_id,
             request.session_id,
             request.user_id,
@@ -84,8 +83,7 @@ def put_back(connection: sqlite3.Connection, item: RequestWithInteractions) -> b
     )
     if not added.rowcount:
         return False
-    ids = [one.interaction_id for one in turns]
-    keep = _are_free(connection, "interactions", "interaction_id", ids)
+    keep = _are_free(connection, [one.interaction_id for one in turns])
     rows = [(one.interaction_id if keep else None, added.lastrowid, one.created_at) for one in turns]
     _add(connection, rows, turns)
     return True
@@ -108,20 +106,20 @@ def _add(
     )
 
 
-def _are_free(connection: sqlite3.Connection, table: str, column: str, numbers: Sequence[int]) -> bool:
-    """Whether this file once gave these numbers, and nothing has one of them now.
+def _are_free(connection: sqlite3.Connection, ids: Sequence[int]) -> bool:
+    """Whether this file once gave these ids to interactions, and none has one of them now.
 
-    A number beyond those would move all that come after it.
+    An id beyond those would move all that come after it.
     """
-    given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-    if given is None or not all(0 < one <= given[0] for one in numbers):
+    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'interactions'").fetchone()
+    if last is None or not all(0 < one <= last[0] for one in ids):
         return False
     return not any(
         connection.execute(
-            f"SELECT 1 FROM {table} WHERE {column} IN ({_marks(some)}) LIMIT 1",  # noqa: S608
+            f"SELECT 1 FROM interactions WHERE interaction_id IN ({_marks(some)}) LIMIT 1",  # noqa: S608
             some,
         ).fetchone()
-        for some in _portions(numbers)
+        for some in _portions(ids)
     )
 
 
@@ -161,7 +159,7 @@ def whole(connection: sqlite3.Connection, request_ids: Sequence[str]) -> Iterato
             continue
         arrival = row[ARRIVAL]
         item = _with_interactions(row, _interactions(connection, [arrival], whole=True).get(arrival, []))
-        item["request"]["arrival"] = arrival
+        item["request"]["whole"] = True
         yield item
 
 
@@ -215,7 +213,7 @@ def _requests(connection: sqlite3.Connection, found: Filter, page: list[str]) ->
 
 
 def _with_interactions(row: RequestRow, turns: list[Json]) -> Json:
-    _, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only = row
+    arrival, request_id, user_id, created_at, source, agent_version, session_id, evaluation_only = row
     for turn in turns:
         turn["user_id"] = user_id
         turn["request_id"] = request_id
@@ -227,6 +225,7 @@ def _with_interactions(row: RequestRow, turns: list[Json]) -> Json:
         "agent_version": agent_version,
         "session_id": session_id,
         "evaluation_only": bool(evaluation_only),
+        "arrival": arrival,  # this store's own field
     }
     return {"request": request, "interactions": turns}
 

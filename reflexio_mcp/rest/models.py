@@ -198,17 +198,14 @@ class StoredRequest(Read):
     retrieval_experiment_id: str | None = None
     retrieval_experiment_arm: str | None = None
     arrival: int | None = None
-    """Its place in the order of arrival in the embedded store, where it is read whole; 0 for one that never arrived."""
+    """Its number in the embedded store, which gives one that is put back another."""
+    whole: bool = False
+    """All that is stored is there, so that it can be put back exactly."""
 
 
 class RequestWithInteractions(Read):
     request: StoredRequest
     interactions: list[StoredInteraction] = Field(default_factory=list[StoredInteraction])
-
-    @property
-    def whole(self) -> bool:
-        """Whether it holds all that is stored, so that it can be put back exactly."""
-        return self.request.arrival is not None
 
 
 class UnreadableRequest(RequestWithInteractions):

@@ -325,11 +325,8 @@ def copy_of_turns(item: RequestWithInteractions, copy_id: str) -> RequestWithInt
 
     The service adds nothing to a stored request. The interactions still name the request that they were in.
     """
-    changed: dict[str, object] = {"request_id": f"{item.request.request_id}-turns-{copy_id}"}
-    if item.whole:
-        # The place of the request that they were in stays with that one.
-        changed["arrival"] = 0
-    return item.model_copy(update={"request": item.request.model_copy(update=changed)})
+    name = f"{item.request.request_id}-turns-{copy_id}"
+    return item.model_copy(update={"request": item.request.model_copy(update={"request_id": name})})
 
 
 def is_of(item: RequestWithInteractions, request_ids: Collection[str]) -> bool:

@@ -321,6 +321,6 @@ async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> 
 
 
 def _exported(item: RequestWithInteractions) -> dict[str, Any]:
-    request = item.request.model_dump(mode="json", exclude_none=True)
+    request = item.request.model_dump(mode="json", exclude_none=True, exclude={"arrival", "whole"})
     turns = [turn.model_dump(mode="json", exclude_defaults=True) for turn in item.interactions]
     return {**request, "created_at": iso(item.request.created_at), "interactions": turns}

@@ -73,16 +73,22 @@ class Store:
         )
         await self.rest.publish(body, minted=False)
 
-    def rows(self, *, without: str = "") -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of the file, by table."""
+    def rows(self, *, without: str = "") -> dict[str, list[dict[str, Any]]]:
+        """All rows of the file, by table, without the requests' numbers: interactions have a `request_id` instead."""
+        queries = {
+            "requests": "SELECT * FROM requests ORDER BY request_id",
+            "interactions": "SELECT interactions.*, request_id FROM interactions JOIN requests ON arrival = request "
+            "ORDER BY interaction_id",
+        }
+        left_out = {"arrival", "request", without}
         with closing(sqlite3.connect(self.folder / "store.db")) as connection:
             connection.row_factory = sqlite3.Row
             return {
-                table: sorted(
-                    tuple((name, row[name]) for name in row.keys() if name not in without.split())  # noqa: SIM118
-                    for row in connection.execute(f"SELECT * FROM {table}")
-                )
-                for table in ("requests", "interactions")
+                table: [
+                    {name: row[name] for name in row.keys() if name not in left_out}  # noqa: SIM118
+                    for row in connection.execute(query)
+                ]
+                for table, query in queries.items()
             }
 
     @asynccontextmanager
@@ -108,7 +114,7 @@ class Store:
         for line in self.copy().read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             if not request_ids or row["request"]["request_id"] in request_ids:
-                del row["request"]["arrival"]
+                del row["request"]["arrival"], row["request"]["whole"]
                 for turn in row["interactions"]:
                     del turn["citations"], turn["image_encoding"]
             lines.append(json.dumps(row) + "\n")
@@ -237,8 +243,8 @@ async def test_of_a_mixed_copy_it_is_said_how_much_came_back_in_part(store: Stor
     assert facts["outcomes"] == {"restored": ["rich", "quiz"]}
     assert facts["checked"] == "by reading again, word for word"
     assert facts["lost"].startswith(f"1 of them came back in part. {OLD}")
-    assert dict(store.rows()["interactions"][-1])["image_encoding"] == ""
-    assert sum(dict(row)["image_encoding"] == PIXEL for row in store.rows()["interactions"]) == 2
+    assert store.rows()["interactions"][-1]["image_encoding"] == ""
+    assert sum(row["image_encoding"] == PIXEL for row in store.rows()["interactions"]) == 2
 
 
 @pytest.mark.parametrize("image", ["", "iVBORw0KGgo="])
@@ -285,41 +291,49 @@ async def test_what_reads_otherwise_than_the_copy_is_named(
     assert "read back otherwise than in the copy (1): r" in text_of(result)
 
 
-async def test_numbers_that_the_file_never_gave_are_not_taken_over(store: Store) -> None:
+async def test_ids_that_the_file_never_gave_are_not_taken_over(store: Store) -> None:
     await store.put("r", *RICH)
     [item] = (await store.rest.read_whole(["r"])).requests
     await store.rest.delete_request("r")
     far = [turn.model_copy(update={"interaction_id": 2**62}) for turn in item.interactions]
-    moved = item.request.model_copy(update={"arrival": 2**62})
-    await store.rest.put_back(item.model_copy(update={"request": moved, "interactions": far}))
+    await store.rest.put_back(item.model_copy(update={"interactions": far}))
     await store.put("next")
-    rows = store.rows()
-    assert [dict(row)["arrival"] for row in rows["requests"]] == [2, 3]
-    assert [dict(row)["interaction_id"] for row in rows["interactions"]] == [5, 6, 7, 8, 9]
+    assert [row["interaction_id"] for row in store.rows()["interactions"]] == [5, 6, 7, 8, 9]
     [again] = (await store.rest.read_whole(["r"])).requests
     assert [one.image_encoding for one in again.interactions] == [
         one.image_encoding for one in item.interactions
     ]
 
 
-async def test_numbers_that_others_have_by_now_stay_with_them(store: Store) -> None:
+async def test_ids_that_others_have_by_now_stay_with_them(store: Store) -> None:
     await store.put("r", *RICH)
     [item] = (await store.rest.read_whole(["r"])).requests
     twin = item.request.model_copy(update={"request_id": "twin"})
     await store.rest.put_back(item.model_copy(update={"request": twin}))
     first, second = (await store.rest.read_whole(["r", "twin"])).requests
     assert first == item
-    assert second.request.arrival == 2
     assert [one.interaction_id for one in second.interactions] == [5, 6, 7, 8]
     assert [one.content for one in second.interactions] == [one.content for one in item.interactions]
+
+
+async def test_a_yes_to_a_deletion_is_none_to_another_one_after_its_undo(store: Store) -> None:
+    await filled(store)
+    before = store.rows()
+    async with store.connect(CONFIRM="preview") as caller:
+        confirm = (await caller.call("delete_session", session_id="s"))["confirm"]
+        receipt = await caller.call("delete_session", session_id="s", confirm=confirm)
+        await caller.call("restore_requests", copy_id=receipt["copy_id"])
+        again = await caller.call("delete_session", session_id="s", confirm=confirm)
+    assert (again["status"], again["deleted"]) == ("changed", 0)
+    assert store.rows() == before
 
 
 async def test_single_turns_come_back_with_their_time_and_image_as_a_request_of_their_own(
     store: Store,
 ) -> None:
     await store.put("r", *RICH, source="ide")
-    whole = store.rows()["interactions"]
-    chosen = [dict(row)["interaction_id"] for row in whole if dict(row)["image_encoding"]]
+    before = store.rows(without="request_id")
+    chosen = [row["interaction_id"] for row in before["interactions"] if row["image_encoding"]]
     async with store.connect(CONFIRM="preview") as caller:
         plan = await caller.call("delete_request", request_id="r", interaction_ids=chosen)
         of_its_own = "as a request of its own in the same session, time, images and citations included"
@@ -334,32 +348,15 @@ async def test_single_turns_come_back_with_their_time_and_image_as_a_request_of_
     name = f"r-turns-{receipt['copy_id']}"
     assert (facts["outcomes"], facts["checked"]) == ({"restored": [name]}, CHECKED)
     assert again["outcomes"] == {"already_there": [name]}
-    assert store.rows(without="request")["interactions"] == [
-        tuple(one for one in row if one[0] != "request") for row in whole
-    ]
-    first, second = (dict(row) for row in store.rows(without="arrival")["requests"])
-    assert second == {**first, "request_id": name}
-
-
-async def test_turns_that_come_back_first_leave_their_request_its_place(store: Store) -> None:
-    await store.put("r", *RICH)
-    [first, *_] = store.rows()["interactions"]
-    await store.put("next")
-    async with store.connect() as caller:
-        chosen = [dict(first)["interaction_id"]]
-        turns = await caller.call("delete_request", request_id="r", interaction_ids=chosen)
-        before = store.rows()
-        whole = await caller.call("delete_request", request_id="r")
-        for copy_id in (turns["copy_id"], whole["copy_id"]):
-            assert (await caller.call("restore_requests", copy_id=copy_id))["status"] == "complete"
-        await caller.call("delete_request", request_id=f"r-turns-{turns['copy_id']}")
-    assert store.rows() == before
+    after = store.rows(without="request_id")
+    assert after["interactions"] == before["interactions"]
+    assert after["requests"] == before["requests"] * 2
 
 
 async def test_a_request_without_turns_comes_back_empty(store: Store) -> None:
     await store.put("r")
     [turn] = store.rows()["interactions"]
-    await store.rest.delete_interaction("ada", dict(turn)["interaction_id"])
+    await store.rest.delete_interaction("ada", turn["interaction_id"])
     before = store.rows()
     async with store.connect() as caller:
         copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
@@ -372,7 +369,7 @@ async def test_lists_and_single_reads_carry_no_images(store: Store) -> None:
     await store.put("r", *RICH)
     page = await store.rest.get_requests(RequestQuery(request_id="r"))
     [item] = page.sessions[0].requests
-    assert not item.whole
+    assert not item.request.whole
     assert {turn.image_encoding for turn in item.interactions} == {None}
     assert {turn.citations is None for turn in item.interactions} == {True}
 

@@ -35,6 +35,7 @@ async def stored(world: World, request_id: str) -> dict[str, Any]:
     [item] = page.sessions[0].requests
     facts = item.model_dump()
     facts["request"].pop("created_at")
+    facts["request"].pop("arrival")
     for turn in facts["interactions"]:
         turn.pop("interaction_id")
         turn.pop("created_at")

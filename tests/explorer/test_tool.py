@@ -162,6 +162,12 @@ async def test_under_the_mask_the_page_gets_no_stored_word(tmp_path: Path) -> No
         assert "hides" in text_of(export)
 
 
+async def test_an_export_has_nothing_of_the_stores_own(tmp_path: Path) -> None:
+    async with served(tmp_path, talk("r1")) as client:
+        [request] = (await ask(client, "export", request_ids=["r1"]))["requests"]
+    assert not {"arrival", "whole"} & request.keys()
+
+
 async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> None:
     both = (talk("mine"), talk("theirs", user="bob"))
     async with served(tmp_path, *both, REFLEXIO_USER_ID="ann") as client:

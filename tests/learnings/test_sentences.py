@@ -1058,7 +1058,7 @@ async def _restored_of_old_copies(world: World, *old: str) -> str:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for row in rows:
             if row["request"]["request_id"] in old:
-                del row["request"]["arrival"]
+                del row["request"]["whole"]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return text_of(await caller.result("restore_requests", copy_id=copy_id))
 

@@ -96,9 +96,10 @@ class PlannedRequest:
 
 
 def mark_of(item: RequestWithInteractions) -> str:
-    """Return what tells a stored request apart from another one that took its id."""
+    """Return what tells a stored request apart from another one that took its id, and from itself put back."""
     request, digest = item.request, hashlib.sha256()
-    add_texts(digest, (str(request.created_at), request.user_id, request.session_id))
+    arrival = "" if request.arrival is None else f" {request.arrival}"
+    add_texts(digest, (f"{request.created_at}{arrival}", request.user_id, request.session_id))
     for turn in item.interactions:
         # The ids alone would do where a service never uses one again; not every one may keep to that.
         add_texts(digest, (str(turn.interaction_id), turn_digest(turn)))

@@ -343,7 +343,7 @@ async def _store_again(
 ) -> None:
     request = item.request
     evaluation_only = evaluation_only or request.evaluation_only
-    exactly = scope.exact and item.whole
+    exactly = scope.exact and request.whole
     turns = [] if exactly else [turn for stored in item.interactions if (turn := _turn(stored))]
     done.outcomes[request.request_id] = "not_restorable"
     if not (turns or exactly) or not scope.covers(request.user_id):
@@ -383,7 +383,7 @@ async def _publish(
 
 def _same(copied: RequestWithInteractions, stored: RequestWithInteractions) -> bool:
     """Whether what is stored is what a restore of the copy stores."""
-    if copied.whole and stored.whole:
+    if copied.request.whole and stored.request.whole:
         return _all_of(copied) == _all_of(stored)
     return _said(copied) == _said(stored)
 
