@@ -283,8 +283,8 @@ def _stays_of_others(shared: Mapping[str, int] | None) -> str:
     """What other users keep; `shared` is how many requests in which sessions, where that is known."""
     if shared is not None and not shared:
         return NOT_SHARED
-    each = [f"{label(session)}: {counted(count, 'request')}" for session, count in (shared or {}).items()]
-    named = f" ({', '.join(each)})" if each else ""
+    each = [f"{counted(count, 'request')} in {label(session)}" for session, count in (shared or {}).items()]
+    named = f" (theirs: {', '.join(each)})" if each else ""
     return f"What other users stored stays, in shared sessions too{named}, and also where it speaks of this user."
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "nothing_stored",
     "page_of_requests",
     "page_of_sessions",
+    "whole_where_short",
 ]
 
 
@@ -259,22 +260,22 @@ class RequestBudget(_Budget[RequestWithInteractions]):
     """Requests within the budget; `full` brings interactions, `masked` fingerprints and no content.
 
     Args:
-        words: what was looked for; it is shown where the first words do not have it.
+        words: what was looked for; it is shown where the first words do not have it, or where else it is.
     """
 
     def __init__(self, *, full: bool, masked: Fingerprints | None = None, words: str = "") -> None:
         shared = {"user_id": "user", "source": "source", "agent_version": "agent"}
         super().__init__(shared | {"interaction_count": "interaction", "found_in": "found in"}, masked)
         self._full = full
-        self._words = None if full or masked or not words else words_of(words)
+        self._words = words_of(words) if words and not masked else None
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
         if self._words and self._words.place_in(first_words(row)) is None:
-            if found := found_in(row, self._words):
-                facts["found"] = found[1]
-            else:
+            if not (found := found_in(row, self._words)):
                 facts["found_in"] = found_beside(row, self._words)
+            elif not self._full:
+                facts["found"] = found[1]
         text = self._text(facts)
         if len(text) > BUDGET:
             facts = _shortened(facts)
@@ -288,13 +289,36 @@ class RequestBudget(_Budget[RequestWithInteractions]):
         from reflexio_mcp.traffic.rules.secrets import asked_for
 
         words, safe = self._words, redacted_listing(row, full=self._full)
-        if not words:
+        if not words or self._full:
             return safe
         asked = asked_for(row.interactions)
         return redacted_where(safe, lambda item: (found_in(item, words) or (None,))[0], asked)
 
     def _looked_at(self, row: RequestWithInteractions) -> Iterable[StoredInteraction]:
         return row.interactions
+
+
+class _Whole(RequestBudget):
+    """All words of what a search found; of its secrets no more than a list of first words shows."""
+
+    def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
+        from reflexio_mcp.render.secret_redaction import redacted_whole
+
+        return redacted_whole(row)
+
+
+def whole_where_short(rows: Sequence[RequestWithInteractions], words: str) -> RequestBudget | None:
+    """The rows of a search with all their words, if these are few enough: whoever searches reads on where it is found.
+
+    Returns:
+        `None` where they are more than `FOUND_WHOLE` characters, or some would be cut.
+    """
+    if sum(len(turn.content) for row in rows for turn in row.interactions) > FOUND_WHOLE:
+        return None
+    budget = _Whole(full=True, words=words)
+    whole = all(budget.take(row) for row in rows) and sum(map(len, budget.texts)) <= FOUND_WHOLE
+    cut = any("content_chars" in turn for facts in budget.facts for turn in facts.get("interactions", ()))
+    return budget if whole and not cut else None
 
 
 def _shortened(facts: Facts) -> Facts:
@@ -309,6 +333,9 @@ def _shortened(facts: Facts) -> Facts:
     left = len(facts.get("interactions", [])) - len(kept)
     return {**facts, "interactions": kept, **({"interactions_left_out": left} if left else {})}
 
+
+FOUND_WHOLE: Final = 2_400
+"""Characters of what a search found, up to which it is shown whole: some twice as long as its first words."""
 
 FILTER_CHARS: Final = 600
 

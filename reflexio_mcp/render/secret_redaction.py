@@ -7,12 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
 from reflexio_mcp.traffic.rules.secrets import asked_for, redact_opening, redact_turn, without_end
 
-__all__ = ["redacted", "redacted_listing", "redacted_opening", "redacted_session", "redacted_where"]
+__all__ = [
+    "redacted",
+    "redacted_listing",
+    "redacted_opening",
+    "redacted_session",
+    "redacted_where",
+    "redacted_whole",
+]
 
 _TEXTS: Final = ("content", "user_action_description", "shadow_content", "expert_content")
 
@@ -68,12 +75,23 @@ def redacted_where(
     covered: set[int] = set()
     while (index := shown(item)) is not None and index not in covered:
         covered.add(index)
-        turn = redact_turn(item.interactions[index], OPENING_CHARS, asked[index])
-        safe = {name: _beginning(text) for name in _TEXTS if (text := getattr(turn, name))}
         turns = [*item.interactions]
-        turns[index] = turn.model_copy(update=safe)
+        turns[index] = _shown(turns[index], asked[index])
         item = item.model_copy(update={"interactions": turns})
     return item
+
+
+def redacted_whole(row: RequestWithInteractions) -> RequestWithInteractions:
+    """The request with every turn covered as in a list its opening is, in which no word may follow a secret's name."""
+    safe, asked = redacted_listing(row, full=True), asked_for(row.interactions)
+    turns = [_shown(turn, one) for turn, one in zip(safe.interactions, asked, strict=True)]
+    return safe.model_copy(update={"interactions": turns})
+
+
+def _shown(turn: StoredInteraction, asked: str) -> StoredInteraction:
+    turn = redact_turn(turn, OPENING_CHARS, asked)
+    safe = {name: _beginning(text) for name in _TEXTS if (text := getattr(turn, name))}
+    return turn.model_copy(update=safe)
 
 
 def _beginning(text: str) -> str:

@@ -13,6 +13,7 @@ from reflexio_mcp.render.lists import (
     SessionsFacts,
     page_of_requests,
     page_of_sessions,
+    whole_where_short,
 )
 from reflexio_mcp.render.request_page import RequestPageFacts, inspected
 from reflexio_mcp.render.result import Rendered, tabled
@@ -108,6 +109,8 @@ async def list_requests(
             detail=shown,
             after=after,
         )
+        if wanted.contains and not (page.ended or hides(call, shown)):
+            budget = whole_where_short(page.rows, wanted.contains) or budget
         await budget.redact(page.rows)
     return answer(page_of_requests(budget, page, wanted, request_id))
 

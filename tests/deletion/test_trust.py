@@ -193,7 +193,7 @@ async def test_a_plan_for_everything_of_one_user_says_that_others_keep_what_name
 ) -> None:
     await world.put("r1", user="ada")
     await world.put("r2", user="bob", text="ada said so")
-    shares = "in shared sessions too (s: 1 request), and also where it speaks of this user."
+    shares = "in shared sessions too (theirs: 1 request in s), and also where it speaks of this user."
     stays = f"What other users stored stays, {shares}"
     async with world.connect(era) as caller:
         part = await caller.call("delete_requests", user_id="ada", request_ids=["r1"])
@@ -220,13 +220,15 @@ async def test_a_plan_for_everything_of_one_user_names_the_sessions_that_others_
 
         assert await survives() == deletion.NOT_SHARED
         await world.put("bob-t", user="bob", session="t")
-        shares = f"{said}, in shared sessions too (t: 1 request), and also where it speaks of this user."
+        shares = (
+            f"{said}, in shared sessions too (theirs: 1 request in t), and also where it speaks of this user."
+        )
         assert await survives() == shares
         monkeypatch.setattr(plan_module, "SESSIONS_OF_OTHERS", 1)
-        assert await survives() == shares.replace(" (t: 1 request)", "")
+        assert await survives() == shares.replace(" (theirs: 1 request in t)", "")
         monkeypatch.setattr(plan_module, "SESSIONS_OF_OTHERS", 2)
         monkeypatch.setattr(plan_module, "SECONDS_FOR_OTHERS", 0)
-        assert await survives() == shares.replace(" (t: 1 request)", "")
+        assert await survives() == shares.replace(" (theirs: 1 request in t)", "")
 
 
 async def test_a_plan_by_words_says_how_much_of_the_same_conversations_stays(world: World, era: str) -> None:

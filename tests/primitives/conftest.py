@@ -18,6 +18,9 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 
+STORE = "http://store"
+"""The embedded store's address. Any other one is the real server's."""
+
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 
@@ -42,7 +45,7 @@ def backend(
         yield lambda: ReflexioClient(url, transport=live_transport)
         return
     store = EmbeddedStore(":memory:")
-    yield lambda: ReflexioClient("http://store", transport=lambda: httpx.ASGITransport(app=store))
+    yield lambda: ReflexioClient(STORE, transport=lambda: httpx.ASGITransport(app=store))
     store.close()
 
 
@@ -52,7 +55,8 @@ def connecting(make_client: Callable[[], ReflexioClient], era: str) -> Connect:
     @asynccontextmanager
     async def connect(*, options: dict[str, Any] | None = None, **env: str) -> AsyncGenerator[Client]:
         rest = make_client()
-        server = ReflexioServer(load(env), client=rest)
+        real = {} if rest.base_url == STORE else {"REFLEXIO_URL": rest.base_url}
+        server = ReflexioServer(load(real | env), client=rest)
         try:
             async with Client(server, mode=era, raise_exceptions=True, **(options or {})) as client:
                 yield client

@@ -349,6 +349,17 @@ async def test_a_word_that_the_first_words_do_not_have_is_shown_where_it_stands(
         assert {name for name, row in rows.items() if "found" in row} == {"far", "key"}
         assert "48213" not in text
         assert "48213" not in str(page)
+        # What is found in few words is shown whole, with the reason where no word of it is one that was looked for.
+        await put("trip-of-one", "And the hotel?", "The Tejo House.")
+        whole, text = await listed(client, contains='"trip of one" OR house')
+        [row] = whole["sessions"][0]["requests"]
+        assert [turn["content"] for turn in row["interactions"]] == ["And the hotel?", "The Tejo House."]
+        named, text = await listed(client, contains="trip-of")
+        assert named["sessions"][0]["requests"][0]["found_in"] == "its id"
+        assert "found in its id\n" in text
+        assert ": The Tejo House." in text
+        masked, text = await listed(client, contains="house", detail="masked")
+        assert "Tejo" not in text + str(masked)
         full, _ = await listed(client, contains="trip", detail="full")
         assert all("found" not in row for row in full["sessions"][0]["requests"])
 
