@@ -25,6 +25,12 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.traffic.deletion.execute import execute
+from reflexio_mcp.traffic.deletion.safeguards import Origin
+from reflexio_mcp.traffic.deletion.takeover import Order, order_of
+from reflexio_mcp.traffic.deletion.turn_plan import plan_turns
+from reflexio_mcp.traffic.deletion.verify import read_again
+from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import Caller, agreeing, text_of
 from tests.state.conftest import KEY
 from tests.support.embedded import START, Clock
@@ -325,6 +331,39 @@ async def test_a_yes_to_a_deletion_is_none_to_another_one_after_its_undo(store: 
         await caller.call("restore_requests", copy_id=receipt["copy_id"])
         again = await caller.call("delete_session", session_id="s", confirm=confirm)
     assert (again["status"], again["deleted"]) == ("changed", 0)
+    assert store.rows() == before
+
+
+async def test_a_yes_to_single_turns_is_none_to_them_after_an_undo(store: Store) -> None:
+    await store.put("r", *RICH)
+    turns = {"request_id": "r", "interaction_ids": [1]}
+    async with store.connect(CONFIRM="preview") as caller:
+        whole = await caller.confirmed("delete_request", request_id="r")
+        await caller.call("restore_requests", copy_id=whole["copy_id"])
+        before = (await caller.call("delete_request", **turns))["confirm"]
+        await caller.call("delete_request", **turns, confirm=before)
+        await caller.confirmed("delete_request", request_id="r")
+        await caller.call("restore_requests", copy_id=whole["copy_id"])
+        stored = store.rows()
+        again = await caller.call("delete_request", **turns, confirm=before)
+        assert (again["status"], again["deleted"]) == ("changed", 0)
+        assert store.rows() == stored
+        done = await caller.call("delete_request", **turns, confirm=again["confirm"])
+    assert done["counts"] == {"deleted": 1}
+
+
+async def test_who_goes_on_with_a_deletion_of_turns_leaves_those_that_were_put_back(store: Store) -> None:
+    await store.put("r", *RICH)
+    scope = Scope(store.rest, exact=True)
+    plan = await plan_turns(scope, "r", [1, 99])
+    assert (await read_again(scope, plan)).same == {"1"}
+    order = Order.read(order_of(scope, plan, Origin("delete_request", "a client", "off", "owner")))
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        await caller.call("restore_requests", copy_id=copy_id)
+    before = store.rows()
+    receipt = await execute(scope, order.plan)
+    assert receipt.outcomes == {"1": "changed", "99": "not_found"}
     assert store.rows() == before
 
 

@@ -49,6 +49,7 @@ class TurnPlan(Plan):
         rest: the request's other interactions.
         teaches: whether something can be learned from the request: it is not `evaluation_only`.
         request_id: whose interactions they are.
+        arrival: the number of that request in the embedded store, which gives one that is put back another.
         copied_as: where none of them is stored, ids of requests that recovery copies alone hold, with some of them.
     """
 
@@ -56,6 +57,7 @@ class TurnPlan(Plan):
     rest: frozenset[int] = frozenset()
     teaches: bool = True
     request_id: str = ""
+    arrival: int | None = None
     copied_as: tuple[str, ...] = ()
 
     noun: ClassVar[str] = "interaction"
@@ -83,6 +85,8 @@ class TurnPlan(Plan):
     def marks(self) -> dict[str, str]:
         [request] = self.requests or [None]
         of = f"{request.user_id}\0{request.request_id}" if request else ""
+        if self.arrival is not None:
+            of = f"{of}\0{self.arrival}"
         return {str(turn.interaction_id): f"{of}\0{turn.digest}" for turn in self.turns}
 
     def fed_by_rest(self, learned: Learned | None) -> int:
@@ -138,6 +142,7 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
         rest=rest,
         teaches=not item.request.evaluation_only,
         request_id=request_id,
+        arrival=item.request.arrival,
     )
 
 

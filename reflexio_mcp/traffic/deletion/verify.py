@@ -20,7 +20,7 @@ class Reread:
 
     Args:
         same: ids whose request, or interaction, is the planned one.
-        changed: ids that another request has taken since.
+        changed: ids that another request has taken since, or the same one, put back.
         interactions: how many interactions the one request has of which some were planned; `None` where no such
             request is stored.
     """
@@ -85,6 +85,12 @@ async def _turns_again(
         return found
     found.interactions = len(item.interactions)
     digests = {turn.interaction_id: turn.digest for turn in plan.turns}
+    if item.request.arrival != plan.arrival:
+        # The request was put back, and its interactions have the ids that they had.
+        found.changed = {
+            str(one.interaction_id) for one in item.interactions if one.interaction_id in digests
+        }
+        return found
     # The service never uses an interaction id again.
     same = [one for one in item.interactions if digests.get(one.interaction_id) == turn_digest(one)]
     found.same = {str(one.interaction_id) for one in same}
