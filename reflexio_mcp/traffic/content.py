@@ -7,6 +7,7 @@ machine's user. Equal contents have equal fingerprints, whatever their ids and t
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +31,7 @@ __all__ = [
     "texts_within",
     "turn_digest",
     "turn_digests",
+    "whole_digest",
 ]
 
 WORDS_CHARS: Final = 80
@@ -124,6 +126,14 @@ def turn_digest(turn: StoredInteraction) -> str:
     digest = hashlib.sha256()
     add_texts(digest, (turn.role, *stored_texts(turn)))
     return digest.hexdigest()
+
+
+def whole_digest(turn: StoredInteraction) -> str:
+    """A digest of all that one turn holds, image and citations included; of a turn that was not read whole, nothing."""
+    if turn.image_encoding is None:
+        return ""
+    held = turn.model_dump(exclude={"interaction_id", "request_id", "user_id", "created_at"})
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def turn_digests(

@@ -392,6 +392,46 @@ async def test_single_turns_come_back_with_their_time_and_image_as_a_request_of_
     assert after["requests"] == before["requests"] * 2
 
 
+async def test_erase_of_a_turn_takes_no_other_turn_out_of_the_copies(store: Store) -> None:
+    other = PIXEL[:-6] + "AAAAAA"
+    turns = [
+        Interaction(content="two"),
+        Interaction(image_encoding=PIXEL),
+        Interaction(image_encoding=other),
+        Interaction(content="same", image_encoding=PIXEL),
+        *(Interaction(content="same") for _ in range(3)),
+    ]
+    await store.put("r", *turns)
+    async with store.connect() as caller:
+        whole = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        await caller.call("restore_requests", copy_id=whole)
+        single = (await caller.call("delete_request", request_id="r", interaction_ids=[3]))["copy_id"]
+        erased = await caller.call("delete_request", request_id="r", interaction_ids=[2, 5], erase=True)
+        assert erased["copies_changed"] == 1
+        left = (await caller.call("restore_requests", copy_id=single))["outcomes"]
+        assert left == {"restored": [f"r-turns-{single}"]}
+        await caller.call("delete_request", request_id="r")
+        await caller.call("delete_request", request_id=f"r-turns-{single}")
+        await caller.call("restore_requests", copy_id=whole)
+    rows = store.rows()["interactions"]
+    assert [row["interaction_id"] for row in rows] == [1, 3, 4, 6, 7]
+    assert [row["image_encoding"] for row in rows] == ["", other, PIXEL, "", ""]
+
+
+async def test_erase_of_a_turn_takes_it_out_of_a_copy_of_an_earlier_version_by_its_words(
+    store: Store,
+) -> None:
+    await store.put("r", Interaction(content="one"), Interaction(content="same", image_encoding=PIXEL))
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        store.made_before()
+        await caller.call("restore_requests", copy_id=copy_id)
+        ids = [row["interaction_id"] for row in store.rows()["interactions"]]
+        erased = await caller.call("delete_request", request_id="r", interaction_ids=ids[1:], erase=True)
+    assert erased["copies_changed"] == 1
+    assert "same" not in store.copy().read_text(encoding="utf-8")
+
+
 async def test_a_request_without_turns_comes_back_empty(store: Store) -> None:
     await store.put("r")
     [turn] = store.rows()["interactions"]

@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.recovery_copies import CopiedLearning, Found, RecoveryCopies, RecoveryCopy, is_of
-from reflexio_mcp.traffic.content import turn_digest
+from reflexio_mcp.traffic.content import turn_digest, whole_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan, newest_first, planned_request
@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.errors import refusing
 from reflexio_mcp.traffic.learnings.find import NOTHING
 from reflexio_mcp.traffic.learnings.records import Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import find_request
+from reflexio_mcp.traffic.reading.lookup import find_request, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
 from reflexio_mcp.traffic.reading.search import ACROSS
 from reflexio_mcp.traffic.scope import Scope
@@ -65,7 +65,9 @@ async def look_into_copies(scope: Scope, plan: Plan, copies: RecoveryCopies, own
 
 async def _looked_into(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: str) -> Plan:
     if isinstance(plan, TurnPlan):
-        return plan if plan.turns else await _with_copied_turns(scope, plan, copies, owner)
+        if not plan.turns:
+            return await _with_copied_turns(scope, plan, copies, owner)
+        return await _with_images(scope, plan) if plan.erase else plan
     if plan.erase:
         if plan.copied:
             plan = await _with_kept(scope, plan, copies, owner)
@@ -117,6 +119,20 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
         not_found=tuple(one for one in plan.not_found if one not in held),
         unreadable_copies=found.unreadable,
     )
+
+
+async def _with_images(scope: Scope, plan: TurnPlan) -> TurnPlan:
+    """The plan with what tells its turns from others of the same words, where the backend gives that out."""
+    found: dict[int, str] = {}
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        for turn in (turn for item in items for turn in item.interactions):
+            found[turn.interaction_id] = await anyio.to_thread.run_sync(whole_digest, turn)
+
+    if scope.exact:
+        await read_set(scope, [plan.request_id], take, whole=True)
+    turns = (replace(turn, whole=found.get(turn.interaction_id, "")) for turn in plan.turns)
+    return replace(plan, turns=tuple(turns))
 
 
 async def _with_copied_turns(scope: Scope, plan: TurnPlan, copies: RecoveryCopies, owner: str) -> TurnPlan:
@@ -253,12 +269,20 @@ async def _erase_learnings(
 async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: RecoveryCopies) -> Receipt:
     # A request that was restored has new interaction ids, so an older copy is searched by what was said.
     deleted = set(receipt.ids("deleted"))
-    digests = {turn.digest for turn in plan.turns if str(turn.interaction_id) in deleted}
-    if not digests:
+    turns = [turn for turn in plan.turns if str(turn.interaction_id) in deleted]
+    if not turns:
         return receipt
+    of_words: defaultdict[str, set[str]] = defaultdict(set)
+    for turn in turns:
+        of_words[turn.digest].add(turn.whole)
 
     def is_gone(turn: StoredInteraction) -> bool:
-        return turn_digest(turn) in digests
+        wholes = of_words.get(turn_digest(turn))
+        if not wholes or turn.interaction_id in plan.twins:
+            return False
+        # The same words, or none, may stand beside another image.
+        held = whole_digest(turn)
+        return not held or "" in wholes or held in wholes
 
     request_id = plan.requests[0].request_id
     taught = _taught(receipt, (), [int(one) for one in deleted])

@@ -31,6 +31,7 @@ class PlannedTurn:
 
     Args:
         digest: of its role and content, as `turn_digest` makes it.
+        whole: of all that it holds, as `whole_digest` makes it, where it is to be told from others in recovery copies.
         first_words: how it begins, secrets redacted; empty where it is not to be shown.
     """
 
@@ -38,6 +39,7 @@ class PlannedTurn:
     role: str
     digest: str
     first_words: str = ""
+    whole: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class TurnPlan(Plan):
     Args:
         turns: the interactions, in the request's order. The plan's one request lists these and no others.
         rest: the request's other interactions.
+        twins: those of them that have the words of one that goes, and stay.
         teaches: whether something can be learned from the request: it is not `evaluation_only`.
         request_id: whose interactions they are.
         arrival: the number of that request in the embedded store, which gives one that is put back another.
@@ -55,6 +58,7 @@ class TurnPlan(Plan):
 
     turns: tuple[PlannedTurn, ...] = ()
     rest: frozenset[int] = frozenset()
+    twins: frozenset[int] = frozenset()
     teaches: bool = True
     request_id: str = ""
     arrival: int | None = None
@@ -134,12 +138,15 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
     rest = frozenset(turn.interaction_id for turn in item.interactions).difference(wanted)
     chosen = RequestWithInteractions(request=item.request, interactions=found)
     turns = await anyio.to_thread.run_sync(_planned, found)
+    others = [turn for turn in item.interactions if turn.interaction_id in rest]
+    twins = await anyio.to_thread.run_sync(_twins, others, {turn.digest for turn in turns})
     return TurnPlan(
         what,
         (planned_request(chosen, words=False),),
         not_found=missing,
         turns=turns,
         rest=rest,
+        twins=twins,
         teaches=not item.request.evaluation_only,
         request_id=request_id,
         arrival=item.request.arrival,
@@ -156,6 +163,10 @@ def _planned(turns: Sequence[StoredInteraction]) -> tuple[PlannedTurn, ...]:
         )
         for index, turn in enumerate(turns)
     )
+
+
+def _twins(others: Sequence[StoredInteraction], digests: Collection[str]) -> frozenset[int]:
+    return frozenset(turn.interaction_id for turn in others if turn_digest(turn) in digests)
 
 
 def _opening(turn: StoredInteraction) -> str:
