@@ -10,6 +10,7 @@ from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.requests import (
     found_beside,
     found_in,
+    has_all_turns,
     request_facts,
     request_head,
     request_text,
@@ -271,16 +272,14 @@ class RequestBudget(_Budget[RequestWithInteractions]):
 
     def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
         facts: Facts = {**request_facts(row, full=self._full, masked=self._masked)}
-        if self._words and self._words.place_in(first_words(row)) is None:
-            if not (found := found_in(row, self._words)):
-                facts["found_in"] = found_beside(row, self._words)
-            elif not self._full:
-                facts["found"] = found[1]
-        text = self._text(facts)
-        if len(text) > BUDGET:
+        if self._full and len(self._text(facts)) > BUDGET:
             facts = _shortened(facts)
-            text = self._text(facts)
-        return facts, text
+        if self._words and self._words.place_in(first_words(row)) is None:
+            if found := found_in(row, self._words):
+                facts |= {} if self._full else {"found": found[1]}
+            elif where := found_beside(row, self._words, has_all=self._full and has_all_turns(facts, row)):
+                facts["found_in"] = where
+        return facts, self._text(facts)
 
     _text = staticmethod(request_text)
 
@@ -299,26 +298,38 @@ class RequestBudget(_Budget[RequestWithInteractions]):
 
 
 class _Whole(RequestBudget):
-    """All words of what a search found; of its secrets no more than a list of first words shows."""
+    """All words of what a search found."""
+
+    may_be_shown = True
+    """Nothing is cut, and of secrets they show no more than a list of first words does."""
+
+    def _render(self, row: RequestWithInteractions) -> tuple[Facts, str]:
+        facts, text = super()._render(row)
+        self.may_be_shown &= has_all_turns(facts, row)
+        return facts, text
 
     def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
-        from reflexio_mcp.render.secret_redaction import redacted_whole
+        from reflexio_mcp.render.secret_redaction import shows_more_whole
 
-        return redacted_whole(row)
+        self.may_be_shown &= not shows_more_whole(row)
+        return super()._covered(row)
 
 
-def whole_where_short(rows: Sequence[RequestWithInteractions], words: str) -> RequestBudget | None:
+async def whole_where_short(rows: Sequence[RequestWithInteractions], words: str) -> RequestBudget | None:
     """The rows of a search with all their words, if these are few enough: whoever searches reads on where it is found.
 
     Returns:
-        `None` where they are more than `FOUND_WHOLE` characters, or some would be cut.
+        The rows without their secrets; `None` where they are more than `FOUND_WHOLE` characters, some would be cut, or
+        words behind the name of a secret would be shown, which a list covers.
     """
     if sum(len(turn.content) for row in rows for turn in row.interactions) > FOUND_WHOLE:
         return None
     budget = _Whole(full=True, words=words)
-    whole = all(budget.take(row) for row in rows) and sum(map(len, budget.texts)) <= FOUND_WHOLE
-    cut = any("content_chars" in turn for facts in budget.facts for turn in facts.get("interactions", ()))
-    return budget if whole and not cut else None
+    fits = all(map(budget.take, rows)) and sum(map(len, budget.texts)) <= FOUND_WHOLE
+    if fits and budget.may_be_shown:
+        await budget.redact(rows)
+        return budget if budget.may_be_shown else None
+    return None
 
 
 def _shortened(facts: Facts) -> Facts:

@@ -15,6 +15,7 @@ __all__ = [
     "RequestFacts",
     "found_beside",
     "found_in",
+    "has_all_turns",
     "request_facts",
     "request_head",
     "request_text",
@@ -141,13 +142,23 @@ def found_in(item: RequestWithInteractions, words: Words) -> tuple[int, str] | N
     return None
 
 
-def found_beside(item: RequestWithInteractions, words: Words) -> str:
-    """In what else words that were looked for are, where neither the first words nor `found_in` show them."""
+def found_beside(item: RequestWithInteractions, words: Words, *, has_all: bool) -> str:
+    """In what else words that were looked for are, where neither the first words nor `found_in` show them.
+
+    Args:
+        has_all: the words themselves stand there, in a tool or in letters written otherwise; only an id is named then.
+    """
     request = item.request
     place = words.id_with((request.request_id, request.session_id, request.user_id))
     if place is not None:
         return ("its id", "the session's id", "the user's id")[place]
-    return "a part that get_request shows"
+    return "" if has_all else "a part that get_request shows"
+
+
+def has_all_turns(facts: Mapping[str, Any], item: RequestWithInteractions) -> bool:
+    """Whether the facts of a request have all its turns, with nothing in them cut."""
+    longer = [turn_facts(turn, 2 * EXCERPT_CHARS) for turn in item.interactions]
+    return facts.get("interactions", []) == longer
 
 
 def request_head(facts: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.content import first_words, texts_of
 from reflexio_mcp.traffic.reading.listing import SessionRow
-from reflexio_mcp.traffic.rules.secrets import asked_for, redact_opening, redact_turn, without_end
+from reflexio_mcp.traffic.rules.secrets import asked_for, redact, redact_opening, redact_turn, without_end
 
 __all__ = [
     "redacted",
@@ -18,10 +18,13 @@ __all__ = [
     "redacted_opening",
     "redacted_session",
     "redacted_where",
-    "redacted_whole",
+    "shows_more_whole",
 ]
 
 _TEXTS: Final = ("content", "user_action_description", "shadow_content", "expert_content")
+
+_VALUES: Final = ("K8s#mPq2vX", "7351")
+"""What would be covered behind the name of a password, and of a PIN."""
 
 OPENING_CHARS: Final = 4_000
 """Where the first words are: a secret is recognized by more than the part of it that is shown."""
@@ -81,11 +84,16 @@ def redacted_where(
     return item
 
 
-def redacted_whole(row: RequestWithInteractions) -> RequestWithInteractions:
-    """The request with every turn covered as in a list its opening is, in which no word may follow a secret's name."""
-    safe, asked = redacted_listing(row, full=True), asked_for(row.interactions)
-    turns = [_shown(turn, one) for turn, one in zip(safe.interactions, asked, strict=True)]
-    return safe.model_copy(update={"interactions": turns})
+def shows_more_whole(row: RequestWithInteractions) -> bool:
+    """Whether a request with all its turns, covered as `redacted` does, shows what an opening would not: words behind
+    the name of a secret, also where the name ends a turn and the next one has the secret."""
+    texts = [text for turn in row.interactions for text in texts_of(turn) if text]
+    return any(redact_opening(text) != redact(text) or _ends_in_a_name(text) for text in texts)
+
+
+def _ends_in_a_name(text: str) -> bool:
+    alone = redact_opening(text)
+    return any(redact_opening(f"{text} {value}") != f"{alone} {value}" for value in _VALUES)
 
 
 def _shown(turn: StoredInteraction, asked: str) -> StoredInteraction:

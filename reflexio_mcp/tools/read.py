@@ -109,10 +109,11 @@ async def list_requests(
             detail=shown,
             after=after,
         )
-        if wanted.contains and not (page.ended or hides(call, shown)):
-            budget = whole_where_short(page.rows, wanted.contains) or budget
-        await budget.redact(page.rows)
-    return answer(page_of_requests(budget, page, wanted, request_id))
+        short = wanted.contains and shown == "summary" and not (page.ended or hides(call))
+        whole = await whole_where_short(page.rows, wanted.contains) if short else None
+        if whole is None:
+            await budget.redact(page.rows)
+    return answer(page_of_requests(whole or budget, page, wanted, request_id))
 
 
 async def get_request(

@@ -410,6 +410,75 @@ async def test_a_search_shows_no_more_of_a_request_than_a_list_does(
             assert secret not in str(page)
 
 
+TOOL_DATA = {"tools_used": [{"tool_name": "shell", "tool_data": {"out": "words " * 100}}]}
+
+
+@pytest.mark.parametrize(
+    ("turns", "whole"),
+    [
+        (
+            [{"content": "zebra typed password Zq9!vLpw#7"}],
+            "zebra typed password [redacted: password in a sentence]",
+        ),
+        (
+            [{"content": "zebra password ghp_1A2b3C4d5E6f7G8h9I0jK1l2M3n4O5p6Q7r8"}],
+            "zebra password [redacted: github-pat]",
+        ),
+        # What a list covers and detail=full shows is shown in neither way.
+        ([{"content": "zebra, the password of the wifi is long and hard to read"}], None),
+        ([{"content": "hi"}, {"content": "zebra my password is Zq9!vLpw#7 ok"}], None),
+        # A secret behind its name, but in the next turn.
+        ([{"content": "zebra and my password is"}, {"content": "K8s#mPq2vX"}], None),
+        ([{"content": "zebra"}, {"content": "my door code is "}, {"content": "7351"}], None),
+        # What is cut is not whole, wherever it stands.
+        ([{"content": "zebra", **TOOL_DATA}], None),
+        ([{"content": "zebra", "user_action_description": "words " * 100}], None),
+    ],
+)
+async def test_a_search_shows_whole_only_what_is_covered_once_and_cut_nowhere(
+    connect: Connect, turns: list[dict[str, Any]], whole: str | None
+) -> None:
+    async with connect() as client:
+        await client.call_tool(
+            "publish_interaction",
+            {"user_id": "ada", "session_id": "s", "request_id": "r", "interactions": turns},
+        )
+        page, text = await listed(client, contains="zebra")
+        [row] = rows_of(page)
+    assert [turn["content"] for turn in row.get("interactions", [])] == ([whole] if whole else [])
+    assert ("first_words" in row) == (whole is None)
+    assert (whole or "zebra") in text
+
+
+@pytest.mark.parametrize(
+    ("turn", "words", "found_in"),
+    [
+        (
+            {"content": "hi", "tools_used": [{"tool_name": "look_up_weather", "tool_data": {}}]},
+            "weather",
+            None,
+        ),
+        ({"content": "Die Straße ist lang"}, "strasse", None),
+        ({"content": "\uff26\uff2f\uff2f"}, "foo", None),
+        ({"content": "a double  space"}, '"double space"', None),
+        ({"content": "hi"}, "req", "its id"),
+        ({"content": "hi", **TOOL_DATA}, "shell", "a part that get_request shows"),
+    ],
+)
+async def test_what_a_row_has_is_not_looked_for_elsewhere(
+    connect: Connect, turn: dict[str, Any], words: str, found_in: str | None
+) -> None:
+    async with connect() as client:
+        await client.call_tool(
+            "publish_interaction",
+            {"user_id": "ada", "session_id": "s", "request_id": "req", "interactions": [turn]},
+        )
+        for more in ({}, {"detail": "full"}):
+            page, _ = await listed(client, contains=words, **more)
+            [row] = rows_of(page)
+            assert row.get("found_in") == found_in
+
+
 async def test_a_request_is_not_judged_without_the_others_of_its_session(connect: Connect) -> None:
     async with connect() as client:
         await store(client, "r1")
