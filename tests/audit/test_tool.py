@@ -136,6 +136,7 @@ async def test_what_speaks_of_secrets_and_has_none_is_counted_beside_the_finding
         "How long should a passphrase be?",
         "Do I need two API keys?",
         "Which opinion do you have on tokenism and spinning?",
+        "Hello, the STRIPE_SECRET_KEY is zx81Kq93LmPw02Yv7Rt5",
     ):
         make.put([Turn("User", text)], f"s{len(text)}", "ada", make.when())
     async with connected(make.finish(), tmp_path) as client:
@@ -144,9 +145,9 @@ async def test_what_speaks_of_secrets_and_has_none_is_counted_beside_the_finding
         told = {one["id"]: one["count"] for one in facts(result)["findings"]}
         secret = await call(client, "list_requests", finding="probable-secret")
     assert told["probable-secret"] == facts(secret)["returned"] == 1
-    assert said["requests"] == len(said["first"]) == 2
+    assert (said["requests"], len(said["first"])) == (3, 3)
     assert "passphrase" in said["words"]
-    counted = f"\nwith one of the words {said['words']} and no secret found: 2"
+    counted = f"\nwith one of the words {said['words']} and no secret found: 3"
     assert f"{counted} ({', '.join(said['first'])})" in text_of(result)
 
 
@@ -478,18 +479,21 @@ async def test_what_short_exchanges_stand_in_two_sessions_is_said_and_none_of_th
                 {"request_id": others[2], "session_id": "fourth", "same_as": first, "in_session": "first"},
                 {"request_id": others[1], "session_id": "third", "same_as": first, "in_session": "first"},
             ],
-            "look": {"tool": "get_request", "arguments": {"request_id": others[2]}},
+            "look": {"tool": "get_request", "arguments": {"request_id": others[2], "detail": "masked"}},
         }
         told = (
             f"o{OTHER_TWINS[1:]}: 3 ({others[2]} of fourth as {first} of first; {others[1]} of third as {first} of "
-            f'first); people ask the same again\n look: get_request {{"request_id":"{others[2]}"}}\n<<end'
+            f'first); people ask the same again\n look: get_request {{"request_id":"{others[2]}","detail":"masked"}}\n'
+            "<<end"
         )
         assert told in text_of(result)
         assert "Hello" not in text_of(result)
         assert not [
             one for one in facts(result)["findings"] if one.get("next", {}).get("tool") == "delete_requests"
         ]
-        assert "Hello" in text_of(await call(client, said["look"]["tool"], **said["look"]["arguments"]))
+        shown = text_of(await call(client, said["look"]["tool"], **said["look"]["arguments"]))
+        assert others[2] in shown
+        assert "Hello" not in shown, "planted words may stand in two sessions too"
 
 
 async def test_that_nothing_else_stands_in_two_sessions_is_said_only_where_all_was_compared(

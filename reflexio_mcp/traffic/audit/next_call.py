@@ -75,7 +75,9 @@ def look_first(following: Next | None, offer: Offer) -> Next | None:
 def look_at(request_ids: Sequence[str], offer: Offer) -> Next | None:
     """The call that shows the first of some requests that a call can name; `None` where none can."""
     ids = [one for one in request_ids if _sayable(one)]
-    return Next("get_request", {"request_id": ids[0]}, 1) if ids and "get_request" in offer.tools else None
+    if not ids or "get_request" not in offer.tools:
+        return None
+    return Next("get_request", {"request_id": ids[0], "detail": "masked"}, 1)
 
 
 def go_on_call(cursor: str, offer: Offer) -> Next | None:

@@ -51,7 +51,8 @@ SENSITIVE_WORDS: Final = (
 """What `speaks_of_secrets` looks for, each also in the plural."""
 
 _SPOKEN = re.compile(
-    r"\b(?:pass[ -]?(?:word|phrase|code)|pin|token|secret|credential|log-?in|(?:api|access)[ _-]?key)s?\b",
+    r"(?<![^\W_])(?:pass[ -]?(?:word|phrase|code)|pin|token|secret|credential|log-?in|(?:api|access)[ _-]?key)s?"
+    r"(?![^\W_])",  # within STRIPE_SECRET_KEY too
     re.IGNORECASE,
 )
 
