@@ -414,6 +414,10 @@ def test_a_key_in_an_id_or_a_name_is_found(name: str) -> None:
         "DEEPGRAM_API_KEY=8b6f8d6594749cb659b1be03e6a0a2e51f7c34d",  # lacks one of 40
         "{deepgramApiKey: '8b6f8d6594749cb659b1be03e6a0a2e51f7c34d'}",
         "clickup token: pk_2042497_138RCYNYCVO0GRJ8INODHFRMXN0QSV75",
+        "TWILIO_AUTH_TOKEN=6c4f1de0a93b75e28fd0416c5b7a9e32",  # Kingfisher knows other keys of these vendors
+        "SLACK_SIGNING_SECRET=6c4f1de0a93b75e28fd0416c5b7a9e32",
+        "GITHUB_CLIENT_SECRET=6c4f1de0a93b75e28fd0416c5b7a9e3251f7c34d",
+        "my twilio auth token is 6c4f1de0a93b75e28fd0416c5b7a9e32",
     ],
 )
 def test_what_is_less_sure_is_covered_as_a_secret_and_counted_as_a_possible_one(text: str) -> None:
@@ -437,12 +441,25 @@ def test_what_is_less_sure_is_covered_as_a_secret_and_counted_as_a_possible_one(
         "DEEPGRAM_PASSWORD=k7T2mQ9xWp4sLe8ZvR1n",  # only of keys the form is known
         "my_stripes_key = k7T2mQ9xWp4sLe8ZvR1n",  # another word
         "generic_api_key = k7T2mQ9xWp4sLe8ZvR1n",
+        "redirect_signing_secret=k7T2mQ9xWp4sLe8ZvR1n",  # words that are vendors' names as well
+        "checkout_secret_key: k7T2mQ9xWp4sLe8ZvR1n",
+        "our api key for the square is k7T2mQ9xWp4sLe8ZvR1n",
+        "the access token of the render service is k7T2mQ9xWp4sLe8ZvR1n",
+        "the api key that we defined in the wiki is k7T2mQ9xWp4sLe8ZvR1n",
+        "my datadog api key is 6c4f1de0a93b75e28fd0416c5b7a9e32",  # as surely as DATADOG_API_KEY=
+        "the api key for deepgram is 8b6f8d6594749cb659b1be03e6a0a2e51f7c34d0",
         "deepgram, and then api_key = k7T2mQ9xWp4sLe8ZvR1n",
         "k7T2mQ9xWp4sLe8ZvR1n" * 4 + ": my password is Tr0ub4dor&3x9",
     ],
 )
 def test_what_has_the_look_of_a_secret_in_all_respects_is_a_probable_one(text: str) -> None:
     assert is_probable(text, find_secrets(text)[-1])
+
+
+def test_another_key_before_it_makes_none_that_could_be_a_checksum_more_sure() -> None:
+    before = "ghp_" + "k7T2mQ9xWp4sLe8ZvR1nB3yHc6DfGj5KaXu0"
+    text = f"{before} and my twilio auth token is 6c4f1de0a93b75e28fd0416c5b7a9e32"
+    assert [is_probable(text, one) for one in find_secrets(text)] == [True, False]
 
 
 def test_without_the_formats_of_vendors_no_key_lacks_one(monkeypatch: pytest.MonkeyPatch) -> None:

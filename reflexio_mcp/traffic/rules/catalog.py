@@ -106,14 +106,17 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "possible-secret", "medium", "request", "look",
-        "what stands where a key does, or begins as one, but may be an example or none",
+        "what stands where a key does, or begins as one: it may be real, an example or none",
         "If it is a real one it comes back in later prompts.",
         "Look before deleting; strip what opens something before publishing.",
         "What `probable-secret` finds, where one of these makes it less sure: its letters go through the alphabet, "
         "ALPHABET_CHARS of them or more, whatever stands between (`a1B2c3D4e5F6g7H8`). It is a uuid whose version or "
-        "variant does not exist. It has no vendor's form, and is 32 hexadecimal digits beside a name, which a checksum "
-        "is too. Or it stands beside a name (in NAME_CHARS, none of a password) with that of a vendor whose keys "
-        "Kingfisher knows, which takes it for none of them: it lacks a character, or the vendor makes them otherwise. "
+        "variant does not exist. It has no form that is known, and is 32 hexadecimal digits beside a name, which a "
+        "checksum is too. Or it stands beside a name (in NAME_CHARS, none of a password) with that of a vendor of whom "
+        "Kingfisher knows keys, which takes it for none of them, nor with `=` between the two: it lacks a character, "
+        "or Kingfisher does not know that kind of key of this vendor. So a Twilio auth token, a Slack signing secret "
+        "and a GitHub client secret in their usual form are only possible ones. Vendors called by a plain word "
+        "(Render, Square) do not count as such. "
         "A request with a probable one too counts there alone, so that none is named twice. This is only about what "
         "an audit counts: possible ones are covered, warned of and replaced as probable ones are.",
         detector="secrets.Secrets", selects=True,

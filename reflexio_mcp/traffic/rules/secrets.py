@@ -191,6 +191,14 @@ _NO_VENDORS: Final = {
     "microsoft", "password", "private",
 }  # fmt: skip
 """What rules are called after that is no vendor, or has keys of very many kinds."""
+_PLAIN_WORDS: Final = {
+    "amplitude", "brave", "checkout", "clerk", "crates", "cursor", "defined", "elastic", "harness", "honeycomb",
+    "hunter", "instantly", "intercom", "ionic", "kraken", "lark", "linear", "llama", "looker", "mercury",
+    "monday", "neon", "notion", "octopus", "paddle", "persona", "plaid", "polar", "prefect", "proof",
+    "rainforest", "ramp", "readme", "redirect", "render", "replicate", "resend", "retell", "segment", "sonar",
+    "square", "stability", "temporal", "vault", "weights",
+}  # fmt: skip
+"""Vendors called by a word of the language, which says in names and sentences what it means: `redirect_secret`."""
 _BEARER: Final = "Bearer token"
 _AWS: Final = "AWS key"
 _NAMES = re.compile(r"(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:](?:[A-Za-z]+\d{0,2}|\d{1,4}))+")
@@ -516,7 +524,11 @@ def _load() -> "tuple[Scanner, re.Pattern[str] | None]":
             if one.visible
         ]
 
-    named = {rule[1] for one in rules.metadata() if (rule := _RULE_OF.match(one["id"]))} - _NO_VENDORS
+    named = (
+        {rule[1] for one in rules.metadata() if (rule := _RULE_OF.match(one["id"]))}
+        - _NO_VENDORS
+        - _PLAIN_WORDS
+    )
     begins = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
     return scan, re.compile(f"{begins}(?i:{'|'.join(map(re.escape, sorted(named)))})(?![a-z])")
 
@@ -530,17 +542,24 @@ def is_probable(text: str, secret: Secret) -> bool:
     """Whether a secret that was found in a text looks like one in all respects; else it is a possible one.
 
     Not so one that looks made up, and one that only stands beside a name and could be a checksum, or stands beside
-    the name of a vendor whose keys Kingfisher knows, and it takes it for none of them.
+    the name of a vendor of whom Kingfisher knows keys, and it takes it for none of them: it lacks a character, or is
+    of a kind that Kingfisher does not know of this vendor.
     """
-    value = text[secret.start : secret.end][:JUDGED_CHARS]
-    if is_made_up(value):
+    value = text[secret.start : secret.end]
+    if is_made_up(value[:JUDGED_CHARS]):
         return False
-    return secret.kind not in _BY_WORDS or not (_CHECKSUM.fullmatch(value) or _lacks_form(text, secret.start))
+    if secret.kind not in _BY_WORDS:
+        return True
+    name = _NAME_BEGINS.split(text[max(0, secret.start - NAME_CHARS) : max(0, secret.start - 1)])[-1]
+    if not _is_of_vendor(name) and not _CHECKSUM.fullmatch(value):
+        return True
+    # Kingfisher reads assignments; what somebody tells in a sentence is no less sure.
+    assigned = f"{name.strip()}="
+    return available() and any(one.end > len(assigned) for one in _by_format(assigned + value))
 
 
-def _lacks_form(text: str, start: int) -> bool:
-    """Whether a key that Kingfisher does not take stands beside the name of a vendor whose keys it knows."""
-    name = _NAME_BEGINS.split(text[max(0, start - NAME_CHARS) : max(0, start - 1)])[-1]
+def _is_of_vendor(name: str) -> bool:
+    """Whether the name of a key has that of a vendor of whom Kingfisher knows keys."""
     if not available() or not _OF_A_KEY.search(name) or _OF_A_PASSWORD.search(name):
         return False
     return bool((vendors := _vendors()) and vendors.search(name))
