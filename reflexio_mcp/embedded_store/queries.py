@@ -107,12 +107,12 @@ def _add(
 
 
 def _are_free(connection: sqlite3.Connection, ids: Sequence[int]) -> bool:
-    """Whether this file once gave these ids to interactions, and none has one of them now.
+    """Whether this file once gave these ids, each of them once, and no interaction has one of them now.
 
     An id beyond those would move all that come after it.
     """
     last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'interactions'").fetchone()
-    if last is None or not all(0 < one <= last[0] for one in ids):
+    if last is None or len(set(ids)) < len(ids) or not all(0 < one <= last[0] for one in ids):
         return False
     return not any(
         connection.execute(

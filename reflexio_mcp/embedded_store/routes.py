@@ -8,6 +8,7 @@ can simply be repeated.
 """
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -100,7 +101,14 @@ def put_back(call: Call) -> Change:
     item = _body_of(RequestWithInteractions, call)
 
     def change(connection: Connection) -> Json:
-        return {"success": True} if queries.put_back(connection, item) else _taken(item.request.request_id)
+        try:
+            added = queries.put_back(connection, item)
+        except (sqlite3.IntegrityError, OverflowError, ValueError) as error:
+            # A copy that was changed by hand, say: no fault of the store, so others are put back all the same.
+            raise Refusal(
+                422, {"detail": [{"loc": ["body"], "msg": "not a request as it is stored"}]}
+            ) from error
+        return {"success": True} if added else _taken(item.request.request_id)
 
     return change
 

@@ -19,6 +19,7 @@ from reflexio_mcp.render.result import (
     named_of,
 )
 from reflexio_mcp.render.stored_text import NOTICE, explained, fence, shown_id, shown_name
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.state.recovery_copies import Line, RecoveryCopy
 from reflexio_mcp.traffic.deletion.restore import Became, Restored
@@ -43,6 +44,7 @@ LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=tru
 COPIES_SHOWN: Final = 50
 RESERVED: Final = 400
 """Characters for what stands around the copies."""
+UNSTORABLE: Final = "cannot be read in the copy or holds nothing that can be stored"
 UNCHECKED: Final = "The service took them; they could not be read again. Look with get_request."
 
 
@@ -256,6 +258,8 @@ def _following(done: Restored, counts: Mapping[Became, int], learned: Mapping[Be
         when = f" in {round(done.waiting)} s" if done.waiting else ""
         why = "The service accepts no more just now. " if done.waiting else ""
         steps.append(f"{why}Call again{when} to go on; nothing is stored twice.")
+    if "not_restorable" in counts:
+        steps.append(f"What is not restorable {_why_not(done.refused)}; the others do not wait for it.")
     if "not_in_copy" in counts:
         steps.append(
             "What is not in this copy may be in another one: call restore_requests without arguments."
@@ -269,3 +273,15 @@ def _following(done: Restored, counts: Mapping[Became, int], learned: Mapping[Be
             "and was left alone."
         )
     return " ".join(steps)
+
+
+def _why_not(refused: ReflexioError | None) -> str:
+    """Why requests cannot be restored.
+
+    Args:
+        refused: what one of them was refused with.
+    """
+    if refused is None:
+        return UNSTORABLE
+    why = f"{refused.happened}: {refused.detail}" if refused.detail else refused.happened
+    return f"was refused ({why}), or {UNSTORABLE}"

@@ -1,6 +1,7 @@
 """The typed client of the API, with every call of the contract. `retry` repeats calls, `transport` sends them."""
 
 import math
+import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
@@ -208,6 +209,7 @@ class ReflexioClient:
 
         Raises:
             AlreadyExists: its `request_id` is taken, and nothing was stored.
+            InvalidBody: it is no request as the store has them.
         """
         sent = item.model_dump(
             mode="json",
@@ -215,8 +217,8 @@ class ReflexioClient:
             exclude={"interactions": {"__all__": {"user_id", "request_id"}}},
         )
         call = self._post("/embedded/put_back", sent, "success", kind="publish")
-        # What was published within the limit is longer with its ids and times, and this goes over no network.
-        return await self._ask(replace(call, most_bytes=2 * call.most_bytes), models.Reply)
+        # What was published within the limit is longer with its ids and defaults, and this goes over no network.
+        return await self._ask(replace(call, most_bytes=sys.maxsize), models.Reply)
 
     async def delete_request(self, request_id: str) -> models.DeleteReply:
         """Delete one request. The server says success for an unknown id too."""

@@ -4,7 +4,7 @@ import base64
 import json
 import sqlite3
 import tracemalloc
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -490,3 +490,58 @@ async def test_what_is_as_long_as_a_publish_may_be_comes_back(store: Store) -> N
         facts = await caller.call("restore_requests", copy_id=copy_id)
     assert facts["outcomes"] == {"restored": ["r"]}
     assert store.rows() == before
+
+
+async def test_what_is_stored_much_longer_than_it_was_published_is_taken_back(store: Store) -> None:
+    # Each use of a tool is stored with all its fields: of many short ones most is that.
+    await store.put("r", *[Interaction(content="x") for _ in range(22)])
+    [item] = (await store.rest.read_whole(["r"])).requests
+    await store.rest.delete_request("r")
+    long = [turn.model_copy(update={"content": "x" * 2**20}) for turn in item.interactions]
+    await store.rest.put_back(item.model_copy(update={"interactions": long}))
+    assert sum(len(row["content"]) for row in store.rows()["interactions"]) == 22 * 2**20
+
+
+async def damaged(store: Store, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the line of one request in the copy."""
+    rows = [json.loads(line) for line in store.copy().read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        if row["request"]["request_id"] == "rich":
+            change(row)
+    store.copy().write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: [turn.update(image_encoding=None) for turn in row["interactions"]],
+        lambda row: row["request"].update(created_at=2**63),
+    ],
+)
+async def test_a_damaged_request_keeps_no_other_one_from_coming_back(
+    store: Store, change: Callable[[dict[str, Any]], object]
+) -> None:
+    await filled(store)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        await damaged(store, change)
+        first = await caller.result("restore_requests", copy_id=copy_id)
+        again = await caller.call("restore_requests", copy_id=copy_id)
+    facts = first.structured_content
+    assert facts
+    assert facts["outcomes"] == {"not_restorable": ["rich"], "restored": ["quiz"]}
+    assert (facts["status"], facts["checked"]) == ("incomplete", CHECKED)
+    assert facts["next"].startswith("What is not restorable was refused (")
+    assert "failure" not in facts
+    assert again["outcomes"] == {"not_restorable": ["rich"], "already_there": ["quiz"]}
+    assert again["status"] == "nothing_restored"
+
+
+async def test_an_interaction_id_that_stands_twice_in_a_copy_is_given_anew(store: Store) -> None:
+    await filled(store)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+        await damaged(store, lambda row: [turn.update(interaction_id=1) for turn in row["interactions"]])
+        facts = await caller.call("restore_requests", copy_id=copy_id)
+    assert facts["outcomes"] == {"restored": ["rich", "quiz"]}
+    assert len({row["interaction_id"] for row in store.rows()["interactions"]}) == 8

@@ -1010,8 +1010,31 @@ async def nothing_more_is_accepted(world: World, _: pytest.MonkeyPatch) -> str:
         return text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
 
 
+async def a_request_is_not_taken_back(world: World, _: pytest.MonkeyPatch) -> str:
+    await world.put("a")
+    await world.put("b")
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS="1") as caller:
+        done = await caller.call("delete_session", session_id="s")
+
+        async def refuses() -> None:
+            world.backend.failing[PUBLISH] = (0, 422)
+
+        async def takes() -> None:
+            del world.backend.failing[PUBLISH]
+
+        world.backend.before[PUBLISH] = [refuses, takes]
+        text = text_of(await caller.result("restore_requests", copy_id=done["copy_id"]))
+    assert await world.ids() == {"b"}
+    return text
+
+
 async def other_words_were_read(_: World, __: pytest.MonkeyPatch) -> str:
     done = Restored(_a_copy(0), {"a": "restored"}, checked=True, differs=["a"])
+    return restoring.restored(done, evaluation_only=False, learns=True).text
+
+
+async def a_request_cannot_be_read(_: World, __: pytest.MonkeyPatch) -> str:
+    done = Restored(_a_copy(0), {"a": "not_restorable", "b": "restored"})
     return restoring.restored(done, evaluation_only=False, learns=True).text
 
 
@@ -1425,6 +1448,10 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "See how the learning went with get_request.": (published("still_learning"), published("done")),
     # restoring
     ", word for word": (restored, other_words_were_read),
+    "What is not restorable": (a_request_is_not_taken_back, restored),
+    "was refused (": (a_request_is_not_taken_back, a_request_cannot_be_read),
+    restoring.UNSTORABLE: (a_request_cannot_be_read, restored),
+    "; the others do not wait for it.": (a_request_is_not_taken_back, restored),
     "read back otherwise than in the copy": (other_words_were_read, restored),
     "of them came back in part.": (restored_of_a_mixed_copy, restored_of_an_old_copy),
     restoring.NOT_GIVEN_OUT: (restored, restored_of_an_old_copy),

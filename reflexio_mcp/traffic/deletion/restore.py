@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 from pydantic import ValidationError
 
-from reflexio_mcp.rest.errors import AlreadyExists, RateLimited, ReflexioError
+from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, RateLimited, ReflexioError
 from reflexio_mcp.rest.models import (
     Interaction,
     PublishBody,
@@ -58,6 +58,7 @@ class Restored:
         turns_lost: interactions that cannot be stored again in the form in which the API returned them.
         waiting: seconds until the service accepts more, when its rate limit ended the call.
         failure: what else ended the call early.
+        refused: why the first of those that were refused, and are not restorable, was.
         stored: the requests that were stored again.
         learned: what became of each learning, by its id in the copy.
         new_ids: the ids of those that have another one now.
@@ -72,6 +73,7 @@ class Restored:
     turns_lost: int = 0
     waiting: float | None = None
     failure: ReflexioError | None = None
+    refused: ReflexioError | None = None
     stored: list[StoredRequest] = field(default_factory=list[StoredRequest])
     learned: dict[str, Became] = field(default_factory=dict[str, Became])
     new_ids: dict[str, str] = field(default_factory=dict[str, str])
@@ -166,6 +168,10 @@ async def restore(
                 done.outcomes[one] = "left"
                 done.stopped_by(error)
                 break
+        except (NotSent, InvalidBody) as error:
+            # It is this one that is not taken, in this form and at any time.
+            done.outcomes[one] = "not_restorable"
+            done.refused = done.refused or error
         except ReflexioError as error:
             done.stopped_by(error)
             break
