@@ -261,6 +261,8 @@ async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int
     if tool == TOOLS["audit"]:
         return (await call(client, tool, wanted))[0]
     rows = {TOOLS["show"]: "interactions", TOOLS["learned"]: "learnings"}.get(tool, "sessions")
+    if tool == TOOLS["requests"]:
+        wanted = wanted | {"detail": "summary"}  # else what is short comes without its first words
     facts: dict[str, Any] = {}
     place: dict[str, Any] = {}
     got = 0

@@ -114,6 +114,19 @@ def test_no_operator_is_said_to_have_left_out_what_a_command_leaves_out(store: S
     assert "not_offered" not in listed
 
 
+def test_a_search_has_the_columns_of_a_list_however_little_it_finds(store: Settings) -> None:
+    assert re.search(
+        r"  request-17  .*  Flying to Lisbon, number 17\.",
+        shown(store, "requests", "--contains", '"number 17"'),
+    )
+    [few], [*many] = (
+        [one for group in facts(store, "requests", *words)["sessions"] for one in group["requests"]]
+        for words in (("--contains", '"number 17"'), ("--contains", "Lisbon", "--limit", "90"))
+    )
+    assert len(many) == 90
+    assert {"first_words"} < few.keys() == many[0].keys()
+
+
 def test_a_limit_over_a_page_is_met_exactly(store: Settings) -> None:
     assert facts(store, "requests", "--limit", "120")["returned"] == 120
     assert len(facts(store, "sessions", "--limit", "7")["sessions"]) == 7

@@ -82,7 +82,7 @@ async def list_requests(
     contains: parameters.Contains = "",
     finding: parameters.Finding = "",
     request_id: str = "",
-    detail: parameters.Detail = "summary",
+    detail: parameters.Detail | SkipJsonSchema[None] = None,
     limit: parameters.Limit = 20,
     top_k: Annotated[parameters.Limit | SkipJsonSchema[None], Field(description="sessions at most")] = None,
     cursor: parameters.Cursor = "",
@@ -92,8 +92,8 @@ async def list_requests(
         call, user_id, session_id, source, agent_version, start_time, end_time
     )
     asked = await parameters.asked_filter(call, metadata, contains, finding)
-    after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
-    wanted, shown = (after.filter, after.detail) if after else (asked, detail)
+    after = open_cursor(scope, cursor, "requests", asked, detail or "summary") if cursor else None
+    wanted, shown = (after.filter, after.detail) if after else (asked, detail or "summary")
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown), words=wanted.contains)
     request_id = request_id.strip()
     if request_id and not judges_alone(wanted.finding):
@@ -109,7 +109,8 @@ async def list_requests(
             detail=shown,
             after=after,
         )
-        short = wanted.contains and shown == "summary" and not (page.ended or hides(call))
+        # Who names a detail gets rows with the same fields, however little is found.
+        short = wanted.contains and not (detail or shown != "summary" or page.ended or hides(call))
         whole = await whole_where_short(page.rows, wanted.contains) if short else None
         if whole is None:
             await budget.redact(page.rows)

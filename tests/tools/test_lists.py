@@ -746,6 +746,16 @@ async def test_top_k_counts_sessions(connect: Connect, clock: Clock) -> None:
     assert ids(rest) == ["a1", "a0"]
 
 
+async def test_a_search_that_asks_for_a_summary_gets_first_words(connect: Connect) -> None:
+    async with connect() as client:
+        await store(client, "r1")
+        for given, has in (({}, "interactions"), ({"detail": "summary"}, "first_words")):
+            [row] = rows_of((await listed(client, contains="words", **given))[0])
+            assert row.keys() & {"interactions", "first_words"} == {has}
+        refused = await client.call_tool("list_requests", {"detail": "short"})
+        assert "detail must be 'summary', 'full' or 'masked'" in text_of(refused)
+
+
 @pytest.mark.parametrize("detail", ["full", "masked"])
 async def test_a_cursor_carries_its_detail(connect: Connect, detail: str) -> None:
     async with connect() as client:
