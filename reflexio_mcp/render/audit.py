@@ -135,7 +135,7 @@ def _render(audit: Audit, examples: int, top: int, subjects: int, explained: boo
         after.append(said)
     after += _nothing_found(audit, facts)
     if audit.other_twins == 0:
-        after.append(f"O{OTHER_TWINS}: none.")
+        after.append(f"O{OTHER_TWINS}: none. Two users are not compared.")
     if left := len(audit.findings) - shown:
         facts["findings_left_out"] = left
         facts["next"] = LESS

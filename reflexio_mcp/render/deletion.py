@@ -91,6 +91,7 @@ def finality(plan: Plan) -> str:
 
 
 NO_COPY: Final = "No recovery copy is kept."
+NONE_OF_BEFORE: Final = "No recovery copy is kept, and none of an earlier deletion is here."
 NO_COPIES: Final = "This server keeps no recovery copies."
 MORE_OF_IT: Final = ", and may hold some of it; erase=true takes it out of them"
 PUT_BACK: Final = (
@@ -105,7 +106,7 @@ OF_ITS_OWN: Final = " as a request of its own in the same session"
 def _copied(plan: Plan) -> str:
     """Which copy a plan leaves, beyond what the first line of a form has room for."""
     if plan.erase:
-        return NO_COPY
+        return NO_COPY if plan.copies_until else NONE_OF_BEFORE
     if not plan.recovery_days:
         return sentences(NO_COPIES, earlier_copies(plan.copies_until, MORE_OF_IT))
     if isinstance(plan, LearningPlan):

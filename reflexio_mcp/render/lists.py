@@ -597,7 +597,7 @@ def page_of_sessions(
         ties = ""
         if page.as_many_interactions:
             as_many = page.as_many_interactions
-            more_facts["most_interactions"]["as_many"] = [shown_id(one) for one in as_many]
+            more_facts["most_interactions"]["sessions_with_as_many"] = [shown_id(one) for one in as_many]
             have = "has" if len(as_many) == 1 else "have"
             ties = f"; {', '.join(map(label, as_many))} {have} as many"
             if others := page.more_with_as_many:

@@ -74,6 +74,7 @@ class RestoreFacts(TypedDict, total=False):
     differs: Unlisted[list[str]]
     interactions: Unlisted[int]
     copy_kept_until: Unlisted[str]
+    copy_goes_with: Unlisted[str]
     learning: Unlisted[str]
     failure: Unlisted[str]
     next: str
@@ -235,7 +236,11 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         text.append(LEARNS)
     # It outlives what it put back, with the stored text in it.
     facts["copy_kept_until"] = iso(done.copy.kept_until)
-    text.append(f"The recovery copy is kept until {facts['copy_kept_until']}.")
+    facts["copy_goes_with"] = "erase=true"
+    text.append(
+        f"The recovery copy is kept until {facts['copy_kept_until']}; a deletion with erase=true takes what it deletes "
+        "out of it."
+    )
     if done.failure is not None:
         facts["failure"] = explained(done.failure)
         text.append(f"It stopped: {facts['failure']}")

@@ -696,13 +696,121 @@ def in_turns(*said: str, apart: int = 60) -> list[RequestWithInteractions]:
 def test_an_answer_alone_that_comes_again_behind_another_question_is_no_duplicate() -> None:
     backup, server = "Shall the backup be removed?", "Shall the reporting server be restarted?"
     assert copies(in_turns(backup, NO, server, NO)) == ([], [])
-    # The same question with its answer, whatever was said between, and an answer that was sent twice.
-    assert copies(in_turns(backup, NO, server, NO, backup, NO))[0] == ["r5"]
-    assert what_stays(in_turns(backup, NO, server, NO, backup, NO)) == {"r5": "r1"}
-    assert copies(in_turns(backup, NO, NO, server))[0] == ["r2"]
-    assert copies(in_turns(NO, NO))[0] == ["r1"]
+    # A question and its answer go together or not at all.
+    assert copies(in_turns(backup, NO, server, NO, backup, NO))[0] == []
+    both = backup + " It is the one of the night before, and it takes all of the disk."
+    assert copies(in_turns(both, NO, server, NO, both, NO))[0] == ["r4", "r5"]
+    assert what_stays(in_turns(both, NO, server, NO, both, NO)) == {"r4": "r0", "r5": "r1"}
+    otherwise = in_turns(both, NO, server, NO, both, "It is gone.")
+    otherwise[-1].interactions[0].role = "Assistant"
+    assert copies(otherwise)[0] == []
+    # What was sent twice at once; later a question may have been left out between the two.
+    assert copies(in_turns(backup, NO, NO, server, apart=4))[0] == ["r2"]
+    assert copies(in_turns(NO, NO, apart=4))[0] == ["r1"]
+    assert copies(in_turns(backup, NO, NO, server))[0] == []
     # What a person says again is a copy, whatever came between.
     assert copies([request(1, NO), request(2, "Hm."), request(3, NO, at=60)])[0] == ["r3"]
+
+
+LOOKS = "I will look that up in the database of the shop for you, one moment please."
+ROWS = "search_orders: 0 rows were found in the table of orders, nothing matches the query."
+NOTHING = "I could not find anything about that in our database, sorry; please ask at the counter."
+ORDER = "Where is my order 4711, which should have come last week from the shop?"
+BICYCLE = "And when does my bicycle come back from its repair, which is paid already?"
+
+
+def spoken(*said: tuple[str, str], apart: int = 20, users: str = "") -> list[RequestWithInteractions]:
+    """Each turn in a request of its own, as `(role, text)`; `users` has a letter for each."""
+    names = {"a": "ada", "b": "bob"}
+    items = [
+        request(number, text, at=90_000 + number * apart, user=names[users[number]] if users else "ada")
+        for number, (_, text) in enumerate(said)
+    ]
+    for item, (role, _) in zip(items, said, strict=True):
+        item.interactions[0].role = role
+    return items
+
+
+def copied(*seen: list[RequestWithInteractions]) -> CopiedSessions:
+    """Sessions, the newest first."""
+    found = CopiedSessions()
+    for items in seen:
+        found.session(SessionSeen(items[0].request.session_id, items[::-1]))
+    found.finish()
+    return found
+
+
+def test_an_answer_goes_with_all_that_it_answers() -> None:
+    answer = [("Assistant", LOOKS), ("tool", ROWS), ("Assistant", NOTHING)]
+    asked, another = ("User", ORDER), ("User", BICYCLE)
+    assert copies(spoken(asked, *answer, another, *answer)) == ([], [])
+    assert copies(spoken(asked, *answer, another, *answer, asked, *answer))[0] == ["r8", "r9", "r10", "r11"]
+    # A question does not go where another answer to it stays.
+    assert copies(spoken(asked, *answer, asked, *answer[:2], ("Assistant", "It comes on Monday.")))[0] == []
+    # Nor does one whose answer was given anew.
+    anew = request(9, ORDER, "It comes on Monday.", at=91_000)
+    assert copies([*spoken(asked, ("Assistant", NOTHING)), anew])[0] == []
+    # Nobody knows what an answer answers whose question a filter left out, or among others of one second.
+    assert copies(spoken(*[("Assistant", NOTHING)] * 3, apart=60))[0] == []
+    in_one_second = spoken(asked, another, ("Assistant", NOTHING), ("Assistant", NOTHING), apart=0)
+    assert copies(in_one_second)[0] == []
+    # Of two people in one session each has an answer of his own.
+    assert copies(spoken(asked, answer[2], another, answer[2], users="abba"))[0] == []
+
+
+def test_what_comes_again_begins_with_more_than_a_reply() -> None:
+    price, cost, no = (
+        ("User", "And with a case?"),
+        ("Assistant", "129 euros, 99 without it."),
+        ("Assistant", "No."),
+    )
+    asked = [
+        ("User", "Does it have bluetooth?"),
+        no,
+        price,
+        cost,
+        ("User", "Is there a green one?"),
+        no,
+        price,
+        cost,
+    ]
+    assert copies(spoken(*asked, apart=600))[0] == []
+    booked = [
+        ("User", "yes"),
+        ("Assistant", "Booked: Da Nino, 20:00."),
+        ("User", "Thanks. And the taxi home?"),
+    ]
+    first, other = (
+        ("Assistant", "Shall I book the table?"),
+        ("Assistant", "Shall I delete all of your bookings?"),
+    )
+    assert copies(spoken(first, *booked, other, *booked, apart=600))[0] == []
+    assert copies(spoken(first, *booked, first, *booked, apart=600))[0] == ["r5", "r6", "r7"]
+
+
+def test_a_copied_session_keeps_the_answer_to_its_own_question() -> None:
+    exchanges = [
+        (f"Question number {number} about the thing?", f"Answer {number}: {LOOKS}") for number in range(3)
+    ]
+    both = [turn for question, answer in exchanges for turn in (("User", question), ("Assistant", answer))]
+    answer = [("tool", ROWS), ("Assistant", NOTHING)]
+    longer = spoken(*both, ("User", ORDER), *answer, ("User", "Well then."))
+    shorter = spoken(*both, ("User", BICYCLE), *answer)
+    for number, item in enumerate(shorter):
+        item.request.request_id, item.request.session_id = f"x{number}", "x"
+    # The last that is the same is followed by another question there.
+    assert set(copied(shorter, longer).copies) == {f"x{number}" for number in range(4)}
+
+
+def test_a_session_that_nothing_may_go_for_hides_no_copy() -> None:
+    once = [request(number, *pair, at=number) for number, pair in enumerate(DIALOGUE)]
+    more = [request(20 + number, *pair, at=100 + number, session="b") for number, pair in enumerate(DIALOGUE)]
+    more.append(request(30, ORDER, NOTHING, at=200, session="b"))
+    more[-1].request.evaluation_only = True
+    again = [
+        request(10 + number, *pair, at=900 + number, session="c") for number, pair in enumerate(DIALOGUE)
+    ]
+    assert set(copied(again, more, once).copies) == {"r10", "r11", "r12", "r13"}
 
 
 def test_an_answer_alone_is_no_beginning_of_one_to_another_question() -> None:

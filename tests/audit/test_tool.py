@@ -506,7 +506,7 @@ async def test_that_nothing_else_stands_in_two_sessions_is_said_only_where_all_w
     async with connected(make.finish(), tmp_path) as client:
         result = await call(client, "audit_traffic")
         assert facts(result)["word_for_word_in_two_sessions"] == {"other_requests": 0}
-        assert text_of(result).endswith(f"\n{OTHER_TWINS}: none.")
+        assert text_of(result).endswith(f"\n{OTHER_TWINS}: none. Two users are not compared.")
         assert f"{OTHER_TWINS}: none." in text_of(await call(client, "audit_traffic", user_id="ada"))
         for narrower in (
             {"session_id": "first"}, {"source": "web"}, {"contains": "bicycle"}, {"end_time": "1h"}

@@ -1263,7 +1263,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "It could not have been undone.": (a_form_was_cancelled("0"), a_form_was_cancelled("1")),
     "A recovery copy would have been kept for": (a_form_was_cancelled("1"), a_form_was_cancelled("0")),
     deletion.NO_COPIES: (a_learning_would_stay, what_was_learned_would_stay),
-    deletion.NO_COPY: (nothing_earlier_would_go, what_was_learned_would_stay),
+    deletion.NO_COPY: (an_earlier_copy_would_go, what_was_learned_would_stay),
+    deletion.NONE_OF_BEFORE: (nothing_earlier_would_go, an_earlier_copy_would_go),
     "What recovery copies of earlier deletions hold of it goes too.": (
         an_earlier_copy_would_go,
         nothing_earlier_would_go,
@@ -1483,6 +1484,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "No recovery copy is here.": (no_copy_is_listed, a_copy_is_listed),
     "here, newest first.": (a_copy_is_listed, restored),
     "The recovery copy is kept until": (restored, a_copy_is_listed),
+    "; a deletion with erase=true takes what it deletes out of it.": (restored, a_copy_is_listed),
     ", of the deletion begun": (a_copy_is_listed, no_copy_is_listed),
     ", kept until": (a_copy_is_listed, no_copy_is_listed),
     "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),

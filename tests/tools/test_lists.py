@@ -522,14 +522,20 @@ async def test_the_longest_by_interactions_is_named_beside_the_longest_by_charac
         assert page["most_interactions"] == {
             "session_id": "as-many",
             "interactions": 3,
-            "as_many": ["chat"],
+            "sessions_with_as_many": ["chat"],
         }
         assert "By interactions the longest is as-many, with 3; chat has as many." in text
         for number in range(6):
             for turn in range(3):
                 await store(client, f"tie-{number}-{turn}", session_id=f"tie {number}")
         page, text = await listed(client, "list_sessions", order="longest", limit=1)
-        assert page["most_interactions"]["as_many"] == ["tie 4", "tie 3", "tie 2", "tie 1", "tie 0"]
+        assert page["most_interactions"]["sessions_with_as_many"] == [
+            "tie 4",
+            "tie 3",
+            "tie 2",
+            "tie 1",
+            "tie 0",
+        ]
         assert page["most_interactions"]["others_with_as_many"] == 2
         # Outside the fence stands no name that could be a sentence.
         assert "tie 4" not in text.rpartition("<<end")[2]

@@ -7,6 +7,7 @@ a pair are then compared exactly. Each pair of bins remembers its last few texts
 or too many are forgotten, so that work and memory do not grow with the square or the length of a session.
 """
 
+import hashlib
 import re
 import time
 import zlib
@@ -248,11 +249,11 @@ class Duplicates(Detector):
             if seconds.setdefault(content.at, content.digest) != content.digest:
                 seconds[content.at] = b""
         often = _said_often((content.digest, content.at) for content in contents)
-        imported = _imported_again(contents, often)
+        exchanges = _Exchanges(contents, seconds)
+        imported = _imported_again(contents, often, exchanges)
         in_others = _turns_again(contents)
         last_seen: dict[bytes, _Content] = {}
         behind: dict[tuple[bytes, bytes], _Content] = {}
-        asked = _Asked(contents)
         by_id = {content.request_id: content for content in contents}
         kept: dict[bytes, _Content] = {}
         recent = _Recent()
@@ -268,10 +269,7 @@ class Duplicates(Detector):
                 break
             before = last_seen.get(content.digest)
             if before is not None and not content.is_asked:
-                # An answer to another question is another one.
-                before = behind.get(
-                    (content.digest, asked.before(index)), before if index in imported else None
-                )
+                before = behind.get((content.digest, exchanges.answered(index)))
             is_copy = before is not None and (
                 index in imported or _is_repeated(content, before, seconds, often)
             )
@@ -282,22 +280,18 @@ class Duplicates(Detector):
                     before = first
                 if before.digest == content.digest and before.request_id not in repeats:
                     repeats[before.request_id] = content.request_id
-                    exact.add(before.request_id, before.item, copy_of=content.request_id)
             if before is not None and is_copy:
                 repeats[content.request_id] = before.request_id
-                exact.add(content.request_id, content.item, copy_of=before.request_id)
             elif index in in_others:
                 other = contents[in_others[index]]
                 holds_all = set(content.turns).issubset(other.turns)
                 repeats[content.request_id] = other.request_id if holds_all else seen.session_id
-                exact.add(content.request_id, content.item, copy_of=repeats[content.request_id])
             else:
                 for part in _beginnings(content, kept, previous, often):
                     if part.request_id in repeats or not part.may_go_for(content):
                         continue
-                    if asked.is_same(part, index):
+                    if exchanges.is_same(part, index):
                         repeats[part.request_id] = content.request_id
-                        exact.add(part.request_id, part.item, copy_of=content.request_id)
                 kept[content.digest] = content
                 recent.forget_before(content.at - NEAR_SECONDS)
                 for lesser, other in recent.near(content):
@@ -312,9 +306,13 @@ class Duplicates(Detector):
             if content.may_stay_for(last_seen.get(content.digest)):
                 last_seen[content.digest] = content
             if not content.is_asked:
-                place = content.digest, asked.before(index)
+                place = content.digest, exchanges.answered(index)
                 if content.may_stay_for(behind.get(place)):
                     behind[place] = content
+        repeats = exchanges.whole(repeats)
+        for one in contents:
+            if one.request_id in repeats:
+                exact.add(one.request_id, one.item, copy_of=repeats[one.request_id])
         kept_ones = [one for one in contents if one.request_id not in repeats and not late]
         for inner, before, after in _windows(kept_ones):
             if not (inner.may_go_for(before) and inner.may_go_for(after)):
@@ -412,29 +410,77 @@ class _Content:
         )
 
 
-class _Asked:
-    """What stands before each request of a session, but for the same request again."""
+class _Exchanges:
+    """What a person says in a session, each with what answers it: the requests of the same user in which no person
+    speaks, up to the next one. An answer to another question is another one, so both go together or not at all."""
 
-    def __init__(self, contents: Sequence[_Content]) -> None:
+    def __init__(self, contents: Sequence[_Content], seconds: Mapping[int, bytes]) -> None:
         self._contents = contents
         self._places = {content.request_id: place for place, content in enumerate(contents)}
-        self._others: list[int] = []
+        self._answers: defaultdict[int, list[int]] = defaultdict(list)
+        self._asked_again: set[int] = set()
+        """Questions right behind the same question, which have the same answers."""
+        self._heads: list[int] = []
+        self._chains: list[bytes] = []
+        last: dict[str, int] = {}
         for place, content in enumerate(contents):
-            repeats = place and contents[place - 1].digest == content.digest
-            self._others.append(self._others[-1] if repeats else place - 1)
+            user = content.item.request.user_id
+            before = last.get(user, -1)
+            is_again = before >= 0 and contents[before].digest == content.digest
+            last[user] = place
+            # Sent again at once it answers the same. Later, or among others of one second, which have no order, a
+            # question may stand in between.
+            is_sent_again = (
+                is_again and content.at - contents[before].at <= RETRY_SECONDS and bool(seconds[content.at])
+            )
+            self._chains.append(self._chains[before] if is_sent_again else self._behind(before))
+            if content.is_asked:
+                self._heads.append(place)
+                if is_again:
+                    self._asked_again.add(place)
+            else:
+                self._heads.append(self._heads[before] if before >= 0 else -1)
+                self._answers[self._heads[place]].append(place)
 
-    def before(self, place: int, *, but: bytes = b"") -> bytes:
-        """The digest of the request before one, and before any that has the digest `but`; empty for none."""
-        at = self._others[place]
-        if at >= 0 and self._contents[at].digest == but:
-            at = self._others[at]
-        return self._contents[at].digest if at >= 0 else b""
+    def _behind(self, place: int) -> bytes:
+        """All that was said from the question on, up to and with a request."""
+        if place < 0:
+            return b""
+        before = b"" if self._contents[place].is_asked else self._chains[place]
+        return hashlib.blake2b(before + self._contents[place].digest, digest_size=16).digest()
+
+    def answered(self, place: int) -> bytes:
+        """What a request answers in which no person speaks, or does so later; the same for what answers the same."""
+        return self._chains[place]
 
     def is_same(self, part: _Content, place: int) -> bool:
         """Whether the beginning of the request at `place` answers what it answers alone, if it answers anything."""
-        return part.is_asked or self.before(self._places[part.request_id]) == self.before(
-            place, but=part.digest
-        )
+        at = self._places[part.request_id]
+        return part.is_asked or self._chains[place] in (self._chains[at], self._behind(at))
+
+    def whole(self, repeats: Mapping[str, str]) -> dict[str, str]:
+        """Those copies with which no question loses its answer and no answer its question."""
+        ids = [content.request_id for content in self._contents]
+        left = dict(repeats)
+        for head, content in enumerate(self._contents):
+            if not content.is_asked:
+                continue
+            answers = self._answers.get(head, [])
+            if head not in self._asked_again and any(ids[one] not in left for one in answers):
+                left.pop(ids[head], None)
+            if ids[head] in left:
+                continue
+            for one in answers:
+                original = self._places.get(left.get(ids[one], ""), -1)
+                if original < 0 or not self._is_of(head, one, original):
+                    left.pop(ids[one], None)
+        return left
+
+    def _is_of(self, head: int, answer: int, original: int) -> bool:
+        """Whether what an answer repeats answers the same question, and not only the same words."""
+        if self._contents[original].is_asked:
+            return self.is_same(self._contents[answer], original)
+        return self._heads[original] == head
 
 
 def _has_long_answer(item: RequestWithInteractions, lengths: Sequence[int]) -> bool:
@@ -459,7 +505,7 @@ def _answer_chars(item: RequestWithInteractions, lengths: Sequence[int]) -> int:
     )
 
 
-def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[int]:
+def _imported_again(contents: list[_Content], often: Collection[bytes], exchanges: _Exchanges) -> set[int]:
     """Places of requests that a second import of the same history brought.
 
     Several different ones in a row that were all said before, whenever that was; or all of a session twice. Both in
@@ -487,13 +533,20 @@ def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[i
         content = contents[place]
         if content.has_long_answer:
             return True
-        before = contents[place - 1].digest if place != run[0] else None
+        earlier = [one for one in places_of[content.digest][:OCCURRENCES_COMPARED] if one < place]
+        if not content.is_asked:
+            return any(exchanges.answered(one) == exchanges.answered(place) for one in earlier)
+        # What comes again begins somewhere: with what opened the session, or with what says enough by itself.
+        begins = place == run[0]
+        before = contents[place - 1].digest if place else b""
         behind = contents[place + 1].digest if place != run[-1] else None
         return any(
-            (before is None or (other and before in said_in(other - 1, other)))
+            (
+                (begins and (not other or content.chars >= DUPLICATE_CHARS))
+                or (other and before in said_in(other - 1, other))
+            )
             and (behind is None or behind in said_in(other, other + 1))
-            for other in places_of[content.digest][:OCCURRENCES_COMPARED]
-            if other < place
+            for other in earlier
         )
 
     def said_in(one: int, other: int) -> set[bytes]:
@@ -511,7 +564,9 @@ def _imported_again(contents: list[_Content], often: Collection[bytes]) -> set[i
     start = 0
     for index in range(len(contents) + 1):
         if index == len(contents) or not again[index]:
-            imported |= copied(list(range(start, index)))
+            alike = copied(list(range(start, index)))
+            if len({contents[place].digest for place in alike}) >= IMPORTED_REQUESTS:
+                imported |= alike
             start = index + 1
     return imported
 
@@ -748,6 +803,7 @@ class _Known:
         requests: each with its turns, the newest first, or with none where some of them are not compared; no requests
             of a session too short to be compared.
         evaluated: the ids of those for evaluation only.
+        answers: the ids of those in which no person speaks.
     """
 
     session_id: str
@@ -756,6 +812,7 @@ class _Known:
     not_compared: int
     requests: list[tuple[str, Sequence[bytes]]]
     evaluated: frozenset[str]
+    answers: frozenset[str]
 
     @property
     def is_evaluation(self) -> bool:
@@ -764,6 +821,19 @@ class _Known:
     @property
     def count(self) -> int:
         return len(self.turns) + self.not_compared
+
+    def whole(self, goes: Mapping[str, str]) -> dict[str, str]:
+        """Those that go with which no question loses its answer and no answer its question."""
+        left = dict(goes)
+        exchange: list[str] = []
+        for request_id in (*(request_id for request_id, _ in reversed(self.requests)), ""):
+            if request_id not in self.answers:
+                if any(one not in left for one in exchange):
+                    for one in exchange:
+                        left.pop(one, None)
+                exchange = []
+            exchange.append(request_id)
+        return left
 
 
 class _Said:
@@ -895,7 +965,12 @@ class CopiedSessions(Detector):
         evaluated = frozenset(
             item.request.request_id for item in seen.requests if requests and item.request.evaluation_only
         )
-        known = _Known(seen.session_id, newest, turns, len(beyond), requests, evaluated)
+        answers = frozenset(
+            item.request.request_id
+            for item in seen.requests
+            if requests and not any(is_person(turn.role) for turn in item.interactions)
+        )
+        known = _Known(seen.session_id, newest, turns, len(beyond), requests, evaluated, answers)
         self._sessions.append(known)
 
     def finish(self) -> None:
@@ -921,6 +996,8 @@ class CopiedSessions(Detector):
                 (self._sessions[newer], self._sessions[older]),
                 key=lambda each: (not each.is_evaluation, each.count),
             )
+            if other.evaluated and not one.evaluated:
+                continue  # nothing of it may go for this one
             own = one.count - len(one.turns & other.turns)
             if one.session_id not in kept and self._is_copy(one.turns & other.turns, own):
                 kept[one.session_id] = other.session_id
@@ -948,6 +1025,7 @@ class CopiedSessions(Detector):
             for request_id, turns in said.parts(one.requests)
             if not stays.evaluated or request_id in one.evaluated
         }
+        goes = one.whole(goes)
         if not goes:
             return False
         self.copies |= goes
