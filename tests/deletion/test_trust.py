@@ -225,6 +225,11 @@ async def test_a_plan_for_everything_of_one_user_names_the_sessions_that_others_
             f"{said}, in shared sessions too (theirs: 1 request in t), and also where it speaks of this user."
         )
         assert await survives() == shares
+        # What cannot be read may stand in sessions that others share, or be theirs.
+        for unreadable in ("ada-s", "bob-t"):
+            world.backend.unreturned = {unreadable}
+            assert await survives() == shares.replace(" (theirs: 1 request in t)", "")
+        world.backend.unreturned = set()
         monkeypatch.setattr(plan_module, "SESSIONS_OF_OTHERS", 1)
         assert await survives() == shares.replace(" (theirs: 1 request in t)", "")
         monkeypatch.setattr(plan_module, "SESSIONS_OF_OTHERS", 2)

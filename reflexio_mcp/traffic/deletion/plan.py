@@ -427,10 +427,12 @@ async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress
 async def with_others(scope: Scope, plan: Plan) -> Plan:
     """Add what other users have in the sessions of a plan that takes one user's part of them.
 
-    Nothing is added where the caller may not see others, where the sessions are more than a plan names, and where
-    reading them fails or takes long: the deletion does not need it.
+    Nothing is added where the caller may not see others, where the sessions are more than a plan names or not all
+    known, and where reading them fails or takes long: the deletion does not need it.
     """
     wanted = plan.wanted
+    if plan.gaps:
+        return plan
     if scope.user_id or wanted is None or not wanted.user_id or (wanted.narrows and not wanted.session_id):
         return plan
     sessions = {item.session_id for item in plan.requests}
