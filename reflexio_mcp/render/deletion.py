@@ -93,6 +93,7 @@ def finality(plan: Plan) -> str:
 NO_COPY: Final = "No recovery copy is kept."
 NONE_OF_BEFORE: Final = "No recovery copy is kept, and none of an earlier deletion is here."
 NO_COPIES: Final = "This server keeps no recovery copies."
+NO_NEW_COPIES: Final = "This server makes no recovery copies."
 MORE_OF_IT: Final = ", and may hold some of it; erase=true takes it out of them"
 PUT_BACK: Final = (
     "restore_requests puts it back, with a new time; images sent as base64 and citations would not come back, and "
@@ -108,7 +109,9 @@ def _copied(plan: Plan) -> str:
     if plan.erase:
         return NO_COPY if plan.copies_until else NONE_OF_BEFORE
     if not plan.recovery_days:
-        return sentences(NO_COPIES, earlier_copies(plan.copies_until, MORE_OF_IT))
+        if not plan.copies_until:
+            return NO_COPIES
+        return sentences(NO_NEW_COPIES, earlier_copies(plan.copies_until, MORE_OF_IT))
     if isinstance(plan, LearningPlan):
         return ""
     return f"restore_requests puts it back{_as_what(plan)}." if plan.exact else PUT_BACK

@@ -1262,7 +1262,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "This cannot be undone.": (a_learning_would_stay, what_was_learned_would_stay),
     "It could not have been undone.": (a_form_was_cancelled("0"), a_form_was_cancelled("1")),
     "A recovery copy would have been kept for": (a_form_was_cancelled("1"), a_form_was_cancelled("0")),
-    deletion.NO_COPIES: (a_learning_would_stay, what_was_learned_would_stay),
+    deletion.NO_COPIES: (a_learning_would_stay, with_an_earlier_copy(mode="preview")),
+    deletion.NO_NEW_COPIES: (with_an_earlier_copy(mode="preview"), a_learning_would_stay),
     deletion.NO_COPY: (an_earlier_copy_would_go, what_was_learned_would_stay),
     deletion.NONE_OF_BEFORE: (nothing_earlier_would_go, an_earlier_copy_would_go),
     "What recovery copies of earlier deletions hold of it goes too.": (
