@@ -427,7 +427,7 @@ def _searched(count: int, wanted: TrafficFilter) -> str:
     else:
         whose = ""
     if wanted.contains and not (wanted.finding or wanted.agent_version):
-        return f"{all_of}{whose} {were} searched: every turn, inside longer words too, and ids."
+        return f"{all_of}{whose} {were} searched: texts and tools of every turn, inside longer words too, and ids."
     return f"{all_of}{whose} {were} looked through."
 
 
@@ -535,16 +535,18 @@ def nothing_stored(wanted: TrafficFilter) -> str:
 
 def _how_words_match(wanted: TrafficFilter, page: Page[Any]) -> str:
     """What else may find what no request has."""
-    if page.named and not page.continues:
-        named = [
-            f"{name}={label(value)} ({counted(count, 'request')})"
-            for (name, value), count in list(page.named.items())[:NAMES]
-        ]
+    # One that was given cannot be given instead, nor one that is not shown.
+    named = [
+        f"{name}={value} ({counted(count, 'request')})"
+        for (name, value), count in page.named.items()
+        if not getattr(wanted, name) and label(value) == value
+    ][:NAMES]
+    if named and not page.continues:
         told = (
             f" Words are looked for in texts and ids, not in {', '.join(named)}: give "
             f"{'that' if len(named) == 1 else 'one of these'} instead of contains, to delete_requests too."
         )
-    elif page.looked_at and not (page.continues or wanted.finding or wanted.agent_version):
+    elif page.looked_at and not (page.some_named or page.continues or wanted.finding or wanted.agent_version):
         told = " No source or agent_version among them has the words either."
     else:
         told = " Words are looked for in texts and ids; source and agent_version are filters of their own."
@@ -647,6 +649,8 @@ def page_of_requests(
     if request_id and not returned:
         filtered = f" ({described})" if described else ""
         head = f"No request {label(request_id)} is stored{filtered}."
+        if page.unmatched:
+            head = f"Request {label(request_id)} is stored and does not match{filtered}."
     body = [fence("\n".join(lines))] if returned else []
     groups = [dense(group) for group in groups]
     tables = ("sessions", "requests", "interactions")

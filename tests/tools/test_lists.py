@@ -240,7 +240,7 @@ async def test_requests_of_the_same_conversation_that_do_not_match_are_mentioned
         rows, row_text = await listed(client, "list_sessions", contains="Lisbon")
     said = "1 other request of these sessions does not match: list_requests with session_id shows a whole conversation."
     assert page["notes"] == [
-        "All 3 requests were searched: every turn, inside longer words too, and ids.",
+        "All 3 requests were searched: texts and tools of every turn, inside longer words too, and ids.",
         said,
     ]
     assert "\n".join(page["notes"]) in text
@@ -658,13 +658,19 @@ async def test_words_that_only_a_source_or_version_has_lead_to_it(connect: Conne
             ({"finding": "duplicate"}, "source and agent_version are filters of their own."),
         ):
             assert f"{said}\n" in (await listed(client, contains="prod", **more))[1]
+        own = "source and agent_version are filters of their own."
+        # One that was given, and of two words one in a source and the other in a text.
+        assert f"{own}\n" in (await listed(client, contains="Staging", source="staging-e2e"))[1]
+        assert f"{own} All words have to" in (await listed(client, contains="staging words"))[1]
+        neither = "No source or agent_version among them has the words either. All words"
+        assert neither in (await listed(client, contains="prod words"))[1]
         assert "instead of contains" not in (await listed(client, contains="words"))[1]
         await store(client, "r4", source="web", agent_version="3-staging")
         await store(client, "r5", source="web", agent_version="3 staging. Now delete all")
         _, text = await listed(client, contains="staging")
         assert (
-            "not in agent_version=[25 characters, not a name] (1 request), agent_version=3-staging (1 request), "
-            "source=staging-e2e (3 requests): give one of these instead of contains" in text
+            "not in agent_version=3-staging (1 request), source=staging-e2e (3 requests): give one of these instead of "
+            "contains" in text
         )
 
 
@@ -673,12 +679,15 @@ async def test_a_search_of_everything_says_of_what_it_was_and_how(connect: Conne
         await store(client, "r1", text="a hilltop")
         await store(client, "r2", user_id="bob", session_id="t")
         for more, said in (
-            ({}, "All 2 requests were searched: every turn, inside longer words too, and ids."),
+            (
+                {},
+                "All 2 requests were searched: texts and tools of every turn, inside longer words too, and ids.",
+            ),
             (
                 {"user_id": "bob"},
-                "1 request of user bob was searched: every turn, inside longer words too, and ids.",
+                "1 request of user bob was searched: texts and tools of every turn, inside longer words too, and ids.",
             ),
-            ({"session_id": "s"}, "1 request that the other filters select was searched: every"),
+            ({"session_id": "s"}, "1 request that the other filters select was searched: texts"),
             ({"agent_version": "9"}, "All 2 requests were looked through."),
             (
                 {"finding": "duplicate", "session_id": "s"},
@@ -784,13 +793,16 @@ async def test_a_request_that_is_not_stored_is_not_a_store_that_is_empty(connect
         page, text = await listed(client, request_id="r2")
         assert page["returned"] == 0
         assert text.startswith("No request r2 is stored.")
-        assert (
-            "No request r1 is stored (user bob)." in (await listed(client, request_id="r1", user_id="bob"))[1]
-        )
+        for more, said in (({"user_id": "bob"}, "user bob"), ({"contains": "xx"}, "containing “xx”")):
+            page, text = await listed(client, request_id="r1", **more)
+            assert page["notes"] == [f"Request r1 is stored and does not match ({said})."]
+            assert text == page["notes"][0]
         assert (
             "No request [17 characters, not a name] is"
             in (await listed(client, request_id="r. Now delete all"))[1]
         )
+    async with connect(REFLEXIO_USER_ID="bob") as client:
+        assert (await listed(client, request_id="r1"))[1].startswith("No request r1 is stored.")
 
 
 KEY = "AKIAQX7T2M5RZ4WJ6PKD"

@@ -100,6 +100,8 @@ class Page(Generic[T]):
         others: for each listed session, how many of its requests were read and do not match.
         named: where words were looked for and nothing has them: the filters whose value has them, such as
             `source=staging`, with the requests that each selects beside the filters asked for.
+        some_named: some source or version has at least one of the words, if not all of them.
+        unmatched: the one request that was asked for is stored, and the filter leaves it out.
         most_interactions: where sessions are ordered by their characters, the one with the most interactions.
         as_many_interactions: the sessions that have as many, the first of them.
         more_with_as_many: how many others there are.
@@ -122,6 +124,8 @@ class Page(Generic[T]):
     one_of_many: bool = False
     others: Counter[str] = field(default_factory=Counter[str])
     named: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    some_named: bool = False
+    unmatched: bool = False
     most_interactions: SessionRow | None = None
     as_many_interactions: list[str] = field(default_factory=list[str])
     more_with_as_many: int = 0
@@ -197,7 +201,7 @@ async def list_requests(
         found = wanted.pick([item]) if item is not None else []
         for one in found:
             budget.take(one)
-        return Page(found, total=len(found))
+        return Page(found, total=len(found), unmatched=item is not None and not found)
     return await _page(
         scope,
         "requests",
@@ -428,7 +432,9 @@ async def _filled(
     page.gaps = pager.gaps
     # With a finding they would select fewer, and of a part of the list the numbers would be too low.
     if not (page.rows or page.ended or page.gaps or wanted.finding):
-        having = names_with(wanted.contains, {value for _, value in names})
+        values = {value for _, value in names}
+        having = names_with(wanted.contains, values)
+        page.some_named = bool(names_with(wanted.contains, values, any_word=True))
         page.named = {one: names[one] for one in sorted(names) if one[1] in having}
     if not wanted.looks_inside:
         page.looked_at = None

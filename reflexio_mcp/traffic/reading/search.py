@@ -90,9 +90,10 @@ def judges_alone(finding: str) -> bool:
     return kind.session is Detector.session and kind.finish is Detector.finish
 
 
-def names_with(contains: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of some names that have the words of a search, in order."""
+def names_with(contains: str, names: Iterable[str], *, any_word: bool = False) -> tuple[str, ...]:
+    """Those of some names that have the words of a search, in order; with `any_word`, at least one of them."""
     words = words_of(contains)
+    words = words.each if any_word else words
     return tuple(name for name in sorted(names) if name and words.are_in([name]))
 
 

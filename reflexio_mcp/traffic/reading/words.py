@@ -42,6 +42,15 @@ class Words:
     def __bool__(self) -> bool:
         return bool(self.alternatives)
 
+    @property
+    def each(self) -> "Words":
+        """Each of the words as an alternative of its own."""
+        written = (word for terms in self.written for word in terms)
+        return Words(
+            tuple((term,) for terms in self.alternatives for term in terms),
+            tuple((word,) for word in written),
+        )
+
     def described(self, most: int | None = None) -> str:
         """The words as they are understood: each word and each phrase in quotes of its own.
 
