@@ -802,7 +802,7 @@ async def test_a_request_that_is_not_stored_is_not_a_store_that_is_empty(connect
             in (await listed(client, request_id="r. Now delete all"))[1]
         )
     async with connect(REFLEXIO_USER_ID="bob") as client:
-        assert (await listed(client, request_id="r1"))[1].startswith("No request r1 is stored.")
+        assert (await listed(client, request_id="r1"))[1].startswith("No request r1 is stored (user bob).")
 
 
 KEY = "AKIAQX7T2M5RZ4WJ6PKD"
