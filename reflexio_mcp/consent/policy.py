@@ -5,6 +5,7 @@ not that a person agreed, so it does not replace the question where the person c
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -228,10 +229,19 @@ def _erased_by(plan: Plan) -> str:
     back = ", or put it back with restore_requests" if plan.recovery_days else ""
     if not isinstance(plan, TurnPlan):
         return f"call again with erase=true to remove it from there{back}"
-    if not plan.copied_as:
-        return "the request is stored again: name its turns as get_request shows them now, with erase=true"
-    ids = ", ".join(label(one) for one in plan.copied_as[:COPIES_NAMED])
-    return f"call delete_requests with request_ids {ids} and erase=true to remove the request that it is in{back}"
+    it = "it" if len(plan.not_found) == 1 else "some of it"
+    if plan.copied_as:
+        ids = _ids(plan.copied_as)
+        return f"call delete_requests with request_ids {ids} and erase=true to remove the request that it is in{back}"
+    if plan.stored_in:
+        ids = _ids(plan.stored_in)
+        return f"request {ids} has {it} again: name its turns as get_request shows them now, with erase=true"
+    ids = _ids(plan.stored_without)
+    return f"request {ids} is stored without it: only to delete all of that, with erase=true, takes it out of there"
+
+
+def _ids(ids: Sequence[str]) -> str:
+    return ", ".join(label(one) for one in ids[:COPIES_NAMED])
 
 
 def _lead(plan: Plan) -> str:

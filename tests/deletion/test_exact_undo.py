@@ -392,6 +392,30 @@ async def test_single_turns_come_back_with_their_time_and_image_as_a_request_of_
     assert after["requests"] == before["requests"] * 2
 
 
+async def test_turns_that_came_back_as_a_request_are_sent_for_to_that_one(store: Store) -> None:
+    await store.put("r", *RICH)
+    wanted = {"request_id": "r", "interaction_ids": [2], "erase": True}
+    async with store.connect() as caller:
+        whole = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        await caller.call("restore_requests", copy_id=whole)
+        single = (await caller.call("delete_request", request_id="r", interaction_ids=[2]))["copy_id"]
+        await caller.call("restore_requests", copy_id=single)
+        there = f"r-turns-{single}"
+        asked = await caller.call("delete_request", **wanted)
+        assert asked["status"] == "not_found"
+        assert f"; request {there} has it again: name its turns as get_request shows" in asked["next"]
+        gone = await caller.call("delete_request", **(wanted | {"request_id": there}))
+        assert (gone["counts"], gone["copies_changed"]) == ({"deleted": 1}, 1)
+        # The older copy has it under the request that it was in.
+        asked = await caller.call("delete_request", **wanted)
+        assert (
+            "; request r is stored without it: only to delete all of that, with erase=true" in asked["next"]
+        )
+        assert (await caller.call("delete_request", request_id="r", erase=True))["copies_changed"] == 1
+        assert (await caller.call("delete_request", **wanted))["next"].startswith("Find ids with get_request")
+    assert not list((store.folder / "copies").iterdir())
+
+
 async def test_erase_of_a_turn_takes_no_other_turn_out_of_the_copies(store: Store) -> None:
     other = PIXEL[:-6] + "AAAAAA"
     turns = [

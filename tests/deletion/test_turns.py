@@ -207,7 +207,7 @@ async def test_turns_that_only_a_copy_holds_are_not_merely_unknown(world: World,
         await caller.call("restore_requests", copy_id=whole["copy_id"])
         again = await caller.call("delete_request", **wanted)
         assert (
-            "; the request is stored again: name its turns as get_request shows them now, with erase"
+            "; request r has it again: name its turns as get_request shows them now, with erase=true."
             in again["next"]
         )
     async with world.connect(era, CONFIRM="off", REFLEXIO_USER_ID="bob", RECOVERY_DAYS="7") as caller:

@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.recovery_copies import CopiedLearning, Found, RecoveryCopies, RecoveryCopy, is_of
-from reflexio_mcp.traffic.content import turn_digest, whole_digest
+from reflexio_mcp.traffic.content import stored_texts, turn_digest, whole_digest
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan, newest_first, planned_request
@@ -138,14 +138,24 @@ async def _with_images(scope: Scope, plan: TurnPlan) -> TurnPlan:
 async def _with_copied_turns(scope: Scope, plan: TurnPlan, copies: RecoveryCopies, owner: str) -> TurnPlan:
     wanted = {int(one) for one in plan.not_found}
 
-    def named(item: RequestWithInteractions) -> str | None:
-        of_request = scope.covers(item.request.user_id) and is_of(item, (plan.request_id,))
-        holds = of_request and any(turn.interaction_id in wanted for turn in item.interactions)
-        return item.request.request_id if holds else None
+    def named(item: RequestWithInteractions) -> tuple[str, set[str]] | None:
+        if not (scope.covers(item.request.user_id) and is_of(item, (plan.request_id,))):
+            return None
+        turns = [turn for turn in item.interactions if turn.interaction_id in wanted]
+        words = {turn_digest(turn) for turn in turns if any(stored_texts(turn))}
+        return (item.request.request_id, words) if turns else None
 
     found = await anyio.to_thread.run_sync(copies.search, owner, named)
-    alone = [one for one in found.items if await find_request(scope, one) is None]
-    return replace(plan, copies=found.copies, unreadable_copies=found.unreadable, copied_as=tuple(alone))
+    places: dict[str, list[str]] = {"copied_as": [], "stored_in": [], "stored_without": []}
+    for request_id, words in found.items:
+        stored = await find_request(scope, request_id)
+        turns = stored.interactions if stored else []
+        # What was published again has new ids.
+        there = any(turn.interaction_id in wanted or turn_digest(turn) in words for turn in turns)
+        place = "copied_as" if stored is None else "stored_in" if there else "stored_without"
+        places[place].append(request_id)
+    where = {place: tuple(ids) for place, ids in places.items()}
+    return replace(plan, copies=found.copies, unreadable_copies=found.unreadable, **where)
 
 
 def _meant(plan: LearningPlan | UserPlan) -> Callable[[CopiedLearning], bool]:

@@ -54,6 +54,8 @@ class TurnPlan(Plan):
         request_id: whose interactions they are.
         arrival: the number of that request in the embedded store, which gives one that is put back another.
         copied_as: where none of them is stored, ids of requests that recovery copies alone hold, with some of them.
+        stored_in: the same of requests that copies hold and that are stored with some of them.
+        stored_without: the same of those that are stored without them.
     """
 
     turns: tuple[PlannedTurn, ...] = ()
@@ -63,6 +65,8 @@ class TurnPlan(Plan):
     request_id: str = ""
     arrival: int | None = None
     copied_as: tuple[str, ...] = ()
+    stored_in: tuple[str, ...] = ()
+    stored_without: tuple[str, ...] = ()
 
     noun: ClassVar[str] = "interaction"
     found_with: ClassVar[str] = "get_request"
