@@ -47,7 +47,7 @@ FILTER: Final = {
     "start_time": "stored at or after this: an ISO 8601 time (without a zone UTC), or an age such as 24h or 7d",
     "end_time": "stored at or before this",
     "contains": "requests with all these words, in any order and case, also inside longer ones; quote a phrase; X OR Y",
-    "finding": "requests in which the audit finds this, such as probable-secret or duplicate",
+    "finding": "requests in which the audit finds this, such as probable-secret, possible-secret or duplicate",
 }
 """The one filter, as the tools' parameters name it, with what the commands' flags say about it."""
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 CHILD = Path(__file__).parent / "support" / "patterns.py"
-PUT_TOGETHER = {"install/files.py", "traffic/rules/word_finder.py"}
-"""Files that put a pattern together when it is needed: `test_linear.py` has the words; `test_shown.py` the files."""
+PUT_TOGETHER = {"install/files.py", "traffic/rules/secrets.py", "traffic/rules/word_finder.py"}
+"""Files that put a pattern together when it is needed: `test_linear.py` has the words and the names of vendors;
+`test_shown.py` the files."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timer that ends a process")

@@ -47,8 +47,8 @@ SPECS = (
         audit_traffic,
         "Audit traffic",
         "How many requests there are, whose and since when, and what is wrong with them: findings (probable-secret, "
-        "duplicate, test-traffic, planted-instructions, personal-phone, ...), each with the call to clean up. Shows no "
-        "content.",
+        "possible-secret, duplicate, test-traffic, planted-instructions, personal-phone, ...), each with the call to "
+        "clean up. Shows no content.",
         AuditFacts,
         read_only=True,
     ),

@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.rules.name_heuristics import (
 )
 from reflexio_mcp.traffic.rules.personal_data import personal_kinds
 from reflexio_mcp.traffic.rules.planted_instructions import planted_signals
-from reflexio_mcp.traffic.rules.secrets import find_secrets, redact
+from reflexio_mcp.traffic.rules.secrets import find_secrets, is_probable, redact
 from reflexio_mcp.traffic.rules.turns import has_image, is_assistants, prompt_of
 from reflexio_mcp.traffic.rules.word_finder import WordFinder
 from tests.audit.test_misplaced import said
@@ -25,7 +25,7 @@ from tests.audit.test_misplaced import said
 LOOKS: dict[str, Callable[[str], object]] = {
     "planted-instructions": planted_signals,
     "orders": lambda text: planted_signals(text, foreign=True),
-    "probable-secret": find_secrets,
+    "probable-secret": lambda text: [is_probable(text, one) for one in find_secrets(text)],
     "personal data": personal_kinds,
     "turns": lambda text: (
         is_assistants(said(text)),
@@ -59,6 +59,7 @@ REPEATED = [
     "password%20is%20a", "password is a\\n", "secret value", "credential(\"a\",", "vapid(a", "approle a", "psexec a ",
     "secret>{a ", "crypto.tink.a", "secret='a!b@c#d$e%f^g&", "cGFzc3dvcmQ9Z3I0bml0ZVJvY2sh", "://a@bcd:",
     "Private-Lines: 1\nAAAA\n", "wifi:t:a;", "?sig=a", "|password|\n|--|\n", "password|--|\n", "creds:\na\n",
+    "github ", "my twilio api key is 6c4f1de0a93b75e28fd0416c5b7a9e32 ",
 ]  # fmt: skip
 
 CHARS = 50_000

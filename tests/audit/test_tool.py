@@ -151,6 +151,24 @@ async def test_what_speaks_of_secrets_and_has_none_is_counted_beside_the_finding
     assert f"{counted} ({', '.join(said['first'])})" in text_of(result)
 
 
+async def test_who_asks_for_probable_secrets_is_told_that_possible_ones_are_a_finding_of_their_own(
+    tmp_path: Path,
+) -> None:
+    make = Maker(3, int(time.time()))
+    make.put([Turn("User", "TWILIO_AUTH_TOKEN=6c4f1de0a93b75e28fd0416c5b7a9e32")], "s1", "ada", make.when())
+    make.put([Turn("User", "my password is Tr0ub4dor&3x9")], "s2", "bob", make.when())
+    told = "found as probable-secret, not as possible-secret, a less sure finding of its own"
+    async with connected(make.finish(), tmp_path) as client:
+        for tool in ("list_requests", "list_sessions", "delete_requests"):
+            for user in ("ada", "bob"):  # who has a possible one, and who has a probable one
+                result = await client.call_tool(tool, {"finding": "probable-secret", "user_id": user})
+                assert told in text_of(result)
+                assert told in str(result.structured_content)
+                result = await client.call_tool(tool, {"finding": "possible-secret", "user_id": user})
+                assert "found as possible-secret" in text_of(result)
+                assert "probable-secret" not in text_of(result)
+
+
 async def test_where_nothing_is_learned_no_reason_speaks_of_learning(tmp_path: Path) -> None:
     make = Maker(3, int(time.time()))
     for number in range(12):

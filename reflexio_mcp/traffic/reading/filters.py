@@ -38,6 +38,9 @@ WHOLE_SECONDS: Final = 10.0
 UNSEEN: Final = "planted-instructions"
 """The finding whose words no plan and no following call shows: they were written for the assistant that reads them."""
 
+_BESIDE: Final = {"probable-secret": ", not as possible-secret, a less sure finding of its own"}
+"""Of a finding that may be taken for all of its kind: what else there is to ask for."""
+
 SOURCE_ACCEPTS = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
 )
@@ -178,7 +181,7 @@ class TrafficFilter:
         if self.assumed_utc and (self.start is not None or self.end is not None):
             parts[-1] += f" ({ASSUMED_UTC})"
         if self.finding:
-            parts.append(f"found as {self.finding}")
+            parts.append(f"found as {self.finding}{_BESIDE.get(self.finding, '')}")
         if self.contains:
             parts.append(f"containing {words_of(self.contains).described(most)}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts) or NO_FILTER
