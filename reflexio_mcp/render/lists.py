@@ -285,13 +285,11 @@ class RequestBudget(_Budget[RequestWithInteractions]):
 
     def _covered(self, row: RequestWithInteractions) -> RequestWithInteractions:
         from reflexio_mcp.render.secret_redaction import redacted_listing, redacted_where
-        from reflexio_mcp.traffic.rules.secrets import asked_for
 
         words, safe = self._words, redacted_listing(row, full=self._full)
         if not words or self._full:
             return safe
-        asked = asked_for(row.interactions)
-        return redacted_where(safe, lambda item: (found_in(item, words) or (None,))[0], asked)
+        return redacted_where(safe, lambda item: (found_in(item, words) or (None,))[0], row)
 
     def _looked_at(self, row: RequestWithInteractions) -> Iterable[StoredInteraction]:
         return row.interactions

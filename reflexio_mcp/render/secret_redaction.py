@@ -3,7 +3,7 @@
 Looking for secrets in long texts takes time: call these in a worker thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -67,19 +67,20 @@ def redacted_listing(row: RequestWithInteractions, *, full: bool) -> RequestWith
 def redacted_where(
     item: RequestWithInteractions,
     shown: Callable[[RequestWithInteractions], int | None],
-    asked: Sequence[str],
+    stored: RequestWithInteractions,
 ) -> RequestWithInteractions:
     """The request with the turns covered in which something is shown beside its opening.
 
     Args:
         shown: the place of the turn that is shown. What is covered may lead it to another one.
-        asked: what each turn answers, of the request as it is stored.
+        stored: the request as it is stored: nothing is covered twice.
     """
+    asked = asked_for(stored.interactions)
     covered: set[int] = set()
     while (index := shown(item)) is not None and index not in covered:
         covered.add(index)
         turns = [*item.interactions]
-        turns[index] = _shown(turns[index], asked[index])
+        turns[index] = _shown(stored.interactions[index], asked[index])
         item = item.model_copy(update={"interactions": turns})
     return item
 
@@ -97,12 +98,14 @@ def _ends_in_a_name(text: str) -> bool:
 
 
 def _shown(turn: StoredInteraction, asked: str) -> StoredInteraction:
-    turn = redact_turn(turn, OPENING_CHARS, asked)
-    safe = {name: _beginning(text) for name in _TEXTS if (text := getattr(turn, name))}
-    return turn.model_copy(update=safe)
+    # An answer to a question is a secret as a whole, or one word that no name stands before.
+    names = _TEXTS[1:] if asked else _TEXTS
+    safe = {name: _beginning(text) for name in names if (text := getattr(turn, name))}
+    return redact_turn(turn, OPENING_CHARS, asked).model_copy(update=safe)
 
 
 def _beginning(text: str) -> str:
+    text = text.lstrip()
     if len(text) <= OPENING_CHARS:
         return redact_opening(text)
     return without_end(redact_opening(text[:OPENING_CHARS]), text[:OPENING_CHARS])

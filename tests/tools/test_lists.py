@@ -376,6 +376,8 @@ KEY = "\n".join(
         (["hi there", "zebra The password is correct horse battery staple\nhello"], "correct horse"),
         ([" " * 4_100 + "my password: Tr0ub4dor&3xq9Zk", "The zebra stands here."], "Tr0ub4dor"),
         (["hi there", "zebra " + " " * 4_100 + "my password: Tr0ub4dor&3xq9Zk zebra"], "Tr0ub4dor"),
+        # What is cut behind blanks does not leave the next turn to begin the request.
+        ([" " * 4_100 + "words " * 20 + "zebra", "my password is blue horse zebra"], "blue horse"),
         # What is covered leads to the next turn that has the word.
         (
             ["hi", "my password is zebra77x!", "a zebra; the PIN is 4821, and my password: zebra horse"],
@@ -448,6 +450,17 @@ async def test_a_search_shows_whole_only_what_is_covered_once_and_cut_nowhere(
     assert [turn["content"] for turn in row.get("interactions", [])] == ([whole] if whole else [])
     assert ("first_words" in row) == (whole is None)
     assert (whole or "zebra") in text
+
+
+async def test_what_is_shown_where_a_word_stands_is_covered_once(connect: Connect) -> None:
+    said = ["hi", "a zebra typed password Zq9!vLpw#7", "and my password is"]
+    async with connect() as client:
+        await client.call_tool(
+            "publish_interaction",
+            {"user_id": "ada", "session_id": "s", "interactions": [{"content": one} for one in said]},
+        )
+        [row] = rows_of((await listed(client, contains="zebra"))[0])
+    assert row["found"] == "a zebra typed password [redacted: password in a…"
 
 
 @pytest.mark.parametrize(
