@@ -64,7 +64,7 @@ async def test_what_was_deleted_comes_back_as_it_was(world: World, era: str) -> 
     assert f"Restored 2 requests ({facts['interactions']} interactions) from" in text_of(result)
     # What was deleted is still in the copy, and for how long is said.
     assert facts["copy_kept_until"] == receipt.structured_content["copy_kept_until"]
-    assert f"The recovery copy is kept until {facts['copy_kept_until']}." in text_of(result)
+    assert f"The recovery copy is kept until {facts['copy_kept_until']};" in text_of(result)
     assert copies(world)
     assert [await stored(world, one) for one in ("r1", "r2")] == before
     assert "Arrival times are new" in text_of(result)
