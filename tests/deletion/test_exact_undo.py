@@ -6,6 +6,7 @@ import sqlite3
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.state.local.copy_folder import CopyFolder
+from reflexio_mcp.traffic.deletion.erasure import erase_from_copies, look_into_copies
 from reflexio_mcp.traffic.deletion.execute import execute
 from reflexio_mcp.traffic.deletion.safeguards import Origin
 from reflexio_mcp.traffic.deletion.takeover import Order, order_of
@@ -414,6 +417,25 @@ async def test_turns_that_came_back_as_a_request_are_sent_for_to_that_one(store:
         assert (await caller.call("delete_request", request_id="r", erase=True))["copies_changed"] == 1
         assert (await caller.call("delete_request", **wanted))["next"].startswith("Find ids with get_request")
     assert not list((store.folder / "copies").iterdir())
+
+
+async def test_a_turn_that_is_gone_before_its_deletion_is_erased_from_copies_too(store: Store) -> None:
+    # By the process that began the deletion, say, and was killed.
+    await store.put("r", *(Interaction(content=word) for word in ("one", "two", "three")))
+    scope = Scope(store.rest, exact=True)
+    copies = CopyFolder(lambda: store.folder / "copies", 7)
+    writer = copies.begin("owner")
+    writer.add((await store.rest.read_whole(["r"])).requests)
+    writer.finish()
+    plan = replace(await plan_turns(scope, "r", [1, 2]), erase=True)
+    plan = await look_into_copies(scope, plan, copies, "owner")
+    await store.rest.delete_interaction("ada", 1)
+    receipt = await execute(scope, plan)
+    assert receipt.outcomes == {"1": "not_found", "2": "deleted"}
+    assert (await erase_from_copies(receipt, "owner", copies)).forgotten == 1
+    [copy] = copies.of("owner")
+    held = copies.read_at(copy, copies.contents(copy)["r"])
+    assert [turn.content for turn in held.interactions] == ["three"]
 
 
 async def test_erase_of_a_turn_takes_no_other_turn_out_of_the_copies(store: Store) -> None:

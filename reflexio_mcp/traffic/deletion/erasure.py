@@ -278,7 +278,8 @@ async def _erase_learnings(
 
 async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: RecoveryCopies) -> Receipt:
     # A request that was restored has new interaction ids, so an older copy is searched by what was said.
-    deleted = set(receipt.ids("deleted"))
+    # What a process that ended before deleted, or somebody else since the plan, was to be erased as well.
+    deleted = {*receipt.ids("deleted"), *receipt.ids("not_found")}
     turns = [turn for turn in plan.turns if str(turn.interaction_id) in deleted]
     if not turns:
         return receipt
