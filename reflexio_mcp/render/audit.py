@@ -198,19 +198,19 @@ def _twin_facts(audit: Audit) -> Facts:
         for one in audit.twins
     ]
     return dense(
-        {"other_requests": audit.other_twins, "examples": examples, "look": _call_facts(audit.look_at_twins)}
+        {"beside_findings": audit.other_twins, "examples": examples, "look": _call_facts(audit.look_at_twins)}
     )
 
 
 def _twin_lines(facts: Facts) -> list[str]:
     """None for none: that is said behind what was stored."""
-    if not facts["other_requests"]:
+    if not facts["beside_findings"]:
         return []
     told = [
         f"{one['request_id']} of {one['session_id']} as {one['same_as']} of {one['in_session']}"
         for one in facts.get("examples", ())
     ]
-    lines = [f"o{OTHER_TWINS}: {facts['other_requests']:,} ({'; '.join(told)}); people ask the same again"]
+    lines = [f"o{OTHER_TWINS}: {facts['beside_findings']:,} ({'; '.join(told)}); people ask the same again"]
     if look := facts.get("look"):
         lines.append(f" look: {look['tool']} {compact_json(look['arguments'])}")
     return lines
@@ -405,7 +405,7 @@ def _look_first(findings: Sequence[Found]) -> str:
     )
     where = ", where there is no look" * other
     return (
-        f"{next(iter(alike.values()))} with the arguments of {' or '.join(alike)} shows what it takes{where}."
+        f"{next(iter(alike.values()))} with the same arguments shows what {' or '.join(alike)} takes{where}."
     )
 
 

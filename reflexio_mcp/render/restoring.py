@@ -236,7 +236,7 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         text.append(LEARNS)
     # It outlives what it put back, with the stored text in it.
     facts["copy_kept_until"] = iso(done.copy.kept_until)
-    facts["copy_goes_with"] = "erase=true"
+    facts["copy_goes_with"] = "a deletion with erase=true"
     text.append(
         f"The recovery copy is kept until {facts['copy_kept_until']}; a deletion with erase=true takes what it deletes "
         "out of it."

@@ -110,7 +110,7 @@ async def test_before_a_deletion_an_audit_names_the_call_that_shows_the_same(
     async with connected(made, tmp_path) as client:
         said = facts(await call(client, "audit_traffic"))
         assert said["look_first"] == (
-            "list_requests with the arguments of delete_requests shows what it takes, where there is no look."
+            "list_requests with the same arguments shows what delete_requests takes, where there is no look."
         )
         looks = [one for one in said["findings"] if one.get("next", {}).get("tool", "").startswith("delete_")]
         [planted] = [one for one in looks if one["id"] == "planted-instructions"]
@@ -492,7 +492,7 @@ async def test_what_short_exchanges_stand_in_two_sessions_is_said_and_none_of_th
         said = facts(result)["word_for_word_in_two_sessions"]
         first, *others = (row.request_id for row in made.rows if row.turns[0].content == "Hello!")
         assert said == {
-            "other_requests": 3,
+            "beside_findings": 3,
             "examples": [
                 {"request_id": others[2], "session_id": "fourth", "same_as": first, "in_session": "first"},
                 {"request_id": others[1], "session_id": "third", "same_as": first, "in_session": "first"},
@@ -523,7 +523,7 @@ async def test_that_nothing_else_stands_in_two_sessions_is_said_only_where_all_w
     )
     async with connected(make.finish(), tmp_path) as client:
         result = await call(client, "audit_traffic")
-        assert facts(result)["word_for_word_in_two_sessions"] == {"other_requests": 0}
+        assert facts(result)["word_for_word_in_two_sessions"] == {"beside_findings": 0}
         assert text_of(result).endswith(f"\n{OTHER_TWINS}: none. Two users are not compared.")
         assert f"{OTHER_TWINS}: none." in text_of(await call(client, "audit_traffic", user_id="ada"))
         for narrower in (

@@ -1486,6 +1486,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "here, newest first.": (a_copy_is_listed, restored),
     "The recovery copy is kept until": (restored, a_copy_is_listed),
     "; a deletion with erase=true takes what it deletes out of it.": (restored, a_copy_is_listed),
+    "a deletion with erase=true": (restored, a_copy_is_listed),
     ", of the deletion begun": (a_copy_is_listed, no_copy_is_listed),
     ", kept until": (a_copy_is_listed, no_copy_is_listed),
     "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),
