@@ -336,7 +336,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("recovery_days", "REFLEXIO_MCP_RECOVERY_DAYS", _number(int, 0, 3650),
            "a whole number of days, 3650 at most; 0 keeps none",
            "Keep a copy of what is deleted for this many days, for restore_requests. A deletion with erase keeps none, "
-           "and takes what it deletes out of earlier ones.", "deletion"),
+           "and takes what it deletes out of earlier ones of the same requests and learnings.", "deletion"),
     Option("recovery_dir", "REFLEXIO_MCP_RECOVERY_DIR", _path, "a folder path",
            "Folder of the recovery copies. Default: recovery in your data folder. With REFLEXIO_MCP_STATE leave it "
            "out: the database has the copies.", "deletion"),

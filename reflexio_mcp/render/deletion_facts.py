@@ -59,7 +59,7 @@ def undo_in_words(recovery_days: int, copies_until: int = 0, *, exact: bool = Fa
         exact: as `Scope.exact`.
     """
     if not recovery_days:
-        more = "; a deletion with erase=true takes what it deletes out of them"
+        more = "; a deletion with erase=true takes what it deletes out of those of the same requests and learnings"
         return sentences("Deletions are final.", earlier_copies(copies_until, more))
     how = ALL_OF_IT if exact else ""
     return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}{how}."

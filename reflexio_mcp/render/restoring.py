@@ -41,6 +41,7 @@ LEARNINGS_BACK: Final = (
     "Reflexio may change, merge or replace them as it learns on."
 )
 LEARNS: Final = "Restored traffic may be learned from again; evaluation_only=true prevents that."
+ERASED_WITH: Final = "a deletion of the same requests or learnings with erase=true"
 COPIES_SHOWN: Final = 50
 RESERVED: Final = 400
 """Characters for what stands around the copies."""
@@ -236,10 +237,9 @@ def restored(done: Restored, *, evaluation_only: bool, learns: bool) -> Rendered
         text.append(LEARNS)
     # It outlives what it put back, with the stored text in it.
     facts["copy_kept_until"] = iso(done.copy.kept_until)
-    facts["copy_goes_with"] = "a deletion with erase=true"
+    facts["copy_goes_with"] = ERASED_WITH
     text.append(
-        f"The recovery copy is kept until {facts['copy_kept_until']}; a deletion with erase=true takes what it deletes "
-        "out of it."
+        f"The recovery copy is kept until {facts['copy_kept_until']}; {ERASED_WITH} takes what it deletes out of it."
     )
     if done.failure is not None:
         facts["failure"] = explained(done.failure)

@@ -15,6 +15,7 @@ from reflexio_mcp.rest.codec import Choose, encode, iso_time, parsed, parsed_lis
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
     BodyTooLarge,
+    Closed,
     ConnectionLost,
     NotSent,
     NotTheApi,
@@ -98,7 +99,7 @@ class ReflexioClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the pool. Later calls raise `NotSent`; closing again does nothing."""
+        """Close the pool. Later calls raise `Closed`; closing again does nothing."""
         self._closed = True
         sender, self._sender = self._sender, None
         if sender is not None:
@@ -412,7 +413,7 @@ class ReflexioClient:
     async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:
         """Send a call and read its answer. A failed read changes nothing, which is set here alone."""
         if self._closed:
-            raise NotSent("the client is closed")
+            raise Closed
         if call.content is not None and len(call.content) > call.most_bytes:
             size, most = len(call.content) / 2**20, call.most_bytes // 2**20
             raise BodyTooLarge(f"{size:.1f} MiB as sent, the limit is {most} MiB")

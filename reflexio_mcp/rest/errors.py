@@ -3,7 +3,8 @@
 ReflexioError
 ├── NotSent              refused here; nothing left this process
 │   ├── BadAddress       the URL, the key or a proxy cannot work
-│   └── BodyTooLarge     over the 10 MiB the server takes
+│   ├── BodyTooLarge     over the 10 MiB the server takes
+│   └── Closed           this client sends nothing any more
 ├── Unreachable          no connection was made; nothing can have changed
 ├── OutcomeUnknown       the request left, the answer did not come
 │   ├── TimedOut
@@ -27,6 +28,7 @@ __all__ = [
     "AlreadyExists",
     "BadAddress",
     "BodyTooLarge",
+    "Closed",
     "ConnectionLost",
     "Effect",
     "InvalidBody",
@@ -103,6 +105,11 @@ class BadAddress(NotSent):
 class BodyTooLarge(NotSent):
     happened = "the request is too large for Reflexio"
     next_step = "split it into several requests, or send images by URL"
+
+
+class Closed(NotSent):
+    happened = "the connection to Reflexio is closed here"
+    next_step = "try again, after a restart if need be"
 
 
 class Unreachable(ReflexioError):

@@ -22,6 +22,7 @@ __all__ = [
     "content_chars",
     "every_text",
     "first_words",
+    "image_digest",
     "in_brief",
     "leaves",
     "opening",
@@ -31,7 +32,7 @@ __all__ = [
     "texts_within",
     "turn_digest",
     "turn_digests",
-    "whole_digest",
+    "words_digest",
 ]
 
 WORDS_CHARS: Final = 80
@@ -128,11 +129,25 @@ def turn_digest(turn: StoredInteraction) -> str:
     return digest.hexdigest()
 
 
-def whole_digest(turn: StoredInteraction) -> str:
-    """A digest of all that one turn holds, image and citations included; of a turn that was not read whole, nothing."""
+def words_digest(turn: StoredInteraction) -> str:
+    """A digest of what one turn says, whatever image and tools stand beside it; of one that says nothing, of what its
+    tools were given and gave; of one without any words, nothing.
+    """
+    said = texts_of(turn)
+    if not any(map(str.strip, said)):
+        said = tuple(stored_texts(turn))
+    if not any(map(str.strip, said)):
+        return ""
+    digest = hashlib.sha256()
+    add_texts(digest, (turn.role, *said))
+    return digest.hexdigest()
+
+
+def image_digest(turn: StoredInteraction) -> str:
+    """A digest of one turn's image and citations; of a turn that was not read whole, nothing."""
     if turn.image_encoding is None:
         return ""
-    held = turn.model_dump(exclude={"interaction_id", "request_id", "user_id", "created_at"})
+    held = [turn.role, turn.image_encoding, turn.interacted_image_url, turn.citations]
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 

@@ -14,8 +14,9 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.render.restoring import ERASED_WITH
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import AlreadyExists
+from reflexio_mcp.rest.errors import AlreadyExists, BadAddress, Closed, ReflexioError
 from reflexio_mcp.rest.models import (
     Citation,
     Interaction,
@@ -462,6 +463,95 @@ async def test_erase_of_a_turn_takes_no_other_turn_out_of_the_copies(store: Stor
     rows = store.rows()["interactions"]
     assert [row["interaction_id"] for row in rows] == [1, 3, 4, 6, 7]
     assert [row["image_encoding"] for row in rows] == ["", other, PIXEL, "", ""]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"image_encoding": PIXEL},
+        {"citations": [Citation(kind="profile", real_id="p1", tag="t", title="likes dots")]},
+        {"tools_used": [ToolUse(tool_name="look")]},
+        {"tools_used": [ToolUse(tool_name="look", tool_data={"at": "the card"})]},
+        {"interacted_image_url": "https://example.org/card.png"},
+    ],
+)
+async def test_erased_words_stay_in_no_copy_whatever_stood_beside_them(
+    store: Store, before: dict[str, Any]
+) -> None:
+    words = "my pin is on the card"
+    await store.put("r", Interaction(content=words, **before), Interaction(content="b"))
+    async with store.connect(CONFIRM="preview") as caller:
+        plan = await caller.call("delete_request", request_id="r")
+        copy_id = (await caller.call("delete_request", request_id="r", confirm=plan["confirm"]))["copy_id"]
+        await store.put("r", Interaction(content=words), Interaction(content="b"))
+        ids = [row["interaction_id"] for row in store.rows()["interactions"]]
+        chosen = {"request_id": "r", "interaction_ids": ids[:1], "erase": True}
+        plan = await caller.call("delete_request", **chosen)
+        assert "What recovery copies of earlier deletions hold of it goes too." in plan["undo"]
+        receipt = await caller.call("delete_request", **chosen, confirm=plan["confirm"])
+        assert receipt["copies_changed"] == 1
+        assert words not in store.copy().read_text(encoding="utf-8")
+        await store.rest.delete_request("r")
+        await caller.call("restore_requests", copy_id=copy_id)
+    assert [row["content"] for row in store.rows()["interactions"]] == ["b"]
+
+
+async def test_an_erased_image_without_words_is_told_from_others_in_copies(store: Store) -> None:
+    other = PIXEL[:-6] + "AAAAAA"
+    cited = [Citation(kind="profile", real_id="p1", tag="t", title="likes dots")]
+    turns = [
+        Interaction(image_encoding=PIXEL),
+        Interaction(image_encoding=other),
+        Interaction(image_encoding=PIXEL, citations=cited),
+    ]
+    await store.put("r", *turns)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        await store.put("r", turns[0].model_copy(update={"tools_used": [ToolUse(tool_name="look")]}))
+        ids = [row["interaction_id"] for row in store.rows()["interactions"]]
+        erased = await caller.call("delete_request", request_id="r", interaction_ids=ids, erase=True)
+        assert erased["copies_changed"] == 1
+        await store.rest.delete_request("r")
+        await caller.call("restore_requests", copy_id=copy_id)
+    rows = store.rows()["interactions"]
+    assert [row["image_encoding"] for row in rows] == [other, PIXEL]
+    assert [row["interaction_id"] for row in rows] == [2, 3]
+
+
+async def test_turns_restored_on_their_own_stay_in_copies_of_the_request_they_were_in(store: Store) -> None:
+    # So a restore says of its copy that a deletion of the same requests takes what it deletes out of it, and no other.
+    await store.put("r", *RICH)
+    async with store.connect() as caller:
+        whole = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        said = text_of(await caller.result("restore_requests", copy_id=whole))
+        assert f"; {ERASED_WITH} takes what it deletes out of it." in said
+        single = (await caller.call("delete_request", request_id="r", interaction_ids=[1]))["copy_id"]
+        await caller.call("restore_requests", copy_id=single)
+        there = f"r-turns-{single}"
+        assert (await caller.call("delete_request", request_id=there, erase=True))["copies_changed"] == 1
+        assert "on this picture?" in store.copy().read_text(encoding="utf-8")
+        assert (await caller.call("delete_request", request_id="r", erase=True))["copies_changed"] == 1
+    assert not list((store.folder / "copies").iterdir())
+
+
+@pytest.mark.parametrize("error", [BadAddress(), Closed()])
+async def test_a_restore_ends_where_the_connection_cannot_be_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: ReflexioError
+) -> None:
+    await filled(store)
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_session", session_id="s"))["copy_id"]
+
+        async def refused(*_: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store.rest, "put_back", refused)
+            facts = await caller.call("restore_requests", copy_id=copy_id)
+        assert facts["outcomes"] == {"left": ["rich", "quiz"]}
+        assert error.happened[1:] in facts["failure"]
+        again = await caller.call("restore_requests", copy_id=copy_id)
+    assert again["outcomes"] == {"restored": ["rich", "quiz"]}
 
 
 async def test_erase_of_a_turn_takes_it_out_of_a_copy_of_an_earlier_version_by_its_words(

@@ -1271,7 +1271,7 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
         nothing_earlier_would_go,
     ),
     deletion_facts.EARLIER: (with_an_earlier_copy("get_status"), a_status("0")),
-    "; a deletion with erase=true takes what it deletes out of them": (
+    "; a deletion with erase=true takes what it deletes out of those of the same requests and learnings": (
         with_an_earlier_copy("get_status"),
         a_status("0"),
     ),
@@ -1485,8 +1485,8 @@ SENTENCES: dict[str, tuple[Story, Story]] = {
     "No recovery copy is here.": (no_copy_is_listed, a_copy_is_listed),
     "here, newest first.": (a_copy_is_listed, restored),
     "The recovery copy is kept until": (restored, a_copy_is_listed),
-    "; a deletion with erase=true takes what it deletes out of it.": (restored, a_copy_is_listed),
-    "a deletion with erase=true": (restored, a_copy_is_listed),
+    "takes what it deletes out of it.": (restored, a_copy_is_listed),
+    restoring.ERASED_WITH: (restored, a_copy_is_listed),
     ", of the deletion begun": (a_copy_is_listed, no_copy_is_listed),
     ", kept until": (a_copy_is_listed, no_copy_is_listed),
     "older ones are not shown.": (many_copies_are_listed, a_copy_is_listed),

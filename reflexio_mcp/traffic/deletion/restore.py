@@ -11,7 +11,15 @@ import anyio
 import anyio.to_thread
 from pydantic import ValidationError
 
-from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, RateLimited, ReflexioError
+from reflexio_mcp.rest.errors import (
+    AlreadyExists,
+    BadAddress,
+    Closed,
+    InvalidBody,
+    NotSent,
+    RateLimited,
+    ReflexioError,
+)
 from reflexio_mcp.rest.models import (
     Interaction,
     PublishBody,
@@ -168,6 +176,9 @@ async def restore(
                 done.outcomes[one] = "left"
                 done.stopped_by(error)
                 break
+        except (BadAddress, Closed) as error:
+            done.stopped_by(error)
+            break
         except (NotSent, InvalidBody) as error:
             # It is this one that is not taken, in this form and at any time.
             done.outcomes[one] = "not_restorable"
