@@ -706,7 +706,8 @@ def test_an_answer_alone_that_comes_again_behind_another_question_is_no_duplicat
     assert copies(otherwise)[0] == []
     # What was sent twice at once; later a question may have been left out between the two.
     assert copies(in_turns(backup, NO, NO, server, apart=4))[0] == ["r2"]
-    assert copies(in_turns(NO, NO, apart=4))[0] == ["r1"]
+    # Nobody knows what it answers.
+    assert copies(in_turns(NO, NO, apart=4))[0] == []
     assert copies(in_turns(backup, NO, NO, server))[0] == []
     # What a person says again is a copy, whatever came between.
     assert copies([request(1, NO), request(2, "Hm."), request(3, NO, at=60)])[0] == ["r3"]
@@ -758,6 +759,35 @@ def test_an_answer_goes_with_all_that_it_answers() -> None:
     assert copies(spoken(asked, answer[2], another, answer[2], users="abba"))[0] == []
 
 
+def test_a_question_that_is_sent_twice_keeps_its_answer() -> None:
+    asked, again, other = ("User", ORDER), ("Assistant", NOTHING), ("Assistant", "It comes on Monday.")
+    assert copies(spoken(asked, again, asked, asked, other))[0] == ["r3"]
+    assert copies(spoken(asked, again, asked, asked, again))[0] == ["r2", "r3", "r4"]
+    late = spoken(asked, ("tool", ROWS), again, asked, asked, ("tool", ROWS), again, apart=4)
+    for item in late[3:]:
+        item.request.created_at += 7_200
+    assert copies(late)[0] == ["r3", "r4", "r5", "r6"]
+
+
+@pytest.mark.parametrize("roles", [("System", "Assistant"), ("planner", "coder"), ("User", "Assistant")])
+def test_what_answers_nothing_needs_no_question(roles: tuple[str, str]) -> None:
+    items = [request(number, ORDER, NOTHING, at=number * 60) for number in range(2)]
+    for item in items:
+        for turn, role in zip(item.interactions, roles, strict=True):
+            turn.role = role
+    assert copies(items)[0] == ["r1"]
+
+
+def test_where_a_filter_may_hide_a_question_or_an_answer_only_what_has_both_is_a_copy() -> None:
+    asked, answer = ("User", ORDER), ("Assistant", NOTHING)
+    items = spoken(asked, answer, asked, answer)
+    both = [request(number, BICYCLE, LOOKS, at=100_000 + number) for number in range(8, 10)]
+    for is_part, found in ((False, ["r2", "r3", "r9"]), (True, ["r9"])):
+        seen = Duplicates()
+        seen.session(SessionSeen("s", [*items, *both][::-1], is_part))
+        assert seen.founds[0].subjects == found
+
+
 def test_what_comes_again_begins_with_more_than_a_reply() -> None:
     price, cost, no = (
         ("User", "And with a case?"),
@@ -800,6 +830,15 @@ def test_a_copied_session_keeps_the_answer_to_its_own_question() -> None:
         item.request.request_id, item.request.session_id = f"x{number}", "x"
     # The last that is the same is followed by another question there.
     assert set(copied(shorter, longer).copies) == {f"x{number}" for number in range(4)}
+
+
+def test_in_a_copied_session_each_person_keeps_his_question_with_his_answer() -> None:
+    once = [("User", ORDER), ("User", BICYCLE), ("Assistant", LOOKS), ("Assistant", NOTHING)]
+    anew = [*once[:3], ("Assistant", "It comes on Monday, and it is blue.")]
+    first, later = spoken(*once, users="abba"), spoken(*anew, users="abba")
+    for number, item in enumerate(later):
+        item.request.request_id, item.request.session_id = f"x{number}", "x"
+    assert "x0" not in copied(later, first).copies
 
 
 def test_a_session_that_nothing_may_go_for_hides_no_copy() -> None:

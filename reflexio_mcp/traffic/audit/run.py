@@ -412,7 +412,7 @@ class _Pass:
                 self.last, self.rest = (session_slice, item), len(matching) - number
                 return
         if whole:
-            seen = SessionSeen(session_slice.session_id, whole)
+            seen = SessionSeen(session_slice.session_id, whole, is_part=self.wanted.selects_in_sessions)
             for detector in self.detectors:
                 detector.session(seen)
 

@@ -85,9 +85,14 @@ class TrafficFilter:
         return bool(self.source or self.start is not None or self.end is not None)
 
     @property
+    def selects_in_sessions(self) -> bool:
+        """Whether it may leave out single requests of a session, and not only its beginning or end."""
+        return bool(self.source or self.agent_version or self.contains)
+
+    @property
     def may_leave_out_newest(self) -> bool:
         """Whether it may leave out the newest requests of a session that it selects from."""
-        return bool(self.source or self.agent_version or self.contains or self.end is not None)
+        return self.selects_in_sessions or self.end is not None
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """The API's part of the filter; `end`, when given, replaces the filter's own."""
@@ -109,7 +114,12 @@ class TrafficFilter:
         picked = [item for item in items if self.matches_request(item.request)]
         if self.finding in ACROSS and self.chosen is not None:
             return [item for item in picked if item.request.request_id in self.chosen]
-        return list(search(self.contains, self.finding)(picked)) if self.contains or self.finding else picked
+        is_part = bool(self.source or self.agent_version)
+        return (
+            list(search(self.contains, self.finding, is_part=is_part)(picked))
+            if self.contains or self.finding
+            else picked
+        )
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""

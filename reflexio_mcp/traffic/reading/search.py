@@ -59,10 +59,13 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def search(contains: str, finding: str) -> Pick:
+def search(contains: str, finding: str, *, is_part: bool = False) -> Pick:
     """What picks the requests of a session that show `finding` and say what `contains` does.
 
     A finding may need the whole session: a copy is one only beside its original. So it is looked for first.
+
+    Args:
+        is_part: as `SessionSeen` has it, of what is given.
     """
     words = words_of(contains)
 
@@ -71,7 +74,7 @@ def search(contains: str, finding: str) -> Pick:
             # The detectors are loaded by the first call that needs one.
             from reflexio_mcp.traffic.rules.selection import select
 
-            items = select(finding, items)
+            items = select(finding, items, is_part=is_part)
         return [item for item in items if words.are_in(_texts(item), _ids(item.request))] if words else items
 
     return pick

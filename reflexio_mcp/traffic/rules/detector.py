@@ -25,10 +25,15 @@ SCANNED_CHARS: Final = 1_000_000
 
 @dataclass(frozen=True)
 class SessionSeen:
-    """One session as far as the audit's filter matches; requests newest first."""
+    """One session as far as the audit's filter matches; requests newest first.
+
+    Args:
+        is_part: the filter may leave out single requests of it, by their source, version or words.
+    """
 
     session_id: str
     requests: list[RequestWithInteractions]
+    is_part: bool = False
 
     @functools.cached_property
     def turns(self) -> list[list[bytes]]:

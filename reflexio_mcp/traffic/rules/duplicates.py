@@ -22,7 +22,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen, stop_if_cancelled
 from reflexio_mcp.traffic.rules.found import Example, example
-from reflexio_mcp.traffic.rules.roles import is_foreign, is_person, is_system, speakers
+from reflexio_mcp.traffic.rules.roles import answers, is_foreign, is_person, is_system, speakers
 
 __all__ = ["WORD_FOR_WORD", "CopiedSessions", "Duplicates", "Twin"]
 
@@ -268,6 +268,8 @@ class Duplicates(Detector):
                 self.left_out = "of a session with very much in it only the oldest part was compared"
                 break
             before = last_seen.get(content.digest)
+            if seen.is_part and not content.is_whole:
+                before = None  # what it answers, or what answers it, may be left out
             if before is not None and not content.is_asked:
                 before = behind.get((content.digest, exchanges.answered(index)))
             is_copy = before is not None and (
@@ -282,13 +284,15 @@ class Duplicates(Detector):
                     repeats[before.request_id] = content.request_id
             if before is not None and is_copy:
                 repeats[content.request_id] = before.request_id
-            elif index in in_others:
+            elif index in in_others and not (seen.is_part and not content.is_whole):
                 other = contents[in_others[index]]
                 holds_all = set(content.turns).issubset(other.turns)
                 repeats[content.request_id] = other.request_id if holds_all else seen.session_id
             else:
                 for part in _beginnings(content, kept, previous, often):
                     if part.request_id in repeats or not part.may_go_for(content):
+                        continue
+                    if seen.is_part and not part.is_whole:
                         continue
                     if exchanges.is_same(part, index):
                         repeats[part.request_id] = content.request_id
@@ -386,8 +390,13 @@ class _Content:
 
     @property
     def is_asked(self) -> bool:
-        """Whether a person speaks in it: what is said without one answers what came before."""
-        return any(is_person(turn.role) for turn in self.item.interactions)
+        """Whether it answers nothing that came before."""
+        return _is_asked(self.item)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has what is asked and what is answered."""
+        return self.is_asked and any(answers(turn.role) for turn in self.item.interactions)
 
     @classmethod
     def of(
@@ -412,15 +421,16 @@ class _Content:
 
 class _Exchanges:
     """What a person says in a session, each with what answers it: the requests of the same user in which no person
-    speaks, up to the next one. An answer to another question is another one, so both go together or not at all."""
+    speaks, up to the next one. An answer to another question is another one, so both go together or not at all. What
+    is asked again before it is answered is one question."""
 
     def __init__(self, contents: Sequence[_Content], seconds: Mapping[int, bytes]) -> None:
         self._contents = contents
         self._places = {content.request_id: place for place, content in enumerate(contents)}
+        self._questions: defaultdict[int, list[int]] = defaultdict(list)
         self._answers: defaultdict[int, list[int]] = defaultdict(list)
-        self._asked_again: set[int] = set()
-        """Questions right behind the same question, which have the same answers."""
         self._heads: list[int] = []
+        """Of each request the first question of its exchange, or -1."""
         self._chains: list[bytes] = []
         last: dict[str, int] = {}
         for place, content in enumerate(contents):
@@ -428,19 +438,20 @@ class _Exchanges:
             before = last.get(user, -1)
             is_again = before >= 0 and contents[before].digest == content.digest
             last[user] = place
+            head = self._heads[before] if before >= 0 else -1
             # Sent again at once it answers the same. Later, or among others of one second, which have no order, a
             # question may stand in between.
             is_sent_again = (
-                is_again and content.at - contents[before].at <= RETRY_SECONDS and bool(seconds[content.at])
+                is_again
+                and head >= 0
+                and content.at - contents[before].at <= RETRY_SECONDS
+                and bool(seconds[content.at] and seconds[contents[before].at])
             )
             self._chains.append(self._chains[before] if is_sent_again else self._behind(before))
-            if content.is_asked:
-                self._heads.append(place)
-                if is_again:
-                    self._asked_again.add(place)
-            else:
-                self._heads.append(self._heads[before] if before >= 0 else -1)
-                self._answers[self._heads[place]].append(place)
+            if content.is_asked and not is_again:
+                head = place
+            self._heads.append(head)
+            (self._questions if content.is_asked else self._answers)[head].append(place)
 
     def _behind(self, place: int) -> bytes:
         """All that was said from the question on, up to and with a request."""
@@ -462,25 +473,36 @@ class _Exchanges:
         """Those copies with which no question loses its answer and no answer its question."""
         ids = [content.request_id for content in self._contents]
         left = dict(repeats)
-        for head, content in enumerate(self._contents):
-            if not content.is_asked:
-                continue
-            answers = self._answers.get(head, [])
-            if head not in self._asked_again and any(ids[one] not in left for one in answers):
-                left.pop(ids[head], None)
-            if ids[head] in left:
-                continue
-            for one in answers:
+
+        def drop(places: Sequence[int], head: int) -> None:
+            """Leave those out that are no copies of another one of their exchange."""
+            for one in places:
                 original = self._places.get(left.get(ids[one], ""), -1)
                 if original < 0 or not self._is_of(head, one, original):
                     left.pop(ids[one], None)
+
+        for head, questions in self._questions.items():
+            answers = self._answers.get(head, [])
+            if any(ids[one] not in left for one in answers):
+                drop(questions, head)
+            if any(ids[one] not in left for one in questions):
+                drop(answers, head)
+                if any(ids[one] not in left for one in answers):
+                    drop(questions, head)
         return left
 
     def _is_of(self, head: int, answer: int, original: int) -> bool:
-        """Whether what an answer repeats answers the same question, and not only the same words."""
-        if self._contents[original].is_asked:
-            return self.is_same(self._contents[answer], original)
-        return self._heads[original] == head
+        """Whether what a request repeats belongs to the same exchange, and has not only the same words."""
+        if self._heads[original] == head:
+            return True
+        one = self._contents[answer]
+        return self._contents[original].is_asked and not one.is_asked and self.is_same(one, original)
+
+
+def _is_asked(item: RequestWithInteractions) -> bool:
+    roles = [turn.role for turn in item.interactions]
+    # An assistant's or a tool's words answer what came before, and a prompt alone is no question.
+    return any(map(is_person, roles)) or not (all(map(is_system, roles)) or answers(roles[0]))
 
 
 def _has_long_answer(item: RequestWithInteractions, lengths: Sequence[int]) -> bool:
@@ -804,6 +826,7 @@ class _Known:
             of a session too short to be compared.
         evaluated: the ids of those for evaluation only.
         answers: the ids of those in which no person speaks.
+        users: whose each is, where they are of several.
     """
 
     session_id: str
@@ -813,6 +836,7 @@ class _Known:
     requests: list[tuple[str, Sequence[bytes]]]
     evaluated: frozenset[str]
     answers: frozenset[str]
+    users: Mapping[str, str]
 
     @property
     def is_evaluation(self) -> bool:
@@ -825,14 +849,24 @@ class _Known:
     def whole(self, goes: Mapping[str, str]) -> dict[str, str]:
         """Those that go with which no question loses its answer and no answer its question."""
         left = dict(goes)
-        exchange: list[str] = []
-        for request_id in (*(request_id for request_id, _ in reversed(self.requests)), ""):
-            if request_id not in self.answers:
-                if any(one not in left for one in exchange):
-                    for one in exchange:
-                        left.pop(one, None)
+        exchanges: dict[str, tuple[Sequence[bytes], list[str]]] = {}
+
+        def end(exchange: Iterable[str]) -> None:
+            if any(one not in left for one in exchange):
+                for one in exchange:
+                    left.pop(one, None)
+
+        for request_id, turns in reversed(self.requests):
+            user = self.users.get(request_id, "")
+            asked, exchange = exchanges.get(user, ((), []))
+            is_asked = request_id not in self.answers
+            if is_asked and not (asked == turns and len(exchange) and exchange[-1] not in self.answers):
+                end(exchange)
                 exchange = []
             exchange.append(request_id)
+            exchanges[user] = turns if is_asked else asked, exchange
+        for _, exchange in exchanges.values():
+            end(exchange)
         return left
 
 
@@ -965,12 +999,12 @@ class CopiedSessions(Detector):
         evaluated = frozenset(
             item.request.request_id for item in seen.requests if requests and item.request.evaluation_only
         )
-        answers = frozenset(
-            item.request.request_id
-            for item in seen.requests
-            if requests and not any(is_person(turn.role) for turn in item.interactions)
+        answering = frozenset(
+            item.request.request_id for item in seen.requests if requests and not _is_asked(item)
         )
-        known = _Known(seen.session_id, newest, turns, len(beyond), requests, evaluated, answers)
+        whose = {item.request.request_id: item.request.user_id for item in seen.requests if requests}
+        users = whose if len(set(whose.values())) > 1 else {}
+        known = _Known(seen.session_id, newest, turns, len(beyond), requests, evaluated, answering, users)
         self._sessions.append(known)
 
     def finish(self) -> None:

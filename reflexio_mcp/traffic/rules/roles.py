@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["is_foreign", "is_person", "is_system", "speakers"]
+__all__ = ["answers", "is_foreign", "is_person", "is_system", "speakers"]
 
 _PERSON: Final = frozenset({"user", "human", "customer", "person"})
 _ASSISTANT: Final = frozenset({"assistant", "ai", "bot", "model"})
@@ -26,6 +26,11 @@ def is_system(role: str) -> bool:
 def is_foreign(role: str) -> bool:
     """Whether nobody in the conversation wrote the turn: a tool or a page gave it."""
     return role.lower() in _FOREIGN
+
+
+def answers(role: str) -> bool:
+    """Whether it is an assistant's or a tool's."""
+    return role.lower() in _ASSISTANT or is_foreign(role)
 
 
 def speakers(roles: Sequence[str]) -> list[str]:

@@ -30,13 +30,16 @@ def _type(name: str) -> type[Detector]:
     return found
 
 
-def select(rule_id: str, items: Items) -> Items:
+def select(rule_id: str, items: Items, *, is_part: bool = False) -> Items:
     """The requests of one session that a rule finds.
+
+    Args:
+        is_part: as `SessionSeen` has it.
 
     Raises:
         KeyError: there is no such rule, or a single session does not show it.
     """
-    return _selected(_type(rule(rule_id).detector), items)[rule_id]
+    return _selected(_type(rule(rule_id).detector), items, is_part=is_part)[rule_id]
 
 
 def select_each(items: Items) -> dict[str, Items]:
@@ -56,7 +59,7 @@ def originals(rule_id: str, items: Items) -> Mapping[str, str]:
     return detector.originals.get(rule_id, {})
 
 
-def _selected(kind: type[Detector], items: Items) -> dict[str, Items]:
+def _selected(kind: type[Detector], items: Items, *, is_part: bool = False) -> dict[str, Items]:
     selected: dict[str, Items] = {
         rule_id: [item for item in items if carries(item)] for rule_id, carries in kind.carries.items()
     }
@@ -74,7 +77,7 @@ def _selected(kind: type[Detector], items: Items) -> dict[str, Items]:
         stop_if_cancelled()
         detector.request(item)
     session_id = items[0].request.session_id
-    detector.session(SessionSeen(session_id, list(items)))
+    detector.session(SessionSeen(session_id, list(items), is_part))
     detector.finish()
     for found in founds:
         subjects = set(found.subjects)
