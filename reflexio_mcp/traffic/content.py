@@ -7,7 +7,6 @@ machine's user. Equal contents have equal fingerprints, whatever their ids and t
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,6 @@ __all__ = [
     "content_chars",
     "every_text",
     "first_words",
-    "image_digest",
     "in_brief",
     "leaves",
     "opening",
@@ -32,7 +30,6 @@ __all__ = [
     "texts_within",
     "turn_digest",
     "turn_digests",
-    "words_digest",
 ]
 
 WORDS_CHARS: Final = 80
@@ -127,28 +124,6 @@ def turn_digest(turn: StoredInteraction) -> str:
     digest = hashlib.sha256()
     add_texts(digest, (turn.role, *stored_texts(turn)))
     return digest.hexdigest()
-
-
-def words_digest(turn: StoredInteraction) -> str:
-    """A digest of what one turn says, whatever image and tools stand beside it; of one that says nothing, of what its
-    tools were given and gave; of one without any words, nothing.
-    """
-    said = texts_of(turn)
-    if not any(map(str.strip, said)):
-        said = tuple(stored_texts(turn))
-    if not any(map(str.strip, said)):
-        return ""
-    digest = hashlib.sha256()
-    add_texts(digest, (turn.role, *said))
-    return digest.hexdigest()
-
-
-def image_digest(turn: StoredInteraction) -> str:
-    """A digest of one turn's image and citations; of a turn that was not read whole, nothing."""
-    if turn.image_encoding is None:
-        return ""
-    held = [turn.role, turn.image_encoding, turn.interacted_image_url, turn.citations]
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def turn_digests(

@@ -465,8 +465,9 @@ async def test_erase_of_a_turn_takes_no_other_turn_out_of_the_copies(store: Stor
     assert [row["image_encoding"] for row in rows] == ["", other, PIXEL, "", ""]
 
 
+@pytest.mark.parametrize("gone_since", [True, False])
 @pytest.mark.parametrize(
-    "before",
+    "beside",
     [
         {"image_encoding": PIXEL},
         {"citations": [Citation(kind="profile", real_id="p1", tag="t", title="likes dots")]},
@@ -476,14 +477,16 @@ async def test_erase_of_a_turn_takes_no_other_turn_out_of_the_copies(store: Stor
     ],
 )
 async def test_erased_words_stay_in_no_copy_whatever_stood_beside_them(
-    store: Store, before: dict[str, Any]
+    store: Store, beside: dict[str, Any], gone_since: bool
 ) -> None:
     words = "my pin is on the card"
-    await store.put("r", Interaction(content=words, **before), Interaction(content="b"))
+    turns = [Interaction(content=words, **beside), Interaction(content=words)]
+    before, after = turns if gone_since else reversed(turns)
+    await store.put("r", before, Interaction(content="b"))
     async with store.connect(CONFIRM="preview") as caller:
         plan = await caller.call("delete_request", request_id="r")
         copy_id = (await caller.call("delete_request", request_id="r", confirm=plan["confirm"]))["copy_id"]
-        await store.put("r", Interaction(content=words), Interaction(content="b"))
+        await store.put("r", after, Interaction(content="b"))
         ids = [row["interaction_id"] for row in store.rows()["interactions"]]
         chosen = {"request_id": "r", "interaction_ids": ids[:1], "erase": True}
         plan = await caller.call("delete_request", **chosen)
@@ -507,7 +510,7 @@ async def test_an_erased_image_without_words_is_told_from_others_in_copies(store
     await store.put("r", *turns)
     async with store.connect() as caller:
         copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
-        await store.put("r", turns[0].model_copy(update={"tools_used": [ToolUse(tool_name="look")]}))
+        await store.put("r", turns[0])
         ids = [row["interaction_id"] for row in store.rows()["interactions"]]
         erased = await caller.call("delete_request", request_id="r", interaction_ids=ids, erase=True)
         assert erased["copies_changed"] == 1
@@ -516,6 +519,59 @@ async def test_an_erased_image_without_words_is_told_from_others_in_copies(store
     rows = store.rows()["interactions"]
     assert [row["image_encoding"] for row in rows] == [other, PIXEL]
     assert [row["interaction_id"] for row in rows] == [2, 3]
+
+
+def step(words: str, name: str, number: int) -> Interaction:
+    return Interaction(content=words, tools_used=[ToolUse(tool_name=name, tool_data={"number": number})])
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [step("Let me look at that.", "run", number) for number in range(4)],
+        [step("Let me look at that.", name, 0) for name in ("open", "read", "move", "close")],
+        [step("", "run", number) for number in range(4)],
+        [step(" ", name, 0) for name in ("open", "read", "move", "close")],
+        [step("", "run", 0).model_copy(update={"role": role}) for role in ("a", "b", "c", "d")],
+    ],
+)
+async def test_an_erased_step_leaves_other_steps_in_the_only_copy(
+    store: Store, turns: list[Interaction]
+) -> None:
+    await store.put("r", *turns)
+    before = [(row["role"], row["tools_used"]) for row in store.rows()["interactions"]]
+    async with store.connect() as caller:
+        copy_id = (await caller.call("delete_request", request_id="r"))["copy_id"]
+        again = turns[1].model_copy(deep=True)
+        again.tools_used[0].status = "success"
+        await store.put("r", again, Interaction(content="b"))
+        ids = [row["interaction_id"] for row in store.rows()["interactions"]]
+        erased = await caller.call("delete_request", request_id="r", interaction_ids=ids[:1], erase=True)
+        assert erased["copies_changed"] == 1
+        await store.rest.delete_request("r")
+        await caller.call("restore_requests", copy_id=copy_id)
+    rows = store.rows()["interactions"]
+    assert [(row["role"], row["tools_used"]) for row in rows] == [before[0], *before[2:]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"content": "My pin is on the card"},
+        {"content": "my pin is on the card", "expert_content": "Say nothing of pins."},
+        {"content": "my pin is on the card", "role": "user"},
+    ],
+)
+async def test_only_the_same_wording_is_erased_from_copies(store: Store, other: dict[str, Any]) -> None:
+    # As docs/security.md says.
+    await store.put("r", Interaction(**other), Interaction(content="b"))
+    async with store.connect() as caller:
+        await caller.call("delete_request", request_id="r")
+        await store.put("r", Interaction(content="my pin is on the card"), Interaction(content="b"))
+        ids = [row["interaction_id"] for row in store.rows()["interactions"]]
+        erased = await caller.call("delete_request", request_id="r", interaction_ids=ids[:1], erase=True)
+    assert "copies_changed" not in erased
+    assert other["content"] in store.copy().read_text(encoding="utf-8")
 
 
 async def test_turns_restored_on_their_own_stay_in_copies_of_the_request_they_were_in(store: Store) -> None:

@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.state.database import advice, why_not
 from reflexio_mcp.state.recovery_copies import CopiedLearning, Found, RecoveryCopies, RecoveryCopy, is_of
-from reflexio_mcp.traffic.content import image_digest, words_digest
+from reflexio_mcp.traffic.deletion.alike import Likeness, Likenesses, likeness
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
 from reflexio_mcp.traffic.deletion.plan import Plan, newest_first, planned_request
@@ -122,36 +122,37 @@ async def _with_kept(scope: Scope, plan: Plan, copies: RecoveryCopies, owner: st
 
 
 async def _with_images(scope: Scope, plan: TurnPlan) -> TurnPlan:
-    """The plan with what tells its turns without words from others, where the backend gives that out."""
-    found: dict[int, str] = {}
+    """The plan with the images that tell its turns without words from others, where the backend gives these out."""
+    found: dict[int, Likeness] = {}
 
     async def take(items: list[RequestWithInteractions]) -> None:
         for turn in (turn for item in items for turn in item.interactions):
-            found[turn.interaction_id] = await anyio.to_thread.run_sync(image_digest, turn)
+            found[turn.interaction_id] = await anyio.to_thread.run_sync(likeness, turn)
 
-    if scope.exact and not all(turn.words for turn in plan.turns):
+    if scope.exact and not all(turn.likeness.words for turn in plan.turns):
         await read_set(scope, [plan.request_id], take, whole=True)
-    turns = (replace(turn, image=found.get(turn.interaction_id, "")) for turn in plan.turns)
+    turns = (replace(turn, likeness=found.get(turn.interaction_id, turn.likeness)) for turn in plan.turns)
     return replace(plan, turns=tuple(turns))
 
 
 async def _with_copied_turns(scope: Scope, plan: TurnPlan, copies: RecoveryCopies, owner: str) -> TurnPlan:
     wanted = {int(one) for one in plan.not_found}
 
-    def named(item: RequestWithInteractions) -> tuple[str, set[str]] | None:
+    def named(item: RequestWithInteractions) -> tuple[str, Likenesses] | None:
         if not (scope.covers(item.request.user_id) and is_of(item, (plan.request_id,))):
             return None
         turns = [turn for turn in item.interactions if turn.interaction_id in wanted]
-        words = {said for turn in turns if (said := words_digest(turn))}
-        return (item.request.request_id, words) if turns else None
+        # What stands alone in a turn, as an image, is not read of what is stored.
+        known = (one for one in map(likeness, turns) if one.words or one.tools)
+        return (item.request.request_id, Likenesses(known)) if turns else None
 
     found = await anyio.to_thread.run_sync(copies.search, owner, named)
     places: dict[str, list[str]] = {"copied_as": [], "stored_in": [], "stored_without": []}
-    for request_id, words in found.items:
+    for request_id, known in found.items:
         stored = await find_request(scope, request_id)
         turns = stored.interactions if stored else []
         # What was published again has new ids.
-        there = any(turn.interaction_id in wanted or words_digest(turn) in words for turn in turns)
+        there = any(turn.interaction_id in wanted or known.have(turn) for turn in turns)
         place = "copied_as" if stored is None else "stored_in" if there else "stored_without"
         places[place].append(request_id)
     where = {place: tuple(ids) for place, ids in places.items()}
@@ -283,21 +284,10 @@ async def _erase_turns(receipt: Receipt, plan: TurnPlan, owner: str, copies: Rec
     turns = [turn for turn in plan.turns if str(turn.interaction_id) in deleted]
     if not turns:
         return receipt
-    words = {turn.words for turn in turns}
-    images: defaultdict[str, set[str]] = defaultdict(set)
-    for turn in turns:
-        if not turn.words:
-            images[turn.role].add(turn.image)
+    gone = Likenesses(turn.likeness for turn in turns)
 
     def is_gone(turn: StoredInteraction) -> bool:
-        if turn.interaction_id in plan.twins:
-            return False
-        # Words go, whatever stood beside them before the request was published again.
-        if said := words_digest(turn):
-            return said in words
-        same = images.get(turn.role, ())
-        held = image_digest(turn)
-        return bool(same) and (not held or "" in same or held in same)
+        return turn.interaction_id not in plan.twins and gone.have(turn)
 
     request_id = plan.requests[0].request_id
     taught = _taught(receipt, (), [int(one) for one in deleted])

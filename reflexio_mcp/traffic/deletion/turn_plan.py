@@ -9,7 +9,8 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.state.job_records import TURNS_OF
-from reflexio_mcp.traffic.content import texts_of, turn_digest, words_digest
+from reflexio_mcp.traffic.content import texts_of, turn_digest
+from reflexio_mcp.traffic.deletion.alike import Likeness, Likenesses, likeness
 from reflexio_mcp.traffic.deletion.plan import (
     OPENING_CHARS,
     WORDS_SHOWN,
@@ -31,18 +32,15 @@ class PlannedTurn:
 
     Args:
         digest: of its role and content, as `turn_digest` makes it.
-        words: of what it says, as `words_digest` makes it.
-        image: of its image and citations, as `image_digest` makes it, where only they tell it from others in recovery
-            copies.
+        likeness: what it is known by in recovery copies; its image only where that tells it from others.
         first_words: how it begins, secrets redacted; empty where it is not to be shown.
     """
 
     interaction_id: int
     role: str
     digest: str
+    likeness: Likeness
     first_words: str = ""
-    words: str = ""
-    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class TurnPlan(Plan):
     Args:
         turns: the interactions, in the request's order. The plan's one request lists these and no others.
         rest: the request's other interactions.
-        twins: those of them that have the words of one that goes, or none as it, and stay.
+        twins: those of them that are as one that goes, and stay.
         teaches: whether something can be learned from the request: it is not `evaluation_only`.
         request_id: whose interactions they are.
         arrival: the number of that request in the embedded store, which gives one that is put back another.
@@ -146,7 +144,7 @@ async def plan_turns(scope: Scope, request_id: str, interaction_ids: Sequence[in
     chosen = RequestWithInteractions(request=item.request, interactions=found)
     turns = await anyio.to_thread.run_sync(_planned, found)
     others = [turn for turn in item.interactions if turn.interaction_id in rest]
-    twins = await anyio.to_thread.run_sync(_twins, others, {turn.words for turn in turns})
+    twins = await anyio.to_thread.run_sync(_twins, others, Likenesses(turn.likeness for turn in turns))
     return TurnPlan(
         what,
         (planned_request(chosen, words=False),),
@@ -166,15 +164,15 @@ def _planned(turns: Sequence[StoredInteraction]) -> tuple[PlannedTurn, ...]:
             turn.interaction_id,
             turn.role,
             turn_digest(turn),
+            likeness(turn),
             opening_words(_opening(turn)) if index < WORDS_SHOWN else "",
-            words_digest(turn),
         )
         for index, turn in enumerate(turns)
     )
 
 
-def _twins(others: Sequence[StoredInteraction], words: Collection[str]) -> frozenset[int]:
-    return frozenset(turn.interaction_id for turn in others if words_digest(turn) in words)
+def _twins(others: Sequence[StoredInteraction], gone: Likenesses) -> frozenset[int]:
+    return frozenset(turn.interaction_id for turn in others if gone.have(turn))
 
 
 def _opening(turn: StoredInteraction) -> str:
