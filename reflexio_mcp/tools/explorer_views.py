@@ -195,7 +195,7 @@ def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
     matching = wanted.pick(requests)
     return {
         name: [shown_id(one.request.request_id) for one in items]
-        for name, items in select_each(matching).items()
+        for name, items in select_each(matching, is_part=wanted.selects_in_sessions).items()
     }
 
 

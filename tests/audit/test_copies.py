@@ -778,6 +778,26 @@ def test_what_answers_nothing_needs_no_question(roles: tuple[str, str]) -> None:
     assert copies(items)[0] == ["r1"]
 
 
+@pytest.mark.parametrize(
+    "roles", [("support",), ("gpt-4o",), ("System", "Assistant"), ("system", "tool", "bot")]
+)
+def test_whoever_answers_a_person_asks_nothing(roles: tuple[str, ...]) -> None:
+    def said(number: int, text: str) -> RequestWithInteractions:
+        item = request(number, *[LOOKS] * (len(roles) - 1), text, at=number * 60)
+        for turn, role in zip(item.interactions, roles, strict=True):
+            turn.role = role
+        return item
+
+    first, second = request(0, ORDER, at=0), request(2, BICYCLE, at=120)
+    assert copies([first, said(1, NOTHING), second, said(3, NOTHING)])[0] == []
+    again = request(4, ORDER, at=240)
+    assert copies([first, said(1, NOTHING), second, said(3, LOOKS), again, said(5, "On Monday.")])[0] == []
+    assert copies([first, said(1, NOTHING), second, said(3, LOOKS), again, said(5, NOTHING)])[0] == [
+        "r4",
+        "r5",
+    ]
+
+
 def test_where_a_filter_may_hide_a_question_or_an_answer_only_what_has_both_is_a_copy() -> None:
     asked, answer = ("User", ORDER), ("Assistant", NOTHING)
     items = spoken(asked, answer, asked, answer)

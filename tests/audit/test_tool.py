@@ -514,6 +514,16 @@ async def test_what_short_exchanges_stand_in_two_sessions_is_said_and_none_of_th
         assert "Hello" not in shown, "planted words may stand in two sessions too"
 
 
+async def test_a_filter_that_may_hide_a_turn_between_two_says_what_is_not_judged(
+    made: Deployment, tmp_path: Path
+) -> None:
+    said = "duplicate where each turn is a request of its own (the filter may hide"
+    async with connected(made, tmp_path) as client:
+        for given in ({"source": "travel-desk"}, {"contains": "a OR e"}):
+            assert said in text_of(await call(client, "audit_traffic", **given)), given
+        assert said not in text_of(await call(client, "audit_traffic"))
+
+
 async def test_that_nothing_else_stands_in_two_sessions_is_said_only_where_all_was_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ MAY_GO_ON: Final = (
 PART_OF_TRAFFIC: Final = "a filter by source, session, version or words selects a part of what was said"
 OF_NOBODY_SEEN: Final = "of users without a request here; list_learnings has each user's"
 ONE_USER: Final = "only one user's traffic is looked at"
+MAY_BE_HIDDEN: Final = "the filter may hide what is asked or answered in between"
 ONE_SESSION: Final = "only one session is looked at"
 UNREAD: Final = "what could not be read is compared with nothing"
 
@@ -186,6 +187,8 @@ async def run_audit(
     if wanted.session_id:
         known = {one.rule_id for one in not_run}
         not_run += [NotRun(one, ONE_SESSION) for one in COMPARING if one not in known]
+    if wanted.selects_in_sessions:
+        not_run.append(NotRun("duplicate where each turn is a request of its own", MAY_BE_HIDDEN))
     if wanted.user_id:
         not_run += [NotRun(one, ONE_USER) for one in ("shared-session", "user-per-session")]
     if personal:

@@ -243,7 +243,11 @@ class Duplicates(Detector):
         # Oldest first: the first of several is the one that stays.
         items = seen.requests[::-1]
         parts = (items, seen.digests[::-1], seen.turns[::-1], seen.lengths[::-1])
-        contents = [_Content.of(*each) for each in zip(*parts, strict=True)]
+        asked = _asked(items)
+        contents = [
+            _Content.of(*each, is_asked=each[0].request.request_id in asked)
+            for each in zip(*parts, strict=True)
+        ]
         seconds: dict[int, bytes] = {}
         for content in contents:
             if seconds.setdefault(content.at, content.digest) != content.digest:
@@ -318,7 +322,7 @@ class Duplicates(Detector):
             if one.request_id in repeats:
                 exact.add(one.request_id, one.item, copy_of=repeats[one.request_id])
         kept_ones = [one for one in contents if one.request_id not in repeats and not late]
-        for inner, before, after in _windows(kept_ones):
+        for inner, before, after in () if seen.is_part else _windows(kept_ones):
             if not (inner.may_go_for(before) and inner.may_go_for(after)):
                 continue
             repeats[inner.request_id] = after.request_id
@@ -366,6 +370,7 @@ class _Content:
         beginnings: the same of its first turn, its first two, ..., without the last one.
         turns: of each of its turns.
         has_long_answer: of an assistant, in words that do not come about twice.
+        is_asked: whether it answers nothing that came before.
     """
 
     item: RequestWithInteractions
@@ -376,6 +381,7 @@ class _Content:
     beginnings: tuple[bytes, ...]
     turns: Sequence[bytes]
     has_long_answer: bool
+    is_asked: bool
 
     @property
     def request_id(self) -> str:
@@ -389,11 +395,6 @@ class _Content:
         return other is None or other.may_go_for(self)
 
     @property
-    def is_asked(self) -> bool:
-        """Whether it answers nothing that came before."""
-        return _is_asked(self.item)
-
-    @property
     def is_whole(self) -> bool:
         """Whether it has what is asked and what is answered."""
         return self.is_asked and any(answers(turn.role) for turn in self.item.interactions)
@@ -405,6 +406,8 @@ class _Content:
         digests: Sequence[bytes],
         turns: Sequence[bytes],
         lengths: Sequence[int],
+        *,
+        is_asked: bool,
     ) -> "_Content":
         *beginnings, digest = digests
         return cls(
@@ -416,6 +419,7 @@ class _Content:
             tuple(beginnings[:TURNS_COMPARED]),
             turns,
             _has_long_answer(item, lengths),
+            is_asked,
         )
 
 
@@ -499,10 +503,26 @@ class _Exchanges:
         return self._contents[original].is_asked and not one.is_asked and self.is_same(one, original)
 
 
-def _is_asked(item: RequestWithInteractions) -> bool:
-    roles = [turn.role for turn in item.interactions]
-    # An assistant's or a tool's words answer what came before, and a prompt alone is no question.
-    return any(map(is_person, roles)) or not (all(map(is_system, roles)) or answers(roles[0]))
+def _has_person(item: RequestWithInteractions) -> bool:
+    return any(is_person(turn.role) for turn in item.interactions)
+
+
+def _asked(items: Iterable[RequestWithInteractions]) -> set[str]:
+    """The ids of those of a session that answer nothing that came before.
+
+    Of users with whom a person speaks, those in which one does. Of others, where agents or programs talk, those that
+    begin neither as an assistant nor as a tool does, and hold more than a prompt.
+    """
+    items = list(items)
+    people = {item.request.user_id for item in items if _has_person(item)}
+
+    def is_asked(item: RequestWithInteractions) -> bool:
+        if item.request.user_id in people:
+            return _has_person(item)
+        roles = [turn.role for turn in item.interactions]
+        return not (all(map(is_system, roles)) or answers(roles[0]))
+
+    return {item.request.request_id for item in items if is_asked(item)}
 
 
 def _has_long_answer(item: RequestWithInteractions, lengths: Sequence[int]) -> bool:
@@ -825,7 +845,7 @@ class _Known:
         requests: each with its turns, the newest first, or with none where some of them are not compared; no requests
             of a session too short to be compared.
         evaluated: the ids of those for evaluation only.
-        answers: the ids of those in which no person speaks.
+        answers: the ids of those that answer what came before.
         users: whose each is, where they are of several.
     """
 
@@ -999,9 +1019,8 @@ class CopiedSessions(Detector):
         evaluated = frozenset(
             item.request.request_id for item in seen.requests if requests and item.request.evaluation_only
         )
-        answering = frozenset(
-            item.request.request_id for item in seen.requests if requests and not _is_asked(item)
-        )
+        asked = _asked(seen.requests) if requests else set[str]()
+        answering = frozenset(one for one, _ in requests if one not in asked)
         whose = {item.request.request_id: item.request.user_id for item in seen.requests if requests}
         users = whose if len(set(whose.values())) > 1 else {}
         known = _Known(seen.session_id, newest, turns, len(beyond), requests, evaluated, answering, users)

@@ -42,11 +42,15 @@ def select(rule_id: str, items: Items, *, is_part: bool = False) -> Items:
     return _selected(_type(rule(rule_id).detector), items, is_part=is_part)[rule_id]
 
 
-def select_each(items: Items) -> dict[str, Items]:
-    """What every rule that is a filter finds in one session; each detector looks once."""
+def select_each(items: Items, *, is_part: bool = False) -> dict[str, Items]:
+    """What every rule that is a filter finds in one session; each detector looks once.
+
+    Args:
+        is_part: as `SessionSeen` has it.
+    """
     selected: dict[str, Items] = {}
     for kind in detector_types():
-        selected |= _selected(kind, items)
+        selected |= _selected(kind, items, is_part=is_part)
     return {one.id: selected[one.id] for one in RULES if one.selects and not one.across}
 
 
