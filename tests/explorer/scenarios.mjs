@@ -98,7 +98,7 @@ export async function looksDeletesAndUndoes(browser) {
   await comesTo(() => assert.deepEqual(it.messages, ["In the explorer, the person deleted 4 requests."]));
 
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: /^Restored 4 requests \(\d+ interactions\), checked by reading again, word for word\.$/ }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: /^Restored 4 requests \(\d+ interactions\), checked by reading again, word for word, times, images and citations included\.$/ }).waitFor();
   await button(view, "Close").click();
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^398 requests in 99 sessions$/);
