@@ -10,7 +10,7 @@ from reflexio_mcp.embedded_store.bodies import GetRequests, Interaction, Publish
 from reflexio_mcp.embedded_store.database import Connection
 from reflexio_mcp.embedded_store.pages import DEFAULT_PAGE, Filter, page_of
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 
 MAX_VARIABLES: Final = 500
 """Values bound in one statement; older SQLite builds take 999 at most."""
@@ -41,23 +41,12 @@ T = TypeVar("T")
 
 def store(connection: sqlite3.Connection, publish: Publish, request_id: str, arrived: int) -> bool:
     """Add one request with its interactions. False, and nothing added, when the id is taken."""
-    added = connection.execute(
-        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version,"
-        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
-        (
-            request_id,
-            publish.session_id,
-            publish.user_id,
-            arrived,
-            publish.source,
-            publish.agent_version or DEFAULT_AGENT_VERSION,
-            publish.evaluation_only,
-        ),
-    )
-    if not added.rowcount:
+    version = publish.agent_version or DEFAULT_AGENT_VERSION
+    arrival = _add_request(connection, publish, request_id, arrived, version)
+    if arrival is None:
         return False
     turns = publish.interaction_data_list
-    _add(connection, [(None, added.lastrowid, one.epoch_second(arrived)) for one in turns], turns)
+    _add_turns(connection, [(None, arrival, one.epoch_second(arrived)) for one in turns], turns)
     return True
 
 
@@ -68,30 +57,34 @@ def put_back(connection: sqlite3.Connection, item: RequestWithInteractions) -> b
     delete it before did not agree to delete it again.
     """
     request, turns = item.request, item.interactions
-    added = connection.execute(
-        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version,"
-        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
-        (
-            request.request_id,
-            request.session_id,
-            request.user_id,
-            request.created_at,
-            request.source,
-            request.agent_version,
-            request.evaluation_only,
-        ),
-    )
-    if not added.rowcount:
+    arrival = _add_request(connection, request, request.request_id, request.created_at, request.agent_version)
+    if arrival is None:
         return False
     keep = _are_free(connection, [one.interaction_id for one in turns])
-    rows = [(one.interaction_id if keep else None, added.lastrowid, one.created_at) for one in turns]
-    _add(connection, rows, turns)
+    rows = [(one.interaction_id if keep else None, arrival, one.created_at) for one in turns]
+    _add_turns(connection, rows, turns)
     return True
 
 
-def _add(
+def _add_request(
     connection: sqlite3.Connection,
-    places: Sequence[tuple[int | None, int | None, int]],
+    of: Publish | StoredRequest,
+    request_id: str,
+    created_at: int,
+    version: str,
+) -> int | None:
+    """Add a request without its interactions; its arrival, or `None`, and nothing added, where the id is taken."""
+    added = connection.execute(
+        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version,"
+        " evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+        (request_id, of.session_id, of.user_id, created_at, of.source, version, of.evaluation_only),
+    )
+    return added.lastrowid if added.rowcount else None
+
+
+def _add_turns(
+    connection: sqlite3.Connection,
+    places: Sequence[tuple[int | None, int, int]],
     turns: Sequence[Interaction] | Sequence[StoredInteraction],
 ) -> None:
     """Add interactions, each with its own id or a new one, its request's arrival and its time."""

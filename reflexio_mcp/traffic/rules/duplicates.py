@@ -495,11 +495,11 @@ class _Exchanges:
                     drop(questions, head)
         return left
 
-    def _is_of(self, head: int, answer: int, original: int) -> bool:
+    def _is_of(self, head: int, place: int, original: int) -> bool:
         """Whether what a request repeats belongs to the same exchange, and has not only the same words."""
         if self._heads[original] == head:
             return True
-        one = self._contents[answer]
+        one = self._contents[place]
         return self._contents[original].is_asked and not one.is_asked and self.is_same(one, original)
 
 
