@@ -71,35 +71,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
-LONGEST = ("test_load.py", "test_patterns.py")
-"""Files whose one test takes longer than any other."""
-
-
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that share what is dear to make to one worker: a real server for a folder, the audited corpus."""
+    """Give the tests that share a costly server to one worker, and begin with them."""
     for item in items:
         if item.get_closest_marker("live"):
             folder = item.path.relative_to(Path(__file__).parent).parts[0]
             item.add_marker(pytest.mark.xdist_group(f"live-{folder}"))
         elif "postgres" in getattr(item, "fixturenames", ()) or "[postgresql" in item.name:
             item.add_marker(pytest.mark.xdist_group("postgres"))
-        elif "measured" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("corpus"))
-    # What begins last and takes long keeps one worker while the others have nothing left to do.
-    items.sort(key=lambda item: item.path.name not in LONGEST and not item.get_closest_marker("xdist_group"))
+    items.sort(key=lambda item: not item.get_closest_marker("xdist_group"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say why tests were skipped, one line a reason, and show the tables that tests recorded."""
+    """Say why tests were skipped, one line a reason."""
     skipped = terminalreporter.getreports("skipped")
     for reason, times in Counter(report.longrepr[2] for report in skipped).most_common():
         terminalreporter.write_line(f"{times} skipped: {reason.removeprefix('Skipped: ')}")
-    for report in terminalreporter.getreports("passed"):
-        for title, lines in report.user_properties:
-            terminalreporter.section(title)
-            for line in lines:
-                terminalreporter.write_line(line)
 
 
 _folders = itertools.count()

@@ -11,6 +11,7 @@ import pytest
 from tests.support.serving import TOKEN, serving_process
 
 pytestmark = [
+    pytest.mark.ci,
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="the environments are looked for where Unix has them"),
 ]

@@ -30,7 +30,7 @@ from mcp.shared.auth import (
 from tests.clients.test_other_clients import NODE, NODE_MODULES
 from tests.support.serving import Served, free_port, modern_call, serving_process, turns
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.ci]
 
 HERE = Path(__file__).parent
 CALLBACK = "http://127.0.0.1:9/callback"

@@ -20,7 +20,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import INSTRUCTIONS
 from tests.support.real_learning import LearningReflexio
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.ci]
 
 ANSWERS = {
     "lisbon": "5 requests deleted.",

@@ -21,6 +21,8 @@ from tests.explorer.conftest import Play
 from tests.explorer.stocking import team, write
 from tests.support.tenants import tenant_backend
 
+pytestmark = pytest.mark.ci
+
 
 @dataclass(frozen=True)
 class Answer:

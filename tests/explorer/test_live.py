@@ -11,7 +11,7 @@ from tests.explorer.conftest import Play
 from tests.learnings.conftest import corner  # noqa: F401 - the fixture
 from tests.support.real_learning import Corner
 
-pytestmark = [pytest.mark.anyio, pytest.mark.live]
+pytestmark = [pytest.mark.anyio, pytest.mark.live, pytest.mark.ci]
 
 DAYS_AGO = "2 days"
 SECRET = "aws_access_key_id = AKIAQ3EGUZ7TV4KJ9XLP"

@@ -16,6 +16,8 @@ from tests.explorer.conftest import NodeTools, Play
 from tests.explorer.stocking import Request, many, team, write
 from tests.support.tenants import tenant_backend
 
+pytestmark = pytest.mark.ci
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "reflexio_mcp" / "explorer" / "page"
 

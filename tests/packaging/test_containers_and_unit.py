@@ -594,6 +594,8 @@ exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 # As MemoryDenyWriteExecute: PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN.
 NO_WRITABLE_CODE = """
 import ctypes, os, sys
+
+pytestmark = pytest.mark.ci
 assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
