@@ -68,7 +68,7 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
 
 
 OF_THE_TESTS = {
-    "REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE", "REFLEXIO_TEST_ENGINE", "REFLEXIO_UPDATE_SNAPSHOTS",
+    "REFLEXIO_EXAMPLE_COMMAND", "REFLEXIO_LIVE", "REFLEXIO_UPDATE_SNAPSHOTS",
 }  # fmt: skip
 """Variables that only tests and examples read."""
 

@@ -1,6 +1,5 @@
 """What the registry and Claude Desktop are told about this package."""
 
-import importlib
 import json
 import re
 import tomllib
@@ -77,46 +76,6 @@ def test_the_source_archive_leaves_out_nothing_that_its_tests_use() -> None:
     left_out = {name for name in needed if "include" in target and f"/{name}" not in target["include"]}
     left_out |= {name for name in needed if f"/{name}" in target.get("exclude", [])}
     assert left_out == set()
-
-
-@pytest.fixture
-def changelog(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The function of the release check that judges a changelog."""
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    return importlib.import_module("changelog").problem
-
-
-RELEASED = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-11-25\n\n- New.\n\n## [1.1.0] - 2026-10-01\n\n- Old.\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "version", "release", "said"),
-    [
-        (RELEASED, "1.2.0", True, ""),
-        (RELEASED, "1.2.0", False, ""),
-        (RELEASED.replace("\n\n## [1.2.0]", "\n\n- More.\n\n## [1.2.0]"), "1.2.0", False, ""),
-        ("## [Unreleased]\n\n- New.\n", "1.2.0", False, ""),
-        (RELEASED, "1.3.0", False, "Unreleased has no lines"),
-        (RELEASED, "1.3.0", True, "no heading for 1.3.0"),
-        ("## [Unreleased]\n\n- New.\n", "1.2.0", True, "no heading for 1.2.0"),
-        (RELEASED, "1.1.0", False, "1.2.0 stands above 1.1.0"),
-        (RELEASED.replace(" - 2026-11-25", ""), "1.2.0", False, "no date"),
-        (RELEASED.replace("- New.\n", ""), "1.2.0", False, "1.2.0 has no lines"),
-        (RELEASED.replace("\n\n## [1.2.0]", "\n\n- More.\n\n## [1.2.0]"), "1.2.0", True, "still has lines"),
-        ("# Changelog\n", "1.2.0", False, "no heading"),
-    ],
-)
-def test_a_version_has_its_entry_in_the_changelog_or_will_have_one(
-    text: str, version: str, release: bool, said: str, changelog: Any
-) -> None:
-    found = changelog(text, version, release=release)
-    assert said in found
-    assert bool(said) == bool(found)
-
-
-def test_this_version_has_an_entry_or_will_have_one(changelog: Any) -> None:
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert changelog(text, __version__, release=False) == ""
 
 
 def _typed(value: Any) -> str:
