@@ -157,8 +157,6 @@ def check_changelog(python: Path) -> None:
     """On the day of a release, the topmost dated heading of the changelog is this version."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", text, re.MULTILINE)
-        r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
-    )
     if "--release" in sys.argv:
         _agree("the topmost heading of CHANGELOG.md", headings[0], version())
 
