@@ -12,14 +12,8 @@ from typing import Any
 
 import tiktoken
 
-LIST_BUDGET = 4_700
-"""Tokens that the whole `tools/list` result may take."""
-
-SEEN_BUDGET = 200
-"""Tokens that name, description and input schema may take, on average over the tools."""
-
-SEEN_IN_ALL = 3_000
-"""The same over everything that can be offered."""
+SEEN_BUDGET = 4_200
+"""Tokens that name, description and input schema of all tools may take together."""
 
 
 @functools.cache

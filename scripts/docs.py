@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import published
 from bootstrap import ROOT
 
-from benchmarks.counting import LIST_BUDGET, per_tool
+from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, EXAMPLES
 from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
@@ -100,7 +100,7 @@ def tools() -> str:
     return (
         "\n".join(rows)
         + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
-        f"conversation; the whole `tools/list` answer has {LIST_BUDGET:,} at most. `restore_requests` is offered where "
+        f"conversation: {SEEN_BUDGET:,} at most for all tools. `restore_requests` is offered where "
         "`REFLEXIO_MCP_RECOVERY_DAYS` is set.\n"
     )
 

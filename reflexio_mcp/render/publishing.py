@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Final, Literal, Required, TypedDict
 
+from reflexio_mcp.render.blocks import fenced, lines
 from reflexio_mcp.render.result import Rendered, Unlisted, as_sentence, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.results.publishing import Finished
 from reflexio_mcp.traffic.publishing import Published, Screened
 
-__all__ = ["FinishFacts", "PublishFacts", "finished", "learning_words", "published"]
+__all__ = ["PublishFacts", "finished", "learning_words", "published"]
 
 WARNING_CHARS: Final = 300
 MOST_WARNINGS: Final = 10
@@ -165,27 +167,12 @@ def _learning(done: Published, facts: PublishFacts) -> str:
     return told
 
 
-class FinishFacts(TypedDict):
-    """That a session has had its last turn."""
-
-    status: Literal["finished"]
-    user_id: Unlisted[str]
-    session_id: Unlisted[str]
-    next: Unlisted[str]
-
-
-def finished(user_id: str, session_id: str) -> Rendered:
-    """That a session has had its last turn."""
-    following = "What was learned is shown by list_learnings with this session_id, in a moment."
-    facts: FinishFacts = {
-        "status": "finished",
-        "user_id": shown_id(user_id),
-        "session_id": shown_id(session_id),
-        "next": following,
-    }
-    where = fence(f"session {facts['session_id']} of user {facts['user_id']}")
-    lead = "Finished: Reflexio now learns from what waited for more, if there is anything to learn."
-    return Rendered("\n".join((lead, where, following)), facts)
+def finished(done: Finished) -> str:
+    return lines(
+        "Finished: Reflexio now learns from what waited for more, if there is anything to learn.",
+        fenced(f"session {done.session_id} of user {done.user_id}"),
+        "What was learned is shown by list_learnings with this session_id, in a moment.",
+    )
 
 
 def _secrets(facts: PublishFacts, secrets: Sequence[str], redacted: bool, takes_back: str) -> str:

@@ -184,17 +184,17 @@ class ReflexioServer(MCPServer[App]):
         try:
             given = checked(tool, arguments, self.runtime.scopes.current().user_id)
             result = await super().call_tool(name, given, context)
-            result = self._with_page_notes(name, result, context)
+            result = self._with_page_notes(tool, result, context)
         except MCPError:
             raise
         except TrafficError as error:
             result = _failed(describe(error))
         except ToolError as error:
             result = _failed(_told(tool, error))
-        return self._with_unoffered(result)
+        return self._with_unoffered(result, tool)
 
     def _with_unoffered(
-        self, result: types.CallToolResult | types.InputRequiredResult
+        self, result: types.CallToolResult | types.InputRequiredResult, tool: Tool | None = None
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Say which of the tools that a result names its reader does not have."""
         if isinstance(result, types.InputRequiredResult):
@@ -202,16 +202,10 @@ class ReflexioServer(MCPServer[App]):
         text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
         if not (said := self._unoffered.told(text, self._tools)):
             return result
-        facts = result.structured_content
-        return result.model_copy(
-            update={
-                "content": [*result.content, types.TextContent(type="text", text=said)],
-                "structured_content": facts if facts is None else {**facts, "not_offered": said},
-            }
-        )
+        return _noted(result, said, "not_offered", tool)
 
     def _with_page_notes(
-        self, name: str, result: types.CallToolResult | types.InputRequiredResult, context: Any
+        self, tool: Tool, result: types.CallToolResult | types.InputRequiredResult, context: Any
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Note what a call of the explorer's page did, and tell the model with the next result that it reads."""
         if context is None or isinstance(result, types.InputRequiredResult):
@@ -219,7 +213,7 @@ class ReflexioServer(MCPServer[App]):
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         facts: dict[str, Any] = result.structured_content or {}
         if from_page(context):
-            what = "learning" if name == "delete_learnings" else "request"
+            what = "learning" if tool.name == "delete_learnings" else "request"
             for done, noun, verb in (
                 ("deleted", what, "deleted"),
                 ("restored", "request", "restored"),
@@ -229,12 +223,9 @@ class ReflexioServer(MCPServer[App]):
                     were = "was" if count == 1 else "were"
                     notes.add(owner, f"{counted(count, noun)} {were} {verb}")
             return result
-        if name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
+        if tool.name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
             return result
-        content = [*result.content, types.TextContent(type="text", text=said)]
-        return result.model_copy(
-            update={"content": content, "structured_content": {**facts, "since_then": said}}
-        )
+        return _noted(result, said, "since_then", tool)
 
     async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
@@ -353,6 +344,16 @@ def _where(error: BaseException) -> str:
         trace = trace.tb_next
     place = f" at {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""
     return f"{type(error).__name__}{place}"
+
+
+def _noted(result: types.CallToolResult, said: str, key: str, tool: Tool | None) -> types.CallToolResult:
+    """The result with a sentence behind it, in `notes` of its structured form; `key` is its place in old results."""
+    facts = result.structured_content
+    if facts is not None:
+        typed = tool is not None and tool.fn_metadata.output_model is not None
+        facts = {**facts, "notes": [*facts.get("notes", []), said]} if typed else {**facts, key: said}
+    content = [*result.content, types.TextContent(type="text", text=said)]
+    return result.model_copy(update={"content": content, "structured_content": facts})
 
 
 def _failed(text: str) -> types.CallToolResult:

@@ -9,6 +9,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.render.result import Rendered
+from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.state import State
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, has_pass, make_pass
@@ -18,7 +19,18 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["App", "Call", "answer", "app_of", "from_page", "hides", "page_pass", "place_shown", "scope_of"]
+__all__ = [
+    "App",
+    "Call",
+    "answer",
+    "app_of",
+    "from_page",
+    "hides",
+    "old_answer",
+    "page_pass",
+    "place_shown",
+    "scope_of",
+]
 
 
 @dataclass
@@ -101,8 +113,15 @@ def from_page(call: Call) -> bool:
     return bool(meta and PAGE_KEY in meta) and has_pass(app_of(call).codes(scope_of(call)), meta)
 
 
-def answer(result: Rendered) -> CallToolResult:
-    """A result in both forms."""
+def answer(result: Result, text: str) -> CallToolResult:
+    """A result and its text as the SDK takes them."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=structured(result)
+    )
+
+
+def old_answer(result: Rendered) -> CallToolResult:
+    """A result of the old kind in both forms."""
     return CallToolResult(
         content=[TextContent(type="text", text=result.text)], structured_content=dict(result.structured)
     )

@@ -1,10 +1,13 @@
 """Parameters that several tools share, so that one word means one thing everywhere."""
 
+import functools
+import inspect
 import time
-from collections.abc import Callable
-from typing import Annotated, Final, Literal, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 from mcp.server.mcpserver.resolve import Resolve
+from mcp.types import CallToolResult
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
@@ -37,9 +40,12 @@ __all__ = [
     "UserId",
     "WaitForReceipt",
     "alone",
+    "asked_filter",
+    "filtered",
 ]
 
 T = TypeVar("T")
+Tool = TypeVar("Tool", bound=Callable[..., Awaitable[CallToolResult]])
 
 
 def alone(check: Callable[[T], object]) -> AfterValidator:
@@ -137,9 +143,61 @@ AskedWords = Annotated[TrafficFilter, Resolve(asked_words)]
 """As `AskedMetadata`, with `contains`."""
 
 
-async def asked_filter(call: Call, wanted: AskedMetadata, contains: str, finding: str) -> TrafficFilter:
+async def asked_filter(
+    call: Call,
+    user_id: UserId = "",
+    session_id: SessionId = "",
+    source: Source = "",
+    agent_version: AgentVersion = "",
+    start_time: StartTime = "",
+    end_time: EndTime = "",
+    contains: Contains = "",
+    finding: Finding = "",
+) -> TrafficFilter:
+    """The filter of a tool that has all parameters of the filter.
+
+    Raises:
+        InvalidInput: one of the arguments cannot be used.
+    """
+    wanted = await asked_metadata(call, user_id, session_id, source, agent_version, start_time, end_time)
     return with_search(wanted, contains, finding, masked=scope_of(call).masked)
 
 
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
-"""As `AskedMetadata`, with `contains` and `finding`: the filter of a tool that has all the parameters of one."""
+"""The filter for a resolver of a tool that is `filtered`; the model does not see it."""
+
+FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.values())[1:]
+"""The parameters of the filter, the same in every tool."""
+
+
+def filtered(*without: str) -> Callable[[Tool], Tool]:
+    """Give a tool the parameters of the filter.
+
+    They stand flat in its schema. If the tool has a parameter `asked`, it gets the filter that they make. A parameter
+    that the tool declares itself is its own and no part of that filter.
+
+    Args:
+        without: parameters of the filter that the tool does not have.
+    """
+
+    def decorate(tool: Tool) -> Tool:
+        own = inspect.signature(tool, eval_str=True)
+        flat = [one for one in FILTER if one.name not in (*without, *own.parameters)]
+        call, *others = (one for one in own.parameters.values() if one.name != "asked")
+        seen = [call, *flat, *others]
+
+        @functools.wraps(tool)
+        async def flat_tool(call: Call, **arguments: Any) -> CallToolResult:
+            given = {one.name: arguments.pop(one.name, one.default) for one in flat}
+            if "asked" in own.parameters:
+                arguments["asked"] = await asked_filter(call, **given)
+            return await tool(call, **arguments)
+
+        hints = {one.name: one.annotation for one in seen} | {"return": own.return_annotation}
+        flat_tool.__annotations__ = hints
+        flat_tool.__dict__["__signature__"] = own.replace(
+            parameters=[seen[0], *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in seen[1:])]
+        )
+        return cast("Tool", flat_tool)
+
+    return decorate

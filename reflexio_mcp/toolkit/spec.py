@@ -89,7 +89,8 @@ class ToolSpec:
     Args:
         fn: the function; its name is the tool's and its parameters the schema.
         description: what the model reads; short, with the words a person would use.
-        output: the typed dictionary that its structured content is.
+        output: the typed dictionary that its structured content is; `None` if the function is annotated to return
+            `Annotated[CallToolResult, Model]`, from which the SDK derives the schema and checks every result.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
         needs: whether a configuration has what the tool needs, besides what the operator allows.
@@ -101,7 +102,7 @@ class ToolSpec:
     fn: Callable[..., Any]
     title: str
     description: str
-    output: type[Any]
+    output: type[Any] | None = None
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
@@ -151,13 +152,14 @@ def build(
             idempotent_hint=None if spec.read_only else spec.idempotent,
             open_world_hint=False,
         ),
-        structured_output=False,
+        structured_output=None if spec.output is None else False,
         meta=_app_meta(spec, page),
     )
     # What a page's own tool takes is between the two: in the list, every conversation would pay for it.
     page_only: Schema = {"type": "object", "properties": {}}
     tool.parameters = page_only if spec.opened_by else _published(tool.parameters, without)
-    tool.fn_metadata.output_schema = schema_of(spec.output)
+    if spec.output is not None:
+        tool.fn_metadata.output_schema = schema_of(spec.output)
     return tool
 
 

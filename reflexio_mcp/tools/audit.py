@@ -7,7 +7,7 @@ from pydantic import Field
 
 from reflexio_mcp.render.audit_facts import AuditFacts
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -39,7 +39,7 @@ async def audit_traffic(
         found = await run_audit(
             scope, wanted, offer=offer, after=after, progress=reporter, personal=settings.personal_data
         )
-    return answer(audited(found))
+    return old_answer(audited(found))
 
 
 SPECS = (

@@ -21,7 +21,7 @@ from reflexio_mcp.render.deletion_facts import DeletionFacts
 from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import App, Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import App, Call, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
@@ -199,7 +199,7 @@ async def finish(
             changes=verdict.changes,
             masked=prepared.masked,
         )
-        return answer(shown)
+        return old_answer(shown)
     owner = app.codes(scope).scope
     origin = Origin(tool, _client_of(call), verdict.mode, owner, scope.user_id)
     # While a person was asked over the open connection, others had time to change something.
@@ -218,7 +218,9 @@ async def finish(
         return await _waited(app, job, prepared)
     following = f"The receipt will be in get_status as deletion {job.number}."
     lead = "Scheduled, not yet done. This will go:"
-    return answer(planned(plan, lead=lead, status="scheduled", following=following, masked=prepared.masked))
+    return old_answer(
+        planned(plan, lead=lead, status="scheduled", following=following, masked=prepared.masked)
+    )
 
 
 async def take_over(app: App, scope_of: Callable[[Order], Scope], owner: str | None = None) -> None:
@@ -310,7 +312,7 @@ async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
     # Otherwise nobody reads this answer any more: the receipt stays in the status.
     if told is None:
         raise job.error or TimeoutError
-    return answer(told)
+    return old_answer(told)
 
 
 def _gone(done: Receipt) -> list[Changed]:

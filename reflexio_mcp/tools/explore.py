@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.render.lists import SessionBudget, SessionsFacts, page_of_sessions
 from reflexio_mcp.render.result import Rendered, Unlisted
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, hides, page_pass, scope_of
+from reflexio_mcp.toolkit.context import Call, hides, old_answer, page_pass, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.listing import list_sessions
@@ -49,7 +49,7 @@ async def explore_traffic(
     if call.client_capabilities is not None and not client_supports_apps(call):
         notes = [*told.structured.get("notes", ()), NO_PAGE]
         told = Rendered(f"{told.text}\n{NO_PAGE}", {**told.structured, "notes": notes})
-    result = answer(told)
+    result = old_answer(told)
     # Under this name the page keeps where it was, for when the conversation is opened again.
     result.meta = {"viewUUID": str(uuid.uuid4()), **page_pass(call)}
     return result

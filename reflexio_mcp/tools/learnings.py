@@ -19,7 +19,7 @@ from reflexio_mcp.consent.prepare import Prepared, asking, prepare
 from reflexio_mcp.render.deletion_facts import LearningDeletionFacts
 from reflexio_mcp.render.learnings_page import LearningsFacts, learnings_page
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, hides, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import finish
@@ -86,7 +86,7 @@ async def list_learnings(
     cursors = {one.learning.learning_id: _written(_place(one)) for one in ordered[:-1]}
 
     def rendered() -> CallToolResult:
-        return answer(
+        return old_answer(
             learnings_page(
                 selected,
                 page,

@@ -5,11 +5,13 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from reflexio_mcp.render.publishing import FinishFacts, PublishFacts, finished, published
+from reflexio_mcp.render import publishing as text
+from reflexio_mcp.render.publishing import PublishFacts, published
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.results.publishing import Finished
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, answer, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish, screen
@@ -81,15 +83,14 @@ async def publish_interaction(
     app_of(call).subscriptions.tell(scope_of(call), [Changed(sent.session_id, sent.request_id, sent.user_id)])
     redacted = settings.publish_secrets == "redact"
     back = "delete_request" if "delete_request" in app_of(call).tools else ""
-    return answer(published(done, screened, redacted=redacted, takes_back=back))
+    return old_answer(published(done, screened, redacted=redacted, takes_back=back))
 
 
 async def finish_session(
     call: Call, user_id: parameters.UserId, session_id: parameters.SessionId
-) -> CallToolResult:
-    scope = scope_of(call)
-    user, session = await finish(scope, user_id, session_id)
-    return answer(finished(user, session))
+) -> Annotated[CallToolResult, Finished]:
+    done = await finish(scope_of(call), user_id, session_id)
+    return answer(done, text.finished(done))
 
 
 SPECS = (
@@ -105,7 +106,6 @@ SPECS = (
         finish_session,
         "Finish a session",
         "Say that a conversation has had its last turn, so that what it taught is learned now.",
-        FinishFacts,
         adds=True,
         needs=lambda settings: not settings.embedded,
         needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",

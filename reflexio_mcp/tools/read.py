@@ -18,11 +18,12 @@ from reflexio_mcp.render.lists import (
 from reflexio_mcp.render.request_page import RequestPageFacts, inspected
 from reflexio_mcp.render.result import Rendered, tabled
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, hides, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests as list_page_of_requests
 from reflexio_mcp.traffic.reading.listing import list_sessions as list_page_of_sessions
 from reflexio_mcp.traffic.reading.lookup import get_request as get_one
@@ -35,16 +36,10 @@ BESIDE_OTHERS: Final = (
 )
 
 
+@parameters.filtered()
 async def list_sessions(
     call: Call,
-    user_id: parameters.UserId = "",
-    session_id: parameters.SessionId = "",
-    source: parameters.Source = "",
-    agent_version: parameters.AgentVersion = "",
-    start_time: parameters.StartTime = "",
-    end_time: parameters.EndTime = "",
-    contains: parameters.Contains = "",
-    finding: parameters.Finding = "",
+    asked: TrafficFilter,
     detail: parameters.ListDetail = "summary",
     order: Annotated[
         Literal["newest", "longest"], Field(description="longest: most characters of text")
@@ -53,11 +48,6 @@ async def list_sessions(
     cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    # Not by a resolver, as where the call may be asked back: those of the filter took a tenth of a call's time.
-    metadata = await parameters.asked_metadata(
-        call, user_id, session_id, source, agent_version, start_time, end_time
-    )
-    asked = await parameters.asked_filter(call, metadata, contains, finding)
     if cursor and order != "newest":
         raise InvalidInput("cursor", "goes with order=newest alone; the longest are one page.")
     after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
@@ -68,19 +58,13 @@ async def list_sessions(
             scope, asked, limit=limit, budget=budget, order=order, detail=shown, after=after
         )
         await budget.redact(page.rows)
-    return answer(page_of_sessions(budget, page, wanted))
+    return old_answer(page_of_sessions(budget, page, wanted))
 
 
+@parameters.filtered()
 async def list_requests(
     call: Call,
-    user_id: parameters.UserId = "",
-    session_id: parameters.SessionId = "",
-    source: parameters.Source = "",
-    agent_version: parameters.AgentVersion = "",
-    start_time: parameters.StartTime = "",
-    end_time: parameters.EndTime = "",
-    contains: parameters.Contains = "",
-    finding: parameters.Finding = "",
+    asked: TrafficFilter,
     request_id: str = "",
     detail: parameters.Detail | SkipJsonSchema[None] = None,
     limit: parameters.Limit = 20,
@@ -88,10 +72,6 @@ async def list_requests(
     cursor: parameters.Cursor = "",
 ) -> CallToolResult:
     scope = scope_of(call)
-    metadata = await parameters.asked_metadata(
-        call, user_id, session_id, source, agent_version, start_time, end_time
-    )
-    asked = await parameters.asked_filter(call, metadata, contains, finding)
     after = open_cursor(scope, cursor, "requests", asked, detail or "summary") if cursor else None
     wanted, shown = (after.filter, after.detail) if after else (asked, detail or "summary")
     budget = RequestBudget(full=shown == "full", masked=hides(call, shown), words=wanted.contains)
@@ -114,7 +94,7 @@ async def list_requests(
         whole = await whole_where_short(page.rows, wanted.contains) if short else None
         if whole is None:
             await budget.redact(page.rows)
-    return answer(page_of_requests(whole or budget, page, wanted, request_id))
+    return old_answer(page_of_requests(whole or budget, page, wanted, request_id))
 
 
 async def get_request(
@@ -125,7 +105,7 @@ async def get_request(
 ) -> CallToolResult:
     item, learning = await get_one(scope_of(call), request_id)
     page = inspected(item, learning, cursor, masked=hides(call, detail))
-    return answer(Rendered(page.text, tabled(page.structured, "interactions")))
+    return old_answer(Rendered(page.text, tabled(page.structured, "interactions")))
 
 
 SPECS = (

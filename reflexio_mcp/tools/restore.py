@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.render.restoring import COPIES_SHOWN, RestoreFacts, copies_listed, restored
 from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.render.stored_text import as_stored
-from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.toolkit.subscriptions import Changed
@@ -39,7 +39,7 @@ async def restore_requests(
             return copies_listed(there, [copies.first(copy) for copy in there[:COPIES_SHOWN]])
 
         with refusing(AWAY, kind=Unreadable):
-            return answer(await anyio.to_thread.run_sync(listed))
+            return old_answer(await anyio.to_thread.run_sync(listed))
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):
         done = await restore(
@@ -55,7 +55,7 @@ async def restore_requests(
     app.subscriptions.tell(
         scope, [Changed(one.session_id, one.request_id, one.user_id) for one in done.stored]
     )
-    return answer(restored(done, evaluation_only=evaluation_only, learns=scope.learns))
+    return old_answer(restored(done, evaluation_only=evaluation_only, learns=scope.learns))
 
 
 SPECS = (

@@ -19,7 +19,7 @@ from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.database import nothing_goes
 from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecord
-from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
+from reflexio_mcp.toolkit.context import App, Call, app_of, old_answer, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import take_over
 from reflexio_mcp.traffic.errors import InvalidInput, NotRecorded
@@ -66,7 +66,7 @@ class StatusFacts(JobsFacts, IdsFacts, total=False):
 async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
     if receipt:
-        return answer(await _ids(app, app.codes(scope).scope, receipt))
+        return old_answer(await _ids(app, app.codes(scope).scope, receipt))
     facts: StatusFacts = {
         "version": __version__,
         "backend": await _backend(app, scope, place_shown(call)),
@@ -95,7 +95,7 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
     except OSError as error:
         problem = f"{UNREADABLE} {nothing_goes(error)}"
     told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem, restores="restore_requests" in app.tools)
-    return answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
+    return old_answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
 
 
 async def _ids(app: App, owner: str, receipt: str) -> Rendered:

@@ -15,11 +15,13 @@ from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest
 from reflexio_mcp.rest.read_back import differences
+from reflexio_mcp.results.publishing import Finished
 from reflexio_mcp.traffic.content import every_text, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.stored_text import shown_id
 from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = ["Published", "Screened", "check_turn", "check_turns", "finish", "publish", "screen"]
@@ -304,11 +306,8 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-async def finish(scope: Scope, user_id: str, session_id: str) -> tuple[str, str]:
-    """Say that a session has had its last turn.
-
-    Returns:
-        The user and the session.
+async def finish(scope: Scope, user_id: str, session_id: str) -> Finished:
+    """Say that a session has had its last request.
 
     Raises:
         NotStored: this user has no such session.
@@ -320,7 +319,7 @@ async def finish(scope: Scope, user_id: str, session_id: str) -> tuple[str, str]
         raise NotStored(
             f"User {quoted(user)} has no session {quoted(session)}; nothing was finished. Find it with list_sessions."
         )
-    return user, session
+    return Finished(user_id=shown_id(user), session_id=shown_id(session))
 
 
 async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:
