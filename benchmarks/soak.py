@@ -30,7 +30,7 @@ import httpx
 from tests.support.load import Ledger, LoadClient
 from tests.support.postgres_server import PostgresServer, postgres_server, programs
 from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import TOKEN, Served, modern_request, turns
+from tests.support.serving import TOKEN, Served, turns
 
 CLIENTS = 64
 MINUTES = 60.0
@@ -39,7 +39,6 @@ PAUSE = 1.0
 
 SESSIONS_KEPT = 2
 REQUESTS_A_SESSION = 3
-LISTEN_SECONDS = 5.0
 WARM_CALLS = 15
 """Answers for each client before anything is measured: modules are imported, pools and caches filled."""
 
@@ -119,7 +118,6 @@ class Person(LoadClient):
             self._audit: 8,
             self._status: 10,
             self._resource: 10,
-            **({self._subscribe: 2} if self._modern else {}),
         }
         async with httpx.AsyncClient(headers=headers, timeout=60, limits=limits) as http:
             while anyio.current_time() < self._book.until:
@@ -175,19 +173,6 @@ class Person(LoadClient):
         uri = f"reflexio://sessions/{session}"
         answer = await self._ask(http, "resources/read", uri, {"uri": uri})
         self._expect(self._sessions[session][-1] in str(answer), "resource", answer)
-
-    async def _subscribe(self, http: httpx.AsyncClient) -> None:
-        """Listen for a while."""
-        wanted = {"resourceSubscriptions": [f"reflexio://sessions/{next(iter(self._sessions))}"]}
-        headers, body = modern_request("subscriptions/listen", {"notifications": wanted})
-        async with http.stream("POST", f"{self._url}/mcp", headers=headers, json=body) as reply:
-            parts = reply.aiter_text()
-            said = await anext(parts, "")
-            self._expect("acknowledged" in said, f"listen: HTTP {reply.status_code}", said)
-            self._book.answers["subscriptions/listen"] += 1
-            with anyio.move_on_after(LISTEN_SECONDS):
-                async for _ in parts:
-                    pass
 
     async def _delete(self, http: httpx.AsyncClient) -> None:
         """Delete the oldest session, bring it back, and delete it with its copies."""

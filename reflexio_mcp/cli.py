@@ -7,6 +7,7 @@ wrong or `doctor` found a failure, 130 Ctrl-C, 141 the program that read the out
 # PYTHON_ARGCOMPLETE_OK
 
 import argparse
+import gc
 import logging
 import os
 import re
@@ -436,8 +437,7 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
 
 
 def _serve(transport: str, settings: Settings) -> int:
-    from reflexio_mcp.sdk_import import import_sdk
-
+    gc.disable()  # nothing that an import makes is garbage; tune_collector turns it on
     for name, meant in unread(os.environ).items():
         logging.getLogger(__name__).warning("%s is set, and nothing reads it. Did you mean %s?", name, meant)
     if transport == "stdio":
@@ -449,17 +449,9 @@ def _serve(transport: str, settings: Settings) -> int:
             from reflexio_mcp.install.launch import as_called
 
             sys.stderr.write(_WAITING.format(as_called()))
-        take_back = import_sdk(http=False)
-        try:
-            from reflexio_mcp.stdio import serve
-        except ImportError:
-            take_back()
-            from reflexio_mcp.stdio import serve
+        from reflexio_mcp.stdio import serve
+
         return serve(settings)
-    take_back = import_sdk(http=True)
-    try:
-        from reflexio_mcp.http import serve as serve_http
-    except ImportError:
-        take_back()
-        from reflexio_mcp.http import serve as serve_http
+    from reflexio_mcp.http import serve as serve_http
+
     return serve_http(settings)

@@ -92,13 +92,11 @@ def test_a_stdio_server_starts_without_what_few_calls_need() -> None:
     assert "reflexio_mcp.server.server" in started
     late = {
         "httpx",
-        "uvicorn",
         "sqlite3",
         "kingfisher_sdk",
         "phonenumbers",
         "stdnum",
         "tomlkit",
-        "rich",
         "psycopg",
     }
     late |= {"reflexio_mcp.embedded_store", "reflexio_mcp.demo", "reflexio_mcp.traffic.audit"}

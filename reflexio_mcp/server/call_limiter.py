@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from reflexio_mcp.logs import event
 from reflexio_mcp.rest.correlation import correlation_ids
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.callers import Caller, ending_with_token, granted, share_of
+from reflexio_mcp.server.callers import Caller, granted
 from reflexio_mcp.server.client_pool import PoolFull
 from reflexio_mcp.server.metrics import record_call
 from reflexio_mcp.server.tenancy import Scopes
@@ -33,7 +33,6 @@ from reflexio_mcp.toolkit.error_messages import describe
 __all__ = [
     "CALLER",
     "DISCONNECT",
-    "LISTEN",
     "CallLimiter",
     "Ctx",
     "Disconnect",
@@ -53,13 +52,9 @@ DISCONNECT: Final = "reflexio_mcp.disconnect"
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """Methods that reach Reflexio: they are counted, limited, logged, and waited for when the server stops."""
 
-LISTEN: Final = "subscriptions/listen"
-
 BUSY: Final = (
     "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
 )
-LISTENING: Final = "Too many subscription streams are open; end one first, then try again."
-SIGNED_OUT: Final = "The sign-in has expired; sign in again, then open the stream again."
 FULL: Final = "Busy: every connection to Reflexio is in use; nothing was done. Try again in a moment."
 STOPPING: Final = "This server is stopping; nothing was done. Try again in a moment."
 STOPPED: Final = (
@@ -105,7 +100,6 @@ class CallLimiter:
         # A client over stdio is alone and limits itself.
         self._running = Quota(settings.max_in_flight)
         self._running_alone = Quota(None)
-        self._streams = Quota(share_of(settings, settings.max_sessions), settings.max_sessions)
         self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._ended = False
@@ -113,8 +107,6 @@ class CallLimiter:
         self._idle.set()
 
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
-        if ctx.request_id is not None and ctx.method == LISTEN:
-            return await self._listen(ctx, call_next)
         if ctx.request_id is None or ctx.method not in WORK:
             return await call_next(ctx)
         caller = caller_of(ctx) or self._scopes.local_caller()
@@ -179,20 +171,6 @@ class CallLimiter:
     @property
     def _any_runs(self) -> bool:
         return bool(self._running or self._running_alone)
-
-    async def _listen(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
-        caller = caller_of(ctx)
-        if caller is None:
-            return await call_next(ctx)
-        with self._streams.hold(caller.account) as taken:
-            if not taken:
-                event("refused", logging.WARNING, reason="streams", caller=caller.name)
-                raise MCPError(INVALID_REQUEST, LISTENING)
-            scope = anyio.CancelScope()
-            async with ending_with_token(caller, scope):
-                with scope:
-                    return await call_next(ctx)
-            raise MCPError(INVALID_REQUEST, SIGNED_OUT)
 
     def refuse_new(self) -> None:
         """Answer every further call with "try again"."""

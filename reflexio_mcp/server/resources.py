@@ -5,6 +5,7 @@ offered where a tool is that tells the same.
 """
 
 from typing import Final
+from urllib.parse import unquote
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
@@ -13,10 +14,9 @@ from mcp.types import Resource, ResourceTemplate, TextContent
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.toolkit.context import Call, app_of, hides, scope_of
 from reflexio_mcp.toolkit.error_messages import describe
-from reflexio_mcp.toolkit.subscriptions import KINDS, Kind, name_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError
 
-__all__ = ["RESOURCES", "TEMPLATES", "kinds", "listed", "read", "templates"]
+__all__ = ["RESOURCES", "TEMPLATES", "listed", "read", "templates"]
 
 TEXT: Final = "text/plain"
 
@@ -77,10 +77,10 @@ def templates(tools: frozenset[str]) -> list[ResourceTemplate]:
     return [one for one in TEMPLATES if tools & TOOLS_OF[one.uri_template]]
 
 
-def kinds(tools: frozenset[str]) -> frozenset[Kind]:
-    """Of which kinds resources can be read and watched."""
-    offered = {one.uri_template for one in templates(tools)}
-    return frozenset(kind for kind in KINDS if any(f"reflexio://{kind}/" in one for one in offered))
+def _id_in(uri: str, template: str) -> str:
+    """The id in an address of this template, unescaped; empty if the address is not one of it."""
+    start = template.partition("{")[0]
+    return unquote(uri[len(start) :]) if uri.startswith(start) else ""
 
 
 async def read(call: Call, uri: str) -> list[ReadResourceContents]:
@@ -101,8 +101,8 @@ async def read(call: Call, uri: str) -> list[ReadResourceContents]:
 
 async def _text(call: Call, uri: str) -> str:
     tools = app_of(call).tools
-    name = name_of(uri)
-    if not (name.kind in kinds(tools) if name else any(uri == str(one.uri) for one in listed(tools))):
+    ids = {one.name: found for one in templates(tools) if (found := _id_in(uri, one.uri_template))}
+    if not ids and not any(uri == str(one.uri) for one in listed(tools)):
         raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
     if uri == "reflexio://status":
         from reflexio_mcp.tools.status import get_status
@@ -114,13 +114,12 @@ async def _text(call: Call, uri: str) -> str:
         from reflexio_mcp.server.guide import guide
 
         return guide(learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
-    assert name is not None
-    if name.kind == "sessions":
-        return await _session(call, name.id)
+    if "session" in ids:
+        return await _session(call, ids["session"])
     from reflexio_mcp.render.request_page import inspected
     from reflexio_mcp.traffic.reading.lookup import get_request
 
-    item, learning = await get_request(scope_of(call), name.id)
+    item, learning = await get_request(scope_of(call), ids["request"])
     return inspected(item, learning, masked=hides(call)).text
 
 

@@ -15,14 +15,12 @@ import anyio.to_thread
 from reflexio_mcp.backend import local_key, open_state, place_of
 from reflexio_mcp.render.jobs import told_of
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.callers import share_of
 from reflexio_mcp.server.tenancy import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.database import nothing_goes
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.toolkit.error_messages import describe
 from reflexio_mcp.toolkit.explorer_page import PageNotes
-from reflexio_mcp.toolkit.subscriptions import MOST_SUBSCRIPTIONS, Subscriptions
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.tools.delete import take_over
 from reflexio_mcp.traffic.deletion.jobs import Jobs
@@ -73,7 +71,6 @@ class Runtime:
         self.state = open_state(settings)
         self.jobs = Jobs(describe, self.state.jobs, told_of)
         self.scopes = Scopes(settings, client, self.jobs.running_for)
-        self.subscriptions = Subscriptions(share_of(settings, MOST_SUBSCRIPTIONS))
         self.page_notes = PageNotes()
         self.over_stdio = False
         self._tools = tools
@@ -160,7 +157,6 @@ class Runtime:
                     self.trouble,
                     where=self.where,
                     over_stdio=self.over_stdio,
-                    subscriptions=self.subscriptions,
                 )
                 if self.settings.tenancy == "off":
                     background.start_soon(self._keep_promises, app)

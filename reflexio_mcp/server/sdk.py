@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
-from mcp.server.connection import Connection
 from mcp.server.context import ServerMiddleware
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateBoundary
-from mcp.server.session import ServerSession
 
 from reflexio_mcp.settings import ConfigurationError
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream as ReadStream
     from mcp.shared._stream_protocols import WriteStream as WriteStream
 
-__all__ = ["SessionOwners", "add_outside_sealing", "check", "connection_of", "lowlevel"]
+__all__ = ["SessionOwners", "add_outside_sealing", "check", "lowlevel"]
 
 
 def check(server: MCPServer[Any]) -> None:
@@ -33,9 +31,6 @@ def check(server: MCPServer[Any]) -> None:
     """
     if not isinstance(getattr(server, "_lowlevel_server", None), Server):
         raise _missing("MCPServer._lowlevel_server")
-    connection = Connection.for_loop(cast("Any", None))
-    if getattr(ServerSession(cast("Any", None), connection), "_connection", None) is not connection:
-        raise _missing("ServerSession._connection")
     if not any(isinstance(one, RequestStateBoundary) for one in server.middleware):
         raise _missing("RequestStateBoundary among the middleware")
 
@@ -43,19 +38,11 @@ def check(server: MCPServer[Any]) -> None:
 def lowlevel(server: MCPServer[Any]) -> Server[Any]:
     """The low-level server below `server`.
 
-    It takes the request handlers for which `MCPServer` has no method that sees the caller (completions), or none at
-    all (subscriptions), and the streams of stdio. No public way as of SDK 2.3: an `Extension` refuses the
+    It takes the handler of completions, for which `MCPServer` has no method that sees the caller, and the streams of
+    stdio. No public way as of SDK 2.3: an `Extension` refuses the
     protocol's own methods, and `session_manager.app` exists for HTTP alone.
     """
     return server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
-
-
-def connection_of(session: ServerSession) -> Connection:
-    """The client's connection, whose `exit_stack` runs when it closes.
-
-    No public way as of SDK 2.3: `mcp.server.context.Context.connection` is public, but no handler is given one.
-    """
-    return session._connection  # pyright: ignore[reportPrivateUsage]
 
 
 def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any]) -> None:

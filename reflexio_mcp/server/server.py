@@ -12,7 +12,6 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
-from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
@@ -23,12 +22,11 @@ from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
-from reflexio_mcp.server.call_limiter import FULL, CallLimiter, Ctx, bound_errors, caller_of, note_grants
+from reflexio_mcp.server.call_limiter import CallLimiter, Ctx, bound_errors, caller_of, note_grants
 from reflexio_mcp.server.callers import granted
-from reflexio_mcp.server.client_pool import PoolFull
 from reflexio_mcp.server.form_state import FormSealing, telling_form_is_over
 from reflexio_mcp.server.runtime import Runtime
-from reflexio_mcp.server.sdk import add_outside_sealing, check, connection_of, lowlevel
+from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.server.unoffered import Unoffered
@@ -36,7 +34,6 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.toolkit.error_messages import describe, invalid_arguments
 from reflexio_mcp.toolkit.input_validation import checked
-from reflexio_mcp.toolkit.subscriptions import ScopedBus, Subscriber, name_of
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 
@@ -120,6 +117,7 @@ class ReflexioServer(MCPServer[App]):
             instructions=f"{instructions} {self._unoffered.told(instructions, names)}".strip(),
             tools=list(self._catalog.values()),
             lifespan=lambda _: self.runtime.connection(),
+            subscriptions=False,
             **options,
         )
         check(self)
@@ -136,9 +134,6 @@ class ReflexioServer(MCPServer[App]):
         low = lowlevel(self)
         low.get_tool_input_schema = _no_parameter_in_headers
         low.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
-        low.add_request_handler("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
-        low.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe)
-        low.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, self._listen)
 
     @property
     def _opens_page(self) -> bool:
@@ -270,58 +265,6 @@ class ReflexioServer(MCPServer[App]):
     async def _complete(self, ctx: Ctx, params: types.CompleteRequestParams) -> types.CompleteResult:
         app = cast("App", ctx.lifespan_context)
         return await self.runtime.completer.complete(app, app.scope(), params)
-
-    async def _watcher(self, ctx: Ctx) -> Subscriber:
-        """Who begins to watch, with a key that Reflexio accepts: with keys made up, one could take every share."""
-        scopes = self.runtime.scopes
-        caller = caller_of(ctx) or scopes.local_caller()
-        if caller is None:
-            raise MCPError(types.INVALID_REQUEST, "This call names no caller; nothing is watched.")
-        if caller.key_id and not self.runtime.subscriptions.holds(caller.account):
-            try:
-                async with scopes.calling(caller):
-                    await scopes.current().client.whoami()
-            except PoolFull:
-                raise MCPError(types.INVALID_REQUEST, FULL) from None
-            except ReflexioError as error:
-                raise MCPError(types.INVALID_REQUEST, describe(error, "read")) from None
-        return Subscriber(caller.key_id, caller.user_id, caller.account)
-
-    async def _subscribe(self, ctx: Ctx, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        from reflexio_mcp.server.resources import kinds
-
-        app = cast("App", ctx.lifespan_context)
-        app.subscriptions.stand(
-            connection_of(ctx.session),
-            await self._watcher(ctx),
-            str(params.uri),
-            ctx.session,
-            app.tasks,
-            kinds(app.tools),
-        )
-        return types.EmptyResult()
-
-    async def _unsubscribe(self, ctx: Ctx, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
-        self.runtime.subscriptions.leave(connection_of(ctx.session), str(params.uri))
-        return types.EmptyResult()
-
-    async def _listen(
-        self, ctx: Ctx, params: types.SubscriptionsListenRequestParams
-    ) -> types.SubscriptionsListenResult:
-        from reflexio_mcp.server.resources import kinds
-
-        watchable = kinds(frozenset(self._tools))
-        wanted = params.notifications.resource_subscriptions
-        if wanted is not None:
-            # The acknowledgement names what is left.
-            left = [uri for uri in wanted if (name := name_of(str(uri))) and name.kind in watchable]
-            asked = params.notifications.model_copy(update={"resource_subscriptions": left or None})
-            params = params.model_copy(update={"notifications": asked})
-        watcher = await self._watcher(ctx)
-        # Before the handler opens the stream, which it does not close when its bus refuses it.
-        self.runtime.subscriptions.check_room(watcher)
-        # One handler a stream: its bus is the caller's part of what happens.
-        return await ListenHandler(ScopedBus(self.runtime.subscriptions, watcher))(ctx, params)
 
 
 def _told(tool: Tool, error: ToolError) -> str:

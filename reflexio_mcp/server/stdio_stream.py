@@ -18,8 +18,6 @@ from mcp import types
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
-from reflexio_mcp.server.call_limiter import LISTEN
-
 if TYPE_CHECKING:
     from reflexio_mcp.server.sdk import ReadStream, WriteStream
 
@@ -99,8 +97,7 @@ class Answers:
     def note(self, item: SessionMessage | Exception) -> None:
         """Take in what the client sent: a request is owed an answer until it is cancelled."""
         message = item.message if isinstance(item, SessionMessage) else None
-        # A stream of notifications has its answer when the connection ends.
-        if isinstance(message, types.JSONRPCRequest) and message.method != LISTEN:
+        if isinstance(message, types.JSONRPCRequest):
             self._unanswered.add(message.id)
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
             self._settle((message.params or {}).get("requestId"))

@@ -1,7 +1,7 @@
 """What a tool can reach: the caller's scope, the operator's settings, the work still running."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from anyio.abc import TaskGroup
@@ -13,7 +13,6 @@ from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.state import State
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, has_pass, make_pass
-from reflexio_mcp.toolkit.subscriptions import Subscriptions
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
@@ -49,7 +48,6 @@ class App:
         trouble: says why nothing can be deleted now; empty where something can. It blocks.
         where: the backend's address or file, in words.
         over_stdio: whether calls come as messages over standard input.
-        subscriptions: who is told when a session or request changes.
     """
 
     settings: Settings
@@ -63,7 +61,6 @@ class App:
     trouble: Callable[[], str]
     where: str = ""
     over_stdio: bool = False
-    subscriptions: Subscriptions = field(default_factory=Subscriptions)
 
     @property
     def tools(self) -> frozenset[str]:

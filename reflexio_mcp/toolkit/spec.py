@@ -124,7 +124,7 @@ class ToolSpec:
     def offered(self, settings: Settings) -> bool:
         """Whether a configuration offers the tool.
 
-        Resources, prompts, completions and subscriptions are offered where a tool that shows the same is.
+        Resources, prompts and completions are offered where a tool that shows the same is.
         """
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
         return named and (self.read_only or not settings.read_only) and self.needs(settings)

@@ -23,7 +23,6 @@ from reflexio_mcp.state.job_records import JobRecord
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import App, Call, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.follow_up import follow_up
 from reflexio_mcp.traffic.deletion.jobs import Job
@@ -38,7 +37,7 @@ from reflexio_mcp.traffic.deletion.plan import (
 )
 from reflexio_mcp.traffic.deletion.safeguards import Origin, carry_out
 from reflexio_mcp.traffic.deletion.takeover import Order, order_of
-from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan, plan_turns
+from reflexio_mcp.traffic.deletion.turn_plan import plan_turns
 from reflexio_mcp.traffic.deletion.user_plan import plan_user
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.remove import TakenBack
@@ -277,9 +276,7 @@ async def _carried_out(
         read_at=read_at,
         progress=progress,
     )
-    followed = await _followed(app, scope, done)
-    app.subscriptions.tell(scope, _gone(done))
-    return followed
+    return await _followed(app, scope, done)
 
 
 async def _followed(app: App, scope: Scope, done: Receipt) -> Receipt:
@@ -313,17 +310,6 @@ async def _waited(app: App, job: Job, prepared: Prepared) -> CallToolResult:
     if told is None:
         raise job.error or TimeoutError
     return old_answer(told)
-
-
-def _gone(done: Receipt) -> list[Changed]:
-    deleted = set(done.ids("deleted"))
-    if isinstance(done.plan, TurnPlan):
-        deleted = {item.request_id for item in done.plan.requests if deleted}
-    return [
-        Changed(item.session_id, item.request_id, item.user_id)
-        for item in done.plan.requests
-        if item.request_id in deleted
-    ]
 
 
 def _client_of(call: Call) -> str:

@@ -13,7 +13,6 @@ from reflexio_mcp.results.publishing import Finished
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish, screen
 
 __all__ = ["SPECS"]
@@ -79,8 +78,6 @@ async def publish_interaction(
     )
     wait_seconds = settings.wait_timeout if wait_for_response else None
     done = await publish(scope_of(call), draft, wait_seconds=wait_seconds, beat=beat)
-    sent = done.body
-    app_of(call).subscriptions.tell(scope_of(call), [Changed(sent.session_id, sent.request_id, sent.user_id)])
     redacted = settings.publish_secrets == "redact"
     back = "delete_request" if "delete_request" in app_of(call).tools else ""
     return old_answer(published(done, screened, redacted=redacted, takes_back=back))

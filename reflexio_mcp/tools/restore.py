@@ -13,7 +13,6 @@ from reflexio_mcp.render.stored_text import as_stored
 from reflexio_mcp.toolkit.context import Call, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.toolkit.subscriptions import Changed
 from reflexio_mcp.traffic.deletion.restore import AWAY, restore
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
 
@@ -52,9 +51,6 @@ async def restore_requests(
             seconds=app.settings.wait_timeout,
             progress=reporter,
         )
-    app.subscriptions.tell(
-        scope, [Changed(one.session_id, one.request_id, one.user_id) for one in done.stored]
-    )
     return old_answer(restored(done, evaluation_only=evaluation_only, learns=scope.learns))
 
 

@@ -752,25 +752,12 @@ async def test_a_revoked_token_works_no_longer_than_an_answer_is_remembered(issu
         assert await status_of(sign_in, "opaque") == 503, "what cannot be checked is not let in"
 
 
-def streaming(path: str) -> tuple[str, dict[str, str], dict[str, Any] | None]:
-    """The method, headers and body of a request that opens a stream."""
-    headers, body = modern_call("", {})
-    meta = body["params"]["_meta"]
-    wanted = {"notifications": {"resourceSubscriptions": ["reflexio://sessions/s"]}, "_meta": meta}
-    listen = body | {"method": "subscriptions/listen", "params": wanted}
-    headers = {name: text for name, text in headers.items() if name != "mcp-name"}
-    headers["mcp-method"] = "subscriptions/listen"
-    return ("GET", headers, None) if path == "/sse" else ("POST", headers, listen)
-
-
 IMPATIENT = (
     "import reflexio_mcp.http.oauth as o; o.REMEMBER_SECONDS = 0.2; from reflexio_mcp.cli import main; main()"
 )
 
 
-@pytest.mark.parametrize("path", ["/sse", "/mcp"])
-async def test_streams_end_when_their_token_is_taken_back(issuer: Issuer, tmp_path: Path, path: str) -> None:
-    method, headers, sends = streaming(path)
+async def test_streams_end_when_their_token_is_taken_back(issuer: Issuer, tmp_path: Path) -> None:
     serving = serving_process(
         tmp_path,
         command=(sys.executable, "-c", IMPATIENT),
@@ -782,17 +769,16 @@ async def test_streams_end_when_their_token_is_taken_back(issuer: Issuer, tmp_pa
     async with serving as served, httpx.AsyncClient(timeout=30) as http:
         for left in ({"active": False}, {"active": True, **issuer.claims("ann", "memory:publish")}):
             issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann", exp=None)}
-            sent = headers | bearer("opaque")
             with anyio.fail_after(30):
-                async with http.stream(method, f"{served.url}{path}", headers=sent, json=sends) as stream:
+                async with http.stream("GET", f"{served.url}/sse", headers=bearer("opaque")) as stream:
                     assert stream.status_code == 200
                     chunks = stream.aiter_bytes()
                     assert await anext(chunks)
                     asked = issuer.asked["/ask"]
                     await until(lambda asked=asked: issuer.asked["/ask"] >= asked + 2, 20)
                     issuer.tokens["opaque"] = left
-                    told = b"".join([chunk async for chunk in chunks])
-            assert path == "/sse" or b"The sign-in has expired" in told
+                    async for _ in chunks:
+                        pass
 
 
 async def test_an_issuer_that_fails_once_ends_no_stream(
@@ -825,8 +811,7 @@ async def test_an_issuer_that_fails_once_ends_no_stream(
         assert (await sign_in.caller(issuer.token())).token_ends is None, "it works until it expires"
 
 
-@pytest.mark.parametrize("path", ["/sse", "/mcp"])
-async def test_streams_end_with_the_token(issuer: Issuer, tmp_path: Path, path: str) -> None:
+async def test_streams_end_with_the_token(issuer: Issuer, tmp_path: Path) -> None:
     variables: dict[str, Any] = {
         "REFLEXIO_MCP_OAUTH_ISSUER": issuer.url,
         "REFLEXIO_MCP_OAUTH_AUDIENCE": AUDIENCE,
@@ -835,12 +820,11 @@ async def test_streams_end_with_the_token(issuer: Issuer, tmp_path: Path, path: 
         serving_process(tmp_path, **variables, REFLEXIO_MCP_AUTH_TOKEN="") as served,
         httpx.AsyncClient(timeout=30) as http,
     ):
-        method, headers, sends = streaming(path)
         # The leeway for clocks lets a token in that has just ended; a stream is not kept open on it.
         ends = int(time.time()) + 3
-        sent = headers | bearer(issuer.token(exp=ends))
+        sent = bearer(issuer.token(exp=ends))
         with anyio.fail_after(25):  # the leeway ends after that
-            async with http.stream(method, f"{served.url}{path}", headers=sent, json=sends) as stream:
+            async with http.stream("GET", f"{served.url}/sse", headers=sent) as stream:
                 assert stream.status_code == 200
                 began = [chunk async for chunk in stream.aiter_bytes()]
         assert began, "it was open"

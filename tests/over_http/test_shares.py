@@ -2,29 +2,25 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import anyio
-import httpx
 import pytest
-from mcp.shared.exceptions import MCPError
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.callers import Caller, read_caller, share_of
+from reflexio_mcp.server.callers import Caller, read_caller
 from reflexio_mcp.server.client_pool import ClientPool, PoolFull
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state import job_records
 from reflexio_mcp.state.hourly_cap import HourlyCap
 from reflexio_mcp.state.job_records import JobRecords
 from reflexio_mcp.state.local.database import LocalDatabase
-from reflexio_mcp.toolkit.subscriptions import Subscriber, Subscriptions
 from tests.over_http.test_attacks import ask, events
 from tests.over_http.test_tenancy import as_caller, bring, publish, refused, tenants
-from tests.support.serving import Served, connected, modern_call, serving
+from tests.support.serving import connected, serving
 from tests.support.tenants import TenantBackend, tenant_backend
 
 pytestmark = pytest.mark.anyio
@@ -161,63 +157,6 @@ async def test_the_audit_log_names_the_caller_its_user_and_the_call_in_the_log(
     assert "canary" not in audit.read_text(encoding="utf-8")
 
 
-async def _listen(served: Served, stack: AsyncExitStack, key: str, number: int) -> bool:
-    headers, body = modern_call("x", {}, request_id=number)
-    method = "subscriptions/listen"
-    del headers["mcp-name"]
-    wanted = {"resourceSubscriptions": ["reflexio://sessions/s"]}
-    body |= {"method": method, "params": {"notifications": wanted, "_meta": body["params"]["_meta"]}}
-    client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
-    headers |= {"mcp-method": method} | bring(key)
-    reply = await stack.enter_async_context(
-        client.stream("POST", f"{served.url}/mcp", headers=headers, json=body)
-    )
-    parts = cast("AsyncGenerator[str, None]", reply.aiter_text())
-    stack.push_async_callback(parts.aclose)  # a part that is no longer held would close the stream
-    return "acknowledged" in await anext(parts)
-
-
-async def test_no_caller_takes_every_stream_and_session(backend: TenantBackend) -> None:
-    settings = tenants(backend, max_sessions=8)
-    share = share_of(settings, settings.max_sessions)
-    async with serving(settings) as served, AsyncExitStack() as stack:
-        with anyio.fail_after(60):
-            opened = [await _listen(served, stack, "key-a", number) for number in range(share + 1)]
-            assert opened == [True] * share + [False]
-            assert await _listen(served, stack, "key-b", 1)
-            begun = [(await ask(served, bring("key-a", f"u{n}"))).status_code for n in range(share + 1)]
-            assert begun == [200] * share + [503]
-            # A header of the later revision does not make a request of the earlier one another.
-            as_later = bring("key-a") | {"mcp-method": "initialize"}
-            assert (await ask(served, as_later)).status_code == 503
-            assert (await ask(served, bring("key-b"))).status_code == 200
-            client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
-            for number in range(share + 1):
-                headers = bring("key-a", f"u{number}")
-                stream = client.stream("GET", f"{served.url}/sse", headers=headers)
-                reply = await stack.enter_async_context(stream)
-                assert reply.status_code == (200 if number < share else 503)
-
-
-@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
-async def test_no_tenant_takes_all_subscriptions_not_even_with_keys_it_makes_up(
-    backend: TenantBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reflexio_mcp.server.runtime.MOST_SUBSCRIPTIONS", 8)
-    uri = "reflexio://sessions/s"
-    async with serving(tenants(backend)) as served, AsyncExitStack() as stack:
-        with anyio.fail_after(30):
-            assert [await _listen(served, stack, "key-a", one) for one in range(3)] == [True, True, False]
-            assert not any([await _listen(served, stack, f"made-up-{one}", one) for one in range(8)])
-            assert await _listen(served, stack, "key-b", 1)
-            async with as_caller(served, "made-up-9", mode="legacy") as client:
-                with pytest.raises(MCPError, match="refused access"):
-                    await client.subscribe_resource(uri)
-            for user in ("", "ada"):
-                async with as_caller(served, "key-c", user, mode="legacy") as client:
-                    await client.subscribe_resource(uri)
-
-
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_code_of_before_a_change_of_keys_is_good_where_the_old_key_is_kept(
     backend: TenantBackend, mode: str
@@ -265,21 +204,6 @@ async def test_a_full_pool_opens_no_client_it_would_not_close() -> None:
     await pool.aclose()
     assert opened
     assert all(client._closed for client in opened)
-
-
-async def test_subscribing_again_and_again_leaves_nothing_behind() -> None:
-    subscriptions = Subscriptions()
-    pushed: list[tuple[Any, ...]] = []
-    connection = Connection(lambda *what: pushed.append(what))
-    async with anyio.create_task_group() as tasks:
-        for _ in range(100):
-            subscriptions.stand(connection, Subscriber("", ""), "reflexio://sessions/s", None, tasks)
-            subscriptions.leave(connection, "reflexio://sessions/s")
-        subscriptions.stand(connection, Subscriber("", ""), "reflexio://sessions/t", None, tasks)
-    assert len(pushed) == 1
-    leave, *given = pushed[0]
-    leave(*given)
-    assert len(subscriptions) == 0
 
 
 class Connection:

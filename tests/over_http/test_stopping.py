@@ -36,52 +36,17 @@ async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path
             "mcp-session-id": opened.headers["mcp-session-id"],
             "accept": "text/event-stream",
         }
-        listen, listening = modern_call("", {})
-        listen |= {"mcp-method": "subscriptions/listen"}
-        listening |= {"method": "subscriptions/listen"}
-        listening["params"] = {
-            "_meta": listening["params"]["_meta"],
-            "notifications": {"toolsListChanged": True},
-        }
         streams = [
             await stack.enter_async_context(client.stream("GET", f"{served.url}/sse", headers=AUTHORIZED)),
             await stack.enter_async_context(client.stream("GET", f"{served.url}/mcp", headers=session)),
-            await stack.enter_async_context(
-                client.stream("POST", f"{served.url}/mcp", headers=listen | AUTHORIZED, json=listening)
-            ),
         ]
-        assert [one.status_code for one in streams] == [200, 200, 200]
+        assert [one.status_code for one in streams] == [200, 200]
         await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
         assert await served.terminate(timeout=30) == 0
         for stream in streams:
             # Each was ended in good order and not cut off, which would raise here.
             await stream.aread()
         assert "Traceback" not in served.stderr()
-
-
-@pytest.mark.filterwarnings("ignore:resources/subscribe")
-@pytest.mark.parametrize("way", [{"mode": "legacy"}, {"sse": True}], ids=["2025", "sse"])
-async def test_a_client_that_watches_a_resource_does_not_hold_the_process(
-    tmp_path: Path, way: dict[str, Any]
-) -> None:
-    async with (
-        serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60", command=SERVER) as served,
-        anyio.create_task_group() as tasks,
-    ):
-        watching = anyio.Event()
-
-        async def watch() -> None:
-            async with connected(served.url, served.headers, **way) as client:
-                await client.session.subscribe_resource("reflexio://sessions/s")
-                watching.set()
-                await anyio.sleep_forever()
-
-        tasks.start_soon(watch)
-        with anyio.fail_after(60):
-            await watching.wait()
-        assert await served.terminate(timeout=30) == 0
-        assert "Traceback" not in served.stderr()
-        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

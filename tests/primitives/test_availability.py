@@ -65,26 +65,6 @@ async def test_without_a_list_no_ids_are_completed(connect: Connect, unique: str
         assert await client.read_resource(f"reflexio://requests/{request}")
 
 
-async def test_what_cannot_be_read_cannot_be_watched(connect: Connect, unique: str, era: str) -> None:
-    tools = "publish_interaction,get_request"
-    async with connect(REFLEXIO_MCP_TOOLS=tools, REFLEXIO_MCP_CONFIRM="off") as client:
-        session, other = f"reflexio://sessions/s-{unique}", "reflexio://requests/r"
-        if era == "legacy":
-            with pytest.raises(MCPError, match="Only reflexio://requests/… can be watched"):
-                await client.subscribe_resource(session)
-            await client.subscribe_resource(other)
-            return
-        async with client.listen(resource_subscriptions=[session, other]) as stream:
-            assert stream.honored.resource_subscriptions == [other]
-            await call(
-                client,
-                "publish_interaction",
-                user_id=f"ada-{unique}",
-                session_id=f"s-{unique}",
-                interactions=[{"content": "x"}],
-            )
-
-
 async def test_the_guide_goes_with_what_it_explains(connect: Connect) -> None:
     async with connect(REFLEXIO_MCP_TOOLS="get_request") as client:
         assert not (await client.list_resources()).resources

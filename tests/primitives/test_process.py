@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSession, environment, open_session
@@ -54,35 +53,6 @@ async def test_every_primitive_answers_as_its_schema_says(tmp_path: Path, revisi
         with pytest.raises(RpcError) as missing:
             await session.request("resources/read", {"uri": "reflexio://requests/none"})
         assert missing.value.code in (-32602, -32002)
-
-
-async def heard(session: StdioSession) -> dict[str, Any]:
-    """The next notification that a resource has changed; made to come by asking for something harmless."""
-    with anyio.fail_after(30):
-        while True:
-            for one in session.notifications:
-                if one["method"] == "notifications/resources/updated":
-                    session.notifications.remove(one)
-                    return one
-            await session.request("prompts/list")
-
-
-@pytest.mark.parametrize("revision", REVISIONS)
-async def test_who_watches_hears_of_a_publish_and_of_a_deletion(tmp_path: Path, revision: Revision) -> None:
-    env = environment(tmp_path, REFLEXIO_MCP_CONFIRM="off")
-    async with open_session(revision, env=env) as session:
-        await publish(session, "r1")
-        uri = "reflexio://sessions/s1"
-        if revision == MODERN:
-            await session.send("subscriptions/listen", {"notifications": {"resourceSubscriptions": [uri]}})
-        else:
-            await session.request("resources/subscribe", {"uri": uri})
-        await publish(session, "r2")
-        assert (await heard(session))["params"]["uri"] == uri
-        await session.call("delete_request", {"request_id": "r1"})
-        assert (await heard(session))["params"]["uri"] == uri
-        if revision != MODERN:
-            await session.request("resources/unsubscribe", {"uri": uri})
 
 
 async def test_fingerprints_are_the_same_in_two_processes_of_one_user(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
-from mcp.server.session import ServerSession
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 import reflexio_mcp
@@ -37,12 +36,6 @@ def test_without_the_owners_of_sessions_http_does_not_start(monkeypatch: pytest.
     renaming(monkeypatch, StreamableHTTPSessionManager, "_session_owners")
     with pytest.raises(ConfigurationError, match=r"has no StreamableHTTPSessionManager\._session_owners"):
         HttpApp(settings, Tokens(["a" * 32]))
-
-
-def test_without_the_connection_of_a_session_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    renaming(monkeypatch, ServerSession, "_connection")
-    with pytest.raises(ConfigurationError, match=r"has no ServerSession\._connection, which this server"):
-        ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))
 
 
 def test_without_the_low_level_server_or_the_sealing_of_forms_nothing_starts() -> None:

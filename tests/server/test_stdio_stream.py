@@ -87,7 +87,6 @@ async def test_the_end_of_input_comes_after_the_answers_that_are_due(piped: Pipe
         await piped.send_all(
             message(id=1, method="ping"),
             message(id=2, method="ping"),
-            message(id=3, method="subscriptions/listen"),
             message(method="notifications/cancelled", params={"requestId": 2}),
         )
         assert not piped.ended
