@@ -8,7 +8,6 @@ wrong or `doctor` found a failure, 130 Ctrl-C, 141 the program that read the out
 
 import argparse
 import gc
-import logging
 import os
 import re
 import sys
@@ -19,7 +18,7 @@ from typing import Any, Final, NoReturn
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.read_commands import FILTER, run_read_command, wanted
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, did_you_mean, load, unread
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, did_you_mean, load
 
 __all__ = ["main", "parse"]
 
@@ -438,8 +437,6 @@ def _install(arguments: argparse.Namespace, flags: dict[str, str]) -> int:
 
 def _serve(transport: str, settings: Settings) -> int:
     gc.disable()  # nothing that an import makes is garbage; tune_collector turns it on
-    for name, meant in unread(os.environ).items():
-        logging.getLogger(__name__).warning("%s is set, and nothing reads it. Did you mean %s?", name, meant)
     if transport == "stdio":
         if settings.tenancy != "off":
             raise ConfigurationError(

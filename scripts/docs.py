@@ -67,7 +67,7 @@ def _options(group: str) -> str:
         if option.group != group:
             continue
         flag = f"`{option.flag}`" if option.flag else "none: a secret"
-        default = published.default_of(option)
+        default = option.typed_default
         accepts = option.accepts if default and not option.is_switch else ""
         note = f"`{default}`" if default else ""
         if accepts and accepts not in option.help:

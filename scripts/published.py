@@ -95,22 +95,13 @@ def _variable(option: Option) -> dict[str, Any]:
     made["isSecret"] = option.secret
     if option.is_switch:
         made["format"] = "boolean"
-    default = default_of(option)
-    if default and not option.is_switch:
-        made["default"] = default
+    if option.typed_default and not option.is_switch:
+        made["default"] = option.typed_default
     if option.choices:
         made["choices"] = list(option.choices)
     if option.is_path:
         made["format"] = "filepath"
     return made
-
-
-def default_of(option: Option) -> str:
-    """The default as it would be typed; empty when there is none."""
-    value = getattr(Settings(), option.name)
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return "" if value in ("", ()) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def bundle_manifest() -> dict[str, Any]:
@@ -162,7 +153,7 @@ def _asked(option: Option) -> dict[str, Any]:
         "description": option.help,
         "required": False,
         # Without a default an empty field would reach the server as the text of its placeholder.
-        "default": False if option.is_switch else default_of(option),
+        "default": False if option.is_switch else option.typed_default,
     }
     if option.secret:
         asked["sensitive"] = True

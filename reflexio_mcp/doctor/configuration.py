@@ -6,18 +6,18 @@ from typing import Final
 from reflexio_mcp.doctor.environment import Environment
 from reflexio_mcp.doctor.report import Finding, Value, failure, note, ok, warning
 from reflexio_mcp.settings import (
-    LIMITS,
     OPTIONS,
     ConfigurationError,
     Option,
     is_reference,
     load,
-    stops,
     unread,
 )
 from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
 
 __all__ = ["check_configuration", "check_key"]
+
+_LIMITS: Final = ("user_id", "read_only", "tools", "confirm", "delete_cap", "mask")
 
 _EXAMPLE_KEYS: Final = {"your-api-key", "your_api_key", "changeme", "xxx"}
 
@@ -30,7 +30,7 @@ async def check_configuration(environment: Environment) -> list[Finding]:
     for option in OPTIONS:
         flag = environment.flags.get(option.name)
         text = flag if flag is not None else environment.env.get(option.env, "")
-        if not text and flag is None and option.env in environment.env and option.name in LIMITS:
+        if not text and flag is None and option.env in environment.env and option.name in _LIMITS:
             found.append(warning("limit-is-empty", f"{option.env} is empty"))
         if not text.strip():
             continue
@@ -40,7 +40,7 @@ async def check_configuration(environment: Environment) -> list[Finding]:
             do = f"Set {option.env} where the client is started, or write the value itself."
             said = f"{option.env} is the text {text.strip()}"
             found.append(failure("placeholder-not-expanded", said, do=do))
-    found += [one for one in _unread_variables(environment) if one.status == "failure" or not found]
+    found += _unread_variables(environment)
     if any(one.status == "failure" for one in found):
         return found
     try:
@@ -77,9 +77,9 @@ def _shown(option: Option, text: str) -> str:
 
 
 def _unread_variables(environment: Environment) -> list[Finding]:
-    """The variables that look like ours and have no effect; those that `load` refuses are failures."""
+    """The variables that were meant for this server and have no effect, which `load` refuses."""
     return [
-        (failure if stops(name, meant) else warning)(
+        failure(
             "unknown-variable",
             f"{name} is set, and nothing reads it",
             why=f"{meant} was probably meant, and has no effect like this." if meant else "",
