@@ -1,43 +1,32 @@
 """What the server says about its work on stderr: one JSON object a line for each call and each refusal.
 
 No content, no arguments, no keys: tools by their names, callers by a stand-in, Reflexio's answers by their
-correlation ids. Of a library's record only its place stays, since its text may repeat what was sent or stored.
+correlation ids. A library's record keeps only its place, because its text may repeat what was sent or stored.
 """
 
 import json
 import logging
 import os
+import queue
 import threading
 import time
 import traceback
-from collections import deque
 from contextlib import suppress
 from typing import Any, Final
 
-__all__ = [
-    "EVENTS",
-    "StderrHandler",
-    "event",
-    "flush",
-    "log_to_stderr",
-    "withhold",
-    "withhold_from_libraries",
-]
+__all__ = ["EVENTS", "StderrHandler", "event", "flush", "log_to_stderr"]
 
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 """Where the structured lines go, as INFO for what went well and WARNING for what was refused."""
 
 MOST_LINES: Final = 1000
-"""Lines that wait for whoever reads stderr; what comes after them is counted and lost."""
+"""Lines that wait for whoever reads stderr. Further lines are counted and lost."""
 
-LINES_AT_ONCE: Final = 64
 GATHER_SECONDS: Final = 0.05
-"""How long a line may wait for others that are written with it."""
+"""How long a line may wait for others that are written with it: waking a thread costs more than a line."""
 
 FLUSH_SECONDS: Final = 1.0
 """How long the end of the process waits for the last lines to be read."""
-
-_LIBRARIES: Final = ("mcp", "sse_starlette", "uvicorn", "starlette", "httpx", "httpcore", "asyncio", "anyio")
 
 _ANSWERED_ELSEWHERE: Final = (
     "mcp.server.sse",
@@ -53,36 +42,31 @@ def log_to_stderr(level: str) -> None:
     """Send every record of this process to stderr; called before the SDK would add a handler of its own.
 
     Args:
-        level: as `REFLEXIO_MCP_LOG_LEVEL` has it. Below DEBUG, libraries tell no more than warnings.
+        level: as `REFLEXIO_MCP_LOG_LEVEL` has it. Above DEBUG, libraries log no more than warnings.
     """
+    logging.setLogRecordFactory(_Record)
     handler = StderrHandler()
-    handler.addFilter(withhold)
-    handler.setFormatter(Lines(traces=level == "DEBUG"))
+    handler.setFormatter(_Lines(traces=level == "DEBUG"))
     logging.basicConfig(level=level, handlers=[handler])
     for name in ("httpx", "httpcore", *(() if level == "DEBUG" else ("mcp", "uvicorn"))):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def withhold(record: logging.LogRecord) -> bool:
-    """A filter that takes the text out of a library's record, and the text of its error."""
-    if not record.name.startswith("reflexio_mcp"):
-        place = f"{record.filename}:{record.lineno}"
-        record.msg, record.args = f"at {place} (text withheld: it may repeat what was sent or stored)", None
-        if record.exc_info and record.exc_info[0]:
-            record.exc_text = f"({record.exc_info[0].__name__})"
-    return True
-
-
-def withhold_from_libraries() -> None:
-    """Take the text out of the records of the libraries that serve HTTP, whoever handles them.
-
-    A filter of a logger does not hold for the loggers below it, so each one that exists gets it.
-    """
     for name in _ANSWERED_ELSEWHERE:
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in _LIBRARIES:
-            logging.getLogger(name).addFilter(withhold)
+
+
+class _Record(logging.LogRecord):
+    """A record that withholds what a library says, whoever handles it."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if not self.name.startswith("reflexio_mcp"):
+            self.msg = (
+                f"at {self.filename}:{self.lineno} (text withheld: it may repeat what was sent or stored)"
+            )
+            self.args = None
+            if self.exc_info and self.exc_info[0]:
+                self.exc_text = f"({self.exc_info[0].__name__})"
+            self.exc_info = None
 
 
 class StderrHandler(logging.Handler):
@@ -97,49 +81,39 @@ class StderrHandler(logging.Handler):
     def __init__(self, descriptor: int = 2) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._waiting: deque[str] = deque()
-        self._any = threading.Event()
-        self._hurried = threading.Event()
-        self._taken = self._done = self._lost = 0
-        # A daemon: the process ends although it is writing.
+        self._lines: queue.Queue[str] = queue.Queue(MOST_LINES)
+        self._lost = 0
+        # A daemon: the process can end while the thread is writing.
         threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record)
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._lost += 1
         except Exception:  # noqa: BLE001 - as logging's own handlers: a bad record must not fail who logs
             return
-        if len(self._waiting) >= MOST_LINES:
-            self._lost += 1
-            return
-        self._taken += 1
-        self._waiting.append(line)
-        if not self._any.is_set():
-            self._any.set()
 
     def flush(self) -> None:
         """Wait for the lines to be written, `FLUSH_SECONDS` at most."""
-        last, until = self._taken, time.monotonic() + FLUSH_SECONDS
-        self._hurried.set()
-        while self._done < last and time.monotonic() < until:
+        until = time.monotonic() + FLUSH_SECONDS
+        while self._lines.unfinished_tasks and time.monotonic() < until:
             time.sleep(0.001)
-        self._hurried.clear()
 
     def _write_all(self) -> None:
+        told = 0
         while True:
-            self._any.wait()
-            # Waking this thread costs a busy server more than the line does, so lines are gathered for a moment.
-            self._hurried.wait(GATHER_SECONDS)
-            self._any.clear()
-            while self._waiting:
-                lines = [self._waiting.popleft() for _ in range(min(LINES_AT_ONCE, len(self._waiting)))]
-                self._write(lines)
-                self._done += len(lines)
-            if self._lost:
-                self.acquire()  # `emit` counts under it, and never holds it for long
-                lost, self._lost = self._lost, 0
-                self.release()
+            lines = [self._lines.get()]
+            time.sleep(GATHER_SECONDS)
+            with suppress(queue.Empty):
+                while True:
+                    lines.append(self._lines.get_nowait())
+            self._write(lines)
+            if lost := self._lost - told:
+                told += lost
                 self._write([f"{lost:,} lines were lost: nobody read stderr."])
+            for _ in lines:
+                self._lines.task_done()
 
     def _write(self, lines: list[str]) -> None:
         # Not through `sys.stderr`: its lock would be held while the pipe is full, and the interpreter needs it to end.
@@ -155,16 +129,16 @@ def flush() -> None:
         handler.flush()
 
 
-class Lines(logging.Formatter):
+class _Lines(logging.Formatter):
     """Structured lines as they are, everything else as text with its time, level and origin.
 
-    An error that is logged is named by its kind: its text, as pydantic's, may repeat what was stored or sent.
+    A logged error is named by its kind: its text, as pydantic's, may repeat what was stored or sent.
 
     Args:
-        traces: whether the places an error came through follow.
+        traces: whether the places that the error came through follow.
     """
 
-    def __init__(self, *, traces: bool = False) -> None:
+    def __init__(self, *, traces: bool) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._traces = traces
 
@@ -172,11 +146,8 @@ class Lines(logging.Formatter):
         return record.getMessage() if record.name == EVENTS.name else super().format(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
-        kind = f"({ei[0].__name__})" if ei[0] else "(no error)"
-        return "".join([kind, "\n", *traceback.format_tb(ei[2])]).rstrip() if self._traces else kind
-
-
-_json: Final = json.JSONEncoder(separators=(",", ":"))
+        places = traceback.format_tb(ei[2]) if self._traces else []
+        return "".join([f"({getattr(ei[0], '__name__', 'no error')})\n", *places]).rstrip()
 
 
 def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
@@ -191,8 +162,7 @@ def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
         return
     now = time.time()
     stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
-    line = {"time": stamp, "event": kind} | {
-        key: value for key, value in facts.items() if value not in ("", None)
-    }
+    shown = {name: value for name, value in facts.items() if value not in ("", None)}
+    line = json.dumps({"time": stamp, "event": kind} | shown, separators=(",", ":"))
     # Not `EVENTS.log`, which would look up the stack for the place of the call, that no line shows.
-    EVENTS.handle(logging.LogRecord(EVENTS.name, level, __file__, 0, _json.encode(line), None, None))
+    EVENTS.handle(logging.LogRecord(EVENTS.name, level, __file__, 0, line, None, None))

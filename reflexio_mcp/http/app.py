@@ -22,7 +22,7 @@ from reflexio_mcp.http.exchange import Exchange, Exchanges
 from reflexio_mcp.http.guard import Guard
 from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal
 from reflexio_mcp.http.request_body import read_body
-from reflexio_mcp.logs import event, withhold_from_libraries
+from reflexio_mcp.logs import event
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
@@ -133,7 +133,6 @@ class HttpApp:
             max_request_body_size=MOST_BYTES,
             transport_security=guarded,
         )
-        withhold_from_libraries()
         # The guard has checked the Origin before.
         self._shared: ASGIApp = CORSMiddleware(
             functools.partial(self._refusing, self._admitted),

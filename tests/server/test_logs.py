@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reflexio_mcp.logs import StderrHandler, withhold
+from reflexio_mcp.logs import StderrHandler, log_to_stderr
 from tests.support.serving import connected, serving_process
 from tests.support.stdio import MODERN, REVISIONS, SERVER, Revision, RpcError, environment, open_session
 
@@ -129,23 +128,20 @@ async def test_nothing_that_was_sent_is_in_the_log_of_http(tmp_path: Path) -> No
         assert WORD not in served.stderr()
 
 
-def test_an_error_of_a_library_keeps_its_kind_and_place_only(capsys: pytest.CaptureFixture[str]) -> None:
-    logger = logging.getLogger("sse_starlette.sse")
-    handler = logging.StreamHandler(sys.stdout)
-    logger.addHandler(handler)
-    logger.addFilter(withhold)
+def test_an_error_of_a_library_keeps_its_kind_and_place_only(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    log_to_stderr("WARNING")
     try:
-        try:
-            raise ValueError(WORD)
-        except ValueError:
-            logger.exception("chunk: %s", WORD)
-    finally:
-        logger.removeHandler(handler)
-        logger.removeFilter(withhold)
-    said = capsys.readouterr().out
-    assert said.startswith("at test_logs.py:")
-    assert said.endswith("(ValueError)\n")
-    assert WORD not in said
+        raise ValueError(WORD)
+    except ValueError:
+        logging.getLogger("sse_starlette.sse").exception("chunk: %s", WORD)
+    (record,) = caplog.records
+    said = caplog.handler.format(record)
+    assert "at test_logs.py:" in said
+    assert said.endswith("(ValueError)")
+    assert WORD not in said + str(vars(record))
 
 
 async def test_the_last_lines_are_written_before_the_process_ends(tmp_path: Path) -> None:
