@@ -21,7 +21,7 @@ import published
 from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
-from reflexio_mcp.cli import COMMANDS, EXAMPLES
+from reflexio_mcp.cli import COMMANDS, build_parser
 from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.install.clients import CLIENTS, Client
@@ -29,7 +29,6 @@ from reflexio_mcp.install.command import snippet
 from reflexio_mcp.install.entry import InstallSpec
 from reflexio_mcp.install.layout import Layout, System
 from reflexio_mcp.install.links import LINKS
-from reflexio_mcp.read_commands import FILTER
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
@@ -288,39 +287,30 @@ def demo_output() -> str:
 
 
 def usage() -> str:
-    """Every command with its own flags and examples."""
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    """Every command with its own arguments and examples."""
+    _, parsers = build_parser()
     said: list[str] = []
     for title, commands in COMMANDS.items():
         said += [f"## {title}", ""]
-        for command, about in commands.items():
-            done = subprocess.run(
-                [sys.executable, "-m", "reflexio_mcp", command, "--help"],
-                cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=True,
-            )  # fmt: skip
-            said += [f"### `reflexio-mcp {command}`", "", about[0].upper() + about[1:] + ".", ""]
-            said += [
-                "```bash",
-                *(re.split(" {3,}", line)[0] for line in EXAMPLES[command].splitlines()),
-                "```",
-                "",
-            ]
-            if rows := _flag_rows(done.stdout.split("\nExamples:\n")[0]):
+        for name, command in commands.items():
+            examples = (re.split(" {3,}", line)[0] for line in command.examples.splitlines())
+            said += [f"### `reflexio-mcp {name}`", "", parsers[name].description or "", ""]
+            said += ["```bash", *examples, "```", ""]
+            if rows := _argument_rows(parsers[name]):
                 said += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(said)
 
 
-def _flag_rows(text: str) -> list[str]:
-    """What a command's help says of the flags that are no options of the server."""
-    known = {option.flag for option in OPTIONS if option.flag}
-    if "\nWhich requests:\n" in text:
-        known -= {"--" + name.replace("_", "-") for name in FILTER}
+def _argument_rows(parser: argparse.ArgumentParser) -> list[str]:
+    """What a command takes besides the settings of the server."""
+    settings = {option.name for option in OPTIONS}
     rows: list[str] = []
-    for entry in re.split(r"\n(?=  \S)", text):
-        words = " ".join(entry.split("\n\n")[0].split())
-        match = re.match(r"(--[\w-]+(?: [A-Z_]+)?|[A-Z_]+) (.*)", words)
-        if match and match[1].split()[0] not in known:
-            rows.append(f"| `{match[1]}` | {match[2][0].upper()}{match[2][1:]}. |".replace("..", "."))
+    for action in parser._actions:
+        if action.dest not in settings | {"help"}:
+            value = f" {action.metavar or action.dest.upper()}" if action.nargs is None else ""
+            name = f"{action.option_strings[0]}{value}" if action.option_strings else action.metavar
+            about = (action.help or "") % {"default": action.default}
+            rows.append(f"| `{name}` | {about[0].upper()}{about[1:]}. |".replace("..", "."))
     return rows
 
 

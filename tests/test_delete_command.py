@@ -288,12 +288,6 @@ def test_a_service_that_fails_is_said_in_a_sentence(run: Run) -> None:
     assert "Traceback" not in error
 
 
-def test_a_flag_that_selects_stands_once(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        run("--user-id", "ada", "--user-id", "bob", "--yes")
-    assert "--user-id takes one value, so it can stand only once" in capsys.readouterr().err
-
-
 def test_the_cap_holds(run: Run, store: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "2")
     code, said, error = run("--source", "ci.e2e", "--yes")
