@@ -10,11 +10,8 @@ MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 """The server resets the connection on a larger request body, without a response; so it is never sent."""
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-"""A larger reply, decoded, is not read to its end. This limit and the next are the client's own and bound the memory
-that a reply takes. They leave room for a session of many thousand requests, which is one reply."""
-
-MAX_REPLY_VALUES: Final = 4_000_000
-"""JSON values in a reply, counted by their punctuation. Packed densely, 64 MiB of them take more than a gigabyte."""
+"""A larger reply, decoded, is not read to its end. This limit is the client's own and bounds its memory. It leaves room
+for a session of many thousand requests, which is one reply."""
 
 MAX_INTERACTIONS: Final = 1000
 MAX_CONTENT_CHARS: Final = 1_000_000

@@ -23,54 +23,32 @@ ReflexioError
 
 from typing import Any, Literal
 
-__all__ = [
-    "Action",
-    "AlreadyExists",
-    "BadAddress",
-    "BodyTooLarge",
-    "Closed",
-    "ConnectionLost",
-    "Effect",
-    "InvalidBody",
-    "NotAuthorized",
-    "NotFound",
-    "NotSent",
-    "NotTheApi",
-    "OperationFailed",
-    "OutcomeUnknown",
-    "RateLimited",
-    "ReflexioError",
-    "Refused",
-    "ReplyTooLarge",
-    "ServerFault",
-    "TimedOut",
-    "Unreachable",
-    "explain",
-]
-
 Effect = Literal["none", "unknown"]
 """Whether the failed call may have changed anything on the server. A read never does."""
 
 Action = Literal["read", "write"]
-"""What the whole operation was for. After a failed read nobody asks what has changed."""
+"""What the whole operation was for."""
 
 
 class ReflexioError(Exception):
     """Base of the tree.
 
-    Each class has words of its own, and says whether a write that fails in this way may have changed anything. The
-    client sets `effect` where it knows better: a failed read changes nothing, and after a try whose answer was lost
-    no refusal is certain.
+    Each class says in its own words what happened, and whether a write that fails in this way may have changed
+    anything. The client corrects `effect` if it knows better: a failed read changes nothing, and after a try whose
+    answer was lost, a refusal of the next try is no proof.
 
     Args:
         detail: one line of text that is safe to show: no key, no payload, no words of the service.
-        status: the HTTP status, when there was an answer.
-        correlation_id: the server's id for the call, when it gave one.
-        effect: whether the call may have changed anything, if not what the class says.
-        said: the service's own words, one line of visible characters. They may be anybody's: a fence shows them.
+        status: the HTTP status of the answer, if there was one.
+        correlation_id: the server's id of the call, if it gave one.
+        effect: whether the call may have changed anything, if the class is wrong about it.
+        said: the service's own words, one line of visible characters. Anybody may have written them, so they are
+            shown in a fence.
     """
 
     effect: Effect = "none"
+    wait: float | None = None
+    """Seconds after which the service asks to be called again, from its `Retry-After` header."""
     happened: str = "the call to Reflexio failed"
     next_step: str = "try again"
 
@@ -173,7 +151,7 @@ class RateLimited(Refused):
     """429 for longer than the call may wait.
 
     Args:
-        retry_after: seconds until another try can succeed, when the server says or implies it.
+        retry_after: seconds until another try can succeed, if the server says or implies it.
     """
 
     happened = "Reflexio's rate limit is reached"
@@ -202,7 +180,7 @@ def explain(error: ReflexioError, action: Action = "write") -> str:
     """Say in one or two sentences what happened, whether anything changed and what to do next.
 
     Args:
-        action: what the whole operation was for; after a failed read there is nothing to say about changes.
+        action: what the whole operation was for. After a failed read, nothing is said about changes.
     """
     next_step = error.next_step
     if isinstance(error, RateLimited) and error.retry_after is not None:

@@ -11,38 +11,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.rest import api_limits
 
-__all__ = [
-    "AgentPlaybook",
-    "Citation",
-    "DeleteReply",
-    "FinalizeReply",
-    "HealthReply",
-    "Interaction",
-    "LearningStatus",
-    "Operation",
-    "OperationReply",
-    "Provenance",
-    "PublishBody",
-    "PublishReply",
-    "RequestPage",
-    "RequestQuery",
-    "RequestWithInteractions",
-    "RetrievedLearning",
-    "SessionGroup",
-    "SessionOutcome",
-    "SourcePlaybook",
-    "SourceUser",
-    "StoredInteraction",
-    "StoredRequest",
-    "ToolUse",
-    "UnreadableRequest",
-    "UserPlaybook",
-    "UserProfile",
-    "VersionReply",
-    "WhoAmI",
-    "WholeRequests",
-]
-
 UserAction = Literal["click", "scroll", "type", "none"]
 
 
@@ -69,8 +37,9 @@ class Read(BaseModel):
 
 
 class Reply(Read):
-    """Base of a whole reply."""
+    """Base of a whole reply. `success: false` is an error before a reply is made of it."""
 
+    success: Literal[True] = True
     correlation_id: str | None = Field(default=None, exclude=True)
     """Set by the client from the reply's `x-correlation-id` header, which the server's log has too."""
 
@@ -79,7 +48,7 @@ class ToolUse(Sent):
     """One tool call inside an interaction."""
 
     tool_name: Annotated[str, Field(min_length=1)]
-    tool_data: dict[str, Any] = Field(default_factory=dict[str, Any])
+    tool_data: dict[str, Any] = {}
     status: str = ""
 
 
@@ -122,11 +91,11 @@ class Interaction(Sent):
     expert_content: Annotated[
         str, Field(max_length=api_limits.MAX_CONTENT_CHARS, description="the answer an expert would give")
     ] = ""
-    tools_used: list[ToolUse] = Field(default_factory=list[ToolUse])
-    citations: list[Citation] = Field(default_factory=list[Citation], description="learnings this turn cites")
-    retrieved_learnings: list[RetrievedLearning] = Field(
-        default_factory=list[RetrievedLearning], description="learnings retrieved for this turn"
-    )
+    tools_used: list[ToolUse] = []
+    citations: Annotated[list[Citation], Field(description="learnings this turn cites")] = []
+    retrieved_learnings: Annotated[
+        list[RetrievedLearning], Field(description="learnings retrieved for this turn")
+    ] = []
 
 
 class PublishBody(Sent):
@@ -151,8 +120,7 @@ class PublishBody(Sent):
 class PublishReply(Reply):
     """What a publish answered."""
 
-    success: bool = True
-    warnings: list[str] = Field(default_factory=list[str])
+    warnings: list[str] = []
     request_id: str = ""
     profiles_added: int | None = None
     playbooks_added: int | None = None
@@ -179,8 +147,8 @@ class StoredInteraction(Read):
     interacted_image_url: str = ""
     shadow_content: str = ""
     expert_content: str = ""
-    tools_used: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
-    retrieved_learnings: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    tools_used: list[dict[str, Any]] = []
+    retrieved_learnings: list[dict[str, Any]] = []
     citations: list[dict[str, Any]] | None = None
     image_encoding: str | None = None
 
@@ -205,7 +173,7 @@ class StoredRequest(Read):
 
 class RequestWithInteractions(Read):
     request: StoredRequest
-    interactions: list[StoredInteraction] = Field(default_factory=list[StoredInteraction])
+    interactions: list[StoredInteraction] = []
 
 
 class UnreadableRequest(RequestWithInteractions):
@@ -221,7 +189,7 @@ class UnreadableRequest(RequestWithInteractions):
 
 class SessionGroup(Read):
     session_id: str
-    requests: list[RequestWithInteractions] = Field(default_factory=list[RequestWithInteractions])
+    requests: list[RequestWithInteractions] = []
 
 
 class RequestQuery(Sent):
@@ -246,7 +214,7 @@ class RequestQuery(Sent):
 class RequestPage(Reply):
     """Sessions, newest matching request first; inside a session newest first. The API has no total."""
 
-    sessions: list[SessionGroup] = Field(default_factory=list[SessionGroup])
+    sessions: list[SessionGroup] = []
     has_more: bool = False
     total: int | None = None
     """How many match in all, where the embedded store was asked, the page is full and not too many match to count."""
@@ -257,7 +225,7 @@ class RequestPage(Reply):
 class WholeRequests(Reply):
     """The first of the requests that the embedded store was asked for, whole, as many as have room."""
 
-    requests: list[RequestWithInteractions] = Field(default_factory=list[RequestWithInteractions])
+    requests: list[RequestWithInteractions] = []
     looked_up: int
     """How many of the ids were looked up, those included that are not stored."""
 
@@ -306,7 +274,7 @@ class Provenance(Reply):
     """
 
     provenance_status: str = "unavailable"
-    source_user_playbooks: list[SourcePlaybook] = Field(default_factory=list[SourcePlaybook])
+    source_user_playbooks: list[SourcePlaybook] = []
 
     @property
     def users(self) -> frozenset[str]:
@@ -364,7 +332,7 @@ class UserProfile(Read):
     content: str = ""
     last_modified_timestamp: int = 0
     source: str = ""
-    source_interaction_ids: list[int] = Field(default_factory=list[int])
+    source_interaction_ids: list[int] = []
     source_span: str = ""
     """The user's own words."""
     status: str | None = None
@@ -373,7 +341,7 @@ class UserProfile(Read):
     expiration_timestamp: int = 0
     custom_features: dict[str, Any] | None = None
     extractor_names: list[str] | None = None
-    tags: list[str] = Field(default_factory=list[str])
+    tags: list[str] = []
 
 
 class UserPlaybook(Read):
@@ -387,12 +355,12 @@ class UserPlaybook(Read):
     rationale: str = ""
     created_at: int = 0
     source: str = ""
-    source_interaction_ids: list[int] = Field(default_factory=list[int])
+    source_interaction_ids: list[int] = []
     source_span: str = ""
     status: str | None = None
     agent_version: str = ""
     playbook_name: str = ""
-    tags: list[str] = Field(default_factory=list[str])
+    tags: list[str] = []
 
 
 class FinalizeReply(Reply):

@@ -1,32 +1,35 @@
 """Reads a reply of the server: its data, or an error of the tree whose text is safe to show."""
 
-import functools
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from reflexio_mcp.rest import api_limits, errors, models
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
+ReadT = TypeVar("ReadT", bound=models.Read)
 
 LONGEST_LINE: Final = 200
-"""Characters of a server's text that are shown; the rest is cut."""
+"""Maximum number of characters of a server's text that are shown."""
 
 _LONGEST_READ: Final = 10_000
-"""Characters of a server's text that are looked at."""
+"""Maximum number of characters of a server's text that are looked at."""
 
 _MOST_FIELDS: Final = 3
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN: Final = re.compile(r"request_id .* already exists", re.DOTALL)
 _LIMIT: Final = re.compile(r"\bper (\d{1,4} )?(second|minute|hour|day)\b")
-_KNOWN_REFUSALS: Final = frozenset({400, 413, 415})
 _UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_KNOWN_REFUSALS: Final = frozenset({400, 413, 415})
 _INTERNAL: Final = re.compile(
     r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w://"
 )
@@ -39,12 +42,12 @@ class Call:
 
     Args:
         route: path below the base URL, starting with `/`.
-        kind: decides what is repeated: a 500 only for a `read`.
-        content: the encoded JSON body.
-        most_bytes: how long that may be.
+        kind: decides which failures are repeated and what a failure may have changed.
         timeout: seconds the whole call may take, repeats and waits included.
+        content: the encoded JSON body.
+        most_bytes: maximum length of the body.
         required: keys without which a 2xx is not this API's answer.
-        by_id: a 404 means that the id is unknown, and not that the route is.
+        by_id: a 404 means that the id is unknown; otherwise it means that the route is.
         repeat: whether a failure that may pass is tried again.
     """
 
@@ -64,63 +67,108 @@ class HttpReply(NamedTuple):
     """A complete reply as it came.
 
     Args:
-        headers: a mapping of names in any case, or of lower-case ones.
+        headers: a mapping that ignores the case of names, or one with lower-case names.
         content: the decoded body.
     """
 
     status: int
     headers: Mapping[str, str]
-    content: bytes | bytearray
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply that is this API's JSON and does not say `success: false`."""
+    """A reply that is this API's JSON and does not say `success: false`.
+
+    Args:
+        server_time: the reply's `Date`, epoch seconds.
+        repeated: the reply of an earlier try was lost, and that try may have taken effect.
+    """
 
     url: str
     data: JsonObject
     correlation_id: str | None
     server_time: float | None
     repeated: bool = False
-    """An earlier try of the same call may have taken effect, its answer was lost."""
+
+    def parsed(self, model: type[ReadT]) -> ReadT:
+        """Return the whole answer as a model. What the client knows replaces what the server says about it.
+
+        Raises:
+            NotTheApi: the data has another shape.
+        """
+        ours = {
+            "correlation_id": self.correlation_id,
+            "server_time": self.server_time,
+            "repeated": self.repeated,
+            "already_stored": False,
+        }
+        return self._validated(model, {**self.data, **ours})
+
+    def parsed_list(self, model: type[ReadT], name: str) -> list[ReadT]:
+        """Return the list under a key of the answer.
+
+        Raises:
+            NotTheApi: it is no list, or an item has another shape.
+        """
+        items: object = self.data[name]
+        if not isinstance(items, list):
+            raise self._other_json(name)
+        return [self._validated(model, item, name) for item in cast("list[Any]", items)]
+
+    def _validated(self, model: type[ReadT], data: object, *at: str) -> ReadT:
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            place = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        raise self._other_json(".".join(map(str, (*at, *place))) or "the top")
+
+    def _other_json(self, place: str) -> errors.NotTheApi:
+        detail = f"{self.url} answered with other JSON at {place}"
+        return errors.NotTheApi(detail, correlation_id=self.correlation_id)
 
 
-def read_answer(call: Call, url: str, reply: HttpReply) -> Answer | errors.ReflexioError:
-    """Return the answer that a reply is, or the error to raise when the call is not repeated.
+def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
+    """Return the answer in a reply.
 
     Args:
         url: what was called, without its query.
+
+    Raises:
+        ReflexioError: the reply is a refusal, reports a failure, or does not come from this API.
     """
     status, headers, content = reply
-    data, correlation_id = _json_object(content), _correlation_id(headers)
+    data = _json_object(content)
+    correlation_id = headers.get("x-correlation-id", "")
+    known_id = correlation_id if _CORRELATION_ID.fullmatch(correlation_id) else None
     if not 200 <= status < 300:
-        error = _refusal(call, url, status, headers, data)
+        error = _refusal(call, url, reply, data or {})
     elif data is None:
         error = errors.NotTheApi(f"{url} answered {status} without JSON")
     elif data.get("success") is False:
         error = _failed_operation(call, data)
     elif missing := [name for name in call.required if data.get(name) is None]:
         error = errors.NotTheApi(f"{url} answered {status} with JSON that lacks {', '.join(missing)}")
-    elif "success" in call.required and data["success"] is not True:
-        error = errors.NotTheApi(f"{url} answered {status} with another success than true")
     else:
-        return Answer(url, data, correlation_id, http_time(headers.get("date", "")))
-    error.status, error.correlation_id = status, correlation_id
+        return Answer(url, data, known_id, _http_time(headers.get("date", "")))
+    error.status, error.correlation_id = status, known_id
+    asked = headers.get("retry-after", "").strip()
+    error.wait = float(asked) if re.fullmatch(r"\d{1,9}", asked) else None
+    if isinstance(error, errors.RateLimited) and error.wait is not None:
+        error.retry_after = error.wait
     if call.kind == "delete":
-        # A proxy can answer for a server that goes on, whatever the status: only reading again tells.
+        # A proxy can answer for a server that is still deleting. Only reading again tells.
         error.effect = "unknown"
-    return error
+    raise error
 
 
-def _refusal(
-    call: Call, url: str, status: int, headers: Mapping[str, str], data: JsonObject | None
-) -> errors.ReflexioError:
+def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors.ReflexioError:
+    status, said = reply.status, data.get("detail")
     if status < 400:
-        return errors.NotTheApi(f"{url} answered {status}{_redirect_target(headers)}", effect="none")
-    said = data.get("detail") if data else None
+        target = _redirect_target(reply.headers.get("location", ""))
+        return errors.NotTheApi(f"{url} answered {status}{target}", effect="none")
     if status == 422:
-        fields, words = _invalid_fields(said)
-        return errors.InvalidBody(fields, said=words)
+        return errors.InvalidBody(_invalid_fields(said) or "422")
     if status in {401, 403}:
         about_agent = isinstance(said, str) and "user agent" in said.lower()
         return errors.NotAuthorized(
@@ -131,151 +179,87 @@ def _refusal(
     if status in {404, 405}:
         return errors.NotTheApi(f"{url} answered {status}", effect="none")
     if status == 429:
-        wait = retry_after(headers)
-        if wait is None:
-            wait = _implied_wait(data.get("error") if data else None)
-        return errors.RateLimited("429", retry_after=wait)
+        window = _LIMIT.search(str(data.get("error")))
+        seconds = int(window[1] or 1) * _UNIT_SECONDS[window[2]] if window else None
+        return errors.RateLimited("429", retry_after=seconds)
     if status >= 500:
-        reason = (
-            cast("JsonObject", said).get("reason") if isinstance(said, dict) else (data or {}).get("reason")
-        )
-        known = isinstance(reason, str) and _REASON.fullmatch(reason)
+        reason = str((cast("JsonObject", said) if isinstance(said, dict) else data).get("reason"))
+        known = data and reason != "None" and _WORD.fullmatch(reason)
         return errors.ServerFault(f"{status}, {reason}" if known else f"{status}")
-    # No answer of this API: whoever gave it may not know what became of the call.
+    # Not an answer of this API. A proxy may not know what became of the call.
     return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 
 
-def _failed_operation(call: Call, data: JsonObject) -> errors.AlreadyExists | errors.OperationFailed:
+def _failed_operation(call: Call, data: JsonObject) -> errors.ReflexioError:
     message = data.get("message") or data.get("msg")
     text = message if isinstance(message, str) else ""
     if call.kind == "publish" and _TAKEN.fullmatch(text[:_LONGEST_READ].strip()):
         return errors.AlreadyExists()
-    # The embedded store says when nothing was changed; elsewhere a failed operation may have stopped half-way.
+    # The embedded store says `changed: false`. A server may have stopped half-way.
     effect: errors.Effect | None = "none" if data.get("changed") is False else None
     return errors.OperationFailed(effect=effect, said=safe_line(text, call.content))
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:
-    """Return the first line of a server's text, or nothing when it shows internals or repeats what was sent.
+    """Return the first line of a server's text, or nothing if it shows internals or repeats what was sent.
 
     Args:
-        sent: the JSON body of the call; its text values of six or more characters must not come back.
+        sent: the JSON body of the call. Its texts of six or more characters must not come back.
     """
     lines = text.strip()[:_LONGEST_READ].splitlines()
     line = "".join(character if character.isprintable() else " " for character in lines[0]) if lines else ""
-    if len(line) == _LONGEST_READ:
-        return ""  # no sentence, and what it echoes may lie further on
-    if _INTERNAL.search(line) or any(value in line for value in _texts(sent)):
+    if len(line) == _LONGEST_READ or _INTERNAL.search(line):
+        return ""
+    if any(len(value) >= 6 and value in line for value in _texts(_json_object(sent or b""))):
         return ""
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
 
 
-def _texts(sent: bytes | None) -> Iterator[str]:
-    pending: list[Any] = [_json_object(sent)] if sent else []
-    while pending:
-        value: Any = pending.pop()
-        if isinstance(value, dict):
-            pending.extend(cast("JsonObject", value).values())
-        elif isinstance(value, list):
-            pending.extend(cast("list[Any]", value))
-        elif isinstance(value, str) and len(value.strip()) >= 6:
-            yield value.strip()
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value.strip()
+    elif isinstance(value, dict | list):
+        inner = cast("JsonObject", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+        for item in inner:
+            yield from _texts(item)
 
 
-def _invalid_fields(said: object) -> tuple[str, str]:
-    """Name the fields of a 422, and what it says of them; the `input` beside them echoes the payload."""
-    if not isinstance(said, list):
-        return "422", ""
-    problems = [cast("JsonObject", item) for item in cast("list[Any]", said) if isinstance(item, dict)]
-    fields = [_field(problem.get("loc")) for problem in problems[:_MOST_FIELDS]]
-    words = [_message(problem) for problem in problems[:_MOST_FIELDS]]
-    told = "; ".join(f"{name}: {said}" for name, said in zip(fields, words, strict=True) if said)
-    if len(problems) > _MOST_FIELDS:
-        fields.append(f"{len(problems) - _MOST_FIELDS} more")
-    return ", ".join(fields) or "422", told
+def _invalid_fields(said: object) -> str:
+    """Name the fields of a 422. What stands beside them echoes the payload."""
+    items = cast("list[Any]", said) if isinstance(said, list) else []
+    places = [cast("JsonObject", item).get("loc") for item in items if isinstance(item, dict)]
+    named = [_field(place) for place in places[:_MOST_FIELDS]]
+    return ", ".join(named if len(places) == len(named) else [*named, f"{len(places) - len(named)} more"])
 
 
 def _field(location: object) -> str:
     parts = cast("list[Any]", location) if isinstance(location, list) else []
-    named = [str(part) for part in parts if isinstance(part, int) or str(part) in _FIELD_NAMES]
-    return ".".join(named)[:LONGEST_LINE] or "body"
+    # Our names are single words of small letters. Other keys belong to the caller's own data.
+    named = [str(part) for part in parts if isinstance(part, int) or _WORD.fullmatch(str(part))]
+    return ".".join(name for name in named if name != "body") or "body"
 
 
-def _message(problem: JsonObject) -> str:
-    message, echoed = problem.get("msg"), problem.get("input")
-    if not isinstance(message, str):
-        return ""
-    if isinstance(echoed, str) and len(echoed.strip()) >= 3 and echoed.strip() in message:
-        return ""
-    return safe_line(message.removeprefix("Value error, "), json.dumps({"input": echoed}).encode())
-
-
-_FIELD_NAMES: Final = frozenset(
-    name
-    for model in (
-        models.PublishBody,
-        models.Interaction,
-        models.ToolUse,
-        models.Citation,
-        models.RetrievedLearning,
-        models.RequestQuery,
-    )
-    for name in model.model_fields
-) | {"request_ids", "profile_ids", "user_playbook_ids", "limit"}
-"""The names that this client sends: anything else in a location may be a key of the caller's own data."""
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds a `Retry-After` header asks for, in either of its forms."""
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}", text):
-        return float(text)
-    until, now = http_time(text), http_time(headers.get("date", ""))
-    if until is None:
-        return None
-    now = time.time() if now is None else now
-    return max(0.0, until - now)
-
-
-def _implied_wait(said: object) -> float | None:
-    """Return the length in seconds of the window in a text such as `60 per 1 minute`."""
-    found = _LIMIT.search(said) if isinstance(said, str) else None
-    return float(int(found[1] or 1) * _UNIT_SECONDS[found[2]]) if found else None
-
-
-@functools.lru_cache(maxsize=8)  # the answers of one second bear the same date
-def http_time(text: str) -> float | None:
-    """Return an HTTP date as epoch seconds, or `None` when it is none."""
-    from datetime import UTC
-    from email.utils import parsedate_to_datetime
-
+def _http_time(text: str) -> float | None:
+    """Return an HTTP date as epoch seconds, or `None` if it is not one."""
     try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        moment: datetime = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _correlation_id(headers: Mapping[str, str]) -> str | None:
-    text = headers.get("x-correlation-id", "")
-    return text if _CORRELATION_ID.fullmatch(text) else None
-
-
-def _redirect_target(headers: Mapping[str, str]) -> str:
-    """Name where a redirect leads by its origin alone: the rest may hold anything."""
+def _redirect_target(location: str) -> str:
+    """Name the origin a redirect leads to. The rest of the address may contain anything."""
     try:
-        parts = urlsplit(headers.get("location", ""))
+        parts = urlsplit(location)
         host = parts.hostname or ""
     except ValueError:
         return ""
-    return (
-        f", a redirect to {parts.scheme}://{host}"
-        if parts.scheme and re.fullmatch(r"[\w.-]{1,253}", host)
-        else ""
-    )
+    known = parts.scheme and re.fullmatch(r"[\w.-]{1,253}", host)
+    return f", a redirect to {parts.scheme}://{host}" if known else ""
 
 
-def _json_object(content: bytes | bytearray) -> JsonObject | None:
+def _json_object(content: bytes) -> JsonObject | None:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,17 +1,17 @@
-"""How a call is repeated where that is safe, whichever way it reaches the service."""
+"""Repeats calls if that is safe, whichever way they reach the service."""
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 import anyio
 
-from reflexio_mcp.rest import api_limits, errors
+from reflexio_mcp.rest import errors
 from reflexio_mcp.rest.correlation import note
-from reflexio_mcp.rest.responses import Answer, Call, HttpReply, read_answer, retry_after
+from reflexio_mcp.rest.responses import Answer, Call, HttpReply, read_answer
 
-__all__ = ["MOST_TRIES", "Failure", "Pace", "Sender", "Transport", "reply_too_large"]
+__all__ = ["MOST_TRIES", "Sender", "Transport"]
 
 log = logging.getLogger("reflexio_mcp.rest")
 
@@ -23,35 +23,18 @@ _LONGEST_BACKOFF: Final = 8.0
 _GATEWAY_FAULTS: Final = frozenset({502, 503, 504})
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What repeating depends on, so that tests need not wait.
-
-    Args:
-        sleep: waits that many seconds.
-        clock: monotonic seconds.
-        jitter: a number from 0 to 1, exclusive of 1.
-    """
-
-    sleep: Callable[[float], Awaitable[object]]
-    clock: Callable[[], float]
-    jitter: Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One failed try: the error, and whether and after how long another may follow."""
-
-    error: errors.ReflexioError
-    repeatable: bool = False
-    wait: float | None = None
-
-
 class Transport(Protocol):
     """One way to reach the service: HTTP, or a store in this process."""
 
-    async def exchange(self, call: Call, seconds: float) -> HttpReply | Failure:
-        """Send a call once and return its complete reply. Who calls stops waiting after so many seconds."""
+    async def exchange(self, call: Call, seconds: float) -> HttpReply:
+        """Send a call once and return its complete reply.
+
+        Args:
+            seconds: how long the caller waits.
+
+        Raises:
+            ReflexioError: there is no reply.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -60,17 +43,31 @@ class Transport(Protocol):
 
 
 class Sender:
-    """Sends calls and repeats them where that is safe.
+    """Sends calls and repeats them if that is safe.
 
     Args:
-        api_key: never shown in an error, even where the service repeats it.
+        api_key: never shown in an error, even if the service repeats it.
+        sleep: waits for a number of seconds.
+        clock: monotonic seconds.
+        jitter: a number from 0 to 1 that spreads the waits of several clients.
     """
 
-    def __init__(self, base_url: str, *, api_key: str | None, transport: Transport, pace: Pace) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None,
+        transport: Transport,
+        sleep: Callable[[float], Awaitable[object]],
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
         self._base_url = base_url
         self._api_key = api_key
         self._transport = transport
-        self._pace = pace
+        self._sleep = sleep
+        self._clock = clock
+        self._jitter = jitter
 
     async def aclose(self) -> None:
         """Close the transport."""
@@ -80,105 +77,68 @@ class Sender:
         """Send a call until it is answered, refused for good, or out of time.
 
         Raises:
-            ReflexioError: with `effect` "unknown" when one of its tries may have changed something.
+            ReflexioError: with `effect` "unknown" if one of its tries may have changed something.
         """
-        deadline = self._pace.clock() + call.timeout
-        earlier_unknown = False
+        deadline = self._clock() + call.timeout
+        unknown = False
         attempt = faults = 0
-        limited_since: float | None = None
-        answered: errors.ServerFault | None = None
         while True:
             attempt += 1
-            outcome = await self._try(call, deadline - self._pace.clock(), attempt)
-            if isinstance(outcome, Answer):
-                return replace(outcome, repeated=True) if earlier_unknown else outcome
-            error = outcome.error
-            now = self._pace.clock()
-            if isinstance(error, errors.RateLimited):
-                limited_since = now if limited_since is None else limited_since
-                if outcome.wait is None and error.retry_after is not None:
-                    # The service names only the length of its window, which began before the first refusal.
-                    error.retry_after = max(1.0, error.retry_after - (now - limited_since))
-            else:
-                faults += 1
-            wait = self._backoff(attempt, outcome.wait)
-            if isinstance(error, errors.ServerFault):
-                answered = error
-            # A lost connection is repeated in any case: servers close theirs after a 500, which the next call meets.
-            tries = MOST_TRIES if call.repeat or isinstance(error, errors.ConnectionLost) else 1
-            if not outcome.repeatable or faults >= tries or wait >= deadline - now:
-                error = answered if answered and isinstance(error, errors.ConnectionLost) else error
-                if earlier_unknown:
-                    error.effect = "unknown"
+            begun = self._clock()
+            found = await self._try(call, deadline - begun)
+            note(found.correlation_id)
+            log.debug(
+                "%s %s -> %s in %.0f ms (attempt %d, correlation id %s)",
+                call.method,
+                call.route,
+                type(found).__name__,
+                (self._clock() - begun) * 1000,
+                attempt,
+                found.correlation_id or "-",
+            )
+            if isinstance(found, Answer):
+                return replace(found, repeated=unknown)
+            faults += not isinstance(found, errors.RateLimited)
+            # The first try may meet a connection that the server has closed, so that is repeated in any case.
+            tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
+            wait = self._backoff(attempt, found.wait)
+            if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():
+                if unknown:
+                    found.effect = "unknown"
                 try:
-                    raise error
+                    raise found
                 finally:
-                    # Its traceback holds this frame: an error held by the frame would keep all callers' data too.
-                    del error, outcome, answered
-            earlier_unknown = earlier_unknown or error.effect == "unknown"
-            await self._pace.sleep(wait)
+                    del found  # its traceback holds this frame, and with it the caller's data
+            unknown = unknown or found.effect == "unknown"
+            await self._sleep(wait)
 
-    def _backoff(self, attempt: int, told: float | None) -> float:
+    def _backoff(self, attempt: int, asked: float | None) -> float:
         longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(attempt, 10))
-        drawn = longest * (0.5 + 0.5 * self._pace.jitter())
-        return drawn if told is None else told + drawn * 0.25
+        drawn = longest * (0.5 + 0.5 * self._jitter())
+        return drawn if asked is None else asked + drawn * 0.25
 
-    async def _try(self, call: Call, left: float, attempt: int) -> Answer | Failure:
-        started = self._pace.clock()
-        outcome: Answer | Failure | None = None
-        status: int | str = "no answer"
-        with anyio.move_on_after(left):
-            try:
-                reply = await self._transport.exchange(call, left)
-            except Exception as error:  # noqa: BLE001 - a backend in this process raises where a server answers 500
-                outcome = Failure(errors.ServerFault("the backend in this process failed"))
-                status = type(error).__name__
-            else:
-                if isinstance(reply, Failure):
-                    outcome, status = reply, type(reply.error).__name__
-                else:
-                    outcome, status = _judge(call, f"{self._base_url}{call.route}", reply), reply.status
-        if outcome is None:
-            outcome = Failure(errors.TimedOut(f"within {call.timeout:g} s"))
-        elif isinstance(outcome, Failure) and self._api_key:
-            if self._api_key in outcome.error.said:
-                outcome.error.said = ""
-            if self._api_key in outcome.error.detail:
-                outcome.error.detail = ""
-                outcome.error.args = ("",)
-        found = outcome if isinstance(outcome, Answer) else outcome.error
-        note(found.correlation_id)
-        log.debug(
-            "%s %s -> %s in %.0f ms (attempt %d, correlation id %s)",
-            call.method,
-            call.route,
-            status,
-            (self._pace.clock() - started) * 1000,
-            attempt,
-            found.correlation_id or "-",
-        )
-        return outcome
+    async def _try(self, call: Call, seconds: float) -> Answer | errors.ReflexioError:
+        try:
+            with anyio.fail_after(seconds):
+                reply = await self._transport.exchange(call, seconds)
+            return read_answer(call, f"{self._base_url}{call.route}", reply)
+        except TimeoutError:
+            return errors.TimedOut(f"within {call.timeout:g} s")
+        except errors.ReflexioError as error:
+            if self._api_key and self._api_key in error.said:
+                error.said = ""
+            # The frames of its traceback hold this error in turn, and the caller's data with it.
+            error.__traceback__ = error.__context__ = None
+            return error
+        except Exception:  # noqa: BLE001 - whatever broke, the call may have arrived
+            return errors.ServerFault("the connection failed in a way that is not known")
 
 
-def reply_too_large(status: int) -> errors.ReplyTooLarge:
-    """What to raise for a body of more bytes than this client takes."""
-    return errors.ReplyTooLarge(f"more than {api_limits.MAX_REPLY_BYTES // 2**20} MiB", status=status)
+def _may_pass(error: errors.ReflexioError, call: Call) -> bool:
+    """Return whether another try may succeed and cannot do the work twice.
 
-
-def _judge(call: Call, url: str, reply: HttpReply) -> Answer | Failure:
-    content = reply.content
-    if len(content) > api_limits.MAX_REPLY_BYTES:
-        return Failure(reply_too_large(reply.status))
-    # A value takes a byte at least, so only a long reply has to be counted.
-    if len(content) > api_limits.MAX_REPLY_VALUES < sum(map(content.count, (b",", b"[", b"{"))):
-        return Failure(errors.ReplyTooLarge("too many values", status=reply.status))
-    result = read_answer(call, url, reply)
-    if isinstance(result, Answer):
-        return result
-    wait = retry_after(reply.headers)
-    if isinstance(result, errors.RateLimited):
-        return Failure(result, repeatable=True, wait=wait)
-    if isinstance(result, errors.ServerFault):
-        passing = result.status in _GATEWAY_FAULTS or (result.status == 500 and call.kind == "read")
-        return Failure(result, repeatable=passing, wait=wait)
-    return Failure(result)
+    A publish has its own `request_id` and a deletion names ids, so both can be sent again.
+    """
+    if isinstance(error, errors.ServerFault):
+        return error.status in _GATEWAY_FAULTS or (error.status == 500 and call.kind == "read")
+    return isinstance(error, errors.RateLimited | errors.ConnectionLost | errors.Unreachable)

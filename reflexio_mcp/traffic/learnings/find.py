@@ -137,14 +137,21 @@ async def learnings_of_user(
     found: list[Learning] = []
 
     async def read(kind: Kind) -> None:
-        numbers = {one.removeprefix(f"{kind}:") for one in also if one.startswith(f"{kind}:")}
         get = scope.client.get_profiles if kind == "profile" else scope.client.get_user_playbooks
-        found.extend(map(learning_of, await get(user_id, turns=turns, also=numbers)))
+        found.extend(map(learning_of, await get(user_id)))
 
     kinds: tuple[Kind, ...] = ("profile", "user_playbook")
     await for_each(kinds, read, at_once=len(kinds))
     # The API filters by user; what another one owns stops here all the same, since it deletes by id alone.
     mine = [one for one in found if one.user_id == user_id]
+    if turns is not None:
+        mine = [
+            one
+            for one in mine
+            if not one.interaction_ids
+            or not turns.isdisjoint(one.interaction_ids)
+            or one.learning_id in also
+        ]
     return sorted(mine, key=lambda one: (-one.changed_at, one.learning_id))
 
 
