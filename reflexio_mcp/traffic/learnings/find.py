@@ -148,9 +148,7 @@ async def learnings_of_user(
         mine = [
             one
             for one in mine
-            if not one.interaction_ids
-            or not turns.isdisjoint(one.interaction_ids)
-            or one.learning_id in also
+            if not one.interaction_ids or not turns.isdisjoint(one.interaction_ids) or one.learning_id in also
         ]
     return sorted(mine, key=lambda one: (-one.changed_at, one.learning_id))
 
