@@ -2,24 +2,27 @@
 
 The page is the one that hosts with MCP Apps show. Here a small window around it is its host: it hands the page's calls
 to a server in this process. Only this machine can reach it, at 127.0.0.1 and a port of its own, and only the browser
-that opened the address: the token in its fragment works once, for a key that the window keeps in memory.
+that opened the address: the token in its fragment works once, for a key that the window keeps in its tab.
 The command ends when the page is closed.
 """
 
 import json
+import logging
 import secrets
 import socket
 import sys
+import tempfile
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -34,10 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["explore"]
 
 MOST_BYTES: Final = 4_000_000
-"""Of one call: the ids of ten thousand requests, with room."""
+"""Largest body of one call: the ids of ten thousand requests, with room."""
 
-BEAT_SECONDS: Final = 5.0
+BEAT_SECONDS: Final = 0.5
 """Between two bytes on the connection that tells whether the page is still open."""
+
+RELOAD_SECONDS: Final = 3.0
+"""Time for a page that went away to come back, as it does when it is reloaded."""
 
 HEADERS: Final = {
     "cache-control": "no-store",
@@ -52,15 +58,17 @@ def explore(settings: Settings, wanted: Mapping[str, Any]) -> int:
     """Show the explorer until it is closed.
 
     Args:
-        settings: the configuration. Who is at the browser is the person whose consent it asks for: a mode that wants
-            a form takes the page's own question for it.
-        wanted: the filter the page begins with, as `explore_traffic` takes it.
+        settings: the configuration. The person at the browser is the person whose consent is asked for, so a mode
+            that wants a form takes the page's own question for it.
+        wanted: the filter that the page begins with, as `explore_traffic` takes it.
 
     Returns:
         0 when the page was closed.
     """
     consent = "preview" if settings.confirm == "ask" else settings.confirm
     mine = replace(of_this_shell(settings), confirm=consent)
+    # What it would say when it stops while the page is open is no news to whoever stopped it.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     return anyio.run(_serve, mine, dict(wanted))
 
 
@@ -74,50 +82,47 @@ async def _serve(settings: Settings, wanted: dict[str, Any]) -> int:
     listener.listen()  # whoever comes before the server runs waits for it
     async with Client(ReflexioServer(settings)) as client:
         window = _Window(client, wanted, listener.getsockname()[1])
-        config = uvicorn.Config(window.app(), log_config=None, lifespan="off", timeout_graceful_shutdown=2)
-        server = uvicorn.Server(config)
-        address = f"{window.origin}/#{window.token}"
         sys.stdout.write(
-            f"The explorer is at {address}\n"
+            f"The explorer is at {window.address}\n"
             "The address works once. Closing the page ends this command, and so does Ctrl-C.\n"
         )
         sys.stdout.flush()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_end_with, window, server)
-            tasks.start_soon(_open, address)
-            await server.serve(sockets=[listener])
+            tasks.start_soon(window.end_when_closed)
+            tasks.start_soon(_open, window.address)
+            await window.server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
     return 0
 
 
 async def _open(address: str) -> None:
-    if not await anyio.to_thread.run_sync(webbrowser.open, address):
-        port = address.rpartition(":")[2].partition("/")[0]
-        sys.stdout.write(
-            "No browser was found here. From another computer: "
-            f"ssh -L {port}:127.0.0.1:{port} THIS-COMPUTER, then open the address there.\n"
-        )
-        sys.stdout.flush()
-
-
-async def _end_with(window: "_Window", server: uvicorn.Server) -> None:
-    await window.closed.wait()
-    server.should_exit = True
+    """Open the address by way of a file that only this account can read: others can read a command line."""
+    with tempfile.TemporaryDirectory(prefix="reflexio-mcp-explore-") as folder:  # with mode 0700
+        redirect = Path(folder) / "open.html"
+        redirect.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={address}">', "utf-8")
+        if not await anyio.to_thread.run_sync(webbrowser.open, redirect.as_uri()):
+            port = address.rpartition(":")[2].partition("/")[0]
+            sys.stdout.write(
+                "No browser was found here. From another computer: "
+                f"ssh -L {port}:127.0.0.1:{port} THIS-COMPUTER, then open the address there.\n"
+            )
+            sys.stdout.flush()
+        await anyio.sleep_forever()  # a browser may take its time to read the file
 
 
 class _Window:
     """What the window in the browser talks to: the page begins with the filter `wanted`."""
 
     def __init__(self, client: "Client", wanted: dict[str, Any], port: int) -> None:
-        self.token = secrets.token_urlsafe(32)
         self.origin = f"http://127.0.0.1:{port}"
-        self.closed = anyio.Event()
+        self._token = secrets.token_urlsafe(32)
+        self.address = f"{self.origin}/#{self._token}"
         self._client = client
         self._wanted = wanted
         self._key = ""
+        self._pages = 0
+        self._left = anyio.Event()
         self._html, self._policy = shell()
-
-    def app(self) -> Starlette:
         routes = [
             Route("/", self._guarded(self._shell)),
             Route("/page", self._guarded(self._page)),
@@ -125,7 +130,20 @@ class _Window:
             Route("/call", self._guarded(self._call, opened=True), methods=["POST"]),
             Route("/alive", self._guarded(self._alive, opened=True), methods=["POST"]),
         ]
-        return Starlette(routes=routes)
+        self.server = uvicorn.Server(
+            uvicorn.Config(
+                Starlette(routes=routes), log_config=None, lifespan="off", timeout_graceful_shutdown=2
+            )
+        )
+
+    async def end_when_closed(self) -> None:
+        """Stop the server once the page has been closed and did not come back."""
+        while True:
+            await self._left.wait()
+            self._left = anyio.Event()
+            await anyio.sleep(RELOAD_SECONDS)
+            if not self._pages:
+                self.server.should_exit = True
 
     def _guarded(
         self, answer: Callable[[Request], Awaitable[Response]], *, opened: bool = False
@@ -133,12 +151,14 @@ class _Window:
         """A route that answers this window's page alone; `opened`: with the key that its token was good for."""
 
         async def check(request: Request) -> Response:
-            # The name a browser asked for: another one that leads to this address is somebody else's page.
+            # Another name that leads to this address is somebody else's page.
             if request.headers.get("host") != self.origin.removeprefix("http://"):
                 response: Response = PlainTextResponse("This address is not known here.", 421)
             elif request.method != "GET" and request.headers.get("origin") != self.origin:
                 response = PlainTextResponse("Calls come from the explorer's own page.", 403)
-            elif opened and not self._knows(request):
+            elif opened and not (
+                self._key and _same(request.headers.get("authorization", ""), f"Bearer {self._key}")
+            ):
                 response = PlainTextResponse("This window is not the one that was opened.", 401)
             else:
                 response = await answer(request)
@@ -156,16 +176,11 @@ class _Window:
         return Response(document(), media_type="text/html", headers={"content-security-policy": policy})
 
     async def _open(self, request: Request) -> Response:
-        token = str(_object(await _body(request)).get("token", ""))
-        if not self.token or not secrets.compare_digest(token.encode(), self.token.encode()):
+        token = str(((await _body(request)) or {}).get("token", ""))
+        if self._key or not _same(token, self._token):
             return PlainTextResponse("This token is not valid, or no longer.", 401)
-        self.token = ""
         self._key = secrets.token_urlsafe(32)
         return JSONResponse({"key": self._key, "input": self._wanted})
-
-    def _knows(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode()
-        return bool(self._key) and secrets.compare_digest(given, f"Bearer {self._key}".encode())
 
     async def _call(self, request: Request) -> Response:
         given = await _body(request)
@@ -177,7 +192,7 @@ class _Window:
         """What comes of a call, one JSON object a line: progress, and then the result."""
         send, receive = anyio.create_memory_object_stream[dict[str, Any]](100)
         meta, arguments = _object(given.get("_meta")), _object(given.get("arguments"))
-        pass_: Any = {PAGE_KEY: meta[PAGE_KEY]} if PAGE_KEY in meta else None
+        page_pass: Any = {PAGE_KEY: meta[PAGE_KEY]} if PAGE_KEY in meta else None
 
         async def tell(progress: float, total: float | None, message: str | None) -> None:
             with suppress(anyio.WouldBlock):
@@ -187,7 +202,7 @@ class _Window:
             async with send:
                 try:
                     result = await self._client.call_tool(
-                        given["name"], arguments, progress_callback=tell, meta=pass_
+                        given["name"], arguments, progress_callback=tell, meta=page_pass
                     )
                     await send.send(
                         {"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)}
@@ -204,29 +219,33 @@ class _Window:
         return StreamingResponse(self._beat(), media_type="text/plain")
 
     async def _beat(self) -> AsyncIterator[str]:
+        self._pages += 1
         try:
-            while True:
+            while not self.server.should_exit:
                 yield "."
                 await anyio.sleep(BEAT_SECONDS)
         finally:
-            # The browser has closed the connection: the page is gone.
-            self.closed.set()
+            # The browser has closed the connection: the page is gone, or is being reloaded.
+            self._pages -= 1
+            self._left.set()
+
+
+def _same(given: str, known: str) -> bool:
+    return secrets.compare_digest(given.encode(), known.encode())
 
 
 async def _body(request: Request) -> dict[str, Any] | None:
-    """The JSON object that a request carries; `None` where it carries something else, or too much."""
-    raw = bytearray()
-    try:
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > MOST_BYTES:
-                return None
-        given = json.loads(raw)
-    except (ClientDisconnect, ValueError, RecursionError):
+    """The JSON object that a request carries; `None` if it carries something else, or too much."""
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > MOST_BYTES:
         return None
-    return _object(cast("object", given)) if isinstance(given, dict) else None
+    try:
+        given: object = await request.json()
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", given) if isinstance(given, dict) else None
 
 
 def _object(value: object) -> dict[str, Any]:
-    """A JSON object; what is none counts as an empty one."""
+    """A JSON object; anything else counts as an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

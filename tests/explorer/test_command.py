@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 import pytest
@@ -163,6 +165,42 @@ def test_no_frame_and_no_cache_of_others_gets_the_page(running: Running) -> None
         assert policy in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
         assert running.token not in answer.body.decode()
+
+
+def test_the_token_is_in_no_command_line(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {told}.part\nmv {told}.part {told}\n', encoding="utf-8")
+    browser.chmod(0o700)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO_")}
+    env |= {"REFLEXIO_MCP_STORE": ":memory:", "HOME": str(tmp_path), "BROWSER": str(browser)}
+    command = [sys.executable, "-m", "reflexio_mcp", "explore"]
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address
+        while not told.exists():
+            assert process.poll() is None
+        url = urlsplit(told.read_text(encoding="utf-8"))
+        redirect = Path(unquote(url.path))
+        assert url.scheme == "file"
+        assert redirect.parent.stat().st_mode & 0o077 == 0
+        assert address[0] in redirect.read_text(encoding="utf-8")
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    assert (process.returncode, error, redirect.exists()) == (130, "", False)
+
+
+def test_a_reload_does_not_end_it(running: Running) -> None:
+    key = running.open()
+    with closing(running.asked("POST", "/alive", {}, key=key)) as connection:
+        assert connection.getresponse().read(1) == b"."
+    with closing(running.asked("POST", "/alive", {}, key=key)) as connection:
+        assert connection.getresponse().read(1) == b"."
+        answer = running.ask("POST", "/call", {"name": "list_sessions", "arguments": {}}, key=key)
+    assert answer.status == 200
 
 
 def test_it_ends_when_the_page_is_closed(running: Running) -> None:

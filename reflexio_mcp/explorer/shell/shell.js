@@ -91,18 +91,24 @@ function serve(input) {
   });
 }
 
-async function open() {
+/** The key and the first filter: for the token of the address, or from this tab when the page is reloaded. */
+async function unlock() {
   const token = location.hash.slice(1);
   // The token has done its work once it is read: it stays neither in the address nor in the history.
   history.replaceState(null, "", "/");
-  const opened = await post("/open", { token });
-  if (!opened.ok) {
-    end("This address works once. Run reflexio-mcp explore again.");
+  const opened = token ? await post("/open", { token }) : null;
+  if (opened?.ok) sessionStorage.setItem("opened", await opened.text());
+  return JSON.parse(sessionStorage.getItem("opened") ?? "null");
+}
+
+async function open() {
+  const opened = await unlock();
+  if (!opened) {
+    end("This address works once, in one tab. Run reflexio-mcp explore again.");
     return;
   }
-  const { key: given, input } = await opened.json();
-  key = given;
-  serve(input);
+  key = opened.key;
+  serve(opened.input);
   view.hidden = false;
   view.src = "/page";
   // Held open for as long as this page is: the server ends with it.
