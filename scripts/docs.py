@@ -1,16 +1,14 @@
 """Write what the documents say about the code, or prove with `--check` that they still agree with it.
 
-Between `<!-- generated: NAME -->` and `<!-- end -->` stands what `BLOCKS` makes; `server.json` and the bundle's
+Between `<!-- generated: NAME -->` and `<!-- end -->` is what `BLOCKS` makes; `server.json` and the bundle's
 manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.py` after `python3 scripts/test.py`.
 """
 
 import argparse
 import asyncio
-import os
+import io
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,6 +20,7 @@ from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, build_parser
+from reflexio_mcp.demo import run_demo
 from reflexio_mcp.doctor.command import CHECKS
 from reflexio_mcp.doctor.problems import PROBLEMS
 from reflexio_mcp.install.clients import CLIENTS, Client
@@ -41,18 +40,6 @@ LAUNCH = published.launch(published.source())
 OWN = {"REFLEXIO_URL": "http://localhost:8061"}
 SHARED = "https://memory.example/mcp"
 HOSTED = {"REFLEXIO_USER_ID": "your-user-id"}
-
-_VOLATILE = (
-    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "ID"),
-    (re.compile(r"\bdemo-[0-9a-f]{8}"), "demo-TAG"),
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
-    (re.compile(r"TIME to TIME"), "TIME"),
-    (re.compile(r"(<<(?:stored text|end) )[0-9a-f]+"), r"\1MARK"),
-    (re.compile(r"confirm=\S+"), "confirm=CODE"),
-    # Requests of one second have no order: which is named first is chance.
-    (re.compile(r"“[^”]*”"), "“WORDS”"),
-    (re.compile(r"demo-TAG\.notes, demo-TAG\.chat"), "demo-TAG.chat, demo-TAG.notes"),
-)
 
 
 def options() -> str:
@@ -257,33 +244,12 @@ def problems() -> str:
     return "\n".join(rows) + "\n"
 
 
-@cache
 def demo() -> str:
     """What the demo prints."""
-    with tempfile.TemporaryDirectory() as home:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO")}
-        done = subprocess.run(
-            [sys.executable, "-m", "reflexio_mcp", "demo"],
-            cwd=ROOT,
-            env={**kept, "HOME": home, "PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=120,
-            check=True,
-        )
-    return done.stdout.strip() + "\n"
-
-
-def demo_steps() -> str:
-    """The part of the demo that deletes, from plan to receipt."""
-    part = re.search(r"^6\. .*?(?=^7\. )", demo(), re.DOTALL | re.MULTILINE)
-    assert part, "the demo has no sixth step"
-    return f"```text\n{part.group().strip()}\n```\n"
-
-
-def demo_output() -> str:
-    """All of it."""
-    return f"```text\n{demo()}```\n"
+    out = io.StringIO()
+    if asyncio.run(run_demo(Settings(), out=out)):
+        raise SystemExit(out.getvalue())
+    return f"```text\n{out.getvalue().strip()}\n```\n"
 
 
 def usage() -> str:
@@ -345,8 +311,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "messages": messages,
     "checks": checks,
     "problems": problems,
-    "demo-steps": demo_steps,
-    "demo": demo_output,
     "usage": usage,
 }
 
@@ -356,22 +320,9 @@ FILES: dict[str, Callable[[], str]] = {
 }
 
 
-def steady(text: str) -> str:
-    """A text without what differs from run to run, the order of its lines included where it is printed output."""
-    for pattern, instead in _VOLATILE:
-        text = pattern.sub(instead, text)
-    return "\n".join(sorted(text.splitlines())) if text.startswith("```text") else text
-
-
 def renewed(text: str) -> str:
-    """A document with every block as the code has it now; a block that says the same keeps its words."""
-
-    def block(match: re.Match[str]) -> str:
-        made = BLOCKS[match.group(2)]()
-        kept = match.group(3) if steady(match.group(3)) == steady(made) else made
-        return match.group(1) + kept + match.group(4)
-
-    return BLOCK.sub(block, text)
+    """A document with every block as the code has it now."""
+    return BLOCK.sub(lambda found: found[1] + BLOCKS.get(found[2], lambda: found[3])() + found[4], text)
 
 
 def stale() -> dict[Path, str]:
@@ -392,19 +343,25 @@ def stale() -> dict[Path, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--check", action="store_true", help="change nothing, exit 1 where something is out of date"
+        "--check", action="store_true", help="change nothing; exit 1 if something is out of date"
     )
-    check = parser.parse_args().check
+    parser.add_argument(
+        "--demo", action="store_true", help="also run the demo, whose output is never the same twice"
+    )
+    arguments = parser.parse_args()
+    if arguments.demo:
+        BLOCKS["demo"] = demo
     found = stale()
     for path, text in found.items():
-        name = path.relative_to(ROOT)
-        if check:
-            print(f"{name} does not follow from the code: run scripts/docs.py", file=sys.stderr)
+        if arguments.check:
+            print(
+                f"{path.relative_to(ROOT)} does not follow from the code: run scripts/docs.py",
+                file=sys.stderr,
+            )
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            print(f"{name} is up to date again")
-    return 1 if check and found else 0
+            print(f"{path.relative_to(ROOT)} is up to date again")
+    return 1 if arguments.check and found else 0
 
 
 if __name__ == "__main__":
