@@ -30,7 +30,7 @@ import httpx
 from tests.support.load import Ledger, LoadClient
 from tests.support.postgres_server import PostgresServer, postgres_server, programs
 from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import TOKEN, Served, turns
+from tests.support.serving import Served, turns
 
 CLIENTS = 64
 MINUTES = 60.0
@@ -102,13 +102,11 @@ class Person(LoadClient):
     def __init__(self, number: int, url: str, book: Book) -> None:
         super().__init__(number, url, book, sys.maxsize)
         self._book = book
-        self._key = f"key-of-{self._name}"
         self._sessions: dict[str, list[str]] = {}
         self._numbers = count(1)
 
     async def run(self) -> None:
-        headers = {"authorization": f"Bearer {TOKEN}", "host": HOST}
-        headers |= {"x-reflexio-api-key": self._key, "x-reflexio-user-id": self._name}
+        headers = {"authorization": f"Bearer token-of-{self._name}", "host": HOST}
         limits = httpx.Limits(max_connections=2, max_keepalive_connections=2)
         everything = {
             self._publish: 30,
@@ -371,7 +369,9 @@ async def soak(home: Path, postgres: PostgresServer, clients: int, seconds: floa
             "REFLEXIO_URL": service,
             "REFLEXIO_MCP_STORE": "",
             "REFLEXIO_MCP_STATE": postgres.url("postgres"),
-            "REFLEXIO_MCP_TENANCY": "header",
+            "REFLEXIO_MCP_AUTH_TOKEN": ",".join(
+                f"client-{number}:token-of-client-{number}" for number in range(clients)
+            ),
             "REFLEXIO_MCP_CONFIRM": "preview",
             "REFLEXIO_MCP_DELETE_CAP": "100000",
             "REFLEXIO_MCP_RECOVERY_DAYS": "1",

@@ -354,10 +354,6 @@ def _serve(arguments: Namespace) -> int:
         from reflexio_mcp.http import serve as serve_http
 
         return serve_http(settings)
-    if settings.tenancy != "off":
-        raise ConfigurationError(
-            "--tenancy / REFLEXIO_MCP_TENANCY header is for --transport http: on stdio there are no headers."
-        )
     if sys.stdin.isatty():
         sys.stderr.write(_WAITING)
     from reflexio_mcp.stdio import serve

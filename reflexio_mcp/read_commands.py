@@ -137,7 +137,7 @@ def of_this_shell(settings: Settings) -> Settings:
     What an assistant is offered and how callers of an HTTP server are known is no matter here. What may be seen is, so
     `mask` and the user stay.
     """
-    return replace(settings, tools=(), tenancy="off", oauth_issuer="")
+    return replace(settings, tools=(), auth_token=(), oauth_issuer="")
 
 
 def making_no_store(mine: Settings) -> Settings:

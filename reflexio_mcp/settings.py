@@ -35,7 +35,6 @@ HOSTED_URL: Final = "https://www.reflexio.ai"
 
 Confirm = Literal["auto", "ask", "preview", "off"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-Tenancy = Literal["off", "header"]
 Sessions = Literal["auto", "keep", "none"]
 PublishSecrets = Literal["warn", "redact", "refuse"]
 
@@ -264,7 +263,7 @@ class Settings:
         1000,
         "How many requests, interactions, learnings and session outcomes may be deleted in an hour; 0 is no cap. All "
         "your processes on this computer count together, or all that share REFLEXIO_MCP_STATE. Each person who signs "
-        "in and each key that callers bring is counted separately.",
+        "in is counted separately.",
     )
     audit_log: str = _setting(
         "deletion",
@@ -291,10 +290,10 @@ class Settings:
     port: int = _setting("http", _number(int, 0, 65535), 8765, "Port of the HTTP server.")
     auth_token: tuple[str, ...] = _setting(
         "http",
-        _Kind(_words, "bearer tokens, separated by commas"),
+        _Kind(_words, "bearer tokens or USER:TOKEN, separated by commas"),
         (),
-        "Tokens that HTTP callers must send; several allow rotation. If not set: a token is generated and kept in a "
-        "file.",
+        "Tokens that HTTP callers must send; several allow rotation. USER:TOKEN confines its holder to that user. If "
+        "not set: a token is generated and kept in a file.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
@@ -314,13 +313,6 @@ class Settings:
         _SWITCH,
         False,
         "Answer callers without a bearer token. Use it only behind a proxy that authenticates them.",
-    )
-    tenancy: Tenancy = _setting(
-        "http",
-        _one_of(Tenancy),
-        "off",
-        "Whose API key is used. off: the configured key, for every caller. header: the caller's own key, sent in "
-        "X-Reflexio-API-Key; X-Reflexio-User-Id may confine it to a user.",
     )
     oauth_issuer: str = _setting(
         "http",
@@ -374,9 +366,6 @@ class Settings:
         64,
         "Calls of one caller that may run at the same time. The next call is told to try again.",
     )
-    max_callers: int = _setting(
-        "http", _number(int, 1, 10_000), 256, "Callers whose connections to Reflexio are kept open."
-    )
     max_sessions: int = _setting(
         "http",
         _number(int, 1, 100_000),
@@ -389,12 +378,6 @@ class Settings:
         1800.0,
         "Seconds without a request after which a session at /mcp is closed.",
     )
-    slow_client: float = _setting(
-        "http",
-        _number(float, 0.1, 600),
-        15.0,
-        "Seconds that a client may take to send the head of a request, and again its body.",
-    )
     stop_timeout: float = _setting(
         "http",
         _number(float, 0.1, 600),
@@ -404,13 +387,13 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """Whether the embedded store is the backend: neither a URL nor a key is set, and callers bring none."""
-        return not self.url and not self.api_key and self.tenancy == "off"
+        """Whether the embedded store is the backend: neither a URL nor a key is set."""
+        return not self.url and not self.api_key
 
     @property
     def many_callers(self) -> bool:
         """Whether callers are told apart, so that no caller can use up what is limited."""
-        return self.tenancy != "off" or bool(self.oauth_issuer)
+        return bool(self.oauth_issuer) or any(":" in entry for entry in self.auth_token)
 
     @property
     def keeps_sessions(self) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -30,7 +31,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    server = ReflexioServer(settings)
+    server = ReflexioServer(replace(settings, auth_token=(), oauth_issuer=""))  # those are for HTTP
     tune_collector()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server)

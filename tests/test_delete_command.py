@@ -257,10 +257,7 @@ def test_everything_of_a_user_is_asked_for_by_its_name(run: Run, store: Settings
     assert left(store) == ["kept-bob"]
 
 
-def test_it_names_the_place_it_deletes_in(
-    run: Run, store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REFLEXIO_MCP_TENANCY", "header")
+def test_it_names_the_place_it_deletes_in(run: Run, store: Settings, tmp_path: Path) -> None:
     code, said, _ = run("--source", "ci.e2e", "--dry-run")
     assert (code, said.startswith(f"In {store.store}\n")) == (0, True)
     other = tmp_path / "none" / "store.db"

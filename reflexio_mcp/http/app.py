@@ -1,38 +1,42 @@
-"""The ASGI app: its paths, and how a request passes the guard on its way to the SDK's transports."""
+"""The ASGI app: its paths, and what a request has to pass on its way to the SDK's transports."""
 
+import contextlib
 import functools
-import json
 import logging
+import re
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.provider import AccessToken
-from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import INVALID_REQUEST
+from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reflexio_mcp.http.addresses import allowed_hosts, allowed_origins, peer
 from reflexio_mcp.http.bearer_tokens import Tokens, bearer_tokens
-from reflexio_mcp.http.exchange import Exchange, Exchanges
-from reflexio_mcp.http.guard import Guard
-from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal
-from reflexio_mcp.http.request_body import read_body
+from reflexio_mcp.http.bodies import PUBLISH_BYTES, Bodies
+from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
-from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.call_limiter import CALLER
-from reflexio_mcp.server.callers import Caller, ending_with_token, share_of
-from reflexio_mcp.server.sdk import SessionOwners
+from reflexio_mcp.server.callers import Caller, ending_with_token, holder_of
+from reflexio_mcp.server.sdk import SessionOwners, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.caller_quota import Quota
-from reflexio_mcp.toolkit.spec import Permission
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
@@ -42,26 +46,22 @@ __all__ = ["MCP_PATH", "HttpApp", "create_app"]
 MCP_PATH: Final = "/mcp"
 SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
-HEALTH_PATH: Final = "/health"
 READY_PATH: Final = "/ready"
-
-_METHODS: Final = {MCP_PATH: ("GET", "POST", "DELETE"), SSE_PATH: ("GET",), MESSAGES_PATH: ("POST",)}
+SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest:path}")
+"""Where OAuth clients look when they have no token. They show the answer to the person."""
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
 """The revision whose clients open no session."""
 
-MOST_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
-"""What the API takes, and the envelope around it."""
+SESSIONS_EACH: Final = 20
+"""Sessions, and streams at /sse, of one caller where callers are told apart."""
 
 READY_SECONDS: Final = 2.0
 """How long an answer of `/ready` is kept, so that asking often does not load the backend."""
 
 PROBE_SECONDS: Final = 5.0
-LAST_WORDS_SECONDS: Final = 1.0
-
-_SIGN_IN_PATHS: Final = frozenset({"/register", "/authorize", "/token"})
-_SIGN_IN_METADATA: Final = ("/.well-known/oauth-", "/.well-known/openid-configuration")
-"""Where OAuth clients look when they have no token. They show the answer to the person."""
+LAST_WORDS_SECONDS: Final = 0.05
+"""How long answers have that are on their way to a stream."""
 
 NO_SIGN_IN: Final = (
     "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
@@ -69,32 +69,33 @@ NO_SIGN_IN: Final = (
 )
 ASKS_FOR_NONE: Final = "This server has no sign-in and asks for no token: connect without one."
 
-_KNOWN_PATHS: Final = frozenset({*_METHODS, HEALTH_PATH, READY_PATH, *_SIGN_IN_PATHS})
-_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-_Headers = Sequence[tuple[bytes, bytes]]
-
 _SHARED_HEADERS: Final = (
     "authorization", "content-type", "accept", "last-event-id", "mcp-session-id", "mcp-protocol-version", "mcp-method",
-    "mcp-name", "traceparent", "tracestate", "x-reflexio-api-key", "x-reflexio-user-id",
+    "mcp-name", "traceparent", "tracestate",
 )  # fmt: skip
 """Headers that the page of an allowed origin may send."""
 
-_PUBLIC: Final = (
-    (b"content-type", b"application/json"),
-    (b"access-control-allow-origin", b"*"),
-    (b"cache-control", b"max-age=300"),
-)
-"""Headers of answers that any page may read before anybody has signed in."""
-
-_ANY_PAGE: Final = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, HEAD"),
-    (b"access-control-allow-headers", b"*"),
-)
-"""Headers that let a page send such a request with headers of its own, as SDKs do."""
+_KNOWN_PATHS: Final = frozenset({MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health", READY_PATH, *SIGN_IN_PATHS})
+_METHOD: Final = re.compile(r"[A-Z]{3,7}")
 
 logger = logging.getLogger("reflexio_mcp.http")
+
+
+class CallerToken(AccessToken):
+    """What the SDK keeps of an accepted token; the SDK gives a session to the token that opened it, and to no other."""
+
+    caller: Any
+
+
+def _token_of(caller: Caller) -> CallerToken:
+    return CallerToken(token="", client_id=caller.name, scopes=[], subject=caller.account, caller=caller)
+
+
+class Everybody(AuthenticationBackend):
+    """Takes every request for that of one caller."""
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
+        return AuthCredentials(), AuthenticatedUser(_token_of(Caller()))
 
 
 class HttpApp:
@@ -111,69 +112,84 @@ class HttpApp:
     def __init__(self, settings: Settings, tokens: Tokens, *, client: ReflexioClient | None = None) -> None:
         self.settings = settings
         self.server = ReflexioServer(settings, client=client)
+        self.sign_in = _sign_in(settings, self.server)
+        self.stopping = False
+        self._tokens = tokens
         self._runtime = self.server.runtime
-        self._sign_in = _sign_in(settings, self.server.permissions)
-        self._guard = Guard(settings, tokens, self._sign_in)
-        # The guard has seen every request before the SDK does; a second check would log the Host that was sent.
-        guarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        self.server.streamable_http_app(
-            streamable_http_path=MCP_PATH,
-            stateless_http=not settings.keeps_sessions,
-            max_request_body_size=MOST_BYTES,
+        public = self.sign_in.host if self.sign_in else ""
+        security = TransportSecuritySettings(
+            allowed_hosts=allowed_hosts(settings, public), allowed_origins=allowed_origins(settings)
+        )
+        self._security = TransportSecurityMiddleware(security)
+        low = lowlevel(self.server)
+        self._manager = StreamableHTTPSessionManager(
+            low,
+            stateless=not settings.keeps_sessions,
+            max_request_body_size=PUBLISH_BYTES,
             session_idle_timeout=settings.session_idle,
             max_sessions=settings.max_sessions,
-            transport_security=guarded,
         )
-        manager = self.server.session_manager
-        self._mcp: ASGIApp = manager.handle_request
-        self._owners = SessionOwners(manager)
-        self._sse: ASGIApp = self.server.sse_app(
-            sse_path=SSE_PATH,
-            message_path=MESSAGES_PATH,
-            max_request_body_size=MOST_BYTES,
-            transport_security=guarded,
+        self._owners = SessionOwners(self._manager)
+        self._sse = SseServerTransport(MESSAGES_PATH, max_request_body_size=PUBLISH_BYTES)
+        self._bodies = Bodies()
+        self._share = (
+            min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
         )
-        # The guard has checked the Origin before.
-        self._shared: ASGIApp = CORSMiddleware(
-            functools.partial(self._refusing, self._admitted),
-            allow_origin_regex=".*",
-            allow_methods=("GET", "POST", "DELETE"),
-            allow_headers=_SHARED_HEADERS,
-            expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
-        )
-        self._exchanges = Exchanges()
-        self._share = share_of(settings, settings.max_sessions)
-        self._streams = Quota(self._share, settings.max_sessions)
-        self.stopping = False
+        self._sse_streams = Quota(self._share, settings.max_sessions)
+        self._streams: set[anyio.CancelScope] = set()
         self._ready = False
         self._asked_at = -READY_SECONDS
         self._asking = anyio.Lock()
+        self._app = Starlette(
+            routes=[
+                Route("/health", self._health, methods=["GET"]),
+                Route(READY_PATH, self._readiness, methods=["GET"]),
+                Route(
+                    MCP_PATH, self._protected(self._manager.handle_request), methods=["GET", "POST", "DELETE"]
+                ),
+                Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),
+                Route(MESSAGES_PATH, self._protected(self._sse.handle_post_message), methods=["POST"]),
+                *(self.sign_in.metadata_routes() if self.sign_in else ()),
+                *(Route(path, self._no_sign_in, methods=["GET", "POST"]) for path in SIGN_IN_PATHS),
+            ],
+            # Outside the handler of refusals, so that the page of an allowed origin can read them.
+            middleware=[
+                Middleware(
+                    CORSMiddleware,
+                    allow_origin_regex=".*",  # the Origin has been checked before
+                    allow_methods=("GET", "POST", "DELETE"),
+                    allow_headers=_SHARED_HEADERS,
+                    expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
+                )
+            ],
+            exception_handlers={Refusal: answer_refusal},
+            lifespan=lambda _: self.running(),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._refusing(self._answer, scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1003})
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(scope, send)
+        peer.set(answer.peer)
+        try:
+            wrong = await self._security.validate_request(Request(scope))
+            await (wrong or self._app)(scope, receive, answer.send)
+        except Exception as error:  # noqa: BLE001 - the message may contain what the caller sent
+            logger.error("a request failed: %s", type(error).__name__)
+            if not answer.started:
+                await Response("This server failed; try again.", 500)(scope, receive, answer.send)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Enter this before the first request and leave it after the last."""
-        async with self._runtime.open(), self.server.session_manager.run():
+        async with self._runtime.open(), self._manager.run():
             yield
-        if self._sign_in is not None:
-            await self._sign_in.aclose()
-
-    async def sign_in_trouble(self) -> tuple[str, bool]:
-        """Why people cannot sign in, and whether they can with a JWT; the reason is empty where they can, or need not.
-
-        It is what follows the sign-in service's name.
-        """
-        return await self._sign_in.trouble() if self._sign_in else ("", False)
+        if self.sign_in is not None:
+            await self.sign_in.aclose()
 
     async def drain(self, seconds: float) -> None:
-        """Let running calls finish, end the rest, and wait for the deletions that were promised.
+        """Let running calls finish, end the rest, and wait for deletions that have begun.
 
         Args:
             seconds: how long calls may go on; then they are told to try again.
@@ -185,130 +201,150 @@ class HttpApp:
             await limiter.wait_idle()
         limiter.end_running()
         await limiter.wait_idle()  # a deletion that has begun goes on to its receipt
-        with anyio.move_on_after(LAST_WORDS_SECONDS):
-            await self._exchanges.wait_answered()
-            await anyio.sleep(LAST_WORDS_SECONDS / 20)  # answers on their way to a stream at /sse
-        self._exchanges.end_all()
-        self._runtime.jobs.close()
-        await self._runtime.jobs.drain()
+        await anyio.sleep(LAST_WORDS_SECONDS)
+        for stream in self._streams:
+            stream.cancel()
+        await self._runtime.finish_jobs()
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with self.running():
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
+    def _protected(self, transport: ASGIApp) -> ASGIApp:
+        """A transport of the SDK, for callers with a token."""
+        metadata = self.sign_in.metadata_url if self.sign_in else None
+        required = RequireAuthMiddleware(functools.partial(self._admit, transport), [], metadata)
+        backend = Everybody() if self.settings.unsafe_no_auth else BearerAuthBackend(self)
+        return AuthenticationMiddleware(required, backend=backend)
 
-    async def _refusing(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.perf_counter()
-        try:
-            await app(scope, receive, send)
-        except Refusal as refused:
-            _log_refusal(scope, refused.status, refused.reason, began)
-            await _refuse(send, refused)
-        except Exception as error:  # noqa: BLE001 - the message may hold what the caller sent
-            logger.error("a request failed: %s", type(error).__name__)
-            await _refuse(send, Refusal(500, "failed", "This server failed; try again."))
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose token it is, for the SDK.
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        self._guard.check_form(scope)
-        if path in (HEALTH_PATH, READY_PATH):
-            self._guard.check_method(scope, ("GET", "HEAD"))
-            if path == HEALTH_PATH:
-                await _text(send, 200, "ok")
-            else:
-                ready = await self._is_ready()
-                await _text(send, 200 if ready else 503, "ready" if ready else "not ready")
+        Raises:
+            Refusal: it is a token of the authorization server that is not accepted, or cannot be checked now.
+        """
+        user = self._tokens.user_of(token)
+        if user is not None:
+            return _token_of(holder_of(token, user))
+        return _token_of(await self.sign_in.caller(token)) if self.sign_in else None
+
+    async def _admit(self, transport: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        caller: Caller = cast("CallerToken", cast("AuthenticatedUser", scope["user"]).access_token).caller
+        headers = dict(reversed(scope["headers"]))  # of two, the SDK reads the first
+        in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
+        if self.stopping and (not in_session or scope["method"] == "GET"):
+            raise Refusal(503, "This server is stopping; try again.", AGAIN)
+        if scope["method"] == "GET":
+            await self._stream(caller, transport, scope, receive, send)
             return
-        if self._sign_in is not None and self._sign_in.is_metadata(path):
-            self._guard.check_host(scope)
-            self._guard.check_method(scope, ("GET", "HEAD", "OPTIONS"))
-            if scope["method"] == "OPTIONS":
-                await _respond(send, 200, b"", _ANY_PAGE)
-            else:
-                await _respond(send, 200, json.dumps(self._sign_in.metadata).encode(), _PUBLIC)
+        if scope["method"] == "HEAD":
+            raise Refusal(405, "This address takes no HEAD.")
+        if scope["method"] == "DELETE":
+            await transport(scope, receive, send)
             return
-        if path in _SIGN_IN_PATHS or path.startswith(_SIGN_IN_METADATA):
-            told = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN
-            if self._sign_in is not None:
-                issuer = self.settings.oauth_issuer
-                told = f"This server issues no tokens: sign in at {issuer}; see {PROTECTED_RESOURCE}."
-            raise Refusal(404, "sign_in", told, oauth_error="access_denied")
-        if path not in (MCP_PATH, SSE_PATH) and path != MESSAGES_PATH:
-            raise Refusal(404, "path", f"There is nothing here; this server speaks MCP at {MCP_PATH}.")
-        self._guard.check_host_and_origin(scope)
-        await self._shared(scope, receive, send)
+        opens = (
+            self.settings.keeps_sessions
+            and not in_session
+            and headers.get(b"mcp-protocol-version") != WITHOUT_SESSIONS
+        )
+        if opens and self._owners.count(caller.account) >= self._share:
+            raise _too_many()
+        async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
+            if self.sign_in and caller.permissions is not None:
+                self.sign_in.check_tool(body.tool, caller)
+            await transport(scope, body.replay, send)
 
-    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        method: str = scope["method"]
-        caller = await self._guard.admit(scope)
-        self._guard.check_method(scope, _METHODS[path])
-        scope[CALLER] = caller
-        scope["user"] = _user(caller.name, caller.account)
-        if self.stopping and not _belongs_to_session(path, scope):
-            raise Refusal(503, "stopping", "This server is stopping; try again.", [(b"retry-after", b"1")])
-        if path == MCP_PATH and method == "POST" and self.settings.keeps_sessions:
-            self._check_share(caller, scope)
-        app = self._mcp if path == MCP_PATH else self._sse
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            if method == "POST":
-                receive = await read_body(scope, receive, most=MOST_BYTES, seconds=self.settings.slow_client)
-                if self._sign_in is not None:
-                    receive = await self._sign_in.checked(receive, caller)
-            await app(scope, receive, send)
-
-        began = time.perf_counter()
-
-        def started(message: Message) -> None:
-            if message["status"] >= 400:
-                reason = HTTPStatus(message["status"]).phrase.lower().replace(" ", "_")
-                _log_refusal(scope, message["status"], reason, began)
-
-        exchange = Exchange(send, standing=method == "GET", started=started)
-        ending = ending_with_token(caller, exchange.scope) if exchange.standing else nullcontext()
-        try:
-            async with ending:
-                if path == SSE_PATH:
-                    await self._stream(exchange, answer, scope, receive)
-                else:
-                    await self._exchanges.run(exchange, answer, scope, receive)
-        except Refusal:
-            raise
-        except Exception as error:  # noqa: BLE001 - the message may hold what the caller sent
-            logger.error("%s %s failed: %s", method, path, type(error).__name__)
-            await exchange.finish()
-
-    async def _stream(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive) -> None:
-        with self._streams.hold(scope[CALLER].account) as taken:
+    async def _stream(
+        self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """A response that stays open until its client, its token or this server ends it."""
+        ended = anyio.CancelScope()
+        quota = (
+            self._sse_streams.hold(caller.account)
+            if scope["path"] == SSE_PATH
+            else contextlib.nullcontext(True)
+        )
+        answer = _Answer(scope, send, logs=False)
+        with quota as taken:
             if not taken:
                 raise _too_many()
-            await self._exchanges.run(exchange, app, scope, receive)
+            self._streams.add(ended)
+            try:
+                async with ending_with_token(caller, ended):
+                    with ended:
+                        await transport(scope, receive, answer.send)
+            finally:
+                self._streams.discard(ended)
+        if ended.cancelled_caught:
+            await answer.finish()
 
-    def _check_share(self, caller: Caller, scope: Scope) -> None:
-        # Whatever else may open a session counts; the SDK counts sessions too, but not whose they are.
-        headers = dict(reversed(scope["headers"]))  # of two, the SDK reads the first
-        if b"mcp-session-id" in headers or headers.get(b"mcp-protocol-version") == WITHOUT_SESSIONS:
-            return
-        if self._owners.count(caller.account) >= self._share:
-            raise _too_many()
+    async def _sse_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        low = lowlevel(self.server)
+        async with self._sse.connect_sse(scope, receive, send) as (incoming, outgoing):
+            await low.run(incoming, outgoing, low.create_initialization_options())
+
+    async def _health(self, _request: Request) -> Response:
+        return PlainTextResponse("ok", headers={"cache-control": "no-store"})
+
+    async def _readiness(self, _request: Request) -> Response:
+        ready = await self._is_ready()
+        text = "ready" if ready else "not ready"
+        return PlainTextResponse(text, 200 if ready else 503, {"cache-control": "no-store"})
 
     async def _is_ready(self) -> bool:
-        if self.stopping:
-            return False
         async with self._asking:
             if time.monotonic() - self._asked_at >= READY_SECONDS:
                 self._ready = False
                 with anyio.move_on_after(PROBE_SECONDS):
                     try:
-                        await self._runtime.scopes.probe()
+                        await self._runtime.scopes.client.health()
                         self._ready = True
                     except ReflexioError as error:
                         logger.warning("the backend is not ready: %s", type(error).__name__)
                 self._asked_at = time.monotonic()
-            return self._ready
+            return self._ready and not self.stopping
+
+    async def _no_sign_in(self, _request: Request) -> Response:
+        text = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN
+        if self.sign_in is not None:
+            text = f"This server issues no tokens: sign in at {self.settings.oauth_issuer}."
+        raise Refusal(404, text, error="access_denied")
+
+
+class _Answer:
+    """The response to one request: whether it has begun, and a line in the log if it is a refusal."""
+
+    def __init__(self, scope: Scope, send: Send, *, logs: bool = True) -> None:
+        self._scope = scope
+        self._send = send
+        self._logs = logs
+        self._began = time.perf_counter()
+        self.peer: str = (scope.get("client") or ("",))[0]
+        self.started = self.complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            if self._logs and message["status"] >= 400 and self._scope["path"] != READY_PATH:
+                self._log(message["status"])
+        elif not message.get("more_body", False):
+            self.complete = True
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """End a response in good order, so that its client does not take it for a broken connection."""
+        if self.started and not self.complete:
+            with contextlib.suppress(OSError), anyio.move_on_after(1.0):
+                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _log(self, status: int) -> None:
+        scope = self._scope
+        event(
+            "refused",
+            logging.WARNING,
+            reason=HTTPStatus(status).phrase.lower().replace(" ", "_"),
+            status=status,
+            method=scope["method"] if _METHOD.fullmatch(scope["method"]) else "",
+            path=scope["path"] if scope["path"] in _KNOWN_PATHS else "",
+            peer=self.peer,
+            ms=round((time.perf_counter() - self._began) * 1000, 1),
+        )
 
 
 def create_app(settings: Settings) -> HttpApp:
@@ -321,7 +357,11 @@ def create_app(settings: Settings) -> HttpApp:
     return HttpApp(settings, tokens)
 
 
-def _sign_in(settings: Settings, tools: Mapping[str, Permission]) -> "SignIn | None":
+def _too_many() -> Refusal:
+    return Refusal(503, "Too many sessions are open; try again later.", AGAIN)
+
+
+def _sign_in(settings: Settings, server: ReflexioServer) -> "SignIn | None":
     if not settings.oauth_issuer:
         if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:
             raise ConfigurationError(
@@ -331,59 +371,4 @@ def _sign_in(settings: Settings, tools: Mapping[str, Permission]) -> "SignIn | N
         return None
     from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
 
-    return SignIn(settings, tools)
-
-
-@functools.lru_cache(maxsize=4096)
-def _user(name: str, account: str) -> AuthenticatedUser:
-    # The SDK gives a session to the credential that opened it, and to no other.
-    return AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[], subject=account))
-
-
-def _log_refusal(scope: Scope, status: int, reason: str, began: float) -> None:
-    peer = scope.get("client")
-    event(
-        "refused",
-        logging.WARNING,
-        reason=reason,
-        status=status,
-        method=scope["method"] if scope["method"] in _KNOWN_METHODS else "",
-        path=scope["path"] if scope["path"] in _KNOWN_PATHS else "",
-        peer=peer[0] if peer else "",
-        ms=round((time.perf_counter() - began) * 1000, 1),
-    )
-
-
-def _belongs_to_session(path: str, scope: Scope) -> bool:
-    return path == MESSAGES_PATH or (
-        scope["method"] != "GET" and any(name == b"mcp-session-id" for name, _ in scope["headers"])
-    )
-
-
-def _too_many() -> Refusal:
-    return Refusal(503, "sessions", "Too many sessions are open; try again later.", [(b"retry-after", b"10")])
-
-
-async def _text(send: Send, status: int, text: str) -> None:
-    await _respond(
-        send, status, text.encode(), [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
-    )
-
-
-async def _refuse(send: Send, refused: Refusal) -> None:
-    error: dict[str, object] = {
-        "jsonrpc": "2.0",
-        "id": None,
-        "error": {"code": INVALID_REQUEST, "message": refused.text},
-    }
-    if refused.oauth_error:
-        error = {"error": refused.oauth_error, "error_description": refused.text}
-    # The body may be unread and stays unread.
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refused.headers]
-    await _respond(send, refused.status, json.dumps(error).encode(), headers)
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: _Headers) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    return SignIn(settings, server.permissions)

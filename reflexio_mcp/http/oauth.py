@@ -1,8 +1,8 @@
 """Sign-in: the server as an OAuth 2.1 resource server that takes access tokens of one authorization server.
 
 It issues no tokens itself. The rules are those of the MCP authorization specification (2025-11-25) and of RFC 6750
-(bearer tokens), 7519 and 8725 (JWT), 7662 (introspection), 8414 (where an authorization server has what), 9068 (JWTs
-as access tokens) and 9728 (what a client is told about this resource).
+(bearer tokens), 7519 and 8725 (JWT), 7662 (introspection), 8414 (metadata), 9068 (JWTs as access tokens) and 9728
+(what a client is told about this resource).
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, Final, cast
 from urllib.parse import quote_plus, urlsplit
@@ -18,16 +18,20 @@ from urllib.parse import quote_plus, urlsplit
 import anyio
 import httpx
 import jwt
-from starlette.types import Message, Receive
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from pydantic import AnyHttpUrl
+from starlette.routing import Route
 
-from reflexio_mcp.http.refusal import PROTECTED_RESOURCE, Refusal, is_loopback
+from reflexio_mcp.http.addresses import is_loopback, peer
+from reflexio_mcp.http.refusal import Refusal
 from reflexio_mcp.rest.errors import BadAddress
 from reflexio_mcp.rest.transport import new_client
 from reflexio_mcp.server.callers import Caller, person
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.toolkit.caller_quota import Quota
 from reflexio_mcp.toolkit.spec import Permission
 
-__all__ = ["SignIn"]
+__all__ = ["REFUSED", "SignIn"]
 
 PREFIX: Final = "memory:"
 """Of each scope: `memory:read` is `Permission.READ`."""
@@ -49,29 +53,28 @@ STALE_SECONDS: Final = 3600.0
 """How long they are used while it gives none."""
 
 ASK_AGAIN_SECONDS: Final = 10.0
-"""The least time from the end of one fetch to the next one, whatever key ids callers make up."""
+"""Least time between two fetches, whatever key ids callers make up."""
 
 FETCH_SECONDS: Final = 8.0
-"""How long a fetch may take in all."""
-
 REMEMBER_SECONDS: Final = 15.0
-"""How long an introspection holds; a revoked token works that much longer. An open stream is looked at as often."""
+"""How long an introspection holds; a revoked token works that much longer. An open stream is checked as often."""
+
+REFUSED_SECONDS: Final = 5.0
+"""How long a token that was refused is remembered."""
 
 MOST_REMEMBERED: Final = 10_000
-MOST_ASKING: Final = 16
+MOST_ASKING: Final = 64
 """Introspections at a time."""
 
-MOST_WAITING: Final = 64
-"""Requests that wait for one; beyond them the answer is "try again", so that a flood costs no more than that."""
+PEER_SHARE: Final = 8
+"""Introspections at a time for requests from one address, so that made-up tokens lock out nobody else."""
 
 LEEWAY_SECONDS: Final = 30
-TIMEOUT_SECONDS: Final = 5.0
 MOST_REPLY_BYTES: Final = 1024 * 1024
 MOST_USER_CHARS: Final = 1000
 
 AWAY: Final = "cannot be reached"
 UNREADABLE: Final = "gives no metadata or keys that can be read"
-ODD: Final = "gives no answer that can be read"
 BUSY: Final = "is being asked about too many tokens"
 REFUSED: Final = "refuses this server's client id and secret"
 
@@ -107,78 +110,58 @@ class SignIn:
         _check(settings)
         self._settings = settings
         self._tools = tools
-        # Operators know of their scope: some clients ask for every one that is named.
-        self._scopes = _in_order(set(tools.values()))
         self._issuer = settings.oauth_issuer
-        self._audience = settings.oauth_audience
         # A client that writes a URL its own way asks for a token with or without the last slash.
-        self._audiences = [self._audience, f"{self._audience}/"]
+        self._audiences = [settings.oauth_audience, f"{settings.oauth_audience}/"]
+        self.metadata_url = build_resource_metadata_url(AnyHttpUrl(settings.oauth_audience))
         try:
             # Plain http is for this machine alone, so no proxy may see it.
-            self._http = new_client(timeout=TIMEOUT_SECONDS, mounts={"http://": None})
+            self._http = new_client(timeout=FETCH_SECONDS, mounts={"http://": None})
         except BadAddress as error:
             raise ConfigurationError(f"{error}.") from None
         self._clock = clock
-        self._fetching: anyio.Event | None = None
+        self._fetching = anyio.Lock()
         self._fetched_at = -ASK_AGAIN_SECONDS
-        self._introspecting = anyio.CapacityLimiter(MOST_ASKING)
-        self._waiting = 0
         self._found_at = -STALE_SECONDS
         self._why_not = AWAY
         self._endpoints: Json = {}
         self._keys: list[Json] = []
-        self._remembered: OrderedDict[bytes, tuple[float, Json]] = OrderedDict()
+        self._asking = Quota(PEER_SHARE, MOST_ASKING)
+        self._accepted = _Remembered(clock, REMEMBER_SECONDS)
+        self._refused = _Remembered(clock, REFUSED_SECONDS)
 
     @property
     def host(self) -> str:
         """The host at which clients reach this resource, without its port: a proxy may pass it on or leave it out."""
-        return urlsplit(self._audience).netloc.removesuffix(f":{urlsplit(self._audience).port}")
-
-    @property
-    def metadata(self) -> Json:
-        """What RFC 9728 tells a client about this resource."""
-        return {
-            "resource": self._audience,
-            "authorization_servers": [self._issuer],
-            "scopes_supported": self._scopes,
-            "bearer_methods_supported": ["header"],
-            "resource_name": "Reflexio memory",
-        }
-
-    def is_metadata(self, path: str) -> bool:
-        """Whether the metadata stands at this path: the resource's own after the well-known one, or that alone."""
-        return path in (PROTECTED_RESOURCE, PROTECTED_RESOURCE + urlsplit(self._audience).path)
-
-    def challenge(self, *, error: str = "", wanted: str = "") -> tuple[bytes, bytes]:
-        """The header that tells a client where and for what to sign in.
-
-        Args:
-            error: a word of RFC 6750; empty where no token was sent.
-            wanted: scopes, separated by blanks; those of all that is offered here by default.
-        """
-        parts = urlsplit(self._audience)
-        found_at = f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE}{parts.path}"
-        scope = wanted or " ".join(self._scopes)
-        said = [
-            *([f'error="{error}"'] if error else []),
-            f'resource_metadata="{found_at}"',
-            f'scope="{scope}"',
-        ]
-        return b"www-authenticate", f"Bearer {', '.join(said)}".encode()
-
-    def refused(self, caller: Caller, missing: Permission) -> Refusal:
-        """The answer to a call that the caller's scopes do not cover; it asks for those and the missing one.
-
-        A client takes a new token with these scopes alone: an operator's without theirs would be another person's.
-        """
-        scopes = _in_order({*(caller.permissions or ()), missing})
-        scope = " ".join(scopes if caller.user_id else [*scopes, OPERATOR])
-        return Refusal(
-            403,
-            "scope",
-            f"This needs the scope {PREFIX}{missing}; nothing was done. Sign in again and grant it.",
-            [self.challenge(error="insufficient_scope", wanted=scope)],
+        return urlsplit(self._settings.oauth_audience).netloc.removesuffix(
+            f":{urlsplit(self._settings.oauth_audience).port}"
         )
+
+    def metadata_routes(self) -> list[Route]:
+        """What RFC 9728 tells a client about this resource.
+
+        Operators know of their scope, which is not named: some clients ask for every scope that is.
+        """
+        return create_protected_resource_routes(
+            cast(
+                "Any", self._settings.oauth_audience
+            ),  # an `AnyHttpUrl` would write the names in another way
+            cast("Any", [self._issuer]),
+            scopes_supported=_in_order(set(self._tools.values())),
+            resource_name="Reflexio memory",
+        )
+
+    def check_tool(self, tool: str, caller: Caller) -> None:
+        """Let no call of a tool through that the caller's scopes do not cover: the client asks the person for more.
+
+        A tool that is offered to nobody is left to the server, which says so.
+
+        Raises:
+            Refusal: a scope is missing.
+        """
+        needed = self._tools.get(tool)
+        if needed and caller.permissions is not None and needed not in caller.permissions:
+            raise self._needs(caller, needed)
 
     async def caller(self, token: str) -> Caller:
         """The person that a token stands for.
@@ -192,46 +175,18 @@ class SignIn:
             return replace(caller, token_ends=lambda: self._ends(token, caller)) if revocable else caller
         except _Invalid as error:
             raise Refusal(
-                401, "token", f"{error} Sign in again.", [self.challenge(error="invalid_token")]
+                401, f"{error} Sign in again.", self._challenge("invalid_token"), error="invalid_token"
             ) from None
         except _Unreachable as error:
             passes = str(error).startswith((AWAY, BUSY))
             advice = "try again in a moment" if passes else "if it stays so, tell the operator of this server"
-            raise Refusal(
-                503,
-                "sign_in_away",
-                f"The sign-in service {error}, so the token cannot be checked; {advice}.",
-                [(b"retry-after", b"10")],
-            ) from None
-
-    async def checked(self, receive: Receive, caller: Caller) -> Receive:
-        """Let no call of a tool through that the caller's scopes do not cover: the client asks the person for more.
-
-        A tool that is offered to nobody is left to the server, which says so.
-
-        Args:
-            receive: gives the whole body at once.
-            caller: who sent it.
-
-        Raises:
-            Refusal: a scope is missing.
-        """
-        message = await receive()
-        for name in _tools_called(message.get("body", b"")) if caller.permissions is not None else ():
-            needed = self._tools.get(name)
-            if needed and needed not in cast("frozenset[Permission]", caller.permissions):
-                raise self.refused(caller, needed)
-        unread = [message]
-
-        async def replay() -> Message:
-            return unread.pop() if unread else await receive()
-
-        return replay
+            text = f"The sign-in service {error}, so the token cannot be checked; {advice}."
+            raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
     async def trouble(self) -> tuple[str, bool]:
-        """Why tokens cannot be checked, as what follows the authorization server's name; empty where they can.
+        """Why tokens cannot be checked, as what follows the authorization server's name; empty if they can.
 
-        Its metadata and keys are read and, where this server has a client there, it is asked about a token.
+        Its metadata and keys are read and, if this server has a client there, it is asked about a token.
 
         Returns:
             The reason, and whether JWTs are checked all the same.
@@ -251,35 +206,50 @@ class SignIn:
         """Close the connections to the authorization server."""
         await self._http.aclose()
 
+    def _challenge(self, error: str, scopes: Sequence[str] = ()) -> dict[str, str]:
+        """The header that tells a client where and for what to sign in."""
+        said = [f'error="{error}"', f'resource_metadata="{self.metadata_url}"']
+        if scopes:
+            said.append(f'scope="{" ".join(scopes)}"')
+        return {"www-authenticate": f"Bearer {', '.join(said)}"}
+
+    def _needs(self, caller: Caller, missing: Permission) -> Refusal:
+        """The answer to a call that the caller's scopes do not cover; it asks for those and the missing one.
+
+        A client takes a new token with these scopes alone: an operator's without theirs would be another person's.
+        """
+        scopes = _in_order({*(caller.permissions or ()), missing})
+        if not caller.user_id:
+            scopes.append(OPERATOR)
+        return Refusal(
+            403,
+            f"This needs the scope {PREFIX}{missing}; nothing was done. Sign in again and grant it.",
+            self._challenge("insufficient_scope", scopes),
+            error="insufficient_scope",
+        )
+
     def _person(self, claims: Json) -> Caller:
         user = claims.get(self._settings.oauth_user_claim)
         # Blanks around it are not cut off: that would make one person of two.
-        if (
-            not isinstance(user, str)
-            or not user
-            or user != user.strip()
-            or len(user) > MOST_USER_CHARS
-            or not user.isprintable()
-        ):
+        if not isinstance(user, str) or not user or user != user.strip() or not user.isprintable():
             raise _Invalid("The token names no user in the claim that this server reads.")
+        if len(user) > MOST_USER_CHARS:
+            raise _Invalid("The token names a user whose name is too long.")
         # Whoever has not shown that an address is theirs may have typed somebody else's.
-        verified = claims.get("email_verified")
-        if self._settings.oauth_user_claim == "email" and not (
-            verified is None or verified is True or verified == "true"
+        if self._settings.oauth_user_claim == "email" and claims.get("email_verified") not in (
+            None,
+            True,
+            "true",
         ):
             raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = _scopes_of(claims)
-        permissions = frozenset(permission for permission in Permission if f"{PREFIX}{permission}" in scopes)
-        caller = person(
-            self._settings,
-            str(claims["sub"]),
-            "" if OPERATOR in scopes else user,
-            permissions,
-            _moment(claims, "exp", math.inf),
-        )
+        permissions = frozenset(one for one in Permission if f"{PREFIX}{one}" in scopes)
+        expires_at = _moment(claims, "exp", math.inf)
+        user_id = "" if OPERATOR in scopes else user
+        caller = person(self._settings, str(claims["sub"]), user_id, permissions, expires_at)
         if not permissions:
             least = (one for one in Permission if one in self._tools.values())
-            raise self.refused(caller, next(least, Permission.READ))
+            raise self._needs(caller, next(least, Permission.READ))
         return caller
 
     async def _ends(self, token: str, caller: Caller) -> None:
@@ -293,12 +263,12 @@ class SignIn:
                     return
                 unchecked = 0
             except Refusal as refused:
-                if refused.status != 503:
+                if refused.status_code != 503:
                     return
                 unchecked += 1
 
     async def _claims(self, token: str) -> tuple[Json, bool]:
-        """What a token says, and whether the authorization server, which was asked, may take it back."""
+        """What a token says, and whether the authorization server, which was asked, may revoke it."""
         if token.count(".") == 2:
             try:
                 header = jwt.get_unverified_header(token)
@@ -343,72 +313,55 @@ class SignIn:
 
     async def _introspected(self, token: str) -> Json:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        until, reply = self._remembered.get(digest, (0.0, {}))
-        if self._clock() >= until:
-            reply = await self._asked(token)
-            self._remembered.pop(digest, None)
-            if reply.get("active") is not True:
+        reply = self._accepted.get(digest)
+        if reply is None:
+            reply = self._refused.get(digest) or await self._asked(token)
+            active = reply.get("active") is True
+            (self._accepted if active else self._refused).put(digest, reply)
+            if not active:
                 raise _Invalid("The token is not valid, or not any more.")
-            self._remembered[digest] = (self._clock() + REMEMBER_SECONDS, reply)
-            while len(self._remembered) > MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
         if str(reply.get("token_type") or "bearer").lower() not in ("bearer", "access_token"):
             raise _Invalid("The token is not an access token to be sent as it is.")
         audience = reply.get("aud")
         named = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
         if not any(one in self._audiences for one in named) or reply.get("iss", self._issuer) != self._issuer:
             raise _Invalid("The token was issued for another server, or by another service.")
-        ends, begins = _moment(reply, "exp", math.inf), _moment(reply, "nbf", -math.inf)
-        if time.time() >= ends + LEEWAY_SECONDS:
+        if time.time() >= _moment(reply, "exp", math.inf) + LEEWAY_SECONDS:
             raise _Invalid("The token has expired.")
-        if time.time() < begins - LEEWAY_SECONDS:
+        if time.time() < _moment(reply, "nbf", -math.inf) - LEEWAY_SECONDS:
             raise _Invalid("The token is not valid yet.")
         return reply
 
     async def _asked(self, token: str) -> Json:
         await self._known_keys()
         endpoint = self._endpoints.get("introspection_endpoint")
-        if not self._is_safe(endpoint):
+        if not isinstance(endpoint, str) or not _is_encrypted_or_here(endpoint):
             raise _Unreachable("names no introspection endpoint that can be used")
-        if self._waiting >= MOST_WAITING:
-            raise _Unreachable(BUSY)
         # Encoded as in a form (RFC 6749, 2.3.1).
         secret = (quote_plus(self._settings.oauth_client_id), quote_plus(self._settings.oauth_client_secret))
-        self._waiting += 1
-        try:
-            async with self._introspecting:
-                return await self._reply("POST", str(endpoint), data={"token": token}, auth=secret)
-        except _Unreachable as error:
-            raise _Unreachable(f"{error} at its introspection endpoint") from None
-        finally:
-            self._waiting -= 1
+        with self._asking.hold(peer.get()) as taken:
+            if not taken:
+                raise _Unreachable(BUSY)
+            try:
+                return await self._reply("POST", endpoint, data={"token": token}, auth=secret)
+            except _Unreachable as error:
+                raise _Unreachable(f"{error} at its introspection endpoint") from None
 
     async def _known_keys(self, *, again: bool = False) -> list[Json]:
-        """The authorization server's keys; `again` where a token names one that is not among them and may be new."""
+        """The authorization server's keys; `again` if a token names a key that is not among them and may be new."""
         age = self._clock() - self._found_at
-        if age < FRESH_SECONDS and not again:
+        if not again and (age < FRESH_SECONDS or (age < STALE_SECONDS and self._fetching.locked())):
             return self._keys
-        if self._fetching is not None:
-            # Known keys do for now; only who needs a new one waits.
-            if again or age >= STALE_SECONDS:
-                await self._fetching.wait()
-        elif self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
-            await self._fetch()
+        async with self._fetching:  # one fetch for everybody who waits for it
+            if self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
+                self._why_not = AWAY
+                with anyio.move_on_after(FETCH_SECONDS):
+                    if await self._discover():
+                        self._found_at = self._clock()
+                self._fetched_at = self._clock()
         if self._clock() - self._found_at >= STALE_SECONDS:
             raise _Unreachable(self._why_not)
         return self._keys
-
-    async def _fetch(self) -> None:
-        """Fetch the keys once, for everybody who waits for them; a failure leaves the known ones."""
-        self._fetching = done = anyio.Event()
-        self._why_not = AWAY
-        try:
-            with anyio.move_on_after(FETCH_SECONDS):
-                if await self._discover():
-                    self._found_at = self._clock()
-        finally:
-            self._fetched_at, self._fetching = self._clock(), None
-            done.set()
 
     async def _discover(self) -> bool:
         """Read metadata and keys where they may be; why not is kept as it goes, since the time may run out."""
@@ -433,9 +386,10 @@ class SignIn:
                 self._why_not = f"names another issuer in its metadata, {str(named)[:200]!a}"
                 continue
             self._why_not = UNREADABLE
-            if self._is_safe(found.get("jwks_uri")):
+            uri = found.get("jwks_uri")
+            if isinstance(uri, str) and _is_encrypted_or_here(uri):
                 try:
-                    keys: Any = (await self._reply("GET", str(found["jwks_uri"]))).get("keys")
+                    keys: Any = (await self._reply("GET", uri)).get("keys")
                 except _Unreachable:
                     return False
                 if isinstance(keys, list):
@@ -445,50 +399,47 @@ class SignIn:
                     return True
         return False
 
-    def _is_safe(self, url: Any) -> bool:
-        return isinstance(url, str) and _is_encrypted_or_here(url)
-
     async def _reply(self, method: str, url: str, **options: Any) -> Json:
         headers = {"accept": "application/json", "accept-encoding": "identity"}
+        body = b""
         try:
             with anyio.fail_after(FETCH_SECONDS):
-                return await self._read(method, url, headers, options)
+                async with self._http.stream(method, url, headers=headers, **options) as response:
+                    if response.status_code == 401 and "auth" in options:
+                        raise _Unreachable(REFUSED)
+                    if response.status_code != 200:
+                        raise _Unreachable(f"answers {response.status_code}")
+                    async for chunk in response.aiter_raw():
+                        body += chunk
+                        if len(body) > MOST_REPLY_BYTES:
+                            break
+            found: Any = json.loads(body)
         except (TimeoutError, httpx.TransportError):
             raise _Unreachable(AWAY) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
-            raise _Unreachable(ODD) from None
-
-    async def _read(self, method: str, url: str, headers: Mapping[str, str], options: Json) -> Json:
-        async with self._http.stream(method, url, headers=headers, **options) as response:
-            if response.status_code == 401 and "auth" in options:
-                raise _Unreachable(REFUSED)
-            if response.status_code != 200:
-                raise _Unreachable(f"answers {response.status_code}")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise _Unreachable(ODD)
-            body = b""
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MOST_REPLY_BYTES:
-                    raise _Unreachable(ODD)
-        found: Any = json.loads(body)
+            found = None
         if not isinstance(found, dict):
-            raise _Unreachable(ODD)
+            raise _Unreachable("gives no answer that can be read")
         return cast("Json", found)
 
 
-def _tools_called(body: bytes) -> list[str]:
-    try:
-        sent: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return []  # the SDK says what is wrong with it
-    called: list[str] = []
-    for one in cast("list[Any]", sent if isinstance(sent, list) else [sent]):
-        if isinstance(one, dict) and cast("Json", one).get("method") == "tools/call":
-            params: Any = cast("Json", one).get("params")
-            name: Any = cast("Json", params).get("name") if isinstance(params, dict) else None
-            called.append(name if isinstance(name, str) else "")
-    return called
+class _Remembered:
+    """Answers of the authorization server, each for some seconds; the oldest makes room."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._kept: OrderedDict[bytes, tuple[float, Json]] = OrderedDict()
+
+    def get(self, digest: bytes) -> Json | None:
+        until, reply = self._kept.get(digest, (-math.inf, None))
+        return reply if self._clock() < until else None
+
+    def put(self, digest: bytes, reply: Json) -> None:
+        self._kept.pop(digest, None)
+        self._kept[digest] = (self._clock() + self._seconds, reply)
+        while len(self._kept) > MOST_REMEMBERED:
+            self._kept.popitem(last=False)
 
 
 def _check(settings: Settings) -> None:
@@ -506,7 +457,6 @@ def _check(settings: Settings) -> None:
         )
     for other, given in (
         ("--unsafe-no-auth / REFLEXIO_MCP_UNSAFE_NO_AUTH", settings.unsafe_no_auth),
-        ("--tenancy / REFLEXIO_MCP_TENANCY header", settings.tenancy != "off"),
         ("--user-id / REFLEXIO_USER_ID", bool(settings.user_id)),
     ):
         if given:
@@ -542,9 +492,12 @@ def _moment(claims: Json, name: str, missing: float) -> float:
     value = claims.get(name)
     if value is None:
         return missing
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _Invalid("The token is not valid.")
-    return float(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError):  # a whole number may be larger than any float
+        raise _Invalid("The token is not valid.") from None
 
 
 def _checked(claims: Json) -> Json:

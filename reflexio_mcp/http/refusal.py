@@ -1,47 +1,42 @@
-"""How a request is refused, and what of its address decides about that."""
+"""How a request is refused."""
 
-import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["PROTECTED_RESOURCE", "Refusal", "is_loopback"]
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
-PROTECTED_RESOURCE: Final = "/.well-known/oauth-protected-resource"
-"""Where RFC 9728 has the metadata of a resource, followed by the path of the resource."""
+__all__ = ["AGAIN", "Refusal", "answer_refusal"]
+
+AGAIN: Final = {"retry-after": "5"}
 
 
-class Refusal(Exception):
+class Refusal(HTTPException):
     """A request that is not answered.
 
     Args:
         status: of the HTTP response.
-        reason: one word for the log.
-        text: a sentence for the caller; repeats nothing of what was sent.
-        headers: further ones of the response.
-        oauth_error: set where a client expects an answer of OAuth: the error's name there.
+        text: a sentence for the caller, which repeats nothing of what was sent.
+        headers: of the response.
+        error: the error's name, in the words of OAuth.
     """
 
     def __init__(
         self,
         status: int,
-        reason: str,
         text: str,
-        headers: Sequence[tuple[bytes, bytes]] = (),
-        oauth_error: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        error: str = "invalid_request",
     ) -> None:
-        super().__init__(text)
-        self.status = status
-        self.reason = reason
-        self.text = text
-        self.headers = headers
-        self.oauth_error = oauth_error
+        super().__init__(status, text, headers)
+        self.error = error
 
 
-def is_loopback(host: str) -> bool:
-    """Whether what binds this address can be reached from this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+async def answer_refusal(_request: Request, refused: Exception) -> JSONResponse:
+    """The response; the connection is closed, because the body may be unread."""
+    assert isinstance(refused, Refusal)
+    headers = {"connection": "close", **(refused.headers or {})}
+    body = {"error": refused.error, "error_description": refused.detail}
+    return JSONResponse(body, refused.status_code, headers)

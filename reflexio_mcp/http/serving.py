@@ -15,13 +15,13 @@ import uvicorn
 from reflexio_mcp.backend import place_of
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.http.bearer_tokens import SHORT_TOKEN, bearer_tokens
-from reflexio_mcp.http.connection_limits import MOST_CONNECTIONS, bounded
-from reflexio_mcp.http.guard import MOST_HEAD_BYTES
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["serve", "uvicorn_server"]
+__all__ = ["MOST_HEAD_BYTES", "serve", "uvicorn_server"]
+
+MOST_HEAD_BYTES: Final = 32 * 1024
 
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for deletions that have begun or were promised, after the time that calls have."""
@@ -31,9 +31,6 @@ KEEP_ALIVE_SECONDS: Final = 65
 
 CLOSE_SECONDS: Final = 2
 BACKLOG: Final = 2048
-
-SPARE_DESCRIPTORS: Final = 128
-"""File descriptors for what is not a connection of a client: the store, connections to Reflexio, the log."""
 
 SWITCH_SECONDS: Final = 0.0005
 """How soon a thread of the embedded store gets its turn beside the event loop; Python's default is 5 ms."""
@@ -54,7 +51,7 @@ def serve(settings: Settings) -> int:
         ConfigurationError: a configuration that would leave the server open, or that cannot work.
     """
     tokens, kept_in = bearer_tokens(settings)
-    if any(len(token) < SHORT_TOKEN for token in settings.auth_token):
+    if tokens.short:
         _say(
             f"a token of REFLEXIO_MCP_AUTH_TOKEN has less than {SHORT_TOKEN} characters and may be guessed; make a "
             "longer one"
@@ -68,22 +65,19 @@ def serve(settings: Settings) -> int:
 
 
 def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
-    """Return the server that `serve` runs, with this project's limits; it handles no signals."""
-    most = _most_connections()
+    """Return the server that `serve` runs; it handles no signals."""
     config = uvicorn.Config(
         app,
-        http=bounded(settings.slow_client, most=most),
+        http="h11",
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
-        # asyncio accepts so many in one go, before the first of them is counted.
-        backlog=min(BACKLOG, most // 2),
+        backlog=BACKLOG,
     )
     return (uvicorn.Server if sys.platform == "win32" else _Server)(config)
 
@@ -120,7 +114,7 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
 
 async def _look(settings: Settings, app: HttpApp) -> None:
     """Say what does not answer yet. The server serves on: it is asked again by the calls that need it."""
-    why, signed = await app.sign_in_trouble()
+    why, signed = await app.sign_in.trouble() if app.sign_in else ("", False)
     if why:
         fails = "sign-in works with JWTs alone" if signed else "sign-in does not work"
         _say(f"warning: {fails} while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
@@ -161,18 +155,6 @@ def _listen(settings: Settings) -> socket.socket:
             "--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen there on port "
             f"{settings.port} ({error.strerror or type(error).__name__})."
         ) from None
-
-
-def _most_connections() -> int:
-    """Return how many connections there may be, so that descriptors are left for everything else."""
-    if sys.platform == "win32":
-        return MOST_CONNECTIONS
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(16, min(MOST_CONNECTIONS, soft - SPARE_DESCRIPTORS))
 
 
 def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None) -> None:

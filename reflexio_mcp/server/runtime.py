@@ -15,7 +15,7 @@ import anyio.to_thread
 from reflexio_mcp.backend import local_key, open_state, place_of
 from reflexio_mcp.render.jobs import told_of
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.tenancy import Scopes
+from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.database import nothing_goes
 from reflexio_mcp.toolkit.context import App
@@ -70,7 +70,7 @@ class Runtime:
         self.settings = settings
         self.state = open_state(settings)
         self.jobs = Jobs(describe, self.state.jobs, told_of)
-        self.scopes = Scopes(settings, client, self.jobs.running_for)
+        self.scopes = Scopes(settings, client)
         self.page_notes = PageNotes()
         self.over_stdio = False
         self._tools = tools
@@ -158,8 +158,7 @@ class Runtime:
                     where=self.where,
                     over_stdio=self.over_stdio,
                 )
-                if self.settings.tenancy == "off":
-                    background.start_soon(self._keep_promises, app)
+                background.start_soon(self._keep_promises, app)
                 try:
                     yield app
                 finally:
@@ -172,6 +171,11 @@ class Runtime:
                 with anyio.CancelScope(shield=True):
                     await self.scopes.aclose()
                 self.state.database.close()
+
+    async def finish_jobs(self) -> None:
+        """Begin no deletion any more, and wait for those that have begun."""
+        self.jobs.close()
+        await self.jobs.drain()
 
     def trouble(self) -> str:
         """Why nothing can be deleted now, as a sentence; empty where something can, or no tool may. It blocks."""
@@ -191,10 +195,7 @@ class Runtime:
             logger.warning("%s", said)
 
     async def _keep_promises(self, app: App) -> None:
-        """Go on with deletions whose process has ended, of everybody who is served with the configured key.
-
-        Whoever brings a key of their own has to come again, and look at the status.
-        """
+        """Go on with deletions whose process has ended."""
         while True:
             await anyio.sleep(LOOK_SECONDS)
             with suppress(OSError, Stopping):

@@ -22,7 +22,7 @@ from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
-from reflexio_mcp.server.call_limiter import CallLimiter, Ctx, bound_errors, caller_of, note_grants
+from reflexio_mcp.server.call_limiter import CallLimiter, Ctx, bound_errors, caller_of
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.form_state import FormSealing, telling_form_is_over
 from reflexio_mcp.server.runtime import Runtime
@@ -124,8 +124,6 @@ class ReflexioServer(MCPServer[App]):
         self.limiter = CallLimiter(settings, self.runtime.scopes, names)
         add_outside_sealing(self, self.limiter)
         add_outside_sealing(self, telling_form_is_over(lambda: self.runtime.keys_last))
-        if settings.oauth_issuer:
-            self.middleware.insert(0, note_grants)
         # Around the SDK's own span, which then belongs to the caller's trace.
         self.middleware.insert(0, join_trace)
         self.middleware.insert(0, bound_errors)

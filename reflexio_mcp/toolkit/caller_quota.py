@@ -11,47 +11,25 @@ class Quota:
     """Counts what each account holds.
 
     Args:
-        each: what one account may hold; `None` for no limit.
+        each: what one account may hold.
         all_: what all of them may hold together; `None` for no limit.
     """
 
-    def __init__(self, each: int | None, all_: int | None = None) -> None:
+    def __init__(self, each: int, all_: int | None = None) -> None:
         self._each = each
         self._all = all_
         self._held: Counter[str] = Counter()
 
-    def __bool__(self) -> bool:
-        """Whether any account holds any."""
-        return bool(self._held)
-
-    def holds(self, account: str) -> bool:
-        """Whether `account` holds any."""
-        return account in self._held
-
-    def has_room(self, account: str) -> bool:
-        """Whether `account` may have one more."""
-        own = self._each is None or self._held[account] < self._each
-        return own and (self._all is None or self._held.total() < self._all)
-
-    def take(self, account: str) -> bool:
-        """Count one more for `account` if it may have it, and return whether it may."""
-        if not self.has_room(account):
-            return False
-        self._held[account] += 1
-        return True
-
-    def give_back(self, account: str) -> None:
-        """Count one less for `account`."""
-        self._held[account] -= 1
-        if not self._held[account]:
-            del self._held[account]
-
     @contextmanager
     def hold(self, account: str) -> Generator[bool]:
         """Hold one during the block; yields whether `account` may have it."""
-        taken = self.take(account)
+        if self._held[account] >= self._each or (self._all is not None and self._held.total() >= self._all):
+            yield False
+            return
+        self._held[account] += 1
         try:
-            yield taken
+            yield True
         finally:
-            if taken:
-                self.give_back(account)
+            self._held[account] -= 1
+            if not self._held[account]:
+                del self._held[account]

@@ -14,9 +14,7 @@ import pytest
 
 from tests.deletion.support import BY_IDS, World
 from tests.deletion.test_large import served
-from tests.over_http.test_attacks import AUTHORIZED
-from tests.over_http.test_calls import until
-from tests.support.serving import modern_call, serving_process
+from tests.support.serving import AUTHORIZED, modern_call, serving_process, until
 from tests.support.stdio import REVISIONS, Revision, StdioSession, environment, open_session
 
 pytestmark = [

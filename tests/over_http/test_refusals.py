@@ -1,293 +1,315 @@
-"""Requests of an odd form: each is answered once, closed when it has to be, and leaves a line without what it held."""
+"""Callers without a token, foreign web pages and bodies out of bounds are refused, with a line that repeats nothing."""
 
+import json
 import logging
-import math
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import anyio
-import anyio.abc
 import httpx
-import httpx2
 import pytest
-from mcp.client.auth import OAuthRegistrationError
-from mcp.client.auth.utils import handle_registration_response
 
-from reflexio_mcp.http import serving as serving_module
-from reflexio_mcp.http.guard import MOST_HEAD_BYTES
+from reflexio_mcp.http import bodies
+from reflexio_mcp.http.app import HttpApp
+from reflexio_mcp.http.bearer_tokens import Tokens, bearer_tokens
 from reflexio_mcp.settings import ConfigurationError, Settings
-from tests.over_http.test_attacks import AUTHORIZED, ask, events
-from tests.support.serving import TOKEN, Served, legacy_initialize, serving
+from tests.support.serving import (
+    AUTHORIZED,
+    TOKEN,
+    Served,
+    events,
+    legacy_initialize,
+    modern_call,
+    post,
+    serving,
+    turns,
+)
 
 pytestmark = pytest.mark.anyio
 
-SLOW = 0.5
-SOON = 12.0
-"""Seconds that a busy machine may take, below what a slow client has where nothing is set."""
+PATHS = ["/mcp", "/sse", "/messages/?session_id=00000000000000000000000000000000"]
 
 
-async def until_closed(stream: anyio.abc.ByteStream) -> bytes:
-    received = b""
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-        while True:
-            received += await stream.receive()
-    return received
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_body_that_drips_on_after_its_answer_holds_no_connection(
-    method: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with serving(Settings(slow_client=SLOW)) as served:
-        stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        async with stream:
-            await stream.send(
-                f"{method} /health HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
-            )
-            with anyio.fail_after(SOON):
-                assert b" 200 " in await stream.receive()
-                await stream.send(b"x")
-                await until_closed(stream)
-    assert events(caplog, "refused")[-1]["reason"] == "unread_body"
-
-
-async def test_a_connection_whose_late_body_arrived_answers_the_next_request() -> None:
-    async with serving(Settings(slow_client=SLOW)) as served:
-        stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        async with stream:
-            with anyio.fail_after(60):
-                await stream.send(b"GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n")
-                assert b" 200 " in await stream.receive()
-                await stream.send(b"abcGET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                assert b" 200 " in await until_closed(stream)
-
-
-@pytest.mark.parametrize("path", ["/health", "/ready"])
-async def test_health_and_readiness_take_no_posts(path: str) -> None:
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=60) as client:
-        reply = await client.post(f"{served.url}{path}", content=b"x")
-        assert reply.status_code == 405
-        assert reply.headers["allow"] == "GET, HEAD"
-        assert reply.headers["connection"] == "close"
-        assert (await client.head(f"{served.url}{path}")).status_code == 200
-
-
-@pytest.mark.parametrize("headers", [{}, AUTHORIZED], ids=["no token", "token"])
-async def test_very_many_parameters_are_refused_as_such(
-    headers: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
     async with serving(Settings()) as served:
-        assert (await ask(served, headers, query="?" + "&".join(["a=1"] * 101))).status_code == 400
-    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+        yield served
 
 
-async def test_what_breaks_the_guard_itself_is_answered_and_logged_by_its_kind_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with serving(Settings()) as served:
-        assert served.app
-
-        def broken(scope: object) -> str:
-            raise ValueError("canary")
-
-        monkeypatch.setattr(served.app._guard, "check_host_and_origin", broken)
-        assert (await ask(served, AUTHORIZED)).status_code == 500
-    assert "canary" not in caplog.text
-    assert "Traceback" not in caplog.text
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=60) as client:
+        yield client
 
 
-async def test_a_token_spelled_in_escapes_is_a_token_in_the_address() -> None:
-    async with serving(Settings()) as served:
-        escaped = "".join(f"%{byte:02x}" for byte in TOKEN.encode())
-        assert (await ask(served, AUTHORIZED, query=f"?x={escaped}")).status_code == 400
-
-
-async def test_a_body_with_a_length_and_in_chunks_is_refused_and_the_connection_closed() -> None:
-    async with serving(Settings()) as served:
-        stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        async with stream:
-            fields = "content-length: 4\r\ntransfer-encoding: chunked\r\n"
-            head = f"POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n{fields}\r\n"
-            await stream.send(head.encode() + b"0\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-            with anyio.fail_after(60):
-                answered = await until_closed(stream)
-    assert b" 400 " in answered.split(b"\r\n")[0]
-    assert b" 200 " not in answered
-
-
-async def test_a_long_head_is_refused_also_when_it_comes_in_one_piece() -> None:
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=60) as client:
-        long = {"x": "a" * (MOST_HEAD_BYTES // 2), "y": "a" * (MOST_HEAD_BYTES // 2)}
-        assert (await client.get(f"{served.url}/mcp", headers=AUTHORIZED | long)).status_code in (400, 431)
-        short = {"x": "a" * (MOST_HEAD_BYTES // 2)}
-        assert (await client.get(f"{served.url}/health", headers=short)).status_code == 200
-
-
-async def test_the_loopback_address_that_is_bound_is_answered_to() -> None:
-    async with serving(Settings(host="127.0.0.2")) as served:
-        for host in ("127.0.0.2", f"127.0.0.2:{served.port}"):
-            assert (await ask(served, AUTHORIZED | {"host": host})).status_code == 200
-        origin = {"host": "127.0.0.2", "origin": "http://127.0.0.2:3000"}
-        assert (await ask(served, AUTHORIZED | origin)).status_code == 200
-
-
-@pytest.mark.parametrize("path", ["/mcp", "/sse"])
-async def test_hosts_and_origins_are_the_same_in_capitals(path: str) -> None:
-    async with serving(Settings(allowed_origins=("https://App.Example",))) as served:
-        headers = AUTHORIZED | {"host": "LocalHost", "origin": "https://app.EXAMPLE"}
-        async with httpx.AsyncClient(timeout=60) as client:
-            asked = client.stream("GET", f"{served.url}/sse", headers=headers)
-            if path == "/sse":
-                async with asked as reply:
-                    assert reply.status_code == 200
-                return
-        assert (await ask(served, headers)).status_code == 200
+async def send(served: Served, content: bytes | AsyncIterator[bytes], **headers: str) -> httpx.Response:
+    given, _ = modern_call("list_requests", {})
+    async with httpx.AsyncClient(timeout=60) as client:
+        return await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED | headers, content=content)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("allowed_hosts", "https://mcp.example"),
-        ("allowed_hosts", "mcp.example/mcp"),
-        ("allowed_origins", "app.example"),
-        ("allowed_origins", "https://app.example/"),
-    ],
+    "authorization",
+    ["", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, "Bearer"],
 )
-async def test_what_could_never_match_stops_the_start(name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError, match=name.upper()):
-        async with serving(replace(Settings(), **{name: (value,)})):
-            pass
-
-
-async def test_streams_are_opened_by_get_alone() -> None:
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=60) as client:
-        for method, path in (("HEAD", "/sse"), ("POST", "/sse"), ("GET", "/messages/"), ("HEAD", "/mcp")):
-            reply = await client.request(method, f"{served.url}{path}", headers=AUTHORIZED)
-            assert reply.status_code == 405, (method, path)
-
-
-CANARY = "canary0000000000000000000000000000"
-
-
-async def test_every_refusal_has_its_line_and_none_repeats_what_was_sent(
-    caplog: pytest.LogCaptureFixture,
+async def test_no_token_or_a_wrong_one_is_refused_everywhere(
+    served: Served, http: httpx.AsyncClient, authorization: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    base, body = legacy_initialize()
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=60) as client:
-        caplog.set_level(logging.DEBUG)
-        tries = [
-            (406, "/mcp", base | {"accept": f"text/{CANARY}"}),
-            (400, "/mcp", base | {"content-type": f"text/{CANARY}"}),
-            (404, "/mcp", base | {"mcp-session-id": CANARY}),
-            (400, "/messages/", base),
-            (400, f"/messages/?session_id={CANARY}", base),
-            (404, "/messages/?session_id=" + "0" * 32, base),
-        ]
-        for status, path, headers in tries:
-            reply = await client.post(f"{served.url}{path}", headers=headers | AUTHORIZED, json=body)
-            assert reply.status_code == status, (path, reply.text)
-        stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        async with stream:
-            await stream.send(f"{CANARY}\r\n\r\n".encode())
-            await until_closed(stream)
-        upgrade = {"connection": "upgrade", "upgrade": CANARY}
-        assert (await client.get(f"{served.url}/mcp", headers=upgrade)).status_code == 401
-        stated = events(caplog, "refused")
-        assert [line["status"] for line in stated] == [*(status for status, _, _ in tries), 400, 401]
-        assert all(line["reason"] for line in stated)
-    # The event loop and these tests' own client are no part of the server.
-    ours = [one for one in caplog.records if one.name.startswith(("reflexio_mcp", "mcp", "uvicorn"))]
-    assert not [one.getMessage() for one in ours if CANARY in one.getMessage()]
-    assert not [one for one in ours if one.name == "uvicorn.error" and one.levelno < logging.ERROR]
+    for path in PATHS:
+        method = "GET" if path == "/sse" else "POST"
+        headers = {"authorization": authorization} if authorization else {}
+        reply = await http.request(method, f"{served.url}{path}", headers=headers)
+        assert reply.status_code == 401
+        assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert [one["status"] for one in events(caplog, "refused")] == [401] * 3
+    ours = [one.getMessage() for one in caplog.records if one.name.startswith(("reflexio_mcp", "mcp"))]
+    assert TOKEN[:-1] not in str(ours)
 
 
-async def test_a_half_sent_body_does_not_hold_a_stop_and_is_told_to_try_again(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("path", [*PATHS, "/health", "/ready", "/.well-known/oauth-protected-resource"])
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", ""])
+async def test_a_foreign_host_is_refused_on_every_path(
+    served: Served, http: httpx.AsyncClient, path: str, host: str
 ) -> None:
-    async with serving(Settings(slow_client=30.0)) as served:
+    reply = await http.get(f"{served.url}{path}", headers=AUTHORIZED | {"host": host})
+    assert reply.status_code == 421
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://"]
+)
+async def test_a_foreign_web_page_is_refused(served: Served, http: httpx.AsyncClient, origin: str) -> None:
+    for path in PATHS:
+        reply = await http.get(f"{served.url}{path}", headers=AUTHORIZED | {"origin": origin})
+        assert reply.status_code == 403
+        assert "access-control-allow-origin" not in reply.headers
+
+
+async def test_the_page_of_an_allowed_origin_can_read_answers_and_refusals(http: httpx.AsyncClient) -> None:
+    settings = Settings(allowed_origins=("https://app.example",), allowed_hosts=("mcp.example",))
+    page = {"origin": "https://app.example", "host": "mcp.example:8443"}
+    async with serving(settings) as served:
+        asked = page | {"access-control-request-method": "POST"}
+        preflight = await http.options(f"{served.url}/mcp", headers=asked)
+        assert preflight.is_success
+        headers, body = legacy_initialize()
+        for token, status in ((AUTHORIZED, 200), ({}, 401)):
+            reply = await http.post(f"{served.url}/mcp", headers=headers | page | token, json=body)
+            assert reply.status_code == status
+            assert reply.headers["access-control-allow-origin"] == "https://app.example"
+            assert "mcp-session-id" in reply.headers["access-control-expose-headers"]
+
+
+async def test_only_a_publish_may_be_larger_than_a_mebibyte(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = {"user_id": "u", "session_id": "s", "interactions": turns(*["x" * 900_000] * 2)}
+    assert not (await post(served, "publish_interaction", large)).json()["result"].get("isError")
+    for tool, arguments in (
+        ("list_requests", {"contains": "x" * bodies.MOST_BYTES}),
+        ("list_requests", {"contains": "publish_interaction" + "x" * bodies.MOST_BYTES}),
+        ("publish_interaction", {"user_id": "x" * bodies.PUBLISH_BYTES}),
+    ):
+        with suppress(httpx.TransportError):  # the answer came while the client was still sending
+            await post(served, tool, arguments)
+    assert [one["status"] for one in events(caplog, "refused")] == [413] * 3
+
+
+async def test_a_request_that_opens_a_session_is_small(served: Served, http: httpx.AsyncClient) -> None:
+    headers, body = legacy_initialize()
+    body["params"]["capabilities"] = {"experimental": {"x": {"y": "z" * bodies.OPENING_BYTES}}}
+    reply = await http.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
+    assert reply.status_code == 413
+
+
+async def test_a_body_without_a_declared_length_is_cut_at_the_limit(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 2**16
+
+    with suppress(httpx.TransportError):
+        await send(served, endless())
+    assert [one["status"] for one in events(caplog, "refused")] == [413]
+
+
+@pytest.mark.parametrize(
+    "filling",
+    ['{"k%d":1}', "[%d]", '"%d"'],
+    ids=["keys", "lists", "texts"],
+)
+async def test_a_body_with_very_many_values_is_refused_before_it_is_parsed(
+    served: Served, filling: str
+) -> None:
+    values = ",".join(filling % number for number in range(bodies.MOST_VALUES))
+    content = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"x":[{values}]}}}}'
+    assert len(content) < bodies.MOST_BYTES
+    assert (await send(served, content.encode())).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 1000, b'{"jsonrpc":"2.0","id":1,"method":"x', b"", b"\xff\xfe{}"],
+    ids=["deep", "broken off", "empty", "no text"],
+)
+async def test_a_body_that_is_no_message_is_refused_and_the_server_goes_on(
+    served: Served, content: bytes
+) -> None:
+    assert (await send(served, content)).status_code == 400
+    assert (await post(served, "get_status")).status_code == 200
+
+
+async def test_many_texts_with_punctuation_are_one_value_each(served: Served) -> None:
+    text = '{"a": [1, 2, 3], "b": "c"}, ' * 20_000
+    stored = {"user_id": "u", "session_id": "s", "interactions": turns(text)}
+    assert not (await post(served, "publish_interaction", stored)).json()["result"].get("isError")
+
+
+async def test_a_half_sent_body_is_given_up_after_its_time(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
+        await stream.send(half_a_request())
+        with anyio.fail_after(20):
+            assert b" 408 " in await stream.receive()
+
+
+async def test_one_callers_unfinished_bodies_have_a_share(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "SHARE_BYTES", 150_000)
+    begun = b'{"x":"' + b"y" * 100_000
+    async with await anyio.connect_tcp("127.0.0.1", served.port) as first:
+        await first.send(half_a_request(200_000) + begun)
         assert served.app
-        stream = await anyio.connect_tcp("127.0.0.1", served.port)
-        async with stream:
-            await stream.send(_half_a_request(served))
-            await _until_listed(served)
-            with anyio.fail_after(60):
-                await served.app.drain(0.1)
-                answered = await until_closed(stream)
-    assert b" 503 " in answered
-    assert b"retry-after" in answered
-    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+        with anyio.fail_after(20):
+            while served.app._bodies._held.total() < len(begun):  # noqa: ASYNC110 - nothing tells
+                await anyio.sleep(0.01)
+        assert (await send(served, begun)).status_code == 503
+    assert (await post(served, "get_status")).status_code == 200
 
 
-def _half_a_request(served: Served) -> bytes:
-    headers, _ = legacy_initialize()
+def half_a_request(length: int = 100) -> bytes:
+    headers, _ = modern_call("list_requests", {})
     fields = "".join(f"{name}: {value}\r\n" for name, value in (headers | AUTHORIZED).items())
-    return f"POST /mcp HTTP/1.1\r\nhost: localhost\r\n{fields}content-length: 100\r\n\r\n{{".encode()
+    return f"POST /mcp HTTP/1.1\r\nhost: localhost\r\n{fields}content-length: {length}\r\n\r\n".encode()
 
 
-async def _until_listed(served: Served) -> None:
-    assert served.app
-    with anyio.fail_after(60):
-        while not served.app._exchanges._open:  # noqa: ASYNC110 - nothing tells when a head has been read
-            await anyio.sleep(0.01)
+async def test_streams_are_opened_by_get_alone(served: Served, http: httpx.AsyncClient) -> None:
+    for method, path in (
+        ("HEAD", "/sse"),
+        ("POST", "/sse"),
+        ("GET", "/messages/"),
+        ("HEAD", "/mcp"),
+        ("POST", "/health"),
+    ):
+        assert (await http.request(method, f"{served.url}{path}", headers=AUTHORIZED)).status_code == 405
 
 
-async def test_readiness_is_refused_when_the_embedded_stores_file_is_destroyed(tmp_path: Path) -> None:
-    store = tmp_path / "store.db"
-    async with serving(Settings(store=str(store))) as served, httpx.AsyncClient(timeout=60) as client:
-        assert served.app
-        assert (await client.get(f"{served.url}/ready")).status_code == 200
-        for path in tmp_path.iterdir():  # noqa: ASYNC240 - a test's own folder
-            path.write_bytes(b"garbage" * 5000)
-        served.app._asked_at = -math.inf  # its answer is kept for a moment
-        assert (await client.get(f"{served.url}/ready")).status_code == 503
-
-
-def test_a_token_that_may_be_guessed_is_said_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+async def test_no_log_repeats_what_was_sent(
+    served: Served, http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(serving_module, "_listen", lambda settings: None)
-    for name in ("_announce", "tune_collector"):
-        monkeypatch.setattr(serving_module, name, lambda *given: None)
-    monkeypatch.setattr(serving_module.sys, "setswitchinterval", lambda seconds: None)
-    monkeypatch.setattr(serving_module.anyio, "run", lambda *given: 0)
-    for token, warned in (("canary", True), ("a-token-of-good-length", False)):
-        assert serving_module.serve(Settings(store=":memory:", auth_token=(token,))) == 0
-        said = capsys.readouterr().err
-        assert ("REFLEXIO_MCP_AUTH_TOKEN" in said) is warned
-        assert "canary" not in said
+    caplog.set_level(logging.DEBUG)
+    canary = "canary0000000000000000000000000000"
+    headers, body = legacy_initialize()
+    for status, path, changed in (
+        (406, "/mcp", {"accept": f"text/{canary}"}),
+        (400, "/mcp", {"content-type": f"text/{canary}"}),
+        (404, "/mcp", {"mcp-session-id": canary}),
+        (400, f"/messages/?session_id={canary}", {}),
+        (421, "/mcp", {"host": canary}),
+        (404, f"/{canary}", {}),
+    ):
+        reply = await http.post(f"{served.url}{path}", headers=headers | AUTHORIZED | changed, json=body)
+        assert reply.status_code == status, path
+    await post(served, canary, {"user_id": canary})
+    ours = [
+        one.getMessage() for one in caplog.records if one.name.startswith(("reflexio_mcp", "mcp", "uvicorn"))
+    ]
+    assert canary not in str(ours)
+    assert len(events(caplog, "refused")) == 6
+    assert events(caplog, "call")[0]["tool"] == "unknown"
+
+
+async def test_what_breaks_inside_is_answered_and_logged_by_its_kind_alone(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_given: object) -> None:
+        raise ValueError("canary")
+
+    assert served.app
+    monkeypatch.setattr(served.app._bodies, "read", broken)
+    assert (await post(served, "get_status")).status_code == 500
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/register", "/authorize", "/.well-known/oauth-authorization-server"])
+async def test_a_client_that_tries_to_sign_in_is_told_where_the_token_is(
+    served: Served, http: httpx.AsyncClient, path: str
+) -> None:
+    reply = await http.get(f"{served.url}{path}")
+    assert reply.status_code == 404
+    assert "Authorization: Bearer TOKEN" in reply.json()["error_description"]
+
+
+async def test_without_tokens_everybody_is_answered() -> None:
+    async with (
+        serving(Settings(unsafe_no_auth=True), tokens=()) as served,
+        httpx.AsyncClient(timeout=60) as http,
+    ):
+        headers, body = modern_call("get_status", {})
+        assert (await http.post(f"{served.url}/mcp", headers=headers, json=body)).status_code == 200
+        assert "asks for no token" in (await http.get(f"{served.url}/register")).text
+
+
+async def test_readiness_follows_the_backend(http: httpx.AsyncClient) -> None:
+    async with serving(Settings()) as served:
+        assert (await http.get(f"{served.url}/ready")).text == "ready"
+    async with serving(Settings(url="http://127.0.0.1:9", timeout=1.0)) as served:
+        reply = await http.get(f"{served.url}/ready")
+        assert (reply.status_code, reply.text) == (503, "not ready")
+        assert (await http.get(f"{served.url}/health")).status_code == 200
+
+
+STOPPED: dict[str, dict[str, Any]] = {
+    "a public address without hosts": {"host": "0.0.0.0"},
+    "every host": {"allowed_hosts": ("*",)},
+    "every subdomain": {"allowed_hosts": ("*.example",)},
+    "a URL as host": {"allowed_hosts": ("https://mcp.example",)},
+    "every origin": {"allowed_origins": ("https://*",)},
+    "a host as origin": {"allowed_origins": ("app.example",)},
+    "an audience without an issuer": {"oauth_audience": "https://memory.example/mcp"},
+}
+
+
+@pytest.mark.parametrize("case", STOPPED)
+def test_a_configuration_that_would_leave_the_server_open_stops_the_start(case: str) -> None:
+    with pytest.raises(ConfigurationError):
+        HttpApp(Settings(store=":memory:", **STOPPED[case]), Tokens([TOKEN]))
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    "settings",
     [
-        ("POST", "/register"),
-        ("GET", "/authorize"),
-        ("POST", "/token"),
-        ("GET", "/.well-known/oauth-protected-resource"),
-        ("GET", "/.well-known/oauth-protected-resource/mcp"),
-        ("GET", "/.well-known/oauth-authorization-server"),
-        ("GET", "/.well-known/openid-configuration"),
+        Settings(unsafe_no_auth=True, auth_token=("t",)),
+        Settings(user_id="ada", auth_token=("bob:t",)),
+        Settings(auth_token=("ada:t", "bob:t")),
+        Settings(auth_token=("ada:",)),
+        Settings(auth_token=(":t",)),
     ],
 )
-async def test_a_client_that_tries_to_sign_in_is_told_where_the_token_is(method: str, path: str) -> None:
-    async with serving(Settings()) as served, httpx.AsyncClient(timeout=60) as client:
-        reply = await client.request(method, f"{served.url}{path}", json={} if method == "POST" else None)
-    assert reply.status_code == 404
-    assert reply.json()["error"] == "access_denied"
-    assert "Authorization: Bearer TOKEN" in reply.json()["error_description"]
-    assert "REFLEXIO_MCP_AUTH_TOKEN" in reply.json()["error_description"]
+def test_tokens_that_contradict_each_other_stop_the_start(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError):
+        bearer_tokens(settings)
 
 
-async def test_the_official_client_shows_the_person_where_the_token_is() -> None:
-    async with serving(Settings()) as served, httpx2.AsyncClient(timeout=60) as web:
-        reply = await web.post(f"{served.url}/register", json={"redirect_uris": ["http://127.0.0.1:1/"]})
-        with pytest.raises(OAuthRegistrationError, match="give the client its bearer token"):
-            await handle_registration_response(reply)
-
-
-async def test_a_server_without_tokens_says_that_none_is_needed() -> None:
-    settings = Settings(unsafe_no_auth=True)
-    async with serving(settings, tokens=()) as served, httpx.AsyncClient(timeout=60) as client:
-        reply = await client.post(f"{served.url}/register", json={})
-    assert "asks for no token" in reply.json()["error_description"]
+def test_a_message_of_the_wire_stays_below_the_bound_on_values() -> None:
+    ids = {"request_ids": [f"r{number}" for number in range(10_000)]}
+    interactions = {"interactions": turns(*["x"] * 1000)}
+    for arguments in (ids, interactions):
+        _, body = modern_call("x", arguments)
+        content = json.dumps(body).encode()
+        assert len(bodies._PUNCTUATION.findall(content)) < bodies.MOST_VALUES

@@ -10,9 +10,8 @@ import httpx
 import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from tests.over_http.test_attacks import AUTHORIZED
 from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import Served, connected, modern_call, turns
+from tests.support.serving import AUTHORIZED, Served, connected, modern_call, turns
 
 pytestmark = [
     pytest.mark.anyio,

@@ -18,10 +18,9 @@ import pytest
 from reflexio_mcp.traffic.deletion.safeguards import GONE_BEFORE
 from tests.deletion.support import BY_IDS, World
 from tests.deletion.test_large import count, filled, served
-from tests.over_http.test_attacks import AUTHORIZED
 from tests.support.postgres_server import PostgresServer
 from tests.support.replicas import FAKETIME, HOST, NGINX, behind_nginx, replica, replicas
-from tests.support.serving import Served, message_of, modern_call
+from tests.support.serving import AUTHORIZED, Served, message_of, modern_call
 
 pytestmark = [
     pytest.mark.anyio,

@@ -1,29 +1,40 @@
-"""What one of many callers may use up, and what it cannot take from the others."""
+"""One caller cannot stop the others: what each may have at a time of calls, heavy calls, sessions and streams."""
 
-import json
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
-from pathlib import Path
-from types import SimpleNamespace
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 
-from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.callers import Caller, read_caller
-from reflexio_mcp.server.client_pool import ClientPool, PoolFull
+from reflexio_mcp.http.app import SESSIONS_EACH
+from reflexio_mcp.server.call_limiter import MOST_HEAVY
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state import job_records
-from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.job_records import JobRecords
-from reflexio_mcp.state.local.database import LocalDatabase
-from tests.over_http.test_attacks import ask, events
-from tests.over_http.test_tenancy import as_caller, bring, publish, refused, tenants
-from tests.support.serving import connected, serving
+from tests.support.serving import (
+    AUTHORIZED,
+    bearer,
+    connected,
+    events,
+    legacy_initialize,
+    message_of,
+    modern_call,
+    post,
+    serving,
+    turns,
+    until,
+)
 from tests.support.tenants import TenantBackend, tenant_backend
 
 pytestmark = pytest.mark.anyio
+
+READ = "/api/whoami"
+LISTED = "/api/get_requests"
+DELETE = "/api/delete_requests_by_ids"
+TWO = ("ann:token-of-ann", "bob:token-of-bob")
+ANN, BOB = "token-of-ann", "token-of-bob"
 
 
 @pytest.fixture
@@ -32,182 +43,140 @@ async def backend() -> AsyncIterator[TenantBackend]:
         yield backend
 
 
-def test_naming_a_user_is_another_caller_and_the_same_account() -> None:
-    settings = Settings(tenancy="header", url="http://127.0.0.1:9")
-
-    def of(key: bytes, *user: bytes, token: str = "t") -> Caller:
-        headers = [(b"x-reflexio-api-key", key), *((b"x-reflexio-user-id", one) for one in user)]
-        return read_caller(headers, settings, token=token)
-
-    assert of(b"a").account == of(b"a", b"ann").account
-    assert of(b"a").name != of(b"a", b"ann").name
-    assert len({of(b"a").account, of(b"b").account, of(b"a", token="other").account}) == 3
+def settings(backend: TenantBackend, **more: Any) -> Settings:
+    options: dict[str, Any] = {"url": backend.url, "api_key": "key", "confirm": "off", "auth_token": TWO}
+    return Settings(**options | more)
 
 
-async def test_naming_other_users_lets_nobody_run_more_calls(backend: TenantBackend) -> None:
-    async with serving(tenants(backend, max_in_flight=2)) as served:
-        assert served.app
-        limiter = served.app.server.limiter
-        account = read_caller(
-            [(name.encode(), value.encode()) for name, value in bring("key-a").items()],
-            served.app.settings,
-            token=bring("key-a")["authorization"].removeprefix("Bearer "),
-        ).account
-        assert limiter._running.take(account)
-        assert limiter._running.take(account)
-        try:
-            for user in ("", "ann", "bob"):
-                async with as_caller(served, "key-a", user) as client:
-                    assert "Busy" in await refused(client, "list_requests", {})
-            async with as_caller(served, "key-b") as other:
-                assert not (await other.call_tool("list_requests", {})).is_error
-        finally:
-            limiter._running.give_back(account)
-            limiter._running.give_back(account)
+def is_busy(reply: httpx.Response) -> bool:
+    result = message_of(reply)["result"]
+    return bool(result.get("isError")) and "Busy" in result["content"][0]["text"]
 
 
-async def test_naming_a_user_makes_no_more_room_under_the_hourly_cap(backend: TenantBackend) -> None:
-    async with (
-        serving(tenants(backend, confirm="off", delete_cap=2)) as served,
-        as_caller(served, "key-a") as everybody,
-        as_caller(served, "key-a", "ann") as ann,
-        as_caller(served, "key-b") as other,
-    ):
-        for number in range(3):
-            await publish(everybody, "ann", "x", f"s{number}")
-        await publish(other, "ann", "x", "s0")
-        for number in range(2):
-            done = await everybody.call_tool("delete_session", {"session_id": f"s{number}"})
-            assert done.structured_content["deleted"] == 1
-        assert "an hour" in await refused(ann, "delete_session", {"session_id": "s2"})
-        done = await other.call_tool("delete_session", {"session_id": "s0"})
-        assert done.structured_content["deleted"] == 1
-
-
-def test_an_hourly_cap_forgets_who_has_deleted_nothing_lately() -> None:
-    now = 0.0
-    database = LocalDatabase(clock=lambda: now)
-    cap = HourlyCap(10, database)
-
-    def kept() -> int:
-        with database.transaction() as connection:
-            return connection.execute("SELECT count(*) FROM deletions").fetchone()[0]
-
-    for number in range(100):
-        cap.room(f"invented-{number}")
-        cap.take(f"owner-{number}", 1)
-    assert kept() == 100
-    now = 4000.0
-    cap.take("owner", 1)
-    assert kept() == 1
-    database.close()
-
-
-def _ended(records: JobRecords, owner: str, caller: str, times: int = 1) -> None:
-    for _ in range(times):
-        records.end(records.add(owner, caller, "x").key, "done", "")
-
-
-@pytest.fixture
-def records() -> Iterator[JobRecords]:
-    with closing(LocalDatabase()) as database:
-        yield JobRecords(database)
-
-
-def test_one_tenants_receipts_do_not_push_out_anothers(
-    records: JobRecords, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_records, "MOST_REMEMBERED", 120)
-    _ended(records, "victim/", "victim")
-    _ended(records, "loud/", "loud", 60)
-    assert len(records.of("loud/")) <= job_records.REMEMBERED + 1
-    for number in range(200):
-        _ended(records, f"loud/user-{number}", "loud")
-    assert [job.number for job in records.of("victim/")] == [1]
-    assert sum(len(records.of(f"loud/user-{number}")) for number in range(200)) < 120
-
-
-def test_numbers_of_deletions_count_ones_own_alone(records: JobRecords) -> None:
-    _ended(records, "a/", "a", 5)
-    _ended(records, "b/", "b", 2)
-    assert [job.number for job in records.of("b/")] == [2, 1]
-
-
-async def test_the_audit_log_names_the_caller_its_user_and_the_call_in_the_log(
-    backend: TenantBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_a_caller_with_too_many_calls_is_told_so_and_another_is_not_counted(
+    backend: TenantBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "reflexio_mcp")
-    audit = tmp_path / "audit.jsonl"
+    backend.held = READ
+    one = settings(backend, max_in_flight=2)
+    async with serving(one, tokens=TWO) as served, anyio.create_task_group() as tasks:
+
+        async def call() -> None:
+            await post(served, "get_status", token=ANN)
+
+        tasks.start_soon(call)
+        tasks.start_soon(call)
+        await until(lambda: backend.holding == 2)
+        assert is_busy(await post(served, "list_sessions", token=ANN))
+        assert not is_busy(await post(served, "list_sessions", token=BOB))
+        backend.held = ""
+        backend.release.set()
+    assert [line["outcome"] for line in events(caplog, "call")] == ["busy", "ok", "ok", "ok"]
+
+
+async def test_heavy_calls_have_a_share_of_their_own_and_light_calls_go_on(backend: TenantBackend) -> None:
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+        await post(served, "get_status", token=ANN)
+        backend.held = LISTED
+
+        async def audit() -> None:
+            await post(served, "audit_traffic", token=ANN)
+
+        for _ in range(MOST_HEAVY):
+            tasks.start_soon(audit)
+        await until(lambda: backend.holding == MOST_HEAVY)
+        backend.held = ""
+        assert is_busy(await post(served, "audit_traffic", token=ANN))
+        for token in (ANN, BOB):
+            assert not is_busy(await post(served, "list_requests", token=token))
+        assert not is_busy(await post(served, "audit_traffic", token=BOB))
+        backend.release.set()
+
+
+async def test_no_caller_takes_every_session_and_stream(backend: TenantBackend) -> None:
+    headers, body = legacy_initialize()
     async with (
-        serving(tenants(backend, confirm="off", audit_log=str(audit))) as served,
-        as_caller(served, "canary-key", "ann") as ann,
-        as_caller(served, "canary-key") as everybody,
+        serving(settings(backend), tokens=TWO) as served,
+        httpx.AsyncClient(timeout=60) as http,
+        AsyncExitStack() as stack,
     ):
-        for client in (ann, everybody):
-            await publish(client, "ann", "x")
-            await client.call_tool("delete_session", {"session_id": "s"})
-    lines = [json.loads(line) for line in audit.read_text(encoding="utf-8").splitlines()]
-    begun = [line for line in lines if line["event"] == "begin"]
-    calls = {line["call_id"]: line for line in events(caplog, "call")}
-    assert [line.get("user_id") for line in begun] == ["ann", None]
-    assert len({line["caller"] for line in begun}) == 2
-    for line in begun:
-        assert calls[line["call_id"]]["caller"] == line["caller"]
-        assert calls[line["call_id"]]["tool"] == "delete_session"
-    assert "canary" not in audit.read_text(encoding="utf-8")
+
+        async def open_session(token: str) -> int:
+            reply = await http.post(f"{served.url}/mcp", headers=headers | bearer(token), json=body)
+            return reply.status_code
+
+        async def open_stream(token: str) -> int:
+            client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+            reply = await stack.enter_async_context(
+                client.stream("GET", f"{served.url}/sse", headers=bearer(token))
+            )
+            return reply.status_code
+
+        for opened in (open_session, open_stream):
+            assert [await opened(ANN) for _ in range(SESSIONS_EACH + 1)] == [200] * SESSIONS_EACH + [503]
+            assert await opened(BOB) == 200
+        assert (await post(served, "list_sessions", token=ANN)).status_code == 200
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_code_of_before_a_change_of_keys_is_good_where_the_old_key_is_kept(
-    backend: TenantBackend, mode: str
+async def test_an_idle_session_is_closed() -> None:
+    headers, body = legacy_initialize()
+    async with serving(Settings(session_idle=0.1)) as served, httpx.AsyncClient(timeout=60) as http:
+        opened = await http.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
+        assert served.app
+        manager = served.app._manager
+        await until(lambda: not manager._server_instances)
+        again = headers | AUTHORIZED | {"mcp-session-id": opened.headers["mcp-session-id"]}
+        assert (await http.post(f"{served.url}/mcp", headers=again, json=body)).status_code == 404
+
+
+@pytest.mark.parametrize("way", [{"mode": "auto"}, {"sse": True}], ids=["2026", "sse"])
+async def test_a_caller_that_goes_away_ends_its_rest_call_but_no_deletion_that_has_begun(
+    backend: TenantBackend, way: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    old, new = "o" * 32, "n" * 32
-    sessions = "none"
-    async with (
-        serving(tenants(backend, state_keys=(old, new), sessions=sessions)) as before,
-        serving(tenants(backend, state_keys=(new, old), sessions=sessions)) as after,
-    ):
-        # Both ways: while the change goes round, some replicas are ahead of others.
-        for number, (first, then) in enumerate(((before, after), (after, before))):
-            async with (
-                connected(first.url, bring("key"), mode=mode) as planner,
-                connected(then.url, bring("key"), mode=mode) as confirmer,
-            ):
-                session = f"s{number}"
-                await publish(planner, "u", "x", session)
-                plan = (await planner.call_tool("delete_session", {"session_id": session})).structured_content
-                given = {"session_id": session, "confirm": plan["confirm"]}
-                done = await confirmer.call_tool("delete_session", given)
-                assert done.structured_content["deleted"] == 1
+    caplog.set_level(logging.INFO, "reflexio_mcp")
+    async with serving(settings(backend), tokens=TWO) as served:
+        stored = {"session_id": "s", "interactions": turns("x"), "request_id": "r"}
+        await post(served, "publish_interaction", stored, token=ANN)
+
+        async def leave(held: str, tool: str, arguments: dict[str, Any]) -> None:
+            backend.held, before = held, backend.holding
+            async with anyio.create_task_group() as tasks:
+
+                async def talk() -> None:
+                    async with connected(served.url, bearer(ANN), **way) as client:
+                        await client.call_tool(tool, arguments)
+
+                tasks.start_soon(talk)
+                await until(lambda: backend.holding > before)
+                tasks.cancel_scope.cancel()
+            backend.held = ""
+
+        await leave(READ, "get_status", {})
+        await until(lambda: backend.ended == 1)
+        backend.release = anyio.Event()
+        await leave(DELETE, "delete_session", {"session_id": "s"})
+        await post(served, "list_sessions", token=ANN)
+        assert backend.ended == 1
+        backend.release.set()
+        await until(lambda: "delete_session" in str(events(caplog, "call")))
+        gone = message_of(await post(served, "get_request", {"request_id": "r"}, token=ANN))
+        assert gone["result"]["isError"]
 
 
-async def test_a_key_with_a_blank_is_refused_by_its_headers_name(backend: TenantBackend) -> None:
-    async with serving(tenants(backend)) as served:
-        reply = await ask(served, bring("key a"))
-        assert reply.status_code == 403
-        assert "X-Reflexio-API-Key" in reply.text
-        assert "REFLEXIO_API_KEY" not in reply.text
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-async def test_a_full_pool_opens_no_client_it_would_not_close() -> None:
-    opened: list[ReflexioClient] = []
-
-    def open_client(key: str) -> ReflexioClient:
-        opened.append(ReflexioClient("http://127.0.0.1:9", api_key=key))
-        return opened[-1]
-
-    pool = ClientPool(open_client, 1, lambda key_id: False)
-    async with pool.lease(Caller("one", key_id="one")):
-        with pytest.raises(PoolFull):
-            async with pool.lease(Caller("two", key_id="two")):
-                pass
-    await pool.aclose()
-    assert opened
-    assert all(client._closed for client in opened)
-
-
-class Connection:
-    """A connection: what it is told to do at its end."""
-
-    def __init__(self, callback: Any) -> None:
-        self.exit_stack = SimpleNamespace(callback=callback)
+@pytest.mark.parametrize("carrier", ["header", "meta"])
+async def test_a_call_leaves_one_line_and_its_trace_goes_on_into_the_rest_call(
+    backend: TenantBackend, carrier: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflexio_mcp")
+    headers, body = modern_call("list_sessions", {})
+    carried = headers if carrier == "header" else body["params"]["_meta"]
+    carried["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
+    async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+        await http.post(f"{served.url}/mcp", headers=headers | bearer(ANN), json=body)
+    [line] = events(caplog, "call")
+    assert (line["tool"], line["outcome"], line["trace_id"]) == ("list_sessions", "ok", TRACE)
+    assert backend.headers["traceparent"].split("-")[1] == TRACE
+    assert re.fullmatch(r"[0-9a-f]{16}", line["caller"])

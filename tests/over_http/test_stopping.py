@@ -1,8 +1,7 @@
-"""SIGTERM: every caller gets an answer, deletions are finished, exit code 0, no traceback."""
+"""A server that stops: running calls finish, new calls are told to try again, and streams end in good order."""
 
 import json
 import signal
-import sqlite3
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,49 +11,100 @@ import anyio
 import httpx
 import pytest
 
-from tests.over_http.test_attacks import AUTHORIZED
-from tests.over_http.test_calls import until
-from tests.support.serving import connected, legacy_initialize, modern_call, serving_process, turns
+from reflexio_mcp.settings import Settings
+from tests.support.serving import (
+    AUTHORIZED,
+    connected,
+    legacy_initialize,
+    modern_call,
+    post,
+    serving,
+    serving_process,
+    until,
+)
 from tests.support.stdio import SERVER
 from tests.support.tenants import tenant_backend
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM for another process"),
-]
+pytestmark = pytest.mark.anyio
+
+READ = "/api/whoami"
+ERAS = [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}]
+NAMES = ["2026", "2025", "sse"]
 
 
-async def test_open_streams_of_every_kind_do_not_hold_the_process(tmp_path: Path) -> None:
-    async with (
-        serving_process(tmp_path, REFLEXIO_MCP_STOP_TIMEOUT="60", command=SERVER) as served,
-        AsyncExitStack() as stack,
-    ):
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
-        headers, body = legacy_initialize()
-        opened = await client.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
-        session = AUTHORIZED | {
-            "mcp-session-id": opened.headers["mcp-session-id"],
-            "accept": "text/event-stream",
-        }
-        streams = [
-            await stack.enter_async_context(client.stream("GET", f"{served.url}/sse", headers=AUTHORIZED)),
-            await stack.enter_async_context(client.stream("GET", f"{served.url}/mcp", headers=session)),
-        ]
-        assert [one.status_code for one in streams] == [200, 200]
-        await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
-        assert await served.terminate(timeout=30) == 0
+async def test_open_streams_end_in_good_order() -> None:
+    headers, body = legacy_initialize()
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        async with serving(Settings()) as served:
+            opened = await http.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body)
+            session = {"mcp-session-id": opened.headers["mcp-session-id"], "accept": "text/event-stream"}
+            streams = [
+                await stack.enter_async_context(
+                    http.stream("GET", f"{served.url}{path}", headers=AUTHORIZED | session)
+                )
+                for path in ("/sse", "/mcp")
+            ]
+            assert [one.status_code for one in streams] == [200, 200]
         for stream in streams:
-            # Each was ended in good order and not cut off, which would raise here.
-            await stream.aread()
-        assert "Traceback" not in served.stderr()
+            await stream.aread()  # raises if it was cut off
 
 
+async def test_a_running_call_finishes_and_a_new_call_is_turned_away() -> None:
+    async with tenant_backend() as backend:
+        backend.held = READ
+        settings = Settings(url=backend.url, api_key="key")
+        async with serving(settings) as served, anyio.create_task_group() as tasks:
+            assert served.app
+            replies: list[httpx.Response] = []
+
+            async def call() -> None:
+                replies.append(await post(served, "get_status"))
+
+            tasks.start_soon(call)
+            await until(lambda: backend.holding)
+            tasks.start_soon(served.app.drain, 60)
+            await until(lambda: served.app and served.app.stopping)
+            late = await post(served, "get_status")
+            assert late.status_code == 503
+            assert late.headers["retry-after"]
+            backend.release.set()
+            await until(lambda: replies)
+            assert not replies[0].json()["result"].get("isError")
+
+
+@pytest.mark.parametrize("way", ERAS, ids=NAMES)
+async def test_a_call_that_outlasts_the_bound_is_told_to_try_again(way: dict[str, Any]) -> None:
+    async with tenant_backend() as backend:
+        backend.held = READ
+        async with (
+            serving(Settings(url=backend.url, api_key="key")) as served,
+            anyio.create_task_group() as tasks,
+        ):
+            assert served.app
+            told: list[Any] = []
+
+            async def call() -> None:
+                async with connected(served.url, served.headers, **way) as client:
+                    told.append(await client.call_tool("get_status", {}))
+
+            tasks.start_soon(call)
+            await until(lambda: backend.holding)
+            await served.app.drain(0.1)
+            await until(lambda: told)
+            assert told[0].is_error
+            assert "try again" in str(told[0].content)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for another process")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
+async def test_a_signal_ends_the_process_when_its_calls_are_answered(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     async with tenant_backend() as backend:
-        backend.held = "/api/whoami"
+        backend.held = READ
         variables: dict[str, Any] = {
             "REFLEXIO_URL": backend.url,
             "REFLEXIO_API_KEY": "key",
@@ -62,112 +112,37 @@ async def test_a_running_call_finishes_and_a_new_one_is_turned_away(
         }
         async with (
             serving_process(tmp_path, **variables, command=SERVER) as served,
-            httpx.AsyncClient(timeout=60) as client,
+            httpx.AsyncClient(timeout=60) as http,
+            anyio.create_task_group() as tasks,
         ):
-            given, body = modern_call("get_status", {})
+            headers, body = modern_call("get_status", {})
             replies: list[httpx.Response] = []
-            # A connection that is open already, as a proxy keeps them.
-            await client.get(f"{served.url}/health")
 
             async def call() -> None:
-                replies.append(await client.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=body))
+                replies.append(await http.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=body))
 
-            async with httpx.AsyncClient(timeout=60) as kept, anyio.create_task_group() as tasks:
-                await kept.get(f"{served.url}/health")
-                tasks.start_soon(call)
-                await until(lambda: backend.holding == 1)
-                assert served.process
-                served.process.send_signal(number)
-                await until(lambda: "stopping" in served.stderr())
-                late = await kept.post(f"{served.url}/mcp", headers=given | AUTHORIZED, json=body)
-                assert late.status_code == 503
-                assert late.headers["retry-after"]
-                with pytest.raises(httpx.ConnectError):
-                    async with httpx.AsyncClient(timeout=60) as fresh:
-                        await fresh.get(f"{served.url}/health")
-                backend.release.set()
-            assert not replies[0].json()["result"].get("isError")
+            tasks.start_soon(call)
+            await until(lambda: backend.holding)
             assert served.process
+            served.process.send_signal(number)
+            await until(lambda: "stopping" in served.stderr())
+            backend.release.set()
             with anyio.fail_after(60):
                 assert await served.process.wait() == (0 if number == signal.SIGTERM else 130)
-            assert "Traceback" not in served.stderr()
-
-
-@pytest.mark.parametrize(
-    "way", [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}], ids=["2026", "2025", "sse"]
-)
-async def test_a_call_that_outlasts_the_bound_is_told_to_try_again(
-    tmp_path: Path, way: dict[str, Any]
-) -> None:
-    async with tenant_backend() as backend:
-        backend.held = "/api/whoami"
-        variables: dict[str, Any] = {
-            "REFLEXIO_URL": backend.url,
-            "REFLEXIO_API_KEY": "key",
-            "REFLEXIO_MCP_STORE": "",
-            "REFLEXIO_MCP_STOP_TIMEOUT": "0.5",
-        }
-        async with serving_process(tmp_path, **variables, command=SERVER) as served:
-            texts: list[str] = []
-
-            async def call() -> None:
-                async with connected(served.url, served.headers, **way) as client:
-                    result = await client.call_tool("get_status", {})
-                    assert result.is_error
-                    texts.append(str(result.content))
-
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(call)
-                await until(lambda: backend.holding == 1)
-                assert await served.terminate(timeout=10) == 0
-                await until(lambda: texts)
-                tasks.cancel_scope.cancel()
-            assert "try again" in texts[0]
+            assert not replies[0].json()["result"].get("isError")
             assert "Traceback" not in served.stderr()
             lines = [json.loads(line) for line in served.stderr().splitlines() if line.startswith("{")]
-            assert [line["outcome"] for line in lines if line["event"] == "call"] == ["stopped"]
-
-
-async def test_a_promised_deletion_is_carried_out_before_the_process_is_gone(tmp_path: Path) -> None:
-    variables: dict[str, Any] = {"REFLEXIO_MCP_CONFIRM": "off", "REFLEXIO_MCP_STOP_TIMEOUT": "1"}
-    async with serving_process(tmp_path, **variables, command=SERVER) as served:
-        async with connected(served.url, served.headers) as client:
-            for number in range(3):
-                given = {
-                    "user_id": "u",
-                    "session_id": "s",
-                    "request_id": f"r{number}",
-                    "interactions": turns("x"),
-                }
-                await client.call_tool("publish_interaction", given)
-            # While somebody else holds the file, the deletion cannot be done before the stop.
-            holder = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
-            holder.execute("BEGIN IMMEDIATE")
-            promised = await client.call_tool(
-                "delete_session", {"session_id": "s", "wait_for_response": False}
-            )
-            assert not promised.is_error, promised
-        assert served.process
-        served.process.send_signal(signal.SIGTERM)
-        await until(lambda: "stopping" in served.stderr())
-        holder.execute("ROLLBACK")
-        holder.close()
-        with anyio.fail_after(60):
-            assert await served.process.wait() == 0
-        assert "Traceback" not in served.stderr()
-    left = sqlite3.connect(tmp_path / "store.db")
-    assert left.execute("SELECT count(*) FROM requests").fetchone() == (0,)
-    left.close()
+            assert [line["outcome"] for line in lines if line["event"] == "call"] == ["ok"]
 
 
 async def test_without_a_token_one_is_made_and_its_file_is_named_but_never_the_token(tmp_path: Path) -> None:
-    async with serving_process(
-        tmp_path, REFLEXIO_MCP_AUTH_TOKEN="", XDG_DATA_HOME=str(tmp_path / "data")
-    ) as served:
-        file = tmp_path / "data" / "reflexio-mcp" / "http-token"
+    data = tmp_path / "data"
+    async with serving_process(tmp_path, REFLEXIO_MCP_AUTH_TOKEN="", XDG_DATA_HOME=str(data)) as served:
+        file = data / "reflexio-mcp" / "http-token"
         token = file.read_text(encoding="utf-8").strip()
+        if sys.platform != "win32":
+            assert file.stat().st_mode & 0o777 == 0o600
         assert str(file) in served.stderr()
         async with connected(served.url, {"authorization": f"Bearer {token}"}) as client:
             assert (await client.list_tools()).tools
-        assert await served.terminate() == 0
         assert token not in served.stderr()

@@ -19,11 +19,11 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from reflexio_mcp.http.guard import Guard
 
 from reflexio_mcp.backend import open_state, probe_state
 from reflexio_mcp.cli import parse
 from reflexio_mcp.http.bearer_tokens import Tokens, token_file
-from reflexio_mcp.http.guard import Guard
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
 from reflexio_mcp.state.database import StateUnusable
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer

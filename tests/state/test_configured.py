@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp.settings import ConfigurationError, load
-from tests.over_http.test_calls import until
 from tests.state.conftest import KEY
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.serving import connected, free_port, serving_process
+from tests.support.serving import connected, free_port, serving_process, until
 from tests.support.stdio import environment
 
 URL = "postgresql://somebody:canary@db.example/memory?sslmode=verify-full"

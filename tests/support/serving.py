@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import anyio
 import anyio.abc
 import httpx
 import httpx2
+import pytest
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -34,6 +35,7 @@ TOKEN = "a-token-of-these-tests"
 WAIT = 60.0
 JSON = "application/json"
 BOTH = f"{JSON}, text/event-stream"
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 
 
 @dataclass
@@ -90,6 +92,38 @@ async def serving(
                     await app.drain(0.1)
                     server.should_exit = True
                     await over.wait()
+
+
+async def until(condition: Callable[[], Any], seconds: float = WAIT) -> None:
+    """Wait for what happens on the other side of a socket."""
+    with anyio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - nothing tells
+            await anyio.sleep(0.01)
+
+
+def events(caplog: pytest.LogCaptureFixture, kind: str) -> list[dict[str, Any]]:
+    """The structured lines of one kind in the log."""
+    lines = [json.loads(one.getMessage()) for one in caplog.records if one.name == "reflexio_mcp.events"]
+    return [line for line in lines if line["event"] == kind]
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that a token is sent in."""
+    return {"authorization": f"Bearer {token}"}
+
+
+async def post(
+    served: Served,
+    tool: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    token: str = TOKEN,
+    **headers: str,
+) -> httpx.Response:
+    """Call a tool at 2026-07-28."""
+    given, body = modern_call(tool, arguments or {})
+    async with httpx.AsyncClient(timeout=WAIT) as client:
+        return await client.post(f"{served.url}/mcp", headers=given | bearer(token) | headers, json=body)
 
 
 def free_port() -> int:
