@@ -19,17 +19,16 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from reflexio_mcp.http.guard import Guard
 
 from reflexio_mcp.backend import open_state, probe_state
 from reflexio_mcp.cli import parse
-from reflexio_mcp.http.bearer_tokens import Tokens, token_file
+from reflexio_mcp.http.addresses import allowed_hosts
+from reflexio_mcp.http.bearer_tokens import token_file
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
 from reflexio_mcp.state.database import StateUnusable
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer
 from tests.support.replicas import EXAMPLE, NGINX
 from tests.support.serving import (
-    TOKEN,
     WAIT,
     Served,
     free_port,
@@ -93,8 +92,8 @@ def test_the_image_lets_nobody_in_before_its_hosts_are_named() -> None:
     settings = load(ours(image_variables()))
     assert (settings.host, str(settings.port)) == ("0.0.0.0", instruction("EXPOSE"))
     with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_ALLOWED_HOSTS"):
-        Guard(settings, Tokens([TOKEN]))
-    Guard(replace(settings, allowed_hosts=("memory.example",)), Tokens([TOKEN]))
+        allowed_hosts(settings)
+    assert "memory.example" in allowed_hosts(replace(settings, allowed_hosts=("memory.example",)))
 
 
 def test_the_image_runs_as_an_ordinary_user_and_writes_to_one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +183,7 @@ def services(tmp_path: Path) -> dict[str, Any]:
 def test_the_replicas_take_the_variables_that_compose_gives_them(services: dict[str, Any]) -> None:
     server = services["server"]
     settings = load(ours(image_variables()) | ours(server["environment"]))
-    Guard(settings, Tokens(settings.auth_token))
+    assert allowed_hosts(settings)
     assert settings.state.endswith("@database/memory")
     assert server["deploy"]["replicas"] > 1
     stop = re.fullmatch(r"(?:(\d+)m)?(\d+)s", server["stop_grace_period"])
