@@ -160,7 +160,7 @@ def _add_client(parser: ArgumentParser) -> None:
         "client", nargs="?", default="", metavar="CLIENT", help="if left out: list the clients"
     )
     parser.add_argument("--name", default="reflexio", help="name of the entry (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="show the difference and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show the entry and write nothing")
     parser.add_argument(
         "--remote", metavar="URL", help="address of a shared server, for an entry that reaches it"
     )
@@ -168,7 +168,10 @@ def _add_client(parser: ArgumentParser) -> None:
 
 def _add_install(parser: ArgumentParser) -> None:
     _add_client(parser)
-    parser.add_argument("--print", dest="show", action="store_true", help="print the entry and write nothing")
+    parser.add_argument(
+        "--every-user", action="store_true", help="show every user's data; if left out: your account is the user"
+    )
+    parser.add_argument("--print", dest="show", action="store_true", help="print the entry to paste")
     parser.add_argument(
         "--create", action="store_true", help="write the file even if the client was not found"
     )
@@ -294,7 +297,7 @@ def _settings(arguments: Namespace) -> Settings:
 def _install(arguments: Namespace) -> int:
     from reflexio_mcp.install.command import Request, run_install, run_uninstall
 
-    names = ("client", "name", "dry_run", "show", "create", "with_key", "replace", "remote")
+    names = ("client", "name", "every_user", "dry_run", "show", "create", "with_key", "replace", "remote")
     typed = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     request = Request(flags=_flags(arguments), **typed)
     return run_uninstall(request) if arguments.command == "uninstall" else run_install(request)

@@ -1,33 +1,56 @@
 """The clients, as one table. `install`, `doctor` and the documentation are all made from it.
 
-Paths and keys follow each client's own documentation; where a client reads an entry differently from what
-it documents, the note beside it says so.
+Paths and keys follow each client's own documentation; a comment says where a client does something else.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from reflexio_mcp.install.layout import Layout
-
-__all__ = [
-    "BEARER",
-    "BEARER_PROMPT_ID",
-    "CLIENTS",
-    "KEY",
-    "PROMPT_ID",
-    "Client",
-    "find_client",
-    "found_clients",
-]
+__all__ = ["BEARER", "CLIENTS", "KEY", "Client", "Layout", "System", "find_client", "found_clients"]
 
 KEY: Final = "REFLEXIO_API_KEY"
 BEARER: Final = "REFLEXIO_MCP_AUTH_TOKEN"
-PROMPT_ID: Final = "reflexio-api-key"
-"""Id of the question that VS Code asks for the key."""
-BEARER_PROMPT_ID: Final = "reflexio-mcp-token"
-"""The same for the bearer token of a shared server."""
+
+System = Literal["linux", "macos", "windows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a machine keeps people's configuration; one object, so that a test can try any system.
+
+    Args:
+        system: whose conventions hold.
+        home: the person's folder.
+        env: variables that move folders (`XDG_CONFIG_HOME`, `APPDATA`, `CODEX_HOME`, ...), and `PATH`.
+    """
+
+    system: System
+    home: Path
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def here(cls) -> "Layout":
+        """This machine's layout."""
+        systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
+        return cls(systems.get(sys.platform, "linux"), Path.home(), os.environ)
+
+    def folder(self, variable: str, default: Path) -> Path:
+        """The folder that a variable names, or the default."""
+        named = self.env.get(variable, "").strip()
+        return Path(named).expanduser() if named else default
+
+    @property
+    def config(self) -> Path:
+        """Where applications keep their settings: `~/.config`, `~/Library/Application Support`, `%APPDATA%`."""
+        if self.system == "windows":
+            return self.folder("APPDATA", self.home / "AppData" / "Roaming")
+        if self.system == "macos":
+            return self.home / "Library" / "Application Support"
+        return self.folder("XDG_CONFIG_HOME", self.home / ".config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +60,22 @@ class Client:
     Args:
         name: what is typed after `install`.
         title: what people call it.
-        format: of its file.
-        section: names on the way to the table of servers.
-        paths: its files on a machine, best first: the first that exists is used, else the first whose folder
-            does.
-        fixed: what every entry holds besides the command, which tells its kind.
-        initial: what a new entry also holds, and a person may change.
-        key: how it takes the key: `reference` in the entry's `env`, `forward` by naming the variable,
-            `inherit` from its own environment, `prompt` by asking, `file` in the file alone.
-        reference: what stands for the key in the entry.
-        terminal: whether it is started from a shell and so has the person's PATH.
-        joined: whether `command` is a list that holds the arguments too.
-        env_key: what it calls the variables of an entry.
-        restart: what makes it read the file again.
-        note: what a person should know about the key, one sentence.
-        url_key: what it calls the address of a shared server; empty where its file takes none.
-        remote: what an entry for a shared server also holds, which tells its kind.
-        plain_headers: whether it sends headers as they stand in its file, so that none can refer to a variable.
-        elsewhere: where a shared server is added instead, as whole sentences; `{}` stands for its address.
+        paths: its files on a machine, best first. The first that exists is used, else the first whose folder exists.
+        restart: what makes the client read its file again.
+        note: one sentence on where the client takes the key from.
+        section: the names on the way to the table of servers.
+        format: of the file.
+        fixed: what every entry contains besides the command.
+        initial: what a new entry also contains, and a person may change.
+        key: how the client takes the key. `reference`: the entry's variables refer to it. `forward`: the entry names
+            the variable. `inherit`: the server has the client's environment. `prompt`: the client asks. `file`: the
+            entry contains the key itself.
+        reference: what stands for the key in the entry's variables.
+        joined: whether `command` is a list that contains the arguments too.
+        env_key: what the client calls the variables of an entry.
+        url_key: what it calls the address of a shared server; empty if its file takes none.
+        remote: what the entry of a shared server also contains.
+        plain_headers: whether the client sends headers as they are in its file, so that none can refer to a variable.
     """
 
     name: str
@@ -68,44 +89,44 @@ class Client:
     initial: tuple[tuple[str, Any], ...] = ()
     key: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
     reference: str = ""
-    terminal: bool = False
     joined: bool = False
     env_key: str = "env"
     url_key: str = "url"
     remote: tuple[tuple[str, Any], ...] = ()
     plain_headers: bool = False
-    elsewhere: str = ""
 
-    @property
-    def token_reference(self) -> str:
-        """What stands for the bearer token of a shared server; empty where the client takes it from its file alone."""
-        if self.plain_headers:
-            return ""
-        return self.reference.replace(PROMPT_ID, BEARER_PROMPT_ID).replace(KEY, BEARER)
+    def is_here(self, layout: Layout) -> bool:
+        """Whether one of its files, or the folder that the client keeps it in, is on this machine."""
+        return any(path.exists() or _has_folder(path, layout) for path in self.paths(layout))
 
-    def is_here(self, path: Path, layout: Layout) -> bool:
-        """Whether a file of `paths`, or the folder that the client keeps it in, is on this machine."""
-        folder = path.parent.parent if path.parent.name == "mcpServers" else path.parent
-        return path.exists() or (folder.is_dir() and folder != layout.home)
+    def file(self, layout: Layout) -> Path:
+        """Its file on a machine, which may not exist yet."""
+        paths = self.paths(layout)
+        found = [path for path in paths if os.path.lexists(path)]
+        return next(iter(found + [path for path in paths if _has_folder(path, layout)]), paths[0])
+
+
+def _has_folder(path: Path, layout: Layout) -> bool:
+    folder = path.parent.parent if path.parent.name == "mcpServers" else path.parent
+    return folder.is_dir() and folder != layout.home
 
 
 def _claude_desktop(layout: Layout) -> list[Path]:
-    found = [layout.config / "Claude" / "claude_desktop_config.json"]
+    name = Path("Claude") / "claude_desktop_config.json"
+    found = [layout.config / name]
     if layout.system == "windows":
         # The packaged app never reads the file in %APPDATA%: Windows gives it a folder of its own.
-        packages = layout.local / "Packages"
-        inside = Path("LocalCache") / "Roaming" / "Claude"
-        packaged = sorted(packages.glob("Claude_*")) if packages.is_dir() else []
-        found = [package / inside / "claude_desktop_config.json" for package in packaged] + found
+        packages = layout.folder("LOCALAPPDATA", layout.home / "AppData" / "Local") / "Packages"
+        inside = Path("LocalCache") / "Roaming" / name
+        found = [package / inside for package in sorted(packages.glob("Claude_*"))] + found
     return found
 
 
 def _zed(layout: Layout) -> list[Path]:
     if layout.system == "windows":
         return [layout.config / "Zed" / "settings.json"]
-    if layout.system == "macos":
-        return [layout.home / ".config" / "zed" / "settings.json"]
-    return [layout.config / "zed" / "settings.json"]
+    folder = layout.home / ".config" if layout.system == "macos" else layout.config
+    return [folder / "zed" / "settings.json"]
 
 
 def _cline(layout: Layout) -> list[Path]:
@@ -126,12 +147,10 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "Claude Desktop",
         _claude_desktop,
         restart="Quit Claude Desktop completely and start it again.",
-        note="Claude Desktop passes nothing of your environment on, so the key stands in the file, readable by "
-        "you alone; the .mcpb bundle keeps it in the system's key store instead.",
+        note="Claude Desktop passes nothing of your environment on, so the file contains the key and is "
+        "readable by you alone. The .mcpb bundle keeps the key in the system's key store instead.",
         key="file",
         url_key="",
-        elsewhere="Claude Desktop takes no shared server from its file: add {} in the app, under Customize, "
-        "Connectors. It is reached from the internet and people sign in there; a bearer token is not asked for.",
     ),
     Client(
         "claude-code",
@@ -142,7 +161,6 @@ CLIENTS: Final[tuple[Client, ...]] = (
         fixed=(("type", "stdio"),),
         # With a default, because an unset variable would otherwise arrive as its own name.
         reference="${REFLEXIO_API_KEY:-}",
-        terminal=True,
         remote=(("type", "http"),),
     ),
     Client(
@@ -162,7 +180,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         section=("servers",),
         fixed=(("type", "stdio"),),
         key="prompt",
-        reference=f"${{input:{PROMPT_ID}}}",
+        reference="${input:reflexio-api-key}",
         remote=(("type", "http"),),
     ),
     Client(
@@ -192,8 +210,9 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file names the variable; export REFLEXIO_API_KEY where you start codex.",
         section=("mcp_servers",),
         format="toml",
+        # Without it, `codex exec` may ask its model before the server has started.
+        initial=(("required", True),),
         key="forward",
-        terminal=True,
     ),
     Client(
         "gemini",
@@ -202,7 +221,6 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Start a new session of gemini.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start gemini.",
         reference="$REFLEXIO_API_KEY",
-        terminal=True,
         url_key="httpUrl",
     ),
     Client(
@@ -225,7 +243,6 @@ CLIENTS: Final[tuple[Client, ...]] = (
         fixed=(("type", "local"),),
         initial=(("enabled", True),),
         reference="{env:REFLEXIO_API_KEY}",
-        terminal=True,
         joined=True,
         env_key="environment",
         remote=(("type", "remote"),),
@@ -237,7 +254,6 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Start a new session of qwen.",
         note="The file holds a reference; export REFLEXIO_API_KEY where you start qwen.",
         reference="$REFLEXIO_API_KEY",
-        terminal=True,
         url_key="httpUrl",
     ),
     Client(
@@ -249,7 +265,6 @@ CLIENTS: Final[tuple[Client, ...]] = (
         fixed=(("type", "local"),),
         initial=(("tools", ["*"]),),
         reference="${REFLEXIO_API_KEY}",
-        terminal=True,
         remote=(("type", "http"),),
     ),
     Client(
@@ -268,15 +283,10 @@ CLIENTS: Final[tuple[Client, ...]] = (
 
 
 def found_clients(layout: Layout) -> list[Client]:
-    """The clients that are on this machine, by the file or the folder that they keep."""
-    return [
-        client for client in CLIENTS if any(client.is_here(path, layout) for path in client.paths(layout))
-    ]
+    """The clients that are on this machine."""
+    return [client for client in CLIENTS if client.is_here(layout)]
 
 
 def find_client(name: str) -> Client | None:
-    """The client of a name, as people may write it."""
-    wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
-    other = {"vs-code": "vscode", "code": "vscode", "qwen-code": "qwen", "github-copilot-cli": "copilot"}
-    wanted = other.get(wanted, wanted.removesuffix("-cli"))
-    return next((client for client in CLIENTS if client.name == wanted), None)
+    """The client of a name."""
+    return next((client for client in CLIENTS if client.name == name.lower()), None)

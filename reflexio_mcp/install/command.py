@@ -1,42 +1,43 @@
 """`reflexio-mcp install` and `uninstall`: what they do and what they say."""
 
 import contextlib
+import getpass
 import json
 import os
+import re
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from dataclasses import replace as replaced
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, find_client, found_clients
+from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, Layout, find_client, found_clients
 from reflexio_mcp.install.entry import (
     NAME,
-    InstallSpec,
-    entries,
+    QUESTIONS,
+    Server,
+    command_of,
     entry,
-    present,
-    prompt,
-    with_entry,
-    without_entry,
+    is_ours,
+    merged,
+    settings_of,
+    shown,
+    token_reference,
 )
-from reflexio_mcp.install.errors import ForeignError, InstallError, MalformedError, NotFoundError
-from reflexio_mcp.install.files import Original, backups, difference, locked, read, replace
-from reflexio_mcp.install.launch import Launch, as_called, find_launch, joined
-from reflexio_mcp.install.layout import Layout
-from reflexio_mcp.install.ownership import Place, foreign, hidden, is_remote, kept, place_of, variables_of
-from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, load
-from reflexio_mcp.traffic.rules.secret_heuristics import keys_in
+from reflexio_mcp.install.files import ClientFile, InstallError, servers
+from reflexio_mcp.install.launch import as_called, find_launch, joined
+from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, is_reference, load
 
-__all__ = ["Request", "find_file", "run_install", "run_uninstall", "snippet"]
+__all__ = ["Request", "entries", "run_install", "run_uninstall", "snippet"]
 
-_PLACEHOLDER = "your-api-key"
-_BEARER_PLACEHOLDER = "your-token"
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_EXAMPLE: Final = "https://memory.example/mcp"
-_ASK = "Then ask it: What have you stored about me today?\n"
+URL: Final = "REFLEXIO_URL"
+USER: Final = "REFLEXIO_USER_ID"
+PLACEHOLDER: Final = "your-api-key"
+EXAMPLE: Final = "https://memory.example/mcp"
+NOTHING_WRITTEN: Final = "Nothing was written (--dry-run)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,22 @@ class Request:
     """What was typed.
 
     Args:
-        client: the client's name; may be empty with `show`.
+        client: the client's name; empty to list the clients.
         flags: option name to text, as given on the command line.
         name: of the entry.
-        dry_run: show the difference and write nothing.
-        show: print the entry and write nothing.
-        create: write the file even where the client was not found.
-        with_key: refer to the key even though it is not set here.
+        every_user: do not confine the server to one user.
+        dry_run: show the entry and write nothing.
+        show: print the entry for pasting and write nothing.
+        create: write the file even if the client was not found.
+        with_key: refer to the key or token even though it is not set here.
         replace: write the entry anew, whatever has its name.
-        remote: the address of a shared server, which the entry names instead of a command.
+        remote: the address of a shared server.
     """
 
     client: str = ""
     flags: Mapping[str, str] | None = None
     name: str = NAME
+    every_user: bool = False
     dry_run: bool = False
     show: bool = False
     create: bool = False
@@ -66,510 +69,412 @@ class Request:
     remote: str | None = None
 
 
-def run_install(
-    request: Request,
-    *,
-    layout: Layout | None = None,
-    env: Mapping[str, str] | None = None,
-    launch: Launch | None = None,
-    out: TextIO | None = None,
-) -> int:
+def run_install(request: Request) -> int:
     """Put the server into a client's configuration.
 
-    Args:
-        request: what was typed.
-        layout, env, launch, out: this machine's, this process's, this installation's and stdout when `None`.
-
     Returns:
-        0 when the entry is there (or was shown), 1 when it could not be put there.
+        0 if the entry is there (or was shown), 1 if it could not be put there.
 
     Raises:
-        ConfigurationError: a client that is not known, or a value that the server would refuse.
+        ConfigurationError: the client is unknown, or the server would refuse a value.
     """
-    return _told(lambda: _installed(request, layout, os.environ if env is None else env, launch), out)
+    return _say(_install, request)
 
 
-def _told(work: Callable[[], str], out: TextIO | None) -> int:
+def run_uninstall(request: Request) -> int:
+    """Take the server out of a client's configuration.
+
+    Returns:
+        0 if the entry is gone, 1 if it could not be taken out.
+
+    Raises:
+        ConfigurationError: the client is unknown.
+    """
+    return _say(_uninstall, request)
+
+
+def _say(work: Callable[[Request, Layout], list[str]], request: Request) -> int:
     try:
-        (out or sys.stdout).write(work())
+        print("\n".join(work(request, Layout.here())))  # noqa: T201 - this is a command
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
     return 0
 
 
-def _installed(request: Request, layout: Layout | None, env: Mapping[str, str], launch: Launch | None) -> str:
-    if not request.client and not request.show:
-        return _listed(layout or Layout.here(), request.name)
-    client = _client(request)
-    spec = _spec(request, env, launch) if request.remote is None else _remote_spec(request, env)
-    if client is not None and spec.remote and not client.url_key:
-        raise InstallError(client.elsewhere.format(spec.remote))
-    if request.show or client is None:
-        return snippet(client, spec)
-    with _opened(find_file(client, layout or Layout.here(), create=request.create)) as original:
-        return _install(client, spec, original, dry_run=request.dry_run)
+def _install(request: Request, layout: Layout) -> list[str]:
+    client, remote = _named(request)
+    if request.show:
+        return [snippet(client, _server(request, remote, None), request.name)]
+    if client is None:
+        return _listed(layout, request.name)
+    if remote and not client.url_key:
+        raise InstallError(
+            f"{client.title} takes no shared server from its file: add {remote} in the app, under Customize, "
+            "Connectors. The app reaches it from the internet, and people sign in."
+        )
+    if not client.is_here(layout) and not request.create:
+        raise InstallError(
+            f"{client.title} was not found: there is no {client.file(layout)}. Start it once and run this "
+            "again, or add --create to write the file anyway."
+        )
+    file = ClientFile.read(client.file(layout), client.format)
+    found = _entries(file, client).get(request.name)
+    old = None if request.replace else found
+    if old is not None and not is_ours(client, old, remote):
+        raise InstallError(
+            f"{client.title} already has a different server named {request.name}. It was left alone. Choose another "
+            f"name with --name, or add --replace to put this one in its place ({file.path})."
+        )
+    server = _server(request, remote, None if old is None or remote else settings_of(client, old))
+    made = entry(client, server) if old is None else merged(client, old, entry(client, server))
+    about = _about(client, server)
+    if made == found:
+        return [f"{client.title} already has {request.name}; nothing needs to change: {file.path}", *about]
+    if request.dry_run:
+        return [f"{file.path} would get:", snippet(client, server, request.name), *about, NOTHING_WRITTEN]
+    how = _put(client, layout, file, request.name, made, server)
+    did = "Added" if found is None else "Updated" if old else "Replaced"
+    return [
+        f"{did} {request.name} in {client.title}: {file.path}",
+        *how,
+        *about,
+        f"Next: {client.restart}",
+        *(["Then ask it: What have you stored about me today?"] if found is None else []),
+    ]
 
 
-def _install(client: Client, spec: InstallSpec, original: Original, *, dry_run: bool) -> str:
-    path, old = original.path, present(client, original.text, spec.name)
-    before = place_of(client, None if spec.replace else old)
-    typed = spec.env.get("REFLEXIO_URL", "")
-    if client.key == "file" and spec.key == _PLACEHOLDER and not spec.replace:
-        spec = replaced(spec, key=next(iter(_keys(client, old)), _PLACEHOLDER))
-    together = before.key and _has_key(client, old, spec.key)
-    if together and spec.with_key and not typed:
-        spec = replaced(spec, env={**spec.env, "REFLEXIO_URL": before.url})
-    changed = _edited(
-        original,
-        lambda text: with_entry(client, text, spec),
-        f"{client.title} already has a different server named {spec.name}, {{}}. It was left alone. Choose another "
-        f"name with --name, or add --replace to put this one in its place ({path}).",
-    )
-    after = place_of(client, present(client, changed, spec.name))
-    if not spec.remote:
-        _keep_apart(client, spec, before, after, typed.rstrip("/"), path, together=together)
-    stays = _about_earlier(kept(client, old, entry(client, spec)), dropped=spec.replace)
-    if changed == original.text:
-        uses = "" if spec.remote else f"{_uses(before, after)}\n"
-        return f"{client.title} already has {spec.name}, and nothing needs to change: {path}\n{uses}{stays}"
-    if dry_run:
-        shown = _difference(client, original, changed, old, spec)
-        return f"{shown}\n{stays}Nothing was written (--dry-run).\n"
-    backup = replace(original, changed, private=spec.with_key and client.key == "file")
-    did = "Replaced" if old is not None and spec.replace else "Added" if old is None else "Updated"
-    lines = [f"{did} {spec.name} {'to' if old is None else 'in'} {client.title}: {path}"]
-    if backup:
-        lines.append(f"Backup of the file as it was: {backup}")
-    ask = _ASK if old is None else ""
-    if spec.remote:
-        lines += [f"It connects to: {spec.remote} (not tried)", _about_token(client, spec)]
-        return "\n".join(lines) + f"\n{stays}Next: {client.restart}\n{ask}"
-    lines.append(f"It runs: {' '.join([spec.launch.command, *spec.launch.args])}")
-    lines.append(_uses(before, after))
-    if spec.with_key:
-        missing = client.key in ("reference", "forward", "inherit") and after.url == HOSTED_URL
-        without = " Where it is not set, every call is refused." if missing else ""
-        lines.append(f"Key: {client.note}{without}")
-        if client.key == "file" and spec.key == _PLACEHOLDER:
-            lines.append(f"{KEY} is not set here: replace {_PLACEHOLDER} in the file with your key.")
-    return "\n".join(lines) + f"\n{stays}{_key_in_backups(client, path, old)}Next: {client.restart}\n{ask}"
-
-
-def _keep_apart(
-    client: Client, spec: InstallSpec, before: Place, after: Place, typed: str, path: Path, *, together: bool
-) -> None:
-    """Refuse what would send a key to an address that it was not given with.
+def _server(request: Request, remote: str, earlier: Mapping[str, str] | None) -> Server:
+    """What the entry says.
 
     Args:
-        before, after: where the entry had what is stored, and where it would have it.
-        typed: the address that was given now; may be empty.
-        together: the older address was given with the key that is installed, as far as the file tells.
+        earlier: the variables of an entry that is there already; they stay unless something else is given now.
+
+    Raises:
+        InstallError: a key would go to an address that it was not given with.
     """
-    if typed and after.url != typed:
+    env = os.environ
+    if remote:
+        return Server(remote=remote, with_token=request.with_key or bool(env.get(BEARER, "").strip()))
+    flags = dict(request.flags or {})
+    settings = load(env, flags)
+    given: dict[str, str] = {}
+    for option in OPTIONS:
+        text = flags.get(option.name, env.get(option.env, "")).strip()
+        by_default = option.is_switch and text and option.parse(text) == option.is_on
+        if text and not by_default and not option.secret and option.group != "http":
+            # A path means the same from any working folder.
+            is_path = option.is_path and text != ":memory:"
+            given[option.env] = str(Path(text).expanduser().absolute()) if is_path else text
+    kept = dict(earlier or {})
+    if settings.api_key or request.with_key:
+        given[KEY] = settings.api_key or kept.get(KEY) or PLACEHOLDER
+    before = kept.get(URL, HOSTED_URL if KEY in kept else "").rstrip("/")
+    same_key = KEY in kept and (is_reference(kept[KEY]) or kept[KEY] == given.get(KEY))
+    if KEY in given and URL not in given and before not in ("", HOSTED_URL) and not same_key:
         raise InstallError(
-            f"{client.title}'s entry has its own --url {after.shown}, which comes first. Nothing was changed: take it "
-            f"out of {path}, or add --replace to write the entry anew."
+            "The entry has an address from an earlier install, and it is not clear whether the key is for that "
+            f"address. Nothing was changed: add --url {HOSTED_URL} for an account at Reflexio, or the address that "
+            "the key is for."
         )
-    if spec.with_key and not typed and not together and before.url not in ("", HOSTED_URL):
-        raise InstallError(
-            f"{client.title} uses {before.shown} from an earlier install, and it is not clear whether the key is for "
-            f"that. Nothing was changed: add --url {HOSTED_URL} for an account at Reflexio, or the address that the "
-            "key is for."
-        )
-    if before.key and not spec.with_key and before.url != after.url:
-        without = (
-            f"take {KEY} out of where {client.title} is started and add --replace"
-            if client.key == "inherit"
-            else "add --replace to write the entry anew without it"
-        )
-        raise InstallError(
-            f"{client.title} has a key for {before.shown}, which would now be sent to {after.shown}. Nothing was "
-            f"changed: {without}, or --with-key if the key is for {after.shown}."
-        )
+    if given.get(URL, before).rstrip("/") != before:
+        kept.pop(KEY, None)  # it was given with the other address
+    if request.every_user:
+        given.pop(USER, None)
+        kept.pop(USER, None)
+    elif earlier is None:
+        given.setdefault(USER, _account())
+    return Server(find_launch(), kept | given)
 
 
-def _uses(before: Place, after: Place) -> str:
-    """One line on where the entry has what is stored."""
-    if after.url:
-        same = before.url == after.url
-        return f"It uses: {after.shown}{', as before' if same else ''} (not tried; {as_called()} doctor does)"
-    if after.store == ":memory:":
-        return "It uses: the embedded store, in memory; nothing is kept"
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # which one depends on the system and on Python
+        raise ConfigurationError(
+            "The name of your account is not known: add --user-id, or --every-user for all users."
+        ) from None
+
+
+def _about(client: Client, server: Server) -> list[str]:
+    """What the server runs and uses, and where its key or token comes from."""
+    if server.launch is None:
+        return [f"It connects to: {server.remote} (not tried)", f"Token: {_about_token(client, server)}"]
     from reflexio_mcp.backend import default_store
 
-    return f"It uses: the embedded store, {after.store or default_store()}"
+    env = _visible(server.env)
+    url = env.get(URL, HOSTED_URL if KEY in env else "")
+    store = env.get("REFLEXIO_MCP_STORE", default_store())
+    settings = ", ".join(f"{name}={value}" for name, value in env.items() if name != KEY) or "none"
+    lines = [
+        f"It runs: {joined([server.launch.command, *server.launch.args])}",
+        f"It uses: {url} (not tried; {as_called()} doctor does)" if url else f"It uses: the file {store}",
+        f"Settings: {settings}. Reinstalling keeps them; --replace resets them.",
+    ]
+    if USER not in env:
+        lines.append("It shows every user's data; --user-id confines it to one user.")
+    if KEY in env:
+        lines.append(f"Key: {client.note}")
+        if client.key == "file" and server.env[KEY] == PLACEHOLDER:
+            lines.append(f"{KEY} is not set here: replace {PLACEHOLDER} in the file with your key.")
+    return lines
 
 
-def _about_token(client: Client, spec: InstallSpec) -> str:
-    if not spec.with_key:
-        return (
-            f"Token: none, which is right where people sign in. For a bearer token set {BEARER}, "
-            "or add --with-key, and run this again."
-        )
+def _about_token(client: Client, server: Server) -> str:
+    if not server.with_token:
+        return f"none, as people sign in. For a bearer token set {BEARER}, or add --with-key, and run this again."
     if client.key == "prompt":
-        return f"Token: {client.title} asks for it once and keeps it in its secret storage."
-    if client.key == "forward" or client.token_reference:
-        return (
-            f"Token: the file holds a reference; set {BEARER}, to one token, where {client.title} is started."
-        )
+        return f"{client.title} asks for it once and keeps it in its secret storage."
+    if client.key == "forward" or token_reference(client):
+        return f"the file refers to {BEARER}; set it, to one token, where {client.title} is started."
     return (
-        f"Token: {client.title} takes it from its file alone, and it was not written there. Sign in instead, or add "
+        f"{client.title} reads it from its file alone, and it was not written there. Sign in instead, or add "
         '"headers": {"Authorization": "Bearer ..."} to the entry by hand.'
     )
 
 
-def run_uninstall(request: Request, *, layout: Layout | None = None, out: TextIO | None = None) -> int:
-    """Take the server out of a client's configuration.
+def _put(
+    client: Client, layout: Layout, file: ClientFile, name: str, made: dict[str, Any], server: Server
+) -> list[str]:
+    """Put the entry in, by the client's own command if there is one, else by writing its file."""
+    questions = _questions(client, made)
+    commands = _own_commands(client, layout, name, made, questions)
+    if how := _by_command(client, layout, file, name, made, commands):
+        return how
+    file = ClientFile.read(file.path, client.format)
+    if file.has_comments:
+        raise InstallError(
+            f"{file.path} has comments, which would be lost, so it was not changed. Add this to it by hand:\n"
+            + snippet(client, server, name)
+        )
+    table = servers(file.document, client.section, create=True)
+    held = cast("dict[str, Any]", table.setdefault(name, {}))
+    for key in [key for key in held if key not in made]:
+        del held[key]
+    held.update(made)  # in place, so that comments of a TOML file stay
+    if questions:
+        others = [one for one in file.document.get("inputs", []) if one.get("id") not in QUESTIONS]
+        file.document["inputs"] = [*others, *questions]
+    return _backed_up(file.write(private=client.key == "file" and KEY in server.env), client)
 
-    Returns:
-        0 when the entry is not there any more, 1 when it could not be taken out.
 
-    Raises:
-        ConfigurationError: a client that is not known.
+def _own_commands(
+    client: Client, layout: Layout, name: str, made: dict[str, Any], questions: list[dict[str, Any]]
+) -> list[list[str]]:
+    """The commands of the client itself that put an entry in, or take it out if `made` is empty.
+
+    Codex has such a command too, but it cannot write `required`. On Windows these commands are scripts for `cmd`,
+    which would change the quotes in an entry.
     """
-    return _told(lambda: _uninstalled(request, layout or Layout.here()), out)
+    program = {"claude-code": "claude", "vscode": "code"}.get(client.name, client.name)
+    found = shutil.which(program, path=layout.env.get("PATH", ""))
+    if not found or layout.system == "windows":
+        return []
+    remove = [found, "mcp", "remove", "--scope", "user", name]
+    match client.name:
+        case "claude-code":
+            add = [found, "mcp", "add-json", "--scope", "user", name, json.dumps(made)]
+            return [remove, add] if made else [remove]
+        case "vscode" if made:
+            return [[found, "--add-mcp", json.dumps({"name": name, **made, "inputs": questions})]]
+        case "gemini" | "qwen" if "command" in made:
+            variables = [word for pair in made.get("env", {}).items() for word in ("-e", "=".join(pair))]
+            command, *arguments = command_of(made)
+            return [[found, "mcp", "add", "--scope", "user", *variables, name, command, "--", *arguments]]
+        case "gemini" | "qwen" if not made:
+            return [remove]
+        case _:
+            return []
 
 
-def _uninstalled(request: Request, layout: Layout) -> str:
-    client = _client(request)
+def _by_command(
+    client: Client,
+    layout: Layout,
+    file: ClientFile,
+    name: str,
+    made: dict[str, Any],
+    commands: list[list[str]],
+) -> list[str]:
+    """Run a client's own commands; empty if its file is not as it should be afterwards, whatever they said."""
+    if not commands:
+        return []
+    backup = file.back_up()
+    for words in commands:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(  # noqa: S603 - the client's program, found on the person's PATH, without a shell
+                words, env=layout.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+            )
+    held = entries(client, file.path).get(name, {})
+    if any(held.get(key) != made.get(key) for key in ("command", "args", client.url_key)):
+        return []
+    return [f"Written by: {joined(commands[-1][:3])}", *_backed_up(backup, client)]
+
+
+def _backed_up(backup: Path | None, client: Client) -> list[str]:
+    if backup is None:
+        return []
+    keys = " It may contain your key: delete it when everything works." if client.key == "file" else ""
+    return [f"Backup of the file as it was: {backup}{'.' if keys else ''}{keys}"]
+
+
+def _questions(client: Client, made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What VS Code asks a person for, because an entry refers to it."""
+    text = json.dumps(made)
+    return [
+        {"type": "promptString", "id": id_, "description": about, "password": True}
+        for id_, about in QUESTIONS.items()
+        if client.key == "prompt" and f"${{input:{id_}}}" in text
+    ]
+
+
+def _uninstall(request: Request, layout: Layout) -> list[str]:
+    client, remote = _named(request)
     if client is None:
-        return _having(layout, request.name)
-    said = ""
-    for path in client.paths(layout):
-        with _opened(path) as original:
-            said += _uninstall(client, request, original, layout)
-    return said or f"{client.title} has no server named {request.name}: there is nothing to remove.\n"
-
-
-def _uninstall(client: Client, request: Request, original: Original, layout: Layout) -> str:
-    if original.data is None:
-        return ""
-    path, remote = original.path, "" if request.remote is None else _address(request.remote)
-    old = present(client, original.text, request.name)
-    command, address = _removal(client, request.name, old)
-    named = f"The entry {request.name} in {client.title}"
-    changed = _edited(
-        original,
-        lambda text: without_entry(client, text, request.name, remote),
-        f"{named} is {f'a server at {address}' if address else 'a server that the client starts'}. "
-        f"Nothing was changed. To take it out: {command}"
-        if command
-        else f"{named} is {{}}. It is none that install writes, so it was left alone: take it out of {path} by hand if "
-        "you mean it.",
-    )
-    if changed == original.text:
-        return ""
+        return _listed(layout, request.name, removing=True)
+    file = ClientFile.read(client.file(layout), client.format)
+    old = _entries(file, client).get(request.name)
+    if old is None:
+        return [f"{client.title} has no server named {request.name}: there is nothing to remove."]
+    if not is_ours(client, old, remote):
+        raise InstallError(
+            f"{request.name} in {client.title} is not a server that install wrote, so it was left alone. If it is "
+            f"your team's shared server, name its address with --remote; else take it out of {file.path} by hand."
+        )
     if request.dry_run:
-        return (
-            _difference(client, original, changed, old, remote=remote)
-            + "\nNothing was written (--dry-run).\n"
-        )
-    backup = replace(original, changed)
-    left = "" if entries(client, changed) else ", which now names no server"
-    older = len(backups(path)) - 1
-    others = f" (besides {older} older {'one' if older == 1 else 'ones'})" if older else ""
-    return (
-        f"Removed {request.name} from {path}{left}\nBackup of the file as it was: {backup}{others}\n"
-        f"{_key_in_backups(client, path, old)}{_what_stays(place_of(client, old), address, layout)}"
-        f"Next: {client.restart}\n"
+        return [f"{request.name} would be taken out of {file.path}.", NOTHING_WRITTEN]
+    how = _by_command(
+        client, layout, file, request.name, {}, _own_commands(client, layout, request.name, {}, [])
     )
+    place = _visible(settings_of(client, old))
+    where = remote or place.get(URL) or "on this computer, where other clients may use it too"
+    return [
+        f"Removed {request.name} from {client.title}: {file.path}",
+        *(how or _take_out(client, request.name, file.path)),
+        f"What was stored is still there: {where}.",
+        f"Next: {client.restart}",
+    ]
 
 
-def _what_stays(place: Place, address: str, layout: Layout) -> str:
-    """Where what was stored is still, and how to remove it where that is up to this person."""
-    if address or place.url:
-        return f"What was stored is still at {address or place.shown}.\n"
-    store = _store_file(place)
-    if not store.is_file():
-        return ""
-    size = f"{max(1, round(store.stat().st_size / 1024)):,} KB"
-    where = f"{store} ({size})" if place.store else f"{store.parent} ({store.name}, {size})"
-    going = store if place.store else store.parent
-    users = [client.title for client in CLIENTS if _uses_store(client, layout, going)]
-    if users:
-        use = "use" if len(users) > 1 else "uses"
-        return f"What was stored is still in {where}, which {' and '.join(users)} {use} too.\n"
-    what = "file" if place.store else "folder"
-    return f"What was stored is still in {where}. To remove it too, delete that {what} after the next step.\n"
+def _take_out(client: Client, name: str, path: Path) -> list[str]:
+    file = ClientFile.read(path, client.format)
+    if file.has_comments:
+        raise InstallError(
+            f"{path} has comments, which would be lost, so it was not changed. Take {name} out of it by hand."
+        )
+    del servers(file.document, client.section)[name]
+    asked = {one["id"] for one in _questions(client, dict(file.document))}
+    if "inputs" in file.document:
+        file.document["inputs"] = [
+            one for one in file.document["inputs"] if one.get("id") not in {*QUESTIONS} - asked
+        ]
+    return _backed_up(file.write(private=False), client)
 
 
-def _uses_store(client: Client, layout: Layout, going: Path) -> bool:
-    """Whether a client has an entry, under any name, whose embedded store is this file or in this folder."""
-    for held in _servers(client, layout).values():
-        if _is_ours(client, held):
-            other = place_of(client, held)
-            on_disk = not other.url and other.store != ":memory:"
-            if on_disk and _real(_store_file(other)).is_relative_to(_real(going)):
-                return True
-    return False
+def _entries(file: ClientFile, client: Client) -> dict[str, dict[str, Any]]:
+    table = cast("Any", servers(file.document, client.section))
+    plain = table.unwrap() if client.format == "toml" and table else table
+    return {str(name): cast("Any", held) if isinstance(held, dict) else {} for name, held in plain.items()}
 
 
-def _store_file(place: Place) -> Path:
-    """The file of an entry's embedded store."""
-    from reflexio_mcp.backend import default_store
-
-    # Unlike the method of `Path`, it takes the name of a user who does not exist.
-    return Path(os.path.expanduser(place.store)) if place.store else default_store()  # noqa: PTH111
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _removal(client: Client, name: str, entry: object) -> tuple[str, str]:
-    """The command that takes an entry out, and the address of the shared server that the entry is for.
-
-    Both are empty for what `uninstall` does not take out, and for an address that may hold a secret.
-    """
-    address = ""
-    if is_remote(entry):
-        text = str(cast("dict[str, Any]", entry).get(client.url_key, ""))
-        with contextlib.suppress(ConfigurationError):
-            address = text if _address(text) == text and not keys_in(text) else ""
-    if foreign(client, entry, address):
-        return "", ""
-    named = "" if name == NAME else f" --name {joined([name])}"
-    return f"{as_called()} uninstall {client.name}{named}{f' --remote {address}' if address else ''}", address
-
-
-def find_file(client: Client, layout: Layout, *, create: bool = False) -> Path:
-    """The file to edit: the first that exists, else the first whose folder does.
+def entries(client: Client, path: Path) -> dict[str, dict[str, Any]]:
+    """All servers that a client's file has, by name.
 
     Raises:
-        NotFoundError: the client has no folder here, and `create` was not asked for.
+        InstallError: the file cannot be read.
     """
-    candidates = client.paths(layout)
-    found = [path for path in candidates if os.path.lexists(path)]
-    found += [path for path in candidates if client.is_here(path, layout) or path.parent.is_dir()]
-    if found or create:
-        return (found or candidates)[0]
-    places = " or ".join(str(path) for path in candidates)
-    raise NotFoundError(
-        f"{client.title} was not found: there is no {places}. Start it once and run this again, "
-        "or add --create to write the file anyway."
+    return _entries(ClientFile.read(path, client.format), client)
+
+
+def snippet(client: Client | None, server: Server, name: str = NAME) -> str:
+    """The entry as text to paste: in a client's own form, or in the one that most clients share. No secret is in it."""
+    client = client or Client("any", "Any client", lambda _: [], "", "", key="file")
+    made = entry(client, replace(server, env=_visible(server.env)))
+    document: dict[str, Any] = {name: made}
+    for key in reversed(client.section):
+        document = {key: document}
+    if client.format == "toml":
+        import tomlkit
+
+        return tomlkit.dumps(document).strip()
+    questions = _questions(client, made)
+    return json.dumps(
+        {"inputs": questions, **document} if questions else document, indent=2, ensure_ascii=False
     )
 
 
-def snippet(client: Client | None, spec: InstallSpec) -> str:
-    """The entry as text to paste: in a client's own form, or in the one that most clients share."""
-    if client is not None and client.format == "toml":
-        return with_entry(client, "", spec)
-    generic = client or Client("any", "any client", lambda _: [], "", "", key="file")
-    if spec.with_key and (generic.key == "file" or (spec.remote and not generic.token_reference)):
-        spec = replaced(spec, key=_BEARER_PLACEHOLDER if spec.remote else _PLACEHOLDER)
-    made: dict[str, Any] = {spec.name: entry(generic, spec)}
-    for key in reversed(generic.section):
-        made = {key: made}
-    if generic.key == "prompt" and spec.with_key:
-        made = {"inputs": [prompt(spec)], **made}
-    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+def _visible(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables as they may be shown."""
+    return {
+        name: PLACEHOLDER if name == KEY else value if is_reference(value) else shown(name, value)
+        for name, value in env.items()
+    }
 
 
-def _client(request: Request) -> Client | None:
-    if not request.client:
-        return None
+def _named(request: Request) -> tuple[Client | None, str]:
+    """The client and the address that were typed, both checked."""
+    if not re.fullmatch(r"[\w-]{1,60}", request.name, re.ASCII):
+        raise ConfigurationError("--name takes letters, digits, - and _.")
     client = find_client(request.client)
-    if client is None:
+    if request.client and client is None:
         known = [one.name for one in CLIENTS]
-        meant = did_you_mean(request.client.lower(), known)
         raise ConfigurationError(
-            f"There is no such client{meant or '.'} Known clients: {', '.join(known)}. For any other client, use "
-            "install --print."
+            f"There is no such client{did_you_mean(request.client.lower(), known) or '.'} Known clients: "
+            f"{', '.join(known)}. For any other client, use install --print."
         )
-    return client
-
-
-def _listed(layout: Layout, name: str) -> str:
-    """The clients of this machine, with what each has, and the others that are known."""
-    here = found_clients(layout)
-    lines = ["Clients found on this machine:"] if here else ["No client was found on this machine."]
-    first = ""
-    for client in here:
-        has = _servers(client, layout).get(name) is not None
-        first = first or ("" if has else client.name)
-        lines.append(f"  {client.name:16}{client.title:18}{f'has {name}' if has else ''}".rstrip())
-    others = [client.name for client in CLIENTS if client not in here]
-    about = "Others that install knows" if here else "Clients that install knows"
-    lines += [f"{about}: {', '.join(others)}."] if others else []
-    command = as_called()
-    lines.append(f"For any other client: {command} install --print")
-    lines.append(
-        f"Next: start your client once and run this again, or: {command} install cursor --create"
-        if not here
-        else f"Next: {command} install {first}"
-        if first
-        else f"Next: {command} doctor"
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _having(layout: Layout, name: str) -> str:
-    """The clients that have the entry, and the command that takes it out of the first of which it can be taken."""
-    rows: list[str] = []
-    first = ""
-    for client in CLIENTS:
-        for named, held in _servers(client, layout).items():
-            # Of another name only what is ours beyond doubt: any server at a URL may be somebody else's.
-            ours = _is_ours(client, held)
-            if not named.isprintable() or (named != name and not (ours and name == NAME)):
-                continue
-            command, address = _removal(client, named, held)
-            first = first or command
-            about = [f"as {named[:60]}"] if named != name else []
-            about += [address] if address else [] if command else ["none that install writes"]
-            rows.append(f"  {client.name:16}{client.title:20}{', '.join(about)}".rstrip())
-    if not rows:
-        return f"No client has {name}.\n"
-    then = [f"Next: {first}"] if first else []
-    return "\n".join([f"Clients that have {name if name != NAME else 'this server'}:", *rows, *then]) + "\n"
-
-
-def _is_ours(client: Client, held: object) -> bool:
-    return isinstance(held, dict) and "command" in held and not foreign(client, cast("object", held))
-
-
-def _servers(client: Client, layout: Layout) -> dict[str, object]:
-    """All servers in a client's files, by name; of two of one name the one in the better file."""
-    found: dict[str, object] = {}
-    for path in client.paths(layout):
-        with contextlib.suppress(InstallError):
-            found = entries(client, read(path).text) | found
-    return found
-
-
-def _spec(request: Request, env: Mapping[str, str], launch: Launch | None) -> InstallSpec:
-    """What the server needs of this configuration, as its variables."""
-    flags = dict(request.flags or {})
-    settings = load(env, flags)
-    wanted: dict[str, str] = {}
-    for option in OPTIONS:
-        if option.group == "http" or option.secret:
-            continue
-        text = flags.get(option.name, env.get(option.env, "")).strip()
-        # A switch that is as it would be anyway needs no variable; a number that is 0 does.
-        if text and not (option.is_switch and option.parse(text) == option.is_on):
-            if option.is_path and text != ":memory:":
-                text = str(Path(text).expanduser().absolute())  # the same from any working folder
-            wanted[option.env] = text
-    return InstallSpec(
-        launch or find_launch(env=env),
-        env=wanted,
-        with_key=request.with_key or bool(settings.api_key),
-        key=settings.api_key or _PLACEHOLDER,
-        name=request.name,
-        replace=request.replace,
-    )
-
-
-def _remote_spec(request: Request, env: Mapping[str, str]) -> InstallSpec:
-    """An entry for a shared server. What that server does is decided where it runs."""
-    if request.flags:
-        named = [option.flag for option in OPTIONS if option.name in request.flags]
+    typed = [option.flag for option in OPTIONS if option.name in (request.flags or {})]
+    if request.every_user and "--user-id" in typed:
+        raise ConfigurationError("--every-user goes with no --user-id.")
+    if request.remote is not None and typed:
         raise ConfigurationError(
-            f"--remote goes with no {' and no '.join(named)}: that is set where the shared server runs."
+            f"--remote goes with no {' and no '.join(typed)}: that is set where the shared server runs."
         )
-    return InstallSpec(
-        Launch(""),
-        with_key=request.with_key or bool(env.get(BEARER, "").strip()),
-        name=request.name,
-        replace=request.replace,
-        remote=_address(request.remote or ""),
-    )
+    return client, "" if request.remote is None else _address(request.remote)
 
 
 def _address(text: str) -> str:
-    """The address of a shared server, as clients take it. A refusal does not repeat it: it may hold a password."""
+    """The address of a shared server, as clients take it. A refusal does not repeat it: it may contain a password."""
+    text = text.strip()
     try:
-        parts = urlsplit(text.strip())
-        local = parts.hostname in _LOOPBACK
-        good = (
-            bool(parts.hostname)
-            and parts.port != 0
-            and not ("@" in parts.netloc or parts.query or parts.fragment)
-        )
+        parts = urlsplit(text)
+        port = parts.port
     except ValueError:
-        good = local = False
-        parts = urlsplit("")
-    if not good or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        parts, port = urlsplit(""), 0
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    )
+    # Visible ASCII alone: control and bidirectional characters would be printed, and written into a file.
+    if (
+        not re.fullmatch(r"[!-~]+", text)
+        or re.search(r"[@?#]", text)
+        or not parts.hostname
+        or port == 0
+        or not secure
+    ):
         raise ConfigurationError(
-            f"--remote takes the https address at which clients reach the server, as in {_EXAMPLE}; "
+            f"--remote takes the https address at which clients reach the server, as in {EXAMPLE}; "
             "http is accepted for this machine alone."
         )
     path = parts.path.rstrip("/")
     if path.endswith("/sse"):
-        raise ConfigurationError(f"--remote takes the address that ends with /mcp, as in {_EXAMPLE}.")
+        raise ConfigurationError(f"--remote takes the address that ends with /mcp, as in {EXAMPLE}.")
     return f"{parts.scheme}://{parts.netloc}{path or '/mcp'}"
 
 
-def _edited(original: Original, edit: Callable[[str], str], taken: str) -> str:
-    try:
-        return edit(original.text)
-    except ForeignError as error:
-        raise InstallError(taken.format(error)) from None
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Generator[Original]:
-    """A client's file, which no other process edits meanwhile, and which is left alone where it is malformed."""
-    with locked(path):
-        original = read(path)
-        try:
-            yield original
-        except MalformedError as error:
-            raise InstallError(
-                f"{original.path} was left alone, because {error}. Correct it and run this again."
-            ) from None
-
-
-def _about_earlier(settings: list[str], *, dropped: bool) -> str:
-    """What is said about settings of an earlier installation, which a replacement leaves out."""
-    if not settings:
-        return ""
-    if dropped:
-        return f"Dropped with the old entry: {', '.join(settings)}.\n"
-    them = "it" if len(settings) == 1 else "them"
-    return f"Kept from before: {', '.join(settings)}. Add --replace to drop {them}.\n"
-
-
-def _difference(
-    client: Client,
-    original: Original,
-    changed: str,
-    old: object,
-    spec: InstallSpec | None = None,
-    remote: str = "",
-) -> str:
-    """The change, with names and our own entries readable and everything else masked."""
-    remote = spec.remote if spec else remote
-    known = None if foreign(client, old) and foreign(client, old, remote) else old
-    shown: list[object] = [*client.section, "inputs", known]
-    secret = hidden(client, old)
-    if spec:
-        new = entry(client, spec)
-        shown += [spec.name, new, prompt(spec)]
-        secret |= hidden(client, new) | {spec.key}
-    return difference(original, changed, shown=shown, hidden=secret)
-
-
-def _keys(client: Client, old: object) -> set[str]:
-    """The key in an entry, where it is the key itself and no reference."""
-    key = variables_of(client, old).get(KEY)
-    return {key} if isinstance(key, str) and key and not key.startswith(("$", "{")) else set()
-
-
-def _has_key(client: Client, old: object, key: str) -> bool:
-    """Whether an entry has this key, or a reference that may stand for it."""
-    return key in (_keys(client, old) or ([] if client.key == "file" else [key]))
-
-
-def _key_in_backups(client: Client, path: Path, old: object) -> str:
-    """One sentence for the backups in which the key of the old entry still stands."""
-    keys = _keys(client, old)
-    found = [copy for copy in backups(path) if any(key.encode() in copy.read_bytes() for key in keys)]
-    if not found:
-        return ""
-    where, it = f"{len(found)} backups beside the file", "them"
-    if len(found) == 1:
-        where, it = found[0].name, "that backup"
-    return f"The key still stands in {where}: delete {it} when everything works.\n"
+def _listed(layout: Layout, name: str, *, removing: bool = False) -> list[str]:
+    """The clients of this machine, which of them have the entry, and what to type next."""
+    here, having = found_clients(layout), list[Client]()
+    for client in here:
+        with contextlib.suppress(InstallError):
+            having += [client] if name in entries(client, client.file(layout)) else []
+    free = [client for client in here if client not in having]
+    if removing:
+        following = f"uninstall {having[0].name}" if having else "install"
+    else:
+        following = f"install {free[0].name}" if free else "doctor" if here else "install cursor --create"
+    return [
+        "Clients found on this machine:" if here else "No client was found on this machine.",
+        *(f"  {one.name:16}{one.title:20}{f'has {name}' if one in having else ''}".rstrip() for one in here),
+        f"Others that install knows: {', '.join(client.name for client in CLIENTS if client not in here)}.",
+        f"For any other client: {as_called()} install --print",
+        f"Next: {as_called()} {following}",
+    ]

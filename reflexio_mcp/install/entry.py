@@ -1,233 +1,146 @@
-"""The entry for a client, and the client's file with or without it.
+"""The entry for a client, what an earlier entry says, and which entries are this server's."""
 
-What reads or edits a file raises `MalformedError` where it is not what it should be, or could not be edited safely.
-"""
-
-import tomllib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from reflexio_mcp.install import jsonedit, tomledit
-from reflexio_mcp.install.clients import BEARER, BEARER_PROMPT_ID, KEY, PROMPT_ID, Client
-from reflexio_mcp.install.errors import ForeignError, MalformedError
+from reflexio_mcp.install.clients import BEARER, KEY, Client
 from reflexio_mcp.install.launch import Launch
-from reflexio_mcp.install.ownership import added_arguments, foreign
-from reflexio_mcp.settings import HOSTED_URL
+from reflexio_mcp.settings import HOSTED_URL, OPTIONS, parse_flags
 
 __all__ = [
     "NAME",
-    "PROMPT",
-    "InstallSpec",
-    "entries",
+    "QUESTIONS",
+    "Server",
+    "command_of",
     "entry",
-    "present",
-    "prompt",
-    "with_entry",
-    "without_entry",
+    "is_ours",
+    "merged",
+    "settings_of",
+    "shown",
 ]
 
 NAME: Final = "reflexio"
 
-PROMPT: Final[dict[str, Any]] = {
-    "type": "promptString",
-    "id": PROMPT_ID,
-    "description": "Reflexio API key",
-    "password": True,
+QUESTIONS: Final = {
+    "reflexio-api-key": "Reflexio API key",
+    "reflexio-mcp-token": "Bearer token of the shared Reflexio MCP server",
 }
-
-_BEARER_PROMPT: Final[dict[str, Any]] = {
-    **PROMPT,
-    "id": BEARER_PROMPT_ID,
-    "description": "Bearer token of the shared Reflexio MCP server",
-}
+"""What VS Code asks a person for, by the id that an entry refers to."""
 
 
 @dataclass(frozen=True, slots=True)
-class InstallSpec:
-    """What to install.
+class Server:
+    """What an entry says, whatever the client.
 
     Args:
-        launch: the command.
-        env: variables for the server, the key not among them.
-        with_key: the server needs the key, or a shared one its bearer token.
-        key: the key or token itself, for a client that can take it from its file alone.
-        name: of the entry.
-        replace: write the entry anew, whatever has its name.
+        launch: the command; none for a shared server.
+        env: variables of the server. If the key is among them, most clients get a reference to it instead.
         remote: the address of a shared server, which is entered instead of the command.
+        with_token: the shared server needs a bearer token.
     """
 
-    launch: Launch
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
-    with_key: bool = False
-    key: str = field(default="", repr=False)
-    name: str = NAME
-    replace: bool = False
+    launch: Launch | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     remote: str = ""
+    with_token: bool = False
 
 
-def entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
+def entry(client: Client, server: Server) -> dict[str, Any]:
     """The entry as the client takes it."""
-    if spec.remote:
-        return _remote_entry(client, spec)
-    made: dict[str, Any] = dict(client.fixed) | dict(client.initial)
+    if server.launch is None:
+        return _remote_entry(client, server)
+    made: dict[str, Any] = {**dict(client.fixed), **dict(client.initial)}
     if client.joined:
-        made["command"] = [spec.launch.command, *spec.launch.args]
+        made["command"] = [server.launch.command, *server.launch.args]
     else:
-        made |= {"command": spec.launch.command, "args": list(spec.launch.args)}
-    env = dict(spec.env)
-    if spec.with_key:
-        # Written out: where its key is missing, an entry without an address would mean the embedded store, unnoticed.
+        made |= {"command": server.launch.command, "args": list(server.launch.args)}
+    env = dict(server.env)
+    if KEY in env:
+        # Written out: if its key is missing, an entry without an address would mean the embedded store.
         env = {"REFLEXIO_URL": HOSTED_URL, **env}
-        match client.key:
-            case "reference" | "prompt":
-                env[KEY] = client.reference
-            case "file":
-                env[KEY] = spec.key
-            case "forward":
-                made["env_vars"] = [KEY]
-            case "inherit":
-                pass
+        if client.key in ("forward", "inherit"):
+            del env[KEY]
+        elif client.reference:
+            env[KEY] = client.reference
+        if client.key == "forward":
+            made["env_vars"] = [KEY]
     if env:
         made[client.env_key] = env
     return made
 
 
-def _remote_entry(client: Client, spec: InstallSpec) -> dict[str, Any]:
-    made: dict[str, Any] = dict(client.remote) | dict(client.initial) | {client.url_key: spec.remote}
-    if spec.with_key:
-        if client.key == "forward":
-            made["bearer_token_env_var"] = BEARER
-        elif token := client.token_reference or spec.key:
-            made["headers"] = {"Authorization": f"Bearer {token}"}
+def _remote_entry(client: Client, server: Server) -> dict[str, Any]:
+    made: dict[str, Any] = {**dict(client.remote), **dict(client.initial), client.url_key: server.remote}
+    if server.with_token and client.key == "forward":
+        made["bearer_token_env_var"] = BEARER
+    elif server.with_token and (token := token_reference(client)):
+        made["headers"] = {"Authorization": f"Bearer {token}"}
     return made
 
 
-def prompt(spec: InstallSpec) -> dict[str, Any]:
-    """The question that a client asks for the key, or for the bearer token of a shared server."""
-    return _BEARER_PROMPT if spec.remote else PROMPT
+def token_reference(client: Client) -> str:
+    """What stands for the bearer token of a shared server; empty if the client cannot refer to a variable."""
+    if client.plain_headers:
+        return ""
+    return client.reference.replace("reflexio-api-key", "reflexio-mcp-token").replace(KEY, BEARER)
 
 
-def present(client: Client, text: str, name: str = NAME) -> object:
-    """What a file has under the entry's name, or `None`."""
-    module = tomledit if client.format == "toml" else jsonedit
-    return module.get_value(text, (*client.section, name))
+def merged(client: Client, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The new entry with what a person added to the old one. The variables and the command are the new ones."""
+    added = {key: value for key, value in old.items() if key not in (client.env_key, "args", "env_vars")}
+    made = {**dict(new), **added, **{key: new[key] for key in new if key not in dict(client.initial)}}
+    if others := [name for name in old.get("env_vars", []) if name != KEY]:
+        made["env_vars"] = [*others, *new.get("env_vars", [])]
+    if isinstance(old.get("headers"), Mapping):
+        made["headers"] = {**old["headers"], **new.get("headers", {})}
+    return made
 
 
-def entries(client: Client, text: str) -> dict[str, Any]:
-    """All servers that a file has, by name."""
-    module = tomledit if client.format == "toml" else jsonedit
-    found = module.get_value(text, client.section)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+def settings_of(client: Client, old: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of an earlier entry. Flags among its arguments count as variables, and come first as they do
+    in the program itself. A key that the client passes on in another way stands as a reference."""
+    variables: dict[str, Any] = old.get(client.env_key) or {}
+    env = {name: str(value) for name, value in variables.items()}
+    if KEY in old.get("env_vars", []):
+        env[KEY] = f"${KEY}"
+    words = command_of(old)
+    flags = parse_flags(words[_end_of_program(words) :])
+    return env | {option.env: flags[option.name] for option in OPTIONS if option.name in flags}
 
 
-def with_entry(client: Client, text: str, spec: InstallSpec) -> str:
-    """The file's text with the entry in it. What a person added to an older entry of ours stays.
-
-    Raises:
-        ForeignError: the name is taken by something that is not ours, and `spec.replace` is not set.
-    """
-    set_value = tomledit.set_value if client.format == "toml" else jsonedit.set_value
-    path = (*client.section, spec.name)
-    wanted, found = entry(client, spec), present(client, text, spec.name)
-    if not spec.replace and (why := foreign(client, found, spec.remote)):
-        raise ForeignError(why)
-    old = cast("dict[str, Any]", found) if isinstance(found, dict) and not spec.replace else None
-    nested = {"headers"} if spec.remote else {client.env_key}
-    changed = text
-    if old is None:
-        changed = set_value(changed, path, wanted)
-    else:
-        if not spec.remote:
-            wanted["command" if client.joined else "args"] += added_arguments(client, old)
-        wanted = {
-            key: value for key, value in wanted.items() if key not in dict(client.initial) or key not in old
-        }
-        for key, value in wanted.items():
-            if key in nested and isinstance(old.get(key), dict):
-                for variable, setting in value.items():
-                    changed = set_value(changed, (*path, key, variable), setting)
-            else:
-                changed = set_value(changed, (*path, key), value)
-    if client.key == "prompt" and spec.with_key:
-        question = prompt(spec)
-        inputs = jsonedit.get_value(changed, ("inputs",))
-        known = cast("list[Any]", inputs) if isinstance(inputs, list) else []
-        if not any(isinstance(one, dict) and cast("Any", one).get("id") == question["id"] for one in known):
-            changed = jsonedit.append_item(changed, ("inputs",), question)
-    expected = {**(old or {}), **wanted}
-    for key in nested:
-        if old and isinstance(old.get(key), dict):
-            expected[key] = {**old[key], **wanted.get(key, {})}
-    _nothing_else(client, text, changed, spec.name, expected=expected)
-    return changed
+def command_of(entry: Mapping[str, Any]) -> list[str]:
+    """The program that an entry starts and its arguments; empty if it names none."""
+    command: Any = entry.get("command") or []
+    words: list[Any] = [command] if isinstance(command, str) else [*command]
+    return [*map(str, words), *map(str, entry.get("args") or [])]
 
 
-def without_entry(client: Client, text: str, name: str = NAME, remote: str = "") -> str:
-    """The file's text without the entry; the same text when it has none.
+def is_ours(client: Client, entry: Mapping[str, Any], remote: str = "") -> bool:
+    """Whether an entry starts this program.
 
     Args:
-        remote: the address of the shared server that the entry is for.
-
-    Raises:
-        ForeignError: what has the name is not ours.
+        remote: the address of a shared server. If it is given, the entry is ours if it names that address.
     """
-    found = present(client, text, name)
-    if found is None:
-        return text
-    if why := foreign(client, found, remote):
-        raise ForeignError(why)
-    path = (*client.section, name)
-    if client.format == "toml":
-        changed = tomledit.remove_value(text, path)
-    else:
-        changed = jsonedit.remove_value(text, path)
-        for reference, question in (
-            (client.reference, PROMPT_ID),
-            (client.token_reference, BEARER_PROMPT_ID),
-        ):
-            if client.key == "prompt" and reference not in changed:
-                changed = jsonedit.remove_item(changed, ("inputs",), question)
-    _nothing_else(client, text, changed, name, expected=None)
-    return changed
+    if remote:
+        return entry.get(client.url_key) == remote
+    return _end_of_program(command_of(entry)) > 0
 
 
-def _nothing_else(
-    client: Client, before: str, after: str, name: str, *, expected: dict[str, Any] | None
-) -> None:
-    """Read both texts with another parser, and refuse an edit that changed what is not ours."""
-    read = tomllib.loads if client.format == "toml" else _read_json
-    old, new = (read(text.lstrip("\ufeff")) for text in (before, after))
-    found = _take(new, client, name)
-    _take(old, client, name)
-    if old != new or found != expected:
-        raise MalformedError("it could not be changed without touching something else")
+def _end_of_program(words: Sequence[str]) -> int:
+    """How many words come before the arguments of this program; 0 if another program is started."""
+    for at, word in enumerate(words):
+        # A path names a program only where it comes first.
+        name = word if at else re.split(r"[/\\]", word)[-1].removesuffix(".exe")
+        source = words[at - 1] if at else ""
+        if re.fullmatch(r"reflexio[-_]mcp([@\[=<>~].*)?", name) and source not in ("--from", "--spec"):
+            return at + 1
+    return 0
 
 
-def _take(document: dict[str, Any], client: Client, name: str) -> dict[str, Any] | None:
-    """Remove from a document what an installation may change, and return the entry."""
-    owner: Any = document
-    for key in client.section:
-        owner = owner.get(key, {})
-    found = owner.pop(name, None)
-    if not owner:
-        document.pop(client.section[0], None)
-    if client.key == "prompt" and isinstance(document.get("inputs"), list):
-        ours = (PROMPT_ID, BEARER_PROMPT_ID)
-        document["inputs"] = [one for one in document["inputs"] if one.get("id") not in ours]
-        if not document["inputs"]:
-            del document["inputs"]
-    return found
-
-
-def _read_json(text: str) -> dict[str, Any]:
-    import jsonc  # pyright: ignore[reportMissingTypeStubs]
-
-    loads = cast("Callable[[str], Any]", jsonc.loads)
-    try:
-        return loads(text)
-    except ValueError:
-        if not text.strip():
-            return {}
-        # A file of comments alone holds nothing yet.
-        return loads(text + "{}")
+def shown(name: str, value: str) -> str:
+    """A setting as it may be shown. What is or may be a secret is not: also a key in the wrong variable."""
+    option = next((one for one in OPTIONS if one.env == name), None)
+    looks_like_a_key = re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20,}", value)
+    return (option.shown(value) if option and not looks_like_a_key else "") or "***"

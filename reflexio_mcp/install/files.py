@@ -1,202 +1,168 @@
-"""Reading and replacing a person's file: whole or not at all, one process at a time, with a backup."""
+"""A client's file: reading it, changing one entry, and replacing it whole or not at all, with a backup beside it."""
 
-import difflib
-import glob
 import json
 import os
 import re
-import shutil
 import stat
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from reflexio_mcp import private_files
-from reflexio_mcp.install.errors import InstallError, MalformedError
 
-__all__ = ["Original", "backups", "difference", "locked", "read", "replace"]
+__all__ = ["ClientFile", "InstallError", "servers"]
 
-MOST_BYTES: Final = 4 * 1024 * 1024
-"""A larger file is no client's configuration, and would take minutes to edit."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""A larger file is not a client's configuration."""
 
-LOCK_SECONDS: Final = 20.0
-"""How long one process waits for another to finish its edit."""
+_COMMENT: Final = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+
+Table = MutableMapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A file as it was found; `data` is `None` when there is none."""
+class InstallError(Exception):
+    """One or two sentences about what is wrong and what to do. Nothing was written."""
+
+
+@dataclass(slots=True)
+class ClientFile:
+    """A client's configuration file as it was read.
+
+    Args:
+        path: the file itself, if a link led to it.
+        kind: json or toml.
+        raw: its bytes; `None` if there is no file.
+        document: what it contains. A TOML document keeps its comments and layout.
+        has_comments: whether it is JSON with comments or trailing commas, which would be lost by writing it.
+    """
 
     path: Path
-    data: bytes | None
+    kind: Literal["json", "toml"]
+    raw: bytes | None
+    document: Table
+    has_comments: bool = False
 
-    @property
-    def text(self) -> str:
-        """Its text, byte-order mark and line ends included.
+    @classmethod
+    def read(cls, path: Path, kind: Literal["json", "toml"]) -> "ClientFile":
+        """Read a file. A link is followed, so that the file it points at is the one that is replaced.
 
         Raises:
-            MalformedError: it is not UTF-8.
+            InstallError: it is not an ordinary file, it cannot be read, or it is not JSON or TOML.
         """
+        path = Path(os.path.realpath(path))
+        raw = _read_bytes(path)
         try:
-            return (self.data or b"").decode("utf-8")
-        except UnicodeDecodeError:
-            raise MalformedError("it is not UTF-8 text") from None
+            text = (raw or b"").decode("utf-8-sig")
+            if kind == "toml":
+                import tomlkit  # takes long to import, and one client needs it
 
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Keep other processes of this package from editing a client's file.
-
-    The lock is on the file's folder, or on the nearest one that exists, so that no file of it is left anywhere.
-
-    Raises:
-        InstallError: another process holds it for too long, the folder cannot be opened, or none exists.
-    """
-    folder = None
-    with ExitStack() as held:
-        try:
-            while folder != (nearest := _nearest_folder(path)):  # it may be made while we wait for the lock
-                held.close()
-                folder = nearest
-                held.enter_context(private_files.locked(folder, seconds=LOCK_SECONDS))
-        except TimeoutError:
+                return cls(path, kind, raw, tomlkit.parse(text))
+            with suppress(ValueError):
+                return cls(path, kind, raw, _object(json.loads(text or "{}")))
+            plain = _LAST_COMMA.sub(r"\1", _COMMENT.sub(r"\1", text))
+            return cls(
+                path, kind, raw, _object(json.loads(plain if plain.strip() else "{}")), bool(text.strip())
+            )
+        except ValueError as error:  # of the decoder, json and tomlkit alike
+            line = getattr(error, "lineno", getattr(error, "line", None))
+            where = f" (line {line})" if line else ""
             raise InstallError(
-                f"Another process is editing {path}. Nothing was changed; run this again when it is done."
+                f"{path} was left alone, because it is not {kind.upper()}{where}. Correct it and run this again."
             ) from None
+
+    def write(self, *, private: bool) -> Path | None:
+        """Write the document in one step, and return where the old file was copied to.
+
+        Args:
+            private: nobody but its owner may read the file and its backup from now on.
+
+        Raises:
+            InstallError: the file changed after it was read, or it cannot be written.
+        """
+        if _read_bytes(self.path) != self.raw:
+            raise InstallError(f"{self.path} changed meanwhile. Nothing was written; run this again.")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = 0o600 if private or self.raw is None else stat.S_IMODE(self.path.stat().st_mode)
+            backup = self.back_up(mode)
+            handle, scratch = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(self._written())
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(scratch).chmod(mode)
+                Path(scratch).replace(self.path)
+            except BaseException:
+                Path(scratch).unlink(missing_ok=True)
+                raise
         except OSError as error:
-            raise InstallError(f"{folder} cannot be opened: {error.strerror}. Nothing was changed.") from None
-        yield
+            raise InstallError(f"{self.path} cannot be written: {error.strerror}.") from None
+        return backup
+
+    def back_up(self, mode: int = 0o600) -> Path | None:
+        """Copy the file beside itself, if there is one, and return where to."""
+        if self.raw is None:
+            return None
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        backup = self.path.with_name(f"{self.path.name}.{stamp}.bak")
+        # Made anew: neither an earlier backup nor a link of this name is written to.
+        with os.fdopen(private_files.create(backup), "wb") as file:
+            file.write(self.raw)
+        backup.chmod(mode)
+        return backup
+
+    def _written(self) -> bytes:
+        before = (self.raw or b"").decode("utf-8-sig")
+        if self.kind == "toml":
+            import tomlkit
+
+            text = tomlkit.dumps(self.document).replace("\r\n", "\n")
+        else:
+            indent = re.search(r"\n([ \t]+)\S", before)
+            escaped = "\\u" in before  # an escape may stand for half a character, which cannot be written
+            text = json.dumps(self.document, indent=indent[1] if indent else 2, ensure_ascii=escaped) + "\n"
+        return (text.replace("\n", "\r\n") if "\r\n" in before else text).encode()
 
 
-def _nearest_folder(path: Path) -> Path:
-    for folder in Path(os.path.realpath(path)).parents:
-        if folder.is_dir():
-            return folder
-    raise InstallError(f"{path} is in no folder or drive that exists. Nothing was changed.")
+def servers(document: Table, section: tuple[str, ...], *, create: bool = False) -> Table:
+    """The table of servers in a document; an empty one if there is none.
 
-
-def read(path: Path) -> Original:
-    """Read a file; links are followed, so that what they point at is what gets replaced.
+    Args:
+        create: put the missing tables into the document.
 
     Raises:
-        InstallError: it is no ordinary file, is too large, or cannot be read.
+        InstallError: something else is in its place.
     """
+    table = document
+    for name in section:
+        inner: Any = table.setdefault(name, {}) if create else table.get(name, {})
+        if not isinstance(inner, MutableMapping):
+            raise InstallError(f"The file was left alone, because {name} is not a table in it. Correct it.")
+        table = cast("Table", inner)
+    return table
+
+
+def _object(value: Any) -> Table:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return cast("Table", value)
+
+
+def _read_bytes(path: Path) -> bytes | None:
     try:
-        real = path.resolve()
-        about = real.stat()
+        about = path.stat()
         if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
             raise InstallError(f"{path} is not an ordinary file. Nothing was changed.")
-        if about.st_size > MOST_BYTES:
-            size = f"{about.st_size / 1024 / 1024:.0f} MB"
-            raise InstallError(f"{path} is too large for a configuration ({size}). Nothing was changed.")
-        return Original(real, real.read_bytes())
+        if about.st_size > MAX_BYTES:
+            raise InstallError(f"{path} is too large for a configuration. Nothing was changed.")
+        return path.read_bytes()
     except FileNotFoundError:
-        return Original(path.resolve(), None)
-    except (OSError, RuntimeError) as error:  # a link to itself is a RuntimeError before Python 3.13
-        why = (isinstance(error, OSError) and error.strerror) or "it is a link that leads to itself"
-        raise InstallError(f"{path} cannot be read: {why}. Nothing was changed.") from None
-
-
-def replace(original: Original, text: str, *, private: bool = False) -> Path | None:
-    """Write a file's new text in one step and return where the old one was copied to.
-
-    Args:
-        original: the file as it was read; when it has changed since, nothing is written.
-        text: the new text.
-        private: nobody but its owner may read the file and its backup from now on.
-
-    Raises:
-        InstallError: it changed in the meantime, or cannot be written.
-    """
-    path = original.path
-    if read(path).data != original.data:
-        raise InstallError(f"{path} has changed in the meantime. Nothing was written; run this again.")
-    backup = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if original.data is not None:
-            backup = _free_name(path)
-            shutil.copy2(path, backup)
-            if private:
-                backup.chmod(0o600)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(text.encode("utf-8"))
-                out.flush()
-                os.fsync(out.fileno())
-            if original.data is not None and not private:
-                Path(scratch).chmod(stat.S_IMODE(path.stat().st_mode))
-            Path(scratch).replace(path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        return None
     except OSError as error:
-        raise InstallError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from None
-    return backup
-
-
-def _free_name(path: Path) -> Path:
-    """A name for a backup beside a file, which overwrites no earlier one."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for ending in ("", *(f"-{number}" for number in range(1, 100))):
-        backup = path.with_name(f"{path.name}.{stamp}{ending}.bak")
-        if not backup.exists():
-            return backup
-    raise InstallError(f"{path.parent} is full of backups. Remove old ones and run this again.")
-
-
-def backups(path: Path) -> list[Path]:
-    """The backups of a file, oldest first."""
-    return sorted(path.parent.glob(f"{glob.escape(path.name)}.*.bak"))
-
-
-_COMMENT: Final = {"json": r"//[^\r\n]*|/\*.*?\*/", "toml": r"#[^\r\n]*"}
-_STRING: Final = {
-    "json": r'"(?:[^"\\\r\n]|\\.)*"',
-    "toml": r"\"{3}.*?\"{3}|'{3}.*?'{3}|\"(?:[^\"\\\r\n]|\\.)*\"|'[^'\r\n]*'",
-}
-
-
-def difference(original: Original, text: str, *, shown: Iterable[object], hidden: Iterable[str] = ()) -> str:
-    """What would change, as a unified difference with every string masked that this package did not write.
-
-    Args:
-        original: the file as it was read.
-        text: what it would become.
-        shown: strings, and objects whose strings, may be read; names always may.
-        hidden: strings that may not be read in any case.
-    """
-    kind = "toml" if original.path.suffix == ".toml" else "json"
-    pattern = re.compile(
-        rf"(?P<string>{_STRING[kind]})(?P<name>[ \t]*[:=])?|(?P<comment>{_COMMENT[kind]})", re.DOTALL
-    )
-    known = set(_strings(list(shown))) - set(hidden)
-
-    def mask(match: re.Match[str]) -> str:
-        if match["comment"]:
-            return match["comment"][:2].rstrip() + " ..."
-        if match["name"] or match["string"][1:-1] in known:
-            return match[0]
-        # A new value has to look different, or its line would not count as changed.
-        return '"***"' if match["string"] in original.text else '"*** (new)"'
-
-    before, after = (pattern.sub(mask, one).splitlines() for one in (original.text, text))
-    name = str(original.path)
-    return "\n".join(difflib.unified_diff(before, after, name, name, n=2, lineterm=""))
-
-
-def _strings(value: object) -> Iterator[str]:
-    """All strings inside a value, as they are and as a file writes them."""
-    if isinstance(value, str):
-        yield from (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
-    elif isinstance(value, dict):
-        for pair in cast("dict[Any, Any]", value).items():
-            yield from _strings(list(pair))
-    elif isinstance(value, list):
-        for inner in cast("list[Any]", value):
-            yield from _strings(inner)
+        raise InstallError(f"{path} cannot be read: {error.strerror}. Nothing was changed.") from None
