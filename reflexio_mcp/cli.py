@@ -188,9 +188,6 @@ def _add_install(parser: ArgumentParser) -> None:
 
 def _add_doctor(parser: ArgumentParser) -> None:
     parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--write", action="store_true", help="also publish, list and delete in a throw-away session"
-    )
     _add_local(parser)
 
 
@@ -306,7 +303,7 @@ def _install(arguments: Namespace) -> int:
 def _doctor(arguments: Namespace) -> int:
     from reflexio_mcp.doctor.command import run_doctor
 
-    return run_doctor(_flags(arguments), write=arguments.write, as_json=arguments.as_json)
+    return run_doctor(_flags(arguments), as_json=arguments.as_json)
 
 
 def _demo(arguments: Namespace) -> int:
@@ -387,7 +384,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "check this set-up: what is wrong, why, and what to do",
             _doctor,
             _add_doctor,
-            "reflexio-mcp doctor --write\nreflexio-mcp doctor --json | jq .next",
+            "reflexio-mcp doctor\nreflexio-mcp doctor --json | jq .next",
         ),
         "demo": Command(
             "show a deletion from plan to receipt, on a throw-away store",

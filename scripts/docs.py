@@ -6,12 +6,15 @@ manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.
 
 import argparse
 import asyncio
+import base64
 import io
+import json
 import re
 import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -21,13 +24,11 @@ from bootstrap import ROOT
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, build_parser
 from reflexio_mcp.demo import run_demo
-from reflexio_mcp.doctor.command import CHECKS
-from reflexio_mcp.doctor.problems import PROBLEMS
-from reflexio_mcp.install.clients import CLIENTS, Client
+from reflexio_mcp.doctor.checks import CHECKS
+from reflexio_mcp.doctor.findings import PROBLEMS
+from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout, System, find_client
 from reflexio_mcp.install.command import snippet
-from reflexio_mcp.install.entry import InstallSpec
-from reflexio_mcp.install.layout import Layout, System
-from reflexio_mcp.install.links import LINKS
+from reflexio_mcp.install.entry import Server, entry
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
@@ -37,9 +38,8 @@ from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 LAUNCH = published.launch(published.source())
-OWN = {"REFLEXIO_URL": "http://localhost:8061"}
 SHARED = "https://memory.example/mcp"
-HOSTED = {"REFLEXIO_USER_ID": "your-user-id"}
+FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
 
 def options() -> str:
@@ -93,77 +93,57 @@ def tools() -> str:
 
 def clients() -> str:
     """A section for each client."""
-    blocks: list[str] = []
-    for client in CLIENTS:
-        kind = "toml" if client.format == "toml" else "json"
-        secret = "your-api-key" if client.key == "file" else ""
-        hosted = InstallSpec(LAUNCH, HOSTED, with_key=True, key=secret)
-        link = LINKS.get(client.name)
-        blocks += [
-            f"## {client.title}",
-            "",
-            *([f"[Add to {client.title}]({link(InstallSpec(LAUNCH))}), or:", ""] if link else []),
-            "```bash",
-            f"reflexio-mcp install {client.name}",
-            "```",
-            "",
-            client.restart,
-            "",
-            f"<details><summary>By hand, in {_places(client.name)}</summary>",
-            "",
-            f"```{kind}",
-            snippet(client, InstallSpec(LAUNCH)).rstrip(),
-            "```",
-            "",
-            "With a Reflexio server of your own:",
-            "",
-            f"```{kind}",
-            snippet(client, InstallSpec(LAUNCH, OWN)).rstrip(),
-            "```",
-            "",
-            f"With an account at Reflexio. {client.note}",
-            "",
-            f"```{kind}",
-            snippet(client, hosted).rstrip(),
-            "```",
-            "",
-            *_shared(client, kind),
-            "</details>",
+    return "\n".join(line for client in CLIENTS for line in _client(client))
+
+
+def _client(client: Client) -> list[str]:
+    link = [f"[Add to {client.title}]({_link(client)}), or:", ""] if client.name in ONE_CLICK else []
+    remote = f"reflexio-mcp install {client.name} --remote {SHARED} --with-key"
+    shared = [
+        f"A [shared server](http.md), by `{remote}`:",
+        "",
+        *_block(client, Server(remote=SHARED, with_token=True)),
+    ]
+    if not client.url_key:
+        shared = [
+            "A shared server is added in the app, under Customize, Connectors; people sign in there.",
             "",
         ]
-    return "\n".join(blocks)
-
-
-def _shared(client: Client, kind: str) -> list[str]:
-    """How a client is given a shared server."""
-    if client.elsewhere:
-        return [client.elsewhere.format("its address"), ""]
-    shown = snippet(client, InstallSpec(LAUNCH, with_key=True, remote=SHARED)).rstrip()
-    taken = client.key == "forward" or client.token_reference
-    by_hand = "" if taken else "; the token is added by hand"
     return [
-        f"A [shared server](http.md), by `reflexio-mcp install {client.name} --remote {SHARED} --with-key`{by_hand}:",
-        "",
-        f"```{kind}",
-        shown,
-        "```",
-        "",
-    ]
+        f"## {client.title}", "", *link, "```bash", f"reflexio-mcp install {client.name}", "```", "",
+        client.restart, "",
+        f"<details><summary>By hand, in {_places(client)}</summary>", "", *_block(client, Server(LAUNCH, FOR_ONE)),
+        f"For an account at Reflexio. {client.note}", "",
+        *_block(client, Server(LAUNCH, {KEY: "your-api-key", **FOR_ONE})), *shared, "</details>", "",
+    ]  # fmt: skip
+
+
+def _block(client: Client, server: Server) -> list[str]:
+    return [f"```{client.format}", snippet(client, server), "```", ""]
+
+
+def _link(client: Client) -> str:
+    """A link that puts the server into a client with one click, as a web address: pages strip links of programs."""
+    config = json.dumps(entry(client, Server(LAUNCH)), separators=(",", ":"))
+    if client.name == "cursor":
+        encoded = base64.b64encode(config.encode()).decode()
+        return f"https://cursor.com/en/install-mcp?{urlencode({'name': 'reflexio', 'config': encoded})}"
+    query = urlencode({"name": "reflexio", "config": config}, quote_via=quote)
+    return f"https://insiders.vscode.dev/redirect/mcp/install?{query}"
+
+
+ONE_CLICK = ("cursor", "vscode")
 
 
 def any_client() -> str:
     """The entry that most clients take."""
-    return f"```json\n{snippet(None, InstallSpec(LAUNCH)).rstrip()}\n```\n"
+    return f"```json\n{snippet(None, Server(LAUNCH, FOR_ONE))}\n```\n"
 
 
 def known_clients() -> str:
     """Their names, with the one-click links."""
     titles = [f"`{client.name}`" for client in CLIENTS]
-    links = [
-        f"[{client.title}]({LINKS[client.name](InstallSpec(LAUNCH))})"
-        for client in CLIENTS
-        if client.name in LINKS
-    ]
+    links = [f"[{client.title}]({_link(client)})" for client in map(find_client, ONE_CLICK) if client]
     return f"{', '.join(titles[:-1])} and {titles[-1]}. With one click: {' or '.join(links)}.\n"
 
 
@@ -201,8 +181,7 @@ def upgrade() -> str:
     return "```bash\n" + "\n".join(lines) + "\n```\n"
 
 
-def _places(name: str) -> str:
-    client = next(client for client in CLIENTS if client.name == name)
+def _places(client: Client) -> str:
     systems: tuple[tuple[System, str], ...] = (("linux", "Linux"), ("macos", "macOS"), ("windows", "Windows"))
     found: dict[str, list[str]] = {}
     for system, title in systems:
@@ -234,7 +213,11 @@ def messages() -> str:
 def checks() -> str:
     """What doctor looks at."""
     rows = ["| Check | Looks at |", "|---|---|"]
-    return "\n".join([*rows, *(f"| {check.name} | {check.looks_at} |" for check in CHECKS)]) + "\n"
+    rows += [f"| {check.name} | {check.looks_at} |" for check in CHECKS]
+    return (
+        "\n".join([*rows, "| clients | the entries of clients: the program, the key, and all of the above |"])
+        + "\n"
+    )
 
 
 def problems() -> str:

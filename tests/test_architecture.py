@@ -108,7 +108,6 @@ def test_every_library_that_is_imported_is_declared() -> None:
     extras = [line for lines in declared["optional-dependencies"].values() for line in lines]
     named = {re.split(r"[^a-z0-9-]", line.lower())[0] for line in declared["dependencies"] + extras}
     modules = {
-        "json-with-comments": "jsonc",
         "kingfisher-secret-scanner": "kingfisher_sdk",
         "opentelemetry-api": "opentelemetry",
         "phonenumberslite": "phonenumbers",

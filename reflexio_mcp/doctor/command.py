@@ -1,82 +1,91 @@
 """`reflexio-mcp doctor`."""
 
+import json
 import logging
+import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Final, TextIO
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import anyio
 
-from reflexio_mcp.doctor import api, clients
-from reflexio_mcp.doctor.backend_checks import BACKEND, REACHED, Check, make
-from reflexio_mcp.doctor.environment import Environment
-from reflexio_mcp.doctor.report import Finding, Report
+from reflexio_mcp import __version__
+from reflexio_mcp.doctor.checks import Setup, examine
+from reflexio_mcp.doctor.clients import setups_of_clients
+from reflexio_mcp.doctor.findings import Finding, ok
+from reflexio_mcp.install.clients import Layout
+from reflexio_mcp.install.entry import visible
+from reflexio_mcp.settings import OPTIONS
 
-__all__ = ["CHECKS", "run_doctor"]
-
-CHECKS: Final = (
-    BACKEND[0],
-    Check(
-        "clients", "each client's entry: whether it starts, and its own key and server", clients.check_clients
-    ),
-    *BACKEND[1:],
-    Check(
-        "writing", "with --write: publish, list, delete, look again", api.check_writing, (*REACHED, "store")
-    ),
-)
-"""All checks, in the order in which they are made: what is asked about is most often a client that was just set up."""
-
-_STYLES = {"FAILURE": "bold red", "WARNING": "bold yellow", "ok": "green", "skipped|note|why|do": "dim"}
+__all__ = ["Report", "run_doctor"]
 
 
-def run_doctor(
-    flags: Mapping[str, str], *, write: bool = False, as_json: bool = False, out: TextIO | None = None
-) -> int:
-    """Examine this set-up and say what was found, as it is found.
+@dataclass(slots=True)
+class Report:
+    """What was found, said as it is found unless it is for a program."""
+
+    as_json: bool = False
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    def tell(self, found: Finding) -> None:
+        """Add a finding."""
+        heading = "" if any(one.where == found.where for one in self.findings[-1:]) else f"\n{found.where}\n"
+        self.findings.append(found)
+        if not self.as_json:
+            label = found.status.upper() if found.status in ("warning", "failure") else found.status
+            lines = [f"{heading}  {label:8} {found.check:10} {found.what}"]
+            lines += [f"{'':22}{text}" for text in (found.why, found.do) if text]
+            print("\n".join(lines), flush=True)
+
+    def of(self, status: str) -> list[Finding]:
+        return [one for one in self.findings if one.status == status]
+
+    @property
+    def exit_code(self) -> int:
+        return 2 if self.of("failure") else 1 if self.of("warning") else 0
+
+    @property
+    def next_step(self) -> str:
+        """The one thing to do first; empty if nothing is wrong."""
+        ranked = [one for status in ("failure", "warning", "note") for one in self.of(status)]
+        return next((one.do for one in ranked if one.do), "")
+
+
+def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
+    """Examine the settings of this shell and of every client's entry, and say what is wrong as it is found.
 
     Args:
         flags: option name to text, as given on the command line.
-        write: also publish, list and delete in a throw-away session.
         as_json: for a program instead of a person.
 
     Returns:
-        0 when nothing is wrong, 1 for warnings alone, 2 for a failure.
+        0 if nothing is wrong, 1 for warnings alone, 2 for a failure.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
-    screen = out or sys.stdout
-    report = Report()
-    paint = _painter(screen)
-
-    def say(text: str) -> None:
-        paint(text)
-        screen.flush()
-
-    def tell(finding: Finding) -> None:
-        if len(report.findings) == 1:
-            say(report.heading() + "\n")
-        if finding.status != "skipped":
-            say(report.line(finding) + "\n")
-
+    report = Report(as_json)
+    env = os.environ | {one.env: flags[one.name] for one in OPTIONS if one.name in flags}
+    values = {one.env: visible(one.env, env[one.env]) for one in OPTIONS if env.get(one.env)}
     if not as_json:
-        report.on_finding = tell
-    anyio.run(make, Environment(flags=flags, write=write, report=report), CHECKS)
-    say(report.as_json() if as_json else report.ending() + "\n")
+        print("\n".join([f"reflexio-mcp {__version__} doctor", *map(" = ".join, values.items())]))
+    anyio.run(_examine_all, env, report)
+    if as_json:
+        findings = [{name: text for name, text in one._asdict().items() if text} for one in report.findings]
+        about = {"version": __version__, "exit_code": report.exit_code, "configuration": values}
+        print(json.dumps(about | {"findings": findings, "next": report.next_step}, indent=2))
+    else:
+        counts = {word: len(report.of(word)) for word in ("failure", "warning")}
+        said = ", ".join(f"{word}s: {count}" for word, count in counts.items() if count)
+        following = f" Next: {report.next_step}" if report.next_step else ""
+        print(f"\n{said or 'Nothing is wrong'}.{following}")
     return report.exit_code
 
 
-def _painter(screen: TextIO) -> Callable[[str], object]:
-    """Write to a terminal with colours, unless `NO_COLOR` is set, and to anything else as it is."""
-    if not screen.isatty():
-        return screen.write
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=screen, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-    def paint(text: str) -> None:
-        painted = Text(text)
-        for label, style in _STYLES.items():
-            painted.highlight_regex(rf"(?m)^ +(?:{label})(?= )", style)
-        console.print(painted, end="")
-
-    return paint
+async def _examine_all(env: Mapping[str, str], report: Report) -> None:
+    examined: dict[object, str] = {}
+    for setup in [Setup("This shell", env), *setups_of_clients(Layout.here(), report.tell)]:
+        given = frozenset(pair for pair in setup.env.items() if pair[0].startswith("REFLEXIO") and pair[1])
+        same = examined.setdefault((given, setup.key_unknown), setup.where)
+        if same == setup.where:
+            await examine(setup, report.tell)
+        else:
+            report.tell(ok(f"the same settings as {same}")._replace(check="settings", where=setup.where))

@@ -24,8 +24,8 @@ from reflexio_mcp.install.entry import (
     is_ours,
     merged,
     settings_of,
-    shown,
     token_reference,
+    visible,
 )
 from reflexio_mcp.install.files import ClientFile, InstallError, servers
 from reflexio_mcp.install.launch import as_called, find_launch, joined
@@ -95,7 +95,7 @@ def run_uninstall(request: Request) -> int:
 
 def _say(work: Callable[[Request, Layout], list[str]], request: Request) -> int:
     try:
-        print("\n".join(work(request, Layout.here())))  # noqa: T201 - this is a command
+        print("\n".join(work(request, Layout.here())))
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
@@ -404,10 +404,7 @@ def snippet(client: Client | None, server: Server, name: str = NAME) -> str:
 
 def _visible(env: Mapping[str, str]) -> dict[str, str]:
     """Variables as they may be shown."""
-    return {
-        name: PLACEHOLDER if name == KEY else value if is_reference(value) else shown(name, value)
-        for name, value in env.items()
-    }
+    return {name: PLACEHOLDER if name == KEY else visible(name, value) for name, value in env.items()}
 
 
 def _named(request: Request) -> tuple[Client | None, str]:

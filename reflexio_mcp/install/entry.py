@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from reflexio_mcp.install.clients import BEARER, KEY, Client
 from reflexio_mcp.install.launch import Launch
-from reflexio_mcp.settings import HOSTED_URL, OPTIONS, parse_flags
+from reflexio_mcp.settings import HOSTED_URL, OPTIONS, is_reference, parse_flags
 
 __all__ = [
     "NAME",
@@ -18,7 +18,7 @@ __all__ = [
     "is_ours",
     "merged",
     "settings_of",
-    "shown",
+    "visible",
 ]
 
 NAME: Final = "reflexio"
@@ -139,8 +139,10 @@ def _end_of_program(words: Sequence[str]) -> int:
     return 0
 
 
-def shown(name: str, value: str) -> str:
+def visible(name: str, value: str) -> str:
     """A setting as it may be shown. What is or may be a secret is not: also a key in the wrong variable."""
     option = next((one for one in OPTIONS if one.env == name), None)
     looks_like_a_key = re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20,}", value)
+    if is_reference(value):
+        return value
     return (option.shown(value) if option and not looks_like_a_key else "") or "***"

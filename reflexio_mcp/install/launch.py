@@ -70,6 +70,8 @@ def find_launch(
 
 def as_called() -> str:
     """What to type to run this program again: its name if a shell finds this copy by it, else how it is started."""
+    if not {COMMAND, "reflexio_mcp"} & {Path(word).stem for word in sys.orig_argv}:
+        return COMMAND  # another program uses this package
     try:
         launch = find_launch()
     except InstallError:

@@ -89,6 +89,8 @@ def test_the_next_command_is_the_name_only_if_a_shell_finds_this_copy_by_it(
 ) -> None:
     here = executable(tmp_path / "venv" / "bin" / "reflexio-mcp")
     monkeypatch.setattr(launch, "find_launch", lambda: Launch(str(here)))
+    assert as_called() == "reflexio-mcp", "another program uses the package"
+    monkeypatch.setattr("sys.orig_argv", ["python3", "-m", "reflexio_mcp"])
     for folder, said in ((here.parent, "reflexio-mcp"), (tmp_path, str(here))):
         monkeypatch.setenv("PATH", str(folder))
         assert as_called() == said

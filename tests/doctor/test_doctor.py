@@ -1,0 +1,236 @@
+"""Broken set-ups: each problem is named, with what to do, and no secret is shown."""
+
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reflexio_mcp.backend import default_store
+from tests.doctor.conftest import KEY, Machine
+from tests.doctor.servers import api, certificate, free_port, raw
+from tests.support.issuer import AUDIENCE, issuing
+
+HTML = "<html><body>Welcome</body></html>"
+
+
+def test_a_new_machine_is_well_but_for_a_client(machine: Machine) -> None:
+    report = machine.examined()
+    assert [one["name"] for one in report["findings"] if "name" in one] == ["no-client"]
+    assert (report["exit_code"], report["next"][:4]) == (0, "Run ")
+    assert not default_store().exists()
+
+
+def test_nothing_is_wrong_with_a_client_that_is_set_up(machine: Machine) -> None:
+    machine.entry(command=sys.executable, args=["-m", "reflexio_mcp"], env={"REFLEXIO_USER_ID": "ada"})
+    report = machine.examined()
+    assert (report["exit_code"], report["next"]) == (0, "")
+    assert any("confined to the user ada" in one["what"] for one in report["findings"])
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("configuration-invalid", {"REFLEXIO_URL": "localhost:8061"}),
+        ("configuration-invalid", {"REFLEXIO_URL": f"http://jo:{KEY}@127.0.0.1:1"}),
+        ("configuration-invalid", {"REFLEXIO_MCP_TOOLS": "list_sesions"}),
+        ("configuration-invalid", {"REFLEXIO_API_KEY": "${env:REFLEXIO_API_KEY}"}),
+        ("configuration-invalid", {"REFLEXIO_MCP_READONLY": "1"}),
+        ("key-missing", {"REFLEXIO_URL": "https://www.reflexio.ai"}),
+        ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f'"{KEY}"'}),
+        ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}),
+        ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": "your-api-key"}),
+        ("unreachable", {"REFLEXIO_URL": "http://127.0.0.1:1"}),
+        ("unreachable", {"REFLEXIO_URL": "http://reflexio.invalid"}),
+    ],
+)
+def test_a_wrong_value_is_recognised(name: str, variables: dict[str, str], machine: Machine) -> None:
+    for variable, value in variables.items():
+        machine.set(variable, value)
+    assert machine.problems() == {name}
+
+
+def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: Machine) -> None:
+    machine.set("REFLEXIO_URL", "http://reflexio.invalid")
+    machine.set("REFLEXIO_API_KEY", KEY)
+    assert "key-sent-in-clear" in machine.problems()
+
+
+def test_a_healthy_server_is_well_and_nothing_is_changed_there(machine: Machine) -> None:
+    seen: list[str] = []
+    with api(seen=seen) as url:
+        machine.set("REFLEXIO_API_KEY", KEY)
+        report = machine.examined("--url", url)
+    assert any("acme" in one["what"] for one in report["findings"])
+    assert {one["status"] for one in report["findings"] if one["check"] != "clients"} == {"ok"}
+    assert all(f"Bearer {KEY}" in asked for asked in seen)
+    assert not any("publish" in asked or "DELETE" in asked for asked in seen)
+
+
+@contextmanager
+def redirecting() -> Iterator[str]:
+    with api(everywhere=(307, HTML), headers={"location": "https://www.example.com/login"}) as url:
+        yield url
+
+
+def silent(connection: socket.socket) -> None:
+    while connection.recv(9999):
+        pass
+
+
+NO_STORAGE = (200, {"success": True, "org_id": "a", "storage_configured": False})
+
+
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [
+        ("not-the-api", redirecting),
+        ("not-the-api", lambda: api(everywhere=(200, HTML))),
+        ("not-the-api", lambda: api(everywhere=(404, HTML))),
+        ("server-fault", lambda: api({"GET /api/whoami": (500, "Internal Server Error")})),
+        ("not-authorized", lambda: api({"GET /api/whoami": (403, {"detail": "Suspicious user agent"})})),
+        ("key-refused", lambda: api({"GET /api/whoami": (401, {"detail": "Invalid API key"})})),
+        ("rate-limited", lambda: api({"GET /api/whoami": (429, {"error": "60 per 1 minute"})})),
+        ("operation-failed", lambda: api({"GET /api/whoami": (200, {"success": False, "msg": "disk"})})),
+        ("storage-not-configured", lambda: api({"GET /api/whoami": NO_STORAGE})),
+        ("server-older", lambda: api({"GET /meta/version": (200, {"server_version": "0.2.1"})})),
+        ("clock-skew", lambda: api(clock=-300)),
+        ("timed-out", lambda: raw(silent)),
+        ("connection-lost", lambda: raw(lambda _: None)),
+    ],
+)  # fmt: skip
+def test_a_broken_server_is_recognised(
+    name: str, server: Callable[[], AbstractContextManager[str]], machine: Machine
+) -> None:
+    machine.set("REFLEXIO_API_KEY", KEY)
+    with server() as url:
+        assert machine.problems("--url", url) == {name}
+
+
+def test_a_certificate_that_is_not_trusted_is_named_with_what_to_do(machine: Machine, tmp_path: Path) -> None:
+    context, file = certificate(tmp_path)
+    with api(tls=context) as url:
+        machine.set("REFLEXIO_URL", url)
+        assert machine.problems() == {"certificate-not-trusted"}
+        machine.set("SSL_CERT_FILE", str(file))
+        assert machine.problems() == set()
+
+
+def other_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("store-not-usable", other_database),
+        ("store-not-usable", lambda path: path.write_bytes(b"no database, but long enough to be one" * 20)),
+        ("store-not-usable", Path.mkdir),
+    ],
+)
+def test_a_file_that_cannot_be_the_store_is_recognised(
+    name: str, make: Callable[[Path], object], machine: Machine
+) -> None:
+    path = machine.home / "x.db"
+    make(path)
+    machine.set("REFLEXIO_MCP_STORE", str(path))
+    assert machine.problems() == {name}
+
+
+def test_a_folder_that_is_a_file_is_recognised(machine: Machine) -> None:
+    (machine.home / "file").touch()
+    machine.set("REFLEXIO_MCP_STORE", str(machine.home / "file" / "x.db"))
+    assert machine.problems() == {"store-not-usable"}
+    machine.set("REFLEXIO_URL", "http://127.0.0.1:1")
+    assert machine.problems() == {"unreachable", "state-not-usable"}
+
+
+def test_a_sign_in_that_cannot_work_is_recognised(machine: Machine) -> None:
+    machine.set("REFLEXIO_MCP_OAUTH_AUDIENCE", AUDIENCE)
+    machine.set("REFLEXIO_MCP_OAUTH_ISSUER", f"http://127.0.0.1:{free_port()}")
+    assert machine.problems() == {"sign-in-fails"}
+    with issuing() as issuer:
+        machine.set("REFLEXIO_MCP_OAUTH_ISSUER", issuer.url)
+        assert machine.problems() == set()
+
+
+def test_an_entry_that_cannot_work_is_recognised(machine: Machine) -> None:
+    machine.entry(command="/nowhere/reflexio-mcp")
+    assert machine.problems() == {"client-command-missing"}
+    machine.entry(command=sys.executable, args=["-m", "reflexio_mcp"], env={"REFLEXIO_MCP_READONLY": "1"})
+    assert machine.problems() == {"configuration-invalid"}
+    machine.client(".cursor/mcp.json", '{"mcpServers": {')
+    assert machine.problems() == {"client-file-unreadable"}
+
+
+def test_an_entry_with_comments_is_looked_at_too(machine: Machine) -> None:
+    entry = '{"command": "/nowhere/reflexio-mcp", /* mine */ "env": {"REFLEXIO_MCP_STORE": ":memory:"},}'
+    machine.client(".cursor/mcp.json", f'// mine\n{{"mcpServers": {{"reflexio": {entry}}}}}')
+    report = machine.examined()
+    assert {"Cursor, reflexio"} <= {one["where"] for one in report["findings"]}
+    assert any(one["what"].startswith("nothing is kept") for one in report["findings"])
+
+
+def test_the_server_and_the_key_of_an_entry_are_tried(machine: Machine) -> None:
+    refusing = api({"GET /api/whoami": (401, {"detail": "Invalid API key"})})
+    here: dict[str, Any] = {"command": sys.executable, "args": ["-m", "reflexio_mcp"]}
+    with refusing as url:
+        env = {"REFLEXIO_URL": url, "REFLEXIO_API_KEY": "${env:REFLEXIO_API_KEY}"}
+        machine.entry(**here, env=env)
+        assert machine.problems() == {"client-key-not-set"}
+        machine.set("REFLEXIO_API_KEY", KEY)
+        machine.set("REFLEXIO_URL", url)
+        assert machine.problems() == {"key-refused"}
+        machine.entry(**here, env=env | {"REFLEXIO_API_KEY": "rflx-another-0123"})
+        assert machine.problems() == {"key-refused", "client-key-in-file"}
+        machine.entry(**here, env=env | {"REFLEXIO_API_KEY": "${input:reflexio-api-key}"})
+        notes = [one["what"] for one in machine.examined()["findings"] if one["status"] == "note"]
+        assert any(what.startswith("only the client knows the key") for what in notes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a script")
+def test_no_program_of_an_entry_is_started(machine: Machine) -> None:
+    program = machine.home / "reflexio-mcp"
+    program.write_text(f"#!/bin/sh\ntouch {machine.home}/started\n", encoding="utf-8")
+    program.chmod(0o755)
+    machine.entry(command=str(program))
+    assert machine.problems() == set()
+    assert not (machine.home / "started").exists()
+
+
+def test_other_servers_of_a_client_are_not_spoken_of(machine: Machine) -> None:
+    machine.client(
+        ".cursor/mcp.json", {"mcpServers": {"files": {"command": "files-mcp", "env": {"TOKEN": KEY}}}}
+    )
+    assert machine.problems() == set()
+    machine.client(".cursor/mcp.json", {"mcpServers": {"reflexio": {"url": "https://memory.example/mcp"}}})
+    assert any("shared server" in one["what"] for one in machine.examined()["findings"])
+
+
+def test_the_same_settings_are_examined_once(machine: Machine) -> None:
+    seen: list[str] = []
+    with api(seen=seen) as url:
+        machine.set("REFLEXIO_URL", url)
+        machine.examined()
+        alone = len(seen)
+        machine.entry(command=sys.executable, args=["-m", "reflexio_mcp"], env={"REFLEXIO_URL": url})
+        report = machine.examined()
+    assert len(seen) == 2 * alone
+    assert any(one["what"] == "the same settings as This shell" for one in report["findings"])
+
+
+def test_a_person_reads_each_problem_with_its_reason_and_ends_with_the_next_step(machine: Machine) -> None:
+    machine.set("REFLEXIO_API_KEY", KEY)
+    code, said = machine.said("--url", "http://127.0.0.1:1")
+    assert code == 2
+    assert "REFLEXIO_API_KEY = ***" in said
+    assert (
+        "FAILURE  reachable  Reflexio could not be reached (http://127.0.0.1:1: connection refused)." in said
+    )
+    assert said.splitlines()[-1].startswith("failures: 1. Next: Check that the server runs")
