@@ -82,9 +82,7 @@ def _place(settings: Settings) -> str:
 
 
 def _program() -> str:
-    from reflexio_mcp.install.launch import as_called  # a server that starts needs nothing of it
-
-    return as_called()
+    return "reflexio-mcp"
 
 
 class Failed(Exception):

@@ -3,7 +3,6 @@
 import re
 from typing import Final, Literal, NamedTuple
 
-from reflexio_mcp.install.launch import as_called
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError, explain
 
 __all__ = ["PROBLEMS", "Finding", "Problem", "failed_call", "note", "ok", "problem"]
@@ -98,8 +97,7 @@ def note(what: str) -> Finding:
 def problem(name: str, what: str, do: str = "") -> Finding:
     """A finding of `PROBLEMS`; `do` replaces the sentence there."""
     found = PROBLEMS[name]
-    do = (do or found.do).replace("`reflexio-mcp ", f"`{as_called()} ")
-    return Finding(found.status, what, name, found.means, do)
+    return Finding(found.status, what, name, found.means, do or found.do)
 
 
 def failed_call(error: ReflexioError, *, has_key: bool) -> Finding:

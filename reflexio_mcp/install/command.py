@@ -28,7 +28,7 @@ from reflexio_mcp.install.entry import (
     visible,
 )
 from reflexio_mcp.install.files import ClientFile, InstallError, servers
-from reflexio_mcp.install.launch import as_called, find_launch, joined
+from reflexio_mcp.install.launch import find_launch, joined
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, is_reference, load
 
 __all__ = ["Request", "entries", "run_install", "run_uninstall", "snippet"]
@@ -208,7 +208,7 @@ def _about(client: Client, server: Server) -> list[str]:
     settings = ", ".join(f"{name}={value}" for name, value in env.items() if name != KEY) or "none"
     lines = [
         f"It runs: {joined([server.launch.command, *server.launch.args])}",
-        f"It uses: {url} (not tried; {as_called()} doctor does)" if url else f"It uses: the file {store}",
+        f"It uses: {url} (not tried; reflexio-mcp doctor does)" if url else f"It uses: the file {store}",
         f"Settings: {settings}. Reinstalling keeps them; --replace resets them.",
     ]
     if USER not in env:
@@ -472,6 +472,6 @@ def _listed(layout: Layout, name: str, *, removing: bool = False) -> list[str]:
         "Clients found on this machine:" if here else "No client was found on this machine.",
         *(f"  {one.name:16}{one.title:20}{f'has {name}' if one in having else ''}".rstrip() for one in here),
         f"Others that install knows: {', '.join(client.name for client in CLIENTS if client not in here)}.",
-        f"For any other client: {as_called()} install --print",
-        f"Next: {as_called()} {following}",
+        "For any other client: reflexio-mcp install --print",
+        f"Next: reflexio-mcp {following}",
     ]

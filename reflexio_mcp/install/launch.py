@@ -1,4 +1,4 @@
-"""How this installation is started: by a client, which has almost no PATH, and by a person."""
+"""How a client starts this installation, with almost no PATH."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 
 from reflexio_mcp.install.files import InstallError
 
-__all__ = ["COMMAND", "Launch", "as_called", "find_launch", "installed_from", "joined"]
+__all__ = ["COMMAND", "Launch", "find_launch", "installed_from", "joined"]
 
 COMMAND: Final = "reflexio-mcp"
 _RUNNERS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
@@ -66,18 +66,6 @@ def find_launch(
             return Launch(str(script))
     # -P: a file named like a module of ours in the client's working folder is not imported.
     return Launch(python, ("-P", "-m", "reflexio_mcp"))
-
-
-def as_called() -> str:
-    """What to type to run this program again: its name if a shell finds this copy by it, else how it is started."""
-    if not {COMMAND, "reflexio_mcp"} & {Path(word).stem for word in sys.orig_argv}:
-        return COMMAND  # another program uses this package
-    try:
-        launch = find_launch()
-    except InstallError:
-        return COMMAND
-    found = os.path.realpath(shutil.which(COMMAND) or "")
-    return COMMAND if found == os.path.realpath(launch.command) else joined([launch.command, *launch.args])
 
 
 def joined(words: Sequence[str], *, windows: bool = os.name == "nt") -> str:

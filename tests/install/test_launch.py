@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from reflexio_mcp.install import launch
 from reflexio_mcp.install.files import InstallError
-from reflexio_mcp.install.launch import Launch, as_called, find_launch, installed_from, joined
+from reflexio_mcp.install.launch import Launch, find_launch, installed_from, joined
 
 
 def executable(path: Path) -> Path:
@@ -82,36 +81,6 @@ def test_where_a_copy_came_from_is_read_from_its_own_record_without_a_secret(
 
     monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
     assert installed_from() == source
-
-
-def test_the_next_command_is_the_name_only_if_a_shell_finds_this_copy_by_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = executable(tmp_path / "venv" / "bin" / "reflexio-mcp")
-    monkeypatch.setattr(launch, "find_launch", lambda: Launch(str(here)))
-    assert as_called() == "reflexio-mcp", "another program uses the package"
-    monkeypatch.setattr("sys.orig_argv", ["python3", "-m", "reflexio_mcp"])
-    for folder, said in ((here.parent, "reflexio-mcp"), (tmp_path, str(here))):
-        monkeypatch.setenv("PATH", str(folder))
-        assert as_called() == said
-
-
-@pytest.mark.parametrize(
-    ("words", "last"),
-    [
-        (["install"], "Next: {} install cursor"),
-        (["instal"], "Try: {} --help"),
-        (["doctor", "--jsn"], "Try: {} doctor --help"),
-    ],
-)
-def test_what_comes_next_can_be_typed_as_it_stands(words: list[str], last: str, tmp_path: Path) -> None:
-    (tmp_path / ".cursor").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "reflexio_mcp", *words],
-        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    found = find_launch()
-    assert (done.stdout + done.stderr).splitlines()[-1] == last.format(joined([found.command, *found.args]))
 
 
 def test_each_systems_shell_can_take_the_command() -> None:
