@@ -147,12 +147,6 @@ def test_doctor_says_that_nothing_listens(tmp_path: Path) -> None:
     assert "the state database: it does not answer" in found["what"]
 
 
-def test_doctor_leaves_it_out_where_none_is_named(tmp_path: Path) -> None:
-    found, said = doctor(tmp_path)
-    assert not found
-    assert '"check": "store"' in said
-
-
 @pytest.mark.anyio
 async def test_a_server_whose_database_does_not_answer_says_so_and_serves_on(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
