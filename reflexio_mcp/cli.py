@@ -169,7 +169,9 @@ def _add_client(parser: ArgumentParser) -> None:
 def _add_install(parser: ArgumentParser) -> None:
     _add_client(parser)
     parser.add_argument(
-        "--every-user", action="store_true", help="show every user's data; if left out: your account is the user"
+        "--every-user",
+        action="store_true",
+        help="show every user's data; if left out: your account is the user",
     )
     parser.add_argument("--print", dest="show", action="store_true", help="print the entry to paste")
     parser.add_argument(
