@@ -4,27 +4,30 @@ Exit codes: 0 done, 1 something failed or was refused, 2 the command line or the
 failure was found), 130 Ctrl-C, 141 the program that read the output ended first.
 """
 
-# PYTHON_ARGCOMPLETE_OK
-
 import gc
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
-from reflexio_mcp.read_commands import FILTER, run_read_command, wanted
+from reflexio_mcp.read_commands import FILTER, Failed, run_read_command, wanted
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
 
 __all__ = ["COMMANDS", "Command", "build_parser", "main", "parse"]
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
-SHELLS: Final = ("bash", "zsh", "fish", "powershell")
 
-_WAITING: Final = """\
+LOCAL: Final = [option.name for option in OPTIONS if option.group != "http"]
+"""The settings of a server without HTTP."""
+
+WHERE: Final = ("url", "store", "timeout", "mask")
+"""The settings that decide what a command looks at and shows."""
+
+WAITING: Final = """\
 reflexio-mcp is waiting for an MCP client on standard input. A client starts it by itself; to try it yourself:
   reflexio-mcp install     put it into a client
   reflexio-mcp demo        see a deletion
@@ -33,18 +36,29 @@ reflexio-mcp is waiting for an MCP client on standard input. A client starts it 
 Ctrl-C ends it.
 """
 
-_ID: Final = "id of a request, as `requests` lists it; put -- before ids that begin with a dash"
+ID: Final = "id of a request, as `requests` lists it; put -- before ids that begin with a dash"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: what it does, its own arguments, and examples, a line each."""
+    """One command: what it does and what it takes.
+
+    Args:
+        run: does it, and returns the exit code. It imports what it needs, so that no other command waits for it.
+        examples: a line each.
+        add: adds the arguments that have a value.
+        switches: the flags without a value, with their help.
+        settings: the settings that it takes as flags.
+        usage: its arguments that are not flags.
+    """
 
     about: str
     run: Callable[[Namespace], int]
-    add: Callable[[ArgumentParser], None]
     examples: str
-    arguments: str = ""
+    add: Callable[[ArgumentParser], object] = lambda parser: None
+    switches: Mapping[str, str] = field(default_factory=dict[str, str])
+    settings: Collection[str] = ()
+    usage: str = ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(argv)
         code = arguments.run(arguments)
         sys.stdout.flush()
-    except ConfigurationError as error:
+    except (ConfigurationError, Failed) as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
-        return 2
+        return 1 if isinstance(error, Failed) else 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -78,135 +92,82 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         SystemExit: help was asked for (0), or the command line is wrong (2).
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    completing = "_ARGCOMPLETE" in os.environ
-    if not words and not completing:
+    if not words:
         # Most clients start it like this: they need not wait for the flags of every command.
         return Namespace(command="serve", transport="stdio", run=_serve)
     top, commands = build_parser()
-    if completing:
-        import argcomplete
-
-        argcomplete.autocomplete(top)
-    if words[:1] in (["help"], ["version"]):
-        words = ["--version"] if words[0] == "version" else [*words[1:2], "--help"]
-    elif words[:1] not in (["-h"], ["--help"], ["--version"]) and (not words or words[0].startswith("-")):
+    first = words[0]
+    if first in ("help", "version"):
+        words = ["--version"] if first == "version" else [*words[1:2], "--help"]
+    elif first not in ("-h", "--help", "--version") and first.startswith("-"):
         words.insert(0, "serve")
     found, unknown = top.parse_known_args(words)
     if unknown:
         word = unknown[0].partition("=")[0]
-        named = f"unknown option `{word}`" if word.startswith("-") else f"unexpected argument `{word}`"
-        secret = {f"--{one.name.replace('_', '-')}": one.env for one in OPTIONS if one.secret}
-        if word in secret:
-            named += f"; set {secret[word]} instead, because other users can read a command line"
-        commands[found.command].error(named)
+        said = f"unknown option `{word}`" if word.startswith("-") else f"unexpected argument `{word}`"
+        for option in OPTIONS:
+            if option.secret and word == f"--{option.name.replace('_', '-')}":
+                said += f"; set {option.env} instead, because other users can read a command line"
+        commands[found.command].error(said)
     return found
 
 
 def build_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """The parser of the whole command line, and those of its commands."""
-    overview = "".join(
-        f"\n{title}:\n" + "".join(f"  {name:12} {one.about}\n" for name, one in commands.items())
-        for title, commands in COMMANDS.items()
-    )
+    shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = ArgumentParser(
         prog="reflexio-mcp",
         usage="reflexio-mcp [COMMAND] [OPTIONS]",
         description="An MCP server to inspect, audit and delete what your AI assistant stored in Reflexio.\n"
-        "Without a command it serves MCP on standard input and output, to the client that starts it.\n"
-        + overview,
+        "Without a command it serves MCP on standard input and output, to the client that starts it.\n",
         epilog="reflexio-mcp COMMAND --help shows the options of a command.\n\n"
         "Exit codes: 0 done, 1 something failed or was refused, 2 the command line or configuration is wrong.",
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **shared,
     )
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", help=SUPPRESS)
     parsers: dict[str, ArgumentParser] = {}
-    for commands in COMMANDS.values():
+    for title, commands in COMMANDS.items():
+        top.description = f"{top.description}\n{title}:\n"
         for name, command in commands.items():
+            top.description += f"  {name:12} {command.about}\n"
             parser = parsers[name] = subparsers.add_parser(
                 name,
                 prog=f"reflexio-mcp {name}",
-                usage=f"reflexio-mcp {name} {command.arguments}[OPTIONS]",
+                usage=f"reflexio-mcp {name} {command.usage}[OPTIONS]",
                 description=f"{command.about[0].upper()}{command.about[1:]}.",
                 epilog="Examples:\n  " + command.examples.replace("\n", "\n  "),
-                formatter_class=RawDescriptionHelpFormatter,
-                allow_abbrev=False,
+                **shared,
             )
             parser.set_defaults(run=command.run)
             command.add(parser)
+            for flag, about in command.switches.items():
+                parser.add_argument(flag, action="store_true", help=about)
+            add_flags(parser, [option for option in OPTIONS if option.name in command.settings])
     return top, parsers
 
 
-# --- the arguments of the commands ---
+# --- arguments that have a value ---
 
 
-def _add_settings(parser: ArgumentParser, *names: str) -> None:
-    add_flags(parser, [option for option in OPTIONS if option.name in names])
-
-
-def _add_reached(parser: ArgumentParser, *more: str) -> None:
-    """The settings that decide what a command looks at and shows."""
-    _add_settings(parser, "url", "store", "timeout", "mask", *more)
-
-
-def _add_local(parser: ArgumentParser) -> None:
-    """Every setting that a server without HTTP has."""
-    add_flags(parser, [option for option in OPTIONS if option.group != "http"])
-
-
-def _add_client(parser: ArgumentParser) -> None:
+def _client(parser: ArgumentParser) -> None:
     parser.add_argument(
         "client", nargs="?", default="", metavar="CLIENT", help="if left out: list the clients"
     )
     parser.add_argument("--name", default="reflexio", help="name of the entry (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="show the entry and write nothing")
     parser.add_argument(
         "--remote", metavar="URL", help="address of a shared server, for an entry that reaches it"
     )
 
 
-def _add_install(parser: ArgumentParser) -> None:
-    _add_client(parser)
-    parser.add_argument(
-        "--every-user",
-        action="store_true",
-        help="show every user's data; if left out: your account is the user",
-    )
-    parser.add_argument("--print", dest="show", action="store_true", help="print the entry to paste")
-    parser.add_argument(
-        "--create", action="store_true", help="write the file even if the client was not found"
-    )
-    parser.add_argument(
-        "--replace", action="store_true", help="overwrite an entry of the same name and drop its settings"
-    )
-    parser.add_argument(
-        "--with-key",
-        action="store_true",
-        help="refer to REFLEXIO_API_KEY (with --remote: REFLEXIO_MCP_AUTH_TOKEN) even if it is not set here",
-    )
-    _add_local(parser)
-
-
-def _add_doctor(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
-    _add_local(parser)
-
-
-def _add_demo(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--live", action="store_true", help="use the configured Reflexio instead of a throw-away store"
-    )
-    _add_settings(parser, "url", "user_id", "timeout")
-
-
-def _add_filter(parser: ArgumentParser, *left_out: str, **other_help: str) -> None:
+def _filter(parser: ArgumentParser, left_out: str = "", **other_help: str) -> None:
     section = parser.add_argument_group("Which requests")
     for name, about in (FILTER | other_help).items():
-        if name not in left_out:
-            section.add_argument(
-                f"--{name.replace('_', '-')}", dest=f"filter_{name}", metavar=name.upper(), help=about
-            )
+        given: dict[str, Any] = {"metavar": name.upper()}
+        if name == "evaluation_only":
+            given = {"action": "store_true"}
+        if name != left_out:
+            section.add_argument(f"--{name.replace('_', '-')}", dest=f"filter_{name}", help=about, **given)
 
 
 def _count(text: str) -> int:
@@ -215,68 +176,32 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _add_list(parser: ArgumentParser, **other_help: str) -> None:
-    _add_filter(parser, **other_help)
+def _list(parser: ArgumentParser, **other_help: str) -> None:
+    _filter(parser, **other_help)
     parser.add_argument(
         "--limit", type=_count, default=20, metavar="N", help="show at most N rows (default: %(default)s)"
     )
-    parser.add_argument("--all", dest="everything", action="store_true", help="show all rows")
-    _add_output(parser)
 
 
-def _add_output(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
-    _add_reached(parser)
+def _learned(parser: ArgumentParser) -> None:
+    _list(parser, request_id="learned from this request", contains="learnings with all these words")
 
 
-def _add_show(parser: ArgumentParser) -> None:
-    parser.add_argument("request_id", metavar="REQUEST_ID", help=_ID)
-    _add_output(parser)
+def _audit(parser: ArgumentParser) -> None:
+    _filter(parser, left_out="finding")  # an audit looks for every finding
 
 
-def _add_learned(parser: ArgumentParser) -> None:
-    _add_list(parser, request_id="learned from this request", contains="learnings with all these words")
+def _delete(parser: ArgumentParser) -> None:
+    parser.add_argument("request_ids", nargs="*", metavar="REQUEST_ID", help=f"instead of a filter: {ID}")
+    _filter(parser)
 
 
-def _add_audit(parser: ArgumentParser) -> None:
-    _add_filter(parser, "finding")  # an audit looks for every finding
-    _add_output(parser)
+def _transport(parser: ArgumentParser) -> None:
+    about = "how clients connect: stdio, or http for /mcp and /sse (default: %(default)s)"
+    parser.add_argument("--transport", choices=TRANSPORTS, default=TRANSPORTS[0], help=about)
 
 
-def _add_explore(parser: ArgumentParser) -> None:
-    _add_filter(parser)
-    _add_reached(parser, "read_only")
-
-
-def _add_delete(parser: ArgumentParser) -> None:
-    parser.add_argument("request_ids", nargs="*", metavar="REQUEST_ID", help=f"instead of a filter: {_ID}")
-    _add_filter(parser)
-    for flag, about in {
-        "--include-learnings": "also delete what was learned from them, on a Reflexio that learns",
-        "--erase": "keep no recovery copy, and remove earlier ones",
-        "--everything": "all requests of --user-id, or all that --contains or --finding selects",
-        "--yes": "delete without asking",
-        "--dry-run": "show the plan and delete nothing",
-    }.items():
-        parser.add_argument(flag, action="store_true", help=about)
-    _add_reached(parser, "recovery_days", "recovery_dir", "audit_log")
-
-
-def _add_serve(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--transport",
-        choices=TRANSPORTS,
-        default=TRANSPORTS[0],
-        help="how clients connect: stdio, or http for /mcp and /sse (default: %(default)s)",
-    )
-    add_flags(parser, OPTIONS)
-
-
-def _add_completion(parser: ArgumentParser) -> None:
-    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
-
-
-# --- what the commands do: each imports what it needs when it runs, so that no other command waits for it ---
+# --- what the commands do ---
 
 
 def _flags(arguments: Namespace) -> dict[str, str]:
@@ -293,22 +218,22 @@ def _settings(arguments: Namespace) -> Settings:
     return settings
 
 
-def _install(arguments: Namespace) -> int:
+def _run_install(arguments: Namespace) -> int:
     from reflexio_mcp.install.command import Request, run_install, run_uninstall
 
-    names = ("client", "name", "every_user", "dry_run", "show", "create", "with_key", "replace", "remote")
+    names = ("client", "name", "remote", "every_user", "dry_run", "create", "replace", "with_key")
     typed = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
-    request = Request(flags=_flags(arguments), **typed)
+    request = Request(flags=_flags(arguments), show=getattr(arguments, "print", False), **typed)
     return run_uninstall(request) if arguments.command == "uninstall" else run_install(request)
 
 
-def _doctor(arguments: Namespace) -> int:
+def _run_doctor(arguments: Namespace) -> int:
     from reflexio_mcp.doctor.command import run_doctor
 
-    return run_doctor(_flags(arguments), as_json=arguments.as_json)
+    return run_doctor(_flags(arguments), as_json=arguments.json)
 
 
-def _demo(arguments: Namespace) -> int:
+def _run_demo(arguments: Namespace) -> int:
     import anyio
 
     from reflexio_mcp.demo import run_demo
@@ -317,35 +242,28 @@ def _demo(arguments: Namespace) -> int:
     return anyio.run(lambda: run_demo(settings, live=arguments.live))
 
 
-def _read(arguments: Namespace) -> int:
+def _run_read(arguments: Namespace) -> int:
     return run_read_command(arguments, _settings(arguments))
 
 
-def _explore(arguments: Namespace) -> int:
+def _run_explore(arguments: Namespace) -> int:
     from reflexio_mcp.explore import explore
 
     settings = _settings(arguments)
     return explore(settings, wanted(arguments, settings))
 
 
-def _delete(arguments: Namespace) -> int:
+def _run_delete(arguments: Namespace) -> int:
     from reflexio_mcp.delete_command import run_delete_command
 
     return run_delete_command(arguments, _settings(arguments))
 
 
-def _tools(arguments: Namespace) -> int:
+def _run_tools(arguments: Namespace) -> int:
     from reflexio_mcp.tools.catalog import offered
 
     for tool in offered(_settings(arguments)):
         sys.stdout.write(f"{tool.name}\n    {tool.description}\n")
-    return 0
-
-
-def _completion(arguments: Namespace) -> int:
-    from argcomplete.shell_integration import shellcode
-
-    sys.stdout.write(shellcode(["reflexio-mcp"], shell=arguments.shell) + "\n")
     return 0
 
 
@@ -357,113 +275,143 @@ def _serve(arguments: Namespace) -> int:
 
         return serve_http(settings)
     if sys.stdin.isatty():
-        sys.stderr.write(_WAITING)
+        sys.stderr.write(WAITING)
     from reflexio_mcp.stdio import serve
 
     return serve(settings)
 
 
+JSON: Final = {"--json": "print JSON"}
+DRY_RUN: Final = {"--dry-run": "show the entry and write nothing"}
+PAGE: Final = {"--all": "show all rows"} | JSON
+
 COMMANDS: Final[dict[str, dict[str, Command]]] = {
     "Set up": {
         "install": Command(
             "add this server to an MCP client",
-            _install,
-            _add_install,
+            _run_install,
             "reflexio-mcp install                                list the clients found here\n"
             "reflexio-mcp install cursor --url http://localhost:8061\n"
             "REFLEXIO_API_KEY=... reflexio-mcp install vscode --user-id ada\n"
             "reflexio-mcp install claude-code --remote https://memory.example/mcp",
-            "[CLIENT] ",
+            add=_client,
+            switches=DRY_RUN
+            | {
+                "--every-user": "show every user's data; if left out: your account is the user",
+                "--print": "print the entry to paste",
+                "--create": "write the file even if the client was not found",
+                "--replace": "overwrite an entry of the same name and drop its settings",
+                "--with-key": "refer to REFLEXIO_API_KEY, or with --remote to REFLEXIO_MCP_AUTH_TOKEN, even if it is "
+                "not set here",
+            },
+            settings=LOCAL,
+            usage="[CLIENT] ",
         ),
         "uninstall": Command(
             "remove this server from an MCP client",
-            _install,
-            _add_client,
+            _run_install,
             "reflexio-mcp uninstall cursor --dry-run",
-            "[CLIENT] ",
+            add=_client,
+            switches=DRY_RUN,
+            usage="[CLIENT] ",
         ),
         "doctor": Command(
             "check this set-up: what is wrong, why, and what to do",
-            _doctor,
-            _add_doctor,
+            _run_doctor,
             "reflexio-mcp doctor\nreflexio-mcp doctor --json | jq .next",
+            switches=JSON,
+            settings=LOCAL,
         ),
         "demo": Command(
             "show a deletion from plan to receipt, on a throw-away store",
-            _demo,
-            _add_demo,
+            _run_demo,
             "reflexio-mcp demo\nreflexio-mcp demo --live --url http://localhost:8061",
+            switches={"--live": "use the configured Reflexio instead of a throw-away store"},
+            settings=("url", "user_id", "timeout"),
         ),
     },
     "Look (nothing is changed)": {
         "sessions": Command(
             "list stored sessions",
-            _read,
-            _add_list,
+            _run_read,
             "reflexio-mcp sessions --start-time 7d\nreflexio-mcp sessions --source ci.e2e --json",
+            add=_list,
+            switches=PAGE,
+            settings=WHERE,
         ),
         "requests": Command(
             "list stored requests",
-            _read,
-            _add_list,
+            _run_read,
             "reflexio-mcp requests --session-id trip\nreflexio-mcp requests --contains peanut --all | less",
+            add=_list,
+            switches=PAGE,
+            settings=WHERE,
         ),
         "show": Command(
             "show one stored request in full",
-            _read,
-            _add_show,
+            _run_read,
             "reflexio-mcp show 0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77",
-            "REQUEST_ID ",
+            add=lambda parser: parser.add_argument("request_id", metavar="REQUEST_ID", help=ID),
+            switches=JSON,
+            settings=WHERE,
+            usage="REQUEST_ID ",
         ),
         "learned": Command(
             "list what was learned, and from which requests",
-            _read,
-            _add_learned,
+            _run_read,
             "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
+            add=_learned,
+            switches=PAGE,
+            settings=WHERE,
         ),
         "audit": Command(
             "find secrets, duplicates, test traffic and more",
-            _read,
-            _add_audit,
+            _run_read,
             "reflexio-mcp audit --start-time 30d",
+            add=_audit,
+            switches=JSON,
+            settings=WHERE,
         ),
     },
     "Look and delete": {
         "explore": Command(
             "open a page in the browser to look through, select and delete",
-            _explore,
-            _add_explore,
+            _run_explore,
             "reflexio-mcp explore\nreflexio-mcp explore --start-time 7d --finding probable-secret",
+            add=_filter,
+            settings=(*WHERE, "read_only"),
         ),
         "delete": Command(
             "delete stored requests: show the plan, ask, and say what is gone",
-            _delete,
-            _add_delete,
+            _run_delete,
             "reflexio-mcp delete --source ci.e2e --start-time 24h\n"
             "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests",
-            "[REQUEST_ID ...] ",
+            add=_delete,
+            switches={
+                "--include-learnings": "also delete what was learned from them, on a Reflexio that learns",
+                "--erase": "keep no recovery copy, and remove earlier ones",
+                "--everything": "all requests of --user-id, or all that --contains or --finding selects",
+                "--yes": "delete without asking",
+                "--dry-run": "show the plan and delete nothing",
+            },
+            settings=(*WHERE, "recovery_days", "recovery_dir", "audit_log"),
+            usage="[REQUEST_ID ...] ",
         ),
     },
     "Serve": {
         "serve": Command(
             "serve MCP; this is also what happens without a command",
             _serve,
-            _add_serve,
             "reflexio-mcp serve --read-only\nreflexio-mcp serve --transport http --port 8765",
+            add=_transport,
+            settings=[option.name for option in OPTIONS],
         ),
         "tools": Command(
             "list the tools that this configuration offers",
-            _tools,
-            _add_local,
+            _run_tools,
             "reflexio-mcp tools --read-only",
-        ),
-        "completion": Command(
-            "print the completion script of a shell",
-            _completion,
-            _add_completion,
-            'eval "$(reflexio-mcp completion bash)"      in ~/.bashrc',
-            "SHELL ",
+            settings=LOCAL,
         ),
     },
 }
-"""Every command with the arguments that it uses, in the groups that help and documentation show."""
+"""Every command, in the groups that help and documentation show."""

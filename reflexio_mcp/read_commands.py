@@ -113,13 +113,13 @@ def run_read_command(arguments: argparse.Namespace, settings: Settings, out: Tex
         )
         return 1
     asked = wanted(arguments, settings)
-    everything = getattr(arguments, "everything", False)
+    everything = getattr(arguments, "all", False)
     limit = sys.maxsize if everything else getattr(arguments, "limit", sys.maxsize)
     facts, sources, empty, failed = anyio.run(_ask, mine, TOOLS[arguments.command], asked, limit)
     if failed:
         sys.stderr.write(f"reflexio-mcp: {failed}\n")
         return 1
-    if arguments.as_json:
+    if arguments.json:
         screen.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         return 0
     nothing = ""

@@ -49,7 +49,7 @@ def test_a_command_has_help_and_its_examples_work(name: str, capsys: pytest.Capt
     assert helped(["help", name], capsys) == said
     for group in COMMANDS.values():
         for line in group[name].examples.splitlines() if name in group else ():
-            words = shlex.split(re.split(r" {3,}|\|", line.removeprefix('eval "$(').replace(')"', ""))[0])
+            words = shlex.split(re.split(r" {3,}|\|", line)[0])
             assert parse(words[words.index("reflexio-mcp") + 1 :]).command == name
 
 
@@ -118,25 +118,6 @@ def test_an_id_that_begins_with_a_dash_goes_behind_two_dashes() -> None:
 def test_an_empty_flag_stops_the_start(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert words[-2] in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
-def test_the_completion_script_names_the_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    assert "reflexio-mcp" in capsys.readouterr().out
-
-
-def test_a_shell_can_complete_commands_and_flags(tmp_path: Path) -> None:
-    for line, offered in (("reflexio-mcp ins", "install"), ("reflexio-mcp audit --so", "--source")):
-        answers = tmp_path / offered
-        asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
-        subprocess.run(
-            [sys.executable, "-m", "reflexio_mcp"],
-            env=environment(tmp_path) | asked | {"_ARGCOMPLETE_STDOUT_FILENAME": str(answers)},
-            check=True,
-            timeout=60,
-        )
-        assert answers.read_text(encoding="utf-8").split() == [offered]
 
 
 @POSIX
