@@ -1,33 +1,27 @@
 """Completions of session ids, sources, users and agent versions, from recent traffic.
 
-The newest sessions are read once and kept for some seconds, for each caller apart. A slow backend is not waited for:
-nothing is offered then, and the reading continues for the next keystroke.
+The newest sessions are read once and kept for some seconds, for each caller separately.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from mcp import types
 
 from reflexio_mcp.render.masking import as_name
-from reflexio_mcp.render.stored_text import visible
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
+from reflexio_mcp.server.prompts import PROMPTS
+from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.stored_text import visible
 
 __all__ = ["Completer"]
 
-WAIT_SECONDS: Final = 0.08
-"""How long a keystroke waits for the reading: people notice a tenth of a second."""
-
 FRESH_SECONDS: Final = 20.0
-QUIET_SECONDS: Final = 5.0
-"""How long nothing is read after a failed reading."""
-
-LOOK_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 1.0
 SESSIONS_LOOKED_AT: Final = 50
 CALLERS_KEPT: Final = 64
 MOST_VALUES: Final = 100
@@ -39,109 +33,70 @@ VALUE_WORDS: Final = 6
 
 FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id")
 
-
-@dataclass
-class _Recent:
-    """What was last read for one caller, newest first."""
-
-    values: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    until: float = 0.0
-    looking: anyio.Event | None = None
+Values = dict[str, list[str]]
 
 
 class Completer:
     """Answers completions for every caller."""
 
     def __init__(self) -> None:
-        self._recent: OrderedDict[str, _Recent] = OrderedDict()
+        self._recent: OrderedDict[str, tuple[float, Values]] = OrderedDict()
 
     async def complete(
         self, app: App, scope: Scope, params: types.CompleteRequestParams
     ) -> types.CompleteResult:
-        """Return the values that begin with what was typed; none if they are not known in time."""
-        name, typed = params.argument.name, params.argument.value
+        """Return the values that begin with what was typed."""
         values: list[str] = []
         # The values come from traffic, so they are offered only where a list shows them too.
-        if (
-            app.tools & {"list_sessions", "list_requests"}
-            and _is_offered(params.ref, app.tools)
-            and name in FIELDS
-        ):
-            begins = typed.casefold()
-            values = [
-                one for one in await self._values(app, scope, name) if one.casefold().startswith(begins)
-            ]
+        if app.tools & {"list_sessions", "list_requests"} and _is_offered(params.ref, app.tools):
+            begins = params.argument.value.casefold()
+            recent = (await self._values(scope)).get(params.argument.name, [])
+            values = [one for one in recent if one.casefold().startswith(begins)]
         return types.CompleteResult(
             completion=types.Completion(
                 values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
             )
         )
 
-    async def _values(self, app: App, scope: Scope, name: str) -> list[str]:
-        recent = self._recent.setdefault(scope.owner, _Recent())
-        self._recent.move_to_end(scope.owner)
-        while len(self._recent) > CALLERS_KEPT:
-            self._recent.popitem(last=False)
-        if anyio.current_time() >= recent.until:
-            if recent.looking is None:
-                recent.looking = anyio.Event()
-                app.tasks.start_soon(_look, scope, recent, recent.looking)
-            if not recent.values:
-                with anyio.move_on_after(WAIT_SECONDS):
-                    await recent.looking.wait()
-        return recent.values.get(name, [])
+    async def _values(self, scope: Scope) -> Values:
+        until, values = self._recent.get(scope.owner, (0.0, {}))
+        if anyio.current_time() >= until:
+            values = await _look(scope)
+            self._recent[scope.owner] = (anyio.current_time() + FRESH_SECONDS, values)
+            while len(self._recent) > CALLERS_KEPT:
+                self._recent.popitem(last=False)
+        return values
 
 
-def _is_offered(ref: Any, tools: frozenset[str]) -> bool:
+def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, tools: frozenset[str]) -> bool:
     if isinstance(ref, types.ResourceTemplateReference):
-        from reflexio_mcp.server.resources import templates
-
         return any(ref.uri == template.uri_template for template in templates(tools))
-    if isinstance(ref, types.PromptReference):
-        from reflexio_mcp.server.prompts import PROMPTS
-
-        return any(ref.name == prompt.name and prompt.needs <= tools for prompt in PROMPTS)
-    return False
+    return any(ref.name == prompt.name and prompt.needs <= tools for prompt in PROMPTS)
 
 
-async def _look(scope: Scope, recent: _Recent, looked: anyio.Event) -> None:
-    """Read the newest sessions. Raises nothing: no caller waits for it."""
-    seconds = QUIET_SECONDS
-    try:
-        with anyio.move_on_after(LOOK_SECONDS):
+async def _look(scope: Scope) -> Values:
+    """What the newest sessions contain; nothing if the backend is slow or down."""
+    page = RequestPage(sessions=[])
+    with anyio.move_on_after(LOOK_SECONDS):
+        try:
             query = RequestQuery(user_id=scope.user_id or None, top_k=SESSIONS_LOOKED_AT)
-            recent.values = _collect(scope, await scope.client.get_requests(query))
-            seconds = FRESH_SECONDS
-    except (ReflexioError, RuntimeError, OSError):
-        # A backend that is down, or a client that was closed meanwhile: nothing is offered.
-        recent.values = {}
-    finally:
-        recent.until = anyio.current_time() + seconds
-        recent.looking = None
-        looked.set()
+            page = await scope.client.get_requests(query)
+        except ReflexioError:
+            return {}
+    requests = [item.request for group in page.sessions for item in group.requests]
+    seen = [request for request in requests if scope.covers(request.user_id)]
+    return {
+        name: [value for value in dict.fromkeys(getattr(one, name) for one in seen) if _is_name(name, value)]
+        for name in FIELDS
+    }
 
 
-def _collect(scope: Scope, page: RequestPage) -> dict[str, list[str]]:
-    found: dict[str, dict[str, None]] = {name: {} for name in FIELDS}
-    for group in page.sessions:
-        for item in group.requests:
-            request = item.request
-            if not scope.covers(request.user_id):
-                continue
-            for name in FIELDS:
-                value = getattr(request, name)
-                if value not in found[name] and _offerable(name, value):
-                    found[name][value] = None
-    return {name: list(values) for name, values in found.items()}
-
-
-def _offerable(name: str, value: str) -> bool:
-    # Not offered: values that would have to be shown escaped or masked, and values that read like a sentence.
+def _is_name(field: str, value: str) -> bool:
+    """Whether a value can be offered: not if it would be shown escaped or masked, or reads like a sentence."""
     return (
         0 < len(value) <= VALUE_CHARS
+        and value.isprintable()
         and visible(value) == value
-        and "\n" not in value
-        and "\t" not in value
         and len(value.split()) <= VALUE_WORDS
-        and (name != "agent_version" or as_name(value) == value)
+        and (field != "agent_version" or as_name(value) == value)
     )

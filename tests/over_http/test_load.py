@@ -14,6 +14,7 @@ from tests.support.replicas import NGINX, behind_nginx, replica, replicas
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.ci,
     pytest.mark.skipif(sys.platform == "win32", reason="a process is killed"),
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
 ]

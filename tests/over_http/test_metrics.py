@@ -13,7 +13,7 @@ import pytest
 from tests.support.serving import TOKEN, WAIT, Served, free_port, modern_call, until_healthy
 from tests.support.stdio import environment
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.ci]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 
 

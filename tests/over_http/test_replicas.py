@@ -15,6 +15,7 @@ from tests.support.serving import AUTHORIZED, Served, connected, modern_call, tu
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.ci,
     pytest.mark.skipif(sys.platform == "win32", reason="the processes are ended by SIGTERM"),
 ]
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

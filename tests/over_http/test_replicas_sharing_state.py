@@ -24,6 +24,7 @@ from tests.support.serving import AUTHORIZED, Served, message_of, modern_call
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.ci,
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for another process"),
 ]

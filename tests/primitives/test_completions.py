@@ -151,19 +151,6 @@ async def over(transport: Slow, era: str) -> AsyncGenerator[Client]:
         yield client
 
 
-async def test_a_slow_backend_is_not_waited_for_and_offers_at_the_next_key_stroke(era: str) -> None:
-    slow = Slow()
-    async with over(slow, era) as client:
-        await publish(client, "ada", "s-1", "a")
-        with anyio.fail_after(30):  # the backend itself would be given up after more
-            assert await completed(client, SESSION, "session_id", "s") == []
-        slow.open.set()
-        with anyio.fail_after(60):
-            while not await completed(client, SESSION, "session_id", "s"):
-                pass
-        assert slow.asked == 1
-
-
 async def test_many_key_strokes_are_one_look_and_quick(era: str) -> None:
     store = Slow()
     store.open.set()
