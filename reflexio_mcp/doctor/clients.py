@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reflexio_mcp.doctor.checks import Setup
@@ -17,13 +17,13 @@ from reflexio_mcp.settings import is_reference
 __all__ = ["setups_of_clients"]
 
 
-def setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> list[Setup]:
-    """Look at every client's entries for this server, and return the settings of each."""
+def setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Iterator[Setup]:
+    """Look at every client's entries for this server, and give the settings of each."""
 
     def say(found: Finding) -> None:
         tell(found._replace(check="clients", where=where))
 
-    setups: list[Setup] = []
+    found_any = False
     for client in CLIENTS:
         for path in filter(os.path.lexists, client.paths(layout)):
             where = client.title
@@ -36,15 +36,15 @@ def setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> list[S
                 where = f"{client.title}, {name}" if re.fullmatch(r"[\w -]{1,60}", name) else client.title
                 if is_ours(client, entry):
                     say(_command(client, entry, layout))
-                    setups.append(_setup(client, entry, layout, where, say))
+                    found_any = True
+                    yield _setup(client, entry, layout, where, say)
                 elif name.startswith("reflexio"):
                     say(note("a shared server, or another program; run doctor where it runs"))
-    if not setups:
+    if not found_any:
         where = "Clients"
         here = found_clients(layout)
         do = f"Run `reflexio-mcp install {here[0].name if here else 'cursor --create'}`."
         say(problem("no-client", "No client is set up on this machine.", do))
-    return setups
 
 
 def _command(client: Client, entry: Mapping[str, Any], layout: Layout) -> Finding:

@@ -1,5 +1,6 @@
 """`reflexio-mcp doctor`."""
 
+import itertools
 import json
 import logging
 import os
@@ -82,7 +83,7 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
 
 async def _examine_all(env: Mapping[str, str], report: Report) -> None:
     examined: dict[object, str] = {}
-    for setup in [Setup("This shell", env), *setups_of_clients(Layout.here(), report.tell)]:
+    for setup in itertools.chain([Setup("This shell", env)], setups_of_clients(Layout.here(), report.tell)):
         given = frozenset(pair for pair in setup.env.items() if pair[0].startswith("REFLEXIO") and pair[1])
         same = examined.setdefault((given, setup.key_unknown), setup.where)
         if same == setup.where:

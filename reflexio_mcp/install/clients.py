@@ -65,8 +65,7 @@ class Client:
         note: one sentence on where the client takes the key from.
         section: the names on the way to the table of servers.
         format: of the file.
-        fixed: what every entry contains besides the command.
-        initial: what a new entry also contains, and a person may change.
+        extra: what a new entry also contains, and a person may change.
         key: how the client takes the key. `reference`: the entry's variables refer to it. `forward`: the entry names
             the variable. `inherit`: the server has the client's environment. `prompt`: the client asks. `file`: the
             entry contains the key itself.
@@ -85,8 +84,7 @@ class Client:
     note: str
     section: tuple[str, ...] = ("mcpServers",)
     format: Literal["json", "toml"] = "json"
-    fixed: tuple[tuple[str, Any], ...] = ()
-    initial: tuple[tuple[str, Any], ...] = ()
+    extra: tuple[tuple[str, Any], ...] = ()
     key: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
     reference: str = ""
     joined: bool = False
@@ -158,7 +156,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         lambda layout: [layout.folder("CLAUDE_CONFIG_DIR", layout.home) / ".claude.json"],
         restart="Start a new session of claude.",
         note="The file refers to the key; export REFLEXIO_API_KEY where you start claude.",
-        fixed=(("type", "stdio"),),
+        extra=(("type", "stdio"),),
         # With a default, because an unset variable would otherwise arrive as its own name.
         reference="${REFLEXIO_API_KEY:-}",
         remote=(("type", "http"),),
@@ -178,7 +176,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Run MCP: List Servers in VS Code and start reflexio.",
         note="VS Code asks for the key once and keeps it in its secret storage.",
         section=("servers",),
-        fixed=(("type", "stdio"),),
+        extra=(("type", "stdio"),),
         key="prompt",
         reference="${input:reflexio-api-key}",
         remote=(("type", "http"),),
@@ -199,7 +197,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Zed reads the file again by itself.",
         note="Zed gives the server its own environment: set REFLEXIO_API_KEY where Zed is started.",
         section=("context_servers",),
-        fixed=(("source", "custom"),),
+        extra=(("source", "custom"),),
         key="inherit",
     ),
     Client(
@@ -211,7 +209,8 @@ CLIENTS: Final[tuple[Client, ...]] = (
         section=("mcp_servers",),
         format="toml",
         # Without it, `codex exec` may ask its model before the server has started.
-        initial=(("required", True),),
+        extra=(("required", True),),
+        remote=(("required", True),),
         key="forward",
     ),
     Client(
@@ -240,12 +239,11 @@ CLIENTS: Final[tuple[Client, ...]] = (
         restart="Start a new session of opencode.",
         note="The file refers to the key; export REFLEXIO_API_KEY where you start opencode.",
         section=("mcp",),
-        fixed=(("type", "local"),),
-        initial=(("enabled", True),),
+        extra=(("type", "local"), ("enabled", True)),
         reference="{env:REFLEXIO_API_KEY}",
         joined=True,
         env_key="environment",
-        remote=(("type", "remote"),),
+        remote=(("type", "remote"), ("enabled", True)),
     ),
     Client(
         "qwen",
@@ -262,10 +260,9 @@ CLIENTS: Final[tuple[Client, ...]] = (
         lambda layout: [layout.folder("COPILOT_HOME", layout.home / ".copilot") / "mcp-config.json"],
         restart="Start a new session of copilot.",
         note="The file refers to the key; export REFLEXIO_API_KEY where you start copilot.",
-        fixed=(("type", "local"),),
-        initial=(("tools", ["*"]),),
+        extra=(("type", "local"), ("tools", ["*"])),
         reference="${REFLEXIO_API_KEY}",
-        remote=(("type", "http"),),
+        remote=(("type", "http"), ("tools", ["*"])),
     ),
     Client(
         "continue",

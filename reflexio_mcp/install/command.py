@@ -24,12 +24,11 @@ from reflexio_mcp.install.entry import (
     is_ours,
     merged,
     settings_of,
-    token_reference,
     visible,
 )
 from reflexio_mcp.install.files import ClientFile, InstallError, servers
 from reflexio_mcp.install.launch import find_launch, joined
-from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, did_you_mean, is_reference, load
+from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, is_reference, load
 
 __all__ = ["Request", "entries", "run_install", "run_uninstall", "snippet"]
 
@@ -161,8 +160,7 @@ def _server(request: Request, remote: str, earlier: Mapping[str, str] | None) ->
     given: dict[str, str] = {}
     for option in OPTIONS:
         text = flags.get(option.name, env.get(option.env, "")).strip()
-        by_default = option.is_switch and text and option.parse(text) == option.is_on
-        if text and not by_default and not option.secret and option.group != "http":
+        if text and not option.secret and option.group != "http":
             # A path means the same from any working folder.
             is_path = option.is_path and text != ":memory:"
             given[option.env] = str(Path(text).expanduser().absolute()) if is_path else text
@@ -224,13 +222,10 @@ def _about_token(client: Client, server: Server) -> str:
     if not server.with_token:
         return f"none, as people sign in. For a bearer token set {BEARER}, or add --with-key, and run this again."
     if client.key == "prompt":
-        return f"{client.title} asks for it once and keeps it in its secret storage."
-    if client.key == "forward" or token_reference(client):
-        return f"the file refers to {BEARER}; set it, to one token, where {client.title} is started."
-    return (
-        f"{client.title} reads it from its file alone, and it was not written there. Sign in instead, or add "
-        '"headers": {"Authorization": "Bearer ..."} to the entry by hand.'
-    )
+        return f"{client.title} asks for it once."
+    if client.plain_headers or client.key == "inherit":
+        return f'not written. {client.title} needs it in its file, as "headers": {{"Authorization": "Bearer ..."}}.'
+    return f"the file refers to {BEARER}; set it, to one token, where {client.title} is started."
 
 
 def _put(
@@ -330,7 +325,7 @@ def _questions(client: Client, made: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _uninstall(request: Request, layout: Layout) -> list[str]:
     client, remote = _named(request)
     if client is None:
-        return _listed(layout, request.name, removing=True)
+        return _listed(layout, request.name)
     file = ClientFile.read(client.file(layout), client.format)
     old = _entries(file, client).get(request.name)
     if old is None:
@@ -413,10 +408,9 @@ def _named(request: Request) -> tuple[Client | None, str]:
         raise ConfigurationError("--name takes letters, digits, - and _.")
     client = find_client(request.client)
     if request.client and client is None:
-        known = [one.name for one in CLIENTS]
+        known = ", ".join(one.name for one in CLIENTS)
         raise ConfigurationError(
-            f"There is no such client{did_you_mean(request.client.lower(), known) or '.'} Known clients: "
-            f"{', '.join(known)}. For any other client, use install --print."
+            f"There is no such client. Known clients: {known}. For any other client, use install --print."
         )
     typed = [option.flag for option in OPTIONS if option.name in (request.flags or {})]
     if request.every_user and "--user-id" in typed:
@@ -457,21 +451,16 @@ def _address(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path or '/mcp'}"
 
 
-def _listed(layout: Layout, name: str, *, removing: bool = False) -> list[str]:
-    """The clients of this machine, which of them have the entry, and what to type next."""
+def _listed(layout: Layout, name: str) -> list[str]:
+    """The clients of this machine, and which of them have the entry."""
     here, having = found_clients(layout), list[Client]()
     for client in here:
         with contextlib.suppress(InstallError):
             having += [client] if name in entries(client, client.file(layout)) else []
-    free = [client for client in here if client not in having]
-    if removing:
-        following = f"uninstall {having[0].name}" if having else "install"
-    else:
-        following = f"install {free[0].name}" if free else "doctor" if here else "install cursor --create"
     return [
         "Clients found on this machine:" if here else "No client was found on this machine.",
         *(f"  {one.name:16}{one.title:20}{f'has {name}' if one in having else ''}".rstrip() for one in here),
         f"Others that install knows: {', '.join(client.name for client in CLIENTS if client not in here)}.",
         "For any other client: reflexio-mcp install --print",
-        f"Next: reflexio-mcp {following}",
+        "Next: reflexio-mcp install NAME, or uninstall NAME; --create for a client that was not found.",
     ]

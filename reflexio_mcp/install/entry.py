@@ -51,7 +51,7 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
     """The entry as the client takes it."""
     if server.launch is None:
         return _remote_entry(client, server)
-    made: dict[str, Any] = {**dict(client.fixed), **dict(client.initial)}
+    made = dict(client.extra)
     if client.joined:
         made["command"] = [server.launch.command, *server.launch.args]
     else:
@@ -72,7 +72,7 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
 
 
 def _remote_entry(client: Client, server: Server) -> dict[str, Any]:
-    made: dict[str, Any] = {**dict(client.remote), **dict(client.initial), client.url_key: server.remote}
+    made = {**dict(client.remote), client.url_key: server.remote}
     if server.with_token and client.key == "forward":
         made["bearer_token_env_var"] = BEARER
     elif server.with_token and (token := token_reference(client)):
@@ -88,13 +88,16 @@ def token_reference(client: Client) -> str:
 
 
 def merged(client: Client, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The new entry with what a person added to the old one. The variables and the command are the new ones."""
-    added = {key: value for key, value in old.items() if key not in (client.env_key, "args", "env_vars")}
-    made = {**dict(new), **added, **{key: new[key] for key in new if key not in dict(client.initial)}}
-    if others := [name for name in old.get("env_vars", []) if name != KEY]:
-        made["env_vars"] = [*others, *new.get("env_vars", [])]
-    if isinstance(old.get("headers"), Mapping):
-        made["headers"] = {**old["headers"], **new.get("headers", {})}
+    """The old entry, with what a person added or changed, brought up to date."""
+    made = {key: value for key, value in {**new, **old}.items() if key not in (client.env_key, "env_vars")}
+    for key in ("command", "args", client.env_key, client.url_key, "bearer_token_env_var"):
+        if key in new:
+            made[key] = new[key]
+    others = [name for name in old.get("env_vars", []) if name != KEY]
+    if names := [*others, *new.get("env_vars", [])]:
+        made["env_vars"] = names
+    if headers := {**old.get("headers", {}), **new.get("headers", {})}:
+        made["headers"] = headers
     return made
 
 
