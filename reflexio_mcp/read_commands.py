@@ -249,7 +249,7 @@ async def stored_sources(client: "Client", chosen: Facts) -> tuple[list[str], bo
     within = {name: chosen[name] for name in ("start_time", "end_time") if name in chosen}
     newest = _whole_rows((await call(client, TOOLS["sessions"], {"limit": MOST_A_CALL} | within))[0])
     if within and not _found(newest):
-        first, _ = await call(client, TOOLS["requests"], {"limit": 1})
+        first = _whole_rows((await call(client, TOOLS["requests"], {"limit": 1}))[0])
         return [], bool(first.get("complete")) and not _found(first)
     named = [source for row in newest["sessions"] for source in row.get("sources", ())]
     return list(dict.fromkeys(named)), bool(newest.get("complete")) and not _found(newest)
@@ -279,21 +279,12 @@ async def _pages(client: "Client", tool: str, wanted: dict[str, Any], limit: int
 
 
 def _whole_rows(page: dict[str, Any]) -> dict[str, Any]:
-    """A page whose rows hold what they have in common too: the next page may have something else in common."""
-    each: dict[str, Any] = page.pop("each", {})
-    rows: list[dict[str, Any]] = page.get("sessions", [])
-    for at, row in enumerate(rows):
-        if isinstance(row["requests"], list):
-            shared = each | row.pop("each", {})
-            row["requests"] = [_whole(one, shared) for one in cast("list[Facts]", row["requests"])]
-        else:
-            rows[at] = _whole(row, each)
+    """A page whose rows have what the filter fixes, too."""
+    looked: dict[str, Any] = page.pop("looked_at", {})
+    page["complete"] = bool(looked.get("complete"))
+    if "learning" in page:
+        page |= {"learning": page["learning"]["means"], "interactions": page.get("interactions", [])}
     return page
-
-
-def _whole(row: Facts, each: Facts) -> dict[str, Any]:
-    """A row with all of its facts, always in one order, so that two lists can be compared line by line."""
-    return dict(sorted({**each, **row}.items()))
 
 
 async def call(client: "Client", tool: str, arguments: Facts) -> tuple[dict[str, Any], str]:
@@ -326,7 +317,7 @@ def _joined(before: list[Any], after: list[Any], rows: str) -> list[Any]:
     last, first = before[-1], after[0]
     if rows == "interactions" and "content_from" in first:
         joined = {**last, "content": last.get("content", "") + first.get("content", "")}
-        joined.pop("content_chars", None)
+        joined.pop("characters", None)
         return [*before[:-1], joined, *after[1:]]
     if (
         rows == "sessions"
@@ -529,8 +520,9 @@ def nothing_found(
     command: str, chosen: Facts, settings: Settings, facts: Facts, *, empty: bool, sources: Sequence[str] = ()
 ) -> str:
     """What is said where there is nothing to lay out: an empty store, or the filter that matched nothing."""
-    from reflexio_mcp.render.lists import asked, nothing_stored
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
+    from reflexio_mcp.traffic.reading.listing import in_words as asked
+    from reflexio_mcp.traffic.reading.listing import nothing_stored
 
     whose = f" for user {settings.user_id}" if settings.user_id else ""
     if empty and command != "learned":

@@ -8,19 +8,20 @@ from typing import Any, Final
 
 from reflexio_mcp.render.audit_facts import AuditFacts, OverviewFacts
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.lists import asked, nothing_stored
-from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import BUDGET, Facts, Rendered, compact_json, counted, dense, joined, tabled
 from reflexio_mcp.render.stored_text import NOTICE, fence, shown_id, shown_name
 from reflexio_mcp.traffic.audit.overview import DAY, Overview, Tally
 from reflexio_mcp.traffic.audit.run import Audit
 from reflexio_mcp.traffic.reading.filters import ASSUMED_UTC
+from reflexio_mcp.traffic.reading.listing import in_words as asked
+from reflexio_mcp.traffic.reading.listing import nothing_stored
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.duplicates import WORD_FOR_WORD
 from reflexio_mcp.traffic.rules.found import Example, Found, Next
 from reflexio_mcp.traffic.rules.name_heuristics import VOLATILE_SOURCES, shape_of_source
 from reflexio_mcp.traffic.rules.secrets import without_key
 from reflexio_mcp.traffic.rules.told_secrets import SENSITIVE_WORDS
+from reflexio_mcp.traffic.showing import as_name
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["audited"]

@@ -25,7 +25,6 @@ from reflexio_mcp.render.learned import (
     what_goes,
     what_stays,
 )
-from reflexio_mcp.render.lists import asked
 from reflexio_mcp.render.receipt_end import closed
 from reflexio_mcp.render.result import (
     FIRST_IDS,
@@ -52,6 +51,7 @@ from reflexio_mcp.traffic.deletion.plan_codes import Changes
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
 from reflexio_mcp.traffic.deletion.user_plan import UserPlan
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.listing import in_words as asked
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["finality", "plan_facts", "planned", "receipt", "survivors"]

@@ -5,10 +5,10 @@ from typing import Final, Literal, Required, TypedDict
 
 from reflexio_mcp.render.blocks import fenced, lines
 from reflexio_mcp.render.result import Rendered, Unlisted, as_sentence, counted, dense, joined
-from reflexio_mcp.render.stored_text import NOTICE, fence, label, shown_id, shown_name
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.results.publishing import Finished
 from reflexio_mcp.traffic.publishing import Published, Screened
+from reflexio_mcp.traffic.stored_text import NOTICE, fence, label, shown_id, shown_name
 
 __all__ = ["PublishFacts", "finished", "learning_words", "published"]
 

@@ -1,12 +1,12 @@
 """Plans and receipts of deletions that take chosen interactions of one request."""
 
 from reflexio_mcp.render.learned import LEARNED_GOES, LEARNED_STAYS, learned_facts, learned_lines
-from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.render.result import Facts, counted, dense, joined
 from reflexio_mcp.render.stored_text import shown_id, shown_name, visible
 from reflexio_mcp.traffic.deletion.execute import Receipt
 from reflexio_mcp.traffic.deletion.plan import WORDS_SHOWN
 from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
+from reflexio_mcp.traffic.showing import as_name
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["plan_facts", "plan_lines", "what_is_left", "what_the_request_keeps"]

@@ -9,13 +9,13 @@ from typing import Final
 import anyio
 from mcp import types
 
-from reflexio_mcp.render.masking import as_name
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.showing import as_name
 from reflexio_mcp.traffic.stored_text import visible
 
 __all__ = ["Completer"]

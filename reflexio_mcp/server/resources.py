@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import Resource, ResourceTemplate, TextContent
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.toolkit.context import Call, app_of, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.toolkit.error_messages import describe
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError
 
@@ -116,27 +116,21 @@ async def _text(call: Call, uri: str) -> str:
         return guide(learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
     if "session" in ids:
         return await _session(call, ids["session"])
-    from reflexio_mcp.render.request_page import inspected
-    from reflexio_mcp.traffic.reading.lookup import get_request
+    from reflexio_mcp.render.reading import one_request
+    from reflexio_mcp.traffic.reading.one import read_request
 
-    item, learning = await get_request(scope_of(call), ids["request"])
-    return inspected(item, learning, masked=hides(call)).text
+    return one_request(await read_request(scope_of(call), ids["request"]))
 
 
 async def _session(call: Call, session_id: str) -> str:
-    from reflexio_mcp.render.lists import RequestBudget, page_of_requests
+    from reflexio_mcp.render.reading import request_page
     from reflexio_mcp.traffic.reading.filters import make_filter
     from reflexio_mcp.traffic.reading.listing import list_requests
     from reflexio_mcp.traffic.reading.lookup import require_id
 
     scope = scope_of(call)
     wanted = make_filter(user_id=scope.user_id, session_id=require_id("session_id", session_id))
-    budget = RequestBudget(full=True, masked=hides(call))
-    page = await list_requests(
-        scope, wanted, limit=SESSION_REQUESTS, budget=budget, detail="masked" if hides(call) else "full"
-    )
-    if not page.rows:
+    page = await list_requests(scope, wanted, limit=SESSION_REQUESTS, detail="full")
+    if not page.returned:
         raise NotStored("No such session is stored. Find sessions with list_sessions.")
-    await budget.redact(page.rows)
-    text = page_of_requests(budget, page, wanted).text
-    return f"{text}\n{MORE}" if page.cursor else text
+    return f"{request_page(page)}\n{MORE}" if page.cursor else request_page(page)

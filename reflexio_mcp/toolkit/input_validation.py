@@ -5,10 +5,10 @@ from typing import Any, Final, cast
 from mcp.server.mcpserver.tools import Tool
 from pydantic import ValidationError
 
-from reflexio_mcp.render.stored_text import as_stored
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.toolkit.error_messages import NAMES, wrong_arguments
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.stored_text import as_stored
 
 __all__ = ["checked"]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, cast
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
 from pydantic import AfterValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from reflexio_mcp.toolkit.context import Call, scope_of
@@ -102,6 +103,10 @@ Contains = Annotated[
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.
 Finding = Annotated[str, Field(description="a rule of audit_traffic"), alone(_check_finding)]
+EvaluationOnly = Annotated[
+    bool | SkipJsonSchema[None],
+    Field(description="true: only requests that are never learned from; false: only others"),
+]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"
@@ -153,14 +158,26 @@ async def asked_filter(
     end_time: EndTime = "",
     contains: Contains = "",
     finding: Finding = "",
+    evaluation_only: EvaluationOnly = None,
 ) -> TrafficFilter:
     """The filter of a tool that has all parameters of the filter.
 
     Raises:
         InvalidInput: one of the arguments cannot be used.
     """
-    wanted = await asked_metadata(call, user_id, session_id, source, agent_version, start_time, end_time)
-    return with_search(wanted, contains, finding, masked=scope_of(call).masked)
+    scope = scope_of(call)
+    return make_filter(
+        user_id=scope.user(user_id),
+        session_id=session_id,
+        source=source,
+        agent_version=agent_version,
+        start_time=start_time,
+        end_time=end_time,
+        contains=contains,
+        finding=finding,
+        evaluation_only=evaluation_only,
+        masked=scope.masked,
+    )
 
 
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]

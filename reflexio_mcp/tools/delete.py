@@ -155,19 +155,12 @@ async def prepare_set(
     return await prepare(call, look_up, confirm=confirm, include_learnings=include_learnings, erase=erase)
 
 
+@parameters.filtered()
 async def delete_requests(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_set)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_set))],
     request_ids: RequestIds = None,
-    user_id: parameters.UserId = "",
-    session_id: parameters.SessionId = "",
-    source: parameters.Source = "",
-    agent_version: parameters.AgentVersion = "",
-    start_time: parameters.StartTime = "",
-    end_time: parameters.EndTime = "",
-    contains: parameters.Contains = "",
-    finding: parameters.Finding = "",
     everything: Everything = False,
     confirm: parameters.Confirm = "",
     include_learnings: IncludeLearned = False,

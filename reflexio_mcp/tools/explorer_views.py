@@ -8,37 +8,34 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import anyio.to_thread
-from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.consent.prepare import prepare
 from reflexio_mcp.render.deletion import plan_facts, survivors
-from reflexio_mcp.render.request_page import inspected
-from reflexio_mcp.render.requests import request_facts
-from reflexio_mcp.render.result import Facts, dense
-from reflexio_mcp.render.secret_redaction import redacted, redacted_opening
-from reflexio_mcp.render.stored_text import NOTICE, shown_id, visible
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.toolkit.context import Call, app_of, hides, page_pass, place_shown, scope_of
+from reflexio_mcp.results.base import NOTICE, Room
+from reflexio_mcp.results.explorer import ExplorerData, ExplorerState
+from reflexio_mcp.results.reading import RequestRow, SessionRequests
+from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
 from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_ids
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import get_request, learning_status, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import learning_status, read_set, require_id
+from reflexio_mcp.traffic.reading.one import read_request
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.catalog import rule
-from reflexio_mcp.traffic.rules.detector import Detector, SessionSeen
-from reflexio_mcp.traffic.rules.duplicates import CopiedSessions
 from reflexio_mcp.traffic.rules.selection import select_each
-from reflexio_mcp.traffic.rules.sessions import SplitConversations
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.showing import Showing, redacted
+from reflexio_mcp.traffic.stored_text import shown_id, visible
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["across", "data", "export", "findings", "learning", "one_request", "plan", "rows", "rows_by_id"]
+__all__ = ["export", "findings", "learning", "one_request", "plan", "rows", "rows_by_id"]
 
 IDS_AT_ONCE: Final = 500
 """Requests that one answer brings by id."""
@@ -51,60 +48,17 @@ EXPORT_CHARS: Final = 2_000_000
 
 EXPORT_STEP: Final = 50
 
-ACROSS: Final = ("copied-session", "copied-request", "split-conversation")
-"""Rules about requests that only several sessions together show."""
-
 LEARNING_AT_ONCE: Final = 20
 """Requests whose learning one answer tells; the service is asked about each, and answers 120 a minute."""
 
 LOOKUPS_AT_ONCE: Final = 6
 
 
-def data(call: Call, view: str, facts: Facts) -> CallToolResult:
-    """An answer to the page, with the pass that it sends back."""
-    result = CallToolResult(
-        content=[TextContent(type="text", text=f"Data for the explorer page: {view}.")],
-        structured_content={"notice": NOTICE, "view": view, **facts},
-    )
-    result.meta = page_pass(call)
-    return result
+def _everything() -> Room:
+    return Room(10**9, 10**9)  # the page says how many rows it wants
 
 
-def _state(call: Call, wanted: TrafficFilter) -> Facts:
-    """What the page has to know of this server before it draws."""
-    app, scope = app_of(call), scope_of(call)
-    settings = app.settings
-    # Over stdio the server runs where the person sits.
-    here = "this computer" if call.headers is None else "the server"
-    return {
-        "whose": visible(scope.user_id),
-        "where": here if settings.embedded else visible(place_shown(call)) or "Reflexio",
-        "keeper": here,
-        "masked": settings.mask,
-        "recovery_days": settings.recovery_days,
-        "tools": sorted(app.tools),
-        "rules": {name: rule(name).severity for name in dict.fromkeys((*FINDINGS, *ACROSS))},
-        "filter": {
-            "user_id": shown_id(wanted.user_id),
-            "session_id": shown_id(wanted.session_id),
-            "source": wanted.source,
-            "agent_version": wanted.agent_version,
-            "start": wanted.start,
-            "end": wanted.end,
-        },
-    }
-
-
-class _RowBudget:
-    """Takes every row: the page says how many it wants."""
-
-    def take(self, row: RequestWithInteractions, /) -> bool:
-        return True
-
-    def clear(self) -> None: ...
-
-
-async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, uncovered: bool) -> Facts:
+async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, uncovered: bool) -> ExplorerData:
     """A page of requests, newest session first, and with the first page what the server says of itself.
 
     Args:
@@ -113,23 +67,53 @@ async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, unc
         cursor: from the page before.
         uncovered: show secrets in the first words.
     """
-    scope = scope_of(call)
-    after = open_cursor(scope, cursor, "requests", asked) if cursor else None
-    page = await list_requests(scope, asked, limit=limit, budget=_RowBudget(), after=after)
-    return dense(
-        {
-            "sessions": await _grouped(call, page.rows, uncovered=uncovered),
-            "cursor": page.cursor,
-            "looked_at": page.looked_at,
-            "state": None if after else _state(call, asked),
-        }
+    page = await list_requests(
+        scope_of(call), asked, limit=limit, cursor=cursor, room=_everything, uncovered=uncovered
+    )
+    return ExplorerData(
+        notice=NOTICE,
+        view="rows",
+        state=None if cursor else _state(call, asked),
+        sessions=page.sessions,
+        looked_at=page.looked_at.requests or 0,
+        cursor=page.cursor,
     )
 
 
-async def rows_by_id(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> Facts:
+def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
+    app, scope = app_of(call), scope_of(call)
+    settings = app.settings
+    # Over stdio the server runs where the person sits.
+    here = "this computer" if call.headers is None else "the server"
+    return ExplorerState(
+        whose=visible(scope.user_id),
+        where=here if settings.embedded else visible(place_shown(call)) or "Reflexio",
+        keeper=here,
+        masked=settings.mask,
+        recovery_days=settings.recovery_days,
+        tools=sorted(app.tools),
+        rules={name: rule(name).severity for name in FINDINGS},
+        filter={
+            "user_id": shown_id(wanted.user_id),
+            "session_id": shown_id(wanted.session_id),
+            "source": wanted.source,
+            "agent_version": wanted.agent_version,
+            "start": wanted.start,
+            "end": wanted.end,
+        },
+    )
+
+
+async def rows_by_id(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> ExplorerData:
     """Those of some requests that are stored."""
-    found = await _read(scope_of(call), _ids(request_ids))
-    return {"sessions": await _grouped(call, list(found.values()), uncovered=uncovered)}
+    scope = scope_of(call)
+    found = list((await _read(scope, _ids(request_ids))).values())
+    shown = await Showing(scope, TrafficFilter(), uncovered=uncovered).requests(found)
+    groups: dict[str, list[RequestRow]] = {}
+    for item, row in zip(found, shown, strict=True):
+        groups.setdefault(shown_id(item.request.session_id), []).append(row)
+    sessions = [SessionRequests(session_id=one, requests=rows) for one, rows in groups.items()]
+    return ExplorerData(notice=NOTICE, view="rows", sessions=sessions)
 
 
 def _ids(request_ids: Sequence[str]) -> list[str]:
@@ -149,26 +133,7 @@ async def _read(scope: Scope, ids: Sequence[str]) -> dict[str, RequestWithIntera
     return found
 
 
-async def _grouped(call: Call, items: Sequence[RequestWithInteractions], *, uncovered: bool) -> list[Facts]:
-    masked = hides(call)
-    if masked is not None:
-        facts: list[Facts] = [{**request_facts(item, full=False, masked=masked)} for item in items]
-    else:
-        facts = await anyio.to_thread.run_sync(
-            lambda: [_opening_facts(item, uncovered=uncovered) for item in items]
-        )
-    groups: dict[str, list[Facts]] = {}
-    for item, one in zip(items, facts, strict=True):
-        groups.setdefault(shown_id(item.request.session_id), []).append(one)
-    return [{"session_id": session, "requests": requests} for session, requests in groups.items()]
-
-
-def _opening_facts(item: RequestWithInteractions, *, uncovered: bool) -> Facts:
-    opening, secret = redacted_opening(item)
-    return {**request_facts(item if uncovered else opening, full=False), **dense({"secret": secret})}
-
-
-async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> Facts:
+async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> ExplorerData:
     """Which requests the rules of an audit find, as far as one session alone shows it.
 
     Args:
@@ -184,10 +149,15 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
         for name, ids in (await anyio.to_thread.run_sync(_found_in, wanted, part.requests)).items():
             found.setdefault(name, []).extend(ids)
         if pager.requests_seen >= limit:
-            following = pager.cursor("requests", part, None).encode(asked, scope.caller)
+            following = pager.cursor("requests", part, None).encode(scope, asked)
             break
-    found = {name: ids for name, ids in found.items() if ids}
-    return dense({"findings": found, "looked_at": pager.requests_seen, "cursor": following})
+    return ExplorerData(
+        notice=NOTICE,
+        view="findings",
+        findings={name: ids for name, ids in found.items() if ids},
+        looked_at=pager.requests_seen,
+        cursor=following,
+    )
 
 
 def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> dict[str, list[str]]:
@@ -199,37 +169,8 @@ def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
     }
 
 
-async def across(call: Call, asked: TrafficFilter, limit: int) -> Facts:
-    """Which requests the rules find that look at several sessions.
-
-    Args:
-        limit: requests to look at, rounded up to whole sessions.
-    """
-    pager = SessionPager(scope_of(call), asked)
-    copied, split = CopiedSessions(), SplitConversations()
-    detectors: list[Detector] = [split] if asked.may_leave_out_newest else [copied, split]
-    for found in (*copied.founds, *split.founds):
-        found.kept = limit
-
-    def look(part: Sequence[RequestWithInteractions]) -> None:
-        if matching := asked.pick(part):
-            seen = SessionSeen(matching[0].request.session_id, list(matching))
-            for detector in detectors:
-                detector.session(seen)
-
-    async for part in pager.slices():
-        await anyio.to_thread.run_sync(look, part.requests)
-        if pager.requests_seen >= limit:
-            break
-    for detector in detectors:
-        detector.finish()
-    _, requests = copied.founds
-    found = dict(zip(ACROSS, ([*copied.copies], requests.subjects, split.founds[0].subjects), strict=True))
-    return {"findings": {name: [shown_id(one) for one in ids] for name, ids in found.items() if ids}}
-
-
-async def learning(call: Call, request_ids: Sequence[str]) -> Facts:
-    """Where the learning of some requests stands: `learning`, by id, as far as the service says."""
+async def learning(call: Call, request_ids: Sequence[str]) -> ExplorerData:
+    """Where the learning of some requests stands, as far as the service says."""
     scope = scope_of(call)
     ids = _ids(request_ids)[:LEARNING_AT_ONCE]
     if scope.user_id:
@@ -247,23 +188,17 @@ async def learning(call: Call, request_ids: Sequence[str]) -> Facts:
         # A badge is missing then, and asked for again with the next rows.
         if not told:
             raise
-    return {"learning": told}
+    return ExplorerData(notice=NOTICE, view="learning", learning=told)
 
 
-async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> Facts:
-    """One request with its turns, when each was said, and where its learning stands."""
-    item, learning = await get_request(scope_of(call), request_id)
-    masked = hides(call)
-    shown = item if masked or uncovered else await anyio.to_thread.run_sync(redacted, item)
-    facts: Facts = dict(inspected(shown, learning, cursor, REQUEST_CHARS, masked=masked).structured)
-    first = int(cursor.partition(".")[0]) if cursor else 0
-    for turn, kept in zip(facts["interactions"], item.interactions[first:], strict=False):
-        if kept.created_at:
-            turn["created_at"] = iso(kept.created_at)
-    return facts
+async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
+    """One request with its interactions, and where its learning stands."""
+    room = Room(REQUEST_CHARS, 2 * REQUEST_CHARS)
+    found = await read_request(scope_of(call), request_id, cursor, covered=not uncovered, room=room)
+    return ExplorerData(notice=NOTICE, view="request", one=found)
 
 
-async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: bool) -> Facts:
+async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: bool) -> ExplorerData:
     """What a deletion of some requests would take; nothing is deleted.
 
     Returns:
@@ -281,9 +216,11 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
     prepared = await prepare(call, look_up, confirm="", include_learnings=include_learnings, erase=False)
     found = prepared.plan
     if not found.goes:
-        return {"requests": 0, "not_found": len(found.not_found)}
+        return ExplorerData(
+            notice=NOTICE, view="plan", plan={"requests": 0, "not_found": len(found.not_found)}
+        )
     first = prepared.first
-    return {
+    facts = {
         **plan_facts(found, masked=True),  # the page has the words
         "not_found": len(found.not_found),
         "survives": survivors(found),
@@ -293,15 +230,12 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
         "confirm": first.code if isinstance(first, Verdict) else "",
         "type": first.number if isinstance(first, Question) else number_to_type(settings, found),
     }
+    return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 
 
-async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> Facts:
-    """Requests as they are stored, for a file.
-
-    Returns:
-        `requests`, and `looked_up`: how many of the ids were looked at before the answer was large enough.
-    """
-    if hides(call) is not None:
+async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> ExplorerData:
+    """Requests as they are stored, for a file."""
+    if scope_of(call).masked:
         raise InvalidInput("view", "export is not possible here: this server hides what is stored.")
     ids = _ids(request_ids)
     requests: list[dict[str, Any]] = []
@@ -317,7 +251,7 @@ async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> 
         looked_up += len(step)
         if chars > EXPORT_CHARS:
             break
-    return {"requests": requests, "looked_up": looked_up}
+    return ExplorerData(notice=NOTICE, view="export", requests=requests, looked_up=looked_up)
 
 
 def _exported(item: RequestWithInteractions) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 import pytest
+from reflexio_mcp.traffic.showing import redacted
 
-from reflexio_mcp.render.secret_redaction import redacted
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules.personal_data import kinds_in
 from reflexio_mcp.traffic.rules.secrets import redact_within, secret_in

@@ -112,7 +112,7 @@ async def test_the_model_reads_what_list_sessions_says(tmp_path: Path, mode: str
         assert listed.structured_content
         notes = [*listed.structured_content.get("notes", []), no_page]
         assert explored.structured_content == {**listed.structured_content, "notes": notes}
-        assert text_of(explored).endswith(no_page)
+        assert no_page in text_of(explored)
         masked = await client.call_tool("explore_traffic", {"detail": "masked"})
         assert "peanuts" in text_of(explored)
         assert "peanuts" not in text_of(masked)
@@ -174,8 +174,8 @@ async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> Non
         assert "theirs" not in str(await ask(client, "rows"))
         assert "theirs" not in str(await ask(client, "rows", request_ids=["mine", "theirs"]))
         assert "theirs" not in str(await ask(client, "findings"))
-        assert (await ask(client, "plan", request_ids=["theirs"]))["requests"] == 0
-        assert (await ask(client, "export", request_ids=["theirs"]))["requests"] == []
+        assert (await ask(client, "plan", request_ids=["theirs"]))["plan"]["requests"] == 0
+        assert "requests" not in (await ask(client, "export", request_ids=["theirs"]))
         refused = await client.call_tool("explorer_data", {"view": "request", "request_id": "theirs"})
         assert refused.is_error
 
@@ -186,41 +186,6 @@ async def test_findings_name_the_requests_they_are_about(tmp_path: Path) -> None
         answer = await ask(client, "findings")
         assert answer["findings"]["probable-secret"] == ["r1"]
         assert answer["looked_at"] == 2
-
-
-async def test_a_session_that_repeats_another_is_found_however_far_apart_they_are(tmp_path: Path) -> None:
-    said = [
-        f"A long enough thing to say, number {n}, about the quarterly report of the office." for n in range(6)
-    ]
-    requests = [talk(f"{s}-{n}", s, text=text) for s in ("first", "again") for n, text in enumerate(said)]
-    # What stands in one of them alone is no copy, nor what it follows on.
-    requests += [talk(f"{s}-own", s, text=f"This is said {s}.") for s in ("first", "again")]
-    async with served(tmp_path, *requests, talk("r1", "other")) as client:
-        assert "copied-session" not in (await ask(client, "findings")).get("findings", {})
-        answer = await ask(client, "across")
-        (copies,) = answer["findings"].values()
-        assert list(answer["findings"]) == ["copied-session"]
-        assert len({one.partition("-")[0] for one in copies}) == 1
-        assert sorted(one.partition("-")[2] for one in copies) == [str(n) for n in range(5)]
-        state = (await ask(client, "rows"))["state"]
-        assert {"copied-session", "copied-request"} <= state["rules"].keys()
-        # Of a part of each session it cannot be said.
-        assert (await ask(client, "across", source="web_app"))["findings"] == {}
-
-
-async def test_a_request_that_repeats_one_of_another_session_is_found(tmp_path: Path) -> None:
-    answer = (
-        "Take the morning train and change in the second town; the boat leaves an hour later from the pier. "
-        * 2
-    )
-    requests = [
-        Request(
-            one, one, "ann", at, (("User", "How do I get to the island?"), ("Assistant", answer)), "web_app"
-        )
-        for one, at in (("r1", 1_790_000_000), ("r2", 1_790_009_000))
-    ]
-    async with served(tmp_path, *requests, talk("r3", "r2")) as client:
-        assert (await ask(client, "across"))["findings"]["copied-request"] == ["r2"]
 
 
 async def test_the_page_is_told_whose_learning_waits_or_failed(tmp_path: Path) -> None:
@@ -273,7 +238,7 @@ async def test_a_yes_in_the_page_counts_as_a_shown_plan(tmp_path: Path) -> None:
     asked: list[str] = []
     async with with_forms(tmp_path, asked) as client:
         plan, pass_ = await page_of(client)
-        given = {"request_ids": ["r1"], "confirm": plan["confirm"]}
+        given = {"request_ids": ["r1"], "confirm": plan["plan"]["confirm"]}
         receipt = await client.call_tool("delete_requests", given, meta=pass_)
         assert receipt.structured_content
         assert receipt.structured_content["deleted"] == 1
@@ -284,7 +249,7 @@ async def test_where_the_operator_wants_a_form_the_form_still_asks(tmp_path: Pat
     asked: list[str] = []
     async with with_forms(tmp_path, asked, REFLEXIO_MCP_CONFIRM="ask") as client:
         plan, pass_ = await page_of(client)
-        assert plan["confirm"] == ""
+        assert plan["plan"]["confirm"] == ""
         receipt = await client.call_tool("delete_requests", {"request_ids": ["r1"]}, meta=pass_)
         assert receipt.structured_content
         assert receipt.structured_content["deleted"] == 0
@@ -295,9 +260,9 @@ async def test_a_plan_without_the_page_does_not_replace_the_form(tmp_path: Path)
     asked: list[str] = []
     async with with_forms(tmp_path, asked) as client:
         plan, _ = await page_of(client)
-        passes: list[Any] = [None, {PAGE: "made up"}, {PAGE: plan["confirm"]}, {PAGE: 7}]
+        passes: list[Any] = [None, {PAGE: "made up"}, {PAGE: plan["plan"]["confirm"]}, {PAGE: 7}]
         for pass_ in passes:
-            given = {"request_ids": ["r1"], "confirm": plan["confirm"]}
+            given = {"request_ids": ["r1"], "confirm": plan["plan"]["confirm"]}
             receipt = await client.call_tool("delete_requests", given, meta=pass_)
             assert receipt.structured_content
             assert receipt.structured_content["deleted"] == 0
@@ -307,7 +272,7 @@ async def test_a_plan_without_the_page_does_not_replace_the_form(tmp_path: Path)
 async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) -> None:
     async with with_forms(tmp_path, []) as client:
         plan, pass_ = await page_of(client)
-        given = {"request_ids": ["r1"], "confirm": plan["confirm"]}
+        given = {"request_ids": ["r1"], "confirm": plan["plan"]["confirm"]}
         await client.call_tool("delete_requests", given, meta=pass_)
         await client.call_tool("explorer_data", {"view": "rows"}, meta=pass_)
         told = await client.call_tool("list_sessions", {})
@@ -315,5 +280,5 @@ async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) 
         said = "Since then, 1 request was deleted in the explorer."
         assert text_of(told).endswith(said)
         assert told.structured_content
-        assert told.structured_content["since_then"] == said
+        assert said in told.structured_content["notes"]
         assert "explorer" not in text_of(again)

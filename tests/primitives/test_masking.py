@@ -91,7 +91,7 @@ async def test_a_masked_detail_shows_ids_times_roles_sizes_and_a_fingerprint(
         assert not any(says(result) for result in (listed, sessions, one))
         row = facts(listed)["sessions"][0]["requests"][0]
         assert row["request_id"] == f"r-{unique}"
-        assert row["chars"] > 40
+        assert row["characters"] > 40
         assert "Assistant" in row["roles"]
         assert (
             row["fingerprint"] == facts(one)["fingerprint"] == facts(sessions)["sessions"][0]["fingerprint"]
@@ -117,7 +117,7 @@ async def test_an_entry_is_found_planned_and_deleted_without_being_seen(
         if by == "id":
             seen.append(await call(client, "list_requests", user_id=user, detail="masked"))
             rows = facts(seen[0])["sessions"][0]["requests"]
-            largest = max(rows, key=lambda row: row["chars"])
+            largest = max(rows, key=lambda row: row["characters"])
             wanted = {"request_ids": [largest["request_id"]]}
         else:
             seen.append(await call(client, "audit_traffic", user_id=user))

@@ -16,13 +16,11 @@ from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_sessi
 from reflexio_mcp.traffic.deletion.restore import restore
 from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
-from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reading.lookup import find_request, get_request, read_set
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import Clock, Embedded
-from tests.traffic.test_pages_against_brute_force import Unlimited
 
 pytestmark = pytest.mark.anyio
 
@@ -90,13 +88,13 @@ async def test_a_look_up_by_id_finds_the_scopes_requests_alone(everybody: Scope,
 
 async def test_lists_hold_the_scopes_requests_alone(everybody: Scope, ada: Scope) -> None:
     for wanted in (TrafficFilter(user_id="ada"), TrafficFilter(session_id="shared"), TrafficFilter()):
-        page = await list_requests(ada, wanted, limit=10, budget=Unlimited())
-        assert [item.request.request_id for item in page.rows] == ["r4", "r2", "r0"]
-        [row] = (await list_sessions(ada, wanted, limit=10, budget=Unlimited())).rows
-        assert (row.users, row.requests, row.out_of) == (["ada"], 3, 3)
+        page = await list_requests(ada, wanted, limit=10)
+        assert [one.request_id for one in page.requests] == ["r4", "r2", "r0"]
+        [row] = (await list_sessions(ada, wanted, limit=10)).sessions
+        assert (row.requests, row.not_matching) == (3, 0)
     # Whoever sees everybody can still ask for one.
-    page = await list_requests(everybody, TrafficFilter(user_id="ben"), limit=10, budget=Unlimited())
-    assert [item.request.request_id for item in page.rows] == ["r5", "r3", "r1"]
+    page = await list_requests(everybody, TrafficFilter(user_id="ben"), limit=10)
+    assert [one.request_id for one in page.requests] == ["r5", "r3", "r1"]
 
 
 async def test_what_arrives_between_two_pages_stays_out_although_the_service_sends_it(
@@ -104,12 +102,10 @@ async def test_what_arrives_between_two_pages_stays_out_although_the_service_sen
 ) -> None:
     await place.put("newer", session="other")
     place.clock.now += 60
-    first = await list_requests(everybody, TrafficFilter(), limit=1, budget=Unlimited())
+    first = await list_requests(everybody, TrafficFilter(), limit=1)
     await place.put("late", session="shared")
-    assert first.cursor
-    after = open_cursor(everybody, first.cursor, "requests", TrafficFilter())
-    rest = await list_requests(everybody, TrafficFilter(), limit=10, budget=Unlimited(), after=after)
-    shown = [item.request.request_id for item in (*first.rows, *rest.rows)]
+    rest = await list_requests(everybody, TrafficFilter(), limit=10, cursor=first.cursor or "")
+    shown = [one.request_id for one in (*first.requests, *rest.requests)]
     assert shown == ["newer", "r5", "r4", "r3", "r2", "r1", "r0"]
 
 

@@ -267,10 +267,6 @@ class Page {
       drawn = performance.now();
       this.render(this.said);
     } while (cursor && seen < this.budget);
-    const answer = await this.ask("across", { ...this.baseAsked(), limit: STRETCH });
-    if (turn !== this.reading) return;
-    this.note(answer.findings);
-    this.render(this.said);
   }
 
   /** @param {Record<string, string[]>} findings rule to ids of requests */
@@ -379,17 +375,18 @@ class Page {
         request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}), uncovered: this.uncovered,
       });
       if (this.details.get(row.id) !== detail) return;
-      for (const turn of answer.interactions ?? []) {
+      const { interactions, learning, cursor } = answer.one;
+      for (const turn of interactions ?? []) {
         const last = detail.turns[detail.turns.length - 1];
         if (turn.content_from && last) last.text += turn.content ?? "";
-        else detail.turns.push(turnOf(turn));
+        else detail.turns.push(turnOf(turn, row.at));
       }
-      detail.cursor = answer.cursor ?? "";
+      detail.cursor = cursor ?? "";
       detail.state = "ready";
-      detail.note = noteOf(answer);
+      detail.note = noteOf(learning);
       // The rows may have been read again since it was opened.
       const known = this.index.rows.get(row.id);
-      if (known && answer.learning_status) known.learning = answer.learning_status;
+      if (known && learning.status !== "unknown") known.learning = learning.status;
       this.table.refresh();
     } catch (error) {
       detail.state = "failed";
@@ -565,9 +562,9 @@ class Page {
     const rows = this.chosen();
     if (!rows.length) return;
     await this.sheet.remove(rows, {
-      plan: (some, learnings) => this.ask("plan", {
+      plan: async (some, learnings) => (await this.ask("plan", {
         request_ids: some.map((row) => row.id), ...(learnings ? { include_learnings: true } : {}),
-      }),
+      })).plan,
       act: (some, plan, onprogress) =>
         this.host.call("delete_requests", {
           request_ids: some.map((row) => row.id),
@@ -932,16 +929,16 @@ function countBy(rows) {
   return counts;
 }
 
-/** @param {any} turn */
-function turnOf(turn) {
+/** @param {any} turn @param {number} arrived when its request arrived */
+function turnOf(turn, arrived) {
   /** @type {[string, string][]} */
   const beside = [];
   for (const [key, name] of BESIDE) {
     for (const value of [turn[key] ?? []].flat()) beside.push([name, String(value)]);
   }
-  const text = turn.content ?? (turn.chars === undefined ? "" : counted(turn.chars, "character"));
+  const text = turn.content ?? (turn.characters === undefined ? "" : counted(turn.characters, "character"));
   return {
-    role: String(turn.role ?? "User"), text, at: turn.created_at ? Date.parse(turn.created_at) : null,
+    role: String(turn.role ?? "User"), text, at: turn.created_at ? Date.parse(turn.created_at) : arrived,
     beside,
   };
 }
@@ -953,10 +950,10 @@ const BESIDE = [
   ["retrieved_learnings", "Recalled"],
 ];
 
-/** @param {any} answer */
-function noteOf(answer) {
-  const why = answer.learning_reason ? ` (${answer.learning_reason.replaceAll("_", " ")})` : "";
-  switch (answer.learning_status) {
+/** @param {{status: string, reason?: string}} learning */
+function noteOf(learning) {
+  const why = learning.reason ? ` (${learning.reason.replaceAll("_", " ")})` : "";
+  switch (learning.status) {
     case "done": return `Learning is done${why}.`;
     case "pending":
     case "processing": return `Waiting to be learned${why}.`;

@@ -173,9 +173,9 @@ export function rowsOf(answer) {
         turns: one.interaction_count ?? 0,
         words: one.first_words ?? "",
         evaluation: one.evaluation_only === true,
-        secret: one.secret === true,
-        learning: one.learning_status ?? "",
-        findings: one.findings ?? [],
+        secret: one.redacted === true,
+        learning: "",
+        findings: [],
       });
     }
   }

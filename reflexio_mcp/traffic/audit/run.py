@@ -204,7 +204,7 @@ async def run_audit(
     if stop:
         left_out = f"{stop.left_out}, because the time for one call ({AUDIT_SECONDS:.0f} s) was over"
         if stop.cursor:
-            go_on = go_on_call(stop.cursor.encode(asked, scope.caller), offer)
+            go_on = go_on_call(stop.cursor.encode(scope, asked), offer)
         else:
             left_out += "; no cursor goes on from there, as it would hold an id that is a key: audit up to an end_time"
     if not whole:

@@ -22,7 +22,6 @@ from reflexio_mcp.traffic.learnings.records import Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import find_request, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
-from reflexio_mcp.traffic.reading.search import ACROSS
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["erase_from_copies", "look_into_copies"]
@@ -184,8 +183,6 @@ async def _selected(
     scope: Scope, wanted: TrafficFilter, kept: Sequence[RequestWithInteractions]
 ) -> list[RequestWithInteractions]:
     """Return those that `contains` and `finding` select, each judged as a part of its session."""
-    if wanted.finding in ACROSS:
-        return []  # what is in copies alone is compared with nothing
     sessions: defaultdict[str, dict[str, RequestWithInteractions]] = defaultdict(dict)
     for item in kept:
         sessions[item.request.session_id][item.request.request_id] = item

@@ -19,7 +19,6 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
-from reflexio_mcp.traffic.reading.comparison import compared
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id, untold
@@ -510,7 +509,6 @@ async def read_matching(
     found: list[PlannedRequest] = []
     newest: list[tuple[int, int, str]] = []
     others = 0
-    wanted = await compared(scope, wanted)
     pager = SessionPager(scope, wanted)
     async for session_slice in pager.slices():
         matching = await wanted.pick_in_thread(session_slice.requests)
@@ -519,8 +517,8 @@ async def read_matching(
         newest = heapq.nlargest(WORDS_SHOWN, newest + places)
         shown = sum(place in newest for place in places)
         others += len(session_slice.requests) - len(matching) if matching else 0
-        copies: Mapping[str, str] = wanted.chosen or {}
-        if shown and wanted.finding and not wanted.chosen:
+        copies: Mapping[str, str] = {}
+        if shown and wanted.finding:
             copies = await _originals(wanted, session_slice.requests)
         found += [
             planned_request(item, words=index < shown, copy_of=copies.get(item.request.request_id, ""))

@@ -9,7 +9,6 @@ from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
-from reflexio_mcp.traffic.reading.comparison import COMPARED_SECONDS, compared
 from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
@@ -156,7 +155,6 @@ async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selec
 
 async def _sources_of(scope: Scope, wanted: TrafficFilter) -> tuple[dict[str, Sources], tuple[Gap, ...]]:
     found = _Collected()
-    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS)
     pager = SessionPager(scope, wanted)
     async for one in pager.slices():
         found.add(await wanted.pick_in_thread(one.requests))

@@ -1,7 +1,7 @@
 """One filter for lists, audits and deletions."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.search import ACROSS, check_search, judges_alone, search
+from reflexio_mcp.traffic.reading.search import check_search, search
 from reflexio_mcp.traffic.reading.words import words_of
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
@@ -19,29 +19,29 @@ __all__ = [
     "NO_FILTER",
     "PART_OF_SESSIONS",
     "UNSEEN",
+    "WHOLE_SESSIONS",
     "WORDS_NOT_KEPT",
     "TrafficFilter",
+    "check_source",
     "make_filter",
     "with_search",
 ]
 
-NO_FILTER = "no filter"
+NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
 ASSUMED_UTC: Final = "no zone: taken as UTC"
 
-WHOLE_SESSIONS: Final = frozenset({"copied-session", "temporary-session"})
-"""Findings that are judged by all of a session, so that no filter may leave a part of it out."""
+WHOLE_SESSIONS: Final = frozenset({"temporary-session"})
+"""Findings that are judged by all of a session, so that no filter may leave out a part of it."""
 
-WHOLE_SECONDS: Final = 10.0
-"""More for a session that is judged as a whole than where a look may end inside one."""
+PART_OF_SESSIONS: Final = (
+    "it takes a whole session, so leave out source, agent_version, contains, evaluation_only and end_time"
+)
 
 UNSEEN: Final = "planted-instructions"
 """The finding whose words no plan and no following call shows: they were written for the assistant that reads them."""
 
-_BESIDE: Final = {"probable-secret": ", not as possible-secret, a less sure finding of its own"}
-"""Of a finding that may be taken for all of its kind: what else there is to ask for."""
-
-SOURCE_ACCEPTS = (
+SOURCE_ACCEPTS: Final = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
 )
 
@@ -50,7 +50,7 @@ SOURCE_ACCEPTS = (
 class TrafficFilter:
     """Which requests. Empty strings and `None` do not filter; times are epoch seconds, both inclusive.
 
-    The API filters by all but `agent_version`, `contains` and `finding`, which are applied here while paging.
+    The API filters by user, session, source and time. The rest is applied here while paging.
     """
 
     user_id: str = ""
@@ -61,13 +61,9 @@ class TrafficFilter:
     end: int | None = None
     contains: str = ""
     finding: str = ""
+    evaluation_only: bool | None = None
     assumed_utc: bool = field(default=False, compare=False)
     """A time was given without a zone."""
-    chosen: Mapping[str, str] | None = field(default=None, compare=False)
-    """The ids of the requests that the finding means, each with that of the request or session that has its words and
-    stays, where sessions had to be compared for it: `comparison.compared` gives it, for one pass."""
-    compared_to: int = field(default=0, compare=False)
-    """The newest second that was compared for it."""
 
     @property
     def narrows(self) -> bool:
@@ -77,17 +73,17 @@ class TrafficFilter:
     @property
     def looks_inside(self) -> bool:
         """Whether something must be filtered here that the API cannot."""
-        return bool(self.agent_version or self.contains or self.finding)
+        return bool(self.agent_version or self.contains or self.finding or self.evaluation_only is not None)
 
     @property
     def counts_part_of_sessions(self) -> bool:
-        """Whether a session it selects from may hold requests that the API leaves out for this filter."""
+        """Whether a session it selects from may have requests that the API leaves out for this filter."""
         return bool(self.source or self.start is not None or self.end is not None)
 
     @property
     def selects_in_sessions(self) -> bool:
         """Whether it may leave out single requests of a session, and not only its beginning or end."""
-        return bool(self.source or self.agent_version or self.contains)
+        return bool(self.source or self.agent_version or self.contains or self.evaluation_only is not None)
 
     @property
     def may_leave_out_newest(self) -> bool:
@@ -107,54 +103,16 @@ class TrafficFilter:
         )
 
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
-        """Those of one session's requests (newest first) that pass the whole filter, the API's part included.
-
-        A finding may need the whole session: a copy is one only beside its original.
-        """
+        """Those of one session's requests, newest first, that pass the whole filter."""
         picked = [item for item in items if self.matches_request(item.request)]
-        if self.finding in ACROSS and self.chosen is not None:
-            return [item for item in picked if item.request.request_id in self.chosen]
-        is_part = bool(self.source or self.agent_version)
-        return (
-            list(search(self.contains, self.finding, is_part=is_part)(picked))
-            if self.contains or self.finding
-            else picked
-        )
+        is_part = bool(self.source or self.agent_version or self.evaluation_only is not None)
+        return list(search(self.contains, self.finding, picked, is_part=is_part))
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""
         if not (self.contains or self.finding):
             return self.pick(items)
         return await anyio.to_thread.run_sync(self.pick, items)
-
-    async def pick_until(
-        self, items: Sequence[RequestWithInteractions], until: float
-    ) -> tuple[list[RequestWithInteractions], int]:
-        """As `pick_in_thread`, until a time.
-
-        Args:
-            until: on the clock of `time.monotonic`. Where each item shows by itself whether it passes, the first one is
-                looked at in any case; where all of them have to be seen, `WHOLE_SECONDS` more are taken.
-
-        Returns:
-            Those that pass, and how many were looked at: none where all have to be seen and that took longer.
-        """
-        if not (self.contains or self.finding):
-            return self.pick(items), len(items)
-        if not judges_alone(self.finding):
-            with anyio.move_on_after(until + WHOLE_SECONDS - time.monotonic()):
-                return await anyio.to_thread.run_sync(self.pick, items), len(items)
-            return [], 0
-
-        def pick() -> tuple[list[RequestWithInteractions], int]:
-            picked: list[RequestWithInteractions] = []
-            for looked, item in enumerate(items):
-                if looked and time.monotonic() >= until:
-                    return picked, looked
-                picked += self.pick([item])
-            return picked, len(items)
-
-        return await anyio.to_thread.run_sync(pick)
 
     def matches_request(self, request: StoredRequest) -> bool:
         """The part of `pick` that needs no interactions."""
@@ -165,14 +123,15 @@ class TrafficFilter:
             and (not self.agent_version or request.agent_version == self.agent_version)
             and (self.start is None or request.created_at >= self.start)
             and (self.end is None or request.created_at <= self.end)
+            and (self.evaluation_only is None or request.evaluation_only is self.evaluation_only)
         )
 
     def describe(self, *, words: bool = True, most: int | None = None) -> str:
         """The filter in words, for a plan or an empty result.
 
         Args:
-            words: with those of `contains`; what outlives a deletion must not hold them.
-            most: how many alternatives of `contains` are named; of further ones only the number is.
+            words: with those of `contains`; what outlives a deletion must not have them.
+            most: how many alternatives of `contains` are named.
         """
         parts = [
             f"{name} {value}"
@@ -184,20 +143,18 @@ class TrafficFilter:
             )
             if value
         ]
+        zone = f" ({ASSUMED_UTC})" if self.assumed_utc else ""
         if self.start is not None:
-            parts.append(f"from {iso(self.start)}")
+            parts.append(f"from {iso(self.start)}{zone}")
         if self.end is not None:
-            parts.append(f"until {iso(self.end)}")
-        if self.assumed_utc and (self.start is not None or self.end is not None):
-            parts[-1] += f" ({ASSUMED_UTC})"
+            parts.append(f"until {iso(self.end)}{zone}")
+        if self.evaluation_only is not None:
+            parts.append("for evaluation only" if self.evaluation_only else "not for evaluation only")
         if self.finding:
-            parts.append(f"found as {self.finding}{_BESIDE.get(self.finding, '')}")
+            parts.append(f"found as {self.finding}")
         if self.contains:
             parts.append(f"containing {words_of(self.contains).described(most)}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts) or NO_FILTER
-
-
-PART_OF_SESSIONS = "it takes a whole session, so leave out source, agent_version, contains and end_time"
 
 
 def check_source(field: str, source: str) -> None:
@@ -224,16 +181,18 @@ def make_filter(
     end_time: str = "",
     contains: str = "",
     finding: str = "",
+    evaluation_only: bool | None = None,
     masked: bool = False,
     now: float | None = None,
 ) -> TrafficFilter:
-    """Check the arguments of a list, audit or delete and make the filter that they mean.
+    """Check the arguments of a list, audit or deletion and make the filter that they mean.
 
     Args:
         user_id: as `Scope.user` gives it.
         start_time, end_time: ISO 8601 or an age; both inclusive.
         contains: words, as `words_of` reads them.
         finding: one of `search.FINDINGS`, or empty.
+        evaluation_only: only requests that are never learned from, or only the others.
         masked: this server hides what is stored.
         now: the present in epoch seconds (the clock when `None`).
 
@@ -254,17 +213,14 @@ def make_filter(
         agent_version=agent_version.strip(),
         start=start,
         end=end,
+        evaluation_only=evaluation_only,
         assumed_utc=lacks_zone(start_time) or lacks_zone(end_time),
     )
     return with_search(made, contains, finding, masked=masked)
 
 
 def with_search(wanted: TrafficFilter, contains: str, finding: str, *, masked: bool) -> TrafficFilter:
-    """A filter with a search in it; arguments and errors as for `make_filter`.
-
-    Args:
-        masked: this server hides what is stored.
-    """
+    """A filter with a search in it; arguments and errors as for `make_filter`."""
     contains, finding = contains.strip(), finding.strip()
     check_search(contains, finding, masked=masked)
     made = replace(wanted, contains=contains, finding=finding)

@@ -1,141 +1,70 @@
-"""Lists of sessions and of requests, a page at a time, each saying whether it is all and why it ended."""
+"""Lists of sessions and of requests, a page at a time, each saying whether it is all."""
 
-import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Generic, Literal, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, Literal
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.traffic.content import content_chars, first_words
-from reflexio_mcp.traffic.reading.comparison import COMPARED_SECONDS, compared, digest_of
-from reflexio_mcp.traffic.reading.cursors import Cursor, Listed
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.gaps import Gap
+from reflexio_mcp.results.base import NOTICE, Room, at
+from reflexio_mcp.results.reading import (
+    Looked,
+    RequestPage,
+    RequestRow,
+    SessionPage,
+    SessionRequests,
+    SessionRow,
+)
+from reflexio_mcp.traffic.content import content_chars
+from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
+from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
-from reflexio_mcp.traffic.reading.search import judges_alone, names_with
+from reflexio_mcp.traffic.reading.search import judges_alone
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.showing import Showing, gap_rows
+from reflexio_mcp.traffic.stored_text import label, shown_id, shown_name
 
-__all__ = ["Ended", "Order", "OutputBudget", "Page", "SessionRow", "list_requests", "list_sessions"]
+__all__ = ["Order", "in_words", "list_requests", "list_sessions", "nothing_stored"]
 
 LOOK_LIMIT: Final = 10_000
 """How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
 
-TIES_NAMED: Final = 5
-"""Sessions with as many interactions as the one with the most that are named beside it."""
-
 LOOK_SECONDS: Final = 20.0
-"""For looking through texts, which may be long. Clients give up on a call after 60 s, and what a page shows is redacted
-on top; a page may be filled twice, the second time in half of it."""
+"""For looking through texts, which may be long. Clients give up on a call after 60 s."""
 
-Ended = Literal["", "limit", "sessions", "full", "looked", "time"]
-"""Why a page ended before the list did: its `limit`, as many sessions as were asked for, the size of an answer,
-`LOOK_LIMIT` or `LOOK_SECONDS`. Empty at the end."""
+AT_ONCE: Final = 200
+"""Requests of one session that are looked through before the time is checked."""
+
+FILTER_CHARS: Final = 600
+ALTERNATIVES: Final = 5
+"""Alternatives of `contains` that a page repeats."""
+
+HEAD_CHARS: Final = 60
+"""Characters of the head of a session beside its id."""
+
+PART_COUNTED: Final = "Only matching requests are counted; delete_session deletes the whole session."
+USER_COUNTED: Final = (
+    "Only this user's requests are counted; without user_id, delete_session deletes those of others too."
+)
+REDACTED: Final = "Secrets are replaced here; get_request shows a request as it is stored."
+CASE: Final = "Ids are case-sensitive."
+WORDS: Final = (
+    "contains looks in texts and ids for all of its words in one request; put OR between alternatives. source and "
+    "agent_version are filters of their own."
+)
+NAMES: Final = "source and agent_version match whole names; audit_traffic lists those in use."
+UNREADABLE: Final = (
+    "Not all of it could be read. list_requests with its session_id shows what else such a "
+    "session has. delete_request deletes a request that cannot be shown, if you know its id."
+)
 
 Order = Literal["newest", "longest"]
-
-T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
-
-
-class OutputBudget(Protocol[T_contra]):
-    """How much of a list fits into one answer."""
-
-    def take(self, row: T_contra, /) -> bool:
-        """Make room for a row; `False` when it does not fit. The first row always fits."""
-        ...
-
-    def clear(self) -> None:
-        """Forget what was taken: the list starts again."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """One session as far as it matches the filter.
-
-    Args:
-        requests: how many of its requests match.
-        out_of: how many of its requests were looked at for that; more than `requests` where some do not match.
-        first, last: times of its oldest and newest matching request, epoch seconds.
-        chars: characters of content in the matching requests.
-        opening: the oldest matching request.
-    """
-
-    session_id: str
-    users: list[str]
-    requests: int
-    out_of: int
-    interactions: int
-    first: int
-    last: int
-    sources: list[str]
-    agent_versions: list[str]
-    evaluation_only: int
-    first_words: str
-    chars: int
-    opening: RequestWithInteractions
-
-
-@dataclass
-class Page(Generic[T]):
-    """Rows of a list, whether they are all of it, and where it goes on.
-
-    Args:
-        ended: why there are more than these; empty when there are not.
-        cursor: what the next page is asked for with; `None` at the end.
-        total: rows of the whole list, all pages together, where that is known without reading on.
-        looked_at, looked_back_to: requests read for this page, and the oldest second among them, where the filter
-            had to be applied here.
-        before: rows of the pages before.
-        continues: another page came before, so that what was looked at is a part.
-        rest_of_session: how many requests of the last session are still to come.
-        not_looked_through: how many requests of the last session the next page counts in a row of its own.
-        goes_on: the first row counts such a rest.
-        unjudged: a session that took too long to be judged, and how many requests it has; the next page begins behind
-            it.
-        one_of_many: only one user's requests were asked for, and the caller may see those of others.
-        others: for each listed session, how many of its requests were read and do not match.
-        named: where words were looked for and nothing has them: the filters whose value has them, such as
-            `source=staging`, with the requests that each selects beside the filters asked for.
-        some_named: some source or version has at least one of the words, if not all of them.
-        unmatched: the one request that was asked for is stored, and the filter leaves it out.
-        most_interactions: where sessions are ordered by their characters, the one with the most interactions.
-        as_many_interactions: the sessions that have as many, the first of them.
-        more_with_as_many: how many others there are.
-        gaps: what the service could not return on the way. Whether it belongs to the list is not known.
-    """
-
-    rows: list[T]
-    ended: Ended = ""
-    cursor: str | None = None
-    total: int | None = None
-    left: int = 0
-    before: int = 0
-    continues: bool = False
-    looked_at: int | None = None
-    looked_back_to: int | None = None
-    rest_of_session: int = 0
-    not_looked_through: int = 0
-    goes_on: bool = False
-    unjudged: tuple[str, int] | None = None
-    one_of_many: bool = False
-    others: Counter[str] = field(default_factory=Counter[str])
-    named: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    some_named: bool = False
-    unmatched: bool = False
-    most_interactions: SessionRow | None = None
-    as_many_interactions: list[str] = field(default_factory=list[str])
-    more_with_as_many: int = 0
-    gaps: tuple[Gap, ...] = ()
-
-
-Rows = Callable[
-    [SessionSlice, list[RequestWithInteractions]], Sequence[tuple[T, RequestWithInteractions | None]]
-]
-"""Makes the rows of one session, each with the request it ends at (`None` for the whole session)."""
+Requests = Sequence[RequestWithInteractions]
+Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
+"""Makes rows of a session's matching requests, as many as have room, and returns how many requests have one. The number
+is how many requests were looked at for these."""
 
 
 async def list_sessions(
@@ -143,37 +72,72 @@ async def list_sessions(
     asked: TrafficFilter,
     *,
     limit: int,
-    budget: OutputBudget[SessionRow],
-    order: Order = "newest",
+    cursor: str = "",
     detail: str = "summary",
-    after: Cursor | None = None,
-) -> Page[SessionRow]:
+    order: Order = "newest",
+) -> SessionPage:
     """One row a session.
 
     Args:
-        asked: the filter as the caller gave it, bound into the cursor; where the list goes on, that of `after` counts.
+        asked: the filter as the caller gave it; where a list goes on, that of the cursor counts.
         limit: rows at the most.
-        budget: what fits into the answer; ends the page early.
+        cursor: from the page before.
+        detail: bound into the cursor.
         order: the newest first, or those with the most characters first. The latter is one page of the first
             `LOOK_LIMIT` requests and has no cursor.
-        detail: bound into the cursor.
-        after: where the page before stopped.
     """
+    after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
+    wanted = after.filter if after else asked
+    showing = Showing(scope, wanted, after.detail if after else detail)
+    walk = _Walk(scope, "sessions", wanted, after, limit)
+    rows: list[SessionRow] = []
+    longest: list[tuple[int, SessionSlice, Requests, int]] = []
+    room = Room()
+
+    async def take(part: SessionSlice, matching: Requests, looked: int) -> int:
+        if len(rows) == limit:
+            return 0
+        [row] = await showing.sessions([(part.session_id, looked - len(matching), matching)])
+        if not room.take(row):
+            return 0
+        rows.append(row)
+        return len(matching)
+
+    async def compare(part: SessionSlice, matching: Requests, looked: int) -> int:
+        longest.append((sum(map(content_chars, matching)), part, matching, looked))
+        longest.sort(key=lambda one: one[0], reverse=True)
+        del longest[limit:]
+        return len(matching)
+
     if order == "longest":
-        page = await _longest(scope, asked, limit, budget)
+        await walk.fill(compare)
+        for _, part, matching, looked in longest:
+            await take(part, matching, looked)
+        total, walk.place = walk.total, None
+        walk.full = total is None or len(rows) < total
     else:
-        page = await _page(
-            scope,
-            "sessions",
-            asked,
-            limit,
-            budget,
-            lambda part, items: [(_row(part, items), None)],
-            detail,
-            after,
-        )
-    page.one_of_many = bool((after.filter if after else asked).user_id and not scope.user_id)
-    return page
+        while True:
+            rows.clear()
+            room = Room()
+            await walk.fill(take)
+            if await walk.is_settled():
+                break
+        total = walk.total
+    notes = [*walk.notes(rows), *_redacted(rows, showing)]
+    if rows and wanted.counts_part_of_sessions:
+        notes.append(PART_COUNTED)
+    elif rows and wanted.user_id and not scope.user_id:
+        notes.append(USER_COUNTED)
+    return SessionPage(
+        notice=NOTICE if rows else "",
+        looked_at=walk.looked_at(),
+        returned=len(rows),
+        total=total,
+        sessions=rows,
+        unreadable=gap_rows(walk.pager.gaps),
+        cursor=walk.cursor(scope, asked, showing.detail, len(rows)),
+        notes=notes,
+    )
 
 
 async def list_requests(
@@ -181,263 +145,230 @@ async def list_requests(
     asked: TrafficFilter,
     *,
     limit: int,
-    budget: OutputBudget[RequestWithInteractions],
+    cursor: str = "",
+    detail: str = "summary",
     request_id: str = "",
     most_sessions: int | None = None,
-    detail: str = "summary",
-    after: Cursor | None = None,
-) -> Page[RequestWithInteractions]:
+    room: Callable[[], Room] = Room,
+    uncovered: bool = False,
+) -> RequestPage:
     """Requests grouped by session, newest session first and newest request first in it.
 
     Arguments as in `list_sessions`; `limit` counts requests.
 
     Args:
-        request_id: only this one, where it matches the filter too.
+        request_id: only this one, if it passes the filter.
         most_sessions: sessions at the most.
+        room: makes what an answer has room for.
+        uncovered: show secrets.
     """
-    if request_id:
-        item = await get_stored(scope, request_id)
-        wanted = await compared(scope, after.filter if after else asked, seconds=COMPARED_SECONDS)
-        found = wanted.pick([item]) if item is not None else []
-        for one in found:
-            budget.take(one)
-        return Page(found, total=len(found), unmatched=item is not None and not found)
-    return await _page(
-        scope,
-        "requests",
-        asked,
-        limit,
-        budget,
-        lambda _, items: [(item, item) for item in items],
-        detail,
-        after,
-        most_sessions,
-    )
+    after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
+    wanted = after.filter if after else asked
+    showing = Showing(scope, wanted, after.detail if after else detail, uncovered=uncovered)
+    if request_id := request_id.strip():
+        return await _look_up(scope, showing, wanted, request_id)
+    walk = _Walk(scope, "requests", wanted, after, limit)
+    groups: dict[str, list[RequestRow]] = {}
+    others: Counter[str] = Counter()
+    left, space = limit, room()
 
+    async def take(part: SessionSlice, matching: Requests, looked: int) -> int:
+        nonlocal left
+        if part.session_id not in groups and len(groups) == most_sessions:
+            return 0
+        fits = 0
+        for row in await showing.requests(matching[:left]):
+            head = 0 if part.session_id in groups else len(part.session_id) + HEAD_CHARS
+            if not space.take(row, head):
+                break
+            groups.setdefault(part.session_id, []).append(row)
+            fits += 1
+        others[part.session_id] += looked - len(matching)
+        left -= fits
+        return fits
 
-async def _matching(
-    wanted: TrafficFilter, session_slice: SessionSlice, until: float
-) -> tuple[list[RequestWithInteractions], int]:
-    """What passes of a slice, and how many of it were looked at until a time, as `pick_until` says."""
-    if judges_alone(wanted.finding):
-        return await wanted.pick_until(session_slice.requests, until)
-    # A copy is one only beside its original, which an earlier page may have shown.
-    left = {id(item) for item in session_slice.requests}
-    picked, looked = await wanted.pick_until(session_slice.whole, until)
-    return [item for item in picked if id(item) in left], len(left) if looked else 0
-
-
-def _row(session_slice: SessionSlice, matching: list[RequestWithInteractions]) -> SessionRow:
-    requests = [item.request for item in matching]
-    return SessionRow(
-        session_id=session_slice.session_id,
-        users=_by_frequency(request.user_id for request in requests),
-        requests=len(requests),
-        out_of=len(session_slice.requests),
-        interactions=sum(len(item.interactions) for item in matching),
-        first=requests[-1].created_at,
-        last=requests[0].created_at,
-        sources=_by_frequency(request.source for request in requests if request.source),
-        agent_versions=_by_frequency(request.agent_version for request in requests if request.agent_version),
-        evaluation_only=sum(request.evaluation_only for request in requests),
-        first_words=first_words(matching[-1]),
-        chars=sum(content_chars(item) for item in matching),
-        opening=matching[-1],
-    )
-
-
-def _by_frequency(values: Iterable[str]) -> list[str]:
-    return [value for value, _ in Counter(values).most_common()]
-
-
-async def _longest(
-    scope: Scope, wanted: TrafficFilter, limit: int, budget: OutputBudget[SessionRow]
-) -> Page[SessionRow]:
-    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS)
-    pager = SessionPager(scope, wanted)
-    kept: list[tuple[int, int, SessionRow]] = []
-    matched = looked = 0
-    oldest: int | None = None
-    page: Page[SessionRow] = Page([])
-    until = time.monotonic() + LOOK_SECONDS
-    async for session_slice in pager.slices():
-        if wanted.looks_inside and looked and time.monotonic() >= until:
-            page.ended = "time"
-            break
-        matching, of_session = await wanted.pick_until(session_slice.requests, until)
-        if of_session < len(session_slice.requests):
-            # Half a session has no place in an order by length.
-            page.ended = "time"
-            break
-        looked = pager.requests_seen
-        oldest = min(oldest or session_slice.newest, session_slice.requests[-1].request.created_at)
-        if matching:
-            matched += 1
-            row = _row(session_slice, matching)
-            most = page.most_interactions.interactions if page.most_interactions else -1
-            if row.interactions > most:
-                page.most_interactions, page.as_many_interactions, page.more_with_as_many = row, [], 0
-            elif row.interactions == most and len(page.as_many_interactions) < TIES_NAMED:
-                page.as_many_interactions.append(row.session_id)
-            elif row.interactions == most:
-                page.more_with_as_many += 1
-            # The count breaks ties in the order of the list, the newest first.
-            heapq.heappush(kept, (row.chars, -matched, row))
-            if len(kept) > limit:
-                heapq.heappop(kept)
-        if pager.requests_seen >= LOOK_LIMIT:
-            page.ended = "looked"
-            break
-    for _, _, row in sorted(kept, key=lambda entry: entry[:2], reverse=True):
-        if not budget.take(row):
-            page.ended = page.ended or "full"
-            break
-        page.rows.append(row)
-    if not page.ended and matched > len(page.rows):
-        page.ended = "limit"
-    page.gaps = pager.gaps
-    page.total = matched if page.ended not in ("looked", "time") and not page.gaps else None
-    page.looked_at, page.looked_back_to = looked, oldest
-    return page
-
-
-async def _page(
-    scope: Scope,
-    listing: Listed,
-    asked: TrafficFilter,
-    limit: int,
-    budget: OutputBudget[T],
-    rows: Rows[T],
-    detail: str,
-    after: Cursor | None,
-    most_sessions: int | None = None,
-) -> Page[T]:
-    wanted, shown_before = (after.filter, after.shown) if after else (asked, 0)
-    wanted = await compared(scope, wanted, seconds=COMPARED_SECONDS, after=after)
-    # What is filtered here needs more sessions than it shows.
-    batch = max(50, limit) if wanted.looks_inside else limit
-    # The embedded store counts some at once; another one would have to be read.
-    counts = not (scope.learns or wanted.looks_inside)
-    pager = SessionPager(scope, wanted, after=after, batch=batch, count=listing if counts else None)
-    seconds = LOOK_SECONDS
     while True:
-        budget.clear()
-        until = time.monotonic() + seconds
-        page, stop = await _filled(pager, listing, wanted, limit, budget, rows, most_sessions, until)
-        if stop and not pager.settled:
-            await pager.settle()
-            seconds = LOOK_SECONDS / 2
-            continue
-        again = bool(after and after.begun and page.goes_on)
-        if page.total is not None:
-            page.total += shown_before - again
-        elif page.ended and not page.gaps:
-            page.total = pager.total
-        page.before = shown_before
-        page.continues = after is not None
-        if stop:
-            inside = after and after.begun and stop.request_id and stop.session_id == after.session_id
-            shown = shown_before + len(page.rows) - again
-            begun = bool(page.not_looked_through or inside)
-            cursor = replace(
-                stop,
-                detail=detail,
-                shown=shown,
-                begun=begun,
-                compared_to=wanted.compared_to,
-                chosen=digest_of(wanted),
-            )
-            page.cursor = cursor.encode(asked, scope.caller)
-        return page
+        groups.clear()
+        others.clear()
+        left, space = limit, room()
+        await walk.fill(take)
+        if await walk.is_settled():
+            break
+    rows = [row for group in groups.values() for row in group]
+    return RequestPage(
+        looked_at=walk.looked_at(),
+        returned=len(rows),
+        total=walk.total,
+        notice=NOTICE if rows else "",
+        sessions=[
+            SessionRequests(session_id=shown_id(one), not_matching=others[one], requests=rows)
+            for one, rows in groups.items()
+        ],
+        unreadable=gap_rows(walk.pager.gaps),
+        cursor=walk.cursor(scope, asked, showing.detail, len(rows)),
+        notes=[*walk.notes(rows), *_redacted(rows, showing)],
+    )
 
 
-async def _filled(
-    pager: SessionPager,
-    listing: Listed,
-    wanted: TrafficFilter,
-    limit: int,
-    budget: OutputBudget[T],
-    rows: Rows[T],
-    most_sessions: int | None,
-    until: float,
-) -> tuple[Page[T], Cursor | None]:
-    """The page, and the place behind its last row where more follows."""
-    page: Page[T] = Page([])
-    place: Cursor | None = None
-    oldest: int | None = None
-    names: Counter[tuple[str, str]] = Counter()
-    sessions = left = 0
-    async for session_slice in pager.slices():
-        if wanted.looks_inside and place and time.monotonic() >= until:
-            page.ended = page.ended or "time"
-            break
-        if wanted.contains and not page.rows:
-            names.update(
-                (name, getattr(item.request, name))
-                for item in session_slice.requests
-                if wanted.matches_request(item.request)
-                for name in ("source", "agent_version")
-            )
-        goes_on = len(session_slice.requests) < len(session_slice.whole)
-        matching, looked = await _matching(wanted, session_slice, until)
-        last_looked, not_looked = session_slice.requests[looked - 1], len(session_slice.requests) - looked
-        if not_looked and place and (not looked or listing == "sessions"):
-            # The next page begins with it and has more time for it.
-            page.ended = page.ended or "time"
-            break
-        if not looked:
-            page.ended, page.unjudged = "time", (session_slice.session_id, not_looked)
-            place = pager.cursor(listing, session_slice, None)
-            break
-        page.goes_on |= listing == "sessions" and bool(matching) and goes_on
-        if not_looked:
-            session_slice = replace(session_slice, requests=session_slice.requests[:looked])
-        if not page.ended:
-            oldest = min(oldest or session_slice.newest, last_looked.request.created_at)
-            page.looked_at = pager.requests_seen - not_looked
-        produced = rows(session_slice, matching) if matching else ()
-        if page.ended:
-            left += len(produced)
-        elif produced and sessions == most_sessions:
-            page.ended, left = "sessions", len(produced)
-        else:
-            for index, (row, last) in enumerate(produced):
-                full = len(page.rows) == limit
-                if full or not budget.take(row):
-                    page.ended = "limit" if full else "full"
-                    left = len(produced) - index
-                    page.rest_of_session = left if index and not not_looked else 0
-                    break
-                page.rows.append(row)
-                # Behind the last request of a session the place is behind the whole session.
-                ends = index + 1 == len(produced) and not not_looked
-                place = pager.cursor(listing, session_slice, None if ends else last)
-            sessions += bool(produced)
-            if produced and (others := looked - len(matching)):
-                page.others[session_slice.session_id] += others
-            if not page.ended:
-                place = pager.cursor(listing, session_slice, last_looked if not_looked else None)
-                if not_looked:
-                    page.ended = "time"
-                    page.not_looked_through = not_looked if produced and listing == "sessions" else 0
-                elif wanted.looks_inside and pager.requests_seen >= LOOK_LIMIT and not pager.on_last_page:
-                    page.ended = "looked"
-                    break
-        # What the service has sent already is counted; nothing more is read for it.
-        if page.ended and (not_looked or not pager.on_last_page):
-            break
-    else:
-        if not pager.gaps:
-            page.total, page.left = len(page.rows) + left, left
-    page.gaps = pager.gaps
-    # With a finding they would select fewer, and of a part of the list the numbers would be too low.
-    if not (page.rows or page.ended or page.gaps or wanted.finding):
-        values = {value for _, value in names}
-        having = names_with(wanted.contains, values)
-        page.some_named = bool(names_with(wanted.contains, values, any_word=True))
-        page.named = {one: names[one] for one in sorted(names) if one[1] in having}
-    if not wanted.looks_inside:
-        page.looked_at = None
-    else:
-        page.looked_at, page.looked_back_to = page.looked_at or 0, oldest
-    return page, place if page.ended else None
+async def _look_up(scope: Scope, showing: Showing, wanted: TrafficFilter, request_id: str) -> RequestPage:
+    item = await get_stored(scope, request_id)
+    found = await wanted.pick_in_thread([item] if item else [])
+    rows = await showing.requests(found)
+    groups = [SessionRequests(session_id=shown_id(one.request.session_id), requests=rows) for one in found]
+    stored = f"Request {label(request_id)} is {'stored and does not match' if item else 'not stored'}."
+    return RequestPage(
+        looked_at=Looked(filter=in_words(wanted), complete=True),
+        returned=len(rows),
+        total=len(rows),
+        sessions=groups,
+        notice=NOTICE if rows else "",
+        notes=_redacted(rows, showing) if rows else [stored],
+    )
+
+
+class _Walk:
+    """A way through stored traffic for one page.
+
+    Args:
+        scope: the client and the user it is confined to.
+        listing: what the page has rows of.
+        wanted: the filter.
+        after: where the page before stopped.
+        batch: sessions asked for at a time.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        listing: Literal["sessions", "requests"],
+        wanted: TrafficFilter,
+        after: Cursor | None,
+        batch: int,
+    ) -> None:
+        # What is filtered here needs more sessions than it shows.
+        at_once = max(50, batch) if wanted.looks_inside else batch
+        self.pager = SessionPager(scope, wanted, after=after, batch=at_once)
+        self._listing: Literal["sessions", "requests"] = listing
+        self._wanted = wanted
+        self._before = after.shown if after else 0
+        self.place: Cursor | None = None
+        self.full = False
+        self.total: int | None = None
+        self._looked = 0
+        self._oldest: int | None = None
+
+    async def fill(self, take: Take) -> None:
+        """Look until the page is full, the limits are reached, or everything was looked at."""
+        self.place, self.full, self.total, self._looked, self._oldest = None, False, None, 0, None
+        rows = self._before
+        until = time.monotonic() + LOOK_SECONDS
+        async for part in self.pager.slices():
+            for items in self._portions(part):
+                late = self._looked >= LOOK_LIMIT or time.monotonic() >= until
+                if self._wanted.looks_inside and late and self._looked:
+                    self.full = True
+                    return
+                # What the service has sent already is counted; nothing more is read for it.
+                if self.full and not self.pager.on_last_page:
+                    return
+                matching = await self._matching(part, items)
+                rows += len(matching) if self._listing == "requests" else bool(matching)
+                if self.full:
+                    continue
+                self._looked += len(items)
+                self._oldest = min(self._oldest or part.newest, items[-1].request.created_at)
+                taken = await take(part, matching, len(items)) if matching else 0
+                if taken < len(matching):
+                    self.full = True
+                    if taken:
+                        self.place = self.pager.cursor(self._listing, part, matching[taken - 1])
+                else:
+                    last = None if items[-1] is part.requests[-1] else items[-1]
+                    self.place = self.pager.cursor(self._listing, part, last)
+        self.total = None if self.pager.gaps else rows
+
+    def _portions(self, part: SessionSlice) -> Iterator[Requests]:
+        """A session in portions, if each of its requests can be judged alone."""
+        alone = self._listing == "requests" and judges_alone(self._wanted.finding)
+        step = AT_ONCE if alone and self._wanted.looks_inside else len(part.requests)
+        for start in range(0, len(part.requests), step):
+            yield part.requests[start : start + step]
+
+    async def _matching(self, part: SessionSlice, items: Requests) -> Requests:
+        if judges_alone(self._wanted.finding):
+            return await self._wanted.pick_in_thread(items)
+        # A copy is one only beside its original, which an earlier page may have shown.
+        left = {id(item) for item in items}
+        return [item for item in await self._wanted.pick_in_thread(part.whole) if id(item) in left]
+
+    async def is_settled(self) -> bool:
+        """Whether the page may be shown; else the newest second is waited for, and the page has to be made again."""
+        if not self.full or self.pager.settled:
+            return True
+        await self.pager.settle()
+        return False
+
+    def looked_at(self) -> Looked:
+        """What the page was made from."""
+        complete = not (self.full or self.pager.gaps)
+        inside = self._wanted.looks_inside
+        return Looked(
+            filter=in_words(self._wanted),
+            requests=self._looked if inside else None,
+            back_to=None if complete or self._oldest is None or not inside else at(self._oldest),
+            complete=complete,
+        )
+
+    def cursor(self, scope: Scope, asked: TrafficFilter, detail: str, rows: int) -> str | None:
+        """For the next page, if there is one."""
+        if not self.full or not self.place:
+            return None
+        return replace(self.place, detail=detail, shown=self._before + rows).encode(scope, asked)
+
+    def notes(self, rows: Sequence[object]) -> list[str]:
+        """What else the reader has to know."""
+        wanted = self._wanted
+        unreadable = [UNREADABLE] if self.pager.gaps else []
+        if rows or self._before:
+            return unreadable
+        if self.full:
+            return ["Nothing matches among the requests that were looked through so far.", *unreadable]
+        if not (self._looked or wanted.looks_inside or replace(wanted, user_id="").narrows):
+            return unreadable or [nothing_stored(wanted)]
+        return [
+            *unreadable,
+            *([WORDS] if wanted.contains else []),
+            *([NAMES] if wanted.source or wanted.agent_version else []),
+            *([CASE] if wanted.user_id or wanted.session_id else []),
+        ]
+
+
+def _redacted(rows: Sequence[SessionRow | RequestRow], showing: Showing) -> list[str]:
+    if showing.masked or not rows:
+        return []
+    from reflexio_mcp.traffic.rules.secrets import MISSING, available  # its patterns take a while to compile
+
+    missing = [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
+    return [*missing, *([REDACTED] if any(row.redacted for row in rows) else [])]
+
+
+def in_words(wanted: TrafficFilter, most: int | None = ALTERNATIVES) -> str:
+    """The filter in words that are safe outside a fence; empty for no filter.
+
+    Args:
+        most: how many alternatives of `contains` are named.
+    """
+    plain = {
+        name: value if not value or label(value) == value else "as given"
+        for name in ("user_id", "session_id", "source", "agent_version")
+        for value in (getattr(wanted, name),)
+    }
+    described = replace(wanted, **plain).describe(most=most)
+    return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
+
+
+def nothing_stored(wanted: TrafficFilter) -> str:
+    """That there is nothing at all, or nothing of the user that the filter names."""
+    if not wanted.user_id:
+        return "Nothing is stored."
+    return f"Nothing is stored for user {label(wanted.user_id)}. {CASE}"

@@ -1,25 +1,20 @@
 """The one way through stored traffic: sessions in the API's order, against a frozen end.
 
-Sessions whose newest requests share a second stand in the API's order by their ids. Where one of its pages has all of
-them, they stand in the order of arrival instead; to be sure of more would take further calls.
-
-The API pages by an offset that counts sessions, so arrivals shift its pages, and it gives whole sessions only.
-A pager freezes the newest second it looks at, knows its place by the last session's own key instead of by the
-offset alone, and can stop and go on inside a session.
+The API pages by an offset that counts sessions, so arrivals shift its pages, and it gives whole sessions only. A pager
+freezes the newest second it looks at, knows its place by the last session's own key instead of by the offset alone,
+and can stop and go on inside a session.
 """
 
-import math
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Final
 
 import anyio
 
 from reflexio_mcp.rest.errors import NotTheApi
 from reflexio_mcp.rest.models import RequestPage, RequestWithInteractions, SessionGroup
-from reflexio_mcp.traffic.reading.cursors import Cursor, Listed, Listing
+from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.gaps import Gap, read_page
 from reflexio_mcp.traffic.scope import Scope
@@ -27,7 +22,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["SESSIONS_AT_ONCE", "SessionPager", "SessionSlice", "place_of"]
 
 SESSIONS_AT_ONCE: Final = 100
-"""Sessions asked for at a time where all of them are read: what is held in memory of a store at most."""
+"""Sessions asked for at a time where all of them are read: what is in memory of a store at most."""
 
 SETTLE_SECONDS: Final = 1
 """A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
@@ -46,10 +41,9 @@ class SessionSlice:
 
     Args:
         newest: the session's newest request matching the API's part of the filter, epoch seconds.
-        offset: its place in the API's list when it was read; where sessions stand by arrival, that before their first.
+        offset: its place in the API's list when it was read.
         whole: all requests of the session that the API's part of the filter matches, those of earlier pages included:
             some findings show only in all of it.
-        arrival: that of its newest request, where sessions of one second stand by it.
     """
 
     session_id: str
@@ -57,22 +51,19 @@ class SessionSlice:
     offset: int
     requests: list[RequestWithInteractions]
     whole: list[RequestWithInteractions]
-    arrival: int | None = None
 
 
 class SessionPager:
     """A pass over the sessions that match a filter, the newest first.
 
-    Iterate with `slices()`. The filter's `agent_version` and `contains` are not applied: the pager yields what
-    the API matched, inside the caller's scope.
+    Iterate with `slices()`. The pager yields what the API matched, inside the caller's scope; the rest of the filter
+    is not applied.
 
     Args:
         scope: the client and the user it is confined to.
         wanted: the filter.
         after: where an earlier page stopped.
         batch: sessions asked for at a time.
-        count: what to count, where the store can: `total` is then how many match in all, if the first page is full and
-            not too many match; else `None`.
     """
 
     def __init__(
@@ -82,7 +73,6 @@ class SessionPager:
         *,
         after: Cursor | None = None,
         batch: int = SESSIONS_AT_ONCE,
-        count: Listed | None = None,
     ) -> None:
         self._scope = scope
         self._filter = wanted
@@ -90,24 +80,14 @@ class SessionPager:
         self._batch = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
-        self._counted: Listed | None = count
-        self._count: Listed | None = None
-        self.total: int | None = None
         self.requests_seen = 0
         self.on_last_page = False
-        self._by_id_from = math.inf
-        """The oldest second whose sessions this pass has in the API's order: after a deletion too they stay in it."""
         self._gaps: dict[str, Gap] = {}
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """What the service could not return of the pages that were read so far."""
         return tuple(self._gaps.values())
-
-    @property
-    def frozen(self) -> int:
-        """The newest second that it looks at; 0 before it read something, and where nothing is stored."""
-        return self._frozen or 0
 
     @property
     def settled(self) -> bool:
@@ -138,14 +118,11 @@ class SessionPager:
             session_slice.newest,
             session_slice.session_id,
             *(place_of(last) if last else (0, 0, "")),
-            arrived=0 if session_slice.arrival is None else session_slice.arrival + 1,
         )
 
     async def slices(self) -> AsyncGenerator[SessionSlice]:
         """Yield what is left of each session, the newest first."""
         self.requests_seen = 0
-        self._count = self._counted
-        self._by_id_from = math.inf
         self._gaps.clear()
         offset, page = await self._start()
         seen: set[str] = set()
@@ -159,11 +136,12 @@ class SessionPager:
             idle = 0 if len(met) > known else idle + 1
             if idle > known // self._batch + IDLE_PAGES:
                 raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
-            for found in self._arranged(page, offset):
+            for index, group in enumerate(page.sessions):
                 # A deletion meanwhile pulls later sessions forward: step back over what was yielded.
-                if found.session_id in seen:
+                if group.session_id in seen or not (rows := self._visible(group)):
                     continue
-                seen.add(found.session_id)
+                seen.add(group.session_id)
+                found = SessionSlice(group.session_id, rows[0].request.created_at, offset + index, rows, rows)
                 left = self._left(found)
                 self.requests_seen += len(left)
                 if left:
@@ -172,31 +150,22 @@ class SessionPager:
                 return
             # One session of overlap shows whether the pages have shifted meanwhile.
             last = page.sessions[-1].session_id
-            following = offset + len(page.sessions) - 1
-            offset, page = await self._follow(following, last)
+            offset, page = await self._follow(offset + len(page.sessions) - 1, last)
 
     async def _start(self) -> tuple[int, RequestPage]:
-        if self._after is None:
+        after = self._after
+        if after is None:
             page = await self._page(0)
             if self._frozen is None:
                 self._clock = page.server_time if page.server_time is not None else time.time()
                 newest = [item.request.created_at for group in page.sessions for item in group.requests]
                 self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
             return 0, page
-        after = self._after
         key = (after.newest, after.session_id)
-        offset = after.offset
-        step = self._batch
+        offset, step = after.offset, self._batch
         while True:
-            # Enough for all that can have stood by their arrival.
-            page = await self._page(offset, SESSIONS_AT_ONCE if after.arrived else 0)
-            keys = [_key(group) for group in page.sessions]
-            newer = [index for index, one in enumerate(keys) if one[0] > after.newest]
-            if after.arrived and newer and 0 < newer[-1] <= after.offset - offset:
-                # A page further back may end among them: begin right before their first.
-                offset += newer[-1]
-                continue
-            if offset == 0 or (keys and (newer if after.arrived else keys[0] >= key)):
+            page = await self._page(offset)
+            if offset == 0 or (page.sessions and _key(page.sessions[0]) >= key):
                 return offset, page
             # Twice as far each time: a place that many deletions have moved, or that was made up, is left soon.
             offset, step = max(0, offset - step), step * 2
@@ -210,12 +179,9 @@ class SessionPager:
             page = await self._page(offset)
         return offset, page
 
-    async def _page(self, offset: int, at_least: int = 0) -> RequestPage:
-        batch = max(self._batch, at_least)
-        query = self._filter.query(top_k=batch + 1, offset=offset, end=self._frozen)
-        query.count, self._count = self._count, None
+    async def _page(self, offset: int) -> RequestPage:
+        query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
         page, gaps = await read_page(self._scope, query)
-        self.total = page.total if query.count else self.total
         for name, gap in gaps.items():
             # Where two pages overlap, each knows one of the neighbours.
             known = self._gaps.get(name, gap)
@@ -224,42 +190,15 @@ class SessionPager:
             self._gaps[name] = replace(gap, first=max(first, default=None), last=min(last, default=None))
         return page
 
-    def _arranged(self, page: RequestPage, offset: int) -> Iterator[SessionSlice]:
-        """The sessions of a page; those of one second by their arrival, if all of them are in it."""
-        after = self._after
-        found = [
-            SessionSlice(group.session_id, rows[0].request.created_at, offset + index, rows, rows)
-            for index, group in enumerate(page.sessions)
-            if (rows := self._visible(group))
-        ]
-        for newest, tied in groupby(found, lambda one: one.newest):
-            of_one_second = list(tied)
-            begins = offset == 0 or _key(page.sessions[0])[0] > newest
-            # A session that could not be read has no second.
-            ends = not page.has_more or 0 < _key(page.sessions[-1])[0] < newest
-            by_arrival = len(of_one_second) > 1 and begins and ends and newest < self._by_id_from
-            if after and newest == after.newest:
-                by_arrival = after.arrived > 0  # as on the page before
-            if not by_arrival:
-                self._by_id_from = min(self._by_id_from, newest)
-            else:
-                before = max(0, of_one_second[0].offset - 1)
-                of_one_second = [
-                    replace(one, offset=before, arrival=place_of(one.whole[0])[1]) for one in of_one_second
-                ]
-                of_one_second.sort(key=lambda one: (one.arrival, one.session_id), reverse=True)
-            yield from of_one_second
-
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.
         plain = self._filter
-        end = self._frozen
         rows = [
             item
             for item in group.requests
             if self._scope.covers(item.request.user_id)
             and (not plain.user_id or item.request.user_id == plain.user_id)
-            and (end is None or item.request.created_at <= end)
+            and (self._frozen is None or item.request.created_at <= self._frozen)
         ]
         rows.sort(key=place_of, reverse=True)
         return rows
@@ -273,9 +212,7 @@ class SessionPager:
                 return []
             shown = (after.created_at, after.arrival, after.request_id)
             return [item for item in found.whole if place_of(item) < shown]
-        by_arrival = after.arrived > 0 and found.newest == after.newest
-        arrived = (place_of(found.whole[0])[1] + 1, after.arrived) if by_arrival else (0, 0)
-        behind = (found.newest, arrived[0], found.session_id) < (after.newest, arrived[1], after.session_id)
+        behind = (found.newest, found.session_id) < (after.newest, after.session_id)
         return found.whole if behind else []
 
 

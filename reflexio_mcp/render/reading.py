@@ -1,0 +1,165 @@
+"""Pages of sessions and requests, and one request, as text."""
+
+from collections.abc import Iterator, Sequence
+
+from reflexio_mcp.render.blocks import counted, fenced, indented, lines, more, row, sentence
+from reflexio_mcp.results.base import Moment
+from reflexio_mcp.results.reading import (
+    Gap,
+    InteractionRow,
+    Looked,
+    OneRequest,
+    RequestPage,
+    RequestRow,
+    SessionPage,
+    SessionRow,
+)
+
+__all__ = ["gap_lines", "moment", "one_request", "request_page", "request_row", "session_page"]
+
+
+def moment(at: Moment) -> str:
+    """A point in time as every text shows it."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def session_page(page: SessionPage) -> str:
+    return _page(page, len(page.sessions), "session", map(_session, page.sessions))
+
+
+def request_page(page: RequestPage) -> str:
+    return _page(page, len(page.requests), "request", _grouped(page))
+
+
+def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator[str]) -> str:
+    return lines(
+        _heading(page.looked_at, count, noun, page.total),
+        fenced(body),
+        page.notes,
+        gap_lines(page.unreadable),
+        more(page.cursor) or ("That is all." if page.looked_at.complete and count else ""),
+    )
+
+
+def _heading(looked: Looked, count: int, noun: str, total: int | None) -> str:
+    """How many rows there are, of what, and what was looked through for them."""
+    known = f" of {total:,}" if total is not None and total > count else ""
+    found = f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun}"
+    selected = f" ({looked.filter})" if looked.filter else ""
+    first = "" if looked.complete or known or not count else " so far"
+    searched = ""
+    if looked.requests is not None:
+        back = f", back to {moment(looked.back_to)}" if looked.back_to else ""
+        searched = f"Looked through {counted(looked.requests, 'request')}{back}."
+    return sentence(f"{found}{first}{selected}.", searched)
+
+
+def _session(one: SessionRow) -> str:
+    matching = counted(one.requests, "request")
+    if one.not_matching:
+        matching += f" of {one.requests + one.not_matching:,}"
+    head = row(
+        one.session_id,
+        _named("user", one.users, one.more_users),
+        f"{matching}, {counted(one.interactions, 'interaction')}, {counted(one.characters, 'character')}",
+        moment(one.first) + (f" to {moment(one.last)}" if one.last else ""),
+        _named("source", one.sources),
+        _named("agent", one.agent_versions),
+        f"{one.evaluation_only:,} for evaluation only" if one.evaluation_only else "",
+        f"fingerprint {one.fingerprint}" if one.fingerprint else "",
+    )
+    return lines(head, f"  “{one.first_words}”" if one.first_words else "")
+
+
+def _named(noun: str, names: Sequence[str], more_names: int = 0) -> str:
+    rest = f" and {more_names:,} more" if more_names else ""
+    return f"{noun} {', '.join(names)}{rest}" if names else ""
+
+
+def _grouped(page: RequestPage) -> Iterator[str]:
+    for session in page.sessions:
+        others = session.not_matching
+        yield f"session {session.session_id}" + (
+            f" ({counted(others, 'other')} not matching)" if others else ""
+        )
+        for one in session.requests:
+            yield indented(request_row(one))
+
+
+def request_row(one: RequestRow) -> str:
+    """A request on one line, and its interactions below it."""
+    head = row(
+        one.request_id,
+        f"user {one.user_id}" if one.user_id else "",
+        moment(one.created_at),
+        f"source {one.source}" if one.source else "",
+        f"agent {one.agent_version}" if one.agent_version else "",
+        "for evaluation only" if one.evaluation_only else "",
+        f"experiment {one.retrieval_experiment_id}" if one.retrieval_experiment_id else "",
+        f"arm {one.retrieval_experiment_arm}" if one.retrieval_experiment_arm else "",
+        counted(one.interaction_count, "interaction"),
+        _named("roles", one.roles),
+        counted(one.characters, "character") if one.characters is not None else "",
+        f"fingerprint {one.fingerprint}" if one.fingerprint else "",
+        f"“{one.first_words}”" if one.first_words else "",
+        f"found “{one.found}”" if one.found else "",
+        f"matched by its {one.matched}" if one.matched and one.matched != "text" else "",
+    )
+    left = one.interactions_left_out
+    return lines(
+        head,
+        [indented(_interaction(turn)) for turn in one.interactions],
+        f"  … {counted(left, 'more interaction')}: see get_request" if left else "",
+    )
+
+
+def _interaction(turn: InteractionRow) -> str:
+    content = turn.content
+    if turn.characters is not None:
+        begins = f", from {turn.content_from:,}" if turn.content_from else ""
+        content += f"{'… ' if content else ''}[{turn.characters:,} characters{begins}]"
+    head = row(f"{turn.interaction_id} {turn.role}", moment(turn.created_at) if turn.created_at else "")
+    beside = {
+        "user_action": [turn.user_action],
+        "user_action_description": [turn.user_action_description],
+        "interacted_image_url": [turn.interacted_image_url],
+        "shadow_content": [turn.shadow_content],
+        "expert_content": [turn.expert_content],
+        "tools_used": turn.tools_used,
+        "retrieved_learnings": turn.retrieved_learnings,
+    }
+    return lines(
+        _hanging(f"{head}: {content}".rstrip()),
+        [f"  {_hanging(f'{name}: {text}')}" for name, texts in beside.items() for text in texts if text],
+    )
+
+
+def _hanging(text: str) -> str:
+    """A text whose further lines are indented deeper than any line of ours."""
+    return text.replace("\n", "\n      ")
+
+
+def one_request(found: OneRequest) -> str:
+    shown = found.interactions
+    return lines(
+        fenced(lines(f"session {found.session_id}", request_row(found))),
+        f"Learning: {found.learning.means}",
+        found.notes,
+        f"{len(shown):,} of {counted(found.interaction_count, 'interaction')} are shown here."
+        if found.cursor
+        else "",
+        more(found.cursor),
+    )
+
+
+def gap_lines(gaps: Sequence[Gap]) -> list[str]:
+    """What the service could not return, a line each."""
+    return [f"Reflexio fails to return {_gap(one)}." for one in gaps]
+
+
+def _gap(gap: Gap) -> str:
+    what = "a session whose newest request arrived" if gap.whole_session else "what arrived"
+    times = row(
+        f"from {moment(gap.first)}" if gap.first else "", f"until {moment(gap.last)}" if gap.last else ""
+    )
+    return f"{what} {times.replace(' · ', ' ') or 'at an unknown time'}"

@@ -1,0 +1,293 @@
+"""Every filter and every page against a plain reading of the same data, with arrivals and deletions between pages."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reflexio_mcp.results.base import Room
+from reflexio_mcp.traffic.reading import listing
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.scope import Scope
+from tests.support.embedded import START, Embedded, embedded
+
+MOST_PAGES = 200
+"""No list here has as many: a cursor that never ends fails the comparison instead of hanging."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored request as the model of the test knows it."""
+
+    request_id: str
+    user: str
+    session: str
+    source: str
+    version: str
+    text: str
+    evaluation_only: bool
+    at: int
+
+
+rows = st.builds(
+    Stored,
+    request_id=st.just(""),
+    user=st.sampled_from(["ada", "ben"]),
+    session=st.sampled_from(["s1", "s2", "s3", "é"]),
+    source=st.sampled_from(["", "ide", "cli:1"]),
+    version=st.sampled_from(["agent-v0", "v2"]),
+    text=st.sampled_from(["apples", "Pears and apples", "nothing"]),
+    evaluation_only=st.booleans(),
+    at=st.integers(START, START + 12),
+)
+filters = st.builds(
+    TrafficFilter,
+    user_id=st.sampled_from(["", "", "ada"]),
+    session_id=st.sampled_from(["", "", "s2"]),
+    source=st.sampled_from(["", "", "ide"]),
+    agent_version=st.sampled_from(["", "", "v2"]),
+    start=st.none() | st.integers(START, START + 12),
+    end=st.none() | st.integers(START, START + 14),
+    contains=st.sampled_from(["", "", "APPLES"]),
+    evaluation_only=st.sampled_from([None, None, True, False]),
+).filter(lambda one: one.start is None or one.end is None or one.start <= one.end)
+
+
+def matches(row: Stored, wanted: TrafficFilter) -> bool:
+    return (
+        (not wanted.agent_version or row.version == wanted.agent_version)
+        and (not wanted.contains or wanted.contains.casefold() in row.text.casefold())
+        and (wanted.evaluation_only is None or row.evaluation_only == wanted.evaluation_only)
+    )
+
+
+def plain_reading(stored: list[Stored], wanted: TrafficFilter) -> list[tuple[str, list[str]]]:
+    """Sessions and the request ids in them, in the order the API promises."""
+    by_api = [
+        row
+        for row in stored
+        if (not wanted.user_id or row.user == wanted.user_id)
+        and (not wanted.session_id or row.session == wanted.session_id)
+        and (not wanted.source or row.source == wanted.source)
+        and (wanted.start is None or row.at >= wanted.start)
+        and (wanted.end is None or row.at <= wanted.end)
+    ]
+    newest = {row.session: max(r.at for r in by_api if r.session == row.session) for row in by_api}
+    found: list[tuple[str, list[str]]] = []
+    for session, _ in sorted(newest.items(), key=lambda item: (item[1], item[0]), reverse=True):
+        inside = [row for row in by_api if row.session == session and matches(row, wanted)]
+        inside.sort(key=lambda row: (row.at, row.request_id), reverse=True)
+        if inside:
+            found.append((session, [row.request_id for row in inside]))
+    return found
+
+
+async def store(place: Embedded, row: Stored) -> None:
+    place.clock.now = row.at
+    await place.put(
+        row.request_id,
+        user=row.user,
+        session=row.session,
+        source=row.source,
+        version=row.version,
+        text=row.text,
+        evaluation_only=row.evaluation_only,
+    )
+
+
+class Narrow(Room):
+    """Room for a few rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.left = rows
+
+    def take(self, row: object, beside: int = 0) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+def narrow(rows: int) -> Callable[[], Room]:
+    return lambda: Narrow(rows)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    data=st.lists(rows, max_size=22),
+    later=st.lists(rows, max_size=6),
+    wanted=filters,
+    limit=st.integers(1, 7),
+    room=st.integers(1, 5),
+)
+def test_pages_of_requests_are_the_plain_reading_whatever_arrives(
+    data: list[Stored], later: list[Stored], wanted: TrafficFilter, limit: int, room: int
+) -> None:
+    stored = [replace(row, request_id=f"r{index:03}") for index, row in enumerate(data)]
+    arrivals = [replace(row, request_id=f"later{index}") for index, row in enumerate(later)]
+
+    async def compare() -> None:
+        async with embedded() as place:
+            for row in stored:
+                await store(place, row)
+            place.clock.now = START + 60
+            found: list[tuple[str, list[str]]] = []
+            cursor = ""
+            for _ in range(MOST_PAGES):
+                page = await list_requests(
+                    place.scope,
+                    TrafficFilter() if cursor else wanted,
+                    limit=limit,
+                    cursor=cursor,
+                    room=narrow(room),
+                )
+                for group in page.sessions:
+                    if not found or found[-1][0] != group.session_id:
+                        found.append((group.session_id, []))
+                    found[-1][1].extend(one.request_id for one in group.requests)
+                if not page.cursor:
+                    assert page.looked_at.complete
+                    assert page.total == sum(len(ids) for _, ids in found)
+                    break
+                cursor = page.cursor
+                if arrivals:
+                    place.clock.now += 1
+                    await store(place, replace(arrivals.pop(), at=int(place.clock.now)))
+            assert found == plain_reading(stored, wanted)
+
+    asyncio.run(compare())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.lists(rows, max_size=22), wanted=filters, limit=st.integers(1, 3))
+def test_pages_of_sessions_are_the_plain_reading(
+    data: list[Stored], wanted: TrafficFilter, limit: int
+) -> None:
+    stored = [replace(row, request_id=f"r{index:03}") for index, row in enumerate(data)]
+
+    async def compare() -> None:
+        async with embedded() as place:
+            for row in stored:
+                await store(place, row)
+            place.clock.now = START + 60
+            found: list[tuple[str, int]] = []
+            cursor = ""
+            for _ in range(MOST_PAGES):
+                asked = TrafficFilter() if cursor else wanted
+                page = await list_sessions(place.scope, asked, limit=limit, cursor=cursor)
+                found += [(row.session_id, row.requests) for row in page.sessions]
+                if not page.cursor:
+                    break
+                cursor = page.cursor
+            assert found == [(session, len(ids)) for session, ids in plain_reading(stored, wanted)]
+
+    asyncio.run(compare())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("limit", [1, 3, 5])
+async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: int) -> None:
+    async with embedded() as place:
+        for index in range(12):
+            place.clock.now = START + index
+            await place.put(f"r{index:02}", session=f"s{index:02}")
+        place.clock.now = START + 60
+        seen: list[str] = []
+        gone = 0
+        cursor = ""
+        for _ in range(MOST_PAGES):
+            page = await list_requests(place.scope, TrafficFilter(), limit=limit, cursor=cursor)
+            seen += [one.request_id for one in page.requests]
+            if not page.cursor:
+                break
+            cursor = page.cursor
+            # All that was shown but the last goes: every later session moves forward.
+            for request_id in seen[gone:-1]:
+                gone += 1
+                await place.client.delete_request(request_id)
+        assert seen == [f"r{index:02}" for index in reversed(range(12))]
+
+
+@pytest.mark.anyio
+async def test_a_page_is_not_cut_while_its_newest_second_is_still_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with embedded() as place:
+        for index in range(4):
+            await place.put(f"r{index}", session=f"s{index}")
+        waited: list[float] = []
+
+        async def arrive_meanwhile(seconds: float) -> None:
+            # What a second publisher does in the very second the list froze.
+            if not waited:
+                await place.put("late", session="s0")
+            waited.append(seconds)
+            place.clock.now += seconds
+
+        monkeypatch.setattr("reflexio_mcp.traffic.reading.paging.anyio.sleep", arrive_meanwhile)
+        seen: list[str] = []
+        cursor = ""
+        for _ in range(MOST_PAGES):
+            page = await list_requests(place.scope, TrafficFilter(), limit=2, cursor=cursor)
+            seen += [one.request_id for one in page.requests]
+            if not page.cursor:
+                break
+            cursor = page.cursor
+        assert sorted(seen) == ["late", "r0", "r1", "r2", "r3"]
+        assert 0 < sum(waited) <= 3
+
+
+@pytest.mark.anyio
+async def test_a_search_that_reaches_its_limit_says_how_far_it_looked_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing, "LOOK_LIMIT", 4)
+    monkeypatch.setattr(listing, "AT_ONCE", 2)
+    async with embedded() as place:
+        for index in range(10):
+            place.clock.now = START + index
+            await place.put(f"r{index}", session="one", text="needle" if index == 0 else "hay")
+        place.clock.now += 60
+        wanted = TrafficFilter(contains="needle")
+        page = await list_requests(place.scope, wanted, limit=5)
+        assert page.returned == 0
+        assert not page.looked_at.complete
+        assert page.looked_at.requests == 4
+        assert page.notes == ["Nothing matches among the requests that were looked through so far."]
+        pages = 1
+        while page.cursor:
+            page = await list_requests(place.scope, wanted, limit=5, cursor=page.cursor)
+            pages += 1
+        assert [one.request_id for one in page.requests] == ["r0"]
+        assert pages == 3
+
+
+@pytest.mark.anyio
+async def test_the_longest_sessions_come_first_when_asked() -> None:
+    async with embedded() as place:
+        for index in range(5):
+            place.clock.now = START + index
+            await place.put(f"r{index}", session=f"s{index}", text="words " * (index % 3 + 1))
+        place.clock.now += 60
+        page = await list_sessions(place.scope, TrafficFilter(), limit=2, order="longest")
+        assert [row.session_id for row in page.sessions] == ["s2", "s4"]
+        assert page.total == 5
+        assert page.cursor is None
+
+
+@pytest.mark.anyio
+async def test_a_scope_hides_everybody_else_on_every_page() -> None:
+    async with embedded() as place:
+        for index in range(8):
+            place.clock.now = START + index
+            await place.put(f"r{index}", user="ada" if index % 2 else "ben", session="shared")
+        place.clock.now += 60
+        everybody = await list_requests(place.scope, TrafficFilter(), limit=3)
+        assert everybody.cursor
+        ada = Scope(place.client, "ada")
+        page = await list_requests(ada, TrafficFilter(user_id="ada"), limit=2)
+        rest = await list_requests(ada, TrafficFilter(user_id="ada"), limit=9, cursor=page.cursor or "")
+        assert [one.request_id for one in (*page.requests, *rest.requests)] == ["r7", "r5", "r3", "r1"]
