@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 import pytest
-from reflexio_mcp.traffic.showing import redacted
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.rules.personal_data import kinds_in
 from reflexio_mcp.traffic.rules.secrets import redact_within, secret_in
 from reflexio_mcp.traffic.rules.selection import select
+from reflexio_mcp.traffic.showing import redacted
 
 KEY = "ghp_" + "x9Kq2LmV7tRb4ZsWc8NpJ5hYd3FgA6eUo1Ti"
 
