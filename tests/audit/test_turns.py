@@ -45,7 +45,7 @@ class Others:
 @pytest.mark.parametrize(
     "wanted",
     [
-        *(TrafficFilter(finding=rule, chosen={}) for rule in sorted(FINDINGS)),
+        *(TrafficFilter(finding=rule) for rule in sorted(FINDINGS)),
         TrafficFilter(contains="no such words"),
     ],
     ids=lambda wanted: wanted.finding or wanted.contains,
