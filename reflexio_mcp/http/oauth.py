@@ -364,7 +364,7 @@ class SignIn:
         return self._keys
 
     async def _discover(self) -> bool:
-        """Read metadata and keys where they may be; why not is kept as it goes, since the time may run out."""
+        """Read metadata and keys where they may be; what was wrong is kept, since the time may run out."""
         parts = urlsplit(self._issuer)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
         places = (
@@ -375,28 +375,25 @@ class SignIn:
         for place in dict.fromkeys(places):
             try:
                 found = await self._reply("GET", place)
+                if found.get("issuer") != self._issuer:
+                    # Another issuer's keys would be those of whoever serves this document.
+                    self._why_not = (
+                        f"names another issuer in its metadata, {str(found.get('issuer'))[:200]!a}"
+                    )
+                    continue
+                self._why_not = UNREADABLE
+                uri = found.get("jwks_uri")
+                if not isinstance(uri, str) or not _is_encrypted_or_here(uri):
+                    return False
+                keys: Any = (await self._reply("GET", uri)).get("keys")
             except _Unreachable as error:
-                # Many answer 404 at the other places; that does not hide what was found wrong at one.
                 if self._why_not == AWAY and str(error) != AWAY:
                     self._why_not = UNREADABLE
                 continue
-            named = found.get("issuer")
-            if named != self._issuer:
-                # Another issuer's keys would be those of whoever serves this document.
-                self._why_not = f"names another issuer in its metadata, {str(named)[:200]!a}"
-                continue
-            self._why_not = UNREADABLE
-            uri = found.get("jwks_uri")
-            if isinstance(uri, str) and _is_encrypted_or_here(uri):
-                try:
-                    keys: Any = (await self._reply("GET", uri)).get("keys")
-                except _Unreachable:
-                    return False
-                if isinstance(keys, list):
-                    held = cast("list[Any]", keys)
-                    self._keys = [cast("Json", key) for key in held if isinstance(key, dict)]
-                    self._endpoints = found
-                    return True
+            if isinstance(keys, list):
+                self._keys = [cast("Json", key) for key in cast("list[Any]", keys) if isinstance(key, dict)]
+                self._endpoints = found
+                return True
         return False
 
     async def _reply(self, method: str, url: str, **options: Any) -> Json:
