@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflexio_mcp.http.addresses import allowed_hosts, allowed_origins, peer
-from reflexio_mcp.http.bearer_tokens import Tokens, bearer_tokens
+from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.http.bodies import PUBLISH_BYTES, Bodies
 from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
@@ -41,7 +41,7 @@ from reflexio_mcp.toolkit.caller_quota import Quota
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
 
-__all__ = ["MCP_PATH", "HttpApp", "create_app"]
+__all__ = ["MCP_PATH", "HttpApp"]
 
 MCP_PATH: Final = "/mcp"
 SSE_PATH: Final = "/sse"
@@ -345,16 +345,6 @@ class _Answer:
             peer=self.peer,
             ms=round((time.perf_counter() - self._began) * 1000, 1),
         )
-
-
-def create_app(settings: Settings) -> HttpApp:
-    """Make the app for another ASGI server, which must send lifespan events.
-
-    Raises:
-        ConfigurationError: a configuration that would leave the server open, or that cannot work.
-    """
-    tokens, _ = bearer_tokens(settings)
-    return HttpApp(settings, tokens)
 
 
 def _too_many() -> Refusal:

@@ -133,9 +133,8 @@ class SignIn:
     @property
     def host(self) -> str:
         """The host at which clients reach this resource, without its port: a proxy may pass it on or leave it out."""
-        return urlsplit(self._settings.oauth_audience).netloc.removesuffix(
-            f":{urlsplit(self._settings.oauth_audience).port}"
-        )
+        parts = urlsplit(self._settings.oauth_audience)
+        return parts.netloc.removesuffix(f":{parts.port}")
 
     def metadata_routes(self) -> list[Route]:
         """What RFC 9728 tells a client about this resource.
