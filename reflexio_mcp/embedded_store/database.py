@@ -1,14 +1,15 @@
-"""The SQLite file: how it is opened, shared between threads and processes, and kept free of what was deleted.
+"""The SQLite file: private, durable, shared between processes, and free of what was deleted.
 
-Everything here blocks, so it runs in worker threads, but for a short read: handing one to a thread beside a busy
-event loop costs more than the read. It is tried on a connection that waits for nobody and gives up after
-`SHORT_SECONDS`. One connection writes, a few read; a reading call sees one state of the file. A commit is on the disk
-before it is answered (`synchronous=FULL`), so it survives a killed process and a power loss. `upkeep` removes deleted
-content.
+Everything here blocks, so it runs in worker threads. Each call opens a connection of its own, so that no call uses a
+file that was moved. A commit is on the disk before it is answered, so it survives a killed process and a power loss.
 
-An open connection keeps using its file after somebody has moved or removed it, and what is written then is lost.
-So each call checks that the files in the folder are still the ones that are open (device and inode). If they are
-not, the connections are closed, the call fails, and the next one opens the file that is there.
+Deleted content can remain in three places:
+
+* The cells it was stored in. SQLite overwrites them with zeros as part of the deletion (`secure_delete`).
+* The journal, which exists only during a transaction.
+* Unused space inside a page, where SQLite left a copy when it moved rows to a neighbouring page. Only rewriting the
+  file (`VACUUM`) removes it, at some 6 ms a megabyte. A thread does that soon after the deletion. The table `upkeep`
+  counts deletions and how many of them a rewrite has covered, so that the next process does what this one did not.
 """
 
 import logging
@@ -18,12 +19,11 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.embedded_store import errors, schema, upkeep
+from reflexio_mcp.embedded_store import errors, schema
 
 logger = logging.getLogger(__name__)
 
@@ -31,65 +31,29 @@ IN_MEMORY: Final = ":memory:"
 BUSY_SECONDS: Final = 10.0
 """How long a call waits for another process before it gives up."""
 
-MAX_READERS: Final = 2
-SHORT_SECONDS: Final = 0.001
-"""When a read on the event loop is given up. It holds the loop up somewhat longer, with what SQLite does between two
-looks at the clock and where another thread has its turn."""
+REWRITE_SECONDS: Final = 0.5
+"""How long after a deletion the file is rewritten. One rewrite covers all deletions of that time."""
 
-STEPS_BETWEEN_LOOKS: Final = 100
-"""Instructions of SQLite's machine between two looks at the clock: a few rows."""
+REWRITE_SHARE: Final = 0.05
+"""The share of time that rewriting a large file may take while deletions go on."""
 
-SHORT_TEXT_BYTES: Final = 65_536
-"""A row with a longer text is not read on the event loop."""
+CLOSING_REWRITE_BYTES: Final = 64 * 1024 * 1024
+"""A larger file is not rewritten when the process ends; the next process does it."""
 
-CACHE_KIBIBYTES: Final = 2000
-"""Page cache a connection may grow to."""
-
-WAL_LIMIT_BYTES: Final = 8 * 1024 * 1024
-
-FileId = tuple[int, int] | None
-"""Device and inode; `None` when there is no such file."""
-
-
-class Connection(sqlite3.Connection):
-    """A connection that keeps the last scan of sessions for the next page."""
-
-    scan: object = None
-
-
-class TakesLonger(Exception):
-    """A read is not short, or has to wait: it belongs in a worker thread."""
-
-
-class _Limit:
-    """Ends what a connection does when its time is over."""
-
-    until = 0.0
-
-    def is_over(self) -> bool:
-        return time.perf_counter() > self.until
-
-
-@dataclass(eq=False)
-class _OpenFile:
-    """The connections to one file, and which files on the disk they belong to."""
-
-    paths: tuple[str, ...]
-    ids: tuple[FileId, ...]
-    writer: Connection
-    readers: list[Connection] = field(default_factory=list[Connection])
-    short: list[Connection] = field(default_factory=list[Connection])
-    """The connection for short reads, while none is made; none for a store in memory."""
-
-    limit: _Limit = field(default_factory=_Limit)
-    log_is_clean: bool = True
+_SETTINGS: Final = """
+PRAGMA synchronous = FULL;
+PRAGMA fullfsync = ON;
+PRAGMA secure_delete = ON;
+PRAGMA foreign_keys = ON;
+PRAGMA trusted_schema = OFF;
+"""
 
 
 class Database:
-    """One store file. Opens on first use; a failed opening is tried again on the next use.
+    """One store file, made by the first call.
 
     Args:
-        path: the file, or `:memory:` for a store that dies with this object.
+        path: the file, or `:memory:` for a store that ends with this object.
         busy_seconds: how long to wait for another process.
     """
 
@@ -97,328 +61,161 @@ class Database:
         self._path = path
         self._in_memory = path == IN_MEMORY
         self._busy_seconds = busy_seconds
-        self._open_lock = threading.Lock()
-        self._write_lock = threading.Lock()
-        self._read_slots = threading.BoundedSemaphore(MAX_READERS)
-        self._file: _OpenFile | None = None
-        self._upkeep = upkeep.Alarm(self._keep_up)
-        self._scrub_not_before = 0.0
-        self._failures = 0
+        self._lock = threading.RLock()
+        """Held by a write, and by every call of a store in memory."""
+        self._opening = threading.Lock()
+        self._memory: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._rewriting: threading.Timer | None = None
+        self._pause = REWRITE_SECONDS
         self._closed = False
 
     @contextmanager
-    def reading(self) -> Generator[Connection, None, None]:
-        """A connection that sees one state of the store.
+    def reading(self) -> Generator[sqlite3.Connection]:
+        """Open a connection that sees one state of the store.
 
         Raises:
-            StoreBusy: another process held the file for too long.
-            StoreFailed: the file cannot be used, or is not the one that was opened any more.
+            StoreBusy: another process used the file for too long.
+            StoreFailed: the file cannot be used, or is not the one that was opened before.
         """
-        with _translated():
-            file = self._opened()
-            if self._in_memory:
-                with self._write_lock:
-                    yield file.writer
-                return
-            with self._read_slots:
-                connection = file.readers.pop() if file.readers else self._connect()
+        with _translated(), self._open() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection]:
+        """Open a connection in a write transaction: on the disk when the block ends, rolled back if it raises.
+
+        Args:
+            deletes: the block deletes content, which no file may contain afterwards.
+
+        Raises:
+            StoreBusy: another process used the file for too long; nothing was changed.
+            StoreFailed: the file cannot be used; nothing was changed unless the error says otherwise.
+        """
+        with _translated(), self._lock:
+            with self._open() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                before = connection.total_changes
                 try:
-                    self._check_in_place(file)
-                    connection.execute("BEGIN")
                     yield connection
+                    changed = connection.total_changes != before
+                    if deletes and changed:
+                        connection.execute("UPDATE upkeep SET deletions = deletions + 1")
+                    connection.execute("COMMIT")
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-                    with self._open_lock:
-                        if self._file is file:
-                            file.readers.append(connection)
-                        else:
-                            connection.close()
-
-    @contextmanager
-    def reading_at_once(self) -> Generator[Connection, None, None]:
-        """As `reading`, for the event loop: one at a time, and without a lock or a file to wait for.
-
-        Raises:
-            TakesLonger: it would take too long. Whatever else is wrong, `reading` says.
-        """
-        file = self._file
-        if file is None or not self._is_in_place(file):
-            raise TakesLonger
-        try:
-            connection = file.short.pop()
-        except IndexError:
-            raise TakesLonger from None
-        file.limit.until = time.perf_counter() + SHORT_SECONDS
-        try:
-            connection.execute("BEGIN")
-            yield connection
-        except (sqlite3.Error, OSError, OverflowError) as error:
-            raise TakesLonger from error
-        finally:
-            file.limit.until = float("inf")
-            file.short.append(connection)
-            try:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            except sqlite3.Error:  # no transaction may stay open: from now on all reads have a thread
-                _close_all(file.short)
-            if self._file is not file:  # it was let go meanwhile, by another thread
-                _close_all(file.short)
-
-    @contextmanager
-    def writing(self, *, deletes: bool = False) -> Generator[Connection, None, None]:
-        """A connection inside a write transaction: committed and on the disk when the block ends, rolled back
-        when it raises.
-
-        Args:
-            deletes: the block deletes content, so afterwards no file may hold it any more.
-
-        Raises:
-            StoreBusy: another process held the file for too long; nothing was changed.
-            StoreFailed: the file cannot be used; nothing was changed unless it says otherwise.
-        """
-        with _translated(), self._write_lock:
-            file = self._opened()
-            self._check_in_place(file, writing=True)
-            connection = file.writer
-            connection.execute("BEGIN IMMEDIATE")
-            before = connection.total_changes
-            try:
-                yield connection
-                changed = connection.total_changes != before
-                if deletes and changed:
-                    upkeep.count_deletion(connection)
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            if not changed or self._in_memory:
-                return
-            file.log_is_clean = False
-            if not self._is_in_place(file):
-                self._let_go(file)
+            if self._file != _id_of(self._path):
                 raise errors.written_elsewhere()
-            if deletes:
-                file.log_is_clean = upkeep.empty_log_soon(connection)
-                self._upkeep.set(upkeep.SCRUB_DELAY_SECONDS)
-            else:
-                self._upkeep.set(upkeep.LOG_DELAY_SECONDS)
+            if deletes and changed and not self._in_memory:
+                self._rewrite_soon()
 
     def close(self) -> None:
-        """Finish the upkeep that is due, if nobody prevents it, and close all connections.
+        """Rewrite the file if that is due. Later calls fail. Closing twice is fine."""
+        with self._lock:
+            if self._rewriting:
+                self._rewriting.cancel()
+            with suppress(OSError):  # the file may be gone
+                if self._file and Path(self._path).stat().st_size <= CLOSING_REWRITE_BYTES:
+                    self._rewrite()
+            if self._memory:
+                self._memory.close()
+            self._closed = True
 
-        No call may be running. Closing twice is fine.
-        """
-        self._upkeep.stop()
-        with self._write_lock:
-            with self._open_lock:
-                self._closed = True
-                file = self._file
-            if file is None:
-                return
-            if self._in_memory or not self._is_in_place(file):
-                self._let_go(file)
-                return
-            with self._open_lock:
-                self._file = None
-            _close_all(file.readers)
-            _close_all(file.short)
-            with closing(file.writer) as writer, suppress(sqlite3.Error):
-                if upkeep.scrub_is_due(writer) and upkeep.file_bytes(writer) <= upkeep.CLOSING_SCRUB_BYTES:
-                    upkeep.scrub(writer)
-                upkeep.empty_log_soon(writer)
-
-    def _opened(self) -> _OpenFile:
-        if self._file is not None:
-            return self._file
-        with self._open_lock:
-            if self._closed:
-                raise sqlite3.ProgrammingError("the store was closed")
-            if self._file is None:
-                self._file = self._open()
-            return self._file
-
-    def _open(self) -> _OpenFile:
-        if not self._in_memory:
-            _make_private(Path(os.path.realpath(self._path)))
-        paths = self._paths()
-        before = _ids_on_disk(paths)
-        connection = self._connect()
-        try:
-            version = schema.check(connection)
-            if not self._in_memory:
-                self._use_write_ahead_log(connection)
-            if version < schema.SCHEMA_VERSION:
-                schema.migrate(connection)
-            if not self._in_memory:
-                # What a process that was killed left behind, deleted content included.
-                upkeep.empty_log(connection, 0)
-                if upkeep.scrub_is_due(connection):
-                    self._upkeep.set(upkeep.OPENING_DELAY_SECONDS)
-            ids = _ids_on_disk(paths)
-            if ids[:1] != before[:1]:
-                raise errors.file_changed()
-        except BaseException:
-            connection.close()
-            raise
-        file = _OpenFile(paths, ids, connection)
-        if not self._in_memory:
-            with suppress(sqlite3.Error):  # without it, all reads have a thread
-                file.short.append(self._connect())
-                file.short[0].execute("PRAGMA busy_timeout = 0")
-                file.short[0].setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SHORT_TEXT_BYTES)
-                file.short[0].set_progress_handler(file.limit.is_over, STEPS_BETWEEN_LOOKS)
-        return file
-
-    def _paths(self) -> tuple[str, ...]:
-        """Where SQLite has the database, its write-ahead log and the index of that log."""
+    @contextmanager
+    def _open(self) -> Generator[sqlite3.Connection]:
+        if self._closed:
+            raise sqlite3.ProgrammingError("the store was closed")
         if self._in_memory:
-            return ()
-        # A link that leads elsewhere later leads to another database: that shows in the first of them.
-        real = os.path.realpath(self._path)
-        return self._path, f"{real}-wal", f"{real}-shm"
-
-    def _is_in_place(self, file: _OpenFile) -> bool:
-        return _ids_on_disk(file.paths) == file.ids
-
-    def _check_in_place(self, file: _OpenFile, *, writing: bool = False) -> None:
-        if self._is_in_place(file):
+            with self._lock:
+                if self._memory is None:
+                    self._memory = self._connect()
+                    schema.migrate(self._memory)
+                yield self._memory
             return
-        if writing:
-            self._let_go(file)
-        else:
-            with self._write_lock:
-                self._let_go(file)
-        raise errors.file_changed()
-
-    def _let_go(self, file: _OpenFile) -> None:
-        """Close a file that is not in its place any more. The next call opens what is there. Takes the write lock."""
-        with self._open_lock:
-            if self._file is not file:
-                return
-            self._file = None
-        _close_all(file.readers)
-        _close_all(file.short)
-        with closing(file.writer) as writer:
-            if not self._in_memory:
+        with self._opening:
+            if self._file is None:
+                self._file = self._prepare()
+            elif self._file != _id_of(self._path):
+                self._file = None
                 logger.warning("the store file was moved, replaced or removed while it was in use")
-                if not file.log_is_clean:
-                    # What was acknowledged goes with the file, wherever it is now. Left in the log, it would be
-                    # lost or, worse, be taken for a part of the file that stands there now.
-                    upkeep.empty_log(writer, upkeep.TRY_SECONDS)
+                raise errors.file_changed()
+        with closing(self._connect()) as connection:
+            yield connection
 
-    def _connect(self) -> Connection:
-        connection = sqlite3.connect(
-            self._path,
-            timeout=self._busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=Connection,
-        )
+    def _prepare(self) -> tuple[int, int] | None:
+        """Make the file if there is none, bring it up to date, and return which file it is."""
+        path = Path(os.path.realpath(self._path))
+        private_files.make_folder(path.parent)
         try:
-            for pragma in (
-                "synchronous = FULL",
-                "fullfsync = ON",
-                "secure_delete = ON",
-                "foreign_keys = ON",
-                "trusted_schema = OFF",
-                # A sorter that spills would leave content in a temporary file.
-                "temp_store = MEMORY",
-                f"cache_size = -{CACHE_KIBIBYTES}",
-                f"journal_size_limit = {WAL_LIMIT_BYTES}",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
+            # SQLite would make it with wider permissions.
+            os.close(private_files.create(path))
+        except FileExistsError:
+            # It is not opened here: closing it would drop the locks that SQLite holds on it in this process.
+            private_files.restrict(path)
+        with closing(self._connect()) as connection:
+            if schema.check(connection) < schema.SCHEMA_VERSION:
+                schema.migrate(connection)
+            with suppress(sqlite3.OperationalError):
+                # Earlier versions kept a log beside the file, and one of them may still be running.
+                connection.execute("PRAGMA journal_mode = DELETE")
+            if _rewrite_is_due(connection):
+                self._rewrite_soon()
+        return _id_of(self._path)
+
+    def _connect(self) -> sqlite3.Connection:
+        # A file that was removed is not made anew here.
+        name = IN_MEMORY if self._in_memory else f"{Path(self._path).absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(
+            name, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False, uri=True
+        )
+        connection.row_factory = sqlite3.Row
+        try:
+            connection.executescript(_SETTINGS)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
-        # Switching ignores the busy timeout when two processes try at once.
-        deadline = time.monotonic() + self._busy_seconds
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if not errors.is_busy(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
+    def _rewrite_soon(self) -> None:
+        if self._rewriting is None:
+            self._rewriting = threading.Timer(self._pause, self._rewrite)
+            self._rewriting.daemon = True
+            self._rewriting.start()
 
-    def _keep_up(self) -> float | None:
-        """One round of upkeep. Returns the seconds until the next, or `None` when nothing is left to do."""
-        wait = 0.0
-        done = False
-        with self._write_lock, suppress(sqlite3.Error):
-            file = self._file
-            if file is None or self._closed:
-                return None
-            if not self._is_in_place(file):
-                # The next call says so. Until then, what was acknowledged is safe in the file that is open.
-                file.log_is_clean = file.log_is_clean or upkeep.empty_log(file.writer, upkeep.TRY_SECONDS)
-                return None
-            wait = self._scrub_not_before - time.monotonic()
-            if wait <= 0 and upkeep.scrub_is_due(file.writer):
-                begun = time.monotonic()
-                if upkeep.scrub(file.writer):
-                    ended = time.monotonic()
-                    self._scrub_not_before = ended + (ended - begun) / upkeep.SCRUB_SHARE
-                file.log_is_clean = False
-            if not file.log_is_clean:
-                file.log_is_clean = upkeep.empty_log(file.writer, upkeep.TRY_SECONDS)
-            done = file.log_is_clean and not upkeep.scrub_is_due(file.writer)
-            if wait > 0 and file.log_is_clean and not done:
-                return wait
-        if done:
-            self._failures = 0
-            return None
-        self._failures += 1
-        return min(upkeep.RETRY_SECONDS * 2 ** (self._failures - 1), upkeep.MAX_RETRY_SECONDS)
+    def _rewrite(self) -> None:
+        """Rewrite the file without anything that is no longer stored, if that is due and nobody prevents it."""
+        began = time.monotonic()
+        with self._lock:
+            self._rewriting = None
+            with suppress(sqlite3.Error, OSError, errors.StoreError), self._open() as connection:
+                (deletions,) = connection.execute("SELECT deletions FROM upkeep").fetchone()
+                if _rewrite_is_due(connection):
+                    connection.execute("VACUUM")
+                    connection.execute("UPDATE upkeep SET scrubbed = max(scrubbed, ?)", [deletions])
+        self._pause = max(REWRITE_SECONDS, (time.monotonic() - began) / REWRITE_SHARE)
 
 
-def _close_all(connections: list[Connection]) -> None:
-    with suppress(IndexError):
-        while True:
-            connections.pop().close()
+def _rewrite_is_due(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT deletions <> scrubbed FROM upkeep").fetchone()[0])
 
 
-def _ids_on_disk(paths: tuple[str, ...]) -> tuple[FileId, ...]:
-    return tuple(map(_file_id, paths))
-
-
-def _file_id(path: str) -> FileId:
+def _id_of(path: str) -> tuple[int, int] | None:
+    """Device and inode of a file; `None` if there is no such file."""
     try:
-        about = os.stat(path)  # noqa: PTH116 - twice for each call: a Path costs more than the look itself
+        about = Path(path).stat()
     except OSError:
         return None
     return about.st_dev, about.st_ino
 
 
-def _make_private(path: Path) -> None:
-    """Make the file and its folder for their owner alone, before SQLite would with wider permissions.
-
-    Never opens a file that exists: closing that descriptor would drop the locks SQLite holds on it in this process.
-    """
-    private_files.make_folder(path.parent)
-    beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
-    with private_files.locked(path.parent):
-        if path.exists():
-            for one in (path, *beside):
-                private_files.restrict(one)
-            return
-        # They belong to a file that was moved or removed. A process that still has it open must not share them.
-        for one in beside:
-            one.unlink(missing_ok=True)
-        os.close(private_files.create(path))
-
-
 @contextmanager
-def _translated() -> Generator[None, None, None]:
+def _translated() -> Generator[None]:
     try:
         yield
-    except errors.StoreError:
-        raise
     except (sqlite3.Error, OSError, OverflowError) as error:
         raise errors.store_error(error) from error

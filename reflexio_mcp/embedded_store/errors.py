@@ -1,7 +1,7 @@
 """Errors of the store file. Their messages name no path and end in what to do.
 
 StoreError
-├── StoreBusy     another process holds the file; nothing was changed, and the call can be repeated
+├── StoreBusy     another process uses the file; nothing was changed, and the call can be repeated
 └── StoreFailed   a repeat does not help
 """
 
@@ -14,7 +14,7 @@ class StoreError(Exception):
     Args:
         reason: a stable word for programs.
         message: one line for people.
-        unchanged: the store holds what it held before the call.
+        unchanged: the store contains what it contained before the call.
     """
 
     def __init__(self, reason: str, message: str, *, unchanged: bool = True) -> None:
@@ -25,13 +25,7 @@ class StoreError(Exception):
 
 
 class StoreBusy(StoreError):
-    """Another process kept the file locked for longer than this one waits."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "store_busy",
-            "The store is in use by another process; nothing was changed. Try again in a few seconds.",
-        )
+    """Another process used the file for longer than this one waits."""
 
 
 class StoreFailed(StoreError):
@@ -49,7 +43,7 @@ def file_changed() -> StoreFailed:
     return StoreFailed(
         "file_changed",
         "The store file was moved, replaced or removed while in use; the next call uses the file that is there now."
-        " Look at what it holds first. Stop the server before you move its file.",
+        " Look at what it contains first. Stop the server before you move its file.",
     )
 
 
@@ -70,13 +64,19 @@ def newer_schema(found: int, known: int) -> StoreFailed:
     )
 
 
+_BUSY = (
+    "store_busy",
+    "The store is in use by another process; nothing was changed. Try again in a few seconds.",
+)
+_CANNOT_OPEN = (
+    "cannot_open",
+    "The store file cannot be opened. Check that its folder exists and can be written.",
+)
+_OTHER = ("store_failed", "The store file could not be used. Check the disk.")
 _BY_CODE = {
     sqlite3.SQLITE_FULL: ("disk_full", "The disk is full. Free some space and try again."),
     sqlite3.SQLITE_READONLY: ("read_only", "The store file cannot be written. Check its permissions."),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot_open",
-        "The store file cannot be opened. Check that its folder exists and can be written.",
-    ),
+    sqlite3.SQLITE_CANTOPEN: _CANNOT_OPEN,
     sqlite3.SQLITE_NOTADB: (
         "not_a_database",
         "The store file is not a database and was left alone. Name another file in REFLEXIO_MCP_STORE.",
@@ -87,23 +87,15 @@ _BY_CODE = {
     ),
     sqlite3.SQLITE_TOOBIG: ("too_large", "A value is larger than the store can hold. Shorten it."),
 }
-_OTHER = ("store_failed", "The store file could not be used. Check the disk.")
-
-_BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Whether the call failed only because somebody else holds the file (extended codes included)."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY_CODES
 
 
 def store_error(error: sqlite3.Error | OSError | OverflowError) -> StoreError:
-    """Translate what SQLite or the file system raised. The original text may hold a path and is dropped."""
+    """Translate what SQLite or the file system raised. The original text may contain a path and is dropped."""
     if isinstance(error, OverflowError):
         return StoreFailed("out_of_range", "A number is larger than 64 bits. Use a smaller one.")
     if isinstance(error, OSError):
-        return StoreFailed(*_BY_CODE[sqlite3.SQLITE_CANTOPEN])
-    if is_busy(error):
-        return StoreBusy()
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return StoreFailed(*_CANNOT_OPEN)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what extended codes add
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(*_BUSY)
     return StoreFailed(*_BY_CODE.get(code, _OTHER))

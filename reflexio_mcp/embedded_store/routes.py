@@ -1,326 +1,323 @@
-"""The routes: one function each, from a call to the API's answer. They block, so they run in worker threads, but for
-reads that are short.
+"""The routes: one function each, from a connection and a body to the API's answer.
 
-Only this package's client calls them, so they refuse only what it can send and the API would refuse.
-
-A storage failure is answered as the API does it: 200 with `success: false` and the reason, or 503 when the call
-can simply be repeated.
+Only this package's client calls them, so they refuse only what it can send and the API would refuse. The store learns
+nothing: it has no profiles, playbooks and outcomes.
 """
 
 import json
 import sqlite3
-import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from reflexio_mcp import __version__
-from reflexio_mcp.embedded_store import bodies, pages, queries
-from reflexio_mcp.embedded_store.database import Connection, Database, TakesLonger
-from reflexio_mcp.embedded_store.errors import StoreError, StoreFailed
-from reflexio_mcp.rest.models import RequestWithInteractions, unlearned
+from reflexio_mcp.embedded_store import bodies
+from reflexio_mcp.rest import models
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 
-Json = dict[str, Any]
-BodyT = TypeVar("BodyT", bound=BaseModel)
-
-ORGANIZATION: Final = "embedded"
-WHOLE_BYTES: Final = 1024 * 1024
-"""Requests that are given out whole in one reply, unless a single one is longer."""
+Json: TypeAlias = dict[str, Any]
+Change: TypeAlias = Literal["none", "adds", "deletes"]
+Answer: TypeAlias = Callable[[sqlite3.Connection, Any, int], Json]
 
 STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded store"}
+WHOLE_BYTES: Final = 1024 * 1024
+"""Size of the requests that one `read_whole` returns, unless a single request is larger."""
+
+LAST_EPOCH_SECOND: Final = 253402300799
+"""9999-12-31T23:59:59Z. The API moves an interaction's `created_at` into 0..this instead of refusing it."""
+
+_LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
+_LISTED: Final = (
+    "request, interaction_id, created_at, role, content, user_action, user_action_description,"
+    " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
+)
+_WHOLE: Final = f"{_LISTED}, citations, image_encoding"
+"""The API does not give out citations and images."""
+
+_AMONG: Final = "IN (SELECT value FROM json_each(?))"
+"""Tests a column against a JSON list, which has no limit on its length."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request as the routes see it.
+class Route:
+    """How one route is answered.
 
     Args:
-        now: when it arrived, epoch seconds.
-        raw: the encoded JSON body.
-        at_once: answer on the event loop, or raise `TakesLonger`.
+        body: model of the request body, or of the query of a GET.
+        answer: takes a connection, the body and the epoch second of the call's arrival.
+        change: what `answer` does to the store.
     """
 
-    store: Database
-    now: int
-    query: Mapping[str, str]
-    raw: bytes
-    at_once: bool = False
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """A connection to read from."""
-        return self.store.reading_at_once() if self.at_once else self.store.reading()
+    body: type[BaseModel]
+    answer: Answer
+    change: Change
 
 
-ReadRoute = Callable[[Call], Json | list[bytes]]
-"""Returns the body of the reply, or its JSON in parts."""
-
-Change = Callable[[Connection], Json]
-"""Carries out a write in a transaction and returns the body of the reply."""
-
-WriteRoute = Callable[[Call], Change]
-"""Checks a call before the transaction begins."""
+ROUTES: Final[dict[tuple[str, str], Route]] = {}
 
 
-class Refusal(Exception):
-    """Ends a call early with a status and a body."""
-
-    def __init__(self, status: int, body: Json) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
+class UnknownRequest(Exception):
+    """There is no such request."""
 
 
-def publish_interaction(call: Call) -> Change:
-    body = _body_of(bodies.Publish, call)
-    request_id = body.request_id or str(uuid.uuid4())
-    learning = unlearned(evaluation_only=body.evaluation_only)
+def _route(method: str, path: str, body: type[BaseModel] = bodies.Body, change: Change = "none") -> Any:
+    def register(answer: Answer) -> Answer:
+        ROUTES[method, path] = Route(body, answer, change)
+        return answer
 
-    def change(connection: Connection) -> Json:
-        if not queries.store(connection, body, request_id, call.now):
-            return _taken(request_id)
-        return {
-            "success": True,
-            "message": "Interaction published successfully",
-            "warnings": [],
-            "request_id": request_id,
-            **STORAGE,
-            "profiles_added": 0,
-            "playbooks_added": 0,
-            "learning_status": learning.status,
-            "learning_reason": learning.reason,
-        }
-
-    return change
+    return register
 
 
-def put_back(call: Call) -> Change:
-    """This store's own: a request as `read_whole` gave it out, stored exactly so."""
-    item = _body_of(RequestWithInteractions, call)
-
-    def change(connection: Connection) -> Json:
-        try:
-            added = queries.put_back(connection, item)
-        except (sqlite3.IntegrityError, OverflowError, ValueError) as error:
-            # A copy that was changed by hand, say: no fault of the store, so others are put back all the same.
-            raise Refusal(
-                422, {"detail": [{"loc": ["body"], "msg": "not a request as it is stored"}]}
-            ) from error
-        return {"success": True} if added else _taken(item.request.request_id)
-
-    return change
-
-
-def learning_status(call: Call) -> Json:
-    try:
-        with call.reading() as connection:
-            evaluation_only = queries.is_evaluation_only(connection, call.query.get("request_id", ""))
-    except StoreFailed as error:
-        raise unavailable(error) from error
-    if evaluation_only is None:
-        raise Refusal(404, {"detail": "request not found"})
-    learning = unlearned(evaluation_only=evaluation_only)
-    return {"status": learning.status, "reason": learning.reason}
-
-
-def get_requests(call: Call) -> list[bytes]:
-    """Encoded as it is read, since a session of many thousand requests is one reply."""
-    body = _body_of(bodies.GetRequests, call)
-    parts: list[bytes] = []
-    sessions = requests = 0
-    last: str | None = None
-    try:
-        with call.reading() as connection:
-            # Before the page: writing that as JSON takes what a short read has of time.
-            total = queries.total(connection, body) if body.count else None
-            for session_id, group in queries.sessions(connection, body):
-                text = ",".join(compact(one) for one in group)
-                if session_id == last:
-                    parts.append(f",{text}".encode())
-                else:
-                    opening = "]}," if parts else ""
-                    parts.append(f'{opening}{{"session_id":{compact(session_id)},"requests":[{text}'.encode())
-                    sessions += 1
-                    last = session_id
-                requests += len(group)
-    except StoreFailed as error:
-        return [compact({"success": False, "sessions": [], "has_more": False, "msg": error.message}).encode()]
-    # The API says "more" after any full page, even the last one.
-    has_more = sessions >= (body.top_k or pages.DEFAULT_PAGE)
-    closing = "]}" if parts else ""
-    message = f"Found {requests} request(s) in {sessions} session(s)"
-    parts.insert(0, b'{"success":true,"sessions":[')
-    # This store's own field; the API has no total.
-    counted = "" if total is None else f'"total":{total},'
-    parts.append(f'{closing}],"has_more":{compact(has_more)},{counted}"msg":{compact(message)}}}'.encode())
-    return parts
-
-
-def read_whole(call: Call) -> list[bytes]:
-    """This store's own: requests with all that is stored of them, as many of the first as have room."""
-    if call.at_once:
-        raise TakesLonger  # an image may have millions of characters
-    body = _body_of(bodies.ReadWhole, call)
-    found: list[bytes] = []
-    size = looked_up = 0
-    try:
-        with call.reading() as connection:
-            for item in queries.whole(connection, body.request_ids):
-                if item is not None:
-                    found.append(compact(item).encode())
-                    size += len(found[-1])
-                    if size > WHOLE_BYTES and len(found) > 1:
-                        found.pop()
-                        break
-                looked_up += 1
-    except StoreFailed as error:
-        return [compact(failed(error)).encode()]
-    return [f'{{"success":true,"looked_up":{looked_up},"requests":['.encode(), b",".join(found), b"]}"]
-
-
-def delete_request(call: Call) -> Change:
-    body = _body_of(bodies.DeleteRequest, call)
-
-    def change(connection: Connection) -> Json:
-        queries.delete_requests(connection, [body.request_id])
-        return {"success": True, "message": "Deleted successfully"}
-
-    return change
-
-
-def delete_session(call: Call) -> Change:
-    body = _body_of(bodies.DeleteSession, call)
-
-    def change(connection: Connection) -> Json:
-        deleted = queries.delete_session(connection, body.session_id)
-        return {"success": True, "message": f"Deleted {deleted} item(s)", "deleted_requests_count": deleted}
-
-    return change
-
-
-def delete_requests_by_ids(call: Call) -> Change:
-    body = _body_of(bodies.DeleteRequestsByIds, call)
-    return lambda connection: _deleted(queries.delete_requests(connection, body.request_ids))
-
-
-def delete_interaction(call: Call) -> Change:
-    body = _body_of(bodies.DeleteInteraction, call)
-
-    def change(connection: Connection) -> Json:
-        queries.delete_interaction(connection, body.user_id, body.interaction_id)
-        return {"success": True, "message": "Deleted successfully"}
-
-    return change
-
-
-def clear_user_data(call: Call) -> Change:
-    body = _body_of(bodies.ClearUserData, call)
-    return lambda connection: {
-        "success": True,
-        "deleted_counts": queries.clear_user(connection, body.user_id),
-    }
-
-
-def whoami(call: Call) -> Json:
-    message = ""
-    try:
-        with call.reading():
-            pass
-    except StoreFailed as error:
-        message = error.message
+@_route("POST", "/api/publish_interaction", bodies.Publish, "adds")
+def publish(connection: sqlite3.Connection, body: bodies.Publish, now: int) -> Json:
+    version = body.agent_version or DEFAULT_AGENT_VERSION
+    turns = [turn.model_dump() for turn in body.interaction_data_list]
+    for turn in turns:
+        sent = turn["created_at"]
+        turn["created_at"] = now if sent is None else min(max(sent, 0), LAST_EPOCH_SECOND)
+    if not _insert(connection, body.model_dump() | {"created_at": now, "agent_version": version}, turns):
+        return _taken(body.request_id)
+    learning = models.unlearned(evaluation_only=body.evaluation_only)
     return {
-        "success": not message,
-        "org_id": ORGANIZATION,
+        "success": True,
+        "message": "Interaction published successfully",
+        "warnings": [],
+        "request_id": body.request_id,
         **STORAGE,
-        "storage_configured": not message,
-        "message": message,
+        "profiles_added": 0,
+        "playbooks_added": 0,
+        "learning_status": learning.status,
+        "learning_reason": learning.reason,
     }
 
 
-def health(call: Call) -> Json:
-    try:
-        with call.reading() as connection:
-            # A damaged file shows only when it is read.
-            connection.execute("SELECT 1 FROM requests LIMIT 1").fetchall()
-            return {"status": "healthy"}
-    except StoreError as error:
-        raise Refusal(503, {"status": "unhealthy"}) from error
+@_route("POST", "/embedded/put_back", models.RequestWithInteractions, "adds")
+def put_back(connection: sqlite3.Connection, item: models.RequestWithInteractions, now: int) -> Json:
+    """Store a request as `read_whole` returned it.
+
+    Its interactions keep their ids if this store once gave them and no interaction has one of them now. Its `arrival`
+    is another: who agreed to delete the request before did not agree to delete it again.
+    """
+    turns = [turn.model_dump() for turn in item.interactions]
+    ids = [turn.interaction_id for turn in item.interactions]
+    (last,) = connection.execute(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'interactions'"
+    ).fetchone()
+    taken = connection.execute(
+        f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
+        [json.dumps(ids)],
+    ).fetchone()
+    if taken or max(ids, default=0) > last:
+        for turn in turns:
+            turn["interaction_id"] = None
+    added = _insert(connection, item.request.model_dump(), turns)
+    return {"success": True} if added else _taken(item.request.request_id)
+
+
+def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]) -> bool:
+    """Store a request with its interactions, or nothing and return False if its id is taken."""
+    added = connection.execute(
+        "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, evaluation_only)"
+        " VALUES (:request_id, :session_id, :user_id, :created_at, :source, :agent_version, :evaluation_only)"
+        " ON CONFLICT (request_id) DO NOTHING",
+        request,
+    )
+    if not added.rowcount:
+        return False
+    names = _WHOLE.split(", ")
+    rows = [{"interaction_id": None, **turn, "request": added.lastrowid} for turn in turns]
+    for row in rows:
+        row.update({name: json.dumps(row[name] or []) for name in _LISTS})
+    connection.executemany(
+        f"INSERT INTO interactions ({_WHOLE}) VALUES ({', '.join(f':{name}' for name in names)})",  # noqa: S608
+        [{**row, "image_encoding": row["image_encoding"] or ""} for row in rows],
+    )
+    return True
 
 
 def _taken(request_id: str) -> Json:
-    return {"success": False, "message": f"request_id {request_id!r} already exists", "warnings": []}
+    return {"success": False, "message": f"request_id {request_id!r} already exists"}
+
+
+@_route("GET", "/api/learning_status", bodies.RequestId)
+def learning_status(connection: sqlite3.Connection, body: bodies.RequestId, now: int) -> Json:
+    row = connection.execute(
+        "SELECT evaluation_only FROM requests WHERE request_id = ?", [body.request_id]
+    ).fetchone()
+    if row is None:
+        raise UnknownRequest
+    learning = models.unlearned(evaluation_only=bool(row[0]))
+    return {"status": learning.status, "reason": learning.reason}
+
+
+@_route("POST", "/api/get_requests", bodies.GetRequests)
+def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now: int) -> Json:
+    condition, values = _condition(query)
+    # An index is in this order, so the scan stops at the last session of the page.
+    rows = connection.execute(
+        f"SELECT session_id FROM requests WHERE {condition} ORDER BY created_at DESC, session_id DESC",  # noqa: S608
+        values,
+    )
+    sessions: dict[str, list[Json]] = {}
+    end = query.offset + query.top_k
+    for (session_id,) in rows:
+        sessions[session_id] = []
+        if len(sessions) == end:
+            break
+    rows.close()
+    page = {session_id: sessions[session_id] for session_id in list(sessions)[query.offset : end]}
+    found = connection.execute(
+        f"SELECT * FROM requests INDEXED BY requests_by_session WHERE session_id {_AMONG}"  # noqa: S608
+        f" AND {condition} ORDER BY created_at DESC, arrival DESC",
+        [json.dumps(list(page)), *values],
+    )
+    items = _with_interactions(connection, found.fetchall(), _LISTED)
+    for item in items:
+        page[item["request"]["session_id"]].append(item)
+    counted: Json = {}
+    if query.count:
+        # The API has no total; this field is the store's own.
+        what = "DISTINCT session_id" if query.count == "sessions" else "*"
+        count = f"SELECT COUNT({what}) FROM requests WHERE {condition}"  # noqa: S608
+        counted["total"] = connection.execute(count, values).fetchone()[0]
+    return {
+        "success": True,
+        "sessions": [{"session_id": name, "requests": requests} for name, requests in page.items()],
+        # The API says "more" after any full page, even the last one.
+        "has_more": len(page) == query.top_k,
+        **counted,
+        "msg": f"Found {len(items)} request(s) in {len(page)} session(s)",
+    }
+
+
+def _condition(query: bodies.GetRequests) -> tuple[str, list[str | int]]:
+    """The filters as SQL, with the values of its parameters."""
+    # The API takes an empty id for no filter, but an empty source for requests without one.
+    terms: dict[str, str | int | None] = {
+        "user_id = ?": query.user_id or None,
+        "request_id = ?": query.request_id or None,
+        "session_id = ?": query.session_id or None,
+        "source = ?": query.source,
+        "created_at >= ?": query.start_time and int(query.start_time.timestamp()),
+        "created_at <= ?": query.end_time and int(query.end_time.timestamp()),
+    }
+    given = {term: value for term, value in terms.items() if value is not None}
+    return " AND ".join(given) or "1", list(given.values())
+
+
+@_route("POST", "/embedded/read_whole", bodies.RequestIds)
+def read_whole(connection: sqlite3.Connection, body: bodies.RequestIds, now: int) -> Json:
+    """Return the first requests with all that is stored of them, as many as there is room for."""
+    found: list[Json] = []
+    size = looked_up = 0
+    for request_id in body.request_ids:
+        rows = connection.execute("SELECT * FROM requests WHERE request_id = ?", [request_id]).fetchall()
+        for item in _with_interactions(connection, rows, _WHOLE):
+            item["request"]["whole"] = True
+            size += len(json.dumps(item))
+            if found and size > WHOLE_BYTES:
+                return {"success": True, "requests": found, "looked_up": looked_up}
+            found.append(item)
+        looked_up += 1
+    return {"success": True, "requests": found, "looked_up": looked_up}
+
+
+def _with_interactions(
+    connection: sqlite3.Connection, requests: Sequence[sqlite3.Row], columns: str
+) -> list[Json]:
+    """Return requests as the API does, each with its interactions, oldest first."""
+    turns: dict[int, list[Json]] = defaultdict(list)
+    rows = connection.execute(
+        f"SELECT {columns} FROM interactions WHERE request {_AMONG} ORDER BY created_at, interaction_id",  # noqa: S608
+        [json.dumps([request["arrival"] for request in requests])],
+    )
+    for row in rows:
+        turn = dict(row)
+        turn.update({name: json.loads(turn[name] or "[]") for name in _LISTS if name in turn})
+        turns[turn.pop("request")].append(turn)
+    items: list[Json] = []
+    for row in requests:
+        request = dict(row) | {"evaluation_only": bool(row["evaluation_only"])}
+        whose = {"user_id": request["user_id"], "request_id": request["request_id"]}
+        items.append({"request": request, "interactions": [turn | whose for turn in turns[row["arrival"]]]})
+    return items
+
+
+@_route("DELETE", "/api/delete_request", bodies.RequestId, "deletes")
+def delete_request(connection: sqlite3.Connection, body: bodies.RequestId, now: int) -> Json:
+    _delete_requests(connection, "request_id = ?", body.request_id)
+    return {"success": True, "message": "Deleted successfully"}
+
+
+@_route("DELETE", "/api/delete_session", bodies.Session, "deletes")
+def delete_session(connection: sqlite3.Connection, body: bodies.Session, now: int) -> Json:
+    deleted = _delete_requests(connection, "session_id = ?", body.session_id)
+    return {"success": True, "message": f"Deleted {deleted} item(s)", "deleted_requests_count": deleted}
+
+
+@_route("DELETE", "/api/delete_requests_by_ids", bodies.RequestIds, "deletes")
+def delete_requests_by_ids(connection: sqlite3.Connection, body: bodies.RequestIds, now: int) -> Json:
+    return _deleted(_delete_requests(connection, f"request_id {_AMONG}", json.dumps(body.request_ids)))
+
+
+@_route("DELETE", "/api/delete_interaction", bodies.OneInteraction, "deletes")
+def delete_interaction(connection: sqlite3.Connection, body: bodies.OneInteraction, now: int) -> Json:
+    connection.execute(
+        "DELETE FROM interactions WHERE interaction_id = ?"
+        " AND EXISTS (SELECT 1 FROM requests WHERE arrival = request AND user_id = ?)",
+        [body.interaction_id, body.user_id],
+    )
+    return {"success": True, "message": "Deleted successfully"}
+
+
+@_route("POST", "/api/clear_user_data", bodies.User, "deletes")
+def clear_user_data(connection: sqlite3.Connection, body: bodies.User, now: int) -> Json:
+    (interactions,) = connection.execute(
+        "SELECT COUNT(*) FROM interactions JOIN requests ON arrival = request WHERE user_id = ?",
+        [body.user_id],
+    ).fetchone()
+    requests = _delete_requests(connection, "user_id = ?", body.user_id)
+    return {"success": True, "deleted_counts": {"requests": requests, "interactions": interactions}}
+
+
+def _delete_requests(connection: sqlite3.Connection, condition: str, value: str) -> int:
+    """Delete requests with their interactions and return how many requests there were."""
+    return connection.execute(f"DELETE FROM requests WHERE {condition}", [value]).rowcount  # noqa: S608
 
 
 def _deleted(count: int) -> Json:
     return {"success": True, "deleted_count": count, "message": f"Deleted {count} item(s)"}
 
 
-def _always(body: Json) -> ReadRoute:
-    """A route with one answer, such as those for what this store never has: anything learned."""
-    return lambda call: body
+@_route("GET", "/health")
+def health(connection: sqlite3.Connection, body: bodies.Body, now: int) -> Json:
+    # A damaged file shows only if it is read.
+    connection.execute("SELECT 1 FROM requests LIMIT 1").fetchall()
+    return {"status": "healthy"}
 
 
-READING: Final[dict[tuple[str, str], ReadRoute]] = {
-    ("GET", "/api/learning_status"): learning_status,
-    ("POST", "/api/get_requests"): get_requests,
-    ("POST", "/embedded/read_whole"): read_whole,
-    ("POST", "/api/get_session_outcomes"): _always({"success": True, "session_outcomes": []}),
-    ("POST", "/api/get_agent_playbooks"): _always(
-        {"success": True, "agent_playbooks": [], "msg": "Found 0 agent playbook(s)"}
-    ),
-    ("POST", "/api/get_profiles"): _always(
-        {"success": True, "user_profiles": [], "msg": "Found 0 profile(s)"}
-    ),
-    ("POST", "/api/get_user_playbooks"): _always(
-        {"success": True, "user_playbooks": [], "msg": "Found 0 user playbook(s)"}
-    ),
-    ("DELETE", "/api/delete_profiles_by_ids"): _always(_deleted(0)),
-    ("DELETE", "/api/delete_user_playbooks_by_ids"): _always(_deleted(0)),
-    ("GET", "/api/whoami"): whoami,
-    ("GET", "/health"): health,
-    ("GET", "/meta/version"): _always(
-        {"server_version": f"embedded-{__version__}", "api_version": "v1", "min_client_version": "0.1.0"}
-    ),
-}
+def _always(body: Json) -> Answer:
+    def answer(connection: sqlite3.Connection, asked: bodies.Body, now: int) -> Json:
+        return body
 
-WRITING: Final[dict[tuple[str, str], WriteRoute]] = {
-    ("POST", "/api/publish_interaction"): publish_interaction,
-    ("POST", "/embedded/put_back"): put_back,
-    ("DELETE", "/api/delete_request"): delete_request,
-    ("DELETE", "/api/delete_session"): delete_session,
-    ("DELETE", "/api/delete_requests_by_ids"): delete_requests_by_ids,
-    ("DELETE", "/api/delete_interaction"): delete_interaction,
-    ("POST", "/api/clear_user_data"): clear_user_data,
-}
+    return answer
 
 
-_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def compact(value: Any) -> str:
-    """JSON without spaces."""
-    return _json.encode(value)
-
-
-def unavailable(error: StoreError) -> Refusal:
-    """The API's 503, for what a repeat may cure and for routes whose answer cannot say `success: false`."""
-    return Refusal(503, {"detail": {"reason": error.reason, "message": error.message}})
-
-
-def failed(error: StoreFailed) -> Json:
-    """The API's answer to a write that its storage did not take."""
-    # `changed` is this store's own field: it rolls back what failed, which a server does not promise.
-    return {"success": False, **({"changed": False} if error.unchanged else {}), "message": error.message}
-
-
-def _body_of(model: type[BodyT], call: Call) -> BodyT:
-    try:
-        return model.model_validate(json.loads(call.raw))
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        problems = [{**one, "loc": ["body", *one["loc"]]} for one in found]
-    except (ValueError, RecursionError):
-        problems = [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]
-    raise Refusal(422, {"detail": problems})
+_route("GET", "/api/whoami")(
+    _always({"success": True, "org_id": "embedded", **STORAGE, "storage_configured": True})
+)
+_route("GET", "/meta/version")(
+    _always({"server_version": f"embedded-{__version__}", "api_version": "v1", "min_client_version": "0.1.0"})
+)
+for _path, _name in {
+    "/api/get_profiles": "user_profiles",
+    "/api/get_user_playbooks": "user_playbooks",
+    "/api/get_agent_playbooks": "agent_playbooks",
+    "/api/get_session_outcomes": "session_outcomes",
+}.items():
+    _route("POST", _path)(_always({"success": True, _name: []}))
+for _path in ("/api/delete_profiles_by_ids", "/api/delete_user_playbooks_by_ids"):
+    _route("DELETE", _path)(_always(_deleted(0)))

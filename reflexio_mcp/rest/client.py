@@ -411,7 +411,9 @@ class ReflexioClient:
 
         from reflexio_mcp.rest.retry import Sender
 
-        transport: Any = self._transport() if callable(self._transport) else self._transport
+        transport: Any = self._transport
+        if callable(transport) and not hasattr(transport, "exchange"):
+            transport = transport()
         if not hasattr(transport, "exchange"):
             # It imports httpx, which a store in this process does not need.
             from reflexio_mcp.rest.transport import HttpTransport

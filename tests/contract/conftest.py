@@ -6,9 +6,7 @@ differ on purpose:
 
 * learning: the server reports `deferred`, then `done`; the store reports `not_tracked`, since it learns nothing
   (traffic for evaluation only is `done` / `not_applicable` in both). It has no profiles and no playbooks.
-* a start time with a zone and an end time without one: the server fails with a 500, the store takes UTC.
-* what cannot be read back: the server takes NaN, infinite numbers and half a surrogate pair and then fails on
-  them (500, or a reply that breaks off); the store refuses them with 422.
+* validation: the store refuses what the client of this package can send and the API would refuse.
 * `success: false`: the server's `msg` can be a stack trace, the store's is one sentence.
 * limits: the server allows 60 publishes a minute for one address, counting valid ones only; the store has no
   such limit.

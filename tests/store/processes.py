@@ -1,127 +1,69 @@
-"""Other processes on a store, for tests. Run as `python -m tests.store.processes ROLE FILE ...`.
+"""Another process that publishes to a store: `python -m tests.store.processes FILE PREFIX COUNT`.
 
-* `publish FILE PREFIX COUNT`: opens the store when told to on stdin, publishes COUNT requests and prints each id
-  once it was answered.
-* `crowd FILE PREFIX CLIENTS`: the same without end, with so many publishes at once.
-* `hold FILE`: reads from the store, keeps that one moment of it open, and prints `holding`, until stdin ends.
-* `idle FILE`: opens the store, lets go and prints `idle`, until stdin ends.
+It begins when it is told to on stdin, publishes COUNT requests and prints each id once it was answered.
 """
 
-import itertools
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
-import httpx
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.embedded_store.database import Database
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import Interaction, PublishBody
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """Start one of the roles; what it prints is in `stdout`, line by line."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.store.processes", *arguments],
+def start(path: Path, prefix: str, count: int) -> subprocess.Popen[str]:
+    """Start a publisher and wait until it is ready to begin."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.store.processes", str(path), prefix, str(count)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
+    assert line(process) == "ready"
+    return process
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    """The next line the process prints; empty when it ended."""
+    """Return the next line the process prints; it is empty if the process ended."""
     assert process.stdout is not None
     return process.stdout.readline().rstrip("\n")
 
 
-def finish(process: subprocess.Popen[str]) -> list[str]:
-    """Close its stdin, wait for its end, and return the lines it still printed."""
-    return [line.rstrip("\n") for line in _ended(process)]
-
-
-def kill(process: subprocess.Popen[str]) -> list[str]:
-    """End the process as `kill -9` does, and return the whole lines it still printed."""
-    process.kill()
-    return _ended(process)
-
-
-def _ended(process: subprocess.Popen[str]) -> list[str]:
-    # Not `communicate`: it would miss what `line` has read ahead.
+def rest(process: subprocess.Popen[str]) -> list[str]:
+    """Wait for the end of the process and return the whole lines it still printed."""
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin, process.stdout:
-        process.stdin.close()
-        rest = process.stdout.read()
+        printed = process.stdout.read()
     process.wait(timeout=60)
-    return rest.splitlines(keepends=True)
+    return [one.rstrip("\n") for one in printed.splitlines(keepends=True) if one.endswith("\n")]
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-async def _publish(path: str, prefix: str, numbers: Iterable[int], clients: int = 1) -> None:
-    _say("ready")
+async def _publish(path: str, prefix: str, count: int) -> None:
+    print("ready", flush=True)  # noqa: T201
     sys.stdin.readline()
-    store = EmbeddedStore(path)
-    left = iter(numbers)
-
-    async def run(client: httpx.AsyncClient) -> None:
-        for number in left:
+    async with ReflexioClient("http://store", transport=EmbeddedStore(path)) as client:
+        for number in range(count):
             request_id = f"{prefix}-{number}"
-            reply = await client.post(
-                "/api/publish_interaction",
-                json={
-                    "user_id": prefix,
-                    "session_id": f"session-{number % 7}",
-                    "request_id": request_id,
-                    "interaction_data_list": [{"content": f"content of {request_id}"}],
-                },
+            turns = [Interaction(content=f"content of {request_id}")]
+            body = PublishBody(
+                user_id=prefix, session_id="s", request_id=request_id, interaction_data_list=turns
             )
-            assert reply.json()["success"], reply.text
-            _say(request_id)
-
-    async with (
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=store),
-            base_url="http://store",
-            headers={"user-agent": "reflexio-mcp-tests/0"},
-        ) as client,
-        anyio.create_task_group() as group,
-    ):
-        for _ in range(clients):
-            group.start_soon(run, client)
-    await store.aclose()
-
-
-def main(role: str, path: str, *rest: str) -> None:
-    if role == "publish":
-        prefix, count = rest
-        anyio.run(_publish, path, prefix, range(int(count)))
-        return
-    if role == "crowd":
-        prefix, clients = rest
-        anyio.run(_publish, path, prefix, itertools.count(), int(clients))
-        return
-    database = Database(path)
-    if role == "hold":
-        with database.reading() as connection:
-            connection.execute("SELECT count(*) FROM requests").fetchone()
-            _say("holding")
-            sys.stdin.read()
-    else:
-        with database.reading():
-            pass
-        _say("idle")
-        sys.stdin.read()
-    database.close()
+            await client.publish(body, minted=False)
+            print(request_id, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    anyio.run(_publish, sys.argv[1], sys.argv[2], int(sys.argv[3]))
