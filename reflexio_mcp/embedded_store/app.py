@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database
 from reflexio_mcp.embedded_store.errors import StoreBusy, StoreFailed
-from reflexio_mcp.embedded_store.routes import ROUTES, Json, UnknownRequest
+from reflexio_mcp.embedded_store.routes import ROUTES, Json, Refusal
 from reflexio_mcp.rest.responses import Call, HttpReply
 
 __all__ = ["EmbeddedStore"]
@@ -99,8 +99,8 @@ class EmbeddedStore:
             opened = database.reading() if change == "none" else database.writing(deletes=change == "deletes")
             with opened as connection:
                 return 200, route.answer(connection, body, int(self._clock()))
-        except UnknownRequest:
-            return 404, {"detail": "request not found"}
+        except Refusal as refusal:
+            return refusal.status, {"detail": refusal.detail}
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:

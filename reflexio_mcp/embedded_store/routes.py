@@ -59,8 +59,17 @@ class Route:
 ROUTES: Final[dict[tuple[str, str], Route]] = {}
 
 
-class UnknownRequest(Exception):
-    """There is no such request."""
+class Refusal(Exception):
+    """Ends a call with a status of the API.
+
+    Args:
+        detail: what the API says, in its form.
+    """
+
+    def __init__(self, status: int, detail: object) -> None:
+        super().__init__(status)
+        self.status = status
+        self.detail = detail
 
 
 def _route(method: str, path: str, body: type[BaseModel] = bodies.Body, change: Change = "none") -> Any:
@@ -113,7 +122,11 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     if taken or max(ids, default=0) > last:
         for turn in turns:
             turn["interaction_id"] = None
-    added = _insert(connection, item.request.model_dump(), turns)
+    try:
+        added = _insert(connection, item.request.model_dump(), turns)
+    except (sqlite3.IntegrityError, OverflowError):
+        # Somebody changed the copy. This is no fault of the store, and other requests can still be put back.
+        raise Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}]) from None
     return {"success": True} if added else _taken(item.request.request_id)
 
 
@@ -133,7 +146,7 @@ def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]
         row.update({name: json.dumps(row[name] or []) for name in _LISTS})
     connection.executemany(
         f"INSERT INTO interactions ({_WHOLE}) VALUES ({', '.join(f':{name}' for name in names)})",  # noqa: S608
-        [{**row, "image_encoding": row["image_encoding"] or ""} for row in rows],
+        rows,
     )
     return True
 
@@ -148,7 +161,7 @@ def learning_status(connection: sqlite3.Connection, body: bodies.RequestId, now:
         "SELECT evaluation_only FROM requests WHERE request_id = ?", [body.request_id]
     ).fetchone()
     if row is None:
-        raise UnknownRequest
+        raise Refusal(404, "request not found")
     learning = models.unlearned(evaluation_only=bool(row[0]))
     return {"status": learning.status, "reason": learning.reason}
 
