@@ -411,9 +411,9 @@ class ReflexioClient:
 
         from reflexio_mcp.rest.retry import Sender
 
-        transport: Any = self._transport
-        if callable(transport) and not hasattr(transport, "exchange"):
-            transport = transport()
+        # The store is an ASGI app too, and so can be called.
+        makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
+        transport: Any = self._transport() if makes_one else self._transport
         if not hasattr(transport, "exchange"):
             # It imports httpx, which a store in this process does not need.
             from reflexio_mcp.rest.transport import HttpTransport
