@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -23,7 +23,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.audit_log import named_call
 from reflexio_mcp.toolkit.caller_quota import Quota
 
-__all__ = ["CallLimiter", "Ctx", "bound_errors", "caller_of"]
+__all__ = ["CallLimiter", "Ctx", "caller_of"]
 
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
@@ -159,28 +159,6 @@ class CallLimiter:
             caller=caller.name,
             trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
         )
-
-
-_MOST_ECHOED: Final = 512
-"""Characters of what a caller sent that an error repeats: the SDK's own name the URI or method whole."""
-
-
-async def bound_errors(ctx: Ctx, call_next: CallNext) -> HandlerResult:
-    """Cut what an error repeats of its request."""
-    try:
-        return await call_next(ctx)
-    except MCPError as error:
-        error.error.message = _cut(error.error.message)
-        error.error.data = _cut(error.error.data)
-        raise
-
-
-def _cut(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if len(value) <= _MOST_ECHOED else f"{value[:_MOST_ECHOED]}…"
-    if isinstance(value, dict):
-        return {_cut(key): _cut(one) for key, one in cast("dict[Any, Any]", value).items()}
-    return value
 
 
 def caller_of(ctx: Ctx) -> Caller | None:

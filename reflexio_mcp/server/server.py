@@ -22,13 +22,12 @@ from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
-from reflexio_mcp.server.call_limiter import CallLimiter, Ctx, bound_errors, caller_of
+from reflexio_mcp.server.call_limiter import CallLimiter, Ctx, caller_of
 from reflexio_mcp.server.callers import granted
 from reflexio_mcp.server.form_state import FormSealing, telling_form_is_over
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
-from reflexio_mcp.server.tracing import join_trace
 from reflexio_mcp.server.unoffered import Unoffered
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
@@ -124,14 +123,9 @@ class ReflexioServer(MCPServer[App]):
         self.limiter = CallLimiter(settings, self.runtime.scopes, names)
         add_outside_sealing(self, self.limiter)
         add_outside_sealing(self, telling_form_is_over(lambda: self.runtime.keys_last))
-        # Around the SDK's own span, which then belongs to the caller's trace.
-        self.middleware.insert(0, join_trace)
-        self.middleware.insert(0, bound_errors)
         if self._opens_page:
             self.middleware.append(DeclareApps())
-        low = lowlevel(self)
-        low.get_tool_input_schema = _no_parameter_in_headers
-        low.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
+        lowlevel(self).add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
     @property
     def _opens_page(self) -> bool:
@@ -299,10 +293,3 @@ def _noted(result: types.CallToolResult, said: str, key: str, tool: Tool | None)
 
 def _failed(text: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
-
-
-def _no_parameter_in_headers(name: str) -> None:
-    """What a call's headers are held against: no tool has a parameter that clients repeat there.
-
-    Given a schema, the SDK walks through all of it twice for each call to find none.
-    """

@@ -166,14 +166,12 @@ async def test_a_caller_that_goes_away_ends_its_rest_call_but_no_deletion_that_h
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-@pytest.mark.parametrize("carrier", ["header", "meta"])
 async def test_a_call_leaves_one_line_and_its_trace_goes_on_into_the_rest_call(
-    backend: TenantBackend, carrier: str, caplog: pytest.LogCaptureFixture
+    backend: TenantBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "reflexio_mcp")
     headers, body = modern_call("list_sessions", {})
-    carried = headers if carrier == "header" else body["params"]["_meta"]
-    carried["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
+    body["params"]["_meta"]["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
     async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
         await http.post(f"{served.url}/mcp", headers=headers | bearer(ANN), json=body)
     [line] = events(caplog, "call")

@@ -12,8 +12,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 import reflexio_mcp
 from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.http.bearer_tokens import Tokens
-from reflexio_mcp.server.sdk import check, lowlevel
-from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.server.sdk import check
 from reflexio_mcp.settings import ConfigurationError, load
 
 PACKAGE = Path(reflexio_mcp.__file__).parent
@@ -48,18 +47,6 @@ def test_without_the_low_level_server_or_the_sealing_of_forms_nothing_starts() -
     assert isinstance(server.__dict__["renamed"], Server)
     with pytest.raises(ConfigurationError, match=r"has no MCPServer\._lowlevel_server"):
         check(server)
-
-
-@pytest.mark.anyio
-async def test_no_parameter_is_repeated_in_a_header_so_no_call_is_searched_for_one() -> None:
-    server = ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))
-    tools = await server.list_tools()
-    lookup = lowlevel(server).get_tool_input_schema
-    assert lookup
-    assert tools
-    for tool in tools:
-        assert "x-mcp-header" not in str(tool.input_schema)
-        assert lookup(tool.name) is None
 
 
 def test_private_names_of_others_are_touched_in_one_place() -> None:
