@@ -1,111 +1,92 @@
-"""Both engines of the state, each with a clock that a test can move."""
+"""The state on both engines. Each `process` is what one more process has open."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reflexio_mcp.state.audit_log import AuditLog
-from reflexio_mcp.state.database import StateDatabase, Transaction
-from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.job_records import JobRecords
-from reflexio_mcp.state.local.audit_file import AuditFile
-from reflexio_mcp.state.local.copy_folder import CopyFolder
-from reflexio_mcp.state.local.database import LocalDatabase
-from reflexio_mcp.state.recovery_copies import RecoveryCopies
-from tests.support.embedded import Clock
-from tests.support.pgbouncer import PGBOUNCER, pgbouncer
-from tests.support.postgres_server import PostgresServer
+from reflexio_mcp.state.records import Copied, Intention, Owner
+from reflexio_mcp.state.sqlite import SqliteDatabase
+from reflexio_mcp.state.state import State
+from reflexio_mcp.state.tables import Database
 
-KEY = "Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
+KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
+OPERATOR = Owner("account", caller="key of the operator")
+ALICE = Owner("account", "alice", "key of alice")
 
 
 @dataclass
-class Engine:
-    """What several processes share. Each `process`, `jobs`, `cap` and so on is that of one more process.
+class Place:
+    """Where the state is kept.
 
     Args:
-        clock: the time that all of them see.
-        process: makes what one more process has open.
-        copies: makes the recovery copies of one more process.
-        audit_log: makes the audit log of one more process.
-        lines: what stands in the audit log.
+        database: opens it once more.
     """
 
-    clock: Clock
-    process: Callable[[], StateDatabase]
-    copies: Callable[[], RecoveryCopies]
-    audit_log: Callable[[], AuditLog]
-    lines: Callable[[], list[dict[str, Any]]]
-    is_local: bool = False
+    database: Callable[[], Database]
+    opened: ExitStack = field(default_factory=ExitStack)
 
-    def jobs(self, account: str = "account") -> JobRecords:
-        return JobRecords(self.process(), account)
+    def process(self, *, limit: int = 100, days: int = 7, keys: tuple[bytes, ...] = (KEY,)) -> State:
+        database = self.database()
+        self.opened.callback(database.close)
+        return State(database, lambda: keys, limit=limit, days=days)
 
-    def cap(self, limit: int = 10) -> HourlyCap:
-        return HourlyCap(limit, self.process())
+    def sql(self, statement: str, *parameters: object) -> None:
+        """Do to the tables what the state itself never does."""
+        with closing(self.database()) as database, database.transaction() as transaction:
+            transaction.execute(statement, parameters)
+
+    def rows(self, statement: str) -> list[Any]:
+        with closing(self.database()) as database, database.transaction() as transaction:
+            return transaction.execute(statement).fetchall()
+
+    def pass_time(self, seconds: float) -> None:
+        self.sql("UPDATE main.deletions SET at = at - ?", seconds)
+        self.sql("UPDATE main.copies SET at = at - ?, until = until - ?", seconds, seconds)
 
 
-@pytest.fixture(scope="session")
-def pooler(postgres: PostgresServer) -> Iterator[int]:
-    """The port of a PgBouncer that gives each transaction a connection."""
-    if PGBOUNCER is None:
-        pytest.skip("PgBouncer is not installed")
-    with pgbouncer(postgres, "transaction") as port:
-        yield port
+def deletion(number: int = 1, code: str = "") -> Intention:
+    return Intention("delete_requests", "some requests", number, code, facts={"request_ids": ["r1"]})
 
 
-@pytest.fixture(params=["local", "postgresql", "postgresql-behind-pgbouncer"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    clock = Clock()
-    opened: list[StateDatabase] = []
-    if request.param == "local":
+def copied(request_id: str = "r1", user: str = "alice", text: str = "some words") -> Copied:
+    return Copied("request", request_id, user, [f"r:{request_id}", f"i:of {request_id}"], text)
 
-        def file() -> LocalDatabase:
-            return LocalDatabase(lambda: tmp_path / "state.db", clock)
 
-        log = tmp_path / "audit.jsonl"
-        yield Engine(
-            clock,
-            file,
-            lambda: CopyFolder(lambda: tmp_path / "copies", 7, clock),
-            lambda: AuditFile(str(log), clock),
-            lambda: [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()],
-            is_local=True,
-        )
-        return
-    url: str = request.getfixturevalue("postgres_url")
-    if request.param == "postgresql-behind-pgbouncer":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = url.replace(f":{server.port}/", f":{request.getfixturevalue('pooler')}/")
-    # Imported where psycopg is installed alone.
-    from reflexio_mcp.state.postgresql.audit_table import AuditTable
-    from reflexio_mcp.state.postgresql.copy_table import CopyTable
-    from reflexio_mcp.state.postgresql.database import PostgresqlDatabase
-    from reflexio_mcp.state.postgresql.sealing import Sealer
+def learned(learning_id: str = "p1", source: str = "r1", user: str = "alice") -> Copied:
+    return Copied("profile", learning_id, user, [f"l:{learning_id}", f"i:of {source}"], "what was learned")
 
-    class Clocked(PostgresqlDatabase):
-        def _made(self, cursor: Any, now: float) -> Transaction:
-            return super()._made(cursor, clock())
 
-    def process() -> StateDatabase:
-        opened.append(Clocked(url, pool_size=2))
-        return opened[-1]
+def deleted(state: State, owner: Owner, *copies: Copied, erase: tuple[str, ...] = ()) -> int:
+    """A whole deletion, with copies of what it removed."""
+    number = state.begin(owner, deletion(len(copies)))
+    state.keep(owner, number, copies)
+    ended(state, owner, number, erase=erase)
+    return number
 
-    def lines() -> list[dict[str, Any]]:
-        with process().transaction() as transaction:
-            rows = transaction.execute("SELECT line FROM audit_log ORDER BY id").fetchall()
-        return [row[0] for row in rows]
 
-    yield Engine(
-        clock,
-        process,
-        lambda: CopyTable(process(), 7, Sealer([KEY])),
-        lambda: AuditTable(process()),
-        lines,
-    )
-    for database in opened:
-        database.close()
+def ended(state: State, owner: Owner, number: int, counted: int = 1, **named: Any) -> Any:
+    named = {"outcome": "complete", "gone": counted, "receipt": "a receipt", "facts": {}} | named
+    return state.finish(owner, number, counted=counted, **named)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.ci)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        place = Place(lambda: SqliteDatabase(lambda: tmp_path / "state.db"))
+    else:
+        url: str = request.getfixturevalue("postgres_url")
+        # Imported only if psycopg is installed.
+        from reflexio_mcp.state.postgresql import PostgresqlDatabase
+
+        place = Place(lambda: PostgresqlDatabase(url))
+    with place.opened:
+        yield place
+
+
+@pytest.fixture
+def state(place: Place) -> State:
+    return place.process()

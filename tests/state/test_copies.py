@@ -1,200 +1,173 @@
-"""Recovery copies, wherever they are kept."""
+"""Recovery copies: who sees them, what an erasure reaches, and what happens beside each other."""
 
-import threading
+from contextlib import suppress
 
-import anyio
-import anyio.to_thread
 import pytest
 
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest, UserProfile
-from reflexio_mcp.state.recovery_copies import DAY, UNFINISHED_SECONDS, CopiedLearning, RecoveryCopies
-from tests.state.conftest import Engine
+from reflexio_mcp.state.records import Copied, Owner
+from reflexio_mcp.state.state import State
+from reflexio_mcp.state.tables import StateUnusable
+from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
 
 
-def request(request_id: str, *texts: str, first: int = 1) -> RequestWithInteractions:
-    turns = [
-        StoredInteraction.model_validate(
-            {
-                "interaction_id": first + index,
-                "user_id": "ada",
-                "request_id": request_id,
-                "created_at": 1,
-                "content": text,
-            }
-        )
-        for index, text in enumerate(texts or ("said",))
+def ids(state: State, owner: Owner, number: int | None = None) -> list[str]:
+    return [one.id for one in state.copies.read(owner, deletion=number)]
+
+
+def test_a_copy_is_listed_and_read_in_every_process_until_its_days_are_over(place: Place) -> None:
+    state = place.process()
+    many = [copied(f"r{number}", text=f"words {number}") for number in range(45)]
+    first = deleted(state, OPERATOR, *many, learned())
+    second = deleted(state, OPERATOR, copied("other"))
+    another = place.process()
+    newest, oldest = another.copies.listed(OPERATOR)
+    assert (newest.deletion, oldest.deletion) == (second, first)
+    assert oldest.counts == {"request": 45, "profile": 1}
+    assert oldest.until == pytest.approx(oldest.at + 7 * 86_400)
+    assert [one.content for one in another.copies.read(OPERATOR, deletion=first)][:45] == [
+        one.content for one in many
     ]
-    stored = StoredRequest.model_validate(
-        {"request_id": request_id, "user_id": "ada", "session_id": "s", "created_at": first}
+    place.pass_time(7 * 86_400 + 1)
+    assert not another.copies.listed(OPERATOR)
+    assert not ids(another, OPERATOR)
+
+
+def test_a_user_sees_what_was_theirs_whoever_deleted_it_and_an_operator_sees_all_of_the_account(
+    state: State,
+) -> None:
+    by_operator = deleted(state, OPERATOR, copied("r1", "alice"), copied("r2", "bob"))
+    by_alice = deleted(state, ALICE, copied("r3", "alice"))
+    assert ids(state, ALICE) == ["r1", "r3"]
+    assert ids(state, Owner("account", "alice", "another key")) == ["r1", "r3"]
+    assert state.copies.listed(ALICE)[-1].counts == {"request": 1}
+    assert ids(state, OPERATOR) == ["r1", "r2", "r3"]
+    assert ids(state, OPERATOR, by_alice) == ["r3"]
+    assert ids(state, Owner("account", "bob"), by_operator) == ["r2"]
+    assert not ids(state, Owner("another account"))
+
+
+def test_an_erasure_reaches_the_copies_of_everybody(state: State) -> None:
+    deleted(state, ALICE, copied("r1"), copied("r2"))
+    deleted(state, Owner("account", "alice", "another key"), copied("r1", text="as it was later"))
+    erasing = state.begin(OPERATOR, deletion())
+    assert ended(state, OPERATOR, erasing, erase=["r:r1"]).erased == 2
+    assert ids(state, ALICE) == ["r2"]
+    erasing = state.begin(OPERATOR, deletion())
+    assert ended(state, OPERATOR, erasing, erase=["u:alice"]).erased == 1
+    assert not ids(state, OPERATOR)
+
+
+def test_the_erasure_of_a_user_reaches_nobody_else(state: State) -> None:
+    deleted(state, OPERATOR, copied("r1", "bob"))
+    deleted(state, ALICE, erase=("r:r1", "u:bob"))
+    deleted(state, Owner("another account"), erase=("r:r1", "u:bob"))
+    assert ids(state, OPERATOR) == ["r1"]
+
+
+def test_an_erasure_of_a_request_reaches_the_learnings_that_its_interactions_fed(state: State) -> None:
+    # Put back, an interaction has a new id; only the copy still knows the old one.
+    deleted(state, OPERATOR, copied("r1"))
+    deleted(state, OPERATOR, learned("p1", source="r1"), learned("p2", source="r2"))
+    assert [one.id for one in state.copies.read(OPERATOR, names=["r:r1", "i:101"])] == ["r1", "p1"]
+    deleted(state, OPERATOR, erase=("r:r1", "i:101"))
+    assert ids(state, OPERATOR) == ["p2"]
+
+
+def test_an_erasure_of_a_learning_leaves_the_requests_that_fed_it(state: State) -> None:
+    deleted(state, OPERATOR, copied("r1"), learned("p1", source="r1"))
+    deleted(state, OPERATOR, erase=("l:p1",))
+    assert ids(state, OPERATOR) == ["r1"]
+
+
+def test_nothing_is_erased_and_nothing_noted_unless_the_whole_end_is_recorded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied())
+    number = state.begin(OPERATOR, deletion())
+    with monkeypatch.context() as patch:
+        patch.setattr("reflexio_mcp.state.state.Keys.seal", lambda *_: 1 / 0)
+        with suppress(ZeroDivisionError):
+            ended(state, OPERATOR, number, erase=["r:r1"])
+    assert ids(state, OPERATOR) == ["r1"]
+    assert state.last(OPERATOR)[0].finished is None
+    assert state.log.verify().lines == 3
+    assert ended(state, OPERATOR, number, erase=["r:r1"]).erased == 1
+
+
+def test_a_deletion_that_runs_beside_an_erasure_keeps_no_copy_of_it(place: Place) -> None:
+    state = place.process()
+    running = state.begin(ALICE, deletion(3))
+    state.keep(ALICE, running, [copied("r1")])
+    erasing = place.process()
+    deleted(erasing, OPERATOR, erase=("r:r1", "r:r2", "u:bob"))
+    refused = state.keep(ALICE, running, [copied("r2"), copied("r3"), copied("r4", "bob")])
+    assert refused == {("request", "r2"), ("request", "r4")}
+    ended(state, ALICE, running)
+    assert ids(state, OPERATOR) == ["r3"]
+    # What comes later under the same id is another thing.
+    deleted(state, ALICE, copied("r1"))
+    assert "r1" in ids(state, ALICE)
+
+
+def test_the_erasure_of_a_user_does_not_stop_a_deletion_of_another_user(state: State) -> None:
+    running = state.begin(OPERATOR, deletion())
+    deleted(state, ALICE, erase=("r:r1",))
+    assert not state.keep(OPERATOR, running, [copied("r1", "bob")])
+
+
+def test_a_restore_is_told_what_was_erased_while_it_ran(state: State) -> None:
+    deleted(state, ALICE, copied("r1"), copied("r2"))
+    deleted(state, OPERATOR, erase=("r:r0",))
+    began = state.now()
+    read = list(state.copies.read(ALICE))
+    assert not state.copies.erased_since(ALICE, began, read)
+    deleted(state, OPERATOR, erase=("r:r1",))
+    assert state.copies.erased_since(ALICE, began, read) == {("request", "r1")}
+
+
+def test_an_equal_copy_is_kept_once_so_that_nothing_is_put_back_twice(state: State) -> None:
+    first = deleted(state, ALICE, copied("r1"), copied("r2"))
+    second = deleted(state, ALICE, copied("r1"), copied("r2", text="other words"))
+    assert ids(state, ALICE, first) == ["r2"]
+    assert ids(state, ALICE, second) == ["r1", "r2"]
+    deleted(state, Owner("another account"), copied("r1"))
+    assert ids(state, ALICE, second) == ["r1", "r2"]
+
+
+def test_copies_of_what_is_still_stored_are_dropped(state: State) -> None:
+    earlier = deleted(state, ALICE, copied("r1", text="earlier"))
+    number = state.begin(ALICE, deletion(2))
+    state.keep(ALICE, number, [copied("r1"), copied("r2")])
+    ended(state, ALICE, number, drop=[("request", "r1")])
+    assert ids(state, ALICE, number) == ["r2"]
+    assert ids(state, ALICE, earlier) == ["r1"]
+
+
+def test_any_text_comes_back_as_it_was(state: State) -> None:
+    odd = Copied("request", "r\ud800\0", "al\0ice", ["r:r\ud800\0"], "text \ud83d \0 \U0001f600")
+    deleted(state, OPERATOR, odd)
+    [read] = state.copies.read(OPERATOR, names=["r:r\ud800\0"])
+    assert (read.id, read.user, read.content) == (odd.id, odd.user, odd.content)
+
+
+@pytest.mark.parametrize("column", ["user_id", "deletion", "kind"])
+def test_a_row_that_was_moved_or_made_up_is_never_handed_out(place: Place, column: str) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied("r1", "alice"))
+    deleted(state, OPERATOR, learned("p1", user="bob"))
+    place.sql(
+        f"UPDATE main.copies SET {column} = (SELECT {column} FROM main.copies WHERE id = 2) WHERE id = 1"
     )
-    return RequestWithInteractions(request=stored, interactions=turns)
+    with pytest.raises(StateUnusable, match="was changed, or moved from another place"):
+        ids(state, OPERATOR)
 
 
-def profile(name: str) -> UserProfile:
-    return UserProfile.model_validate(
-        {"profile_id": name, "user_id": "ada", "content": f"learned {name}", "last_modified_timestamp": 1,
-         "generated_from_request_id": "r1"}
-    )  # fmt: skip
-
-
-def nothing(_: CopiedLearning, __: object) -> bool:
-    return False
-
-
-def made(copies: RecoveryCopies, *ids: str, owner: str = "owner", learned: tuple[str, ...] = ()) -> str:
-    writer = copies.begin(owner)
-    writer.add([request(one, first=index + 1) for index, one in enumerate(ids)])
-    writer.add_learnings(map(profile, learned))
-    writer.finish()
-    return writer.copy_id
-
-
-def test_a_copy_is_seen_by_every_process_once_it_is_finished_and_by_its_owner_alone(engine: Engine) -> None:
-    one, another = engine.copies(), engine.copies()
-    writer = one.begin("owner")
-    writer.add([request("r2", "hello", first=7), request("r1")])
-    writer.add_learnings([profile("p")])
-    assert not another.of("owner")
-    writer.finish()
-    writer.discard()
-    [copy] = another.of("owner")
-    assert (copy.copy_id, copy.requests, copy.learnings) == (writer.copy_id, 2, 1)
-    assert (copy.made_at, copy.kept_until) == (int(engine.clock()), int(engine.clock()) + 7 * DAY)
-    assert writer.kept_until == copy.kept_until
-    places = another.contents(copy)
-    assert list(places) == ["r1", "r2"]
-    assert another.read_at(copy, places["r2"]) == request("r2", "hello", first=7)
-    assert another.learnings_in(copy) == [profile("p")]
-    assert another.find("owner", writer.copy_id) == copy
-    assert another.find("somebody else", writer.copy_id) is None
-    another.remove("somebody else", writer.copy_id)
-    assert one.of("owner")
-    another.remove("owner", writer.copy_id)
-    assert not one.of("owner")
-
-
-def test_copies_of_one_second_are_listed_as_they_were_made(engine: Engine) -> None:
-    copies = engine.copies()
-    engine.clock.now = float(int(engine.clock.now))
-    ids: list[str] = []
-    for number in range(12):
-        engine.clock.now += 0.05
-        ids.append(made(copies, f"r{number}"))
-    listed = copies.of("owner")
-    assert len({copy.made_at for copy in listed}) == 1
-    assert [copy.copy_id for copy in listed] == ids[::-1]
-    copies.forget("owner", ["r3"], nothing)
-    assert [copy.copy_id for copy in copies.of("owner")] == [one for one in ids[::-1] if one != ids[3]]
-
-
-def test_whose_a_copy_is_can_be_told_by_one_request_of_it(engine: Engine) -> None:
-    copies = engine.copies()
-    made(copies, "r1", "r2")
-    [copy] = copies.of("owner")
-    assert copies.first(copy) == request("r1")
-    copies.remove("owner", copy.copy_id)
-    assert copies.first(copy) is None
-
-
-@pytest.mark.anyio
-async def test_parts_of_a_copy_that_are_written_side_by_side_are_all_in_it(engine: Engine) -> None:
-    copies = engine.copies()
-    writer = copies.begin("owner")
-    ready = threading.Barrier(8)
-
-    def add(part: int) -> None:
-        ready.wait(30)
-        for number in range(5):
-            writer.add([request(f"r{part}-{number}-{one}") for one in range(3)])
-
-    async with anyio.create_task_group() as tasks:
-        for part in range(8):
-            tasks.start_soon(anyio.to_thread.run_sync, add, part)
-    writer.finish()
-    [copy] = copies.of("owner")
-    assert copy.requests == 120
-    assert set(copies.contents(copy)) == writer.ids
-
-
-def test_what_is_discarded_or_was_left_behind_is_gone(engine: Engine) -> None:
-    copies = engine.copies()
-    writer = copies.begin("owner")
-    writer.add([request("r1")])
-    writer.discard()
-    assert not copies.of("owner")
-    if engine.is_local:
-        return  # a file's age is that of the file: tests/deletion/test_copies_on_disk.py
-    left = copies.begin("owner")
-    left.add([request("r1")])
-    engine.clock.now += UNFINISHED_SECONDS + 1
-    copies.prune()
-    with pytest.raises(OSError, match="took too long"):
-        left.finish()
-    assert not copies.of("owner")
-
-
-def test_a_copy_goes_when_its_days_are_over(engine: Engine) -> None:
-    copies = engine.copies()
-    made(copies, "r1")
-    engine.clock.now += 7 * DAY - 1
-    copies.prune()
-    assert len(copies.of("owner")) == 1
-    engine.clock.now += 1
-    assert not copies.of("owner")
-    copies.prune()
-    engine.clock.now -= DAY
-    assert not copies.of("owner")
-
-
-def test_a_request_is_found_once_in_the_newest_copy_that_holds_it(engine: Engine) -> None:
-    copies = engine.copies()
-    made(copies, "r1", "r2")
-    engine.clock.now += 1
-    newest = made(copies, "r2")
-    made(copies, "r2", owner="somebody else")
-    found = copies.holding("owner", ["r2", "never"])
-    assert found.items == ("r2",)
-    assert found.copies[0].copy_id == newest
-    assert len(found.copies) == 2
-    assert not found.unreadable
-
-
-def test_what_is_forgotten_is_in_no_copy_any_more_and_an_empty_one_is_gone(engine: Engine) -> None:
-    copies = engine.copies()
-    made(copies, *(f"r{number}" for number in range(250)), learned=("p", "q"))
-    engine.clock.now += 1
-    made(copies, "r7")
-    made(copies, "r7", owner="somebody else")
-
-    def forgotten(row: CopiedLearning, turns: object) -> bool:
-        assert turns == {1, 8, 250}  # of r0, r7 and r249, and of r7 in the second copy
-        return isinstance(row, UserProfile) and row.profile_id == "q"
-
-    changed, failed = copies.forget("owner", ["r0", "r7", "r249"], forgotten)
-    assert (changed, failed) == (2, [])
-    [copy] = engine.copies().of("owner")
-    assert (copy.requests, copy.learnings) == (247, 1)
-    assert copies.learnings_in(copy) == [profile("p")]
-    assert not copies.holding("owner", ["r0", "r7", "r249"]).items
-    assert copies.holding("owner", ["r1", "r248"]).items
-    assert copies.holding("somebody else", ["r7"]).items
-    assert copies.forget("owner", ["r0"], nothing) == (0, [])
-
-
-def test_interactions_are_taken_out_of_a_copied_request(engine: Engine) -> None:
-    copies = engine.copies()
-    writer = copies.begin("owner")
-    writer.add([request("r1", "stays", "goes"), request("r2", "goes")])
-    writer.add_learnings([profile("p")])
-    writer.finish()
-
-    def forgotten(_: CopiedLearning, turns: object) -> bool:
-        assert turns == {2}  # what the other turn taught stays
-        return False
-
-    changed, _ = copies.forget_turns("owner", "r1", lambda turn: turn.content == "goes", forgotten)
-    assert changed == 1
-    [copy] = copies.of("owner")
-    places = copies.contents(copy)
-    assert [turn.content for turn in copies.read_at(copy, places["r1"]).interactions] == ["stays"]
-    assert [turn.content for turn in copies.read_at(copy, places["r2"]).interactions] == ["goes"]
+def test_the_record_of_a_deletion_that_is_gone_stops_it(place: Place) -> None:
+    state = place.process()
+    number = state.begin(OPERATOR, deletion())
+    place.sql("DELETE FROM main.deletions")
+    with pytest.raises(StateUnusable, match="the record of this deletion is gone"):
+        state.keep(OPERATOR, number, [copied()])
+    with pytest.raises(StateUnusable, match="the record of this deletion is gone"):
+        ended(state, OPERATOR, number)

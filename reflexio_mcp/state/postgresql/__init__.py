@@ -1,1 +1,0 @@
-"""The state in a PostgreSQL database, shared by replicas."""

@@ -1,0 +1,169 @@
+"""The cap, plan codes and records of deletions."""
+
+import pytest
+
+from reflexio_mcp.state.records import CapReached, CodeUsed, Intention, Owner
+from reflexio_mcp.state.tables import StateUnusable
+from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
+
+
+def test_the_cap_counts_what_every_process_deletes_for_an_hour(place: Place) -> None:
+    one, another = place.process(limit=5), place.process(limit=5)
+    one.begin(OPERATOR, deletion(3))
+    assert another.check_room(OPERATOR) == 2
+    with pytest.raises(CapReached) as reached:
+        another.begin(OPERATOR, deletion(3))
+    assert (reached.value.limit, reached.value.room) == (5, 2)
+    assert 3_590 < reached.value.wait <= 3_600
+    assert len(one.last(OPERATOR)) == 1, "a refused deletion leaves no record"
+    place.pass_time(3_601)
+    another.begin(OPERATOR, deletion(5))
+
+
+def test_a_deletion_larger_than_the_cap_never_fits_and_a_part_of_it_does(place: Place) -> None:
+    state = place.process(limit=5)
+    with pytest.raises(CapReached) as reached:
+        state.check_room(OPERATOR, 6)
+    assert (reached.value.room, reached.value.wait) == (5, 0)
+
+
+def test_each_caller_has_a_cap_and_another_user_in_the_call_makes_no_more_room(place: Place) -> None:
+    state = place.process(limit=1)
+    state.begin(ALICE, deletion())
+    with pytest.raises(CapReached):
+        state.begin(Owner(ALICE.account, "bob", ALICE.caller), deletion())
+    state.begin(OPERATOR, deletion())
+
+
+def test_without_a_cap_nothing_is_refused(place: Place) -> None:
+    state = place.process(limit=0)
+    state.begin(OPERATOR, deletion(1_000_000))
+    assert state.check_room(OPERATOR) is None
+
+
+def test_what_was_not_deleted_after_all_no_longer_counts(place: Place) -> None:
+    state = place.process(limit=5)
+    ended(state, OPERATOR, state.begin(OPERATOR, deletion(5)), counted=2)
+    assert state.check_room(OPERATOR) == 3
+
+
+def test_a_plan_code_is_good_for_one_deletion_in_all_processes(place: Place) -> None:
+    one, another = place.process(), place.process()
+    number = one.begin(OPERATOR, deletion(code="2-abc-XYZ"))
+    with pytest.raises(CodeUsed) as used:
+        another.begin(OPERATOR, deletion(code="2-abc-XYZ"))
+    assert used.value.number == number
+    place.pass_time(2 * 86_400)
+    another.prune()
+    with pytest.raises(CodeUsed):
+        another.begin(OPERATOR, deletion(code="2-abc-XYZ"))
+
+
+def test_a_record_is_there_before_anything_is_deleted_and_has_the_receipt_afterwards(place: Place) -> None:
+    one, another = place.process(), place.process()
+    number = one.begin(OPERATOR, Intention("delete_session", "session s\ud800\0", 2, planned='["r1", "r2"]'))
+    one.note(number, 1)
+    [record] = another.last(OPERATOR)
+    assert (record.number, record.tool, record.target) == (number, "delete_session", "session s\ud800\0")
+    assert (record.asked, record.gone, record.planned) == (2, 1, '["r1", "r2"]')
+    assert (record.outcome, record.finished, record.receipt) == ("", None, "")
+    assert not record.here
+    assert one.last(OPERATOR)[0].here
+    finished = ended(
+        one, OPERATOR, number, 2, receipt="2 requests are gone \ud800", facts={"counts": {"deleted": 2}}
+    )
+    [record] = another.last(OPERATOR)
+    assert (record.outcome, record.gone, record.receipt) == ("complete", 2, "2 requests are gone \ud800")
+    assert record.finished
+    assert record.chain == finished.chain
+
+
+def test_the_end_of_a_deletion_can_be_recorded_again_after_a_failure(place: Place, state: object) -> None:
+    state = place.process()
+    number = deleted(state, OPERATOR, copied("r1"))
+    erasing = state.begin(ALICE, deletion())
+    first = ended(state, ALICE, erasing, receipt="first", erase=["r:r1"])
+    assert first.erased == 1
+    assert ended(state, ALICE, erasing, receipt="second", erase=["r:r1"]) == first
+    assert state.last(ALICE)[0].receipt == "first"
+    assert [entry.line.count('"end"') for entry in state.log.entries()].count(1) == 2
+    assert number != erasing
+
+
+def test_deletions_are_listed_for_their_account_and_user_alone(place: Place) -> None:
+    state = place.process()
+    state.begin(ALICE, deletion())
+    assert not state.last(OPERATOR)
+    assert not state.last(Owner("another account", "alice", ALICE.caller))
+    assert state.last(Owner("account", "alice", "another key of alice"))
+
+
+def test_a_record_is_kept_for_a_week_or_as_long_as_its_copies(place: Place) -> None:
+    state = place.process(days=30)
+    copy = deleted(state, OPERATOR, copied())
+    state.begin(OPERATOR, deletion())
+    place.pass_time(8 * 86_400)
+    state.prune()
+    assert [one.number for one in state.last(OPERATOR)] == [copy]
+    place.pass_time(23 * 86_400)
+    state.prune()
+    assert not state.last(OPERATOR)
+    assert not state.copies.listed(OPERATOR)
+
+
+def test_no_words_ids_or_names_can_be_read_in_the_tables_and_no_digest_without_the_key(place: Place) -> None:
+    state = place.process()
+    number = state.begin(
+        ALICE, Intention("delete_request", "canary of the target", 1, "canary-code", "canary planned")
+    )
+    state.keep(
+        ALICE, number, [copied("canary-id", "canary-user", "canary words"), learned("canary-learning")]
+    )
+    ended(state, ALICE, number, receipt="canary receipt")
+    kept = repr(place.rows("SELECT * FROM main.deletions") + place.rows("SELECT * FROM main.copies"))
+    assert "canary" not in kept
+    assert "alice" not in kept
+    marks = [row[0] for row in place.rows("SELECT content FROM main.copies ORDER BY id")]
+    again = place.process(keys=(b"another key of the same length !",))
+    number = again.begin(ALICE, deletion())
+    again.keep(ALICE, number, [copied("canary-id", "canary-user", "canary words")])
+    assert place.rows("SELECT content FROM main.copies ORDER BY id")[-1][0] not in marks
+
+
+def test_a_receipt_that_was_moved_to_another_deletion_is_not_shown(place: Place) -> None:
+    state = place.process()
+    first, second = state.begin(ALICE, deletion()), state.begin(ALICE, deletion())
+    ended(state, ALICE, first, receipt="everything is gone")
+    ended(state, ALICE, second, receipt="nothing is gone")
+    place.sql(
+        "UPDATE main.deletions SET receipt = (SELECT receipt FROM main.deletions WHERE id = ?) WHERE id = ?",
+        first,
+        second,
+    )
+    with pytest.raises(StateUnusable, match="was changed, or moved"):
+        state.last(ALICE)
+
+
+def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Place) -> None:
+    new = b"a new key, which is just as long"
+    before, between = (
+        place.process(limit=3),
+        place.process(limit=3, keys=(new, b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy")),
+    )
+    before.begin(OPERATOR, deletion(code="code"))
+    deleted(before, OPERATOR, copied())
+    assert between.check_room(OPERATOR) == 1
+    with pytest.raises(CodeUsed):
+        between.begin(OPERATOR, deletion(code="code"))
+    assert len(between.last(OPERATOR)) == 2
+    assert [one.id for one in between.copies.read(ALICE)] == ["r1"]
+    assert between.log.verify().wrong is None
+    deleted(between, OPERATOR, copied("r2"))
+    after = place.process(keys=(new,))
+    for use in (
+        lambda: after.copies.listed(OPERATOR),
+        lambda: list(after.copies.read(OPERATOR, names=["r:r2"])),
+        lambda: deleted(after, OPERATOR, erase=("r:r2",)),
+    ):
+        with pytest.raises(StateUnusable, match="sealed with a key that this server does not have"):
+            use()
