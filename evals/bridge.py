@@ -94,7 +94,6 @@ def _settings(folder: Path) -> dict[str, str]:
             if "url" in begun
             else {"REFLEXIO_MCP_STORE": str(folder / "store.db")}
         ),
-        "REFLEXIO_MCP_RECOVERY_DIR": str(folder / "copies"),
         **({"REFLEXIO_USER_ID": task.user} if task.user else {}),
         **dict(task.settings),
     }

@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Final
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.state.database import StateUnusable, why_not
-from reflexio_mcp.state.hourly_cap import HourlyCap
-from reflexio_mcp.state.job_records import JobRecords
-from reflexio_mcp.state.local.audit_file import AuditFile
-from reflexio_mcp.state.local.copy_folder import CopyFolder
-from reflexio_mcp.state.local.database import LocalDatabase
+from reflexio_mcp.state.sqlite import SqliteDatabase
 from reflexio_mcp.state.state import State
+from reflexio_mcp.state.tables import StateUnusable
 
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "probe_state", "state_file"]
+__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "state_file"]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -28,6 +24,10 @@ _KEY_BYTES: Final = 32
 NO_POSTGRES: Final = (
     "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: in a clone "
     'uv tool install ".[postgres]" or pip install ".[postgres]", from PyPI reflexio-mcp[postgres].'
+)
+NO_KEY: Final = (
+    "the key of the state cannot be kept in a file",
+    "let this server write fingerprint.key beside the store's file, or in its data folder if there is no store file",
 )
 
 
@@ -81,43 +81,27 @@ def open_state(settings: Settings) -> State:
     """
     if settings.state:
         try:
-            # Only who configured it has it, and pays for it.
-            from reflexio_mcp.state.postgresql.audit_table import AuditTable
-            from reflexio_mcp.state.postgresql.copy_table import CopyTable
-            from reflexio_mcp.state.postgresql.database import PostgresqlDatabase, check_url
-            from reflexio_mcp.state.postgresql.sealing import Sealer
+            # Only an operator who configured it has it installed.
+            from reflexio_mcp.state.postgresql import PostgresqlDatabase
         except ImportError:
             raise ConfigurationError(NO_POSTGRES) from None
         try:
-            check_url(settings.state)
+            database = PostgresqlDatabase(settings.state)
         except StateUnusable as error:
-            raise ConfigurationError(f"REFLEXIO_MCP_STATE: {why_not(error)}.") from None
-        database = PostgresqlDatabase(settings.state)
-        copies = CopyTable(database, settings.recovery_days, Sealer(settings.state_keys))
-        audit_log = AuditTable(database)
+            raise ConfigurationError(f"REFLEXIO_MCP_STATE: {error.strerror}.") from None
     else:
-        database = LocalDatabase(lambda: state_file(settings))
-        copies = CopyFolder(
-            lambda: Path(settings.recovery_dir or default_store().parent / "recovery"), settings.recovery_days
-        )
-        audit_log = AuditFile(settings.audit_log) if settings.audit_log else None
-    account = f"{place_of(settings)}\0{settings.api_key}"
-    cap, jobs = HourlyCap(settings.delete_cap, database, account), JobRecords(database, account)
-    return State(cap, jobs, copies, audit_log, database)
+        database = SqliteDatabase(lambda: state_file(settings), lambda: default_store().parent / "recovery")
 
+    def keys() -> list[bytes]:
+        if settings.state:
+            return [key.encode() for key in settings.state_keys]
+        if key := local_key(settings):
+            return [key]
+        if state_file(settings) is None:
+            return [secrets.token_bytes(_KEY_BYTES)]
+        raise StateUnusable(*NO_KEY)
 
-def probe_state(settings: Settings) -> None:
-    """Try once what a deletion does in the configured state database, and leave nothing behind.
-
-    Raises:
-        ConfigurationError: what that needs is not installed.
-        StateUnusable: why it does not work.
-    """
-    try:
-        from reflexio_mcp.state.postgresql.database import connect
-    except ImportError:
-        raise ConfigurationError(NO_POSTGRES) from None
-    connect(settings.state)
+    return State(database, keys, limit=settings.delete_cap, days=settings.recovery_days)
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:

@@ -191,6 +191,13 @@ def _audit(parser: ArgumentParser) -> None:
     _filter(parser, left_out="finding")  # an audit looks for every finding
 
 
+def _log(parser: ArgumentParser) -> None:
+    about = (
+        "check that no line was changed or is missing, not even that of CHAIN, the value that a receipt notes"
+    )
+    parser.add_argument("--verify", nargs="?", const="", metavar="CHAIN", help=about)
+
+
 def _delete(parser: ArgumentParser) -> None:
     parser.add_argument("request_ids", nargs="*", metavar="REQUEST_ID", help=f"instead of a filter: {ID}")
     _filter(parser)
@@ -257,6 +264,12 @@ def _run_delete(arguments: Namespace) -> int:
     from reflexio_mcp.delete_command import run_delete_command
 
     return run_delete_command(arguments, _settings(arguments))
+
+
+def _run_log(arguments: Namespace) -> int:
+    from reflexio_mcp.log_command import run_log_command
+
+    return run_log_command(_settings(arguments), arguments.verify)
 
 
 def _run_tools(arguments: Namespace) -> int:
@@ -372,6 +385,13 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             switches=JSON,
             settings=WHERE,
         ),
+        "log": Command(
+            "print the audit log: a JSON line before each deletion and one after it",
+            _run_log,
+            "reflexio-mcp log | jq .outcome\nreflexio-mcp log --verify",
+            add=_log,
+            settings=WHERE,
+        ),
     },
     "Look and delete": {
         "explore": Command(
@@ -394,7 +414,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 "--yes": "delete without asking",
                 "--dry-run": "show the plan and delete nothing",
             },
-            settings=(*WHERE, "recovery_days", "recovery_dir", "audit_log"),
+            settings=(*WHERE, "recovery_days"),
             usage="[REQUEST_ID ...] ",
         ),
     },

@@ -6,7 +6,6 @@ back instead.
 """
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -22,7 +21,6 @@ from reflexio_mcp.read_commands import (
     Failed,
     call,
     for_a_shell,
-    in_flags,
     listing,
     making_no_store,
     nothing_found,
@@ -43,8 +41,6 @@ TOOL: Final = "delete_requests"
 
 TRIES: Final = 3
 """Plans that are made with `--yes` while other requests are stored in between."""
-
-_LOOK_SECONDS: Final = 5.0
 
 
 def run_delete_command(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -172,37 +168,23 @@ class _Dialogue:
         if self.arguments.dry_run:
             return 0
         for _ in range(TRIES):
-            if "confirm" not in facts:
+            code = facts.get("plan", {}).get("confirm")
+            if not code:
                 break
             self.begun = True
-            facts, text = await call(client, TOOL, self.chosen | {"confirm": facts["confirm"]})
+            facts, text = await call(client, TOOL, self.chosen | {"confirm": code})
             self._say(f"\n{self._in_words(text, facts)}")
-        if "follow_up" in facts:
-            return await self._followed(client, facts["follow_up"])
-        left = "request_ids" in self.chosen and facts.get("counts", {}).get("not_found")
-        return 0 if facts["status"] == "complete" and not left else 1
+        left = facts.get("receipt", {}).get("not_deleted", [])
+        missing = any(one["why"] == "not_found" for one in left)
+        return 0 if facts["status"] == "complete" and not missing else 1
 
     def _is_nowhere(self, facts: Mapping[str, Any]) -> bool:
         """Whether a filter chose nothing and nothing else is to be said, such as of a copy that cannot be read."""
         plan: Mapping[str, Any] = facts.get("plan", {})
-        said = facts.get("next", "")
+        said = plan.get("next", "")
         return (
-            "request_ids" not in self.chosen
-            and "unreadable" not in plan
-            and said.startswith(("Find ids with", "No request"))
+            "request_ids" not in self.chosen and not plan.get("remains") and said.startswith("Find ids with")
         )
-
-    async def _followed(self, client: "Client", number: int) -> int:
-        """Wait for the follow-up, which ends with this process."""
-        self._say("\nWaiting until Reflexio has stopped learning. Ctrl-C ends the waiting and the follow-up.")
-        while True:
-            status, _ = await call(client, "get_status", {})
-            jobs: list[dict[str, Any]] = status.get("deletions", [])
-            job = next((one for one in jobs if one["number"] == number), {"state": "stopped"})
-            if job["state"] != "running":
-                self._say(in_flags(str(job.get("follow_up", "What it did is not known."))))
-                return 0 if job["state"] == "done" else 1
-            await anyio.sleep(_LOOK_SECONDS)
 
     async def _ask(self, context: object, params: "ElicitRequestParams") -> "ElicitResult":
         """Put the form's question to whoever is at the terminal."""
@@ -244,11 +226,8 @@ class _Dialogue:
 
     def _in_words(self, text: str, facts: Mapping[str, Any]) -> str:
         """What a result says, without the code, and with commands in place of calls."""
-        if "confirm" in facts:
-            text = text.removesuffix(f"={facts['confirm']}").removesuffix(str(facts.get("next", "")))
-        if all_of_them := facts.get("plan", {}).get("all", ""):
-            flags = same_filter(json.loads(all_of_them.partition(" ")[2]))
-            text = text.replace(f"all: {all_of_them}", f"all: {listing(flags)}")
+        if "confirm" in (plan := facts.get("plan", {})):
+            text = text.removesuffix(plan["next"])
         return for_a_shell(text)
 
     def _say(self, text: str) -> None:

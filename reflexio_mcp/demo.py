@@ -174,7 +174,7 @@ async def _tidy(stage: "_Stage", screen: "_Screen", sessions: tuple[str, ...]) -
         for session_id in sessions:
             try:
                 plan = await stage.quietly("delete_session", session_id=session_id)
-                if code := plan.get("confirm"):
+                if code := plan.get("plan", {}).get("confirm"):
                     await stage.quietly("delete_session", session_id=session_id, confirm=code)
             except Exception as error:  # noqa: BLE001 - the failure that led here is the one to report
                 screen.say(f"   could not remove session {session_id} again: {error}")
@@ -208,16 +208,14 @@ class _Stage:
 
     async def delete(self, tool: str, expected: set[str], **arguments: Any) -> None:
         """Delete in two calls, and hold the plan and the receipt to `expected`."""
-        plan = await self.call(tool, **arguments)
+        plan = (await self.call(tool, **arguments))["plan"]
         self._screen.check(
-            plan["status"] == "planned"
-            and plan["plan"]["requests"] == len(expected)
-            and plan["deleted"] == 0,
+            {one["id"] for one in plan["examples"]} == expected and plan["goes"]["requests"] == len(expected),
             f"the plan names {len(expected)} and nothing is deleted yet",
         )
-        receipt = await self.call(tool, **arguments, confirm=plan["confirm"])
+        done = await self.call(tool, **arguments, confirm=plan["confirm"])
         self._screen.check(
-            receipt["status"] == "complete" and set(receipt["outcomes"].get("deleted", ())) == expected,
+            done["status"] == "complete" and done["receipt"]["deleted"] == plan["goes"],
             "the receipt says deleted, for exactly that",
         )
 

@@ -265,26 +265,12 @@ class Settings:
         "your processes on this computer count together, or all that share REFLEXIO_MCP_STATE. Each person who signs "
         "in is counted separately.",
     )
-    audit_log: str = _setting(
-        "deletion",
-        _PATH,
-        "",
-        "Append a JSON line to this file before and after each deletion. Not with REFLEXIO_MCP_STATE: the database "
-        "contains the log.",
-    )
     recovery_days: int = _setting(
         "deletion",
         _number(int, 0, 3650),
-        0,
+        7,
         "Days to keep a recovery copy of what is deleted, for restore_requests; 0 keeps no copies. A deletion with "
         "erase keeps no copy, and removes earlier copies of the same requests and learnings.",
-    )
-    recovery_dir: str = _setting(
-        "deletion",
-        _PATH,
-        "",
-        "Folder of the recovery copies. If not set: recovery in your data folder. Not with REFLEXIO_MCP_STATE: the "
-        "database contains the copies.",
     )
     host: str = _setting("http", _TEXT, "127.0.0.1", "Address that the HTTP server binds.")
     port: int = _setting("http", _number(int, 0, 65535), 8765, "Port of the HTTP server.")
@@ -490,6 +476,14 @@ _OTHERS: Final = {
 }
 """Variables of Reflexio's own server and client that look like ours."""
 
+_GONE: Final = {
+    "REFLEXIO_MCP_AUDIT_LOG": "REFLEXIO_MCP_AUDIT_LOG is gone: the log is in the state now, and `reflexio-mcp log` "
+    "shows it. Remove the variable; the file stays as it is.",
+    "REFLEXIO_MCP_RECOVERY_DIR": "REFLEXIO_MCP_RECOVERY_DIR is gone: recovery copies are in the state now, and this "
+    "version cannot read the folder. Restore what is needed with the earlier version, then remove folder and variable.",
+}
+"""Variables of earlier versions, and what becomes of their files."""
+
 _REFERENCE: Final = re.compile(
     r"\$\{\{[^{}]+\}\}|\$\{[^{}]+\}|\{env:\w+\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"
 )
@@ -517,7 +511,8 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     env = os.environ if env is None else env
     for name, meant in unread(env).items():
         raise ConfigurationError(
-            f"{name!a} is not a variable of this server and would have no effect. "
+            _GONE.get(name)
+            or f"{name!a} is not a variable of this server and would have no effect. "
             + (f"Did you mean {meant}?" if meant else "Remove it.")
         )
     given = {option: (flags or {}).get(option.name, env.get(option.env) or None) for option in OPTIONS}
@@ -527,12 +522,6 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
         raise ConfigurationError(
             "REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS: recovery copies in the database are sealed with them."
         )
-    for option in OPTIONS:
-        if settings.state and option.name in ("audit_log", "recovery_dir") and option.name in values:
-            raise ConfigurationError(
-                f"{_name(option)} names a file, and with REFLEXIO_MCP_STATE all of this is in the database. "
-                "Leave it out."
-            )
     return settings
 
 

@@ -58,7 +58,6 @@ async def _finish(server: ReflexioServer) -> None:
     if running:
         with anyio.move_on_after(DRAIN_SECONDS):
             await jobs.drain()
-    await jobs.stop_following(LAST_WORDS_SECONDS)
     if not running:
         return
     with anyio.move_on_after(LAST_WORDS_SECONDS):

@@ -1,7 +1,6 @@
 """Asking a person through the client's form, in both protocol eras."""
 
 import functools
-from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from mcp.server.elicitation import (
@@ -25,18 +24,10 @@ from pydantic import (
     model_validator,
 )
 
-from reflexio_mcp.consent.policy import CANCELLED, DECLINED, UNANSWERED, Question, Verdict, answered
+from reflexio_mcp.consent.policy import Question, Verdict, answered, refused
+from reflexio_mcp.traffic.deletion.plan import Planned
 
-__all__ = [
-    "Reply",
-    "ask_now",
-    "asks_in_the_result",
-    "can_ask",
-    "form_of",
-    "gave_no_content",
-    "settle",
-    "taking_any_answer",
-]
+__all__ = ["Reply", "ask_now", "asks_in_the_result", "can_ask", "form_of", "gave_no_content", "settle"]
 
 FORMS: Final = "2025-06-18"
 """The first revision that has forms. A client of an earlier one is sent none, whatever it declares."""
@@ -44,12 +35,13 @@ FORMS: Final = "2025-06-18"
 MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result and the call is repeated with the answer."""
 
+
 FORM_MODES: Final = "2025-11-25"
-"""From this revision on, a form says its mode. Before, the protocol's schema does not list the key."""
+"""From this revision on, a form says its mode."""
 
 
 def _only_fields(schema: dict[str, Any]) -> None:
-    """Leave what the protocol's schema of a form lists: some clients refuse a form that says more."""
+    """Leave what the protocol's schema of a form lists: Codex refuses a form that says more."""
     for name in ("title", "description"):
         schema.pop(name, None)
 
@@ -58,6 +50,15 @@ class Reply(BaseModel):
     """What a person answers."""
 
     model_config = ConfigDict(json_schema_extra=_only_fields)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_any_answer(cls, value: Any, validate: Any) -> "Reply":
+        """Take what does not fit as no answer: the SDK would end the call, and nobody would see the plan."""
+        try:
+            return validate(value)
+        except ValidationError:
+            return Reply()
 
 
 class Yes(Reply):
@@ -77,49 +78,23 @@ def _not_a_switch(value: object) -> object:
     return value
 
 
-Typed = Annotated[int, BeforeValidator(_not_a_switch)]
-
-
 class Number(Reply):
-    """How many would go, typed. The key is the same whatever is counted."""
+    """How many would go, typed."""
 
-    requests: Typed
+    number: int
 
 
 @functools.cache
 def _number_of(noun: str) -> type[Number]:
     asked = Field(title=f"Number of {noun}s", description=f"Type how many {noun}s to delete.")
-    return create_model("Number", __base__=Number, requests=(Typed, asked))
+    return create_model(
+        "Number", __base__=Number, number=(Annotated[int, BeforeValidator(_not_a_switch)], asked)
+    )
 
 
 def form_of(question: Question) -> type[Reply]:
     """Return the form that asks a question."""
     return Yes if question.number is None else _number_of(question.noun)
-
-
-@functools.cache
-def taking_any_answer(form: type[Reply]) -> type[Reply]:
-    """Return a form that asks the same and takes what does not fit as a bare `Reply`.
-
-    The SDK ends a repeated call whose answer does not fit, so nobody would see the plan.
-    """
-
-    def take(cls: object, value: Any, validate: Callable[[Any], Reply]) -> Reply:
-        try:
-            return validate(value)
-        except ValidationError:
-            return Reply()
-
-    wrapping: Any = model_validator(mode="wrap")
-    return create_model(form.__name__, __base__=form, __validators__={"take": wrapping(classmethod(take))})
-
-
-def gave_no_content(call: Context[Any, Any]) -> bool:
-    """Return whether the repeated call brings something that is no answer to any form."""
-    return any(
-        not isinstance(one, ElicitResult) or (one.action == "accept" and one.content is None)
-        for one in (call.input_responses or {}).values()
-    )
 
 
 def can_ask(call: Context[Any, Any]) -> bool:
@@ -140,30 +115,35 @@ def asks_in_the_result(call: Context[Any, Any]) -> bool:
     return (call.protocol_version or "") >= MULTI_ROUND
 
 
-async def ask_now(call: Context[Any, Any], message: str, question: Question) -> Verdict:
+def gave_no_content(call: Context[Any, Any]) -> bool:
+    """Return whether the repeated call brings a form without content, for which the SDK would end the call."""
+    given = (call.input_responses or {}).values()
+    return any(
+        isinstance(one, ElicitResult) and one.action == "accept" and one.content is None for one in given
+    )
+
+
+async def ask_now(call: Context[Any, Any], message: str, planned: Planned, question: Question) -> Verdict:
     """Ask over an open connection, for revisions before 2026-07-28.
 
     Whatever the client does with the question, this returns a verdict and never raises a protocol error.
     """
-    form = form_of(question)
     try:
-        if (call.protocol_version or "") < FORM_MODES:
-            return settle(question, await _elicit_without_mode(call, message, form))
-        return settle(question, await call.elicit(message, form))
+        return settle(planned, question, await _elicit(call, message, form_of(question)))
     except (MCPError, ValueError):
         # The client refused the form, did not understand it, or sent something that is no answer.
-        return UNANSWERED
+        return refused(planned, "ask", "unanswered")
 
 
-async def _elicit_without_mode(
-    call: Context[Any, Any], message: str, form: type[Reply]
-) -> ElicitationResult[Reply]:
-    """As `Context.elicit`, which always sends `mode`.
+async def _elicit(call: Context[Any, Any], message: str, form: type[Reply]) -> ElicitationResult[Reply]:
+    """As `Context.elicit`, which always sends `mode`: a key that 2025-06-18 does not list.
 
     Raises:
         MCPError: the client refused.
         ValueError: what it sent is no answer.
     """
+    if (call.protocol_version or "") >= FORM_MODES:
+        return await call.elicit(message, form)
     params = ElicitRequestFormParams.model_construct(
         mode=None, message=message, requested_schema=render_elicitation_schema(form)
     )
@@ -174,13 +154,15 @@ async def _elicit_without_mode(
     return CancelledElicitation() if answer.action == "cancel" else DeclinedElicitation()
 
 
-def settle(question: Question, outcome: ElicitationResult[Reply]) -> Verdict:
-    """Decide by a person's answer."""
-    if isinstance(outcome, AcceptedElicitation):
-        reply = outcome.data
-        if isinstance(reply, Yes) and question.number is None:
-            return answered(question, reply.delete)
-        if isinstance(reply, Number) and question.number is not None:
-            return answered(question, reply.requests)
-        return UNANSWERED
-    return CANCELLED if isinstance(outcome, CancelledElicitation) else DECLINED
+def settle(planned: Planned, question: Question, outcome: ElicitationResult[Reply]) -> Verdict:
+    """Decide by what came back from the form."""
+    if isinstance(outcome, CancelledElicitation):
+        return refused(planned, "ask", "cancelled")
+    if not isinstance(outcome, AcceptedElicitation):
+        return refused(planned, "ask", "declined")
+    reply = outcome.data
+    if isinstance(reply, Yes) and question.number is None:
+        return answered(planned, question, reply.delete)
+    if isinstance(reply, Number) and question.number is not None:
+        return answered(planned, question, reply.number)
+    return refused(planned, "ask", "unanswered")

@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.backend import default_store, open_client, open_state, place_of, probe_state
+from reflexio_mcp.backend import default_store, open_client, open_state, place_of
 from reflexio_mcp.doctor.findings import Finding, failed_call, note, ok, problem
 from reflexio_mcp.install.entry import visible
 from reflexio_mcp.rest.address import check_api_key
@@ -19,7 +19,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import BadAddress, ReflexioError, explain
 from reflexio_mcp.rest.models import RequestQuery
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
-from reflexio_mcp.state.database import StateUnusable, nothing_goes
+from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 
 __all__ = ["CHECKS", "Setup", "examine"]
 
@@ -148,22 +148,18 @@ async def check_store(setup: Setup) -> Finding:
 
 
 async def check_state(setup: Setup) -> Finding:
-    """Try what a deletion does first, and leave nothing behind."""
+    """Try whether a deletion could be recorded."""
+    from reflexio_mcp.tools.catalog import deletes
+
     settings = setup.settings
     try:
-        await anyio.to_thread.run_sync(probe_state if settings.state else _use_local_state, settings)
+        if settings.state or deletes(settings):
+            await anyio.to_thread.run_sync(open_state(settings).check)
     except ConfigurationError as error:
         return problem("state-not-usable", str(error))
     except StateUnusable as error:
-        return problem("state-not-usable", nothing_goes(error))
+        return problem("state-not-usable", nothing_can_be_deleted(error))
     return ok("the state database answers" if settings.state else "deletions can be recorded")
-
-
-def _use_local_state(settings: Settings) -> None:
-    from reflexio_mcp.tools.catalog import deletes
-
-    if deletes(settings):
-        open_state(settings).database.check()
 
 
 async def check_sign_in(setup: Setup) -> Finding:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Required
 
 from reflexio_mcp.render.gaps import gap_facts, gap_lines
-from reflexio_mcp.render.learned import REPLACED_STATES, unread
 from reflexio_mcp.render.result import BUDGET, Facts, GapFacts, Rendered, Unlisted, counted, dense, joined
 from reflexio_mcp.render.stored_text import NOTICE, clip, fence, hanging, label, shown_id, shown_name
-from reflexio_mcp.traffic.learnings.find import FedLearning
+from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.select import Selected
 from reflexio_mcp.traffic.learnings.turns import FoundTurns
 from reflexio_mcp.traffic.times import iso
@@ -21,6 +20,9 @@ REPLACED: Final = (
     "What is merged or superseded is kept for a while as it was: another learning took its place, or the person said "
     "otherwise."
 )
+
+REPLACED_STATES: Final = ("merged", "superseded")
+"""States of a learning that is kept as it was before a merge, or before the person said otherwise."""
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
@@ -203,3 +205,14 @@ def _lines(facts: Facts) -> list[str]:
         sources.append(f"names request {facts['last_request']}")
     lines.append("  " + joined((_SOURCES[facts["source"]], *sources)))
     return lines
+
+
+def unread(learned: Learned) -> str:
+    """What makes it not known whether there is more; empty if nothing does."""
+    told: list[str] = []
+    if learned.users_left_out:
+        told.append(f"The learnings of {counted(learned.users_left_out, 'more user')} were not read.")
+    if learned.unlinked:
+        does = "does not say what it was" if learned.unlinked == 1 else "do not say what they were"
+        told.append(f"{counted(learned.unlinked, 'more learning')} there {does} learned from.")
+    return " ".join(told)

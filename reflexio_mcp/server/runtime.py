@@ -5,36 +5,30 @@ import hashlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 from reflexio_mcp.backend import local_key, open_state, place_of
-from reflexio_mcp.render.jobs import told_of
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.database import nothing_goes
+from reflexio_mcp.state.records import Owner
+from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.toolkit.context import App
-from reflexio_mcp.toolkit.error_messages import describe
 from reflexio_mcp.toolkit.explorer_page import PageNotes
 from reflexio_mcp.tools.catalog import deletes
-from reflexio_mcp.tools.delete import take_over
+from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
-from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker, PlansSeen
-from reflexio_mcp.traffic.errors import Stopping
 from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
     from reflexio_mcp.server.completions import Completer
 
 __all__ = ["Runtime", "tune_collector"]
-
-LOOK_SECONDS: Final = 20.0
-"""Seconds between two looks whether another process left a deletion unfinished."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -69,14 +63,13 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.state = open_state(settings)
-        self.jobs = Jobs(describe, self.state.jobs, told_of)
+        self.jobs = Jobs()
         self.scopes = Scopes(settings, client)
         self.page_notes = PageNotes()
         self.over_stdio = False
         self._tools = tools
         self._users = 0
         self._shared: App | None = None
-        self._plans_seen = PlansSeen()
 
     @property
     def where(self) -> str:
@@ -88,7 +81,16 @@ class Runtime:
         bound_to = f"{self.where}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
         keys, lasting = self._keys
-        return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting, seen=self._plans_seen)
+        return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting)
+
+    async def owner(self, scope: Scope) -> Owner:
+        """Whose the deletions and recovery copies of a scope are: those of the organisation, whichever its key.
+
+        Raises:
+            ReflexioError: the backend does not say which organisation it is.
+        """
+        identity = await scope.client.whoami()
+        return Owner(f"{self.where}\0{identity.org_id}", scope.user_id, scope.caller)
 
     @property
     def keys_last(self) -> bool:
@@ -137,19 +139,18 @@ class Runtime:
 
     @asynccontextmanager
     async def _own_app(self) -> AsyncGenerator[App]:
-        if not self._users:
-            self.state.database.open()
         self._users += 1
         self.jobs.open()
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
-                background.start_soon(self.state.copies.keep_pruned)
+                background.start_soon(self.state.keep_pruned)
                 background.start_soon(self._say_trouble)
                 app = App(
                     self.settings,
                     self._tools,
                     self.scopes.current,
                     self.codes,
+                    self.owner,
                     self.state,
                     self.jobs,
                     tasks,
@@ -158,7 +159,6 @@ class Runtime:
                     where=self.where,
                     over_stdio=self.over_stdio,
                 )
-                background.start_soon(self._keep_promises, app)
                 try:
                     yield app
                 finally:
@@ -181,9 +181,9 @@ class Runtime:
         """Why nothing can be deleted now, as a sentence; empty where something can, or no tool may. It blocks."""
         try:
             if self._deletes:
-                self.state.database.check()
-        except OSError as error:
-            return nothing_goes(error)
+                self.state.check()
+        except StateUnusable as error:
+            return nothing_can_be_deleted(error)
         return ""
 
     @cached_property
@@ -193,10 +193,3 @@ class Runtime:
     async def _say_trouble(self) -> None:
         if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
             logger.warning("%s", said)
-
-    async def _keep_promises(self, app: App) -> None:
-        """Go on with deletions whose process has ended."""
-        while True:
-            await anyio.sleep(LOOK_SECONDS)
-            with suppress(OSError, Stopping):
-                await take_over(app, lambda order: self.scopes.standing(order.caller, order.user_id))

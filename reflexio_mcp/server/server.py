@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from reflexio_mcp import __version__
 from reflexio_mcp.explorer.document import uri as page_uri
-from reflexio_mcp.render.deletion_facts import undo_in_words
+from reflexio_mcp.render.deletion import undo_in_words
 from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
@@ -200,15 +200,14 @@ class ReflexioServer(MCPServer[App]):
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         facts: dict[str, Any] = result.structured_content or {}
         if from_page(context):
-            what = "learning" if tool.name == "delete_learnings" else "request"
-            for done, noun, verb in (
-                ("deleted", what, "deleted"),
-                ("restored", "request", "restored"),
-                ("learnings_restored", "learning", "restored"),
-            ):
-                if isinstance(count := facts.get(done), int) and count:
-                    were = "was" if count == 1 else "were"
-                    notes.add(owner, f"{counted(count, noun)} {were} {verb}")
+            done: dict[str, dict[str, int]] = {
+                "deleted": facts.get("receipt", {}).get("deleted", {}),
+                "restored": facts.get("restored", {}),
+            }
+            for verb, counts in done.items():
+                for noun in ("request", "learning"):
+                    if count := counts.get(f"{noun}s", 0):
+                        notes.add(owner, f"{counted(count, noun)} {'was' if count == 1 else 'were'} {verb}")
             return result
         if tool.name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
             return result

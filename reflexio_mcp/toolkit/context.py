@@ -1,6 +1,6 @@
 """What a tool can reach: the caller's scope, the operator's settings, the work still running."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -11,11 +11,12 @@ from mcp.types import CallToolResult, TextContent
 from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, has_pass, make_pass
 from reflexio_mcp.traffic.content import Fingerprints
+from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
-from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -41,6 +42,7 @@ class App:
         offered: returns the names of the tools that are offered to the caller.
         scope: the scope of the call that is being answered.
         codes: the plan codes of a scope.
+        owner: whose the deletions and recovery copies of a scope are. It asks the backend.
         state: what limits deletions, records them and lets them be undone.
         jobs: deletions that have begun, shared by every connection.
         tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
@@ -54,6 +56,7 @@ class App:
     offered: Callable[[], frozenset[str]]
     scope: Callable[[], Scope]
     codes: Callable[[Scope], CodeMaker]
+    owner: Callable[[Scope], Awaitable[Owner]]
     state: State
     jobs: Jobs
     tasks: TaskGroup

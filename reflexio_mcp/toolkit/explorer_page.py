@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
-from reflexio_mcp.traffic.deletion.plan_codes import CodeMaker
+from reflexio_mcp.traffic.deletion.codes import CodeMaker
 
 __all__ = ["PAGE_KEY", "PageNotes", "has_pass", "make_pass"]
 
@@ -20,26 +20,18 @@ PAGE_KEY: Final = "reflexio-mcp/page"
 
 _PURPOSE: Final = "explorer page"
 
-VALID_SECONDS: Final = 86_400
-"""A page that stays open gets a new pass with each answer."""
-
 NOTES_KEPT: Final = 20
 
 
 def make_pass(codes: CodeMaker) -> dict[str, Any]:
     """The pass for a page of this scope, as the `_meta` of a result."""
-    return {PAGE_KEY: codes.make({}, flags=_PURPOSE, now=time.time())}
+    return {PAGE_KEY: codes.make(_PURPOSE, count=1, now=time.time())}
 
 
 def has_pass(codes: CodeMaker, meta: Mapping[str, Any] | None) -> bool:
     """Whether a call's `_meta` brings a pass of this scope that is not older than a day."""
     given = (meta or {}).get(PAGE_KEY)
-    code = codes.read(given) if isinstance(given, str) else None
-    return (
-        code is not None
-        and time.time() - code.made_at < VALID_SECONDS
-        and codes.fits(code, {}, flags=_PURPOSE)
-    )
+    return isinstance(given, str) and codes.check(given, _PURPOSE, now=time.time()).good
 
 
 class PageNotes:

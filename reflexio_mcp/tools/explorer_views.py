@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
+from reflexio_mcp.consent.policy import Question, number_to_type
 from reflexio_mcp.consent.prepare import prepare
-from reflexio_mcp.render.deletion import plan_facts, survivors
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room
+from reflexio_mcp.results.base import NOTICE, Room, structured
 from reflexio_mcp.results.explorer import ExplorerData, ExplorerState
 from reflexio_mcp.results.reading import RequestRow, SessionRequests
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
-from reflexio_mcp.traffic.deletion.plan import Plan, Progress, plan_ids
+from reflexio_mcp.traffic.deletion.plan import Options
+from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -202,33 +202,21 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
     """What a deletion of some requests would take; nothing is deleted.
 
     Returns:
-        The facts of the plan; `confirm`, which the deletion brings back, where a shown plan is consent; `type`, the
-        number that the person types, or `None`.
+        `plan`, as the tools that delete show it; `type`, the number that the person types, or `None`; `learnings`, how
+        many learnings the requests fed.
     """
-
-    if "delete_requests" not in app_of(call).tools:
+    app, scope = app_of(call), scope_of(call)
+    if "delete_requests" not in app.tools:
         raise InvalidInput("view", "plan is not possible here: nothing can be deleted through this server.")
-
-    async def look_up(scope: Scope, progress: Progress) -> Plan:
-        return await plan_ids(scope, request_ids, progress=progress)
-
-    settings = app_of(call).settings
-    prepared = await prepare(call, look_up, confirm="", include_learnings=include_learnings, erase=False)
-    found = prepared.plan
-    if not found.goes:
-        return ExplorerData(
-            notice=NOTICE, view="plan", plan={"requests": 0, "not_found": len(found.not_found)}
-        )
-    first = prepared.first
+    target = Requests.of(scope, request_ids)
+    prepared = await prepare(call, target, Options(include_learnings), confirm="")
+    planned, first = prepared.planned, prepared.first
+    shown = planned.plan if isinstance(first, Question) else first.plan or planned.plan
     facts = {
-        **plan_facts(found, masked=True),  # the page has the words
-        "not_found": len(found.not_found),
-        "survives": survivors(found),
-        "learned_known": found.learned is not None,
-        "can_take_back": bool(found.learned and found.learned.count and not settings.embedded),
+        "plan": structured(shown.model_copy(update={"examples": []})),  # the page has the words
+        "learnings": planned.learned.count if planned.learned and scope.learns else 0,
         "include_learnings": include_learnings,
-        "confirm": first.code if isinstance(first, Verdict) else "",
-        "type": first.number if isinstance(first, Question) else number_to_type(settings, found),
+        "type": number_to_type(app.settings, planned),
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 

@@ -12,25 +12,25 @@ from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.consent.elicitation import Reply
 from reflexio_mcp.consent.prepare import Prepared, asking, prepare
-from reflexio_mcp.render.deletion_facts import LearningDeletionFacts
 from reflexio_mcp.render.learnings_page import LearningsFacts, learnings_page
+from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, hides, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.tools.delete import finish
-from reflexio_mcp.traffic.deletion.learning_plan import plan_learnings
-from reflexio_mcp.traffic.deletion.plan import Plan, Progress
+from reflexio_mcp.tools.delete import NOT_GIVEN, finish
+from reflexio_mcp.traffic.deletion.plan import Options
+from reflexio_mcp.traffic.deletion.targets import Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import FedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns, with_last_requests
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, with_search
+from reflexio_mcp.traffic.reading.filters import with_search
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.stored_text import as_stored
 
 __all__ = ["SPECS"]
 
@@ -135,12 +135,12 @@ async def _turns_of(scope: Scope, page: Sequence[FedLearning]) -> dict[str, Foun
 
 
 LearningIds = Annotated[
-    list[str] | SkipJsonSchema[None], Field(description="as list_learnings shows them; with user_id")
+    list[str], Field(min_length=1, description="as list_learnings shows them; with user_id")
 ]
 AllOfThem = Annotated[bool, Field(description="needed without ids, user or filter")]
 
 NAMES_NOTHING = (
-    "must name learning_ids, {user}a request, a session or another filter; nothing was deleted. everything=true "
+    "must name learning_ids, a user, a request, a session or another filter; nothing was deleted. everything=true "
     "deletes all that was learned about the user of this server."
 )
 
@@ -148,51 +148,28 @@ NAMES_NOTHING = (
 async def prepare_learnings(
     call: Call,
     asked: AskedSelection,
-    learning_ids: list[str] | None,
+    learning_ids: LearningIds,
     everything: bool,
     confirm: str,
     erase: bool,
 ) -> Prepared:
     scope = scope_of(call)
-    if learning_ids is not None and not learning_ids:
-        raise InvalidInput("learning_ids", "must not be empty; nothing was deleted.")
-    selection = replace(asked, learning_ids=tuple(learning_ids or ()))
-    wanted = replace(asked.wanted, finding="")
+    ids = () if learning_ids is NOT_GIVEN else tuple(map(as_stored, learning_ids))
+    selection = replace(asked, user_id=scope.user(asked.user_id), learning_ids=ids)
     # A finding alone looks at everybody's traffic.
-    narrowed = selection.request_id or wanted.narrows
-    named = selection.learning_ids or narrowed or selection.words
+    named = ids or selection.request_id or selection.words or replace(asked.wanted, finding="").narrows
     # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
-        user = "" if scope.user_id else "a user, "
-        raise InvalidInput("delete_learnings", NAMES_NOTHING.format(user=user))
-
-    async def look_up(scope: Scope, progress: Progress) -> Plan:
-        return await plan_learnings(
-            scope,
-            selection,
-            everything=everything and not named and not selection.wanted.finding,
-            both=_taking_both(selection),
-        )
-
-    return await prepare(call, look_up, confirm=confirm, include_learnings=True, erase=erase)
-
-
-def _taking_both(selection: Selection) -> str:
-    wanted = selection.wanted
-    if selection.words:  # they choose among what the requests fed, and the call would take the rest too
-        return ""
-    if selection.request_id:
-        return "delete_request with this request_id and include_learnings=true"
-    if wanted.session_id and wanted == TrafficFilter(user_id=wanted.user_id, session_id=wanted.session_id):
-        return "delete_session with this session_id and include_learnings=true"
-    return "delete_requests with this filter and include_learnings=true" if selection.by_requests else ""
+        raise InvalidInput("delete_learnings", NAMES_NOTHING)
+    target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)
+    return await prepare(call, target, Options(include_learnings=True, erase=erase), confirm)
 
 
 async def delete_learnings(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_learnings)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_learnings))],
-    learning_ids: LearningIds = None,
+    learning_ids: LearningIds = NOT_GIVEN,
     user_id: parameters.UserId = "",
     request_id: FedBy = "",
     session_id: parameters.SessionId = "",
@@ -206,7 +183,7 @@ async def delete_learnings(
     confirm: parameters.Confirm = "",
     erase: parameters.Erase = False,
     wait_for_response: parameters.WaitForReceipt = True,
-) -> CallToolResult:
+) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "delete_learnings", prepared, consent, wait_for_response)
 
 
@@ -226,7 +203,6 @@ SPECS = (
         "Delete learnings",
         "Forget what was learned and keep the requests: by ids, or all that a request, session or filter "
         "fed.",
-        LearningDeletionFacts,
         destructive=True,
         needs=lambda settings: not settings.embedded,
         needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",

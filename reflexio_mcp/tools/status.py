@@ -1,28 +1,24 @@
 """How the server stands."""
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final, TypedDict
 
 import anyio.to_thread
 from mcp.types import CallToolResult
-from pydantic import Field
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.deletion_facts import undo_in_words
-from reflexio_mcp.render.jobs import JobsFacts, jobs_shown
-from reflexio_mcp.render.receipt_ids import IdsFacts, page_of_ids
-from reflexio_mcp.render.result import BUDGET, Facts, Rendered, dense, sentences
+from reflexio_mcp.render.deletion import past, undo_in_words
+from reflexio_mcp.render.result import Facts, Rendered, dense, sentences
 from reflexio_mcp.render.stored_text import NOTICE, SAID_CHARS, label, quoting, shown_id, shown_name
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.results.base import structured
+from reflexio_mcp.results.deletion import PastDeletion
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.database import nothing_goes
-from reflexio_mcp.state.job_records import TOLD_SECONDS, JobRecord
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, app_of, old_answer, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.tools.delete import take_over
-from reflexio_mcp.traffic.errors import InvalidInput, NotRecorded
+from reflexio_mcp.traffic.deletion.history import last_deletions
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]
@@ -40,38 +36,28 @@ CONFIRM_MEANS: Final = {
 
 READ_ONLY: Final = "read-only: nothing can be stored or deleted here"
 
-NO_SUCH_RECEIPT: Final = (
-    "{number}: no such ids are kept for you. They are kept for up to {days} days, of the newest deletions."
-)
-BEYOND: Final = "{number}:{start:,} is beyond its last id; {number} begins with the first."
 
-Receipt = Annotated[
-    str, Field(coerce_numbers_to_str=True, description="a deletion's number: all ids of its receipt")
-]
+class StatusFacts(TypedDict, total=False):
+    """How the server stands."""
 
-_PLACE: Final = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
-"""A deletion, and from which of its ids on."""
-
-
-class StatusFacts(JobsFacts, IdsFacts, total=False):
-    """How the server stands, or the ids of a receipt."""
+    notice: str
 
     version: str
     backend: Facts
     scope: str
     policy: Facts
     limits: Facts
+    deletions: list[Facts]
+    problem: str
 
 
-async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
+async def get_status(call: Call) -> CallToolResult:
     app, scope = app_of(call), scope_of(call)
-    if receipt:
-        return old_answer(await _ids(app, app.codes(scope).scope, receipt))
     facts: StatusFacts = {
         "version": __version__,
         "backend": await _backend(app, scope, place_shown(call)),
         "scope": shown_id(scope.user_id) or "every user",
-        "policy": _policy(app.settings, await _copies_until(app, scope), exact=scope.exact),
+        "policy": _policy(app.settings),
         "limits": {
             "call_seconds": app.settings.timeout,
             "publish_wait_seconds": app.settings.wait_timeout,
@@ -82,38 +68,16 @@ async def get_status(call: Call, receipt: Receipt = "") -> CallToolResult:
     lines = _lines(facts)
     if "said" in facts["backend"]:
         facts = {"notice": NOTICE, **facts}
-    owner, jobs = app.codes(scope).scope, list[JobRecord]()
-
-    def look() -> tuple[list[JobRecord], str]:
-        return app.state.jobs.of(owner), app.trouble()
-
+    problem, there = await anyio.to_thread.run_sync(app.trouble), list[PastDeletion]()
     try:
-        jobs, problem = await anyio.to_thread.run_sync(look)
-        if any(job.state == "stopped" and job.order for job in jobs):
-            await take_over(app, lambda order: scope, owner)
-            jobs, problem = await anyio.to_thread.run_sync(look)
-    except OSError as error:
-        problem = f"{UNREADABLE} {nothing_goes(error)}"
-    told = jobs_shown(jobs, BUDGET - len("\n".join(lines)), problem, restores="restore_requests" in app.tools)
-    return old_answer(Rendered("\n".join([*lines, *told.lines]), {**facts, **told.facts}))
-
-
-async def _ids(app: App, owner: str, receipt: str) -> Rendered:
-    place = _PLACE.fullmatch(receipt.strip())
-    if place is None:
-        raise InvalidInput("receipt", "takes the number of a deletion, as receipts name it.")
-    number, start = int(place[1]), max(1, int(place[2] or 1))
-    try:
-        kept = await anyio.to_thread.run_sync(app.state.jobs.ids_of, owner, number)
-    except OSError as error:
-        raise NotRecorded(f"{UNREADABLE} {nothing_goes(error)}") from error
-    if kept is None:
-        days = round(TOLD_SECONDS / 86_400)
-        raise InvalidInput("receipt", NO_SUCH_RECEIPT.format(number=number, days=days))
-    page = page_of_ids(number, kept, start)
-    if page is None:
-        raise InvalidInput("receipt", BEYOND.format(number=number, start=start))
-    return page
+        there = await last_deletions(scope, app.state, await app.owner(scope))
+    except (StateUnusable, ReflexioError):  # the lines above say why
+        problem = sentences(UNREADABLE, problem)
+    if there:
+        facts = {"notice": NOTICE, **facts, "deletions": [structured(one) for one in there]}
+    if problem:
+        facts |= {"problem": problem}
+    return old_answer(Rendered("\n".join(filter(None, [*lines, past(there), problem])), facts))
 
 
 async def _backend(app: App, scope: Scope, where: str) -> Facts:
@@ -129,18 +93,7 @@ async def _backend(app: App, scope: Scope, where: str) -> Facts:
     return facts | {"reachable": True} | named
 
 
-async def _copies_until(app: App, scope: Scope) -> int:
-    """Until when the last copy of an earlier deletion is kept, where none is made any more."""
-    if app.settings.recovery_days:
-        return 0
-    try:
-        there = await anyio.to_thread.run_sync(app.state.copies.of, app.codes(scope).scope)
-    except OSError:  # what cannot be used is said beside the deletions
-        return 0
-    return max((copy.kept_until for copy in there), default=0)
-
-
-def _policy(settings: Settings, copies_until: int, *, exact: bool) -> Facts:
+def _policy(settings: Settings) -> Facts:
     from reflexio_mcp.traffic.rules import secrets  # its patterns take a while to compile
 
     changing: Facts = {
@@ -151,14 +104,13 @@ def _policy(settings: Settings, copies_until: int, *, exact: bool) -> Facts:
         else "no cap on deletions",
         "publish_secrets": settings.publish_secrets,
         "recovery_days": settings.recovery_days or None,
-        "undo": undo_in_words(settings.recovery_days, copies_until, exact=exact),
+        "undo": undo_in_words(settings.recovery_days),
     }
     return dense(
         {
             **({"read_only": READ_ONLY} if settings.read_only else changing),
             "masked": settings.mask,
             "secrets_not_looked_for": None if secrets.available() else secrets.MISSING,
-            "audit_log": bool(settings.audit_log or settings.state),
             "shared_state": "PostgreSQL" if settings.state else None,
         }
     )

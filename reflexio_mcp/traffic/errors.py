@@ -5,9 +5,9 @@ TrafficError
 ├── NotStored      nothing with that id is visible to this caller
 ├── Unreadable     it is stored, but the service fails to return it
 ├── CapReached     more deletions than an hour may have; nothing was deleted
+├── CodeSpent      a plan code that was used already; nothing was deleted
 ├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
 ├── Stopping       the server is about to end; nothing was deleted
-├── TakenOver      another process goes on with a deletion
 └── OutcomeUnclear a publish whose answer was lost; says how to repeat it
 """
 
@@ -16,16 +16,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from reflexio_mcp.state.database import advice, why_not
+from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
     "CapReached",
+    "CodeSpent",
     "InvalidInput",
     "NotRecorded",
     "NotStored",
     "OutcomeUnclear",
     "Stopping",
-    "TakenOver",
     "TrafficError",
     "Unreadable",
     "label",
@@ -79,6 +79,10 @@ class CapReached(TrafficError):
     """More deletions than an hour may have; nothing was deleted."""
 
 
+class CodeSpent(TrafficError):
+    """A plan code that was used already; nothing was deleted."""
+
+
 class NotRecorded(TrafficError):
     """A record that has to stand before a deletion could not be written; nothing was deleted."""
 
@@ -87,24 +91,19 @@ class Stopping(TrafficError):
     """The server is about to end; nothing was deleted."""
 
 
-class TakenOver(TrafficError):
-    """Another process goes on with a deletion that this one was silent about for too long."""
-
-
 class OutcomeUnclear(TrafficError):
     """A publish whose answer was lost and that could not be looked up; it may be stored."""
 
 
 @contextmanager
-def refusing(sentence: str, otherwise: str = "", kind: type[TrafficError] = NotRecorded) -> Generator[None]:
+def refusing(sentence: str, kind: type[TrafficError] = NotRecorded) -> Generator[None]:
     """Turn a failure to read or write what is kept into a refusal.
 
     Args:
         sentence: what is refused, with `{why}` and `{advice}`.
-        otherwise: the advice where the failure itself gives none.
         kind: the refusal.
     """
     try:
         yield
-    except OSError as error:
-        raise kind(sentence.format(why=why_not(error), advice=advice(error, otherwise))) from error
+    except StateUnusable as error:
+        raise kind(sentence.format(why=error.strerror, advice=error.advice)) from error

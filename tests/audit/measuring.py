@@ -6,11 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.audit.learning_status import LEARNING_CHECKS
 from reflexio_mcp.traffic.audit.next_call import Offer
 from reflexio_mcp.traffic.audit.run import Audit, run_audit
-from reflexio_mcp.traffic.deletion.plan import PlannedRequest, plan_ids, plan_session, read_matching
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.reading.search import FINDINGS
 from reflexio_mcp.traffic.rules.catalog import RULES
 from reflexio_mcp.traffic.rules.found import Next
@@ -140,16 +143,19 @@ async def _agree(measured: Measured, made: Deployment, scope: Scope, audit: Audi
             measured.disagreements.append(f"{made.seed} {finding.rule.id} ({how}): {finding.next}")
 
 
-async def executed(scope: Scope, following: Next) -> list[PlannedRequest]:
+async def executed(scope: Scope, following: Next) -> list[StoredRequest]:
     """What a next call selects."""
     given = {name: value for name, value in following.arguments.items() if name != "detail"}
-    match following.tool:
-        case "get_request" | "delete_request":
-            return list((await plan_ids(scope, [given["request_id"]])).requests)
-        case "delete_session":
-            return list((await plan_session(scope, **given)).requests)
-        case "delete_requests" if "request_ids" in given:
-            return list((await plan_ids(scope, given["request_ids"])).requests)
-        case _:
-            found, _, _ = await read_matching(scope, make_filter(masked=scope.masked, **given))
-            return found
+    found: list[StoredRequest] = []
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        found.extend(one.request for one in items)
+
+    ids = given.get("request_ids") or ([given["request_id"]] if "request_id" in given else [])
+    if ids:
+        await read_set(scope, ids, take)
+        return found
+    wanted = make_filter(masked=scope.masked, **given)
+    async for part in SessionPager(scope, wanted).slices():
+        await take(await wanted.pick_in_thread(part.requests))
+    return found

@@ -14,14 +14,12 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
-from tests.support.facts import missing_from_text
 
 URL = "http://reflexio.test"
 BY_IDS = "/api/delete_requests_by_ids"
@@ -56,7 +54,8 @@ class Backend:
         learning: what `/api/learning_status` answers for each request, one a call; then the store does.
         before: called once, in order, before a route is answered.
         failing: route to the status it answers with, after so many calls that worked.
-        rewriting: route to what makes another reply of the asked and the store's own.
+        answering: route to an answer that is given without doing anything.
+        after: route to the status that is answered after the store has done it.
         generating: what `/api/get_operation_status` answers, one a call; then that there is no operation.
         unreturned: requests that it stores and fails to return.
         calls: how often each route was called.
@@ -68,9 +67,8 @@ class Backend:
     learning: list[dict[str, str]] = field(default_factory=list)
     before: dict[str, list[Hook]] = field(default_factory=dict)
     failing: dict[str, tuple[int, int]] = field(default_factory=dict)
-    rewriting: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = field(
-        default_factory=dict
-    )
+    answering: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    after: dict[str, int] = field(default_factory=dict[str, int])
     calls: Counter[str] = field(default_factory=Counter)
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
     keeps_outcomes: bool = False
@@ -89,9 +87,11 @@ class Backend:
             if not left:
                 return await _reply(send, {"detail": "refused for this test"}, status)
             self.failing[path] = (left - 1, status)
-        if rewrite := self.rewriting.get(path):
-            asked = await _body(receive)
-            return await _reply(send, rewrite(json.loads(asked), await _asked(self.store, scope, asked)))
+        if path in self.answering:
+            return await _reply(send, self.answering[path])
+        if path in self.after:
+            await _asked(self.store, scope, await _body(receive))
+            return await _reply(send, {"detail": "lost"}, self.after[path])
         if path == "/api/get_operation_status":
             found = {"operation_status": self.generating.pop(0)} if self.generating else {}
             return await _reply(send, {"success": bool(found), **found})
@@ -274,7 +274,7 @@ def agreeing() -> Person:
     def answer(message: str) -> dict[str, Any]:
         marker = "type the number of requests: "
         if marker in message:
-            return {"requests": int(message.split(marker)[1].split()[0])}
+            return {"number": int(message.split(marker)[1].split()[0])}
         return {"delete": True}
 
     return Person(answer)
@@ -299,7 +299,7 @@ class World:
 
     def server(self, **env: str) -> ReflexioServer:
         """A server of this backend. Variables are given without their prefix."""
-        variables = {"REFLEXIO_URL": URL, "REFLEXIO_MCP_RECOVERY_DIR": str(self.folder / "copies")}
+        variables = {"REFLEXIO_URL": URL, "REFLEXIO_MCP_STORE": str(self.folder / "store.db")}
         variables |= {
             name if name.startswith("REFLEXIO_") else f"REFLEXIO_MCP_{name}": value
             for name, value in env.items()
@@ -384,11 +384,11 @@ class Caller:
     client: Client
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The structured content of a call that is no error, with rows as objects."""
+        """The structured content of a call that is no error."""
         result = await self.result(tool, **arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content is not None
-        return whole(result.structured_content)
+        return result.structured_content
 
     async def refused(self, tool: str, **arguments: Any) -> str:
         """The text of a call that is an error."""
@@ -399,15 +399,29 @@ class Caller:
     async def result(self, tool: str, **arguments: Any) -> CallToolResult:
         result = await self.client.call_tool(tool, arguments)
         assert isinstance(result, CallToolResult)
-        if result.structured_content is not None and tool.startswith(("delete_", "restore_")):
-            # Hosts show a model the one or the other.
-            assert not missing_from_text(result), (missing_from_text(result), text_of(result))
         return result
 
+    async def plan(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The plan that a deletion shows, with the status of the answer."""
+        answer = await self.call(tool, **arguments)
+        return answer["plan"] | {"status": answer["status"]}
+
     async def confirmed(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """Plan, then act with the plan's code."""
-        plan = await self.call(tool, **arguments)
-        return await self.call(tool, **arguments, confirm=plan["confirm"])
+        """Plan, then act with the plan's code; the receipt, with the status of the answer."""
+        plan = await self.plan(tool, **arguments)
+        return await self.receipt(tool, **arguments, confirm=plan["confirm"])
+
+    async def receipt(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The receipt of a deletion that is carried out, with the status of the answer."""
+        answer = await self.call(tool, **arguments)
+        return answer["receipt"] | {"status": answer["status"]}
+
+    async def restored(self, deletion: int, **arguments: Any) -> dict[str, Any]:
+        """Plan a restore, then carry it out."""
+        plan = await self.call("restore_requests", deletion=deletion, **arguments)
+        if "confirm" not in plan:  # nobody wants to see a plan first
+            return plan
+        return await self.call("restore_requests", deletion=deletion, **arguments, confirm=plan["confirm"])
 
 
 def text_of(result: CallToolResult) -> str:

@@ -1,4 +1,4 @@
-"""Every mode of consent, every kind of client, every deleting tool: who is asked, and what happens then."""
+"""Who is asked before something is deleted, in every mode, with every kind of client and answer."""
 
 from typing import Any
 
@@ -8,130 +8,96 @@ from tests.deletion.support import Person, World, agreeing, text_of
 
 pytestmark = pytest.mark.anyio
 
-TOOLS: dict[str, dict[str, Any]] = {
-    "delete_request": {"request_id": "r1"},
-    "delete_session": {"session_id": "s"},
-    "delete_requests": {"request_ids": ["r1", "r2"]},
-}
 PEOPLE: dict[str, Any] = {
-    "no forms": None,
-    "agrees": lambda: agreeing(),
+    "no forms": lambda: None,
+    "agrees": agreeing,
     "declines": lambda: Person(lambda _: "decline"),
     "cancels": lambda: Person(lambda _: "cancel"),
-    "sends the form off without a yes": lambda: Person(lambda _: {"delete": False}),
+    "sends the form without a yes": lambda: Person(lambda _: {"delete": False}),
 }
-
-# (mode, person): the status of the answer, and whether a person was asked.
 EXPECTED = {
-    ("off", "no forms"): ("complete", False),
-    ("off", "agrees"): ("complete", False),
-    ("off", "declines"): ("complete", False),
-    ("off", "cancels"): ("complete", False),
-    ("off", "sends the form off without a yes"): ("complete", False),
-    ("preview", "no forms"): ("planned", False),
-    ("preview", "agrees"): ("planned", False),
-    ("preview", "declines"): ("planned", False),
-    ("preview", "cancels"): ("planned", False),
-    ("preview", "sends the form off without a yes"): ("planned", False),
-    ("auto", "no forms"): ("planned", False),
-    ("auto", "agrees"): ("complete", True),
-    ("auto", "declines"): ("declined", True),
-    ("auto", "cancels"): ("cancelled", True),
-    ("auto", "sends the form off without a yes"): ("declined", True),
-    ("ask", "no forms"): ("cannot_ask", False),
-    ("ask", "agrees"): ("complete", True),
-    ("ask", "declines"): ("declined", True),
-    ("ask", "cancels"): ("cancelled", True),
-    ("ask", "sends the form off without a yes"): ("declined", True),
+    ("off", "no forms"): "complete",
+    ("off", "declines"): "complete",
+    ("preview", "no forms"): "planned",
+    ("preview", "agrees"): "planned",
+    ("auto", "no forms"): "planned",
+    ("auto", "agrees"): "complete",
+    ("auto", "declines"): "declined",
+    ("auto", "cancels"): "cancelled",
+    ("auto", "sends the form without a yes"): "declined",
+    ("ask", "no forms"): "cannot_ask",
+    ("ask", "agrees"): "complete",
+    ("ask", "declines"): "declined",
 }
 
 
-@pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize(("mode", "who"), EXPECTED)
-async def test_a_deletion_happens_only_when_the_mode_of_consent_is_satisfied(
-    world: World, era: str, mode: str, who: str, tool: str
+async def test_a_deletion_happens_only_if_the_mode_of_consent_is_satisfied(
+    world: World, era: str, mode: str, who: str
 ) -> None:
     await world.put("r1")
-    await world.put("r2")
-    person = PEOPLE[who]() if PEOPLE[who] else None
-    status, asked = EXPECTED[mode, who]
+    person = PEOPLE[who]()
     async with world.connect(era, person, CONFIRM=mode) as caller:
-        result = await caller.result(tool, **TOOLS[tool])
-        assert not result.is_error
-        facts = result.structured_content
-        assert facts
-        assert facts["status"] == status
-        assert bool(person and person.seen) is asked
-        if status == "complete":
-            assert "r1" not in await world.ids(session_id="s")
-            assert facts["outcomes"]["deleted"]
-            return
-        assert facts["deleted"] == 0
-        assert await world.ids(session_id="s") == {"r1", "r2"}
-        # A code is worth something in one place only: where the mode is to take codes.
-        assert ("confirm" in facts) is (status == "planned")
-        assert "othing" in text_of(result)
-        assert facts["next"] in text_of(result)
-        # Who sends the form as it is may have meant yes.
-        assert ("they set Delete to yes" in facts["next"]) is (
-            asked and who == "sends the form off without a yes"
-        )
-        if status == "planned":
-            assert (await caller.call(tool, **TOOLS[tool], confirm=facts["confirm"]))["status"] == "complete"
+        result = await caller.result("delete_request", request_id="r1")
+    facts = result.structured_content
+    assert facts
+    assert facts["status"] == EXPECTED[mode, who]
+    assert bool(person and person.seen) is (mode in ("auto", "ask") and who != "no forms")
+    if facts["status"] == "complete":
+        assert await world.ids() == set()
+        return
+    assert await world.ids() == {"r1"}
+    # A code is worth something in one place only: if the mode is to take codes.
+    assert ("confirm" in facts["plan"]) is (facts["status"] == "planned")
+    assert text_of(result).startswith("Nothing ")
+    assert facts["plan"]["next"] in text_of(result)
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-async def test_a_code_does_not_replace_a_person_who_can_be_asked(world: World, era: str, tool: str) -> None:
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("delete_request", {"request_id": "r1"}),
+        ("delete_session", {"session_id": "s"}),
+        ("delete_requests", {"request_ids": ["r1"]}),
+        ("delete_request", {"request_id": "r1", "interaction_ids": [1]}),
+        ("delete_learnings", {"user_id": "ada"}),
+    ],
+)
+async def test_every_tool_that_deletes_asks(
+    world: World, era: str, tool: str, arguments: dict[str, Any]
+) -> None:
     await world.put("r1")
-    await world.put("r2")
-    server = world.server(CONFIRM="auto")
-    async with world.connect(era, server=server) as without_forms:
-        code = (await without_forms.call(tool, **TOOLS[tool]))["confirm"]
-    person = Person(lambda _: "decline")
-    async with world.connect(era, person, server=server) as caller:
-        facts = await caller.call(tool, **TOOLS[tool], confirm=code)
-    assert facts["status"] == "declined"
-    assert len(person.seen) == 1
-    assert await world.ids(session_id="s") == {"r1", "r2"}
-
-
-async def test_a_code_of_another_set_is_refused_before_anybody_is_asked(world: World, era: str) -> None:
-    await world.put("r1")
-    person = agreeing()
-    async with world.connect(era, person, CONFIRM="auto") as caller:
-        facts = await caller.call("delete_request", request_id="r1", confirm="1-abc-AAAAAAAAAAAAAAAA")
-    assert facts["status"] == "changed"
-    assert not person.seen
-    assert await world.ids(session_id="s") == {"r1"}
-
-
-async def test_the_person_reads_what_would_go_in_words(world: World, era: str) -> None:
-    await world.put("r1", user="ada", session="trip", text="Flying to Lisbon\u202e in\nMay ” Set 1")
-    await world.put("r2", user="bob", session="trip", text="x" * 500)
     await world.learn("p", "r1")
     person = Person(lambda _: "decline")
     async with world.connect(era, person) as caller:
-        await caller.call("delete_session", session_id="trip")
-    [message] = person.seen
-    assert "2 requests (2 interactions) of 2 USERS" in message
-    assert "“ada” (1), “bob” (1)" in message
-    assert "“trip” (2)" in message
-    assert r"“Flying to Lisbon\u202e in May ' Set 1”" in message
-    assert "x" * 100 not in message
-    assert "1 profile learned from conversations this was part of stays." in message
-    assert "cannot be undone" in message
-    assert "type the number of requests: 2" in message
-    assert len(message) < 2_000
+        facts = await caller.call(tool, **arguments)
+    assert facts["status"] == "declined"
+    assert len(person.seen) == 1
+    assert await world.ids() == {"r1"}
+    assert world.backend.profiles
 
 
-async def test_stored_words_are_left_out_of_the_question_where_they_are_masked(
-    world: World, era: str
-) -> None:
-    await world.put("r1", text="a secret")
+async def test_a_code_does_not_replace_a_person_who_can_be_asked(world: World, era: str) -> None:
+    await world.put("r1")
+    server = world.server()
+    async with world.connect(era, server=server) as without_forms:
+        code = (await without_forms.plan("delete_request", request_id="r1"))["confirm"]
     person = Person(lambda _: "decline")
-    async with world.connect(era, person, MASK="1") as caller:
-        result = await caller.result("delete_request", request_id="r1")
-    assert "secret" not in person.seen[0] + text_of(result) + str(result.structured_content)
+    async with world.connect(era, person, server=server) as caller:
+        facts = await caller.call("delete_request", request_id="r1", confirm=code)
+    assert (facts["status"], len(person.seen)) == ("declined", 1)
+    assert await world.ids() == {"r1"}
+
+
+async def test_a_code_that_does_not_fit_is_refused_before_anybody_is_asked(world: World, era: str) -> None:
+    await world.put("r1")
+    person = agreeing()
+    async with world.connect(era, person) as caller:
+        facts = await caller.call(
+            "delete_request", request_id="r1", confirm="1-1795907486-AAAAAAAAAAAAAAAAAAAAAAAA"
+        )
+    assert (facts["status"], person.seen) == ("changed", [])
+    assert await world.ids() == {"r1"}
 
 
 @pytest.mark.parametrize(("count", "typed"), [(25, False), (26, True)])
@@ -140,21 +106,23 @@ async def test_a_large_set_needs_its_number_typed(world: World, era: str, count:
         await world.put(f"r{number}")
     person = agreeing()
     async with world.connect(era, person) as caller:
-        facts = await caller.call("delete_session", session_id="s")
-    assert facts["deleted"] == count
-    assert set(person.schemas[0]["properties"]) == ({"requests"} if typed else {"delete"})
+        receipt = await caller.receipt("delete_session", session_id="s")
+    assert receipt["deleted"]["requests"] == count
+    assert set(person.schemas[0]["properties"]) == ({"number"} if typed else {"delete"})
 
 
-async def test_a_wrong_number_deletes_nothing_and_says_which_was_right(world: World, era: str) -> None:
+@pytest.mark.parametrize(
+    "content", [{"number": 20}, {}, {"number": "two"}, {"number": True}, {"delete": True}, "nothing"]
+)
+async def test_requests_of_two_users_need_their_number_and_nothing_else_will_do(
+    world: World, era: str, content: Any
+) -> None:
     await world.put("r1", user="ada")
     await world.put("r2", user="bob")
-    person = Person(lambda _: {"requests": 20})
-    async with world.connect(era, person) as caller:
-        result = await caller.result("delete_session", session_id="s")
-    assert result.structured_content
-    assert result.structured_content["status"] == "wrong_number"
-    assert "20 was typed and there are 2 requests" in text_of(result)
-    assert "20 was typed and there are 2 requests" in result.structured_content["why"]
+    async with world.connect(era, Person(lambda _: content)) as caller:
+        facts = await caller.call("delete_session", session_id="s")
+    assert facts["status"] == ("wrong_number" if content == {"number": 20} else "unanswered")
+    assert facts["plan"]["goes"]["requests"] == 2
     assert await world.ids(session_id="s") == {"r1", "r2"}
 
 
@@ -162,37 +130,19 @@ async def test_a_wrong_number_deletes_nothing_and_says_which_was_right(world: Wo
     ("content", "status"),
     [
         ({}, "declined"),
-        ({"other": 1}, "declined"),
-        ({"delete": "perhaps"}, "unanswered"),
         ({"delete": "yes"}, "unanswered"),
-        ({"delete": "on"}, "unanswered"),
         ({"delete": 1}, "unanswered"),
         ("nothing", "unanswered"),
     ],
 )
-async def test_an_answer_that_is_none_deletes_nothing_and_shows_the_plan(
-    world: World, era: str, content: dict[str, Any] | str, status: str
+async def test_what_is_no_clear_yes_deletes_nothing_and_shows_the_plan(
+    world: World, era: str, content: Any, status: str
 ) -> None:
     await world.put("r1")
     async with world.connect(era, Person(lambda _: content)) as caller:
-        result = await caller.result("delete_request", request_id="r1")
-    assert text_of(result).startswith("Nothing was deleted")
-    assert result.structured_content
-    assert result.structured_content["status"] == status
-    assert result.structured_content["plan"]["requests"] == 1
-    assert await world.ids(session_id="s") == {"r1"}
-
-
-@pytest.mark.parametrize("content", [{}, {"requests": "two"}, {"requests": True}, "nothing"])
-async def test_a_form_that_comes_back_without_its_number_is_unanswered(
-    world: World, era: str, content: dict[str, Any] | str
-) -> None:
-    await world.put("r1")
-    await world.put("r2", user="bob")
-    async with world.connect(era, Person(lambda _: content)) as caller:
-        facts = await caller.call("delete_session", session_id="s")
-    assert (facts["status"], facts["plan"]["requests"]) == ("unanswered", 2)
-    assert await world.ids(session_id="s") == {"r1", "r2"}
+        facts = await caller.call("delete_request", request_id="r1")
+    assert (facts["status"], facts["plan"]["goes"]["requests"]) == (status, 1)
+    assert await world.ids() == {"r1"}
 
 
 async def test_a_host_that_fails_to_show_the_form_is_told_in_words(world: World) -> None:
@@ -200,7 +150,44 @@ async def test_a_host_that_fails_to_show_the_form_is_told_in_words(world: World)
     async with world.connect("legacy", Person(lambda _: "broken")) as caller:
         facts = await caller.call("delete_request", request_id="r1")
     assert facts["status"] == "unanswered"
-    assert await world.ids(session_id="s") == {"r1"}
+    assert await world.ids() == {"r1"}
+
+
+@pytest.mark.parametrize("count", [1, 26], ids=["a yes", "a number"])
+async def test_a_form_says_only_what_its_schema_lists_and_its_default_is_no(
+    world: World, era: str, count: int
+) -> None:
+    """Codex refuses a form whose schema has a title or a description of its own."""
+    for number in range(count):
+        await world.put(f"r{number}")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        await caller.call("delete_session", session_id="s")
+    [schema] = person.schemas
+    assert schema.keys() <= {"$schema", "type", "properties", "required"}
+    for name, one in schema["properties"].items():
+        assert one.keys() <= {"type", "title", "description", "default"}
+        assert one.get("default") is (False if name == "delete" else None)
+
+
+async def test_the_question_says_how_much_whose_and_whether_it_is_final_in_its_first_lines(
+    world: World, era: str
+) -> None:
+    """Clients were seen that show three lines."""
+    await world.put("r1", user="ada", session="trip", text="Flying to Lisbon\u202e in\nMay ” Set 1")
+    await world.put("r2", user="bob", session="trip", text="x" * 500)
+    await world.learn("p", "r1")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person, RECOVERY_DAYS="0") as caller:
+        await caller.call("delete_session", session_id="trip")
+    [message] = person.seen
+    first, second, *_ = message.splitlines()
+    assert first.startswith("Delete 2 requests with 2 interactions of 2 USERS? This cannot be undone")
+    assert second == "To delete, type the number of requests: 2"
+    assert r"“Flying to Lisbon\u202e in May ' Set 1”" in message
+    assert "x" * 100 not in message
+    assert "1 learning that it fed stays" in message
+    assert len(message) < 2_000
 
 
 async def test_a_yes_to_one_set_is_not_a_yes_to_another(world: World) -> None:
@@ -208,42 +195,16 @@ async def test_a_yes_to_one_set_is_not_a_yes_to_another(world: World) -> None:
     await world.put("r1")
     asked: list[str] = []
 
-    def answer(message: str) -> dict[str, Any]:
-        asked.append(message)
-        return {"delete": True}
-
-    person = Person(answer)
-    show = person.__call__
-
     async def meanwhile(context: Any, params: Any) -> Any:
         if not asked:
             await world.put("r2")
-        return await show(context, params)
+        asked.append(params.message)
+        return await agreeing()(context, params)
 
     async with world.connect("2026-07-28", meanwhile) as caller:
-        facts = await caller.call("delete_session", session_id="s")
-    assert len(asked) == 2
-    assert "1 request" in asked[0]
-    assert "2 requests" in asked[1]
-    assert facts["outcomes"] == {"deleted": ["r2", "r1"]}
-
-
-async def test_a_request_that_took_over_an_id_is_not_what_was_agreed_to(world: World) -> None:
-    await world.put("r1")
-    asked: list[str] = []
-
-    async def swapped(context: Any, params: Any) -> Any:
-        if not asked:
-            await world.rest.delete_request("r1")
-            await world.put("r1")
-        asked.append(params.message)
-        return await Person(lambda _: "decline" if len(asked) > 1 else {"delete": True})(context, params)
-
-    async with world.connect("2026-07-28", swapped) as caller:
-        facts = await caller.call("delete_request", request_id="r1")
-    assert facts["status"] == "declined"
-    assert len(asked) == 2
-    assert await world.ids(session_id="s") == {"r1"}
+        receipt = await caller.receipt("delete_session", session_id="s")
+    assert ("1 request " in asked[0], "2 requests" in asked[1], len(asked)) == (True, True, 2)
+    assert receipt["deleted"]["requests"] == 2
 
 
 async def test_what_arrives_while_the_person_thinks_stays(world: World) -> None:
@@ -255,97 +216,21 @@ async def test_what_arrives_while_the_person_thinks_stays(world: World) -> None:
         return await agreeing()(context, params)
 
     async with world.connect("legacy", slow) as caller:
-        facts = await caller.call("delete_session", session_id="s")
-    assert facts["outcomes"] == {"deleted": ["r1"]}
+        receipt = await caller.receipt("delete_session", session_id="s")
+    assert receipt["deleted"]["requests"] == 1
     assert await world.ids(session_id="s") == {"r2"}
 
 
-@pytest.mark.parametrize("count", [1, 26], ids=["a yes", "a number"])
-async def test_a_form_says_only_what_its_schema_lists_and_its_default_is_no(
-    world: World, era: str, count: int
-) -> None:
-    for number in range(count):
-        await world.put(f"r{number}")
-    person = Person(lambda message: {"requests": 0} if "type the number" in message else {})
-    async with world.connect(era, person) as caller:
-        facts = await caller.call("delete_session", session_id="s")
-    assert facts["deleted"] == 0
-    [schema] = person.schemas
-    assert schema.keys() <= {"$schema", "type", "properties", "required"}
-    assert schema["type"] == "object"
-    for name, one in schema["properties"].items():
-        assert one.keys() <= {"type", "title", "description", "default"}
-        assert one.get("default") is (False if name == "delete" else None)
-
-
-@pytest.mark.parametrize(("count", "days", "final"), [(1, "0", True), (30, "0", True), (2, "7", False)])
-async def test_the_first_line_of_a_form_says_how_much_and_whether_it_is_final(
-    world: World, era: str, count: int, days: str, final: bool
-) -> None:
-    """Clients were seen that show three lines."""
-    for number in range(count):
-        await world.put(f"r{number}", session="x" * 500)
-    person = Person(lambda _: "decline")
-    async with world.connect(era, person, RECOVERY_DAYS=days) as caller:
-        await caller.call("delete_session", session_id="x" * 500)
-    first, second, *_ = person.seen[0].splitlines()
-    assert first.startswith(f"Delete {count} request{'s' if count > 1 else ''} (")
-    assert first.endswith("This cannot be undone." if final else "is kept on this machine for 7 days.")
-    assert ("type the number of requests: 30" in second) is (count == 30)
-
-
-async def test_a_cancelled_question_is_not_asked_again_and_again(world: World, era: str) -> None:
+async def test_what_took_over_an_id_while_the_person_thinks_stays(world: World) -> None:
     await world.put("r1")
-    async with world.connect(era, Person(lambda _: "cancel")) as caller:
-        facts = await caller.call("delete_request", request_id="r1")
-    assert facts["status"] == "cancelled"
-    assert "confirm" not in facts
-    assert "Do not repeat the call" in facts["next"]
-    assert "REFLEXIO_MCP_CONFIRM=preview" in facts["next"]
-    assert "call again" not in facts["next"]
 
+    async def slow(context: Any, params: Any) -> Any:
+        await world.rest.delete_request("r1")
+        await world.put("r1", text="another one")
+        return await agreeing()(context, params)
 
-async def test_what_a_secret_was_found_in_is_shown_to_nobody(world: World, era: str) -> None:
-    await world.put("r1", text="my password is hunter2-9xQ7vLw3Zt, do not tell")
-    person = Person(lambda _: "decline")
-    async with world.connect(era, person) as caller:
-        result = await caller.result("delete_requests", user_id="ada", finding="probable-secret")
-    assert "1 request" in person.seen[0]
-    for shown in (person.seen[0], text_of(result), str(result.structured_content)):
-        assert "my password is [redacted: password in a sentence]" in shown
-        assert "hunter2" not in shown
-
-
-async def test_a_yes_is_no_number(world: World, era: str) -> None:
-    await world.put("r1")
-    person = Person(lambda _: {"requests": True})
-    async with world.connect(era, person, CONFIRM_ABOVE="0") as caller:
-        result = await caller.client.call_tool("delete_request", {"request_id": "r1"})
-    assert "Nothing was deleted" in text_of(result)
+    async with world.connect("legacy", slow) as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1")
+    assert receipt["status"] == "incomplete"
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["r1"]}]
     assert await world.ids() == {"r1"}
-
-
-OPTIONS: list[dict[str, bool]] = [
-    {},
-    {"include_learnings": True},
-    {"erase": True},
-    {"include_learnings": True, "erase": True},
-]
-
-
-@pytest.mark.parametrize("planned", OPTIONS)
-async def test_a_code_fits_only_the_options_it_was_given_for(
-    world: World, era: str, planned: dict[str, bool]
-) -> None:
-    await world.put("r1")
-    async with world.connect(era, CONFIRM="preview", RECOVERY_DAYS="7") as caller:
-        plan = await caller.call("delete_request", request_id="r1", **planned)
-        for others in OPTIONS:
-            if others != planned:
-                result = await caller.result(
-                    "delete_request", request_id="r1", confirm=plan["confirm"], **others
-                )
-                assert "given for other options" in text_of(result)
-        assert await world.ids() == {"r1"}
-        done = await caller.call("delete_request", request_id="r1", confirm=plan["confirm"], **planned)
-    assert done["status"] == "complete"

@@ -21,7 +21,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import OPTIONS, Settings, load
-from reflexio_mcp.state.postgresql.migrations import SERVERS
+from reflexio_mcp.state.postgresql import SERVERS
 from reflexio_mcp.tools.catalog import offered
 from tests.deletion.support import World
 
@@ -117,7 +117,7 @@ def test_each_command_is_one_that_works(document: Path, note: str, text: str) ->
             arguments = parse(words[1:])
             load({}, {o.name: getattr(arguments, o.name) for o in OPTIONS if hasattr(arguments, o.name)})
         elif words[:2] == ["python3", "-m"]:
-            assert importlib.util.find_spec(f"{words[2]}.__main__"), line
+            assert importlib.util.find_spec(words[2]), line
         elif words[0] in ("python3", ".venv/bin/python"):
             assert (ROOT / words[1]).is_file(), line
         elif words[:3] == ["docker", "compose", "exec"]:

@@ -174,7 +174,7 @@ async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> Non
         assert "theirs" not in str(await ask(client, "rows"))
         assert "theirs" not in str(await ask(client, "rows", request_ids=["mine", "theirs"]))
         assert "theirs" not in str(await ask(client, "findings"))
-        assert (await ask(client, "plan", request_ids=["theirs"]))["plan"]["requests"] == 0
+        assert (await ask(client, "plan", request_ids=["theirs"]))["plan"]["plan"]["goes"] == {}
         assert "requests" not in (await ask(client, "export", request_ids=["theirs"]))
         refused = await client.call_tool("explorer_data", {"view": "request", "request_id": "theirs"})
         assert refused.is_error
@@ -238,10 +238,10 @@ async def test_a_yes_in_the_page_counts_as_a_shown_plan(tmp_path: Path) -> None:
     asked: list[str] = []
     async with with_forms(tmp_path, asked) as client:
         plan, pass_ = await page_of(client)
-        given = {"request_ids": ["r1"], "confirm": plan["plan"]["confirm"]}
+        given = {"request_ids": ["r1"], "confirm": plan["plan"]["plan"]["confirm"]}
         receipt = await client.call_tool("delete_requests", given, meta=pass_)
         assert receipt.structured_content
-        assert receipt.structured_content["deleted"] == 1
+        assert receipt.structured_content["receipt"]["deleted"]["requests"] == 1
         assert asked == []
 
 
@@ -249,10 +249,10 @@ async def test_where_the_operator_wants_a_form_the_form_still_asks(tmp_path: Pat
     asked: list[str] = []
     async with with_forms(tmp_path, asked, REFLEXIO_MCP_CONFIRM="ask") as client:
         plan, pass_ = await page_of(client)
-        assert plan["plan"]["confirm"] == ""
+        assert "confirm" not in plan["plan"]["plan"]
         receipt = await client.call_tool("delete_requests", {"request_ids": ["r1"]}, meta=pass_)
         assert receipt.structured_content
-        assert receipt.structured_content["deleted"] == 0
+        assert "receipt" not in receipt.structured_content
         assert len(asked) == 1
 
 
@@ -260,19 +260,19 @@ async def test_a_plan_without_the_page_does_not_replace_the_form(tmp_path: Path)
     asked: list[str] = []
     async with with_forms(tmp_path, asked) as client:
         plan, _ = await page_of(client)
-        passes: list[Any] = [None, {PAGE: "made up"}, {PAGE: plan["plan"]["confirm"]}, {PAGE: 7}]
+        passes: list[Any] = [None, {PAGE: "made up"}, {PAGE: plan["plan"]["plan"]["confirm"]}, {PAGE: 7}]
         for pass_ in passes:
-            given = {"request_ids": ["r1"], "confirm": plan["plan"]["confirm"]}
+            given = {"request_ids": ["r1"], "confirm": plan["plan"]["plan"]["confirm"]}
             receipt = await client.call_tool("delete_requests", given, meta=pass_)
             assert receipt.structured_content
-            assert receipt.structured_content["deleted"] == 0
+            assert "receipt" not in receipt.structured_content
         assert len(asked) == 4
 
 
 async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) -> None:
     async with with_forms(tmp_path, []) as client:
         plan, pass_ = await page_of(client)
-        given = {"request_ids": ["r1"], "confirm": plan["plan"]["confirm"]}
+        given = {"request_ids": ["r1"], "confirm": plan["plan"]["plan"]["confirm"]}
         await client.call_tool("delete_requests", given, meta=pass_)
         await client.call_tool("explorer_data", {"view": "rows"}, meta=pass_)
         told = await client.call_tool("list_sessions", {})

@@ -20,12 +20,12 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.backend import open_state, probe_state
+from reflexio_mcp.backend import open_state
 from reflexio_mcp.cli import parse
 from reflexio_mcp.http.addresses import allowed_hosts
 from reflexio_mcp.http.bearer_tokens import token_file
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
-from reflexio_mcp.state.database import StateUnusable
+from reflexio_mcp.state.tables import StateUnusable
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer
 from tests.support.replicas import EXAMPLE, NGINX
 from tests.support.serving import (
@@ -325,10 +325,10 @@ def test_the_roles_that_compose_makes_are_enough_and_the_replicas_cannot_change_
         for _ in range(2):  # at each start
             made = tables(owner.state)
             assert (made.returncode, "reflexio_mcp_server can use them" in made.stderr) == (0, True)
-        probe_state(server)
-        with closing(open_state(server).database) as replica:
-            replica.check()
-            for forbidden in ("DELETE FROM audit_log", "CREATE TABLE reflexio_mcp.more ()"):
+        state = open_state(server)
+        state.check()
+        with closing(state.database) as replica:
+            for forbidden in ("DELETE FROM main.log", "CREATE TABLE main.more ()"):
                 with pytest.raises(StateUnusable, match="lacks a right"), replica.transaction() as one:
                     one.execute(forbidden)
     finally:

@@ -10,7 +10,6 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from reflexio_mcp.toolkit.error_messages import invalid_arguments
-from reflexio_mcp.traffic.deletion.plan import plan_session
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.facts import text_of
@@ -283,8 +282,6 @@ async def test_a_blank_user_is_nobody_further_down_either() -> None:
     scope = Scope(ReflexioClient("http://store.invalid"))
     with pytest.raises(InvalidInput, match="user_id must not be blank"):
         scope.user(" ")
-    with pytest.raises(InvalidInput, match="user_id must not be blank"):
-        await plan_session(scope, "s1", "  ")
 
 
 async def test_arguments_that_are_wrong_together_are_told_without_a_name() -> None:

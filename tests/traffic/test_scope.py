@@ -1,8 +1,6 @@
 """A scope holds although the service does not: every way to stored requests leaves out other users' rows itself."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
@@ -10,11 +8,6 @@ import pytest
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
-from reflexio_mcp.state.local.copy_folder import CopyFolder
-from reflexio_mcp.traffic.deletion.erasure import look_into_copies
-from reflexio_mcp.traffic.deletion.plan import plan_filter, plan_ids, plan_session
-from reflexio_mcp.traffic.deletion.restore import restore
-from reflexio_mcp.traffic.deletion.verify import read_again
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
@@ -107,45 +100,6 @@ async def test_what_arrives_between_two_pages_stays_out_although_the_service_sen
     rest = await list_requests(everybody, TrafficFilter(), limit=10, cursor=first.cursor or "")
     shown = [one.request_id for one in (*first.requests, *rest.requests)]
     assert shown == ["newer", "r5", "r4", "r3", "r2", "r1", "r0"]
-
-
-async def test_no_plan_holds_another_users_requests(everybody: Scope, ada: Scope) -> None:
-    by_ids = await plan_ids(ada, ["r0", "r1", "r2"])
-    assert (sorted(by_ids.ids), list(by_ids.not_found)) == (["r0", "r2"], ["r1"])
-    for plan in (await plan_session(ada, "shared"), await plan_filter(ada, TrafficFilter(user_id="ada"))):
-        assert sorted(plan.ids) == ["r0", "r2", "r4"]
-    of_ben = await plan_ids(everybody, ["r0", "r1"], user_id="ben")
-    assert (list(of_ben.ids), list(of_ben.not_found)) == (["r1"], ["r0"])
-    # Even what somebody else planned is not there for this scope.
-    assert not (await read_again(ada, await plan_ids(everybody, ["r1", "r3"]))).same
-
-
-async def copied(scope: Scope, folder: Path, *ids: str) -> tuple[CopyFolder, str]:
-    """Recovery copies of `owner` with one copy of these requests, and its id."""
-    copies = CopyFolder(lambda: folder / "copies", 7)
-    writer = copies.begin("owner")
-    writer.add([item for one in ids if (item := await find_request(scope, one))])
-    writer.finish()
-    return copies, writer.copy_id
-
-
-async def test_a_restore_stores_no_other_users_requests(everybody: Scope, ada: Scope, tmp_path: Path) -> None:
-    copies, copy_id = await copied(everybody, tmp_path, "r0", "r1")
-    for one in ("r0", "r1"):
-        await everybody.client.delete_request(one)
-    done = await restore(ada, copies, "owner", copy_id)
-    assert done.outcomes == {"r0": "restored", "r1": "not_restorable"}
-    assert await find_request(everybody, "r1") is None
-
-
-async def test_a_recovery_copy_adds_no_other_users_requests_to_a_plan(
-    everybody: Scope, ada: Scope, tmp_path: Path
-) -> None:
-    copies, _ = await copied(everybody, tmp_path, "r0", "r1")
-    gone = replace(await plan_ids(ada, ["no-0", "no-1"]), not_found=("r0", "r1"), erase=True)
-    plan = await look_into_copies(ada, gone, copies, "owner")
-    assert [one.request_id for one in plan.kept] == ["r0"]
-    assert plan.not_found == ("r1",)
 
 
 async def test_a_set_is_read_for_its_scope_alone_whichever_way_is_taken(ada: Scope, everybody: Scope) -> None:

@@ -565,15 +565,15 @@ class Page {
       plan: async (some, learnings) => (await this.ask("plan", {
         request_ids: some.map((row) => row.id), ...(learnings ? { include_learnings: true } : {}),
       })).plan,
-      act: (some, plan, onprogress) =>
+      act: (some, found, onprogress) =>
         this.host.call("delete_requests", {
           request_ids: some.map((row) => row.id),
-          ...(plan.confirm ? { confirm: plan.confirm } : {}),
-          ...(plan.include_learnings ? { include_learnings: true } : {}),
+          ...(found.plan.confirm ? { confirm: found.plan.confirm } : {}),
+          ...(found.include_learnings ? { include_learnings: true } : {}),
         }, onprogress),
       done: async (some, receipt) => {
         const ids = some.map((row) => row.id);
-        if (receipt?.status === "complete") this.index.remove(ids);
+        if (receipt && !receipt.next) this.index.remove(ids);
         else {
           try {
             await this.refresh(ids);
@@ -584,36 +584,38 @@ class Page {
         for (const id of ids) if (!this.index.rows.has(id)) this.selected.delete(id);
         if (this.can("list_learnings")) void this.learned.reload();
         this.render();
-        if (receipt?.deleted) void this.host.tell(`In the explorer, the person deleted ${counted(receipt.deleted, "request")}.`);
+        const deleted = receipt?.deleted.requests ?? 0;
+        if (deleted) void this.host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
       },
-      undo: this.can("restore_requests") ? (copy) => this.undo(copy, rows) : null,
-      kept: (until) => this.kept(until),
+      undo: this.can("restore_requests") ? (number) => this.undo(number, rows) : null,
+      kept: () => this.kept(),
       say: (text) => this.say(text),
     });
   }
 
-  /**
-   * Whether there is a way back, in a sentence.
-   * @param {number} [until] milliseconds; from now, as the server is set up, where it is not given
-   */
-  kept(until) {
+  /** Whether there will be a way back, in a sentence. */
+  kept() {
     const { keeper = "", recovery_days = 0 } = this.server ?? {};
-    if (until === undefined && !recovery_days) return "This cannot be undone.";
-    return `A copy is kept on ${keeper} until ${this.clock.day(until ?? Date.now() + recovery_days * DAY_MS)}.`;
+    if (!recovery_days) return "This cannot be undone.";
+    return `A copy is kept on ${keeper} until ${this.clock.day(Date.now() + recovery_days * DAY_MS)}.`;
   }
 
-  /** @param {string} copy @param {Row[]} rows that were deleted, as far as they are known */
-  async undo(copy, rows) {
-    const result = await this.host.call("restore_requests", { copy_id: copy });
+  /** @param {number} number of the deletion @param {Row[]} rows that were deleted, as far as they are known */
+  async undo(number, rows) {
+    const given = { deletion: number };
+    let result = await this.host.call("restore_requests", given);
+    // The person has just seen what was deleted.
+    const confirm = result.structuredContent?.confirm;
+    if (confirm) result = await this.host.call("restore_requests", { ...given, confirm });
     if (result.isError) throw new Error(textOf(result));
-    const { restored = 0, learnings_restored: learnings = 0 } = result.structuredContent ?? {};
+    const { requests: restored = 0, learnings = 0 } = result.structuredContent?.restored ?? {};
     await this.refresh(rows.map((row) => row.id));
     // A copy brings back what was learned as well.
     if (this.can("list_learnings")) void this.learned.reload();
     this.render();
     const what = restored ? counted(restored, "request") : counted(learnings, "learning");
     if (restored || learnings) void this.host.tell(`In the explorer, the person restored ${what}.`);
-    return textOf(result).split("\n")[0].replace(/ from the deletion of \S+ \(copy_id=\S+\)/, "");
+    return [textOf(result).split("\n")[0], result.structuredContent?.next ?? ""].join(" ").trim();
   }
 
   /** @param {import("./learned.js").Learning} learning */
@@ -622,12 +624,12 @@ class Page {
       act: async () => {
         const given = { learning_ids: [learning.learning_id] };
         const shown = await this.host.call("delete_learnings", given);
-        const confirm = shown.structuredContent?.confirm;
+        const confirm = shown.structuredContent?.plan?.confirm;
         // The plan is of this one learning, which the person has just agreed to.
         return confirm ? this.host.call("delete_learnings", { ...given, confirm }) : shown;
       },
-      undo: this.can("restore_requests") ? (copy) => this.undo(copy, []) : null,
-      kept: (until) => this.kept(until),
+      undo: this.can("restore_requests") ? (number) => this.undo(number, []) : null,
+      kept: () => this.kept(),
       done: async (deleted) => {
         await this.learned.reload();
         if (deleted) void this.host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);

@@ -8,10 +8,10 @@ import { counted, number, shortened } from "./format.js";
 /**
  * @typedef {object} Deleting what the sheet asks of the page
  * @property {(rows: Row[], learnings: boolean) => Promise<any>} plan the server's plan
- * @property {(rows: Row[], plan: any, onprogress: (message: string) => void) => Promise<ToolResult>} act
+ * @property {(rows: Row[], found: any, onprogress: (message: string) => void) => Promise<ToolResult>} act
  * @property {(rows: Row[], receipt: any) => Promise<void>} done told once the receipt is there
- * @property {((copy: string) => Promise<string>) | null} undo puts a recovery copy back and says what came of it
- * @property {(until?: number) => string} kept whether there is a way back, in a sentence
+ * @property {((number: number) => Promise<string>) | null} undo undoes a deletion and says what came of it
+ * @property {() => string} kept whether there will be a way back, in a sentence
  * @property {(text: string) => void} say
  */
 
@@ -55,36 +55,37 @@ export class Sheet {
     const title = `Delete ${counted(rows.length, "request")}`;
     if (!this.dialog.open)
       this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking up what would go.")], [this.closing("Keep them")]);
-    let plan;
+    let found;
     try {
-      plan = await page.plan(rows, learnings);
+      found = await page.plan(rows, learnings);
     } catch (error) {
       if (turn === this.turn) this.failed(title, error);
       return;
     }
     if (turn !== this.turn) return;
-    if (!plan.requests) {
+    if (!found.plan.goes.requests) {
       this.put("Nothing to delete", [el("p", {}, "None of these requests is stored any more.")], [this.closing("Close")]);
-      await page.done(rows, { status: "complete", deleted: 0, counts: {} });
+      await page.done(rows, { deleted: {} });
       return;
     }
-    this.ask(rows, plan, page, learnings);
+    this.ask(rows, found, page, learnings);
   }
 
-  /** @param {Row[]} rows @param {any} plan @param {Deleting} page @param {boolean} learnings */
-  ask(rows, plan, page, learnings) {
-    const title = `Delete ${counted(plan.requests, "request")}`;
-    const act = el("button", { class: "final", type: "button", onclick: () => void this.act(rows, plan, page) }, title);
+  /** @param {Row[]} rows @param {any} found @param {Deleting} page @param {boolean} learnings */
+  ask(rows, found, page, learnings) {
+    const { plan, type } = found;
+    const title = `Delete ${counted(plan.goes.requests, "request")}`;
+    const act = el("button", { class: "final", type: "button", onclick: () => void this.act(rows, found, page) }, title);
     const keep = this.closing("Keep them");
     /** @type {HTMLElement | null} */
     let typed = null;
-    if (plan.type !== null && plan.type !== undefined) {
-      const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": `Type ${plan.type} to delete` });
+    if (type !== null && type !== undefined) {
+      const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": `Type ${type} to delete` });
       act.disabled = true;
       input.addEventListener("input", () => {
-        act.disabled = input.value.replace(/[,.\s]/g, "") !== String(plan.type);
+        act.disabled = input.value.replace(/[,.\s]/g, "") !== String(type);
       });
-      typed = el("label", { class: "typed" }, `Type ${number(plan.type)} to delete`, input);
+      typed = el("label", { class: "typed" }, `Type ${number(type)} to delete`, input);
     }
     /** @param {boolean} on */
     const planAgain = (on) => {
@@ -94,30 +95,31 @@ export class Sheet {
       if (input) input.disabled = true;
       void this.remove(rows, page, on);
     };
-    const gone = plan.not_found
-      ? el("p", { class: "quiet" }, `${counted(plan.not_found, "request")} of your selection is not stored any more.`)
+    const gone = plan.not_found_count
+      ? el("p", { class: "quiet" }, `${counted(plan.not_found_count, "request")} of your selection is not stored any more.`)
       : null;
     this.put(
       title,
-      [listed(rows), gone, ...learned(plan, learnings, planAgain), el("p", { class: "truth" }, page.kept())],
+      [listed(rows), gone, ...learned(found, learnings, planAgain), el("p", { class: "truth" }, plan.way_back?.sentence ?? page.kept())],
       [typed, keep, act],
     );
     keep.focus();
   }
 
-  /** @param {Row[]} rows @param {any} plan @param {Deleting} page */
-  async act(rows, plan, page) {
+  /** @param {Row[]} rows @param {any} found @param {Deleting} page */
+  async act(rows, found, page) {
     const turn = this.turn;
-    const bar = el("progress", { max: plan.requests, "aria-label": "Progress" });
-    const said = el("p", { role: "status" }, `Deleting ${counted(plan.requests, "request")}.`);
+    const total = found.plan.goes.requests;
+    const bar = el("progress", { max: total, "aria-label": "Progress" });
+    const said = el("p", { role: "status" }, `Deleting ${counted(total, "request")}.`);
     this.put(
-      `Deleting ${counted(plan.requests, "request")}`,
+      `Deleting ${counted(total, "request")}`,
       [said, bar, el("p", { class: "quiet" }, "You can close this: the deletion goes on, and its receipt will be in the status.")],
       [this.closing("Close")],
     );
     let result;
     try {
-      result = await page.act(rows, plan, (message) => {
+      result = await page.act(rows, found, (message) => {
         said.textContent = message;
         const [, done] = /([\d,]+) of [\d,]+/.exec(message) ?? [];
         if (done) bar.value = Number(done.replaceAll(",", ""));
@@ -128,40 +130,36 @@ export class Sheet {
       page.say("The deletion was not answered.");
       return;
     }
-    const receipt = result.structuredContent;
-    if (result.isError || !receipt) {
+    const answer = result.structuredContent;
+    if (result.isError || !answer) {
       // Its words say whether anything was deleted.
       if (turn === this.turn) this.failed("The deletion failed", new Error(textOf(result)));
       await page.done(rows, null);
       page.say(textOf(result));
       return;
     }
-    const finished = receipt.status === "complete" || receipt.status === "incomplete";
-    if (finished) await page.done(rows, receipt);
-    page.say(finished ? `${counted(receipt.deleted, "request")} deleted.` : "Nothing was deleted.");
+    const { receipt, plan } = answer;
+    if (receipt) await page.done(rows, receipt);
+    page.say(receipt ? `${counted(receipt.deleted.requests ?? 0, "request")} deleted.` : "Nothing was deleted.");
     if (turn !== this.turn) return;
-    if (finished) this.receipt(receipt, page);
-    else this.refused(rows, receipt, result, page);
+    if (receipt) this.receipt(receipt, page);
+    else this.refused(rows, answer.status, plan, page);
   }
 
   /** @param {any} receipt @param {Deleting} page */
   receipt(receipt, page) {
-    const counts = receipt.counts ?? {};
-    const checked = counts.unknown ? "" : ", checked by reading again";
+    /** @type {{why: string, count: number, ids?: string[]}[]} */
+    const left = receipt.not_deleted ?? [];
+    const checked = left.some((one) => one.why === "unknown") ? "" : ", checked by reading again";
     const [back, said] = this.undo(receipt, page);
-    const others = Object.entries(WORDS).filter(([name]) => counts[name]);
     const close = this.closing("Close");
     this.put(
-      `${number(receipt.deleted)} deleted${checked}`,
+      `${number(receipt.deleted.requests ?? 0)} deleted${checked}`,
       [
-        others.length > 0 && el("div", {}, ...others.map(([name, words]) =>
-          el("div", {}, el("h3", {}, `${number(counts[name])} ${words}`),
-            el("ul", {}, ...(receipt.outcomes?.[name] ?? []).slice(0, LISTED).map((/** @type {string} */ id) => el("li", {}, stored(id, "mono"))))))),
-        receipt.failure && el("p", { class: "note" }, `It stopped: ${receipt.failure}`),
-        receipt.survives && el("p", {}, receipt.survives),
-        receipt.copy_kept_until && el("p", {}, page.kept(Date.parse(receipt.copy_kept_until))),
-        ...(receipt.problems ?? []).map((/** @type {string} */ one) => el("p", { class: "note" }, one)),
-        receipt.next && el("p", { class: "note" }, receipt.next),
+        left.length > 0 && el("div", {}, ...left.map((one) =>
+          el("div", {}, el("h3", {}, `${number(one.count)} ${WORDS[one.why] ?? one.why}`),
+            el("ul", {}, ...(one.ids ?? []).slice(0, LISTED).map((id) => el("li", {}, stored(id, "mono"))))))),
+        ...after(receipt),
         said,
       ],
       [back, close],
@@ -177,13 +175,13 @@ export class Sheet {
    */
   undo(receipt, { undo }) {
     const said = el("p", { role: "status", class: "quiet" });
-    if (!receipt.copy_id || !undo) return [null, said];
+    if (!receipt.way_back?.until || !undo) return [null, said];
     const back = el("button", { class: "plain", type: "button" }, "Undo");
     back.addEventListener("click", async () => {
       back.disabled = true;
       said.textContent = "Putting it back.";
       try {
-        said.textContent = await undo(receipt.copy_id);
+        said.textContent = await undo(receipt.number);
       } catch (error) {
         said.textContent = messageOf(error);
         back.disabled = false;
@@ -192,10 +190,10 @@ export class Sheet {
     return [back, said];
   }
 
-  /** @param {Row[]} rows @param {any} receipt @param {ToolResult} result @param {Deleting} page */
-  refused(rows, receipt, result, page) {
-    const lead = textOf(result).split("\n")[0].replace(/ This would have gone:$| Now this would go:$| This would go:$/, "");
-    const again = receipt.status === "changed";
+  /** @param {Row[]} rows @param {string} status @param {any} plan @param {Deleting} page */
+  refused(rows, status, plan, page) {
+    const lead = plan.why.replace(/ [^.]*:$/, "");
+    const again = status === "changed";
     this.put(
       "Nothing was deleted",
       [el("p", {}, lead)],
@@ -216,22 +214,20 @@ export class Sheet {
         this.put("Taking it back", [el("progress", { "aria-label": "Progress" })], [this.closing("Close")]);
         try {
           const result = await page.act();
-          const receipt = result.structuredContent ?? {};
+          const receipt = result.structuredContent?.receipt;
+          const deleted = receipt?.deleted.learnings ?? 0;
           const [head] = textOf(result).split("\n");
-          if (receipt.status === "complete" || receipt.status === "incomplete") await page.done(receipt.deleted ?? 0);
+          if (receipt) await page.done(deleted);
           page.say(head ?? "");
           if (turn !== this.turn) return;
           if (result.isError) {
             this.failed("Taking it back failed", new Error(textOf(result)));
             return;
           }
-          const [back, said] = this.undo(receipt, page);
-          this.put(receipt.deleted ? "Taken back" : "Nothing was taken back", [
-            el("p", {}, head), receipt.survives && el("p", { class: "quiet" }, receipt.survives),
-            receipt.failure && el("p", { class: "note" }, `It stopped: ${receipt.failure}`),
-            receipt.copy_kept_until && el("p", {}, page.kept(Date.parse(receipt.copy_kept_until))),
-            receipt.next && el("p", { class: "note" }, receipt.next), said,
-          ], [back, this.closing("Close")]);
+          const [back, said] = this.undo(receipt ?? {}, page);
+          this.put(deleted ? "Taken back" : "Nothing was taken back", [el("p", {}, head), ...after(receipt ?? {}), said], [
+            back, this.closing("Close"),
+          ]);
         } catch (error) {
           if (turn === this.turn) this.failed("Not known whether it was taken back", error);
         }
@@ -282,8 +278,17 @@ const WORDS = {
   not_allowed: "not allowed by the service",
   changed: "changed since, left alone",
   unknown: "not known, because reading again failed",
-  not_found: "already gone",
+  gone_before: "already gone",
 };
+
+/** What a receipt says besides what was deleted. @param {any} receipt */
+function after(receipt) {
+  return [
+    ...(receipt.remains ?? []).map((/** @type {string} */ one) => el("p", {}, one)),
+    receipt.way_back && el("p", {}, receipt.way_back.sentence),
+    receipt.next && el("p", { class: "note" }, receipt.next),
+  ];
+}
 
 /** What goes, by session and user, somebody else's first. @param {Row[]} rows */
 function listed(rows) {
@@ -315,25 +320,17 @@ function listed(rows) {
 }
 
 /**
- * @param {any} plan
+ * @param {any} found
  * @param {boolean} chosen
  * @param {(on: boolean) => void} onchange
  * @returns {HTMLElement[]}
  */
-function learned(plan, chosen, onchange) {
+function learned({ plan, learnings = 0 }, chosen, onchange) {
   const heading = el("h3", {}, "What was learned");
-  if (!plan.can_take_back && !chosen) return [el("div", {}, heading, el("p", {}, plan.survives))];
+  const stays = (plan.remains ?? []).map((/** @type {string} */ one) => el("p", { class: "quiet" }, one));
+  if (!learnings && !chosen) return stays.length ? [el("div", {}, ...stays)] : [];
   const box = el("input", { type: "checkbox", ".checked": chosen, onchange: () => onchange(box.checked) });
-  return [el("div", {}, heading, el("label", { class: "option" }, box, el("span", {}, `Also take back ${taken(plan.learned ?? {})}`)), el("p", { class: "quiet" }, plan.survives))];
-}
-
-/** @param {{profiles?: number, user_playbooks?: number}} learned */
-function taken(learned) {
-  const parts = [
-    learned.profiles && counted(learned.profiles, "profile"),
-    learned.user_playbooks && counted(learned.user_playbooks, "playbook"),
-  ];
-  return parts.filter(Boolean).join(" and ") || "what was learned";
+  return [el("div", {}, heading, el("label", { class: "option" }, box, el("span", {}, `Also delete what was learned from it (${counted(learnings, "learning")})`)), ...stays)];
 }
 
 /** @param {ToolResult} result */

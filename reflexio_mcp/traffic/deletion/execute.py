@@ -1,387 +1,540 @@
-"""Carrying out a plan, and the receipt that says what happened."""
+"""Carrying out a plan: record, copy, delete by id, read again, record."""
 
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Final, Literal, TypeAlias, get_args
+from collections import defaultdict
+from collections.abc import Awaitable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError
-from reflexio_mcp.rest.models import DeleteReply
-from reflexio_mcp.state.job_records import Promise
-from reflexio_mcp.traffic.deletion.learning_plan import LearningPlan
-from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Plan
-from reflexio_mcp.traffic.deletion.turn_plan import TurnPlan
-from reflexio_mcp.traffic.deletion.user_plan import UserPlan
-from reflexio_mcp.traffic.deletion.verify import read_again
-from reflexio_mcp.traffic.learnings.find import NOTHING, Learned, find_learned, learnings_of_user
+import anyio
+
+from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError, explain
+from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
+from reflexio_mcp.results.base import at
+from reflexio_mcp.results.deletion import Excepted, Outcome, Receipt, WayBack, WayBackState
+from reflexio_mcp.state import records
+from reflexio_mcp.state.records import Copied, Finished, Intention
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.deletion.items import (
+    Item,
+    copy_of_learning,
+    counts_of,
+    found_again,
+    names_of,
+)
+from reflexio_mcp.traffic.deletion.plan import USERS_COUNTED, Planned, about_learnings, few, over_the_cap
+from reflexio_mcp.traffic.deletion.targets import User
+from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
+from reflexio_mcp.traffic.learnings.find import Learned
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
-from reflexio_mcp.traffic.learnings.select import unselected
-from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS
-from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, untold
+from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.stored_text import label
+from reflexio_mcp.traffic.times import iso
 
-__all__ = ["OUTCOMES", "Check", "Outcome", "Receipt", "execute"]
+__all__ = ["Origin", "begin", "carry_out", "excepted"]
 
-BATCH: Final = 2_000
-"""Ids in one call: few enough to be deleted within its time limit, enough that the calls themselves cost little."""
+BATCH: Final = 500
+"""Items that are looked at, copied and deleted at a time."""
 
 CLEARINGS: Final = 3
-"""Times that a user's data is cleared where more of it arrived meanwhile."""
+"""Times that a user's data is cleared if more of it arrived meanwhile."""
 
-FRESH_SECONDS: Final = 5.0
-"""A reading that began longer ago is made again before anything is deleted because of it."""
+RECORD_TRIES: Final = 3
+RECORD_PAUSE: Final = 0.5
+"""How often a receipt is put on record if that fails, and seconds in between."""
 
-Outcome = Literal[
-    "deleted", "erased_from_copies", "still_present", "not_allowed", "changed", "unknown", "not_found"
-]
-"""What became of one id. `changed` is an id that another request has taken since the plan: that one is left alone.
-`unknown` is said only where the re-read itself failed."""
+NOT_RECORDED: Final = (
+    "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
+)
+NO_COPY: Final = (
+    "Nothing was deleted: its recovery copy cannot be written ({why}). Ask the operator to {advice}, or pass "
+    "erase=true."
+)
+NO_COPY_OF_UNREADABLE: Final = (
+    "Nothing was deleted: Reflexio fails to return {number:,} of these requests, so no recovery copy can hold them. "
+    "Pass erase=true to delete them without a copy."
+)
 
-OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+DONE: Final[dict[WayBackState, str]] = {
+    "whole": "A recovery copy is kept until {until}: restore_requests deletion={number} puts it back as it was.",
+    "words": "A recovery copy is kept until {until}: restore_requests deletion={number} puts it back with a new time "
+    "and without base64 images and citations.",
+    "none": "No recovery copy is kept, because nothing was deleted.",
+    "off": "This cannot be undone: no recovery copy is kept.",
+    "erased": "This cannot be undone: no recovery copy is kept, and what earlier ones held of it is erased too.",
+    "unknown": "Earlier recovery copies may still hold some of it. Repeat the call with erase=true once the state can "
+    "be written again.",
+}
+"""The way back of a receipt."""
 
-
-Check: TypeAlias = Callable[[], Awaitable[None]]
-"""Raises `TakenOver` where a deletion is another process's by now."""
-
-
-async def unchecked() -> None:
-    """Of a deletion that nobody else could go on with."""
+MAY_STILL_GO: Final = (
+    "{number:,} that are still there may yet be deleted: the answer to a delete call was lost. Look again before you "
+    "count on them."
+)
+STILL_LEARNING: Final = (
+    "Reflexio was still learning from {number:,} of the users ({words}), and what it learns can hold the deleted text "
+    "again. Repeat the call in some minutes."
+)
+CAME_UP: Final = "{number:,} more learnings came up meanwhile and were deleted too."
+ARRIVED: Final = "{number:,} requests of this user have arrived meanwhile and are stored."
+OUTCOMES_LEFT: Final = "{number:,} session outcomes of this user are still stored."
+NOT_READ: Final = "Whether more of this user arrived meanwhile could not be read."
+RESTORED_MEANWHILE: Final = (
+    "{number:,} of these requests were restored by another call meanwhile and are stored."
+)
+NOT_CLOSED: Final = "The receipt could not be recorded: {why}."
+AGAIN: Final = "Call again with the same arguments to finish it."
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
-    """What a deletion of everything of a user found afterwards, besides what was planned.
+class Origin:
+    """Where a deletion comes from, for the record.
 
     Args:
-        outcomes_left: session outcomes that are still there; `None` when that could not be read.
-        arrived: requests of this user that are stored now and were not planned; `None` when that could not be read.
+        tool: the tool that was called.
+        client: the name and version that the client gives itself.
+        consent: the mode of consent that let it through.
+        code: the plan code that it used up, if any.
     """
 
-    outcomes_left: int | None = None
-    arrived: int | None = None
+    tool: str
+    client: str
+    consent: str
+    code: str = ""
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What a deletion did, as read again afterwards and not as the service claims.
-
-    Args:
-        plan: what was planned.
-        outcomes: what became of each id, those not found included.
-        failure: what ended it early, if something did; the outcomes are just as exact.
-        by_others: how many of those that were sent the service did not count: somebody else had deleted them before,
-            or its count is wrong. It does not name them.
-        learned_gone: learnings that were deleted, with the stored requests that fed them too; of learnings that were
-            chosen themselves, with all that fed them.
-        learned_left: learnings of the set that are (still) there; `None` when that could not be read.
-        still_learning: users for whom something was still being learned when learnings were deleted, each with the
-            service's word for it.
-        promise: what has to go on after it, on record.
-        follow_up: the number of the job that does; 0 where none does.
-        correlation_ids: the service's ids of the calls that deleted.
-        copy_id, kept_until: the recovery copy, if there is one, and until when (epoch seconds).
-        sent: ids in delete calls that took effect, or that may still do so.
-        learned_sent: the same for learnings.
-        forgotten: older recovery copies from which something was taken out.
-        copies_left: some could not be read or changed, and may hold what was to be erased.
-        learned_erased: learnings that only recovery copies held and that were taken out of them.
-        not_copied: deleted learnings that the recovery copy does not hold, because they came up after it was made.
-        interactions_left: how many interactions are left in the request of which some were chosen; `None` where no
-            such request is stored.
-        cleared: what else became of a whole user's data; `None` for every other deletion.
-        logged: the audit log has its ids.
-        number: the job whose record has all its ids; 0 where none has.
-        problems: what else went wrong, as sentences.
-    """
-
-    plan: Plan
-    outcomes: Mapping[str, Outcome]
-    failure: ReflexioError | None = None
-    by_others: int = 0
-    learned_gone: Learned = NOTHING
-    learned_left: Learned | None = None
-    still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
-    promise: Promise | None = None
-    follow_up: int = 0
-    correlation_ids: tuple[str, ...] = ()
-    sent: frozenset[str] = frozenset()
-    learned_sent: frozenset[str] = frozenset()
-    copy_id: str = ""
-    kept_until: int = 0
-    forgotten: int = 0
-    copies_left: bool = False
-    learned_erased: int = 0
-    not_copied: int = 0
-    interactions_left: int | None = None
-    cleared: Cleared | None = None
-    logged: bool = False
-    number: int = 0
-    problems: tuple[str, ...] = ()
-
-    def count(self, *outcomes: Outcome) -> int:
-        return sum(self._counts[one] for one in outcomes)
-
-    @cached_property
-    def _counts(self) -> Counter[Outcome]:
-        return Counter(self.outcomes.values())
-
-    def ids(self, outcome: Outcome) -> list[str]:
-        return [request_id for request_id, became in self.outcomes.items() if became == outcome]
-
-    @property
-    def may_still_go(self) -> int:
-        """How many were still there when they were read again, although a delete call may take effect on them."""
-        return sum(self.outcomes.get(one) in ("still_present", "not_allowed") for one in self.sent)
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything planned is gone."""
-        left = self.count("still_present", "not_allowed", "changed", "unknown")
-        learned = self.plan.include_learnings and (
-            self.learned_left is None
-            or self.learned_left.count > 0
-            or bool(self.learned_left.changed)
-            or bool(self.still_learning)
-        )
-        cleared = self.cleared is None or self.cleared == Cleared(0, 0)
-        erased = self.learned_erased == len(self.plan.kept_learnings)
-        return self.failure is None and left == 0 and not learned and cleared and erased
-
-
-async def execute(
-    scope: Scope,
-    plan: Plan,
-    *,
-    only: Collection[str] | None = None,
-    changed: Collection[str] = (),
-    check: Check = unchecked,
-    read_at: float | None = None,
-    progress: Progress = untold,
-    clock: Callable[[], float] = time.monotonic,
-) -> Receipt:
-    """Delete exactly the planned requests and read again what is there.
-
-    Always by id: a call for a whole session would also take what has arrived since the plan, and everybody
-    else's requests in it. An id may have been taken by another request since, so nothing is deleted on the word
-    of a reading that is not fresh. Learnings go last, once nothing is being learned from their users any more: what
-    is extracted from a deleted request is thrown away, but a learning that is deleted during a merge comes back.
-
-    Args:
-        plan: the set; those it did not find stay `not_found`.
-        only: the planned ids that may go (all when `None`); the others were seen to be gone already.
-        changed: the planned ids that were seen to be another request's.
-        check: awaited right before each call that deletes.
-        read_at: when the reading that found them began, by `clock`; `None` when somebody else had time since.
-        progress: told after every batch.
-        clock: monotonic seconds.
+async def begin(planned: Planned, origin: Origin, state: State) -> int:
+    """Record a deletion, count it and use up its code, in one step.
 
     Returns:
-        The receipt. A failure of the service half-way does not raise: it is in the receipt, with what is gone
-        and what is not.
+        The number of the deletion.
 
     Raises:
-        ReflexioError: what is there could not be read again; nothing was deleted.
-        TakenOver: another process goes on with it.
+        CapReached, CodeSpent, NotRecorded: nothing was deleted.
     """
-    ids = [one for one in plan.ids if only is None or one in only]
-    act = Execution(scope, plan, changed, check)
-    if isinstance(plan, UserPlan):
-        return await act.clear(plan, progress)
-    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
-    for number, batch in enumerate(batches):
-        if act.failure:
-            break
-        if read_at is None or clock() - read_at > FRESH_SECONDS:
-            batch = await act.still_same(batch)
-        if batch:
-            await act.delete(batch)
-        await progress(f"{plan.noun}s deleted", min((number + 1) * BATCH, len(ids)), len(ids))
-    # Where no request is planned there is none to read again.
-    outcomes = await act.outcomes(ids, progress) if plan.requests or plan.kept else {}
-    taken = await act.take_back_learnings(progress)
-    gone = taken.gone
-    if gone.count:
-        # A request that fed them may be gone since the plan.
-        chosen = isinstance(plan, LearningPlan)
-        gone = await with_other_requests(scope, unselected(gone.learnings) if chosen else gone)
-    return Receipt(
-        plan,
-        outcomes,
-        act.failure or taken.failure,
-        by_others=act.by_others,
-        learned_gone=gone,
-        learned_left=taken.left,
-        still_learning=taken.still_learning,
-        correlation_ids=tuple(act.correlation_ids),
-        sent=frozenset(act.sent),
-        learned_sent=taken.sent,
-        interactions_left=act.interactions_left,
+    unreadable = sum(one.unreadable for one in planned.items)
+    if unreadable and planned.days:
+        raise NotRecorded(NO_COPY_OF_UNREADABLE.format(number=unreadable))
+    everything = [*planned.items, *planned.learnings]
+    intention = Intention(
+        origin.tool,
+        planned.target.name(words=False),
+        len(everything),
+        origin.code,
+        planned="\n".join(
+            one.id for one in planned.items if one.kind == "request" and not one.only_in_copies
+        ),
+        facts={
+            "client": origin.client,
+            "consent": origin.consent,
+            "user_id": planned.owner.user,
+            "erase": planned.options.erase,
+            "ids": _by_kind(everything),
+        },
     )
+    try:
+        with refusing(NOT_RECORDED):
+            return await in_thread(state.begin, planned.owner, intention)
+    except records.CapReached as error:
+        raise over_the_cap(planned, error) from None
+    except records.CodeUsed as error:
+        raise CodeSpent(
+            f"Nothing was deleted: confirm was used already, for deletion {error.number}. get_status shows its "
+            "receipt. Call without confirm for a new plan."
+        ) from None
 
 
-class Execution:
+def _by_kind(items: Iterable[Item]) -> dict[str, list[str]]:
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for one in items:
+        ids[one.kind].append(one.id)
+    return dict(ids)
+
+
+async def carry_out(scope: Scope, planned: Planned, state: State, number: int, progress: Progress) -> Receipt:
+    """Delete what a plan names, and read again what is there.
+
+    Always by id, and only what still is what was planned: a call for a whole session would also take what arrived
+    since. Learnings go last, once nothing is being learned from their users any more.
+
+    Args:
+        number: of the deletion that `begin` recorded.
+
+    Returns:
+        The receipt. A failure of the service half-way does not raise: the receipt says what is gone and what is not.
+
+    Raises:
+        ReflexioError, NotRecorded: nothing was deleted.
+    """
+    act = _Act(scope, planned, state, number, progress)
+    try:
+        return await act.run()
+    except BaseException as error:
+        if not act.sent and not isinstance(error, anyio.get_cancelled_exc_class()):
+            with suppress(OSError):
+                await act.record(
+                    "failed", counted=0, gone=0, facts={"failure": type(error).__name__}, drop=act.copied
+                )
+        raise
+
+
+@dataclass
+class _Act:
     """One deletion on its way.
 
     Args:
-        changed: the planned ids that were seen to be another request's.
-        check: as `execute` takes it.
+        copied: kind and id of what recovery copies were made of.
+        sent: ids in delete calls that took effect, or that may still do so.
+        changed: ids that something else has taken since the plan.
+        gone_before: ids that were seen to be gone before anything was sent.
+        unfinished: something is left that was not planned.
     """
 
-    def __init__(self, scope: Scope, plan: Plan, changed: Collection[str], check: Check) -> None:
-        self._scope = scope
-        self._plan = plan
-        self._check = check
-        self._changed = set(changed)
-        self._gone_before: set[str] = set()
-        self._begun = False
-        self.sent: set[str] = set()
-        self.failure: ReflexioError | None = None
-        self.by_others = 0
-        self.interactions_left: int | None = None
-        self.correlation_ids: list[str] = []
+    scope: Scope
+    planned: Planned
+    state: State
+    number: int
+    progress: Progress
+    copied: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    sent: set[str] = field(default_factory=set[str])
+    changed: set[str] = field(default_factory=set[str])
+    gone_before: set[str] = field(default_factory=set[str])
+    failure: ReflexioError | TrafficError | None = None
+    unfinished: bool = False
+    began: float = field(default_factory=time.time)
 
-    async def still_same(self, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that are still what was planned.
+    async def run(self) -> Receipt:
+        planned = self.planned
+        items = [
+            one for one in planned.items if one.kind in ("request", "interaction") and not one.only_in_copies
+        ]
+        if isinstance(planned.target, User):
+            await self._clear(planned.target)
+        else:
+            for start in range(0, len(items), BATCH):
+                await self._delete(items[start : start + BATCH])
+                if self.failure:
+                    break
+                await in_thread(self.state.note, self.number, len(self.sent))
+                await self.progress(f"{planned.target.noun}s deleted", start + BATCH, len(items))
+        became = await self._read_again(items)
+        taken = await self._take_back()
+        self.failure, self.sent = self.failure or taken.failure, self.sent | taken.sent
+        became |= self._became_of_learnings(taken)
+        remains = [*planned.stays, *self._about_failure(became)]
+        if isinstance(planned.target, User):
+            left = await self._about_user(planned.target, became)
+            remains, self.unfinished = remains + left, bool(left)
+        remains += self._about_learnings(taken)
+        return await self._closed(became, taken, remains)
 
-        Raises:
-            ReflexioError: it could not be read, and nothing was deleted so far.
-        """
+    async def _delete(self, batch: Sequence[Item]) -> None:
+        """Look at some items again, copy those that are still what was planned, and delete them."""
         try:
-            found = await read_again(self._scope, self._plan.part(set(ids)))
-        except ReflexioError as error:
-            if not self._begun:
+            stored = await self._stored(batch, whole=self.planned.days > 0)
+            same = [one for one in batch if one.id in stored]
+            refused = await self._keep([stored[one.id] for one in same])
+        except (ReflexioError, TrafficError) as error:
+            if not self.sent:
                 raise
             self.failure = error
-            return []
-        self._changed |= found.changed
-        self._gone_before.update(one for one in ids if one not in found.same and one not in found.changed)
-        return [one for one in ids if one in found.same]
-
-    async def delete(self, ids: list[str]) -> None:
-        client = self._scope.client
-        if not isinstance(self._plan, TurnPlan):
-            await self._check()
-            await self._send(ids, client.delete_requests_by_ids(ids))
             return
-        user_id = self._plan.requests[0].user_id
-        for one in ids:
-            # The API takes one interaction a call.
+        same = [one for one in same if one.id not in refused]
+        self.gone_before |= {one.id for one in batch if one not in same and one.id not in self.changed}
+        client = self.scope.client
+        if same and same[0].kind == "request":
+            await self._send(
+                [one.id for one in same], client.delete_requests_by_ids([one.id for one in same])
+            )
+            return
+        for one in same:  # the API takes one interaction a call
             if self.failure is None:
-                await self._check()
-                await self._send([one], client.delete_interaction(user_id, int(one)))
+                await self._send([one.id], client.delete_interaction(one.user_id, int(one.id)))
 
-    async def clear(self, plan: UserPlan, progress: Progress) -> Receipt:
-        """Delete everything of a user, and again where something arrived meanwhile."""
-        client, user_id = self._scope.client, plan.user_id
-        ids = list(plan.ids)
-        for _ in range(CLEARINGS):
-            await self._send(ids, client.clear_user_data(user_id))
-            if self.failure or not await self._arrived(plan):
-                break
-        outcomes = await self.outcomes(ids, progress) if plan.goes else {}
-        taken = await self.take_back_learnings(progress)
-        # What the plan named and nobody lists any more is gone, by this call or by another.
-        planned = plan.learned or NOTHING
-        gone = planned.joined(taken.gone).without(taken.left) if taken.left is not None else NOTHING
-        return Receipt(
-            # What the service could not return went too, or is what cannot be read now.
-            replace(plan, gaps=()),
-            outcomes,
-            self.failure or taken.failure,
-            learned_gone=gone,
-            learned_left=taken.left,
-            still_learning=taken.still_learning,
-            correlation_ids=tuple(self.correlation_ids),
-            sent=frozenset(self.sent),
-            learned_sent=frozenset(planned.fed) | taken.sent,
-            cleared=Cleared(await self._outcomes_left(user_id), await self._arrived(plan)),
-        )
+    async def _keep(self, copies: Sequence[Copied]) -> set[str]:
+        """Keep recovery copies, and return the ids of what somebody else has erased meanwhile."""
+        if not self.planned.days or not copies:
+            return set()
+        with refusing(NO_COPY):
+            refused = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
+        self.copied |= {(one.kind, one.id) for one in copies} - refused
+        return {one_id for _, one_id in refused}
 
-    async def _arrived(self, plan: UserPlan) -> int | None:
-        """How many requests of the user are stored that were not planned."""
-        planned, found = set(plan.ids), 0
-        pager = SessionPager(self._scope, TrafficFilter(user_id=plan.user_id))
-        try:
-            async for part in pager.slices():
-                found += sum(one.request.request_id not in planned for one in part.requests)
-        except ReflexioError:
-            return None
-        return None if pager.gaps else found
-
-    async def _outcomes_left(self, user_id: str) -> int | None:
-        try:
-            outcomes = await self._scope.client.get_session_outcomes(user_id)
-        except ReflexioError:
-            return None
-        return sum(one.user_id == user_id for one in outcomes)
-
-    async def _send(self, ids: list[str], call: Awaitable[DeleteReply]) -> None:
-        self._begun = True
+    async def _send(self, ids: Sequence[str], call: Awaitable[DeleteReply]) -> None:
         self.sent.update(ids)
         try:
-            reply = await call
+            await call
         except ReflexioError as error:
             self.failure = error
-            if error.effect == "none":
-                # It never left this process.
+            if error.effect == "none":  # it never took effect
                 self.sent.difference_update(ids)
-            if error.correlation_id:
-                self.correlation_ids.append(error.correlation_id)
-            return
-        if reply.correlation_id:
-            self.correlation_ids.append(reply.correlation_id)
-        if reply.deleted_count is not None and 0 <= reply.deleted_count <= len(ids):
-            self.by_others += len(ids) - reply.deleted_count
 
-    async def outcomes(self, ids: list[str], progress: Progress) -> dict[str, Outcome]:
-        """What became of each planned id, in the plan's order, those not found last."""
+    async def _stored(self, items: Sequence[Item], *, whole: bool = False) -> dict[str, Copied]:
+        """The ids of the items that are stored as planned, each with its recovery copy.
+
+        Args:
+            whole: read all that the copies need.
+        """
+        planned: defaultdict[str, list[Item]] = defaultdict(list)
+        for one in items:
+            planned[one.request_id or one.id].append(one)
+        found: dict[str, Copied] = {}
+
+        async def take(requests: list[RequestWithInteractions]) -> None:
+            for request in requests:
+                for one in planned[request.request.request_id]:
+                    there = found_again(request, one)
+                    if there and there[0].digest == one.digest:
+                        found[one.id] = there[1]
+                    elif there:
+                        self.changed.add(one.id)
+
+        times = [one.created_at for one in items if not one.unreadable]
+        users = {one.user_id for one in items}
+        places = (
+            [TrafficFilter(users.pop() if len(users) == 1 else "", start=min(times), end=max(times))]
+            if times
+            else []
+        )
+        await read_set(self.scope, list(planned), take, places=places, whole=whole, progress=self.progress)
+        return found
+
+    async def _read_again(self, items: Sequence[Item]) -> dict[str, Outcome]:
+        """What became of each planned request or interaction that was not deleted."""
         left: Outcome = "not_allowed" if isinstance(self.failure, NotAuthorized) else "still_present"
-        became: dict[str, Outcome] = dict.fromkeys(self._plan.ids, "not_found")
+        became: dict[str, Outcome] = dict.fromkeys(self.gone_before, "gone_before")
         try:
-            found = await read_again(self._scope, self._plan.part(set(ids)), progress=progress)
-            self._changed |= found.changed
-            self.interactions_left = found.interactions
-            for one in ids:
-                if one in found.same:
-                    became[one] = left
-                elif one in self.sent and one not in self._gone_before:
-                    became[one] = "deleted"
+            stored = await self._stored(items)
         except ReflexioError as error:
             self.failure = self.failure or error
-            became.update((one, "unknown") for one in ids if one not in self._gone_before)
-        became.update((one, "changed") for one in self._plan.ids if one in self._changed)
-        became.update(dict.fromkeys(self._plan.not_found, "not_found"))
+            became |= dict.fromkeys((one.id for one in items if one.id not in self.gone_before), "unknown")
+            return became
+        for one in items:
+            if one.id in stored:
+                became[one.id] = left
+            elif one.id in self.changed:
+                became[one.id] = "changed"
+            elif one.id not in self.sent:
+                became[one.id] = "gone_before"
         return became
 
-    async def take_back_learnings(self, progress: Progress) -> TakenBack:
-        """Delete what the requests fed where that was agreed to, else read what stays."""
-        # What was learned from a request that took an id is not among them.
-        sources = self._plan.sources(taken=self._changed)
-        users = [self._plan.user_id] if isinstance(self._plan, UserPlan) else list(sources)
-        planned = self._plan.learned or NOTHING
+    async def _take_back(self) -> TakenBack:
+        """Delete what the items fed if that was agreed to; otherwise read what stays."""
+        planned, target = self.planned, self.planned.target
+        items = [one for one in planned.items if one.id not in self.changed]
 
         async def look() -> Learned:
-            if isinstance(self._plan, UserPlan):
-                return unselected(await learnings_of_user(self._scope, self._plan.user_id))
-            most = None if self._plan.include_learnings else USERS_COUNTED
-            return await find_learned(self._scope, sources, before=planned.fed, most_users=most)
+            return await target.learned(self.scope, items, planned.learned)
 
-        async def look_once_more() -> Learned:
-            # What was found is deleted next.
-            found = await look()
-            await self._check()
-            return found
+        async def keep(learnings: Sequence[Learning]) -> None:
+            await self._keep([copy_of_learning(one) for one in learnings])
 
-        if self._plan.include_learnings and self.failure is None:
-            return await take_back(
-                self._scope, users, look_once_more, seconds=LEARNING_WAIT_SECONDS, progress=progress
-            )
+        if not (planned.options.include_learnings or planned.selects_learnings) or self.failure:
+            try:
+                return TakenBack(left=await target.learned(self.scope, items, planned.learned, USERS_COUNTED))
+            except ReflexioError:
+                return TakenBack(left=None)
+        users = {one.user_id for one in planned.items} | {one.user_id for one in planned.learnings}
+        return await take_back(self.scope, sorted(users), look, keep, progress=self.progress)
+
+    async def _clear(self, target: User) -> None:
+        """Delete everything of a user, and again if something arrived meanwhile."""
+        ids = [one.id for one in self.planned.items]
+        for _ in range(CLEARINGS):
+            await self._send(ids, self.scope.client.clear_user_data(target.user_id))
+            if self.failure or not await self._arrived(target):
+                return
+
+    async def _arrived(self, target: User) -> int:
+        """How many requests of the user are stored that were not planned."""
+        planned = {one.id for one in self.planned.items}
+        pager = SessionPager(self.scope, TrafficFilter(user_id=target.user_id))
+        found = 0
+        async for part in pager.slices():
+            found += sum(one.request.request_id not in planned for one in part.requests)
+        return found
+
+    async def _about_user(self, target: User, became: dict[str, Outcome]) -> list[str]:
+        """What is left of a user besides what was planned. Session outcomes that are left are noted as such."""
         try:
-            return TakenBack(left=await look())
+            arrived = await self._arrived(target)
+            outcomes = await self.scope.client.get_session_outcomes(target.user_id)
         except ReflexioError:
-            return TakenBack(left=None)
+            became |= {one.id: "unknown" for one in self.planned.items if one.kind == "session_outcome"}
+            return [NOT_READ]
+        left = [one.session_id for one in outcomes if one.user_id == target.user_id]
+        became |= dict.fromkeys(left, "still_present")
+        return [ARRIVED.format(number=arrived)] * bool(arrived) + [
+            OUTCOMES_LEFT.format(number=len(left))
+        ] * bool(left)
+
+    def _became_of_learnings(self, taken: TakenBack) -> dict[str, Outcome]:
+        """What became of each planned learning that was not deleted."""
+        became: dict[str, Outcome] = {}
+        planned = self._planned_learnings()
+        if taken.left is None:
+            return dict.fromkeys(planned, "unknown")
+        for one in planned:
+            if one in taken.left.fed:
+                became[one] = "still_present"
+            elif one in taken.left.changed:
+                became[one] = "changed"
+            elif one not in taken.gone and not isinstance(self.planned.target, User):
+                became[one] = "gone_before"
+        return became
+
+    def _planned_learnings(self) -> list[str]:
+        kinds = ("profile", "user_playbook")
+        everything = (*self.planned.items, *self.planned.learnings)
+        return [one.id for one in everything if one.kind in kinds and not one.only_in_copies]
+
+    def _about_failure(self, became: dict[str, Outcome]) -> list[str]:
+        said: list[str] = []
+        if isinstance(self.failure, ReflexioError):
+            said.append(f"It ended early: {explain(self.failure, 'write')}")
+        elif self.failure:
+            said.append(f"It ended early: {self.failure}")
+        uncertain = sum(became.get(one) in ("still_present", "not_allowed") for one in self.sent)
+        if uncertain and self.failure:
+            said.append(MAY_STILL_GO.format(number=uncertain))
+        return said
+
+    def _about_learnings(self, taken: TakenBack) -> list[str]:
+        planned = self.planned
+        said: list[str] = []
+        if not planned.options.include_learnings or taken.left is None:
+            said += about_learnings(taken.left, planned.options, planned.target)
+        if taken.still_learning:
+            words = ", ".join(sorted({label(one) for one in taken.still_learning.values()}))
+            said.append(STILL_LEARNING.format(number=len(taken.still_learning), words=words))
+        if more := len(taken.gone.difference(self._planned_learnings())):
+            said.append(CAME_UP.format(number=more))
+        return said
+
+    async def _closed(self, became: dict[str, Outcome], taken: TakenBack, remains: list[str]) -> Receipt:
+        """Put the receipt on record, erase what is to be erased, and return the receipt."""
+        planned = self.planned
+        everything = [*planned.items, *planned.learnings]
+        erases = planned.options.erase and self.failure is None
+        if not erases:
+            became |= {one.id: "still_present" for one in everything if one.only_in_copies}
+        deleted = [one for one in everything if one.id not in became]
+        left = any(why != "gone_before" for why in became.values())
+        complete = not (left or self.failure or taken.still_learning or self.unfinished)
+        stored = {one.id for one in everything if became.get(one.id) in ("still_present", "not_allowed")}
+        drop = {one for one in self.copied if one[1] in stored and one[1] not in self.sent}
+        kept = self.copied - drop
+        state = await self._way_back(bool(kept), erases=erases)
+        until = at(self.began + planned.days * 86_400)
+        missing: dict[str, Outcome] = dict.fromkeys(planned.not_found, "not_found")
+        receipt = Receipt(
+            number=self.number,
+            planned=counts_of(everything),
+            deleted=counts_of(deleted),
+            not_deleted=excepted(became | missing),
+            remains=remains,
+            way_back=WayBack(
+                state=state,
+                sentence=DONE[state].format(until=iso(until.timestamp()), number=self.number),
+                until=until if state in ("whole", "words") else None,
+            ),
+            next="" if complete else AGAIN,
+        )
+        names = (
+            [name for one in everything if one.id not in stored for name in names_of(one)] if erases else []
+        )
+        names += [f"u:{planned.target.user_id}"] if erases and isinstance(planned.target, User) else []
+        facts: dict[str, Any] = {"counts": receipt.deleted.model_dump(exclude_defaults=True)}
+        facts |= {
+            one.why: [key for key, why in became.items() if why == one.why] for one in receipt.not_deleted
+        }
+        try:
+            finished = await self.record(
+                "complete" if complete else "incomplete",
+                counted=len(self.sent) + receipt.deleted.only_in_copies,
+                gone=len(deleted),
+                receipt=receipt.model_dump_json(exclude_defaults=True),
+                facts=facts,
+                drop=drop,
+                erase=names,
+            )
+        except StateUnusable as error:
+            remains = [*remains, NOT_CLOSED.format(why=error.strerror)]
+            way_back = WayBack(state="unknown", sentence=DONE["unknown"]) if erases else receipt.way_back
+            return receipt.model_copy(update={"remains": remains, "way_back": way_back, "next": AGAIN})
+        receipt = receipt.model_copy(update={"log": finished.chain})
+        if erases and (back := await self._back_again(everything)):
+            remains = [*remains, RESTORED_MEANWHILE.format(number=back)]
+            return receipt.model_copy(update={"remains": remains, "next": AGAIN})
+        return receipt
+
+    async def _way_back(self, kept: bool, *, erases: bool) -> WayBackState:
+        if self.planned.options.erase:
+            return "erased" if erases else "unknown"
+        if not kept:
+            return "none" if self.planned.days else "off"
+        try:
+            listed = await in_thread(self.state.copies.listed, self.planned.owner)
+        except StateUnusable:
+            return "unknown"
+        if all(one.deletion != self.number for one in listed):
+            return "erased"  # by another deletion, meanwhile
+        return "whole" if self.scope.exact else "words"
+
+    async def _back_again(self, items: Sequence[Item]) -> int:
+        """How many erased requests are stored: a restore may have read their copies before these were erased."""
+        stored: set[str] = set()
+
+        async def take(found: list[RequestWithInteractions]) -> None:
+            stored.update(one.request.request_id for one in found)
+
+        erased = [one.id for one in items if one.kind == "request" and one.id not in self.changed]
+        with suppress(ReflexioError):
+            await read_set(self.scope, erased, take)
+        return len(stored)
+
+    async def record(
+        self,
+        outcome: records.Outcome,
+        *,
+        counted: int,
+        gone: int,
+        facts: dict[str, Any],
+        receipt: str = "",
+        drop: Collection[tuple[str, str]] = (),
+        erase: Collection[str] = (),
+    ) -> Finished:
+        """Put on record how it ended. What is on record already stays, so it is tried more than once."""
+
+        def finish() -> Finished:
+            return self.state.finish(
+                self.planned.owner,
+                self.number,
+                outcome=outcome,
+                counted=counted,
+                gone=gone,
+                receipt=receipt,
+                facts=facts,
+                drop=drop,
+                erase=erase,
+            )
+
+        for _ in range(RECORD_TRIES - 1):
+            with suppress(OSError):
+                return await in_thread(finish)
+            await anyio.sleep(RECORD_PAUSE)
+        return await in_thread(finish)
+
+
+def excepted(became: dict[str, Outcome]) -> list[Excepted]:
+    """What was not deleted, or not restored, by its reason."""
+    by_reason: defaultdict[Outcome, list[str]] = defaultdict(list)
+    for one, why in became.items():
+        by_reason[why].append(one)
+    return [Excepted(why=why, count=len(ids), ids=few(ids)) for why, ids in by_reason.items()]

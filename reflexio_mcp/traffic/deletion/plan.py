@@ -1,528 +1,363 @@
-"""What a deletion would remove, looked up in the store."""
+"""Planning a deletion: what would go, what was learned from it, what only recovery copies hold, and the way back."""
 
 import hashlib
-import heapq
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import ClassVar, Final
+from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
-from reflexio_mcp.state.recovery_copies import RecoveryCopy
-from reflexio_mcp.traffic.content import add_texts, in_brief, opening, turn_digest
-from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.learnings.find import Learned, find_learned
-from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.results.base import at
+from reflexio_mcp.results.deletion import Counts, Example, Part, Plan, WayBack, WayBackState
+from reflexio_mcp.state import records
+from reflexio_mcp.state.records import Copied, Owner
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.traffic.content import in_brief
+from reflexio_mcp.traffic.deletion.items import (
+    Item,
+    copied_learning,
+    copied_request,
+    counts_of,
+    learning_item,
+    request_item,
+)
+from reflexio_mcp.traffic.deletion.targets import Selected, Target, User
+from reflexio_mcp.traffic.errors import CapReached, refusing
+from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.gaps import Gap
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set, require_id, untold
-from reflexio_mcp.traffic.reading.paging import SESSIONS_AT_ONCE, SessionPager, place_of
+from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.stored_text import shown_id, shown_name, visible
 
-__all__ = [
-    "OPENING_CHARS",
-    "USERS_COUNTED",
-    "WORDS_SHOWN",
-    "Plan",
-    "PlannedRequest",
-    "Progress",
-    "mark_of",
-    "newest_first",
-    "opening_words",
-    "plan_filter",
-    "plan_ids",
-    "plan_session",
-    "planned_request",
-    "read_matching",
-    "with_first_words",
-    "with_learned",
-    "with_others",
-]
+__all__ = ["USERS_COUNTED", "Options", "Planned", "about_learnings", "few", "make_plan", "over_the_cap"]
+
+NAMED: Final = 10
+"""Users and sessions that a plan names one by one."""
+
+IDS_NAMED: Final = 20
+IDS_CHARS: Final = 2_000
+"""How many ids an answer names, and in how many characters."""
+
+PLANNED: Final[dict[WayBackState, str]] = {
+    "whole": "This server keeps a recovery copy for {days}; restore_requests puts it back as it was.",
+    "words": "This server keeps a recovery copy for {days}; restore_requests puts it back with a new time and without "
+    "base64 images and citations.",
+    "off": "This cannot be undone: this server keeps no recovery copies.",
+    "erased": "This cannot be undone: no recovery copy is kept, and what earlier ones hold of it is erased too.",
+}
+"""The way back of a plan, by what becomes of the recovery copy."""
+
+NOT_COUNTED: Final = (
+    "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to {advice}."
+)
+COPIES_AWAY: Final = (
+    "Nothing was deleted: recovery copies cannot be read now ({why}). Ask the operator to {advice}."
+)
+UNREADABLE: Final = (
+    "Reflexio fails to return {number:,} of these requests. What they hold is not known, and no recovery copy can hold "
+    "them, so deleting them needs erase=true."
+)
+IN_COPIES: Final = (
+    "Recovery copies still hold {number:,} of what is not stored: restore_requests lists them, and erase=true erases "
+    "them."
+)
+ALL_OF_REQUEST: Final = (
+    "Every recovery copy of this request is erased, with the interactions that stay stored."
+)
+LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
+UNLINKED: Final = "{number:,} learnings of these users do not say what they were learned from; they stay."
+USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
+SHARED: Final = (
+    "{number:,} of the learnings were also fed by requests that stay, so they can be learned again."
+)
+SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
+PREFER_ERASE: Final = (
+    "To be rid of {what} for good, pass erase=true: otherwise the recovery copy holds it for {days}."
+)
 
 USERS_COUNTED: Final = 50
-"""Users whose learnings a plan counts when they are not to be removed."""
-
-WORDS_SHOWN: Final = 5
-"""Requests whose first words a plan shows."""
-
-SESSIONS_OF_OTHERS: Final = 10
-"""So many sessions of a user a plan names one by one, and looks into for what others have there."""
-
-SECONDS_FOR_OTHERS: Final = 5.0
-"""A session that many share may be large."""
-
-OPENING_CHARS: Final = 2_000
-"""Characters in which secrets are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRequest:
-    """One request that would go.
-
-    Args:
-        created_at: epoch seconds.
-        opening: how its text begins, as it is stored; empty where it is not to be shown.
-        first_words: the same in a few words, secrets redacted; set by `with_first_words`.
-    """
-
-    request_id: str
-    user_id: str
-    session_id: str
-    source: str
-    agent_version: str
-    created_at: int
-    interaction_ids: tuple[int, ...]
-    mark: str
-    """What tells the request apart from another one that took its id, as `mark_of`."""
-    opening: str = ""
-    first_words: str = ""
-    copy_of: str = ""
-    """Of a set of copies: the id of the request, or session, that has its words and stays. Known of those that are
-    shown."""
-    unreadable: bool = False
-    """The service fails to return it: nothing is known of it but its id."""
-
-    @property
-    def interactions(self) -> int:
-        """How many interactions it has."""
-        return len(self.interaction_ids)
-
-
-def mark_of(item: RequestWithInteractions) -> str:
-    """Return what tells a stored request apart from another one that took its id, and from itself put back."""
-    request, digest = item.request, hashlib.sha256()
-    arrival = "" if request.arrival is None else f" {request.arrival}"
-    add_texts(digest, (f"{request.created_at}{arrival}", request.user_id, request.session_id))
-    for turn in item.interactions:
-        # The ids alone would do where a service never uses one again; not every one may keep to that.
-        add_texts(digest, (str(turn.interaction_id), turn_digest(turn)))
-    return digest.hexdigest()
+"""Users whose learnings a plan counts when they are not to be deleted."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Exactly what a deletion would remove.
+class Options:
+    """What a caller chose besides the target."""
 
-    Args:
-        what: the target in words.
-        unsaid: the same without the words that it was searched for by; empty where it was not.
-        requests: the stored requests, newest first.
-        kept: requests that only recovery copies still hold; they are removed from there.
-        kept_learnings: learnings that only recovery copies still hold; they are removed from there.
-        not_found: ids that were asked for and that this caller cannot see.
-        wanted: the filter that selects the set, when it was not given by ids.
-        user_is_fixed: the scope is confined to one user, so no call names it.
-        ids_of: the user whose the ids had to be, where the call names one: others of them count as not found.
-        everything: the caller asked for all there is.
-        include_learnings: what was learned from the set goes too.
-        erase: no recovery copy is kept.
-        learned: what was learned from the set; `None` when that could not be read.
-        recovery_days: how many days a recovery copy is kept; 0 means that the deletion is final.
-        exact: what is deleted can be put back as it was, as `Scope.exact`.
-        copies: recovery copies that hold some of the set, where nothing of it is stored.
-        copies_until: where no copy is made, until when the last earlier one is kept, epoch seconds; 0 where there is
-            none.
-        deleted_before: where ids were asked for and none is found, the number of the deletion that is on record as the
-            one that deleted them all, and when that began, epoch seconds.
-        unreadable_copies: recovery copies that could not be read; they may hold some of the set.
-        gaps: what the service could not return while the set was looked up. It is not in the set.
-        not_matching: where the filter has words, the other requests of the same sessions that it selects without them.
-        of_others: where one user's part of some sessions goes, how many requests others have in those that they share;
-            `None` where it is not known.
-    """
-
-    what: str
-    requests: tuple[PlannedRequest, ...]
-    kept: tuple[PlannedRequest, ...] = ()
-    kept_learnings: tuple[Learning, ...] = ()
-    not_found: tuple[str, ...] = ()
-    wanted: TrafficFilter | None = None
-    user_is_fixed: bool = False
-    ids_of: str = ""
-    everything: bool = False
     include_learnings: bool = False
     erase: bool = False
-    learned: Learned | None = None
-    recovery_days: int = 0
-    exact: bool = False
-    copies: tuple[RecoveryCopy, ...] = ()
-    copies_until: int = 0
-    deleted_before: tuple[int, float] | None = None
-    unreadable_copies: tuple[RecoveryCopy, ...] = ()
-    gaps: tuple[Gap, ...] = ()
-    not_matching: int = 0
-    of_others: Mapping[str, int] | None = None
-    unsaid: str = ""
 
-    noun: ClassVar[str] = "request"
-    """What it counts."""
 
-    found_with: ClassVar[str] = "list_requests"
-    """The tool that shows the ids of what it counts."""
+@dataclass(frozen=True)
+class Planned:
+    """A deletion that could be carried out.
 
-    copied: ClassVar[bool] = True
-    """Whether recovery copies hold what it is about under the same ids."""
+    Args:
+        items: what goes; learnings that go with requests are in `learned`.
+        learned: what was learned from it; `None` if that is not known.
+        plan: what is shown of it.
+        owner: whose deletion it is.
+        days: how long its recovery copy is kept; 0 for none.
+        stays: what stays besides, in sentences.
+        not_found: ids that the caller named and that are not stored.
+    """
 
-    @property
-    def on_record(self) -> str:
-        """The target in words, for what outlives the call: words that were searched for may be what shall be gone."""
-        return self.unsaid or self.what
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of what is stored of it."""
-        return tuple(item.request_id for item in self.requests)
-
-    @property
-    def goes(self) -> tuple[PlannedRequest, ...]:
-        """Everything that would be removed, from the store or from recovery copies."""
-        return (*self.requests, *self.kept)
-
-    @property
-    def counted(self) -> Sequence[PlannedRequest | Learning]:
-        """What it counts, each with its user."""
-        return self.goes
+    target: Target
+    options: Options
+    items: tuple[Item, ...]
+    learned: Learned | None
+    plan: Plan
+    owner: Owner
+    days: int = 0
+    stays: tuple[str, ...] = ()
+    not_found: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
-        """How many would go."""
-        return len(self.counted)
+        """How many go, as it is typed and as the plan's noun counts them."""
+        return len(self.items)
 
     @property
-    def learnings_to_go(self) -> int:
-        """How many learnings go with what it counts."""
-        return self.learned.count if self.include_learnings and self.learned else 0
+    def learnings(self) -> Sequence[Item]:
+        """The learnings that go besides the items."""
+        if not self.options.include_learnings or self.learned is None or self.selects_learnings:
+            return ()
+        return [learning_item(one) for one in self.learned.learnings]
 
     @property
-    def stored(self) -> int:
-        """How many of them are stored, and not in recovery copies alone."""
-        return len(self.requests)
-
-    @property
-    def arrivals(self) -> list[int]:
-        """When each of them arrived, epoch seconds."""
-        return [item.created_at for item in self.goes]
-
-    @property
-    def interactions(self) -> int:
-        return sum(item.interactions for item in self.goes)
-
-    @cached_property
-    def unreadable(self) -> tuple[str, ...]:
-        """Ids of requests that go although the service fails to return them."""
-        return tuple(item.request_id for item in self.requests if item.unreadable)
-
-    @property
-    def _readable(self) -> list[PlannedRequest]:
-        return [item for item in self.goes if not item.unreadable]
-
-    @property
-    def first(self) -> int | None:
-        """When the oldest request arrived, epoch seconds; `None` when that is known of none."""
-        return min((item.created_at for item in self._readable), default=None)
-
-    @property
-    def last(self) -> int | None:
-        """When the newest request arrived."""
-        return max((item.created_at for item in self._readable), default=None)
+    def selects_learnings(self) -> bool:
+        return self.target.noun in ("learning", "record")
 
     @property
     def users(self) -> int:
-        """How many users lose something."""
-        return len({item.user_id for item in self.counted})
-
-    @cached_property
-    def marks(self) -> dict[str, str]:
-        """Each id with what tells the request apart from another one that took its id."""
-        return {item.request_id: item.mark for item in self.requests} | {
-            item.request_id: f"kept {item.mark}" for item in self.kept
-        }
+        return len({one.user_id for one in self.items})
 
     @property
-    def flags(self) -> str:
-        """The options that were agreed to and must not change."""
-        chosen = (("learnings", self.include_learnings), ("erase", self.erase))
-        return ",".join(name for name, given in chosen if given)
-
-    def bound(self, flags: str) -> str:
-        """What a code is bound to besides the requests: the options, and what was learned where that goes too."""
-        if "learnings" not in flags or self.learned is None:
-            return flags
-        names = "\0".join(sorted(f"{one.learning_id}\0{one.digest}" for one in self.learned.learnings))
-        return f"{flags} {hashlib.sha256(names.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    def bound(self) -> str:
+        """What a code is bound to: the options, and everything that goes, by content."""
+        chosen = f"{self.target.noun} {self.options}"
+        everything = sorted(
+            f"{one.kind}\0{one.id}\0{one.digest}\0{one.only_in_copies}"
+            for one in (*self.items, *self.learnings)
+        )
+        return hashlib.sha256("\0\0".join([chosen, *everything]).encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the set, its options and its learnings, to tell two plans of the same size apart."""
-        parts = [self.bound(self.flags), *sorted(f"{one}\0{mark}" for one, mark in self.marks.items())]
-        digest = hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{digest[:4]}-{digest[4:8]}-{digest[8:12]}-{digest[12:16]}".upper()
-
-    def sources(self, taken: Collection[str] = ()) -> dict[str, Sources]:
-        """Its requests as the sources of learnings, by user; `taken` are ids that other requests have by now."""
-        by_user: defaultdict[str, list[PlannedRequest]] = defaultdict(list)
-        for item in self._readable:
-            by_user[item.user_id].append(item)
-        return {
-            user: Sources(
-                frozenset(item.request_id for item in items if item.request_id not in taken),
-                frozenset(one for item in items for one in item.interaction_ids),
-            )
-            for user, items in by_user.items()
-        }
-
-    @cached_property
-    def places(self) -> list[TrafficFilter]:
-        """The filters that select the set and as little else as can be told: by time, or by session."""
-        readable = [item for item in self.requests if not item.unreadable]
-        if not readable:
-            return []
-        times = [item.created_at for item in readable]
-        bounded = replace(
-            self.wanted or TrafficFilter(),
-            start=min(times),
-            end=max(times),
-            agent_version="",
-            contains="",
-            finding="",
-        )
-        spans: dict[str, tuple[int, int]] = {}
-        for item in readable:
-            low, high = spans.get(item.session_id, (item.created_at, item.created_at))
-            spans[item.session_id] = (min(low, item.created_at), max(high, item.created_at))
-        # A set given by ids tells nothing about what else lies in its time; its sessions do.
-        if self.wanted is None and len(spans) * SESSIONS_AT_ONCE <= len(self.requests):
-            return [TrafficFilter(session_id=one, start=low, end=high) for one, (low, high) in spans.items()]
-        if len({item.user_id for item in readable}) == 1:
-            bounded = replace(bounded, user_id=readable[0].user_id)
-        return [bounded]
-
-    def part(self, ids: Collection[str]) -> "Plan":
-        """The plan of some of its stored requests."""
-        return replace(
-            self,
-            requests=tuple(item for item in self.requests if item.request_id in ids),
-            kept=(),
-            not_found=(),
-        )
-
-    def knowing(self, learned: Learned) -> "Plan":
-        """The same plan with what was learned from its set."""
-        return replace(self, learned=learned)
-
-    def count_by(self, name: str) -> list[tuple[str, int]]:
-        """How many a `user_id`, `session_id`, `source` or `agent_version` has, the most first."""
-        counts: Counter[str] = Counter(getattr(item, name) for item in self.counted)
-        return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        """A few characters that tell two selections of the same size apart."""
+        return f"{self.bound[:4]}-{self.bound[4:8]}-{self.bound[8:12]}-{self.bound[12:16]}".upper()
 
 
-async def _originals(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> Mapping[str, str]:
-    from reflexio_mcp.traffic.rules.selection import originals  # loads the detectors
-
-    listed = [item for item in requests if wanted.matches_request(item.request)]
-    return await anyio.to_thread.run_sync(originals, wanted.finding, listed)
-
-
-def planned_request(
-    item: RequestWithInteractions, *, words: bool = True, copy_of: str = ""
-) -> PlannedRequest:
-    """Return what a plan keeps of a request.
-
-    Args:
-        words: whether its first words may be shown.
-        copy_of: the id of the request that it repeats, or of the session.
-    """
-    request = item.request
-    return PlannedRequest(
-        request_id=request.request_id,
-        user_id=request.user_id,
-        session_id=request.session_id,
-        source=request.source,
-        agent_version=request.agent_version,
-        created_at=request.created_at,
-        interaction_ids=tuple(turn.interaction_id for turn in item.interactions),
-        mark=mark_of(item),
-        opening=opening(item, OPENING_CHARS) if words else "",
-        copy_of=copy_of,
-        unreadable=isinstance(item, UnreadableRequest),
-    )
-
-
-def newest_first(items: Iterable[PlannedRequest]) -> tuple[PlannedRequest, ...]:
-    """As `place_of` orders the requests of a session."""
-
-    def place(item: PlannedRequest) -> tuple[int, int, str]:
-        return item.created_at, min(item.interaction_ids, default=0), item.request_id
-
-    return tuple(sorted(items, key=place, reverse=True))
-
-
-async def plan_ids(
+async def make_plan(
     scope: Scope,
-    request_ids: Sequence[str],
+    target: Target,
+    options: Options,
+    state: State,
+    owner: Owner,
     *,
-    user_id: str = "",
-    what: str = "",
-    progress: Progress = untold,
-) -> Plan:
-    """Look up a set of ids.
+    masked: bool,
+    progress: Progress,
+) -> Planned:
+    """Look up what a deletion would take.
 
     Args:
-        user_id: only requests of this user; others count as not found. Empty for every user.
-        what: the set in words.
+        owner: whose deletion it is.
+        masked: leave stored words out.
 
     Raises:
-        InvalidInput: none, blank ones, or more than 10,000; or a user outside the scope.
+        InvalidInput: the target cannot be used.
+        CapReached: it is larger than what may be deleted now.
+        NotRecorded: recovery copies cannot be read.
+        ReflexioError: what is stored cannot be read.
     """
-    user_id = scope.user(user_id)
-    ids = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids))
-    if not 1 <= len(ids) <= MAX_DELETE_IDS:
-        raise InvalidInput("request_ids", f"takes 1 to {MAX_DELETE_IDS:,} ids; nothing was deleted.")
-    found: dict[str, PlannedRequest] = {}
-
-    async def take(items: list[RequestWithInteractions]) -> None:
-        of_user = [item for item in items if not user_id or item.request.user_id == user_id]
-        found.update((item.request.request_id, planned_request(item)) for item in of_user)
-
-    await read_set(scope, ids, take, progress=progress)
-    missing = tuple(one for one in ids if one not in found)
-    ids_of = "" if scope.user_id else user_id
-    what = what or f"{len(ids):,} request id{'s' * (len(ids) != 1)}"
-    what += f" of user {user_id}" if user_id else ""
-    return Plan(what, newest_first(found.values()), not_found=missing, ids_of=ids_of)
-
-
-async def plan_session(
-    scope: Scope, session_id: str, user_id: str = "", *, progress: Progress = untold
-) -> Plan:
-    """Look up a session: the requests of every user in it, or of one user."""
-    session_id = require_id("session_id", session_id)
-    wanted = TrafficFilter(session_id=session_id, user_id=scope.user(user_id))
-    whose = f" of user {wanted.user_id}" if wanted.user_id else ""
-    plan = await with_others(scope, await plan_filter(scope, wanted, progress=progress))
-    return replace(plan, what=f"session {session_id}{whose}")
-
-
-async def plan_filter(scope: Scope, wanted: TrafficFilter, *, progress: Progress = untold) -> Plan:
-    """Look up everything a filter selects."""
-    found, gaps, others = await read_matching(scope, wanted, progress=progress)
-    return Plan(
-        "every request" if wanted == TrafficFilter() else f"every request: {wanted.describe()}",
-        newest_first(found),
-        wanted=wanted,
-        user_is_fixed=bool(scope.user_id),
-        gaps=gaps,
-        not_matching=others if wanted.contains else 0,
-        unsaid=f"every request: {wanted.describe(words=False)}" if wanted.contains else "",
+    selected = await target.select(scope, progress)
+    learned = await _learned(scope, target, selected, options)
+    days = 0 if options.erase else state.copies.days
+    remains = [*selected.remains, *about_learnings(learned, options, target)]
+    if unreadable := sum(one.unreadable for one in selected.items):
+        remains.append(UNREADABLE.format(number=unreadable))
+    if options.erase or selected.not_found or not selected.items:
+        with refusing(COPIES_AWAY):
+            kept = await in_thread(_held, target, selected, state, owner)
+        if options.erase:
+            selected.items += kept
+            found = {one.id for one in kept} | {one.request_id for one in kept}
+            selected.not_found = [one for one in selected.not_found if one not in found]
+            remains += [ALL_OF_REQUEST] if target.noun == "interaction" else []
+        elif kept:
+            remains.append(IN_COPIES.format(number=len(kept)))
+    words = {} if masked else await anyio.to_thread.run_sync(_first_words, selected)
+    state_of_copy: WayBackState = (
+        "erased" if options.erase else "off" if not days else "whole" if scope.exact else "words"
     )
+    kept_for = f"{days:,} day{'s' * (days != 1)}"
+    if days and selected.items:
+        secret = any("[redacted" in one for one in words.values()) or _finds_secrets(target)
+        if secret or isinstance(target, User):
+            what = "a secret" if secret else "a person's data"
+            remains.append(PREFER_ERASE.format(what=what, days=kept_for))
+    planned = Planned(
+        target,
+        options,
+        tuple(selected.items),
+        learned,
+        Plan(why="", target=shown_name(target.name()), goes=Counts()),
+        owner,
+        days,
+        tuple(selected.remains),
+        tuple(selected.not_found),
+    )
+    await check_cap(state, owner, planned)
+    way_back = WayBack(state=state_of_copy, sentence=PLANNED[state_of_copy].format(days=kept_for))
+    return replace(planned, plan=_shown(planned, selected, words, remains, way_back))
 
 
-async def with_others(scope: Scope, plan: Plan) -> Plan:
-    """Add what other users have in the sessions of a plan that takes one user's part of them.
+async def check_cap(state: State, owner: Owner, planned: Planned) -> None:
+    """Refuse a deletion that is larger than what may be deleted now.
 
-    Nothing is added where the caller may not see others, where the sessions are more than a plan names or not all
-    known, and where reading them fails or takes long: the deletion does not need it.
+    Raises:
+        CapReached: says how much room there is, and when there is enough.
+        NotRecorded: what was deleted cannot be counted.
     """
-    wanted = plan.wanted
-    if plan.gaps:
-        return plan
-    if scope.user_id or wanted is None or not wanted.user_id or (wanted.narrows and not wanted.session_id):
-        return plan
-    sessions = {item.session_id for item in plan.requests}
-    if not 0 < len(sessions) <= SESSIONS_OF_OTHERS:
-        return plan
-    shared: dict[str, int] = {}
     try:
-        with anyio.fail_after(SECONDS_FOR_OTHERS):
-            for session_id in sorted(sessions):
-                pager = SessionPager(scope, TrafficFilter(session_id=session_id))
-                async for session_slice in pager.slices():
-                    if others := sum(
-                        item.request.user_id != wanted.user_id for item in session_slice.requests
-                    ):
-                        shared[session_id] = shared.get(session_id, 0) + others
-                if pager.gaps:
-                    return plan
-    except (ReflexioError, TimeoutError):
-        return plan
-    return replace(plan, of_others=shared)
+        with refusing(NOT_COUNTED):
+            await in_thread(state.check_room, owner, planned.size + len(planned.learnings))
+    except records.CapReached as error:
+        raise over_the_cap(planned, error) from None
 
 
-async def with_first_words(plan: Plan) -> Plan:
-    """Add the first words of the requests that a plan shows, secrets redacted.
-
-    Looking for secrets takes time, so this runs in a worker thread.
-    """
-
-    def shown(items: Sequence[PlannedRequest], number: int) -> tuple[PlannedRequest, ...]:
-        return tuple(
-            replace(item, opening="", first_words=opening_words(item.opening) if index < number else "")
-            for index, item in enumerate(items)
+def over_the_cap(planned: Planned, error: records.CapReached) -> CapReached:
+    """The refusal of a deletion that is larger than what may be deleted now."""
+    number = planned.size + len(planned.learnings)
+    minutes = max(1, round(error.wait / 60 + 0.5))
+    what = f"{number:,} requests, interactions or learnings"
+    said = (
+        f"Nothing was deleted: this would delete {what}, and {error.limit:,} an hour are allowed ({error.room:,} "
+        f"left now)."
+    )
+    if number > error.limit:
+        return CapReached(
+            f"{said} Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP."
         )
-
-    def add() -> Plan:
-        left = max(0, WORDS_SHOWN - len(plan.requests))
-        return replace(plan, requests=shown(plan.requests, WORDS_SHOWN), kept=shown(plan.kept, left))
-
-    return await anyio.to_thread.run_sync(add)
+    return CapReached(f"{said} There is room for it in {minutes} min; do not retry before.")
 
 
-def opening_words(text: str) -> str:
-    """The first words of a text, secrets covered. Looking for them takes time."""
+async def _learned(scope: Scope, target: Target, selected: Selected, options: Options) -> Learned | None:
+    """What was learned from the selection. Not knowing it stops only a deletion that removes it too."""
+    try:
+        learned = selected.learned
+        if learned is None:
+            most = None if options.include_learnings else USERS_COUNTED
+            learned = await target.learned(scope, selected.items, None, most)
+        return learned if isinstance(target, User) else await with_other_requests(scope, learned)
+    except ReflexioError:
+        if options.include_learnings:
+            raise
+        return None
+
+
+def about_learnings(learned: Learned | None, options: Options, target: Target) -> list[str]:
+    """What of the learnings stays, in sentences."""
+    if learned is None:
+        return [LEARNED_UNKNOWN]
+    if not learned.learns or isinstance(target, User):
+        return []
+    said: list[str] = []
+    if learned.count and not options.include_learnings:
+        number = learned.count
+        stay = "learning that it fed stays" if number == 1 else "learnings that it fed stay"
+        said.append(f"{number:,} {stay}; include_learnings=true deletes what was learned too.")
+    if learned.shared and options.include_learnings:
+        said.append(SHARED.format(number=len(learned.shared)))
+    if learned.unlinked:
+        said.append(UNLINKED.format(number=learned.unlinked))
+    if learned.users_left_out:
+        said.append(USERS_LEFT.format(number=learned.users_left_out))
+    if target.noun == "request":
+        said.append(SESSIONS_KEPT)
+    return said
+
+
+def _held(target: Target, selected: Selected, state: State, owner: Owner) -> list[Item]:
+    """What only recovery copies hold of a target."""
+    names = target.copy_names()
+    stored = {one.id for one in selected.items}
+    copies = state.copies.read(owner, names=names)
+    found: dict[str, Item] = {}
+    for copied in copies:
+        item = _held_item(target, copied)
+        if item and item.id not in stored and (target.noun != "interaction" or not selected.items):
+            found[item.id] = item
+    return list(found.values())
+
+
+def _held_item(target: Target, copied: Copied) -> Item | None:
+    if (request := copied_request(copied)) and target.means_request(request):
+        return request_item(request, only_in_copies=True)
+    if (learning := copied_learning(copied)) and target.means_learning(learning):
+        return learning_item(learning, only_in_copies=True)
+    return None
+
+
+def _first_words(selected: Selected) -> dict[str, str]:
+    """The first words of the items that are shown, secrets redacted. Looking for secrets takes time."""
     from reflexio_mcp.traffic.rules.secrets import redact_opening  # its patterns take a while to compile
 
-    return in_brief(redact_opening(text))
+    return {one: visible(in_brief(redact_opening(text))) for one, text in selected.openings.items()}
 
 
-async def with_learned(scope: Scope, plan: Plan) -> Plan:
-    """Add what was learned from the requests of a plan.
-
-    Raises:
-        ReflexioError: it could not be read, and is to be removed too.
-    """
-    if plan.learned is not None or not plan.goes:
-        return plan
-    most = None if plan.include_learnings else USERS_COUNTED
-    try:
-        learned = await find_learned(scope, plan.sources(), most_users=most)
-        return plan.knowing(await with_other_requests(scope, learned))
-    except ReflexioError:
-        if plan.include_learnings:
-            raise
-        return plan
+def _finds_secrets(target: Target) -> bool:
+    wanted = getattr(target, "wanted", None)
+    return "secret" in getattr(wanted, "finding", "")
 
 
-async def read_matching(
-    scope: Scope, wanted: TrafficFilter, *, progress: Progress = untold
-) -> tuple[list[PlannedRequest], tuple[Gap, ...], int]:
-    """Read everything that a filter selects; contents are dropped as they are read.
+def _shown(
+    planned: Planned, selected: Selected, words: dict[str, str], remains: list[str], way_back: WayBack
+) -> Plan:
+    items = [one for one in planned.items if not one.unreadable]
+    examples = [one for one in items if one.id in words or one.id in selected.openings] or items[:5]
+    times = [one.created_at for one in items if one.created_at]
+    not_found = few(selected.not_found)
+    return Plan(
+        why="",
+        target=shown_name(planned.target.name()),
+        goes=counts_of((*planned.items, *planned.learnings)),
+        users=_parts(one.user_id for one in planned.items),
+        sessions=_parts(one.session_id for one in items if one.session_id),
+        first=at(min(times)) if times else None,
+        last=at(max(times)) if times else None,
+        examples=[
+            Example(
+                id=shown_id(one.id),
+                user_id=shown_name(one.user_id) if planned.users > 1 else "",
+                created_at=at(one.created_at) if one.created_at else None,
+                first_words=words.get(one.id, ""),
+            )
+            for one in examples
+        ],
+        not_found=not_found,
+        not_found_count=len(selected.not_found),
+        remains=remains,
+        way_back=way_back if planned.items else None,
+    )
 
-    Returns:
-        The requests, what the service could not return, and how many requests of the same sessions do not match.
-    """
-    found: list[PlannedRequest] = []
-    newest: list[tuple[int, int, str]] = []
-    others = 0
-    pager = SessionPager(scope, wanted)
-    async for session_slice in pager.slices():
-        matching = await wanted.pick_in_thread(session_slice.requests)
-        # The words of the newest alone are ever shown. They may be in any session: several can share a second.
-        places = [place_of(item) for item in matching[:WORDS_SHOWN]]
-        newest = heapq.nlargest(WORDS_SHOWN, newest + places)
-        shown = sum(place in newest for place in places)
-        others += len(session_slice.requests) - len(matching) if matching else 0
-        copies: Mapping[str, str] = {}
-        if shown and wanted.finding:
-            copies = await _originals(wanted, session_slice.requests)
-        found += [
-            planned_request(item, words=index < shown, copy_of=copies.get(item.request.request_id, ""))
-            for index, item in enumerate(matching)
-        ]
-        await progress("requests looked up", pager.requests_seen, None)
-    return found, pager.gaps, others
+
+def _parts(names: Iterable[str]) -> list[Part]:
+    counts = Counter(names).most_common()
+    shown = [Part(name=shown_name(name) or "(none)", count=count) for name, count in counts[:NAMED]]
+    if rest := sum(count for _, count in counts[NAMED:]):
+        shown.append(Part(name="(others)", count=rest))
+    return shown
+
+
+def few(ids: Sequence[str]) -> list[str]:
+    """The first ids of a set, as they are shown, as many as an answer has room for."""
+    shown: list[str] = []
+    left = IDS_CHARS
+    for one in map(shown_id, ids[:IDS_NAMED]):
+        left -= len(one)
+        if left < 0 and shown:
+            break
+        shown.append(one)
+    return shown

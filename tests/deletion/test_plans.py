@@ -1,0 +1,140 @@
+"""A plan says what would go, what stays and whether there is a way back, before anything is deleted."""
+
+import pytest
+
+from tests.deletion.support import World, text_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_plan_counts_everything_shows_the_first_and_deletes_nothing(world: World) -> None:
+    for number in range(7):
+        await world.put(f"r{number}", user="ada" if number else "bob", session="trip", text=f"word {number}")
+    async with world.connect() as caller:
+        result = await caller.result("delete_session", session_id="trip")
+    assert result.structured_content
+    assert result.structured_content["status"] == "planned"
+    plan = result.structured_content["plan"]
+    assert plan["goes"] == {"requests": 7, "interactions": 7}
+    assert plan["users"] == [{"name": "ada", "count": 6}, {"name": "bob", "count": 1}]
+    assert [one["id"] for one in plan["examples"]] == ["r6", "r5", "r4", "r3", "r2"]
+    assert plan["examples"][0]["first_words"] == "word 6"
+    text = text_of(result)
+    for said in (
+        "7 requests with 7 interactions",
+        "the first 5 of 7",
+        "ada (6)",
+        "“word 6”",
+        plan["confirm"],
+    ):
+        assert said in text
+    assert len(await world.ids(session_id="trip")) == 7
+
+
+async def test_ids_that_are_not_stored_are_named_and_so_is_how_to_find_ids(world: World) -> None:
+    await world.put("r1")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", request_ids=["r1", "gone"])
+        assert (plan["goes"]["requests"], plan["not_found"], plan["not_found_count"]) == (1, ["gone"], 1)
+        nothing = await caller.plan("delete_request", request_id="R1")
+    assert nothing["status"] == "not_found"
+    assert "confirm" not in nothing
+    assert nothing["next"] == "Find ids with list_requests; ids are case-sensitive."
+
+
+async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_to_erase(
+    world: World,
+) -> None:
+    await world.put("r1", text="my password is hunter2-9xQ7vLw3Zt, do not tell")
+    async with world.connect() as caller:
+        result = await caller.result("delete_request", request_id="r1")
+        erased = await caller.plan("delete_request", request_id="r1", erase=True)
+    assert "hunter2" not in text_of(result) + str(result.structured_content)
+    assert "To be rid of a secret for good, pass erase=true" in text_of(result)
+    assert not any("pass erase=true" in one for one in erased["remains"])
+
+
+async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:
+    await world.put("r1", text="confidential")
+    async with world.connect(MASK="1") as caller:
+        result = await caller.result("delete_request", request_id="r1")
+    assert "confidential" not in text_of(result) + str(result.structured_content)
+
+
+@pytest.mark.parametrize(
+    ("days", "erase", "state", "said"),
+    [
+        ("7", False, "words", "keeps a recovery copy for 7 days"),
+        ("0", False, "off", "This cannot be undone: this server keeps no recovery copies."),
+        ("7", True, "erased", "This cannot be undone: no recovery copy is kept"),
+    ],
+)
+async def test_plan_and_receipt_say_the_same_of_the_way_back(
+    world: World, days: str, erase: bool, state: str, said: str
+) -> None:
+    await world.put("r1")
+    async with world.connect(RECOVERY_DAYS=days) as caller:
+        plan = await caller.plan("delete_request", request_id="r1", erase=erase)
+        receipt = await caller.receipt(
+            "delete_request", request_id="r1", erase=erase, confirm=plan["confirm"]
+        )
+    assert (plan["way_back"]["state"], receipt["way_back"]["state"]) == (state, state)
+    assert said in plan["way_back"]["sentence"]
+    assert ("until" in receipt["way_back"]) is (state == "words")
+
+
+async def test_recovery_copies_are_kept_for_seven_days_unless_the_operator_says_otherwise(
+    world: World,
+) -> None:
+    await world.put("r1")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_request", request_id="r1")
+    assert "for 7 days" in plan["way_back"]["sentence"]
+
+
+async def test_learnings_that_stay_and_that_others_fed_are_counted(world: World) -> None:
+    await world.put("r1")
+    await world.put("r2")
+    await world.learn("p", "r1", "r2")
+    await world.learn(7, "r1")
+    async with world.connect() as caller:
+        stay = await caller.plan("delete_request", request_id="r1")
+        go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
+    assert (
+        "2 learnings that it fed stay; include_learnings=true deletes what was learned too."
+        in stay["remains"]
+    )
+    assert "learnings" not in stay["goes"]
+    assert go["goes"]["learnings"] == 2
+    assert any("1 of the learnings were also fed by requests that stay" in one for one in go["remains"])
+
+
+async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: World) -> None:
+    await world.put("r1")
+    world.backend.failing["/api/get_profiles"] = (0, 500)
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_request", request_id="r1")
+        assert "What was learned from it could not be read." in plan["remains"]
+        await caller.refused("delete_request", request_id="r1", include_learnings=True)
+
+
+async def test_a_filter_with_words_says_how_many_of_the_same_sessions_stay(world: World) -> None:
+    await world.put("r1", text="about Lisbon")
+    await world.put("r2", text="about Porto")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", session_id="s", contains="Lisbon")
+    assert plan["goes"]["requests"] == 1
+    assert any(
+        one.startswith("1 other requests of the same sessions do not match") for one in plan["remains"]
+    )
+
+
+async def test_a_plan_of_very_long_names_still_fits_into_an_answer(world: World) -> None:
+    for number in range(30):
+        await world.put(f"{'r' * 400}{number}", user=f"{'u' * 300}{number}", session=f"{'s' * 300}{number}")
+    async with world.connect() as caller:
+        result = await caller.result("delete_requests", everything=True)
+        missing = await caller.result("delete_requests", request_ids=[f"{'x' * 400}{n}" for n in range(100)])
+    for one in (result, missing):
+        assert len(text_of(one)) <= 9_000
+        assert len(str(one.structured_content)) <= 12_000

@@ -1,0 +1,142 @@
+"""Undoing a deletion: what can be restored is listed, shown, and stored again as far as that is possible."""
+
+import pytest
+
+from tests.deletion.support import World, text_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_last_deletions_are_listed_with_those_that_have_no_copy(world: World) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one)
+    async with world.connect(CONFIRM="off") as caller:
+        kept = await caller.receipt("delete_request", request_id="r1")
+        final = await caller.receipt("delete_request", request_id="r2", erase=True)
+        result = await caller.result("restore_requests")
+        assert result.structured_content
+        listed = result.structured_content["deletions"]
+        status = (await caller.call("get_status"))["deletions"]
+    assert [one["number"] for one in listed] == [final["number"], kept["number"]]
+    assert [one.get("copied") for one in listed] == [None, {"requests": 1}]
+    assert "no recovery copy" in text_of(result)
+    assert status == listed
+
+
+async def test_a_restore_shows_first_what_it_will_put_back(world: World) -> None:
+    await world.put("r1", text="Flying to Lisbon. My password is hunter2-9xQ7vLw3Zt.")
+    await world.put("r2")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", session_id="s"))["number"]
+    async with world.connect() as caller:
+        result = await caller.result("restore_requests", deletion=number)
+        assert result.structured_content
+        plan = result.structured_content
+        assert (plan["status"], plan["planned"]) == ("planned", {"requests": 2, "interactions": 2})
+        assert "Flying to Lisbon" in text_of(result)
+        assert "hunter2" not in text_of(result)
+        assert await world.ids() == set()
+        done = await caller.call("restore_requests", deletion=number, confirm=plan["confirm"])
+        assert (done["status"], done["restored"]) == ("complete", plan["planned"])
+        assert await world.ids(session_id="s") == {"r1", "r2"}
+        again = await caller.restored(number)
+    assert again["not_restored"] == [{"why": "already_there", "count": 2, "ids": ["r2", "r1"]}]
+
+
+async def test_a_code_for_one_restore_does_not_fit_another(world: World) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one)
+    async with world.connect() as caller:
+        first = await caller.confirmed("delete_request", request_id="r1")
+        second = await caller.confirmed("delete_request", request_id="r2")
+        code = (await caller.call("restore_requests", deletion=first["number"]))["confirm"]
+        facts = await caller.call("restore_requests", deletion=second["number"], confirm=code)
+    assert facts["status"] == "planned"
+    assert facts["remains"]
+    assert await world.ids() == set()
+
+
+async def test_only_some_requests_can_be_restored_and_never_learned_from_again(world: World) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", session_id="s"))["number"]
+        done = await caller.restored(number, request_ids=["r1"], evaluation_only=True)
+        assert done["restored"]["requests"] == 1
+        shown = await caller.call("get_request", request_id="r1")
+    assert await world.ids() == {"r1"}
+    assert shown["evaluation_only"] is True
+
+
+async def test_what_is_stored_under_the_id_by_now_stays(world: World) -> None:
+    await world.put("r1", text="the old one")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        await world.put("r1", text="the new one")
+        done = await caller.restored(number)
+    assert done["not_restored"] == [{"why": "id_taken", "count": 1, "ids": ["r1"]}]
+    assert "restored" not in done or done["restored"] == {}
+
+
+async def test_what_was_learned_comes_back_and_names_its_sources_by_their_new_ids(world: World) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1", content="likes tea")
+    await world.learn(7, "r1", content="offer tea")
+    before = await world.interactions("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1", include_learnings=True))["number"]
+        assert not world.backend.profiles
+        done = await caller.restored(number)
+        assert done["restored"] == {"requests": 1, "interactions": 1, "learnings": 2}
+        again = await caller.restored(number)
+        assert again["not_restored"][0]["why"] == "already_there"
+    after = await world.interactions("r1")
+    assert before != after
+    assert world.backend.profiles["p"].interactions == after
+    assert len(world.backend.playbooks) == 1
+
+
+async def test_a_rate_limit_ends_a_restore_and_a_repeat_goes_on(world: World) -> None:
+    for number in range(5):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off", WAIT_TIMEOUT="1") as caller:
+        number = (await caller.receipt("delete_session", session_id="s"))["number"]
+        world.backend.failing["/api/publish_interaction"] = (2, 429)
+        done = await caller.restored(number)
+        assert (done["status"], done["restored"]["requests"]) == ("incomplete", 2)
+        assert done["not_restored"][0]["why"] == "left"
+        assert done["next"].startswith("Call again")
+        world.backend.failing.clear()
+        done = await caller.restored(number)
+    assert (done["status"], done["restored"]["requests"]) == ("complete", 3)
+    assert len(await world.ids(session_id="s")) == 5
+
+
+async def test_what_was_restored_is_said_only_after_it_was_seen(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        world.backend.answering["/api/publish_interaction"] = {"success": True, "request_id": "r1"}
+        done = await caller.restored(number)
+    assert done["status"] == "incomplete"
+    assert done["not_restored"] == [{"why": "left", "count": 1, "ids": ["r1"]}]
+
+
+async def test_an_erasure_while_a_restore_runs_wins(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+
+        async def erase() -> None:
+            await other.receipt("delete_request", request_id="r1", erase=True)
+
+        world.backend.before["/api/publish_interaction"] = [erase]
+        done = await caller.call("restore_requests", deletion=number)
+    assert any("were erased for good while they were restored" in one for one in done["remains"])
+    assert await world.ids() == set()
+
+
+async def test_a_restore_without_its_copy_says_so(world: World) -> None:
+    async with world.connect() as caller:
+        said = await caller.refused("restore_requests", deletion=99)
+    assert said.startswith("Deletion 99 has no recovery copy that you can restore.")
