@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.audit.learning_status import LEARNING_CHECKS
 from reflexio_mcp.traffic.audit.next_call import Offer
