@@ -151,14 +151,14 @@ class Database:
         """Make the file if there is none, bring it up to date, and return which file it is."""
         path = Path(os.path.realpath(self._path))
         private_files.make_folder(path.parent)
-        try:
+        with suppress(FileExistsError):
             # SQLite would make it with wider permissions.
             os.close(private_files.create(path))
-        except FileExistsError:
-            # It is not opened here: closing it would drop the locks that SQLite holds on it in this process.
-            private_files.restrict(path)
         with closing(self._connect()) as connection:
-            if schema.check(connection) < schema.SCHEMA_VERSION:
+            version = schema.check(connection)
+            # Only now: a file of another program stays as it is.
+            private_files.restrict(path)
+            if version < schema.SCHEMA_VERSION:
                 schema.migrate(connection)
             with suppress(sqlite3.OperationalError):
                 # Earlier versions kept a log beside the file, and one of them may still be running.

@@ -144,11 +144,13 @@ async def test_a_file_that_is_no_store_is_left_alone_and_named_for_what_it_is(tm
     with closing(sqlite3.connect(notes)) as connection:
         connection.execute("CREATE TABLE notes (text)")
     for path, reason in ((letter, "not a database"), (notes, "a database of another program")):
+        path.chmod(0o644)
         before = path.read_bytes()
         async with client_of(path) as client:
             assert reason in await said(client)
             assert "REFLEXIO_MCP_STORE" in await said(client)
         assert path.read_bytes() == before
+        assert path.stat().st_mode & 0o777 == 0o644
 
 
 async def test_a_place_where_no_file_can_be_made_says_so_and_is_tried_again(tmp_path: Path) -> None:
