@@ -105,8 +105,7 @@ def claude_terminal(machine: Machine, served: Served) -> list[str]:
                     raise Failed(f"it is gone before answer {number - 3}")
                 for key, sign in keys:
                     terminal.key(key, sign)
-                terminal.ask("send-keys", last)
-                terminal.until(lambda number=number: len(model.given) >= number, f"answer {number - 3}")
+                terminal.press(last, lambda number=number: len(model.given) >= number)
             terminal.until(lambda: len(model.given) == 4 + len(_ANSWERS), "the end")
     done = job.judge(machine, [*model.given[:3], *model.given[-2:]])
     return ["nothing is deleted by Decline, Escape and Accept with an empty box", done]

@@ -249,6 +249,19 @@ class Terminal:
         self.ask("send-keys", key)
         self.wait(sign)
 
+    def press(self, key: str, done: Callable[[], bool]) -> None:
+        """Press a key, and again after ten seconds, as a person would where the screen does not react."""
+        pressed = 0.0
+
+        def answered() -> bool:
+            nonlocal pressed
+            if not done() and time.monotonic() > pressed + 10:
+                self.ask("send-keys", key)
+                pressed = time.monotonic()
+            return done()
+
+        self.until(answered, f"an answer to {key}")
+
     def wait(self, pattern: str) -> str:
         """The screen, once it shows something."""
         screen = ""
